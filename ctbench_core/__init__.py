@@ -1,0 +1,38 @@
+"""Benchmark heads trained on pre-computed embeddings of medical images."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> module. Loaded on first use, so that `import ctbench_core` needs no torch.
+_PUBLIC = {
+    "Config": "config",
+    "CtbenchError": "errors",
+    "InputError": "errors",
+    "Manifest": "manifest",
+    "RunStore": "runs",
+    "align": "alignment",
+    "check": "checks",
+    "evaluate_run": "experiment",
+    "load_features": "features",
+    "open_run": "runs",
+    "read_manifest": "manifest",
+    "run_alignment": "alignment.job",
+    "run_experiment": "experiment",
+    "write_demo": "demo",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,169 @@
+"""One direction of retrieval, tile by tile: every query against the whole gallery, never N x N.
+
+Samples with the same vector, group and label group are one query, scored once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctbench_core.alignment.ordering import EXACT_DEPTH, Gallery, Ranked, TileOrder
+from ctbench_core.alignment.ragged import Ragged
+from ctbench_core.alignment.scoring import QueryScores, Scorer, leave_out
+from ctbench_core.alignment.vectors import Side
+from ctbench_core.errors import Interrupted
+
+# Similarities and relevant items held at a time; a tile of fewer queries is as fast.
+_TILE_CELLS = 4_000_000
+
+INSTANCE, SEMANTIC, OTHERS = "instance", "semantic", "semantic_others"
+
+# Edges of the similarity histograms: 200 bins over cosines -1 to 1.
+EDGES = np.linspace(-1.0, 1.0, 201)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is a hit: int groups (N,) from 0 of all samples, alike on both sides."""
+
+    groups: np.ndarray
+    label_groups: np.ndarray | None
+
+    def grouped(self) -> dict[str, np.ndarray]:
+        """Return the groups of each truth by its name."""
+        named = {INSTANCE: self.groups, SEMANTIC: self.label_groups}
+        return {name: groups for name, groups in named.items() if groups is not None}
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Pairs a bin, int64 (200,): all pairs, own pairs, and pairs of one label group."""
+
+    all_pairs: np.ndarray
+    own: np.ndarray
+    semantic: np.ndarray | None
+
+
+class Direction:
+    """Retrieval from one side to the other."""
+
+    def __init__(self, queries: Side, gallery: Side, truth: Truth, depths: tuple[int, ...], device: torch.device) -> None:
+        self.device = device
+        self._vectors = torch.from_numpy(queries.vectors)
+        shares = np.bincount(gallery.of_sample, minlength=len(gallery.vectors))
+        self.gallery = Gallery(
+            torch.from_numpy(gallery.vectors).to(device),
+            torch.from_numpy(shares).to(device),
+            max(EXACT_DEPTH, *depths),
+        )
+        self.scorer = Scorer(self.gallery.size, depths, device)
+        self._fold_queries(queries, gallery, truth)
+
+    def _fold_queries(self, queries: Side, gallery: Side, truth: Truth) -> None:
+        """Find the distinct queries, and the relevant candidates of each truth."""
+        grouped = truth.grouped()
+        combined = _combine(*grouped.values())
+        kinds = _combine(queries.of_sample, combined)
+        _, first, self.of_sample, repeats = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
+        self.n_queries = len(first)
+        self._vector = torch.from_numpy(queries.of_sample[first])
+        self._repeats = self._tensor(repeats)
+        self._group = {name: self._tensor(groups[first]) for name, groups in grouped.items()}
+        self._relevant = {name: self._lists(groups, gallery) for name, groups in grouped.items()}
+        self._own_pairs = Ragged.collect(self.of_sample, gallery.of_sample, self.n_queries, self.device)
+        if SEMANTIC in grouped:
+            self._group[OTHERS] = self._tensor(combined[first])
+            self._relevant[OTHERS] = self._lists(combined, gallery)
+
+    def _lists(self, groups: np.ndarray, gallery: Side) -> Ragged:
+        return Ragged.collect(groups, gallery.of_sample, int(groups.max()) + 1, self.device)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.int64)).to(self.device)
+
+    def run(
+        self, tile: int, report: Callable[[int], None], cancel: threading.Event | None, count_pairs: bool
+    ) -> tuple[dict[str, QueryScores], Histograms | None]:
+        """Score all queries of every truth, by sample, and count pairs by similarity when asked.
+
+        Raises:
+            Interrupted: ``cancel`` was set.
+        """
+        parts: dict[str, list[QueryScores]] = {}
+        histograms: dict[str, Tensor] = {}
+        for start, stop in self._tiles(tile):
+            if cancel is not None and cancel.is_set():
+                raise Interrupted("The alignment was stopped; nothing of it was written.")
+            rows = torch.arange(start, stop, device=self.device)
+            order = TileOrder(self._vectors[self._vector[start:stop]].to(self.device), self.gallery)
+            ranked = self._rank(order, rows)
+            for name, items in ranked.items():
+                parts.setdefault(name, []).append(self._score(name, items, rows))
+            if count_pairs:
+                self._count_pairs(order, rows, ranked, histograms)
+            report(stop)
+        scores = {name: QueryScores.join(tiles).take(self.of_sample) for name, tiles in parts.items()}
+        return scores, _histograms(histograms) if count_pairs else None
+
+    def _tiles(self, tile: int) -> Iterator[tuple[int, int]]:
+        """Cut the queries so that neither similarities nor relevant items outgrow the memory meant for them."""
+        cells = torch.full((self.n_queries,), len(self.gallery.vectors), device=self.device)
+        for name, group in self._group.items():
+            cells = cells + self._relevant[name].lengths()[group]
+        filled = torch.cat([cells.new_zeros(1), cells.cumsum(0)]).cpu().numpy()
+        start = 0
+        while start < self.n_queries:
+            fits = int(np.searchsorted(filled, filled[start] + _TILE_CELLS, side="right")) - 1
+            stop = min(max(fits, start + 1), start + tile, self.n_queries)
+            yield start, stop
+            start = stop
+
+    def _rank(self, order: TileOrder, rows: Tensor) -> dict[str, Ranked]:
+        taken = {name: self._relevant[name].take(group[rows]) for name, group in self._group.items()}
+        ranked = {name: order.rank(*taken[name]) for name in (INSTANCE, SEMANTIC) if name in taken}
+        if SEMANTIC in ranked:
+            sizes = (self.gallery.size, len(self.gallery.vectors))
+            ranked[OTHERS] = leave_out(ranked[SEMANTIC], ranked[INSTANCE], taken[OTHERS], sizes)
+        return ranked
+
+    def _score(self, name: str, items: Ranked, rows: Tensor) -> QueryScores:
+        totals = {key: self._relevant[key].totals()[group[rows]] for key, group in self._group.items()}
+        if name == OTHERS:
+            n_relevant = totals[SEMANTIC] - totals[OTHERS]
+            return self.scorer.score(items, n_relevant, self.gallery.size - totals[INSTANCE])
+        return self.scorer.score(items, totals[name], torch.full_like(rows, self.gallery.size))
+
+    def _count_pairs(self, order: TileOrder, rows: Tensor, ranked: dict[str, Ranked], into: dict[str, Tensor]) -> None:
+        """Add a tile's pairs to the histograms; everything below -1 or above 1 by rounding counts at the end."""
+        inner = torch.from_numpy(EDGES[1:-1]).to(self.device)
+        below = order.counts_below(inner) * self._repeats[rows, None]
+        counted = torch.cat([below.sum(0), self.gallery.size * self._repeats[rows].sum()[None]])
+        pairs = {"all": torch.diff(counted, prepend=counted.new_zeros(1))}
+        items = {"own": self._own_pairs.take(rows)}
+        if SEMANTIC in ranked:
+            labels = ranked[SEMANTIC]
+            items["semantic"] = (labels.row, labels.item, labels.count * self._repeats[rows][labels.row])
+        for name, (row, item, count) in items.items():
+            place = torch.searchsorted(inner, order.keys(row, item), right=True)
+            pairs[name] = torch.zeros_like(pairs["all"]).index_add_(0, place, count)
+        for name, counts in pairs.items():
+            into[name] = into[name] + counts if name in into else counts
+
+
+def _combine(*keys: np.ndarray) -> np.ndarray:
+    """Number the distinct combinations of int keys (N,) from 0."""
+    combined = keys[0]
+    for key in keys[1:]:
+        _, combined = np.unique(combined * (int(key.max()) + 1) + key, return_inverse=True)
+    return combined
+
+
+def _histograms(counts: dict[str, Tensor]) -> Histograms:
+    arrays = {name: values.cpu().numpy() for name, values in counts.items()}
+    return Histograms(arrays["all"], arrays["own"], arrays.get("semantic"))

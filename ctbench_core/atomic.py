@@ -1,0 +1,104 @@
+"""Crash-safe writes: a reader sees the old file or the new one, never half of one.
+
+Each file is written to a temporary name beside its target, flushed to the disk, and renamed over
+it. A temporary file left behind by a killed process has a unique name, so it never blocks a writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+# Windows refuses to replace a file while another process reads it; readers hold files for
+# milliseconds, so a few short retries are enough.
+_REPLACE_TRIES = 20
+_REPLACE_WAIT_S = 0.05
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Yield a file that becomes ``path`` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    for attempt in range(_REPLACE_TRIES):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if attempt == _REPLACE_TRIES - 1:
+                raise
+            time.sleep(_REPLACE_WAIT_S)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically; NaN and infinities become null."""
+    write_text(path, dump_json(content, indent=1) + "\n")
+
+
+def write_with(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
+    """Write atomically through a library's own writer, as ``write_with(p, frame.to_parquet)``."""
+    with atomic_file(path) as file:
+        writer(file)
+
+
+def dump_json(content: Any, indent: int | None = None) -> str:
+    """Dump strict JSON: NaN and infinities as null, NumPy scalars as plain numbers."""
+    return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in a single write; a line torn by a crash is the last one only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write((line + "\n").encode("utf-8"))
+
+
+def flush_to_disk(path: Path) -> None:
+    """Make sure that what was appended to a file survives a loss of power."""
+    with path.open("ab") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,112 @@
+"""Look at manifests and features before anything is trained, and say all that is wrong at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ctbench_core.config import Config
+from ctbench_core.errors import InputError
+from ctbench_core.manifest import Manifest
+from ctbench_core.train.data import (
+    Dataset,
+    load_dataset,
+    mark_leaks,
+    read_test_manifests,
+    read_training_manifests,
+)
+
+
+@dataclass
+class CheckResult:
+    """What a check found; ``ok`` when a training could start.
+
+    Attributes:
+        errors, warnings: one message each, written for the user.
+        manifests: the readable splits by name: train, val, tests by file name.
+        leaks: by split name, the patients that also stand in another split.
+        dim: width of the features; 0 when none could be read.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    leaks: dict[str, list[str]] = field(default_factory=dict)
+    dim: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether a training could start."""
+        return not self.errors
+
+    @property
+    def labels(self) -> list[str]:
+        """The findings."""
+        return next((manifest.labels for manifest in self.manifests.values()), [])
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Volumes, exams and patients by split."""
+        return {name: manifest.counts() for name, manifest in self.manifests.items()}
+
+    @property
+    def prevalence(self) -> dict[str, dict[str, float]]:
+        """Share of positives by split and finding."""
+        return {name: manifest.prevalence() for name, manifest in self.manifests.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the `check` JSON of the contracts."""
+        return {
+            "ok": self.ok,
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "counts": self.counts,
+            "prevalence": self.prevalence,
+            "leaks": [{"manifest": name, "patients": patients} for name, patients in self.leaks.items()],
+        }
+
+
+def check(config: Config, progress: Callable[[str, int, int], None] = lambda phase, done, total: None) -> CheckResult:
+    """Read every manifest and feature file of a config and report on them; nothing is written."""
+    result = CheckResult()
+    _collect(result, _read_training, config)
+    if result.manifests:
+        _collect(result, _read_tests, config)
+        _collect(result, _mark_leaks, config)
+        _collect(result, _load_features, config, progress)
+    return result
+
+
+def _collect(result: CheckResult, step: Callable[..., None], *arguments: Any) -> None:
+    try:
+        step(result, *arguments)
+    except InputError as error:
+        result.errors.append(str(error))
+
+
+def _read_training(result: CheckResult, config: Config) -> None:
+    result.manifests, warnings, _ = read_training_manifests(config)
+    result.warnings += warnings
+    for name, manifest in result.manifests.items():
+        one_sided = [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
+        if one_sided:
+            result.warnings.append(f"{name}: {', '.join(one_sided)} has one class only; its metrics will be undefined.")
+
+
+def _read_tests(result: CheckResult, config: Config) -> None:
+    result.manifests |= read_test_manifests(config, result.labels)
+
+
+def _mark_leaks(result: CheckResult, config: Config) -> None:
+    result.leaks, warnings = mark_leaks(config, result.manifests)
+    result.warnings += warnings
+
+
+def _load_features(result: CheckResult, config: Config, progress: Callable[[str, int, int], None]) -> None:
+    dataset: Dataset = load_dataset(config, result.manifests, progress)
+    result.warnings += dataset.warnings
+    result.dim = int(dataset.matrix.shape[1])
+    zero = int((~dataset.matrix.any(axis=1)).sum())
+    if zero:
+        result.warnings.append(f"{zero} feature vectors are all zero.")

@@ -1,0 +1,104 @@
+"""Parse the command line, run one verb, and turn what happened into an exit code.
+
+Exit codes: 0 done, 1 failed, 2 the input is at fault, 130 interrupted with its state saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ctbench_core.atomic import dump_json
+from ctbench_core.cli.progress import ProgressLine
+from ctbench_core.cli.verbs import VERBS, Call, Outcome
+from ctbench_core.config import KEYS
+from ctbench_core.errors import CtbenchError, InputError, Interrupted
+
+PROGRAM = "python -m ctbench_core"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if given else 2
+    name, *rest = given
+    if name not in VERBS:
+        print(f"Unknown verb {name!r}. Known: {', '.join(VERBS)}.", file=sys.stderr)
+        return 2
+    options = _parser(name).parse_intermixed_args(rest)
+    progress = ProgressLine()
+    cancel = threading.Event()
+    _stop_on_signals(cancel)
+    try:
+        outcome = VERBS[name].function(Call(options, options.words, cancel, progress))
+    except (CtbenchError, KeyboardInterrupt) as error:
+        return _failed(error, options.json, progress)
+    return _ended(outcome, options.json, progress)
+
+
+def _ended(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
+    progress.clear()
+    print(outcome.table)
+    if as_json:
+        print(dump_json(outcome.json), flush=True)
+    return outcome.code
+
+
+def _failed(error: BaseException, as_json: bool, progress: ProgressLine) -> int:
+    code = 2 if isinstance(error, InputError) else 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
+    text = str(error) or "Interrupted."
+    progress.note(f"{'Interrupted' if code == 130 else 'Error'}: {text}")
+    if as_json:
+        print(dump_json({"error": text, "exit": code}), flush=True)
+    return code
+
+
+def _stop_on_signals(cancel: threading.Event) -> None:
+    """Let the first signal end the work in good order; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if cancel.is_set():
+            raise KeyboardInterrupt
+        cancel.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    verb = VERBS[name]
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} {name}",
+        usage=f"{PROGRAM} {name} {verb.words} [--json] [--config-dir DIR] [--config-name NAME]",
+        description=verb.help,
+        epilog=_keys_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--config-dir", "-cd", "--config-path", "-cp", type=Path, help="folder of a YAML config tree")
+    parser.add_argument("--config-name", "-cn", default="config", help="primary file of the tree (default: config)")
+    return parser
+
+
+def _keys_help() -> str:
+    width = max(map(len, KEYS))
+    return "keys:\n" + "\n".join(
+        f"  {name.ljust(width)}  {info.tooltip} [{info.default}]" for name, info in KEYS.items()
+    )
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name.ljust(width)}  {verb.help}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [f"usage: {PROGRAM} VERB [key=value ...] [--json]", "", *lines, "", f"{PROGRAM} VERB --help lists every key."]
+    )

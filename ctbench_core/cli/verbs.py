@@ -1,0 +1,165 @@
+"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.cli import tables
+from ctbench_core.cli.compose import Composed, compose_config
+from ctbench_core.cli.progress import ProgressLine
+from ctbench_core.config import Config, set_key
+from ctbench_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb hands back: its JSON, the table for people, and the exit code."""
+
+    json: dict[str, Any]
+    table: str
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One invocation: the parsed options, the words, a stop signal, and where progress goes."""
+
+    options: argparse.Namespace
+    words: list[str]
+    cancel: threading.Event
+    progress: ProgressLine
+
+    def compose(self, job_name: str, extras: tuple[str, ...] = ()) -> Composed:
+        """Compose the config of this call and print its warnings."""
+        folder, name = self.options.config_dir, self.options.config_name
+        if folder is None and Path("configs", f"{name}.yaml").is_file():
+            folder = Path("configs")
+            self.progress.note(f"Using the config tree {folder.resolve()}.")
+        composed = compose_config(self.words, job_name=job_name, extras=extras, config_dir=folder, config_name=name)
+        for warning in composed.warnings:
+            self.progress.note(f"Warning: {warning}")
+        return composed
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: one line of help, the words it takes, and its function."""
+
+    help: str
+    words: str
+    function: Callable[[Call], Outcome]
+
+
+def train(call: Call) -> Outcome:
+    """Train one run, or resume one."""
+    from ctbench_core.experiment import queue_run, run_experiment
+    from ctbench_core.runs import RunStore, newest_resumable
+
+    composed = call.compose("train")
+    config, resume = composed.config, composed.config.training.resume
+    RunStore(config.paths.outputs_root).settle()
+    if resume.enabled or resume.state_path:
+        run = newest_resumable(config, _resume_dir(composed))
+        call.progress.note(f"Resuming {run.paths.root}.")
+        config = _overlaid(run.config, composed)
+        queue_run(config, run.paths.root, run.status)
+        result = run_experiment(config, run.paths.root, resume=True, cancel=call.cancel, progress=call.progress)
+    else:
+        result = run_experiment(config, cancel=call.cancel, progress=call.progress)
+    result["warnings"] = composed.warnings + result["warnings"]
+    return Outcome(result, tables.run_table(result), 130 if result["state"] == "cancelled" else 0)
+
+
+def _resume_dir(composed: Composed) -> Path | None:
+    """Return the run directory that words name, if any; one that a tree makes up anew is not meant."""
+    state = composed.config.training.resume.state_path
+    if state:
+        return Path(state).parent.parent
+    named = [composed.given.get("paths.run_dir"), composed.given.get("paths.output_dir"), composed.hydra_run_dir]
+    return next((Path(folder) for folder in named if folder), None)
+
+
+def _overlaid(stored: Config, composed: Composed) -> Config:
+    """Return a run's stored config with the given words laid over it, but not its place and not `resume`."""
+    config = stored.copy()
+    for name, value in composed.given.items():
+        if name != "job_name" and not name.startswith(("paths.run_dir", "paths.output_dir", "training.resume")):
+            set_key(config, name, value)
+    return config
+
+
+def evaluate(call: Call) -> Outcome:
+    """Open the test sets of a trained run."""
+    from ctbench_core.experiment import evaluate_run
+    from ctbench_core.runs import open_run
+
+    composed = call.compose("evaluate", extras=("run",))
+    run_dir = composed.extras.get("run") or composed.given.get("paths.run_dir")
+    if not run_dir:
+        raise ConfigError("evaluate needs run=<run directory>, as printed at the end of a training.")
+    config = _overlaid(open_run(run_dir).config, composed)
+    result = evaluate_run(run_dir, config=config, progress=call.progress)
+    return Outcome(result, tables.run_table(result))
+
+
+def score(call: Call) -> Outcome:
+    """Score anyone's predictions."""
+    import dataclasses
+
+    from ctbench_core.evaluate.score import ScoreOptions, options_from, score_table
+
+    tables_given = [word for word in call.words if "=" not in word]
+    if len(tables_given) != 1:
+        raise ConfigError(f"score takes one table of predictions, got {len(tables_given)}: score <table> [name=...].")
+    call.words.remove(tables_given[0])
+    composed = call.compose("score", extras=tuple(field.name for field in dataclasses.fields(ScoreOptions)))
+    result = score_table(tables_given[0], options_from(composed.extras), composed.config)
+    return Outcome(result, tables.score_table(result, tables_given[0]))
+
+
+def align(call: Call) -> Outcome:
+    """Measure visual-text alignment."""
+    from ctbench_core.alignment.job import run_alignment
+
+    composed = call.compose("align", extras=("embeddings",))
+    embeddings = composed.extras.get("embeddings")
+    result = run_alignment(composed.config, embeddings=embeddings, cancel=call.cancel, progress=call.progress)
+    return Outcome(result, tables.alignment_table(result))
+
+
+def check(call: Call) -> Outcome:
+    """Audit manifests and features; nothing is written."""
+    from ctbench_core.checks import check as run_check
+
+    composed = call.compose("check")
+    result = run_check(composed.config, call.progress)
+    result.warnings[:0] = composed.warnings
+    return Outcome(result.to_json(), tables.check_table(result), 0 if result.ok else 2)
+
+
+def demo(call: Call) -> Outcome:
+    """Write the demo data set."""
+    from ctbench_core.demo import write_demo
+
+    if call.words:
+        raise ConfigError(f"demo takes no words, got {call.words[0]!r}; it writes data/demo.")
+    result = write_demo(progress=call.progress)
+    words = f"paths.data_root={result['data_root']} paths.manifest_dir={result['manifest_dir']}"
+    return Outcome(result, f"{result['volumes']} volumes. Train on them:\n  python -m ctbench_core train {words}")
+
+
+VERBS = {
+    "train": Verb("Train one run.", "[key=value ...]", train),
+    "evaluate": Verb("Open test sets for a trained run.", "run=<run directory> [key=value ...]", evaluate),
+    "score": Verb("Metrics of anyone's predictions.", "<table> [name=...] [key=value ...]", score),
+    "align": Verb(
+        "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align
+    ),
+    "check": Verb("Audit manifests and features before training.", "[key=value ...]", check),
+    "demo": Verb("Write the demo data set to data/demo.", "", demo),
+}

@@ -1,0 +1,5 @@
+"""Background work: a queue of runs and the thread that trains them."""
+
+from ctbench_core.jobs.runner import JobRunner, get_runner
+
+__all__ = ["JobRunner", "get_runner"]

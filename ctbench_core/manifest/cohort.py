@@ -1,0 +1,78 @@
+"""Which rows of a manifest count: one reconstruction an exam, exclusions, a filter on metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.config import CohortConfig
+from ctbench_core.errors import ConfigError, ManifestError, unknown_name
+from ctbench_core.manifest.identity import clean_names
+from ctbench_core.manifest.manifest import Manifest
+
+_COMPARE = {
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
+    """Keep the rows of the cohort: exclusions, then conditions, then one reconstruction an exam.
+
+    Raises:
+        ConfigError: a condition names no column or no known operator.
+        ManifestError: no row is left, or the exclusion file is missing.
+    """
+    keep = np.ones(len(manifest), dtype=bool)
+    if cohort.exclude:
+        keep &= ~np.isin(manifest.volumes, _excluded(Path(cohort.exclude)))
+    for condition in cohort.where:
+        keep &= _holds(manifest, condition)
+    if cohort.recon != "all":
+        keep &= _one_reconstruction(manifest, keep, last=cohort.recon == "last")
+    if keep.all():
+        return manifest
+    if not keep.any():
+        raise ManifestError(f"{manifest.path}: data.cohort leaves no row of {len(manifest)}. Loosen its conditions.")
+    return manifest.select(keep)
+
+
+def _excluded(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise ManifestError(f"data.cohort.exclude names {path}, which does not exist.")
+    lines = [line.split(",")[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return clean_names(lines)
+
+
+def _holds(manifest: Manifest, condition: dict[str, Any]) -> np.ndarray:
+    if set(condition) != {"column", "op", "value"}:
+        raise ConfigError(f"data.cohort.where: {condition} needs exactly the keys column, op and value.")
+    column, op, value = condition["column"], condition["op"], condition["value"]
+    if column not in manifest.frame.columns:
+        raise ConfigError(f"data.cohort.where: {manifest.path} has no column {column!r}.")
+    text = manifest.frame[column].astype(str).str.strip()
+    if op == "in":
+        return text.isin([str(item) for item in (value if isinstance(value, list) else [value])]).to_numpy()
+    if op not in _COMPARE:
+        raise unknown_name("operator of data.cohort.where", str(op), [*_COMPARE, "in"])
+    if isinstance(value, (int, float)):
+        # DICOM ages read "036Y"; the number is what a condition means. Blank never satisfies one.
+        numbers = pd.to_numeric(text.str.replace(r"^(\d+)Y$", r"\1", regex=True), errors="coerce")
+        return (_COMPARE[op](numbers, value) & numbers.notna()).to_numpy()
+    return _COMPARE[op](text, str(value)).to_numpy()
+
+
+def _one_reconstruction(manifest: Manifest, keep: np.ndarray, last: bool) -> np.ndarray:
+    """Mark the kept row of each exam with its lowest (or highest) reconstruction number."""
+    table = pd.DataFrame({"exam": manifest.exams, "recon": manifest.recons, "row": np.arange(len(manifest))})[keep]
+    table = table.sort_values(["recon", "row"], ascending=[not last, True]).drop_duplicates("exam")
+    chosen = np.zeros(len(manifest), dtype=bool)
+    chosen[table["row"].to_numpy()] = True
+    return chosen

@@ -1,0 +1,205 @@
+"""A CSV or Parquet file to a validated Manifest, or one message that says what to mend."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.config import ColumnsConfig
+from ctbench_core.errors import ManifestError, first_rows
+from ctbench_core.manifest.identity import Identities, clean_names, parse_identities
+from ctbench_core.manifest.manifest import Manifest
+
+VOLUME = "volumename"
+KNOWN_METADATA = frozenset({"PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "StudyDate"})
+_BLANK = frozenset({"", "nan", "na", "none", "null"})
+
+
+def read_manifest(
+    path: Path | str,
+    columns: ColumnsConfig | None = None,
+    labels: Sequence[str] | None = None,
+    require_labels: bool = True,
+) -> Manifest:
+    """Read and validate one manifest.
+
+    Args:
+        path: a CSV (comma, semicolon or tab; UTF-8 with or without BOM) or Parquet file.
+        columns: names of the columns; the usual ones by default.
+        labels: label columns; empty means ``columns.labels``, then every 0/1/blank column that is no
+            id, path or metadata.
+        require_labels: refuse a manifest without any label column.
+
+    Raises:
+        ManifestError: the file is missing or empty, a column is missing, a volume stands twice, or
+            a label is not 0, 1 or blank. The message names file, column and rows.
+    """
+    path, columns = Path(path), columns or ColumnsConfig()
+    frame, digest = read_table(path)
+    _require_columns(path, frame, [VOLUME, columns.visual_feature])
+    volumes = clean_names(frame[VOLUME])
+    lines = np.arange(2, len(frame) + 2)  # line 1 of the file is its header
+    _refuse_bad_names(path, volumes, lines)
+    names = list(labels or columns.labels or infer_labels(frame, columns))
+    if not names and require_labels:
+        raise ManifestError(f"{path} has no label column: expected columns of 0, 1 or blank beside {VOLUME!r}.")
+    _require_columns(path, frame, names)
+    identities, warnings = _identities(path, frame, volumes, columns)
+    text = frame.get(columns.text_feature)
+    return Manifest(
+        name=path.name,
+        path=path,
+        digest=digest,
+        volumes=volumes,
+        exams=identities.exams,
+        patients=identities.patients,
+        recons=identities.recons,
+        labels=names,
+        targets=_targets(path, frame, names, lines),
+        visual_paths=_stripped(frame[columns.visual_feature]),
+        text_paths=None if text is None else _stripped(text),
+        frame=frame,
+        lines=lines,
+        warnings=warnings,
+    )
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, str]:
+    """Read a CSV or Parquet file with every value as text, and its SHA-256.
+
+    Raises:
+        ManifestError: the file is missing, unreadable, empty, or names a column twice.
+    """
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.csv"))[:8] if path.parent.is_dir() else []
+        hint = (
+            f" That folder holds: {', '.join(near)}." if near else " Check paths.manifest_dir and the manifest's name."
+        )
+        raise ManifestError(f"Manifest {path} does not exist.{hint}")
+    content = path.read_bytes()
+    frame = _parse_parquet(path, content) if path.suffix in {".parquet", ".pq"} else _parse_csv(path, content)
+    if frame.empty:
+        raise ManifestError(f"Manifest {path} has no rows: expected a header line and one row a volume.")
+    return frame, hashlib.sha256(content).hexdigest()
+
+
+def _parse_parquet(path: Path, content: bytes) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(io.BytesIO(content))
+    except (ValueError, OSError) as error:
+        raise ManifestError(f"Manifest {path} is no readable Parquet file: {error}") from error
+    frame.columns = [str(column).strip() for column in frame.columns]
+    return frame.astype(object).where(frame.notna(), "").astype(str)
+
+
+def _parse_csv(path: Path, content: bytes) -> pd.DataFrame:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"Manifest {path} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8."
+        ) from error
+    header = next(iter(text.splitlines()), "")
+    separator = max(",;\t", key=header.count)
+    columns = [column.strip() for column in next(csv.reader([header], delimiter=separator), [])]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise ManifestError(f"Manifest {path} names column {', '.join(map(repr, twice))} twice: rename or remove one.")
+    if not any(columns):
+        raise ManifestError(f"Manifest {path} is empty: expected a header line and one row a volume.")
+    try:
+        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise ManifestError(
+            f"Manifest {path} cannot be parsed: {error}. Each row needs {len(columns)} values."
+        ) from error
+    frame.columns = columns
+    return frame.fillna("")
+
+
+def infer_labels(frame: pd.DataFrame, columns: ColumnsConfig) -> list[str]:
+    """Name every column whose values are all 0, 1 or blank and that is no id, path or metadata."""
+    taken = {VOLUME, columns.visual_feature, columns.text_feature, columns.grouping_col}
+    taken |= set(columns.metadata) | KNOWN_METADATA
+    candidates = [c for c in frame.columns if c and c not in taken and not c.endswith(("_id", "_path"))]
+    return [c for c in candidates if _is_label(_stripped(frame[c]))]
+
+
+def _is_label(values: np.ndarray) -> bool:
+    kinds = {str(value).lower() for value in pd.unique(values)} - _BLANK
+    return bool(kinds) and kinds <= {"0", "1", "0.0", "1.0"}
+
+
+def _targets(path: Path, frame: pd.DataFrame, labels: Sequence[str], lines: np.ndarray) -> np.ndarray:
+    targets = np.empty((len(frame), len(labels)), dtype=np.float32)
+    for c, label in enumerate(labels):
+        values = pd.Series(_stripped(frame[label]))
+        blank = values.str.lower().isin(_BLANK).to_numpy()
+        numbers = pd.to_numeric(values.mask(blank), errors="coerce").to_numpy(dtype=np.float64)
+        bad = ~blank & ~np.isin(numbers, (0.0, 1.0))
+        if bad.any():
+            seen = ", ".join(repr(value) for value in pd.unique(values[bad])[:3])
+            raise ManifestError(
+                f"{path}: label column {label!r} holds {seen} on line {first_rows(lines[bad], int(bad.sum()))}; "
+                "labels are 0, 1 or blank (unknown). Correct the values, or name the column in data.columns.metadata."
+            )
+        targets[:, c] = numbers
+    return targets
+
+
+def _identities(
+    path: Path, frame: pd.DataFrame, volumes: np.ndarray, columns: ColumnsConfig
+) -> tuple[Identities, list[str]]:
+    parsed = parse_identities(volumes)
+    patient_column = columns.grouping_col if columns.grouping_col != VOLUME else "patient_id"
+    if columns.grouping_col != VOLUME:
+        _require_columns(path, frame, [columns.grouping_col])
+    exams = _filled(frame.get("exam_id"), parsed.exams)
+    patients = _filled(frame.get(patient_column), parsed.patients)
+    unnamed = parsed.unnamed & (patients == parsed.patients)
+    warnings = []
+    if unnamed.any():
+        warnings.append(
+            f"{path.name}: {first_rows(volumes[unnamed], int(unnamed.sum()))} tell no patient; each is its own group. "
+            "Add patient_id and exam_id columns if volumes share patients."
+        )
+    return Identities(exams, patients, parsed.recons, unnamed), warnings
+
+
+def _filled(column: pd.Series | None, fallback: np.ndarray) -> np.ndarray:
+    """Take an explicit id column where it is filled, and the parsed identity elsewhere."""
+    if column is None:
+        return fallback
+    given = _stripped(column)
+    return np.where(given == "", fallback, given).astype(object)
+
+
+def _stripped(column: pd.Series) -> np.ndarray:
+    return column.astype(str).str.strip().to_numpy(dtype=object)
+
+
+def _require_columns(path: Path, frame: pd.DataFrame, names: Sequence[str]) -> None:
+    absent = [name for name in names if name not in frame.columns]
+    if absent:
+        raise ManifestError(
+            f"{path} has no column {', '.join(map(repr, absent))}. Its columns are: {', '.join(frame.columns)}. "
+            "Rename the column, or name it in data.columns or training.target_labels."
+        )
+
+
+def _refuse_bad_names(path: Path, volumes: np.ndarray, lines: np.ndarray) -> None:
+    blank = volumes == ""
+    if blank.any():
+        raise ManifestError(f"{path}: {VOLUME} is blank on line {first_rows(lines[blank], int(blank.sum()))}.")
+    repeated = pd.Series(volumes).duplicated().to_numpy()
+    if repeated.any():
+        raise ManifestError(
+            f"{path}: {first_rows(volumes[repeated], int(repeated.sum()))} stand more than once in {VOLUME}, "
+            f"first again on line {lines[repeated][0]}. Keep one row a volume."
+        )

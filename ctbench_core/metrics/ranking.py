@@ -1,0 +1,191 @@
+"""AUROC and average precision from one sort per label, exact with ties and under row weights.
+
+Both areas are sums over the positive rows, so after the sort only those are visited. A resample is a set of row
+weights: a bootstrap keeps the sort and pays one gather and two running sums a draw. Draws run two at a time.
+
+Shapes: N rows, C labels, R resamples, B heads x labels (a chunk of the scores' leading axes, flattened, times C),
+P the most positive rows that any of the B has; a trailing axis of 2 is a pair of draws.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ctbench_core.metrics.arrays import (
+    Floats,
+    as_scores,
+    as_targets,
+    as_weights,
+    class_reasons,
+    divide,
+    has_resamples,
+    nan_scores,
+)
+
+Indices = NDArray[np.intp]
+
+# Rows times labels worked on at once: tables of this size stay in the second-level cache, and below the size at
+# which malloc maps fresh pages. Three times faster than all 18 labels of 3,039 rows together.
+CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class RankingMetrics:
+    """AUROC and AUPRC per label, with the weighted class counts behind them and the reason where undefined."""
+
+    auroc: Floats
+    auprc: Floats
+    n_positive: Floats
+    n_negative: Floats
+    reasons: list[str | None]
+
+
+class Ranking(NamedTuple):
+    """A sort that serves any weights: row numbers in falling order, and where the tie block of each positive lies.
+
+    Row number N stands for "no row": rows of unknown label, and the padding behind a label's last positive.
+    Block limits index the running sums (B, N + 1) and (B, P + 1), flattened.
+    """
+
+    rows: Indices  # (B, N)
+    positives: Indices  # (B, P)
+    block_start: Indices  # (B, P) into the running sum over all rows
+    block_end: Indices
+    hits_start: Indices  # (B, P) into the running sum over positive rows
+    hits_end: Indices
+
+
+def ranking_metrics(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> RankingMetrics:
+    """Compute AUROC and average precision per label, as scikit-learn does, exact with ties.
+
+    targets (N, C) in {0, 1, NaN = unknown, left out}; scores (..., N, C), higher is more positive; weights None,
+    (N,) or (R, N). Areas and counts have shape (..., C), with a leading R axis for weights (R, N).
+    A label with one class only is NaN, with its reason; so is a label whose known rows have a NaN score.
+
+    AUROC = P(score of a positive > of a negative) + P(equal) / 2; AUPRC = sum over tie blocks of (recall step) x
+    (precision at the block's end). Source: scikit-learn `metrics/_ranking.py`. Raises InputError for wrong shapes,
+    targets that are not 0, 1 or NaN, and negative weights.
+
+    >>> ranking_metrics([[0], [0], [1], [1]], [[0.1], [0.4], [0.35], [0.8]]).auroc
+    array([0.75])
+    """
+    truth = as_targets(targets, axes=2)
+    values = as_scores(scores, truth)
+    draws = as_weights(weights, len(truth))
+    pairs = _pairs(draws)
+    count, labels = truth.shape
+    flat = np.ascontiguousarray(np.swapaxes(values, -1, -2)).reshape(math.prod(values.shape[:-2]) * labels, count)
+    repeated = np.ascontiguousarray(truth.T)
+    areas = np.empty((4, 2 * len(pairs), len(flat)))
+    step = max(1, CHUNK // max(count, 1))
+    for first in range(0, len(flat), step):
+        chunk = slice(first, first + step)
+        ranking = rank(repeated[np.arange(len(flat))[chunk] % labels], flat[chunk])
+        for i, pair in enumerate(pairs):
+            areas[:, 2 * i : 2 * i + 2, chunk] = _areas(ranking, pair)
+    lead = draws.shape[:1] if has_resamples(weights) else ()
+    tables = areas[:, : len(draws)].reshape(4, *lead, *values.shape[:-2], labels)
+    broken = nan_scores(truth, values)
+    tables[:2, ..., broken] = np.nan
+    return RankingMetrics(*tables, reasons=class_reasons(truth, broken))
+
+
+def macro(values: ArrayLike) -> tuple[Floats, Indices]:
+    """Average the defined labels (last axis) and count the undefined; NaN when none is defined.
+
+    >>> mean, undefined = macro([0.5, float("nan"), 0.7])
+    >>> float(mean), int(undefined)
+    (0.6, 1)
+    """
+    array = np.asarray(values, np.float64)
+    defined = ~np.isnan(array)
+    count = defined.sum(axis=-1)
+    return divide(np.where(defined, array, 0.0).sum(axis=-1), count)[()], array.shape[-1] - count
+
+
+def rank(targets: Floats, scores: Floats) -> Ranking:
+    """Sort scores (B, N) downwards along N, and find the tie block of every positive of targets (B, N)."""
+    batch, count = scores.shape
+    order = np.argsort(-scores, axis=1)
+    flat = order + (np.arange(batch) * count)[:, None]
+    truth = targets.ravel().take(flat)
+    order[np.isnan(truth)] = count
+    places = np.flatnonzero(truth == 1)
+    starts, ends = _tie_blocks(scores.ravel().take(flat))
+    return _locate(order, places, starts[places], ends[places])
+
+
+def _tie_blocks(ranked: NDArray[np.generic]) -> tuple[Indices, Indices]:
+    """Return for each place in a table sorted along its rows, flattened, the limits of the equal values around it."""
+    first = np.ones(ranked.shape, bool)
+    np.not_equal(ranked[:, 1:], ranked[:, :-1], out=first[:, 1:])
+    limits = np.append(np.flatnonzero(first), ranked.size)
+    if len(limits) > ranked.size:  # no ties
+        return limits[:-1], limits[1:]
+    block = np.cumsum(first) - 1
+    return limits[block], limits[block + 1]
+
+
+def _locate(order: Indices, places: Indices, starts: Indices, ends: Indices) -> Ranking:
+    """Lay the positives, at flat places of order (B, N), and the limits of their blocks out as tables (B, P)."""
+    batch, count = order.shape
+    limits = np.searchsorted(places, np.arange(batch + 1) * count)
+    per_row = np.diff(limits)
+    width = int(per_row.max(initial=0))
+    row = np.repeat(np.arange(batch), per_row)
+    # How far the table (B, P) runs ahead of the flat list of positives, by the padding of the rows above.
+    ahead = row * width - limits[row]
+    slots = np.arange(len(places)) + ahead
+    hits_start, hits_end = _tie_blocks(starts[None])
+    # Each running sum opens with a zero, so its rows are one longer.
+    columns = (order.take(places), starts + row, ends + row, hits_start + ahead + row, hits_end + ahead + row)
+    tables = [np.full(batch * width, fill, np.intp) for fill in (count, 0, 0, 0, 0)]
+    for table, column in zip(tables, columns):
+        table[slots] = column
+    return Ranking(order, *(table.reshape(batch, width) for table in tables))
+
+
+def _pairs(draws: Floats) -> list[Floats]:
+    """Split draws (R, N) into pairs (N + 1, 2), the last row of weight 0, the last draw repeated when R is odd."""
+    padded = np.pad(draws, ((0, len(draws) % 2), (0, 1)))
+    return [np.ascontiguousarray(padded[i : i + 2].T) for i in range(0, len(padded), 2)]
+
+
+def _running_sum(pair: Floats) -> Floats:
+    """Sum pairs (B, n, 2) cumulatively along n, opening with 0, as a flat table (B * (n + 1), 2)."""
+    batch, count, _ = pair.shape
+    out = np.zeros((batch, count + 1), np.complex128)
+    # A running sum waits for each addition, so the two halves of a complex number cost as much as one float.
+    np.cumsum(pair.view(np.complex128)[..., 0], axis=1, out=out[:, 1:])
+    return out.view(np.float64).reshape(-1, 2)
+
+
+def _total(pair: Floats) -> Floats:
+    """Sum pairs (B, n, 2) along n, as (B, 2); as complex numbers, which lie side by side, pairwise and so exactly."""
+    return pair.view(np.complex128)[..., 0].sum(axis=1, keepdims=True).view(np.float64)
+
+
+def _areas(ranking: Ranking, pair: Floats) -> Floats:
+    """Return AUROC, AUPRC, positive and negative weight of two draws of row weights (N + 1, 2), as (4, 2, B)."""
+    batch = len(ranking.rows)
+    gained = pair.take(ranking.positives, axis=0)
+    above, hits = _running_sum(pair.take(ranking.rows, axis=0)), _running_sum(gained)
+    above_end, hits_end = above.take(ranking.block_end, axis=0), hits.take(ranking.hits_end, axis=0)
+    n_positive = hits.reshape(batch, -1, 2)[:, -1]
+    n_negative = above.reshape(batch, -1, 2)[:, -1] - n_positive
+    # A negative tied with a positive counts half: the mean of the negatives above the block and above its end.
+    negatives = above_end - hits_end
+    negatives += above.take(ranking.block_start, axis=0)
+    negatives -= hits.take(ranking.hits_start, axis=0)
+    overtaken = _total(np.multiply(gained, negatives, out=negatives)) / 2
+    # Nothing above means no hits either: 0 / tiny is 0.
+    precision = np.divide(hits_end, np.maximum(above_end, np.finfo(np.float64).tiny), out=hits_end)
+    auroc = 1 - divide(overtaken, n_positive * n_negative)
+    auprc = divide(_total(np.multiply(gained, precision, out=precision)), n_positive)
+    auprc[n_negative == 0] = np.nan
+    return np.stack([auroc, auprc, n_positive, n_negative]).transpose(0, 2, 1)

@@ -1,0 +1,61 @@
+"""What a run was made with: versions, device, seed, digests, counts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.config import Config
+from ctbench_core.train.data import Dataset
+
+PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "pyarrow")
+
+
+def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
+    """Return the content of ``provenance.json``."""
+    return {
+        "ctbench": version(),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _package_version(name) for name in PACKAGES},
+        "device": device,
+        "seeds": {"utils.seed": config.utils.seed},
+        "features": {"digest": dataset.digest, "shape": list(dataset.matrix.shape)},
+        "manifests": {
+            name: {"file": manifest.path, "sha256": manifest.digest, **manifest.counts()}
+            for name, manifest in dataset.manifests.items()
+        },
+        "dropped": dataset.dropped,
+        "leaks": dataset.leaks,
+        "warnings": dataset.warnings,
+    }
+
+
+def version() -> str:
+    """Return the version of this package."""
+    from ctbench_core import __version__
+
+    return __version__
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the source tree, when it is a git checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

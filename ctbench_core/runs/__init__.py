@@ -1,0 +1,42 @@
+"""The run store: run directories, their status, and the ledger of opened test sets."""
+
+from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_paths
+from ctbench_core.runs.recorder import Recorder
+from ctbench_core.runs.status import ACTIVE, ENDED, RESUMABLE, Status, new_status, read_status, write_status
+from ctbench_core.runs.store import (
+    Run,
+    RunStore,
+    cut_history,
+    newest_resumable,
+    open_run,
+    read_config,
+    read_history,
+    read_json,
+    write_config,
+    write_latest,
+)
+
+__all__ = [
+    "ACTIVE",
+    "ENDED",
+    "RESUMABLE",
+    "EvaluationPaths",
+    "Recorder",
+    "Run",
+    "RunPaths",
+    "RunStore",
+    "Status",
+    "cut_history",
+    "new_run_id",
+    "new_status",
+    "newest_resumable",
+    "open_run",
+    "read_config",
+    "read_history",
+    "read_json",
+    "read_status",
+    "run_paths",
+    "write_config",
+    "write_latest",
+    "write_status",
+]

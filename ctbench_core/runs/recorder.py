@@ -1,0 +1,74 @@
+"""Keep a run's ``status.json`` true from its first moment to its end, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from ctbench_core.errors import CtbenchError, Interrupted
+from ctbench_core.runs.layout import RunPaths
+from ctbench_core.runs.status import Status, write_status
+
+# Status writes are flushed to the disk; at most two a second leave the training undisturbed.
+WRITE_EVERY_S = 0.5
+HEARTBEAT_EVERY_S = 5.0
+
+
+class Recorder:
+    """A context that marks a run running, renews its heartbeat, and records how it ended.
+
+    An error inside the block marks the run ``failed`` with its text and goes on to the caller.
+    """
+
+    def __init__(self, paths: RunPaths, status: Status) -> None:
+        self.paths, self.status = paths, status
+        self._written_at = 0.0
+
+    def __enter__(self) -> Recorder:
+        self._write(state="running", error=None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        state = "cancelled" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"
+        text = str(error) if isinstance(error, CtbenchError) else f"{type(error).__name__}: {error}"
+        # A full disk may refuse this write too; the run then reads as interrupted, which is true.
+        with contextlib.suppress(OSError):
+            self._write(state=state, error=text)
+
+    def epoch(self, epoch: int, best_epoch: int) -> None:
+        """Note the epoch just ended."""
+        self._note(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch)
+
+    def stopping(self, asked: Callable[[], bool]) -> Callable[[], bool]:
+        """Wrap a stop question so that asking it renews the heartbeat and shows ``cancelling``."""
+
+        def stop() -> bool:
+            if asked():
+                if self.status.state == "running":
+                    self._write(state="cancelling")
+                return True
+            self._note(HEARTBEAT_EVERY_S)
+            return False
+
+        return stop
+
+    def end(self, state: str, **changes: Any) -> None:
+        """Write the final state."""
+        self._write(state=state, **changes)
+
+    def _note(self, every_s: float, **changes: Any) -> None:
+        self.status = dataclasses.replace(self.status, **changes)
+        if time.monotonic() - self._written_at >= every_s:
+            self._write()
+
+    def _write(self, **changes: Any) -> None:
+        self.status = write_status(self.paths.status, self.status, **changes)
+        self._written_at = time.monotonic()

@@ -1,0 +1,197 @@
+"""The run store: a folder of jobs, each a folder of runs. The files are the truth; this reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctbench_core.atomic import append_line, dump_json, write_json, write_text
+from ctbench_core.config import Config, from_mapping
+from ctbench_core.errors import InputError, RunError
+from ctbench_core.runs.layout import RunPaths, job_dir, latest_pointer
+from ctbench_core.runs.status import RESUMABLE, Status, is_settled, now, read_status, write_status
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the store: where it lies, what it is doing, how it was configured."""
+
+    paths: RunPaths
+    status: Status
+    config: Config
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.paths.root.name
+
+    @property
+    def job(self) -> str:
+        """The job's folder name."""
+        return self.paths.root.parent.name
+
+    @property
+    def name(self) -> str:
+        """What tables call the run: its label, else its id."""
+        return self.status.label or self.run_id
+
+    def best(self) -> dict[str, Any]:
+        """Return the metrics of the best epoch; empty before the first."""
+        return read_json(self.paths.best_metrics) or {}
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the metrics of every epoch so far."""
+        return read_history(self.paths.metrics)
+
+    def evaluations(self) -> list[str]:
+        """Name the manifests whose evaluation is complete."""
+        return sorted(path.parent.name for path in (self.paths.root / "evaluation").glob("*/metrics.json"))
+
+    def alignments(self) -> list[str]:
+        """Name the alignment results that are complete."""
+        return sorted(path.parent.name for path in (self.paths.root / "alignment").glob("*/metrics.json"))
+
+
+def open_run(folder: Path | str) -> Run:
+    """Read a run directory.
+
+    Raises:
+        InputError: the folder is no run directory.
+    """
+    folder = Path(folder)
+    paths = RunPaths(folder)
+    if not paths.config.is_file() or not paths.status.is_file():
+        raise InputError(
+            f"{folder} is no run directory: expected config.yaml and status.json in it. Give the folder of one run."
+        )
+    config = read_config(paths.config)
+    if config.paths.checkpoint_dir:
+        paths = RunPaths(folder, Path(config.paths.checkpoint_dir))
+    return Run(paths, read_status(paths.status), config)
+
+
+def read_config(path: Path) -> Config:
+    """Read a run's ``config.yaml``.
+
+    Raises:
+        InputError: it is not readable YAML.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is no readable config: {error}") from error
+    return from_mapping(content or {})[0]
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write a config as a run's ``config.yaml``."""
+    write_text(path, yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+class RunStore:
+    """All runs under one outputs root."""
+
+    def __init__(self, outputs_root: Path | str) -> None:
+        self.root = Path(outputs_root)
+
+    def runs(self, kind: str | None = "train") -> list[Run]:
+        """List the runs, newest first; damaged folders are left out."""
+        found = [run for folder in self._folders() if (run := _try_open(folder)) and kind in (None, run.status.kind)]
+        return sorted(found, key=lambda run: (run.status.created, run.run_id), reverse=True)
+
+    def _folders(self) -> Iterator[Path]:
+        for pattern in ("*/*/status.json", "*/status.json"):
+            yield from (path.parent for path in self.root.glob(pattern) if not path.parent.name.startswith("."))
+
+    def settle(self) -> list[Run]:
+        """Write down which runs were interrupted: their process is gone, their files still say running.
+
+        Called when a process that trains starts; other readers only see it so.
+        """
+        interrupted = []
+        for run in self.runs(kind=None):
+            if run.status.state == "interrupted" and not is_settled(run.paths.status):
+                write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
+                interrupted.append(run)
+        return interrupted
+
+    def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
+        """Write down that a test set is opened; return how many runs of the job opened it before."""
+        ledger = self.root / "evaluations.jsonl"
+        entries = [
+            entry for entry in read_lines(ledger) if entry.get("job") == job and entry.get("manifest") == manifest
+        ]
+        before = len({entry["run"] for entry in entries} - {str(run_dir)})
+        entry = {"when": now(), "run": str(run_dir), "job": job, "manifest": manifest, "opened_before": before}
+        append_line(ledger, dump_json(entry))
+        return before
+
+
+def _try_open(folder: Path) -> Run | None:
+    try:
+        return open_run(folder)
+    except (InputError, RunError):
+        return None
+
+
+def newest_resumable(config: Config, run_dir: Path | None = None) -> Run:
+    """Return the run to resume: the given directory, or the newest resumable run of the config's job.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = job_dir(config)
+    candidates = [run_dir] if run_dir else [path.parent for path in folder.glob("*/status.json")]
+    runs = [run for path in candidates if (run := _try_open(path))]
+    resumable = [run for run in runs if run.status.kind == "train" and run.status.state in RESUMABLE]
+    if not resumable:
+        found = ", ".join(f"{run.run_id} is {run.status.state}" for run in runs[:3]) or "no run found"
+        raise InputError(
+            f"No run to resume in {run_dir or folder}: {found}. Only {', '.join(RESUMABLE)} runs can be resumed; "
+            "name one with training.resume.state_path=<run>/checkpoints/last_state.pt."
+        )
+    return max(resumable, key=lambda run: (run.status.created, run.run_id))
+
+
+def write_latest(config: Config, run_dir: Path) -> None:
+    """Point the job's ``latest_run.json`` at a run."""
+    write_json(latest_pointer(config), {"run_dir": str(run_dir), "run_id": run_dir.name, "updated": now()})
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or torn one gives None."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; a torn last line is ignored."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    entries = []
+    for line in text.splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read a ``metrics.jsonl``, one entry an epoch."""
+    return [entry for entry in read_lines(path) if "epoch" in entry]
+
+
+def cut_history(path: Path, epoch: int) -> None:
+    """Drop the lines after ``epoch``, and a torn last line, so that a resumed run continues it cleanly."""
+    kept = [entry for entry in read_history(path) if entry["epoch"] <= epoch]
+    write_text(path, "".join(dump_json(entry) + "\n" for entry in kept))

@@ -1,0 +1,65 @@
+"""A config as command-line words: what the screen shows as the equivalent command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ctbench_core.config import Config, changed_keys
+
+# Values of these keys are paths: they are taken as they stand, so that no character of a path needs quoting.
+RAW_PREFIXES = ("paths.",)
+RAW_KEYS = frozenset({"run", "embeddings", "output_file", "hydra.run.dir", "training.resume.state_path"})
+RAW_SUFFIX = "_csv"
+
+
+def is_raw(key: str) -> bool:
+    """Whether a word's value is taken as it stands, after the first ``=``."""
+    return key in RAW_KEYS or key.startswith(RAW_PREFIXES) or key.endswith(RAW_SUFFIX)
+
+
+def to_words(config: Config) -> list[str]:
+    """Return the words that turn the defaults into a config, one a changed key."""
+    return [
+        f"{key}={value if is_raw(key) and value is not None else _value(value)}"
+        for key, value in changed_keys(config).items()
+    ]
+
+
+def to_command(config: Config, verb: str = "train") -> str:
+    """Return the equivalent command, quoted for a POSIX shell."""
+    import shlex
+
+    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(word) for word in to_words(config))])
+
+
+def _value(value: Any) -> str:
+    """Write a value in Hydra's override grammar; strings are single-quoted."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_value(k)}:{_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(_value(item) for item in value) + "]"
+    return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """Single-quote a string; in this grammar a backslash escapes only before a quote."""
+    parts = []
+    backslashes = 0
+    for character in text:
+        if character == "'":
+            parts.append("\\" * backslashes + "\\'")
+            backslashes = 0
+        elif character == "\\":
+            parts.append(character)
+            backslashes += 1
+        else:
+            parts.append(character)
+            backslashes = 0
+    return "'" + "".join(parts) + "\\" * backslashes + "'"

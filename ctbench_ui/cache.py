@@ -1,0 +1,138 @@
+"""What pages read from disk, kept between reruns.
+
+Keys are (path, mtime_ns, size) and plain values: never an array, whose hash Streamlit takes from a
+sample of its cells. Values are plain dicts, lists and frames, which survive a hot reload.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_core.config import ColumnsConfig, Config
+from ctbench_core.errors import CtbenchError
+from ctbench_core.features import find_file, read_vector
+from ctbench_core.manifest import apply_cohort, read_manifest
+from ctbench_core.runs import Run, RunStore, read_history, read_json
+from ctbench_core.train.data import manifest_path
+
+Stamp = tuple[str, int, int]
+
+
+def stamp(path: Path | str) -> Stamp:
+    """Return what tells whether a file has changed; (path, 0, 0) when there is none."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+def peek(config: Config) -> dict[str, Any]:
+    """Look at the training manifest: its findings, counts, and the width of its features.
+
+    Raises:
+        InputError: the manifest or its first feature file is unusable.
+    """
+    path = manifest_path(config, config.data.train_manifest)
+    columns = json.dumps(dataclasses.asdict(config.data.columns))
+    labels = config.training.target_labels or config.data.columns.labels or []
+    cohort = json.dumps(dataclasses.asdict(config.data.cohort))
+    found = _peek_manifest(stamp(path), columns, tuple(labels), cohort)
+    kinds = {"visual": ["visual"], "text": ["text"], "concat": ["visual", "text"]}[config.model.inputs]
+    widths = [_width(config, found[f"first_{kind}"]) for kind in kinds]
+    return found | {"dim": sum(widths) if all(widths) else 0}
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _peek_manifest(at: Stamp, columns: str, labels: tuple[str, ...], cohort: str) -> dict[str, Any]:
+    config = Config()
+    config.data.columns = ColumnsConfig(**json.loads(columns))
+    config.data.cohort = dataclasses.replace(config.data.cohort, **json.loads(cohort))
+    every = read_manifest(Path(at[0]), config.data.columns)
+    manifest = apply_cohort(every, config.data.cohort)
+    texts = manifest.text_paths
+    return {
+        "name": manifest.name,
+        "all_labels": every.labels,
+        "labels": list(labels) or every.labels,
+        "counts": manifest.counts(),
+        "first_visual": str(manifest.visual_paths[0]),
+        "first_text": None if texts is None else str(texts[0]),
+    }
+
+
+def _width(config: Config, written: str | None) -> int:
+    """Return the width of one feature file; 0 when it cannot be told."""
+    if not written:
+        return 0
+    file = find_file(Path(config.paths.data_root), written)
+    return _read_width(stamp(file), config.data.feature_key, config.data.pool) if file else 0
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _read_width(at: Stamp, key: str | None, pool: str) -> int:
+    try:
+        return len(read_vector(Path(at[0]), key, pool))
+    except CtbenchError:
+        return 0  # the check names the file and what is wrong with it
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def history(at: Stamp) -> list[dict[str, Any]]:
+    """Return the epochs of a ``metrics.jsonl``."""
+    return read_history(Path(at[0]))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def metrics(at: Stamp) -> dict[str, Any]:
+    """Return a ``metrics.json``; empty when there is none."""
+    return read_json(Path(at[0])) or {}
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def table(at: Stamp) -> pd.DataFrame:
+    """Return a CSV or Parquet file of the run store."""
+    path = Path(at[0])
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+
+@st.cache_data(ttl=1.0, max_entries=8, show_spinner=False)
+def run_rows(outputs_root: str, kind: str = "train") -> list[dict[str, Any]]:
+    """Return one row a run of the store, newest first."""
+    return [run_row(run) for run in RunStore(outputs_root).runs(kind)]
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """Return what tables show of a run."""
+    best = run.best()
+    figures = best.get("val_metrics", {})
+    model = run.config.model
+    widths = "-".join(map(str, model.params.hidden_dims)) if model._target_ == "mlp" else ""
+    tests = {name: read_json(run.paths.evaluation(name).metrics) or {} for name in run.evaluations()}
+    return {
+        "run_dir": str(run.paths.root),
+        "run_id": run.run_id,
+        "name": run.name,
+        "state": run.status.state,
+        "encoder": Path(run.config.paths.data_root).name,
+        "head": " ".join(part for part in (model.model_name, widths) if part),
+        "inputs": model.inputs,
+        "epoch": run.status.epoch,
+        "max_epochs": run.status.max_epochs,
+        "best_epoch": best.get("epoch"),
+        "val_auprc": figures.get("auprc"),
+        "val_auroc": figures.get("auroc"),
+        "val_f1": figures.get("f1_macro"),
+        "tests": {name: found.get("auprc") for name, found in tests.items()},
+        "leaks": {name: found.get("leak", {}).get("patients", 0) for name, found in tests.items()},
+        "seconds": run.status.seconds.get("total"),
+        "created": run.status.created,
+        "error": run.status.error,
+        "alignments": run.alignments(),
+    }

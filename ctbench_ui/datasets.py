@@ -1,0 +1,60 @@
+"""Named data sets: which features, manifests and columns a user works on, kept as small YAML files in the run store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctbench_core.atomic import write_text
+from ctbench_core.config import Config, changed_keys, from_mapping
+from ctbench_core.errors import InputError
+
+FOLDER = ".datasets"
+PREFIXES = ("paths.data_root", "paths.manifest_dir", "data.")
+_NAME = re.compile(r"[\w][\w .-]{0,63}")
+
+
+def is_data_key(key: str) -> bool:
+    """Whether a config key tells what data a run works on."""
+    return key.startswith(PREFIXES)
+
+
+def names(outputs_root: Path) -> list[str]:
+    """List the saved data sets, the last saved or opened first."""
+    files = sorted((outputs_root / FOLDER).glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    return [file.stem for file in files]
+
+
+def save(outputs_root: Path, name: str, config: Config) -> Path:
+    """Write the data keys of a config as a named data set.
+
+    Raises:
+        InputError: the name cannot be a file name.
+    """
+    if not _NAME.fullmatch(name) or name.endswith("."):
+        raise InputError(
+            f"{name!r} cannot name a data set: use letters, digits, spaces, dots, dashes and underscores, at most 64."
+        )
+    content = {key: value for key, value in changed_keys(config).items() if is_data_key(key)}
+    path = outputs_root / FOLDER / f"{name}.yaml"
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def load(outputs_root: Path, name: str) -> Config:
+    """Read a named data set as a config whose other keys are defaults.
+
+    Raises:
+        InputError: there is no such data set, or its file is damaged.
+    """
+    path = outputs_root / FOLDER / f"{name}.yaml"
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"Data set {name!r} cannot be read from {path}: {error}. Save it again on the Data page.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} should hold keys and values; it holds {type(content).__name__}. Save it again.")
+    return from_mapping(content)[0]

@@ -1,0 +1,167 @@
+"""The form is the session: every field's value lies in the session under its config key.
+
+A page draws a field with `field`; `config()` reads all of them, drawn or not, into one Config. Widget
+bounds hold in the browser only, so `config()` lets the core check every value again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import streamlit as st
+
+from ctbench_core.config import KEYS, Config, KeyInfo, get_key, set_key
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_ui import datasets
+
+_RESTORED = "form.restored"
+DATASET = "form.dataset"
+
+
+def outputs_root() -> Path:
+    """Return the run store that this app works on."""
+    return Path(os.environ.get("CTBENCH_OUTPUTS", "outputs"))
+
+
+def restore() -> None:
+    """Begin a session with the data set that was saved or opened last."""
+    if _RESTORED in st.session_state:
+        return
+    st.session_state[_RESTORED] = True
+    for name in datasets.names(outputs_root())[:1]:
+        try:
+            open_dataset(name)
+        except InputError:
+            continue  # the Data page says so when the user opens it
+
+
+def open_dataset(name: str) -> None:
+    """Fill the data fields from a saved data set.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    saved = datasets.load(outputs_root(), name)
+    fill(saved, datasets.is_data_key)
+    st.session_state[DATASET] = name
+    (outputs_root() / datasets.FOLDER / f"{name}.yaml").touch()  # the last opened comes first
+
+
+def save_dataset(name: str) -> None:
+    """Save the data fields under a name.
+
+    Raises:
+        InputError: a field or the name is unusable.
+    """
+    datasets.save(outputs_root(), name, config())
+    st.session_state[DATASET] = name
+
+
+def fill(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> None:
+    """Set the fields of the wanted keys to a config's values; call it before they are drawn."""
+    for key, info in KEYS.items():
+        if wanted(key):
+            st.session_state[key] = _to_widget(info, get_key(source, key))
+
+
+def config() -> Config:
+    """Read all fields into a config.
+
+    Raises:
+        ConfigError: a value does not fit its key.
+    """
+    result = Config()
+    result.paths.outputs_root = str(outputs_root())
+    for key, info in KEYS.items():
+        if key in st.session_state:
+            set_key(result, key, _from_widget(info, st.session_state[key]))
+    if result.model._target_ != "mlp":
+        result.model.model_name = result.model._target_
+    return result
+
+
+def field(key: str, label: str, **options: Any) -> Any:
+    """Draw the field of a config key, with its tooltip and bounds, and return its value."""
+    info = KEYS[key]
+    st.session_state.setdefault(key, _to_widget(info, info.default))
+    draw = _WIDGETS[_kind(info)]
+    return draw(info, label, {"key": key, "help": info.tooltip, "persist_state": "session"} | options)
+
+
+def choice(key: str, label: str, options: list[Any], **more: Any) -> Any:
+    """Draw a config key as a drop-down of known values; others may be typed where ``accept_new_options`` is set."""
+    st.session_state.setdefault(key, _to_widget(KEYS[key], KEYS[key].default))
+    present = st.session_state[key]
+    known = options if present in options or present is None else [present, *options]
+    return st.selectbox(label, known, key=key, help=KEYS[key].tooltip, persist_state="session", **more)
+
+
+def choices(key: str, label: str, options: list[str], **more: Any) -> list[str]:
+    """Draw a config key as a list to pick from; nothing picked means null."""
+    st.session_state.setdefault(key, _to_widget(KEYS[key], KEYS[key].default))
+    known = [*options, *(value for value in st.session_state[key] if value not in options)]
+    return st.multiselect(label, known, key=key, help=KEYS[key].tooltip, persist_state="session", **more)
+
+
+def _kind(info: KeyInfo) -> str:
+    if info.choices:
+        return "few" if len(info.choices) <= 4 else "many"
+    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not type(None)]
+    return {bool: "bool", int: "int", float: "float"}.get(kinds[0], "text")
+
+
+def _number(info: KeyInfo, label: str, options: dict[str, Any]) -> Any:
+    kind = int if _kind(info) == "int" else float
+    bounds = {name: kind(info.bounds[bound]) for name, bound in _BOUNDS.items() if bound in info.bounds}
+    return st.number_input(label, **bounds, **options)
+
+
+_BOUNDS = {"min_value": "low", "max_value": "high"}
+
+_WIDGETS: dict[str, Callable[[KeyInfo, str, dict[str, Any]], Any]] = {
+    "few": lambda info, label, options: st.segmented_control(label, info.choices, required=True, **options),
+    "many": lambda info, label, options: st.selectbox(label, info.choices, **options),
+    "bool": lambda info, label, options: st.toggle(label, **options),
+    "int": _number,
+    "float": lambda info, label, options: _number(info, label, {"format": "%g"} | options),
+    "text": lambda info, label, options: st.text_input(label, **options),
+}
+
+
+def _is_list(info: KeyInfo) -> type | None:
+    """Return the item type of a list key, else None."""
+    for kind in (info.annotation, *get_args(info.annotation)):
+        if getattr(kind, "__origin__", None) is list:
+            return get_args(kind)[0]
+    return None
+
+
+def _to_widget(info: KeyInfo, value: Any) -> Any:
+    item = _is_list(info)
+    if item is int:
+        return ", ".join(map(str, value or []))
+    if item is str and not isinstance(value, str):
+        return list(value or [])
+    if value is None and _kind(info) == "text":
+        return ""
+    return value
+
+
+def _from_widget(info: KeyInfo, value: Any) -> Any:
+    if _is_list(info) is int and isinstance(value, str):
+        return _integers(info, value)
+    nullable = type(None) in get_args(info.annotation)
+    if nullable and value in ("", []):
+        return None
+    return value.strip() if isinstance(value, str) else value
+
+
+def _integers(info: KeyInfo, text: str) -> list[int]:
+    parts = text.replace(";", ",").replace(" ", ",").split(",")
+    try:
+        return [int(part) for part in parts if part]
+    except ValueError:
+        raise ConfigError(f"{info.name} is {text!r}; expected whole numbers with commas between, such as 1024, 512.") from None

@@ -1,0 +1,14 @@
+"""The frame around every page: navigation on the left, the status strip on top."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ctbench_ui import form, strip
+from ctbench_ui.navigation import groups
+
+st.set_page_config(page_title="ctbench", page_icon=":material/monitoring:", layout="wide")
+page = st.navigation(groups())
+form.restore()
+strip.draw()
+page.run()

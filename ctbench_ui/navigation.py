@@ -1,0 +1,42 @@
+"""Every page of the app: where it lies, its address, its place in the navigation. To add a page, add it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_FOLDER = Path(__file__).resolve().parent.parent / "pages"
+
+# address: (group, title, icon)
+_PAGES = {
+    "home": ("Start", "Home", ":material/home:"),
+    "data": ("Start", "Data", ":material/database:"),
+    "train": ("Run", "Train", ":material/model_training:"),
+    "runs": ("Run", "Runs", ":material/list_alt:"),
+    "evaluate": ("Look", "Evaluate", ":material/query_stats:"),
+    "alignment": ("Look", "Alignment", ":material/compare_arrows:"),
+    "system": ("System", "System", ":material/memory:"),
+}
+
+
+def page(name: str) -> Any:
+    """Return the page object of an address, for links and switches."""
+    _, title, icon = _PAGES[name]
+    address = None if name == "home" else name
+    return st.Page(_FOLDER / f"{name}.py", title=title, icon=icon, url_path=address, default=name == "home")
+
+
+def groups() -> dict[str, list[Any]]:
+    """Return the pages by navigation group, in order."""
+    found: dict[str, list[Any]] = {}
+    for name, (group, _, _) in _PAGES.items():
+        found.setdefault(group, []).append(page(name))
+    return found
+
+
+def go(name: str, query: Mapping[str, str] | None = None) -> None:
+    """Open another page, optionally with query parameters."""
+    st.switch_page(page(name), query_params=dict(query or {}))

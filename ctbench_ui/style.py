@@ -1,0 +1,93 @@
+"""How figures, findings, states and times look, on every page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+# Okabe and Ito's colours that stand out on white and on near-black. Eighteen findings are told apart by six
+# colours times three dashes: no palette keeps eighteen hues distinct for colour-blind readers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("solid", "dash", "dot")
+GREY = "#8A949E"
+
+FINDINGS = (
+    "Medical material",
+    "Arterial wall calcification",
+    "Cardiomegaly",
+    "Pericardial effusion",
+    "Coronary artery wall calcification",
+    "Hiatal hernia",
+    "Lymphadenopathy",
+    "Emphysema",
+    "Atelectasis",
+    "Lung nodule",
+    "Lung opacity",
+    "Pulmonary fibrotic sequela",
+    "Pleural effusion",
+    "Mosaic attenuation pattern",
+    "Peribronchial thickening",
+    "Consolidation",
+    "Bronchiectasis",
+    "Interlobular septal thickening",
+)
+
+STATES = {
+    "queued": ("gray", ":material/schedule:"),
+    "running": ("blue", ":material/play_circle:"),
+    "cancelling": ("orange", ":material/pending:"),
+    "finished": ("green", ":material/check_circle:"),
+    "cancelled": ("orange", ":material/stop_circle:"),
+    "failed": ("red", ":material/error:"),
+    "interrupted": ("red", ":material/power_off:"),
+}
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """Write a share as papers do (``.842``); undefined as a dash."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
+    """Return the colour and dash of a finding: fixed for the known ones, by position for others."""
+    place = FINDINGS.index(label) if label in FINDINGS else list(labels).index(label)
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def state_badge(state: str) -> str:
+    """Return a run's state as a Markdown badge with colour and glyph."""
+    colour, icon = STATES.get(state, ("gray", ":material/help:"))
+    return f":{colour}-badge[{icon} {state}]"
+
+
+def duration(seconds: float) -> str:
+    """Write a time span: ``0:41``, ``2:03:10``."""
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def seconds_between(start: str, end: str) -> float:
+    """Return the seconds between two ISO times; 0 when either is unreadable."""
+    try:
+        return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    except ValueError:
+        return 0.0
+
+
+def ago(moment: str) -> str:
+    """Write how long ago an ISO time was, in its largest unit."""
+    seconds = seconds_between(moment, datetime.now(UTC).isoformat())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
+
+
+def counts(values: dict[str, int]) -> str:
+    """Write a cohort's size: ``741 volumes / 382 exams / 318 patients``."""
+    return " / ".join(f"{values[name]:,} {name}" for name in ("volumes", "exams", "patients") if name in values)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    multilabel_confusion_matrix,
+    precision_recall_fscore_support,
+    precision_score,
+    recall_score,
+)
+
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.metrics import thresholded_metrics
+
+CLOSE = {"rtol": 0, "atol": 1e-12, "equal_nan": True}
+
+
+def test_500_random_cases_equal_scikit_learn(case):
+    for seed in range(500):
+        targets, scores, weights = case(seed)
+        got = thresholded_metrics(targets, scores, 0.5, weights)
+        for c, (column, values) in enumerate(zip(targets.T, scores.T)):
+            kept = ~np.isnan(column) & (weights > 0)
+            if not kept.any():
+                assert np.isnan(got.f1[c]) and np.isnan(got.prevalence[c])
+                continue
+            truth, called, weight = column[kept] == 1, values[kept] >= 0.5, weights[kept]
+            options = {"sample_weight": weight, "zero_division": np.nan}
+            np.testing.assert_allclose(got.precision[c], precision_score(truth, called, **options), **CLOSE)
+            np.testing.assert_allclose(got.recall[c], recall_score(truth, called, **options), **CLOSE)
+            np.testing.assert_allclose(got.specificity[c], recall_score(~truth, ~called, **options), **CLOSE)
+            np.testing.assert_allclose(got.prevalence[c], np.average(truth, weights=weight), **CLOSE)
+            if 0 < truth.sum() < len(truth):
+                expected = balanced_accuracy_score(truth, called, sample_weight=weight)
+                np.testing.assert_allclose(got.balanced_accuracy[c], expected, **CLOSE)
+
+
+def test_counts_and_averages_equal_scikit_learn_on_a_full_table():
+    draw = np.random.default_rng(2)
+    targets, scores = draw.integers(0, 2, (200, 6)), draw.random((200, 6))
+    got = thresholded_metrics(targets, scores, 0.6)
+    matrices = multilabel_confusion_matrix(targets, scores >= 0.6)
+    np.testing.assert_array_equal(np.stack([got.tn, got.fp, got.fn, got.tp], axis=1), matrices.reshape(6, 4))
+    for kind in ("macro", "micro", "weighted"):
+        expected = precision_recall_fscore_support(targets, scores >= 0.6, average=kind, zero_division=np.nan)
+        average = got.average(kind)
+        np.testing.assert_allclose([average[x] for x in ("precision", "recall", "f1")], expected[:3], **CLOSE)
+
+
+def test_missed_positives_score_f1_zero_and_precision_undefined():
+    got = thresholded_metrics([[1], [0]], [[0.1], [0.2]])
+    assert got.f1[0] == 0.0
+    assert np.isnan(got.precision[0])
+    assert got.reasons == ["no rows predicted positive"]
+
+
+def test_f1_is_undefined_only_without_positives_and_calls():
+    assert np.isnan(thresholded_metrics([[0], [0]], [[0.1], [0.2]]).f1[0])
+    assert thresholded_metrics([[0], [0]], [[0.1], [0.9]]).f1[0] == 0.0
+
+
+def test_a_probability_at_the_threshold_is_positive_and_each_label_has_its_own():
+    got = thresholded_metrics([[1, 1], [1, 1]], [[0.5, 0.5], [0.4, 0.4]], [0.5, 0.4])
+    np.testing.assert_array_equal(got.recall, [0.5, 1.0])
+
+
+def test_heads_and_resamples_at_once_equal_single_calls(case):
+    targets, first, _ = case(31)
+    scores, weights = np.stack([first, 1 - first]), np.random.default_rng(0).random((4, len(targets)))
+    got = thresholded_metrics(targets, scores, 0.5, weights)
+    assert got.tp.shape == (4, 2, targets.shape[1])
+    for r, h in np.ndindex(4, 2):
+        one = thresholded_metrics(targets, scores[h], 0.5, weights[r])
+        np.testing.assert_allclose(got.f1[r, h], one.f1, **CLOSE)
+        np.testing.assert_allclose(got.average("micro")["f1"][r, h], one.average("micro")["f1"], **CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["macro", "micro", "weighted"])
+@pytest.mark.parametrize("rows", [0, 1])
+def test_an_empty_table_and_a_single_unknown_row_give_nan(rows, kind):
+    got = thresholded_metrics(np.full((rows, 2), np.nan), np.full((rows, 2), 0.7))
+    assert got.reasons == ["no known rows"] * 2
+    assert all(np.isnan(value) for value in got.average(kind).values())
+
+
+def test_nan_probabilities_are_named_not_called_negative():
+    got = thresholded_metrics([[1, 1], [0, 0]], [[np.nan, 0.9], [0.2, 0.1]])
+    assert np.isnan(got.recall[0]) and got.recall[1] == 1.0
+    assert got.reasons == ["scores are NaN", None]
+    assert got.average("micro")["recall"] == 1.0
+
+
+def test_unknown_averages_and_misshapen_thresholds_are_refused():
+    with pytest.raises(ConfigError, match="macro"):
+        thresholded_metrics([[1]], [[0.5]]).average("makro")
+    with pytest.raises(InputError, match="one number or one for each of the 1 labels"):
+        thresholded_metrics([[1]], [[0.5]], [0.1, 0.2, 0.3])
