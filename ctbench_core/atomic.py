@@ -92,10 +92,13 @@ def _plain(value: Any) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write; a line torn by a crash is the last one only."""
+    """Append one line in a single write; a line torn by an earlier crash is ended first, and stays alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write((line + "\n").encode("utf-8"))
+    with path.open("a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        torn = size > 0 and file.read(1) != b"\n"
+        file.write(("\n" * torn + line + "\n").encode("utf-8"))
 
 
 def flush_to_disk(path: Path) -> None:

@@ -41,6 +41,11 @@ class CheckResult:
         return not self.errors
 
     @property
+    def notes(self) -> list[str]:
+        """What was decided for the user: inferred findings, visual-only."""
+        return self.manifests["train"].notes if "train" in self.manifests else []
+
+    @property
     def labels(self) -> list[str]:
         """The findings."""
         return next((manifest.labels for manifest in self.manifests.values()), [])
@@ -61,6 +66,7 @@ class CheckResult:
             "ok": self.ok,
             "errors": self.errors,
             "warnings": self.warnings,
+            "notes": self.notes,
             "counts": self.counts,
             "prevalence": self.prevalence,
             "leaks": [{"manifest": name, "patients": patients} for name, patients in self.leaks.items()],

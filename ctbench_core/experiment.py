@@ -52,8 +52,6 @@ def load_training(config: Config, progress: Progress = _silent) -> Dataset:
     manifests, warnings, split_here = read_training_manifests(config)
     leaks, leak_warnings = ({}, []) if split_here else mark_leaks(config, manifests)
     dataset = load_dataset(config, manifests, progress)
-    if config.data.columns.text_feature not in manifests["train"].frame.columns:
-        warnings.append(f"{manifests['train'].name} has no column {config.data.columns.text_feature!r}: visual-only.")
     dataset.leaks = leaks
     dataset.warnings = warnings + leak_warnings + dataset.warnings
     return dataset
@@ -131,7 +129,7 @@ def run_experiment(
             seconds["evaluate"] = time.monotonic() - before
         seconds["total"] = time.monotonic() - started
         recorder.end(state, seconds=seconds)
-    return summary(open_run(run_dir), tests, dataset.warnings)
+    return summary(open_run(run_dir), tests, dataset.warnings) | {"notes": dataset.notes}
 
 
 def _prepare(config: Config, progress: Progress) -> tuple[Dataset, Trainer]:

@@ -32,6 +32,7 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
         "dropped": dataset.dropped,
         "leaks": dataset.leaks,
         "warnings": dataset.warnings,
+        "notes": dataset.notes,
     }
 
 

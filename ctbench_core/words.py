@@ -21,7 +21,7 @@ def is_raw(key: str) -> bool:
 def to_words(config: Config) -> list[str]:
     """Return the words that turn the defaults into a config, one a changed key."""
     return [
-        f"{key}={value if is_raw(key) and value is not None else _value(value)}"
+        f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
         for key, value in changed_keys(config).items()
     ]
 
@@ -33,6 +33,12 @@ def to_command(config: Config, verb: str = "train") -> str:
     return " ".join(["python -m ctbench_core", verb, *(shlex.quote(word) for word in to_words(config))])
 
 
+def _raw(path: str) -> str:
+    """Write a path as it stands; quoted where it would be read as nothing, or lose quotes of its own."""
+    quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
+    return f"'{path}'" if quoted or path in ("null", "") else path
+
+
 def _value(value: Any) -> str:
     """Write a value in Hydra's override grammar; strings are single-quoted."""
     if value is None:
@@ -41,8 +47,8 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_value(k)}:{_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, dict):  # the grammar takes no quoted key
+        return "{" + ",".join(f"{k}:{_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_value(item) for item in value) + "]"
     return _quoted(str(value))

@@ -127,11 +127,11 @@ def test_co_occurrence_is_that_of_ct_rate(manifests: dict[str, Manifest]) -> Non
 def test_latent_correlation_gives_the_phi_it_was_solved_for() -> None:
     # Independent of Plackett's integral: draw the two Gaussians and count.
     names = list(FINDINGS)
-    draws = np.random.default_rng(0).multivariate_normal(np.zeros(len(names)), latent_correlation(), 200_000)
+    draws = np.random.default_rng(0).multivariate_normal(np.zeros(len(names)), latent_correlation(), 50_000)
     thresholds = [np.quantile(draws[:, i], 1 - FINDINGS[name].prevalence) for i, name in enumerate(names)]
     phi = np.corrcoef((draws > thresholds).T)
     for (first, second), expected in CO_OCCURRENCE.items():
-        assert phi[names.index(first), names.index(second)] == pytest.approx(expected, abs=0.02)
+        assert phi[names.index(first), names.index(second)] == pytest.approx(expected, abs=0.025)
 
 
 def test_vectors_are_unit_norm_float32(demo_folder: Path, manifests: dict[str, Manifest]) -> None:
@@ -226,3 +226,13 @@ def test_too_few_patients_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at least 30 patients, got 5"):
         write_demo(tmp_path, patients=5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_example_of_the_data_readme_reads(tmp_path: Path) -> None:
+    readme = Path(__file__).parents[1] / "data" / "README.md"
+    example = readme.read_text(encoding="utf-8").split("```csv\n")[1].split("```")[0]
+    (tmp_path / "train.csv").write_text(example, encoding="utf-8")
+    manifest = read_manifest(tmp_path / "train.csv")
+    assert manifest.labels == ["Cardiomegaly", "Lung nodule", "Pleural effusion"]
+    assert manifest.counts() == {"volumes": 4, "exams": 3, "patients": 2}
+    assert np.isnan(manifest.targets).sum() == 1

@@ -6,14 +6,14 @@ Samples with the same vector, group and label group are one query, scored once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ctbench_core.alignment.ordering import EXACT_DEPTH, Gallery, Ranked, TileOrder
+from ctbench_core.alignment.ordering import EXACT_DEPTH, Gallery, Ranked, TileOrder, Workspace
 from ctbench_core.alignment.ragged import Ragged
 from ctbench_core.alignment.scoring import QueryScores, Scorer, leave_out
 from ctbench_core.alignment.vectors import Side
@@ -53,7 +53,9 @@ class Histograms:
 class Direction:
     """Retrieval from one side to the other."""
 
-    def __init__(self, queries: Side, gallery: Side, truth: Truth, depths: tuple[int, ...], device: torch.device) -> None:
+    def __init__(
+        self, queries: Side, gallery: Side, truth: Truth, depths: tuple[int, ...], device: torch.device
+    ) -> None:
         self.device = device
         self._vectors = torch.from_numpy(queries.vectors)
         shares = np.bincount(gallery.of_sample, minlength=len(gallery.vectors))
@@ -97,32 +99,38 @@ class Direction:
         """
         parts: dict[str, list[QueryScores]] = {}
         histograms: dict[str, Tensor] = {}
-        for start, stop in self._tiles(tile):
-            if cancel is not None and cancel.is_set():
-                raise Interrupted("The alignment was stopped; nothing of it was written.")
-            rows = torch.arange(start, stop, device=self.device)
-            order = TileOrder(self._vectors[self._vector[start:stop]].to(self.device), self.gallery)
-            ranked = self._rank(order, rows)
-            for name, items in ranked.items():
-                parts.setdefault(name, []).append(self._score(name, items, rows))
-            if count_pairs:
-                self._count_pairs(order, rows, ranked, histograms)
-            report(stop)
+        tiles = self._tiles(tile)
+        workspace = Workspace(max(stop - start for start, stop in tiles), self.gallery)
+        try:
+            for start, stop in tiles:
+                if cancel is not None and cancel.is_set():
+                    raise Interrupted("The alignment was stopped; nothing of it was written.")
+                rows = torch.arange(start, stop, device=self.device)
+                order = TileOrder(self._vectors[self._vector[start:stop]].to(self.device), self.gallery, workspace)
+                ranked = self._rank(order, rows)
+                for name, items in ranked.items():
+                    parts.setdefault(name, []).append(self._score(name, items, rows))
+                if count_pairs:
+                    self._count_pairs(order, rows, ranked, histograms)
+                report(stop)
+        finally:
+            workspace.close()
         scores = {name: QueryScores.join(tiles).take(self.of_sample) for name, tiles in parts.items()}
         return scores, _histograms(histograms) if count_pairs else None
 
-    def _tiles(self, tile: int) -> Iterator[tuple[int, int]]:
+    def _tiles(self, tile: int) -> list[tuple[int, int]]:
         """Cut the queries so that neither similarities nor relevant items outgrow the memory meant for them."""
         cells = torch.full((self.n_queries,), len(self.gallery.vectors), device=self.device)
         for name, group in self._group.items():
             cells = cells + self._relevant[name].lengths()[group]
         filled = torch.cat([cells.new_zeros(1), cells.cumsum(0)]).cpu().numpy()
-        start = 0
+        tiles, start = [], 0
         while start < self.n_queries:
             fits = int(np.searchsorted(filled, filled[start] + _TILE_CELLS, side="right")) - 1
             stop = min(max(fits, start + 1), start + tile, self.n_queries)
-            yield start, stop
+            tiles.append((start, stop))
             start = stop
+        return tiles
 
     def _rank(self, order: TileOrder, rows: Tensor) -> dict[str, Ranked]:
         taken = {name: self._relevant[name].take(group[rows]) for name, group in self._group.items()}

@@ -10,7 +10,7 @@ error are put in order again by their exact similarity, which no tile size or de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,18 +88,55 @@ def exact_similarity(queries: Tensor, candidates: Tensor, row: Tensor, column: T
     return torch.cat(parts)
 
 
+class Workspace:
+    """Buffers and threads for one tile after another: fresh pages for each would cost as much as the sort."""
+
+    def __init__(self, rows: int, gallery: Gallery) -> None:
+        self.shape = (rows, len(gallery.vectors))
+        device = gallery.vectors.device
+        self._similarity = torch.empty(self.shape, dtype=torch.float32, device=device)
+        self._keys = torch.empty(self.shape, dtype=torch.float64, device=device)
+        self._columns = torch.arange(self.shape[1], device=device)
+        self._pool = ThreadPoolExecutor(torch.get_num_threads())
+
+    def similarity(self, queries: Tensor, gallery: Gallery) -> Tensor:
+        """Return float32 (B, M), valid until the next tile."""
+        similarity = self._similarity[: len(queries)]
+        if queries.device.type == "cpu":  # NumPy's product writes in place and is the faster one on AMD
+            np.matmul(queries.numpy(), gallery.vectors.numpy().T, out=similarity.numpy())
+            return similarity
+        with _full_precision():
+            return torch.mm(queries, gallery.vectors.T, out=similarity)
+
+    def sorted_keys(self, similarity: Tensor) -> Tensor:
+        """Return ascending keys float64 (B, M), valid until the next tile."""
+        keys = self._keys[: len(similarity)].copy_(similarity)
+        keys.view(torch.int64).bitwise_or_(self._columns)
+        if keys.device.type != "cpu":
+            return keys.sort(dim=1).values
+        array = keys.numpy()
+        self.by_rows(lambda start, stop: array[start:stop].sort(axis=1), len(keys))
+        return keys
+
+    def by_rows(self, work: Callable[[int, int], None], rows: int) -> None:
+        """Run work(start, stop) over ranges of rows in threads; NumPy lets go of the interpreter meanwhile."""
+        bounds = np.linspace(0, rows, torch.get_num_threads() + 1).astype(int).tolist()
+        list(self._pool.map(work, bounds[:-1], bounds[1:]))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+
 class TileOrder:
     """All candidates of B queries, in ascending order of similarity."""
 
-    def __init__(self, queries: Tensor, gallery: Gallery) -> None:
-        self.queries, self.gallery = queries, gallery
+    def __init__(self, queries: Tensor, gallery: Gallery, workspace: Workspace) -> None:
+        self.queries, self.gallery, self._workspace = queries, gallery, workspace
         self.n_columns = len(gallery.vectors)
         self.total = gallery.size
-        with _full_precision():
-            self._similarity = queries @ gallery.vectors.T
-        keys = self._similarity.double()
-        keys.view(torch.int64).bitwise_or_(torch.arange(self.n_columns, device=keys.device))
-        self._keys = _sort_rows(keys)
+        self._similarity = workspace.similarity(queries, gallery)
+        self._keys = workspace.sorted_keys(self._similarity)
         self._flat = self._keys.view(-1)
         self._cumulative = self._cumulative_shares()
         # Two float32 errors part a pair; a key's own column adds less than one more unit.
@@ -119,8 +156,10 @@ class TileOrder:
 
     def _position(self, row: Tensor, key: Tensor) -> Tensor:
         """Count the columns whose key is below the given one, in each item's own row; rows ascend."""
-        if key.device.type == "cpu":
-            return self._position_by_row(row, key)
+        by_row = key.device.type == "cpu"  # several times faster there than steps over all items at once
+        return self._position_by_row(row, key) if by_row else self._position_by_steps(row, key)
+
+    def _position_by_steps(self, row: Tensor, key: Tensor) -> Tensor:
         position = torch.zeros_like(row)
         base = row * self.n_columns - 1
         for bit in reversed(range(self.n_columns.bit_length())):
@@ -131,13 +170,16 @@ class TileOrder:
         return position
 
     def _position_by_row(self, row: Tensor, key: Tensor) -> Tensor:
-        """Do the same by NumPy, whose search in one row is several times faster than steps over all."""
         position = np.empty(len(row), np.int64)
-        bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1)).tolist()
+        bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1))
         keys, wanted = self._keys.numpy(), key.numpy()
-        for number, (start, stop) in enumerate(pairwise(bounds)):
-            if stop > start:
-                position[start:stop] = keys[number].searchsorted(wanted[start:stop])
+
+        def search(first: int, last: int) -> None:
+            for number, (start, stop) in enumerate(pairwise(bounds[first : last + 1].tolist()), first):
+                if stop > start:
+                    position[start:stop] = keys[number].searchsorted(wanted[start:stop])
+
+        self._workspace.by_rows(search, len(self.queries))
         return torch.from_numpy(position)
 
     def keys(self, row: Tensor, item: Tensor) -> Tensor:
@@ -183,7 +225,9 @@ class TileOrder:
         Returns (above, tied) of the items. What lies outside an item's reach is in order already.
         """
         base = row * self.n_columns
-        first, last = _merge(base + self._position(row, key - self._reach), base + self._position(row, key + self._reach))
+        first, last = _merge(
+            base + self._position(row, key - self._reach), base + self._position(row, key + self._reach)
+        )
         flat, segment = expand(first, last)
         owner = flat // self.n_columns
         column = self._flat[flat].view(torch.int64) & _COLUMN_MASK
@@ -218,19 +262,6 @@ def runs(*sorted_columns: Tensor) -> Tensor:
     for column in sorted_columns:
         changed[1:] |= column[1:] != column[:-1]
     return changed.cumsum(0)
-
-
-def _sort_rows(keys: Tensor) -> Tensor:
-    """Sort each row, on the CPU in place by NumPy, whose sort releases the interpreter."""
-    if keys.device.type != "cpu":
-        return keys.sort(dim=1).values
-    blocks = np.array_split(keys.numpy(), min(len(keys), torch.get_num_threads()))
-    if len(blocks) == 1:
-        blocks[0].sort(axis=1)
-        return keys
-    with ThreadPoolExecutor(len(blocks)) as pool:
-        list(pool.map(lambda block: block.sort(axis=1), blocks))
-    return keys
 
 
 @contextmanager

@@ -43,7 +43,10 @@ class Retrieval:
         """Return the averages over scored queries; NaN without any."""
         scores = self.scores.take(self.scored)
         block = (scores.above, scores.tied, scores.relevant)
-        found: dict[str, float | int] = {"queries": len(self.scored), "queries_without_relevant": int((~self.scored).sum())}
+        found: dict[str, float | int] = {
+            "queries": len(self.scored),
+            "queries_without_relevant": int((~self.scored).sum()),
+        }
         for k in self.k:
             found[f"recall_at_{k}"] = _mean(hit_probability(*block, k))
             found[f"chance_at_{k}"] = _mean(_chance(scores, k))

@@ -84,7 +84,9 @@ class Scorer:
         relevant = torch.zeros_like(row[start]).index_add_(0, block, ranked.count[order])
         return row[start], above[start], tied[start], relevant
 
-    def _at_depths(self, row: Tensor, above: Tensor, tied: Tensor, relevant: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    def _at_depths(
+        self, row: Tensor, above: Tensor, tied: Tensor, relevant: Tensor, rows: int
+    ) -> tuple[Tensor, Tensor]:
         """Sum each row's expected gain and hits above every depth; only blocks that reach it count."""
         gain = torch.zeros((rows, len(self.depths)), dtype=torch.float64, device=row.device)
         found = torch.zeros_like(gain)

@@ -21,13 +21,12 @@ def hit_probability(above: np.ndarray, tied: np.ndarray, relevant: np.ndarray, k
     above = 0 and the whole gallery as the block it is the chance level of Recall@k.
     """
     places = np.clip(k - above, 0, tied)
-    triples, inverse = np.unique(np.stack([places, tied, relevant]), axis=1, return_inverse=True)
-    places, tied, relevant = triples
-    miss = np.ones(triples.shape[1])
+    (places, tied, relevant), inverse = _distinct(places, tied, relevant)
+    miss = np.ones(len(places))
     for i in range(int(places.max(initial=0))):
         left = np.maximum(tied - relevant - i, 0) / np.maximum(tied - i, 1)
         miss = np.where(i < places, miss * left, miss)
-    return (1.0 - miss)[inverse.reshape(-1)]
+    return (1.0 - miss)[inverse]
 
 
 def expected_reciprocal_rank(above: np.ndarray, tied: np.ndarray, relevant: np.ndarray) -> np.ndarray:
@@ -35,15 +34,14 @@ def expected_reciprocal_rank(above: np.ndarray, tied: np.ndarray, relevant: np.n
 
     The first of r relevant among t stands at place j with probability C(t - j, r - 1) / C(t, r).
     """
-    triples, inverse = np.unique(np.stack([above, tied, relevant]), axis=1, return_inverse=True)
-    above, tied, relevant = triples
+    (above, tied, relevant), inverse = _distinct(above, tied, relevant)
     probability = relevant / np.maximum(tied, 1)
-    expected = np.zeros(triples.shape[1])
+    expected = np.zeros(len(above))
     for place in range(1, int((tied - relevant).max(initial=0)) + 2):
         expected += probability / (above + place)
         left = np.maximum(tied - place - relevant + 1, 0)
         probability = probability * left / np.maximum(tied - place, 1)
-    return expected[inverse.reshape(-1)]
+    return expected[inverse]
 
 
 def expected_first_rank(above: np.ndarray, tied: np.ndarray, relevant: np.ndarray) -> np.ndarray:
@@ -57,12 +55,20 @@ def precision_sum(above: Tensor, tied: Tensor, relevant: Tensor, seen: Tensor, h
     sum over i = 1..t of r/t * (seen + 1 + (i - 1) (r - 1)/(t - 1)) / (above + i), in closed form by
     harmonic[n] = 1 + 1/2 + ... + 1/n. Tensors: int (B,), and float64 (n + 1,); returns float64 (B,).
     """
-    slope = (relevant - 1) / (tied - 1 + (tied == 1))
+    size, hits = tied.double(), relevant.double()  # Torch divides whole numbers in float32
+    slope = (hits - 1) / (size - 1).clamp(min=1)
     constant = seen + 1 - slope * (1 + above)
-    return relevant / tied * (slope * tied + constant * (harmonic[above + tied] - harmonic[above]))
+    return hits / size * (slope * size + constant * (harmonic[above + tied] - harmonic[above]))
 
 
 def prefix_sums(n: int, term: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return [0, term(1), term(1) + term(2), ...] up to n, summed in extended precision where there is one."""
     terms = term(np.arange(1, n + 1, dtype=np.float64)).astype(np.longdouble)
     return np.concatenate([[0.0], np.cumsum(terms)]).astype(np.float64)
+
+
+def _distinct(*columns: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the distinct rows of int columns, and where each row went: most queries share a few blocks."""
+    sizes = tuple(int(column.max(initial=0)) + 1 for column in columns)
+    _, first, inverse = np.unique(np.ravel_multi_index(columns, sizes), return_index=True, return_inverse=True)
+    return [column[first] for column in columns], inverse

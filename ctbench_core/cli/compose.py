@@ -112,6 +112,8 @@ def _sort(words: Sequence[str], extras: Collection[str], groups: Collection[str]
     for word in words:
         key, equals, value = word.partition("=")
         plain = key.lstrip("+")
+        if not plain:
+            raise ConfigError(f"Cannot understand {word!r}: expected key=value.")
         if equals and is_raw(plain):
             _sort_raw(result, plain, _unwrapped(value), extras)
             continue

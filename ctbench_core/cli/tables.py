@@ -44,6 +44,7 @@ def run_table(result: dict[str, Any]) -> str:
     parts = [head, grid(["", "AUPRC", "AUROC", "F1", "N", ""], rows)]
     parts += [_per_class(name, test) for name, test in result["test"].items()]
     parts += [f"Warning: {text}" for text in result["warnings"]]
+    parts += [f"Note: {text}" for text in result.get("notes", [])]
     return "\n".join([*parts, result["run_dir"]])
 
 
@@ -110,4 +111,5 @@ def check_table(result: CheckResult) -> str:
         for name, counts in result.counts.items()
     ]
     parts = [verdict, *(f"Error: {text}" for text in result.errors), *(f"Warning: {text}" for text in result.warnings)]
+    parts += [f"Note: {text}" for text in result.notes]
     return "\n".join([*parts, grid(["split", "volumes", "exams", "patients"], rows)] if rows else parts)

@@ -28,7 +28,8 @@ def compute_metrics(
     per_class = {
         label: {name: float(values[c]) for name, values in columns.items()} for c, label in enumerate(manifest.labels)
     }
-    undefined = {label: reason for label, reason in zip(manifest.labels, ranks.reasons) if reason}
+    reasons = zip(manifest.labels, ranks.reasons, counted.reasons)
+    undefined = {label: of_ranks or of_counts for label, of_ranks, of_counts in reasons if of_ranks or of_counts}
     return {
         "auprc": float(macro(ranks.auprc)[0]),
         "auroc": float(macro(ranks.auroc)[0]),

@@ -101,9 +101,7 @@ def _read_frame(path: Path) -> pd.DataFrame:
         else:
             text = path.read_text(encoding="utf-8-sig")
             separator = max(",;\t", key=text.partition("\n")[0].count)
-            names = pd.read_csv(io.StringIO(text), sep=separator, nrows=0).columns
-            ids = {name: str for name in names if name in (*ID_COLUMNS, *PATIENT_COLUMNS, *EXAM_COLUMNS)}
-            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=ids, float_precision="round_trip")
+            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise ManifestError(f"Table {path} cannot be read: {error}. Give a CSV in UTF-8 or a Parquet file.") from error
     frame.columns = [str(column).strip() for column in frame.columns]
@@ -133,9 +131,24 @@ def _column(path: Path, frame: pd.DataFrame, given: str | None, usual: Sequence[
     return given or next((column for column in usual if column in frame.columns), None)
 
 
+def _numbers(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column's numbers, NaN where blank, and a mask of what is neither number nor blank.
+
+    Text is parsed by Python's own float, which is exact: a last digit decides a tie.
+    """
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), np.zeros(len(column), dtype=bool)
+    text = column.astype("string").str.strip().fillna("")
+    blank = text.str.lower().isin(["", "nan", "na", "none", "null"]).to_numpy(dtype=bool)
+    wrong = pd.to_numeric(text, errors="coerce").isna().to_numpy(dtype=bool) & ~blank
+    values = np.full(len(column), np.nan)
+    values[~blank & ~wrong] = [float(value) for value in text[~blank & ~wrong]]
+    return values, wrong
+
+
 def _probabilities(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
-    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
-    bad = ((values < 0) | (values > 1)) | (np.isnan(values) & frame[column].notna().to_numpy())
+    values, wrong = _numbers(frame[column])
+    bad = wrong | (values < 0) | (values > 1)
     if bad.any():
         lines = np.flatnonzero(bad) + 2
         raise ManifestError(
@@ -151,8 +164,8 @@ def _targets(path: Path, frame: pd.DataFrame, label: str, options: ScoreOptions)
             f"{path} has no targets for {label!r}: expected column {options.target_prefix + label!r} or {label!r}. "
             "Name the beginning with target_prefix=, or take the targets from a manifest with manifest=."
         )
-    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
-    bad = (~np.isnan(values) & ~np.isin(values, (0, 1))) | (np.isnan(values) & frame[column].notna().to_numpy())
+    values, wrong = _numbers(frame[column])
+    bad = wrong | ~(np.isnan(values) | np.isin(values, (0, 1)))
     if bad.any():
         lines = np.flatnonzero(bad) + 2
         raise ManifestError(f"{path}: {column} is not 0, 1 or blank on line {first_rows(lines, len(lines))}.")

@@ -27,7 +27,8 @@ class Manifest:
         visual_paths, text_paths: feature paths as written, shape (N,); no text column gives None.
         frame: every column as text, N rows.
         lines: line numbers in the file, shape (N,), for messages.
-        warnings: what the reader should know, one sentence each.
+        warnings: what may be wrong, one sentence each.
+        notes: what was decided for the user, one sentence each.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Manifest:
     frame: pd.DataFrame
     lines: np.ndarray
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.volumes)

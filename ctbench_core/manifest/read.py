@@ -51,7 +51,10 @@ def read_manifest(
         raise ManifestError(f"{path} has no label column: expected columns of 0, 1 or blank beside {VOLUME!r}.")
     _require_columns(path, frame, names)
     identities, warnings = _identities(path, frame, volumes, columns)
+    notes = [] if labels or columns.labels else [f"Findings inferred from {path.name}: {', '.join(names) or 'none'}."]
     text = frame.get(columns.text_feature)
+    if text is None:
+        notes.append(f"{path.name} has no column {columns.text_feature!r}: visual-only.")
     return Manifest(
         name=path.name,
         path=path,
@@ -67,6 +70,7 @@ def read_manifest(
         frame=frame,
         lines=lines,
         warnings=warnings,
+        notes=notes,
     )
 
 

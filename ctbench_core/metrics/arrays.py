@@ -71,18 +71,20 @@ def divide(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
 def nan_scores(targets: Floats, scores: Floats) -> Bools:
     """Tell for each head and label (..., C) whether a row of known target has a NaN score."""
     broken = np.isnan(scores)
-    return (
-        (broken & ~np.isnan(targets)).any(axis=-2)
-        if broken.any()
-        else np.zeros(scores.shape[:-2] + scores.shape[-1:], bool)
-    )
+    if not broken.any():
+        return np.zeros(scores.shape[:-2] + scores.shape[-1:], bool)
+    return np.asarray((broken & ~np.isnan(targets)).any(axis=-2))
 
 
 def class_reasons(targets: Floats, broken: Bools) -> list[str | None]:
     """Say per label why a metric over both classes is undefined, None where it is defined; `broken` (..., C)."""
     positive, negative = (targets == 1).any(axis=0), (targets == 0).any(axis=0)
-    any_head = broken.reshape(-1, targets.shape[1]).any(axis=0)
-    return [_reason(*flags) for flags in zip(positive, negative, any_head)]
+    return [_reason(*flags) for flags in zip(positive, negative, any_head(broken))]
+
+
+def any_head(flags: Bools) -> Bools:
+    """Tell per label whether a flag (..., C) is set in any head."""
+    return np.asarray(flags.any(axis=tuple(range(flags.ndim - 1))))
 
 
 def _reason(positive: bool, negative: bool, broken: bool) -> str | None:

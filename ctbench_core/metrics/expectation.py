@@ -34,15 +34,15 @@ def expected_reciprocal_rank(above: Indices, size: Indices, hits: Indices) -> Fl
     lone = cases[2] == 1
     expected[lone] = harmonic_difference(cases[0, lone], cases[0, lone] + cases[1, lone]) / cases[1, lone]
     several = np.flatnonzero(cases[2] > 1)
-    above, size, hits = cases[:, several]
     missed, place = np.ones(len(several)), 1
     while len(several):
-        expected[several] += missed * hits / (size - place + 1) / (above + place)
-        missed = missed * (size - place + 1 - hits) / (size - place + 1)
+        above, size, hits = cases[:, several]
+        left = size - place + 1
+        expected[several] += missed * hits / left / (above + place)
+        missed = missed * (left - hits) / left
         # What is left can no longer change the sum, or there is nothing left.
         going = missed > 1e-18
-        several, above, size, hits, missed = (x[going] for x in (several, above, size, hits, missed))
-        place += 1
+        several, missed, place = several[going], missed[going], place + 1
     return expected[back.reshape(-1)]
 
 

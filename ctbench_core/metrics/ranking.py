@@ -92,7 +92,8 @@ def ranking_metrics(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike | 
     tables = areas[:, : len(draws)].reshape(4, *lead, *values.shape[:-2], labels)
     broken = nan_scores(truth, values)
     tables[:2, ..., broken] = np.nan
-    return RankingMetrics(*tables, reasons=class_reasons(truth, broken))
+    auroc, auprc, positive, negative = tables
+    return RankingMetrics(auroc, auprc, positive, negative, class_reasons(truth, broken))
 
 
 def macro(values: ArrayLike) -> tuple[Floats, Indices]:
@@ -177,6 +178,7 @@ def _areas(ranking: Ranking, pair: Floats) -> Floats:
     above, hits = _running_sum(pair.take(ranking.rows, axis=0)), _running_sum(gained)
     above_end, hits_end = above.take(ranking.block_end, axis=0), hits.take(ranking.hits_end, axis=0)
     n_positive = hits.reshape(batch, -1, 2)[:, -1]
+    # Both sums meet the positives in the same order, so without negatives the difference is exactly 0.
     n_negative = above.reshape(batch, -1, 2)[:, -1] - n_positive
     # A negative tied with a positive counts half: the mean of the negatives above the block and above its end.
     negatives = above_end - hits_end

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -97,17 +98,17 @@ def tied_blocks(
         )
     if np.isnan(values[allowed]).any():
         raise InputError("A candidate's score is NaN: give it a number, or leave it out through `candidates`.")
-    query, above, tied = [], [], []
-    for q in range(len(values)):
+    number, column = np.nonzero(truth & allowed)
+    above, tied = np.empty_like(number), np.empty_like(number)
+    limits = np.searchsorted(number, np.arange(len(values) + 1))
+    for q, (first, last) in enumerate(pairwise(limits)):
         ranked = np.sort(values[q, allowed[q]])
-        found = values[q, allowed[q] & truth[q]]
-        first, last = np.searchsorted(ranked, found, "left"), np.searchsorted(ranked, found, "right")
-        query.append(np.full(len(found), q))
-        above.append(len(ranked) - last)
-        tied.append(last - first)
-    empty = [np.empty(0, np.int64)]
+        found = values[q, column[first:last]]
+        below = np.searchsorted(ranked, found, "left")
+        not_above = np.searchsorted(ranked, found, "right")
+        above[first:last], tied[first:last] = len(ranked) - not_above, not_above - below
     total = (truth & allowed).sum(axis=1) if n_relevant is None else n_relevant
-    return blocks_from_ranks(*(np.concatenate(empty + x) for x in (query, above, tied)), total, allowed.sum(axis=1))
+    return blocks_from_ranks(number, above, tied, total, allowed.sum(axis=1))
 
 
 def blocks_from_ranks(

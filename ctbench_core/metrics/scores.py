@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctbench_core.errors import InputError
-from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, as_weights, divide, has_resamples
+from ctbench_core.metrics.arrays import (
+    Floats,
+    any_head,
+    as_scores,
+    as_targets,
+    as_weights,
+    divide,
+    has_resamples,
+    nan_scores,
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,9 @@ def brier_score(targets: ArrayLike, probabilities: ArrayLike, weights: ArrayLike
     brier = np.moveaxis(divide(total, count), -2, 0)
     chance = np.expand_dims(prevalence * (1 - prevalence), tuple(range(1, brier.ndim - 1)))
     skill = 1 - divide(brier, chance)
-    broken = np.isnan(error).any(axis=-2).reshape(-1, truth.shape[1]).any(axis=0)
-    reasons = [_reason(bool(some), bool(bad)) for some, bad in zip(known.any(axis=0), broken)]
-    return BrierScore(*((brier, skill) if has_resamples(weights) else (brier[0], skill[0])), reasons)
+    broken = any_head(nan_scores(truth, values))
+    reasons = [_reason(bool(some), bool(bad)) for some, bad in zip(any_head(known), broken)]
+    return BrierScore(brier, skill, reasons) if has_resamples(weights) else BrierScore(brier[0], skill[0], reasons)
 
 
 def auprc_skill(auprc: ArrayLike, prevalence: ArrayLike) -> Floats:

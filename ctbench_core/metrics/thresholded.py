@@ -15,6 +15,7 @@ from ctbench_core.errors import InputError, unknown_name
 from ctbench_core.metrics.arrays import (
     Bools,
     Floats,
+    any_head,
     as_scores,
     as_targets,
     as_weights,
@@ -101,36 +102,35 @@ def thresholded_metrics(
     truth = as_targets(targets, axes=2)
     values = as_scores(probabilities, truth)
     draws = as_weights(weights, len(truth))
-    limits = to_numpy(thresholds).astype(np.float64)
-    if limits.shape not in ((), truth.shape[1:]):
-        raise InputError(
-            f"Thresholds must be one number or one for each of the {truth.shape[1]} labels, got {limits.shape}."
-        )
-    called = values >= limits
+    called = values >= _limits(thresholds, truth.shape[1])
     positive, negative = truth == 1, truth == 0
-    counts = [_weigh(cell, draws, weights) for cell in _cells(called, positive, negative)]
     broken = nan_scores(truth, values)
-    for count in counts:
-        count[..., broken] = np.nan
-    unreached = ~(called & ~np.isnan(truth)).any(axis=-2).reshape(-1, truth.shape[1]).any(axis=0)
+    cells = (called & positive, called & negative, ~called & positive, ~called & negative)
+    tp, fp, fn, tn = (_weigh(cell, broken, draws, weights) for cell in cells)
+    reached = any_head(np.asarray((called & (positive | negative)).any(axis=-2)))
     reasons = class_reasons(truth, broken)
-    return ThresholdedMetrics(
-        *counts,
-        reasons=[why or ("no rows predicted positive" if none else None) for why, none in zip(reasons, unreached)],
-    )
+    reasons = [why or (None if some else "no rows predicted positive") for why, some in zip(reasons, reached)]
+    return ThresholdedMetrics(tp, fp, fn, tn, reasons)
 
 
-def _cells(called: Bools, positive: Bools, negative: Bools) -> list[Bools]:
-    """Return the rows (..., N, C) of true positives, false positives, false negatives and true negatives."""
-    return [called & positive, called & negative, ~called & positive, ~called & negative]
+def _limits(thresholds: ArrayLike, labels: int) -> Floats:
+    """Return thresholds () or (C,) as float64; InputError for another shape or a NaN."""
+    limits = to_numpy(thresholds).astype(np.float64)
+    if limits.shape not in ((), (labels,)):
+        raise InputError(f"Thresholds must be one number or one for each of the {labels} labels, got {limits.shape}.")
+    if np.isnan(limits).any():
+        raise InputError("A threshold is NaN: give every label a number, such as 0.5 where none could be fitted.")
+    return limits
 
 
-def _weigh(cell: Bools, draws: Floats, weights: ArrayLike | None) -> Floats:
-    """Sum a cell (..., N, C) over its rows: (..., C), or (R, ..., C) for resamples."""
+def _weigh(cell: Bools, broken: Bools, draws: Floats, weights: ArrayLike | None) -> Floats:
+    """Sum a cell (..., N, C) over its rows, NaN where broken: (..., C), or (R, ..., C) for resamples."""
     if weights is None:
-        return cell.sum(axis=-2).astype(np.float64)
-    total = np.moveaxis(draws @ cell.astype(np.float64), -2, 0)
-    return total if has_resamples(weights) else total[0]
+        total = np.asarray(cell.sum(axis=-2), np.float64)
+    else:
+        summed = np.moveaxis(draws @ cell.astype(np.float64), -2, 0)
+        total = summed if has_resamples(weights) else summed[0]
+    return np.where(broken, np.nan, total)
 
 
 def _macro(metrics: ThresholdedMetrics) -> dict[str, Floats]:
@@ -138,8 +138,8 @@ def _macro(metrics: ThresholdedMetrics) -> dict[str, Floats]:
 
 
 def _micro(metrics: ThresholdedMetrics) -> dict[str, Floats]:
-    pooled = [np.nansum(count, axis=-1) for count in (metrics.tp, metrics.fp, metrics.fn, metrics.tn)]
-    total = ThresholdedMetrics(*pooled, reasons=[])
+    tp, fp, fn, tn = (np.nansum(count, axis=-1) for count in (metrics.tp, metrics.fp, metrics.fn, metrics.tn))
+    total = ThresholdedMetrics(tp, fp, fn, tn, reasons=[])
     return {rate: getattr(total, rate)[()] for rate in RATES}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctbench_core.metrics.arrays import Floats, as_targets
+from ctbench_core.metrics.arrays import Floats, as_targets, divide
 from ctbench_core.metrics.ranking import ranking_metrics
 
 RESAMPLES = 1000
@@ -81,10 +81,9 @@ def _too_few(targets: Floats, codes: np.ndarray) -> list[str | None]:
     reasons: list[str | None] = []
     for column in targets.T:
         positive, negative = (len(np.unique(codes[column == side])) for side in (1, 0))
-        short = [
-            f"{n} {side} patients" for n, side in ((positive, "positive"), (negative, "negative")) if n < MIN_PATIENTS
-        ]
-        reasons.append(f"only {' and '.join(short)}, an interval needs {MIN_PATIENTS}" if short else None)
+        enough = min(positive, negative) >= MIN_PATIENTS
+        counted = f"positive patients {positive}, negative {negative}: an interval needs {MIN_PATIENTS} of each"
+        reasons.append(None if enough else counted)
     return reasons
 
 
@@ -98,7 +97,9 @@ def _bounds(draws: Floats, given: np.ndarray) -> Floats:
 def _macro_bounds(draws: Floats, given: np.ndarray) -> Floats:
     if not given.any():
         return np.full(2, np.nan)
-    return np.nanquantile(np.nanmean(draws[:, given], axis=1), _tails())
+    defined = ~np.isnan(draws[:, given])
+    means = divide(np.where(defined, draws[:, given], 0).sum(axis=1), defined.sum(axis=1))
+    return np.nanquantile(means, _tails())
 
 
 def _tails() -> list[float]:

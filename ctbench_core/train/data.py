@@ -27,7 +27,7 @@ class Dataset:
         rows: by split name, int64 of shape (N,): positions in ``matrix``.
         dropped: by split name, the volumes left out for unusable features.
         leaks: by split name, patients that also stand in another given manifest.
-        warnings: what the reader should know, one sentence each.
+        warnings: what may be wrong, one sentence each.
     """
 
     manifests: dict[str, Manifest]
@@ -37,6 +37,11 @@ class Dataset:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     leaks: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided for the user: inferred findings, visual-only."""
+        return self.manifests["train"].notes if "train" in self.manifests else []
 
     def inputs(self, split: str) -> np.ndarray:
         """Return the input vectors of a split, float32 of shape (N, D)."""
@@ -55,8 +60,6 @@ def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[s
     data = config.data
     train = _read(config, data.train_manifest, None)
     warnings = list(train.warnings)
-    if not (config.training.target_labels or data.columns.labels):
-        warnings.append(f"Findings inferred from {train.name}: {', '.join(train.labels)}.")
     wants_split = data.auto_split.enabled
     if wants_split is None and not manifest_path(config, data.val_manifest).is_file():
         warnings.append(

@@ -130,6 +130,14 @@ def test_resamples_of_one_class_or_no_weight_are_nan():
     np.testing.assert_array_equal(got.auprc[:, 0], [1, np.nan, np.nan, np.nan])
 
 
+def test_fractional_weights_of_one_class_leave_no_rounding_behind():
+    draw = np.random.default_rng(0)
+    targets, scores = draw.integers(0, 2, (2000, 1)), draw.random((2000, 1))
+    for missing in (0, 1):
+        got = ranking_metrics(targets, scores, draw.random(2000) * (targets[:, 0] != missing))
+        assert np.isnan([got.auroc[0], got.auprc[0]]).all()
+
+
 def test_nan_scores_of_known_rows_are_named_those_of_unknown_rows_ignored():
     targets = [[1, 1], [0, 0], [1, np.nan]]
     scores = [[0.9, 0.9], [np.nan, 0.1], [0.8, np.nan]]
