@@ -142,6 +142,16 @@ def check(call: Call) -> Outcome:
     return Outcome(result.to_json(), tables.check_table(result), 0 if result.ok else 2)
 
 
+def export(call: Call) -> Outcome:
+    """Pack one run into one zip."""
+    from ctbench_core.runs import export_run
+
+    if len(call.words) != 1:
+        raise ConfigError(f"export takes one run directory, got {len(call.words)} words: export <run directory>.")
+    result = export_run(call.words[0].removeprefix("run="))
+    return Outcome(result, f"{len(result['files'])} files in {result['path']}")
+
+
 def demo(call: Call) -> Outcome:
     """Write the demo data set."""
     from ctbench_core.demo import write_demo
@@ -161,5 +171,6 @@ VERBS = {
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align
     ),
     "check": Verb("Audit manifests and features before training.", "[key=value ...]", check),
+    "export": Verb("One zip of a run: scores, tables, curves, config, provenance.", "<run directory>", export),
     "demo": Verb("Write the demo data set to data/demo.", "", demo),
 }

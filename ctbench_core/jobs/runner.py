@@ -102,6 +102,14 @@ class JobRunner:
                 job.done.set()
         return True
 
+    def move_up(self, run_dir: Path) -> bool:
+        """Let a waiting run change places with the one before it; return whether it moved."""
+        with self._changed:
+            place = next((i for i, job in enumerate(self._jobs) if job.run_dir == Path(run_dir)), 0)
+            if place:
+                self._jobs[place - 1], self._jobs[place] = self._jobs[place], self._jobs[place - 1]
+        return place > 0
+
     def wait(self, run_dir: Path, timeout: float | None = None) -> bool:
         """Wait until a run of this process has ended; True when it has."""
         with self._changed:

@@ -1,5 +1,7 @@
 """The run store: run directories, their status, and the ledger of opened test sets."""
 
+from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
+from ctbench_core.runs.export import export_run
 from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_paths
 from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.status import ACTIVE, ENDED, RESUMABLE, Status, new_status, read_status, write_status
@@ -15,26 +17,34 @@ from ctbench_core.runs.store import (
     write_config,
     write_latest,
 )
+from ctbench_core.runs.trash import delete_run, empty_trash, restore_run
 
 __all__ = [
     "ACTIVE",
     "ENDED",
     "RESUMABLE",
+    "Annotations",
     "EvaluationPaths",
     "Recorder",
     "Run",
     "RunPaths",
     "RunStore",
     "Status",
+    "annotate",
     "cut_history",
+    "delete_run",
+    "empty_trash",
+    "export_run",
     "new_run_id",
     "new_status",
     "newest_resumable",
     "open_run",
+    "read_annotations",
     "read_config",
     "read_history",
     "read_json",
     "read_status",
+    "restore_run",
     "run_paths",
     "write_config",
     "write_latest",

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from ctbench_core.errors import CtbenchError, Interrupted
+from filelock import FileLock, Timeout
+
+from ctbench_core.errors import CtbenchError, InputError, Interrupted
 from ctbench_core.runs.layout import RunPaths
 from ctbench_core.runs.status import Status, write_status
 
@@ -27,14 +29,33 @@ class Recorder:
     def __init__(self, paths: RunPaths, status: Status) -> None:
         self.paths, self.status = paths, status
         self._written_at = 0.0
+        # Held while the run is at work; the system lets go of it when the process dies.
+        self._lock = FileLock(paths.root / ".lock")
 
     def __enter__(self) -> Recorder:
+        """Mark the run running.
+
+        Raises:
+            InputError: another process trains it.
+        """
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise InputError(
+                f"{self.paths.root} is being trained by another process. Wait for it, or stop it there."
+            ) from error
         self._write(state="running", error=None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._record(error)
+        finally:
+            self._lock.release()
+
+    def _record(self, error: BaseException | None) -> None:
         if error is None:
             return
         state = "cancelled" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"

@@ -13,8 +13,15 @@ import yaml
 from ctbench_core.atomic import append_line, dump_json, write_json, write_text
 from ctbench_core.config import Config, from_mapping
 from ctbench_core.errors import InputError, RunError
+from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, job_dir, latest_pointer
+from ctbench_core.runs.parsed import parsed
 from ctbench_core.runs.status import RESUMABLE, Status, is_settled, now, read_status, write_status
+
+LEDGER = "evaluations.jsonl"
+
+# libyaml reads a config in 1 ms where the pure Python loader takes 15.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,14 @@ class Run:
 
     def best(self) -> dict[str, Any]:
         """Return the metrics of the best epoch; empty before the first."""
-        return read_json(self.paths.best_metrics) or {}
+        try:
+            return parsed(self.paths.best_metrics, json.loads)
+        except (OSError, ValueError):
+            return {}
+
+    def annotations(self) -> Annotations:
+        """Return the star, tags and notes that people gave the run."""
+        return read_annotations(self.paths.root)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the metrics of every epoch so far."""
@@ -75,6 +89,11 @@ def open_run(folder: Path | str) -> Run:
     return Run(paths, read_status(paths.status), config)
 
 
+def _config_of(text: str) -> Config:
+    content = yaml.load(text, Loader=_LOADER)
+    return from_mapping(content or {})[0]
+
+
 def read_config(path: Path) -> Config:
     """Read a run's ``config.yaml``.
 
@@ -82,10 +101,9 @@ def read_config(path: Path) -> Config:
         InputError: it is not readable YAML.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        return parsed(path, _config_of).copy()
+    except (OSError, yaml.YAMLError, AttributeError) as error:
         raise InputError(f"{path} is no readable config: {error}") from error
-    return from_mapping(content or {})[0]
 
 
 def write_config(path: Path, config: Config) -> None:
@@ -122,14 +140,15 @@ class RunStore:
 
     def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
         """Write down that a test set is opened; return how many runs of the job opened it before."""
-        ledger = self.root / "evaluations.jsonl"
-        entries = [
-            entry for entry in read_lines(ledger) if entry.get("job") == job and entry.get("manifest") == manifest
-        ]
+        entries = [entry for entry in self.openings(job) if entry.get("manifest") == manifest]
         before = len({entry["run"] for entry in entries} - {str(run_dir)})
         entry = {"when": now(), "run": str(run_dir), "job": job, "manifest": manifest, "opened_before": before}
-        append_line(ledger, dump_json(entry))
+        append_line(self.root / LEDGER, dump_json(entry))
         return before
+
+    def openings(self, job: str) -> list[dict[str, Any]]:
+        """Return the ledger's entries of a job: when which run opened which test set."""
+        return [entry for entry in read_lines(self.root / LEDGER) if entry.get("job") == job]
 
 
 def _try_open(folder: Path) -> Run | None:

@@ -42,7 +42,9 @@ def test_csv_and_parquet_agree_with_scikit_learn(table: Path, tmp_path: Path) ->
     known = frame.dropna()
     for path in (table, tmp_path / "predictions.parquet"):
         found = score_table(path)["per_class"]["Emphysema"]
-        assert found["auroc"] == pytest.approx(roc_auc_score(known["target_Emphysema"], known["prob_Emphysema"]), abs=1e-12)
+        assert found["auroc"] == pytest.approx(
+            roc_auc_score(known["target_Emphysema"], known["prob_Emphysema"]), abs=1e-12
+        )
         expected = average_precision_score(known["target_Emphysema"], known["prob_Emphysema"])
         assert found["auprc"] == pytest.approx(expected, abs=1e-12)
 
@@ -94,7 +96,9 @@ def test_targets_come_from_a_manifest_in_any_order(table: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_undefined_is_nan_with_a_reason(table: Path, tmp_path: Path, rows: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_undefined_is_nan_with_a_reason(
+    table: Path, tmp_path: Path, rows: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "few.csv"
     pd.read_csv(table).head(rows).to_csv(path, index=False)
     result = score_table(path)

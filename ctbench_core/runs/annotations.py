@@ -1,0 +1,39 @@
+"""What people write on a run: a star, tags, notes. Kept beside the run, changed without touching its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.atomic import write_json
+from ctbench_core.runs.parsed import parsed
+
+FILE = "annotations.json"
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A star, tags and free notes."""
+
+    pinned: bool = False
+    tags: list[str] = field(default_factory=list)
+    notes: str = ""
+
+
+def read_annotations(run_dir: Path) -> Annotations:
+    """Return a run's annotations; none, or unreadable ones, read as empty."""
+    try:
+        content = parsed(run_dir / FILE, json.loads)
+        return Annotations(bool(content["pinned"]), [str(tag) for tag in content["tags"]], str(content["notes"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return Annotations()
+
+
+def annotate(run_dir: Path, **changes: Any) -> Annotations:
+    """Change some of a run's annotations and return them all."""
+    annotations = dataclasses.replace(read_annotations(run_dir), **changes)
+    write_json(run_dir / FILE, dataclasses.asdict(annotations))
+    return annotations
