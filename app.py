@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 import streamlit as st
 
 from ctbench_core.jobs import get_runner
+from ctbench_core.runs import RunStore
+from ctbench_ui.form import outputs_root
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Start the job runner with the server and stop it with the server."""
+    """Start the job runner with the server and stop it with the server; note first what a crash interrupted."""
+    RunStore(outputs_root()).settle()
     get_runner().start()
     yield
     get_runner().stop()

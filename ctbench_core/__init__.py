@@ -22,7 +22,7 @@ _PUBLIC = {
     "RunStore": "runs",
     "align": "alignment",
     "check": "checks",
-    "evaluate_run": "experiment",
+    "evaluate_run": "evaluate.opening",
     "load_features": "features",
     "open_run": "runs",
     "read_manifest": "manifest",

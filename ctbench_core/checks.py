@@ -92,7 +92,7 @@ def _collect(result: CheckResult, step: Callable[..., None], *arguments: Any) ->
 
 
 def _read_training(result: CheckResult, config: Config) -> None:
-    result.manifests, warnings, _ = read_training_manifests(config)
+    result.manifests, warnings = read_training_manifests(config)
     result.warnings += warnings
     for name, manifest in result.manifests.items():
         one_sided = [label for label, share in manifest.prevalence().items() if not 0 < share < 1]

@@ -17,7 +17,7 @@ import streamlit as st
 from ctbench_core.config import ColumnsConfig, Config
 from ctbench_core.errors import CtbenchError
 from ctbench_core.features import find_file, read_vector
-from ctbench_core.manifest import apply_cohort, read_manifest
+from ctbench_core.manifest import apply_cohort, read_manifest, read_table
 from ctbench_core.runs import Run, RunStore, read_history, read_json
 from ctbench_core.train.data import manifest_path
 
@@ -67,6 +67,16 @@ def _peek_manifest(at: Stamp, columns: str, labels: tuple[str, ...], cohort: str
     }
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
+def columns(at: Stamp) -> list[str]:
+    """Return the columns of a manifest.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    return list(read_table(Path(at[0]))[0].columns)
+
+
 def _width(config: Config, written: str | None) -> int:
     """Return the width of one feature file; 0 when it cannot be told."""
     if not written:
@@ -102,7 +112,6 @@ def table(at: Stamp) -> pd.DataFrame:
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
-@st.cache_data(ttl=1.0, max_entries=8, show_spinner=False)
 def run_rows(outputs_root: str, kind: str = "train") -> list[dict[str, Any]]:
     """Return one row a run of the store, newest first."""
     return [run_row(run) for run in RunStore(outputs_root).runs(kind)]

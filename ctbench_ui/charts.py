@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ctbench_ui.style import COLOURS, GREY, figure, finding_style
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-_MARGIN = {"l": 8, "r": 8, "t": 34, "b": 8}
+_MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _NAMES = {"v_to_t": "visual → text", "t_to_v": "text → visual"}
 
 
@@ -150,7 +150,11 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
             x=rows["k"], y=rows["recall"], name=name, mode="lines+markers", line=style, marker={"size": 8}
         )
         found.add_scatter(
-            x=rows["k"], y=rows["chance"], name=f"{name}, chance", mode="lines", line=style | {"dash": "dot", "width": 1.2}
+            x=rows["k"],
+            y=rows["chance"],
+            name=f"{name}, chance",
+            mode="lines",
+            line=style | {"dash": "dot", "width": 1.2},
         )
     depths = sorted(frame["k"].unique().tolist())
     found.update_xaxes(type="log", title="K", tickvals=depths, ticktext=[str(depth) for depth in depths])
@@ -174,7 +178,7 @@ def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None])
             width=rows["bin_right"] - rows["bin_left"],
             name=f"{pairs}, mean {figure(means.get(str(pairs)))}",
             marker={"color": colour, "line": {"width": 0}},
-            opacity=0.55,
+            opacity=0.65,
             hovertemplate=str(pairs) + " %{x:.2f}: %{y:.2f}<extra></extra>",
         )
         if (mean := means.get(str(pairs))) is not None:
@@ -189,8 +193,8 @@ def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None])
 
 
 def _laid_out(found: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
-    legend: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}
-    if legend_below:
-        legend = {"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0}
-    found.update_layout(height=height, margin=_MARGIN, legend=legend, hovermode="closest")
+    above: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}
+    below: dict[str, Any] = {"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0}
+    margin = _MARGIN | ({} if legend_below else {"t": 34})
+    found.update_layout(height=height, margin=margin, legend=below if legend_below else above, hovermode="closest")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,25 @@ def names(outputs_root: Path) -> list[str]:
     return [file.stem for file in files]
 
 
+def path_of(outputs_root: Path, name: str) -> Path:
+    """Return the file of a named data set."""
+    return outputs_root / FOLDER / f"{name}.yaml"
+
+
+def name_of(outputs_root: Path, config: Config) -> str | None:
+    """Return the saved data set that a config's data keys spell, the last used first; None when they spell none."""
+    wanted = _data_keys(config)
+    for name in names(outputs_root):
+        with contextlib.suppress(InputError):
+            if _data_keys(load(outputs_root, name)) == wanted:
+                return name
+    return None
+
+
+def _data_keys(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in changed_keys(config).items() if is_data_key(key)}
+
+
 def save(outputs_root: Path, name: str, config: Config) -> Path:
     """Write the data keys of a config as a named data set.
 
@@ -38,9 +58,8 @@ def save(outputs_root: Path, name: str, config: Config) -> Path:
         raise InputError(
             f"{name!r} cannot name a data set: use letters, digits, spaces, dots, dashes and underscores, at most 64."
         )
-    content = {key: value for key, value in changed_keys(config).items() if is_data_key(key)}
-    path = outputs_root / FOLDER / f"{name}.yaml"
-    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    path = path_of(outputs_root, name)
+    write_text(path, yaml.safe_dump(_data_keys(config), sort_keys=False, allow_unicode=True))
     return path
 
 
@@ -50,11 +69,13 @@ def load(outputs_root: Path, name: str) -> Config:
     Raises:
         InputError: there is no such data set, or its file is damaged.
     """
-    path = outputs_root / FOLDER / f"{name}.yaml"
+    path = path_of(outputs_root, name)
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"Data set {name!r} cannot be read from {path}: {error}. Save it again on the Data page.") from error
+        raise InputError(
+            f"Data set {name!r} cannot be read from {path}: {error}. Save it again on the Data page."
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold keys and values; it holds {type(content).__name__}. Save it again.")
     return from_mapping(content)[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_ui.navigation import go
+from ctbench_ui.style import plural
 
 _SHOWN = 5
 
@@ -20,6 +21,20 @@ def guarded(title: str) -> Iterator[None]:
         yield
     except CtbenchError as error:
         problem(title, str(error))
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar while the block runs, and hand out the callable that the core reports to."""
+    bar = st.progress(0.0, text=text)
+
+    def show(phase: str, done: int, total: int) -> None:
+        bar.progress(min(1.0, done / max(1, total)), text=phase.capitalize())
+
+    try:
+        yield show
+    finally:
+        bar.empty()
 
 
 def problem(title: str, text: str) -> None:
@@ -47,7 +62,7 @@ def empty(title: str, text: str, button: str, target: str) -> None:
 
 def leak_badge(patients: int) -> str:
     """Return the mark that figures of a leaking manifest carry, as Markdown; empty without a leak."""
-    return f":orange-badge[:material/warning: leak: {patients} patients]" if patients else ""
+    return f":orange-badge[:material/warning: leak: {plural(patients, 'patient')}]" if patients else ""
 
 
 def _fenced(text: str) -> str:

@@ -6,6 +6,7 @@ bounds hold in the browser only, so `config()` lets the core check every value a
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any, get_args
 import streamlit as st
 
 from ctbench_core.config import KEYS, Config, KeyInfo, get_key, set_key
-from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.errors import ConfigError, CtbenchError
+from ctbench_core.runs import RunStore
 from ctbench_ui import datasets
 
-_RESTORED = "form.restored"
-DATASET = "form.dataset"
+_RESTORED, _PENDING = "form.restored", "form.pending"
+_KEPT = ("model.", "training.", "utils.", *datasets.PREFIXES)
 
 
 def outputs_root() -> Path:
@@ -27,15 +29,27 @@ def outputs_root() -> Path:
 
 
 def restore() -> None:
-    """Begin a session with the data set that was saved or opened last."""
+    """Begin a session with the settings of the newest run and the data set used last; apply what `fill_next` asked for."""
+    st.session_state.update(st.session_state.pop(_PENDING, {}))
     if _RESTORED in st.session_state:
         return
     st.session_state[_RESTORED] = True
-    for name in datasets.names(outputs_root())[:1]:
-        try:
-            open_dataset(name)
-        except InputError:
-            continue  # the Data page says so when the user opens it
+    root, used = outputs_root(), 0.0
+    with contextlib.suppress(CtbenchError, OSError):  # what cannot be read shows where the user opens it
+        for run in RunStore(root).runs()[:1]:
+            fill(run.config, lambda key: key.startswith(_KEPT) and not key.startswith("training.resume"))
+            used = run.paths.config.stat().st_mtime
+        for name in datasets.names(root)[:1]:
+            if datasets.path_of(root, name).stat().st_mtime > used:
+                open_dataset(name)
+
+
+def dataset_name() -> str | None:
+    """Return the saved data set that the data fields spell; None when they spell none."""
+    try:
+        return datasets.name_of(outputs_root(), config())
+    except CtbenchError:
+        return None
 
 
 def open_dataset(name: str) -> None:
@@ -46,8 +60,7 @@ def open_dataset(name: str) -> None:
     """
     saved = datasets.load(outputs_root(), name)
     fill(saved, datasets.is_data_key)
-    st.session_state[DATASET] = name
-    (outputs_root() / datasets.FOLDER / f"{name}.yaml").touch()  # the last opened comes first
+    datasets.path_of(outputs_root(), name).touch()  # the last opened comes first
 
 
 def save_dataset(name: str) -> None:
@@ -57,7 +70,6 @@ def save_dataset(name: str) -> None:
         InputError: a field or the name is unusable.
     """
     datasets.save(outputs_root(), name, config())
-    st.session_state[DATASET] = name
 
 
 def fill(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> None:
@@ -65,6 +77,13 @@ def fill(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> No
     for key, info in KEYS.items():
         if wanted(key):
             st.session_state[key] = _to_widget(info, get_key(source, key))
+
+
+def fill_next(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> None:
+    """Set fields as `fill` does, but before the next run draws them: for buttons below the fields."""
+    values = {key: _to_widget(info, get_key(source, key)) for key, info in KEYS.items() if wanted(key)}
+    pending = st.session_state.get(_PENDING, {})
+    st.session_state[_PENDING] = pending | values
 
 
 def config() -> Config:
@@ -78,8 +97,7 @@ def config() -> Config:
     for key, info in KEYS.items():
         if key in st.session_state:
             set_key(result, key, _from_widget(info, st.session_state[key]))
-    if result.model._target_ != "mlp":
-        result.model.model_name = result.model._target_
+    result.model.model_name = result.model._target_  # tables call a run by the head it has now
     return result
 
 
@@ -109,13 +127,15 @@ def choices(key: str, label: str, options: list[str], **more: Any) -> list[str]:
 def _kind(info: KeyInfo) -> str:
     if info.choices:
         return "few" if len(info.choices) <= 4 else "many"
+    if _is_list(info):
+        return "text"
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not type(None)]
     return {bool: "bool", int: "int", float: "float"}.get(kinds[0], "text")
 
 
 def _number(info: KeyInfo, label: str, options: dict[str, Any]) -> Any:
     kind = int if _kind(info) == "int" else float
-    bounds = {name: kind(info.bounds[bound]) for name, bound in _BOUNDS.items() if bound in info.bounds}
+    bounds: dict[str, Any] = {name: kind(info.bounds[bound]) for name, bound in _BOUNDS.items() if bound in info.bounds}
     return st.number_input(label, **bounds, **options)
 
 
@@ -164,4 +184,15 @@ def _integers(info: KeyInfo, text: str) -> list[int]:
     try:
         return [int(part) for part in parts if part]
     except ValueError:
-        raise ConfigError(f"{info.name} is {text!r}; expected whole numbers with commas between, such as 1024, 512.") from None
+        raise ConfigError(
+            f"{info.name} is {text!r}; expected whole numbers with commas between, such as 1024, 512."
+        ) from None
+
+
+def data_chosen() -> bool:
+    """Whether a data field of this session differs from its default."""
+    return any(
+        st.session_state[key] != _to_widget(info, info.default)
+        for key, info in KEYS.items()
+        if datasets.is_data_key(key) and key in st.session_state
+    )

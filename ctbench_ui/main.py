@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from ctbench_ui import form, strip
 from ctbench_ui.navigation import groups
 
-st.set_page_config(page_title="ctbench", page_icon=":material/monitoring:", layout="wide")
+st.set_page_config(
+    page_title="ctbench", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide", initial_sidebar_state=220
+)
 page = st.navigation(groups())
 form.restore()
 strip.draw()

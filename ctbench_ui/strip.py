@@ -16,19 +16,35 @@ from ctbench_ui.navigation import page
 from ctbench_ui.style import counts, duration, seconds_between
 
 _WATCHED = "strip.watched"
-_TOASTS = "strip.toasts"
 _EVERY_S = 1.5
 
 
 def draw() -> None:
-    """Draw the strip; while a run is at work it redraws itself."""
-    for text, icon in st.session_state.pop(_TOASTS, []):
+    """Draw the strip; while a run is at work it redraws itself, and the page when the run ends."""
+    for folder in _ended():
+        text, icon = _farewell(folder)
         st.toast(text, icon=icon, duration="long")
-    active = get_runner().active() or next(iter(get_runner().queued()), None)
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="strip"):
-        st.caption(_dataset())
-        st.fragment(_job, run_every=_EVERY_S if active else None)()
-        st.caption(f":material/memory: {device()}")
+    redraw = _EVERY_S if st.session_state[_WATCHED] else None
+    with st.container(key="strip"):
+        dataset, job, machine = st.columns([4, 5, 1], vertical_alignment="center")
+        dataset.caption(_dataset())
+        with job:
+            st.fragment(_job, run_every=redraw)({"whole page"})
+        machine.caption(f":material/memory: {device()}", text_alignment="right")
+
+
+def _ended() -> list[Path]:
+    """Bring the watched runs up to date, and return those that have ended since.
+
+    The files decide: between the queue and the worker, a run is for a moment in neither.
+    """
+    runner = get_runner()
+    watched = [Path(folder) for folder in st.session_state.get(_WATCHED, [])]
+    present = [folder for folder in (runner.active(), *runner.queued()) if folder is not None]
+    every = list(dict.fromkeys([*present, *watched]))
+    going = [folder for folder in every if is_active(folder)]
+    st.session_state[_WATCHED] = [str(folder) for folder in going]
+    return [folder for folder in watched if folder not in going]
 
 
 def _dataset() -> str:
@@ -36,30 +52,26 @@ def _dataset() -> str:
         found = cache.peek(form.config())
     except CtbenchError:
         return ":material/database: no data set chosen"
-    name = st.session_state.get(form.DATASET) or found["name"]
+    name = form.dataset_name() or found["name"]
     return f":material/database: **{name}** · {counts(found['counts'])}"
 
 
-def _job() -> None:
-    runner = get_runner()
-    watched: list[str] = st.session_state.setdefault(_WATCHED, [])
-    ended = [folder for folder in watched if runner.active() != Path(folder) and Path(folder) not in runner.queued()]
-    present = [str(folder) for folder in (runner.active(), *runner.queued()) if folder is not None]
-    st.session_state[_WATCHED] = present
-    if ended:
-        st.session_state[_TOASTS] = [_farewell(Path(folder)) for folder in ended]
+def _job(first: set[str]) -> None:
+    # A rerun of the page while it is being drawn would swallow the click that it is drawn for.
+    if first:
+        first.clear()
+    elif any(not is_active(Path(folder)) for folder in st.session_state[_WATCHED]):
         st.rerun(scope="app")
-    if set(present) - set(watched) and not watched:
-        st.rerun(scope="app")  # a job has begun: the strip must start to redraw itself
+    present = st.session_state[_WATCHED]
     status = _status(Path(present[0])) if present else None
     if status is None:
         st.caption(":material/hourglass_empty: no job")
         return
     waiting = f" · {len(present) - 1} waiting" if len(present) > 1 else ""
-    label = f"{status.label} · epoch {status.epoch:,}/{status.max_epochs:,}{waiting}"
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", width=440):
-        st.page_link(page("runs"), label=label, icon=":material/play_circle:")
-        st.progress(share(status), width=110)
+    label = f"epoch {status.epoch:,}/{status.max_epochs:,} · {status.label}{waiting}"
+    link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
+    link.page_link(page("runs"), label=label, icon=":material/play_circle:")
+    bar.progress(share(status))
 
 
 def _status(folder: Path) -> Status | None:
@@ -67,6 +79,12 @@ def _status(folder: Path) -> Status | None:
         return read_status(RunPaths(folder).status)
     except CtbenchError:
         return None
+
+
+def is_active(folder: Path) -> bool:
+    """Whether a run waits or is at work, as its files tell."""
+    status = _status(folder)
+    return status is not None and status.active
 
 
 def _farewell(folder: Path) -> tuple[str, str]:
@@ -93,12 +111,8 @@ def eta(status: Status) -> str:
 def device() -> str:
     """Name the device that runs train on, once the job thread has brought up torch."""
     torch: Any = sys.modules.get("torch")
-    cuda = getattr(torch, "cuda", None)
-    if cuda is None or not hasattr(cuda, "is_available"):
+    # The job thread may be half way through importing it.
+    if torch is None or getattr(torch.__spec__, "_initializing", False) or not torch.cuda.is_available():
         return "CPU"
-    if not cuda.is_available():
-        return "CPU"
-    free, total = cuda.mem_get_info()
-    return f"{cuda.get_device_name()} · {(total - free) / 2**30:.0f} of {total / 2**30:.0f} GiB"
-
-
+    free, total = torch.cuda.mem_get_info()
+    return f"{torch.cuda.get_device_name()} · {(total - free) / 2**30:.0f} of {total / 2**30:.0f} GiB"

@@ -88,6 +88,11 @@ def ago(moment: str) -> str:
     return "just now"
 
 
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: ``1 patient``, ``3 patients``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def counts(values: dict[str, int]) -> str:
     """Write a cohort's size: ``741 volumes / 382 exams / 318 patients``."""
     return " / ".join(f"{values[name]:,} {name}" for name in ("volumes", "exams", "patients") if name in values)

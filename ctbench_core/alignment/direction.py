@@ -16,11 +16,17 @@ from torch import Tensor
 from ctbench_core.alignment.ordering import EXACT_DEPTH, Gallery, Ranked, TileOrder, Workspace
 from ctbench_core.alignment.ragged import Ragged
 from ctbench_core.alignment.scoring import QueryScores, Scorer, leave_out
+from ctbench_core.alignment.tiles import each_tile
 from ctbench_core.alignment.vectors import Side
 from ctbench_core.errors import Interrupted
 
-# Similarities and relevant items held at a time; a tile of fewer queries is as fast.
-_TILE_CELLS = 4_000_000
+# Similarities and relevant items of a tile: on a CPU no more than its caches like, elsewhere enough to
+# keep the device busy.
+_TILE_CELLS = {"cpu": 4_000_000}
+_TILE_CELLS_ELSEWHERE = 64_000_000
+
+# More threads than this gain nothing: they share one interpreter and the memory's speed.
+_MOST_THREADS = 8
 
 INSTANCE, SEMANTIC, OTHERS = "instance", "semantic", "semantic_others"
 
@@ -48,6 +54,10 @@ class Histograms:
     all_pairs: np.ndarray
     own: np.ndarray
     semantic: np.ndarray | None
+
+
+# Scores by truth, and pairs by kind, of one tile.
+Tile = tuple[dict[str, QueryScores], dict[str, Tensor]]
 
 
 class Direction:
@@ -97,26 +107,34 @@ class Direction:
         Raises:
             Interrupted: ``cancel`` was set.
         """
-        parts: dict[str, list[QueryScores]] = {}
-        histograms: dict[str, Tensor] = {}
+        scored: dict[str, list[QueryScores]] = {}
+        counted: dict[str, Tensor] = {}
         tiles = self._tiles(tile)
-        workspace = Workspace(max(stop - start for start, stop in tiles), self.gallery)
-        try:
-            for start, stop in tiles:
-                if cancel is not None and cancel.is_set():
-                    raise Interrupted("The alignment was stopped; nothing of it was written.")
-                rows = torch.arange(start, stop, device=self.device)
-                order = TileOrder(self._vectors[self._vector[start:stop]].to(self.device), self.gallery, workspace)
-                ranked = self._rank(order, rows)
-                for name, items in ranked.items():
-                    parts.setdefault(name, []).append(self._score(name, items, rows))
-                if count_pairs:
-                    self._count_pairs(order, rows, ranked, histograms)
-                report(stop)
-        finally:
-            workspace.close()
-        scores = {name: QueryScores.join(tiles).take(self.of_sample) for name, tiles in parts.items()}
-        return scores, _histograms(histograms) if count_pairs else None
+
+        def work(workspace: Workspace, bounds: tuple[int, int]) -> Tile:
+            if cancel is not None and cancel.is_set():
+                raise Interrupted("The alignment was stopped; nothing of it was written.")
+            return self._score_tile(workspace, bounds, count_pairs)
+
+        rows = max(stop - start for start, stop in tiles)
+        threads = min(torch.get_num_threads(), _MOST_THREADS, len(tiles)) if self.device.type == "cpu" else 1
+        found = each_tile(work, tiles, lambda: Workspace(rows, self.gallery), threads)
+        for (_, stop), (scores, pairs) in zip(tiles, found):
+            for name, part in scores.items():
+                scored.setdefault(name, []).append(part)
+            for name, counts in pairs.items():
+                counted[name] = counted[name] + counts if name in counted else counts
+            report(stop)
+        joined = {name: QueryScores.join(parts).take(self.of_sample) for name, parts in scored.items()}
+        return joined, _histograms(counted) if count_pairs else None
+
+    def _score_tile(self, workspace: Workspace, bounds: tuple[int, int], count_pairs: bool) -> Tile:
+        rows = torch.arange(*bounds, device=self.device)
+        queries = self._vectors[self._vector[slice(*bounds)]].to(self.device)
+        order = TileOrder(queries, self.gallery, workspace)
+        ranked = self._rank(order, rows)
+        scores = {name: self._score(name, items, rows) for name, items in ranked.items()}
+        return scores, self._count_pairs(order, rows, ranked) if count_pairs else {}
 
     def _tiles(self, tile: int) -> list[tuple[int, int]]:
         """Cut the queries so that neither similarities nor relevant items outgrow the memory meant for them."""
@@ -124,9 +142,10 @@ class Direction:
         for name, group in self._group.items():
             cells = cells + self._relevant[name].lengths()[group]
         filled = torch.cat([cells.new_zeros(1), cells.cumsum(0)]).cpu().numpy()
+        most = _TILE_CELLS.get(self.device.type, _TILE_CELLS_ELSEWHERE)
         tiles, start = [], 0
         while start < self.n_queries:
-            fits = int(np.searchsorted(filled, filled[start] + _TILE_CELLS, side="right")) - 1
+            fits = int(np.searchsorted(filled, filled[start] + most, side="right")) - 1
             stop = min(max(fits, start + 1), start + tile, self.n_queries)
             tiles.append((start, stop))
             start = stop
@@ -147,21 +166,21 @@ class Direction:
             return self.scorer.score(items, n_relevant, self.gallery.size - totals[INSTANCE])
         return self.scorer.score(items, totals[name], torch.full_like(rows, self.gallery.size))
 
-    def _count_pairs(self, order: TileOrder, rows: Tensor, ranked: dict[str, Ranked], into: dict[str, Tensor]) -> None:
-        """Add a tile's pairs to the histograms; everything below -1 or above 1 by rounding counts at the end."""
+    def _count_pairs(self, order: TileOrder, rows: Tensor, ranked: dict[str, Ranked]) -> dict[str, Tensor]:
+        """Count a tile's pairs a similarity bin; what rounding put outside -1 to 1 counts at the ends."""
         inner = torch.from_numpy(EDGES[1:-1]).to(self.device)
-        below = order.counts_below(inner) * self._repeats[rows, None]
-        counted = torch.cat([below.sum(0), self.gallery.size * self._repeats[rows].sum()[None]])
+        repeats = self._repeats[rows]
+        below = (order.counts_below(inner) * repeats[:, None]).sum(0)
+        counted = torch.cat([below, self.gallery.size * repeats.sum()[None]])
         pairs = {"all": torch.diff(counted, prepend=counted.new_zeros(1))}
         items = {"own": self._own_pairs.take(rows)}
         if SEMANTIC in ranked:
             labels = ranked[SEMANTIC]
-            items["semantic"] = (labels.row, labels.item, labels.count * self._repeats[rows][labels.row])
+            items["semantic"] = (labels.row, labels.item, labels.count * repeats[labels.row])
         for name, (row, item, count) in items.items():
             place = torch.searchsorted(inner, order.keys(row, item), right=True)
-            pairs[name] = torch.zeros_like(pairs["all"]).index_add_(0, place, count)
-        for name, counts in pairs.items():
-            into[name] = into[name] + counts if name in into else counts
+            pairs[name] = torch.zeros_like(counted).index_add_(0, place, count)
+        return pairs
 
 
 def _combine(*keys: np.ndarray) -> np.ndarray:

@@ -10,8 +10,7 @@ error are put in order again by their exact similarity, which no tile size or de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,8 +28,9 @@ _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
 # a query's best relevant candidate is still settled there.
 EXACT_DEPTH = 1000
 
-# Pairs of an exact product at a time: their terms stay in the cache.
-_PAIRS_AT_ONCE = 1024
+# Pairs of an exact product at a time: on a CPU their terms stay in the cache.
+_PAIRS_AT_ONCE = {"cpu": 1024}
+_PAIRS_AT_ONCE_ELSEWHERE = 65_536
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def exact_similarity(queries: Tensor, candidates: Tensor, row: Tensor, column: T
     Products of float32 values are exact in float64; the sum folds halves in a fixed order.
     """
     parts = [row.new_empty(0, dtype=torch.float64)]
-    for pairs in zip(row.split(_PAIRS_AT_ONCE), column.split(_PAIRS_AT_ONCE)):
+    some = _PAIRS_AT_ONCE.get(row.device.type, _PAIRS_AT_ONCE_ELSEWHERE)
+    for pairs in zip(row.split(some), column.split(some)):
         terms = queries[pairs[0]].double().mul_(candidates[pairs[1]])
         while (width := terms.shape[1]) > 1:
             half = (width + 1) // 2
@@ -89,20 +90,18 @@ def exact_similarity(queries: Tensor, candidates: Tensor, row: Tensor, column: T
 
 
 class Workspace:
-    """Buffers and threads for one tile after another: fresh pages for each would cost as much as the sort."""
+    """Buffers for one tile after another: fresh pages for each would cost as much as the sort."""
 
     def __init__(self, rows: int, gallery: Gallery) -> None:
-        self.shape = (rows, len(gallery.vectors))
-        device = gallery.vectors.device
-        self._similarity = torch.empty(self.shape, dtype=torch.float32, device=device)
-        self._keys = torch.empty(self.shape, dtype=torch.float64, device=device)
-        self._columns = torch.arange(self.shape[1], device=device)
-        self._pool = ThreadPoolExecutor(torch.get_num_threads())
+        shape, device = (rows, len(gallery.vectors)), gallery.vectors.device
+        self._similarity = torch.empty(shape, dtype=torch.float32, device=device)
+        self._keys = torch.empty(shape, dtype=torch.float64, device=device)
+        self._columns = torch.arange(shape[1], device=device)
 
     def similarity(self, queries: Tensor, gallery: Gallery) -> Tensor:
         """Return float32 (B, M), valid until the next tile."""
         similarity = self._similarity[: len(queries)]
-        if queries.device.type == "cpu":  # NumPy's product writes in place and is the faster one on AMD
+        if queries.device.type == "cpu":
             np.matmul(queries.numpy(), gallery.vectors.numpy().T, out=similarity.numpy())
             return similarity
         with _full_precision():
@@ -114,25 +113,15 @@ class Workspace:
         keys.view(torch.int64).bitwise_or_(self._columns)
         if keys.device.type != "cpu":
             return keys.sort(dim=1).values
-        array = keys.numpy()
-        self.by_rows(lambda start, stop: array[start:stop].sort(axis=1), len(keys))
+        keys.numpy().sort(axis=1)  # in place, and 15 times faster than Torch's on a CPU
         return keys
-
-    def by_rows(self, work: Callable[[int, int], None], rows: int) -> None:
-        """Run work(start, stop) over ranges of rows in threads; NumPy lets go of the interpreter meanwhile."""
-        bounds = np.linspace(0, rows, torch.get_num_threads() + 1).astype(int).tolist()
-        list(self._pool.map(work, bounds[:-1], bounds[1:]))
-
-    def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
 
 
 class TileOrder:
     """All candidates of B queries, in ascending order of similarity."""
 
     def __init__(self, queries: Tensor, gallery: Gallery, workspace: Workspace) -> None:
-        self.queries, self.gallery, self._workspace = queries, gallery, workspace
+        self.queries, self.gallery = queries, gallery
         self.n_columns = len(gallery.vectors)
         self.total = gallery.size
         self._similarity = workspace.similarity(queries, gallery)
@@ -171,15 +160,11 @@ class TileOrder:
 
     def _position_by_row(self, row: Tensor, key: Tensor) -> Tensor:
         position = np.empty(len(row), np.int64)
-        bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1))
+        bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1)).tolist()
         keys, wanted = self._keys.numpy(), key.numpy()
-
-        def search(first: int, last: int) -> None:
-            for number, (start, stop) in enumerate(pairwise(bounds[first : last + 1].tolist()), first):
-                if stop > start:
-                    position[start:stop] = keys[number].searchsorted(wanted[start:stop])
-
-        self._workspace.by_rows(search, len(self.queries))
+        for number, (start, stop) in enumerate(pairwise(bounds)):
+            if stop > start:
+                position[start:stop] = keys[number].searchsorted(wanted[start:stop])
         return torch.from_numpy(position)
 
     def keys(self, row: Tensor, item: Tensor) -> Tensor:

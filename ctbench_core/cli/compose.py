@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
@@ -88,7 +89,7 @@ def compose_config(
         unknown_words = _lay_over(tree, sorted_words)
         hydra = _settle_hydra(tree)
         content = _resolved(tree)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}") from error
     return _typed(content, hydra, sorted_words, unknown_words)
 
@@ -98,7 +99,7 @@ def _typed(content: dict[str, Any], hydra: Mapping[str, Any], words: _Words, unk
     if absent:
         raise ConfigError(f"The config leaves {', '.join(absent)} open (???). Give a value, as {absent[0]}=...")
     config, unknown = from_mapping(content)
-    config.job_name = words.given.get("job_name") or hydra["job_name"]
+    config.job_name = words.given.get("job_name") or content.get("job_name") or hydra["job_name"]
     config.paths.run_dir = config.paths.run_dir or hydra["run_dir"]
     warnings = [
         f"Unknown key {name!r} is ignored.{nearest_keys(name)}" for name in dict.fromkeys(unknown + unknown_words)

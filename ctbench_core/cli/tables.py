@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.checks import CheckResult
+from ctbench_core.manifest import Agreement, Prepared
+from ctbench_core.manifest.prepare import REASONS
 
 UNDEFINED = "–"
 
@@ -113,3 +115,38 @@ def check_table(result: CheckResult) -> str:
     parts = [verdict, *(f"Error: {text}" for text in result.errors), *(f"Warning: {text}" for text in result.warnings)]
     parts += [f"Note: {text}" for text in result.notes]
     return "\n".join([*parts, grid(["split", "volumes", "exams", "patients"], rows)] if rows else parts)
+
+
+def prepare_table(prepared: Prepared, written: bool) -> str:
+    """Return the counts of a prepared manifest, what did not join, and the prevalence of each finding."""
+    manifest = prepared.manifest
+    counts = ", ".join(f"{count:,} {unit}" for unit, count in manifest.counts().items())
+    parts = [f"{manifest.path if written else 'Preview, nothing written'}: {counts}"]
+    for reason, names in prepared.unmatched.items():
+        parts.append(f"{len(names):,} {REASONS[reason]} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+    parts += [f"Warning: {text}" for text in prepared.warnings]
+    known = (manifest.targets == manifest.targets).sum(axis=0)
+    rows = [[label, figure(share), f"{n:,}"] for (label, share), n in zip(manifest.prevalence().items(), known)]
+    return "\n".join([*parts, grid(["finding", "prevalence", "known"], rows)] if rows else parts)
+
+
+def agreement_table(agreement: Agreement) -> str:
+    """Return agreement, kappa and prevalences of every finding."""
+    rows = [
+        [
+            row.finding,
+            *(figure(value) for value in (row.agreement, row.kappa, row.prevalence_first, row.prevalence_second)),
+            f"{row.only_first:,}",
+            f"{row.only_second:,}",
+            f"{row.volumes:,}",
+            row.undefined,
+        ]
+        for row in agreement.table.itertuples()
+    ]
+    counts = ", ".join(f"{count:,} {unit}" for unit, count in agreement.n.items())
+    head = [
+        f"{agreement.first} (1) and {agreement.second} (2) over {counts}",
+        f"{agreement.only_first:,} volumes only in (1), {agreement.only_second:,} only in (2): left out",
+    ]
+    header = ["", "agreement", "kappa", "prevalence (1)", "(2)", "only (1)", "only (2)", "volumes", ""]
+    return "\n".join([*head, grid(header, rows)])

@@ -95,7 +95,7 @@ def _overlaid(stored: Config, composed: Composed) -> Config:
 
 def evaluate(call: Call) -> Outcome:
     """Open the test sets of a trained run."""
-    from ctbench_core.experiment import evaluate_run
+    from ctbench_core.evaluate.opening import evaluate_run
     from ctbench_core.runs import open_run
 
     composed = call.compose("evaluate", extras=("run",))
@@ -142,6 +142,41 @@ def check(call: Call) -> Outcome:
     return Outcome(result.to_json(), tables.check_table(result), 0 if result.ok else 2)
 
 
+def prepare(call: Call) -> Outcome:
+    """Join tables to a manifest; without output_file it is only shown."""
+    import dataclasses
+
+    from ctbench_core.features import check_allowed
+    from ctbench_core.manifest.prepare import PrepareOptions, options_from, write_manifest
+    from ctbench_core.manifest.prepare import prepare as join_tables
+
+    composed = call.compose("prepare", extras=tuple(field.name for field in dataclasses.fields(PrepareOptions)))
+    options = options_from(composed.extras)
+    for path in (*options.inputs(), *([Path(options.output_file)] if options.output_file else [])):
+        check_allowed(path)
+    prepared = join_tables(options, composed.config.data.columns)
+    if options.output_file:
+        write_manifest(prepared)
+    result = prepared.to_json() | {"output_file": options.output_file}
+    return Outcome(result, tables.prepare_table(prepared, written=options.output_file is not None))
+
+
+def agree(call: Call) -> Outcome:
+    """Compare the labels of two manifests over the volumes that both have."""
+    from ctbench_core.features import check_allowed
+    from ctbench_core.manifest import compare_labels, read_manifest
+
+    composed = call.compose("agree", extras=("first_csv", "second_csv"))
+    paths = [composed.extras.get(name) for name in ("first_csv", "second_csv")]
+    if not all(paths):
+        raise ConfigError("agree compares two manifests: agree first_csv=<manifest> second_csv=<manifest>.")
+    config = composed.config
+    labels = config.training.target_labels
+    first, second = (read_manifest(check_allowed(str(path)), config.data.columns, labels) for path in paths)
+    agreement = compare_labels(first, second)
+    return Outcome(agreement.to_json(), tables.agreement_table(agreement))
+
+
 def export(call: Call) -> Outcome:
     """Pack one run into one zip."""
     from ctbench_core.runs import export_run
@@ -163,6 +198,14 @@ def demo(call: Call) -> Outcome:
     return Outcome(result, f"{result['volumes']} volumes. Train on them:\n  python -m ctbench_core train {words}")
 
 
+PREPARE_WORDS = (
+    "labels_csv=<table> [split_csv=<table or feature folder>] [metadata_csv=<table>] [reports_csv=<table>] "
+    "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [name_column=VolumeName] "
+    "[accession_column=AccessionNo] [mapped_column=NameinCTRATE] [metadata_columns=[...]] [report_columns=[...]] "
+    "[visual_prefix=image] [visual_suffix=.npz] [visual_level=volume|exam] "
+    "[text_prefix=...] [text_suffix=.npz] [text_level=volume|exam] [key=value ...]"
+)
+
 VERBS = {
     "train": Verb("Train one run.", "[key=value ...]", train),
     "evaluate": Verb("Open test sets for a trained run.", "run=<run directory> [key=value ...]", evaluate),
@@ -171,6 +214,12 @@ VERBS = {
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align
     ),
     "check": Verb("Audit manifests and features before training.", "[key=value ...]", check),
+    "prepare": Verb("Join label, split, metadata and report tables to one manifest.", PREPARE_WORDS, prepare),
+    "agree": Verb(
+        "Agreement of two label sources over the same volumes.",
+        "first_csv=<manifest> second_csv=<manifest> [key=value ...]",
+        agree,
+    ),
     "export": Verb("One zip of a run: scores, tables, curves, config, provenance.", "<run directory>", export),
     "demo": Verb("Write the demo data set to data/demo.", "", demo),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctbench_core.errors import FeatureError
+from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features.paths import check_allowed, find_file
 from ctbench_core.features.read import read_vector
 
@@ -96,25 +96,30 @@ def load_features(
     return Features(matrix, position[sample_of], problems, _digest(distinct[usable], matrix), {"zero_norm": zero})
 
 
-def require_usable(features: Features, where: str) -> None:
-    """Refuse features with problems, each named with its file.
+def require_usable(features: Features, where: str, samples: Sequence[str] = ()) -> None:
+    """Refuse features with problems, each named with its file and, given the samples' names, its rows.
 
     Raises:
         FeatureError: any file is missing, unreadable, of another width, or not finite.
     """
     if features.problems:
-        _raise_problems(where, features.problems)
+        _raise_problems(where, features.problems, samples)
 
 
-def _raise_problems(where: object, problems: Sequence[Problem]) -> None:
+def _raise_problems(where: object, problems: Sequence[Problem], samples: Sequence[str] = ()) -> None:
     kinds = Counter(problem.kind for problem in problems)
     summary = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in kinds.items())
-    shown = "\n".join(f"  {problem.message}" for problem in problems[:5])
+    shown = "\n".join(f"  {problem.message}{_users(problem, samples)}" for problem in problems[:5])
     more = f"\n  ... and {len(problems) - 5} more" if len(problems) > 5 else ""
     raise FeatureError(
         f"{where}: {len(problems)} feature files cannot be used ({summary}):\n{shown}{more}\n"
         "Mend the files or the paths, or run without their rows: data.on_bad_feature=drop."
     )
+
+
+def _users(problem: Problem, samples: Sequence[str]) -> str:
+    names = [samples[i] for i in problem.samples] if samples else []
+    return f" Used by {first_rows(names, len(names))}." if names else ""
 
 
 def _read_all(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ctbench_core.errors import PathError
 
-SUFFIXES = (".npz", ".npy", ".pt", ".pth")
+SUFFIXES = (".npz", ".npy", ".pt", ".pth", ".safetensors")
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
@@ -60,7 +60,7 @@ def relative_path(written: str) -> str:
 def find_file(root: Path, written: str) -> Path | None:
     """Return the feature file that a manifest's path means, or None when there is none.
 
-    Tried in turn: as written below the root, with ``.nii.gz`` dropped, with another known suffix;
+    Tried in turn below the root: as written, with ``.nii.gz`` dropped, with another known suffix;
     then the same for an absolute path of this machine.
 
     Raises:
@@ -85,8 +85,10 @@ def _with_known_suffix(base: str) -> Path | None:
 
 
 def _candidates(base: str) -> Iterable[str]:
-    yield base
+    if base.lower().endswith(SUFFIXES):
+        yield base
     stem = re.sub(r"\.nii(\.gz)?$", "", base)
     known = next((suffix for suffix in SUFFIXES if stem.endswith(suffix)), "")
     stem = re.sub(r"\.nii(\.gz)?$", "", stem.removesuffix(known))
     yield from (stem + suffix for suffix in SUFFIXES)
+    yield base  # last: the image itself may lie beside its features

@@ -1,115 +1,153 @@
-"""One feature file to one float32 vector. Nothing in a file is ever executed.
-
-To read another format, add its suffix to ``READERS``.
-"""
+"""One feature file, read whole and parsed from memory, to one float32 vector."""
 
 from __future__ import annotations
 
+import lzma
+import os
 import pickle
+import stat
+import struct
+import tokenize
 import zipfile
-from collections.abc import Callable
+import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ctbench_core.errors import FeatureError
+from ctbench_core.features.courier import FLAGS
+from ctbench_core.features.formats import PARSERS, VALUES_LIMIT, HoldsTable
 
 # A flattened vector longer than this is most likely an unpooled token grid.
 FLATTEN_LIMIT = 16_384
 
-# Names under which a .pt dict usually holds its vector.
-_USUAL_ENTRIES = ("features", "visual_features", "embedding", "embeddings")
+# What NumPy, zipfile and torch raise on damaged files, found by reading thousands of them.
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    SyntaxError,
+    MemoryError,  # a damaged header may ask for terabytes
+    pickle.UnpicklingError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+# One volume's features, whole in memory: larger files are refused before they are read.
+FILE_LIMIT = 2**30
+
+Stamp = tuple[int, int, int]
 
 
 def read_vector(path: Path, key: str | None = None, pool: str = "flatten") -> np.ndarray:
     """Read one feature file as a float32 vector, shape (D,).
 
     Args:
-        path: an .npz, .npy, .pt or .pth file.
-        key: array of an .npz, or entry of a .pt dict; by default the first array.
+        path: an .npz, .npy, .pt, .pth or .safetensors file.
+        key: array of an .npz, or entry of a dict of tensors; by default a usual name, else the first.
         pool: flatten (squeeze and flatten), mean (over all but the last axis), cls (first token).
 
     Raises:
         FeatureError: unreadable, pickled, not numeric, empty, or too long to be one vector.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise FeatureError(f"{path} is of no known kind. Known: {', '.join(READERS)}.")
     try:
-        array = reader(path, key)
-    except (OSError, EOFError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise FeatureError(f"{path} cannot be read: {_reason(error)}") from error
-    return _pooled(path, array, pool)
+        content, _ = read_whole(str(path))
+    except OSError as error:
+        raise FeatureError(f"{path} cannot be read: {reason(error)}") from error
+    return parse_vector(str(path), content, key, pool)
 
 
-def _reason(error: Exception) -> str:
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return what tells a changed file: size, and the times of its content and of its entry.
+
+    The entry's time catches a file swapped for one of the same size and date; on Windows it is the
+    time of creation.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def read_whole(path: str) -> tuple[bytes, Stamp]:
+    """Read a file in one go, with the stamp it had before.
+
+    Raises:
+        OSError: it cannot be opened or read, or is no ordinary file, or too large.
+    """
+    descriptor = os.open(path, FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is a folder, pipe or device, not a file.")
+        size = status.st_size
+        if size > FILE_LIMIT:
+            raise OSError(f"it is {size:,} bytes long, above {FILE_LIMIT:,}: too much for one volume. Pool it first.")
+        content = os.read(descriptor, size)
+        while len(content) < size and (more := os.read(descriptor, size - len(content))):
+            content += more
+    finally:
+        os.close(descriptor)
+    return content, stamp_of(status)
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix in small letters, with its dot; empty without one."""
+    dot = path.rfind(".")
+    return path[dot:].lower() if dot >= 0 else ""
+
+
+def parse_vector(path: str, content: bytes, key: str | None, pool: str) -> np.ndarray:
+    """Return the float32 vector of a file's bytes, shape (D,).
+
+    Raises:
+        HoldsTable: it holds ids and a matrix instead.
+        FeatureError: it holds no usable vector.
+    """
+    parser = PARSERS.get(suffix_of(path))
+    if parser is None:
+        raise FeatureError(f"{path} is of no known kind. Known: {', '.join(PARSERS)}.")
+    if not content:
+        raise FeatureError(f"{path} is empty: 0 bytes. Export it again.")
+    try:
+        return _pooled(path, parser(content, key), pool)
+    except HoldsTable as error:
+        raise HoldsTable(f"{path} holds ids and a matrix, the vectors of many volumes, where one was expected.") from error
+    except DAMAGE as error:
+        raise FeatureError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line why a file cannot be read."""
     text = str(error).strip().splitlines()
     if isinstance(error, pickle.UnpicklingError) or (text and "allow_pickle" in text[0]):
         return "it holds pickled objects, which could run code. Save a plain array or tensor instead."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}."
     return text[0] if text else type(error).__name__
 
 
-def _read_npy(path: Path, key: str | None) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
-
-
-def _read_npz(path: Path, key: str | None) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        if not hasattr(arrays, "files"):
-            raise ValueError("it is no .npz archive.")
-        if not arrays.files:
-            raise ValueError("it holds no array.")
-        if key is not None and key not in arrays.files:
-            raise KeyError(f"it has no array {key!r}; it holds {', '.join(arrays.files)}.")
-        return arrays[key or arrays.files[0]]
-
-
-def _read_torch(path: Path, key: str | None) -> np.ndarray:
-    import torch
-
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(content, dict):
-        content = _entry(content, key)
-    if not isinstance(content, torch.Tensor):
-        raise ValueError(f"it holds {type(content).__name__}, not a tensor.")
-    return content.detach().to(torch.float32).numpy()
-
-
-def _entry(content: dict[Any, Any], key: str | None) -> Any:
-    import torch
-
-    if key is not None:
-        if key not in content:
-            raise KeyError(f"it has no entry {key!r}; it holds {', '.join(map(str, content))}.")
-        return content[key]
-    for name in (*_USUAL_ENTRIES, *content):
-        if isinstance(content.get(name), torch.Tensor):
-            return content[name]
-    raise ValueError("its dict holds no tensor.")
-
-
-READERS: dict[str, Callable[[Path, str | None], np.ndarray]] = {
-    ".npz": _read_npz,
-    ".npy": _read_npy,
-    ".pt": _read_torch,
-    ".pth": _read_torch,
-}
-
-
-def _pooled(path: Path, array: np.ndarray, pool: str) -> np.ndarray:
+def _pooled(path: str, array: np.ndarray, pool: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
-        raise FeatureError(f"{path} holds values of type {array.dtype}, not numbers.")
+        raise FeatureError(f"{path} holds values of type {array.dtype}, not numbers. Export float32.")
     if array.size == 0:
-        raise FeatureError(f"{path} holds an empty array of shape {array.shape}.")
-    if array.ndim > 1 and pool != "flatten":
-        tokens = array.reshape(-1, array.shape[-1]).astype(np.float32)
-        return tokens[0] if pool == "cls" else tokens.mean(axis=0)
-    if array.size > FLATTEN_LIMIT:
-        raise FeatureError(
-            f"{path} has shape {array.shape}: flattened, that is {array.size:,} values, above {FLATTEN_LIMIT:,}. "
-            "Set data.pool=mean to average its tokens, or data.pool=cls to take the first."
-        )
+        raise FeatureError(f"{path} holds an empty array of shape {array.shape}. Export it again.")
+    if array.size > VALUES_LIMIT:
+        raise FeatureError(f"{path} holds {array.size:,} values, too many for one volume. Pool them first.")
     # float64 beyond float32's range becomes infinite here, and is reported as non-finite.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        if array.ndim > 1 and pool != "flatten":
+            tokens = array.reshape(-1, array.shape[-1]).astype(np.float32)
+            return tokens[0] if pool == "cls" else tokens.mean(axis=0)
+        if array.size > FLATTEN_LIMIT:
+            raise FeatureError(
+                f"{path} has shape {array.shape}: flattened, that is {array.size:,} values, above {FLATTEN_LIMIT:,}. "
+                "Set data.pool=mean to average its tokens, or data.pool=cls to take the first."
+            )
         return array.reshape(-1).astype(np.float32)

@@ -137,7 +137,7 @@ class JobRunner:
                 run_experiment(job.config, run_dir=job.run_dir, resume=job.resume, cancel=job.cancel)
             except CtbenchError as error:
                 log.warning("%s: %s", job.run_dir.name, error)  # its status.json says the same
-            except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+            except (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
                 log.exception("%s failed unexpectedly", job.run_dir.name)  # the queue goes on
             finally:
                 with self._changed:

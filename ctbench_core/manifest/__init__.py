@@ -1,20 +1,49 @@
 """Manifests: which volumes, whose they are, what is known of them."""
 
+from ctbench_core.manifest.agreement import Agreement, compare_labels
+from ctbench_core.manifest.budget import (
+    Selection,
+    draw_selections,
+    read_selections,
+    select_volumes,
+    uncovered,
+    write_selections,
+)
 from ctbench_core.manifest.cohort import apply_cohort
 from ctbench_core.manifest.identity import Identities, clean_names, parse_identities
+from ctbench_core.manifest.kfold import assign_folds, hold_out, read_folds, write_folds
 from ctbench_core.manifest.manifest import Manifest, shared_patients
-from ctbench_core.manifest.read import infer_labels, read_manifest, read_table
-from ctbench_core.manifest.split import split_by_group
+from ctbench_core.manifest.prepare import Prepared, PrepareOptions, prepare, write_manifest
+from ctbench_core.manifest.read import infer_labels, read_manifest
+from ctbench_core.manifest.split import join_manifests, split_by_group
+from ctbench_core.manifest.table import read_table
 
 __all__ = [
+    "Agreement",
     "Identities",
     "Manifest",
+    "PrepareOptions",
+    "Prepared",
+    "Selection",
     "apply_cohort",
+    "assign_folds",
     "clean_names",
+    "compare_labels",
+    "draw_selections",
+    "hold_out",
     "infer_labels",
+    "join_manifests",
     "parse_identities",
+    "prepare",
+    "read_folds",
     "read_manifest",
+    "read_selections",
     "read_table",
+    "select_volumes",
     "shared_patients",
     "split_by_group",
+    "uncovered",
+    "write_folds",
+    "write_manifest",
+    "write_selections",
 ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-_NAME = r"^(?P<patient>.+_\d+)_(?P<scan>[A-Za-z]+)(?:_(?P<recon>\d+))?$"
+_NAME = r"^(?P<patient>.+_\d+)_(?P<scan>[A-Za-z]+)(?:_(?P<recon>\d{1,9}))?$"
 
 
 @dataclass(frozen=True)

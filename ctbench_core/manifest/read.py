@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +12,20 @@ from ctbench_core.config import ColumnsConfig
 from ctbench_core.errors import ManifestError, first_rows
 from ctbench_core.manifest.identity import Identities, clean_names, parse_identities
 from ctbench_core.manifest.manifest import Manifest
+from ctbench_core.manifest.table import read_table
 
 VOLUME = "volumename"
-KNOWN_METADATA = frozenset({"PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "StudyDate"})
+# The columns of CT-RATE's metadata tables: some hold 1 in every row, and none is a finding.
+_CTRATE_METADATA = (
+    "Manufacturer SeriesDescription ManufacturerModelName PatientSex PatientAge ReconstructionDiameter "
+    "DistanceSourceToDetector DistanceSourceToPatient GantryDetectorTilt TableHeight RotationDirection ExposureTime "
+    "XRayTubeCurrent Exposure FilterType GeneratorPower FocalSpots ConvolutionKernel PatientPosition RevolutionTime "
+    "SingleCollimationWidth TotalCollimationWidth TableSpeed TableFeedPerRotation SpiralPitchFactor "
+    "DataCollectionCenterPatient ReconstructionTargetCenterPatient ExposureModulationType CTDIvol "
+    "ImagePositionPatient ImageOrientationPatient SliceLocation SamplesPerPixel PhotometricInterpretation Rows "
+    "Columns XYSpacing RescaleIntercept RescaleSlope RescaleType NumberofSlices ZSpacing StudyDate"
+)
+KNOWN_METADATA = frozenset(_CTRATE_METADATA.split())
 _BLANK = frozenset({"", "nan", "na", "none", "null"})
 
 
@@ -40,17 +48,34 @@ def read_manifest(
         ManifestError: the file is missing or empty, a column is missing, a volume stands twice, or
             a label is not 0, 1 or blank. The message names file, column and rows.
     """
-    path, columns = Path(path), columns or ColumnsConfig()
-    frame, digest = read_table(path)
+    frame, digest = read_table(Path(path))
+    return manifest_of(Path(path), frame, digest, columns or ColumnsConfig(), labels, require_labels)
+
+
+def manifest_of(
+    path: Path,
+    frame: pd.DataFrame,
+    digest: str,
+    columns: ColumnsConfig,
+    labels: Sequence[str] | None = None,
+    require_labels: bool = True,
+) -> Manifest:
+    """Validate a table of text, as `read_table` returns it, as a manifest.
+
+    Raises:
+        ManifestError: the table breaks the manifest contract.
+    """
     _require_columns(path, frame, [VOLUME, columns.visual_feature])
     volumes = clean_names(frame[VOLUME])
-    lines = np.arange(2, len(frame) + 2)  # line 1 of the file is its header
+    lines = frame.index.to_numpy() + 2  # line 1 of the file is its header
+    frame = frame.reset_index(drop=True)
     _refuse_bad_names(path, volumes, lines)
     names = list(labels or columns.labels or infer_labels(frame, columns))
     if not names and require_labels:
         raise ManifestError(f"{path} has no label column: expected columns of 0, 1 or blank beside {VOLUME!r}.")
     _require_columns(path, frame, names)
-    identities, warnings = _identities(path, frame, volumes, columns)
+    _refuse_repeated(path, names)
+    identities, cautions = _identities(path, frame, volumes, columns)
     notes = [] if labels or columns.labels else [f"Findings inferred from {path.name}: {', '.join(names) or 'none'}."]
     text = frame.get(columns.text_feature)
     if text is None:
@@ -69,62 +94,9 @@ def read_manifest(
         text_paths=None if text is None else _stripped(text),
         frame=frame,
         lines=lines,
-        warnings=warnings,
+        warnings=cautions,
         notes=notes,
     )
-
-
-def read_table(path: Path) -> tuple[pd.DataFrame, str]:
-    """Read a CSV or Parquet file with every value as text, and its SHA-256.
-
-    Raises:
-        ManifestError: the file is missing, unreadable, empty, or names a column twice.
-    """
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.csv"))[:8] if path.parent.is_dir() else []
-        hint = (
-            f" That folder holds: {', '.join(near)}." if near else " Check paths.manifest_dir and the manifest's name."
-        )
-        raise ManifestError(f"Manifest {path} does not exist.{hint}")
-    content = path.read_bytes()
-    frame = _parse_parquet(path, content) if path.suffix in {".parquet", ".pq"} else _parse_csv(path, content)
-    if frame.empty:
-        raise ManifestError(f"Manifest {path} has no rows: expected a header line and one row a volume.")
-    return frame, hashlib.sha256(content).hexdigest()
-
-
-def _parse_parquet(path: Path, content: bytes) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(io.BytesIO(content))
-    except (ValueError, OSError) as error:
-        raise ManifestError(f"Manifest {path} is no readable Parquet file: {error}") from error
-    frame.columns = [str(column).strip() for column in frame.columns]
-    return frame.astype(object).where(frame.notna(), "").astype(str)
-
-
-def _parse_csv(path: Path, content: bytes) -> pd.DataFrame:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"Manifest {path} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8."
-        ) from error
-    header = next(iter(text.splitlines()), "")
-    separator = max(",;\t", key=header.count)
-    columns = [column.strip() for column in next(csv.reader([header], delimiter=separator), [])]
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise ManifestError(f"Manifest {path} names column {', '.join(map(repr, twice))} twice: rename or remove one.")
-    if not any(columns):
-        raise ManifestError(f"Manifest {path} is empty: expected a header line and one row a volume.")
-    try:
-        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise ManifestError(
-            f"Manifest {path} cannot be parsed: {error}. Each row needs {len(columns)} values."
-        ) from error
-    frame.columns = columns
-    return frame.fillna("")
 
 
 def infer_labels(frame: pd.DataFrame, columns: ColumnsConfig) -> list[str]:
@@ -167,13 +139,13 @@ def _identities(
     exams = _filled(frame.get("exam_id"), parsed.exams)
     patients = _filled(frame.get(patient_column), parsed.patients)
     unnamed = parsed.unnamed & (patients == parsed.patients)
-    warnings = []
+    cautions = []
     if unnamed.any():
-        warnings.append(
+        cautions.append(
             f"{path.name}: {first_rows(volumes[unnamed], int(unnamed.sum()))} tell no patient; each is its own group. "
             "Add patient_id and exam_id columns if volumes share patients."
         )
-    return Identities(exams, patients, parsed.recons, unnamed), warnings
+    return Identities(exams, patients, parsed.recons, unnamed), cautions
 
 
 def _filled(column: pd.Series | None, fallback: np.ndarray) -> np.ndarray:
@@ -195,6 +167,12 @@ def _require_columns(path: Path, frame: pd.DataFrame, names: Sequence[str]) -> N
             f"{path} has no column {', '.join(map(repr, absent))}. Its columns are: {', '.join(frame.columns)}. "
             "Rename the column, or name it in data.columns or training.target_labels."
         )
+
+
+def _refuse_repeated(path: Path, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ManifestError(f"{path}: label {', '.join(map(repr, twice))} is asked for twice. Name each finding once.")
 
 
 def _refuse_bad_names(path: Path, volumes: np.ndarray, lines: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _LIMIT = 20_000
-_seen: dict[tuple[Path, Callable[[str], Any]], tuple[tuple[int, int], Any]] = {}
+_seen: dict[tuple[Path, Callable[[str], Any]], tuple[tuple[int, int, int], Any]] = {}
 _lock = threading.Lock()
 
 
@@ -24,7 +24,8 @@ def parsed(path: Path, parse: Callable[[str], T]) -> T:
         OSError: the file cannot be read. What ``parse`` raises goes through.
     """
     facts = path.stat()
-    mark = (facts.st_mtime_ns, facts.st_size)
+    # A file replaced twice within a tick of the clock may keep time and size, but not its inode.
+    mark = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
     key = (path, parse)
     known = _seen.get(key)
     if known is not None and known[0] == mark:

@@ -26,7 +26,10 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the store: where it lies, what it is doing, how it was configured."""
+    """One run of the store: where it lies, what it is doing, how it was configured.
+
+    ``config`` is shared between readers: copy it before changing it.
+    """
 
     paths: RunPaths
     status: Status
@@ -95,14 +98,14 @@ def _config_of(text: str) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read a run's ``config.yaml``.
+    """Read a run's ``config.yaml``; the result is shared between readers, so copy it before changing it.
 
     Raises:
         InputError: it is not readable YAML.
     """
     try:
-        return parsed(path, _config_of).copy()
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+        return parsed(path, _config_of)
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         raise InputError(f"{path} is no readable config: {error}") from error
 
 
@@ -197,7 +200,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except OSError:
         return []
     entries = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a finding may hold what splitlines() also takes for a line end
         try:
             entries.append(json.loads(line))
         except ValueError:

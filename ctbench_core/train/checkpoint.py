@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ctbench_core.atomic import atomic_file
 from ctbench_core.errors import CheckpointError
+from ctbench_core.features.read import DAMAGE
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -36,8 +36,9 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"Checkpoint {path} is damaged or holds objects that could run code; save a plain state_dict."
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"Checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    except DAMAGE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"Checkpoint {path} cannot be read: {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"Checkpoint {path} holds {type(content).__name__}; expected a state_dict.")
     return content

@@ -48,11 +48,11 @@ class Dataset:
         return self.matrix[self.rows[split]]
 
 
-def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[str], bool]:
+def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[str]]:
     """Read (or split off) the training and validation manifests.
 
     Returns:
-        The manifests by split name, warnings, and whether the split was made here.
+        The manifests by split name, and warnings.
 
     Raises:
         ManifestError: a manifest is missing or breaks the contract.
@@ -69,9 +69,9 @@ def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[s
         wants_split = True
     if wants_split:
         train, val = split_by_group(train, data.auto_split, config.utils.seed)
-        return {"train": train, "val": val}, warnings, True
+        return {"train": train, "val": val}, warnings
     val = _read(config, data.val_manifest, train.labels)
-    return {"train": train, "val": val}, warnings + val.warnings, False
+    return {"train": train, "val": val}, warnings + val.warnings
 
 
 def read_test_manifests(
@@ -171,7 +171,8 @@ def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: P
         progress=None if progress is None else lambda done, total: progress(f"reading {kind} features", done, total),
     )
     if config.data.on_bad_feature == "fail":
-        require_usable(features, f"Feature root {config.paths.data_root}")
+        lines = [f"{manifest.name} line {line}" for manifest in manifests.values() for line in manifest.lines]
+        require_usable(features, f"Feature root {config.paths.data_root}", lines)
     return features
 
 

@@ -171,5 +171,5 @@ def dropout_mask(shape: Sequence[int], dropout: float, generators: Sequence[torc
     count = math.prod(shape[1:])
     draws = [torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=g) for g in generators]
     raw = torch.stack([draw.view(torch.uint8)[:count] for draw in draws]).to(like.device)
-    kept = (raw < _keep_bytes(dropout)).view(*shape)
+    kept = (raw <= _keep_bytes(dropout) - 1).view(*shape)  # a byte cannot be compared with 256
     return kept.to(like.dtype).mul_(_keep_scale(dropout))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_json
-from ctbench_core.errors import InputError
+from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.runs import RunPaths, cut_history
 from ctbench_core.train import checkpoint
 from ctbench_core.train.trainer import EpochReport, Trainer
@@ -61,8 +61,14 @@ class TrainingLoop:
         Raises:
             CheckpointError: it is damaged or of another shape.
         """
-        if self.paths.last_state.is_file():
-            self._restore(checkpoint.load(self.paths.last_state))
+        path = self.paths.last_state
+        if path.is_file():
+            try:
+                self._restore(checkpoint.load(path))
+            except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise CheckpointError(
+                    f"{path} cannot be resumed: {error} Resume with the config that the run was started with, or start a new run."
+                ) from error
         cut_history(self.paths.metrics, self.epoch)
 
     def run(self, stop: Callable[[], bool], watch: Callable[[Progress], None]) -> str:
@@ -139,7 +145,10 @@ class TrainingLoop:
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.trainer.bank.load_state_dict(0, saved["model"])
-        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        optimizer = self.trainer.optimizer
+        if optimizer.state_dict()["param_groups"][0].keys() != saved["optimizer"]["param_groups"][0].keys():
+            raise CheckpointError("It was made with another optimiser.")
+        optimizer.load_state_dict(saved["optimizer"])
         self.epoch = self._saved_epoch = int(saved["epoch"])
         self.best = Best(
             epoch=saved["best_epoch"],

@@ -82,7 +82,7 @@ def masked_loss(
     known = ~torch.isnan(targets)
     filled = torch.where(known, targets, 0.0)
     count = known.sum(dim=(1, 2))
-    share = (known / count.clamp(min=1).view(-1, 1, 1)).to(logits.dtype)
+    share = known.to(logits.dtype) / count.clamp(min=1).view(-1, 1, 1)
     written_out = GRADIENTS.get(loss)
     if not gradient or written_out is not None:
         with torch.no_grad():

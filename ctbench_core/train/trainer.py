@@ -81,16 +81,16 @@ class Trainer:
         self.device = choose_device(config.utils.device)
         self.dtype = DTYPES[config.training.precision]
         self.seeds = list(seeds)
-        matrix = dataset.matrix
+        self.matrix_MD = torch.as_tensor(dataset.matrix, dtype=self.dtype, device=self.device)
         self.shift, self.scale = _standardiser(config, dataset)
         if self.shift is not None:
-            matrix = (matrix - self.shift) / self.scale
-        self.matrix_MD = torch.as_tensor(matrix, dtype=self.dtype, device=self.device)
+            shift, scale = (torch.as_tensor(v, dtype=self.dtype, device=self.device) for v in (self.shift, self.scale))
+            self.matrix_MD = (self.matrix_MD - shift) / scale
         self._train = self._split(dataset, "train")
         self._val = self._split(dataset, "val")
         self.loss = find_loss(config.training.loss._target_)
         self.pos_weight_C = self._pos_weight()
-        widths = layer_widths(config.model, matrix.shape[1], len(self.labels))
+        widths = layer_widths(config.model, dataset.matrix.shape[1], len(self.labels))
         self.bank = Bank(widths, self.seeds, config.model.params.dropout, self.dtype, self.device)
         self.optimizer = make_optimizer(self.bank, config.training)
 
@@ -123,12 +123,15 @@ class Trainer:
         train_loss_K = self._train_epoch(epoch, keep_going)
         if train_loss_K is None:
             return None
-        if not all(math.isfinite(value) for value in train_loss_K):
+        self._require_finite("training", train_loss_K, epoch)
+        return self._validate(epoch, train_loss_K)
+
+    def _require_finite(self, kind: str, losses: list[float], epoch: int) -> None:
+        if not all(math.isfinite(value) for value in losses):
             raise RunError(
-                f"The training loss became {train_loss_K} in epoch {epoch}. Lower training.learning_rate "
+                f"The {kind} loss became {losses} in epoch {epoch}. Lower training.learning_rate "
                 f"(now {self.options.learning_rate:g}), or standardise the features (data.standardise=zscore)."
             )
-        return self._validate(epoch, train_loss_K)
 
     def _train_epoch(self, epoch: int, keep_going: Callable[[], bool]) -> list[float] | None:
         rows_N, targets_NC = self._train
@@ -159,6 +162,7 @@ class Trainer:
         targets_KNC = targets_NC.expand(len(self.seeds), -1, -1)
         total_K, count_K, _ = masked_loss(self.loss, logits_KNC, targets_KNC, self.pos_weight_C, gradient=False)
         val_loss_K = (total_K.double() / count_K.clamp(min=1)).tolist()
+        self._require_finite("validation", val_loss_K, epoch)  # the last step of an epoch may ruin the weights
         # float32 sigmoids saturate and make ties, so probabilities are taken in float64.
         probabilities = torch.sigmoid(logits_KNC.double()).cpu().numpy()
         targets = targets_NC.cpu().numpy()
@@ -174,8 +178,8 @@ class Trainer:
         """
         state = self.bank.state_dict(k)
         if self.shift is not None:
-            weight = state["network.0.weight"].double() / torch.from_numpy(self.scale).double()
-            bias = state["network.0.bias"].double() - weight @ torch.from_numpy(self.shift).double()
+            weight = state["network.0.weight"].double() / torch.from_numpy(self.scale)
+            bias = state["network.0.bias"].double() - weight @ torch.from_numpy(self.shift)
             state["network.0.weight"], state["network.0.bias"] = weight.to(self.dtype), bias.to(self.dtype)
         return state
 
@@ -187,12 +191,12 @@ def forward_rows(bank: Bank, matrix_MD: Tensor, rows_N: Tensor) -> Tensor:
 
 
 def _standardiser(config: Config, dataset: Dataset) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return mean and deviation of the training rows, each (D,) float32; a constant dimension keeps 1."""
+    """Return mean and deviation of the training rows, each (D,) float64; a constant dimension keeps 1."""
     if config.data.standardise != "zscore":
-        return None, np.ones(1, dtype=np.float32)
+        return None, np.ones(1)
     rows = dataset.inputs("train").astype(np.float64)
-    deviation = rows.std(axis=0)
-    return rows.mean(axis=0).astype(np.float32), np.where(deviation == 0, 1, deviation).astype(np.float32)
+    constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
+    return rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
 
 
 def _report(

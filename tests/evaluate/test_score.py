@@ -114,8 +114,8 @@ def test_undefined_is_nan_with_a_reason(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.assign(**{"prob_Emphysema": 1.5}), "prob_Emphysema is no probability on line 2, 3, 4, 5, 6, ..."),
-        (lambda f: f.assign(**{"target_Emphysema": "yes"}), "target_Emphysema is not 0, 1 or blank on line 2"),
+        (lambda f: f.assign(prob_Emphysema=1.5), "prob_Emphysema is no probability on line 2, 3, 4, 5, 6, ..."),
+        (lambda f: f.assign(target_Emphysema="yes"), "target_Emphysema is not 0, 1 or blank on line 2"),
         (lambda f: f.drop(columns="target_Emphysema"), "no targets for 'Emphysema'"),
         (lambda f: f[["VolumeName"]], "no column that begins with 'prob_'"),
     ],

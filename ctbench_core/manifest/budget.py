@@ -1,0 +1,170 @@
+"""Label budgets: the same growing choice of patients, exams or volumes for every label source.
+
+A budget counts training and validation units together. Each side's units get one random order, in which
+units that bring a positive or a negative of some finding not seen yet come first; a budget takes the
+beginning of both orders. So budgets are nested, no unit changes sides, and small ones show each finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.atomic import write_text
+from ctbench_core.config import AutoSplitConfig
+from ctbench_core.errors import ConfigError, ManifestError, first_rows
+from ctbench_core.manifest.identity import clean_names
+from ctbench_core.manifest.manifest import Manifest
+from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
+from ctbench_core.manifest.table import read_table
+
+_COLUMNS = ("budget", "seed", "selection_value")  # as other tools of this field write them; ours adds split
+_SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The volumes of one budget and seed, by name; ``val`` is empty where a file tells no split."""
+
+    budget: int
+    seed: int
+    train: np.ndarray
+    val: np.ndarray
+
+
+def draw_selections(
+    train: Manifest,
+    val: Manifest,
+    budgets: Sequence[int | None],
+    unit: Literal["patient", "exam", "volume"] = "patient",
+    seed: int = 42,
+) -> list[Selection]:
+    """Draw nested selections; a budget of None takes all units.
+
+    Validation gets its share of the units in every budget, one at least.
+
+    Raises:
+        ConfigError: a budget is below 2 or above the number of units.
+    """
+    sides = [_Side(manifest, unit, seed, at) for at, manifest in enumerate((train, val))]
+    total = len(sides[0]) + len(sides[1])
+    chosen = []
+    for given in budgets:
+        budget = total if given is None else given
+        if not 2 <= budget <= total:
+            raise ConfigError(f"Budget {budget} is not possible: {train.name} and {val.name} hold {total} {unit}s.")
+        held = min(max(int(budget * len(sides[1]) / total + 0.5), 1), budget - 1)
+        chosen.append(Selection(budget, seed, sides[0].first(budget - held), sides[1].first(held)))
+    return chosen
+
+
+class _Side:
+    """The units of one side in drawing order."""
+
+    def __init__(self, manifest: Manifest, unit: str, seed: int, at: int) -> None:
+        self.manifest = manifest
+        codes, names = pd.factorize(pd.Series(units_of(manifest, unit)), sort=True)
+        order = _covering_order(_presence(manifest, codes, len(names)), np.random.default_rng([seed, at]))
+        ranks = np.empty(len(names), dtype=np.int64)
+        ranks[order] = np.arange(len(names))
+        self.count, self.ranks = len(names), ranks[codes]  # each volume's unit's place in the order
+
+    def __len__(self) -> int:
+        return self.count
+
+    def first(self, count: int) -> np.ndarray:
+        """Name the volumes of the first units, in the manifest's order."""
+        return self.manifest.volumes[self.ranks < count]
+
+
+def _presence(manifest: Manifest, codes: np.ndarray, count: int) -> np.ndarray:
+    """Mark which unit has a positive and which a negative of each finding, bool of shape (units, 2C)."""
+    present = np.zeros((count, 2 * len(manifest.labels)), dtype=bool)
+    np.logical_or.at(present, codes, np.c_[manifest.targets == 1, manifest.targets == 0])
+    return present
+
+
+def _covering_order(present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shuffle units, then bring forward the first one that shows each class of each finding, rarest first."""
+    order = rng.permutation(len(present))
+    shuffled = present[order]
+    seen = np.zeros(present.shape[1], dtype=bool)
+    front: list[int] = []
+    for kind in np.argsort(present.sum(axis=0), kind="stable"):
+        if not seen[kind] and shuffled[:, kind].any():
+            front.append(int(shuffled[:, kind].argmax()))
+            seen |= shuffled[front[-1]]
+    return order[np.r_[front, np.setdiff1d(np.arange(len(order)), front)].astype(np.int64)]
+
+
+def select_volumes(selection: Selection, manifests: Sequence[Manifest]) -> tuple[Manifest, Manifest]:
+    """Take a selection's training and validation rows out of a label source, in the selection's order.
+
+    The source may keep its volumes in one manifest or in several. A selection without a split is split by
+    patient with its seed, labels aside, so that every label source gets the same sides.
+
+    Raises:
+        ManifestError: the source lacks volumes of the selection.
+    """
+    pool = join_manifests(manifests)
+    places = pd.Series(np.arange(len(pool)), index=pool.volumes)
+    wanted = np.concatenate([selection.train, selection.val])
+    absent = wanted[~pd.Index(wanted).isin(places.index)]
+    if len(absent):
+        raise ManifestError(
+            f"{pool.name} lacks {first_rows(absent, len(absent))} of the selection of budget {selection.budget}, seed "
+            f"{selection.seed}. Label sources compare over the same volumes: draw the selection from those that all have."
+        )
+    train = pool.select(places.loc[selection.train].to_numpy())
+    if len(selection.val):
+        return train, pool.select(places.loc[selection.val].to_numpy())
+    return split_by_group(train, AutoSplitConfig(stratify=False), selection.seed)
+
+
+def uncovered(manifest: Manifest) -> list[str]:
+    """Name the findings that lack a positive or a negative."""
+    return [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
+
+
+def write_selections(path: Path, selections: Sequence[Selection]) -> None:
+    """Write selections as a CSV of budget, seed, selection_value (the volume) and split."""
+    frames = [
+        pd.DataFrame({"budget": s.budget, "seed": s.seed, "selection_value": names, _SPLIT: split})
+        for s in selections
+        for split, names in (("train", s.train), ("val", s.val))
+    ]
+    write_text(Path(path), pd.concat(frames).to_csv(index=False, lineterminator="\n"))
+
+
+def read_selections(path: Path) -> list[Selection]:
+    """Read the selections of a CSV, in its order; the column split may be absent.
+
+    Raises:
+        ManifestError: the file is unreadable, lacks a column, or holds other values.
+    """
+    frame, _ = read_table(Path(path), kind="Selection")
+    lines = frame.index.to_numpy() + 2
+    absent = [name for name in _COLUMNS if name not in frame]
+    if absent:
+        raise ManifestError(f"Selection {path} has no column {', '.join(absent)}; it has {', '.join(frame)}.")
+    numbers = frame[["budget", "seed"]].apply(pd.to_numeric, errors="coerce")
+    splits = frame[_SPLIT].str.strip() if _SPLIT in frame else pd.Series("train", index=frame.index)
+    bad = lines[(numbers.isna().any(axis=1) | ~splits.isin(["train", "val"])).to_numpy()]
+    if len(bad):
+        raise ManifestError(
+            f"Selection {path} on line {first_rows(bad, len(bad))}: budget and seed are numbers, split is train or val."
+        )
+    frame = numbers.astype(np.int64).assign(split=splits, volume=clean_names(frame["selection_value"]))
+    return [
+        Selection(
+            int(budget),
+            int(seed),
+            *(part["volume"][part["split"] == s].to_numpy(dtype=object) for s in ("train", "val")),
+        )
+        for (budget, seed), part in frame.groupby(["budget", "seed"], sort=False)
+    ]

@@ -1,0 +1,146 @@
+"""The live view of one run: where it stands, its curves, and every finding's curve in small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_core.runs import Run, open_run
+from ctbench_ui import cache, feedback, strip
+from ctbench_ui.style import COLOURS, ago, duration, figure, seconds_between, state_badge
+
+EVERY_S = 1.0
+_POINTS = 400
+_TITLES = {"finished": "Finished", "failed": "Failed", "interrupted": "Interrupted", "cancelled": "Stopped"}
+
+
+def draw(run_dir: Path, key: str) -> None:
+    """Draw the live view of a run; while the run is at work it redraws itself."""
+    with feedback.guarded("This run cannot be shown"):
+        active = open_run(run_dir).status.active
+        st.fragment(_view, run_every=EVERY_S if active else None)(str(run_dir), key)
+
+
+def _view(run_dir: str, key: str) -> None:
+    run = open_run(run_dir)
+    smoothing = _headline(run, key)
+    entries = cache.history(cache.stamp(run.paths.metrics))
+    if run.status.error:
+        feedback.problem(_TITLES.get(run.status.state, "Problem"), run.status.error)
+    if not entries:
+        if run.status.active:
+            st.caption("Reading features; the first epoch follows.")
+            st.skeleton(height=260)
+        return
+    _curves(history_frame(entries), smoothing)
+    with st.expander(
+        "Findings, epoch by epoch", icon=":material/grid_on:", key=f"{key}-findings", on_change="rerun"
+    ) as box:
+        if box.open:
+            _findings(entries)
+
+
+def curves_of(run: Run, key: str) -> None:
+    """Draw the settled curves of a run."""
+    entries = cache.history(cache.stamp(run.paths.metrics))
+    if not entries:
+        st.caption("No epoch was finished.")
+        return
+    _curves(history_frame(entries), _smoothing(key))
+    _findings(entries)
+
+
+def _smoothing(key: str) -> float:
+    return st.slider(
+        "Smoothing",
+        0.0,
+        0.95,
+        0.0,
+        0.05,
+        key=f"{key}-smoothing",
+        persist_state="session",
+        help="Exponential mean over epochs; 0 shows the raw curves.",
+        width=200,
+    )
+
+
+def _headline(run: Run, key: str) -> float:
+    status, best = run.status, run.best()
+    figures = best.get("val_metrics", {})
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{run.name}** {state_badge(status.state)}", width="content")
+        st.caption(f"{run.run_id} · started {ago(status.created)}", width="content")
+    if status.active:
+        st.progress(strip.share(status))
+    spent = seconds_between(status.created, status.updated)
+    columns = st.columns(6)
+    columns[0].metric("Epoch", f"{status.epoch:,} / {status.max_epochs:,}")
+    columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
+    columns[2].metric("Validation AUPRC", figure(figures.get("auprc")), help="Macro mean at the best epoch.")
+    columns[3].metric("Validation AUROC", figure(figures.get("auroc")), help="Macro mean at the best epoch.")
+    left = f"At most {strip.eta(status)} left: early stopping may end it before." if status.active else None
+    columns[4].metric("Time", duration(spent), help=left)
+    with columns[5]:
+        return _smoothing(key)
+
+
+def history_frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return one row an epoch: epoch, train_loss, val_loss, auprc, auroc, f1_macro; thinned to a few hundred rows."""
+    step = max(1, len(entries) // _POINTS)
+    kept = [entry for place, entry in enumerate(entries) if place % step == 0 or place == len(entries) - 1]
+    names = ("auprc", "auroc", "f1_macro")
+    rows = [
+        {name: entry.get(name) for name in ("epoch", "train_loss", "val_loss")}
+        | {name: entry.get("val_metrics", {}).get(name) for name in names}
+        for entry in kept
+    ]
+    return pd.DataFrame(rows)
+
+
+def _curves(frame: pd.DataFrame, smoothing: float) -> None:
+    left, right = st.columns(2)
+    with left, st.container(border=True):
+        st.markdown("**Loss**")
+        columns = {"train_loss": "training", "val_loss": "validation"}
+        _lines(frame, columns, smoothing, "Training and validation loss by epoch")
+    with right, st.container(border=True):
+        st.markdown("**Validation**")
+        columns = {"auprc": "AUPRC", "auroc": "AUROC", "f1_macro": "F1"}
+        _lines(frame, columns, smoothing, "Validation AUPRC, AUROC and F1 by epoch")
+
+
+def _lines(frame: pd.DataFrame, columns: dict[str, str], smoothing: float, alt: str) -> None:
+    shown = frame[["epoch", *columns]].rename(columns=columns)
+    names = list(columns.values())
+    colours: list[Any] = list(COLOURS[: len(names)])
+    if smoothing:
+        smooth = shown[names].ewm(alpha=1 - smoothing).mean()
+        shown = shown.rename(columns={name: f"{name}, raw" for name in names}).join(smooth)
+        # The raw trace stays visible, faint behind the smooth one.
+        colours = [f"{colour}40" for colour in colours] + colours
+        names = [f"{name}, raw" for name in names] + names
+    st.line_chart(shown, x="epoch", y=names, color=colours, height=260, y_label="", alt=alt)
+
+
+def _findings(entries: Sequence[dict[str, Any]]) -> None:
+    best = entries[-1].get("best_epoch", entries[-1]["epoch"])
+    step = max(1, len(entries) // 120)
+    rows = []
+    for label, values in entries[-1]["val_metrics"].get("per_class", {}).items():
+        trace = [entry["val_metrics"]["per_class"][label].get("auprc") for entry in entries[::step]]
+        at_best = next((e["val_metrics"]["per_class"][label] for e in entries if e["epoch"] == best), values)
+        rows.append(
+            {"finding": label, "AUPRC by epoch": trace, "AUPRC": at_best.get("auprc"), "AUROC": at_best.get("auroc")}
+        )
+    config = {
+        "AUPRC by epoch": st.column_config.LineChartColumn(y_min=0, y_max=1, width="medium"),
+        "AUPRC": st.column_config.NumberColumn(f"AUPRC at epoch {best}", format="%.3f"),
+        "AUROC": st.column_config.NumberColumn(f"AUROC at epoch {best}", format="%.3f"),
+    }
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, column_config=config, alt="Validation AUPRC of every finding by epoch"
+    )

@@ -1,0 +1,170 @@
+"""The sections of the Train form, and what can be told of a run before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ctbench_core.config import KEYS, Config, set_key
+from ctbench_core.errors import CtbenchError
+from ctbench_ui import cache, form, presets
+from ctbench_ui.navigation import page
+from ctbench_ui.style import duration
+
+_TITLES = {"torch.nn.BCEWithLogitsLoss": "BCE", "mlp": "MLP"}
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def _losses() -> list[str]:
+    """Return the registered losses; the default one goes by the name that older trees give it."""
+    from ctbench_core.train.losses import LOSS_ALIASES, LOSSES
+
+    default = KEYS["training.loss._target_"].default
+    return [default, *(name for name in LOSSES if name != LOSS_ALIASES.get(default, default))]
+
+
+def _heads() -> list[str]:
+    """Return the registered heads, and call the chosen one by its registered name: older runs may use another."""
+    from ctbench_core.train.heads import HEAD_ALIASES, HEADS
+
+    chosen = st.session_state.get("model._target_", "mlp")
+    name = HEAD_ALIASES.get(chosen, chosen)
+    st.session_state["model._target_"] = name if name in HEADS else "mlp"
+    return list(HEADS)
+
+
+def preset_menu(known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Offer starting points; choosing one sets its keys and leaves the others."""
+    st.menu_button(
+        "Presets", list(known), key="train.preset", icon=":material/bookmark:", on_click=_apply, args=(known,)
+    )
+
+
+def _apply(known: Mapping[str, Mapping[str, Any]]) -> None:
+    chosen = str(st.session_state.get("train.preset"))
+    if chosen in known:
+        values = Config()
+        for key, value in known[chosen].items():
+            set_key(values, key, value)
+        form.fill(values, known[chosen].__contains__)
+
+
+def what(found: dict[str, Any] | None) -> None:
+    """Draw what is learned: data set, findings, inputs."""
+    st.subheader("What", anchor=False)
+    name = form.dataset_name() or (found["name"] if found else "no data")
+    st.page_link(page("data"), label=f"**{name}** · change", icon=":material/database:")
+    labels = found["all_labels"] if found else []
+    named = presets.findings(labels)
+    st.pills(
+        "Findings",
+        list(named),
+        key="train.findings",
+        on_change=_pick_findings,
+        args=(named,),
+        help="A named choice of findings.",
+    )
+    form.choices(
+        "training.target_labels",
+        "Findings to learn",
+        labels,
+        placeholder=f"All {len(labels)}",
+        label_visibility="collapsed",
+    )
+    form.field("model.inputs", "Inputs")
+
+
+def _pick_findings(named: Mapping[str, list[str]]) -> None:
+    chosen = str(st.session_state.get("train.findings"))
+    if chosen in named:
+        st.session_state["training.target_labels"] = list(named[chosen])
+
+
+def head(found: dict[str, Any] | None) -> None:
+    """Draw the head: kind, widths, dropout, and its number of parameters."""
+    st.subheader("Head", anchor=False)
+    known = _heads()
+    kinds, parameters = st.columns(2)
+    kind = kinds.segmented_control(
+        "Kind",
+        known,
+        key="model._target_",
+        format_func=_title,
+        required=True,
+        persist_state="session",
+        help="A linear probe shows what the embedding holds; an MLP what it can be made to give.",
+    )
+    left, right = st.columns(2)
+    with left:
+        form.field("model.params.hidden_dims", "Hidden widths", disabled=kind != "mlp", placeholder="1024, 512")
+    with right:
+        form.field("model.params.dropout", "Dropout", step=0.05, disabled=kind != "mlp")
+    form.field("logging.run_name", "Name of the run", placeholder="made from the settings")
+    parameters.metric("Parameters", _parameters(found), help="Weights and biases of the head.")
+
+
+def _parameters(found: dict[str, Any] | None) -> str:
+    from ctbench_core.train.heads import layer_widths, parameter_count
+
+    if not found or not found["dim"]:
+        return "–"
+    try:
+        config = form.config()
+        classes = len(config.training.target_labels or found["labels"])
+        return f"{parameter_count(layer_widths(config.model, found['dim'], classes)):,}"
+    except CtbenchError:
+        return "–"
+
+
+def how() -> None:
+    """Draw how it is trained."""
+    st.subheader("How", anchor=False)
+    left, right = st.columns(2)
+    with left:
+        form.field("training.learning_rate", "Learning rate", step=1e-4)
+        form.field("training.max_epochs", "Epochs, at most", step=10)
+        form.choice("training.loss._target_", "Loss", _losses(), format_func=_title)
+    with right:
+        form.field("training.batch_size", "Batch size", step=32)
+        form.field("training.early_stopping_patience", "Patience")
+        form.field("utils.seed", "Seed")
+
+
+def advanced() -> None:
+    """Draw the settings that most runs leave alone."""
+    with st.expander("Advanced", icon=":material/tune:"):
+        first, second, third = st.columns(3, gap="large")
+        with first:
+            form.field("training.optimizer", "Optimiser")
+            form.field("training.weight_decay", "Weight decay", step=1e-4)
+        with second:
+            form.field("training.scheduler", "Schedule")
+            form.field("training.warmup_epochs", "Warm-up epochs")
+            form.field("training.monitor", "Stops on")
+        with third:
+            form.field("training.precision", "Arithmetic")
+            form.field("training.loss.pos_weight", "Weight of positives")
+            form.field("utils.device", "Device")
+
+
+def estimate(config: Config | None) -> str:
+    """Tell how long the last runs on the same data took; empty without any."""
+    if config is None:
+        return ""
+    rows = [
+        row
+        for row in cache.run_rows(str(form.outputs_root()))
+        if row["encoder"] == Path(config.paths.data_root).name and row["seconds"] and row["state"] == "finished"
+    ][:5]
+    if not rows:
+        return ""
+    spent = sorted(row["seconds"] for row in rows)
+    if len(rows) == 1:
+        return f"The last run on these features took {duration(spent[0])}."
+    return f"The last {len(rows)} runs on these features took {duration(spent[0])} to {duration(spent[-1])}."

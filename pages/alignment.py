@@ -1,0 +1,66 @@
+"""Alignment: how well each volume finds its report, and each report its volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from ctbench_core.alignment.job import run_alignment
+from ctbench_ui import cache, demo, feedback, folders, form, pairs
+
+_SHOWN = "alignment.run"
+
+st.title("Alignment", anchor=False)
+st.caption(
+    "Cosine similarity of every volume with every report: ties count by expectation, chance stands beside every figure."
+)
+
+if not demo.has_data() and not form.data_chosen():
+    feedback.empty("No data yet", "Choose features of volumes and reports that share one space.", "Choose data", "data")
+    st.stop()
+
+with feedback.guarded("A setting does not fit"):
+    config = form.config()
+    found = folders.manifests(Path(config.paths.manifest_dir))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        usual = [name for name in found if "test" in name]
+        manifest = st.selectbox(
+            "Manifest",
+            found,
+            index=found.index(usual[0]) if usual else 0,
+            key="alignment.manifest",
+            persist_state="session",
+            accept_new_options=True,
+            width=180,
+        )
+        form.field("analysis.truth", "A hit is of the same")
+        form.field("analysis.k", "K", width=150)
+        form.field("analysis.filter_normal_cases", "Skip normal")
+        asked = st.button(
+            "Measure", type="primary", icon=":material/compare_arrows:", key="measure", disabled=not manifest
+        )
+    if asked and manifest:
+        config = form.config()
+        config.data.train_manifest, config.job_name = manifest, "align"
+        with feedback.guarded("Alignment cannot be measured"):
+            with feedback.progress("Reading features") as progress:
+                result = run_alignment(config, progress=progress)
+            st.session_state[_SHOWN] = result["run_dir"]
+            feedback.caution("Good to know", result["warnings"])
+
+rows = {row["run_dir"]: row for row in cache.run_rows(str(form.outputs_root()), "align") if row["alignments"]}
+if not rows:
+    with st.container(border=True):
+        st.markdown("Press **Measure**: the result is kept in the run store and shown here.")
+    st.stop()
+names = list(rows)
+shown = st.session_state.get(_SHOWN)
+chosen = st.selectbox(
+    "Result",
+    names,
+    index=names.index(shown) if shown in names else 0,
+    format_func=lambda key: f"{rows[key]['name']} · {rows[key]['encoder']} · {rows[key]['run_id']}",
+)
+with feedback.guarded("This result cannot be shown"):
+    pairs.draw(Path(chosen), rows[chosen]["alignments"][0])

@@ -1,0 +1,58 @@
+"""System: versions, machine, folders, and the diagnostics to send along with a question."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import streamlit as st
+
+import ctbench_core
+from ctbench_core.features import allowed_roots
+from ctbench_core.provenance import PACKAGES
+from ctbench_core.runs import RunStore
+from ctbench_ui import form, strip
+
+st.title("System", anchor=False)
+memory, process = psutil.virtual_memory(), psutil.Process()
+root = form.outputs_root()
+here = root if root.is_dir() else Path()
+cards = st.columns(4)
+cards[0].metric("Device", strip.device(), border=True)
+cards[1].metric("Processors", f"{psutil.cpu_count()}", border=True)
+cards[2].metric("Memory in use", f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB", border=True)
+cards[3].metric("Disk free", f"{shutil.disk_usage(here).free / 2**30:.0f} GiB", border=True)
+
+versions = {"ctbench": ctbench_core.__version__, "python": platform.python_version(), "platform": platform.platform()}
+versions |= {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
+roots = ", ".join(map(str, allowed_roots())) or "every folder of this machine"
+folders = {
+    "run store": f"{root.resolve()} ({len(RunStore(root).runs(None))} runs)",
+    "started in": str(Path.cwd()),
+    "allowed folders": roots,
+}
+left, right = st.columns(2, gap="large")
+with left:
+    st.subheader("Versions", anchor=False)
+    st.dataframe(pd.DataFrame(versions.items(), columns=["package", "version"]), hide_index=True, alt="Versions")
+with right:
+    st.subheader("Folders", anchor=False)
+    st.dataframe(pd.DataFrame(folders.items(), columns=["what", "where"]), hide_index=True, alt="Folders")
+    st.caption("The run store is set by CTBENCH_OUTPUTS, the allowed folders by CTBENCH_ROOTS.")
+    st.metric("Memory of this app", f"{process.memory_info().rss / 2**30:.2f} GiB")
+
+st.subheader("Diagnostics", anchor=False)
+st.caption("Versions, machine and folders; no data. Copy it into a report of a problem.")
+content = {
+    "versions": versions,
+    "folders": folders,
+    "cpus": os.cpu_count(),
+    "memory_gib": round(memory.total / 2**30, 1),
+}
+st.code(json.dumps(content, indent=2), language="json")

@@ -1,0 +1,190 @@
+"""A tiny data set on disk, configs and words that point at it, and the command line run in this process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctbench_core.cli.main import main
+from ctbench_core.config import Config, set_key
+
+PROJECT = Path(__file__).resolve().parents[1]
+LABELS = ["Lung nodule", "Lung opacity", "Emphysema"]
+DIMENSIONS = 16
+PATIENTS = {"train": 30, "valid": 14, "test": 12}  # one exam each, two reconstructions an exam
+SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.hidden_dims": [8]}
+
+
+@pytest.fixture(scope="session")
+def labels() -> list[str]:
+    """Return the findings of the tiny data set."""
+    return list(LABELS)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write features/ and manifests/ of 60 + 28 + 24 volumes, 16 dimensions, 3 separable findings; read only."""
+    folder = tmp_path_factory.mktemp("tiny")
+    draw = np.random.default_rng(7)
+    directions = draw.normal(size=(len(LABELS), DIMENSIONS))
+    for split, patients in PATIENTS.items():
+        rows = []
+        for patient in range(1, patients + 1):
+            image = draw.normal(size=DIMENSIONS).astype(np.float32)
+            # Every finding has both classes in every split, whatever the draw.
+            found = [int(image @ d > 0) if patient > 2 else patient - 1 for d in directions]
+            exam = f"{split}_{patient}_a"
+            _write_vector(folder, f"image/{exam}.npz", image)
+            _write_vector(folder, f"text/{exam}.npz", image + draw.normal(size=DIMENSIONS).astype(np.float32))
+            rows += [[f"{exam}_{r}", f"image/{exam}.npz", f"text/{exam}.npz", *found] for r in (1, 2)]
+        _write_csv(folder / "manifests" / f"{split}.csv", rows)
+    return folder
+
+
+def _write_vector(folder: Path, name: str, vector: np.ndarray) -> None:
+    path = folder / "features" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, vector[None])
+
+
+def _write_csv(path: Path, rows: list[list[Any]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["volumename", "visual_feature_path", "text_feature_path", *LABELS], *rows])
+
+
+@pytest.fixture
+def data(tiny_data: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny data set that a test may spoil."""
+    return Path(shutil.copytree(tiny_data, tmp_path / "data"))
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """Return a builder of configs of a small run on a data folder; dotted keys come as a mapping."""
+
+    def build(folder: Path, changes: dict[str, Any] | None = None) -> Config:
+        config = Config()
+        for name, value in {**_places(folder, tmp_path), **SMALL_RUN, **(changes or {})}.items():
+            set_key(config, name, value)
+        return config
+
+    return build
+
+
+def _places(folder: Path, tmp_path: Path) -> dict[str, str]:
+    return {
+        "paths.data_root": str(folder / "features"),
+        "paths.manifest_dir": str(folder / "manifests"),
+        "paths.outputs_root": str(tmp_path / "outputs"),
+    }
+
+
+@pytest.fixture
+def config(make_config: Callable[..., Config], tiny_data: Path) -> Config:
+    """Return the config of a small run on the tiny data set."""
+    return make_config(tiny_data)
+
+
+@pytest.fixture
+def make_words(tmp_path: Path) -> Callable[[Path], list[str]]:
+    """Return a builder of the words of a small run on a data folder."""
+
+    def build(folder: Path) -> list[str]:
+        small = [f"{name}={value}" for name, value in SMALL_RUN.items()]
+        return [f"{name}={value}" for name, value in _places(folder, tmp_path).items()] + small
+
+    return build
+
+
+@pytest.fixture
+def words(make_words: Callable[[Path], list[str]], tiny_data: Path) -> list[str]:
+    """Return the words of a small run on the tiny data set."""
+    return make_words(tiny_data)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What one call of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The last line of stdout as JSON."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Return a function that runs the command line here with ``--json``, in an empty working folder."""
+    working = tmp_path / "working"
+    working.mkdir(exist_ok=True)
+    monkeypatch.chdir(working)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*arguments: str) -> Ended:
+        capsys.readouterr()
+        try:
+            code = main([*arguments, "--json"])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def start_cli() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a starter of ``python -m ctbench_core`` in a process of its own; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+
+    def start(*arguments: str, cwd: Path | None = None, **extra: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ctbench_core", *arguments],
+            cwd=cwd,
+            env={**environment, **extra},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Return a function that finds a part of the real test data, or skips."""
+    root = Path(os.environ.get("CTBENCH_TEST_DATA", PROJECT.parent / "shared" / "data"))
+
+    def find(part: str) -> Path:
+        if not (root / part).exists():
+            pytest.skip(f"no {part} in {root}: set CTBENCH_TEST_DATA to the folder of the real data")
+        return root / part
+
+    return find

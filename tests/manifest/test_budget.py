@@ -1,0 +1,145 @@
+"""Budgets: nested, covering every finding, the same volumes for every label source."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctbench_core.config import AutoSplitConfig
+from ctbench_core.errors import ConfigError, ManifestError
+from ctbench_core.manifest import (
+    Manifest,
+    draw_selections,
+    read_manifest,
+    read_selections,
+    select_volumes,
+    shared_patients,
+    split_by_group,
+    uncovered,
+    write_selections,
+)
+
+BUDGETS = [10, 25, 60, 150, None]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Return 200 patients of 1 to 3 exams of 2 volumes; a common finding and two that few patients have."""
+    draw = np.random.default_rng(2)
+    rows = ["volumename,visual_feature_path,common,rare,rarer"]
+    for patient in range(200):
+        labels = f"{draw.integers(2)},{int(patient % 40 == 0)},{int(patient % 66 == 1)}"
+        for exam in "abc"[: draw.integers(1, 4)]:
+            rows += [f"t_{patient}_{exam}_{r},v,{labels}" for r in (1, 2)]
+    path = tmp_path_factory.mktemp("budget") / "all.csv"
+    path.write_text("\n".join(rows))
+    return read_manifest(path)
+
+
+@pytest.fixture(scope="module")
+def sides(manifest: Manifest) -> tuple[Manifest, Manifest]:
+    """Return a training and a validation side of 160 and 40 patients."""
+    return split_by_group(manifest, AutoSplitConfig(val_fraction=0.2), 0)
+
+
+@pytest.mark.parametrize("unit", ["patient", "exam", "volume"])
+@pytest.mark.parametrize("seed", range(4))
+def test_budgets_count_both_sides_and_are_nested(sides: tuple[Manifest, Manifest], unit: str, seed: int) -> None:
+    names = {side.volumes[i]: getattr(side, f"{unit}s")[i] for side in sides for i in range(len(side))}
+    total = len(set(names.values()))
+    selections = draw_selections(*sides, BUDGETS, unit, seed)  # type: ignore[arg-type]
+    assert [s.budget for s in selections] == [10, 25, 60, 150, total]
+    for smaller, larger in itertools.pairwise(selections):
+        assert set(smaller.train) < set(larger.train)
+        assert set(smaller.val) < set(larger.val)
+    for selection in selections:
+        units = {names[volume] for volume in [*selection.train, *selection.val]}
+        assert len(units) == selection.budget
+        assert {v for v, u in names.items() if u in units} == {*selection.train, *selection.val}
+        held = len({names[volume] for volume in selection.val})
+        assert abs(held - selection.budget * 0.2) <= max(1, 0.05 * selection.budget)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_small_budgets_show_every_finding_on_both_sides(sides: tuple[Manifest, Manifest], seed: int) -> None:
+    selection = draw_selections(*sides, [25], "patient", seed)[0]
+    train, val = select_volumes(selection, sides)
+    assert uncovered(train) == []
+    assert uncovered(val) == uncovered(sides[1])
+    assert shared_patients(val, [train]) == []
+
+
+def test_what_a_budget_cannot_cover_is_named(sides: tuple[Manifest, Manifest]) -> None:
+    train, _ = select_volumes(draw_selections(*sides, [2])[0], sides)
+    assert set(uncovered(train)) & {"rare", "rarer"}
+
+
+def test_budgets_above_the_cover_are_random(sides: tuple[Manifest, Manifest]) -> None:
+    """Covering brings a handful of patients forward; the common finding keeps its prevalence on average."""
+    shares = [
+        select_volumes(draw_selections(*sides, [60], seed=seed)[0], sides)[0].prevalence()["common"]
+        for seed in range(30)
+    ]
+    assert abs(np.mean(shares) - sides[0].prevalence()["common"]) < 0.03
+    assert len(set(shares)) > 20
+
+
+@pytest.mark.parametrize("budget", [0, 1, 201])
+def test_impossible_budgets_are_named(sides: tuple[Manifest, Manifest], budget: int) -> None:
+    with pytest.raises(ConfigError, match=rf"Budget {budget} is not possible: .* hold 200 patients"):
+        draw_selections(*sides, [budget])
+
+
+def test_a_file_gives_another_label_source_the_same_volumes(
+    manifest: Manifest, sides: tuple[Manifest, Manifest], tmp_path: Path
+) -> None:
+    path = tmp_path / "selection_index.csv"
+    drawn = [s for seed in (1, 2) for s in draw_selections(*sides, BUDGETS, seed=seed)]
+    write_selections(path, drawn)
+    read = read_selections(path)
+    assert [(s.budget, s.seed) for s in read] == [(s.budget, s.seed) for s in drawn]
+    # The other source: one manifest, other row order, other labels.
+    table = pd.DataFrame({"volumename": manifest.volumes[::-1], "visual_feature_path": "v", "common": "1"})
+    table.to_csv(tmp_path / "other.csv", index=False)
+    other = read_manifest(tmp_path / "other.csv")
+    for before, after in zip(drawn, read):
+        for mine, theirs in zip(select_volumes(before, sides), select_volumes(after, [other])):
+            assert mine.volumes.tolist() == theirs.volumes.tolist()
+            assert theirs.labels == ["common"]
+
+
+def test_a_file_without_a_split_is_split_alike_for_every_source(manifest: Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "selection_index.csv"
+    rows = "".join(f"50,42,{name}.nii.gz\n" for name in manifest.volumes[:100])
+    path.write_text("budget,seed,selection_value\n" + rows)
+    selection = read_selections(path)[0]
+    assert selection.train.tolist() == manifest.volumes[:100].tolist()
+    frame = manifest.frame.assign(common="0")
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    here, there = (select_volumes(selection, [m]) for m in (manifest, read_manifest(tmp_path / "other.csv")))
+    assert [side.volumes.tolist() for side in here] == [side.volumes.tolist() for side in there]
+    assert shared_patients(here[1], [here[0]]) == []
+
+
+def test_volumes_that_a_source_lacks_are_named(sides: tuple[Manifest, Manifest]) -> None:
+    selection = draw_selections(*sides, [150])[0]
+    with pytest.raises(ManifestError, match=r"lacks t_.* \(\d+ rows\) of the selection of budget 150, seed 42"):
+        select_volumes(selection, [sides[0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budget,selection_value\n10,a\n", r"no column seed"),
+        ("budget,seed,selection_value,split\n10,1,a,test\nx,1,b,val\n", r"on line 2, 3 \(2 rows\): budget and seed"),
+    ],
+)
+def test_a_damaged_selection_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "selection_index.csv"
+    path.write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        read_selections(path)

@@ -1,0 +1,102 @@
+"""The app in this process, on a run store of its own."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.jobs import get_runner
+
+PROJECT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 60
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of an empty run store that the app works on."""
+    import streamlit as st
+
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("CTBENCH_DEMO", str(tmp_path / "demo"))
+    monkeypatch.chdir(tmp_path)
+    st.cache_data.clear()
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def open_page(store: Path) -> Iterator[Callable[..., AppTest]]:
+    """Return a function that opens a page in a new session; fields may be set as keys of the config."""
+
+    def open_(name: str, fields: dict[str, Any] | None = None, query: dict[str, str] | None = None) -> AppTest:
+        app = AppTest.from_file(str(PROJECT / "ctbench_ui" / "main.py"), default_timeout=TIMEOUT_S).run()
+        for key, value in (fields or {}).items():
+            app.session_state[key] = value
+        for key, value in (query or {}).items():
+            app.query_params[key] = value
+        return app.switch_page(f"../pages/{name}.py").run()
+
+    yield open_
+    get_runner().stop()
+
+
+@pytest.fixture
+def places(data: Path) -> dict[str, str]:
+    """Return the fields that choose the tiny data."""
+    return {"paths.data_root": str(data / "features"), "paths.manifest_dir": str(data / "manifests")}
+
+
+@pytest.fixture
+def small_run(places: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of a run that takes a second."""
+    return places | {
+        "training.max_epochs": 3,
+        "training.batch_size": 16,
+        "model.params.hidden_dims": "8",
+        "training.learning_rate": 1e-2,
+    }
+
+
+@pytest.fixture
+def said() -> Callable[[AppTest], str]:
+    """Return a function that gives all that a page says as one text."""
+
+    def gather(app: AppTest) -> str:
+        kinds = ("error", "warning", "info", "success", "markdown", "caption", "code", "subheader")
+        return "\n".join(str(part.value) for kind in kinds for part in getattr(app, kind))
+
+    return gather
+
+
+@pytest.fixture
+def train(store: Path) -> Callable[[AppTest], Path]:
+    """Return a function that presses Start, waits for the run to end, and gives its directory."""
+
+    def run(app: AppTest) -> Path:
+        before = set(store.glob("train/*/status.json"))
+        app.button(key="start").click().run()
+        assert not app.exception
+        (status,) = set(store.glob("train/*/status.json")) - before
+        assert get_runner().wait(status.parent, TIMEOUT_S)
+        app.run()
+        return status.parent
+
+    return run
+
+
+@pytest.fixture
+def rewrite() -> Callable[[Path, Callable[[list[list[str]]], None]], None]:
+    """Return a function that changes the rows of a CSV file in place; row 0 is its header."""
+
+    def change_rows(path: Path, change: Callable[[list[list[str]]], None]) -> None:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        change(rows)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+    return change_rows

@@ -1,0 +1,92 @@
+"""Figures show the numbers they were given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctbench_ui import charts
+from ctbench_ui.live import history_frame
+from ctbench_ui.style import COLOURS, DASHES, FINDINGS, ago, counts, duration, figure, finding_style
+
+
+def _traces(chart: charts.go.Figure) -> dict[str, object]:
+    return {trace.name: trace for trace in chart.data if trace.name}
+
+
+def test_every_finding_has_a_look_of_its_own_whatever_the_selection() -> None:
+    looks = {finding_style(label, FINDINGS) for label in FINDINGS}
+    assert len(looks) == len(FINDINGS) == len(COLOURS) * len(DASHES)
+    assert finding_style("Lung opacity", ["Lung opacity"]) == finding_style("Lung opacity", FINDINGS)
+
+
+def test_unknown_findings_take_their_place_in_the_data_set() -> None:
+    assert finding_style("Nodule 2", ["Nodule 1", "Nodule 2"]) == (COLOURS[1], DASHES[0])
+
+
+def test_dots_leave_out_what_is_undefined_and_put_the_best_first() -> None:
+    frame = pd.DataFrame({"finding": ["a", "b", "c"], "prevalence": [0.1, 0.2, 0.3], "auprc": [0.4, np.nan, 0.9]})
+    chart = _traces(charts.finding_dots(frame))
+    assert list(chart["AUPRC"].y) == ["c", "a"]
+    assert list(chart["prevalence"].x) == [0.3, 0.1]
+
+
+def test_curves_carry_the_points_of_their_finding() -> None:
+    points = pd.DataFrame(
+        {
+            "label": ["a", "a", "b"],
+            "curve": ["pr", "roc", "pr"],
+            "threshold": [0.5, 0.5, 0.5],
+            "x": [0.1, 0.2, 0.3],
+            "y": [0.4, 0.5, 0.6],
+        }
+    )
+    known = pd.DataFrame({"finding": ["a", "b"], "auprc": [0.7, np.nan], "auroc": [0.8, 0.9], "prevalence": [0.1, 0.1]})
+    pr = _traces(charts.precision_recall(points, known, ["a", "b"], ["a", "b"]))
+    assert list(pr["a .700"].y) == pytest.approx([0.4])
+    assert list(pr["b –"].x) == pytest.approx([0.3])
+    roc = _traces(charts.receiver_operating(points, known, ["a"], ["a", "b"]))
+    assert list(roc["a .800"].x) == pytest.approx([0.2])
+
+
+def test_lines_of_equal_f1_are_so() -> None:
+    chart = charts.precision_recall(pd.DataFrame(columns=["label", "curve"]), pd.DataFrame({"finding": []}), [], [])
+    for trace, level in zip(chart.data, (0.2, 0.4, 0.6, 0.8)):
+        recall, precision = np.asarray(trace.x), np.asarray(trace.y)
+        assert 2 * recall * precision / (recall + precision) == pytest.approx(level)
+
+
+def test_recall_shows_both_directions_with_chance() -> None:
+    frame = pd.DataFrame({"direction": ["v_to_t", "t_to_v"], "k": [1, 1], "recall": [0.3, 0.4], "chance": [0.1, 0.1]})
+    traces = _traces(charts.recall_at_k(frame))
+    assert list(traces["visual → text"].y) == [0.3]
+    assert list(traces["text → visual, chance"].y) == [0.1]
+
+
+def test_a_histogram_without_a_mean_is_drawn() -> None:
+    frame = pd.DataFrame({"pairs": ["paired"], "bin_left": [0.0], "bin_right": [0.1], "density": [10.0]})
+    assert "paired, mean –" in _traces(charts.similarity_histogram(frame, {"paired": None}))
+
+
+def test_a_long_history_is_thinned_and_keeps_its_end() -> None:
+    entries = [
+        {"epoch": epoch, "train_loss": 1.0, "val_loss": 1.0, "val_metrics": {"auprc": 0.5}} for epoch in range(5000)
+    ]
+    frame = history_frame(entries)
+    assert len(frame) <= 500
+    assert frame["epoch"].iloc[[0, -1]].tolist() == [0, 4999]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.8421, ".842"), (-0.05, "-.050"), (1.0, "1.000"), (float("nan"), "–"), (None, "–")]
+)
+def test_figures_read_like_a_papers(value: float | None, shown: str) -> None:
+    assert figure(value) == shown
+
+
+def test_times_and_counts_are_written_for_people() -> None:
+    assert duration(41) == "0:41"
+    assert duration(7390) == "2:03:10"
+    assert ago("no time") == "just now"
+    assert counts({"volumes": 3039, "exams": 1564, "patients": 1304}) == "3,039 volumes / 1,564 exams / 1,304 patients"

@@ -1,0 +1,84 @@
+"""The form and the config say the same, and data sets keep what they were given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctbench_core.config import KEYS, Config, get_key, set_key
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_ui import datasets, form
+
+
+@pytest.fixture(autouse=True)
+def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Put a plain dict in the place of the session."""
+    state: dict[str, Any] = {}
+    monkeypatch.setattr(form.st, "session_state", state)
+    monkeypatch.setenv("CTBENCH_OUTPUTS", "outputs")
+    return state
+
+
+def test_defaults_come_back_as_defaults() -> None:
+    form.fill(Config())
+    assert form.config() == Config()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.params.hidden_dims", [1024, 512]),
+        ("model.params.hidden_dims", []),
+        ("analysis.k", [1, 3]),
+        ("training.target_labels", ["Lung nodule", "Lung opacity"]),
+        ("data.test_manifests", ["test.csv"]),
+        ("data.cohort.exclude", "left out.txt"),
+        ("training.loss.pos_weight", "none"),
+        ("utils.device", "cpu"),
+    ],
+)
+def test_a_value_survives_the_form(key: str, value: Any) -> None:
+    config = Config()
+    set_key(config, key, value)
+    form.fill(config)
+    assert get_key(form.config(), key) == value
+
+
+def test_a_value_that_does_not_fit_is_named(session: dict[str, Any]) -> None:
+    session["training.batch_size"] = 0
+    with pytest.raises(ConfigError, match=r"training\.batch_size is 0"):
+        form.config()
+
+
+def test_widths_that_are_no_numbers_are_named(session: dict[str, Any]) -> None:
+    session["model.params.hidden_dims"] = "wide"
+    with pytest.raises(ConfigError, match="hidden_dims is 'wide'"):
+        form.config()
+
+
+def test_a_data_set_keeps_its_data_keys_and_no_others(tmp_path: Path) -> None:
+    config = Config()
+    config.paths.data_root, config.data.cohort.recon, config.training.batch_size = "features", "first", 7
+    datasets.save(tmp_path, "mine", config)
+    loaded = datasets.load(tmp_path, "mine")
+    assert (loaded.paths.data_root, loaded.data.cohort.recon) == ("features", "first")
+    assert loaded.training.batch_size == KEYS["training.batch_size"].default
+    assert datasets.name_of(tmp_path, config) == "mine"
+    config.data.cohort.recon = "all"
+    assert datasets.name_of(tmp_path, config) is None
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "a\\b", ".hidden", "dot.", "x" * 65])
+def test_names_that_could_leave_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot name a data set"):
+        datasets.save(tmp_path, name, Config())
+
+
+def test_a_damaged_data_set_is_named(tmp_path: Path) -> None:
+    path = tmp_path / datasets.FOLDER / "bad.yaml"
+    path.parent.mkdir()
+    path.write_text("- a list\n")
+    with pytest.raises(InputError, match=r"bad\.yaml should hold keys"):
+        datasets.load(tmp_path, "bad")

@@ -1,0 +1,158 @@
+"""The Train page: what is set is what runs, the command says the same, and what is wrong is said before it starts."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.cli.compose import compose_config
+from ctbench_core.jobs import get_runner
+from ctbench_core.runs import open_run
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+
+
+def test_a_started_run_has_the_settings_of_the_form(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], labels: list[str]
+) -> None:
+    app = open_page("train", small_run | {"training.target_labels": labels[:2], "utils.seed": 5})
+    run = open_run(train(app))
+    assert run.status.state == "finished"
+    assert run.config.model.params.hidden_dims == [8]
+    assert run.config.training.target_labels == labels[:2]
+    assert run.config.utils.seed == 5
+    assert list(run.best()["val_metrics"]["per_class"]) == labels[:2]
+
+
+def test_the_live_view_shows_the_best_epoch(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
+) -> None:
+    app = open_page("train", small_run)
+    run = open_run(train(app))
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Epoch"] == "3 / 3"
+    assert shown["Best epoch"] == str(run.best()["epoch"])
+    assert float(shown["Validation AUPRC"]) == pytest.approx(run.best()["val_metrics"]["auprc"], abs=5e-4)
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+def test_another_session_finds_the_run_by_its_address(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
+) -> None:
+    folder = train(open_page("train", small_run))
+    later = open_page("train", query={"train_run": folder.name})
+    assert folder.name in "".join(caption.value for caption in later.caption)
+
+
+def test_a_new_session_begins_with_the_settings_of_the_newest_run(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
+) -> None:
+    train(open_page("train", small_run))
+    later = open_page("train")
+    assert later.number_input(key="training.max_epochs").value == 3
+    assert later.text_input(key="model.params.hidden_dims").value == "8"
+
+
+def test_the_number_of_parameters_follows_the_widths(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    count = {metric.label: metric.value for metric in app.metric}["Parameters"]
+    assert count == f"{16 * 8 + 8 + 8 * 3 + 3:,}"
+    app.text_input(key="model.params.hidden_dims").set_value("8, 4").run()
+    count = {metric.label: metric.value for metric in app.metric}["Parameters"]
+    assert count == f"{16 * 8 + 8 + 8 * 4 + 4 + 4 * 3 + 3:,}"
+
+
+def test_the_command_line_means_the_same_config(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
+    app = open_page("train", small_run | {"training.target_labels": ["Lung nodule", "Lung opacity"]})
+    command = shlex.split(app.code[0].value)
+    assert command[:4] == ["python", "-m", "ctbench_core", "train"]
+    config = compose_config(command[4:], job_name="train").config
+    assert config.training.target_labels == ["Lung nodule", "Lung opacity"]
+    assert config.model.params.hidden_dims == [8]
+    assert config.training.learning_rate == 1e-2
+    assert config.paths.outputs_root == str(store)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("model.params.hidden_dims", "8, wide", "model.params.hidden_dims"),
+        ("training.learning_rate", -1.0, "training.learning_rate"),
+        ("model.params.dropout", 1.5, "model.params.dropout"),
+    ],
+)
+def test_a_bad_setting_is_named_and_nothing_starts(
+    key: str, value: Any, named: str, small_run: dict[str, Any], open_page: Open, said: Said, store: Path
+) -> None:
+    app = open_page("train", small_run | {key: value})
+    assert not app.exception
+    assert named in said(app)
+    assert app.button(key="start").disabled
+    assert not list(store.glob("train/*"))
+
+
+def test_a_manifest_that_went_missing_is_named_and_nothing_starts(
+    small_run: dict[str, Any], data: Path, open_page: Open, said: Said, store: Path
+) -> None:
+    (data / "manifests" / "train.csv").unlink()
+    app = open_page("train", small_run)
+    app.button(key="start").click().run()
+    assert not app.exception
+    assert "train.csv does not exist" in said(app)
+    assert not list(store.glob("train/*"))
+
+
+def test_a_run_that_fails_says_why(
+    small_run: dict[str, Any], data: Path, open_page: Open, said: Said, train: Callable[[AppTest], Path]
+) -> None:
+    (data / "features" / "image" / "train_3_a.npz").write_bytes(b"no archive")
+    app = open_page("train", small_run)
+    folder = train(app)
+    assert open_run(folder).status.state == "failed"
+    assert "train_3_a.npz" in said(app)
+    assert not app.exception
+
+
+def test_a_linear_head_has_no_hidden_widths(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    app.segmented_control(key="model._target_").set_value("linear").run()
+    count = {metric.label: metric.value for metric in app.metric}["Parameters"]
+    assert count == f"{16 * 3 + 3}"
+    assert app.text_input(key="model.params.hidden_dims").disabled
+
+
+def test_a_second_run_waits_and_can_be_taken_back(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
+    app = open_page("train", small_run | {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000})
+    app.button(key="start").click().run()
+    app.button(key="start").click().run()
+    runner = get_runner()
+    folders = {status.parent for status in store.glob("train/*/status.json")}
+    assert len(folders) == 2, [error.value for error in app.error]
+    app.button(key="stop").click().run()
+    app.switch_page("../pages/runs.py").run()
+    assert not app.exception
+    for folder in folders:
+        runner.cancel(folder)
+        assert runner.wait(folder, 30)
+    assert {open_run(folder).status.state for folder in folders} == {"cancelled"}
+
+
+def test_settings_of_an_older_tree_are_understood(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run | {"model._target_": "classification.models.mlp.MLP"})
+    assert not app.exception
+    assert app.segmented_control(key="model._target_").value == "mlp"
+
+
+def test_a_preset_sets_its_keys_and_leaves_the_others(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    app.get("menu_button")[0].set_value("MLP 512-256, fast").run()
+    assert not app.exception
+    assert app.text_input(key="model.params.hidden_dims").value == "512, 256"
+    assert app.number_input(key="training.max_epochs").value == 200
+    assert app.number_input(key="training.batch_size").value == 16

@@ -1,0 +1,164 @@
+"""What a run is doing: as written, and as judged by whether its process still lives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ctbench_core.errors import InputError, Interrupted, RunError
+from ctbench_core.runs import ACTIVE, ENDED, Recorder, RunPaths, new_status, read_status, write_status
+
+
+@pytest.fixture
+def status_file(tmp_path: Path) -> Callable[..., Path]:
+    """Return a writer of a status of this process, with changes."""
+
+    def write(**changes: Any) -> Path:
+        write_status(tmp_path / "status.json", new_status("a run"), **changes)
+        return tmp_path / "status.json"
+
+    return write
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def test_file_holds_what_the_contracts_name(status_file: Callable[..., Path]) -> None:
+    content = json.loads(status_file(state="running", epoch=3).read_text())
+    named = "state epoch max_epochs host pid process_started heartbeat created updated error label".split()
+    assert set(named) <= set(content)
+    assert datetime.fromisoformat(content["created"]).utcoffset() == timedelta(0)
+    assert content["pid"] == psutil.Process().pid
+    assert content["process_started"] == pytest.approx(psutil.Process().create_time(), abs=0.1)
+
+
+@pytest.mark.parametrize("state", [*ACTIVE, *ENDED])
+def test_a_living_process_is_believed(status_file: Callable[..., Path], state: str) -> None:
+    status = read_status(status_file(state=state))
+    assert (status.state, status.active) == (state, state in ACTIVE)
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_an_active_run_of_a_dead_process_is_interrupted(status_file: Callable[..., Path], state: str) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    status = read_status(status_file(state=state, pid=process.pid, process_started=0.0, epoch=7))
+    assert (status.state, status.epoch) == ("interrupted", 7)
+    assert "Resume" in (status.error or "")
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_an_ended_run_of_a_dead_process_keeps_its_end(status_file: Callable[..., Path], state: str) -> None:
+    assert read_status(status_file(state=state, pid=2**22 + 1, process_started=0.0)).state == state
+
+
+def test_another_process_of_the_same_number_is_another_process(status_file: Callable[..., Path]) -> None:
+    started = psutil.Process().create_time() - 3600
+    assert read_status(status_file(state="running", process_started=started)).state == "interrupted"
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(5, "running"), (115, "running"), (130, "interrupted")])
+def test_a_run_of_another_host_is_judged_by_its_heartbeat(
+    status_file: Callable[..., Path], seconds: float, state: str
+) -> None:
+    path = status_file(state="running", host="elsewhere", pid=1, heartbeat=ago(seconds))
+    assert read_status(path).state == state
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b"\xff\xfe",
+        b'{"state": "running", "pid": "x"}',
+        b'{"state": "running", "pid": -5}',
+    ],
+)
+def test_damage_is_one_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "status.json").write_bytes(content)
+    try:
+        state = read_status(tmp_path / "status.json").state
+    except RunError as error:
+        assert "status.json holds no readable status" in str(error)
+    else:
+        assert state == "interrupted"
+
+
+def test_fields_of_later_versions_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text('{"state": "finished", "mood": "good"}')
+    assert read_status(tmp_path / "status.json").state == "finished"
+
+
+def begun(tmp_path: Path) -> Recorder:
+    return Recorder(RunPaths(tmp_path), new_status("a run"))
+
+
+def state_of(tmp_path: Path) -> tuple[str, str | None]:
+    status = read_status(tmp_path / "status.json")
+    return status.state, status.error
+
+
+def test_recorder_says_running_then_how_it_ended(tmp_path: Path) -> None:
+    with begun(tmp_path) as recorder:
+        assert state_of(tmp_path) == ("running", None)
+        recorder.end("finished", epoch=4)
+    assert state_of(tmp_path) == ("finished", None)
+    assert read_status(tmp_path / "status.json").epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "text"),
+    [
+        (RunError("The loss became nan."), "failed", "The loss became nan."),
+        (InputError("No such label."), "failed", "No such label."),
+        (ValueError("bad"), "failed", "ValueError: bad"),
+        (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt: "),
+        (Interrupted("Stopped."), "cancelled", "Stopped."),
+    ],
+)
+def test_recorder_writes_why_and_lets_the_error_go_on(
+    tmp_path: Path, error: BaseException, state: str, text: str
+) -> None:
+    with pytest.raises(type(error)), begun(tmp_path):
+        raise error
+    assert state_of(tmp_path) == (state, text)
+
+
+def test_recorder_shows_that_it_is_being_cancelled(tmp_path: Path) -> None:
+    asked = False
+    with begun(tmp_path) as recorder:
+        stop = recorder.stopping(lambda: asked)
+        assert not stop()
+        assert state_of(tmp_path)[0] == "running"
+        asked = True
+        assert stop()
+        assert state_of(tmp_path)[0] == "cancelling"
+
+
+def test_two_recorders_do_not_train_one_run(tmp_path: Path) -> None:
+    with begun(tmp_path), pytest.raises(InputError, match="being trained by another process"), begun(tmp_path):
+        pass
+    with begun(tmp_path):
+        assert state_of(tmp_path)[0] == "running"
+
+
+def test_a_full_disk_at_the_end_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match="the cause"), begun(tmp_path):
+        monkeypatch.setattr("ctbench_core.runs.status.write_json", full)
+        raise RunError("the cause")

@@ -1,0 +1,172 @@
+"""The store: run directories listed, opened, resumed, and the ledger of opened test sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctbench_core.config import Config
+from ctbench_core.errors import InputError
+from ctbench_core.runs import (
+    RunPaths,
+    RunStore,
+    cut_history,
+    new_status,
+    newest_resumable,
+    open_run,
+    read_history,
+    read_status,
+    write_config,
+    write_latest,
+    write_status,
+)
+
+DEAD = {"pid": 2**22 + 1, "process_started": 0.0}
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., Path]:
+    """Return a writer of run directories under outputs/."""
+
+    def write(name: str, **changes: Any) -> Path:
+        paths = RunPaths(tmp_path / "outputs" / name)
+        write_config(paths.config, Config())
+        write_status(paths.status, new_status(name), **changes)
+        return paths.root
+
+    return write
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    """Return the store of outputs/."""
+    return RunStore(tmp_path / "outputs")
+
+
+def test_an_absent_store_is_empty(store: RunStore) -> None:
+    assert store.runs() == []
+    assert store.settle() == []
+    assert not store.root.exists()
+
+
+def test_runs_come_newest_first_in_jobs_and_alone(store: RunStore, put: Callable[..., Path]) -> None:
+    put("train/one", created="2026-01-01T00:00:00+00:00")
+    put("sweep/two", created="2026-03-01T00:00:00+00:00")
+    put("three", created="2026-02-01T00:00:00+00:00")
+    put("train/aligned", kind="align")
+    put(".trash/train/gone")
+    assert [run.paths.root.name for run in store.runs()] == ["two", "three", "one"]
+    assert [run.name for run in store.runs()] == ["sweep/two", "three", "train/one"]
+    assert [run.run_id for run in store.runs(kind="align")] == ["aligned"]
+    assert len(store.runs(kind=None)) == 4
+
+
+@pytest.mark.parametrize("name", ["status.json", "config.yaml"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe\x00", b"a: [", b"training: {batch_size: -1}"])
+def test_damaged_runs_hide_no_other(store: RunStore, put: Callable[..., Path], name: str, content: bytes) -> None:
+    (put("train/bad") / name).write_bytes(content)
+    put("train/good")
+    assert "good" in [run.run_id for run in store.runs()]
+
+
+def test_settle_writes_down_who_was_interrupted(store: RunStore, put: Callable[..., Path]) -> None:
+    dead = put("train/dead", state="running", heartbeat="2026-01-01T00:00:00+00:00", **DEAD)
+    alive = put("train/alive", state="running")
+    ended = put("train/ended", state="finished", **DEAD)
+    assert [run.run_id for run in store.settle()] == ["dead"]
+    written = json.loads((dead / "status.json").read_text())
+    assert (written["state"], written["pid"]) == ("interrupted", DEAD["pid"])
+    assert read_status(alive / "status.json").state == "running"
+    assert read_status(ended / "status.json").state == "finished"
+    assert store.settle() == []
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is no run directory: expected config.yaml and status.json"):
+        open_run(tmp_path)
+
+
+def test_the_newest_resumable_run_of_the_job(store: RunStore, put: Callable[..., Path], tmp_path: Path) -> None:
+    config = Config()
+    config.paths.outputs_root = str(store.root)
+    with pytest.raises(InputError, match="No run to resume in .*: no run found"):
+        newest_resumable(config)
+    put("train/a", state="cancelled", created="2026-01-01T00:00:00+00:00")
+    put("train/b", state="running", created="2026-01-02T00:00:00+00:00", **DEAD)
+    put("train/c", state="running", created="2026-01-03T00:00:00+00:00")
+    put("train/d", state="finished", created="2026-01-04T00:00:00+00:00")
+    put("train/e", state="failed", kind="align", created="2026-01-05T00:00:00+00:00")
+    put("other/f", state="failed", created="2026-01-06T00:00:00+00:00")
+    assert newest_resumable(config).run_id == "b"
+    assert newest_resumable(config, store.root / "other" / "f").run_id == "f"
+    with pytest.raises(InputError, match="d is finished. Only cancelled, failed, interrupted"):
+        newest_resumable(config, store.root / "train" / "d")
+
+
+def test_the_pointer_names_the_newest_run(store: RunStore) -> None:
+    config = Config()
+    config.paths.outputs_root = str(store.root)
+    write_latest(config, store.root / "train" / "x")
+    assert json.loads((store.root / "train" / "latest_run.json").read_text())["run_dir"].endswith("x")
+
+
+def test_the_ledger_counts_other_runs_of_the_job_that_opened_the_set(store: RunStore) -> None:
+    counts = [
+        store.record_opening(Path(run), job, manifest)
+        for run, job, manifest in [
+            ("r1", "train", "test.csv"),
+            ("r1", "train", "test.csv"),  # again by the same run: no other had
+            ("r2", "train", "test.csv"),
+            ("r3", "train", "other.csv"),
+            ("r4", "sweep", "test.csv"),
+            ("r3", "train", "test.csv"),
+        ]
+    ]
+    assert counts == [0, 0, 1, 0, 0, 2]
+    entries = [json.loads(line) for line in (store.root / "evaluations.jsonl").read_text().splitlines()]
+    assert len(entries) == 6
+    assert {"when", "run", "manifest"} <= set(entries[0])
+
+
+def test_a_ledger_torn_by_a_crash_still_counts(store: RunStore) -> None:
+    store.record_opening(Path("r1"), "train", "test.csv")
+    with (store.root / "evaluations.jsonl").open("a") as file:
+        file.write('{"when": "20')
+    assert store.record_opening(Path("r2"), "train", "test.csv") == 1
+    assert store.record_opening(Path("r3"), "train", "test.csv") == 2
+
+
+def test_history_ignores_a_torn_last_line_and_is_cut_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"epoch": epoch, "label": "a\u2028b\x85c"}, ensure_ascii=False) for epoch in (1, 2, 3, 4)]
+    path.write_text("\n".join(lines) + '\n{"epoch": 5, "va', encoding="utf-8")
+    assert [entry["epoch"] for entry in read_history(path)] == [1, 2, 3, 4]
+    cut_history(path, 2)
+    assert [json.loads(line)["epoch"] for line in path.read_text(encoding="utf-8").strip().split("\n")] == [1, 2]
+    assert read_history(tmp_path / "none.jsonl") == []
+
+
+def test_a_config_comes_back_from_its_run(store: RunStore, make_config: Callable[..., Config], tmp_path: Path) -> None:
+    changes = {
+        "training.target_labels": ["Lung nodule", "yes", "01"],
+        "job_name": "001",
+        "training.learning_rate": 1e-5,
+    }
+    config = make_config(tmp_path, changes)
+    paths = RunPaths(tmp_path / "run")
+    write_config(paths.config, config)
+    write_status(paths.status, new_status("x"))
+    assert open_run(paths.root).config == config
+
+
+def test_status_changes_are_seen_at_once(put: Callable[..., Path]) -> None:
+    """However fast they follow each other, and though the file keeps its size."""
+    root = put("train/quick")
+    status = read_status(root / "status.json")
+    for epoch in range(10, 40):
+        status = write_status(root / "status.json", status, epoch=epoch)
+        assert open_run(root).status.epoch == epoch

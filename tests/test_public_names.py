@@ -1,0 +1,57 @@
+"""The public names are one explicit list; everything else is private."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ctbench_core
+
+PUBLIC = [
+    "Config",
+    "CtbenchError",
+    "InputError",
+    "Manifest",
+    "RunStore",
+    "__version__",
+    "align",
+    "check",
+    "evaluate_run",
+    "load_features",
+    "open_run",
+    "read_manifest",
+    "run_alignment",
+    "run_experiment",
+    "write_demo",
+]
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(ctbench_core.__all__) == PUBLIC
+    assert sorted(dir(ctbench_core)) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_resolves_and_is_documented(name: str) -> None:
+    value = getattr(ctbench_core, name)
+    assert value.__doc__
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = ctbench_core.nonsense
+
+
+def test_importing_the_package_loads_neither_torch_nor_streamlit() -> None:
+    """A page must start in a second; torch alone takes longer."""
+    code = (
+        "import sys, ctbench_core; from ctbench_core import Config, open_run, read_manifest, check, run_experiment;"
+        "print([m for m in ('torch', 'sklearn', 'streamlit', 'hydra') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    root = Path(__file__).resolve().parents[1]
+    printed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"

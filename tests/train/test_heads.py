@@ -1,0 +1,196 @@
+"""The bank of heads against plain PyTorch: gradients, dropout, state_dicts, and independence of its members."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ctbench_core.config import ModelConfig, ModelParams
+from ctbench_core.errors import CheckpointError, ConfigError
+from ctbench_core.train.heads import Bank, dropout_mask, layer_widths, parameter_count
+from ctbench_core.train.losses import LOSSES, masked_loss
+from ctbench_core.train.streams import stream
+
+SHAPES = [[6, 3], [6, 8, 3], [6, 8, 5, 3]]
+
+
+class PlainHead(nn.Module):
+    """What people load a checkpoint into: Linear, ReLU, Dropout, ..., Linear, named ``network``."""
+
+    def __init__(self, widths: Sequence[int], dropout: float = 0.35) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inner, out in zip(widths[:-2], widths[1:-1]):
+            layers += [nn.Linear(inner, out), nn.ReLU(), nn.Dropout(dropout)]
+        self.network = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+def make_bank(widths: Sequence[int], seeds: Sequence[int] = (1,), dropout: float = 0.0) -> Bank:
+    return Bank(widths, seeds, dropout, torch.float64, "cpu")
+
+
+def batch(widths: Sequence[int], rows: int = 20) -> tuple[Tensor, Tensor]:
+    """Draw inputs (B, D) and targets (B, C) of which a fifth are unknown."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, widths[0], dtype=torch.float64, generator=generator)
+    y = torch.randint(0, 2, (rows, widths[-1]), generator=generator).double()
+    y[torch.rand(y.shape, generator=generator) < 0.2] = torch.nan
+    return x, y
+
+
+def flat_gradient(bank: Bank, k: int) -> Tensor:
+    return bank.grad_KP[k].clone()
+
+
+@pytest.mark.parametrize("widths", SHAPES)
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_written_out_gradients_are_those_of_autograd(widths: list[int], loss: str, weighted: bool) -> None:
+    bank, (x, y) = make_bank(widths), batch(widths)
+    pos_weight = torch.tensor([0.5, 1.0, 7.0], dtype=torch.float64) if weighted else None
+    logits, inputs = bank.forward(x[None], [stream(1, "dropout", 1)])
+    _, _, slope = masked_loss(LOSSES[loss], logits, y[None], pos_weight, gradient=True)
+    bank.backward(slope, inputs)
+
+    plain = PlainHead(widths).double().eval()
+    plain.load_state_dict(bank.state_dict(0))
+    known = ~torch.isnan(y)
+    values = LOSSES[loss](plain(x), torch.nan_to_num(y), pos_weight)
+    values[known].mean().backward()
+    expected = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])
+    torch.testing.assert_close(flat_gradient(bank, 0), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("widths", SHAPES[1:])
+def test_gradients_go_through_the_units_that_dropout_kept(widths: list[int]) -> None:
+    """Autograd over the very masks that the bank drew."""
+    bank, (x, y) = make_bank(widths, dropout=0.4), batch(widths)
+    logits, inputs = bank.forward(x[None], [stream(1, "dropout", 3)])
+    _, _, slope = masked_loss(LOSSES["bce"], logits, y[None], None, gradient=True)
+    bank.backward(slope, inputs)
+
+    plain = PlainHead(widths).double()
+    plain.load_state_dict(bank.state_dict(0))
+    linears = [layer for layer in plain.network if isinstance(layer, nn.Linear)]
+    generator, a = stream(1, "dropout", 3), x
+    for layer in linears[:-1]:
+        hidden = torch.relu(layer(a))
+        a = hidden * dropout_mask((1, *hidden.shape), 0.4, [generator], hidden)[0]
+    out = linears[-1](a)
+    torch.testing.assert_close(logits[0], out, rtol=0, atol=1e-12)
+    known = ~torch.isnan(y)
+    nn.functional.binary_cross_entropy_with_logits(out[known], y[known]).backward()
+    expected = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])
+    torch.testing.assert_close(flat_gradient(bank, 0), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.001, 0.1, 0.35, 0.5, 0.9])
+def test_dropout_silences_its_share_and_keeps_the_mean(dropout: float) -> None:
+    mask = dropout_mask((1, 400, 1024), dropout, [stream(0, "dropout", 1)], torch.empty(0))
+    assert mask.ndim == 3
+    silenced = float((mask == 0).double().mean())
+    # One byte decides a unit, so the share is a multiple of 1/256; 409,600 draws leave 5 sd below .004.
+    assert silenced == pytest.approx(dropout, abs=1 / 512 + 0.004)
+    assert float(mask.double().mean()) == pytest.approx(1.0, abs=0.02)
+    assert len(torch.unique(mask)) == (2 if dropout > 1 / 512 else 1)
+
+
+def test_state_dict_gives_the_same_logits_in_plain_pytorch() -> None:
+    for widths in SHAPES:
+        bank, (x, _) = make_bank(widths, seeds=(1, 2)), batch(widths)
+        for k in range(2):
+            plain = PlainHead(widths).double().eval()
+            plain.load_state_dict(bank.state_dict(k), strict=True)
+            torch.testing.assert_close(bank.logits(x)[k], plain(x).detach(), rtol=0, atol=1e-12)
+
+
+def test_plain_state_dict_loads_into_the_bank_and_back() -> None:
+    plain = PlainHead([6, 8, 3]).double()
+    bank = make_bank([6, 8, 3], seeds=(1, 2))
+    before = bank.state_dict(0)
+    bank.load_state_dict(1, plain.state_dict())
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(bank.state_dict(1)[name], tensor)
+    assert all(torch.equal(before[name], tensor) for name, tensor in bank.state_dict(0).items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: s.update({"network.0.weight": torch.zeros(8, 7)}),
+            r"network.0.weight needs shape \(8, 6\), found shape \(8, 7\)",
+        ),
+        (lambda s: s.pop("network.3.bias"), r"network.3.bias needs shape \(3,\), found no such layer"),
+        (
+            lambda s: s.update({"network.6.weight": torch.zeros(1, 3)}),
+            r"layers that the head has not: network.6.weight",
+        ),
+    ],
+)
+def test_state_of_another_shape_names_the_layer(change, message: str) -> None:  # type: ignore[no-untyped-def]
+    state = make_bank([6, 8, 3]).state_dict(0)
+    change(state)
+    with pytest.raises(CheckpointError, match=message):
+        make_bank([6, 8, 3]).load_state_dict(0, state)
+
+
+def test_a_head_starts_the_same_whatever_its_neighbours() -> None:
+    alone, together = make_bank([6, 8, 3], seeds=(5,)), make_bank([6, 8, 3], seeds=(9, 5, 5))
+    for name, tensor in alone.state_dict(0).items():
+        assert torch.equal(together.state_dict(1)[name], tensor)
+        assert torch.equal(together.state_dict(2)[name], tensor)
+        assert not torch.equal(together.state_dict(0)[name], tensor)
+
+
+def test_weights_start_as_linear_layers_do() -> None:
+    """Uniform within 1/sqrt(fan-in), as torch.nn.Linear: same bound, same spread."""
+    state = make_bank([400, 300, 3]).state_dict(0)
+    for name, fan_in in (("network.0.weight", 400), ("network.0.bias", 400), ("network.3.weight", 300)):
+        values, bound = state[name].flatten().numpy(), fan_in**-0.5
+        assert np.abs(values).max() <= bound
+        assert values.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+
+
+def test_parameters_are_counted() -> None:
+    for widths in SHAPES:
+        assert parameter_count(widths) == sum(p.numel() for p in PlainHead(widths).parameters())
+
+
+@pytest.mark.parametrize("name", ["mlp", "classification.models.mlp.MLP", "src.classification.models.mlp.MLP"])
+def test_names_of_the_mlp(name: str) -> None:
+    model = ModelConfig(_target_=name, params=ModelParams(hidden_dims=[7, 5]))
+    assert layer_widths(model, 16, 3) == [16, 7, 5, 3]
+
+
+@pytest.mark.parametrize("name", ["linear", "linear_probe"])
+def test_a_linear_head_has_no_hidden_layer_whatever_hidden_dims_say(name: str) -> None:
+    assert layer_widths(ModelConfig(_target_=name), 16, 3) == [16, 3]
+
+
+def test_unknown_head_lists_the_nearest_first_and_imports_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown head 'mpl'. Known: mlp,"):
+        layer_widths(ModelConfig(_target_="mpl"), 16, 3)
+    with pytest.raises(ConfigError, match="Unknown head 'os.system'"):
+        layer_widths(ModelConfig(_target_="os.system"), 16, 3)
+
+
+def test_streams_are_keyed_by_seed_purpose_and_epoch() -> None:
+    def draw(*key: object) -> list[float]:
+        return torch.rand(3, generator=stream(*key)).tolist()  # type: ignore[arg-type]
+
+    keys = [(1, "init"), (2, "init"), (1, "batches"), (1, "init", 1), (1, "init", 11), (11, "init", 1)]
+    drawn = [tuple(draw(*key)) for key in keys]
+    assert len(set(drawn)) == len(keys)
+    assert [tuple(draw(*key)) for key in reversed(keys)] == drawn[::-1]
+    state = copy.deepcopy(torch.get_rng_state())
+    draw(1, "init")
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,65 @@
+"""Learning-rate schedules, and the fused optimisers against the plain ones."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ctbench_core.config import TrainingConfig
+from ctbench_core.train.heads import Bank
+from ctbench_core.train.optim import learning_rate, make_optimizer
+
+
+def rates(**options: object) -> list[float]:
+    config = TrainingConfig(learning_rate=1.0, max_epochs=10, **options)  # type: ignore[arg-type]
+    return [learning_rate(config, epoch) for epoch in range(1, 11)]
+
+
+def test_constant_is_constant() -> None:
+    assert rates() == [1.0] * 10
+
+
+def test_warm_up_climbs_in_even_steps_to_the_full_rate() -> None:
+    assert rates(warmup_epochs=4) == pytest.approx([0.2, 0.4, 0.6, 0.8, *[1.0] * 6])
+
+
+def test_cosine_falls_from_the_full_rate_and_never_reaches_nought() -> None:
+    got = rates(scheduler="cosine")
+    assert got == pytest.approx([(1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)])
+    assert min(got) > 0
+
+
+def test_warm_up_then_cosine() -> None:
+    got = rates(scheduler="cosine", warmup_epochs=5)
+    assert got[:6] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0])
+    assert got[5:] == sorted(got[5:], reverse=True)
+
+
+def test_warm_up_longer_than_the_run_is_harmless() -> None:
+    assert rates(warmup_epochs=50, scheduler="cosine") == pytest.approx([e / 51 for e in range(1, 11)])
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("adam", lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.05)),
+        ("adamw", lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.05)),
+        ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.05, momentum=0.9)),
+    ],
+)
+def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # type: ignore[no-untyped-def]
+    bank = Bank([4, 3], [1, 2], 0.0, torch.float64, "cpu")
+    options = TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=0.05)  # type: ignore[arg-type]
+    optimizer = make_optimizer(bank, options)
+    copies = [row.clone().requires_grad_(True) for row in bank.flat_KP]
+    reference = plain(copies)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        bank.grad_KP.copy_(torch.randn(bank.grad_KP.shape, dtype=torch.float64, generator=generator))
+        for parameter, gradient in zip(copies, bank.grad_KP):
+            parameter.grad = gradient.clone()
+        optimizer.step()
+        reference.step()
+    torch.testing.assert_close(bank.flat_KP, torch.stack([c.detach() for c in copies]), rtol=0, atol=1e-12)

@@ -1,0 +1,256 @@
+"""The trainer: it learns, folds its scaling away, and gives a head the same weights in any bank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from torch import nn
+
+from ctbench_core.atomic import dump_json
+from ctbench_core.config import Config
+from ctbench_core.errors import ConfigError, RunError
+from ctbench_core.experiment import load_training
+from ctbench_core.train import Dataset
+from ctbench_core.train.trainer import EpochReport, Trainer, choose_device
+
+Build = Callable[..., Config]
+DOUBLE = {"training.precision": "float64"}
+
+
+@pytest.fixture
+def make_trainer(make_config: Build, tiny_data: Path) -> Callable[..., Trainer]:
+    """Return a builder of trainers on the tiny data set."""
+
+    def build(changes: dict[str, Any] | None = None, seeds: tuple[int, ...] = (1,)) -> Trainer:
+        config = make_config(tiny_data, changes)
+        return Trainer(config, load_training(config), seeds)
+
+    return build
+
+
+def train(trainer: Trainer, epochs: int) -> list[EpochReport]:
+    """Train some epochs and return the last report of each head."""
+    reports: list[EpochReport] | None = None
+    for epoch in range(1, epochs + 1):
+        reports = trainer.run_epoch(epoch)
+    assert reports is not None
+    return reports
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("hidden", [[], [16]])
+def test_learns_what_can_be_learnt(make_trainer: Callable[..., Trainer], optimizer: str, hidden: list[int]) -> None:
+    changes = {"model.params.hidden_dims": hidden, "training.learning_rate": 0.03, "training.optimizer": optimizer}
+    trainer = make_trainer(changes)
+    first, last = train(trainer, 1)[0], train(trainer, 40)[0]
+    assert last.train_loss < first.train_loss / 2
+    assert last.auroc > 0.8
+
+
+@pytest.mark.parametrize("loss", ["bce", "focal", "asymmetric"])
+def test_every_loss_trains(make_trainer: Callable[..., Trainer], loss: str) -> None:
+    trainer = make_trainer({"training.loss._target_": loss, "training.learning_rate": 0.03})
+    assert train(trainer, 30)[0].auroc > 0.8
+
+
+def reference_steps(dataset: Dataset, trainer: Trainer, state: dict[str, torch.Tensor], epochs: int) -> nn.Module:
+    """Train the same linear head the conventional way, in the trainer's order of rows."""
+    from ctbench_core.train.streams import stream
+
+    head = nn.Linear(16, 3).double()
+    head.load_state_dict({name.removeprefix("network.0."): tensor for name, tensor in state.items()})
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    x = torch.from_numpy(dataset.inputs("train")).double()
+    y = torch.from_numpy(dataset.manifests["train"].targets).double()
+    loss = nn.BCEWithLogitsLoss(pos_weight=(len(y) - y.sum(0)) / y.sum(0))
+    for epoch in range(1, epochs + 1):
+        for rows in torch.randperm(len(x), generator=stream(1, "batches", epoch)).split(16):
+            optimizer.zero_grad()
+            loss(head(x[rows]), y[rows]).backward()
+            optimizer.step()
+    return head
+
+
+def test_training_is_that_of_plain_pytorch(make_config: Build, tiny_data: Path) -> None:
+    config = make_config(tiny_data, {**DOUBLE, "model._target_": "linear", "training.learning_rate": 0.01})
+    dataset = load_training(config)
+    trainer = Trainer(config, dataset, [1])
+    start = trainer.state_dict(0)
+    train(trainer, 4)
+    head = reference_steps(dataset, trainer, start, 4)
+    torch.testing.assert_close(trainer.state_dict(0)["network.0.weight"], head.weight.detach(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(trainer.state_dict(0)["network.0.bias"], head.bias.detach(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("hidden", [[], [8], [8, 6]])
+def test_a_head_trains_the_same_alone_and_in_a_bank(make_trainer: Callable[..., Trainer], hidden: list[int]) -> None:
+    changes = {**DOUBLE, "model.params.hidden_dims": hidden, "training.learning_rate": 0.01}
+    bank = make_trainer(changes, seeds=(1, 2, 3))
+    together = train(bank, 5)
+    for k, seed in enumerate((1, 2, 3)):
+        solo = make_trainer(changes, seeds=(seed,))
+        alone = train(solo, 5)[0]
+        assert alone.train_loss == pytest.approx(together[k].train_loss, abs=1e-10)
+        assert alone.auprc == pytest.approx(together[k].auprc, abs=1e-10)
+        for name, tensor in solo.state_dict(0).items():
+            torch.testing.assert_close(bank.state_dict(k)[name], tensor, rtol=0, atol=1e-10)
+
+
+def test_the_seed_decides_and_nothing_else(make_trainer: Callable[..., Trainer]) -> None:
+    torch.manual_seed(0)
+    one = make_trainer()
+    first = dump_json(train(one, 2)[0].line())
+    torch.manual_seed(999)
+    assert dump_json(train(make_trainer(), 2)[0].line()) == first
+    assert dump_json(train(make_trainer(seeds=(2,)), 2)[0].line()) != first
+
+
+def plain_head(state: dict[str, torch.Tensor]) -> nn.Module:
+    weights = [tensor for name, tensor in state.items() if name.endswith("weight")]
+    layers: list[nn.Module] = []
+    for weight in weights[:-1]:
+        layers += [nn.Linear(weight.shape[1], weight.shape[0]), nn.ReLU(), nn.Dropout(0.35)]
+    module = nn.Module()
+    module.network = nn.Sequential(*layers, nn.Linear(weights[-1].shape[1], weights[-1].shape[0]))
+    module.to(weights[0].dtype).load_state_dict(state)
+    return module.eval()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
+@pytest.mark.parametrize("hidden", [[], [8]])
+def test_zscore_is_folded_into_the_saved_weights(
+    make_config: Build, data: Path, precision: str, tolerance: float, hidden: list[int]
+) -> None:
+    """The state_dict reads raw features, whatever their scale; one dimension is constant."""
+    draw = np.random.default_rng(0)
+    shift, scale = draw.normal(size=16) * 10, np.exp(draw.normal(size=16))
+    for path in (data / "features" / "image").glob("*.npz"):
+        vector = np.load(path)["arr_0"] * scale + shift
+        vector[:, 3] = 0.1
+        np.savez(path, vector.astype(np.float32))
+    changes = {"data.standardise": "zscore", "training.precision": precision, "model.params.hidden_dims": hidden}
+    config = make_config(data, changes)
+    dataset = load_training(config)
+    trainer = Trainer(config, dataset, [1])
+    train(trainer, 3)
+    assert trainer.scale[3] == 1
+    standardised = trainer.matrix_MD[torch.as_tensor(dataset.rows["train"])].double().numpy()
+    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.delete(standardised.std(axis=0), 3), 1, atol=1e-4)
+    rows = torch.as_tensor(dataset.rows["val"])
+    inside = trainer.bank.logits(trainer.matrix_MD[rows])[0]
+    raw = torch.from_numpy(dataset.inputs("val")).to(trainer.dtype)
+    outside = plain_head(trainer.state_dict(0)).network(raw)
+    torch.testing.assert_close(outside.detach(), inside, rtol=0, atol=tolerance)
+
+
+def test_reports_are_those_of_scikit_learn(make_config: Build, tiny_data: Path) -> None:
+    config = make_config(tiny_data, DOUBLE)
+    dataset = load_training(config)
+    trainer = Trainer(config, dataset, [1])
+    report = train(trainer, 2)[0]
+    with torch.no_grad():
+        logits = plain_head(trainer.state_dict(0)).network(torch.from_numpy(dataset.inputs("val")).double())
+    targets, scores = dataset.manifests["val"].targets, torch.sigmoid(logits).numpy()
+    assert report.auprc == pytest.approx(average_precision_score(targets, scores, average="macro"), abs=1e-12)
+    assert report.auroc == pytest.approx(roc_auc_score(targets, scores, average="macro"), abs=1e-12)
+    assert report.f1_macro == pytest.approx(
+        f1_score(targets, scores >= 0.5, average="macro", zero_division=0), abs=1e-12
+    )
+    pos_weight = torch.tensor(
+        (dataset.manifests["train"].targets == 0).sum(0) / dataset.manifests["train"].targets.sum(0)
+    )
+    expected = nn.functional.binary_cross_entropy_with_logits(
+        logits, torch.from_numpy(targets).double(), pos_weight=pos_weight.double()
+    )
+    assert report.val_loss == pytest.approx(expected.item(), abs=1e-6)
+    line = report.line()
+    assert list(line) == ["epoch", "train_loss", "val_loss", "val_metrics"]
+    assert set(line["val_metrics"]["per_class"]["Emphysema"]) >= {
+        "auprc",
+        "auroc",
+        "precision",
+        "recall",
+        "f1",
+        "support",
+    }
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_way_out(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer({"training.learning_rate": 1e30, "training.optimizer": "sgd"})
+    with pytest.raises(RunError, match=r"loss became .* in epoch \d.*Lower training.learning_rate.*standardise"):
+        train(trainer, 10)
+
+
+def test_weights_that_overflow_in_the_last_step_are_a_run_error_too(make_trainer: Callable[..., Trainer]) -> None:
+    """One batch an epoch: the loss is still finite when the step that ruins the weights is taken."""
+    trainer = make_trainer({"training.learning_rate": 1e38, "training.optimizer": "sgd", "training.batch_size": 1000})
+    with pytest.raises(RunError, match=r"Lower training.learning_rate"):
+        train(trainer, 1)
+
+
+def test_an_epoch_can_be_stopped_between_batches(make_trainer: Callable[..., Trainer]) -> None:
+    answers = iter([True, True, False])
+    assert make_trainer().run_epoch(1, lambda: next(answers)) is None
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0, 4.0], "1.5"])
+def test_weights_must_be_one_a_finding(make_trainer: Callable[..., Trainer], weights: Any) -> None:
+    with pytest.raises(ConfigError, match="expected auto, none, or 3 numbers, one a finding"):
+        make_trainer({"training.loss.pos_weight": weights})
+
+
+def test_given_weights_are_used(make_trainer: Callable[..., Trainer]) -> None:
+    none, ones = (
+        make_trainer({"training.loss.pos_weight": "none"}),
+        make_trainer({"training.loss.pos_weight": [1, 1, 1]}),
+    )
+    assert train(none, 2)[0].train_loss == pytest.approx(train(ones, 2)[0].train_loss, rel=1e-6)
+    heavy = make_trainer({"training.loss.pos_weight": [9, 9, 9]})
+    assert train(heavy, 2)[0].train_loss > 1.5 * none.run_epoch(3)[0].train_loss
+
+
+def test_monitor_reads_larger_as_better() -> None:
+    report = EpochReport(1, 0.5, 0.25, 0.7, 0.8, 0.6, {})
+    assert [report.monitored(name) for name in ("auprc", "auroc", "f1_macro", "loss")] == [0.7, 0.8, 0.6, -0.25]
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:", "mps"])
+def test_unknown_devices_are_refused(name: str) -> None:
+    if name == "cpu:":
+        assert choose_device(name)
+        return
+    with pytest.raises(ConfigError, match="Known: auto, cpu, cuda, cuda:N"):
+        choose_device(name)
+
+
+def test_an_absent_gpu_is_refused_and_auto_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == "cpu"
+    for name in ("cuda", "cuda:0", "cuda:3"):
+        with pytest.raises(ConfigError, match="this machine shows 0 CUDA devices"):
+            choose_device(name)
+
+
+def test_unknown_labels_leave_the_others_alone(make_config: Build, tiny_data: Path) -> None:
+    """A finding that is unknown everywhere trains on, is undefined, and is left out of the macro."""
+    config = make_config(tiny_data, {**DOUBLE, "model.params.hidden_dims": []})
+    plain, masked = load_training(config), load_training(config)
+    for manifest in masked.manifests.values():
+        manifest.targets[:, 1] = np.nan
+    one, other = Trainer(config, plain, [1]), Trainer(config, masked, [1])
+    report = train(other, 3)[0]
+    train(one, 3)
+    assert math.isnan(report.per_class["Lung opacity"]["auroc"])
+    assert report.auroc == pytest.approx(
+        np.mean([report.per_class[name]["auroc"] for name in ("Lung nodule", "Emphysema")]), abs=1e-12
+    )
+    assert torch.isfinite(other.bank.flat_KP).all()
