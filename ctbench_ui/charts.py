@@ -24,13 +24,13 @@ def prevalence(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """
     found = go.Figure()
     for place, (split, values) in enumerate(shares.items()):
-        symbol = ("circle", "diamond", "square", "triangle-up", "x", "cross")[place % 6]
+        symbol = ("circle-open", "diamond-open", "square-open", "triangle-up-open", "x-open", "cross-open")[place % 6]
         found.add_scatter(
             x=list(values.values()),
             y=list(values),
             name=split,
             mode="markers",
-            marker={"size": 9, "symbol": symbol, "color": COLOURS[place % len(COLOURS)]},
+            marker={"size": 9, "symbol": symbol, "color": COLOURS[place % len(COLOURS)], "line": {"width": 2}},
             hovertemplate="%{y}<br>" + split + " %{x:.1%}<extra></extra>",
         )
     labels = list(next(iter(shares.values()), {}))

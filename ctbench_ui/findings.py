@@ -12,13 +12,12 @@ from ctbench_ui import charts, tables
 _TABLE = ("finding", "prevalence", "support", "auprc", "auroc", "precision", "recall", "f1", "undefined")
 _HELP = {
     "prevalence": "Share of positives among the known labels: the AUPRC of chance.",
-    "support": "Positives.",
     "precision": "At threshold .5.",
     "recall": "At threshold .5.",
     "f1": "At threshold .5.",
 }
 # Pixels, so that the whole table shows beside the plot on a laptop.
-_WIDTHS = {"prevalence": 62, "auprc": 62, "auroc": 64, "precision": 58, "recall": 60, "f1": 54}
+_WIDTHS = {"prevalence": 55, "auprc": 58, "auroc": 60, "precision": 54, "recall": 58, "f1": 50}
 _TITLES = {
     "prevalence": "Prev.",
     "auprc": "AUPRC",
@@ -69,7 +68,7 @@ def _columns() -> dict[str, Any]:
         name: number(_TITLES.get(name, name.capitalize()), format=tables.SHARE, help=_HELP.get(name), width=width)
         for name, width in _WIDTHS.items()
     }
-    config["support"] = number("Positives", format="%d", width=68)
+    config["support"] = number("Pos.", format="%d", width=52, help="Positives.")
     config["finding"] = st.column_config.TextColumn("Finding", width=198, pinned=True)
     config["undefined"] = st.column_config.TextColumn("Undefined because")
     return config

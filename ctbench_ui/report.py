@@ -38,10 +38,10 @@ def draw(shown: dict[str, Any], stale: bool) -> None:
     for text in shown["errors"]:
         feedback.problem("To mend", text)
     feedback.caution("Good to know", shown["warnings"])
-    for note in shown["notes"]:
-        st.caption(note)
     if shown["counts"]:
         _sizes(shown)
+    for note in shown["notes"]:
+        st.caption(note)
     for leak in shown["leaks"]:
         with st.expander(f"{leak['manifest']}: {plural(len(leak['patients']), 'patient')} also in another split"):
             st.dataframe(pd.DataFrame({"patient": leak["patients"]}), hide_index=True, alt="Patients on both sides")

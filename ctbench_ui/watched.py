@@ -32,8 +32,8 @@ def chosen() -> Path | None:
 def actions(run_dir: Path) -> None:
     """Draw what can be done with the shown run: stop it, or go on to its figures."""
     if strip.is_active(run_dir):
-        if st.button("Stop", icon=":material/stop:", key="stop"):
-            get_runner().cancel(run_dir)
+        if st.button("Stop", icon=":material/stop:", key="stop") and not get_runner().cancel(run_dir):
+            st.toast("Another process trains this run: stop it there.", icon=":material/info:")
         return
     if st.button("Evaluate this run", icon=":material/query_stats:", key="to-evaluate"):
         go("evaluate", {"run": run_dir.name})
