@@ -22,7 +22,7 @@ from ctbench_core.errors import Interrupted
 
 # Similarities and relevant items of a tile: on a CPU no more than its caches like, elsewhere enough to
 # keep the device busy.
-_TILE_CELLS = {"cpu": 4_000_000}
+_TILE_CELLS = {"cpu": 3_000_000}
 _TILE_CELLS_ELSEWHERE = 64_000_000
 
 # More threads than this gain nothing: they share one interpreter and the memory's speed.
@@ -140,7 +140,7 @@ class Direction:
         """Cut the queries so that neither similarities nor relevant items outgrow the memory meant for them."""
         cells = torch.full((self.n_queries,), len(self.gallery.vectors), device=self.device)
         for name, group in self._group.items():
-            cells = cells + self._relevant[name].lengths()[group]
+            cells = cells + 4 * self._relevant[name].lengths()[group]  # an item takes several numbers
         filled = torch.cat([cells.new_zeros(1), cells.cumsum(0)]).cpu().numpy()
         most = _TILE_CELLS.get(self.device.type, _TILE_CELLS_ELSEWHERE)
         tiles, start = [], 0

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 the input is at fault, 130 interrupted with its 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -44,9 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ended(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
     progress.clear()
-    print(outcome.table)
-    if as_json:
-        print(dump_json(outcome.json), flush=True)
+    try:
+        print(outcome.table)
+        if as_json:
+            print(dump_json(outcome.json))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`); Python would complain again while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return outcome.code
 
 

@@ -56,7 +56,11 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
         ["valid.csv", "'Lung nodule'"],
     ),
     "row too long": (edit("train.csv", lambda r: r[3].append("1")), [], ["train.csv", "6 values"]),
-    "missing feature": (lambda d: (d / "features/image/train_9_a.npz").unlink(), [], ["train_9_a.npz", "train.csv line 18"]),
+    "missing feature": (
+        lambda d: (d / "features/image/train_9_a.npz").unlink(),
+        [],
+        ["train_9_a.npz", "train.csv line 18"],
+    ),
     "torn feature": (vector("train_9_a", b"PK\x03\x04"), [], ["train_9_a.npz", "cannot be read"]),
     "wrong width": (vector("valid_9_a", np.zeros((1, 17))), [], ["valid_9_a.npz", "17 values", "16", "valid.csv line"]),
     "NaN": (vector("train_9_a", np.full((1, 16), np.nan)), [], ["train_9_a.npz", "NaN"]),

@@ -52,7 +52,7 @@ def test_train_prints_its_json_and_leaves_its_files(cli: Cli, words: list[str], 
     assert 0 < result["seconds"]["train"] <= result["seconds"]["total"]
     run_dir = Path(result["run_dir"])
     assert run_dir.parent == tmp_path / "outputs" / "train"
-    names = "config.yaml status.json provenance.json metrics.jsonl best_metrics.json".split()
+    names = ["config.yaml", "status.json", "provenance.json", "metrics.jsonl", "best_metrics.json"]
     for name in (*names, "checkpoints/final_model.pt", "checkpoints/last_state.pt"):
         assert (run_dir / name).is_file(), name
     assert json.loads((run_dir.parent / "latest_run.json").read_text())["run_dir"] == str(run_dir)
@@ -89,7 +89,12 @@ def test_evaluate_opens_tests_and_counts_the_opening(cli: Cli, trained: Path, tm
     assert ended.json["run_dir"] == str(trained)
     assert set(ended.json["test"]["test.csv"]) >= METRICS
     bundle = trained / "evaluation" / "test"
-    assert {path.name for path in bundle.iterdir()} == {"scores.parquet", "metrics.json", "per_class.csv", "curves.parquet"}
+    assert {path.name for path in bundle.iterdir()} == {
+        "scores.parquet",
+        "metrics.json",
+        "per_class.csv",
+        "curves.parquet",
+    }
     ledger = (tmp_path / "outputs" / "evaluations.jsonl").read_text().splitlines()
     assert [json.loads(line)["manifest"] for line in ledger] == ["test.csv"]
 
@@ -129,7 +134,9 @@ def test_a_checkpoint_of_another_width_says_both(cli: Cli, trained: Path, tmp_pa
 
 def test_evaluate_takes_other_tests_from_another_place(cli: Cli, trained: Path, data: Path) -> None:
     (data / "manifests" / "valid.csv").rename(data / "manifests" / "mine.csv")
-    ended = cli("evaluate", f"run={trained}", "data.test_manifests=[mine.csv]", f"paths.manifest_dir={data / 'manifests'}")
+    ended = cli(
+        "evaluate", f"run={trained}", "data.test_manifests=[mine.csv]", f"paths.manifest_dir={data / 'manifests'}"
+    )
     assert ended.code == 0, ended.err
     assert list(ended.json["test"]) == ["mine.csv"]
     assert open_run(trained).evaluations() == ["mine"]
@@ -217,7 +224,16 @@ def test_align_prints_recall_both_ways_with_chance(cli: Cli, words: list[str]) -
     assert result["samples_analyzed"] == 60
     for prefix in ("", "semantic_"):
         for way in ("v_to_t", "t_to_v"):
-            for name in ("recall_at_1", "recall_at_5", "mrr", "map", "ndcg_at_5", "median_rank", "chance_at_1", "tied_queries"):
+            for name in (
+                "recall_at_1",
+                "recall_at_5",
+                "mrr",
+                "map",
+                "ndcg_at_5",
+                "median_rank",
+                "chance_at_1",
+                "tied_queries",
+            ):
                 assert f"{prefix}{way}_{name}" in result
     assert 0 < result["v_to_t_recall_at_1"] <= result["v_to_t_recall_at_5"] <= 1
     assert result["mean_paired_similarity"] > result["mean_unpaired_similarity"]

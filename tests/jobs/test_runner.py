@@ -73,7 +73,9 @@ def test_a_submitted_run_is_queued_on_disk_then_trained(runner: JobRunner, gate:
     assert runner.queued() == []
 
 
-def test_runs_are_trained_in_the_order_they_came(runner: JobRunner, gate: Gate, make_config: Build, tiny_data: Path) -> None:
+def test_runs_are_trained_in_the_order_they_came(
+    runner: JobRunner, gate: Gate, make_config: Build, tiny_data: Path
+) -> None:
     runs = [runner.submit(make_config(tiny_data, {"utils.seed": seed, "training.max_epochs": 1})) for seed in (1, 2, 3)]
     assert gate.entered.acquire(timeout=LIMIT_S)
     assert runner.queued() == runs[1:]
@@ -107,7 +109,9 @@ def epochs_seen(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     real = runner_module.run_experiment
 
     def told(config: Config, **options: Any) -> Any:
-        return real(config, **options, progress=lambda phase, done, total: phase.startswith("training") and seen.release())
+        return real(
+            config, **options, progress=lambda phase, done, total: phase.startswith("training") and seen.release()
+        )
 
     monkeypatch.setattr(runner_module, "run_experiment", told)
     return seen
@@ -204,7 +208,9 @@ def test_stopping_cancels_the_active_run_and_leaves_the_queue(
     assert state(waiting) == "finished"
 
 
-def test_a_run_directory_is_not_queued_twice(runner: JobRunner, gate: Gate, make_config: Build, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_run_directory_is_not_queued_twice(
+    runner: JobRunner, gate: Gate, make_config: Build, tiny_data: Path, tmp_path: Path
+) -> None:
     config = make_config(tiny_data, {"paths.run_dir": str(tmp_path / "mine")})
     assert runner.submit(config) == tmp_path / "mine"
     with pytest.raises(InputError, match="already holds a run"):
