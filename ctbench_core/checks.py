@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
+from ctbench_core.features import Audit, audit
 from ctbench_core.manifest import Manifest
 from ctbench_core.train.data import (
-    Dataset,
     load_dataset,
+    load_inputs,
     mark_leaks,
     read_test_manifests,
     read_training_manifests,
@@ -27,6 +30,7 @@ class CheckResult:
         manifests: the readable splits by name: train, val, tests by file name.
         leaks: by split name, the patients that also stand in another split.
         dim: width of the features; 0 when none could be read.
+        audits: what the feature files look like, by kind: visual, text.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -34,6 +38,7 @@ class CheckResult:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     leaks: dict[str, list[str]] = field(default_factory=dict)
     dim: int = 0
+    audits: dict[str, Audit] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -70,6 +75,7 @@ class CheckResult:
             "counts": self.counts,
             "prevalence": self.prevalence,
             "leaks": [{"manifest": name, "patients": patients} for name, patients in self.leaks.items()],
+            "audit": {kind: audit.to_json() for kind, audit in self.audits.items()},
         }
 
 
@@ -81,6 +87,8 @@ def check(config: Config, progress: Callable[[str, int, int], None] = lambda pha
         _collect(result, _read_tests, config)
         _collect(result, _mark_leaks, config)
         _collect(result, _load_features, config, progress)
+    for step in (_check_head, _check_loss, _check_device):
+        _collect(result, step, config)
     return result
 
 
@@ -100,6 +108,24 @@ def _read_training(result: CheckResult, config: Config) -> None:
             result.warnings.append(f"{name}: {', '.join(one_sided)} has one class only; its metrics will be undefined.")
 
 
+def _check_head(result: CheckResult, config: Config) -> None:
+    from ctbench_core.train.heads import layer_widths
+
+    layer_widths(config.model, max(result.dim, 1), max(len(result.labels), 1))
+
+
+def _check_loss(result: CheckResult, config: Config) -> None:
+    from ctbench_core.train.losses import find_loss
+
+    find_loss(config.training.loss._target_)
+
+
+def _check_device(result: CheckResult, config: Config) -> None:
+    from ctbench_core.train.trainer import choose_device
+
+    choose_device(config.utils.device)
+
+
 def _read_tests(result: CheckResult, config: Config) -> None:
     result.manifests |= read_test_manifests(config, result.labels)
 
@@ -110,9 +136,10 @@ def _mark_leaks(result: CheckResult, config: Config) -> None:
 
 
 def _load_features(result: CheckResult, config: Config, progress: Callable[[str, int, int], None]) -> None:
-    dataset: Dataset = load_dataset(config, result.manifests, progress)
-    result.warnings += dataset.warnings
-    result.dim = int(dataset.matrix.shape[1])
-    zero = int((~dataset.matrix.any(axis=1)).sum())
-    if zero:
-        result.warnings.append(f"{zero} feature vectors are all zero.")
+    inputs = load_inputs(config, result.manifests, progress, mode="read")
+    patients = np.concatenate([manifest.patients for manifest in result.manifests.values()])
+    for kind, features in inputs.items():
+        result.audits[kind] = audit(features, patients)
+        result.warnings += result.audits[kind].warnings()
+    result.dim = sum(features.dim for features in inputs.values())
+    result.warnings += load_dataset(config, result.manifests, inputs=inputs).warnings

@@ -187,6 +187,7 @@ class ModelConfig:
     model_name: str = key("mlp", "Name of the head in tables.")
     params: ModelParams = section(ModelParams)
     inputs: Literal["visual", "text", "concat"] = key("visual", "Which embeddings the head reads.")
+    prompts: str | None = key(None, "File of prompt embeddings, for heads that are made from text.")
 
 
 @dataclass
@@ -404,7 +405,7 @@ def _convert_scalar(value: Any, annotation: Any, info: KeyInfo) -> Any:
     if annotation in (int, float) and not isinstance(value, bool):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise _misfit(value, info) from None
         if not math.isfinite(number):
             raise _misfit(value, info)

@@ -25,7 +25,7 @@ from ctbench_core.runs import (
     write_latest,
     write_status,
 )
-from ctbench_core.train.data import Dataset, load_dataset, mark_leaks, read_training_manifests
+from ctbench_core.train.data import Dataset, check_places, load_dataset, mark_leaks, read_training_manifests
 
 if TYPE_CHECKING:
     from ctbench_core.train.trainer import Trainer
@@ -43,6 +43,7 @@ def load_training(config: Config, progress: Progress = _silent) -> Dataset:
     Raises:
         InputError: anything that the user must mend; nothing has been written.
     """
+    check_places(config)
     manifests, warnings = read_training_manifests(config)
     if config.evaluation.after_training:
         named_tests(config, manifests["train"].labels)  # what is wrong with a test shows before hours of training
@@ -59,6 +60,7 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
     Raises:
         InputError: the directory already holds a run that is not to be resumed.
     """
+    check_places(config)
     paths = run_paths(config) if run_dir is None else open_run(run_dir).paths
     if previous is None and paths.status.is_file():
         raise InputError(
@@ -115,7 +117,8 @@ def run_experiment(
     asked = cancel.is_set if cancel is not None else lambda: False
     prepared = None
     if run_dir is None:
-        prepared = _prepare(config, progress)
+        with _explained(config):
+            prepared = _prepare(config, progress)
         run_dir = queue_run(config)
     run = open_run(run_dir)
     with Recorder(run.paths, run.status) as recorder, _explained(config):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ import streamlit as st
 
 from ctbench_core.config import ColumnsConfig, Config
 from ctbench_core.errors import CtbenchError
+from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.manifest import apply_cohort, read_manifest, read_table
-from ctbench_core.runs import Run, RunStore, read_history, read_json
+from ctbench_core.runs import Run, RunStore, read_history, read_json, recipe_of
+from ctbench_core.runs.parsed import parsed
 from ctbench_core.train.data import manifest_path
 
 Stamp = tuple[str, int, int]
+
+_AUPRC = re.compile(r'"val_metrics": \{"auprc": (null|[-+.\deE]+)')
+_recipes: dict[str, tuple[Config, str]] = {}
+_TRACE_POINTS, _TRACE_LIMIT = 24, 64 * 2**20
 
 
 def stamp(path: Path | str) -> Stamp:
@@ -112,36 +119,90 @@ def table(at: Stamp) -> pd.DataFrame:
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def part(at: Stamp, names: tuple[str, ...]) -> pd.DataFrame:
+    """Return some columns of a Parquet file: a page that shows one finding reads no other."""
+    return pd.read_parquet(Path(at[0]), columns=list(names))
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def counts(at: Stamp, scores: Stamp, label: str) -> pd.DataFrame:
+    """Return the stored counts of a finding; a bundle from before they were kept has them counted from its scores."""
+    if at[1]:
+        return pd.read_parquet(Path(at[0]), filters=[("label", "==", label)])
+    frame = pd.read_parquet(Path(scores[0]), columns=[f"target_{label}", f"prob_{label}"]).astype("float64")
+    values = frame.to_numpy(dtype="float64", na_value=float("nan"))
+    return counts_frame(values[:, :1], values[:, 1:], [label])
+
+
 def run_rows(outputs_root: str, kind: str = "train") -> list[dict[str, Any]]:
     """Return one row a run of the store, newest first."""
     return [run_row(run) for run in RunStore(outputs_root).runs(kind)]
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return what tables show of a run."""
-    best = run.best()
+    """Return what tables show of a run; test figures only of test sets that were opened."""
+    best, config, status, written = run.best(), run.config, run.status, run.annotations()
     figures = best.get("val_metrics", {})
-    model = run.config.model
-    widths = "-".join(map(str, model.params.hidden_dims)) if model._target_ == "mlp" else ""
-    tests = {name: read_json(run.paths.evaluation(name).metrics) or {} for name in run.evaluations()}
+    widths = "-".join(map(str, config.model.params.hidden_dims)) if config.model._target_ == "mlp" else ""
+    tests = {name: metrics_of(run.paths.evaluation(name).metrics) for name in run.evaluations()}
     return {
         "run_dir": str(run.paths.root),
         "run_id": run.run_id,
         "name": run.name,
-        "state": run.status.state,
-        "encoder": Path(run.config.paths.data_root).name,
-        "head": " ".join(part for part in (model.model_name, widths) if part),
-        "inputs": model.inputs,
-        "epoch": run.status.epoch,
-        "max_epochs": run.status.max_epochs,
+        "state": status.state,
+        "encoder": Path(config.paths.data_root).name,
+        "head": " ".join(part for part in (config.model.model_name, widths) if part),
+        "inputs": config.model.inputs,
+        "seed": config.utils.seed,
+        "recipe": _recipe(run),
+        "epoch": status.epoch,
+        "max_epochs": status.max_epochs,
         "best_epoch": best.get("epoch"),
         "val_auprc": figures.get("auprc"),
         "val_auroc": figures.get("auroc"),
         "val_f1": figures.get("f1_macro"),
+        "trace": trace(run.paths.metrics),
         "tests": {name: found.get("auprc") for name, found in tests.items()},
+        "test_intervals": {name: found.get("auprc_ci") for name, found in tests.items()},
         "leaks": {name: found.get("leak", {}).get("patients", 0) for name, found in tests.items()},
-        "seconds": run.status.seconds.get("total"),
-        "created": run.status.created,
-        "error": run.status.error,
+        "seconds": status.seconds.get("total"),
+        "created": status.created,
+        "updated": status.updated,
+        "error": status.error,
         "alignments": run.alignments(),
+        "pinned": written.pinned,
+        "tags": written.tags,
+        "notes": written.notes,
     }
+
+
+def _recipe(run: Run) -> str:
+    """Return a run's recipe as JSON, made once for a config."""
+    place = str(run.paths.config)
+    known = _recipes.get(place)
+    if known is None or known[0] is not run.config:
+        known = _recipes[place] = (run.config, json.dumps(recipe_of(run.config), sort_keys=True))
+    return known[1]
+
+
+def metrics_of(path: Path) -> dict[str, Any]:
+    """Return a ``metrics.json``, parsed once; empty when there is none. Treat it as read-only."""
+    try:
+        return parsed(path, json.loads)
+    except (OSError, ValueError):
+        return {}
+
+
+def trace(path: Path) -> list[float | None]:
+    """Return the validation AUPRC of a ``metrics.jsonl`` by epoch, thinned to a few points."""
+    try:
+        return parsed(path, _trace) if path.stat().st_size < _TRACE_LIMIT else []
+    except OSError:
+        return []
+
+
+def _trace(text: str) -> list[float | None]:
+    found = _AUPRC.findall(text)  # a hundred times faster than parsing every finding of every epoch
+    step = max(1, len(found) // _TRACE_POINTS)
+    return [None if value == "null" else float(value) for value in found[::step]]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_ui.style import COLOURS, GREY, figure, finding_style
+from ctbench_ui.style import COLOURS, GREY, figure
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
@@ -36,14 +35,15 @@ def prevalence(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     labels = list(next(iter(shares.values()), {}))
     found.update_yaxes(autorange="reversed", showgrid=True, ticksuffix="  ")
     found.update_xaxes(tickformat=".0%", rangemode="tozero", title="volumes with the finding")
-    return _laid_out(found, height=90 + 24 * len(labels), legend_below=False)
+    return laid_out(found, height=90 + 24 * len(labels), legend_below=False)
 
 
 def finding_dots(per_class: pd.DataFrame, metric: str = "auprc") -> go.Figure:
     """Draw a metric by finding, best first, with the prevalence that chance would reach.
 
     Args:
-        per_class: columns finding, prevalence, and the metric; undefined values are left out.
+        per_class: columns finding, prevalence, and the metric; undefined values are left out. Columns
+            <metric>_ci_lower and <metric>_ci_upper, where there, become whiskers.
     """
     rows = per_class.dropna(subset=[metric]).sort_values(metric, ascending=False)
     found = go.Figure()
@@ -61,79 +61,46 @@ def finding_dots(per_class: pd.DataFrame, metric: str = "auprc") -> go.Figure:
         name=metric.upper(),
         mode="markers",
         marker={"size": 10, "color": COLOURS[0]},
+        error_x=_whiskers(rows, metric),
         hovertemplate="%{y}<br>" + metric.upper() + " %{x:.3f}<extra></extra>",
     )
     found.update_yaxes(autorange="reversed", ticksuffix="  ")
     found.update_xaxes(range=[0, 1.02], tickformat=".1f")
-    return _laid_out(found, height=90 + 22 * len(rows), legend_below=False)
+    return laid_out(found, height=90 + 22 * len(rows), legend_below=False)
 
 
-def precision_recall(
-    curves: pd.DataFrame, per_class: pd.DataFrame, chosen: Sequence[str], labels: Sequence[str]
-) -> go.Figure:
-    """Draw precision over recall of the chosen findings, over lines of equal F1.
+def _whiskers(rows: pd.DataFrame, metric: str) -> dict[str, Any] | None:
+    lower, upper = f"{metric}_ci_lower", f"{metric}_ci_upper"
+    if lower not in rows or upper not in rows:
+        return None
+    up, down = rows[upper] - rows[metric], rows[metric] - rows[lower]
+    return {"type": "data", "array": up, "arrayminus": down, "thickness": 1.6, "width": 0, "color": COLOURS[0]}
+
+
+def score_histogram(frame: pd.DataFrame, threshold: float) -> go.Figure:
+    """Draw the shares of positives and negatives by score, with the line of the threshold.
 
     Args:
-        curves: columns label, curve, x (recall), y (precision), threshold.
-        per_class: columns finding, auprc, prevalence.
-        labels: all findings, in the order that fixes their colours.
+        frame: columns bin_left, bin_right, positives, negatives (counts).
     """
     found = go.Figure()
-    for level in (0.2, 0.4, 0.6, 0.8):
-        recall = np.linspace(level / (2 - level), 1, 60)
-        found.add_scatter(
-            x=recall,
-            y=level * recall / (2 * recall - level),
-            mode="lines",
-            line={"color": GREY, "width": 0.7, "dash": "dot"},
-            hoverinfo="skip",
-            showlegend=False,
+    for side, colour in (("negatives", GREY), ("positives", COLOURS[1])):
+        total = max(1, int(frame[side].sum()))
+        found.add_bar(
+            x=(frame["bin_left"] + frame["bin_right"]) / 2,
+            y=frame[side] / total,
+            width=frame["bin_right"] - frame["bin_left"],
+            customdata=frame[side],
+            name=f"{side} ({total:,})" if frame[side].sum() else side,
+            marker={"color": colour, "line": {"width": 0}},
+            opacity=0.65,
+            hovertemplate=f"{side} %{{x:.2f}}: %{{customdata:,}} (%{{y:.1%}})<extra></extra>",
         )
-        found.add_annotation(
-            x=1, y=level / (2 - level), text=f"F1 {figure(level, 1)}", showarrow=False, xanchor="left", font_color=GREY
-        )
-    known = per_class.set_index("finding")
-    for label in chosen:
-        _add_curve(found, curves, label, labels, "pr", figure(known.loc[label, "auprc"]))
-        if len(chosen) == 1:
-            found.add_hline(
-                y=known.loc[label, "prevalence"], line_dash="dash", line_color=GREY, annotation_text="prevalence"
-            )
-    found.update_xaxes(title="recall", range=[0, 1.0])
-    found.update_yaxes(title="precision", range=[0, 1.02])
-    return _laid_out(found, height=460)
-
-
-def receiver_operating(
-    curves: pd.DataFrame, per_class: pd.DataFrame, chosen: Sequence[str], labels: Sequence[str]
-) -> go.Figure:
-    """Draw the true over the false positive rate of the chosen findings, with the line of chance."""
-    found = go.Figure()
-    found.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dot"}, hoverinfo="skip", showlegend=False
-    )
-    known = per_class.set_index("finding")
-    for label in chosen:
-        _add_curve(found, curves, label, labels, "roc", figure(known.loc[label, "auroc"]))
-    found.update_xaxes(title="false positive rate", range=[0, 1.0])
-    found.update_yaxes(title="true positive rate", range=[0, 1.02])
-    return _laid_out(found, height=460)
-
-
-def _add_curve(
-    found: go.Figure, curves: pd.DataFrame, label: str, labels: Sequence[str], curve: str, area: str
-) -> None:
-    points = curves[(curves["label"] == label) & (curves["curve"] == curve)]
-    colour, dash = finding_style(label, labels)
-    found.add_scatter(
-        x=points["x"].to_numpy(np.float32),
-        y=points["y"].to_numpy(np.float32),
-        customdata=points["threshold"].to_numpy(np.float32),
-        name=f"{label} {area}",
-        mode="lines",
-        line={"color": colour, "dash": dash, "width": 2},
-        hovertemplate=label + "<br>%{x:.3f}, %{y:.3f} at threshold %{customdata:.3f}<extra></extra>",
-    )
+    found.add_vline(x=threshold, line_width=2, line_color=COLOURS[0])
+    found.update_layout(barmode="overlay", bargap=0)
+    found.update_xaxes(title="probability", range=[-0.005, 1.005])
+    found.update_yaxes(title="share of each", tickformat=".0%")
+    return laid_out(found, height=330, legend_below=False)
 
 
 def recall_at_k(frame: pd.DataFrame) -> go.Figure:
@@ -154,12 +121,13 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
             y=rows["chance"],
             name=f"{name}, chance",
             mode="lines",
-            line=style | {"dash": "dot", "width": 1.2},
+            line=style | {"width": 1.2},
+            opacity=0.6,
         )
     depths = sorted(frame["k"].unique().tolist())
     found.update_xaxes(type="log", title="K", tickvals=depths, ticktext=[str(depth) for depth in depths])
     found.update_yaxes(title="recall", range=[0, 1.02])
-    return _laid_out(found, height=400)
+    return laid_out(found, height=400)
 
 
 def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None]) -> go.Figure:
@@ -189,10 +157,11 @@ def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None])
     found.update_layout(barmode="overlay")
     found.update_xaxes(title="cosine similarity")
     found.update_yaxes(title="density")
-    return _laid_out(found, height=400)
+    return laid_out(found, height=400)
 
 
-def _laid_out(found: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
+def laid_out(found: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
+    """Give a figure the height, margins and legend that all figures have."""
     above: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}
     below: dict[str, Any] = {"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0}
     margin = _MARGIN | ({} if legend_below else {"t": 34})

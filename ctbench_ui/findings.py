@@ -1,4 +1,4 @@
-"""The tabs of the Evaluate page: the table of findings, their curves, and the volumes behind them."""
+"""The figures of every finding, as a table, as dots with whiskers and as curves."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui import charts, tables
+from ctbench_ui import charts, curves, figures, tables
+from ctbench_ui.figures import Source
+from ctbench_ui.style import interval
 
-_TABLE = ("finding", "prevalence", "support", "auprc", "auroc", "precision", "recall", "f1", "undefined")
+_TABLE = ("finding", "support", "prevalence", "auprc", "auprc_ci", "auroc", "auroc_ci", "precision", "recall", "f1")
 _HELP = {
     "prevalence": "Share of positives among the known labels: the AUPRC of chance.",
     "precision": "At threshold .5.",
     "recall": "At threshold .5.",
     "f1": "At threshold .5.",
 }
-# Pixels, so that the whole table shows beside the plot on a laptop.
-_WIDTHS = {"prevalence": 55, "auprc": 58, "auroc": 60, "precision": 54, "recall": 58, "f1": 50}
+# Pixels, so that the whole table shows on a laptop.
+_TABLE_WIDTH, _DOTS_WIDTH = 876, 560
+_WIDTHS = {"prevalence": 52, "auprc": 58, "auroc": 60, "precision": 52, "recall": 54, "f1": 48}
 _TITLES = {
     "prevalence": "Prev.",
     "auprc": "AUPRC",
@@ -26,95 +29,109 @@ _TITLES = {
     "recall": "Recall",
     "f1": "F1",
 }
+_KINDS = {"chosen": "Chosen findings", "pr": "All: precision, recall", "roc": "All: ROC"}
 
 
-def table(per_class: pd.DataFrame, key: str) -> None:
+def table(per_class: pd.DataFrame, source: Source) -> None:
     """Draw the figures of every finding, as a table and as dots."""
-    left, right = st.columns([5, 3], gap="small")
-    shown = per_class[[name for name in _TABLE if name in per_class]]
-    if shown["undefined"].isna().all():
-        shown = shown.drop(columns="undefined")
-    with left:
-        st.dataframe(
-            shown,
-            hide_index=True,
-            column_config=_columns(),
-            height=38 + 35 * len(shown),
-            key=f"findings-{key}",
-            alt="Figures by finding",
-        )
-        tables.download("Download CSV", per_class, f"{key}-per_class.csv", "per-class-csv")
-    with right:
-        metric = st.segmented_control(
-            "Metric",
-            ["auprc", "auroc", "f1"],
-            default="auprc",
-            required=True,
-            key="dots-metric",
-            format_func=lambda name: _TITLES[name],
-            label_visibility="collapsed",
-        )
-        st.plotly_chart(
-            charts.finding_dots(per_class, metric or "auprc"),
-            config=charts.CONFIG,
-            key=f"dots-{key}",
-            alt="Findings, best first, with the level of chance",
-        )
+    shown = with_intervals(per_class)
+    # Beside each other where both fit, else one below the other.
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(width=_TABLE_WIDTH):
+            st.dataframe(
+                shown,
+                hide_index=True,
+                column_config=_columns(),
+                height=38 + 35 * len(shown),
+                key="findings",
+                placeholder="–",
+                alt="Figures by finding",
+            )
+            tables.download("Download CSV", per_class, f"{source.stem}-per_class.csv", "per-class-csv")
+        with st.container(width=_DOTS_WIDTH):
+            _dots(per_class, source)
+
+
+def _dots(per_class: pd.DataFrame, source: Source) -> None:
+    metric = st.segmented_control(
+        "Metric",
+        ["auprc", "auroc", "f1"],
+        default="auprc",
+        required=True,
+        key="dots-metric",
+        format_func=_TITLES.__getitem__,
+        label_visibility="collapsed",
+    )
+    metric = metric or "auprc"
+    found = charts.finding_dots(per_class, metric)
+    figures.show(found, per_class, source, "dots", f"{_TITLES[metric]} by finding, with 95 % intervals")
+
+
+def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
+    """Return what the table shows: intervals as papers write them, and why a figure is undefined, if any is."""
+    shown = per_class.copy()
+    for name in ("auprc", "auroc"):
+        bounds = [f"{name}_ci_lower", f"{name}_ci_upper"]
+        if set(bounds) <= set(shown):
+            texts = [interval(None, pair).removeprefix("– ") for pair in shown[bounds].to_numpy().tolist()]
+            shown[f"{name}_ci"] = [None if text == "–" else text for text in texts]
+    columns = [name for name in _TABLE if name in shown]
+    reasons = "undefined" in shown and shown["undefined"].notna().any()
+    return shown[[*columns, "undefined"] if reasons else columns]
 
 
 def _columns() -> dict[str, Any]:
-    number = st.column_config.NumberColumn
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     config: dict[str, Any] = {
         name: number(_TITLES.get(name, name.capitalize()), format=tables.SHARE, help=_HELP.get(name), width=width)
         for name, width in _WIDTHS.items()
     }
     config["support"] = number("Pos.", format="%d", width=52, help="Positives.")
-    config["finding"] = st.column_config.TextColumn("Finding", width=198, pinned=True)
-    config["undefined"] = st.column_config.TextColumn("Undefined because")
+    config["finding"] = text("Finding", width=215, pinned=True)
+    for name in ("auprc_ci", "auroc_ci"):
+        config[name] = text("[95 %]", width=92, help="Interval, patients resampled. A dash: too few patients.")
+    config["undefined"] = text("Undefined because", help="Why a figure of this row is a dash.")
     return config
 
 
-def curves(points: pd.DataFrame, per_class: pd.DataFrame, key: str) -> None:
-    """Draw precision-recall and ROC curves of the chosen findings."""
+def curve_tab(points: pd.DataFrame, per_class: pd.DataFrame, source: Source) -> None:
+    """Draw precision-recall and ROC curves: of the chosen findings, or of every finding in a panel of its own."""
+    kind = st.segmented_control(
+        "Curves",
+        list(_KINDS),
+        default="chosen",
+        required=True,
+        key="curves.kind",
+        format_func=_KINDS.__getitem__,
+        label_visibility="collapsed",
+    )
+    if kind in ("pr", "roc"):
+        found = curves.small_multiples(points, per_class, list(per_class["finding"]), kind)
+        alt = f"{_KINDS[kind].removeprefix('All: ').capitalize()} of every finding, with the level of chance"
+        figures.show(found, points[points["curve"] == kind], source, f"all-{kind}", alt)
+        return
+    _chosen(points, per_class, source)
+
+
+def _chosen(points: pd.DataFrame, per_class: pd.DataFrame, source: Source) -> None:
     labels = list(per_class["finding"])
     best = per_class.dropna(subset=["auprc"]).sort_values("prevalence", ascending=False)["finding"].head(4)
-    chosen = st.multiselect("Findings", labels, default=list(best), key=f"curves-{key}", placeholder="Choose findings")
+    chosen = st.multiselect(
+        "Findings", labels, default=list(best), key=f"curves-{source.stem}", placeholder="Choose findings"
+    )
     if not chosen:
         st.caption("Choose one finding or more.")
         return
-    left, right = st.columns(2, gap="medium")
-    with left:
-        st.markdown("**Precision and recall**")
-        st.plotly_chart(
-            charts.precision_recall(points, per_class, chosen, labels),
-            config=charts.CONFIG,
-            key="pr",
-            alt="Precision over recall of the chosen findings",
-        )
-    with right:
-        st.markdown("**Receiver operating characteristic**")
-        st.plotly_chart(
-            charts.receiver_operating(points, per_class, chosen, labels),
-            config=charts.CONFIG,
-            key="roc",
-            alt="True over false positive rate of the chosen findings",
-        )
-    tables.download("Download curves as CSV", points[points["label"].isin(chosen)], "curves.csv", "curves-csv")
-
-
-def volumes(scores: pd.DataFrame, labels: list[str], key: str) -> None:
-    """Draw the scores of every volume for one finding, the most wrong first."""
-    label = st.selectbox("Finding", labels, key=f"volumes-{key}")
-    frame = scores[["volumename", "exam", "patient", f"target_{label}", f"prob_{label}"]].set_axis(
-        ["volume", "exam", "patient", "label", "probability"], axis=1
-    )
-    frame["error"] = (frame["label"].astype("Float64") - frame["probability"]).abs()
-    frame = frame.sort_values("error", ascending=False, na_position="last")
-    config = {
-        "probability": st.column_config.ProgressColumn("Probability", format=tables.SHARE, min_value=0, max_value=1),
-        "error": st.column_config.NumberColumn("Off by", format=tables.SHARE),
+    mine = points[points["label"].isin(chosen)]
+    panels = {
+        "pr": ("Precision and recall", curves.precision_recall, "Precision over recall"),
+        "roc": ("Receiver operating characteristic", curves.receiver_operating, "True over false positive rate"),
     }
-    st.dataframe(
-        frame, hide_index=True, column_config=config, alt=f"Scores of every volume for {label}, most wrong first"
-    )
-    tables.download("Download all scores as CSV", scores, f"{key}-scores.csv", "scores-csv")
+    for column, (name, (title, draw, alt)) in zip(st.columns(2, gap="medium"), panels.items()):
+        with column:
+            st.markdown(
+                f"**{title}**", help="A dot marks threshold .5; a thin level line the prevalence, which is chance."
+            )
+            found = draw(points, per_class, chosen, labels)
+            figures.show(found, mine[mine["curve"] == name], source, name, f"{alt} of the chosen findings")
+    tables.download("Download curves as CSV", mine, f"{source.stem}-curves.csv", "curves-csv")

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import streamlit as st
+import yaml
 
-from ctbench_core.config import KEYS, Config, KeyInfo, get_key, set_key
+from ctbench_core.atomic import write_text
+from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, get_key, set_key
 from ctbench_core.errors import ConfigError, CtbenchError
-from ctbench_core.runs import RunStore
+from ctbench_core.runs import RunStore, read_config
 from ctbench_ui import datasets
 
-_RESTORED, _PENDING = "form.restored", "form.pending"
+_RESTORED, _PENDING, _WRITTEN = "form.restored", "form.pending", "form.written"
+_FILE = ".form.yaml"
 _KEPT = ("model.", "training.", "utils.", *datasets.PREFIXES)
 
 
@@ -29,7 +32,7 @@ def outputs_root() -> Path:
 
 
 def restore() -> None:
-    """Begin a session with the settings of the newest run and the data set used last; apply what `fill_next` asked for."""
+    """Begin a session with what was set last: the kept form, the newest run, or the data set; apply `fill_next`."""
     st.session_state.update(st.session_state.pop(_PENDING, {}))
     if _RESTORED in st.session_state:
         return
@@ -39,9 +42,27 @@ def restore() -> None:
         for run in RunStore(root).runs()[:1]:
             fill(run.config, lambda key: key.startswith(_KEPT) and not key.startswith("training.resume"))
             used = run.paths.config.stat().st_mtime
+        if (root / _FILE).is_file() and (root / _FILE).stat().st_mtime > used:
+            fill(read_config(root / _FILE), lambda key: key.startswith(_KEPT))
+            used = (root / _FILE).stat().st_mtime
         for name in datasets.names(root)[:1]:
             if datasets.path_of(root, name).stat().st_mtime > used:
                 open_dataset(name)
+
+
+def keep() -> None:
+    """Keep the fields in the run store when they have changed, so that a new session begins with them.
+
+    A session reads the file only when it begins: two browsers never change each other's fields.
+    """
+    try:
+        kept = {key: value for key, value in changed_keys(config()).items() if key.startswith(_KEPT)}
+        before = st.session_state.setdefault(_WRITTEN, kept)
+        if kept != before:
+            write_text(outputs_root() / _FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
+            st.session_state[_WRITTEN] = kept
+    except (CtbenchError, OSError):
+        return  # a field that does not fit is told beside it; a store that cannot be written, when a run starts
 
 
 def dataset_name() -> str | None:
@@ -77,6 +98,12 @@ def fill(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> No
     for key, info in KEYS.items():
         if wanted(key):
             st.session_state[key] = _to_widget(info, get_key(source, key))
+
+
+def take(values: Mapping[str, Any]) -> None:
+    """Set the fields of some keys; call it before they are drawn."""
+    for key, value in values.items():
+        st.session_state[key] = _to_widget(KEYS[key], value)
 
 
 def fill_next(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.runs import Run, open_run
-from ctbench_ui import cache, feedback, strip
+from ctbench_ui import cache, feedback, strip, work
 from ctbench_ui.style import COLOURS, ago, duration, figure, seconds_between, state_badge
 
 EVERY_S = 1.0
@@ -27,8 +27,9 @@ def draw(run_dir: Path, key: str) -> None:
 
 def _view(run_dir: str, key: str) -> None:
     run = open_run(run_dir)
-    smoothing = _headline(run, key)
     entries = cache.history(cache.stamp(run.paths.metrics))
+    # The status is written less often than the history, and would lag behind the best epoch.
+    smoothing = _headline(run, max(run.status.epoch, entries[-1]["epoch"] if entries else 0), key)
     if run.status.error:
         feedback.problem(_TITLES.get(run.status.state, "Problem"), run.status.error)
     if not entries:
@@ -68,24 +69,33 @@ def _smoothing(key: str) -> float:
     )
 
 
-def _headline(run: Run, key: str) -> float:
+def _headline(run: Run, epoch: int, key: str) -> float:
     status, best = run.status, run.best()
     figures = best.get("val_metrics", {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{run.name}** {state_badge(status.state)}", width="content")
-        st.caption(f"{run.run_id} · started {ago(status.created)}", width="content")
+        st.caption(_when(run), width="content")
     if status.active:
         st.progress(strip.share(status))
     spent = seconds_between(status.created, status.updated)
     columns = st.columns(6)
-    columns[0].metric("Epoch", f"{status.epoch:,} / {status.max_epochs:,}")
+    columns[0].metric("Epoch", f"{epoch:,} / {status.max_epochs:,}")
     columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
     columns[2].metric("Validation AUPRC", figure(figures.get("auprc")), help="Macro mean at the best epoch.")
     columns[3].metric("Validation AUROC", figure(figures.get("auroc")), help="Macro mean at the best epoch.")
-    left = f"At most {strip.eta(status)} left: early stopping may end it before." if status.active else None
-    columns[4].metric("Time", duration(spent), help=left)
+    columns[4].metric("Time", duration(spent))
     with columns[5]:
         return _smoothing(key)
+
+
+def _when(run: Run) -> str:
+    status = run.status
+    parts = [run.run_id, f"started {ago(status.created)}"]
+    if status.state == "running" and status.epoch:
+        parts.append(f"at most {strip.eta(status)} left")
+    if status.active and (elsewhere := work.place(status)):
+        parts.append(elsewhere)
+    return " · ".join(parts)
 
 
 def history_frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -9,14 +9,16 @@ import streamlit as st
 from ctbench_core.config import DEFAULT_TESTS
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.runs import open_run
+from ctbench_core.runs import Run, RunStore, open_run
 from ctbench_ui import feedback, folders
+from ctbench_ui.style import plural
 
 
 def open_tests(run_dir: Path, done: list[str]) -> None:
     """Offer to open test sets of a run; what is done already can be opened again."""
     with feedback.guarded("The test sets of this run cannot be listed"):
-        config = open_run(run_dir).config
+        run = open_run(run_dir)
+        config = run.config
         offered = list(config.data.test_manifests or [])
         found = folders.manifests(Path(config.paths.manifest_dir))
         offered = offered or [name for name in DEFAULT_TESTS if name in found]
@@ -28,8 +30,40 @@ def open_tests(run_dir: Path, done: list[str]) -> None:
             names = st.multiselect(
                 "Test manifests", known, default=offered, key=f"tests-{run_dir.name}", accept_new_options=True
             )
+            _say_opened(run, names)
             if st.button("Open and evaluate", type="primary", key="evaluate", disabled=not names):
                 _evaluate(run_dir, names)
+
+
+def _say_opened(run: Run, names: list[str]) -> None:
+    """Say which of the test sets other runs of the job have seen."""
+    for name in names:
+        others = len({folder for folder in _opened(run, name) if folder != run.run_id})
+        if others:
+            st.caption(f":material/history: {name}: {plural(others, 'other run')} of this job opened it before.")
+
+
+def standing(run: Run, name: str) -> str:
+    """Say the how-many-eth run of its job this was to open a test set, and how often it did; empty if unknown."""
+    opened = _opened(run, name)
+    if run.run_id not in opened:
+        return ""
+    place = list(dict.fromkeys(opened)).index(run.run_id) + 1
+    times = opened.count(run.run_id)
+    again = f", {times} times" if times > 1 else ""
+    return f"{ordinal(place)} run of this job opened on {name}{again}"
+
+
+def _opened(run: Run, name: str) -> list[str]:
+    """Return the runs that opened a test set, in order, one entry an opening."""
+    entries = RunStore(run.config.paths.outputs_root).openings(run.job)
+    return [Path(entry["run"]).name for entry in entries if Path(entry.get("manifest", "")).stem == Path(name).stem]
+
+
+def ordinal(number: int) -> str:
+    """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _evaluate(run_dir: Path, names: list[str]) -> None:

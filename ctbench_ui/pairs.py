@@ -2,107 +2,143 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.runs import open_run
-from ctbench_ui import cache, charts, tables
-from ctbench_ui.style import figure
+from ctbench_core.manifest import parse_identities
+from ctbench_core.runs import Run, RunStore, open_run
+from ctbench_ui import cache, charts, figures, tables
+from ctbench_ui.figures import Source
+from ctbench_ui.style import counts, figure
 
-_TRUTHS = {"instance": "the chosen hit", "semantic": "the same labels"}
-_FIGURES = {"recall_at": "Recall@", "median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
+_TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
+_PREFIX = {"instance": "", "semantic": "semantic_"}
+_DIRECTIONS = {"v_to_t": "volume → report", "t_to_v": "report → volume"}
+_WIDTHS = {"figure": 92, "chance →": 68, "chance ←": 68}
+_MEANS = {"median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
+
+
+def stored(outputs_root: str) -> dict[str, str]:
+    """Return the titles of every alignment of the run store, newest first, by ``<run directory>/<name>``."""
+    found = {}
+    for run in RunStore(outputs_root).runs(None):
+        encoder = Path(run.config.paths.data_root).name
+        for name in run.alignments():
+            title = run.name if run.status.kind == "align" else f"{name} of {run.name}"
+            hit = _hit(run, "instance")
+            found[f"{run.paths.root}/{name}"] = f"{title} · {encoder} · hit: {hit} · {run.run_id}"
+    return found
+
+
+def _hit(run: Run, truth: str) -> str:
+    return _TRUTHS[truth].format(truth=run.config.analysis.truth)
 
 
 def draw(run_dir: Path, name: str) -> None:
-    """Draw one stored alignment result."""
+    """Draw one stored alignment result: what counts as a hit by instance, and beside it by labels."""
     run = open_run(run_dir)
     folder = run.paths.alignment(name)
     metrics = cache.metrics(cache.stamp(folder / "metrics.json"))
     recall = cache.table(cache.stamp(folder / "recall.csv"))
     histogram = cache.table(cache.stamp(folder / "histogram.csv"))
-    st.markdown(
-        f"**{name}** · {metrics['samples_analyzed']:,} pairs · hit: same {run.config.analysis.truth} · "
-        f"mean similarity paired {figure(metrics['mean_paired_similarity'], 4)}, "
-        f"unpaired {figure(metrics['mean_unpaired_similarity'], 4)}"
-    )
-    truths = [truth for truth in recall["truth"].unique() if truth in _TRUTHS]
-    truth = truths[0]
-    if len(truths) > 1:
-        truth = (
-            st.segmented_control(
-                "Hit",
-                truths,
-                default=truths[0],
-                required=True,
-                key="alignment-truth",
-                label_visibility="collapsed",
-                format_func=lambda value: (
-                    f"same {run.config.analysis.truth}" if value == "instance" else _TRUTHS[value]
-                ),
-            )
-            or truths[0]
-        )
-    _cards(metrics, "" if truth == "instance" else "semantic_")
-    _charts(metrics, recall[recall["truth"] == truth], histogram[histogram["truth"] == truth], truth)
+    source = _source(run, name, folder, metrics)
+    st.markdown(f"**{name}** · {source.plain_note}")
+    truths = [truth for truth in _TRUTHS if truth in set(recall["truth"])]
+    sides = st.columns(2, gap="medium")
+    for truth, side in zip(truths, sides):
+        with side:
+            st.subheader(f"Hit: {_hit(run, truth)}", anchor=False)
+            _figures(metrics, recall[recall["truth"] == truth], truth)
+            _recall(recall[recall["truth"] == truth], truth, source)
+        # A single truth leaves the other half free for its similarities.
+        with side if len(truths) > 1 else sides[1]:
+            _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
     with st.container(horizontal=True):
-        tables.download("Recall as CSV", recall, f"{name}-recall.csv", "recall-csv")
-        tables.download("Histogram as CSV", histogram, f"{name}-histogram.csv", "histogram-csv")
-        tables.download(
-            "Ranks as CSV", cache.table(cache.stamp(folder / "ranks.parquet")), f"{name}-ranks.csv", "ranks-csv"
-        )
-    with st.expander("All figures", icon=":material/table:"):
-        _all(metrics)
+        tables.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv")
+        tables.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv")
+        tables.download_stored("Ranks as CSV", folder / "ranks.parquet", f"{source.stem}-ranks.csv", "ranks-csv")
+        tables.download("All figures as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv")
 
 
-def _cards(metrics: dict[str, Any], prefix: str) -> None:
-    columns = st.columns(2, gap="medium")
-    for column, direction, title in (
-        (columns[0], "v_to_t", "Volume → report"),
-        (columns[1], "t_to_v", "Report → volume"),
-    ):
-        start = f"{prefix}{direction}_"
-        with column, st.container(border=True):
-            st.markdown(f"**{title}**")
-            cards = st.columns(4)
-            for card, k in zip(cards, (1, 5, 10)):
-                chance = figure(metrics.get(f"{start}chance_at_{k}"))
-                card.metric(f"Recall@{k}", figure(metrics.get(f"{start}recall_at_{k}")), help=f"Chance {chance}.")
-                card.caption(f"chance {chance}")
-            rank = metrics.get(f"{start}median_rank")
-            cards[3].metric("Median rank", "–" if rank is None else f"{rank:,.1f}")
-            cards[3].caption(f"MRR {figure(metrics.get(f'{start}mrr'))}")
-            tied = metrics.get(f"{start}tied_queries", 0)
-            alone = metrics.get(f"{start}queries_without_relevant", 0)
-            st.caption(
-                f"{metrics.get(f'{start}queries', 0):,} queries, {tied:,} with ties, {alone:,} without a relevant candidate"
-            )
+def _source(run: Run, name: str, folder: Path, metrics: dict[str, Any]) -> Source:
+    size = _size(folder / "ranks.parquet")
+    normal = ", normal ones skipped" if run.config.analysis.filter_normal_cases else ""
+    note = (
+        f"{metrics['samples_analyzed']:,} pairs{normal} · {size}" if size else f"{metrics['samples_analyzed']:,} pairs"
+    )
+    return Source(
+        title=f"Alignment of {name}", note=note, plain_note=note, stem=re.sub(r"[^\w.-]+", "_", f"{name}-alignment")
+    )
 
 
-def _charts(metrics: dict[str, Any], recall: pd.DataFrame, histogram: pd.DataFrame, truth: str) -> None:
-    prefix = "" if truth == "instance" else "semantic_"
-    means = {pairs: metrics.get(f"{prefix}mean_{pairs}_similarity") for pairs in ("paired", "unpaired")}
-    left, right = st.columns(2, gap="medium")
-    with left, st.container(border=True):
-        st.markdown("**Recall@K**")
-        st.plotly_chart(
-            charts.recall_at_k(recall),
-            config=charts.CONFIG,
-            key="recall",
-            alt="Recall at K in both directions, with chance",
-        )
-    with right, st.container(border=True):
-        st.markdown("**Similarities**")
-        st.plotly_chart(
-            charts.similarity_histogram(histogram, means),
-            config=charts.CONFIG,
-            key="histogram",
-            alt="Similarities of paired and unpaired volumes and reports",
-        )
+def _size(ranks: Path) -> str:
+    """Count the volumes, exams and patients behind a result by their names; empty for bare arrays."""
+    try:
+        names = cache.part(cache.stamp(ranks), ("volumename",))["volumename"].unique()
+    except (KeyError, ValueError):
+        return ""
+    told = parse_identities(names)
+    if told.unnamed.all():
+        return ""
+    found = {"volumes": names, "exams": told.exams, "patients": told.patients}
+    return counts({kind: len(set(values)) for kind, values in found.items()})
 
 
-def _all(metrics: dict[str, Any]) -> None:
+def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str) -> None:
+    """Draw the figures of both directions with chance."""
+    start = _PREFIX[truth]
+    rows: list[dict[str, str]] = []
+    for k in sorted(recall["k"].unique()):
+        row = {"figure": f"Recall@{k}"}
+        for way, title in _DIRECTIONS.items():
+            row[title] = figure(metrics.get(f"{start}{way}_recall_at_{k}"))
+            row[f"chance {'→' if way == 'v_to_t' else '←'}"] = figure(metrics.get(f"{start}{way}_chance_at_{k}"))
+        rows.append(row)
+    for name, title in _MEANS.items():
+        values = {title: metrics.get(f"{start}{way}_{name}") for way, title in _DIRECTIONS.items()}
+        shown = {key: _rank(value) if name == "median_rank" else figure(value) for key, value in values.items()}
+        rows.append({"figure": title, **shown})
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        height=38 + 35 * len(rows),
+        column_config={name: st.column_config.TextColumn(width=_WIDTHS.get(name, 104)) for name in rows[0]},
+        placeholder="",
+        key=f"figures-{truth}",
+        alt=f"Figures of both directions, {truth}",
+    )
+    st.caption(" · ".join(_queries(metrics, start, way) for way in _DIRECTIONS))
+
+
+def _rank(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}"
+
+
+def _queries(metrics: dict[str, Any], start: str, way: str) -> str:
+    found = {name: metrics.get(f"{start}{way}_{name}", 0) for name in ("queries", "tied_queries")}
+    alone = metrics.get(f"{start}{way}_queries_without_relevant", 0)
+    told = f"{_DIRECTIONS[way]}: {found['queries']:,} queries, {found['tied_queries']:,} with ties"
+    return told + (f", {alone:,} without a relevant candidate" if alone else "")
+
+
+def _recall(recall: pd.DataFrame, truth: str, source: Source) -> None:
+    st.markdown("**Recall@K**")
+    alt = f"Recall at K in both directions, with chance ({truth})"
+    figures.show(charts.recall_at_k(recall), recall, source, f"recall-{truth}", alt)
+
+
+def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
+    means = {kind: metrics.get(f"{_PREFIX[truth]}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+    told = ", ".join(f"{kind} {figure(value, 4)}" for kind, value in means.items())
+    st.markdown(f"**Similarities** · mean {told}")
+    alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
+    figures.show(charts.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
+
+
+def _all(metrics: dict[str, Any]) -> pd.DataFrame:
     rows = [{"figure": name, "value": value} for name, value in metrics.items() if isinstance(value, (int, float))]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="All figures of this alignment")
+    return pd.DataFrame(rows)

@@ -1,23 +1,35 @@
-"""The report of a data check: verdict, sizes, prevalence, leaks; and the form that keeps the choice."""
+"""The report of a data check: verdict, sizes, leaks, prevalence, co-occurrence; and the form that keeps the choice."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from ctbench_core.checks import CheckResult
-from ctbench_ui import charts, feedback, form
+from ctbench_ui import charts, data_charts, feedback, form, tables
 from ctbench_ui.navigation import go
 from ctbench_ui.style import plural
 
+_MOST = 200  # rows of a table of feature files
 SPLITS = {"train": "Training", "val": "Validation"}
 
 
 def of_check(result: CheckResult) -> dict[str, Any]:
     """Return a check as plain values, which survive in a session."""
-    return result.to_json() | {"labels": result.labels, "dim": result.dim}
+    tables = {kind: audit.frame().head(_MOST).to_dict("list") for kind, audit in result.audits.items()}
+    more = {"labels": result.labels, "dim": result.dim, "tables": tables, "together": _together(result)}
+    return result.to_json() | more
+
+
+def _together(result: CheckResult) -> list[list[int]]:
+    """Count the training volumes that have two findings, for every two; blanks count as absent."""
+    if "train" not in result.manifests:
+        return []
+    present = result.manifests["train"].targets == 1
+    return (present.T.astype(np.int64) @ present.astype(np.int64)).tolist()
 
 
 def waiting() -> None:
@@ -40,19 +52,54 @@ def draw(shown: dict[str, Any], stale: bool) -> None:
     feedback.caution("Good to know", shown["warnings"])
     if shown["counts"]:
         _sizes(shown)
-    for note in shown["notes"]:
-        st.caption(note)
+    if shown["notes"]:
+        with st.expander("Decided for you", icon=":material/info:"):
+            for note in shown["notes"]:
+                st.caption(note)
     for leak in shown["leaks"]:
         with st.expander(f"{leak['manifest']}: {plural(len(leak['patients']), 'patient')} also in another split"):
             st.dataframe(pd.DataFrame({"patient": leak["patients"]}), hide_index=True, alt="Patients on both sides")
+    for kind, audit in shown["audit"].items():
+        _features(kind, audit, pd.DataFrame(shown["tables"][kind]))
+    if shown["ok"]:
+        save_form()
     if shown["prevalence"]:
-        st.subheader("Prevalence", anchor=False)
-        st.plotly_chart(
-            charts.prevalence({SPLITS.get(split, split): shares for split, shares in shown["prevalence"].items()}),
+        _findings(shown)
+
+
+def _features(kind: str, audit: dict[str, Any], found: pd.DataFrame) -> None:
+    """Say how long the vectors are, and list what is odd with their files."""
+    if norms := audit["norms"]:
+        st.caption(
+            f"{kind.capitalize()} vectors: length {norms['median']:.3g} (median), "
+            f"{norms['min']:.3g} to {norms['max']:.3g}."
+        )
+    if len(found):
+        with st.expander(f"{kind.capitalize()} features: {plural(len(found), 'file')} to look at"):
+            st.dataframe(found, hide_index=True, key=f"audit-{kind}", alt="Feature files to look at")
+
+
+def _findings(shown: dict[str, Any]) -> None:
+    share, together = st.tabs(["Prevalence", "Co-occurrence"], key="data.figures", on_change="rerun")
+    if share.open:
+        splits = {SPLITS.get(split, split): shares for split, shares in shown["prevalence"].items()}
+        share.plotly_chart(
+            charts.prevalence(splits),
             config=charts.CONFIG,
             key="prevalence",
             alt="Share of volumes with each finding, by split",
         )
+    if together.open and shown["together"]:
+        counts = pd.DataFrame(shown["together"], index=shown["labels"], columns=shown["labels"])
+        with together:
+            st.caption("Of the training volumes with the finding of a row, the share that has the finding of a column.")
+            st.plotly_chart(
+                data_charts.co_occurrence(counts, dark=st.context.theme.type == "dark"),
+                config=charts.CONFIG,
+                key="together",
+                alt="How often findings occur together",
+            )
+            tables.download("CSV", counts.rename_axis("finding").reset_index(), "co-occurrence.csv", "together-csv")
 
 
 def _verdict(shown: dict[str, Any]) -> None:
@@ -85,10 +132,10 @@ def save_form() -> None:
     """Offer to keep the choice under a name, and the way on."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("data.name", form.dataset_name() or "my data")
-        name = st.text_input("Name", key="data.name", width=260)
-        if st.button("Save as data set", icon=":material/save:", key="save"):
+        name = st.text_input("Name of the data set", key="data.name", width=200)
+        if st.button("Save", icon=":material/save:", key="save"):
             with feedback.guarded("Not saved"):
                 form.save_dataset(name)
                 st.toast(f"Saved as {name}", icon=":material/save:")
-        if st.button("Go on to training", icon=":material/arrow_forward:", key="to-train"):
+        if st.button("Go on to training", icon=":material/arrow_forward:", key="to-train", type="primary"):
             go("train")

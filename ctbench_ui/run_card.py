@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import changed_keys
+from ctbench_core.config import KEYS, changed_keys, get_key
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RESUMABLE, Run, open_run, read_json
+from ctbench_core.runs import RESUMABLE, Run, export_run, open_run, read_json
 from ctbench_core.words import to_command
-from ctbench_ui import cache, feedback, form, live
+from ctbench_ui import cache, feedback, form, live, run_notes, undo
 from ctbench_ui.navigation import go
 from ctbench_ui.style import state_badge
 
@@ -20,15 +21,20 @@ from ctbench_ui.style import state_badge
 _PLACE = ("paths.run_dir", "paths.output_dir", "paths.outputs_root", "paths.checkpoint_dir", "training.resume")
 
 
-def draw(run_dir: Path) -> None:
-    """Draw the card of a run."""
-    with feedback.guarded("This run cannot be read"), st.container(border=True):
+def draw(run_dir: Path, known_tags: list[str]) -> None:
+    """Draw the card of a run.
+
+    Args:
+        known_tags: tags of other runs, to choose from.
+    """
+    with feedback.guarded("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
         st.subheader(run.name, anchor=False)
         st.markdown(f"{state_badge(run.status.state)} `{run.paths.root}`")
         if run.status.error:
             feedback.problem("What happened", run.status.error)
         _actions(run)
+        run_notes.draw(run, known_tags)
         settings, curves, made = st.tabs(
             ["Settings", "Curves", "Provenance and files"], on_change="rerun", key="card-tabs"
         )
@@ -44,12 +50,13 @@ def draw(run_dir: Path) -> None:
 
 
 def _actions(run: Run) -> None:
-    with st.container(horizontal=True):
+    state = run.status.state
+    with st.container(horizontal=True, gap="small"):
         if run.paths.final_model.is_file() and st.button(
             "Evaluate", icon=":material/query_stats:", key="card-evaluate", type="primary"
         ):
             go("evaluate", {"run": run.run_id})
-        if run.status.state in RESUMABLE and st.button("Resume", icon=":material/resume:", key="card-resume"):
+        if state in RESUMABLE and st.button("Resume", icon=":material/resume:", key="card-resume"):
             get_runner().resume(run.paths.root)
             st.rerun()
         if st.button(
@@ -57,13 +64,48 @@ def _actions(run: Run) -> None:
         ):
             form.fill_next(run.config, lambda key: not key.startswith(_PLACE))
             go("train")
+        run_notes.star(run)
+        st.download_button(
+            "Zip",
+            data=lambda: zipped(run),
+            file_name=f"{run.run_id}.zip",
+            mime="application/zip",
+            key="card-zip",
+            icon=":material/folder_zip:",
+            on_click="ignore",
+            help="Config, command, scores, tables, curves, weights and provenance in one file.",
+        )
+        said = "Stop it first." if run.status.active else "Can be undone."
+        if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=said):
+            undo.delete(run)
+            st.rerun()
+
+
+def zipped(run: Run) -> bytes:
+    """Return a run as one zip.
+
+    Raises:
+        InputError: its folder has gone.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "run.zip"
+        export_run(run.paths.root, target)
+        return target.read_bytes()
 
 
 def _settings(run: Run) -> None:
-    st.caption("Only what differs from the defaults.")
-    rows = [{"key": key, "value": str(value)} for key, value in changed_keys(run.config).items()]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Settings that differ from the defaults")
+    changed = changed_keys(run.config)
+    st.caption("What differs from the defaults.")
+    _keys(changed, "Settings that differ from the defaults")
     st.code(to_command(run.config), language="bash", wrap_lines=True)
+    with st.expander("All settings", key="card-all", on_change="rerun") as box:
+        if box.open:
+            _keys({key: get_key(run.config, key) for key in KEYS}, "All settings")
+
+
+def _keys(values: dict[str, Any], alt: str) -> None:
+    rows = [{"key": key, "value": str(value)} for key, value in values.items()]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
 
 
 def _made(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ctbench_ui import cache, form, presets
 from ctbench_ui.navigation import page
 from ctbench_ui.style import duration
 
+_RUNS_OF_ESTIMATE = 5
 _TITLES = {"torch.nn.BCEWithLogitsLoss": "BCE", "mlp": "MLP"}
 
 
@@ -62,6 +64,8 @@ def what(found: dict[str, Any] | None) -> None:
     st.page_link(page("data"), label=f"**{name}** · change", icon=":material/database:")
     labels = found["all_labels"] if found else []
     named = presets.findings(labels)
+    chosen = st.session_state.get("training.target_labels") or []
+    st.session_state["train.findings"] = next((name for name, those in named.items() if those == chosen), None)
     st.pills(
         "Findings",
         list(named),
@@ -90,8 +94,7 @@ def head(found: dict[str, Any] | None) -> None:
     """Draw the head: kind, widths, dropout, and its number of parameters."""
     st.subheader("Head", anchor=False)
     known = _heads()
-    kinds, parameters = st.columns(2)
-    kind = kinds.segmented_control(
+    kind = st.segmented_control(
         "Kind",
         known,
         key="model._target_",
@@ -105,7 +108,9 @@ def head(found: dict[str, Any] | None) -> None:
         form.field("model.params.hidden_dims", "Hidden widths", disabled=kind != "mlp", placeholder="1024, 512")
     with right:
         form.field("model.params.dropout", "Dropout", step=0.05, disabled=kind != "mlp")
-    form.field("logging.run_name", "Name of the run", placeholder="made from the settings")
+    name, parameters = st.columns([3, 2])
+    with name:
+        form.field("logging.run_name", "Name of the run", placeholder="from the settings")
     parameters.metric("Parameters", _parameters(found), help="Weights and biases of the head.")
 
 
@@ -154,17 +159,30 @@ def advanced() -> None:
 
 
 def estimate(config: Config | None) -> str:
-    """Tell how long the last runs on the same data took; empty without any."""
+    """Tell how long the run may take, from earlier runs on the same features; empty without any."""
     if config is None:
         return ""
     rows = [
         row
         for row in cache.run_rows(str(form.outputs_root()))
         if row["encoder"] == Path(config.paths.data_root).name and row["seconds"] and row["state"] == "finished"
-    ][:5]
+    ]
+    head = config.model._target_
+    alike = [row for row in rows if row["head"].startswith(head) and row["inputs"] == config.model.inputs]
+    used = (alike or rows)[:_RUNS_OF_ESTIMATE]
+    return expected_time(used, config.training.max_epochs, head if alike else "")
+
+
+def expected_time(rows: Sequence[Mapping[str, Any]], max_epochs: int, head: str = "") -> str:
+    """Write the time that runs of so many epochs took: the median second an epoch, and as many epochs as they ran.
+
+    Args:
+        rows: rows of `cache.run_row` with ``seconds`` and ``epoch``.
+    """
     if not rows:
         return ""
-    spent = sorted(row["seconds"] for row in rows)
-    if len(rows) == 1:
-        return f"The last run on these features took {duration(spent[0])}."
-    return f"The last {len(rows)} runs on these features took {duration(spent[0])} to {duration(spent[-1])}."
+    pace = statistics.median(row["seconds"] / max(1, row["epoch"]) for row in rows)
+    epochs = min(max_epochs, round(statistics.median(row["epoch"] for row in rows)))
+    runs = f"the last {len(rows)}" if len(rows) > 1 else "the last"
+    noun = f"{_title(head)} run".strip() + ("s" if len(rows) > 1 else "")
+    return f"About {duration(max(1, pace * epochs))}: {runs} {noun} on these features stopped after {epochs:,} epochs."

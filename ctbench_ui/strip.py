@@ -9,22 +9,22 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
-from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RunPaths, Status, read_status
-from ctbench_ui import cache, form
+from ctbench_core.runs import Status
+from ctbench_ui import cache, form, work
 from ctbench_ui.navigation import page
 from ctbench_ui.style import counts, duration, seconds_between
 
 _WATCHED = "strip.watched"
 _EVERY_S = 1.5
+_IDLE_EVERY_S = 4.0
 
 
 def draw() -> None:
-    """Draw the strip; while a run is at work it redraws itself, and the page when the run ends."""
+    """Draw the strip; it redraws itself, and the page when a run begins or ends, in whichever tab or process."""
     for folder in _ended():
         text, icon = _farewell(folder)
         st.toast(text, icon=icon, duration="long")
-    redraw = _EVERY_S if st.session_state[_WATCHED] else None
+    redraw = _EVERY_S if st.session_state[_WATCHED] else _IDLE_EVERY_S
     with st.container(key="strip"):
         dataset, job, machine = st.columns([4, 5, 1], vertical_alignment="center")
         dataset.caption(_dataset())
@@ -34,17 +34,11 @@ def draw() -> None:
 
 
 def _ended() -> list[Path]:
-    """Bring the watched runs up to date, and return those that have ended since.
-
-    The files decide: between the queue and the worker, a run is for a moment in neither.
-    """
-    runner = get_runner()
+    """Bring the watched runs up to date, and return those that have ended since."""
     watched = [Path(folder) for folder in st.session_state.get(_WATCHED, [])]
-    present = [folder for folder in (runner.active(), *runner.queued()) if folder is not None]
-    every = list(dict.fromkeys([*present, *watched]))
-    going = [folder for folder in every if is_active(folder)]
+    going = work.folders()
     st.session_state[_WATCHED] = [str(folder) for folder in going]
-    return [folder for folder in watched if folder not in going]
+    return [folder for folder in watched if not work.is_active(folder)]
 
 
 def _dataset() -> str:
@@ -60,35 +54,22 @@ def _job(first: set[str]) -> None:
     # A rerun of the page while it is being drawn would swallow the click that it is drawn for.
     if first:
         first.clear()
-    elif any(not is_active(Path(folder)) for folder in st.session_state[_WATCHED]):
-        st.rerun(scope="app")
+    elif {str(folder) for folder in work.folders()} != set(st.session_state[_WATCHED]):
+        st.rerun(scope="app")  # one has ended, or another tab or process has begun one
     present = st.session_state[_WATCHED]
-    status = _status(Path(present[0])) if present else None
+    status = work.status_of(Path(present[0])) if present else None
     if status is None:
         st.caption(":material/hourglass_empty: no job")
         return
-    waiting = f" · {len(present) - 1} waiting" if len(present) > 1 else ""
+    waiting = f" · {len(present) - 1} more" if len(present) > 1 else ""
     label = f"epoch {status.epoch:,}/{status.max_epochs:,} · {status.label}{waiting}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
     bar.progress(share(status))
 
 
-def _status(folder: Path) -> Status | None:
-    try:
-        return read_status(RunPaths(folder).status)
-    except CtbenchError:
-        return None
-
-
-def is_active(folder: Path) -> bool:
-    """Whether a run waits or is at work, as its files tell."""
-    status = _status(folder)
-    return status is not None and status.active
-
-
 def _farewell(folder: Path) -> tuple[str, str]:
-    status = _status(folder)
+    status = work.status_of(folder)
     if status is None:
         return f"{folder.name} has gone", ":material/help:"
     icon = ":material/check_circle:" if status.state == "finished" else ":material/info:"

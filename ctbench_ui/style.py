@@ -11,6 +11,19 @@ from datetime import UTC, datetime
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
 GREY = "#8A949E"
+# One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
+SEQUENCE = (
+    "#F1F6FA",
+    "#DCE9F2",
+    "#C3DAE9",
+    "#A5C8DF",
+    "#82B3D3",
+    "#5C9CC5",
+    "#3A84B5",
+    "#1F6C9F",
+    "#0F5582",
+    "#083E61",
+)
 
 FINDINGS = (
     "Medical material",
@@ -52,10 +65,35 @@ def figure(value: float | None, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Write a figure with its interval as papers do: ``.842 [.829, .856]``; without one, the figure alone."""
+    known = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]
+    if len(known) != 2:
+        return figure(value, digits)
+    return f"{figure(value, digits)} [{figure(known[0], digits)}, {figure(known[1], digits)}]"
+
+
+def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
+    """Write a mean with its standard deviation: ``.842 ± .004``; without one, the mean alone."""
+    return (
+        figure(mean, digits)
+        if sd is None or not math.isfinite(sd)
+        else f"{figure(mean, digits)} ± {figure(sd, digits)}"
+    )
+
+
 def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
     """Return the colour and dash of a finding: fixed for the known ones, by position for others."""
     place = FINDINGS.index(label) if label in FINDINGS else list(labels).index(label)
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def finding_colour(label: str, labels: Sequence[str]) -> str:
+    """Return a finding's colour for solid lines: its own hue, then a darker and a lighter shade of it."""
+    colour, dash = finding_style(label, labels)
+    towards, share = {"solid": (0, 0.0), "dash": (0, 0.35), "dot": (255, 0.45)}[dash]
+    mixed = (round(int(colour[at : at + 2], 16) * (1 - share) + towards * share) for at in (1, 3, 5))
+    return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
 def state_badge(state: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -67,6 +68,19 @@ def download(label: str, frame: pd.DataFrame, file_name: str, key: str) -> None:
     st.download_button(
         label,
         data=lambda: frame.to_csv(index=False, lineterminator="\n").encode("utf-8"),
+        file_name=file_name,
+        mime="text/csv",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def download_stored(label: str, path: Path, file_name: str, key: str) -> None:
+    """Offer a stored Parquet table as CSV; it is read when the user asks, since it may be large."""
+    st.download_button(
+        label,
+        data=lambda: pd.read_parquet(path).to_csv(index=False, lineterminator="\n").encode("utf-8"),
         file_name=file_name,
         mime="text/csv",
         key=key,

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.jobs import get_runner
-from ctbench_ui import cache, form, strip
+from ctbench_ui import cache, form, work
 from ctbench_ui.navigation import go
 
 _KEY = "train_run"
@@ -31,9 +31,9 @@ def chosen() -> Path | None:
 
 def actions(run_dir: Path) -> None:
     """Draw what can be done with the shown run: stop it, or go on to its figures."""
-    if strip.is_active(run_dir):
-        if st.button("Stop", icon=":material/stop:", key="stop") and not get_runner().cancel(run_dir):
-            st.toast("Another process trains this run: stop it there.", icon=":material/info:")
+    if work.is_active(run_dir):
+        if st.button("Stop", icon=":material/stop:", key="stop", help="Keeps the best epoch so far."):
+            work.stop(run_dir)
         return
     if st.button("Evaluate this run", icon=":material/query_stats:", key="to-evaluate"):
         go("evaluate", {"run": run_dir.name})

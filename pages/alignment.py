@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.alignment.job import run_alignment
-from ctbench_ui import cache, demo, feedback, folders, form, pairs
+from ctbench_ui import demo, feedback, folders, form, pairs
 
 _SHOWN = "alignment.run"
 
@@ -49,18 +49,14 @@ with feedback.guarded("A setting does not fit"):
             st.session_state[_SHOWN] = result["run_dir"]
             feedback.caution("Good to know", result["warnings"])
 
-rows = {row["run_dir"]: row for row in cache.run_rows(str(form.outputs_root()), "align") if row["alignments"]}
-if not rows:
+stored = pairs.stored(str(form.outputs_root()))
+if not stored:
     with st.container(border=True):
         st.markdown("Press **Measure**: the result is kept in the run store and shown here.")
     st.stop()
-names = list(rows)
-shown = st.session_state.get(_SHOWN)
-chosen = st.selectbox(
-    "Result",
-    names,
-    index=names.index(shown) if shown in names else 0,
-    format_func=lambda key: f"{rows[key]['name']} · {rows[key]['encoder']} · {rows[key]['run_id']}",
-)
+names = list(stored)
+shown = next((key for key in names if key.startswith(f"{st.session_state.get(_SHOWN)}/")), names[0])
+chosen = st.selectbox("Result", names, index=names.index(shown), format_func=stored.__getitem__)
 with feedback.guarded("This result cannot be shown"):
-    pairs.draw(Path(chosen), rows[chosen]["alignments"][0])
+    run_dir, _, name = chosen.rpartition("/")
+    pairs.draw(Path(run_dir), name)

@@ -1,4 +1,4 @@
-"""Runs: the queue, and every run of the store."""
+"""Runs: the queue, and every run of the store, one by one or grouped by recipe."""
 
 from __future__ import annotations
 
@@ -7,26 +7,14 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.jobs import get_runner
-from ctbench_core.runs import ENDED, open_run
-from ctbench_ui import cache, feedback, form, live, run_card, tables
-from ctbench_ui.style import STATES
+from ctbench_ui import cache, feedback, form, queue, recipes, run_card, run_filter, run_table, tables, undo
 
-runner = get_runner()
+_CHOSEN = "runs.chosen"
+_ORDERS = {"Best first": "val_auprc", "Newest first": "created"}
+
 st.title("Runs", anchor=False)
-
-waiting = runner.queued()
-if (active := runner.active()) is not None:
-    with st.container(border=True):
-        if st.button("Stop", icon=":material/stop:", key="stop"):
-            runner.cancel(active)
-        live.draw(active, "runs-live")
-for folder in waiting:
-    with feedback.guarded("A waiting run cannot be read"), st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f":material/schedule: **{open_run(folder).name}** :gray[waiting]", width="stretch")
-        if st.button("Remove", key=f"remove-{folder.name}"):
-            runner.cancel(folder)
-            st.rerun()
+undo.draw()
+queue.draw()
 
 rows = cache.run_rows(str(form.outputs_root()))
 if not rows:
@@ -36,28 +24,33 @@ if not rows:
     st.stop()
 
 frame = pd.DataFrame(rows)
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    text = st.text_input(
-        "Filter", key="runs.filter", placeholder="name, encoder, head", persist_state="session", width=280
+with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    view = st.segmented_control(
+        "View", ["Runs", "By recipe"], default="Runs", required=True, key="runs.view", persist_state="session"
     )
-    states = st.pills(
-        "State",
-        [state for state in STATES if state in ENDED],
-        selection_mode="multi",
-        key="runs.states",
-        persist_state="session",
-    )
-words = frame[["name", "encoder", "head", "run_id"]].agg(" ".join, axis=1).str.lower()
-kept = frame[words.map(lambda line: all(part in line for part in text.lower().split()))]
-if states:
-    kept = kept[kept["state"].isin(states)]
-kept = kept.reset_index(drop=True)
-# A selection is a position: another order or filter must not carry it over.
-event = tables.runs(kept, key=f"runs-{abs(hash(tuple(kept['run_id'])))}", selection="single-row")
-with st.container(horizontal=True, vertical_alignment="center"):
-    st.caption(f"{len(kept)} of {len(frame)} runs. Select one for its settings and files.")
-    tables.download("Export table", kept.drop(columns=["tests", "leaks", "alignments"]), "runs.csv", "runs-csv")
+    order = st.selectbox("Order", list(_ORDERS), key="runs.order", persist_state="session", width=128)
+    kept = run_filter.draw(frame)
+    columns = run_table.pick_columns()
+kept = kept.sort_values(_ORDERS[order], ascending=False, na_position="last", kind="stable")
 
-chosen = event.selection.rows
-if chosen and chosen[0] < len(kept):
-    run_card.draw(Path(kept.loc[chosen[0], "run_dir"]))
+if not len(kept):
+    st.info("No run passes these filters.", icon=":material/filter_alt_off:")
+    st.stop()
+table = run_table.export(kept)
+if view == "By recipe":
+    grouped = recipes.table(kept)
+    recipe = recipes.draw(grouped)
+    table = grouped
+    kept = kept[kept["recipe"] == recipe]
+chosen = None
+if len(kept):
+    chosen = run_table.draw(kept, "runs", columns, st.session_state.get(_CHOSEN))
+    st.session_state[_CHOSEN] = chosen
+with st.container(horizontal=True, vertical_alignment="center"):
+    what = "recipe for its runs" if view == "By recipe" and not len(kept) else "run for its settings, curves and files"
+    st.caption(f"{len(table)} shown, {len(frame)} runs in the store. Select a {what}.")
+    tables.download("Export table", table, "recipes.csv" if view == "By recipe" else "runs.csv", "runs-csv")
+if chosen is not None:
+    run_card.draw(
+        Path(kept.set_index("run_id").loc[chosen, "run_dir"]), sorted({tag for tags in frame["tags"] for tag in tags})
+    )

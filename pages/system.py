@@ -16,8 +16,15 @@ import streamlit as st
 import ctbench_core
 from ctbench_core.features import allowed_roots
 from ctbench_core.provenance import PACKAGES
-from ctbench_core.runs import RunStore
+from ctbench_core.runs import RunStore, empty_trash
+from ctbench_core.runs.trash import TRASH
 from ctbench_ui import form, strip
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
 
 st.title("System", anchor=False)
 memory, process = psutil.virtual_memory(), psutil.Process()
@@ -46,6 +53,16 @@ with right:
     st.dataframe(pd.DataFrame(folders.items(), columns=["what", "where"]), hide_index=True, alt="Folders")
     st.caption("The run store is set by CTBENCH_OUTPUTS, the allowed folders by CTBENCH_ROOTS.")
     st.metric("Memory of this app", f"{process.memory_info().rss / 2**30:.2f} GiB")
+    deleted = folder_size(root / TRASH)
+    if st.button(
+        f"Empty the trash · {deleted / 2**20:,.1f} MiB",
+        icon=":material/delete_forever:",
+        key="empty-trash",
+        disabled=not deleted,
+        help="Deleted runs lie in the run store until then, and can be put back.",
+    ):
+        st.toast(f"Freed {empty_trash(root) / 2**20:,.1f} MiB", icon=":material/check_circle:")
+        st.rerun()
 
 st.subheader("Diagnostics", anchor=False)
 st.caption("Versions, machine and folders; no data. Copy it into a report of a problem.")

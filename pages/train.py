@@ -37,6 +37,7 @@ config = None
 more, command = st.columns(2, gap="large")
 with more:
     setup.advanced()
+form.keep()
 with command, feedback.guarded("A setting does not fit"):
     config = form.config()
     with st.expander("The same on the command line", icon=":material/terminal:"):

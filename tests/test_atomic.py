@@ -20,7 +20,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
         file.write(b"half of the n")
         raise RuntimeError("power lost")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_a_reader_sees_no_file_before_the_first_write_ends(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space left"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
 def test_a_replace_refused_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

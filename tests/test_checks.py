@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctbench_core.checks import check
-from ctbench_core.config import Config
+from ctbench_core.config import Config, set_key
 
 Build = Callable[..., Config]
 
@@ -73,3 +73,16 @@ def test_bad_features_are_an_error_or_a_warning(make_config: Build, data: Path, 
     result = check(make_config(data, {"data.on_bad_feature": on_bad}))
     assert result.ok is (on_bad == "drop")
     assert any("train_3_a" in text for text in (result.warnings if result.ok else result.errors))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model._target_", "mpl", "Unknown head 'mpl'. Known: mlp"),
+        ("training.loss._target_", "focall", "Unknown loss 'focall'. Known: focal"),
+        ("utils.device", "gpu", "utils.device is 'gpu'. Known: auto, cpu"),
+    ],
+)
+def test_unknown_names_are_errors_with_the_nearest_first(config: Config, key: str, value: str, message: str) -> None:
+    set_key(config, key, value)
+    assert [error.startswith(message) for error in check(config).errors] == [True]

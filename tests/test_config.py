@@ -76,6 +76,7 @@ CONTRACT: dict[str, Any] = {
     "model.params.hidden_dims": [1024],
     "model.params.dropout": 0.35,
     "model.inputs": "visual",
+    "model.prompts": None,
     "evaluation.after_training": False,
     "evaluation.checkpoint_name": "final_model.pt",
     "evaluation.negative_class_name": "No pathology",
@@ -180,6 +181,8 @@ def test_unknown_key_like_no_other_names_the_sections() -> None:
         ("paths.data_root", ["a"]),
         ("training.loss.pos_weight", True),
         ("utils.seed", -1),
+        ("utils.seed", 10**400),
+        ("training.learning_rate", 10**400),
     ],
 )
 def test_value_that_does_not_fit_is_refused_by_name(name: str, value: Any) -> None:

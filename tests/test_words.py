@@ -147,6 +147,8 @@ def test_lists_may_hold_spaces() -> None:
         ("training.batch_size=-1", r"training.batch_size is -1; it must be at least 1"),
         ("training=null", r"Unknown key 'training'"),
         ("model=nonsense", r"cannot be composed.*nonsense"),
+        ("model=[a,[b]]", r"cannot be composed"),
+        ("+data=true", r"cannot be composed"),
         ("hydra.nonsense=1", r"cannot be composed.*nonsense"),
         ("data.train_manifest=${nowhere}", r"cannot be composed.*nowhere"),
     ],

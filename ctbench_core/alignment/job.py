@@ -16,10 +16,10 @@ import psutil
 from ctbench_core.alignment.engine import AlignmentResult, align, write_alignment
 from ctbench_core.config import Config
 from ctbench_core.errors import FeatureError, ManifestError
-from ctbench_core.features import Features, check_allowed, load_features, require_usable
+from ctbench_core.features import Features, check_allowed, require_usable
 from ctbench_core.manifest import Manifest, apply_cohort, read_manifest
 from ctbench_core.runs import RunPaths, new_status, run_paths, write_config, write_latest, write_status
-from ctbench_core.train.data import manifest_path
+from ctbench_core.train.data import check_places, load_inputs, manifest_path
 from ctbench_core.train.trainer import choose_device
 
 Progress = Callable[[str, int, int], None]
@@ -60,6 +60,7 @@ def run_alignment(
         Interrupted: ``cancel`` was set.
     """
     started = time.monotonic()
+    check_places(config)
     pairs = read_arrays(Path(embeddings)) if embeddings is not None else read_pairs(config, progress)
     loaded = time.monotonic()
     result = align(
@@ -133,8 +134,8 @@ def read_pairs(config: Config, progress: Progress) -> Pairs:
         )
     if config.analysis.filter_normal_cases:
         manifest = _abnormal(manifest)
-    image = _features(config, manifest.visual_paths, progress)
-    text = _features(config, np.asarray(manifest.text_paths), progress)
+    image = _features(config, manifest, "visual", progress)
+    text = _features(config, manifest, "text", progress)
     if image.dim != text.dim:
         raise FeatureError(
             f"{path}: visual features are {image.dim} wide and text features {text.dim}; similarity needs one space."
@@ -152,17 +153,11 @@ def read_pairs(config: Config, progress: Progress) -> Pairs:
     )
 
 
-def _features(config: Config, written: np.ndarray, progress: Progress) -> Features:
-    features = load_features(
-        config.paths.data_root,
-        written.tolist(),
-        key=config.data.feature_key,
-        pool=config.data.pool,
-        workers=config.training.num_workers,
-        progress=lambda done, total: progress("reading features", done, total),
-    )
+def _features(config: Config, manifest: Manifest, kind: str, progress: Progress) -> Features:
+    features = load_inputs(config, {manifest.name: manifest}, progress, kinds=[kind])[kind]
     if config.data.on_bad_feature == "fail":
-        require_usable(features, f"Feature root {config.paths.data_root}")
+        lines = [f"{manifest.name} line {line}" for line in manifest.lines]
+        require_usable(features, f"Feature root {config.paths.data_root}", lines)
     return features
 
 

@@ -89,7 +89,7 @@ def compose_config(
         unknown_words = _lay_over(tree, sorted_words)
         hydra = _settle_hydra(tree)
         content = _resolved(tree)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}") from error
     return _typed(content, hydra, sorted_words, unknown_words)
 

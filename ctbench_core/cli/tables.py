@@ -150,3 +150,20 @@ def agreement_table(agreement: Agreement) -> str:
     ]
     header = ["", "agreement", "kappa", "prevalence (1)", "(2)", "only (1)", "only (2)", "volumes", ""]
     return "\n".join([*head, grid(header, rows)])
+
+
+def pack_table(result: dict[str, Any]) -> str:
+    """Return size, audit and timings of the packed stores."""
+    seconds = result["seconds"]
+    rows = [
+        [kind, f"{part['files']:,}", f"{part['files_read']:,}", str(part["dim"])]
+        + [f"{part['audit'][name]:,}" for name in result["audit"]]
+        for kind, part in result["parts"].items()
+    ]
+    header = ["", "files", "read now", "values", *(name.replace("_", " ") for name in result["audit"])]
+    times = (
+        f"open {1e3 * seconds['open']:.0f} ms, verify {1e3 * seconds['verify']:.0f} ms, read {seconds['read']:.2f} s"
+    )
+    parts = [f"{result['volumes']:,} volumes; {times}", grid(header, rows)]
+    parts += [f"Warning: {text}" for text in result["warnings"]]
+    return "\n".join([*parts, *(part["path"] for part in result["parts"].values() if part["path"])])

@@ -187,6 +187,16 @@ def export(call: Call) -> Outcome:
     return Outcome(result, f"{len(result['files'])} files in {result['path']}")
 
 
+def pack(call: Call) -> Outcome:
+    """Build the packed stores of all feature files, and audit them."""
+    from ctbench_core.train.packing import pack_features
+
+    composed = call.compose("pack")
+    result = pack_features(composed.config, call.progress, call.cancel)
+    result["warnings"] = composed.warnings + result["warnings"]
+    return Outcome(result, tables.pack_table(result))
+
+
 def demo(call: Call) -> Outcome:
     """Write the demo data set."""
     from ctbench_core.demo import write_demo
@@ -221,5 +231,6 @@ VERBS = {
         agree,
     ),
     "export": Verb("One zip of a run: scores, tables, curves, config, provenance.", "<run directory>", export),
+    "pack": Verb("Build the packed store of the feature files.", "[key=value ...]", pack),
     "demo": Verb("Write the demo data set to data/demo.", "", demo),
 }

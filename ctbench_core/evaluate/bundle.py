@@ -1,4 +1,4 @@
-"""The evaluation bundle: scores, curves, per-class table and metrics, computed once and looked up by pages."""
+"""The evaluation bundle: scores, curves, counts, per-class table and metrics, computed once and looked up by pages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_bytes, write_json, write_with
+from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import bootstrap_intervals, curve_points, macro, ranking_metrics, thin, thresholded_metrics
 from ctbench_core.runs import EvaluationPaths
@@ -71,6 +72,8 @@ def write_bundle(
     metrics = with_intervals(compute_metrics(manifest, probabilities, leaked), manifest, probabilities)
     write_with(paths.scores, lambda file: _scores(manifest, logits, probabilities).to_parquet(file, index=False))
     write_with(paths.curves, lambda file: _curves(manifest, probabilities).to_parquet(file, index=False))
+    counted = counts_frame(manifest.targets, probabilities, manifest.labels)
+    write_with(paths.counts, lambda file: counted.to_parquet(file, index=False))
     write_bytes(paths.per_class, per_class_frame(metrics).to_csv(index=False).encode("utf-8"))
     write_json(paths.metrics, metrics)
     return metrics

@@ -11,7 +11,7 @@ from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.manifest import Manifest
 from ctbench_core.runs import Run, RunPaths, RunStore, open_run
-from ctbench_core.train.data import load_dataset, mark_leaks, read_test_manifests, read_training_manifests
+from ctbench_core.train.data import check_places, load_dataset, mark_leaks, read_test_manifests, read_training_manifests
 
 Progress = Callable[[str, int, int], None]
 
@@ -71,6 +71,7 @@ def open_tests(
     from ctbench_core.train.checkpoint import load_model_state
     from ctbench_core.train.trainer import choose_device
 
+    check_places(config)
     state = load_model_state(_checkpoint(run.paths, config))
     labels = _labels(run, config, trained)
     manifests = named_tests(config, labels, tests)

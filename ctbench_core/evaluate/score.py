@@ -19,6 +19,7 @@ from ctbench_core.evaluate.bundle import compute_metrics, with_intervals, write_
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import Manifest, clean_names, parse_identities, read_manifest
 from ctbench_core.runs import RunPaths, new_status, run_paths, write_config, write_latest, write_status
+from ctbench_core.train.data import check_places
 
 ID_COLUMNS = ("volumename", "VolumeName", "volume", "image", "id")
 PATIENT_COLUMNS = ("patient", "patient_id")
@@ -50,6 +51,7 @@ def score_table(path: Path | str, options: ScoreOptions | None = None, config: C
         InputError: the table is missing or unreadable, or a column is absent or holds no such values.
     """
     options, config = options or ScoreOptions(), config or Config()
+    check_places(config)
     path = check_allowed(path)
     manifest, probabilities, warnings = read_predictions(path, options)
     metrics = with_intervals(compute_metrics(manifest, probabilities, []), manifest, probabilities)

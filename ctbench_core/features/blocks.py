@@ -37,6 +37,7 @@ class Layout:
         dtype: type of the values; None means bfloat16.
         values: byte range of the values.
         free: ranges that the full parser does not use.
+        digits: ranges that the full parser only wants to be decimal digits.
         tied: groups of ranges that must be alike within a file.
         checked: ranges of the checksum, and of the bytes it is taken over; None where there is none.
     """
@@ -44,6 +45,7 @@ class Layout:
     dtype: np.dtype | None
     values: Range
     free: list[Range] = field(default_factory=list)
+    digits: list[Range] = field(default_factory=list)
     tied: list[list[Range]] = field(default_factory=list)
     checked: tuple[Range, Range] | None = None
 
@@ -56,7 +58,7 @@ class Template:
         ties = [span for group in layout.tied for span in group]
         self._fixed = [
             (span, np.frombuffer(content[slice(*span)], np.uint8))
-            for span in _gaps([layout.values, *layout.free, *ties], len(content))
+            for span in _gaps([layout.values, *layout.free, *layout.digits, *ties], len(content))
         ]
 
     def match(self, block_BS: np.ndarray, joined: bytes) -> np.ndarray:
@@ -67,6 +69,8 @@ class Template:
         for (start, end), *others in self.layout.tied:
             for other in others:
                 alike &= (block_BS[:, start:end] == block_BS[:, slice(*other)]).all(axis=1)
+        for start, end in self.layout.digits:
+            alike &= (block_BS[:, start:end] - ord("0") < 10).all(axis=1)  # unsigned: smaller bytes wrap around
         if self.layout.checked:
             alike &= _checksums_hold(block_BS, joined, *self.layout.checked)
         return alike
@@ -201,12 +205,21 @@ def _locate_torch(content: bytes, key: str | None) -> Layout | None:
         return None
     prefix = len(members[0].name.partition("/")[0])
     names = [(at, at + prefix) for member in members for at in (member.local + 30, member.central + 46)]
-    # The id that torch writes is a hash of the rest, and is not read back.
-    other = [m for m in members if (m in storages and m not in holders) or m.name.endswith("/.data/serialization_id")]
-    free = [span for member in other for span in (member.bytes, *member.checksums)]
+    others = [member for member in storages if member not in holders]
+    # A hash of the rest that torch writes, and reads as text only.
+    hashes = [member for member in members if member.name.endswith("/.data/serialization_id")]
+    free = [span for member in others for span in (member.bytes, *member.checksums)]
+    free += [span for member in hashes for span in member.checksums]
     sums = holders[0].checksums
     real = struct.unpack_from("<L", content, sums[0][0])[0] == zlib.crc32(raw)
-    return Layout(dtype, holders[0].bytes, free, [sums, names], (sums[0], holders[0].bytes) if real else None)
+    return Layout(
+        dtype,
+        holders[0].bytes,
+        free,
+        [member.bytes for member in hashes],
+        [sums, names],
+        (sums[0], holders[0].bytes) if real else None,
+    )
 
 
 def _torch_storage(content: bytes, key: str | None) -> tuple[np.dtype | None, bytes] | None:

@@ -45,6 +45,10 @@ _SAFETENSORS = {
 }
 
 
+class Refused(ValueError):
+    """The file is no usable feature file; the text says why and what to do."""
+
+
 class HoldsTable(FeatureError):
     """The file holds the vectors of many volumes, one a row, not one vector."""
 
@@ -53,10 +57,10 @@ def refuse_bomb(name: str, unpacked: int, packed: int) -> None:
     """Refuse what would unpack to a size that no honest file reaches.
 
     Raises:
-        ValueError: more than 64 MiB from less than a 200th of it.
+        Refused: more than 64 MiB from less than a 200th of it.
     """
     if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * packed:
-        raise ValueError(
+        raise Refused(
             f"{name} would unpack from {packed:,} to {unpacked:,} bytes, as only a damaged or hostile file does. "
             "Export it again."
         )
@@ -71,22 +75,22 @@ def npy_header(content: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     """Return dtype, shape, Fortran order and the offset of the values of .npy bytes.
 
     Raises:
-        ValueError: no .npy header.
+        Refused: no .npy header.
         pickle.UnpicklingError: the values are pickled objects.
     """
     if not content.startswith(_NPY_MAGIC):
         if content.startswith(b"\x80"):
             raise pickle.UnpicklingError
-        raise ValueError("it does not begin as a .npy file does. Save it again with np.save.")
+        raise Refused("it does not begin as a .npy file does. Save it again with np.save.")
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
-        raise ValueError(f"its .npy version {version} is unknown. Save a plain array of numbers.")
+        raise Refused(f"its .npy version {version} is unknown. Save a plain array of numbers.")
     shape, fortran, dtype = _HEADERS[version](stream)
     if dtype.hasobject:
         raise pickle.UnpicklingError
     if any(size < 0 for size in shape):
-        raise ValueError(f"its header gives the shape {shape}. Export it again.")
+        raise Refused(f"its header gives the shape {shape}. Export it again.")
     return dtype, shape, fortran, stream.tell()
 
 
@@ -108,7 +112,7 @@ def parse_npy(content: bytes, key: str | None = None) -> np.ndarray:
 
 def _refuse_short(promised: int, there: int) -> None:
     if promised > there:
-        raise ValueError(f"it is cut short: {promised:,} bytes of values promised, {there:,} there. Export it again.")
+        raise Refused(f"it is cut short: {promised:,} bytes of values promised, {there:,} there. Export it again.")
 
 
 def parse_npz(content: bytes, key: str | None) -> np.ndarray:
@@ -116,11 +120,11 @@ def parse_npz(content: bytes, key: str | None) -> np.ndarray:
     if not content.startswith(b"PK"):
         if content.startswith(b"\x80"):
             raise pickle.UnpicklingError
-        raise ValueError("it is no .npz archive, or its beginning is lost. Export it again.")
+        raise Refused("it is no .npz archive, or its beginning is lost. Export it again.")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = npz_members(archive)
         if key is not None and key not in members:
-            raise LookupError(f"it has no array {key!r}; it holds {', '.join(members)}. Set data.feature_key to one.")
+            raise Refused(f"it has no array {key!r}; it holds {', '.join(members)}. Set data.feature_key to one.")
         if len(members) > 1 and table_members(archive, members, key):
             raise HoldsTable("it holds ids and a matrix, the vectors of many volumes.")
         return parse_npy(read_member(archive, members[key or next(iter(members))]))
@@ -130,12 +134,12 @@ def npz_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the arrays of an .npz by name.
 
     Raises:
-        ValueError: it holds none.
+        Refused: it holds none.
     """
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     arrays = {name: info for name, info in members.items() if info.filename != name}
     if not arrays:
-        raise ValueError("it holds no array. Save one with np.savez.")
+        raise Refused("it holds no array. Save one with np.savez.")
     return arrays
 
 
@@ -185,11 +189,11 @@ def parse_torch(content: bytes, key: str | None) -> np.ndarray:
         tensors = {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
         loaded = loaded[choose_entry(tensors, key, list(loaded))]
     if not isinstance(loaded, torch.Tensor):
-        raise ValueError(f"it holds {type(loaded).__name__}, not a tensor. Save the tensor itself, or a dict of it.")
+        raise Refused(f"it holds {type(loaded).__name__}, not a tensor. Save the tensor itself, or a dict of it.")
     if loaded.layout is not torch.strided or loaded.is_complex() or loaded.is_quantized:
-        raise ValueError(f"it holds a tensor of {loaded.dtype}, {loaded.layout}. Save plain dense numbers.")
+        raise Refused(f"it holds a tensor of {loaded.dtype}, {loaded.layout}. Save plain dense numbers.")
     if loaded.numel() > VALUES_LIMIT:
-        raise ValueError(f"it holds {loaded.numel():,} values, too many for one volume. Pool them first.")
+        raise Refused(f"it holds {loaded.numel():,} values, too many for one volume. Pool them first.")
     return loaded.detach().to(torch.float32).numpy()
 
 
@@ -197,20 +201,19 @@ def choose_entry(numeric: Iterable[Any], key: str | None, every: Iterable[Any]) 
     """Return the wanted entry of a dict of arrays, else a usual one, else the first numeric one.
 
     Raises:
-        LookupError: the wanted entry is not there.
-        ValueError: there is none.
+        Refused: the wanted entry is not there, or there is none.
     """
     found = list(numeric)
     if key is not None:
         if key not in every:
-            raise LookupError(
+            raise Refused(
                 f"it has no entry {key!r}; it holds {', '.join(map(str, every))}. Set data.feature_key to one."
             )
         return key
     for name in (*USUAL_ENTRIES, *found):
         if name in found:
             return name
-    raise ValueError("its dict holds no tensor. Save one in it.")
+    raise Refused("its dict holds no tensor. Save one in it.")
 
 
 def safetensors_entry(content: bytes, key: str | None) -> tuple[str, tuple[int, ...], int, int]:
@@ -222,10 +225,12 @@ def safetensors_entry(content: bytes, key: str | None) -> tuple[str, tuple[int, 
     entry = tensors[choose_entry(tensors, key, tensors)]
     dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if dtype not in _SAFETENSORS:
-        raise ValueError(f"its values are of type {dtype}; known: {', '.join(_SAFETENSORS)}.")
+        raise Refused(f"its values are of type {dtype}; known: {', '.join(_SAFETENSORS)}. Export float32.")
     size = math.prod(shape) * np.dtype(_SAFETENSORS[dtype]).itemsize
     if first < 0 or last - first != size or any(extent < 0 for extent in shape):
-        raise ValueError(f"its header is inconsistent: shape {shape} of {dtype} in bytes {first} to {last}.")
+        raise Refused(
+            f"its header is inconsistent: shape {shape} of {dtype} in bytes {first} to {last}. Export it again."
+        )
     _refuse_short(8 + length + last, len(content))
     return dtype, shape, 8 + length + first, 8 + length + last
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -95,7 +97,8 @@ def fingerprints(matrix_MD: np.ndarray) -> np.ndarray:
 def pack_folder(cache: Path, root: Path, name: str, key: str | None, pool: str) -> Path:
     """Return the folder of the pack of one feature root and one way of reading it."""
     identity = json.dumps([VERSION, str(root.resolve()), name, key, pool])
-    return cache / f"{root.resolve().name}-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    spoken = re.sub(r"[^\w.-]", "_", root.resolve().name)[:40]
+    return cache / f"{spoken}-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 @contextlib.contextmanager
@@ -147,7 +150,8 @@ def open_pack(folder: Path) -> Pack | None:
 
 
 def _open_generation(folder: Path, generation: str) -> Pack:
-    with np.load(folder / f"{generation}.npz", allow_pickle=False) as arrays:
+    stored = io.BytesIO((folder / f"{generation}.npz").read_bytes())
+    with np.load(stored, allow_pickle=False) as arrays:
         parts = {name: arrays[name] for name in arrays.files}
     facts = json.loads(parts["facts"].tobytes())
     names = parts["names"].tobytes().decode("utf-8", "surrogatepass").split("\0") if len(parts["rows"]) else []
@@ -164,10 +168,14 @@ def _open_generation(folder: Path, generation: str) -> Pack:
     path, shape = folder / f"{generation}.f32", (len(index.prints), index.width)
     if facts["version"] != VERSION or path.stat().st_size != 4 * shape[0] * shape[1] or len(names) != len(index.rows):
         raise ValueError("index and matrix do not belong together")
+    return Pack(index, _mapped(path, shape), path)
+
+
+def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if not shape[0]:
-        return Pack(index, np.empty(shape, np.float32), path)
+        return np.empty(shape, np.float32)
     # Copy on write: torch wants a writable array, and whatever is written stays in this process.
-    return Pack(index, np.memmap(path, "<f4", "c", shape=shape).view(np.ndarray), path)
+    return np.memmap(path, "<f4", "c", shape=shape).view(np.ndarray)
 
 
 class PackWriter:
@@ -177,7 +185,7 @@ class PackWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self._committed = folder, False
         self.generation = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
     def __enter__(self) -> PackWriter:
@@ -193,7 +201,7 @@ class PackWriter:
 
     def write(self, rows_BD: np.ndarray) -> None:
         """Append rows, float32 (B, D)."""
-        rest = memoryview(np.ascontiguousarray(rows_BD)).cast("B") if rows_BD.size else memoryview(b"")
+        rest = np.ascontiguousarray(rows_BD).data.cast("B") if rows_BD.size else memoryview(b"")
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -217,8 +225,9 @@ class PackWriter:
             write_json(self.folder / POINTER, {"generation": self.generation})
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
+        self._committed = True
         self._remove_others()
-        return _open_generation(self.folder, self.generation)
+        return Pack(index, _mapped(self._matrix, (len(index.prints), index.width)), self._matrix)
 
     def _remove_others(self) -> None:
         for path in self.folder.iterdir():
@@ -230,7 +239,7 @@ class PackWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if error is not None:
+        if not self._committed:
             with contextlib.suppress(OSError):
                 self._matrix.unlink(missing_ok=True)
 
@@ -238,8 +247,9 @@ class PackWriter:
 class MemoryWriter:
     """Takes rows as `PackWriter` does and keeps them in memory: for few files, and where nothing may be written."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> MemoryWriter:
         self._parts: list[np.ndarray] = []
+        return self
 
     def write(self, rows_BD: np.ndarray) -> None:
         """Append rows, float32 (B, D)."""
@@ -249,3 +259,8 @@ class MemoryWriter:
         """Return the rows and their index."""
         rows = [part for part in self._parts if len(part)]
         return Pack(index, np.concatenate(rows) if rows else np.empty((0, index.width), np.float32))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from ctbench_core.errors import PathError
 
 SUFFIXES = (".npz", ".npy", ".pt", ".pth", ".safetensors")
+TABLE_SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 

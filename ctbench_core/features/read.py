@@ -16,7 +16,7 @@ import numpy as np
 
 from ctbench_core.errors import FeatureError
 from ctbench_core.features.courier import FLAGS
-from ctbench_core.features.formats import PARSERS, VALUES_LIMIT, HoldsTable
+from ctbench_core.features.formats import PARSERS, VALUES_LIMIT, HoldsTable, Refused
 
 # A flattened vector longer than this is most likely an unpooled token grid.
 FLATTEN_LIMIT = 16_384
@@ -61,7 +61,7 @@ def read_vector(path: Path, key: str | None = None, pool: str = "flatten") -> np
     """
     try:
         content, _ = read_whole(str(path))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FeatureError(f"{path} cannot be read: {reason(error)}") from error
     return parse_vector(str(path), content, key, pool)
 
@@ -79,16 +79,17 @@ def read_whole(path: str) -> tuple[bytes, Stamp]:
     """Read a file in one go, with the stamp it had before.
 
     Raises:
-        OSError: it cannot be opened or read, or is no ordinary file, or too large.
+        OSError: it cannot be opened or read.
+        Refused: it is no ordinary file, or too large.
     """
     descriptor = os.open(path, FLAGS)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is a folder, pipe or device, not a file.")
+            raise Refused("it is a folder, pipe or device. Give a file.")
         size = status.st_size
         if size > FILE_LIMIT:
-            raise OSError(f"it is {size:,} bytes long, above {FILE_LIMIT:,}: too much for one volume. Pool it first.")
+            raise Refused(f"it is {size:,} bytes long, above {FILE_LIMIT:,}: too much for one volume. Pool it first.")
         content = os.read(descriptor, size)
         while len(content) < size and (more := os.read(descriptor, size - len(content))):
             content += more
@@ -112,25 +113,29 @@ def parse_vector(path: str, content: bytes, key: str | None, pool: str) -> np.nd
     """
     parser = PARSERS.get(suffix_of(path))
     if parser is None:
-        raise FeatureError(f"{path} is of no known kind. Known: {', '.join(PARSERS)}.")
+        raise FeatureError(f"{path} is of no known kind. Known: {', '.join(PARSERS)}. Export it as one of these.")
     if not content:
         raise FeatureError(f"{path} is empty: 0 bytes. Export it again.")
     try:
         return _pooled(path, parser(content, key), pool)
     except HoldsTable as error:
-        raise HoldsTable(f"{path} holds ids and a matrix, the vectors of many volumes, where one was expected.") from error
+        raise HoldsTable(
+            f"{path} holds ids and a matrix, the vectors of many volumes, where one was expected."
+        ) from error
     except DAMAGE as error:
         raise FeatureError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:
-    """Say in one line why a file cannot be read."""
-    text = str(error).strip().splitlines()
-    if isinstance(error, pickle.UnpicklingError) or (text and "allow_pickle" in text[0]):
-        return "it holds pickled objects, which could run code. Save a plain array or tensor instead."
+    """Say in one line why a file cannot be read, and what to do."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in text:
+        return "it holds pickled objects, which could run code, or is damaged. Save a plain array or tensor instead."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}."
-    return text[0] if text else type(error).__name__
+        return f"{error.strerror}. Check that it exists and may be read."
+    if isinstance(error, Refused):
+        return text
+    return f"it is damaged or of another format ({text}). Export it again."
 
 
 def _pooled(path: str, array: np.ndarray, pool: str) -> np.ndarray:

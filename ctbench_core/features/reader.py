@@ -5,6 +5,7 @@ Shape suffixes: B files, D features.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from array import array
@@ -20,12 +21,14 @@ from ctbench_core.features import courier
 from ctbench_core.features.blocks import Template, make_template
 from ctbench_core.features.formats import HoldsTable
 from ctbench_core.features.paths import allowed_roots, find_file
-from ctbench_core.features.read import parse_vector, read_whole, reason, suffix_of
+from ctbench_core.features.read import parse_vector, read_whole, reason, stamp_of, suffix_of
 
 Collect = Callable[[Sequence[str]], "tuple[array[int], bytes]"]
 
 # Written paths that need more than the root put before them.
 _ODD = re.compile(r"\0(?:/|\0)|[\\:]|\.\.|\0$")
+
+_NAME_BYTES = 255
 
 # A template is tried on this many files of a size before all of them go to the full parser.
 _TEMPLATE_TRIES = 3
@@ -55,16 +58,20 @@ class Reader:
 
     def __init__(self, root: Path, key: str | None, pool: str, collect: Collect = courier.collect) -> None:
         self.root, self.key, self.pool, self.collect = root, key, pool, collect
+        self.limited = bool(allowed_roots())
         self._prefix = str(root) + "/"
-        self._limited = bool(allowed_roots())
         self._templates: dict[tuple[str, int], Template] = {}
 
     def likely_paths(self, written: Sequence[str]) -> list[str]:
         """Return the paths that written ones most likely mean, unverified; empty where one must be searched for."""
-        if not self._limited and not _ODD.search("\0".join(["", *written])):
+        if not self.limited and not _ODD.search("\0".join(["", *written])):
             return [self._prefix + name for name in written]
-        odd = [self._limited or not name or bool(_ODD.search("\0" + name)) for name in written]
+        odd = [self.limited or not name or bool(_ODD.search("\0" + name)) for name in written]
         return ["" if strange else self._prefix + name for strange, name in zip(odd, written)]
+
+    def likely_path(self, written: str) -> str:
+        """Return the path below the root that is exactly as written."""
+        return self._prefix + written
 
     def find(self, written: str) -> str | None:
         """Return the path of the file that a written path means, None when there is none.
@@ -100,11 +107,13 @@ class Reader:
             if path is None:
                 batch.failures[i] = "missing", missing(written)
                 return
-            if path != self._prefix + written:
+            if path != self.likely_path(written):
                 batch.moved[i] = path
             content, batch.stamps[i] = read_whole(path)
         except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
             batch.failures[i] = "unreadable", f"{path or written} cannot be read: {reason(error)}"
+            with contextlib.suppress(OSError, ValueError):
+                batch.stamps[i] = stamp_of(Path(path or self.likely_path(written)).stat())
         else:
             self._parse(batch, i, path, content)
 
@@ -123,17 +132,20 @@ class Reader:
     def _parse_carried(self, batch: Batch, members: np.ndarray, paths: list[str], joined: bytes) -> None:
         """Parse files that lie end to end: those of one suffix and size together."""
         sizes = batch.stamps[members, 0]
+        chosen = [paths[i] for i in members.tolist()]
+        if not chosen:
+            return
+        suffix = suffix_of(chosen[0])
+        if (sizes == sizes[0]).all() and all(path.endswith(suffix) for path in chosen):
+            self._parse_alike(batch, (suffix, int(sizes[0])), members, chosen, joined)
+            return
         ends = np.cumsum(sizes)
         alike: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for at, (i, size) in enumerate(zip(members.tolist(), sizes.tolist())):
-            alike[suffix_of(paths[i]), size].append(at)
+        for at, (path, size) in enumerate(zip(chosen, sizes.tolist())):
+            alike[suffix_of(path), size].append(at)
         for kind, places in alike.items():
-            if len(places) == len(members):
-                whole = joined
-            else:
-                whole = b"".join([joined[ends[at] - kind[1] : ends[at]] for at in places])
-            chosen = members[places]
-            self._parse_alike(batch, kind, chosen, [paths[i] for i in chosen.tolist()], whole)
+            part = b"".join([joined[ends[at] - kind[1] : ends[at]] for at in places])
+            self._parse_alike(batch, kind, members[places], [chosen[at] for at in places], part)
 
     def _parse_alike(
         self, batch: Batch, kind: tuple[str, int], members: np.ndarray, paths: list[str], joined: bytes
@@ -147,7 +159,8 @@ class Reader:
         if template is not None:
             block = np.frombuffer(joined, np.uint8).reshape(-1, size)
             holds = template.match(block, joined)
-            self._take(batch, members[holds], template.vectors(block if holds.all() else block[holds]))
+            if holds.any():
+                self._take(batch, members[holds], template.vectors(block if holds.all() else block[holds]))
             left = np.flatnonzero(~holds)
         for at in left.tolist():
             self._parse(batch, int(members[at]), paths[at], joined[at * size : (at + 1) * size])
@@ -171,13 +184,21 @@ class Reader:
         right = batch.widths == batch.vectors.shape[1]
         for i in np.flatnonzero(right & ~np.isfinite(batch.vectors).all(axis=1)).tolist():
             count = int((~np.isfinite(batch.vectors[i])).sum())
-            batch.failures[i] = "non_finite", f"{written[i]} holds {count} values that are NaN or infinite."
+            batch.failures[i] = (
+                "non_finite",
+                f"{written[i]} holds {count} values that are NaN or infinite. Export it again.",
+            )
 
 
 def missing(written: str) -> str:
     """Say that a file is missing."""
-    what = f"{written} is missing" if written else "a feature path is blank"
-    return f"{what}: no such file below the feature root."
+    if not written:
+        return "a feature path is blank: no such file below the feature root. Fill it in, or drop the row."
+    long = any(len(part.encode("utf-8", "replace")) > _NAME_BYTES for part in re.split(r"[/\\]", written))
+    hint = f" A name in it is longer than {_NAME_BYTES} bytes, which no usual file system holds." if long else ""
+    return (
+        f"{written} is missing: no such file below the feature root.{hint or ' Correct the path, or export the file.'}"
+    )
 
 
 def width_of(reader: Reader, written: Sequence[str], tries: int = 9) -> int:
@@ -195,4 +216,4 @@ def width_of(reader: Reader, written: Sequence[str], tries: int = 9) -> int:
 
 def reader_threads(workers: int) -> int:
     """Return how many threads read: the asked number, else what the machine bears."""
-    return workers or min(4, 2 * (os.cpu_count() or 1))
+    return workers or min(4, os.cpu_count() or 1)

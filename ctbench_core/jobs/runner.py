@@ -16,7 +16,17 @@ from pathlib import Path
 from ctbench_core.config import Config
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.experiment import queue_run, run_experiment
-from ctbench_core.runs import RESUMABLE, open_run, read_status, write_status
+from ctbench_core.runs import (
+    RESUMABLE,
+    RunPaths,
+    ask_to_stop,
+    is_asked_to_stop,
+    new_status,
+    open_run,
+    read_status,
+    withdraw_stop,
+    write_status,
+)
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +99,15 @@ class JobRunner:
         return job.run_dir
 
     def cancel(self, run_dir: Path) -> bool:
-        """Ask a run to stop; return whether this process has it."""
+        """Ask a run to stop, also one that another process trains; return whether there was one to stop.
+
+        Raises:
+            RunError: the run's files cannot be read or written.
+        """
         with self._changed:
             job = self._find(Path(run_dir))
             if job is None:
-                return False
+                return RunPaths(Path(run_dir)).status.is_file() and ask_to_stop(Path(run_dir))
             job.cancel.set()
             if job is not self._active:
                 self._jobs.remove(job)
@@ -124,7 +138,7 @@ class JobRunner:
     def queued(self) -> list[Path]:
         """Return the directories of the waiting runs, next first."""
         with self._changed:
-            return [job.run_dir for job in self._jobs]
+            return [job.run_dir for job in self._jobs if not _is_unwanted(job)]
 
     def _find(self, run_dir: Path) -> Job | None:
         jobs = [self._active, *self._jobs] if self._active else list(self._jobs)
@@ -134,10 +148,20 @@ class JobRunner:
         _leave_a_core_to_the_pages()
         while (job := self._next()) is not None:
             try:
-                run_experiment(job.config, run_dir=job.run_dir, resume=job.resume, cancel=job.cancel)
+                if not self._is_taken_back(job):
+                    run_experiment(job.config, run_dir=job.run_dir, resume=job.resume, cancel=job.cancel)
             except CtbenchError as error:
                 log.warning("%s: %s", job.run_dir.name, error)  # its status.json says the same
-            except (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+            except (
+                ArithmeticError,
+                AttributeError,
+                ImportError,
+                LookupError,
+                OSError,
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ):
                 log.exception("%s failed unexpectedly", job.run_dir.name)  # the queue goes on
             finally:
                 with self._changed:
@@ -152,6 +176,18 @@ class JobRunner:
                 return None
             self._active = self._jobs.popleft()
             return self._active
+
+    @staticmethod
+    def _is_taken_back(job: Job) -> bool:
+        """Whether another process took the run back while it waited; its request is cleared then."""
+        taken_back = _is_unwanted(job)
+        if taken_back:
+            withdraw_stop(job.run_dir)
+        return taken_back
+
+
+def _is_unwanted(job: Job) -> bool:
+    return is_asked_to_stop(job.run_dir, new_status(""))
 
 
 def _leave_a_core_to_the_pages() -> None:

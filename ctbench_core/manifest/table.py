@@ -37,7 +37,10 @@ def read_table(path: Path, kind: str = "Manifest") -> tuple[pd.DataFrame, str]:
         near = sorted(p.name for p in path.parent.glob("*.csv"))[:8] if path.parent.is_dir() else []
         hint = f" That folder holds: {', '.join(near)}." if near else " Check its folder and its name."
         raise ManifestError(f"{kind} {path} does not exist.{hint}")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{kind} {path} cannot be read: {error}. Check that you may read it.") from error
     read = _parse_parquet if path.suffix in {".parquet", ".pq"} else _parse_csv
     frame = read(f"{kind} {path}", content)
     if frame.empty:

@@ -3,7 +3,9 @@
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.export import export_run
 from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_paths
+from ctbench_core.runs.recipe import recipe_of
 from ctbench_core.runs.recorder import Recorder
+from ctbench_core.runs.requests import ask_to_stop, is_asked_to_stop, withdraw_stop
 from ctbench_core.runs.status import ACTIVE, ENDED, RESUMABLE, Status, new_status, read_status, write_status
 from ctbench_core.runs.store import (
     Run,
@@ -31,10 +33,12 @@ __all__ = [
     "RunStore",
     "Status",
     "annotate",
+    "ask_to_stop",
     "cut_history",
     "delete_run",
     "empty_trash",
     "export_run",
+    "is_asked_to_stop",
     "new_run_id",
     "new_status",
     "newest_resumable",
@@ -44,8 +48,10 @@ __all__ = [
     "read_history",
     "read_json",
     "read_status",
+    "recipe_of",
     "restore_run",
     "run_paths",
+    "withdraw_stop",
     "write_config",
     "write_latest",
     "write_status",

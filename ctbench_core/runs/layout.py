@@ -92,6 +92,11 @@ class EvaluationPaths:
         """PR and ROC points of every finding."""
         return self.root / "curves.parquet"
 
+    @property
+    def counts(self) -> Path:
+        """True and false positives of every finding by threshold."""
+        return self.root / "counts.parquet"
+
 
 def new_run_id() -> str:
     """Return a run id such as ``20261123T165430Z-3f9a1c``: UTC time and six random hex digits."""

@@ -13,11 +13,13 @@ from filelock import FileLock, Timeout
 
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
 from ctbench_core.runs.layout import RunPaths
+from ctbench_core.runs.requests import is_asked_to_stop, withdraw_stop
 from ctbench_core.runs.status import Status, write_status
 
 # Status writes are flushed to the disk; at most two a second leave the training undisturbed.
 WRITE_EVERY_S = 0.5
 HEARTBEAT_EVERY_S = 5.0
+LOOK_EVERY_S = 0.5
 
 
 class Recorder:
@@ -28,7 +30,7 @@ class Recorder:
 
     def __init__(self, paths: RunPaths, status: Status) -> None:
         self.paths, self.status = paths, status
-        self._written_at = 0.0
+        self._written_at = self._looked_at = 0.0
         # Held while the run is at work; the system lets go of it when the process dies.
         self._lock = FileLock(paths.root / ".lock")
 
@@ -52,6 +54,8 @@ class Recorder:
     ) -> None:
         try:
             self._record(error)
+            with contextlib.suppress(OSError):
+                withdraw_stop(self.paths.root)
         finally:
             self._lock.release()
 
@@ -69,10 +73,13 @@ class Recorder:
         self._note(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch)
 
     def stopping(self, asked: Callable[[], bool]) -> Callable[[], bool]:
-        """Wrap a stop question so that asking it renews the heartbeat and shows ``cancelling``."""
+        """Wrap a stop question so that asking it renews the heartbeat and shows ``cancelling``.
+
+        What another process asked for counts too: see `requests`.
+        """
 
         def stop() -> bool:
-            if asked():
+            if asked() or self._asked_from_elsewhere():
                 if self.status.state == "running":
                     self._write(state="cancelling")
                 return True
@@ -80,6 +87,14 @@ class Recorder:
             return False
 
         return stop
+
+    def _asked_from_elsewhere(self) -> bool:
+        if self.status.state == "cancelling":
+            return True
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return False
+        self._looked_at = time.monotonic()
+        return is_asked_to_stop(self.paths.root, self.status)
 
     def end(self, state: str, **changes: Any) -> None:
         """Write the final state."""

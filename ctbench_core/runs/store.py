@@ -20,7 +20,7 @@ from ctbench_core.runs.status import RESUMABLE, Status, is_settled, now, read_st
 
 LEDGER = "evaluations.jsonl"
 
-# libyaml reads a config in 1 ms where the pure Python loader takes 15.
+# libyaml reads a config in 0.4 ms where the pure Python loader takes 5.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -2,6 +2,7 @@
 
 from ctbench_core.train.data import (
     Dataset,
+    check_places,
     load_dataset,
     manifest_path,
     mark_leaks,
@@ -11,6 +12,7 @@ from ctbench_core.train.data import (
 
 __all__ = [
     "Dataset",
+    "check_places",
     "load_dataset",
     "manifest_path",
     "mark_leaks",

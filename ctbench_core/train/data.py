@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ctbench_core.config import DEFAULT_TESTS, Config
-from ctbench_core.errors import ConfigError, FeatureError, LeakError, ManifestError, first_rows
+from ctbench_core.config import DEFAULT_TESTS, Config, changed_keys
+from ctbench_core.errors import ConfigError, FeatureError, LeakError, ManifestError, PathError, first_rows
 from ctbench_core.features import Features, check_allowed, load_features, require_usable
 from ctbench_core.manifest import Manifest, apply_cohort, read_manifest, shared_patients, split_by_group
 
@@ -85,7 +85,29 @@ def read_test_manifests(
     names = names if names is not None else config.data.test_manifests
     if names is None:
         names = [name for name in DEFAULT_TESTS if manifest_path(config, name).is_file()]
+    stems = [Path(name).stem for name in names]
+    twice = sorted({name for name, stem in zip(names, stems) if stems.count(stem) > 1})
+    if twice:
+        raise ManifestError(
+            f"Test manifests {', '.join(twice)} would overwrite each other's results. Give them different names."
+        )
     return {Path(name).name: _read(config, name, list(labels)) for name in names}
+
+
+def check_places(config: Config) -> None:
+    """Refuse folders and files outside CTBENCH_ROOTS that a config names; defaults are the machine's own.
+
+    Raises:
+        PathError: one lies outside, or a name climbs out of its folder.
+    """
+    for name, value in changed_keys(config).items():
+        if value and (name.startswith("paths.") or name == "data.cohort.exclude"):
+            check_allowed(value)
+    for name in (config.job_name, config.evaluation.checkpoint_name):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise PathError(
+                f"{name!r} leads out of its folder; give a plain name as job_name or evaluation.checkpoint_name."
+            )
 
 
 def manifest_path(config: Config, name: str) -> Path:
@@ -123,13 +145,23 @@ def mark_leaks(config: Config, manifests: dict[str, Manifest]) -> tuple[dict[str
     return leaks, warnings
 
 
-def load_dataset(config: Config, manifests: dict[str, Manifest], progress: Progress | None = None) -> Dataset:
+def load_dataset(
+    config: Config,
+    manifests: dict[str, Manifest],
+    progress: Progress | None = None,
+    inputs: dict[str, Features] | None = None,
+) -> Dataset:
     """Load the features of all given splits into one matrix, and drop or refuse unusable rows.
+
+    ``inputs``: what `load_inputs` gave for these manifests, where the caller has it.
 
     Raises:
         FeatureError: unusable feature files under ``data.on_bad_feature=fail``, or a split left empty.
     """
-    parts = [_load(config, manifests, kind, progress) for kind in _kinds(config.model.inputs)]
+    inputs = inputs if inputs is not None else load_inputs(config, manifests, progress)
+    if config.data.on_bad_feature == "fail":
+        _require_usable(config, manifests, inputs)
+    parts = list(inputs.values())
     rows, matrix = _joined(parts)
     if config.data.standardise == "l2":
         norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
@@ -148,11 +180,38 @@ def load_dataset(config: Config, manifests: dict[str, Manifest], progress: Progr
     return dataset
 
 
-def _kinds(inputs: str) -> list[str]:
-    return {"visual": ["visual"], "text": ["text"], "concat": ["visual", "text"]}[inputs]
+def pack_cache(config: Config) -> Path:
+    """Return the folder of the packed stores."""
+    return Path(config.paths.cache_dir or Path(config.paths.outputs_root) / ".packed")
 
 
-def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: Progress | None) -> Features:
+def feature_kinds(config: Config) -> list[str]:
+    """Name the kinds of vectors that the head reads."""
+    return {"visual": ["visual"], "text": ["text"], "concat": ["visual", "text"]}[config.model.inputs]
+
+
+def load_inputs(
+    config: Config,
+    manifests: dict[str, Manifest],
+    progress: Progress | None = None,
+    *,
+    kinds: Sequence[str] | None = None,
+    mode: str = "auto",
+) -> dict[str, Features]:
+    """Load the features of all given splits, end to end, by kind: visual, text; unusable ones are only listed.
+
+    Args:
+        kinds: by default those that the head reads.
+        mode: what becomes of the packed store, as in `load_features`.
+
+    Raises:
+        ManifestError: a manifest has no text column where text is read.
+        FeatureError: not one file is usable.
+    """
+    return {kind: _load(config, manifests, kind, progress, mode) for kind in kinds or feature_kinds(config)}
+
+
+def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: Progress | None, mode: str) -> Features:
     written = []
     for manifest in manifests.values():
         paths = manifest.visual_paths if kind == "visual" else manifest.text_paths
@@ -162,18 +221,25 @@ def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: P
                 "needs. Add it, or set model.inputs=visual."
             )
         written.append(paths)
-    features = load_features(
+    return load_features(
         config.paths.data_root,
         np.concatenate(written).tolist(),
+        ids=np.concatenate([manifest.volumes for manifest in manifests.values()]).tolist(),
         key=config.data.feature_key,
         pool=config.data.pool,
         workers=config.training.num_workers,
+        cache=pack_cache(config),
+        name=kind,
+        mode=mode,
         progress=None if progress is None else lambda done, total: progress(f"reading {kind} features", done, total),
     )
-    if config.data.on_bad_feature == "fail":
-        lines = [f"{manifest.name} line {line}" for manifest in manifests.values() for line in manifest.lines]
-        require_usable(features, f"Feature root {config.paths.data_root}", lines)
-    return features
+
+
+def _require_usable(config: Config, manifests: dict[str, Manifest], inputs: dict[str, Features]) -> None:
+    for features in inputs.values():
+        if features.problems:
+            lines = [f"{manifest.name} line {line}" for manifest in manifests.values() for line in manifest.lines]
+            require_usable(features, f"Feature root {config.paths.data_root}", lines)
 
 
 def _joined(parts: list[Features]) -> tuple[np.ndarray, np.ndarray]:

@@ -25,40 +25,62 @@ START_S, STEP_MS = 60, 60_000
 
 @dataclass(frozen=True)
 class Server:
-    """A running app: its address and its run store."""
+    """A running app: its address, its run store and its process."""
 
     url: str
     store: Path
+    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Start the app on a free port with an empty run store, and stop it afterwards."""
+def serve(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    """Return a function that starts the app on a free port; all of them share one run store, empty at first."""
+    started: list[Server] = []
+
+    def start() -> Server:
+        log = tmp_path / f"server-{len(started)}.log"
+        started.append(_start(tmp_path, log))
+        _wait_until_healthy(started[-1].url, started[-1].process, log)
+        return started[-1]
+
+    yield start
+    for server in started:
+        _end(server.process)
+    for log in tmp_path.glob("server-*.log"):
+        assert "Traceback" not in log.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def server(serve: Callable[[], Server]) -> Server:
+    """Start the app with an empty run store, and stop it afterwards."""
+    return serve()
+
+
+def _start(folder: Path, log: Path) -> Server:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    found = Server(f"http://127.0.0.1:{port}", tmp_path / "outputs")
-    places = {"CTBENCH_OUTPUTS": str(found.store), "CTBENCH_DEMO": str(tmp_path / "demo")}
+    store = folder / "outputs"
+    places = {"CTBENCH_OUTPUTS": str(store), "CTBENCH_DEMO": str(folder / "demo")}
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    with (tmp_path / "server.log").open("w", encoding="utf-8") as log:
+    with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [*command, "--server.fileWatcherType=none"],
             cwd=PROJECT,
             env={**os.environ, **places},
-            stdout=log,
+            stdout=file,
             stderr=subprocess.STDOUT,
         )
-        try:
-            _wait_until_healthy(found.url, process, tmp_path / "server.log")
-            yield found
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-    assert "Traceback" not in (tmp_path / "server.log").read_text(encoding="utf-8")
+    return Server(f"http://127.0.0.1:{port}", store, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

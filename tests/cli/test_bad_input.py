@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,11 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
         ["evaluation.after_training=true", "data.test_manifests=[none.csv]"],
         ["none.csv", "does not exist"],
     ),
+    "two tests of one name": (
+        lambda d: (d / "manifests/test.parquet").write_bytes(b""),
+        ["evaluation.after_training=true", "data.test_manifests=[test.csv,test.parquet]"],
+        ["test.csv, test.parquet would overwrite each other"],
+    ),
     "no usual test": (
         lambda d: (d / "manifests/test.csv").unlink(),
         ["evaluation.after_training=true"],
@@ -136,6 +142,33 @@ def test_paths_outside_the_allowed_folders_are_refused(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "paths.outputs_root={0}/out",
+        "paths.run_dir={0}/run",
+        "paths.checkpoint_dir={0}/ckpt",
+        "paths.latest_run_pointer={0}/latest.json",
+        "data.cohort.exclude='{0}/names.txt'",
+        "job_name='../../stolen'",
+    ],
+)
+def test_nothing_is_written_or_read_outside_the_allowed_folders(
+    cli: Cli, make_words: Words, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    monkeypatch.setenv("CTBENCH_ROOTS", os.pathsep.join([str(data), str(tmp_path / "outputs")]))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "names.txt").write_text("train_1_a_1")
+    ended = cli("train", *make_words(data), word.format(outside))
+    assert ended.code == 2, ended.err
+    assert "lies outside the allowed folders" in ended.err or "leads out of its folder" in ended.err
+    assert [path.name for path in outside.iterdir()] == ["names.txt"]
+    assert not list((tmp_path / "outputs").iterdir())
+    assert cli("train", *make_words(data)).code == 0
+
+
 def test_an_outputs_root_that_cannot_be_written_is_named(cli: Cli, words: list[str], tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file, not a folder")
     ended = cli("train", *words)
@@ -159,6 +192,13 @@ def test_align_without_text_says_so(cli: Cli, make_words: Words, data: Path, tmp
     ended = cli("align", *make_words(data))
     assert ended.code == 2
     assert "no column 'text_feature_path'" in ended.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_head_that_no_memory_holds_is_one_message(cli: Cli, words: list[str], tmp_path: Path) -> None:
+    ended = cli("train", *words, "model.params.hidden_dims=[1000000000000]")
+    assert ended.code == 1
+    assert "Out of memory" in ended.err
     assert not (tmp_path / "outputs").exists()
 
 

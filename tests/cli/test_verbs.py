@@ -94,6 +94,7 @@ def test_evaluate_opens_tests_and_counts_the_opening(cli: Cli, trained: Path, tm
         "metrics.json",
         "per_class.csv",
         "curves.parquet",
+        "counts.parquet",
     }
     ledger = (tmp_path / "outputs" / "evaluations.jsonl").read_text().splitlines()
     assert [json.loads(line)["manifest"] for line in ledger] == ["test.csv"]

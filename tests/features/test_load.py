@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ctbench_core.features.load as load
 from ctbench_core.errors import FeatureError, PathError
 from ctbench_core.features import load_features, require_usable
 
@@ -36,17 +35,10 @@ def test_each_sample_gets_its_own_vector(root: Path) -> None:
     assert features.problems == []
 
 
-def test_a_shared_file_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    real = load.read_vector
-
-    def counted(path: Path, key: str | None, pool: str) -> np.ndarray:
-        read.append(path.name)
-        return real(path, key, pool)
-
-    monkeypatch.setattr(load, "read_vector", counted)
-    load_features(root, ["v1.npy"] * 50 + ["v2.npy"] * 50)
-    assert sorted(read) == ["v1.npy", "v2.npy"]
+def test_a_shared_file_is_read_once(root: Path) -> None:
+    features = load_features(root, ["v1.npy"] * 50 + ["v2.npy"] * 50)
+    assert (features.files, features.files_read) == (2, 2)
+    assert features.matrix.shape == (2, 4)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 16])

@@ -90,7 +90,7 @@ def test_absolute_paths_are_followed_on_ones_own_machine(root: Path, monkeypatch
 def test_absolute_paths_outside_the_allowed_folders_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTBENCH_ROOTS", str(root))
     assert find_file(root, "image/one.npz") is not None
-    with pytest.raises(PathError, match="secret.npz lies outside the allowed folders.*CTBENCH_ROOTS"):
+    with pytest.raises(PathError, match=r"secret.npz lies outside the allowed folders.*CTBENCH_ROOTS"):
         find_file(root, str(root.parent / "secret.npz"))
 
 

@@ -80,7 +80,7 @@ def test_exclusions_are_a_list_of_names(manifest: Manifest, tmp_path: Path) -> N
     path = tmp_path / "exclude.txt"
     path.write_bytes("\ufefftrain_1_a_1.nii.gz\n\n train_3_a_3 ,moved\nunknown\n".encode())
     assert kept(manifest, exclude=str(path)) == ["1_a_2", "1_b_10", "1_b_9", "2_a_1"]
-    with pytest.raises(ManifestError, match="exclude names .*none.txt, which does not exist"):
+    with pytest.raises(ManifestError, match=r"exclude names .*none.txt, which does not exist"):
         kept(manifest, exclude=str(tmp_path / "none.txt"))
 
 

@@ -64,7 +64,19 @@ def test_reads_names_labels_and_paths(write: Callable[..., Path]) -> None:
         lambda text: text.replace("0,\n", "0,NaN\n"),
         lambda text: text.replace("0,\n", "0,  \n"),
     ],
-    ids="bom semicolons tabs crlf spaces quotes nii floats no-last-newline nan spaces-for-blank".split(),
+    ids=[
+        "bom",
+        "semicolons",
+        "tabs",
+        "crlf",
+        "spaces",
+        "quotes",
+        "nii",
+        "floats",
+        "no-last-newline",
+        "nan",
+        "spaces-for-blank",
+    ],
 )
 def test_writing_habits_make_no_difference(write: Callable[..., Path], change: Callable[[str], str]) -> None:
     plain, other = read_manifest(write(HEADER + ROWS)), read_manifest(write(change(HEADER + ROWS), "other.csv"))
@@ -199,7 +211,7 @@ def test_absent_label_column_lists_the_columns(write: Callable[..., Path]) -> No
 
 
 def test_a_label_named_twice_is_refused(write: Callable[..., Path]) -> None:
-    with pytest.raises(ManifestError, match="'Emphysema'.*twice"):
+    with pytest.raises(ManifestError, match=r"'Emphysema'.*twice"):
         read_manifest(write(HEADER + ROWS), labels=["Emphysema", "Emphysema"])
 
 
@@ -215,6 +227,16 @@ def test_missing_file_names_its_neighbours(write: Callable[..., Path], tmp_path:
 def test_other_encodings_are_named(write: Callable[..., Path], content: bytes) -> None:
     with pytest.raises(ManifestError, match="UTF-8"):
         read_manifest(write(content))
+
+
+def test_a_file_that_may_not_be_read_is_named(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bytes:
+        raise PermissionError("permission denied")
+
+    path = write(HEADER + ROWS)
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(ManifestError, match=r"train.csv cannot be read: permission denied"):
+        read_manifest(path)
 
 
 def test_damaged_parquet_is_named(write: Callable[..., Path]) -> None:

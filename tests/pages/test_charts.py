@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_ui import charts
+from ctbench_ui import charts, curves
 from ctbench_ui.live import history_frame
-from ctbench_ui.style import COLOURS, DASHES, FINDINGS, ago, counts, duration, figure, finding_style
+from ctbench_ui.style import COLOURS, DASHES, FINDINGS, ago, counts, duration, figure, finding_colour, finding_style
 
 
 def _traces(chart: charts.go.Figure) -> dict[str, object]:
@@ -19,6 +19,61 @@ def test_every_finding_has_a_look_of_its_own_whatever_the_selection() -> None:
     looks = {finding_style(label, FINDINGS) for label in FINDINGS}
     assert len(looks) == len(FINDINGS) == len(COLOURS) * len(DASHES)
     assert finding_style("Lung opacity", ["Lung opacity"]) == finding_style("Lung opacity", FINDINGS)
+
+
+def test_every_finding_has_a_solid_colour_of_its_own() -> None:
+    assert len({finding_colour(label, FINDINGS) for label in FINDINGS}) == len(FINDINGS)
+
+
+def test_few_curves_are_solid_and_many_have_dashes() -> None:
+    points = pd.DataFrame([{"label": label, "curve": "pr", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS])
+    known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})
+    for chosen, dashes in ((FINDINGS[4:12], {"solid"}), (FINDINGS, set(DASHES))):
+        chart = curves.precision_recall(points, known, chosen, FINDINGS)
+        lines = [trace.line for trace in chart.data if trace.name]
+        assert {line.dash for line in lines} == dashes
+        assert len({(line.color, line.dash) for line in lines}) == len(chosen)
+
+
+def test_curves_carry_their_prevalence_and_operating_point() -> None:
+    known = pd.DataFrame(
+        {"finding": ["a"], "auprc": 0.5, "auroc": 0.5, "prevalence": 0.25, "precision": 0.4, "recall": 0.6}
+    ).assign(specificity=0.7)
+    none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
+    pr = curves.precision_recall(none, known, ["a"], ["a"]).data
+    assert list(pr[-2].y) == [0.25, 0.25]
+    assert (list(pr[-1].x), list(pr[-1].y)) == ([0.6], [0.4])
+    roc = curves.receiver_operating(none, known, ["a"], ["a"]).data
+    assert (list(roc[-1].x), list(roc[-1].y)) == (pytest.approx([0.3]), [0.6])
+    undefined = known.assign(precision=np.nan)
+    assert len(curves.precision_recall(none, undefined, ["a"], ["a"]).data) == len(pr) - 1
+
+
+def test_small_multiples_show_every_finding() -> None:
+    points = pd.DataFrame(
+        [{"label": label, "curve": "roc", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS]
+    )
+    known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.75, "prevalence": 0.1})
+    chart = curves.small_multiples(points, known, FINDINGS, "roc")
+    assert len({trace.xaxis for trace in chart.data}) == len(FINDINGS)
+    assert sum(".750" in note.text for note in chart.layout.annotations) == len(FINDINGS)
+
+
+def test_whiskers_reach_the_bounds() -> None:
+    frame = pd.DataFrame(
+        {"finding": ["a"], "prevalence": [0.1], "auroc": [0.8], "auroc_ci_lower": [0.7], "auroc_ci_upper": [0.85]}
+    )
+    dots = _traces(charts.finding_dots(frame, "auroc"))["AUROC"]
+    assert list(dots.error_x.array) == pytest.approx([0.05])
+    assert list(dots.error_x.arrayminus) == pytest.approx([0.1])
+
+
+def test_the_histogram_shows_shares_and_the_threshold() -> None:
+    frame = pd.DataFrame({"bin_left": [0, 0.5], "bin_right": [0.5, 1], "positives": [1, 3], "negatives": [8, 2]})
+    chart = charts.score_histogram(frame, 0.3)
+    shares = {trace.name: list(trace.y) for trace in chart.data}
+    assert shares == {"negatives (10)": [0.8, 0.2], "positives (4)": [0.25, 0.75]}
+    assert chart.layout.shapes[0].x0 == 0.3
 
 
 def test_unknown_findings_take_their_place_in_the_data_set() -> None:
@@ -43,15 +98,15 @@ def test_curves_carry_the_points_of_their_finding() -> None:
         }
     )
     known = pd.DataFrame({"finding": ["a", "b"], "auprc": [0.7, np.nan], "auroc": [0.8, 0.9], "prevalence": [0.1, 0.1]})
-    pr = _traces(charts.precision_recall(points, known, ["a", "b"], ["a", "b"]))
+    pr = _traces(curves.precision_recall(points, known, ["a", "b"], ["a", "b"]))
     assert list(pr["a .700"].y) == pytest.approx([0.4])
     assert list(pr["b –"].x) == pytest.approx([0.3])
-    roc = _traces(charts.receiver_operating(points, known, ["a"], ["a", "b"]))
+    roc = _traces(curves.receiver_operating(points, known, ["a"], ["a", "b"]))
     assert list(roc["a .800"].x) == pytest.approx([0.2])
 
 
 def test_lines_of_equal_f1_are_so() -> None:
-    chart = charts.precision_recall(pd.DataFrame(columns=["label", "curve"]), pd.DataFrame({"finding": []}), [], [])
+    chart = curves.precision_recall(pd.DataFrame(columns=["label", "curve"]), pd.DataFrame({"finding": []}), [], [])
     for trace, level in zip(chart.data, (0.2, 0.4, 0.6, 0.8)):
         recall, precision = np.asarray(trace.x), np.asarray(trace.y)
         assert 2 * recall * precision / (recall + precision) == pytest.approx(level)

@@ -25,6 +25,7 @@ BUNDLE = {
     "metrics": "metrics.json",
     "per_class": "per_class.csv",
     "curves": "curves.parquet",
+    "counts": "counts.parquet",
 }
 
 

@@ -34,7 +34,19 @@ def ago(seconds: float) -> str:
 
 def test_file_holds_what_the_contracts_name(status_file: Callable[..., Path]) -> None:
     content = json.loads(status_file(state="running", epoch=3).read_text())
-    named = "state epoch max_epochs host pid process_started heartbeat created updated error label".split()
+    named = [
+        "state",
+        "epoch",
+        "max_epochs",
+        "host",
+        "pid",
+        "process_started",
+        "heartbeat",
+        "created",
+        "updated",
+        "error",
+        "label",
+    ]
     assert set(named) <= set(content)
     assert datetime.fromisoformat(content["created"]).utcoffset() == timedelta(0)
     assert content["pid"] == psutil.Process().pid

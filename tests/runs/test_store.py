@@ -93,7 +93,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 def test_the_newest_resumable_run_of_the_job(store: RunStore, put: Callable[..., Path], tmp_path: Path) -> None:
     config = Config()
     config.paths.outputs_root = str(store.root)
-    with pytest.raises(InputError, match="No run to resume in .*: no run found"):
+    with pytest.raises(InputError, match=r"No run to resume in .*: no run found"):
         newest_resumable(config)
     put("train/a", state="cancelled", created="2026-01-01T00:00:00+00:00")
     put("train/b", state="running", created="2026-01-02T00:00:00+00:00", **DEAD)
@@ -103,7 +103,7 @@ def test_the_newest_resumable_run_of_the_job(store: RunStore, put: Callable[...,
     put("other/f", state="failed", created="2026-01-06T00:00:00+00:00")
     assert newest_resumable(config).run_id == "b"
     assert newest_resumable(config, store.root / "other" / "f").run_id == "f"
-    with pytest.raises(InputError, match="d is finished. Only cancelled, failed, interrupted"):
+    with pytest.raises(InputError, match=r"d is finished. Only cancelled, failed, interrupted"):
         newest_resumable(config, store.root / "train" / "d")
 
 

@@ -101,7 +101,7 @@ def test_validation_is_split_off_when_absent_or_asked_for(make_config: Build, da
 
 def test_validation_is_never_split_off_when_that_is_forbidden(make_config: Build, data: Path) -> None:
     (data / "manifests" / "valid.csv").unlink()
-    with pytest.raises(ManifestError, match="valid.csv does not exist"):
+    with pytest.raises(ManifestError, match=r"valid.csv does not exist"):
         load_training(make_config(data, {"data.auto_split.enabled": False}))
 
 
@@ -144,7 +144,7 @@ def test_usual_tests_are_found_and_named_ones_must_exist(make_config: Build, dat
     (data / "manifests" / "test_manual_all.csv").write_bytes((data / "manifests" / "test.csv").read_bytes())
     assert list(read_test_manifests(make_config(data), labels)) == ["test_manual_all.csv", "test.csv"]
     assert read_test_manifests(make_config(data, {"data.test_manifests": []}), labels) == {}
-    with pytest.raises(ManifestError, match="other.csv does not exist"):
+    with pytest.raises(ManifestError, match=r"other.csv does not exist"):
         read_test_manifests(make_config(data, {"data.test_manifests": ["other.csv"]}), labels)
 
 

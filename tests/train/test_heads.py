@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ class PlainHead(nn.Module):
     def __init__(self, widths: Sequence[int], dropout: float = 0.35) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inner, out in zip(widths[:-2], widths[1:-1]):
+        for inner, out in itertools.pairwise(widths[:-1]):
             layers += [nn.Linear(inner, out), nn.ReLU(), nn.Dropout(dropout)]
         self.network = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
@@ -179,7 +180,7 @@ def test_a_linear_head_has_no_hidden_layer_whatever_hidden_dims_say(name: str) -
 def test_unknown_head_lists_the_nearest_first_and_imports_nothing() -> None:
     with pytest.raises(ConfigError, match=r"Unknown head 'mpl'. Known: mlp,"):
         layer_widths(ModelConfig(_target_="mpl"), 16, 3)
-    with pytest.raises(ConfigError, match="Unknown head 'os.system'"):
+    with pytest.raises(ConfigError, match=r"Unknown head 'os.system'"):
         layer_widths(ModelConfig(_target_="os.system"), 16, 3)
 
 

@@ -1,0 +1,131 @@
+"""What is wrong or odd with the vectors of a data set: unusable files, zero norms, duplicates, dead dimensions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.features.load import Features, Problem
+
+_KINDS = ("missing", "unreadable", "wrong_dim", "non_finite")
+_CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Findings of one audit.
+
+    Attributes:
+        files: distinct files (or rows of a table) asked for.
+        dim: values of a vector.
+        problems: unusable files, each with its samples.
+        zero_norm: files whose vector is all zero.
+        duplicates: files with bit-identical vectors that belong to different patients, a tuple a vector.
+        constant_dims: dimensions with one value in all vectors.
+        norms: min, p1, median, p99 and max of the vectors' Euclidean norms.
+    """
+
+    files: int
+    dim: int
+    problems: list[Problem] = field(default_factory=list)
+    zero_norm: list[str] = field(default_factory=list)
+    duplicates: list[tuple[str, ...]] = field(default_factory=list)
+    constant_dims: list[int] = field(default_factory=list)
+    norms: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return counts by kind, constant dimensions and norms, as in the `pack` JSON of the contracts."""
+        kinds = Counter(problem.kind for problem in self.problems)
+        counts = {kind: kinds.get(kind, 0) for kind in _KINDS}
+        counts |= {"zero_norm": len(self.zero_norm), "duplicates": len(self.duplicates)}
+        return counts | {"constant_dims": len(self.constant_dims), "norms": self.norms}
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a finding: kind, file, what is wrong, number of samples that use it."""
+        rows = [(p.kind.replace("_", " "), p.written, p.message, len(p.samples)) for p in self.problems]
+        rows += [("zero norm", name, "Every value is 0.", 0) for name in self.zero_norm]
+        rows += [
+            ("duplicate", group[0], f"The same vector, of other patients: {', '.join(group[1:6])}", len(group))
+            for group in self.duplicates
+        ]
+        return pd.DataFrame(rows, columns=["kind", "file", "what", "samples"])
+
+    def warnings(self) -> list[str]:
+        """Return one sentence for each kind of oddity that does not stop a run."""
+        found = []
+        if self.zero_norm:
+            found.append(f"{len(self.zero_norm)} feature vectors are all zero, as {self.zero_norm[0]}.")
+        if self.duplicates:
+            found.append(
+                f"{len(self.duplicates)} feature vectors are shared, bit for bit, by files of different patients, "
+                f"as {' and '.join(self.duplicates[0][:2])}."
+            )
+        if self.constant_dims:
+            found.append(f"{len(self.constant_dims)} of {self.dim} feature dimensions have the same value everywhere.")
+        return found
+
+
+def audit(features: Features, patients: Sequence[str] | np.ndarray | None = None) -> Audit:
+    """Audit the vectors that samples use.
+
+    patients: one name a sample; without them every file counts as a patient of its own.
+    """
+    norms, constant = _norms_and_constants(features.matrix)
+    quantiles = np.quantile(norms, [0, 0.01, 0.5, 0.99, 1]).tolist() if len(norms) else []
+    return Audit(
+        features.files,
+        features.dim,
+        features.problems,
+        features.notes["zero_norm"],
+        _duplicates(features, patients),
+        np.flatnonzero(constant).tolist(),
+        dict(zip(("min", "p1", "median", "p99", "max"), quantiles)),
+    )
+
+
+def _norms_and_constants(matrix_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 norms (M,), and bool (D,) where all vectors have the same value; a single one tells nothing."""
+    norms = np.empty(len(matrix_MD))
+    constant = np.full(matrix_MD.shape[1], len(matrix_MD) > 1)
+    for start in range(0, len(matrix_MD), _CHUNK_ROWS):
+        part = matrix_MD[start : start + _CHUNK_ROWS]
+        wide = part.astype(np.float64)
+        norms[start : start + len(part)] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        if constant.any():
+            constant &= (part == matrix_MD[0]).all(axis=0)
+    return norms, constant
+
+
+def _duplicates(features: Features, patients: Sequence[str] | np.ndarray | None) -> list[tuple[str, ...]]:
+    """Return groups of files with equal bits and several patients, the zero vectors aside."""
+    order = np.argsort(features.prints, kind="stable")
+    same = np.diff(features.prints[order]) == 0
+    if not same.any():
+        return []
+    users = _patients_by_row(features, patients)
+    zero = set(features.notes["zero_norm"])
+    groups = []
+    # Runs of equal fingerprints; equal fingerprints are no proof, so the bits are compared as well.
+    for run in np.split(order, np.flatnonzero(~same) + 1):
+        if len(run) > 1:
+            by_bits: dict[bytes, list[int]] = {}
+            for row in run.tolist():
+                by_bits.setdefault(features.matrix[row].tobytes(), []).append(row)
+            groups += [rows for rows in by_bits.values() if len(set().union(*(users[row] for row in rows))) > 1]
+    named = (tuple(features.names[row] for row in rows) for rows in groups)
+    return [group for group in named if group[0] not in zero]
+
+
+def _patients_by_row(features: Features, patients: Sequence[str] | np.ndarray | None) -> list[set[str]]:
+    if patients is None:
+        return [{name} for name in features.names]
+    users: list[set[str]] = [set() for _ in features.names]
+    for row, patient in zip(features.rows.tolist(), patients):
+        if row >= 0:
+            users[row].add(str(patient))
+    return users

@@ -1,0 +1,140 @@
+"""The table of runs: the best epoch of each, its validation curve in small, and what its opened tests gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_ui.style import STATES, duration, interval
+
+_SHARE = "%.3f"
+_STAR = "★"
+_text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
+
+# column: how it is drawn. The order is the table's.
+COLUMNS: dict[str, Any] = {
+    "star": _text(_STAR, width=28, help="Starred on the run's card."),
+    "name": _text("Run", width=180),
+    "state": st.column_config.MultiselectColumn(
+        "State", options=list(STATES), color=[colour for colour, _ in STATES.values()], width=96
+    ),
+    "encoder": _text("Encoder"),
+    "head": _text("Head"),
+    "inputs": _text("Inputs"),
+    "seed": _number("Seed", format="%d"),
+    "auprc": _number("Val. AUPRC", format=_SHARE, help="Macro mean over findings at the best epoch, on validation."),
+    "trace": st.column_config.LineChartColumn("by epoch", width=90, help="Validation AUPRC from the first epoch on."),
+    "best": _number("Best epoch", format="%d"),
+    "auroc": _number("Val. AUROC", format=_SHARE),
+    "f1": _number("Val. F1", format=_SHARE),
+    "test": _text("Test AUPRC", help="Of opened test sets, with 95 % interval. ⚠: shares patients with training."),
+    "time": _text("Time"),
+    "tags": st.column_config.ListColumn("Tags"),
+    "notes": _text("Notes"),
+    "when": st.column_config.DatetimeColumn("When", format="distance"),
+}
+_FIRST = ("star", "name", "state", "encoder", "head", "auprc", "trace", "best", "test", "tags", "when")
+BRIEF = ("star", "name", "encoder", "auprc", "trace", "best", "when")
+_ONLY_IF_ANY = ("star", "test", "tags", "notes")
+
+
+def pick_columns() -> list[str]:
+    """Draw the choice of columns and return the chosen ones, in the table's order."""
+    titles = {name: column["label"] for name, column in COLUMNS.items()}
+    with st.popover("Columns", icon=":material/view_column:"):
+        chosen = st.pills(
+            "Columns of the table",
+            list(COLUMNS),
+            selection_mode="multi",
+            default=list(_FIRST),
+            format_func=lambda name: titles[name],
+            key="runs.columns",
+            persist_state="session",
+        )
+    return [name for name in COLUMNS if name in chosen]
+
+
+def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: str | None = None) -> str | None:
+    """Draw runs to choose one from, and return the run id of the chosen one.
+
+    Args:
+        frame: rows of `cache.run_row`, in the order to show.
+        columns: names out of `COLUMNS`.
+        chosen: run id that is chosen already.
+    """
+    ids = list(frame["run_id"])
+    # A selection is a position: another order or filter must not carry it over to another run.
+    event = st.dataframe(
+        _told(shown(frame)[list(columns)]),
+        hide_index=True,
+        key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
+        column_config=COLUMNS,
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None,
+        lazy=False,
+        alt="Runs and their figures",
+    )
+    rows = event.selection.rows
+    return ids[rows[0]] if rows and rows[0] < len(ids) else None
+
+
+def brief(frame: pd.DataFrame, key: str) -> None:
+    """Draw a few runs to look at."""
+    table = _told(shown(frame)[list(BRIEF)])
+    st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their figures")
+
+
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out columns that would be empty all the way down."""
+    return table.drop(columns=[name for name in _ONLY_IF_ANY if name in table and not table[name].map(len).any()])
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table's columns of rows of `cache.run_row`."""
+    return pd.DataFrame(
+        {
+            "star": [_STAR if pinned else "" for pinned in frame["pinned"]],
+            "name": frame["name"],
+            "state": [[state] for state in frame["state"]],
+            "encoder": frame["encoder"],
+            "head": frame["head"],
+            "inputs": frame["inputs"],
+            "seed": frame["seed"],
+            "auprc": frame["val_auprc"].astype(float),
+            "trace": frame["trace"],
+            "best": frame["best_epoch"].astype("Int64"),
+            "auroc": frame["val_auroc"].astype(float),
+            "f1": frame["val_f1"].astype(float),
+            "test": [_tests(row) for row in frame.itertuples()],
+            "time": ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
+            "tags": frame["tags"],
+            "notes": frame["notes"],
+            "when": pd.to_datetime(frame["created"], format="ISO8601", errors="coerce"),
+        }
+    )
+
+
+def _tests(row: Any) -> str:
+    parts = []
+    for name, value in row.tests.items():
+        mark = " ⚠" if row.leaks.get(name) else ""
+        which = f"{name} " if len(row.tests) > 1 else ""
+        parts.append(f"{which}{interval(value, row.test_intervals.get(name))}{mark}")
+    return " · ".join(parts)
+
+
+def export(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as a table of plain values, one column a test set, with every digit."""
+    plain = frame.drop(columns=["tests", "test_intervals", "leaks", "alignments", "trace", "recipe"])
+    plain["tags"] = plain["tags"].map(";".join)
+    for name in sorted({name for tests in frame["tests"] for name in tests}):
+        bounds = [intervals.get(name) or [None, None] for intervals in frame["test_intervals"]]
+        plain[f"{name}_auprc"] = [tests.get(name) for tests in frame["tests"]]
+        plain[f"{name}_auprc_ci_lower"] = [lower for lower, _ in bounds]
+        plain[f"{name}_auprc_ci_upper"] = [upper for _, upper in bounds]
+        plain[f"{name}_shared_patients"] = [leaks.get(name) for leaks in frame["leaks"]]
+    return plain

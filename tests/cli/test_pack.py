@@ -1,0 +1,84 @@
+"""The `pack` verb: what it builds, says and leaves alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctbench_core.checks import check
+from ctbench_core.config import Config
+from ctbench_core.errors import Interrupted
+from ctbench_core.train.packing import pack_features
+
+
+def test_visual_and_text_are_packed_and_opened_again(cli: Any, words: list[str], tmp_path: Path) -> None:
+    first = cli("pack", *words)
+    assert first.code == 0
+    assert (first.json["volumes"], first.json["files"], first.json["files_read"]) == (112, 112, 112)
+    assert first.json["dim"] == 16
+    assert first.json["audit"] == dict.fromkeys(
+        ("missing", "unreadable", "wrong_dim", "non_finite", "zero_norm", "duplicates"), 0
+    )
+    assert {"total", "open", "verify", "read"} <= set(first.json["seconds"])
+    assert Path(first.json["path"]).is_file()
+    assert Path(first.json["path"]).is_relative_to(tmp_path / "outputs" / ".packed")
+    again = cli("pack", *words)
+    assert again.json["files_read"] == 0
+    assert again.json["path"] == first.json["path"]
+    assert "112 volumes" in again.out
+
+
+def test_bad_files_are_counted_and_named_and_stop_nothing(
+    cli: Any, make_words: Callable[[Path], list[str]], data: Path
+) -> None:
+    (data / "features" / "image" / "train_3_a.npz").write_bytes(b"torn")
+    (data / "features" / "image" / "train_4_a.npz").unlink()
+    np.savez(data / "features" / "text" / "train_5_a.npz", np.zeros((1, 16), np.float32))
+    ended = cli("pack", *make_words(data))
+    assert ended.code == 0
+    audit = ended.json["audit"]
+    assert (audit["missing"], audit["unreadable"], audit["zero_norm"]) == (1, 1, 1)
+    assert any("train_3_a" in text for text in ended.json["warnings"])
+
+
+def test_the_cache_folder_is_a_choice(cli: Any, words: list[str], tmp_path: Path) -> None:
+    ended = cli("pack", *words, f"paths.cache_dir={tmp_path / 'elsewhere'}")
+    assert Path(ended.json["path"]).is_relative_to(tmp_path / "elsewhere")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_set_stop_signal_ends_it_and_leaves_no_rest(config: Config, tmp_path: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Interrupted):
+        pack_features(config, cancel=cancel)
+    assert not list((tmp_path / "outputs").rglob("*.f32"))
+
+
+def test_check_reports_the_audit_from_a_pack_and_writes_nothing(config: Config, tmp_path: Path) -> None:
+    assert set(check(config).to_json()["audit"]) == {"visual"}
+    assert not (tmp_path / "outputs").exists()
+    pack_features(config)
+    before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "outputs").rglob("*"))
+    result = check(config)
+    assert result.audits["visual"].norms["median"] > 0
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "outputs").rglob("*")) == before
+
+
+def test_training_on_packed_features_gives_the_same_run(
+    make_config: Callable[..., Config], tiny_data: Path, tmp_path: Path
+) -> None:
+    from ctbench_core.experiment import run_experiment
+
+    figures = []
+    for name in ("direct", "packed"):
+        config = make_config(tiny_data, {"paths.outputs_root": str(tmp_path / name)})
+        if name == "packed":
+            pack_features(config)
+        figures.append(run_experiment(config)["best_val"])
+    assert figures[0] == figures[1]

@@ -1,0 +1,81 @@
+"""An audit names what is wrong or odd with the vectors of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctbench_core.features import audit, load_features
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return vectors 0 .. 9 of width 8, the last dimension the same in all."""
+    draw = np.random.default_rng(1)
+    for i in range(10):
+        vector = draw.standard_normal(8).astype(np.float32)
+        vector[7] = 0.25
+        np.save(tmp_path / f"v{i}.npy", vector)
+    return tmp_path
+
+
+def test_sound_vectors_have_norms_and_one_dead_dimension(root: Path) -> None:
+    names = [f"v{i}.npy" for i in range(10)]
+    found = audit(load_features(root, names))
+    norms = np.linalg.norm([np.load(root / name).astype(np.float64) for name in names], axis=1)
+    assert found.norms["min"] == pytest.approx(norms.min(), rel=1e-12)
+    assert found.norms["median"] == pytest.approx(np.median(norms), rel=1e-12)
+    assert found.norms["max"] == pytest.approx(norms.max(), rel=1e-12)
+    assert found.constant_dims == [7]
+    assert (found.problems, found.zero_norm, found.duplicates) == ([], [], [])
+    assert found.warnings() == ["1 of 8 feature dimensions have the same value everywhere."]
+
+
+def test_duplicates_count_across_patients_only(root: Path) -> None:
+    for copy in ("a", "b"):
+        (root / f"{copy}.npy").write_bytes((root / "v0.npy").read_bytes())
+    names = ["v0.npy", "a.npy", "v1.npy", "b.npy", "v1.npy"]
+    features = load_features(root, names)
+    assert audit(features, ["p1", "p1", "p2", "p1", "p3"]).duplicates == []
+    assert audit(features, ["p1", "p1", "p2", "p4", "p2"]).duplicates == [("v0.npy", "a.npy", "b.npy")]
+    assert audit(features).duplicates == [("v0.npy", "a.npy", "b.npy")]
+
+
+def test_negative_zero_is_zero_norm_and_zeros_are_no_duplicates(root: Path) -> None:
+    np.save(root / "z1.npy", np.zeros(8, np.float32))
+    np.save(root / "z2.npy", np.zeros(8, np.float32))
+    np.save(root / "z3.npy", np.full(8, -0.0, np.float32))
+    found = audit(load_features(root, ["v1.npy", "z1.npy", "z2.npy", "z3.npy"]))
+    assert found.zero_norm == ["z1.npy", "z2.npy", "z3.npy"]
+    assert found.duplicates == []
+    assert found.norms["min"] == 0
+
+
+def test_every_finding_is_counted_and_listed(root: Path) -> None:
+    np.save(root / "wide.npy", np.ones(9))
+    np.save(root / "nan.npy", np.full(8, np.nan))
+    (root / "torn.npy").write_bytes(b"torn")
+    (root / "copy.npy").write_bytes((root / "v2.npy").read_bytes())
+    names = ["v0.npy", "v1.npy", "v2.npy", "copy.npy", "wide.npy", "nan.npy", "torn.npy", "gone.npy", "gone.npy"]
+    found = audit(load_features(root, names))
+    counts = found.to_json()
+    assert {
+        name: counts[name] for name in ("missing", "unreadable", "wrong_dim", "non_finite", "zero_norm", "duplicates")
+    } == {
+        "missing": 1,
+        "unreadable": 1,
+        "wrong_dim": 1,
+        "non_finite": 1,
+        "zero_norm": 0,
+        "duplicates": 1,
+    }
+    frame = found.frame()
+    assert sorted(frame["kind"]) == ["duplicate", "missing", "non finite", "unreadable", "wrong dim"]
+    assert frame.set_index("file").loc["gone.npy", "samples"] == 2
+    assert frame.set_index("file").loc["v2.npy", "what"].endswith("copy.npy")
+
+
+def test_a_single_vector_has_no_constant_dimension(root: Path) -> None:
+    assert audit(load_features(root, ["v1.npy"])).constant_dims == []

@@ -1,0 +1,70 @@
+"""Home: the checklist tells where one stands, the best runs come first, and what ended since is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.config import Config
+from ctbench_core.experiment import run_experiment
+from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
+from ctbench_ui import since
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
+    """Train three small runs, one to no good end."""
+    changes: list[dict[str, Any]] = [{"utils.seed": 1}, {"utils.seed": 2, "training.max_epochs": 1}]
+    folders = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+    bad = store / "train" / "bad"
+    write_config(bad / "config.yaml", make_config(tiny_data))
+    write_status(bad / "status.json", new_status("the bad one"), state="failed", error="disk full\nmore")
+    return [*folders, bad]
+
+
+def test_best_runs_come_by_validation_and_starred_ones_first(
+    trained: list[Path], open_page: Open, places: dict[str, str]
+) -> None:
+    runs = {open_run(folder).name: open_run(folder).best()["val_metrics"]["auprc"] for folder in trained[:2]}
+    best, other = sorted(runs, key=lambda name: -runs[name])
+    names = list(open_page("home", places).dataframe[0].value["name"])
+    assert names == [best, other, "the bad one"]
+    annotate(next(folder for folder in trained[:2] if open_run(folder).name == other), pinned=True)
+    table = open_page("home", places).dataframe[0].value
+    assert list(table["name"]) == [other, best, "the bad one"]
+    assert list(table["auprc"])[:2] == [runs[other], runs[best]]
+
+
+def test_the_checklist_and_what_ended_are_told(
+    trained: list[Path], open_page: Open, places: dict[str, str], said: Said
+) -> None:
+    text = said(open_page("home", places))
+    assert "60 volumes / 30 exams / 30 patients" in text
+    assert "3 runs so far" in text
+    assert "No test set opened yet" in text
+    assert "disk full" in text
+    assert "more" not in text.split("disk full")[1].splitlines()[0]
+
+
+def test_a_refresh_is_the_same_visit_and_a_later_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / ".visits.json"
+    assert since.note_visit(path, MOMENT) == ""
+    assert since.note_visit(path, MOMENT + timedelta(minutes=5)) == ""
+    later = MOMENT + timedelta(hours=3)
+    assert since.note_visit(path, later) == (MOMENT + timedelta(minutes=5)).isoformat()
+    assert since.note_visit(path, later + timedelta(minutes=1)) == (MOMENT + timedelta(minutes=5)).isoformat()
+
+
+def test_a_damaged_note_of_visits_is_no_visit(tmp_path: Path) -> None:
+    path = tmp_path / ".visits.json"
+    path.write_text("[torn")
+    assert since.note_visit(path, MOMENT) == ""

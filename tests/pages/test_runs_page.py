@@ -1,0 +1,237 @@
+"""The Runs page: filters, recipes, stars and notes, delete with undo, the queue, and what is taken away."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.config import Config
+from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.experiment import run_experiment
+from ctbench_core.jobs import get_runner
+from ctbench_core.runs import RunStore, annotate, new_status, open_run, write_status
+from ctbench_ui import cache, recipes, run_card, run_filter, run_table
+
+Open = Callable[..., AppTest]
+LONG = {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000}
+
+
+@pytest.fixture
+def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
+    """Train one recipe with seeds 0, 1, 2 and another with seed 0."""
+    changes: list[dict[str, Any]] = [{"utils.seed": seed} for seed in range(3)]
+    changes.append({"utils.seed": 0, "training.learning_rate": 1e-2})
+    return [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+
+
+def rows(store: Path) -> pd.DataFrame:
+    return pd.DataFrame(cache.run_rows(str(store)))
+
+
+def auprc(folder: Path) -> float:
+    return open_run(folder).best()["val_metrics"]["auprc"]
+
+
+def test_the_table_shows_the_best_epoch_and_ranks_by_validation(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["auprc"]) == sorted((auprc(folder) for folder in trained), reverse=True)
+    best = {open_run(folder).best()["epoch"] for folder in trained}
+    assert set(table["best"]) == best
+    assert "test" not in table
+    assert all(len(trace) == 3 for trace in table["trace"])
+
+
+def test_the_trace_is_the_stored_curve(trained: list[Path]) -> None:
+    run = open_run(trained[0])
+    assert cache.trace(run.paths.metrics) == [line["val_metrics"]["auprc"] for line in run.history()]
+
+
+def test_an_undefined_epoch_is_a_gap_in_the_trace(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1, "val_metrics": {"auprc": null}}\n{"epoch": 2, "val_metrics": {"auprc": 1e-05}}\n')
+    assert cache.trace(path) == [None, 1e-05]
+
+
+def test_test_figures_are_shown_only_where_a_test_was_opened(trained: list[Path], open_page: Open) -> None:
+    result = evaluate_run(trained[1], ["test.csv"])["test"]["test.csv"]
+    app = open_page("runs")
+    table = app.dataframe[0].value
+    shown = [text for text in table["test"] if text]
+    assert len(shown) == 1
+    assert shown[0].startswith(f"{result['auprc']:.3f}".replace("0.", "."))
+
+
+def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], store: Path) -> None:
+    frame = rows(store).head(3)
+    frame["tests"] = [{"test": 0.84249}, {"a": 0.5, "b": None}, {}]
+    frame["test_intervals"] = [{"test": [0.829, 0.8561]}, {"a": [None, None]}, {}]
+    frame["leaks"] = [{"test": 0}, {"a": 3, "b": 0}, {}]
+    assert list(run_table.shown(frame)["test"]) == [".842 [.829, .856]", "a .500 ⚠ · b –", ""]
+
+
+def test_recipes_give_mean_and_spread_over_seeds(trained: list[Path], store: Path) -> None:
+    grouped = recipes.table(rows(store)).set_index("n")
+    values = np.array([auprc(folder) for folder in trained[:3]])
+    assert grouped.loc[3, "val_auprc"] == pytest.approx(values.mean(), abs=1e-12)
+    assert grouped.loc[3, "val_auprc_sd"] == pytest.approx(
+        np.sqrt(((values - values.mean()) ** 2).sum() / 2), abs=1e-12
+    )
+    assert grouped.loc[1, "val_auprc"] == pytest.approx(auprc(trained[3]), abs=1e-12)
+    assert np.isnan(grouped.loc[1, "val_auprc_sd"])
+    assert grouped.loc[1, "differs"] == "learning_rate 0.01"
+    assert (grouped["test"] == "").all()
+
+
+def test_a_repeated_seed_counts_once_and_an_unfinished_run_not_at_all(
+    trained: list[Path], store: Path, make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    run_experiment(make_config(tiny_data, {"utils.seed": 2}))
+    status = open_run(trained[0]).paths.status
+    write_status(status, open_run(trained[0]).status, state="cancelled")
+    first = recipes.table(rows(store)).set_index("differs").loc["learning_rate default"]
+    assert (first["n"], first["others"]) == (2, 1)
+    assert first["val_auprc"] == pytest.approx((auprc(trained[1]) + auprc(trained[2])) / 2, abs=1e-12)
+
+
+def test_the_page_groups_by_recipe(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs")
+    app.segmented_control(key="runs.view").set_value("By recipe").run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["n"]) in ([3, 1], [1, 3])
+
+
+def test_filters_keep_what_they_say(trained: list[Path], store: Path) -> None:
+    annotate(trained[0], tags=["paper"], notes="Baseline of table 2")
+    frame = rows(store)
+
+    def kept(text: str = "", **chosen: list[str]) -> set[str]:
+        return set(run_filter.apply(frame, text, chosen)["run_id"])
+
+    every = {folder.name for folder in trained}
+    assert kept() == every
+    assert kept("TABLE baseline") == {trained[0].name}
+    assert kept(f"MLP {trained[2].name}") == {trained[2].name}
+    assert kept(tag=["paper"]) == {trained[0].name}
+    assert kept(state=["failed"]) == set()
+    assert kept(state=["finished", "failed"], head=["mlp 8"]) == every
+
+
+def test_a_filter_without_matches_says_so(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs")
+    app.text_input(key="runs.filter").set_value("no such run").run()
+    assert not app.exception
+    assert "No run passes" in app.info[0].value
+
+
+def test_stars_tags_and_notes_are_kept_with_the_run(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs", {"runs.chosen": trained[2].name})
+    app.button(key="card-star").click().run()
+    app.text_area(key=f"notes-{trained[2].name}").set_value("the good one").run()
+    app.multiselect(key=f"tags-{trained[2].name}").set_value([]).run()
+    assert not app.exception
+    written = open_run(trained[2]).annotations()
+    assert (written.pinned, written.notes) == (True, "the good one")
+    annotate(trained[2], notes="changed elsewhere", tags=["new"])
+    app.run()
+    assert app.text_area(key=f"notes-{trained[2].name}").value == "changed elsewhere"
+    assert app.multiselect(key=f"tags-{trained[2].name}").value == ["new"]
+
+
+def test_a_deleted_run_can_be_put_back(trained: list[Path], open_page: Open, store: Path) -> None:
+    before = sorted(path.relative_to(trained[1]) for path in trained[1].rglob("*"))
+    app = open_page("runs", {"runs.chosen": trained[1].name})
+    app.button(key="card-delete").click().run()
+    assert not app.exception
+    assert trained[1].name not in {run.run_id for run in RunStore(store).runs()}
+    assert len(app.dataframe[0].value) == 3
+    app.button(key="undo").click().run()
+    assert not app.exception
+    assert sorted(path.relative_to(trained[1]) for path in trained[1].rglob("*")) == before
+    assert len(app.dataframe[0].value) == 4
+    assert not [button for button in app.button if button.key == "undo"]
+
+
+def test_clone_fills_the_form_with_the_settings_of_the_run(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs", {"runs.chosen": trained[3].name, "training.batch_size": 128})
+    app.button(key="card-clone").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Train"
+    assert app.number_input(key="training.learning_rate").value == 1e-2
+    assert app.number_input(key="training.batch_size").value == 16
+
+
+def test_a_cancelled_run_is_resumed_from_its_card(trained: list[Path], open_page: Open) -> None:
+    run = open_run(trained[0])
+    longer = run.paths.config.read_text().replace("max_epochs: 3", "max_epochs: 5")
+    run.paths.config.write_text(longer)
+    write_status(run.paths.status, run.status, state="cancelled")
+    app = open_page("runs", {"runs.chosen": trained[0].name})
+    app.button(key="card-resume").click().run()
+    assert not app.exception
+    assert get_runner().wait(trained[0], 60)
+    again = open_run(trained[0])
+    assert (again.status.state, len(again.history())) == ("finished", 5)
+
+
+def test_waiting_runs_change_places_and_are_removed(
+    store: Path, make_config: Callable[..., Config], tiny_data: Path, open_page: Open
+) -> None:
+    runner = get_runner()
+    active, second, third = (runner.submit(make_config(tiny_data, LONG | {"utils.seed": seed})) for seed in (1, 2, 3))
+    try:
+        app = open_page("runs")
+        assert not app.exception
+        app.button(key=f"up-{third.name}").click().run()
+        assert runner.queued() == [third, second]
+        app.button(key=f"remove-{third.name}").click().run()
+        assert runner.queued() == [second]
+        assert open_run(third).status.state == "cancelled"
+        app.button(key="stop").click().run()
+        assert not app.exception
+        assert runner.wait(active, 60)
+        assert open_run(active).status.state == "cancelled"
+    finally:
+        for folder in (second, active):
+            runner.cancel(folder)
+            assert runner.wait(folder, 60)
+
+
+def test_a_run_of_another_process_is_shown_with_its_stop(
+    trained: list[Path], open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    run = open_run(trained[0])
+    write_status(run.paths.status, new_status("theirs", max_epochs=9), state="running", host="far", pid=4711)
+    app = open_page("runs")
+    assert not app.exception
+    assert "process 4711 on far" in said(app)
+    app.button(key=f"stop-{trained[0].name}").click().run()
+    assert not app.exception
+    assert (trained[0] / "stop_request").read_text().startswith("far 4711")
+
+
+def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) -> None:
+    result = evaluate_run(trained[1], ["test.csv"])["test"]["test.csv"]
+    table = pd.read_csv(io.StringIO(run_table.export(rows(store)).to_csv(index=False))).set_index("run_id")
+    for folder in trained:
+        assert table.loc[folder.name, "val_auprc"] == auprc(folder)
+    assert table.loc[trained[1].name, "test_auprc"] == result["auprc"]
+    assert table["test_auprc"].notna().sum() == 1
+
+
+def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Path]) -> None:
+    run = open_run(trained[0])
+    with zipfile.ZipFile(io.BytesIO(run_card.zipped(run))) as archive:
+        names = {name.removeprefix(f"{run.run_id}/") for name in archive.namelist()}
+        config = archive.read(f"{run.run_id}/config.yaml")
+    assert {"config.yaml", "command.txt", "metrics.jsonl", "checkpoints/final_model.pt"} <= names
+    assert config == run.paths.config.read_bytes()
