@@ -1,10 +1,12 @@
-"""A field for a folder: typed, chosen from known ones, or clicked through from folder to folder."""
+"""A field for a folder: typed, chosen from known ones, or clicked through from folder to folder.
+
+It is a text field: a drop-down that takes new values cuts its present one off the end of what is typed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -12,19 +14,33 @@ from ctbench_core.errors import CtbenchError
 from ctbench_ui import folders, form
 from ctbench_ui.style import plural
 
-_MOST = 200  # buttons; a folder with more is typed
+_MOST, _KNOWN = 200, 5  # buttons; what lies in a folder with more is typed
 
 
 def field(key: str, label: str, known: list[str], on_change: Callable[[], None] | None = None) -> None:
     """Draw a config key that holds a folder, with a button that opens a browser of folders."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        more: dict[str, Any] = {"accept_new_options": True, "placeholder": "Type or choose a folder"}
-        form.choice(key, label, known, on_change=on_change, **more)
+        form.field(key, label, on_change=on_change, placeholder="Type or browse")
         with st.popover(
             "", icon=":material/folder_open:", key=f"{key}-browse", help="Browse", on_change="rerun"
         ) as box:
             if box.open:
+                _known(key, known, on_change)
                 _browser(key, on_change)
+
+
+def _known(key: str, known: list[str], on_change: Callable[[], None] | None) -> None:
+    """Offer the folders used before and those near by."""
+    others = [folder for folder in known if folder != st.session_state[key]]
+    for folder in others[:_KNOWN]:
+        st.button(
+            folder,
+            type="tertiary",
+            icon=":material/history:",
+            key=f"{key}-known-{folder}",
+            on_click=_use,
+            args=(key, Path(folder), on_change),
+        )
 
 
 def _browser(key: str, on_change: Callable[[], None] | None) -> None:
@@ -42,7 +58,7 @@ def _browser(key: str, on_change: Callable[[], None] | None) -> None:
             on_click=_go,
             args=(at, parent),
         )
-        st.button("Use this folder", type="primary", key=f"{key}-use", on_click=_use, args=(key, at, here, on_change))
+        st.button("Use this folder", type="primary", key=f"{key}-use", on_click=_use, args=(key, here, on_change))
     st.caption(_contents(here))
     try:
         below = folders.subfolders(here)
@@ -76,9 +92,9 @@ def _go(at: str, folder: Path) -> None:
     st.session_state[at] = str(folder)
 
 
-def _use(key: str, at: str, here: Path, on_change: Callable[[], None] | None) -> None:
+def _use(key: str, here: Path, on_change: Callable[[], None] | None) -> None:
     st.session_state[key] = str(here)
-    st.session_state.pop(at, None)
+    st.session_state.pop(f"{key}-at", None)
     st.session_state[f"{key}-browse"] = False
     if on_change:
         on_change()

@@ -37,9 +37,9 @@ def places(root: Path) -> None:
     found = folders.manifests(Path(st.session_state["paths.manifest_dir"] or "."))
     train, val = st.columns(2)
     with train:
-        form.choice("data.train_manifest", "Training manifest", found, accept_new_options=True)
+        form.choice("data.train_manifest", "Training manifest", found)
     with val:
-        form.choice("data.val_manifest", "Validation manifest", found, accept_new_options=True)
+        form.choice("data.val_manifest", "Validation manifest", found)
     if found and st.session_state["data.val_manifest"] not in found:
         st.caption("No such validation manifest: a share of the training patients is set aside instead.")
     form.choices("data.test_manifests", "Test manifests", found, accept_new_options=True, placeholder="The usual names")
@@ -100,9 +100,9 @@ def details() -> None:
     """Draw what most data sets leave alone."""
     columns = folders.columns(form.config)
     with st.expander("Columns, cohort and split", icon=":material/tune:"):
-        form.choice("data.columns.visual_feature", "Visual feature column", columns, accept_new_options=True)
-        form.choice("data.columns.text_feature", "Text feature column", columns, accept_new_options=True)
-        form.choice("data.columns.grouping_col", "Patient column", columns, accept_new_options=True)
+        form.choice("data.columns.visual_feature", "Visual feature column", columns)
+        form.choice("data.columns.text_feature", "Text feature column", columns)
+        form.choice("data.columns.grouping_col", "Patient column", columns)
         form.field("data.cohort.recon", "Reconstructions")
         form.field("data.cohort.exclude", "File of volumes to leave out")
         form.field("data.auto_split.val_fraction", "Validation share", step=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,21 +29,7 @@ def precision_recall(
         per_class: columns finding, auprc, prevalence.
         labels: all findings, in the order that fixes their colours.
     """
-    found = go.Figure()
-    for level in (0.2, 0.4, 0.6, 0.8):
-        recall = np.linspace(level / (2 - level), 1, 60)
-        found.add_scatter(
-            x=recall,
-            y=level * recall / (2 * recall - level),
-            mode="lines",
-            line={"color": GREY, "width": 0.6},
-            opacity=0.6,
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        found.add_annotation(
-            x=1, y=level / (2 - level), text=f"F1 {figure(level, 1)}", showarrow=False, xanchor="left", font_color=GREY
-        )
+    found = go.Figure(_equal_f1())
     known = per_class.set_index("finding")
     for label in chosen:
         line = _line(label, labels, len(chosen))
@@ -73,6 +60,21 @@ def receiver_operating(
     found.update_xaxes(title="false positive rate", range=[-0.01, 1.0])
     found.update_yaxes(title="true positive rate", range=[0, 1.02])
     return laid_out(found, height=460)
+
+
+@functools.cache
+def _equal_f1() -> dict[str, Any]:
+    """Return lines of equal F1 with their names, as a figure in plain values."""
+    traces, notes = [], []
+    for level in (0.2, 0.4, 0.6, 0.8):
+        recall = np.linspace(level / (2 - level), 1, 60)
+        look = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
+        traces.append(
+            {"x": recall, "y": level * recall / (2 * recall - level), "hoverinfo": "skip", "showlegend": False} | look
+        )
+        text = {"text": f"F1 {figure(level, 1)}", "showarrow": False, "xanchor": "left", "font": {"color": GREY}}
+        notes.append({"x": 1, "y": level / (2 - level)} | text)
+    return {"data": traces, "layout": {"annotations": notes}}
 
 
 def _line(label: str, labels: Sequence[str], lines: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ctbench_ui.style import COLOURS, ago, duration, figure, seconds_between, st
 
 EVERY_S = 1.0
 _POINTS = 400
+_WINDOWS = (100, 20)
 _TITLES = {"finished": "Finished", "failed": "Failed", "interrupted": "Interrupted", "cancelled": "Stopped"}
 
 
@@ -29,7 +30,7 @@ def _view(run_dir: str, key: str) -> None:
     run = open_run(run_dir)
     entries = cache.history(cache.stamp(run.paths.metrics))
     # The status is written less often than the history, and would lag behind the best epoch.
-    smoothing = _headline(run, max(run.status.epoch, entries[-1]["epoch"] if entries else 0), key)
+    _headline(run, max(run.status.epoch, entries[-1]["epoch"] if entries else 0))
     if run.status.error:
         feedback.problem(_TITLES.get(run.status.state, "Problem"), run.status.error)
     if not entries:
@@ -37,7 +38,7 @@ def _view(run_dir: str, key: str) -> None:
             st.caption("Reading features; the first epoch follows.")
             st.skeleton(height=260)
         return
-    _curves(history_frame(entries), smoothing)
+    _curves(entries, key)
     with st.expander(
         "Findings, epoch by epoch", icon=":material/grid_on:", key=f"{key}-findings", on_change="rerun"
     ) as box:
@@ -51,8 +52,17 @@ def curves_of(run: Run, key: str) -> None:
     if not entries:
         st.caption("No epoch was finished.")
         return
-    _curves(history_frame(entries), _smoothing(key))
+    _curves(entries, key)
     _findings(entries)
+
+
+def _window(key: str) -> int:
+    """Draw which epochs are shown; the choice stays while new epochs come, where a chart would lose its zoom."""
+    names = {"All": 0, **{f"Last {count}": count for count in _WINDOWS}}
+    chosen = st.segmented_control(
+        "Epochs", list(names), default="All", required=True, key=f"{key}-window", persist_state="session"
+    )
+    return names[str(chosen)]
 
 
 def _smoothing(key: str) -> float:
@@ -69,7 +79,7 @@ def _smoothing(key: str) -> float:
     )
 
 
-def _headline(run: Run, epoch: int, key: str) -> float:
+def _headline(run: Run, epoch: int) -> None:
     status, best = run.status, run.best()
     figures = best.get("val_metrics", {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -78,14 +88,12 @@ def _headline(run: Run, epoch: int, key: str) -> float:
     if status.active:
         st.progress(strip.share(status))
     spent = seconds_between(status.created, status.updated)
-    columns = st.columns(6)
+    columns = st.columns(5)
     columns[0].metric("Epoch", f"{epoch:,} / {status.max_epochs:,}")
     columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
     columns[2].metric("Validation AUPRC", figure(figures.get("auprc")), help="Macro mean at the best epoch.")
     columns[3].metric("Validation AUROC", figure(figures.get("auroc")), help="Macro mean at the best epoch.")
     columns[4].metric("Time", duration(spent))
-    with columns[5]:
-        return _smoothing(key)
 
 
 def _when(run: Run) -> str:
@@ -111,7 +119,10 @@ def history_frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _curves(frame: pd.DataFrame, smoothing: float) -> None:
+def _curves(entries: Sequence[dict[str, Any]], key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        frame = history_frame(entries[-_window(key) :])
+        smoothing = _smoothing(key)
     left, right = st.columns(2)
     with left, st.container(border=True):
         st.markdown("**Loss**")
@@ -131,8 +142,8 @@ def _lines(frame: pd.DataFrame, columns: dict[str, str], smoothing: float, alt: 
         smooth = shown[names].ewm(alpha=1 - smoothing).mean()
         shown = shown.rename(columns={name: f"{name}, raw" for name in names}).join(smooth)
         # The raw trace stays visible, faint behind the smooth one.
-        colours = [f"{colour}40" for colour in colours] + colours
-        names = [f"{name}, raw" for name in names] + names
+        colours += [f"{colour}40" for colour in colours]
+        names += [f"{name}, raw" for name in names]
     st.line_chart(shown, x="epoch", y=names, color=colours, height=260, y_label="", alt=alt)
 
 

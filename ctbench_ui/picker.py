@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import streamlit as st
+
 from ctbench_core.runs import RunStore
 from ctbench_ui import cache
 from ctbench_ui.style import figure
+
+_KEY = "run"
 
 
 def evaluable(outputs_root: str) -> dict[str, dict[str, Any]]:
@@ -23,3 +27,24 @@ def title(row: dict[str, Any]) -> str:
     """Name a run as the picker shows it."""
     what = "predictions" if row["kind"] == "score" else f"validation AUPRC {figure(row['val_auprc'])}"
     return f"{row['name']} · {what} · {row['run_id']}"
+
+
+def choose(rows: dict[str, dict[str, Any]]) -> str:
+    """Let a run be chosen; a link carries its id, where a bound widget would carry its title."""
+    asked = st.query_params.get(_KEY)
+    if asked in rows:
+        st.session_state[_KEY] = asked
+    elif st.session_state.get(_KEY) not in rows:
+        st.session_state.pop(_KEY, None)
+    return st.selectbox(
+        "Run",
+        list(rows),
+        key=_KEY,
+        persist_state="session",
+        format_func=lambda run_id: title(rows[run_id]),
+        on_change=_into_the_link,
+    )
+
+
+def _into_the_link() -> None:
+    st.query_params[_KEY] = st.session_state[_KEY]

@@ -54,9 +54,9 @@ def _job(first: set[str]) -> None:
     # A rerun of the page while it is being drawn would swallow the click that it is drawn for.
     if first:
         first.clear()
-    elif {str(folder) for folder in work.folders()} != set(st.session_state[_WATCHED]):
+    elif {str(folder) for folder in work.folders()} != set(st.session_state.get(_WATCHED, [])):
         st.rerun(scope="app")  # one has ended, or another tab or process has begun one
-    present = st.session_state[_WATCHED]
+    present = st.session_state.get(_WATCHED, [])  # a session that ends while this runs has lost its state
     status = work.status_of(Path(present[0])) if present else None
     if status is None:
         st.caption(":material/hourglass_empty: no job")

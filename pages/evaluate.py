@@ -19,9 +19,7 @@ if not rows:
 
 choose, which = st.columns([3, 2])
 with choose:
-    run_id = st.selectbox(
-        "Run", list(rows), key="run", bind="query-params", format_func=lambda key: picker.title(rows[key])
-    )
+    run_id = picker.choose(rows)
 run_dir = Path(rows[run_id]["run_dir"])
 done = list(rows[run_id]["tests"])
 with which:

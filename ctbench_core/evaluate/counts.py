@@ -55,7 +55,7 @@ def confusion_at(counts: pd.DataFrame, threshold: float) -> tuple[float, Thresho
         counts: the rows of one finding of `counts_frame`.
     """
     stored = counts["threshold"].to_numpy()
-    at = int(min(np.searchsorted(stored, threshold), len(stored) - 1))
+    at = min(int(np.searchsorted(stored, threshold)), len(stored) - 1)
     if stored[at] != threshold and at and threshold - stored[at - 1] < _SLACK:
         at -= 1
     return float(stored[at]), _confusion(counts, at)

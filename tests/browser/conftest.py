@@ -33,13 +33,13 @@ class Server:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[], Server]]:
-    """Return a function that starts the app on a free port; all of them share one run store, empty at first."""
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return a function that starts the app on a free port with options of streamlit; all share one run store."""
     started: list[Server] = []
 
-    def start() -> Server:
+    def start(*options: str) -> Server:
         log = tmp_path / f"server-{len(started)}.log"
-        started.append(_start(tmp_path, log))
+        started.append(_start(tmp_path, log, options))
         _wait_until_healthy(started[-1].url, started[-1].process, log)
         return started[-1]
 
@@ -51,12 +51,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[[], Server]]:
 
 
 @pytest.fixture
-def server(serve: Callable[[], Server]) -> Server:
+def server(serve: Callable[..., Server]) -> Server:
     """Start the app with an empty run store, and stop it afterwards."""
     return serve()
 
 
-def _start(folder: Path, log: Path) -> Server:
+def _start(folder: Path, log: Path, options: tuple[str, ...]) -> Server:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -65,7 +65,7 @@ def _start(folder: Path, log: Path) -> Server:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [*command, "--server.fileWatcherType=none"],
+            [*command, "--server.fileWatcherType=none", *options],
             cwd=PROJECT,
             env={**os.environ, **places},
             stdout=file,

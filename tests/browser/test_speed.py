@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from ctbench_core.demo import write_demo
-
 RUNS = 500
 # The aim is 300 ms and 2 s on an idle machine; shared test machines get a margin.
 CLICK_S, PAINT_S, MESSAGE_BYTES = 0.3 * 3, 2.0 * 3, 2 * 2**20
@@ -27,7 +25,9 @@ def crowded(server: Any, make_config: Callable[..., Any], data: Path) -> Path:
     from ctbench_core.experiment import run_experiment
 
     made = Path(
-        run_experiment(make_config(data, {"paths.outputs_root": str(server.store), "training.max_epochs": 40}))["run_dir"]
+        run_experiment(make_config(data, {"paths.outputs_root": str(server.store), "training.max_epochs": 40}))[
+            "run_dir"
+        ]
     )
     evaluate_run(made)
     status = json.loads((made / "status.json").read_text(encoding="utf-8"))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
+
+from ctbench_core.errors import PathError
+from ctbench_ui import data_charts, folders
 
 Rewrite = Callable[[Path, Callable[[list[list[str]]], None]], None]
 Said = Callable[[AppTest], str]
@@ -129,3 +134,152 @@ def test_demo_data_are_one_click(store: Path, open_page: Callable[..., AppTest])
     assert app.title[0].value == "Train"
     assert (store / ".datasets" / "demo.yaml").is_file()
     assert app.metric[0].value == "150,546"  # 128 x 1024 + 1024 + 1024 x 18 + 18
+
+
+def _roots(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    monkeypatch.setenv("CTBENCH_ROOTS", os.pathsep.join(map(str, folders)))
+
+
+def test_folders_are_clicked_through_and_manifests_found(
+    data: Path, open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "manifests" / "train.csv").rename(data / "manifests" / "my_training.csv")
+    (data / "manifests" / "valid.csv").rename(data / "manifests" / "my_validation.csv")
+    _roots(monkeypatch, data)
+    key = "paths.manifest_dir"
+    app = open_page("data", {"paths.data_root": str(data / "features"), key: str(data / "features" / "gone")})
+    app.session_state[f"{key}-browse"] = True
+    app.run()
+    app.button(key=f"{key}-up").click().run()
+    assert app.button(key=f"{key}-up").disabled  # above lies what CTBENCH_ROOTS forbids
+    app.button(key=f"{key}-into-manifests").click().run()
+    app.button(key=f"{key}-use").click().run()
+    assert not app.exception
+    assert app.session_state[key] == str(data / "manifests")
+    assert app.session_state["data.train_manifest"] == "my_training.csv"
+    assert app.session_state["data.val_manifest"] == "my_validation.csv"
+    app.button(key="check").click().run()
+    assert app.success[0].value.startswith("Ready")
+
+
+def test_a_folder_outside_the_allowed_ones_is_neither_listed_nor_entered(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret" / "inner").mkdir(parents=True)
+    (data / "out").symlink_to(tmp_path / "secret", target_is_directory=True)
+    _roots(monkeypatch, data)
+    assert folders.subfolders(data) == ["features", "manifests"]
+    with pytest.raises(PathError, match="lies outside the allowed folders"):
+        folders.subfolders(tmp_path / "secret")
+    assert folders.nearest(str(tmp_path / "secret")) == data.resolve()
+
+
+@pytest.mark.parametrize(
+    ("files", "train", "val", "tests"),
+    [
+        (["test.csv", "train.csv", "valid.csv"], "train.csv", "valid.csv", None),
+        (["a_train.csv", "a_val.csv", "a_test.csv"], "a_train.csv", "a_val.csv", ["a_test.csv"]),
+        (["everything.csv"], "everything.csv", "valid.csv", None),
+    ],
+)
+def test_the_parts_of_manifests_are_guessed_from_their_names(
+    files: list[str], train: str, val: str, tests: list[str] | None
+) -> None:
+    found = folders.roles(files)
+    assert (found["data.train_manifest"], found["data.val_manifest"]) == (train, val)
+    assert found["data.test_manifests"] == tests
+
+
+def test_detected_findings_are_confirmed_with_one_click(
+    places: dict[str, str], open_page: Callable[..., AppTest], said: Said, labels: list[str]
+) -> None:
+    app = open_page("data", places)
+    assert "3 findings" in said(app) and "detected" in said(app)
+    app.button(key="confirm-findings").click().run()
+    assert app.session_state["data.columns.labels"] == labels
+    assert "confirmed" in said(app)
+    app.multiselect(key="data.columns.labels").set_value(labels[:2]).run()
+    app.button(key="check").click().run()
+    assert "**2 findings**" in said(app)
+
+
+def test_uploaded_manifests_are_kept_and_chosen(
+    data: Path, store: Path, open_page: Callable[..., AppTest], said: Said
+) -> None:
+    files = [(path.name, path.read_bytes(), "text/csv") for path in sorted((data / "manifests").iterdir())]
+    app = open_page("data", {"paths.data_root": str(data / "features")})
+    app.file_uploader(key="data.upload").set_value(files).run()
+    assert not app.exception
+    (folder,) = (store / ".uploads").iterdir()
+    assert app.session_state["paths.manifest_dir"] == str(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: content for name, content, _ in files}
+    app.button(key="check").click().run()
+    assert app.success[0].value.startswith("Ready")
+
+
+def test_an_upload_that_is_no_manifest_is_refused_and_not_kept(
+    store: Path, open_page: Callable[..., AppTest], said: Said
+) -> None:
+    app = open_page("data")
+    app.file_uploader(key="data.upload").upload("train.csv", b"a,b\n1,2\n", "text/csv").run()
+    assert not app.exception
+    assert "volumename" in said(app)
+    assert not list((store / ".uploads").iterdir())
+
+
+def test_findings_together_are_counted(
+    places: dict[str, str], data: Path, labels: list[str], open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page("data", places)
+    app.button(key="check").click().run()
+    table = pd.read_csv(data / "manifests" / "train.csv")
+    both = int(((table[labels[0]] == 1) & (table[labels[1]] == 1)).sum())
+    together = app.session_state["data.result"]["together"]
+    assert together[0][1] == together[1][0] == both
+    assert together[2][2] == int(table[labels[2]].sum())
+
+
+def test_the_co_occurrence_is_a_share_of_the_row() -> None:
+    counts = pd.DataFrame([[10, 4, 0], [4, 8, 0], [0, 0, 0]], index=list("abc"), columns=list("abc"))
+    drawn = np.asarray(data_charts.co_occurrence(counts).data[0].z)
+    assert drawn[0, 1] == pytest.approx(0.4)
+    assert drawn[1, 0] == pytest.approx(0.5)
+    assert np.isnan(drawn[2]).all()
+
+
+def test_a_manifest_is_prepared_from_tables_and_chosen(
+    data: Path, tmp_path: Path, labels: list[str], open_page: Callable[..., AppTest], said: Said
+) -> None:
+    table = pd.read_csv(data / "manifests" / "train.csv")
+    table[["volumename", *labels]].iloc[:-2].to_csv(tmp_path / "labels.csv", index=False)
+    table[["volumename"]].to_csv(tmp_path / "split.csv", index=False)
+    fields = {
+        "data.tab": "Prepare manifests",
+        "prepare.labels_csv": str(tmp_path / "labels.csv"),
+        "prepare.split_csv": str(tmp_path / "split.csv"),
+        "prepare.folder": str(tmp_path / "made"),
+    }
+    app = open_page("data", fields)
+    app.button(key="preview").click().run()
+    assert not app.exception
+    assert "58 volumes" in app.success[0].value
+    assert not (tmp_path / "made").exists()
+    lost = next(frame.value for frame in app.dataframe if "what" in frame.value)
+    assert lost["names"].tolist() == [2]
+    app.button(key="write-manifest").click().run()
+    assert not app.exception
+    assert len(pd.read_csv(tmp_path / "made" / "train.csv")) == 58
+    app.button(key="use-manifest").click().run()
+    assert app.session_state["paths.manifest_dir"] == str(tmp_path / "made")
+
+
+def test_tables_outside_the_allowed_folders_are_not_read(
+    data: Path, tmp_path: Path, open_page: Callable[..., AppTest], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "labels.csv").write_text("volumename,Secret\ntrain_1_a_1,1\n")
+    _roots(monkeypatch, data)
+    fields = {"data.tab": "Prepare manifests", "prepare.labels_csv": str(tmp_path / "labels.csv")}
+    app = open_page("data", fields)
+    app.button(key="preview").click().run()
+    assert "lies outside the allowed folders" in said(app)
+    assert not app.success

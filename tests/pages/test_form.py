@@ -82,3 +82,43 @@ def test_a_damaged_data_set_is_named(tmp_path: Path) -> None:
     path.write_text("- a list\n")
     with pytest.raises(InputError, match=r"bad\.yaml should hold keys"):
         datasets.load(tmp_path, "bad")
+
+
+def test_a_new_session_begins_with_what_was_set_last(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    form.fill(Config())
+    form.keep()
+    assert not list(tmp_path.iterdir())  # nothing has changed yet
+    form.take({"training.batch_size": 7, "model.params.hidden_dims": [8, 4]})
+    form.keep()
+    other: dict[str, Any] = {}
+    monkeypatch.setattr(form.st, "session_state", other)
+    form.restore()
+    assert form.config().training.batch_size == 7
+    assert form.config().model.params.hidden_dims == [8, 4]
+
+
+def test_two_sessions_do_not_change_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    first: dict[str, Any] = {}
+    second: dict[str, Any] = {}
+    for state, size in ((first, 7), (second, 9), (first, 7)):
+        monkeypatch.setattr(form.st, "session_state", state)
+        form.restore()
+        form.keep()
+        form.take({"training.batch_size": size})
+        form.keep()
+    assert (first["training.batch_size"], second["training.batch_size"]) == (7, 9)
+
+
+def test_a_field_that_does_not_fit_is_not_kept(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    form.fill(Config())
+    form.keep()
+    session["training.batch_size"] = 0
+    form.keep()
+    assert not list(tmp_path.iterdir())

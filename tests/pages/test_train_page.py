@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.cli.compose import compose_config
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import open_run
+from ctbench_ui import setup
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -156,3 +157,51 @@ def test_a_preset_sets_its_keys_and_leaves_the_others(small_run: dict[str, Any],
     assert app.text_input(key="model.params.hidden_dims").value == "512, 256"
     assert app.number_input(key="training.max_epochs").value == 200
     assert app.number_input(key="training.batch_size").value == 16
+
+
+def test_fields_keep_their_values_between_pages_and_sessions(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    app.number_input(key="training.batch_size").set_value(48).run()
+    app.text_input(key="model.params.hidden_dims").set_value("12, 6").run()
+    app.switch_page("../pages/data.py").run()
+    app.switch_page("../pages/train.py").run()
+    assert app.number_input(key="training.batch_size").value == 48
+    later = open_page("train")
+    assert later.number_input(key="training.batch_size").value == 48
+    assert later.text_input(key="model.params.hidden_dims").value == "12, 6"
+
+
+def test_the_named_findings_show_which_is_chosen(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    assert app.session_state["train.findings"] == "All 3"
+    app.multiselect(key="training.target_labels").set_value(["Emphysema"]).run()
+    assert app.session_state["train.findings"] is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], ""),
+        ([{"seconds": 60.0, "epoch": 30}], "About 1:00: the last run"),
+        (
+            [{"seconds": 60.0, "epoch": 30}, {"seconds": 90.0, "epoch": 30}, {"seconds": 120.0, "epoch": 30}],
+            "About 1:30",
+        ),
+        ([{"seconds": 0.01, "epoch": 0}], "About 0:01"),
+    ],
+)
+def test_the_time_is_estimated_from_earlier_runs(rows: list[dict[str, Any]], said: str) -> None:
+    assert setup.expected_time(rows, max_epochs=1000).startswith(said)
+
+
+def test_no_more_epochs_are_expected_than_allowed() -> None:
+    assert setup.expected_time([{"seconds": 60.0, "epoch": 30}], max_epochs=10).startswith("About 0:20")
+
+
+def test_every_number_on_the_form_tells_a_usual_range_or_bound(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    assert app.number_input
+    for number in app.number_input:
+        assert number.help
+    usual = [number.key for number in app.number_input if "Usual:" in number.help]
+    assert {"training.learning_rate", "training.batch_size", "model.params.dropout"} <= set(usual)
