@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from numpy.typing import ArrayLike
 
 from ctbench_ui.charts import laid_out
 from ctbench_ui.style import COLOURS, GREY, figure, finding_colour, finding_style
 
 # More lines than this need dashes to be told apart.
 SOLID_LINES = 8
-_COLUMNS = 6
+# Panels in a row, and how far apart they lie, where a panel is 1 x 1.
+_COLUMNS, _WIDE, _HIGH = 6, 1.16, 1.42
 
 
 def precision_recall(
@@ -144,32 +145,50 @@ def small_multiples(
 ) -> go.Figure:
     """Draw the curve of every finding in a panel of its own, with the line of chance.
 
+    The panels share one pair of axes, moved apart: eighteen real subplots take a browser four times as long.
+
     Args:
         curve: "pr", where chance is the prevalence, or "roc", where it is the diagonal.
     """
     area = {"pr": "auprc", "roc": "auroc"}[curve]
-    known = per_class.set_index("finding")
-    titles = [f"{_short(label)} <b>{figure(known.loc[label, area])}</b>" for label in labels]
-    rows = -(-len(labels) // _COLUMNS)
-    found = make_subplots(
-        rows,
-        _COLUMNS,
-        subplot_titles=titles,
-        shared_xaxes=True,
-        shared_yaxes=True,
-        horizontal_spacing=0.014,
-        vertical_spacing=0.28 / max(1, rows),
-    )
-    for place, label in enumerate(labels):
-        cell = {"row": place // _COLUMNS + 1, "col": place % _COLUMNS + 1}
+    known, mine = per_class.set_index("finding"), dict(list(curves[curves["curve"] == curve].groupby("label")))
+    corners = [(place % _COLUMNS * _WIDE, -(place // _COLUMNS) * _HIGH) for place in range(len(labels))]
+    lines, chances, frames = [], [], []
+    for label, corner in zip(labels, corners):
         share = known.loc[label, "prevalence"]
-        chance = [share, share] if curve == "pr" else [0, 1]
-        found.add_scatter(x=[0, 1], y=chance, mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", **cell)
-        _add_curve(found, curves, label, {"color": COLOURS[0], "width": 1.8}, curve, "", **cell)
-    found.update_xaxes(range=[0, 1.0], tickvals=[0, 0.5, 1], ticktext=["0", ".5", "1"])
-    found.update_yaxes(range=[0, 1.03], tickvals=[0, 0.5, 1], ticktext=["0", ".5", "1"])
-    found.update_annotations(font_size=11)
-    return laid_out(found, height=60 + 175 * rows, legend_below=False).update_layout(showlegend=False)
+        level = [share, share] if curve == "pr" else [0, 1]
+        chances.append(_moved([0, 1], level, corner))
+        frames.append(_moved([0, 0, 1], [1, 0, 0], corner))
+        if label in mine:
+            lines.append(_moved(mine[label]["x"], mine[label]["y"], corner, mine[label]["threshold"]))
+    found = go.Figure()
+    for parts, colour, width in ((frames, GREY, 0.5), (chances, GREY, 1.2), (lines, COLOURS[0], 1.8)):
+        points = np.concatenate([np.empty((0, 5)), *parts]).astype(np.float32)
+        hover = {"hovertemplate": "%{customdata[0]:.3f}, %{customdata[1]:.3f} at threshold %{customdata[2]:.3f}"}
+        more = hover | {"customdata": points[:, 2:]} if parts is lines else {"hoverinfo": "skip"}
+        look = {"mode": "lines", "line": {"color": colour, "width": width}, "name": ""}
+        found.add_scatter(x=points[:, 0], y=points[:, 1], **look, **more)
+    titles = [f"{_short(label)} <b>{figure(known.loc[label, area])}</b>" for label in labels]
+    _add_texts(found, [(x + 0.5, y + 1.1, title) for (x, y), title in zip(corners, titles)], 11)
+    _add_texts(found, [(x - 0.05, y + v, str(v)) for x, y in corners if x == 0 for v in (0, 1)], 10)
+    _add_texts(found, [(x + v, y - 0.09, str(v)) for x, y in corners for v in (0, 1)], 10)
+    found.update_xaxes(visible=False).update_yaxes(visible=False)
+    rows = -(-len(labels) // _COLUMNS)
+    return laid_out(found, height=40 + 190 * rows, legend_below=False).update_layout(showlegend=False)
+
+
+def _moved(x: ArrayLike, y: ArrayLike, corner: tuple[float, float], threshold: ArrayLike = np.nan) -> np.ndarray:
+    """Return where points are drawn, then x, y and threshold as they are; a NaN row ends the line."""
+    points = np.column_stack([np.asarray(x), np.asarray(y), np.broadcast_to(threshold, np.shape(x))])
+    drawn = points[:, :2] + np.asarray(corner)
+    return np.vstack([np.column_stack([drawn, points]), np.full(5, np.nan)])
+
+
+def _add_texts(found: go.Figure, texts: Sequence[tuple[float, float, str]], size: int) -> None:
+    x, y, text = zip(*texts) if texts else ((), (), ())
+    found.add_scatter(
+        x=x, y=y, text=text, mode="text", textfont={"size": size}, hoverinfo="skip", name="", cliponaxis=False
+    )
 
 
 def _short(label: str, letters: int = 21) -> str:

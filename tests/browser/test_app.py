@@ -24,7 +24,8 @@ Settle = Callable[[Any], None]
 
 
 def _press(page: Any, key: str) -> None:
-    page.locator(f".st-key-{key} button").click()
+    # While a fragment redraws, its old button may stand beside the new one for a moment.
+    page.locator(f".st-key-{key} button").first.click()
 
 
 def _fill(page: Any, key: str, value: str, settle: Settle) -> None:
@@ -128,7 +129,7 @@ def test_real_data_are_checked_trained_and_evaluated(
     _press(tab, "to-evaluate")
     tab.wait_for_url("**/evaluate**")
     _press(tab, "evaluate")
-    tab.get_by_text("741 volumes / 389 exams / 326 patients").wait_for()
+    tab.get_by_text("741 volumes / 389 exams / 326 patients").first.wait_for()
 
 
 def test_a_folder_without_manifests_is_named(server: Any, tab: Any, settle: Settle, tmp_path: Path) -> None:

@@ -55,8 +55,13 @@ def test_small_multiples_show_every_finding() -> None:
     )
     known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.75, "prevalence": 0.1})
     chart = curves.small_multiples(points, known, FINDINGS, "roc")
-    assert len({trace.xaxis for trace in chart.data}) == len(FINDINGS)
-    assert sum(".750" in note.text for note in chart.layout.annotations) == len(FINDINGS)
+    titles = [text for trace in chart.data if trace.mode == "text" for text in trace.text if ".750" in text]
+    assert len(titles) == len(FINDINGS)
+    (line,) = (trace for trace in chart.data if trace.customdata is not None)
+    drawn = np.asarray(line.customdata)[~np.isnan(np.asarray(line.x))]
+    assert drawn == pytest.approx(np.tile([0.1, 0.4, 0.5], (len(FINDINGS), 1)))
+    places = {(float(x), float(y)) for x, y in zip(line.x, line.y) if not np.isnan(x)}
+    assert len(places) == len(FINDINGS)
 
 
 def test_whiskers_reach_the_bounds() -> None:

@@ -16,7 +16,6 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate.score import ScoreOptions, score_table
-from ctbench_core.jobs import get_runner
 from ctbench_core.runs import open_run
 from ctbench_ui.opening import ordinal
 
@@ -305,50 +304,3 @@ def test_alignment_without_reports_names_the_column(
     assert not app.exception
     assert "text_feature_path" in said(app)
     assert not list(store.glob("align/*"))
-
-
-def test_runs_can_be_filtered(trained: Path, open_page: Open) -> None:
-    app = open_page("runs")
-    assert len(app.dataframe[0].value) == 1
-    app.text_input(key="runs.filter").set_value("no such run").run()
-    assert not app.exception
-    assert app.dataframe[0].value.empty
-
-
-def test_home_lists_the_runs(trained: Path, open_page: Open) -> None:
-    app = open_page("home")
-    assert not app.exception
-    assert app.dataframe[0].value.loc[0, "AUPRC"] == open_run(trained).best()["val_metrics"]["auprc"]
-
-
-def _select_first(app: AppTest, run: Path) -> AppTest:
-    app.session_state[f"runs-{abs(hash((run.name,)))}"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
-    return app.run()
-
-
-def test_a_selected_run_shows_its_settings_and_can_be_cloned(trained: Path, open_page: Open) -> None:
-    app = _select_first(open_page("runs"), trained)
-    assert not app.exception
-    settings = app.dataframe[1].value.set_index("key")["value"]
-    assert settings["model.params.hidden_dims"] == "[8]"
-    assert "training.monitor" not in settings
-    app.session_state["training.max_epochs"] = 99
-    app.button(key="card-clone").click().run()
-    assert app.title[0].value == "Train"
-    assert app.number_input(key="training.max_epochs").value == 3
-
-
-def test_an_interrupted_run_can_be_resumed_from_its_card(
-    small_run: dict[str, Any], open_page: Open, store: Path
-) -> None:
-    app = open_page("train", small_run | {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000})
-    app.button(key="start").click().run()
-    (run,) = (status.parent for status in store.glob("train/*/status.json"))
-    app.button(key="stop").click().run()
-    assert get_runner().wait(run, 30)
-    assert open_run(run).status.state == "cancelled"
-    app = _select_first(open_page("runs"), run)
-    app.button(key="card-resume").click().run()
-    assert not app.exception
-    assert get_runner().cancel(run)
-    assert get_runner().wait(run, 30)
