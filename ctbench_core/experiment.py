@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ctbench_core.atomic import write_json
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError, RunError
-from ctbench_core.evaluate.opening import named_tests, open_tests, summary
+from ctbench_core.evaluate.opening import Progress, named_tests, open_tests, silent, summary
 from ctbench_core.runs import (
     Recorder,
     Run,
@@ -30,14 +30,8 @@ from ctbench_core.train.data import Dataset, check_places, load_dataset, mark_le
 if TYPE_CHECKING:
     from ctbench_core.train.trainer import Trainer
 
-Progress = Callable[[str, int, int], None]
 
-
-def _silent(phase: str, done: int, total: int) -> None:
-    """Progress for callers that show none."""
-
-
-def load_training(config: Config, progress: Progress = _silent) -> Dataset:
+def load_training(config: Config, progress: Progress = silent) -> Dataset:
     """Read manifests and features of a training run.
 
     Raises:
@@ -100,7 +94,7 @@ def run_experiment(
     *,
     resume: bool = False,
     cancel: threading.Event | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train one run to its end and return the `train` JSON of the contracts.
 

@@ -16,7 +16,7 @@ from ctbench_core.train.data import check_places, load_dataset, mark_leaks, read
 Progress = Callable[[str, int, int], None]
 
 
-def _silent(phase: str, done: int, total: int) -> None:
+def silent(phase: str, done: int, total: int) -> None:
     """Progress for callers that show none."""
 
 
@@ -25,7 +25,7 @@ def evaluate_run(
     tests: list[str] | None = None,
     *,
     config: Config | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Open test sets for a trained run, write their bundles, and return the `evaluate` JSON.
 
