@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctbench_core.atomic import dump_json
+from ctbench_core.cli.call import Call, Outcome
 from ctbench_core.cli.progress import ProgressLine
-from ctbench_core.cli.verbs import VERBS, Call, Outcome
+from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
 
@@ -92,6 +93,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--config-dir", "-cd", "--config-path", "-cp", type=Path, help="folder of a YAML config tree")
     parser.add_argument("--config-name", "-cn", default="config", help="primary file of the tree (default: config)")
+    for flag, options in verb.flags.items():
+        parser.add_argument(*flag.split(), **options)
     return parser
 
 

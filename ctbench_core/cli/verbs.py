@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ctbench_core.cli import tables
-from ctbench_core.cli.compose import Composed, compose_config
-from ctbench_core.cli.progress import ProgressLine
+from ctbench_core.cli import studies, tables
+from ctbench_core.cli.call import Call, Outcome, Verb
+from ctbench_core.cli.compose import Composed
 from ctbench_core.config import Config, set_key
 from ctbench_core.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a verb hands back: its JSON, the table for people, and the exit code."""
-
-    json: dict[str, Any]
-    table: str
-    code: int = 0
-
-
-@dataclass(frozen=True)
-class Call:
-    """One invocation: the parsed options, the words, a stop signal, and where progress goes."""
-
-    options: argparse.Namespace
-    words: list[str]
-    cancel: threading.Event
-    progress: ProgressLine
-
-    def compose(self, job_name: str, extras: tuple[str, ...] = ()) -> Composed:
-        """Compose the config of this call and print its warnings."""
-        folder, name = self.options.config_dir, self.options.config_name
-        if folder is None and Path("configs", f"{name}.yaml").is_file():
-            folder = Path("configs")
-            self.progress.note(f"Using the config tree {folder.resolve()}.")
-        composed = compose_config(self.words, job_name=job_name, extras=extras, config_dir=folder, config_name=name)
-        for warning in composed.warnings:
-            self.progress.note(f"Warning: {warning}")
-        return composed
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A verb: one line of help, the words it takes, and its function."""
-
-    help: str
-    words: str
-    function: Callable[[Call], Outcome]
-
-
 def train(call: Call) -> Outcome:
-    """Train one run, or resume one."""
+    """Train one run, or resume one; after -m, a grid of runs."""
+    if call.options.multirun:
+        return studies.train_grid(call)
     from ctbench_core.experiment import queue_run, run_experiment
     from ctbench_core.runs import RunStore, newest_resumable
 
@@ -217,12 +175,13 @@ PREPARE_WORDS = (
 )
 
 VERBS = {
-    "train": Verb("Train one run.", "[key=value ...]", train),
+    "train": Verb("Train one run; after -m, a grid of runs.", "[key=value ...]", train, studies.TRAIN_FLAGS),
     "evaluate": Verb("Open test sets for a trained run.", "run=<run directory> [key=value ...]", evaluate),
     "score": Verb("Metrics of anyone's predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb(
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align
     ),
+    "study": Verb("A grid of runs.", studies.STUDY_WORDS, studies.study, studies.STUDY_FLAGS),
     "check": Verb("Audit manifests and features before training.", "[key=value ...]", check),
     "prepare": Verb("Join label, split, metadata and report tables to one manifest.", PREPARE_WORDS, prepare),
     "agree": Verb(

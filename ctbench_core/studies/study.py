@@ -1,0 +1,263 @@
+"""A study: one base config and a grid over it, read from YAML or built by a page; it spells out every run's config."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctbench_core.config import ALIASES, KEYS, Config, nearest_keys, set_key
+from ctbench_core.errors import ConfigError, unknown_name
+
+# Short names of the axes that most studies have; any other axis is a config key.
+AXES = {
+    "budget": "data.budget",
+    "seed": "utils.seed",
+    "source": "paths.manifest_dir",
+    "encoder": "paths.data_root",
+    "fold": "data.kfold.fold",
+    "inputs": "model.inputs",
+}
+_NAMES = {key: name for name, key in AXES.items()}
+GROUP = "model"  # the config group that an axis or the base may name: model: linear_probe
+ALL = "all"
+_PARTS = ("name", "base", "grid", "protocol")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One value of an axis: what tables call it, and the config keys it sets."""
+
+    label: str
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of the grid: its label on each axis, and the config keys that it sets."""
+
+    labels: dict[str, str]
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named grid of runs.
+
+    Attributes:
+        base: config keys that every run shares.
+        grid: as given: axis name to a list of values, or to a mapping of label to value.
+        folds: K of a patient-grouped K-fold, 0 for a fixed test.
+    """
+
+    name: str
+    base: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, Any] = field(default_factory=dict)
+    folds: int = 0
+
+    def axes(self) -> dict[str, list[Option]]:
+        """Return the options of every axis by its short name, in the order given; folds come last.
+
+        Raises:
+            ConfigError: an axis is unknown, empty, or names a value twice.
+        """
+        found = {axis_name(given): _options(axis_name(given), values) for given, values in self.grid.items()}
+        if self.folds:
+            found["fold"] = [
+                Option(str(fold), {"data.kfold.folds": self.folds, "data.kfold.fold": fold})
+                for fold in range(self.folds)
+            ]
+        for axis, options in found.items():
+            _check_axis(axis, options)
+        return found
+
+    def points(self) -> Iterator[Point]:
+        """Yield the places of the grid, the first axis slowest."""
+        axes = self.axes()
+        for options in itertools.product(*axes.values()):
+            changes: dict[str, Any] = {}
+            for option in options:
+                changes |= option.changes
+            yield Point({axis: option.label for axis, option in zip(axes, options)}, changes)
+
+    def config(self, point: Point) -> Config:
+        """Return the resolved config of a place of the grid.
+
+        Raises:
+            ConfigError: a key is unknown or a value does not fit it.
+        """
+        config = Config()
+        # A study's test is part of its protocol; say `evaluation.after_training: false` to keep it closed.
+        config.evaluation.after_training = True
+        config.job_name = slug(self.name)
+        for changes in (expanded(self.base), point.changes):
+            for key, value in changes.items():
+                set_key(config, key, value)
+        return config
+
+    def configs(self) -> Iterator[tuple[Point, Config]]:
+        """Yield every place of the grid with its config."""
+        for point in self.points():
+            yield point, self.config(point)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that `study_from` reads."""
+        protocol = {"kfold": self.folds} if self.folds else "fixed_test"
+        return {"name": self.name, "base": self.base, "grid": self.grid, "protocol": protocol}
+
+    def with_base(self, changes: Mapping[str, Any]) -> Study:
+        """Return the study with keys of the base set anew."""
+        return Study(self.name, {**self.base, **changes}, self.grid, self.folds)
+
+
+def read_study(path: Path | str) -> Study:
+    """Read a study from a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping, or has parts that no study has.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"Study {path} cannot be read: {error}. Give a YAML file with name, base and grid."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Study {path} is no readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"Study {path} holds no mapping. It needs name, base and grid.")
+    return study_from({"name": path.stem, **content})
+
+
+def study_from(content: Mapping[str, Any]) -> Study:
+    """Build a study from its YAML content.
+
+    Raises:
+        ConfigError: a part is unknown or of the wrong kind.
+    """
+    for part in content:
+        if part not in _PARTS:
+            raise unknown_name("part of a study", str(part), _PARTS)
+    parts = {part: content.get(part) or {} for part in ("base", "grid")}
+    for part, value in parts.items():
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{part} of a study is {value!r}; expected a mapping of config keys.")
+    name = str(content.get("name") or "").strip()
+    if not name or not slug(name):
+        raise ConfigError("A study needs a name; its folder in the run store is called by it.")
+    base = {str(key): value for key, value in _flat(parts["base"])}
+    grid = {str(key): value for key, value in parts["grid"].items()}
+    study = Study(name, base, grid, _folds(content.get("protocol")))
+    study.axes()
+    expanded(study.base)
+    return study
+
+
+def _folds(protocol: Any) -> int:
+    """Read ``fixed_test``, ``kfold: 5`` as a mapping, or the same as text."""
+    if protocol in (None, "fixed_test"):
+        return 0
+    found = re.fullmatch(r"kfold\s*[:= ]\s*(\d+)", protocol.strip()) if isinstance(protocol, str) else None
+    folds = int(found[1]) if found else protocol.get("kfold") if isinstance(protocol, Mapping) else None
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
+        raise ConfigError(f"protocol is {protocol!r}; expected fixed_test, or kfold with at least 2 folds (kfold: 5).")
+    return folds
+
+
+def slug(name: str) -> str:
+    """Return a name as a folder: lower case, words joined by dashes."""
+    return re.sub(r"[^a-z0-9_.]+", "-", name.lower()).strip("-.")
+
+
+def axis_name(given: str) -> str:
+    """Return the short name of an axis; a config key without one keeps its own.
+
+    Raises:
+        ConfigError: neither a known axis nor a config key.
+    """
+    key = ALIASES.get(given, given)
+    if key in AXES or key == GROUP:
+        return key
+    if key in _NAMES:
+        return _NAMES[key]
+    if key not in KEYS:
+        raise ConfigError(f"Unknown axis {given!r} of the grid. Axes: {', '.join([*AXES, GROUP])}.{nearest_keys(key)}")
+    return key
+
+
+def _options(axis: str, values: Any) -> list[Option]:
+    if isinstance(values, Mapping):
+        return [Option(str(label), _changes(axis, value)) for label, value in values.items()]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        values = [values]
+    return [Option(_label(value), _changes(axis, value)) for value in values]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "-".join(map(str, value)) or "none"
+    return ALL if value is None else str(value)
+
+
+def _changes(axis: str, value: Any) -> dict[str, Any]:
+    """Return the config keys that a value of an axis sets; a mapping of keys may set several."""
+    if isinstance(value, Mapping):
+        return expanded(dict(_flat(value)))
+    if axis == GROUP:
+        return expanded({GROUP: value})
+    if axis == "budget" and value == ALL:
+        value = None
+    return {AXES.get(axis, axis): value}
+
+
+def expanded(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return config keys with short names and the config group written out; the group comes first.
+
+    Raises:
+        ConfigError: a key or the group is unknown.
+    """
+    found = _group(str(changes[GROUP])) if GROUP in changes else {}
+    for given, value in changes.items():
+        if given == GROUP:
+            continue
+        key = AXES.get(given, ALIASES.get(given, given))
+        if key not in KEYS:
+            raise ConfigError(f"Unknown key {given!r} in a study.{nearest_keys(given)}")
+        found[key] = None if given == "budget" and value == ALL else value
+    return found
+
+
+def _group(name: str) -> dict[str, Any]:
+    """Return the keys of a file of the config group: ``linear_probe`` to model._target_ and the rest."""
+    folder = files("ctbench_core.conf") / GROUP
+    known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    if name not in known:
+        raise unknown_name("model", name, known)
+    content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    return {f"{GROUP}.{key}": value for key, value in _flat(content)}
+
+
+def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys of a nested or dotted mapping; a mapping that is a key's own value stays whole."""
+    for part, value in content.items():
+        name = f"{prefix}{part}"
+        if isinstance(value, Mapping) and ALIASES.get(name, name) not in KEYS:
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _check_axis(axis: str, options: list[Option]) -> None:
+    if not options:
+        raise ConfigError(f"Axis {axis} of the grid has no value. Give a list, such as [1, 2, 3].")
+    labels = [option.label for option in options]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ConfigError(f"Axis {axis} of the grid names {', '.join(twice)} more than once.")

@@ -1,0 +1,161 @@
+"""Working a study off: plan, finish, reuse, extend, stop and go on, share a folder."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ctbench_core.errors import InputError
+from ctbench_core.runs import RunStore, open_run
+from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, run_study
+from ctbench_core.studies.claims import claim, read_claim
+from ctbench_core.studies.control import PAUSED, RUN, want, wanted
+from ctbench_core.studies.plan import make_plan
+from ctbench_core.studies.work import read_shard, work_off
+
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture
+def done(make_study: MakeStudy) -> dict[str, Any]:
+    """Return the JSON of a small finished study."""
+    return run_study(make_study())
+
+
+def _stamps(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.glob("*/checkpoints/*.pt")}
+
+
+def test_a_study_trains_every_run_and_tells_its_cells(done: dict[str, Any], make_study: MakeStudy) -> None:
+    assert (done["runs"], done["finished"], done["reused"], done["failed"]) == (4, 4, 0, 0)
+    table = pd.read_csv(done["table"])
+    plan = read_plan(StudyPaths(Path(done["study_dir"])))
+    assert list(table["run"]) == [run.id for run in plan.runs]
+    for row in table.itertuples():
+        run = open_run(Path(done["study_dir"]) / row.run)
+        assert run.status.state == "finished"
+        assert row.validation_auprc == pytest.approx(run.best()["val_metrics"]["auprc"], abs=1e-6)
+        stored = json.loads(run.paths.evaluation("test.csv").metrics.read_text())
+        assert row.test_auprc == pytest.approx(stored["auprc"], abs=1e-6)
+    cells = [cell for cell in done["by_cell"] if cell["metric"] == "auprc"]
+    for cell in cells:
+        values = table[table["model"] == cell["cell"]["model"]]["test_auprc"]
+        assert (cell["n"], cell["set"]) == (2, "test")
+        assert cell["mean"] == pytest.approx(values.mean(), abs=1e-6)
+        assert cell["std"] == pytest.approx(values.std(), abs=1e-6)
+    assert len(RunStore(Path(done["study_dir"]).parent).runs()) == 4
+
+
+def test_finished_runs_are_reused_and_the_extension_is_marked(done: dict[str, Any], make_study: MakeStudy) -> None:
+    folder = Path(done["study_dir"])
+    before = _stamps(folder)
+    again = run_study(make_study())
+    assert (again["reused"], again["extensions"]) == (4, [])
+    assert _stamps(folder) == before
+    wider = run_study(make_study({"utils.seed": [1, 2, 3], "model": ["mlp_visual", "linear_probe"]}))
+    assert (wider["runs"], wider["reused"], wider["finished"]) == (6, 4, 6)
+    assert [(part["runs"], part["seeds"]) for part in wider["extensions"]] == [(2, [1, 2, 3])]
+    assert before.items() <= _stamps(folder).items()
+    assert list(pd.read_csv(wider["table"])["extension"]) == [0, 0, 0, 0, 1, 1]
+
+
+def test_another_recipe_under_the_same_name_is_refused(done: dict[str, Any], make_study: MakeStudy) -> None:
+    with pytest.raises(InputError, match=r"training\.learning_rate"):
+        plan_study(make_study(base={"training.learning_rate": 0.5}))
+    with pytest.raises(InputError, match="axes"):
+        plan_study(make_study({"utils.seed": [1]}))
+
+
+def test_stopped_and_resumed_equals_never_stopped(done: dict[str, Any], make_study: MakeStudy, tmp_path: Path) -> None:
+    study = make_study(base={"paths.outputs_root": str(tmp_path / "again")})
+    cancel, seen = threading.Event(), []
+
+    def watch(phase: str, finished: int, total: int) -> None:
+        seen.append(phase)
+        if len(seen) == 5:
+            cancel.set()
+
+    first = run_study(study, cancel=cancel, progress=watch)
+    assert first["stopped"]
+    assert first["finished"] < 4
+    rest = run_study(study)
+    assert (rest["finished"], rest["reused"], rest["stopped"]) == (4, first["finished"], False)
+    one, other = (Path(result["table"]).read_text() for result in (done, rest))
+    assert one == other
+
+
+def test_pausing_from_elsewhere_stops_a_worker(make_study: MakeStudy) -> None:
+    paths = plan_study(make_study())
+    worked = work_off(paths, progress=lambda phase, finished, total: want(paths, PAUSED))
+    assert worked.stopped
+    assert wanted(paths) == PAUSED
+    assert not work_off(paths).stopped
+    assert wanted(paths) == RUN
+
+
+def test_what_is_wrong_shows_before_anything_is_written(make_study: MakeStudy, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.csv"):
+        run_study(make_study(base={"data.train_manifest": "absent.csv"}))
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_failed_run_is_told_and_tried_again(make_study: MakeStudy) -> None:
+    study = make_study({"training.learning_rate": [1e-3, 1e30], "utils.seed": [1]})
+    result = run_study(study)
+    assert (result["finished"], result["failed"]) == (1, 1)
+    assert "learning_rate" in result["errors"][0]
+    assert run_study(study)["failed"] == 1
+
+
+def test_banks_are_fixed_by_the_plan(make_study: MakeStudy, tmp_path: Path) -> None:
+    study = make_study({"utils.seed": list(range(10))})
+    plan = make_plan(study, StudyPaths(tmp_path / "plan"), lambda config: "same", bank_runs=4)
+    assert [len(runs) for runs in plan.banks().values()] == [3, 3, 4]
+    grown = make_plan(
+        make_study({"utils.seed": list(range(12))}), StudyPaths(tmp_path / "plan"), lambda config: "same", bank_runs=4
+    )
+    assert grown.runs[:10] == plan.runs
+    assert [run.bank for run in grown.runs[10:]] == [3, 3]
+
+
+def test_a_claim_is_held_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "claims" / "00001.json"
+    with claim(path) as mine:
+        assert mine
+        assert read_claim(path).active
+        with claim(path) as twice:
+            assert not twice
+    assert not read_claim(path).active
+    with claim(path) as again:
+        assert again
+
+
+def test_a_claim_of_another_host_counts_while_its_heart_beats(tmp_path: Path) -> None:
+    path = tmp_path / "00001.json"
+    with claim(path):
+        held = json.loads(path.read_text())
+    path.write_text(json.dumps(held | {"host": "elsewhere", "state": "running"}))
+    with claim(path) as mine:
+        assert not mine
+    path.write_text(
+        json.dumps(held | {"host": "elsewhere", "state": "running", "heartbeat": "2020-01-01T00:00:00+00:00"})
+    )
+    with claim(path) as mine:
+        assert mine
+
+
+@pytest.mark.parametrize(("text", "shard"), [(None, (0, 1)), ("1/3", (1, 3)), ("3/3", (0, 3)), ("0/2", (0, 2))])
+def test_shards(text: str | None, shard: tuple[int, int]) -> None:
+    assert read_shard(text) == shard
+
+
+@pytest.mark.parametrize("text", ["3", "4/3", "a/b", "1/0", "-1/2"])
+def test_wrong_shards_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--shard"):
+        read_shard(text)
