@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctbench_core.atomic import write_json
-from ctbench_core.config import Config
-from ctbench_core.errors import InputError, RunError
+from ctbench_core.config import Config, get_key
+from ctbench_core.errors import ConfigError, CtbenchError, InputError, RunError
 from ctbench_core.evaluate.opening import Progress, named_tests, open_tests, silent, summary
 from ctbench_core.runs import (
     Recorder,
@@ -129,6 +129,70 @@ def run_experiment(
         seconds["total"] = time.monotonic() - started
         recorder.end(state, seconds=seconds)
     return summary(open_run(run_dir), tests, dataset.warnings) | {"notes": dataset.notes}
+
+
+# Runs whose configs agree in these keys read the same feature files through heads of the same shape.
+_BANK_KEYS = (
+    "paths.data_root",
+    "paths.cache_dir",
+    "data.columns.visual_feature",
+    "data.columns.text_feature",
+    "data.feature_key",
+    "data.pool",
+    "data.standardise",
+    "data.on_bad_feature",
+    "model._target_",
+    "model.inputs",
+    "model.prompts",
+    "model.params.in_features",
+    "model.params.hidden_dims",
+    "training.batch_size",
+    "training.optimizer",
+    "training.precision",
+    "utils.device",
+)
+
+
+def bank_key(config: Config) -> str:
+    """Return a text that is equal for configs whose runs may train in one bank.
+
+    They share feature files, head shape, batch size, optimiser, precision and device; seed, rows, labels, loss,
+    learning rate, weight decay, dropout, schedule and patience are each head's own.
+    """
+    return repr([(name, get_key(config, name)) for name in _BANK_KEYS])
+
+
+def run_bank(
+    configs: Sequence[Config],
+    run_dirs: Sequence[Path | None] | None = None,
+    *,
+    resume: bool = False,
+    cancel: threading.Event | None = None,
+    progress: Progress = silent,
+) -> list[dict[str, Any]]:
+    """Train several runs as one bank, and return the `train` JSON of each, in the order given.
+
+    A run's result depends on its own config and seed alone, never on its company. A run that fails has the state
+    ``failed`` and its cause under ``error``; the others go on.
+
+    Args:
+        configs: configs with one `bank_key`.
+        run_dirs: for each config a directory made by `queue_run`, or None for a new one; by default all new.
+        resume: continue every run from its last checkpoint, where it has one.
+        cancel: set it to stop all runs after their present batch.
+
+    Raises:
+        ConfigError: the configs differ in their `bank_key`.
+    """
+    if len({bank_key(config) for config in configs}) > 1:
+        raise ConfigError(f"These {len(configs)} runs cannot share a bank: group them by bank_key(config) first.")
+    results = []
+    for config, run_dir in zip(configs, run_dirs or [None] * len(configs), strict=True):
+        try:
+            results.append(run_experiment(config, run_dir, resume=resume, cancel=cancel, progress=progress))
+        except CtbenchError as error:
+            results.append({"run_dir": str(run_dir or ""), "state": "failed", "error": str(error)})
+    return results
 
 
 def _prepare(config: Config, progress: Progress) -> tuple[Dataset, Trainer]:
