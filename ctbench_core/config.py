@@ -21,10 +21,14 @@ from ctbench_core.errors import ConfigError
 DEFAULT_TESTS = ("test_manual_all.csv", "test_manual_train.csv", "test_manual_valid.csv", "test.csv")
 
 # Keys that mean another key: words of the command line and old trees may use either.
-ALIASES = {"hydra.job.name": "job_name", "hydra.run.dir": "paths.run_dir"}
+ALIASES = {
+    "hydra.job.name": "job_name",
+    "hydra.run.dir": "paths.run_dir",
+    "logging.watch.log": "logging.watch",
+}
 
 # Keys of foreign trees that are understood and need no counterpart here.
-IGNORED_PREFIXES = ("hydra.", "defaults")
+IGNORED_PREFIXES = ("hydra.", "defaults", "logging.watch.")
 
 
 def key(
@@ -73,8 +77,8 @@ class PathsConfig:
 @dataclass
 class ColumnsConfig:
     visual_feature: str = key("visual_feature_path", "Column of the visual feature files.")
-    text_feature: str = key(
-        "text_feature_path", "Column of the text feature files; a manifest without it runs visual-only."
+    text_feature: str | None = key(
+        "text_feature_path", "Column of the text feature files; empty, or a manifest without it, runs visual-only."
     )
     labels: list[str] | None = key(
         None, "Label columns; empty means every 0/1/blank column that is no id, path or metadata."
@@ -230,8 +234,8 @@ class LoggingConfig:
     run_name: str | None = key(None, "Name of the run in the tracker.")
     job_type: str | None = key(None, "Kind of run in the tracker.")
     tags: list[str] | None = key(None, "Tags of the run in the tracker.")
-    log_model: bool = key(False, "Send the checkpoint to the tracker.")
-    watch: str | None = key(None, "Gradient logging of the tracker.")
+    log_model: bool | str = key(False, "Send the checkpoint to the tracker.")
+    watch: str | None = key(None, "Accepted for older trees: no gradients are sent.")
 
 
 @dataclass
@@ -350,10 +354,15 @@ def from_mapping(content: Mapping[str, Any], base: Config | None = None) -> tupl
     return config, unknown
 
 
+def holds_mapping(name: str) -> bool:
+    """Whether a key's own value is a mapping, so that its parts are no keys."""
+    return name in KEYS and "dict" in str(KEYS[name].annotation)
+
+
 def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for part, value in content.items():
         name = f"{prefix}{part}"
-        if isinstance(value, Mapping) and name not in KEYS:
+        if isinstance(value, Mapping) and not holds_mapping(name):
             yield from _flatten(value, f"{name}.")
         elif value is None and any(known.startswith(f"{name}.") for known in KEYS):
             continue  # an empty section of a YAML file

@@ -33,7 +33,10 @@ class Call:
 
     def compose(self, job_name: str, extras: tuple[str, ...] = (), words: list[str] | None = None) -> Composed:
         """Compose the config of this call, or of some of its words, and print its warnings."""
-        folder, name = self.options.config_dir, self.options.config_name
+        named = Path(self.options.config_name)  # older commands write best.yaml, or configs/best.yaml
+        folder, name = self.options.config_dir, named.name.removesuffix(".yaml")
+        if folder is None and named.parent.name:
+            folder = named.parent
         if folder is None and Path("configs", f"{name}.yaml").is_file():
             folder = Path("configs")
             self.progress.note(f"Using the config tree {folder.resolve()}.")

@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ctbench_core.config import ALIASES, KEYS, Config, from_mapping, nearest_keys
+from ctbench_core.config import ALIASES, KEYS, Config, from_mapping, holds_mapping, nearest_keys
 from ctbench_core.errors import ConfigError
 from ctbench_core.words import _quoted, is_raw
 
@@ -228,7 +228,7 @@ def _lay_over(tree: DictConfig, words: _Words) -> list[str]:
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for part, value in content.items():
         name = f"{prefix}{part}"
-        if isinstance(value, Mapping) and name not in KEYS:
+        if isinstance(value, Mapping) and not holds_mapping(name):
             yield from _leaves(value, f"{name}.")
         else:
             yield name, value

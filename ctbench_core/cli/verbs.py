@@ -56,13 +56,28 @@ def evaluate(call: Call) -> Outcome:
     from ctbench_core.evaluate.opening import evaluate_run
     from ctbench_core.runs import open_run
 
-    composed = call.compose("evaluate", extras=("run",))
-    run_dir = composed.extras.get("run") or composed.given.get("paths.run_dir")
-    if not run_dir:
-        raise ConfigError("evaluate needs run=<run directory>, as printed at the end of a training.")
+    composed = call.compose("train", extras=("run",))
+    run_dir = _named_run(composed)
     config = _overlaid(open_run(run_dir).config, composed)
     result = evaluate_run(run_dir, config=config, progress=call.progress)
     return Outcome(result, tables.run_table(result))
+
+
+def _named_run(composed: Composed) -> Path:
+    """Return the run that words name: its directory, its checkpoint, or a job, whose newest run is meant.
+
+    Raises:
+        ConfigError: none of them leads to a run.
+    """
+    from ctbench_core.runs import latest_run
+
+    named = composed.extras.get("run") or composed.given.get("paths.run_dir") or composed.hydra_run_dir
+    if named:
+        return Path(named)
+    if composed.config.paths.checkpoint_path:
+        folder = Path(composed.config.paths.checkpoint_path).parent
+        return folder.parent if folder.name == "checkpoints" else folder
+    return latest_run(composed.config)
 
 
 def score(call: Call) -> Outcome:

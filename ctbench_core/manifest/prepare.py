@@ -136,6 +136,8 @@ def prepare(options: PrepareOptions, columns: ColumnsConfig | None = None) -> Pr
         ManifestError: a table cannot be read, has no such column, or nothing joins.
     """
     columns, notes = columns or ColumnsConfig(), _Notes()
+    if options.text_prefix is not None and columns.text_feature is None:  # an older tree's null: no text so far
+        columns = dataclasses.replace(columns, text_feature=ColumnsConfig().text_feature)
     output = Path(options.output_file or "manifest.csv")
     if output.resolve() in [path.resolve() for path in options.inputs()]:
         raise ConfigError(f"output_file={output} is also read. Name another file, so that the table is kept.")
@@ -220,7 +222,8 @@ def _findings(labels: Source, columns: ColumnsConfig) -> list[str]:
 
 def _carried(columns: ColumnsConfig) -> set[str]:
     """Name the columns of a split that go into the manifest: ids and feature paths."""
-    return {"patient_id", "exam_id", columns.grouping_col, columns.visual_feature, columns.text_feature}
+    paths = {columns.visual_feature, columns.text_feature or columns.visual_feature}
+    return {"patient_id", "exam_id", columns.grouping_col, *paths}
 
 
 def _frame(
@@ -276,6 +279,8 @@ def _paths(
     paths: dict[str, Any] = {}
     for kind, column, usual in (("visual", columns.visual_feature, "image"), ("text", columns.text_feature, None)):
         prefix, suffix, level = (getattr(options, f"{kind}_{part}") for part in ("prefix", "suffix", "level"))
+        if column is None:
+            continue
         if prefix is None and column in table:
             paths[column] = table[column]
         elif prefix is not None or usual is not None:

@@ -78,7 +78,7 @@ def manifest_of(
     identities, cautions = _identities(path, frame, volumes, columns)
     notes = [] if labels or columns.labels else [f"Findings inferred from {path.name}: {', '.join(names) or 'none'}."]
     text = frame.get(columns.text_feature)
-    if text is None:
+    if text is None and columns.text_feature is not None:
         notes.append(f"{path.name} has no column {columns.text_feature!r}: visual-only.")
     return Manifest(
         name=path.name,

@@ -12,7 +12,7 @@ import yaml
 
 from ctbench_core.atomic import append_line, dump_json, write_json, write_text
 from ctbench_core.config import Config, from_mapping
-from ctbench_core.errors import InputError, RunError
+from ctbench_core.errors import ConfigError, InputError, RunError
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, job_dir, latest_pointer
 from ctbench_core.runs.parsed import parsed
@@ -183,6 +183,23 @@ def newest_resumable(config: Config, run_dir: Path | None = None) -> Run:
 def write_latest(config: Config, run_dir: Path) -> None:
     """Point the job's ``latest_run.json`` at a run."""
     write_json(latest_pointer(config), {"run_dir": str(run_dir), "run_id": run_dir.name, "updated": now()})
+
+
+def latest_run(config: Config) -> Path:
+    """Return the run directory that the job's ``latest_run.json`` names.
+
+    Raises:
+        ConfigError: there is no such file, or it names no folder.
+    """
+    pointer = latest_pointer(config)
+    content = read_json(pointer)
+    folder = content.get("run_dir") if isinstance(content, dict) else None
+    if not folder:
+        raise ConfigError(
+            f"Which run? {pointer} names none. Give run=<run directory>, as printed at the end of a training, "
+            "or the job_name of its runs."
+        )
+    return Path(folder)
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,200 @@
+"""The older system's whole tree and its words: every key it had, as it wrote them, run without an edit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ctbench_core.cli.compose import compose_config
+from ctbench_core.config import KEYS, get_key
+from ctbench_core.runs import open_run
+
+Cli = Callable[..., Any]
+
+# Every key of the older tree that ours still knows, by its dotted name, at the value it had or may have had.
+OLD_KEYS: dict[str, Any] = {
+    "paths.data_root": "data/features",
+    "paths.manifest_dir": "data/manifests",
+    "paths.outputs_root": "outputs",
+    "paths.job_base_dir": "${paths.outputs_root}/${hydra:job.name}",
+    "paths.run_dir": "${hydra:run.dir}",
+    "paths.output_dir": "${paths.run_dir}",
+    "paths.checkpoint_dir": "${paths.output_dir}/checkpoints/",
+    "paths.latest_run_pointer": "${paths.job_base_dir}/latest_run.json",
+    "paths.checkpoint_path": None,
+    "data.train_manifest": "train.csv",
+    "data.val_manifest": "valid.csv",
+    "data.test_manifests": ["test.csv"],
+    "data.preload_features": True,
+    "data.auto_split.enabled": False,
+    "data.auto_split.val_fraction": 0.1,
+    "data.auto_split.stratify": True,
+    "data.auto_split.seed": None,
+    "data.columns.visual_feature": "visual_feature_path",
+    "data.columns.text_feature": None,
+    "data.columns.labels": "${training.target_labels}",
+    "data.columns.grouping_col": "volumename",
+    "training.batch_size": 16,
+    "training.num_workers": 0,
+    "training.learning_rate": "1e-3",  # YAML 1.1 reads text, Hydra a number
+    "training.weight_decay": 0.0,
+    "training.max_epochs": 2,
+    "training.early_stopping_patience": 15,
+    "training.task_type": "classification",
+    "training.resume.enabled": False,
+    "training.resume.state_path": None,
+    "training.loss._target_": "torch.nn.BCEWithLogitsLoss",
+    "training.target_labels": ["Lung nodule", "Lung opacity"],
+    "model._target_": "classification.models.mlp.MLP",
+    "model.model_name": "mlp_visual",
+    "model.params.in_features": 16,
+    "model.params.hidden_dims": [8, 4],
+    "model.params.dropout": 0.35,
+    "evaluation.checkpoint_name": "final_model.pt",
+    "evaluation.negative_class_name": "No pathology",
+    "utils.seed": 42,
+    "analysis.filter_normal_cases": False,
+    "optuna.seed": 42,
+    "optuna.disable_pruning": False,
+    "optuna.pruner_startup_trials": 10,
+    "optuna.pruner_warmup_steps": 5,
+    "optuna.pruner_interval_steps": 1,
+    "logging.logger_name": None,
+    "logging.project_name": "ct-rate-feature-benchmarks",
+    "logging.entity": None,
+    "logging.group": None,
+    "logging.run_name": None,
+    "logging.job_type": None,
+    "logging.tags": [],
+    "logging.log_model": False,
+    "logging.watch": {"log": None, "log_freq": 100},
+}
+HYDRA = {"run": {"dir": "${paths.job_base_dir}/${now:%Y-%m-%d_%H-%M-%S}"}, "output_subdir": ".hydra"}
+DEFAULTS = [
+    "_self_",
+    {"data": "default_features"},
+    {"model": "mlp_visual"},
+    {"override hydra/job_logging": "default"},
+    {"override hydra/hydra_logging": "default"},
+]
+GROUPS = {"data": "default_features", "model": "mlp_visual"}
+
+
+def nested(keys: dict[str, Any]) -> dict[str, Any]:
+    """Turn dotted names into the nested form of a YAML file."""
+    tree: dict[str, Any] = {}
+    for name, value in keys.items():
+        *parents, last = name.split(".")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree
+
+
+@pytest.fixture
+def project(tiny_data: Path, tmp_path: Path) -> Path:
+    """Write configs/ of every old key beside data/, in the folder where the command line is run."""
+    folder = tmp_path / "working"
+    tree = nested(OLD_KEYS)
+    files = {f"{group}/{name}.yaml": tree.pop(group) for group, name in GROUPS.items()}
+    files["config.yaml"] = {"defaults": DEFAULTS, **tree, "hydra": HYDRA}
+    files["best_manual_labels_config.yaml"] = files["config.yaml"]
+    for name, content in files.items():
+        path = folder / "configs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# @package _global_\n" * ("/" not in name) + yaml.safe_dump(content, sort_keys=False))
+    shutil.copytree(tiny_data, folder / "data")
+    return folder
+
+
+def test_the_whole_tree_trains_and_evaluates_unedited(project: Path, cli: Cli) -> None:
+    trained = cli("train", "hydra.job.name=mine")
+    assert trained.code == 0, trained.err
+    assert "Warning" not in trained.err
+    run = open_run(trained.json["run_dir"])
+    assert run.config.training.learning_rate == 1e-3
+    assert (run.config.data.columns.text_feature, run.config.model._target_) == (None, "classification.models.mlp.MLP")
+    pointer = json.loads((project / "outputs" / "mine" / "latest_run.json").read_text())
+    assert Path(pointer["run_dir"]) == run.paths.root
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hydra.job.name=mine"],
+        ["hydra.job.name=mine", "paths.latest_run_pointer=outputs/mine/latest_run.json"],
+        ["paths.checkpoint_path=outputs/mine/one/checkpoints/final_model.pt"],
+        ["hydra.job.name=other", "paths.checkpoint_path=outputs/mine/one/checkpoints/final_model.pt"],
+    ],
+    ids=["job", "pointer", "checkpoint", "checkpoint before job"],
+)
+def test_evaluate_finds_the_run_as_it_did(project: Path, cli: Cli, words: list[str]) -> None:
+    """`python -m classification.evaluate` took the newest run of a job, or the folder of a checkpoint."""
+    assert cli("train", "hydra.job.name=mine", "hydra.run.dir=outputs/mine/one").code == 0
+    ended = cli("evaluate", *words)
+    assert ended.code == 0, ended.err
+    assert Path(ended.json["run_dir"]) == Path("outputs/mine/one")
+    assert list(ended.json["test"]) == ["test.csv"]
+
+
+def test_evaluate_without_a_run_says_what_it_looked_for(project: Path, cli: Cli) -> None:
+    ended = cli("evaluate", "hydra.job.name=nobody")
+    assert ended.code == 2
+    assert "run=<run directory>" in ended.json["error"]
+    assert str(Path("outputs", "nobody", "latest_run.json")) in ended.json["error"]
+
+
+@pytest.mark.parametrize("name", ["best_manual_labels_config.yaml", "best_manual_labels_config"])
+def test_a_named_config_of_the_tree_is_used(project: Path, cli: Cli, name: str) -> None:
+    (project / "configs" / "config.yaml").unlink()
+    ended = cli("train", "--config-name", name, "training.max_epochs=1", "data.auto_split.enabled=false")
+    assert ended.code == 0, ended.err
+    assert open_run(ended.json["run_dir"]).config.training.target_labels == ["Lung nodule", "Lung opacity"]
+
+
+def test_a_config_may_be_named_with_its_folder(project: Path, cli: Cli) -> None:
+    shutil.move(project / "configs", project / "trees")
+    ended = cli("check", "--config-name", "trees/best_manual_labels_config.yaml")
+    assert ended.code == 0, ended.err
+    assert list(ended.json["prevalence"]["train"]) == ["Lung nodule", "Lung opacity"]
+
+
+def test_every_old_key_is_known() -> None:
+    assert set(OLD_KEYS) <= set(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "value"),
+    [
+        ("training.batch_size=64", "training.batch_size", 64),
+        ('paths.data_root="data/features/CT-CLIP_v2"', "paths.data_root", "data/features/CT-CLIP_v2"),
+        ('data.train_manifest="train_medium.csv"', "data.train_manifest", "train_medium.csv"),
+        ("data.test_manifests=[manual_kfold_f1_test.csv]", "data.test_manifests", ["manual_kfold_f1_test.csv"]),
+        ("training.resume.enabled=true", "training.resume.enabled", True),
+        ("model.params.hidden_dims=[512,256]", "model.params.hidden_dims", [512, 256]),
+        ("logging.watch.log=gradients", "logging.watch", "gradients"),
+        ("logging.log_model=all", "logging.log_model", "all"),
+        ("logging.tags=[manual,phase3]", "logging.tags", ["manual", "phase3"]),
+        ("hydra.run.dir=outputs/gpt_budget/train_n50_s42", "paths.run_dir", "outputs/gpt_budget/train_n50_s42"),
+        ("optuna.pruner_warmup_steps=0", "optuna.pruner_warmup_steps", 0),
+    ],
+)
+def test_old_words_mean_what_they_meant(project: Path, word: str, key: str, value: Any) -> None:
+    composed = compose_config([word], config_dir=project / "configs")
+    assert get_key(composed.config, key) == value
+    assert not composed.warnings
+
+
+def test_a_foreign_key_is_a_warning_with_the_nearest_known_one(project: Path) -> None:
+    path = project / "configs" / "config.yaml"
+    path.write_text(path.read_text().replace("batch_size:", "batchsize: 8\n  batch_size:"))
+    (warning,) = compose_config([], config_dir=project / "configs").warnings
+    assert "'training.batchsize' is ignored" in warning
+    assert "training.batch_size" in warning
