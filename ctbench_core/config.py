@@ -109,12 +109,48 @@ class CohortConfig:
 
 
 @dataclass
+class KfoldConfig:
+    folds: int | None = key(
+        None, "Divide all given volumes into this many folds; empty means the given manifests.", usual="5", low=2
+    )
+    fold: int = key(0, "Fold to hold out as the test split, from 0.", low=0)
+    seed: int | None = key(None, "Seed of the folds; empty means the same folds for every run.")
+    group: Literal["patient", "exam", "none"] = key("patient", "What is never divided between two folds.")
+
+
+@dataclass
+class EncoderConfig:
+    name: str | None = key(None, "Encoder that made the embeddings; empty means the name of the feature root.")
+    pretraining: str | None = key(
+        None, "What the encoder was pre-trained on.", usual="CT-RATE train, image-report pairs"
+    )
+    projection: Literal["unknown", "before", "after"] = key(
+        "unknown", "Whether the embeddings were taken before or after the projection into the shared space."
+    )
+
+
+@dataclass
 class DataConfig:
     train_manifest: str = key("train.csv", "Training manifest, in paths.manifest_dir.")
     val_manifest: str = key("valid.csv", "Validation manifest, in paths.manifest_dir.")
     test_manifests: list[str] | None = key(None, "Test manifests; empty means those of the usual names that exist.")
     columns: ColumnsConfig = section(ColumnsConfig)
     auto_split: AutoSplitConfig = section(AutoSplitConfig)
+    kfold: KfoldConfig = section(KfoldConfig)
+    budget: int | None = key(
+        None, "Train on this many patients (or exams, volumes), validation included; empty means all.", low=2
+    )
+    budget_unit: Literal["patient", "exam", "volume"] = key("patient", "What a budget counts.")
+    budget_seed: int | None = key(
+        None, "Seed of the drawing order; empty means utils.seed. Budgets of one seed are nested."
+    )
+    selection: str | None = key(
+        None, "File of the volumes to use and their roles (selection_index.csv), as another run wrote it."
+    )
+    label_origin: Literal["unknown", "manual", "report-derived"] = key(
+        "unknown", "Where the labels come from: read by people, or derived from the reports."
+    )
+    encoder: EncoderConfig = section(EncoderConfig)
     on_leak: Literal["mark", "refuse"] = key(
         "mark", "Patients on both sides of given manifests: mark every figure, or refuse to run."
     )

@@ -14,6 +14,7 @@ from ctbench_core.atomic import write_json
 from ctbench_core.config import Config, get_key
 from ctbench_core.errors import ConfigError, CtbenchError, InputError, RunError
 from ctbench_core.evaluate.opening import Progress, named_tests, open_tests, silent, summary
+from ctbench_core.manifest import write_selections
 from ctbench_core.runs import (
     Recorder,
     Run,
@@ -25,7 +26,8 @@ from ctbench_core.runs import (
     write_latest,
     write_status,
 )
-from ctbench_core.train.data import Dataset, check_places, load_dataset, mark_leaks, read_training_manifests
+from ctbench_core.train.data import Dataset, load_dataset
+from ctbench_core.train.splits import check_places, make_splits, mark_leaks
 
 if TYPE_CHECKING:
     from ctbench_core.train.trainer import Trainer
@@ -38,13 +40,14 @@ def load_training(config: Config, progress: Progress = silent) -> Dataset:
         InputError: anything that the user must mend; nothing has been written.
     """
     check_places(config)
-    manifests, warnings = read_training_manifests(config)
+    splits = make_splits(config)
+    manifests = {"train": splits.train, "val": splits.val}
     if config.evaluation.after_training:
         named_tests(config, manifests["train"].labels)  # what is wrong with a test shows before hours of training
     leaks, leak_warnings = mark_leaks(config, manifests)  # a split by exam or volume leaks, and says so
     dataset = load_dataset(config, manifests, progress)
-    dataset.leaks = leaks
-    dataset.warnings = warnings + leak_warnings + dataset.warnings
+    dataset.leaks, dataset.selection = leaks, splits.selection
+    dataset.warnings = splits.warnings + leak_warnings + dataset.warnings
     return dataset
 
 
@@ -218,6 +221,8 @@ def _train(
     from ctbench_core.train.loop import TrainingLoop
 
     write_json(run.paths.provenance, provenance(config, dataset, trainer.device))
+    if dataset.selection is not None:
+        write_selections(run.paths.selection, [dataset.selection])
     loop = TrainingLoop(trainer, run.paths)
     if resume:
         loop.resume()

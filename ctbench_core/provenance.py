@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ctbench_core.cards import data_card
 from ctbench_core.config import Config
 from ctbench_core.train.data import Dataset
 
@@ -29,6 +30,7 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
             name: {"file": manifest.path, "sha256": manifest.digest, **manifest.counts()}
             for name, manifest in dataset.manifests.items()
         },
+        "data_card": data_card(config),
         "dropped": dataset.dropped,
         "leaks": dataset.leaks,
         "warnings": dataset.warnings,

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.cards import encoder_name
 from ctbench_core.config import ColumnsConfig, Config
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.counts import counts_frame
@@ -22,7 +23,7 @@ from ctbench_core.features import find_file, read_vector
 from ctbench_core.manifest import apply_cohort, read_manifest, read_table
 from ctbench_core.runs import Run, RunStore, read_history, read_json, recipe_of
 from ctbench_core.runs.parsed import parsed
-from ctbench_core.train.data import manifest_path
+from ctbench_core.train.splits import manifest_path
 
 Stamp = tuple[str, int, int]
 
@@ -151,7 +152,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "name": run.name,
         "state": status.state,
-        "encoder": Path(config.paths.data_root).name,
+        "encoder": encoder_name(config),
         "head": " ".join(part for part in (config.model.model_name, widths) if part),
         "inputs": config.model.inputs,
         "seed": config.utils.seed,

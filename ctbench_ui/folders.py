@@ -9,7 +9,7 @@ from pathlib import Path
 from ctbench_core.config import DEFAULT_TESTS, Config
 from ctbench_core.errors import CtbenchError
 from ctbench_core.features import allowed_roots, check_allowed
-from ctbench_core.train.data import manifest_path
+from ctbench_core.train.splits import manifest_path
 from ctbench_ui import cache, datasets
 
 MANIFEST_SUFFIXES = (".csv", ".parquet", ".pq")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.cards import encoder_name
 from ctbench_core.manifest import parse_identities
 from ctbench_core.runs import Run, RunStore, open_run
 from ctbench_ui import cache, charts, figures, tables
@@ -26,7 +27,7 @@ def stored(outputs_root: str) -> dict[str, str]:
     """Return the titles of every alignment of the run store, newest first, by ``<run directory>/<name>``."""
     found = {}
     for run in RunStore(outputs_root).runs(None):
-        encoder = Path(run.config.paths.data_root).name
+        encoder = encoder_name(run.config)
         for name in run.alignments():
             title = run.name if run.status.kind == "align" else f"{name} of {run.name}"
             hit = _hit(run, "instance")

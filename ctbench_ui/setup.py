@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from ctbench_core.cards import encoder_name
 from ctbench_core.config import KEYS, Config, set_key
 from ctbench_core.errors import CtbenchError
 from ctbench_ui import cache, form, presets
@@ -165,7 +165,7 @@ def estimate(config: Config | None) -> str:
     rows = [
         row
         for row in cache.run_rows(str(form.outputs_root()))
-        if row["encoder"] == Path(config.paths.data_root).name and row["seconds"] and row["state"] == "finished"
+        if row["encoder"] == encoder_name(config) and row["seconds"] and row["state"] == "finished"
     ]
     head = config.model._target_
     alike = [row for row in rows if row["head"].startswith(head) and row["inputs"] == config.model.inputs]

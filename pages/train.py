@@ -6,7 +6,7 @@ import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
-from ctbench_core.train.data import read_training_manifests
+from ctbench_core.train.splits import read_training_manifests
 from ctbench_core.words import to_command
 from ctbench_ui import cache, feedback, form, live, presets, setup, watched
 

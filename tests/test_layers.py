@@ -17,6 +17,7 @@ FLOORS = {
     "ctbench_core.config": 1,
     "ctbench_core.conf": 1,
     "ctbench_core.words": 2,
+    "ctbench_core.cards": 2,
     "ctbench_core.manifest": 2,
     "ctbench_core.features": 3,
     "ctbench_core.metrics": 3,
@@ -133,4 +134,4 @@ def test_files_stay_small(module: str) -> None:
     ]
     assert not long
     # The config is one table of keys, whose order and place a reader must be able to rely on.
-    assert text.count("\n") <= (300 if module != "ctbench_core.config" else 450)
+    assert text.count("\n") <= (300 if module != "ctbench_core.config" else 550)

@@ -19,7 +19,8 @@ from ctbench_core.errors import FeatureError, ManifestError
 from ctbench_core.features import Features, check_allowed, require_usable
 from ctbench_core.manifest import Manifest, apply_cohort, read_manifest
 from ctbench_core.runs import RunPaths, new_status, run_paths, write_config, write_latest, write_status
-from ctbench_core.train.data import check_places, load_inputs, manifest_path
+from ctbench_core.train.data import load_inputs
+from ctbench_core.train.splits import check_places, manifest_path
 from ctbench_core.train.trainer import choose_device
 
 Progress = Callable[[str, int, int], None]
@@ -156,8 +157,7 @@ def read_pairs(config: Config, progress: Progress) -> Pairs:
 def _features(config: Config, manifest: Manifest, kind: str, progress: Progress) -> Features:
     features = load_inputs(config, {manifest.name: manifest}, progress, kinds=[kind])[kind]
     if config.data.on_bad_feature == "fail":
-        lines = [f"{manifest.name} line {line}" for line in manifest.lines]
-        require_usable(features, f"Feature root {config.paths.data_root}", lines)
+        require_usable(features, f"Feature root {config.paths.data_root}", manifest.places())
     return features
 
 

@@ -19,7 +19,7 @@ from ctbench_core.evaluate.bundle import compute_metrics, with_intervals, write_
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import Manifest, clean_names, parse_identities, read_manifest
 from ctbench_core.runs import RunPaths, new_status, run_paths, write_config, write_latest, write_status
-from ctbench_core.train.data import check_places
+from ctbench_core.train.splits import check_places
 
 ID_COLUMNS = ("volumename", "VolumeName", "volume", "image", "id")
 PATIENT_COLUMNS = ("patient", "patient_id")

@@ -71,6 +71,10 @@ class Features:
         """Width D of the vectors."""
         return int(self.matrix.shape[1])
 
+    def digest_of(self, rows: np.ndarray) -> str:
+        """Return the digest of some rows' vectors in the order of their first use, as if only they had been loaded."""
+        return _digest(self.names, self.prints, rows)
+
 
 def load_features(
     root: Path | str,

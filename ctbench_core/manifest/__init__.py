@@ -3,9 +3,11 @@
 from ctbench_core.manifest.agreement import Agreement, compare_labels
 from ctbench_core.manifest.budget import (
     Selection,
+    choose_selection,
     draw_selections,
     read_selections,
     select_volumes,
+    take_volumes,
     uncovered,
     write_selections,
 )
@@ -15,7 +17,7 @@ from ctbench_core.manifest.kfold import assign_folds, hold_out, read_folds, writ
 from ctbench_core.manifest.manifest import Manifest, shared_patients
 from ctbench_core.manifest.prepare import Prepared, PrepareOptions, prepare, write_manifest
 from ctbench_core.manifest.read import infer_labels, read_manifest
-from ctbench_core.manifest.split import join_manifests, split_by_group
+from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
 from ctbench_core.manifest.table import read_table
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Selection",
     "apply_cohort",
     "assign_folds",
+    "choose_selection",
     "clean_names",
     "compare_labels",
     "draw_selections",
@@ -42,7 +45,9 @@ __all__ = [
     "select_volumes",
     "shared_patients",
     "split_by_group",
+    "take_volumes",
     "uncovered",
+    "units_of",
     "write_folds",
     "write_manifest",
     "write_selections",

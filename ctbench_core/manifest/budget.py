@@ -8,7 +8,7 @@ beginning of both orders. So budgets are nested, no unit changes sides, and smal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,16 +25,21 @@ from ctbench_core.manifest.table import read_table
 
 _COLUMNS = ("budget", "seed", "selection_value")  # as other tools of this field write them; ours adds split
 _SPLIT = "split"
+_ROLES = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The volumes of one budget and seed, by name; ``val`` is empty where a file tells no split."""
+    """The volumes of one budget and seed, by name and role.
+
+    ``val`` is empty where a file tells no split; ``test`` holds those of a held-out fold.
+    """
 
     budget: int
     seed: int
     train: np.ndarray
     val: np.ndarray
+    test: np.ndarray = field(default_factory=lambda: np.empty(0, object))
 
 
 def draw_selections(
@@ -112,18 +117,28 @@ def select_volumes(selection: Selection, manifests: Sequence[Manifest]) -> tuple
         ManifestError: the source lacks volumes of the selection.
     """
     pool = join_manifests(manifests)
-    places = pd.Series(np.arange(len(pool)), index=pool.volumes)
-    wanted = np.concatenate([selection.train, selection.val])
-    absent = wanted[~pd.Index(wanted).isin(places.index)]
+    named = f"the selection of budget {selection.budget}, seed {selection.seed}"
+    take_volumes(pool, np.concatenate([selection.train, selection.val]), named)  # what is absent is named at once
+    train = take_volumes(pool, selection.train)
+    if len(selection.val):
+        return train, take_volumes(pool, selection.val)
+    return split_by_group(train, AutoSplitConfig(stratify=False), selection.seed)
+
+
+def take_volumes(pool: Manifest, volumes: np.ndarray, of: str = "the selection") -> Manifest:
+    """Return the rows of the named volumes, in the order of the names.
+
+    Raises:
+        ManifestError: the manifest lacks any.
+    """
+    places = pd.Index(pool.volumes).get_indexer(volumes)
+    absent = volumes[places < 0]
     if len(absent):
         raise ManifestError(
-            f"{pool.name} lacks {first_rows(absent, len(absent))} of the selection of budget {selection.budget}, seed "
-            f"{selection.seed}. Label sources compare over the same volumes: draw the selection from those that all have."
+            f"{pool.name} lacks {first_rows(absent, len(absent))} of {of}. Label sources compare over "
+            "the same volumes: draw the selection from those that all have."
         )
-    train = pool.select(places.loc[selection.train].to_numpy())
-    if len(selection.val):
-        return train, pool.select(places.loc[selection.val].to_numpy())
-    return split_by_group(train, AutoSplitConfig(stratify=False), selection.seed)
+    return pool.select(places)
 
 
 def uncovered(manifest: Manifest) -> list[str]:
@@ -131,12 +146,30 @@ def uncovered(manifest: Manifest) -> list[str]:
     return [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
 
 
+def choose_selection(path: Path, selections: Sequence[Selection], budget: int | None, seed: int) -> Selection:
+    """Take the one selection of a file, or the one of this budget and seed where it holds several.
+
+    Raises:
+        ConfigError: none fits, or several do.
+    """
+    fitting = [s for s in selections if budget in (None, s.budget)]
+    if len(fitting) > 1:
+        fitting = [s for s in fitting if s.seed == seed]
+    if len(fitting) != 1:
+        held = ", ".join(f"budget {s.budget} seed {s.seed}" for s in selections[:8])
+        asked = f"seed {seed}" if budget is None else f"budget {budget} and seed {seed}"
+        raise ConfigError(
+            f"{path} holds {len(fitting) or 'no'} selection of {asked}; it holds {held}. Choose one by data.budget and data.budget_seed."
+        )
+    return fitting[0]
+
+
 def write_selections(path: Path, selections: Sequence[Selection]) -> None:
     """Write selections as a CSV of budget, seed, selection_value (the volume) and split."""
     frames = [
         pd.DataFrame({"budget": s.budget, "seed": s.seed, "selection_value": names, _SPLIT: split})
         for s in selections
-        for split, names in (("train", s.train), ("val", s.val))
+        for split, names in zip(_ROLES, (s.train, s.val, s.test))
     ]
     write_text(Path(path), pd.concat(frames).to_csv(index=False, lineterminator="\n"))
 
@@ -154,17 +187,23 @@ def read_selections(path: Path) -> list[Selection]:
         raise ManifestError(f"Selection {path} has no column {', '.join(absent)}; it has {', '.join(frame)}.")
     numbers = frame[["budget", "seed"]].apply(pd.to_numeric, errors="coerce")
     splits = frame[_SPLIT].str.strip() if _SPLIT in frame else pd.Series("train", index=frame.index)
-    bad = lines[(numbers.isna().any(axis=1) | ~splits.isin(["train", "val"])).to_numpy()]
+    bad = lines[(numbers.isna().any(axis=1) | ~splits.isin(_ROLES)).to_numpy()]
     if len(bad):
         raise ManifestError(
-            f"Selection {path} on line {first_rows(bad, len(bad))}: budget and seed are numbers, split is train or val."
+            f"Selection {path} on line {first_rows(bad, len(bad))}: budget and seed are numbers, split is train, val or test."
         )
     frame = numbers.astype(np.int64).assign(split=splits, volume=clean_names(frame["selection_value"]))
+    twice = lines[frame.duplicated(["budget", "seed", "volume"]).to_numpy()]
+    if len(twice):
+        raise ManifestError(
+            f"Selection {path} names a volume twice in one budget and seed, on line {first_rows(twice, len(twice))}. "
+            "Keep one row, of one split."
+        )
     return [
         Selection(
             int(budget),
             int(seed),
-            *(part["volume"][part["split"] == s].to_numpy(dtype=object) for s in ("train", "val")),
+            *(part["volume"][part["split"] == s].to_numpy(dtype=object) for s in _ROLES),
         )
         for (budget, seed), part in frame.groupby(["budget", "seed"], sort=False)
     ]

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# The fields that have one entry a volume, beside text_paths (which may be None) and frame.
+PER_ROW = ("volumes", "exams", "patients", "recons", "targets", "visual_paths", "lines", "files")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -26,9 +29,10 @@ class Manifest:
         targets: float32 in {0, 1, NaN}, shape (N, C); NaN is unknown.
         visual_paths, text_paths: feature paths as written, shape (N,); no text column gives None.
         frame: every column as text, N rows.
-        lines: line numbers in the file, shape (N,), for messages.
+        lines: line numbers in the file, shape (N,).
         warnings: what may be wrong, one sentence each.
         notes: what was decided for the user, one sentence each.
+        files: the file of each row, shape (N,): ``path``, or several where manifests were joined.
     """
 
     name: str
@@ -46,6 +50,11 @@ class Manifest:
     lines: np.ndarray
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+
+    def __post_init__(self) -> None:
+        if len(self.files) != len(self.volumes):
+            object.__setattr__(self, "files", np.full(len(self.volumes), str(self.path), dtype=object))
 
     def __len__(self) -> int:
         return len(self.volumes)
@@ -54,11 +63,15 @@ class Manifest:
         """Return the manifest of the given rows (a mask or positions), order kept."""
         rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
         changes: dict[str, Any] = {"frame": self.frame.iloc[rows].reset_index(drop=True)}
-        for name in ("volumes", "exams", "patients", "recons", "targets", "visual_paths", "lines"):
+        for name in PER_ROW:
             changes[name] = getattr(self, name)[rows]
         if self.text_paths is not None:
             changes["text_paths"] = self.text_paths[rows]
         return dataclasses.replace(self, **changes)
+
+    def places(self) -> list[str]:
+        """Name each row by file and line, for messages."""
+        return [f"{Path(file).name} line {line}" for file, line in zip(self.files, self.lines)]
 
     def counts(self) -> dict[str, int]:
         """Count volumes, exams and patients."""

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ctbench_core.config import AutoSplitConfig
 from ctbench_core.errors import ManifestError
-from ctbench_core.manifest.manifest import Manifest
+from ctbench_core.manifest.manifest import PER_ROW, Manifest
 
 
 def units_of(manifest: Manifest, unit: str) -> np.ndarray:
@@ -112,8 +112,7 @@ def join_manifests(manifests: Sequence[Manifest]) -> Manifest:
                 f"({', '.join(first.labels)} and {', '.join(other.labels)}). Name them in training.target_labels."
             )
     stacked: dict[str, Any] = {
-        name: np.concatenate([getattr(manifest, name) for manifest in manifests])
-        for name in ("volumes", "exams", "patients", "recons", "targets", "visual_paths", "lines")
+        name: np.concatenate([getattr(manifest, name) for manifest in manifests]) for name in PER_ROW
     }
     repeated = pd.Series(stacked["volumes"]).duplicated().to_numpy()
     if repeated.any():

@@ -33,6 +33,11 @@ class RunPaths:
         return self.root / "provenance.json"
 
     @property
+    def selection(self) -> Path:
+        """The volumes of a budget, fold or selection, by role."""
+        return self.root / "selection_index.csv"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line an epoch."""
         return self.root / "metrics.jsonl"

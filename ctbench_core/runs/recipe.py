@@ -17,6 +17,9 @@ _NOT_PART = (
     "training.num_workers",
     "data.test_manifests",
     "data.preload_features",
+    "data.budget_seed",
+    "data.label_origin",
+    "data.encoder.",
     "model.model_name",
     "job_name",
 )

@@ -1,4 +1,4 @@
-"""From a config to tensors: manifests read, split and checked, features loaded, bad rows dropped."""
+"""From manifests to one matrix: features loaded, unusable rows dropped or refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ctbench_core.config import DEFAULT_TESTS, Config, changed_keys
-from ctbench_core.errors import ConfigError, FeatureError, LeakError, ManifestError, PathError, first_rows
-from ctbench_core.features import Features, check_allowed, load_features, require_usable
-from ctbench_core.manifest import Manifest, apply_cohort, read_manifest, shared_patients, split_by_group
+from ctbench_core.config import Config
+from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
+from ctbench_core.features import Features, load_features, require_usable
+from ctbench_core.manifest import Manifest, Selection
 
 Progress = Callable[[str, int, int], None]
 
@@ -28,6 +28,7 @@ class Dataset:
         dropped: by split name, the volumes left out for unusable features.
         leaks: by split name, patients that also stand in another given manifest.
         warnings: what may be wrong, one sentence each.
+        selection: the volumes by role, where a budget, fold or selection file chose them.
     """
 
     manifests: dict[str, Manifest]
@@ -37,6 +38,7 @@ class Dataset:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     leaks: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    selection: Selection | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -46,103 +48,6 @@ class Dataset:
     def inputs(self, split: str) -> np.ndarray:
         """Return the input vectors of a split, float32 of shape (N, D)."""
         return self.matrix[self.rows[split]]
-
-
-def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[str]]:
-    """Read (or split off) the training and validation manifests.
-
-    Returns:
-        The manifests by split name, and warnings.
-
-    Raises:
-        ManifestError: a manifest is missing or breaks the contract.
-    """
-    data = config.data
-    train = _read(config, data.train_manifest, None)
-    warnings = list(train.warnings)
-    wants_split = data.auto_split.enabled
-    if wants_split is None and not manifest_path(config, data.val_manifest).is_file():
-        warnings.append(
-            f"Validation manifest {data.val_manifest} does not exist: {data.auto_split.val_fraction:g} of the "
-            f"{data.auto_split.group}s of {train.name} were split off instead."
-        )
-        wants_split = True
-    if wants_split:
-        train, val = split_by_group(train, data.auto_split, config.utils.seed)
-        return {"train": train, "val": val}, warnings
-    val = _read(config, data.val_manifest, train.labels)
-    return {"train": train, "val": val}, warnings + val.warnings
-
-
-def read_test_manifests(
-    config: Config, labels: Sequence[str], names: Sequence[str] | None = None
-) -> dict[str, Manifest]:
-    """Read the test manifests: the named ones, else those of the usual names that exist.
-
-    Raises:
-        ManifestError: a named manifest is missing.
-    """
-    names = names if names is not None else config.data.test_manifests
-    if names is None:
-        names = [name for name in DEFAULT_TESTS if manifest_path(config, name).is_file()]
-    stems = [Path(name).stem for name in names]
-    twice = sorted({name for name, stem in zip(names, stems) if stems.count(stem) > 1})
-    if twice:
-        raise ManifestError(
-            f"Test manifests {', '.join(twice)} would overwrite each other's results. Give them different names."
-        )
-    return {Path(name).name: _read(config, name, list(labels)) for name in names}
-
-
-def check_places(config: Config) -> None:
-    """Refuse folders and files outside CTBENCH_ROOTS that a config names; defaults are the machine's own.
-
-    Raises:
-        PathError: one lies outside, or a name climbs out of its folder.
-    """
-    for name, value in changed_keys(config).items():
-        if value and (name.startswith("paths.") or name == "data.cohort.exclude"):
-            check_allowed(value)
-    for name in (config.job_name, config.evaluation.checkpoint_name):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise PathError(
-                f"{name!r} leads out of its folder; give a plain name as job_name or evaluation.checkpoint_name."
-            )
-
-
-def manifest_path(config: Config, name: str) -> Path:
-    """Return where a manifest lies: in paths.manifest_dir, or at its own absolute path."""
-    return check_allowed(Path(config.paths.manifest_dir) / name)
-
-
-def _read(config: Config, name: str, labels: list[str] | None) -> Manifest:
-    wanted = labels or config.training.target_labels or config.data.columns.labels
-    return apply_cohort(read_manifest(manifest_path(config, name), config.data.columns, wanted), config.data.cohort)
-
-
-def mark_leaks(config: Config, manifests: dict[str, Manifest]) -> tuple[dict[str, list[str]], list[str]]:
-    """Find patients on both sides: validation against training, tests against both.
-
-    Raises:
-        LeakError: there are any, and ``data.on_leak`` is refuse.
-    """
-    leaks, warnings = {}, []
-    for name, manifest in manifests.items():
-        others = [
-            manifests[o] for o in ("train", "val") if o in manifests and o != name and (o, name) != ("val", "train")
-        ]
-        shared = shared_patients(manifest, others) if name != "train" else []
-        if shared:
-            leaks[name] = shared
-            warnings.append(
-                f"Leak: {first_rows(shared, len(shared)).replace('row', 'patient')} of {manifest.name} also stand in "
-                f"{' or '.join(o.name for o in others)}; its figures carry a mark."
-            )
-    if leaks and config.data.on_leak == "refuse":
-        raise LeakError(
-            " ".join(warnings) + " data.on_leak=refuse forbids this: split by patient, or set data.on_leak=mark."
-        )
-    return leaks, warnings
 
 
 def load_dataset(
@@ -160,24 +65,44 @@ def load_dataset(
     """
     inputs = inputs if inputs is not None else load_inputs(config, manifests, progress)
     if config.data.on_bad_feature == "fail":
-        _require_usable(config, manifests, inputs)
+        refuse_unusable(config, manifests, inputs)
+    matrix, rows = join_inputs(config, inputs)
+    dataset = Dataset({}, matrix, {}, digest_of(inputs))
+    starts = np.cumsum([0, *(len(m) for m in manifests.values())])
+    for start, (name, manifest) in zip(starts, manifests.items()):
+        add_split(dataset, name, manifest, rows[start : start + len(manifest)])
+    return dataset
+
+
+def join_inputs(config: Config, inputs: dict[str, Features]) -> tuple[np.ndarray, np.ndarray]:
+    """Lay the inputs side by side and scale them: matrix (M, D), and each sample's row (N,), -1 where unusable."""
     parts = list(inputs.values())
     rows, matrix = _joined(parts)
     if config.data.standardise == "l2":
         norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
         matrix = (matrix / np.where(norms == 0, 1, norms)).astype(np.float32)
+    check_width(config, matrix)
+    return matrix, rows
+
+
+def digest_of(inputs: dict[str, Features], samples: np.ndarray | None = None) -> str:
+    """Return the digest of the vectors of all samples, or of some, in their order."""
+    parts = [part.digest if samples is None else part.digest_of(part.rows[samples]) for part in inputs.values()]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def check_width(config: Config, matrix: np.ndarray) -> None:
+    """Refuse features of another width than the config expects.
+
+    Raises:
+        ConfigError: they are.
+    """
     expected = config.model.params.in_features
     if expected is not None and expected != matrix.shape[1]:
         raise ConfigError(
             f"model.params.in_features is {expected}, but the features are {matrix.shape[1]} wide. "
             "Correct it, or leave it out to infer it."
         )
-    digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
-    dataset = Dataset({}, matrix, {}, digest)
-    starts = np.cumsum([0, *(len(m) for m in manifests.values())])
-    for start, (name, manifest) in zip(starts, manifests.items()):
-        _add_split(dataset, name, manifest, rows[start : start + len(manifest)])
-    return dataset
 
 
 def pack_cache(config: Config) -> Path:
@@ -235,10 +160,15 @@ def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: P
     )
 
 
-def _require_usable(config: Config, manifests: dict[str, Manifest], inputs: dict[str, Features]) -> None:
+def refuse_unusable(config: Config, manifests: dict[str, Manifest], inputs: dict[str, Features]) -> None:
+    """Name every unusable file with the manifests' lines that use it.
+
+    Raises:
+        FeatureError: there is one.
+    """
     for features in inputs.values():
         if features.problems:
-            lines = [f"{manifest.name} line {line}" for manifest in manifests.values() for line in manifest.lines]
+            lines = [place for manifest in manifests.values() for place in manifest.places()]
             require_usable(features, f"Feature root {config.paths.data_root}", lines)
 
 
@@ -252,7 +182,12 @@ def _joined(parts: list[Features]) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.concatenate([part.matrix[index] for part, index in zip(parts, pairs)], axis=1)
 
 
-def _add_split(dataset: Dataset, name: str, manifest: Manifest, rows: np.ndarray) -> None:
+def add_split(dataset: Dataset, name: str, manifest: Manifest, rows: np.ndarray) -> None:
+    """Add a split to a dataset, without the rows (-1) that have no usable features.
+
+    Raises:
+        FeatureError: no row has any.
+    """
     usable = rows >= 0
     if not usable.any():
         raise FeatureError(f"{manifest.path}: no row has usable features.")

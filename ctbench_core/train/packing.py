@@ -15,7 +15,8 @@ from ctbench_core.config import Config
 from ctbench_core.errors import Interrupted
 from ctbench_core.features import Features, audit
 from ctbench_core.manifest import Manifest
-from ctbench_core.train.data import load_inputs, read_test_manifests, read_training_manifests
+from ctbench_core.train.data import load_inputs
+from ctbench_core.train.splits import read_test_manifests, read_training_manifests
 
 Progress = Callable[[str, int, int], None]
 
