@@ -26,7 +26,7 @@ def plan_study(study: Study) -> StudyPaths:
     Raises:
         InputError: a key, a value or a manifest is at fault; nothing has been written then.
     """
-    from ctbench_core.train.data import check_places, read_training_manifests
+    from ctbench_core.train.splits import check_places, read_training_manifests
 
     configs = [config for _, config in spelled_out(study).values()]
     for config in {bank_key(config): config for config in configs}.values():
