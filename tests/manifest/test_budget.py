@@ -135,7 +135,7 @@ def test_volumes_that_a_source_lacks_are_named(sides: tuple[Manifest, Manifest])
     ("text", "message"),
     [
         ("budget,selection_value\n10,a\n", r"no column seed"),
-        ("budget,seed,selection_value,split\n10,1,a,test\nx,1,b,val\n", r"on line 2, 3 \(2 rows\): budget and seed"),
+        ("budget,seed,selection_value,split\n10,1,a,other\nx,1,b,val\n", r"on line 2, 3 \(2 rows\): budget and seed"),
     ],
 )
 def test_a_damaged_selection_is_named(tmp_path: Path, text: str, message: str) -> None:
