@@ -21,7 +21,7 @@ from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.manifest import apply_cohort, read_manifest, read_table
-from ctbench_core.runs import Run, RunStore, read_history, read_json, recipe_of
+from ctbench_core.runs import Run, RunStore, read_json, recipe_of
 from ctbench_core.runs.parsed import parsed
 from ctbench_core.train.splits import manifest_path
 
@@ -99,12 +99,6 @@ def _read_width(at: Stamp, key: str | None, pool: str) -> int:
         return len(read_vector(Path(at[0]), key, pool))
     except CtbenchError:
         return 0  # the check names the file and what is wrong with it
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def history(at: Stamp) -> list[dict[str, Any]]:
-    """Return the epochs of a ``metrics.jsonl``."""
-    return read_history(Path(at[0]))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

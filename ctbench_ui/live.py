@@ -10,12 +10,21 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.runs import Run, open_run
-from ctbench_ui import cache, feedback, strip, work
-from ctbench_ui.style import COLOURS, ago, duration, figure, seconds_between, state_badge
+from ctbench_core.runs.following import follow_history
+from ctbench_ui import epochs, feedback, strip, work
+from ctbench_ui.epochs import Panel
+from ctbench_ui.style import ago, duration, figure, seconds_between, state_badge
 
 EVERY_S = 1.0
-_POINTS = 400
-_WINDOWS = (100, 20)
+_POINTS = 1000
+_PANELS = (
+    Panel("Loss", "Training and validation loss by epoch", {"train_loss": "training", "val_loss": "validation"}),
+    Panel(
+        "Validation",
+        "Validation AUPRC, AUROC and F1 by epoch",
+        {"auprc": "AUPRC", "auroc": "AUROC", "f1_macro": "F1"},
+    ),
+)
 _TITLES = {"finished": "Finished", "failed": "Failed", "interrupted": "Interrupted", "cancelled": "Stopped"}
 
 
@@ -28,7 +37,7 @@ def draw(run_dir: Path, key: str) -> None:
 
 def _view(run_dir: str, key: str) -> None:
     run = open_run(run_dir)
-    entries = cache.history(cache.stamp(run.paths.metrics))
+    entries = follow_history(run.paths.metrics)
     # The status is written less often than the history, and would lag behind the best epoch.
     _headline(run, max(run.status.epoch, entries[-1]["epoch"] if entries else 0))
     if run.status.error:
@@ -48,21 +57,12 @@ def _view(run_dir: str, key: str) -> None:
 
 def curves_of(run: Run, key: str) -> None:
     """Draw the settled curves of a run."""
-    entries = cache.history(cache.stamp(run.paths.metrics))
+    entries = follow_history(run.paths.metrics)
     if not entries:
         st.caption("No epoch was finished.")
         return
     _curves(entries, key)
     _findings(entries)
-
-
-def _window(key: str) -> int:
-    """Draw which epochs are shown; the choice stays while new epochs come, where a chart would lose its zoom."""
-    names = {"All": 0, **{f"Last {count}": count for count in _WINDOWS}}
-    chosen = st.segmented_control(
-        "Epochs", list(names), default="All", required=True, key=f"{key}-window", persist_state="session"
-    )
-    return names[str(chosen)]
 
 
 def _smoothing(key: str) -> float:
@@ -121,30 +121,9 @@ def history_frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def _curves(entries: Sequence[dict[str, Any]], key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        frame = history_frame(entries[-_window(key) :])
         smoothing = _smoothing(key)
-    left, right = st.columns(2)
-    with left, st.container(border=True):
-        st.markdown("**Loss**")
-        columns = {"train_loss": "training", "val_loss": "validation"}
-        _lines(frame, columns, smoothing, "Training and validation loss by epoch")
-    with right, st.container(border=True):
-        st.markdown("**Validation**")
-        columns = {"auprc": "AUPRC", "auroc": "AUROC", "f1_macro": "F1"}
-        _lines(frame, columns, smoothing, "Validation AUPRC, AUROC and F1 by epoch")
-
-
-def _lines(frame: pd.DataFrame, columns: dict[str, str], smoothing: float, alt: str) -> None:
-    shown = frame[["epoch", *columns]].rename(columns=columns)
-    names = list(columns.values())
-    colours: list[Any] = list(COLOURS[: len(names)])
-    if smoothing:
-        smooth = shown[names].ewm(alpha=1 - smoothing).mean()
-        shown = shown.rename(columns={name: f"{name}, raw" for name in names}).join(smooth)
-        # The raw trace stays visible, faint behind the smooth one.
-        colours += [f"{colour}40" for colour in colours]
-        names += [f"{name}, raw" for name in names]
-    st.line_chart(shown, x="epoch", y=names, color=colours, height=260, y_label="", alt=alt)
+        st.caption("Drag over the epochs to zoom, double-click to see all. The dashed line is the best epoch.")
+    epochs.draw(history_frame(entries), _PANELS, f"{key}-curves", smoothing, entries[-1].get("best_epoch"))
 
 
 def _findings(entries: Sequence[dict[str, Any]]) -> None:

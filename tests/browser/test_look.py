@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,8 @@ from ctbench_core.alignment.job import run_alignment
 from ctbench_core.config import Config
 from ctbench_core.evaluate.score import ScoreOptions, score_table
 from ctbench_core.runs import EvaluationPaths
+from tests.browser.hands import Hands
 
-Settle = Callable[[Any], None]
 LABELS = ["Emphysema", "Lung nodule", "Cardiomegaly"]
 CELLS = ("tp", "fn", "fp", "tn")
 
@@ -38,22 +37,10 @@ def bundle(server: Any, tmp_path: Path) -> EvaluationPaths:
     return EvaluationPaths(folder)
 
 
-def _take(page: Any, key: str) -> bytes:
-    with page.expect_download() as waiting:
-        page.locator(f".st-key-{key} button").click()
-    return Path(waiting.value.path()).read_bytes()
-
-
-def _frame(page: Any, key: str) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(_take(page, key)))
-
-
-def _open(page: Any, server: Any, tab: str, settle: Settle) -> None:
-    page.goto(f"{server.url}/evaluate")
-    page.get_by_text("Macro AUPRC").wait_for()
-    page.get_by_role("tab", name=tab).click()
-    page.wait_for_timeout(150)  # the browser sends the click a moment later
-    settle(page)
+def _open(user: Hands, tab: str) -> None:
+    user.go("evaluate")
+    user.sees("Macro AUPRC")
+    user.open_tab(tab)
 
 
 def _counted(paths: EvaluationPaths, label: str, threshold: float) -> dict[str, int]:
@@ -69,25 +56,25 @@ def _stands(page: Any, counts: dict[str, int]) -> None:
         page.locator(f".st-key-cell-{cell} button strong").get_by_text(str(count), exact=True).wait_for()
 
 
-def test_the_slider_moves_the_counts_as_stored(server: Any, tab: Any, settle: Settle, bundle: EvaluationPaths) -> None:
-    _open(tab, server, "Threshold", settle)
+def test_the_slider_moves_the_counts_as_stored(server: Any, user: Hands, bundle: EvaluationPaths) -> None:
+    _open(user, "Threshold")
     label = LABELS[0]
-    _stands(tab, _counted(bundle, label, 0.5))
-    slider = tab.locator(".st-key-threshold input[type=range]")
+    _stands(user.page, _counted(bundle, label, 0.5))
+    slider = user.page.locator(".st-key-threshold input[type=range]")
     for key, threshold in (("ArrowRight", 0.501), ("ArrowRight", 0.502), ("Home", 0.0), ("End", 1.0)):
         slider.focus()
         slider.press(key)
-        _stands(tab, _counted(bundle, label, threshold))
+        _stands(user.page, _counted(bundle, label, threshold))
     stored = pd.read_parquet(bundle.counts).query("label == @label")
     f1 = 2 * stored["tp"] / (stored["tp"] + stored["fp"] + stored["tp"].iloc[0])
-    tab.locator(".st-key-preset-F1 button").click()
-    _stands(tab, _counted(bundle, label, stored["threshold"][f1 == f1.max()].iloc[-1]))
+    user.page.locator(".st-key-preset-F1 button").click()
+    _stands(user.page, _counted(bundle, label, stored["threshold"][f1 == f1.max()].iloc[-1]))
 
 
-def test_a_cell_leads_to_its_volumes(server: Any, tab: Any, settle: Settle, bundle: EvaluationPaths) -> None:
-    _open(tab, server, "Threshold", settle)
-    tab.locator(".st-key-cell-fp button").click()
-    taken = _frame(tab, "cell-csv")
+def test_a_cell_leads_to_its_volumes(server: Any, user: Hands, bundle: EvaluationPaths) -> None:
+    _open(user, "Threshold")
+    user.page.locator(".st-key-cell-fp button").click()
+    taken = user.frame("cell-csv")
     scores = pd.read_parquet(bundle.scores)
     alarms = scores[(scores[f"target_{LABELS[0]}"] == 0) & (scores[f"prob_{LABELS[0]}"] >= 0.5)]
     expected = alarms.sort_values(f"prob_{LABELS[0]}", ascending=False)
@@ -96,28 +83,26 @@ def test_a_cell_leads_to_its_volumes(server: Any, tab: Any, settle: Settle, bund
     assert taken["probability"].tolist() == taken["error"].tolist()
 
 
-def test_every_download_of_evaluate_holds_the_stored_numbers(
-    server: Any, tab: Any, settle: Settle, bundle: EvaluationPaths
-) -> None:
-    _open(tab, server, "Findings", settle)
+def test_every_download_of_evaluate_holds_the_stored_numbers(server: Any, user: Hands, bundle: EvaluationPaths) -> None:
+    _open(user, "Findings")
     stored = pd.read_csv(bundle.per_class)
     for key in ("per-class-csv", "dots-csv"):
-        pd.testing.assert_frame_equal(_frame(tab, key), stored)
+        pd.testing.assert_frame_equal(user.frame(key), stored)
     curves = pd.read_parquet(bundle.curves)
-    tab.get_by_role("tab", name="Curves").click()
+    user.open_tab("Curves")
     parts = {"curves": curves, "pr": curves[curves["curve"] == "pr"], "roc": curves[curves["curve"] == "roc"]}
     for name, expected in parts.items():
-        pd.testing.assert_frame_equal(_frame(tab, f"{name}-csv"), expected.reset_index(drop=True), check_dtype=False)
-    _is_whole(tab, _take(tab, "pr-html").decode(), "external on predictions", "200 volumes")
-    tab.get_by_role("tab", name="Threshold").click()
-    bins = _frame(tab, "threshold-csv")
+        pd.testing.assert_frame_equal(user.frame(f"{name}-csv"), expected.reset_index(drop=True), check_dtype=False)
+    _is_whole(user.page, user.take("pr-html").decode(), "external on predictions", "200 volumes")
+    user.open_tab("Threshold")
+    bins = user.frame("threshold-csv")
     scores = pd.read_parquet(bundle.scores)
     for name, value in (("positives", 1), ("negatives", 0)):
         values = scores.loc[scores[f"target_{LABELS[0]}"] == value, f"prob_{LABELS[0]}"]
         assert bins[name].tolist() == np.histogram(values, bins=50, range=(0, 1))[0].tolist()
-    tab.get_by_role("tab", name="Volumes").click()
-    pd.testing.assert_frame_equal(_frame(tab, "scores-csv"), scores, check_dtype=False)
-    taken = _frame(tab, "volumes-csv").set_index("volume").loc[scores["volumename"]]
+    user.open_tab("Volumes")
+    pd.testing.assert_frame_equal(user.frame("scores-csv"), scores, check_dtype=False)
+    taken = user.frame("volumes-csv").set_index("volume").loc[scores["volumename"]]
     np.testing.assert_array_equal(taken["probability"], scores[f"prob_{LABELS[0]}"])
 
 
@@ -135,30 +120,25 @@ def _is_whole(page: Any, html: str, *texts: str) -> None:
 
 
 def test_every_download_of_alignment_holds_the_stored_numbers(
-    server: Any, tab: Any, settle: Settle, tiny_data: Path, make_config: Callable[..., Config]
+    server: Any, user: Hands, tiny_data: Path, make_config: Callable[..., Config]
 ) -> None:
     changes = {"paths.outputs_root": str(server.store), "data.train_manifest": "test.csv", "job_name": "align"}
     folder = Path(run_alignment(make_config(tiny_data, changes))["run_dir"]) / "alignment" / "test"
-    tab.goto(f"{server.url}/data")
-    settle(tab)
-    for key, place in (("data_root", "features"), ("manifest_dir", "manifests")):
-        field = tab.locator(f".st-key-paths-{key} input").first
-        field.fill(str(tiny_data / place))
-        field.press("Enter")
-        tab.wait_for_timeout(150)
-        settle(tab)
-    tab.get_by_role("link", name="Alignment").click()
-    tab.locator(".st-key-similarity-semantic-csv").wait_for()
+    user.go("data")
+    user.fill("paths.data_root", str(tiny_data / "features"))
+    user.fill("paths.manifest_dir", str(tiny_data / "manifests"))
+    user.page.get_by_role("link", name="Alignment").click()
+    user.page.locator(".st-key-similarity-semantic-csv").wait_for()
     recall, histogram = (pd.read_csv(folder / f"{name}.csv") for name in ("recall", "histogram"))
-    pd.testing.assert_frame_equal(_frame(tab, "recall-csv"), recall)
-    pd.testing.assert_frame_equal(_frame(tab, "histogram-csv"), histogram)
+    pd.testing.assert_frame_equal(user.frame("recall-csv"), recall)
+    pd.testing.assert_frame_equal(user.frame("histogram-csv"), histogram)
     for truth in ("instance", "semantic"):
         for name, stored in (("recall", recall), ("similarity", histogram)):
             expected = stored[stored["truth"] == truth].reset_index(drop=True)
-            pd.testing.assert_frame_equal(_frame(tab, f"{name}-{truth}-csv"), expected)
-            _is_whole(tab, _take(tab, f"{name}-{truth}-html").decode(), "Alignment of test", "24 pairs")
+            pd.testing.assert_frame_equal(user.frame(f"{name}-{truth}-csv"), expected)
+            _is_whole(user.page, user.take(f"{name}-{truth}-html").decode(), "Alignment of test", "24 pairs")
     ranks = pd.read_parquet(folder / "ranks.parquet")
-    pd.testing.assert_frame_equal(_frame(tab, "ranks-csv"), ranks, check_dtype=False)
+    pd.testing.assert_frame_equal(user.frame("ranks-csv"), ranks, check_dtype=False)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    for name, value in _frame(tab, "figures-csv").set_index("figure")["value"].items():
+    for name, value in user.frame("figures-csv").set_index("figure")["value"].items():
         assert value == pytest.approx(metrics[name], nan_ok=True)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.hands import Hands
+
 RUNS = 500
 # The aim is 300 ms and 2 s on an idle machine; shared test machines get a margin.
 CLICK_S, PAINT_S, MESSAGE_BYTES = 0.3 * 3, 2.0 * 3, 2 * 2**20
@@ -49,11 +51,8 @@ def _p95(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20, method="inclusive")[-1]
 
 
-def test_pages_stay_quick_beside_500_runs(
-    server: Any, browser: Any, crowded: Path, settle: Callable[[Any], None]
-) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = context.new_page()
+def test_pages_stay_quick_beside_500_runs(server: Any, user: Hands, crowded: Path) -> None:
+    page = user.page
     sizes: list[int] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: sizes.append(len(frame))))
     heading = page.get_by_role("heading", level=1)
@@ -63,16 +62,15 @@ def test_pages_stay_quick_beside_500_runs(
 
     page.goto(server.url)
     shown("ctbench")
-    settle(page)  # the first visit of all reads every run; those after it are what a user waits for
+    user.settle()  # the first visit of all reads every run; those after it are what a user waits for
     paint = _timed(page, lambda: page.goto(server.url), lambda: shown("ctbench"))
-    settle(page)
+    user.settle()
     changes = []
     for _ in range(4):
         for link, title in TITLES.items():
             target = page.get_by_test_id("stSidebarNav").get_by_role("link", name=link, exact=True)
             changes.append(_timed(page, target.click, lambda title=title: shown(title)))
-            settle(page)
-    context.close()
+            user.settle()
     print(
         f"page change p95 {1000 * _p95(changes):.0f} ms, first paint {1000 * paint:.0f} ms, {max(sizes):,} bytes at most"
     )

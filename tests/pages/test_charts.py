@@ -134,7 +134,7 @@ def test_a_long_history_is_thinned_and_keeps_its_end() -> None:
         {"epoch": epoch, "train_loss": 1.0, "val_loss": 1.0, "val_metrics": {"auprc": 0.5}} for epoch in range(5000)
     ]
     frame = history_frame(entries)
-    assert len(frame) <= 500
+    assert len(frame) <= 2000  # some 100 kB a look
     assert frame["epoch"].iloc[[0, -1]].tolist() == [0, 4999]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore, annotate, new_status, open_run, write_status
-from ctbench_ui import cache, live, recipes, run_card, run_filter, run_table
+from ctbench_ui import cache, recipes, run_card, run_filter, run_table
 
 Open = Callable[..., AppTest]
 LONG = {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000}
@@ -71,14 +72,17 @@ def test_test_figures_are_shown_only_where_a_test_was_opened(trained: list[Path]
     assert shown[0].startswith(f"{result['auprc']:.3f}".replace("0.", "."))
 
 
-def test_the_curves_of_a_card_keep_the_chosen_epochs(trained: list[Path], open_page: Open) -> None:
-    app = open_page("runs", {"runs.chosen": trained[0].name, "card-tabs": "Curves"})
+def test_the_curves_of_a_card_are_the_stored_epochs(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs", {"runs.chosen": trained[0].name, "card-tabs": "Curves", "card-smoothing": 0.5})
     assert not app.exception
-    assert app.segmented_control(key="card-window").value == "All"
-    app.segmented_control(key="card-window").set_value("Last 20").run()
-    assert not app.exception
-    assert app.segmented_control(key="card-window").value == "Last 20"
-    assert len(live.history_frame(open_run(trained[0]).history()[-2:])) == 2
+    sent = json.loads(app.get("bidi_component")[0].proto.json)
+    run = open_run(trained[0])
+    assert (sent["epochs"], sent["best"]) == ([1, 2, 3], run.best()["epoch"])
+    line = sent["panels"][1]["lines"][0]
+    stored = [entry["val_metrics"]["auprc"] for entry in run.history()]
+    assert line["raw"] == pytest.approx(stored, rel=1e-4)
+    assert line["values"][1] == pytest.approx((0.5 * stored[0] + stored[1]) / 1.5, rel=1e-4)
+    assert line["values"] == pytest.approx(pd.Series(stored).ewm(alpha=0.5).mean().tolist(), rel=1e-4)
 
 
 def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], store: Path) -> None:

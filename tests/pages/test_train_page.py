@@ -40,7 +40,7 @@ def test_the_live_view_shows_the_best_epoch(
     assert shown["Epoch"] == "3 / 3"
     assert shown["Best epoch"] == str(run.best()["epoch"])
     assert float(shown["Validation AUPRC"]) == pytest.approx(run.best()["val_metrics"]["auprc"], abs=5e-4)
-    assert len(app.get("vega_lite_chart")) == 2
+    assert len(app.get("bidi_component")) == 1
 
 
 def test_another_session_finds_the_run_by_its_address(

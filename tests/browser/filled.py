@@ -1,0 +1,44 @@
+"""A run store as after a week of work: demo data, heads of two kinds and three seeds, opened tests, an alignment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.alignment.job import run_alignment
+from ctbench_core.config import Config, set_key
+from ctbench_core.demo import write_demo
+from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.experiment import run_experiment
+from ctbench_core.runs import annotate
+from ctbench_ui import datasets
+
+SEEDS = (1, 2, 3)
+
+
+def fill(folder: Path, epochs: int = 60) -> dict[str, Path]:
+    """Fill ``folder/outputs`` from demo data in ``folder/demo``; return some run directories by what they show."""
+    made = write_demo(folder / "demo")
+    store = folder / "outputs"
+    datasets.save(store, "demo", _config(made, store))
+    found = {}
+    for head, changes in {"linear": {"model._target_": "linear", "model.model_name": "linear"}, "mlp": {}}.items():
+        for seed in SEEDS:
+            settings = {"utils.seed": seed, "training.max_epochs": epochs, "training.learning_rate": 1e-3, **changes}
+            found[f"{head} {seed}"] = Path(run_experiment(_config(made, store, settings))["run_dir"])
+    for name in ("mlp 1", "mlp 2", "linear 1"):
+        evaluate_run(found[name])
+    annotate(found["mlp 1"], pinned=True, tags=["paper"], notes="the run of table 2")
+    found["align"] = Path(
+        run_alignment(_config(made, store, {"data.train_manifest": "test.csv", "job_name": "align"}))["run_dir"]
+    )
+    return found
+
+
+def _config(made: dict[str, Any], store: Path, changes: dict[str, Any] | None = None) -> Config:
+    config = Config()
+    config.paths.data_root, config.paths.manifest_dir = str(made["data_root"]), str(made["manifest_dir"])
+    config.paths.outputs_root = str(store)
+    for name, value in (changes or {}).items():
+        set_key(config, name, value)
+    return config
