@@ -10,10 +10,21 @@ import pandas as pd
 from ctbench_core.atomic import write_bytes, write_json, write_with
 from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.manifest import Manifest
-from ctbench_core.metrics import bootstrap_intervals, curve_points, macro, ranking_metrics, thin, thresholded_metrics
+from ctbench_core.metrics import (
+    bootstrap,
+    bootstrap_intervals,
+    curve_points,
+    macro,
+    ranking_metrics,
+    thin,
+    thresholded_figures,
+    thresholded_metrics,
+)
 from ctbench_core.runs import EvaluationPaths
 
 PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
+# What METRICS calls the macro mean of a figure.
+MACROS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}
 
 
 def compute_metrics(
@@ -44,15 +55,18 @@ def compute_metrics(
 
 
 def with_intervals(metrics: dict[str, Any], manifest: Manifest, probabilities: np.ndarray) -> dict[str, Any]:
-    """Return METRICS with 95 % patient-clustered bootstrap intervals of AUROC and AUPRC; NaN where none is given."""
-    intervals = bootstrap_intervals(manifest.targets, probabilities, manifest.patients)
-    per_class = {
-        label: values
-        | {"auroc_ci": intervals.auroc[c].tolist(), "auprc_ci": intervals.auprc[c].tolist()}
-        | ({"no_interval": intervals.reasons[c]} if intervals.reasons[c] else {})
-        for c, (label, values) in enumerate(metrics["per_class"].items())
-    }
-    macros = {"auroc_ci": intervals.macro_auroc.tolist(), "auprc_ci": intervals.macro_auprc.tolist()}
+    """Return METRICS with 95 % patient-clustered intervals of AUROC, AUPRC and F1; NaN where none is given."""
+    threshold = metrics["threshold"]
+    found = bootstrap_intervals(manifest.targets, probabilities, manifest.patients)
+    called = bootstrap(thresholded_figures(threshold), manifest.targets, probabilities, manifest.patients)
+    found = {**found, "f1": called["f1"]}
+    per_class = {}
+    for c, (label, values) in enumerate(metrics["per_class"].items()):
+        bounds = {f"{name}_ci": estimate.bounds[c].tolist() for name, estimate in found.items()}
+        reason = found["auroc"].reasons[c]
+        per_class[label] = values | bounds | ({"no_interval": reason} if reason else {})
+    macros = {f"{MACROS[name]}_ci": estimate.macro_bounds.tolist() for name, estimate in found.items()}
+    macros["macro_interval_labels"] = found["auroc"].macro_labels
     return metrics | macros | {"per_class": per_class}
 
 
@@ -91,7 +105,7 @@ def per_class_frame(metrics: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for label, values in metrics["per_class"].items():
         row = {"finding": label, **{name: values[name] for name in PER_CLASS}}
-        for name in ("auroc_ci", "auprc_ci"):
+        for name in ("auroc_ci", "auprc_ci", "f1_ci"):
             row[f"{name}_lower"], row[f"{name}_upper"] = values.get(name, [np.nan, np.nan])
         rows.append(row | {"undefined": metrics["undefined"].get(label, "")})
     return pd.DataFrame(rows)

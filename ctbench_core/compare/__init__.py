@@ -1,0 +1,18 @@
+"""Comparison: paired differences on common volumes, corrections for many tests, K-fold inference."""
+
+from ctbench_core.compare.kfold import SensitivityTest, corrected_resampled_t, out_of_fold_scores, sign_flip
+from ctbench_core.compare.many import Best, benjamini_hochberg, best_by_max_t
+from ctbench_core.compare.paired import Difference, paired_difference, rank_swap
+
+__all__ = [
+    "Best",
+    "Difference",
+    "SensitivityTest",
+    "benjamini_hochberg",
+    "best_by_max_t",
+    "corrected_resampled_t",
+    "out_of_fold_scores",
+    "paired_difference",
+    "rank_swap",
+    "sign_flip",
+]

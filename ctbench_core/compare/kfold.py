@@ -1,0 +1,91 @@
+"""Inference for K-fold studies: out-of-fold scores for the patient-level test, and two sensitivity tests beside it.
+
+Folds share training patients and one fold's figure rests on few test patients, so fold figures are no independent
+sample. The main test is therefore `paired_difference` on out-of-fold scores averaged over seeds. The two tests here
+stand beside it, labelled as sensitivity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtr
+
+from ctbench_core.errors import InputError
+from ctbench_core.metrics.arrays import Floats
+
+# Up to so many differences every sign pattern is tried; beyond it, so many random ones.
+_EXACT, _TRIES = 14, 9999
+
+
+@dataclass(frozen=True)
+class SensitivityTest:
+    """A test that stands beside the main one: its two-sided p, the least p it could give, and its name."""
+
+    name: str
+    p: float
+    smallest_p: float
+    note: str
+
+
+def out_of_fold_scores(scores: ArrayLike) -> Floats:
+    """Average out-of-fold scores over seeds: (S, N, C) to (N, C). A row that a seed did not score is NaN and refused.
+
+    Raises InputError for a row without a score: every row must be in one test fold of every seed.
+    """
+    values = np.asarray(scores, np.float64)
+    if values.ndim != 3:
+        raise InputError(f"Out-of-fold scores must have shape (seeds, rows, labels), got {values.shape}.")
+    missing = np.isnan(values).any(axis=(0, 2))
+    if missing.any():
+        raise InputError(
+            f"{int(missing.sum())} rows have no out-of-fold score in some seed: run every fold of every seed."
+        )
+    return np.asarray(values.mean(axis=0))
+
+
+def sign_flip(differences: ArrayLike, seed: int = 0) -> SensitivityTest:
+    """Test the mean of (fold, seed) differences (J,) by flipping their signs: all 2^J patterns up to J = 14.
+
+    It takes the differences for independent and symmetric, which folds are not. Source: Fisher's randomisation test.
+    """
+    values = _finite(differences)
+    count = len(values)
+    if count <= _EXACT:
+        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
+        extra = 0  # the identity is one of the patterns
+    else:
+        signs, extra = np.random.default_rng(seed).choice([-1, 1], (_TRIES, count)), 1
+    reached = np.abs(signs @ values) >= abs(values.sum()) * (1 - 1e-12)
+    p = (reached.sum() + extra) / (len(signs) + extra)
+    smallest = 2 / 2**count if count <= _EXACT else 1 / (_TRIES + 1)
+    note = f"sensitivity: {count} (fold, seed) differences taken as independent"
+    if smallest > 0.05:
+        note += f"; {count} differences cannot give p below {smallest:.3f}"
+    return SensitivityTest("sign flip", float(p), smallest, note)
+
+
+def corrected_resampled_t(differences: ArrayLike, test_share: float) -> SensitivityTest:
+    """Test the mean of J fold differences by a t whose variance allows for the overlap of training sets.
+
+    t = mean / sqrt((1 / J + n_test / n_train) s^2), J - 1 degrees of freedom. `test_share` is n_test / n_train: 1 / (K
+    - 1) in K-fold. Source: Nadeau and Bengio, Mach. Learn. 2003. Raises InputError for fewer than two differences.
+    """
+    values = _finite(differences)
+    count = len(values)
+    if count < 2:
+        raise InputError("The corrected t-test needs at least two folds.")
+    error = np.sqrt((1 / count + test_share) * values.var(ddof=1))
+    mean = values.mean()
+    p = 2 * stdtr(count - 1, -abs(mean) / error) if error > 0 else float(mean == 0)
+    note = f"sensitivity: {count} folds, n_test / n_train = {test_share:.3f}"
+    return SensitivityTest("corrected resampled t", float(p), 0.0, note)
+
+
+def _finite(differences: ArrayLike) -> Floats:
+    values = np.asarray(differences, np.float64).ravel()
+    if not len(values) or not np.isfinite(values).all():
+        raise InputError("Differences of folds must be finite and at least one.")
+    return values

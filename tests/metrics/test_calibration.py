@@ -1,0 +1,132 @@
+"""Calibration maps and errors, against scikit-learn, SciPy and forecasts whose calibration is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import optimize
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from ctbench_core.errors import ConfigError
+from ctbench_core.metrics import (
+    bootstrap,
+    calibration_figures,
+    calibration_lines,
+    ece,
+    fit_calibration,
+    reliability,
+)
+from ctbench_core.metrics.calibration import equal_mass_bins, logistic_fit
+
+
+def tilted(rows: int, slope: float, shift: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw logits z and targets of P(y) = sigmoid(slope z + shift), each (rows, 1)."""
+    draw = np.random.default_rng(seed)
+    z = draw.normal(0, 2, (rows, 1))
+    return (draw.random((rows, 1)) < expit(slope * z + shift)).astype(float), z
+
+
+def test_logistic_fit_equals_scikit_learn() -> None:
+    y, z = tilted(400, 0.7, -1.5, seed=1)
+    reference = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(z, y[:, 0])
+    intercept, slope = logistic_fit(np.column_stack([np.ones(400), z[:, 0]]), y[:, 0])
+    assert slope == pytest.approx(reference.coef_[0, 0], abs=1e-6)
+    assert intercept == pytest.approx(reference.intercept_[0], abs=1e-6)
+
+
+def test_platt_minimises_its_smoothed_loss() -> None:
+    y, z = tilted(60, 0.5, -1, seed=2)
+    n1, n0 = y.sum(), (1 - y).sum()
+    t = np.where(y == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
+
+    def loss(beta: np.ndarray) -> float:
+        return float((np.logaddexp(0, beta[0] * z + beta[1]) - t * (beta[0] * z + beta[1])).sum())
+
+    best = optimize.minimize(loss, [1.0, 0.0], method="BFGS", options={"gtol": 1e-10}).x
+    found = fit_calibration(y, z)
+    np.testing.assert_allclose([found.slope[0], found.intercept[0]], best, atol=1e-6)
+
+
+def test_platt_undoes_a_shifted_intercept_and_a_temperature_cannot() -> None:
+    y, z = tilted(20000, 0.6, -2.0, seed=3)
+    platt, heat = fit_calibration(y, z), fit_calibration(y, z, "temperature")
+    assert platt.slope[0] == pytest.approx(0.6, abs=0.03)
+    assert platt.intercept[0] == pytest.approx(-2.0, abs=0.06)
+    assert heat.intercept[0] == 0
+    assert ece(y[:, 0], platt.apply(z)[:, 0]) < 0.01 < 0.1 < ece(y[:, 0], heat.apply(z)[:, 0])
+
+
+def test_separable_and_one_class_labels() -> None:
+    z = np.array([[-2.0, 1.0], [-1.0, 2.0], [1.0, 3.0], [2.0, 4.0]])
+    y = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    found = fit_calibration(y, z)
+    assert np.isfinite(found.slope).all()
+    assert found.slope[0] > 0
+    assert found.reasons == [None, "validation holds one class only"]
+    np.testing.assert_array_equal(found.apply(z)[:, 1], expit(z[:, 1]))
+    assert np.isfinite(logistic_fit(np.ones((4, 1)), np.ones(4))).all()
+
+
+def test_unknown_method_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match="platt, temperature"):
+        fit_calibration([[0.0], [1.0]], [[0.0], [1.0]], "isotonic")
+
+
+def test_ece_by_hand_and_in_bins_of_equal_mass() -> None:
+    draw = np.random.default_rng(4)
+    p = draw.random(600)
+    y = (draw.random(600) < p**2).astype(float)
+    order = np.argsort(p)
+    by_hand = sum(abs(p[part].sum() - y[part].sum()) for part in np.array_split(order, 15)) / 600
+    assert ece(y, p) == pytest.approx(by_hand, abs=1e-12)
+    assert (reliability(y, p).rows == 40).all()
+    shuffled = draw.permutation(600)
+    assert ece(y[shuffled], p[shuffled]) == pytest.approx(ece(y, p), abs=1e-12)
+
+
+def test_equal_scores_share_a_bin() -> None:
+    assert set(equal_mass_bins(np.full(100, 0.3))) == {0}
+    at = equal_mass_bins(np.repeat([0.1, 0.2, 0.9], [50, 3, 47]))
+    assert len({tuple(np.unique(at[part])) for part in (slice(0, 50), slice(50, 53), slice(53, 100))}) >= 2
+    assert np.isnan(ece([np.nan], [0.5]))
+
+
+def test_brier_and_ece_have_intervals_from_patients() -> None:
+    y, z = tilted(400, 1.0, 0.0, seed=6)
+    p = expit(z)
+    patients = np.repeat(np.arange(200), 2)
+    found = bootstrap(calibration_figures(y, p), y, p, patients, resamples=200)
+    assert found["brier"].value[0] == pytest.approx(((p - y) ** 2).mean(), abs=1e-12)
+    assert found["ece"].value[0] == pytest.approx(ece(y[:, 0], p[:, 0]), abs=1e-12)
+    for name in ("brier", "ece"):
+        assert found[name].bounds[0, 0] < found[name].value[0] < found[name].bounds[0, 1]
+
+
+def test_lines_of_calibrated_forecasts_are_one_and_zero_and_their_intervals_hold() -> None:
+    draw, held = np.random.default_rng(7), np.zeros(2)
+    for _ in range(200):
+        shift = np.repeat(draw.normal(0, 1, 150), 2)  # two equal rows a patient: half the evidence that they seem
+        p = expit(shift)
+        y = np.repeat(draw.random(150) < p[::2], 2).astype(float)
+        found = calibration_lines(y[:, None], p[:, None], np.repeat(np.arange(150), 2))
+        for at, (bounds, truth) in enumerate(((found.slope_bounds, 1), (found.intercept_bounds, 0))):
+            held[at] += bounds[0, 0] <= truth <= bounds[0, 1]
+    assert (held / 200 > 0.90).all()
+    assert (held / 200 < 0.99).all()
+
+
+def test_slope_and_intercept_of_forecasts_too_extreme_and_too_low() -> None:
+    y, z = tilted(20000, 0.5, 0.0, seed=8)
+    found = calibration_lines(y, expit(z), np.arange(20000))
+    assert found.slope[0] == pytest.approx(0.5, abs=0.03)
+    y, z = tilted(20000, 1.0, 0.8, seed=9)
+    found = calibration_lines(y, expit(z), np.arange(20000))
+    assert found.intercept[0] == pytest.approx(0.8, abs=0.06)
+    assert logit(0.5) == 0
+
+
+def test_lines_of_too_few_patients_are_undefined() -> None:
+    found = calibration_lines([[0.0], [1.0]] * 5, [[0.2], [0.7]] * 5, np.arange(10))
+    assert found.reasons == ["5 patients in the scarcer class: 10 are needed"]
+    assert np.isnan(found.slope).all()
