@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 
 from ctbench_core.atomic import dump_json
@@ -17,11 +18,16 @@ from ctbench_core.config import changed_keys
 from ctbench_core.errors import ConfigError
 from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, read_study, run_study
 from ctbench_core.studies.sbatch import write_sbatch
+from ctbench_core.studies.search import read_search, search_from
+from ctbench_core.studies.searching import run_search
 from ctbench_core.studies.study import AXES, GROUP
 from ctbench_core.studies.work import read_shard
 from ctbench_core.words import is_raw
 
 STUDY_WORDS = "<study.yaml or study folder> [key=value ...] [--shard i/n] [--dry-run] [--sbatch N]"
+SEARCH_WORDS = (
+    "[search.yaml or search folder] [trials=30] [batch=3] [name=...] [key=interval(low,high)] [key=a,b] [key=value ...]"
+)
 _SHARD = {
     "metavar": "I/N",
     "help": "begin at this share of the plan, for job arrays; shards help each other at the end",
@@ -49,6 +55,68 @@ def study(call: Call) -> Outcome:
     if words:
         raise ConfigError(f"A study in a folder is planned already; {words[0]} cannot change it. Give its YAML file.")
     return _run(call, StudyPaths(Path(given[0])))
+
+
+def search(call: Call) -> Outcome:
+    """Search a space from a YAML file, a folder begun before, or words: ranges are the space, the rest its base."""
+    given = [word for word in call.words if "=" not in word]
+    words = [word for word in call.words if "=" in word]
+    if len(given) == 1 and Path(given[0]).is_dir() and not words:
+        result = run_search(Path(given[0]), cancel=call.cancel, progress=call.progress)
+        return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
+    if len(given) > 1:
+        raise ConfigError(f"search takes at most one YAML file or search folder, got {len(given)}.")
+    space, rest = split_space(words)
+    composed = call.compose(job_name="search", extras=("name", "trials", "batch"), words=rest)
+    content = read_search(given[0]).to_dict() if given else {}
+    changed = {key: value for key, value in changed_keys(composed.config).items() if key != "job_name"}
+    name = composed.extras.get("name") or composed.given.pop("job_name", None)
+    content["base"] = {**changed, **content.get("base", {}), **composed.given}
+    content |= {"name": str(name)} if name else {}
+    content |= {part: composed.extras[part] for part in ("trials", "batch") if part in composed.extras}
+    content |= {"space": {**content.get("space", {}), **space}} if space else {}
+    result = run_search(search_from(content), cancel=call.cancel, progress=call.progress)
+    return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
+
+
+def split_space(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Split words into a space and the rest, in the grammar of Hydra's sweeps.
+
+    ``key=a,b`` and ``key=choice(a,b)`` are choices, ``key=interval(0,.6)`` numbers between, ``key=range(1,4)`` whole
+    numbers (the end left out), and ``key=tag(log,interval(1e-4,1e-2))`` numbers on a log scale.
+    """
+    space: dict[str, Any] = {}
+    rest = []
+    parser = OverridesParser.create()
+    for word in words:
+        key = word.partition("=")[0]
+        if is_raw(key):
+            rest.append(word)
+            continue
+        try:
+            override = parser.parse_override(word)
+        except HydraException as error:
+            raise ConfigError(f"Cannot understand {word!r}: expected key=value or key=interval(a,b).") from error
+        if not override.is_sweep_override():
+            rest.append(word)
+            continue
+        swept = override.value()
+        if isinstance(swept, IntervalSweep):
+            space[key] = {"low": swept.start, "high": swept.end} | ({"log": True} if "log" in swept.tags else {})
+        else:
+            space[key] = [_plain(item) for item in override.sweep_iterator()]
+    return space, rest
+
+
+def search_table(result: dict[str, Any]) -> str:
+    """Return the counts of a search and its best trial."""
+    counts = f"{result['trials']} trials, {result['pruned']} pruned, {result['failed']} failed"
+    best = result["best"]
+    if not best:
+        return f"{counts}\n{result['study_dir']}"
+    rows = [[key, str(value)] for key, value in best["params"].items()]
+    parts = [counts, f"Best validation figure {figure(best['value'], 4)}", grid(["parameter", "value"], rows)]
+    return "\n".join([*parts, best["run_dir"], result["study_dir"]])
 
 
 def train_grid(call: Call) -> Outcome:

@@ -197,6 +197,7 @@ VERBS = {
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align
     ),
     "study": Verb("A grid of runs.", studies.STUDY_WORDS, studies.study, studies.STUDY_FLAGS),
+    "search": Verb("Search hyper-parameters by validation.", studies.SEARCH_WORDS, studies.search),
     "check": Verb("Audit manifests and features before training.", "[key=value ...]", check),
     "prepare": Verb("Join label, split, metadata and report tables to one manifest.", PREPARE_WORDS, prepare),
     "agree": Verb(

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.errors import CtbenchError, InputError
-from ctbench_core.experiment import queue_run, run_experiment
-from ctbench_core.runs import RESUMABLE, RunPaths, open_run, read_config, read_status
-from ctbench_core.studies.identity import identity, same_run
+from ctbench_core.errors import InputError
+from ctbench_core.experiment import queue_run, run_bank
+from ctbench_core.runs import RESUMABLE, RunPaths, read_config, read_status
+from ctbench_core.studies.identity import same_run
 
 Progress = Callable[[str, int, int], None]
-
-
-def bank_key(config: Config) -> Hashable:
-    """Tell which configs may train as one bank."""
-    return str(
-        sorted((key, str(value)) for key, value in identity(config).items() if key.startswith(("paths.", "data.")))
-    )
 
 
 def train_bank(
@@ -30,32 +23,33 @@ def train_bank(
     Raises:
         InputError: a run directory holds another run, or one that another process trains.
     """
-    errors = []
-    for config, run_dir in zip(configs, run_dirs):
-        if cancel.is_set():
-            break
-        resume = _prepare(config, run_dir)
-        if resume is None:
-            continue
-        try:
-            run_experiment(config, run_dir, resume=resume, cancel=cancel, progress=progress)
-        except CtbenchError as error:  # the run's status says the same; the others go on
-            errors.append(f"{run_dir.name}: {error}")
-    return errors
+    left = [(config, run_dir) for config, run_dir in zip(configs, run_dirs) if _prepare(config, run_dir)]
+    if not left:
+        return []
+    results = run_bank(
+        [config for config, _ in left],
+        [run_dir for _, run_dir in left],
+        resume=True,  # from the checkpoint where there is one
+        cancel=cancel,
+        progress=progress,
+    )
+    return [
+        f"{run_dir.name}: {result['error']}"
+        for (_, run_dir), result in zip(left, results)
+        if result["state"] == "failed"
+    ]
 
 
-def _prepare(config: Config, run_dir: Path) -> bool | None:
-    """Queue a run; return whether it resumes, None when it is finished already."""
+def _prepare(config: Config, run_dir: Path) -> bool:
+    """Queue a run; return whether there is something left to train."""
     paths = RunPaths(run_dir)
     if not paths.status.is_file():
         queue_run(config)
-        return False
+        return True
     stored = read_config(paths.config)
     if not same_run(stored, config):
         raise InputError(f"{run_dir} holds a run with another config. Move it away, or give the study another name.")
     status = read_status(paths.status)
-    if status.state == "finished":
-        return None
     if status.state in RESUMABLE:
-        queue_run(config, open_run(run_dir).paths.root, status)
-    return paths.last_state.is_file()
+        queue_run(config, run_dir, status)
+    return status.state != "finished"

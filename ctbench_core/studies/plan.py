@@ -25,6 +25,7 @@ from ctbench_core.studies.study import Study, expanded, study_from
 # Runs of a bank: enough to share the passes over the features, few enough for shards to share a study
 # and for a kill to cost little.
 BANK_RUNS = 32
+ALL_ROWS = 10**9
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def make_plan(
             return known
         extension = len(known.extensions)
         first_bank = max((run.bank for run in known.runs), default=-1) + 1
-        banks = _assign({name: bank_key(config) for name, (_, config) in fresh.items()}, bank_runs, first_bank)
+        # Heads with as many rows stay together: a bank's epoch lasts as long as its longest.
+        sized = sorted(fresh, key=lambda name: fresh[name][1].data.budget or ALL_ROWS)
+        banks = _assign({name: bank_key(fresh[name][1]) for name in sized}, bank_runs, first_bank)
         runs = known.runs + [PlannedRun(name, labels, banks[name], extension) for name, (labels, _) in fresh.items()]
         seeds = sorted({config.utils.seed for _, config in wanted.values()})
         grown = [*known.extensions, {"when": now(), "runs": len(fresh), "seeds": seeds}]

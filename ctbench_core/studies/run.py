@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.evaluate.opening import silent
-from ctbench_core.studies.bank import bank_key
+from ctbench_core.experiment import bank_key
 from ctbench_core.studies.cells import by_cell, write_cells
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import make_plan, read_plan, spelled_out

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ctbench_core.cli.studies import split_grid
+from ctbench_core.cli.studies import split_grid, split_space
 from ctbench_core.runs import open_run
 
 
@@ -80,6 +80,39 @@ def test_words_are_split_into_axes_and_the_rest() -> None:
     assert rest == ["training.learning_rate=1e-3", "training.target_labels=[A b,C]", "paths.cache_dir=c"]
 
 
+def test_search_takes_ranges_as_its_space(cli: Any, words: list[str], tmp_path: Path) -> None:
+    asked = [*words, "trials=3", "name=Mine", "training.learning_rate=tag(log,interval(1e-3,1e-1))", "depth=0,1"]
+    ended = cli("search", *asked)
+    assert ended.code == 0, ended.err
+    result = ended.json
+    assert Path(result["study_dir"]) == tmp_path / "outputs" / "mine"
+    assert (result["trials"], set(result["best"]["params"])) == (3, {"training.learning_rate", "depth"})
+    assert not open_run(result["best"]["run_dir"]).evaluations()
+    longer = cli("search", *asked, "trials=4").json
+    assert longer["trials"] == 4
+    assert cli("search", result["study_dir"]).json["best"] == longer["best"]
+
+
+def test_spaces_are_written_as_sweeps() -> None:
+    space, rest = split_space(
+        [
+            "training.learning_rate=tag(log,interval(1e-4,1e-2))",
+            "model.params.dropout=interval(0,0.5)",
+            "width=8,16",
+            "depth=range(0,3)",
+            "training.batch_size=32",
+            "paths.data_root=a,b",
+        ]
+    )
+    assert space == {
+        "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "model.params.dropout": {"low": 0, "high": 0.5},
+        "width": [8, 16],
+        "depth": [0, 1, 2],
+    }
+    assert rest == ["training.batch_size=32", "paths.data_root=a,b"]
+
+
 def test_dry_run_and_sbatch_train_nothing(cli: Any, words: list[str], study_file: Path, tmp_path: Path) -> None:
     ended = cli("study", str(study_file), *words, "--dry-run")
     assert ended.json == {"runs": 2, "axes": {"seed": ["1", "2"]}}
@@ -99,6 +132,8 @@ def test_dry_run_and_sbatch_train_nothing(cli: Any, words: list[str], study_file
         (["train", "-m", "utils.seed=1"], "needs a comma list"),
         (["train", "-m", "utils.sede=1,2"], "utils.seed"),
         (["study", "."], "no readable study"),
+        (["search", "training.learning_rate=0.1", "nonsense=1"], "nonsense"),
+        (["search", "absent.yaml"], "absent.yaml"),
     ],
 )
 def test_bad_input_ends_with_2(cli: Any, arguments: list[str], message: str) -> None:

@@ -1,0 +1,147 @@
+"""A search: its space, its trials, and that stopping it anywhere changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.runs import open_run
+from ctbench_core.studies import StudyPaths
+from ctbench_core.studies.search import Search, search_from
+from ctbench_core.studies.searching import history, run_search
+from ctbench_core.studies.space import space_from
+from ctbench_core.studies.trials import Trials, importance
+
+SPACE = {
+    "depth": {"low": 0, "high": 2},
+    "width": [4, 8],
+    "training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
+    "model.params.dropout": {"low": 0.0, "high": 0.5},
+}
+
+
+@pytest.fixture
+def make_search(tiny_data: Path, tmp_path: Path) -> Callable[..., Search]:
+    """Return a builder of searches on the tiny data set."""
+
+    def build(folder: str = "outputs", **parts: Any) -> Search:
+        base = {
+            "paths.data_root": str(tiny_data / "features"),
+            "paths.manifest_dir": str(tiny_data / "manifests"),
+            "paths.outputs_root": str(tmp_path / folder),
+            "training.max_epochs": 6,
+            "training.batch_size": 16,
+            "optuna.pruner_startup_trials": 2,
+            "optuna.pruner_warmup_steps": 1,
+        }
+        return search_from({"name": "Small", "base": base, "space": SPACE, "trials": 7, "batch": 2, **parts})
+
+    return build
+
+
+def test_a_space_spells_configs(make_search: Callable[..., Search]) -> None:
+    search = make_search()
+    drawn = {"depth": 2, "width": 8, "training.learning_rate": 0.01, "model.params.dropout": 0.1}
+    config = search.config(drawn)
+    assert config.model.params.hidden_dims == [8, 8]
+    assert (config.training.learning_rate, config.evaluation.after_training) == (0.01, False)
+    listed = space_from({"model.params.hidden_dims": [[8], [4, 4]], "model": ["mlp_visual", "linear_probe"]})
+    assert listed.changes({"model.params.hidden_dims": "[4, 4]", "model": "mlp_visual"}) == {
+        "model._target_": "mlp",
+        "model.params.hidden_dims": [4, 4],
+    }
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"training.lr": [1]}, "Unknown axis"),
+        ({"width": []}, "expected a list"),
+        ({"training.learning_rate": {"low": 1}}, "low and high"),
+        ({"training.learning_rate": {"low": "a", "high": 2}}, "expected a number"),
+        ({"training.learning_rate": {"low": 2, "high": 1}}, "cannot be drawn"),
+        ({"training.learning_rate": 0.1}, "expected a list"),
+    ],
+)
+def test_wrong_spaces_are_named(space: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        space_from(space)
+
+
+def test_a_search_stopped_and_resumed_goes_on_as_never_stopped(make_search: Callable[..., Search]) -> None:
+    whole = run_search(make_search())
+    told = history(StudyPaths(Path(whole["study_dir"])))
+    assert (whole["trials"], whole["stopped"]) == (7, False)
+    assert whole["best"]["value"] == pytest.approx(told[told["state"] == "finished"]["value"].max())
+    run = open_run(whole["best"]["run_dir"])
+    assert run.best()["val_metrics"]["auprc"] == pytest.approx(whole["best"]["value"])
+    assert not run.evaluations()
+
+    parts = make_search("parts", trials=3)
+    run_search(parts)  # ends in the middle of a batch
+    cancel, calls = threading.Event(), []
+
+    def stop_in_a_training(phase: str, done: int, total: int) -> None:
+        calls.append(phase)
+        if len(calls) == 9:
+            cancel.set()
+
+    stopped = run_search(make_search("parts"), cancel=cancel, progress=stop_in_a_training)
+    assert stopped["stopped"]
+    rest = run_search(make_search("parts"))
+    again = history(StudyPaths(Path(rest["study_dir"])))
+    parameters = list(SPACE)
+    assert again[["trial", "state", *parameters]].equals(told[["trial", "state", *parameters]])
+    assert again["value"].to_numpy() == pytest.approx(told["value"].to_numpy(), abs=1e-6, nan_ok=True)
+
+
+def test_pruned_trials_stop_early_and_say_so(make_search: Callable[..., Search]) -> None:
+    search = make_search(trials=10, batch=2)
+    result = run_search(search)
+    told = history(search.paths())
+    assert result["pruned"] == (told["state"] == "pruned").sum() > 0
+    assert (told[told["state"] == "pruned"]["epochs"] <= 6).all()
+    closed = make_search("closed", trials=10, batch=2)
+    closed.base["optuna.disable_pruning"] = True
+    assert run_search(closed)["pruned"] == 0
+
+
+def test_another_search_of_the_name_is_refused(make_search: Callable[..., Search]) -> None:
+    run_search(make_search(trials=1))
+    with pytest.raises(InputError, match="another search"):
+        run_search(make_search(trials=1, space={"width": [4]}))
+
+
+def test_what_trial_n_is_depends_on_earlier_batches_alone(make_search: Callable[..., Search], tmp_path: Path) -> None:
+    """Whether a batch's first trial has ended or still runs does not change the second."""
+    search = make_search(batch=3)
+    drawn = []
+    for place, tell_first in (("a", False), ("b", True)):
+        trials = Trials(StudyPaths(tmp_path / place), search.config().optuna, search.parsed_space(), 3)
+        for number in range(6):
+            trials.ask(number)
+            if tell_first or number % 3 == 2:
+                done = [number] if tell_first else range(number - 2, number + 1)
+                for ended in done:
+                    trials.tell(ended, trials.watcher(ended), 0.1 * ended, failed=False)
+        drawn.append([trial.params for trial in trials.all()])
+    assert drawn[0] == drawn[1]
+    assert importance(trials.all())
+
+
+def test_fresh_seeds_of_the_best_open_the_test(make_search: Callable[..., Search]) -> None:
+    search = make_search()
+    drawn = {"depth": 1, "width": 8, "training.learning_rate": 0.01, "model.params.dropout": 0.1}
+    again = search.again(drawn)
+    configs = [config for _, config in again.configs()]
+    assert [config.utils.seed for config in configs] == [43, 44, 45, 46, 47]
+    assert {config.training.learning_rate for config in configs} == {0.01}
+    assert all(config.evaluation.after_training for config in configs)
+    stable = [config for _, config in search.stability([drawn, drawn | {"width": 4}]).configs()]
+    assert len(stable) == 6
+    assert not any(config.evaluation.after_training for config in stable)
