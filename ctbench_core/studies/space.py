@@ -72,9 +72,10 @@ def _distribution(name: str, given: Any) -> BaseDistribution:
     assert low is not None and high is not None
     try:
         whole = all(isinstance(number, int) for number in (low, high, step or 1))
+        log = bool(given.get("log"))
         if whole and (name not in KEYS or KEYS[name].annotation is not float):
-            return IntDistribution(low, high, log=bool(given.get("log")), step=step or 1)
-        return FloatDistribution(float(low), float(high), log=bool(given.get("log")), step=step)
+            return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+        return FloatDistribution(float(low), float(high), log=log, step=step)
     except ValueError as error:
         raise ConfigError(f"The space of {name} cannot be drawn from: {error}") from error
 
