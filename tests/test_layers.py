@@ -29,6 +29,7 @@ FLOORS = {
     "ctbench_core.provenance": 5,
     "ctbench_core.checks": 6,
     "ctbench_core.experiment": 6,
+    "ctbench_core.legacy": 6,
     "ctbench_core.jobs": 7,
     "ctbench_core.studies": 7,
     "ctbench_core.cli": 8,

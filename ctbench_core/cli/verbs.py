@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctbench_core.cli import studies, tables
+from ctbench_core.cli import moving, studies, tables
 from ctbench_core.cli.call import Call, Outcome, Verb
 from ctbench_core.cli.compose import Composed
 from ctbench_core.config import Config, set_key
@@ -57,7 +57,7 @@ def evaluate(call: Call) -> Outcome:
     from ctbench_core.runs import open_run
 
     composed = call.compose("train", extras=("run",))
-    run_dir = _named_run(composed)
+    run_dir = moving.taken_in(call, composed, _named_run(composed))
     config = _overlaid(open_run(run_dir).config, composed)
     result = evaluate_run(run_dir, config=config, progress=call.progress)
     return Outcome(result, tables.run_table(result))
@@ -192,6 +192,7 @@ PREPARE_WORDS = (
 VERBS = {
     "train": Verb("Train one run; after -m, a grid of runs.", "[key=value ...]", train, studies.TRAIN_FLAGS),
     "evaluate": Verb("Open test sets for a trained run.", "run=<run directory> [key=value ...]", evaluate),
+    "import": Verb("Take runs of the older system into the run store.", moving.IMPORT_WORDS, moving.import_),
     "score": Verb("Metrics of anyone's predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb(
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +24,11 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         torch.save(dict(content), file)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, snapshot: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU without running any code in it.
+
+    Args:
+        snapshot: also read NumPy arrays of plain numbers, which the older system's random states are.
 
     Raises:
         CheckpointError: missing, damaged, pickled objects, or no dict.
@@ -31,7 +36,8 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"Checkpoint {path} does not exist. Train the run first, or set paths.checkpoint_path.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_arrays()) if snapshot else contextlib.nullcontext():
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"Checkpoint {path} is damaged or holds objects that could run code; save a plain state_dict."
@@ -44,13 +50,25 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_model_state(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a checkpoint: a state_dict, or one inside a training snapshot.
+def _numpy_arrays() -> list[Any]:
+    """Name what builds a NumPy array of numbers out of bytes: constructors that run nothing of the file's own."""
+    rebuild = np.zeros(0).__reduce__()[0]
+    spelled = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    return [
+        *spelled,
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(kind)) for kind in ("u1", "u4", "u8", "i4", "i8", "f4", "f8")},
+    ]
+
+
+def load_model_state(path: Path, snapshot: bool = False) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint: a state_dict, or one inside a training snapshot (see `load`).
 
     Raises:
         CheckpointError: it cannot be read or holds no tensors.
     """
-    content = load(path)
+    content = load(path, snapshot)
     for name in ("best_model_state", "state_dict", "model_state_dict", "model"):
         if isinstance(content.get(name), dict):
             content = content[name]

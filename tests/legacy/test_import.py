@@ -1,0 +1,202 @@
+"""Old runs move in: listed, imported, evaluated and exported, with the figures of a plain PyTorch forward pass."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ctbench_core.errors import InputError
+from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.legacy import find_old_runs, import_runs, list_runs
+from ctbench_core.runs import RunStore, open_run
+from tests.old_system import MLP, figures, read_split, train_old_run
+
+Cli = Callable[..., Any]
+Old = Callable[..., Path]
+
+
+@pytest.fixture
+def make_old_run(tiny_data: Path, labels: list[str], tmp_path: Path) -> Old:
+    """Return a maker of old runs under <tmp>/project/outputs; their data lies beside them, as it did."""
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copytree(tiny_data, project / "data")
+
+    def make(name: str = "manual_budget/2025-11-03_10-20-30", **changes: Any) -> Path:
+        return train_old_run(project / "outputs" / name, project / "data", changes.pop("labels", labels), **changes)
+
+    return make
+
+
+def plain_forward(old: Path, data: Path, manifest: str, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets and probabilities as plain PyTorch gives them, in float64."""
+    state = torch.load(old / "checkpoints" / "final_model.pt", weights_only=True)
+    model = MLP(state["network.0.weight"].shape[1], [8], len(labels), 0.35)
+    model.load_state_dict(state)
+    x, y = read_split(data, manifest, labels)
+    with torch.no_grad():
+        return y, model.eval().double()(x.double()).sigmoid().numpy()
+
+
+def test_an_imported_run_has_the_figures_of_a_plain_forward_pass(
+    make_old_run: Old, tmp_path: Path, labels: list[str]
+) -> None:
+    old = make_old_run()
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    (run,) = import_runs(old, tmp_path / "store")
+    assert (run.new, run.job, run.epochs) == (True, "manual_budget", 4)
+    result = evaluate_run(run.run_dir)["test"]["test.csv"]
+    y, probabilities = plain_forward(old, tmp_path / "project" / "data", "test.csv", labels)
+    expected = figures(y, probabilities, labels)
+    for name in ("auprc", "auroc", "f1_macro"):
+        assert result[name] == pytest.approx(expected[name], abs=1e-6)
+    for label in labels:
+        for name in ("precision", "recall", "f1", "support"):
+            assert result["per_class"][label][name] == pytest.approx(expected["per_class"][label][name], abs=1e-6)
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
+
+
+def test_it_is_listed_with_its_history_and_its_best_epoch(make_old_run: Old, tmp_path: Path, labels: list[str]) -> None:
+    old = make_old_run()
+    import_runs(old, tmp_path / "store")
+    (run,) = RunStore(tmp_path / "store").runs()
+    written = [json.loads(line) for line in (old / "metrics.jsonl").read_text().splitlines()]
+    best = json.loads((old / "best_metrics.json").read_text())
+    assert run.run_id.startswith("20251103T")
+    assert (run.name, run.job, run.status.state) == ("2025-11-03_10-20-30", "manual_budget", "finished")
+    assert [line["val_metrics"]["auprc"] for line in run.history()] == [w["val_metrics"]["auprc"] for w in written]
+    assert (run.best()["epoch"], run.best()["val_metrics"]["auroc"]) == (best["epoch"], best["val_metrics"]["auroc"])
+    assert all(list(line["val_metrics"]["per_class"]) == labels for line in [*run.history(), run.best()])
+    assert run.history()[-1]["best_epoch"] == best["epoch"]
+    assert run.config.training.target_labels == labels
+    assert run.config.model.params.hidden_dims == [8]
+    assert (run.config.paths.run_dir, run.config.paths.checkpoint_dir) == (None, None)
+    assert Path(run.config.paths.data_root) == tmp_path / "project" / "data" / "features"
+
+
+def test_importing_again_makes_no_copy_even_from_another_place(make_old_run: Old, tmp_path: Path) -> None:
+    old = make_old_run()
+    (first,) = import_runs(old, tmp_path / "store")
+    moved = tmp_path / "archive" / "manual_budget" / old.name
+    shutil.copytree(old, moved)
+    (again,) = import_runs(moved, tmp_path / "store")
+    assert (again.new, again.present, again.run_dir) == (False, True, first.run_dir)
+
+
+def test_a_folder_of_runs_is_taken_in_whole_and_one_bad_run_keeps_none_out(make_old_run: Old, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        make_old_run(f"gpt_budget/train_n50_s{seed}", seed=seed)
+    bad = make_old_run("gpt_budget/train_n50_s3", seed=3)
+    torch.save({"model": MLP}, bad / "checkpoints" / "final_model.pt")
+    listed = list_runs(tmp_path / "project", tmp_path / "store")
+    assert [run.label for run in listed] == ["train_n50_s1", "train_n50_s2", "train_n50_s3"]
+    assert not (tmp_path / "store").exists()
+    taken = import_runs(tmp_path / "project", tmp_path / "store")
+    assert [run.new for run in taken] == [True, True, False]
+    assert "could run code" in taken[2].problem
+    assert {run.job for run in RunStore(tmp_path / "store").runs()} == {"gpt_budget"}
+
+
+def test_a_stopped_run_gives_its_best_weights_from_its_snapshot(make_old_run: Old, tmp_path: Path) -> None:
+    """Its random states hold a NumPy array, which torch refuses by itself; nothing in it is run."""
+    old = make_old_run(finished=False)
+    (taken,) = import_runs(old, tmp_path / "store")
+    run = open_run(taken.run_dir)
+    assert run.status.state == "cancelled"
+    expected = torch.load(old / "checkpoints" / "last_state.pt", weights_only=False)["best_model_state"]
+    stored = torch.load(run.paths.final_model, weights_only=True)
+    assert all(torch.equal(stored[name], tensor) for name, tensor in expected.items())
+
+
+class _Harmful:
+    """What a checkpoint must not be able to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path(self.path),))
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_no_code_in_a_checkpoint_is_run(make_old_run: Old, tmp_path: Path, finished: bool) -> None:
+    old = make_old_run(finished=finished)
+    name = "final_model.pt" if finished else "last_state.pt"
+    torch.save({"best_model_state": _Harmful(tmp_path / "harmed")}, old / "checkpoints" / name)
+    (taken,) = import_runs(old, tmp_path / "store")
+    assert "could run code" in taken.problem
+    assert not (tmp_path / "harmed").exists()
+    with (old / "checkpoints" / name).open("wb") as file:
+        pickle.dump(_Harmful(tmp_path / "harmed"), file, protocol=2)
+    (taken,) = import_runs(old, tmp_path / "store")
+    assert taken.problem
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize(
+    "missing", [("metrics.jsonl",), ("best_metrics.json",), ("metrics.jsonl", "best_metrics.json")]
+)
+def test_what_a_run_did_not_keep_is_told_from_the_rest(
+    make_old_run: Old, tmp_path: Path, missing: tuple[str, ...]
+) -> None:
+    old = make_old_run()
+    best = json.loads((old / "best_metrics.json").read_text())["val_metrics"]
+    for name in missing:
+        (old / name).unlink()
+    (taken,) = import_runs(old, tmp_path / "store")
+    assert taken.best_val == {name: best[name] for name in ("auprc", "auroc", "f1_macro")}  # at last from the pointer
+    assert evaluate_run(taken.run_dir)["test"]["test.csv"]["n"]["volumes"] == 24
+
+
+def test_findings_are_those_of_the_config_and_must_fit_the_head(make_old_run: Old, tmp_path: Path) -> None:
+    old = make_old_run()
+    (taken,) = import_runs(old, tmp_path / "store", {"training.target_labels": ["Lung nodule"]})
+    assert "has 3 outputs, but the config names 1 findings" in taken.problem
+    assert not (tmp_path / "store").exists()
+
+
+def test_data_that_has_moved_is_named_by_words(make_old_run: Old, tmp_path: Path, tiny_data: Path) -> None:
+    old = make_old_run()
+    shutil.rmtree(tmp_path / "project" / "data")
+    places = {"paths.data_root": str(tiny_data / "features"), "paths.manifest_dir": str(tiny_data / "manifests")}
+    (taken,) = import_runs(old, tmp_path / "store", places)
+    assert evaluate_run(taken.run_dir)["test"]["test.csv"]["n"]["patients"] == 12
+
+
+def test_a_folder_without_old_runs_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\.hydra/config\.yaml and checkpoints/final_model\.pt"):
+        find_old_runs(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        find_old_runs(tmp_path / "nothing")
+
+
+def test_the_verb_lists_takes_in_and_says_what_it_could_not_use(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
+    old = make_old_run()
+    store = f"paths.outputs_root={tmp_path / 'store'}"
+    listed = cli("import", str(old), "list=true", store)
+    assert listed.code == 0, listed.err
+    assert (listed.json["imported"], listed.json["present"]) == (0, 0)
+    ended = cli("import", str(old), store)
+    assert ended.code == 0, ended.err
+    assert (ended.json["imported"], ended.json["failed"]) == (1, 0)
+    assert "'training.gradient_clip' is ignored" in " ".join(ended.json["warnings"])
+    assert open_run(ended.json["run_dir"]).status.state == "finished"
+    assert cli("import", str(old), store).json["present"] == 1
+    assert cli("import", str(tmp_path / "store"), store).code == 2
+
+
+def test_evaluate_takes_an_old_folder_as_it_is(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
+    old = make_old_run()
+    for words in ([f"run={old}"], [f"paths.checkpoint_path={old / 'checkpoints' / 'final_model.pt'}"]):
+        ended = cli("evaluate", *words, f"paths.outputs_root={tmp_path / 'store'}")
+        assert ended.code == 0, ended.err
+        assert Path(ended.json["run_dir"]).parent == tmp_path / "store" / "manual_budget"
+        assert ended.json["test"]["test.csv"]["n"] == {"volumes": 24, "exams": 12, "patients": 12}
