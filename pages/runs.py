@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui import cache, feedback, form, queue, recipes, run_card, run_filter, run_table, tables, undo
+from ctbench_ui import bring_in, cache, feedback, form, queue, recipes, run_card, run_filter, run_table, tables, undo
 
 _CHOSEN = "runs.chosen"
 _ORDERS = {"Best first": "val_auprc", "Newest first": "created"}
@@ -21,6 +21,7 @@ if not rows:
     feedback.empty(
         "No run yet", "Every training is kept here with its settings, curves and figures.", "Set up a run", "train"
     )
+    bring_in.draw(form.outputs_root())
     st.stop()
 
 frame = pd.DataFrame(rows)
@@ -54,3 +55,4 @@ if chosen is not None:
     run_card.draw(
         Path(kept.set_index("run_id").loc[chosen, "run_dir"]), sorted({tag for tags in frame["tags"] for tag in tags})
     )
+bring_in.draw(form.outputs_root())

@@ -115,6 +115,21 @@ def words(make_words: Callable[[Path], list[str]], tiny_data: Path) -> list[str]
     return make_words(tiny_data)
 
 
+@pytest.fixture
+def make_old_run(tiny_data: Path, labels: list[str], tmp_path: Path) -> Callable[..., Path]:
+    """Return a maker of old runs under <tmp>/project/outputs; their data lies beside them, as it did."""
+    from tests.old_system import train_old_run
+
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copytree(tiny_data, project / "data")
+
+    def make(name: str = "manual_budget/2025-11-03_10-20-30", **changes: Any) -> Path:
+        return train_old_run(project / "outputs" / name, project / "data", changes.pop("labels", labels), **changes)
+
+    return make
+
+
 @dataclass(frozen=True)
 class Ended:
     """What one call of the command line left behind."""

@@ -17,23 +17,10 @@ from ctbench_core.errors import InputError
 from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.legacy import find_old_runs, import_runs, list_runs
 from ctbench_core.runs import RunStore, open_run
-from tests.old_system import MLP, figures, read_split, train_old_run
+from tests.old_system import MLP, figures, read_split
 
 Cli = Callable[..., Any]
 Old = Callable[..., Path]
-
-
-@pytest.fixture
-def make_old_run(tiny_data: Path, labels: list[str], tmp_path: Path) -> Old:
-    """Return a maker of old runs under <tmp>/project/outputs; their data lies beside them, as it did."""
-    project = tmp_path / "project"
-    project.mkdir()
-    shutil.copytree(tiny_data, project / "data")
-
-    def make(name: str = "manual_budget/2025-11-03_10-20-30", **changes: Any) -> Path:
-        return train_old_run(project / "outputs" / name, project / "data", changes.pop("labels", labels), **changes)
-
-    return make
 
 
 def plain_forward(old: Path, data: Path, manifest: str, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
