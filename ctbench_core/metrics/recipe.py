@@ -15,11 +15,14 @@ from ctbench_core.metrics.arrays import Floats
 from ctbench_core.metrics.figures import ranking_figures
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, Figures, evidence, resampled
 from ctbench_core.metrics.uncertainty import (
+    freedom_of,
+    inflation,
+    macro_draws,
+    moderated_error,
     no_interval,
     rate_bounds,
     satterthwaite,
     standard_error,
-    unseen_error,
 )
 
 
@@ -83,18 +86,17 @@ def _recipe(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Reci
     if seeds < 2:
         reasons = [reason or "one seed: how far seeds lie apart cannot be told" for reason in reasons]
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value).any(axis=0)
-    mean = value.mean(axis=0)
-    freedom = np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
-    unseen = unseen_error(mean, rests_on) if name == "auroc" else np.zeros_like(mean)
-    patient, between = _errors(value, draws)
-    patient = np.hypot(patient, unseen)
+    mean, freedom = value.mean(axis=0), np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
+    spread, between = _errors(value, draws)
+    patient = spread
+    if name == "auroc":
+        patient, freedom = moderated_error(mean, spread, rests_on), freedom_of(name, rests_on)
     bounds = _bounds(mean, patient, between, seeds, freedom, rests_on.scarcer)
     bounds[~given] = np.nan
     macro = _mean(value, given)
-    macro_patient, macro_between = _errors(
-        macro, np.where(given, draws, 0.0).sum(axis=2, keepdims=True) / max(given.sum(), 1)
-    )
-    macro_patient = np.hypot(macro_patient, np.sqrt((unseen[given] ** 2).sum()) / max(given.sum(), 1))
+    tries = macro_draws(draws[:, :, given]) if given.any() else np.full((*draws.shape[:2], 1), np.nan)
+    macro_patient, macro_between = _errors(macro, tries)
+    macro_patient = macro_patient * inflation(patient[given], spread[given])
     macro_freedom = satterthwaite(patient[given] ** 2, freedom[given]) if given.any() else 1.0
     fewest = rests_on.scarcer[given].min(initial=10**9)
     macro_bounds = _bounds(macro.mean(axis=0), macro_patient, macro_between, seeds, np.array([macro_freedom]), fewest)

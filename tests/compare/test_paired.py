@@ -59,7 +59,7 @@ def test_error_agrees_with_obuchowski() -> None:
     targets, first, second, codes = two_models(400, seed=3, labels=1)
     found = paired_difference(targets, first, second, codes, swaps=99)["auroc"]
     _, error, _ = auroc_covariance(targets[:, 0], np.stack([first[:, 0], second[:, 0]]), codes).difference()
-    assert np.diff(found.bounds[0])[0] / 2 / 1.97 == pytest.approx(error, rel=0.08)
+    assert np.diff(found.bounds[0])[0] / 2 / 1.97 == pytest.approx(error, rel=0.1)
 
 
 def test_a_better_model_is_found_and_an_equal_one_is_not() -> None:

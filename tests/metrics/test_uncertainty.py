@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from ctbench_core.metrics import (
@@ -15,7 +16,7 @@ from ctbench_core.metrics import (
     resampled,
     thresholded_figures,
 )
-from ctbench_core.metrics.uncertainty import UNSEEN, rate_bounds, satterthwaite
+from ctbench_core.metrics.uncertainty import MODEL_PATIENTS, rate_bounds, satterthwaite
 
 
 def clustered(patients: int, seed: int, share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,24 +54,41 @@ def test_resamples_equal_drawing_whole_patients_one_by_one() -> None:
         assert called["f1"][i, 0] == pytest.approx(f1_score(y, s >= 0.8), abs=1e-12)
 
 
-def test_interval_is_the_spread_of_the_resamples_times_t_on_the_logit_scale() -> None:
+def test_interval_of_auprc_is_that_of_percentiles_stretched_on_the_logit_scale() -> None:
     targets, scores, codes = clustered(120, seed=3)
     found = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
-    error = resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"].std(ddof=1)
+    edges = np.quantile(resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"][:, 0], [0.025, 0.975])
     sick = len(np.unique(codes[targets[:, 0] == 1]))
-    v = found.value[0]
-    reach = stats.t.ppf(0.975, sick - 1) * error / (v * (1 - v))
-    expected = 1 / (1 + np.exp(-(np.log(v / (1 - v)) + np.array([-reach, reach]))))
-    np.testing.assert_allclose(found.bounds[0], expected, rtol=1e-10)
-    np.testing.assert_allclose(found.macro_bounds, found.bounds[0], rtol=1e-10)
+    stretch = np.sqrt(sick / (sick - 1)) * stats.t.ppf(0.975, sick - 1) / stats.norm.ppf(0.975)
+    middle = logit(found.value[0])
+    np.testing.assert_allclose(found.bounds[0], expit(middle + stretch * (logit(edges) - middle)), rtol=1e-10)
+    # A macro mean is symmetric on the logit scale, here of one label.
+    reach = stats.t.ppf(0.975, sick - 1) * found.error[0] / (found.value[0] * (1 - found.value[0]))
+    np.testing.assert_allclose(found.macro_bounds, expit(middle + np.array([-reach, reach])), rtol=1e-10)
 
 
-def test_auroc_allows_for_a_patient_not_seen() -> None:
+def test_interval_of_auroc_leans_on_two_normal_distributions() -> None:
     targets, scores, codes = clustered(120, seed=3)
     found = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auroc"]
     spread = resampled(ranking_figures, targets, scores, codes, 200, 2)["auroc"].std(ddof=1)
     sick = len(np.unique(codes[targets[:, 0] == 1]))
-    assert found.error[0] == pytest.approx(np.hypot(spread, UNSEEN * (found.value[0] - 0.5) / (sick + 1)), rel=1e-9)
+    area, z = found.value[0], stats.norm.ppf(found.value[0])
+    # Two positives beat one negative: a bivariate normal with correlation one half.
+    both = stats.multivariate_normal.cdf([z, z], cov=[[1, 0.5], [0.5, 1]])
+    model = (both - area**2) * (1 / sick + 1 / (120 - sick))
+    error = np.sqrt((sick * spread**2 + MODEL_PATIENTS * model) / (sick + MODEL_PATIENTS))
+    assert found.error[0] == pytest.approx(error, rel=1e-4)
+    reach = stats.t.ppf(0.975, sick + MODEL_PATIENTS - 1) * error / (area * (1 - area))
+    np.testing.assert_allclose(found.bounds[0], expit(logit(area) + np.array([-reach, reach])), rtol=1e-4)
+
+
+def test_interval_of_a_share_is_normal_on_the_logit_scale() -> None:
+    targets, scores, codes = clustered(120, seed=3)
+    found = bootstrap(thresholded_figures(0.8), targets, scores, codes, resamples=200, seed=2)["f1"]
+    error = resampled(thresholded_figures(0.8), targets, scores, codes, 200, 2)["f1"].std(ddof=1)
+    v = found.value[0]
+    reach = stats.norm.ppf(0.975) * error / (v * (1 - v))
+    np.testing.assert_allclose(found.bounds[0], expit(logit(v) + np.array([-reach, reach])), rtol=1e-10)
 
 
 def test_rows_of_one_patient_are_no_new_evidence() -> None:
@@ -89,7 +107,7 @@ def test_too_few_patients_give_no_interval_but_a_reason() -> None:
     found = bootstrap_intervals(targets, scores, np.arange(50))["auroc"]
     assert found.reasons == ["positive patients 9, negative 41: an interval needs 10 of each", None]
     assert np.isnan(found.bounds[0]).all()
-    np.testing.assert_allclose(found.macro_bounds, found.bounds[1], rtol=1e-9)
+    np.testing.assert_allclose(found.macro_bounds, found.bounds[1], rtol=1e-9)  # AUROC: symmetric already
     assert found.macro_labels == 1
 
 
@@ -128,14 +146,14 @@ def test_satterthwaite_of_equal_parts_adds_their_freedom() -> None:
     assert satterthwaite([2.0, 1e-12], [5, 1]) == pytest.approx(5)
 
 
-def test_a_recipe_of_equal_seeds_has_the_interval_of_its_model() -> None:
+def test_a_recipe_of_equal_seeds_has_the_error_of_its_model() -> None:
     targets, scores, codes = clustered(100, seed=8)
     one = bootstrap_intervals(targets, scores, codes)
     same = recipe_intervals(targets, np.stack([scores] * 3), codes)
     for name in ("auroc", "auprc"):
-        np.testing.assert_allclose(same[name].bounds, one[name].bounds, rtol=1e-7)
-        np.testing.assert_allclose(same[name].macro_bounds, one[name].macro_bounds, rtol=1e-7)
+        np.testing.assert_allclose(same[name].patient_error, one[name].error, rtol=1e-9)
         assert same[name].seed_error[0] < 1e-12
+    np.testing.assert_allclose(same["auroc"].bounds, one["auroc"].bounds, rtol=1e-9)
 
 
 def test_a_recipe_tells_seeds_from_patients() -> None:
