@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctbench_core.alignment.ordering import EXACT_DEPTH, Gallery, Ranked, TileOrder, Workspace
+from ctbench_core.alignment.ordering import Gallery, Ranked, TileOrder, Workspace
 from ctbench_core.alignment.ragged import Ragged
-from ctbench_core.alignment.scoring import QueryScores, Scorer, leave_out
+from ctbench_core.alignment.scoring import QueryScores, Scorer, blocks_of, blocks_of_others
 from ctbench_core.alignment.tiles import each_tile
 from ctbench_core.alignment.vectors import Side
 from ctbench_core.errors import Interrupted
 
 # Similarities and relevant items of a tile: on a CPU no more than its caches like, elsewhere enough to
 # keep the device busy.
-_TILE_CELLS = {"cpu": 3_000_000}
+_TILE_CELLS = {"cpu": 10_000_000}
 _TILE_CELLS_ELSEWHERE = 64_000_000
 
 # More threads than this gain nothing: they share one interpreter and the memory's speed.
@@ -72,7 +72,7 @@ class Direction:
         self.gallery = Gallery(
             torch.from_numpy(gallery.vectors).to(device),
             torch.from_numpy(shares).to(device),
-            max(EXACT_DEPTH, *depths),
+            max(depths),
         )
         self.scorer = Scorer(self.gallery.size, depths, device)
         self._fold_queries(queries, gallery, truth)
@@ -82,7 +82,10 @@ class Direction:
         grouped = truth.grouped()
         combined = _combine(*grouped.values())
         kinds = _combine(queries.of_sample, combined)
-        _, first, self.of_sample, repeats = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
+        _, first, kind, repeats = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
+        # Queries of one label group side by side read the same columns, and tiles hold queries alike.
+        order = np.argsort(next(reversed(grouped.values()))[first], kind="stable")
+        first, repeats, self.of_sample = first[order], repeats[order], np.argsort(order)[kind]
         self.n_queries = len(first)
         self._vector = torch.from_numpy(queries.of_sample[first])
         self._repeats = self._tensor(repeats)
@@ -133,8 +136,7 @@ class Direction:
         queries = self._vectors[self._vector[slice(*bounds)]].to(self.device)
         order = TileOrder(queries, self.gallery, workspace)
         ranked = self._rank(order, rows)
-        scores = {name: self._score(name, items, rows) for name, items in ranked.items()}
-        return scores, self._count_pairs(order, rows, ranked) if count_pairs else {}
+        return self._score(ranked, rows), self._count_pairs(order, rows, ranked) if count_pairs else {}
 
     def _tiles(self, tile: int) -> list[tuple[int, int]]:
         """Cut the queries so that neither similarities nor relevant items outgrow the memory meant for them."""
@@ -153,33 +155,46 @@ class Direction:
 
     def _rank(self, order: TileOrder, rows: Tensor) -> dict[str, Ranked]:
         taken = {name: self._relevant[name].take(group[rows]) for name, group in self._group.items()}
-        ranked = {name: order.rank(*taken[name]) for name in (INSTANCE, SEMANTIC) if name in taken}
-        if SEMANTIC in ranked:
-            sizes = (self.gallery.size, len(self.gallery.vectors))
-            ranked[OTHERS] = leave_out(ranked[SEMANTIC], ranked[INSTANCE], taken[OTHERS], sizes)
+        ranked = {name: order.rank(*taken[name]) for name in (INSTANCE, OTHERS) if name in taken}
+        if SEMANTIC in taken:
+            ranked[SEMANTIC] = order.rank(*taken[SEMANTIC], apart=ranked[OTHERS])
         return ranked
 
-    def _score(self, name: str, items: Ranked, rows: Tensor) -> QueryScores:
+    def _score(self, ranked: dict[str, Ranked], rows: Tensor) -> dict[str, QueryScores]:
         totals = {key: self._relevant[key].totals()[group[rows]] for key, group in self._group.items()}
-        if name == OTHERS:
+        everyone = torch.full_like(rows, self.gallery.size)
+        scores = {
+            name: self.scorer.score(blocks_of(ranked[name], self.gallery.size), totals[name], everyone)
+            for name in (INSTANCE, SEMANTIC)
+            if name in ranked
+        }
+        if OTHERS in ranked:
+            sizes = (self.gallery.size, len(self.gallery.vectors))
+            blocks = blocks_of_others(ranked[SEMANTIC], ranked[INSTANCE], ranked[OTHERS], sizes)
             n_relevant = totals[SEMANTIC] - totals[OTHERS]
-            return self.scorer.score(items, n_relevant, self.gallery.size - totals[INSTANCE])
-        return self.scorer.score(items, totals[name], torch.full_like(rows, self.gallery.size))
+            scores[OTHERS] = self.scorer.score(blocks, n_relevant, everyone - totals[INSTANCE])
+        return scores
 
     def _count_pairs(self, order: TileOrder, rows: Tensor, ranked: dict[str, Ranked]) -> dict[str, Tensor]:
         """Count a tile's pairs a similarity bin; what rounding put outside -1 to 1 counts at the ends."""
         inner = torch.from_numpy(EDGES[1:-1]).to(self.device)
         repeats = self._repeats[rows]
-        below = (order.counts_below(inner) * repeats[:, None]).sum(0)
+        edges = order.positions_of(inner)
+        below = (order.counts_below(edges) * repeats[:, None]).sum(0)
         counted = torch.cat([below, self.gallery.size * repeats.sum()[None]])
         pairs = {"all": torch.diff(counted, prepend=counted.new_zeros(1))}
-        items = {"own": self._own_pairs.take(rows)}
+        row, item, count = self._own_pairs.take(rows)
+        place = torch.searchsorted(inner, order.keys(row, item), right=True)
+        pairs["own"] = torch.zeros_like(counted).index_add_(0, place, count)
         if SEMANTIC in ranked:
-            labels = ranked[SEMANTIC]
-            items["semantic"] = (labels.row, labels.item, labels.count * repeats[labels.row])
-        for name, (row, item, count) in items.items():
-            place = torch.searchsorted(inner, order.keys(row, item), right=True)
-            pairs[name] = torch.zeros_like(counted).index_add_(0, place, count)
+            items = ranked[SEMANTIC]
+            # Items rise with their position: an edge's place among a row's items is one search.
+            start = torch.arange(len(rows), device=self.device)[:, None] * order.n_columns
+            place = torch.searchsorted(items.row * order.n_columns + items.position, (start + edges).view(-1))
+            weighed = torch.nn.functional.pad((items.count * repeats[items.row]).cumsum(0), (1, 0))
+            first = torch.searchsorted(items.row, torch.arange(len(rows), device=self.device))
+            below = (weighed[place].view(edges.shape) - weighed[first][:, None]).sum(0)
+            pairs["semantic"] = torch.diff(torch.cat([below, weighed[-1:]]), prepend=below.new_zeros(1))
         return pairs
 
 

@@ -4,8 +4,9 @@ Shapes: B queries of the tile, M distinct candidate vectors, D dimensions, I ite
 
 One float32 product and one sort a tile. A float32 widened to float64 leaves 29 bits free; they carry
 the candidate's column, so that sorting plain numbers also yields the order (NumPy sorts such a row
-several times faster than it, or Torch, argsorts one). Neighbours closer than the product's rounding
-error are put in order again by their exact similarity, which no tile size or device changes.
+several times faster than it, or Torch, argsorts one). Where it can show in a figure, neighbours closer
+than the product's rounding error are put in order again by their exact similarity, which no tile size
+or device changes.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from ctbench_core.alignment.ragged import expand
 _COLUMN_BITS = 29
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
 
-# Below this rank an order lost in float32 rounding moves average precision by less than 1e-8, so only
-# a query's best relevant candidate is still settled there.
-EXACT_DEPTH = 1000
+# Every order that float32 rounding may have changed is settled down to the greatest depth asked for, around a
+# query's best relevant candidate, and wherever the change could move the query's average precision by more than this.
+_LEAST_EFFECT = 5e-7
+
+# Items a row, on average, from which a search row by row beats steps over all items at once.
+_FEW_A_ROW = 4
 
 # Pairs of an exact product at a time: on a CPU their terms stay in the cache.
 _PAIRS_AT_ONCE = {"cpu": 1024}
@@ -35,11 +39,12 @@ _PAIRS_AT_ONCE_ELSEWHERE = 65_536
 
 @dataclass(frozen=True)
 class Gallery:
-    """Candidates of one direction: float32 (M, D), and how many samples share each, int64 (M,)."""
+    """Candidates of one direction: float32 (M, D), how many samples share each, int64 (M,), and the depth to which
+    every order is exact."""
 
     vectors: Tensor
     shares: Tensor
-    exact_depth: int = EXACT_DEPTH
+    exact_depth: int
 
     @property
     def size(self) -> int:
@@ -51,12 +56,13 @@ class Gallery:
 class Ranked:
     """Items (I,) of a tile: query row, candidate, copies of it that are relevant, and its tied block.
 
-    ``above`` counts the candidates strictly more similar to the query, ``tied`` those as similar,
-    the item's own copies included.
+    In order of row, then of ``position``, the place in the tile's float32 order, which no two items of a row share.
+    ``above`` counts the candidates strictly more similar to the query, ``tied`` those as similar, the item's own
+    copies included.
     """
 
     row: Tensor
-    item: Tensor
+    position: Tensor
     count: Tensor
     above: Tensor
     tied: Tensor
@@ -100,12 +106,8 @@ class Workspace:
 
     def similarity(self, queries: Tensor, gallery: Gallery) -> Tensor:
         """Return float32 (B, M), valid until the next tile."""
-        similarity = self._similarity[: len(queries)]
-        if queries.device.type == "cpu":
-            np.matmul(queries.numpy(), gallery.vectors.numpy().T, out=similarity.numpy())
-            return similarity
         with _full_precision():
-            return torch.mm(queries, gallery.vectors.T, out=similarity)
+            return torch.mm(queries, gallery.vectors.T, out=self._similarity[: len(queries)])
 
     def sorted_keys(self, similarity: Tensor) -> Tensor:
         """Return ascending keys float64 (B, M), valid until the next tile."""
@@ -145,8 +147,8 @@ class TileOrder:
 
     def _position(self, row: Tensor, key: Tensor) -> Tensor:
         """Count the columns whose key is below the given one, in each item's own row; rows ascend."""
-        by_row = key.device.type == "cpu"  # several times faster there than steps over all items at once
-        return self._position_by_row(row, key) if by_row else self._position_by_steps(row, key)
+        many = len(row) > _FEW_A_ROW * len(self.queries)
+        return self._position_by_row(row, key) if many and key.device.type == "cpu" else self._position_by_steps(row, key)
 
     def _position_by_steps(self, row: Tensor, key: Tensor) -> Tensor:
         position = torch.zeros_like(row)
@@ -160,49 +162,95 @@ class TileOrder:
 
     def _position_by_row(self, row: Tensor, key: Tensor) -> Tensor:
         position = np.empty(len(row), np.int64)
-        bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1)).tolist()
         keys, wanted = self._keys.numpy(), key.numpy()
+        for number, start, stop in self._row_bounds(row):
+            position[start:stop] = keys[number].searchsorted(wanted[start:stop])
+        return torch.from_numpy(position)
+
+    def _row_bounds(self, row: Tensor) -> Iterator[tuple[int, int, int]]:
+        """Yield number, start and stop of each row that has items."""
+        bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1)).tolist()
         for number, (start, stop) in enumerate(pairwise(bounds)):
             if stop > start:
-                position[start:stop] = keys[number].searchsorted(wanted[start:stop])
-        return torch.from_numpy(position)
+                yield number, start, stop
 
     def keys(self, row: Tensor, item: Tensor) -> Tensor:
         """Return the sort keys of items: their similarity in the high bits."""
         similarity = self._similarity[row, item].double()
         return (similarity.view(torch.int64) | item).view(torch.float64)
 
-    def counts_below(self, edges: Tensor) -> Tensor:
-        """Count each query's candidates below each edge: float64 (E,) to int64 (B, E)."""
-        rows = len(self.queries)
-        position = torch.searchsorted(self._keys, edges.expand(rows, -1).contiguous())
-        row = torch.arange(rows, device=edges.device)[:, None].expand_as(position)
+    def positions_of(self, edges: Tensor) -> Tensor:
+        """Count each query's distinct candidates below each edge: float64 (E,) to int64 (B, E)."""
+        return torch.searchsorted(self._keys, edges.expand(len(self.queries), -1).contiguous())
+
+    def counts_below(self, position: Tensor) -> Tensor:
+        """Count each query's candidates below positions (B, E) of its order, shared vectors each time."""
+        row = torch.arange(len(position), device=position.device)[:, None].expand_as(position)
         return self.total - self._above(row, position)
 
-    def rank(self, row: Tensor, item: Tensor, count: Tensor) -> Ranked:
-        """Place items exactly, ties with everything as similar included."""
-        key = self.keys(row, item)
+    def rank(self, row: Tensor, item: Tensor, count: Tensor, apart: Ranked | None = None) -> Ranked:
+        """Place items, rows ascending, ties with everything as similar included.
+
+        apart: items of this tile whose order among the others is to be exact too.
+        """
+        key, item, count = self._in_order(row, item, count)
         position = self._position(row, key)
         above, tied = self._above(row, position + 1), self.gallery.shares[item]
-        unsettled = (self._has_neighbour(row, position, key) & self._matters(row, key, above)).nonzero()[:, 0]
-        if len(unsettled):
-            placed = self._settle(row[unsettled], position[unsettled], key[unsettled])
-            above[unsettled], tied[unsettled] = placed
-        return Ranked(row, item, count, above, tied)
+        whole = count == tied
+        if apart is not None:
+            whole[self.spots(row, position, apart)] = False
+        doubtful = self._has_rival(row, position, key, whole) & self._matters(row, key, above, count)
+        spots = doubtful.nonzero()[:, 0]
+        if len(spots):
+            above[spots], tied[spots] = self._settle(row[spots], position[spots], key[spots])
+        return Ranked(row, position, count, above, tied)
 
-    def _has_neighbour(self, row: Tensor, position: Tensor, key: Tensor) -> Tensor:
-        """Tell which items have another candidate within the rounding error."""
-        base = row * self.n_columns
-        lower = self._flat[base + (position - 1).clamp(min=0)]
-        upper = self._flat[base + (position + 1).clamp(max=self.n_columns - 1)]
-        near_lower = (position > 0) & (key - lower <= self._reach)
-        near_upper = (position < self.n_columns - 1) & (upper - key <= self._reach)
-        return near_lower | near_upper
+    def spots(self, row: Tensor, position: Tensor, some: Ranked) -> Tensor:
+        """Find some of the items, ordered by row and position, by their place."""
+        width = self.n_columns
+        return torch.searchsorted(row * width + position, some.row * width + some.position)
 
-    def _matters(self, row: Tensor, key: Tensor, above: Tensor) -> Tensor:
-        """Tell which items stand high, or may be their query's best."""
-        best = key.new_full((len(self.queries),), -torch.inf).scatter_reduce(0, row, key, "amax")
-        return (above < self.gallery.exact_depth) | (key >= best[row] - self._reach)
+    def _in_order(self, row: Tensor, item: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return key, item and count in order of row, then of rising similarity."""
+        key = self.keys(row, item)
+        if key.device.type == "cpu" and bool((count == 1).all()):
+            plain = key.numpy()  # a key holds its column: sorting the keys alone is enough
+            for _, start, stop in self._row_bounds(row) if len(key) > len(self.queries) else ():
+                plain[start:stop].sort()
+            return key, key.view(torch.int64) & _COLUMN_MASK, count
+        order = key.argsort()
+        order = order[row[order].argsort(stable=True)]
+        return key[order], item[order], count[order]
+
+    def _has_rival(self, row: Tensor, position: Tensor, key: Tensor, whole: Tensor) -> Tensor:
+        """Tell which items have a candidate within the rounding error that is not relevant, or not for all its copies.
+
+        Among candidates that are relevant with all their copies the order is of no account: in a run of them only
+        the distance to the run's neighbours counts.
+        """
+        place = row * self.n_columns + position
+        fresh = torch.ones_like(whole)
+        fresh[1:] = (place[1:] != place[:-1] + 1) | (row[1:] != row[:-1]) | ~(whole[1:] & whole[:-1])
+        run = fresh.cumsum(0) - 1
+        first = fresh.nonzero()[:, 0]
+        last = torch.cat([first[1:], first.new_full((1,), len(row))])[: len(first)] - 1
+        lower = self._flat[(place[first] - 1).clamp(min=0)].where(position[first] > 0, -torch.inf)
+        upper = self._flat[(place[last] + 1).clamp(max=self._flat.numel() - 1)]
+        upper = upper.where(position[last] < self.n_columns - 1, torch.inf)
+        return (key - lower[run] <= self._reach) | (upper[run] - key <= self._reach)
+
+    def _matters(self, row: Tensor, key: Tensor, above: Tensor, count: Tensor) -> Tensor:
+        """Tell which items stand high, may be their query's best, or could move its average precision.
+
+        One place at rank r, with s relevant candidates above, moves it by some s / r^2 over all relevant.
+        """
+        passed = torch.nn.functional.pad(count.cumsum(0), (1, 0))
+        ends = torch.searchsorted(row, torch.arange(len(self.queries), device=row.device), right=True)
+        relevant = passed[ends].diff(prepend=passed[:1])
+        better = passed[ends][row] - passed[1:]
+        best = key[(ends - 1).clamp(min=0)]
+        effect = (better + count) > _LEAST_EFFECT * relevant[row] * above.double().square()
+        return (above < self.gallery.exact_depth) | effect | (key >= best[row] - self._reach)
 
     def _settle(self, row: Tensor, position: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Order everything within the rounding error of the given items by its exact similarity.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctbench_core.alignment.ordering import Ranked, runs
+from ctbench_core.alignment.ordering import Ranked
 from ctbench_core.alignment.ties import precision_sum, prefix_sums
 
 
@@ -44,6 +44,33 @@ class QueryScores:
         return QueryScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Tied blocks (M,) of a tile that hold relevant candidates, in order of row and of rising similarity.
+
+    A block of more relevant candidates than members, made where rounding left an item at a neighbour's place,
+    takes their number as its size.
+    """
+
+    row: Tensor
+    above: Tensor
+    tied: Tensor
+    relevant: Tensor
+
+    @staticmethod
+    def join(row: Tensor, above: Tensor, tied: Tensor, count: Tensor) -> Blocks:
+        """Join items, in order of row and of falling ``above``, of which some are relevant ``count`` times."""
+        if not bool((count > 0).all()):
+            row, above, tied, count = (part[count > 0] for part in (row, above, tied, count))
+        fresh = torch.ones_like(row, dtype=torch.bool)
+        fresh[1:] = (row[1:] != row[:-1]) | (above[1:] != above[:-1])
+        if not bool(fresh.all()):
+            block = fresh.cumsum(0) - 1
+            row, above, tied = row[fresh], above[fresh], tied[fresh]
+            count = torch.zeros_like(row).index_add_(0, block, count)
+        return Blocks(row, above, torch.maximum(tied, count), count)
+
+
 class Scorer:
     """Scores tiles of one direction: holds the prefix sums that its closed forms need."""
 
@@ -53,36 +80,27 @@ class Scorer:
         self._harmonic = torch.from_numpy(prefix_sums(n_candidates, lambda i: 1 / i)).to(device)
         self._discount = torch.from_numpy(prefix_sums(n_candidates, lambda i: 1 / np.log2(i + 1))).to(device)
 
-    def score(self, ranked: Ranked, n_relevant: Tensor, n_candidates: Tensor) -> QueryScores:
-        """Score the B queries of a tile from their relevant items; int (B,) totals, own gallery sizes.
+    def score(self, blocks: Blocks, n_relevant: Tensor, n_candidates: Tensor) -> QueryScores:
+        """Score the B queries of a tile from their relevant blocks; int (B,) totals, own gallery sizes."""
+        row, above, tied, relevant = blocks.row, blocks.above, blocks.tied, blocks.relevant
+        passed = relevant.cumsum(0)
+        ends = torch.searchsorted(row, torch.arange(len(n_relevant), device=row.device), right=True)
+        last = (ends - 1).clamp(min=0)
+        seen = (passed[last] if len(row) else n_relevant)[row] - passed
 
-        An item that rounding left at a neighbour's place far below makes a block of more relevant items
-        than members; its size then gives way.
-        """
-        row, above, tied, relevant = self._blocks(ranked)
-        tied = torch.maximum(tied, relevant)
-        first = torch.ones_like(row, dtype=torch.bool)
-        first[1:] = row[1:] != row[:-1]
-        before = relevant.cumsum(0) - relevant
-        seen = before - before[first][runs(row)]
-
+        precision = (seen + 1) / (above + 1).double()
+        several = (tied > 1).nonzero()[:, 0]
+        if len(several):
+            parts = (part[several] for part in (above, tied, relevant, seen))
+            precision[several] = precision_sum(*parts, self._harmonic)
         sums = above.new_zeros(len(n_relevant), dtype=torch.float64)
-        ap = sums.index_add(0, row, precision_sum(above, tied, relevant, seen, self._harmonic)) / n_relevant
+        ap = sums.index_add(0, row, precision) / n_relevant
         gain, found = self._at_depths(row, above, tied, relevant, len(n_relevant))
         best = above.new_zeros((3, len(n_relevant)))
-        best[:, row[first]] = torch.stack([above[first], tied[first], relevant[first]])
+        has = ends > torch.nn.functional.pad(ends[:-1], (1, 0))
+        best[:, has] = torch.stack([above, tied, relevant])[:, last[has]]
         fields = (*best, ap, gain, found, n_relevant, n_candidates)
         return QueryScores(*(field.cpu().numpy() for field in fields))
-
-    def _blocks(self, ranked: Ranked) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Join the items of each tied block: row, above, tied, relevant, in order of row and rank."""
-        order = (ranked.row * (self.n_candidates + 1) + ranked.above).argsort()
-        row, above, tied = ranked.row[order], ranked.above[order], ranked.tied[order]
-        block = runs(row, above)
-        start = torch.ones_like(row, dtype=torch.bool)
-        start[1:] = block[1:] != block[:-1]
-        relevant = torch.zeros_like(row[start]).index_add_(0, block, ranked.count[order])
-        return row[start], above[start], tied[start], relevant
 
     def _at_depths(
         self, row: Tensor, above: Tensor, tied: Tensor, relevant: Tensor, rows: int
@@ -105,23 +123,46 @@ def ideal_gain(n_relevant: np.ndarray, depth: int) -> np.ndarray:
     return prefix_sums(depth, lambda i: 1 / np.log2(i + 1))[np.minimum(n_relevant, depth)]
 
 
-def leave_out(ranked: Ranked, own: Ranked, shared: tuple[Tensor, Tensor, Tensor], sizes: tuple[int, int]) -> Ranked:
+def in_rank_order(ranked: Ranked, n_candidates: int) -> Ranked:
+    """Return items in order of row and of falling ``above``: settling may have changed places near by."""
+    place = ranked.row * (n_candidates + 1) - ranked.above
+    if bool((place[1:] >= place[:-1]).all()):
+        return ranked
+    if place.device.type == "cpu":
+        order = torch.from_numpy(place.numpy().argsort(kind="stable"))  # one pass, so nearly sorted it is
+    else:
+        order = place.argsort(stable=True)
+    return Ranked(*(part[order] for part in vars(ranked).values()))
+
+
+def blocks_of(ranked: Ranked, n_candidates: int) -> Blocks:
+    """Join the items of a tile to their tied blocks."""
+    items = in_rank_order(ranked, n_candidates)
+    return Blocks.join(items.row, items.above, items.tied, items.count)
+
+
+def blocks_of_others(ranked: Ranked, own: Ranked, shared: Ranked, sizes: tuple[int, int]) -> Blocks:
     """Take each query's own group out of the gallery and out of the relevant items.
 
-    own: that group's items, ranked in the same tile; shared: (row, item, count) of own items that are
-    relevant too, ascending; sizes: (candidate samples, candidate vectors).
+    own: that group's items; shared: those of them that are relevant too, both ranked in the same tile; sizes:
+    (candidate samples, candidate vectors).
     """
     samples, vectors = sizes
-    own_place, order = (own.row * (samples + 1) + own.above).sort()
-    counted = torch.nn.functional.pad(own.count[order].cumsum(0), (1, 0))
-    place = ranked.row * (samples + 1) + ranked.above
-    higher = counted[torch.searchsorted(own_place, place)]
-    level = counted[torch.searchsorted(own_place, place, right=True)] - higher
-    higher = higher - counted[torch.searchsorted(own_place, ranked.row * (samples + 1))]
-
     count = ranked.count.clone()
-    spot = torch.searchsorted(ranked.row * vectors + ranked.item, shared[0] * vectors + shared[1])
-    count[spot] -= shared[2]
-    left = count > 0
-    parts = (ranked.row, ranked.item, count, ranked.above - higher, ranked.tied - level)
-    return Ranked(*(part[left] for part in parts))
+    spot = torch.searchsorted(ranked.row * vectors + ranked.position, shared.row * vectors + shared.position)
+    count[spot] -= shared.count
+    items = in_rank_order(Ranked(ranked.row, ranked.position, count, ranked.above, ranked.tied), samples)
+
+    # Own items above an item stand behind it in the order of places; those level with it, around it.
+    place, own_place = items.row * (samples + 1) - items.above, own.row * (samples + 1) - own.above
+    n_rows = int(own.row.max()) + 1
+    owned = torch.zeros_like(own.count[:1]).repeat(n_rows).index_add_(0, own.row, own.count).cumsum(0)
+    reached = _passed(torch.searchsorted(place, own_place), own.count, len(place))
+    left_behind = _passed(torch.searchsorted(place, own_place, right=True), own.count, len(place))
+    above = items.above - (owned[items.row] - reached)
+    return Blocks.join(items.row, above, items.tied - (reached - left_behind), items.count)
+
+
+def _passed(starts: Tensor, count: Tensor, n: int) -> Tensor:
+    """Sum at each of n places the counts that start there or before."""
+    return torch.zeros(n + 1, dtype=count.dtype, device=count.device).index_add_(0, starts, count).cumsum(0)[:n]

@@ -35,21 +35,24 @@ def test_exact_similarity_is_the_same_alone_and_in_bulk() -> None:
 def test_ranks_equal_sorting_exact_similarities(spread: float) -> None:
     rng = np.random.default_rng(7)
     queries, candidates = unit(rng, (5, 64), spread), unit(rng, (200, 64), spread)
-    shares = rng.integers(1, 4, len(candidates))
-    gallery = Gallery(torch.from_numpy(candidates), torch.from_numpy(shares))
+    shares = rng.integers(2, 5, len(candidates))
+    gallery = Gallery(torch.from_numpy(candidates), torch.from_numpy(shares), exact_depth=1000)
     order = TileOrder(torch.from_numpy(queries), gallery, Workspace(5, gallery))
     row = torch.arange(5).repeat_interleave(len(candidates))
     item = torch.arange(len(candidates)).repeat(5)
+    # Relevant once each, and shared, so that every order counts.
     ranked = order.rank(row, item, torch.ones_like(row))
+    key = order.keys(row, item)
+    by_place = torch.argsort(order._position_by_steps(row, key) + row * len(candidates))
+    back = torch.argsort(by_place)
     exact = exact_similarity(torch.from_numpy(queries), gallery.vectors, row, item).view(5, -1).numpy()
     for query in range(5):
         mine = exact[query]
         above = [int(shares[mine > value].sum()) for value in mine]
         tied = [int(shares[mine == value].sum()) for value in mine]
-        assert ranked.above.view(5, -1)[query].tolist() == above
-        assert ranked.tied.view(5, -1)[query].tolist() == tied
+        assert ranked.above[back].view(5, -1)[query].tolist() == above
+        assert ranked.tied[back].view(5, -1)[query].tolist() == tied
     # The search by steps, which other devices use, finds the same places.
-    key = order.keys(row, item)
     by_row = order._position_by_row(row, key)
     assert torch.equal(by_row, order._position_by_steps(row, key))
 

@@ -1,0 +1,184 @@
+"""Time exact alignment beside a flat FAISS search and the N x N way, and show that memory stays flat.
+
+Run from the project's root: ``python -m benchmarks.alignment [N ...]`` (by default 22,185), or with ``--sweep`` for
+N = 2,000 to 50,188 of ours alone, or with ``--data near|shared|random`` for other vectors. FAISS is timed when it is
+installed (``pip install faiss-cpu``). Every subject runs in a process of its own, so that its peak memory is its own.
+Both truths (exam, label vector), both directions, 512 dimensions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+WIDTH, USUAL, DEPTH = 512, 22_185, 100
+SWEEP = (2_000, 5_000, 10_000, 22_185, 35_000, 50_188)
+# The N x N way holds some 26 N^2 bytes; above this it is measured here and extrapolated by N^2 (its sort: N^2 log N).
+LARGEST_SQUARE = 12_000
+
+Inputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def synthetic(n: int, kind: str = "clip", seed: int = 0) -> Inputs:
+    """Draw images and texts float32 (N, 512), exams and label vectors as numbers (N,).
+
+    Two volumes an exam; 18 findings of CT-RATE's prevalences. Kinds: ``clip`` has findings, exam and noise in every
+    vector, all distinct; ``shared`` gives the volumes of an exam one report vector, as CT-RATE does; ``near`` gives
+    them vectors that differ by rounding only; ``random`` is noise alone.
+    """
+    draw = np.random.default_rng(seed)
+    exams = np.arange(n) // 2
+    labels = (draw.random((n // 2 + 1, 18)) < np.linspace(0.07, 0.45, 18) * draw.choice([0, 1.12], (n // 2 + 1, 1), p=[0.11, 0.89]))[exams]
+    codes = labels @ (1 << np.arange(18))
+    if kind == "random":
+        return (*(draw.standard_normal((n, WIDTH), dtype=np.float32) for _ in range(2)), exams, codes)
+    directions = draw.standard_normal((18, WIDTH), dtype=np.float32)
+    latent = draw.standard_normal((n // 2 + 1, WIDTH), dtype=np.float32)[exams]
+    centre = draw.standard_normal(WIDTH, dtype=np.float32)
+    sides = []
+    for _ in range(2):
+        side = 2 * centre + labels.astype(np.float32) @ directions / 2 + latent / 2
+        noise = draw.standard_normal((n, WIDTH), dtype=np.float32)
+        sides.append(side + {"clip": 1.0, "shared": 1.0, "near": 2e-7}[kind] * noise)
+    if kind == "shared":
+        sides[1] = sides[1][exams * 2]
+    return sides[0], sides[1], exams, codes
+
+
+def ours(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np.ndarray) -> dict[str, float]:
+    """Measure all figures of both truths."""
+    from ctbench_core.alignment import align
+
+    return align(image, text, exams, codes).metrics
+
+
+def faiss_flat(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np.ndarray) -> dict[str, float]:
+    """Search the 100 nearest exactly, both ways: no ranks, no ties, no histogram."""
+    import faiss
+
+    sides = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (image, text)]
+    for queries, gallery in (sides, sides[::-1]):
+        index = faiss.IndexFlatIP(WIDTH)
+        index.add(gallery)
+        index.search(queries, DEPTH)
+    return {}
+
+
+def square(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np.ndarray) -> dict[str, float]:
+    """Do it as scripts do: one N x N similarity, one argsort a direction, hits by integer ids."""
+    import torch
+
+    sides = [torch.nn.functional.normalize(torch.from_numpy(side), dim=1) for side in (image, text)]
+    similarity = sides[0] @ sides[1].T
+    figures = {}
+    for way, matrix in (("v_to_t", similarity), ("t_to_v", similarity.T)):
+        order = matrix.argsort(dim=1, descending=True)
+        for truth, ids in (("", torch.from_numpy(exams)), ("semantic_", torch.from_numpy(codes))):
+            hits = ids[order] == ids[:, None]
+            for k in (1, 5, 10, 50, 100):
+                figures[f"{truth}{way}_recall_at_{k}"] = float(hits[:, :k].any(1).float().mean())
+            rank = torch.arange(1, hits.shape[1] + 1)
+            figures[f"{truth}{way}_mrr"] = float((1 / (hits.float().argmax(1) + 1)).mean())
+            precision = hits.cumsum(1, dtype=torch.int32) / rank
+            figures[f"{truth}{way}_map"] = float(((precision * hits).sum(1) / hits.sum(1)).mean())
+            gain = (hits[:, :50] / torch.log2(rank[:50] + 1)).sum(1)
+            ideal = (1 / torch.log2(rank[:50] + 1)).cumsum(0)[hits.sum(1).clamp(max=50) - 1]
+            figures[f"{truth}{way}_ndcg_at_50"] = float((gain / ideal).mean())
+    same = torch.from_numpy(codes)[:, None] == torch.from_numpy(codes)
+    figures["semantic_mean_paired_similarity"] = float(similarity[same].mean())
+    figures["mean_paired_similarity"] = float(similarity.diagonal().mean())
+    return figures
+
+
+SUBJECTS: dict[str, Callable[..., dict[str, float]]] = {"ctbench": ours, "FAISS flat": faiss_flat, "N x N": square}
+
+
+def child(subject: str, n: int, kind: str) -> None:
+    """Time one subject in this process and print the outcome as JSON."""
+    from ctbench_core.alignment.job import peak_gib
+
+    inputs = synthetic(n, kind)
+    begin = time.perf_counter()
+    figures = SUBJECTS[subject](*inputs)
+    seconds = time.perf_counter() - begin
+    kept = {name: value for name, value in figures.items() if name.endswith(("recall_at_10", "map"))}
+    print(json.dumps({"seconds": seconds, "peak_gib": peak_gib(), "figures": kept}))
+
+
+def measure(subject: str, n: int, kind: str) -> dict[str, float]:
+    """Run one subject in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.alignment", str(n), "--child", subject, "--data", kind]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{subject} at N = {n}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(n: int, kind: str) -> None:
+    """Print every subject at one N, its ratio to ours, and its peak memory."""
+    print(f"N = {n:,}, {kind} vectors, {WIDTH} dimensions, both truths, both directions")
+    subjects = list(SUBJECTS)
+    try:
+        import faiss  # noqa: F401
+    except ImportError:
+        print("faiss-cpu is not installed: left out", file=sys.stderr)
+        subjects.remove("FAISS flat")
+    mine = 0.0
+    for subject in subjects:
+        held = min(n, LARGEST_SQUARE) if subject == "N x N" else n
+        found = measure(subject, held, kind)
+        taken = found["seconds"] * (n / held) ** 2
+        mine = mine or taken
+        note = f"  (measured at N = {held:,}: {found['seconds']:.1f} s)" if held < n else ""
+        print(f"{subject:12s}{taken:9.1f} s   ours / it {mine / taken:6.2f}   {found['peak_gib']:6.2f} GiB{note}", flush=True)
+
+
+def sweep(kind: str, sizes: tuple[int, ...], out: Path) -> None:
+    """Print ours over N, and write table and plot."""
+    import pandas as pd
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    rows = []
+    for n in sizes:
+        found = measure("ctbench", n, kind)
+        rows.append({"n": n, "seconds": round(found["seconds"], 2), "peak_gib": round(found["peak_gib"], 3)})
+        print(f"N = {n:7,}{found['seconds']:9.1f} s{found['peak_gib']:8.2f} GiB", flush=True)
+    frame = pd.DataFrame(rows)
+    frame.to_csv(out.with_suffix(".csv"), index=False)
+    figure = make_subplots(1, 2, subplot_titles=("seconds", "peak memory of the process, GiB"))
+    for column, name in enumerate(("seconds", "peak_gib"), start=1):
+        figure.add_trace(go.Scatter(x=frame["n"], y=frame[name], mode="lines+markers", showlegend=False), 1, column)
+        figure.update_xaxes(title="N", row=1, col=column)
+        figure.update_yaxes(rangemode="tozero", row=1, col=column)
+    figure.write_html(out.with_suffix(".html"))
+    print(f"table and plot: {out.with_suffix('.csv')}, {out.with_suffix('.html')}")
+
+
+def main() -> None:
+    """Read the words and run."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("sizes", nargs="*", type=int)
+    words.add_argument("--sweep", action="store_true")
+    words.add_argument("--data", default="clip", choices=["clip", "shared", "near", "random"])
+    words.add_argument("--out", type=Path, default=Path("alignment-benchmark"))
+    words.add_argument("--child", choices=list(SUBJECTS))
+    given = words.parse_args()
+    if given.child:
+        child(given.child, given.sizes[0], given.data)
+    elif given.sweep:
+        sweep(given.data, tuple(given.sizes) or SWEEP, given.out)
+    else:
+        for n in given.sizes or [USUAL]:
+            compare(n, given.data)
+
+
+if __name__ == "__main__":
+    main()
