@@ -35,7 +35,10 @@ def synthetic(n: int, kind: str = "clip", seed: int = 0) -> Inputs:
     """
     draw = np.random.default_rng(seed)
     exams = np.arange(n) // 2
-    labels = (draw.random((n // 2 + 1, 18)) < np.linspace(0.07, 0.45, 18) * draw.choice([0, 1.12], (n // 2 + 1, 1), p=[0.11, 0.89]))[exams]
+    labels = (
+        draw.random((n // 2 + 1, 18))
+        < np.linspace(0.07, 0.45, 18) * draw.choice([0, 1.12], (n // 2 + 1, 1), p=[0.11, 0.89])
+    )[exams]
     codes = labels @ (1 << np.arange(18))
     if kind == "random":
         return (*(draw.standard_normal((n, WIDTH), dtype=np.float32) for _ in range(2)), exams, codes)
@@ -137,7 +140,10 @@ def compare(n: int, kind: str) -> None:
         taken = found["seconds"] * (n / held) ** 2
         mine = mine or taken
         note = f"  (measured at N = {held:,}: {found['seconds']:.1f} s)" if held < n else ""
-        print(f"{subject:12s}{taken:9.1f} s   ours / it {mine / taken:6.2f}   {found['peak_gib']:6.2f} GiB{note}", flush=True)
+        print(
+            f"{subject:12s}{taken:9.1f} s   ours / it {mine / taken:6.2f}   {found['peak_gib']:6.2f} GiB{note}",
+            flush=True,
+        )
 
 
 def sweep(kind: str, sizes: tuple[int, ...], out: Path) -> None:

@@ -32,6 +32,9 @@ _LEAST_EFFECT = 5e-7
 # Items a row, on average, from which a search row by row beats steps over all items at once.
 _FEW_A_ROW = 4
 
+# Rows widened and sorted at a time on a CPU: few, so that they stay in its nearest cache.
+_ROWS_A_SORT = 8
+
 # Pairs of an exact product at a time: on a CPU their terms stay in the cache.
 _PAIRS_AT_ONCE = {"cpu": 1024}
 _PAIRS_AT_ONCE_ELSEWHERE = 65_536
@@ -111,11 +114,15 @@ class Workspace:
 
     def sorted_keys(self, similarity: Tensor) -> Tensor:
         """Return ascending keys float64 (B, M), valid until the next tile."""
-        keys = self._keys[: len(similarity)].copy_(similarity)
-        keys.view(torch.int64).bitwise_or_(self._columns)
+        keys = self._keys[: len(similarity)]
         if keys.device.type != "cpu":
+            keys.copy_(similarity).view(torch.int64).bitwise_or_(self._columns)
             return keys.sort(dim=1).values
-        keys.numpy().sort(axis=1)  # in place, and 15 times faster than Torch's on a CPU
+        columns = self._columns.numpy()
+        for into, values in zip(keys.split(_ROWS_A_SORT), similarity.split(_ROWS_A_SORT)):
+            some = into.copy_(values).numpy()
+            np.bitwise_or(some.view(np.int64), columns, out=some.view(np.int64))
+            some.sort(axis=1)  # in place, and 15 times faster than Torch's on a CPU
         return keys
 
 
@@ -148,7 +155,9 @@ class TileOrder:
     def _position(self, row: Tensor, key: Tensor) -> Tensor:
         """Count the columns whose key is below the given one, in each item's own row; rows ascend."""
         many = len(row) > _FEW_A_ROW * len(self.queries)
-        return self._position_by_row(row, key) if many and key.device.type == "cpu" else self._position_by_steps(row, key)
+        return (
+            self._position_by_row(row, key) if many and key.device.type == "cpu" else self._position_by_steps(row, key)
+        )
 
     def _position_by_steps(self, row: Tensor, key: Tensor) -> Tensor:
         position = torch.zeros_like(row)

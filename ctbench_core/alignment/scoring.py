@@ -126,13 +126,16 @@ def ideal_gain(n_relevant: np.ndarray, depth: int) -> np.ndarray:
 def in_rank_order(ranked: Ranked, n_candidates: int) -> Ranked:
     """Return items in order of row and of falling ``above``: settling may have changed places near by."""
     place = ranked.row * (n_candidates + 1) - ranked.above
-    if bool((place[1:] >= place[:-1]).all()):
+    changed = (place[1:] < place[:-1]).nonzero()[:, 0]
+    if not len(changed):
         return ranked
-    if place.device.type == "cpu":
-        order = torch.from_numpy(place.numpy().argsort(kind="stable"))  # one pass, so nearly sorted it is
-    else:
-        order = place.argsort(stable=True)
-    return Ranked(*(part[order] for part in vars(ranked).values()))
+    # Only the rows around a change are put in order again.
+    spots = torch.isin(ranked.row, ranked.row[changed]).nonzero()[:, 0]
+    order = spots[place[spots].argsort(stable=True)]
+    parts = {name: part.clone() for name, part in vars(ranked).items()}
+    for part in parts.values():
+        part[spots] = part[order]
+    return Ranked(**parts)
 
 
 def blocks_of(ranked: Ranked, n_candidates: int) -> Blocks:
