@@ -91,8 +91,8 @@ class Scorer:
         precision = (seen + 1) / (above + 1).double()
         several = (tied > 1).nonzero()[:, 0]
         if len(several):
-            parts = (part[several] for part in (above, tied, relevant, seen))
-            precision[several] = precision_sum(*parts, self._harmonic)
+            parts = [part[several] for part in (above, tied, relevant, seen)]
+            precision[several] = precision_sum(parts[0], parts[1], parts[2], parts[3], self._harmonic)
         sums = above.new_zeros(len(n_relevant), dtype=torch.float64)
         ap = sums.index_add(0, row, precision) / n_relevant
         gain, found = self._at_depths(row, above, tied, relevant, len(n_relevant))
