@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctbench_core.alignment.ordering import Gallery, Ranked, TileOrder, Workspace
+from ctbench_core.alignment.ordering import Ranked, TileOrder
+from ctbench_core.alignment.products import Gallery, Workspace
 from ctbench_core.alignment.ragged import Ragged
 from ctbench_core.alignment.scoring import QueryScores, Scorer, blocks_of, blocks_of_others
 from ctbench_core.alignment.tiles import each_tile

@@ -12,7 +12,6 @@ or device changes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,10 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctbench_core.alignment.products import COLUMN_MASK, Gallery, Workspace, exact_similarity, rounding_bound
 from ctbench_core.alignment.ragged import expand
-
-_COLUMN_BITS = 29
-_COLUMN_MASK = (1 << _COLUMN_BITS) - 1
 
 # Every order that float32 rounding may have changed is settled down to the greatest depth asked for, around a
 # query's best relevant candidate, and wherever the change could move the query's average precision by more than this.
@@ -31,28 +28,6 @@ _LEAST_EFFECT = 5e-7
 
 # Items a row, on average, from which a search row by row beats steps over all items at once.
 _FEW_A_ROW = 4
-
-# Rows widened and sorted at a time on a CPU: few, so that they stay in its nearest cache.
-_ROWS_A_SORT = 8
-
-# Pairs of an exact product at a time: on a CPU their terms stay in the cache.
-_PAIRS_AT_ONCE = {"cpu": 1024}
-_PAIRS_AT_ONCE_ELSEWHERE = 65_536
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Candidates of one direction: float32 (M, D), how many samples share each, int64 (M,), and the depth to which
-    every order is exact."""
-
-    vectors: Tensor
-    shares: Tensor
-    exact_depth: int
-
-    @property
-    def size(self) -> int:
-        """Number of candidates, shared vectors counted each time."""
-        return int(self.shares.sum())
 
 
 @dataclass(frozen=True)
@@ -69,61 +44,6 @@ class Ranked:
     count: Tensor
     above: Tensor
     tied: Tensor
-
-
-def rounding_bound(dimensions: int, unit: float = 2.0**-24) -> float:
-    """Bound the error of a dot product of unit vectors in arithmetic of the given unit, float32's u = 2^-24.
-
-    The smaller of the certain bound D u and 3 sqrt(D) u: errors grow as sqrt(D) (Higham and
-    Mary, SIAM J. Sci. Comput. 2019), and the worst of 16 million products measured was 1.5 sqrt(D) u,
-    over Gaussian, positive, nearly constant and outlier-ridden vectors of 3 to 4,096 dimensions.
-    """
-    return unit * min(dimensions + 1.0, 3.0 * dimensions**0.5)
-
-
-def exact_similarity(queries: Tensor, candidates: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Return float64 similarities (I,) of rows and columns, bit for bit the same on every device.
-
-    Products of float32 values are exact in float64; the sum folds halves in a fixed order.
-    """
-    some = _PAIRS_AT_ONCE.get(row.device.type, _PAIRS_AT_ONCE_ELSEWHERE)
-    found = row.new_empty(len(row), dtype=torch.float64)
-    for into, rows, columns in zip(found.split(some), row.split(some), column.split(some)):
-        terms = queries[rows].double().mul_(candidates[columns])
-        while (width := terms.shape[1]) > 1:
-            half = (width + 1) // 2
-            terms[:, : width - half] += terms[:, half:]
-            terms = terms[:, :half]
-        into.copy_(terms[:, 0])
-    return found
-
-
-class Workspace:
-    """Buffers for one tile after another: fresh pages for each would cost as much as the sort."""
-
-    def __init__(self, rows: int, gallery: Gallery) -> None:
-        shape, device = (rows, len(gallery.vectors)), gallery.vectors.device
-        self._similarity = torch.empty(shape, dtype=torch.float32, device=device)
-        self._keys = torch.empty(shape, dtype=torch.float64, device=device)
-        self._columns = torch.arange(shape[1], device=device)
-
-    def similarity(self, queries: Tensor, gallery: Gallery) -> Tensor:
-        """Return float32 (B, M), valid until the next tile."""
-        with _full_precision():
-            return torch.mm(queries, gallery.vectors.T, out=self._similarity[: len(queries)])
-
-    def sorted_keys(self, similarity: Tensor) -> Tensor:
-        """Return ascending keys float64 (B, M), valid until the next tile."""
-        keys = self._keys[: len(similarity)]
-        if keys.device.type != "cpu":
-            keys.copy_(similarity).view(torch.int64).bitwise_or_(self._columns)
-            return keys.sort(dim=1).values
-        columns = self._columns.numpy()
-        for into, values in zip(keys.split(_ROWS_A_SORT), similarity.split(_ROWS_A_SORT)):
-            some = into.copy_(values).numpy()
-            np.bitwise_or(some.view(np.int64), columns, out=some.view(np.int64))
-            some.sort(axis=1)  # in place, and 15 times faster than Torch's on a CPU
-        return keys
 
 
 class TileOrder:
@@ -143,7 +63,7 @@ class TileOrder:
     def _cumulative_shares(self) -> Tensor | None:
         if self.total == self.n_columns:
             return None  # every candidate counts once: positions are counts
-        shares = self.gallery.shares[self._keys.view(torch.int64) & _COLUMN_MASK]
+        shares = self.gallery.shares[self._keys.view(torch.int64) & COLUMN_MASK]
         return torch.nn.functional.pad(shares.cumsum(1, dtype=torch.int32), (1, 0))
 
     def _above(self, row: Tensor, position: Tensor) -> Tensor:
@@ -226,7 +146,7 @@ class TileOrder:
             plain = key.numpy()  # a key holds its column: sorting the keys alone is enough
             for _, start, stop in self._row_bounds(row) if len(key) > len(self.queries) else ():
                 plain[start:stop].sort()
-            return key, key.view(torch.int64) & _COLUMN_MASK, count
+            return key, key.view(torch.int64) & COLUMN_MASK, count
         order = key.argsort()
         order = order[row[order].argsort(stable=True)]
         return key[order], item[order], count[order]
@@ -272,7 +192,7 @@ class TileOrder:
         )
         flat, segment = expand(first, last)
         owner = flat // self.n_columns
-        column = self._flat[flat].view(torch.int64) & _COLUMN_MASK
+        column = self._flat[flat].view(torch.int64) & COLUMN_MASK
         exact = self._settled(owner, column, segment)
         order = _descending(segment, exact)
         block = torch.empty_like(order)
@@ -327,14 +247,3 @@ def runs(*sorted_columns: Tensor) -> Tensor:
     for column in sorted_columns:
         changed[1:] |= column[1:] != column[:-1]
     return changed.cumsum(0)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Keep reduced-precision products (TF32, bfloat16) out: the rounding bound assumes float32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ctbench_core.alignment.ordering import Gallery, TileOrder, Workspace, exact_similarity, rounding_bound
+from ctbench_core.alignment.ordering import TileOrder
+from ctbench_core.alignment.products import Gallery, Workspace, exact_similarity, rounding_bound
 from ctbench_core.alignment.vectors import read_side, sum_within_groups
 
 
