@@ -263,7 +263,10 @@ class OptunaConfig:
 
 @dataclass
 class LoggingConfig:
-    logger_name: str | None = key(None, "Experiment tracker; empty means none.")
+    logger_name: str | None = key(None, "Experiment tracker: wandb, mlflow or tensorboard; empty means none.")
+    tracking_uri: str | None = key(
+        None, "Address of MLflow; empty means MLFLOW_TRACKING_URI, else <outputs_root>/.mlflow/mlflow.db."
+    )
     project_name: str | None = key(None, "Project in the tracker.")
     entity: str | None = key(None, "Team or user in the tracker.")
     group: str | None = key(None, "Group of runs in the tracker.")

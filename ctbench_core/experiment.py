@@ -19,9 +19,11 @@ from ctbench_core.runs import (
     Recorder,
     Run,
     Status,
+    Tracker,
     new_status,
     open_run,
     run_paths,
+    tracked,
     write_config,
     write_latest,
     write_status,
@@ -118,11 +120,11 @@ def run_experiment(
             prepared = _prepare(config, progress)
         run_dir = queue_run(config)
     run = open_run(run_dir)
-    with Recorder(run.paths, run.status) as recorder, _explained(config):
+    with Recorder(run.paths, run.status) as recorder, _explained(config), tracked(config, run.paths) as tracker:
         dataset, trainer = prepared or _prepare(config, progress)
         loaded = time.monotonic()
         seconds = {"load": loaded - started}
-        state = _train(config, run, dataset, trainer, recorder, resume, asked, progress)
+        state = _train(config, run, dataset, trainer, recorder, tracker, resume, asked, progress)
         seconds["train"] = time.monotonic() - loaded
         tests: dict[str, Any] = {}
         if config.evaluation.after_training and state == "finished":
@@ -131,7 +133,9 @@ def run_experiment(
             seconds["evaluate"] = time.monotonic() - before
         seconds["total"] = time.monotonic() - started
         recorder.end(state, seconds=seconds)
-    return summary(open_run(run_dir), tests, dataset.warnings) | {"notes": dataset.notes}
+        result = summary(open_run(run_dir), tests, dataset.warnings) | {"notes": dataset.notes}
+        result["warnings"] += tracker.end(result)
+    return result
 
 
 # Runs whose configs agree in these keys read the same feature files through heads of the same shape.
@@ -212,6 +216,7 @@ def _train(
     dataset: Dataset,
     trainer: Trainer,
     recorder: Recorder,
+    tracker: Tracker,
     resume: bool,
     asked: Callable[[], bool],
     progress: Progress,
@@ -230,6 +235,7 @@ def _train(
 
     def watch(step: Epoch) -> None:
         recorder.epoch(step.epoch, step.best_epoch)
+        tracker.epoch(step.line)
         best = f"{config.training.monitor} {step.report.monitored(config.training.monitor):.4f}, best {step.best_value:.4f} @ {step.best_epoch}"
         progress(f"training ({best})", step.epoch, step.max_epochs)
 

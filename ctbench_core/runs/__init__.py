@@ -20,6 +20,7 @@ from ctbench_core.runs.store import (
     write_config,
     write_latest,
 )
+from ctbench_core.runs.trackers import Tracker, tracked
 from ctbench_core.runs.trash import delete_run, empty_trash, restore_run
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "RunPaths",
     "RunStore",
     "Status",
+    "Tracker",
     "annotate",
     "ask_to_stop",
     "cut_history",
@@ -53,6 +55,7 @@ __all__ = [
     "recipe_of",
     "restore_run",
     "run_paths",
+    "tracked",
     "withdraw_stop",
     "write_config",
     "write_latest",

@@ -32,6 +32,7 @@ class Progress:
     epoch: int
     max_epochs: int
     report: EpochReport
+    line: dict[str, Any]
     best_epoch: int
     best_value: float
 
@@ -87,14 +88,14 @@ class TrainingLoop:
             if reports is None:
                 state = "cancelled"
                 break
-            self._after_epoch(reports[0])
-            watch(Progress(self.epoch, self.options.max_epochs, reports[0], self.best.epoch, self.best.value))
+            line = self._after_epoch(reports[0])
+            watch(Progress(self.epoch, self.options.max_epochs, reports[0], line, self.best.epoch, self.best.value))
         if state == "finished":
             self._save()
         self._write_best()
         return state
 
-    def _after_epoch(self, report: EpochReport) -> None:
+    def _after_epoch(self, report: EpochReport) -> dict[str, Any]:
         self.epoch = report.epoch
         value = report.monitored(self.options.monitor)
         if math.isnan(value):
@@ -111,6 +112,7 @@ class TrainingLoop:
         append_line(self.paths.metrics, dump_json(line))
         if time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S:
             self._save()
+        return line
 
     def _save(self) -> None:
         """Write the checkpoint of the epoch just ended, and the best epoch's files."""
