@@ -1,6 +1,6 @@
 """The vectors of many files: what a pack holds and is unchanged is taken from it, the rest is read.
 
-Shape suffixes: N names, B names of a batch, D features.
+Shape suffixes: N names.
 """
 
 from __future__ import annotations
@@ -8,30 +8,30 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from ctbench_core.features.couriers import Couriers
-from ctbench_core.features.pack import Index, MemoryWriter, Pack, PackWriter, fingerprints, locked, open_pack
-from ctbench_core.features.parts import Part, join_parts, take_part
+from ctbench_core.features.index import Index, Pack, fingerprints, join_indexes
+from ctbench_core.features.pack import MemoryWriter, PackWriter, locked, open_pack
 from ctbench_core.features.paths import check_allowed
 from ctbench_core.features.read import stamp_of
-from ctbench_core.features.reader import Reader, missing, reader_threads, width_of
+from ctbench_core.features.reader import Reader, missing, width_of
 
 Progress = Callable[[int, int], None]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Failure = tuple[str, str]
 
-# Few small files are read again in less time than a store is kept: 2,000 of them take 20 ms.
+# Few small files are read again in less time than a store is kept: 2,000 of them take 15 ms.
 SMALL_FILES, SMALL_BYTES = 2_000, 2**26
 
-_BATCH = 256
-_NO_VECTORS = np.empty((0, 0), np.float32)
+_BATCH = 512
+
+# One thread reads files that are at hand (7 us each): two get in each other's way in the interpreter and
+# take half as long again. Files that must be waited for, on a network or a cold disk, are read by several.
+_SLOW_FILE_S, _THREADS = 1e-4, 8
 
 
 @dataclass
@@ -39,17 +39,16 @@ class Gathered:
     """A pack that holds every usable file asked for, kind and message of what could not be opened, and what it took."""
 
     pack: Pack
-    missing: dict[str, tuple[str, str]]
+    missing: dict[str, Failure]
     files_read: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls) -> Gathered:
         """Return what asking for no file gives."""
-        none = np.empty(0, np.int64)
-        return cls(Pack(Index(0, [], none, none, none.reshape(0, 3), np.empty(0, np.uint64)), np.empty((0, 0))), {})
+        return cls(Pack(Index.of([], 0), np.empty((0, 0))), {})
 
-    def failures(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    def failures(self, names: Sequence[str]) -> dict[str, Failure]:
         """Return kind and message of each unusable file among ``names``, in their order."""
         index = self.pack.index
         unusable = {index.names[i] for i in np.flatnonzero(index.rows < 0).tolist()}
@@ -61,7 +60,7 @@ class Gathered:
                 found[name] = index.failures.get(name) or self._of_another_width(name)
         return found
 
-    def _of_another_width(self, name: str) -> tuple[str, str]:
+    def _of_another_width(self, name: str) -> Failure:
         index = self.pack.index
         width = index.widths[index.position[name]]
         return (
@@ -71,20 +70,28 @@ class Gathered:
 
 
 @dataclass
-class _Order:
-    """What is asked of a build: names, which of them must be read, what the present pack gives, who is told."""
+class _Found:
+    """What a look at the present pack gave: the pack, if it is of use, what must be read, what is not there."""
+
+    base: Pack | None
+    to_read: list[str]
+    missing: dict[str, Failure] = field(default_factory=dict)
+
+
+@dataclass
+class _Asked:
+    """What is asked for, how, and what it took so far."""
 
     reader: Reader
     names: list[str]
+    workers: int
     progress: Progress | None
-    workers: int = 0
-    base: Pack | None = None
-    fresh: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
-    missing: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0})
 
-    def asked(self) -> list[str]:
-        """Names that have a file."""
-        return [name for name in self.names if name not in self.missing] if self.missing else self.names
+    def tell(self, done: int) -> None:
+        """Tell the progress; what it raises ends the work."""
+        if self.progress is not None:
+            self.progress(done, len(self.names))
 
 
 def gather(
@@ -94,33 +101,24 @@ def gather(
 
     Args:
         mode: auto (keep a pack when it is worth it), always, or read (write nothing).
+        workers: threads that read; 0 chooses by how long the first files take.
         progress: called with (files done, files in all); what it raises stops the work and leaves nothing behind.
 
     Raises:
         RunError: the pack cannot be written.
     """
-    order = _Order(reader, names, progress, workers)
-    seconds: dict[str, float] = {"read": 0.0}
-    if folder is not None:
-        _look(order, folder, seconds)
-        if order.base is not None and not order.fresh.any():
-            return _done(order, order.base, seconds)
-    if order.base is None:
-        order.fresh = np.ones(len(order.asked()), dtype=bool)
-    if folder is None or mode == "read" or (mode == "auto" and order.base is None and _is_small(reader, names)):
-        return _build(order, MemoryWriter, seconds)
-
-    def waiting() -> None:
-        if progress is not None:
-            progress(0, len(names))
-
-    with locked(folder, waiting):
-        known = order.base
-        if _generation(open_pack(folder)) != _generation(known):
-            _look(order, folder, seconds)  # another process has been here
-            if order.base is not None and not order.fresh.any():
-                return _done(order, order.base, seconds)
-        return _build(order, lambda: PackWriter(folder), seconds)
+    asked = _Asked(reader, names, workers, progress)
+    found = _Found(None, names) if folder is None else _look(asked, folder)
+    if found.base is not None and not found.to_read:
+        return _done(asked, found)
+    if folder is None or mode == "read" or (mode == "auto" and found.base is None and _is_small(reader, names)):
+        return _build(asked, found, MemoryWriter)
+    with locked(folder, lambda: asked.tell(0)):
+        if _generation(open_pack(folder)) != _generation(found.base):
+            found = _look(asked, folder)  # another process has been here
+            if found.base is not None and not found.to_read:
+                return _done(asked, found)
+        return _build(asked, found, lambda: PackWriter(folder))
 
 
 def _generation(pack: Pack | None) -> Path | None:
@@ -130,35 +128,33 @@ def _generation(pack: Pack | None) -> Path | None:
 def _is_small(reader: Reader, names: list[str]) -> bool:
     if len(names) >= SMALL_FILES:
         return False
-    sizes = reader.read(names[:: max(1, len(names) // 8)], 0).stamps[:, 0]
+    sizes = reader.read(names[:: max(1, len(names) // 8)], 0).index.stamps[:, 0]
     return float(sizes.mean()) * len(names) < SMALL_BYTES
 
 
-def _done(order: _Order, pack: Pack, seconds: dict[str, float]) -> Gathered:
-    if order.progress is not None:
-        order.progress(len(order.names), len(order.names))
-    return Gathered(pack, order.missing, 0, seconds)
+def _done(asked: _Asked, found: _Found) -> Gathered:
+    assert found.base is not None
+    asked.tell(len(asked.names))
+    return Gathered(found.base, found.missing, 0, asked.seconds)
 
 
-def _look(order: _Order, folder: Path, seconds: dict[str, float]) -> None:
+def _look(asked: _Asked, folder: Path) -> _Found:
     """Open the pack and tell which files must be read."""
     started = time.perf_counter()
-    order.base = open_pack(folder)
-    seconds["open"] = time.perf_counter() - started
-    started = time.perf_counter()
-    if order.base is not None:
-        order.fresh, order.missing = verify(order.base, order.reader, order.names)
-        if not _fits(order):
-            order.base = None
-    seconds["verify"] = time.perf_counter() - started
+    base = open_pack(folder)
+    opened = time.perf_counter()
+    found = _Found(None, asked.names)
+    if base is not None:
+        fresh, gone = verify(base, asked.reader, asked.names)
+        there = [name for name in asked.names if name not in gone] if gone else asked.names
+        if _commonest(_widths(base.index, there)) in (0, base.index.width):  # else it is of other files
+            found = _Found(base, [there[i] for i in np.flatnonzero(fresh).tolist()], gone)
+    asked.seconds |= {"open": opened - started, "verify": time.perf_counter() - opened}
+    return found
 
 
-def _fits(order: _Order) -> bool:
-    """Whether most of the asked files have the pack's width; else the pack belongs to other files."""
-    assert order.base is not None
-    index = order.base.index
-    widths = index.widths[[index.position[name] for name in order.asked() if name in index.position]]
-    return _commonest(widths) in (0, index.width)
+def _widths(index: Index, names: Sequence[str]) -> np.ndarray:
+    return index.widths[[index.position[name] for name in names if name in index.position]]
 
 
 def _commonest(widths: np.ndarray) -> int:
@@ -166,7 +162,7 @@ def _commonest(widths: np.ndarray) -> int:
     return int(np.bincount(known).argmax()) if len(known) else 0
 
 
-def verify(pack: Pack, reader: Reader, names: Sequence[str]) -> tuple[np.ndarray, dict[str, tuple[str, str]]]:
+def verify(pack: Pack, reader: Reader, names: Sequence[str]) -> tuple[np.ndarray, dict[str, Failure]]:
     """Tell which of N files are new, changed or damaged in a pack, bool (names found,), and which are missing.
 
     Raises:
@@ -205,72 +201,74 @@ def _check_allowed(paths: list[str]) -> None:
             check_allowed(path)
 
 
-def _build(order: _Order, writer_of: Callable[[], PackWriter | MemoryWriter], seconds: dict[str, float]) -> Gathered:
-    """Write a pack of the asked files and of what the present one holds beside them."""
+def _build(asked: _Asked, found: _Found, writer_of: Callable[[], PackWriter | MemoryWriter]) -> Gathered:
+    """Write a pack of what the present one holds and is unchanged, and of the files that must be read."""
     started = time.perf_counter()
-    asked = order.asked()
-    width = order.base.index.width if order.base is not None else width_of(order.reader, asked)
+    width = width_of(asked.reader, found.to_read) if found.base is None else found.base.index.width
     while True:
         with writer_of() as writer:
-            index, gone = _fill(writer, order, width)
-            held = [index.position[name] for name in asked if name in index.position]
-            right = _commonest(index.widths[held])
+            index, gone = _fill(writer, asked, found, width)
+            right = _commonest(_widths(index, asked.names))
             if right in (0, width):
                 pack = writer.commit(index)
                 break
         # The first guess was wrong: most of the files are of another width.
-        width, order.base, order.fresh = right, None, np.ones(len(asked), dtype=bool)
-    seconds["read"] += time.perf_counter() - started
-    return Gathered(pack, order.missing | gone, int(order.fresh.sum()) - len(gone), seconds)
+        width, found = right, _Found(None, asked.names)
+    asked.seconds["read"] += time.perf_counter() - started
+    return Gathered(pack, found.missing | gone, len(found.to_read) - len(gone), asked.seconds)
 
 
-def _fill(writer: PackWriter | MemoryWriter, order: _Order, width: int) -> tuple[Index, dict[str, tuple[str, str]]]:
-    """Write the rows of all names in their order; return their index, and what could not be opened."""
-    names, fresh = _all_names(order)
-    parts: list[Part] = []
-    starts = range(0, len(names), _BATCH)
-    threads = reader_threads(order.workers)
-    with Couriers(int(fresh.sum())) as couriers, ThreadPoolExecutor(threads) as pool:
-        order.reader.collect = couriers.collect
-
-        def take(start: int) -> Part:
-            stop = start + _BATCH
-            return take_part(order.reader, order.base, names[start:stop], fresh[start:stop], width)
-
-        for part in _in_order(pool, take, starts, 4 * threads):
-            writer.write(part.vectors)
-            part.vectors = _NO_VECTORS  # a slice would keep them all in memory
-            parts.append(part)
-            if order.progress is not None and (len(parts) % 4 == 0 or len(parts) == len(starts)):
-                order.progress(min(len(parts) * _BATCH, len(names)), len(names))
-    return join_parts(parts, width)
+def _fill(
+    writer: PackWriter | MemoryWriter, asked: _Asked, found: _Found, width: int
+) -> tuple[Index, dict[str, Failure]]:
+    """Write the kept rows, then the read ones; return the index of all, and what could not be opened."""
+    parts = [] if found.base is None else [_keep(writer, found.base, {*found.to_read, *found.missing})]
+    done = len(asked.names) - len(found.to_read)
+    for batch in _batches(asked.reader, found.to_read, width, asked.workers):
+        writer.write(batch.matrix)
+        parts.append(batch.index)
+        done += len(batch.index.names)
+        asked.tell(done)
+    index = join_indexes(parts, width)
+    # Without a stamp nothing would tell when such a file appears: it is looked for at every use.
+    there = index.stamps[:, 0] >= 0
+    gone = {index.names[i]: index.failures[index.names[i]] for i in np.flatnonzero(~there).tolist()}
+    return (index.select(np.flatnonzero(there))[0] if gone else index), gone
 
 
-def _all_names(order: _Order) -> tuple[list[str], np.ndarray]:
-    """Return all names of the new pack, old ones first so that rows keep their places, and which must be read."""
-    asked = order.asked()
-    if order.base is None:
-        return asked, order.fresh
-    wanted = dict(zip(asked, order.fresh.tolist()))
-    old = [name for name in order.base.index.names if name not in order.missing]
-    if all(name in wanted for name in old):
-        return asked, order.fresh
-    names = old + [name for name in asked if name not in order.base.index.position]
-    return names, np.array([wanted.get(name, False) for name in names], dtype=bool)
+def _keep(writer: PackWriter | MemoryWriter, base: Pack, without: set[str]) -> Index:
+    at = [i for i, name in enumerate(base.index.names) if name not in without]
+    index, rows = base.index.select(np.array(at, dtype=np.int64))
+    for start in range(0, len(rows), _BATCH):
+        writer.write(base.matrix[rows[start : start + _BATCH]])
+    return index
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """Yield the results in order, with no more than ``ahead`` of them waiting in memory."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
+def _batches(reader: Reader, names: list[str], width: int, workers: int) -> Iterator[Pack]:
+    """Read files, some hundreds at a time, in their order."""
+    batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
+    started = time.perf_counter()
+    first = [reader.read(batch, width) for batch in batches[:1]]
+    slow = time.perf_counter() - started > _SLOW_FILE_S * _BATCH
+    yield from first
+    threads = workers or (_THREADS if slow else 1)
+    if threads == 1:
+        yield from (reader.read(batch, width) for batch in batches[1:])
+    else:
+        yield from _read_ahead(reader, batches[1:], width, threads)
+
+
+def _read_ahead(reader: Reader, batches: list[list[str]], width: int, threads: int) -> Iterator[Pack]:
+    """Read by several threads, with no more than two batches a thread waiting in memory."""
+    waiting: deque[Future[Pack]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(reader.read, batch, width))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        finally:
+            for future in waiting:
+                future.cancel()

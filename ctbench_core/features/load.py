@@ -16,9 +16,9 @@ import numpy as np
 
 from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features.gather import Gathered, gather
-from ctbench_core.features.pack import Pack, fingerprints, pack_folder
+from ctbench_core.features.index import Pack, fingerprints
+from ctbench_core.features.pack import pack_folder
 from ctbench_core.features.paths import TABLE_SUFFIXES, check_allowed, find_file
-from ctbench_core.features.read import suffix_of
 from ctbench_core.features.reader import Reader, missing
 from ctbench_core.features.tables import read_table, rows_of
 
@@ -151,10 +151,10 @@ def _from_folder(
 ) -> Features:
     """Gather the samples' files and tables below one root."""
     distinct = list(dict.fromkeys(samples.written))
-    files = [path for path in distinct if suffix_of(path) not in TABLE_SUFFIXES]
+    tables = [path for path in distinct if path[-8:].lower().endswith(TABLE_SUFFIXES)]
+    files = [path for path in distinct if path not in tables] if tables else distinct
     gathered = gather(reader, files, folder, mode, workers, progress) if files else Gathered.nothing()
     failures = gathered.failures(files)
-    tables = [path for path in distinct if suffix_of(path) in TABLE_SUFFIXES]
     tables += [path for path, (kind, _) in failures.items() if kind == "table"]
     sources = [_from_pack(gathered.pack, failures, samples)] if files else []
     sources += [_from_written_table(reader.root, path, samples, reader.key) for path in tables]

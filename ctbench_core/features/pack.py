@@ -7,7 +7,7 @@ A writer holds the lock. What a killed writer left behind is no generation, and 
 The matrix is not flushed to the disk before the pointer moves: a loss of power may leave zeros in it. Every
 use compares its rows with their fingerprints (20 ms for 50,000 x 512) and reads damaged ones anew.
 
-Shape suffixes: E files, M vectors, D features.
+Shape suffixes: B rows, D features.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from ctbench_core.atomic import write_json, write_with
 from ctbench_core.errors import RunError
+from ctbench_core.features.index import Index, Pack
 from ctbench_core.features.read import DAMAGE
 
 VERSION = 1
@@ -39,59 +38,6 @@ POINTER, LOCK = "current.json", "lock"
 # A generation may vanish between reading the pointer and opening it, when a writer has just replaced it.
 _OPEN_TRIES = 5
 _LOCK_POLL_S = 0.2
-_CHUNK_ROWS = 4096
-
-
-@dataclass
-class Index:
-    """What a pack knows of E files.
-
-    Attributes:
-        width: D, values of a vector.
-        names: the files' paths as written in manifests.
-        rows: int64 (E,): row of the matrix; -1 where the file has no usable vector of width D.
-        widths: int64 (E,): values in the file; 0 where it could not be read.
-        stamps: int64 (E, 3): size and times of the file when it was read.
-        prints: uint64 (M,): fingerprints of the matrix rows.
-        failures: by name, kind and message of unusable files.
-        moved: by name, the path of files found elsewhere than written.
-    """
-
-    width: int
-    names: list[str]
-    rows: np.ndarray
-    widths: np.ndarray
-    stamps: np.ndarray
-    prints: np.ndarray
-    failures: dict[str, tuple[str, str]] = field(default_factory=dict)
-    moved: dict[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def position(self) -> dict[str, int]:
-        """Position of each name."""
-        return {name: i for i, name in enumerate(self.names)}
-
-
-@dataclass
-class Pack:
-    """An index and the matrix it speaks of; ``path`` is the matrix file, None when it is only in memory."""
-
-    index: Index
-    matrix: np.ndarray
-    path: Path | None = None
-
-
-def fingerprints(matrix_MD: np.ndarray) -> np.ndarray:
-    """Return a 64-bit fingerprint of each row of a float32 matrix, uint64 (M,): a weighted sum of its bits.
-
-    Rows of equal bits have equal fingerprints; others agree once in 2^32 or less.
-    """
-    weights = np.random.default_rng(20_261_123).integers(0, 2**64, matrix_MD.shape[1], dtype=np.uint64)
-    prints = np.empty(len(matrix_MD), np.uint64)
-    for start in range(0, len(matrix_MD), _CHUNK_ROWS):
-        bits = np.ascontiguousarray(matrix_MD[start : start + _CHUNK_ROWS]).view(np.uint32)
-        prints[start : start + _CHUNK_ROWS] = np.einsum("ij,j->i", bits.astype(np.uint64), weights)
-    return prints
 
 
 def pack_folder(cache: Path, root: Path, name: str, key: str | None, pool: str) -> Path:

@@ -63,8 +63,8 @@ def alone(path: Path) -> np.ndarray | None:
 def test_a_template_serves_every_export_of_one_kind(tmp_path: Path, kind: str) -> None:
     names = write(tmp_path, kind, 40)
     batch = Reader(tmp_path, None, "flatten").read(names, 24)
-    assert batch.failures == {}
-    np.testing.assert_array_equal(batch.vectors, [read_vector(tmp_path / name) for name in names])
+    assert batch.index.failures == {}
+    np.testing.assert_array_equal(batch.matrix, [read_vector(tmp_path / name) for name in names])
     first, others = (tmp_path / names[0]).read_bytes(), [(tmp_path / name).read_bytes() for name in names[1:]]
     template = make_template(names[0], first, None, "flatten")
     assert template is not None
@@ -112,10 +112,10 @@ def test_one_damaged_file_among_others_reads_as_it_does_alone(tmp_path: Path, ki
             victim.write_bytes(bytes(damaged))
             batch, expected = Reader(tmp_path, None, "flatten").read(names, 24), alone(victim)
             usable = expected is not None and len(expected) == 24 and bool(np.isfinite(expected).all())
-            assert (3 not in batch.failures and batch.widths[3] == 24) == usable, position
+            assert (batch.index.rows[3] >= 0) == usable, position
             if usable:
-                assert batch.vectors[3].tobytes() == expected.tobytes()  # type: ignore[union-attr]
-            assert set(batch.failures) <= {3}
+                assert batch.matrix[batch.index.rows[3]].tobytes() == expected.tobytes()  # type: ignore[union-attr]
+            assert set(batch.index.failures) <= {names[3]}
 
 
 def test_swapped_headers_and_checksums_do_not_pass(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_swapped_headers_and_checksums_do_not_pass(tmp_path: Path) -> None:
     forged[values] = other[values]  # values of the one under the checksum of the other
     (tmp_path / names[3]).write_bytes(bytes(forged))
     batch = Reader(tmp_path, None, "flatten").read(names, 24)
-    assert batch.failures[3][0] == "unreadable"
-    assert "CRC" in batch.failures[3][1]
+    assert batch.index.failures[names[3]][0] == "unreadable"
+    assert "CRC" in batch.index.failures[names[3]][1]
 
 
 def test_shapes_of_one_size_are_told_apart(tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_shapes_of_one_size_are_told_apart(tmp_path: Path) -> None:
         np.save(tmp_path / name, array)
     assert len({(tmp_path / name).stat().st_size for name in names}) == 1
     batch = Reader(tmp_path, None, "flatten").read(names, 24)
-    assert batch.widths.tolist() == [24 if i % 3 == 0 else 48 for i in range(12)]
-    np.testing.assert_array_equal(batch.vectors[::3], arrays[::3])
+    assert batch.index.widths.tolist() == [24 if i % 3 == 0 else 48 for i in range(12)]
+    np.testing.assert_array_equal(batch.matrix, arrays[::3])
 
 
 @pytest.mark.parametrize("pool", ["flatten", "mean", "cls"])
@@ -152,7 +152,7 @@ def test_tokens_and_reordered_arrays_are_pooled_alike(tmp_path: Path, pool: str)
         np.save(tmp_path / name, np.asfortranarray(array) if i % 2 else array)
     expected = [read_vector(tmp_path / name, pool=pool) for name in names]
     batch = Reader(tmp_path, None, pool).read(names, len(expected[0]))
-    np.testing.assert_array_equal(batch.vectors, expected)
+    np.testing.assert_array_equal(batch.matrix, expected)
 
 
 def test_a_key_is_honoured_and_a_part_of_a_storage_is_not_taken_for_the_whole(tmp_path: Path) -> None:
@@ -163,4 +163,4 @@ def test_a_key_is_honoured_and_a_part_of_a_storage_is_not_taken_for_the_whole(tm
     for key in ("a", "b", "c"):
         expected = [read_vector(tmp_path / name, key) for name in names]
         batch = Reader(tmp_path, key, "flatten").read(names, len(expected[0]))
-        np.testing.assert_array_equal(batch.vectors, expected)
+        np.testing.assert_array_equal(batch.matrix, expected)

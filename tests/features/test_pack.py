@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from ctbench_core.errors import RunError
-from ctbench_core.features import Features, couriers, load_features
-from ctbench_core.features.pack import Pack, fingerprints, open_pack
+from ctbench_core.features import Features, gather, load_features
+from ctbench_core.features.index import Pack, fingerprints
+from ctbench_core.features.pack import open_pack
 
 NAMES = [f"v{i}.npz" for i in range(700)]
 Load = Callable[..., Features]
@@ -264,29 +265,22 @@ def test_a_cache_that_is_a_file_says_what_to_do(load: Load, tmp_path: Path) -> N
         load()
 
 
-def test_couriers_carry_the_same_files(load: Load, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+@pytest.mark.parametrize("slow", [False, True])
+def test_one_thread_or_several_read_the_same(
+    load: Load, monkeypatch: pytest.MonkeyPatch, root: Path, slow: bool
+) -> None:
     (root / NAMES[50]).unlink()
     (root / NAMES[60]).write_bytes(b"")
     (root / "large.npy").write_bytes(b"x" * 70_000)
     names = [*NAMES, "large.npy", "ünï.npz", "a\0b.npz"]
     np.savez(root / "ünï.npz", vector(1))
-    here = load(names, cache=None)
-    monkeypatch.setattr(couriers, "MANY_FILES", 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    carried = load(names, cache=None)
-    assert carried.digest == here.digest
-    assert carried.problems == here.problems
-    assert [problem.written for problem in here.problems] == [NAMES[50], NAMES[60], "large.npy", "a\0b.npz"]
-
-
-def test_a_courier_that_cannot_work_is_done_without(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(couriers, "MANY_FILES", 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    for wrong in (os.devnull, __file__):  # ends at once; cannot be understood
-        monkeypatch.setattr(couriers.courier, "__file__", wrong)
-        np.testing.assert_array_equal(load(cache=None).matrix, expected(NAMES))
-    monkeypatch.setattr(couriers.sys, "executable", "/no/such/program")
-    np.testing.assert_array_equal(load(cache=None).matrix, expected(NAMES))
+    monkeypatch.setattr(gather, "_BATCH", 64)
+    alone = load(names, cache=None, workers=1)
+    monkeypatch.setattr(gather, "_SLOW_FILE_S", 0 if slow else 1e9)
+    several = load(names, cache=None, workers=0 if slow else 3)
+    assert several.digest == alone.digest
+    assert several.problems == alone.problems
+    assert [problem.written for problem in alone.problems] == [NAMES[50], NAMES[60], "large.npy", "a\0b.npz"]
 
 
 def test_links_that_lead_outside_the_allowed_folders_are_refused_from_a_pack_too(

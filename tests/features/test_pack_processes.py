@@ -97,12 +97,3 @@ def test_killed_at_ten_moments_the_next_has_a_valid_pack(root: Path, tmp_path: P
             assert_valid(root, cache)
     assert killed >= 3
     assert_valid(root, cache)
-
-
-def test_the_couriers_of_a_killed_process_end(root: Path, tmp_path: Path) -> None:
-    courier = PROJECT / "ctbench_core" / "features" / "courier.py"
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(courier)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    process.communicate(timeout=30)  # closes its stdin, as the end of its parent does
-    assert process.returncode == 0

@@ -1,0 +1,107 @@
+"""What is known of E files and where their vectors stand in a matrix.
+
+Shape suffixes: E files, M vectors, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+_CHUNK_ROWS = 4096
+
+
+@dataclass
+class Index:
+    """What a pack knows of E files.
+
+    Attributes:
+        width: D, values of a vector.
+        names: the files' paths as written in manifests.
+        rows: int64 (E,): row of the matrix; -1 where the file has no usable vector of width D.
+        widths: int64 (E,): values in the file; 0 where it could not be read.
+        stamps: int64 (E, 3): size and times of the file when it was read; -1 where it could not be opened.
+        prints: uint64 (M,): fingerprints of the matrix rows.
+        failures: by name, kind (missing, unreadable, non_finite, table) and message of unusable files.
+        moved: by name, the path of files found elsewhere than written.
+    """
+
+    width: int
+    names: list[str]
+    rows: np.ndarray
+    widths: np.ndarray
+    stamps: np.ndarray
+    prints: np.ndarray
+    failures: dict[str, tuple[str, str]] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, names: Sequence[str], width: int, stamps: np.ndarray | None = None) -> Index:
+        """Return an index of files of which nothing is known but, where given, their stamps."""
+        unknown = np.full((len(names), 3), -1, np.int64)
+        rows, widths = np.full(len(names), -1, np.int64), np.zeros(len(names), np.int64)
+        return cls(width, list(names), rows, widths, unknown if stamps is None else stamps, np.empty(0, np.uint64))
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Position of each name."""
+        return {name: i for i, name in enumerate(self.names)}
+
+    def select(self, at: np.ndarray) -> tuple[Index, np.ndarray]:
+        """Return the index of some files, and the rows that their vectors have here, in that order."""
+        names, old = [self.names[i] for i in at.tolist()], self.rows[at]
+        usable = old >= 0
+        chosen = Index(
+            self.width,
+            names,
+            np.where(usable, np.cumsum(usable) - 1, -1),
+            self.widths[at],
+            self.stamps[at],
+            self.prints[old[usable]],
+            {name: self.failures[name] for name in names if name in self.failures},
+            {name: self.moved[name] for name in names if name in self.moved},
+        )
+        return chosen, old[usable]
+
+
+def join_indexes(parts: Sequence[Index], width: int) -> Index:
+    """Lay indexes of different files end to end, as their matrices are."""
+    if not parts:
+        return Index.of([], width)
+    starts = np.cumsum([0, *(len(part.prints) for part in parts)])
+    return Index(
+        width,
+        [name for part in parts for name in part.names],
+        np.concatenate([np.where(part.rows >= 0, part.rows + start, -1) for part, start in zip(parts, starts)]),
+        np.concatenate([part.widths for part in parts]),
+        np.concatenate([part.stamps for part in parts]),
+        np.concatenate([part.prints for part in parts]),
+        {name: failure for part in parts for name, failure in part.failures.items()},
+        {name: path for part in parts for name, path in part.moved.items()},
+    )
+
+
+@dataclass
+class Pack:
+    """An index and the matrix it speaks of; ``path`` is the matrix file, None when it is only in memory."""
+
+    index: Index
+    matrix: np.ndarray
+    path: Path | None = None
+
+
+def fingerprints(matrix_MD: np.ndarray) -> np.ndarray:
+    """Return a 64-bit fingerprint of each row of a float32 matrix, uint64 (M,): a weighted sum of its bits.
+
+    Rows of equal bits have equal fingerprints; others agree once in 2^32 or less.
+    """
+    weights = np.random.default_rng(20_261_123).integers(0, 2**64, matrix_MD.shape[1], dtype=np.uint64)
+    prints = np.empty(len(matrix_MD), np.uint64)
+    for start in range(0, len(matrix_MD), _CHUNK_ROWS):
+        bits = np.ascontiguousarray(matrix_MD[start : start + _CHUNK_ROWS]).view(np.uint32)
+        prints[start : start + _CHUNK_ROWS] = np.einsum("ij,j->i", bits.astype(np.uint64), weights)
+    return prints
