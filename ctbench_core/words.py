@@ -10,7 +10,8 @@ from ctbench_core.config import Config, changed_keys
 # Values of these keys are paths: they are taken as they stand, so that no character of a path needs quoting.
 RAW_PREFIXES = ("paths.",)
 RAW_KEYS = frozenset(
-    {"run", "embeddings", "output_file", "hydra.run.dir", "training.resume.state_path", "data.selection"}
+    {"run", "embeddings", "output_file", "output_dir", "first", "second"}
+    | {"hydra.run.dir", "training.resume.state_path", "data.selection"}
 )
 RAW_SUFFIX = "_csv"
 

@@ -193,6 +193,9 @@ VERBS = {
     "train": Verb("Train one run; after -m, a grid of runs.", "[key=value ...]", train, studies.TRAIN_FLAGS),
     "evaluate": Verb("Open test sets for a trained run.", "run=<run directory> [key=value ...]", evaluate),
     "import": Verb("Take runs of the older system into the run store.", moving.IMPORT_WORDS, moving.import_),
+    "aggregate": Verb("Many runs in two tables: by run, by label budget.", moving.AGGREGATE_WORDS, moving.aggregate),
+    "contrast": Verb("Two label sources compared run by run.", moving.CONTRAST_WORDS, moving.contrast),
+    "budgets": Verb("Budget and K-fold budget manifests as files.", moving.BUDGETS_WORDS, moving.budgets),
     "score": Verb("Metrics of anyone's predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb(
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align

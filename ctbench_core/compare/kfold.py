@@ -16,8 +16,8 @@ from scipy.special import stdtr
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats
 
-# Up to so many differences every sign pattern is tried; beyond it, so many random ones.
-_EXACT, _TRIES = 14, 9999
+# Up to so many differences every sign pattern is counted; beyond it, so many random ones are tried.
+_EXACT, _TRIES = 36, 9999
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,44 @@ def out_of_fold_scores(scores: ArrayLike) -> Floats:
 
 
 def sign_flip(differences: ArrayLike, seed: int = 0) -> SensitivityTest:
-    """Test the mean of (fold, seed) differences (J,) by flipping their signs: all 2^J patterns up to J = 14.
+    """Test the mean of (fold, seed) differences (J,) by flipping their signs: all 2^J patterns up to J = 36.
 
     It takes the differences for independent and symmetric, which folds are not. Source: Fisher's randomisation test.
     """
     values = _finite(differences)
     count = len(values)
+    observed = abs(values.sum()) * (1 - 1e-12)
     if count <= _EXACT:
-        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        extra = 0  # the identity is one of the patterns
+        p = _share_of_patterns(values, observed)
     else:
-        signs, extra = np.random.default_rng(seed).choice([-1, 1], (_TRIES, count)), 1
-    reached = np.abs(signs @ values) >= abs(values.sum()) * (1 - 1e-12)
-    p = (reached.sum() + extra) / (len(signs) + extra)
+        signs = np.random.default_rng(seed).choice([-1, 1], (_TRIES, count))
+        p = ((np.abs(signs @ values) >= observed).sum() + 1) / (_TRIES + 1)
     smallest = 2 / 2**count if count <= _EXACT else 1 / (_TRIES + 1)
     note = f"sensitivity: {count} (fold, seed) differences taken as independent"
     if smallest > 0.05:
         note += f"; {count} differences cannot give p below {smallest:.3f}"
     return SensitivityTest("sign flip", float(p), smallest, note)
+
+
+def _share_of_patterns(values: Floats, observed: float) -> float:
+    """Return the share of all sign patterns whose sum is at least as far from 0 as the observed one.
+
+    The patterns of one half are sorted and those of the other searched in them: 2^(J/2) sums instead of 2^J.
+    """
+    half = len(values) // 2
+    low, high = (_sums(part) for part in (values[:half], values[half:]))
+    low.sort()
+    above = len(low) - np.searchsorted(low, observed - high, side="left")
+    below = np.searchsorted(low, -observed - high, side="right")
+    reached = above + below if observed > 0 else np.full(len(high), len(low))
+    return float(reached.sum() / (len(low) * len(high)))
+
+
+def _sums(values: Floats) -> Floats:
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
 
 
 def corrected_resampled_t(differences: ArrayLike, test_share: float) -> SensitivityTest:

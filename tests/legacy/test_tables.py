@@ -1,0 +1,250 @@
+"""The older system's tables out of one study, and out of its own folders: every figure equal to plain pandas and SciPy."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ctbench_core.legacy.contrast import summarise
+from ctbench_core.runs import RunStore, open_run
+from ctbench_core.studies import Study, run_study
+
+Cli = Callable[..., Any]
+METRICS = ("test_primary_auprc", "test_primary_auroc", "test_primary_f1_macro")
+
+
+@pytest.fixture(scope="module")
+def study(tiny_data: Path, labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run two label sources x two budgets x two folds x two seeds; one source has every fifth label flipped."""
+    folder = tmp_path_factory.mktemp("phase3")
+    shutil.copytree(tiny_data / "manifests", folder / "manual")
+    shutil.copytree(tiny_data / "manifests", folder / "gpt")
+    for path in (folder / "gpt").glob("*.csv"):
+        frame = pd.read_csv(path)
+        flipped = np.random.default_rng(3).random((len(frame), len(labels))) < 0.2
+        frame[labels] = np.where(flipped, 1 - frame[labels], frame[labels])
+        frame.to_csv(path, index=False)
+    base = {
+        "paths.data_root": str(tiny_data / "features"),
+        "paths.outputs_root": str(folder / "outputs"),
+        "training.max_epochs": 2,
+        "training.monitor": "loss",  # a few patients may show one class only
+        "model.params.hidden_dims": [8],
+    }
+    sources = {name: str(folder / name) for name in ("manual", "gpt")}
+    grid = {"source": sources, "budget": [12, 20], "seed": [1, 2]}
+    return Path(run_study(Study("phase 3", base, grid, folds=2))["study_dir"])
+
+
+@pytest.fixture
+def tables(study: Path, cli: Cli) -> dict[str, pd.DataFrame]:
+    """Return the tables that `aggregate` and `contrast` wrote for the study."""
+    ended = cli("aggregate", str(study), "output_prefix=both")
+    assert ended.code == 0, ended.err
+    files = ended.json["files"]
+    ended = cli("contrast", str(study), "first=manual", "second=gpt")
+    assert ended.code == 0, ended.err
+    return {name: pd.read_csv(path) for name, path in (files | ended.json["files"]).items()}
+
+
+def test_one_row_a_run_with_the_older_columns_and_the_stored_figures(
+    study: Path, tables: dict[str, pd.DataFrame]
+) -> None:
+    table = tables["per_run"]
+    assert list(table.columns[:14]) == [
+        *(
+            "source",
+            "run_dir",
+            "checkpoint_path",
+            "train_manifest",
+            "val_manifest",
+            "budget_n",
+            "split_seed",
+            "cv_fold",
+        ),
+        *("utils_seed", "learning_rate", "weight_decay", "dropout", "hidden_dims", "batch_size"),
+    ]
+    assert len(table) == 16
+    assert sorted(set(table["source"])) == ["gpt", "manual"]
+    assert sorted(set(table["budget_n"])) == [12, 20]
+    for row in table.to_dict("records"):
+        run = open_run(row["run_dir"])
+        (name,) = run.evaluations()
+        metrics = pd.read_json(run.paths.evaluation(name).metrics, typ="series")
+        assert row["test_primary_auprc"] == pytest.approx(metrics["auprc"], abs=1e-12)
+        assert row[f"test_{name}.csv_f1_macro"] == pytest.approx(metrics["f1_macro"], abs=1e-12)
+        best = run.best()["val_metrics"]["auprc"]
+        assert row["best_val_auprc"] == pytest.approx(np.nan if best is None else best, abs=1e-12, nan_ok=True)
+
+
+def test_by_budget_is_mean_deviation_and_count(tables: dict[str, pd.DataFrame]) -> None:
+    for row in tables["by_budget"].to_dict("records"):
+        runs = tables["per_run"].query("source == @row['source'] and budget_n == @row['budget_n']")
+        assert row["test_primary_auroc_count"] == len(runs) == 4
+        assert row["test_primary_auroc_mean"] == pytest.approx(runs["test_primary_auroc"].mean(), abs=1e-12)
+        assert row["test_primary_auroc_std"] == pytest.approx(runs["test_primary_auroc"].std(ddof=1), abs=1e-12)
+
+
+def test_the_summary_equals_plain_scipy(tables: dict[str, pd.DataFrame]) -> None:
+    keys = ["budget_n", "cv_fold", "utils_seed"]
+    runs = tables["per_run"].set_index(keys).sort_index()
+    first, second = (runs[runs["source"] == name] for name in ("manual", "gpt"))
+    summary = tables["summary"]
+    assert len(summary) == 6
+    for row in summary.to_dict("records"):
+        a, b = (side.loc[row["budget_n"]][row["metric"]].to_numpy() for side in (first, second))
+        d = a - b
+        assert row["n_pairs"] == 4
+        assert row["delta_mean"] == pytest.approx(d.mean(), abs=1e-12)
+        assert row["delta_std"] == pytest.approx(d.std(ddof=1), abs=1e-12)
+        assert row["effect_size"] == pytest.approx(d.mean() / d.std(ddof=1), abs=1e-9)
+        assert row["t_p_value"] == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=1e-9)
+        flips = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        assert row["p_value"] == pytest.approx(flips.pvalue, abs=1e-9)
+        for name, sample in (("manual", a), ("gpt", b), ("delta", d)):
+            interval = stats.bootstrap((sample,), np.mean, n_resamples=5000, method="percentile", rng=52)
+            assert row[f"{name}_ci_lo"] == pytest.approx(interval.confidence_interval.low, abs=1e-12)
+            assert row[f"{name}_ci_hi"] == pytest.approx(interval.confidence_interval.high, abs=1e-12)
+    np.testing.assert_allclose(summary["p_value_adj"], stats.false_discovery_control(summary["p_value"]), atol=1e-12)
+
+
+def test_the_exact_permutation_p_of_25_pairs_is_what_random_flips_tend_to() -> None:
+    d = np.random.default_rng(0).normal(0.3, 1, 25)
+    pairs = pd.DataFrame({"budget_n": 50, "x_a": d, "x_b": 0.0, "delta_x": d})
+    (p,) = summarise(pairs, ("a", "b"), ["x"])["p_value"]
+    random = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=99_999, rng=1).pvalue
+    assert p == pytest.approx(random, abs=4 * np.sqrt(p * (1 - p) / 99_999))
+
+
+def test_every_finding_is_paired_within_fold_and_seed(tables: dict[str, pd.DataFrame], labels: list[str]) -> None:
+    pairs, summary = tables["per_class_paired"], tables["per_class_summary"]
+    assert len(pairs) == 8 * len(labels)
+    np.testing.assert_allclose(pairs["delta_f1"], pairs["manual_f1"] - pairs["gpt_f1"], atol=1e-12)
+    for row in summary.to_dict("records"):
+        group = pairs.query("budget_n == @row['budget_n'] and class_name == @row['class_name']")
+        assert row["delta_recall_count"] == group["delta_recall"].notna().sum()
+        assert row["delta_f1_mean"] == pytest.approx(group["delta_f1"].mean(), abs=1e-12)
+
+
+def test_two_tables_of_the_older_system_are_compared_as_they_are(tables: dict[str, pd.DataFrame], cli: Cli) -> None:
+    for name in ("manual", "gpt"):
+        runs = tables["per_run"].query("source == @name").assign(run_dir="gone")
+        runs.to_csv(f"{name}_kfold_per_run.csv", index=False)
+    ended = cli("contrast", "first=manual_kfold_per_run.csv", "second=gpt_kfold_per_run.csv", "budgets=[20]")
+    assert ended.code == 0, ended.err
+    assert sorted(ended.json["files"]) == ["paired", "summary"]
+    rows = tables["summary"].query("budget_n == 20")
+    found = pd.read_csv(ended.json["files"]["summary"])
+    np.testing.assert_allclose(found["p_value"], rows["p_value"], atol=1e-12)
+    assert ended.json["family"] == 3
+
+
+def test_old_folders_are_evaluated_on_other_manifests_and_aggregated_by_budget(
+    make_old_run: Callable[..., Path], cli: Cli, tmp_path: Path
+) -> None:
+    manifests = tmp_path / "project" / "data" / "manifests"
+    for budget in (20, 40):
+        for seed in (1, 2):
+            name = f"train_n{budget}_s{seed}.csv"
+            rows = (manifests / "train.csv").read_text().splitlines()
+            (manifests / name).write_text("\n".join(rows[: budget + 1]) + "\n")
+            make_old_run(f"gpt_budget/train_n{budget}_s{seed}", seed=seed, train=name, epochs=2)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(manifests / "test.csv", other / "test_manual_all.csv")
+    ended = cli(
+        "aggregate",
+        str(tmp_path / "project" / "outputs" / "gpt_budget"),
+        "data.test_manifests=[test_manual_all.csv]",
+        f"paths.manifest_dir={other}",
+        f"paths.outputs_root={tmp_path / 'store'}",
+    )
+    assert ended.code == 0, ended.err
+    table = pd.read_csv(ended.json["files"]["per_run"])
+    assert Path(ended.json["files"]["per_run"]).name == "gpt_budget_per_run.csv"
+    assert set(table["source"]) == {"gpt"}
+    assert sorted(zip(table["budget_n"], table["split_seed"])) == [(20, 1), (20, 2), (40, 1), (40, 2)]
+    assert (table["test_manual_all.csv_auprc"] == table["test_primary_auprc"]).all()
+    by_budget = pd.read_csv(ended.json["files"]["by_budget"])
+    assert {"test_manual_all.csv_auprc_mean", "test_manual_all.csv_auprc_std"} <= set(by_budget)
+    assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4
+    again = cli("aggregate", str(tmp_path / "store"), "data.test_manifests=[test_manual_all.csv]")
+    assert again.code == 0, again.err
+    assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4  # what is stored is not opened again
+
+
+def test_sources_that_cannot_be_told_apart_or_are_not_there_are_named(study: Path, cli: Cli) -> None:
+    ended = cli("contrast", str(study), "first=manual", "second=human")
+    assert ended.code == 2
+    assert "It has: gpt, manual" in ended.json["error"]
+    ended = cli("contrast", f"first={study}", f"second={study}", "first_name=a", "second_name=a")
+    assert ended.code == 2
+    assert "first_name=" in ended.json["error"]
+
+
+def test_budget_manifests_are_nested_indexed_and_train(cli: Cli, words: list[str], tmp_path: Path, data: Path) -> None:
+    places = [word for word in words if word.startswith("paths.")]
+    out = tmp_path / "splits"
+    ended = cli("budgets", *places, "budgets=[8,16,all]", "seeds=[1,2]", f"output_dir={out}")
+    assert ended.code == 0, ended.err
+    index = pd.read_csv(out / "manifest_index.csv")
+    assert list(index["budget"]) == [8, 16, 44] * 2
+    drawn = {}
+    for row in index.to_dict("records"):
+        train, val = (pd.read_csv(out / row[f"{side}_manifest"]) for side in ("train", "val"))
+        assert (len(train), len(val)) == (row["train_rows"], row["val_rows"])
+        drawn[row["budget"], row["seed"]] = set(train["volumename"])
+    assert drawn[8, 1] < drawn[16, 1] < drawn[44, 1]
+    selections = pd.read_csv(out / "selection_index.csv")
+    assert set(selections.columns) == {"budget", "seed", "selection_value", "split"}
+    one = [word for word in words if not word.startswith("paths.manifest_dir")]
+    names = [
+        f"paths.manifest_dir={out}",
+        "data.train_manifest=train_n16_s1.csv",
+        "data.val_manifest=train_n16_s1_val.csv",
+    ]
+    assert cli("train", *one, *names).code == 0
+    # Another label source takes the same volumes from the exported selection.
+    again = cli(
+        "budgets",
+        *places,
+        "budgets=[16]",
+        "seeds=[2]",
+        f"data.selection={out / 'selection_index.csv'}",
+        f"output_dir={tmp_path / 'other'}",
+    )
+    assert again.code == 0, again.err
+    assert set(pd.read_csv(tmp_path / "other" / "train_n16_s2.csv")["volumename"]) == drawn[16, 2]
+
+
+def test_kfold_budget_manifests_hold_each_fold_out(cli: Cli, words: list[str], tmp_path: Path) -> None:
+    places = [word for word in words if word.startswith("paths.")]
+    out = tmp_path / "folds"
+    ended = cli(
+        "budgets",
+        *places,
+        "budgets=[8,1000]",
+        "seeds=[52]",
+        "data.kfold.folds=3",
+        "prefix=manual_kfold",
+        f"output_dir={out}",
+    )
+    assert ended.code == 0, ended.err
+    index = pd.read_csv(out / "manifest_index.csv")
+    assert list(index["fold"]) == [1, 1, 2, 2, 3, 3]
+    assert index["train_manifest"][0] == "manual_kfold_f1_n8_s52.csv"
+    assert any("Budget 1000: there are" in text for text in ended.json["warnings"])
+    tests = [set(pd.read_csv(out / f"manual_kfold_f{fold}_test.csv")["volumename"]) for fold in (1, 2, 3)]
+    assert sum(map(len, tests)) == len(set().union(*tests)) == 88
+    for row in index.to_dict("records"):
+        with (out / row["train_manifest"]).open(newline="") as file:
+            patients = {line["volumename"].rsplit("_", 2)[0] for line in csv.DictReader(file)}
+        assert not patients & {name.rsplit("_", 2)[0] for name in tests[row["fold"] - 1]}
