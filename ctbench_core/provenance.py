@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -45,6 +46,7 @@ def version() -> str:
     return __version__
 
 
+@functools.cache
 def _package_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
@@ -52,6 +54,7 @@ def _package_version(name: str) -> str | None:
         return None
 
 
+@functools.cache
 def _git_commit() -> str | None:
     """Return the commit of the source tree, when it is a git checkout."""
     root = Path(__file__).resolve().parent.parent

@@ -51,7 +51,7 @@ class StudyPaths:
     @property
     def intervals(self) -> Path:
         """Intervals by cell; a cache that can be made anew."""
-        return self.root / ".intervals.json"
+        return self.root / ".intervals.parquet"
 
     @property
     def table(self) -> Path:

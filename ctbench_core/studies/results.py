@@ -21,7 +21,8 @@ from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.work import state_of
 
 COLUMNS = ("run", "set", "finding", "metric", "value")
-VALIDATION = "validation"
+VALIDATION, TRAINING = "validation", "training"
+UNITS = ("patients", "exams", "volumes")  # what a budget counts, validation included
 MACROS = ("auprc", "auroc", "f1_macro")
 PER_FINDING = ("auprc", "auroc", "f1", "precision", "recall", "support", "prevalence")
 DECIMALS = 6
@@ -46,7 +47,9 @@ def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
 def _rows(run_dir: Path) -> Iterator[tuple[str, str, str, str, Any]]:
     files = RunPaths(run_dir)
     best = _json(files.best_metrics)
-    yield run_dir.name, VALIDATION, "", "best_epoch", best.get("epoch")
+    used = _json(files.provenance).get("manifests", {})
+    for unit in UNITS:
+        yield run_dir.name, TRAINING, "", unit, sum(used.get(split, {}).get(unit, 0) for split in ("train", "val"))
     sets = {VALIDATION: best.get("val_metrics", {})}
     for path in sorted((run_dir / "evaluation").glob("*/metrics.json")):
         sets[path.parent.name] = _json(path)
@@ -67,16 +70,21 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def run_table(plan: Plan, results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a finished run, in the order of the plan: its labels, then its macro figures by set."""
+    """Return one row a finished run, in the order of the plan: its labels, what it learned from, its macro figures."""
     macros = results[results["finding"] == ""]
-    wide = macros.pivot(index="run", columns=["set", "metric"], values="value")
-    order = sorted(
-        wide.columns,
-        key=lambda column: (column[0] != VALIDATION, column[0], MACROS.index(column[1]) if column[1] in MACROS else -1),
-    )
-    wide = wide[order]
-    wide.columns = [f"{name}_{metric}" for name, metric in wide.columns]
+    names = macros["set"].where(macros["set"] != TRAINING, "n") + "_" + macros["metric"]
+    wide = macros.assign(name=names).pivot(index="run", columns="name", values="value")
+    counts = [f"n_{unit}" for unit in UNITS]
+    wide = wide[[*counts, *(name for name in sorted(wide, key=_order) if name not in counts)]]
+    wide[counts] = wide[counts].astype(int)
+    wide.columns.name = None
     return labels_frame(plan.runs).join(wide, on="run", how="inner").reset_index(drop=True)
+
+
+def _order(name: str) -> tuple[bool, str, int]:
+    """Sort validation first, then test by test, in the order of the macros."""
+    found = next((place for place, metric in enumerate(MACROS) if name.endswith(metric)), -1)
+    return not name.startswith(VALIDATION), name.removesuffix(MACROS[found]), found
 
 
 def labels_frame(runs: Sequence[PlannedRun]) -> pd.DataFrame:

@@ -10,9 +10,10 @@ from typing import Any
 
 from ctbench_core.evaluate.opening import silent
 from ctbench_core.experiment import bank_key
-from ctbench_core.studies.cells import by_cell, write_cells
+from ctbench_core.studies.cells import by_cell, cell_frame, write_cells
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import make_plan, read_plan, spelled_out
+from ctbench_core.studies.recipes import cell_axes
 from ctbench_core.studies.results import read_results, write_table
 from ctbench_core.studies.study import Study
 from ctbench_core.studies.work import Worked, work_off
@@ -59,9 +60,12 @@ def summary(paths: StudyPaths, worked: Worked, progress: Progress = silent) -> d
     """Write the tables of a study and return its JSON."""
     plan = read_plan(paths)
     results = read_results(paths, plan)
-    table = write_table(paths, plan, results) if len(results) else None
-    cells = by_cell(paths, plan, results, progress)
-    write_cells(paths, cells)
+    table, cells = None, []
+    if len(results):
+        table = write_table(paths, plan, results)
+        frame = cell_frame(paths, plan, results, progress)
+        write_cells(paths, frame)
+        cells = by_cell(frame, cell_axes(plan))
     return {
         "study_dir": str(paths.root),
         "runs": worked.runs,

@@ -1,0 +1,77 @@
+"""Scaling curves recover what made them; seeds, not points, are resampled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit
+
+from ctbench_core.errors import InputError
+from ctbench_core.studies.scaling import crossing, curve_at, fit_curve, labels_needed
+
+N = np.array([20, 50, 100, 250, 500, 1000])
+
+
+def _curves(ceiling: float, slope: float, exponent: float, seeds: int = 10, noise: float = 0.0) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return ceiling - slope * N**-exponent + noise * rng.normal(size=(seeds, len(N)))
+
+
+def test_exact_points_give_back_their_curve() -> None:
+    curve = fit_curve(N, _curves(0.8, 1.5, 0.5))
+    assert curve.parameters == pytest.approx([0.8, 1.5, 0.5])
+    assert curve.lo == pytest.approx(curve.fitted)
+    reach = labels_needed(curve, 0.7)
+    assert reach.n == pytest.approx((1.5 / 0.1) ** 2)
+    assert (reach.share, reach.beyond) == (1.0, False)
+    assert labels_needed(curve, 0.79).beyond
+
+
+def test_the_fit_is_least_squares_as_scipy_finds_it() -> None:
+    values = _curves(0.75, 1.2, 0.6, noise=0.01)
+    curve = fit_curve(N, values)
+    found, _ = curve_fit(lambda n, c, a, b: c - a * n**-b, N, values.mean(axis=0), p0=[0.7, 1.0, 0.5], maxfev=10_000)
+    ours = ((values.mean(axis=0) - curve_at(curve.parameters, N.astype(float))) ** 2).sum()
+    best = ((values.mean(axis=0) - curve_at(found, N.astype(float))) ** 2).sum()
+    assert ours <= best * 1.05
+    assert (curve.lo < curve.hi).all()
+
+
+def test_what_is_never_reached_says_so() -> None:
+    reach = labels_needed(fit_curve(N, _curves(0.6, 1.0, 0.5)), 0.7)
+    assert (reach.n, reach.share) == (np.inf, 0.0)
+
+
+def test_one_seed_has_no_band() -> None:
+    curve = fit_curve(N, _curves(0.8, 1.5, 0.5, seeds=1))
+    assert np.isnan(curve.lo).all()
+    assert np.isnan(labels_needed(curve, 0.7).lo)
+
+
+def test_the_band_covers_the_true_curve() -> None:
+    truth = curve_at(np.array([0.8, 1.5, 0.5]), N.astype(float))
+    held = []
+    for k in range(60):
+        rng = np.random.default_rng(k)
+        seeds = truth + 0.02 * rng.normal(size=(20, 1)) + 0.01 * rng.normal(size=(20, len(N)))
+        curve = fit_curve(N, seeds, resamples=300, seed=k)
+        held.append((curve.lo[0] <= truth[0] <= curve.hi[0], curve.lo[-1] <= truth[-1] <= curve.hi[-1]))
+    assert np.mean(held) > 0.85
+
+
+def test_crossings_lie_between_the_budgets_where_they_happen() -> None:
+    first = np.log(N) / 10
+    second = np.full(len(N), np.log(150) / 10)
+    noise = 0.001 * np.random.default_rng(0).normal(size=(8, len(N)))
+    found = crossing(N, first + noise, np.tile(second, (8, 1)))
+    assert found.n == pytest.approx(150, rel=0.05)
+    assert found.lo < 150 < found.hi or abs(found.n - 150) < 3
+    assert (found.share, found.ahead_at_first, found.ahead_at_last) == (1.0, "second", "first")
+    apart = crossing(N, first + 1 + noise, np.tile(second, (8, 1)))
+    assert np.isnan(apart.n)
+    assert apart.share == 0
+
+
+def test_too_few_budgets_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 3"):
+        fit_curve([1, 2], np.ones((3, 2)))
