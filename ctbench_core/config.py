@@ -147,6 +147,10 @@ class DataConfig:
     selection: str | None = key(
         None, "File of the volumes to use and their roles (selection_index.csv), as another run wrote it."
     )
+    reference: str | None = key(
+        None,
+        "Folder of another label source: its manifests draw splits, folds and budgets, and its labels judge the tests.",
+    )
     label_origin: Literal["unknown", "manual", "report-derived"] = key(
         "unknown", "Where the labels come from: read by people, or derived from the reports."
     )

@@ -11,7 +11,7 @@ from ctbench_core.config import Config, changed_keys
 RAW_PREFIXES = ("paths.",)
 RAW_KEYS = frozenset(
     {"run", "embeddings", "output_file", "output_dir", "first", "second"}
-    | {"hydra.run.dir", "training.resume.state_path", "data.selection"}
+    | {"hydra.run.dir", "training.resume.state_path", "data.selection", "data.reference"}
 )
 RAW_SUFFIX = "_csv"
 

@@ -99,7 +99,14 @@ class Study:
         for changes in (expanded(self.base), point.changes):
             for key, value in changes.items():
                 set_key(config, key, value)
+        if "source" in point.labels and "data.reference" not in expanded(self.base):
+            config.data.reference = self._reference(config)
         return config
+
+    def _reference(self, config: Config) -> str | None:
+        """Return the first label source, which draws for all and judges all; None for that source itself."""
+        first = self.axes()["source"][0].changes[AXES["source"]]
+        return None if first == config.paths.manifest_dir else str(first)
 
     def configs(self) -> Iterator[tuple[Point, Config]]:
         """Yield every place of the grid with its config."""

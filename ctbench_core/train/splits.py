@@ -120,6 +120,8 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, sources: So
     """
     sources = sources or Sources()
     given = sources.given(config, labels)
+    if config.data.reference is not None:
+        return _as_drawn(make_splits(judged_by(config), given[0].labels, sources), given)
     warnings = [text for manifest in given for text in manifest.warnings] + _absent_validation(config, given[0])
     chosen = _imported(config)
     rows, fold = _held_out(config, given, chosen, sources)
@@ -130,6 +132,26 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, sources: So
         train, val, note = _budgeted(config, train, val)
         warnings += note
     return Splits(train, val, fold, _selection(config, train, val, fold), warnings)
+
+
+def judged_by(config: Config) -> Config:
+    """Return the config whose manifests draw and judge: the reference's where there is one, else the same."""
+    if config.data.reference is None:
+        return config
+    reference = config.copy()
+    reference.paths.manifest_dir, reference.data.reference = config.data.reference, None
+    return reference
+
+
+def _as_drawn(drawn: Splits, given: list[Manifest]) -> Splits:
+    """Take the volumes that a reference drew out of a label source; a held-out fold keeps the reference's labels.
+
+    Raises:
+        ManifestError: the source lacks some of them.
+    """
+    pool = join_manifests(given)
+    train, val = (take_volumes(pool, side.volumes) for side in (drawn.train, drawn.val))
+    return dataclasses.replace(drawn, train=train, val=val)
 
 
 def _absent_validation(config: Config, train: Manifest) -> list[str]:
@@ -212,7 +234,7 @@ def names_of_tests(config: Config, files_only: bool = False) -> list[str]:
         return [name for name in config.data.test_manifests if not (files_only and folds and name == fold_name(config))]
     if folds:
         return [] if files_only else [fold_name(config)]
-    return [name for name in DEFAULT_TESTS if manifest_path(config, name).is_file()]
+    return [name for name in DEFAULT_TESTS if manifest_path(judged_by(config), name).is_file()]
 
 
 def read_test_manifests(
@@ -239,7 +261,7 @@ def _test(config: Config, name: str, labels: Sequence[str], sources: Sources) ->
         fold = make_splits(config, labels, sources).fold
         assert fold is not None
         return fold
-    return sources.read(config, name, labels)
+    return sources.read(judged_by(config), name, labels)
 
 
 def check_places(config: Config) -> None:
@@ -249,7 +271,7 @@ def check_places(config: Config) -> None:
         PathError: one lies outside, or a name climbs out of its folder.
     """
     for name, value in changed_keys(config).items():
-        if value and (name.startswith("paths.") or name in ("data.cohort.exclude", "data.selection")):
+        if value and (name.startswith("paths.") or name in ("data.cohort.exclude", "data.selection", "data.reference")):
             check_allowed(value)
     for name in (config.job_name, config.evaluation.checkpoint_name):
         if Path(name).is_absolute() or ".." in Path(name).parts:

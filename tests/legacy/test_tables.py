@@ -35,7 +35,8 @@ def study(tiny_data: Path, labels: list[str], tmp_path_factory: pytest.TempPathF
     base = {
         "paths.data_root": str(tiny_data / "features"),
         "paths.outputs_root": str(folder / "outputs"),
-        "training.max_epochs": 2,
+        "training.max_epochs": 3,
+        "training.learning_rate": 3e-2,
         "training.monitor": "loss",  # a few patients may show one class only
         "model.params.hidden_dims": [8],
     }
