@@ -13,7 +13,8 @@ from ctbench_core.errors import InputError
 from ctbench_core.features import Audit, audit
 from ctbench_core.manifest import Manifest
 from ctbench_core.train.data import load_dataset, load_inputs
-from ctbench_core.train.splits import mark_leaks, read_test_manifests, read_training_manifests
+from ctbench_core.train.leaks import mark_leaks
+from ctbench_core.train.splits import read_test_manifests, read_training_manifests
 
 
 @dataclass

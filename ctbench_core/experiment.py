@@ -29,7 +29,8 @@ from ctbench_core.runs import (
     write_status,
 )
 from ctbench_core.train.data import Dataset, load_dataset
-from ctbench_core.train.splits import check_places, make_splits, mark_leaks
+from ctbench_core.train.leaks import mark_leaks
+from ctbench_core.train.splits import check_places, make_splits
 
 if TYPE_CHECKING:
     from ctbench_core.train.trainer import Trainer

@@ -12,7 +12,8 @@ from ctbench_core.errors import InputError
 from ctbench_core.manifest import Manifest
 from ctbench_core.runs import Run, RunPaths, RunStore, open_run
 from ctbench_core.train.data import load_dataset
-from ctbench_core.train.splits import check_places, mark_leaks, read_test_manifests, read_training_manifests
+from ctbench_core.train.leaks import mark_leaks
+from ctbench_core.train.splits import check_places, read_test_manifests, read_training_manifests
 
 Progress = Callable[[str, int, int], None]
 

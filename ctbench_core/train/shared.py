@@ -23,11 +23,11 @@ from ctbench_core.train.data import (
     load_inputs,
     refuse_unusable,
 )
+from ctbench_core.train.leaks import mark_leaks
 from ctbench_core.train.splits import (
     Sources,
     check_places,
     make_splits,
-    mark_leaks,
     names_of_tests,
     read_test_manifests,
 )

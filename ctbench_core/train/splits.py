@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ctbench_core.config import DEFAULT_TESTS, Config, changed_keys
-from ctbench_core.errors import LeakError, ManifestError, PathError, first_rows
+from ctbench_core.errors import ManifestError, PathError
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import (
     Manifest,
@@ -29,7 +29,6 @@ from ctbench_core.manifest import (
     read_manifest,
     read_selections,
     select_volumes,
-    shared_patients,
     split_by_group,
     take_volumes,
     uncovered,
@@ -283,28 +282,3 @@ def check_places(config: Config) -> None:
 def manifest_path(config: Config, name: str) -> Path:
     """Return where a manifest lies: in paths.manifest_dir, or at its own absolute path."""
     return check_allowed(Path(config.paths.manifest_dir) / name)
-
-
-def mark_leaks(config: Config, manifests: dict[str, Manifest]) -> tuple[dict[str, list[str]], list[str]]:
-    """Find patients on both sides: validation against training, tests against both.
-
-    Raises:
-        LeakError: there are any, and ``data.on_leak`` is refuse.
-    """
-    leaks, warnings = {}, []
-    for name, manifest in manifests.items():
-        others = [
-            manifests[o] for o in ("train", "val") if o in manifests and o != name and (o, name) != ("val", "train")
-        ]
-        shared = shared_patients(manifest, others) if name != "train" else []
-        if shared:
-            leaks[name] = shared
-            warnings.append(
-                f"Leak: {first_rows(shared, len(shared)).replace('row', 'patient')} of {manifest.name} also stand in "
-                f"{' or '.join(o.name for o in others)}; its figures carry a mark."
-            )
-    if leaks and config.data.on_leak == "refuse":
-        raise LeakError(
-            " ".join(warnings) + " data.on_leak=refuse forbids this: split by patient, or set data.on_leak=mark."
-        )
-    return leaks, warnings
