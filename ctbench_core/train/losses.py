@@ -1,7 +1,7 @@
-"""Losses on logits, masked where a label is unknown.
+"""Losses on logits, one value an element; whoever sums them weights the positives and masks what is unknown.
 
-To add a loss, add a function of (logits, targets, pos_weight) to ``LOSSES`` that returns one value
-an element. Its gradient comes from autograd unless one is written out in ``GRADIENTS``.
+To add a loss, add a function of (logits, targets) to ``LOSSES`` that returns one value an element. Its gradient
+comes from autograd unless one is written out in ``GRADIENTS``.
 """
 
 from __future__ import annotations
@@ -14,45 +14,58 @@ from torch import Tensor
 
 from ctbench_core.errors import unknown_name
 
-LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-FOCAL_GAMMA = 2.0
-ASYMMETRIC_GAMMA, ASYMMETRIC_MARGIN = 4.0, 0.05
-
-
-def bce(logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
-    """Binary cross-entropy, positives weighted, one value an element."""
-    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight, reduction="none")
+FOCAL_GAMMA = 2
+ASYMMETRIC_GAMMA, ASYMMETRIC_MARGIN = 4, 0.05
 
 
-def focal(logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
-    """Focal loss: (1 - p_t)^2 times the cross-entropy (Lin et al., ICCV 2017)."""
+def bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy."""
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+def focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Focal loss: (1 - p_t)^2 times the cross-entropy (Lin et al., ICCV 2017); their alpha is the class weight."""
     right = torch.sigmoid(torch.where(targets > 0, logits, -logits))
-    return (1 - right) ** FOCAL_GAMMA * bce(logits, targets, pos_weight)
+    return (1 - right) ** FOCAL_GAMMA * bce(logits, targets)
 
 
-def asymmetric(logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
+def asymmetric(logits: Tensor, targets: Tensor) -> Tensor:
     """Asymmetric loss: negatives shifted by .05 and focused with gamma 4 (Ridnik et al., ICCV 2021)."""
-    p = torch.sigmoid(logits)
-    shifted = (p - ASYMMETRIC_MARGIN).clamp(min=0)
-    positive = F.softplus(-logits) if pos_weight is None else pos_weight * F.softplus(-logits)
-    negative = -(shifted**ASYMMETRIC_GAMMA) * torch.log1p(-shifted.clamp(max=1 - 1e-8))
-    return targets * positive + (1 - targets) * negative
+    shifted = (torch.sigmoid(logits) - ASYMMETRIC_MARGIN).clamp(min=0)
+    negative = -(shifted**ASYMMETRIC_GAMMA) * torch.log1p(-shifted)
+    return torch.where(targets > 0, F.softplus(-logits), negative)
 
 
 LOSSES: dict[str, LossFunction] = {"bce": bce, "focal": focal, "asymmetric": asymmetric}
 LOSS_ALIASES = {"torch.nn.BCEWithLogitsLoss": "bce"}
 
 
-def _bce_gradient(logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
+def _bce_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    return torch.sigmoid(logits).sub_(targets)
+
+
+def _focal_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    towards = torch.where(targets > 0, logits, -logits)
+    right = torch.sigmoid(towards)
+    slope = (1 - right) ** 2 * (2 * right * F.softplus(-towards) + 1 - right)
+    return torch.where(targets > 0, -slope, slope)
+
+
+def _asymmetric_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     p = torch.sigmoid(logits)
-    if pos_weight is None:
-        return p - targets
-    # d/dz [w y softplus(-z) + (1 - y) softplus(z)] = (1 - y) p - w y (1 - p)
-    return p * (1 + (pos_weight - 1) * targets) - pos_weight * targets
+    shifted = (p - ASYMMETRIC_MARGIN).clamp(min=0)
+    negative = shifted**3 * (shifted / (1 - shifted) - 4 * torch.log1p(-shifted)) * p * (1 - p)
+    return torch.where(targets > 0, p - 1, negative)
 
 
-GRADIENTS: dict[LossFunction, LossFunction] = {bce: _bce_gradient}
+# By loss; one that is not here gets its gradient from autograd.
+GRADIENTS: dict[LossFunction, LossFunction] = {
+    bce: _bce_gradient,
+    focal: _focal_gradient,
+    asymmetric: _asymmetric_gradient,
+}
 
 
 def find_loss(name: str) -> LossFunction:
@@ -67,33 +80,30 @@ def find_loss(name: str) -> LossFunction:
     return LOSSES[name]
 
 
-def masked_loss(
-    loss: LossFunction, logits: Tensor, targets: Tensor, pos_weight: Tensor | None, gradient: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum a loss over the known labels of each head.
+def slopes(loss: LossFunction, logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the derivative of a loss by each logit; ``targets`` hold no NaN."""
+    if loss in GRADIENTS:
+        return GRADIENTS[loss](logits, targets)
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = logits.detach().clone().requires_grad_(True)
+        return torch.autograd.grad(loss(leaf, targets.clone()).sum(), leaf)[0]
 
-    Args:
-        logits: shape (K, B, C). targets: {0, 1, NaN}, same shape. pos_weight: (C,) or None.
 
-    Returns:
-        Sum of the loss (K,), number of known labels (K,), and the gradient of the *mean* loss with
-        respect to the logits (K, B, C) (empty unless ``gradient``); it is zero where unknown.
-    """
+def known_labels(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Split targets {0, 1, NaN} into targets without NaN and a mask of ones where the label is known."""
     known = ~torch.isnan(targets)
-    filled = torch.where(known, targets, 0.0)
-    count = known.sum(dim=(1, 2))
-    share = known.to(logits.dtype) / count.clamp(min=1).view(-1, 1, 1)
-    written_out = GRADIENTS.get(loss)
-    if not gradient or written_out is not None:
-        with torch.no_grad():
-            values = loss(logits, filled, pos_weight)
-            slope = written_out(logits, filled, pos_weight) * share if gradient and written_out else logits.new_empty(0)
-    else:
-        leaf = logits.detach().requires_grad_(True)
-        values = loss(leaf, filled, pos_weight)
-        (slope,) = torch.autograd.grad((values * share).sum(), leaf)
-    total = torch.where(known, values.detach(), 0.0).sum(dim=(1, 2))
-    return total, count, slope
+    return torch.where(known, targets, 0.0), known.to(targets.dtype)
+
+
+def element_weights(targets: Tensor, known: Tensor, pos_weight: Tensor | None) -> Tensor:
+    """Return how much each element of (..., B, C) counts: 0 where unknown, ``pos_weight`` if positive, else 1."""
+    return known if pos_weight is None else torch.where(targets > 0, pos_weight, known)
+
+
+def weighted_sum(loss: LossFunction, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Sum a loss over (..., B, C) with a weight an element, in float64: shape (...). Weight 0 hides even a NaN."""
+    values = torch.where(weights > 0, loss(logits, targets) * weights, 0.0)
+    return values.sum(dim=(-2, -1), dtype=torch.float64)
 
 
 def positive_weights(targets: Tensor) -> Tensor:

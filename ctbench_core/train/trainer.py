@@ -1,17 +1,16 @@
-"""Train a bank of heads epoch by epoch, on tensors that already lie on the device.
+"""Train a bank of heads epoch by epoch.
 
-The trainer knows no files and no clock: `run.py` drives it, writes what it reports, and decides when
+The trainer knows no files and no clock: `loop.py` drives it, writes what it reports, and decides when
 to stop. Every draw comes from a stream keyed by (seed, purpose, epoch), so an epoch can be repeated
-after a crash and gives the same weights.
+after a crash and gives the same weights, and no head knows which others share its bank.
 
-Shape suffixes: K heads, N volumes, M distinct inputs, B batch rows, D features, C findings.
+Shape suffixes: K heads, S steps of a block, N volumes, B batch rows, D features, C findings.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,39 +19,26 @@ from torch import Tensor
 
 from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, RunError
-from ctbench_core.metrics import macro, ranking_metrics, thresholded_metrics
+from ctbench_core.train.bank import Bank
+from ctbench_core.train.batches import Batches, Block, Features, Rows, Scaler
 from ctbench_core.train.data import Dataset
-from ctbench_core.train.heads import Bank, layer_widths
-from ctbench_core.train.losses import find_loss, masked_loss, positive_weights
-from ctbench_core.train.optim import learning_rate, make_optimizer
-from ctbench_core.train.streams import stream
+from ctbench_core.train.heads import layer_widths
+from ctbench_core.train.losses import (
+    element_weights,
+    find_loss,
+    known_labels,
+    positive_weights,
+    slopes,
+    weighted_sum,
+)
+from ctbench_core.train.network import Dropout, Mlp
+from ctbench_core.train.optim import Optimiser
+from ctbench_core.train.report import EpochReport, reports
 
-# Rows of one forward pass outside training: bounds memory, costs nothing.
-EVALUATION_ROWS = 8192
+# Rows of one forward pass outside training, for all heads together: its memory stays in the cache.
+EVALUATION_ROWS = 1024
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """Losses and validation metrics of one head after one epoch; NaN where undefined."""
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    auprc: float
-    auroc: float
-    f1_macro: float
-    per_class: dict[str, dict[str, float]]
-
-    def monitored(self, name: str) -> float:
-        """Return the figure that picks the best epoch, larger being better."""
-        return -self.val_loss if name == "loss" else float(getattr(self, name))
-
-    def line(self) -> dict[str, Any]:
-        """Return the entry of ``metrics.jsonl``."""
-        metrics = {"auprc": self.auprc, "auroc": self.auroc, "f1_macro": self.f1_macro, "per_class": self.per_class}
-        return {"epoch": self.epoch, "train_loss": self.train_loss, "val_loss": self.val_loss, "val_metrics": metrics}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
 def choose_device(name: str) -> str:
@@ -74,144 +60,208 @@ def choose_device(name: str) -> str:
 
 
 class Trainer:
-    """A bank of K heads, one a seed, with their optimiser, on one dataset."""
+    """K heads of one shape on the rows of one matrix, with their optimiser.
 
-    def __init__(self, config: Config, dataset: Dataset, seeds: Sequence[int]) -> None:
-        self.options, self.labels = config.training, dataset.manifests["train"].labels
-        self.device = choose_device(config.utils.device)
-        self.dtype = DTYPES[config.training.precision]
-        self.seeds = list(seeds)
-        self.matrix_MD = torch.as_tensor(dataset.matrix, dtype=self.dtype, device=self.device)
-        self.shift, self.scale = _standardiser(config, dataset)
-        if self.shift is not None:
-            shift, scale = (torch.as_tensor(v, dtype=self.dtype, device=self.device) for v in (self.shift, self.scale))
-            self.matrix_MD = (self.matrix_MD - shift) / scale
-        self._train = self._split(dataset, "train")
-        self._val = self._split(dataset, "val")
-        self.loss = find_loss(config.training.loss._target_)
-        self.pos_weight_C = self._pos_weight()
-        widths = layer_widths(config.model, dataset.matrix.shape[1], len(self.labels))
-        self.bank = Bank(widths, self.seeds, config.model.params.dropout, self.dtype, self.device)
-        self.optimizer = make_optimizer(self.bank, config.training)
+    Heads are kept in falling order of training rows; whoever calls sees them in the order given.
+    """
 
-    def _split(self, dataset: Dataset, name: str) -> tuple[Tensor, Tensor]:
-        rows = torch.as_tensor(dataset.rows[name], device=self.device)
-        return rows, torch.as_tensor(dataset.manifests[name].targets, dtype=self.dtype, device=self.device)
+    def __init__(self, configs: Sequence[Config], datasets: Sequence[Dataset]) -> None:
+        first, data = configs[0], datasets[0]
+        self.labels = data.manifests["train"].labels
+        self.device, self.dtype = choose_device(first.utils.device), DTYPES[first.training.precision]
+        work = torch.bfloat16 if first.training.precision == "bf16" else self.dtype
+        self.order = sorted(range(len(configs)), key=lambda k: -len(datasets[k].rows["train"]))
+        self.configs = [configs[k] for k in self.order]
+        sets = [datasets[k] for k in self.order]
+        self.seeds = [config.utils.seed for config in self.configs]
+        self.features = Features(data.matrix, work, self.device)
+        self._tensors: dict[tuple[int, str], Rows] = {}
+        self._sets = sets  # keeps what the keys above point at
+        self._train = [self._rows(config, dataset, "train") for config, dataset in zip(self.configs, sets)]
+        self._val = [self._rows(config, dataset, "val") for config, dataset in zip(self.configs, sets)]
+        self.loss = find_loss(first.training.loss._target_)
+        self.pos_weight_K1C = self._pos_weight()
+        widths = layer_widths(first.model, self.features.width, len(self.labels))
+        self.network = Mlp(widths, Dropout(first.model.params.dropout))
+        self.bank = Bank(self.network, len(configs), self.dtype, self.device, work)
+        for k, seed in enumerate(self.seeds):
+            self.bank.initialise(k, seed)
+        self.optimiser = Optimiser(self.bank, [config.training for config in self.configs])
+        self._batches = Batches(self.features, self._train, first.training.batch_size, self.network)
+
+    def _rows(self, config: Config, dataset: Dataset, split: str) -> Rows:
+        key = (id(dataset), split)
+        if key not in self._tensors:
+            rows = torch.as_tensor(dataset.rows[split], device=self.device)
+            targets = torch.as_tensor(dataset.manifests[split].targets, dtype=self.dtype, device=self.device)
+            scaler = self._tensors[id(dataset), "train"].scaler if split == "val" else self._scaler(config, dataset)
+            self._tensors[key] = Rows(rows, targets, scaler)
+        return self._tensors[key]
+
+    def _scaler(self, config: Config, dataset: Dataset) -> Scaler | None:
+        """Return mean and deviation of the training rows; a constant dimension keeps 1."""
+        if config.data.standardise != "zscore":
+            return None
+        rows = dataset.inputs("train").astype(np.float64)
+        constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
+        values = rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
+        return Scaler(*(torch.as_tensor(v, dtype=self.dtype, device=self.device) for v in values))
 
     def _pos_weight(self) -> Tensor | None:
-        given = self.options.loss.pos_weight
-        if given is None or given == "auto":
-            return positive_weights(self._train[1])
-        if given == "none":
+        weights = [
+            _class_weights(config, rows.targets, len(self.labels)) for config, rows in zip(self.configs, self._train)
+        ]
+        if all(weight is None for weight in weights):
             return None
-        if isinstance(given, str) or len(given) != len(self.labels):
-            raise ConfigError(
-                f"training.loss.pos_weight is {given!r}: expected auto, none, or {len(self.labels)} numbers, one a finding."
-            )
-        return torch.tensor(given, dtype=self.dtype, device=self.device)
+        ones = self._train[0].targets.new_ones(len(self.labels))
+        return torch.stack([ones if weight is None else weight for weight in weights]).unsqueeze(1)
 
-    def run_epoch(self, epoch: int, keep_going: Callable[[], bool] = lambda: True) -> list[EpochReport] | None:
-        """Train one epoch and validate, epochs counted from 1.
+    def run_epoch(
+        self, epochs: Sequence[int], keep_going: Callable[[], bool] = lambda: True
+    ) -> list[EpochReport | RunError] | None:
+        """Train each head for the given epoch, counted from 1, and validate it.
 
         Returns:
-            A report a head, or None when ``keep_going`` turned false: the epoch is then incomplete
-            and the bank must be thrown away or restored.
-
-        Raises:
-            RunError: the loss is not finite.
+            A report a head, or the error of a head whose loss is not finite; None when ``keep_going`` turned false:
+            the epoch is then incomplete and the bank must be thrown away or restored.
         """
-        train_loss_K = self._train_epoch(epoch, keep_going)
+        own = [epochs[k] for k in self.order]
+        train_loss_K = self._train_epoch(own, keep_going)
         if train_loss_K is None:
             return None
-        self._require_finite("training", train_loss_K, epoch)
-        return self._validate(epoch, train_loss_K)
+        found: list[Any] = [None] * len(own)
+        for given, outcome in zip(self.order, self._validate(own, train_loss_K)):
+            found[given] = outcome
+        return found
 
-    def _require_finite(self, kind: str, losses: list[float], epoch: int) -> None:
-        if not all(math.isfinite(value) for value in losses):
-            raise RunError(
-                f"The {kind} loss became {losses} in epoch {epoch}. Lower training.learning_rate "
-                f"(now {self.options.learning_rate:g}), or standardise the features (data.standardise=zscore)."
-            )
-
-    def _train_epoch(self, epoch: int, keep_going: Callable[[], bool]) -> list[float] | None:
-        rows_N, targets_NC = self._train
-        orders = [torch.randperm(len(rows_N), generator=stream(seed, "batches", epoch)) for seed in self.seeds]
-        order_KN = torch.stack(orders).to(self.device)
-        masks = [stream(seed, "dropout", epoch) for seed in self.seeds]
-        rate = learning_rate(self.options, epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        total_K = torch.zeros(len(self.seeds), dtype=torch.float64, device=self.device)
-        known_K = torch.zeros(len(self.seeds), dtype=torch.int64, device=self.device)
-        for batch_KB in order_KN.split(self.options.batch_size, dim=1):
-            if not keep_going():
-                return None
-            logits, inputs = self.bank.forward(self.matrix_MD[rows_N[batch_KB]], masks)
-            loss_K, count_K, slope = masked_loss(
-                self.loss, logits, targets_NC[batch_KB], self.pos_weight_C, gradient=True
-            )
-            self.bank.backward(slope, inputs)
-            self.optimizer.step()
-            total_K += loss_K
-            known_K += count_K
+    def _train_epoch(self, epochs: Sequence[int], keep_going: Callable[[], bool]) -> list[float] | None:
+        total_K = torch.zeros(len(epochs), dtype=torch.float64, device=self.device)
+        known_K = torch.zeros_like(total_K)
+        self.optimiser.start_epoch(epochs)
+        with torch.inference_mode():
+            for block in self._batches.epoch(self.seeds, epochs):
+                if not keep_going():
+                    return None
+                total_K += self._train_block(block)
+                known_K += block.count_SK.sum(dim=0)
         return (total_K / known_K.clamp(min=1)).tolist()
 
-    def _validate(self, epoch: int, train_loss_K: list[float]) -> list[EpochReport]:
-        rows_N, targets_NC = self._val
-        logits_KNC = forward_rows(self.bank, self.matrix_MD, rows_N)
-        targets_KNC = targets_NC.expand(len(self.seeds), -1, -1)
-        total_K, count_K, _ = masked_loss(self.loss, logits_KNC, targets_KNC, self.pos_weight_C, gradient=False)
-        val_loss_K = (total_K.double() / count_K.clamp(min=1)).tolist()
-        self._require_finite("validation", val_loss_K, epoch)  # the last step of an epoch may ruin the weights
-        # float32 sigmoids saturate and make ties, so probabilities are taken in float64.
-        probabilities = torch.sigmoid(logits_KNC.double()).cpu().numpy()
-        targets = targets_NC.cpu().numpy()
-        return [
-            _report(epoch, train_loss_K[k], val_loss_K[k], targets, probabilities[k], self.labels)
-            for k in range(len(self.seeds))
-        ]
+    def _train_block(self, block: Block) -> Tensor:
+        """Take the steps of a block; return each head's summed loss (K,)."""
+        weight_SKBC = element_weights(block.y_SKBC, block.known_SKBC, self.pos_weight_K1C)
+        share_SKBC = weight_SKBC / block.count_SK.clamp(min=1).to(self.dtype)[..., None, None]
+        logits_SKBC = torch.zeros_like(block.y_SKBC)
+        parts = [block.x_SKBD, logits_SKBC, block.y_SKBC, share_SKBC, *block.draws]
+        whole = tuple(block.x_SKBD.shape[1:3])
+        for size, tensors in zip(block.sizes, zip(*(part.unbind() for part in parts))):
+            if size != whole:
+                tensors = tuple(tensor[: size[0], : size[1]] for tensor in tensors)
+            self._step(size[0], *tensors)
+        return weighted_sum(self.loss, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
 
-    def state_dict(self, k: int) -> dict[str, Tensor]:
-        """Return head k as a plain state_dict that reads unstandardised features.
+    def _step(
+        self, heads: int, x_KBD: Tensor, logits_KBC: Tensor, y_KBC: Tensor, share_KBC: Tensor, *draws: Tensor
+    ) -> None:
+        """Move the first heads by one batch each, and leave its logits."""
+        layers, grads = self.bank.first(heads)
+        self.bank.refresh()
+        self.network.forward(layers, x_KBD, draws, logits_KBC)
+        slope = slopes(self.loss, logits_KBC, y_KBC).mul_(share_KBC)
+        self.network.backward(layers, slope, grads)
+        self.bank.collect()
+        self.optimiser.step(heads)
+
+    def _validate(self, epochs: Sequence[int], train_loss_K: Sequence[float]) -> list[EpochReport | RunError]:
+        found: list[Any] = [None] * len(epochs)
+        groups: dict[int, list[int]] = {}
+        for k, rows in enumerate(self._val):
+            groups.setdefault(id(rows), []).append(k)
+        for heads in groups.values():
+            for k, outcome in zip(heads, self._validate_together(heads, epochs, train_loss_K)):
+                found[k] = outcome
+        return found
+
+    def _validate_together(
+        self, heads: list[int], epochs: Sequence[int], train_loss_K: Sequence[float]
+    ) -> list[EpochReport | RunError]:
+        """Measure heads that share their validation rows."""
+        val = self._val[heads[0]]
+        with torch.inference_mode():
+            logits_KNC = self.logits(val, heads)
+            labels, known = known_labels(val.targets.expand_as(logits_KNC))
+            class_weight = None if self.pos_weight_K1C is None else self.pos_weight_K1C[heads]
+            total_K = weighted_sum(self.loss, logits_KNC, labels, element_weights(labels, known, class_weight))
+            loss_K = (total_K / known[0].sum().clamp(min=1)).tolist()
+            # float32 sigmoids saturate and make ties, so probabilities are taken in float64.
+            probabilities = torch.sigmoid(logits_KNC.double()).cpu().numpy()
+        broken = [self._trouble(k, epochs[k], train_loss_K[k], loss) for k, loss in zip(heads, loss_K)]
+        if any(broken):
+            probabilities = np.nan_to_num(probabilities)
+        train = [train_loss_K[k] for k in heads]
+        found = reports(
+            [epochs[k] for k in heads], train, loss_K, val.targets.cpu().numpy(), probabilities, self.labels
+        )
+        return [error or report for error, report in zip(broken, found)]
+
+    def _trouble(self, k: int, epoch: int, train_loss: float, val_loss: float) -> RunError | None:
+        """Return the error of a loss that is not finite; the last step of an epoch may ruin the weights."""
+        for kind, value in (("training", train_loss), ("validation", val_loss)):
+            if not math.isfinite(value):
+                return RunError(
+                    f"The {kind} loss became {value} in epoch {epoch}. Lower training.learning_rate (now "
+                    f"{self.configs[k].training.learning_rate:g}), or standardise the features (data.standardise=zscore)."
+                )
+        return None
+
+    def logits(self, rows: Rows, heads: Sequence[int]) -> Tensor:
+        """Return the logits of some heads on rows that they share, shape (K, N, C), without dropout."""
+        every = list(heads) == list(range(len(self.bank)))
+        chosen = [slice(None)] if every else [slice(k, k + 1) for k in heads]
+        size = max(64, EVALUATION_ROWS // (len(self.bank) if every else 1))
+        parts = []
+        for chunk in rows.rows.split(size):
+            x = self.features.take(chunk, rows.scaler)
+            parts.append(torch.cat([self.bank.logits(x, one) for one in chosen]))
+        return torch.cat(parts, dim=1)
+
+    def state_dict(self, given: int) -> dict[str, Tensor]:
+        """Return a head as a plain state_dict that reads unstandardised features.
 
         Standardisation is folded into the first layer: W (x - m) / s + b = (W / s) x + (b - W m / s).
         """
-        state = self.bank.state_dict(k)
-        if self.shift is not None:
-            weight = state["network.0.weight"].double() / torch.from_numpy(self.scale)
-            bias = state["network.0.bias"].double() - weight @ torch.from_numpy(self.shift)
-            state["network.0.weight"], state["network.0.bias"] = weight.to(self.dtype), bias.to(self.dtype)
+        k = self.order.index(given)
+        state, scaler = self.bank.state_dict(k), self._train[k].scaler
+        if scaler is not None:
+            name = self.network.shapes[0].name
+            weight = state[f"{name}.weight"].double() / scaler.scale.double().cpu()
+            bias = state[f"{name}.bias"].double() - weight @ scaler.shift.double().cpu()
+            state[f"{name}.weight"], state[f"{name}.bias"] = weight.to(self.dtype), bias.to(self.dtype)
         return state
 
+    def snapshot(self, given: int) -> dict[str, Any]:
+        """Return weights and optimiser state of a head, for its checkpoint."""
+        k = self.order.index(given)
+        return {"model": self.bank.state_dict(k), "optimizer": self.optimiser.state_dict(k)}
 
-def forward_rows(bank: Bank, matrix_MD: Tensor, rows_N: Tensor) -> Tensor:
-    """Return the logits of given rows without dropout, shape (K, N, C)."""
-    chunks = [bank.logits(matrix_MD[rows]) for rows in rows_N.split(EVALUATION_ROWS)]
-    return torch.cat(chunks, dim=1)
+    def restore(self, given: int, saved: dict[str, Any]) -> None:
+        """Continue a head from its checkpoint.
+
+        Raises:
+            CheckpointError: it is of another shape, or another optimiser's.
+        """
+        k = self.order.index(given)
+        self.bank.load_state_dict(k, saved["model"])
+        self.optimiser.load_state_dict(k, saved["optimizer"])
 
 
-def _standardiser(config: Config, dataset: Dataset) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return mean and deviation of the training rows, each (D,) float64; a constant dimension keeps 1."""
-    if config.data.standardise != "zscore":
-        return None, np.ones(1)
-    rows = dataset.inputs("train").astype(np.float64)
-    constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
-    return rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
-
-
-def _report(
-    epoch: int, train_loss: float, val_loss: float, targets: np.ndarray, probabilities: np.ndarray, labels: list[str]
-) -> EpochReport:
-    ranks = ranking_metrics(targets, probabilities)
-    at_half = thresholded_metrics(targets, probabilities, 0.5)
-    columns = {
-        "auprc": ranks.auprc,
-        "auroc": ranks.auroc,
-        "precision": at_half.precision,
-        "recall": at_half.recall,
-        "f1": at_half.f1,
-        "support": at_half.support,
-    }
-    per_class = {label: {name: float(values[c]) for name, values in columns.items()} for c, label in enumerate(labels)}
-    auprc, auroc, f1_macro = (float(macro(values)[0]) for values in (ranks.auprc, ranks.auroc, at_half.f1))
-    return EpochReport(epoch, train_loss, val_loss, auprc, auroc, f1_macro, per_class)
+def _class_weights(config: Config, targets: Tensor, labels: int) -> Tensor | None:
+    given = config.training.loss.pos_weight
+    if given is None or given == "auto":
+        return positive_weights(targets)
+    if given == "none":
+        return None
+    if isinstance(given, str) or len(given) != labels:
+        raise ConfigError(
+            f"training.loss.pos_weight is {given!r}: expected auto, none, or {labels} numbers, one a finding."
+        )
+    return targets.new_tensor(given)

@@ -1,0 +1,113 @@
+"""A bank: the parameters of K heads of one shape, stacked, each head's in one row of one tensor.
+
+Shape suffixes: K heads, P parameters a head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ctbench_core.errors import CheckpointError
+from ctbench_core.train.network import Layer, Network
+from ctbench_core.train.streams import stream
+
+
+class Bank:
+    """K heads: ``flat_KP`` holds their parameters, ``grad_KP`` the gradients; layers are views of them.
+
+    Under mixed precision (``work`` narrower than ``dtype``) products read a narrow copy, refreshed by `refresh`.
+    """
+
+    def __init__(
+        self, network: Network, heads: int, dtype: torch.dtype, device: str, work: torch.dtype | None = None
+    ) -> None:
+        self.network, self.work = network, work or dtype
+        count = sum(shape.outer * (shape.inner + 1) for shape in network.shapes)
+        self.flat_KP = torch.zeros((heads, count), dtype=dtype, device=device)
+        self.grad_KP = torch.zeros_like(self.flat_KP)
+        self._mixed = self.work != dtype
+        self._work_KP = self.flat_KP.to(self.work) if self._mixed else self.flat_KP
+        self._work_grad_KP = self.grad_KP.to(self.work) if self._mixed else self.grad_KP
+        self._layers: dict[int, tuple[list[Layer], list[Layer]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.flat_KP)
+
+    def initialise(self, k: int, seed: int) -> None:
+        """Draw weights and biases as torch.nn.Linear does: uniform within 1/sqrt(fan-in)."""
+        generator = stream(seed, "init")
+        for shape, (weight, bias) in zip(self.network.shapes, self._views(self.flat_KP)):
+            bound = 1 / math.sqrt(shape.inner)
+            for target in (weight[k].T, bias[k, 0]):
+                target.copy_(torch.empty(target.shape).uniform_(-bound, bound, generator=generator))
+
+    def _views(self, flat: Tensor) -> list[Layer]:
+        views, start, heads = [], 0, len(flat)
+        for _, inner, outer in self.network.shapes:
+            weight = flat[:, start : start + outer * inner].view(heads, inner, outer)
+            start += outer * inner
+            views.append((weight, flat[:, start : start + outer].unsqueeze(1)))
+            start += outer
+        return views
+
+    def first(self, heads: int) -> tuple[list[Layer], list[Layer]]:
+        """Return parameters and gradients of the first heads, layer by layer, as products read and write them."""
+        if heads not in self._layers:
+            self._layers[heads] = (self._views(self._work_KP[:heads]), self._views(self._work_grad_KP[:heads]))
+        return self._layers[heads]
+
+    def refresh(self) -> None:
+        """Bring the narrow copy of the parameters up to date."""
+        if self._mixed:
+            self._work_KP.copy_(self.flat_KP)
+
+    def collect(self) -> None:
+        """Bring gradients back from the narrow copy."""
+        if self._mixed:
+            self.grad_KP.copy_(self._work_grad_KP)
+
+    def logits(self, x_BD: Tensor, heads: slice = slice(None)) -> Tensor:
+        """Return the logits of heads on rows (B, D) that they share, without dropout, shape (K, B, C)."""
+        layers = [(weight[heads], bias[heads]) for weight, bias in self._views(self.flat_KP)]
+        rows = x_BD.to(self.flat_KP.dtype)
+        return self.network.logits(layers, rows.unsqueeze(0).expand(len(layers[0][0]), -1, -1))
+
+    def state_dict(self, k: int) -> dict[str, Tensor]:
+        """Return head k as a plain state_dict, on the CPU; weights as (out, in), as torch.nn.Linear holds them."""
+        state = {}
+        for shape, (weight, bias) in zip(self.network.shapes, self._views(self.flat_KP)):
+            state[f"{shape.name}.weight"] = weight[k].detach().T.cpu().clone(memory_format=torch.contiguous_format)
+            state[f"{shape.name}.bias"] = bias[k, 0].detach().cpu().clone()
+        return state
+
+    def load_state_dict(self, k: int, state: Mapping[str, Tensor]) -> None:
+        """Copy a state_dict into head k.
+
+        Raises:
+            CheckpointError: a layer is missing, unexpected, or of another shape.
+        """
+        expected = {f"{s.name}.weight": (s.outer, s.inner) for s in self.network.shapes}
+        expected |= {f"{s.name}.bias": (s.outer,) for s in self.network.shapes}  # type: ignore[dict-item]
+        for name, shape in expected.items():
+            found = state.get(name)
+            if found is None or tuple(found.shape) != shape:
+                came = "no such layer" if found is None else f"shape {tuple(found.shape)}"
+                raise CheckpointError(
+                    f"Checkpoint does not fit the head: {name} needs shape {shape}, found {came}. "
+                    "Use the run's own config, or the features it was trained on."
+                )
+        extra = sorted(set(state) - set(expected))
+        if extra:
+            raise CheckpointError(f"Checkpoint has layers that the head has not: {', '.join(extra)}.")
+        for named, (weight, bias) in zip(self.network.shapes, self._views(self.flat_KP)):
+            weight[k].copy_(state[f"{named.name}.weight"].T)
+            bias[k, 0].copy_(state[f"{named.name}.bias"])
+
+
+def take_heads(source: Tensor, heads: Sequence[int]) -> Tensor:
+    """Return some rows of a stacked tensor."""
+    return source[torch.as_tensor(list(heads), device=source.device)]
