@@ -210,7 +210,9 @@ class TrainingConfig:
     monitor: Literal["auprc", "auroc", "f1_macro", "loss"] = key(
         "auprc", "Validation figure that picks the best epoch and stops the run."
     )
-    precision: Literal["float32", "float64"] = key("float32", "Arithmetic of the training.")
+    precision: Literal["float32", "float64", "bf16"] = key(
+        "float32", "Arithmetic of the training; bf16 keeps float32 weights and multiplies in bfloat16."
+    )
     resume: ResumeConfig = section(ResumeConfig)
     num_workers: int = key(0, "Readers of feature files; 0 chooses by the machine.", low=0)
     task_type: str = key("classification", "Accepted for older trees.")
@@ -222,6 +224,17 @@ class ModelParams:
     hidden_dims: list[int] = key(
         [1024], "Widths of the hidden layers; none makes a linear probe.", usual="[256] to [1024, 512]", low=1
     )
+    gate: Literal["scalar", "dimension"] = key(
+        "scalar", "For inputs=gated: one weight between the two modalities a volume, or one for each hidden unit."
+    )
+    c: list[float] = key(
+        [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0],
+        "For logistic: inverse strengths of the L2 penalty, as scikit-learn's C; the best on validation is kept.",
+        above=0,
+    )
+    k: list[int] = key(
+        [1, 5, 10, 20, 50, 100], "For knn: numbers of neighbours; the best on validation is kept.", low=1
+    )
     dropout: float = key(0.35, "Share of hidden units silenced at each training step.", usual="0 to .5", low=0, below=1)
 
 
@@ -230,8 +243,10 @@ class ModelConfig:
     _target_: str = key("mlp", "Head, by its registered name.")
     model_name: str = key("mlp", "Name of the head in tables.")
     params: ModelParams = section(ModelParams)
-    inputs: Literal["visual", "text", "concat"] = key("visual", "Which embeddings the head reads.")
-    prompts: str | None = key(None, "File of prompt embeddings, for heads that are made from text.")
+    inputs: Literal["visual", "text", "concat", "gated"] = key(
+        "visual", "Which embeddings the head reads; gated learns how much of each a volume needs."
+    )
+    prompts: str | None = key(None, "File of prompt embeddings (.npz or .parquet), for zero_shot.")
 
 
 @dataclass

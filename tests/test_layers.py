@@ -28,16 +28,17 @@ FLOORS = {
     "ctbench_core.compare": 5,
     "ctbench_core.provenance": 5,
     "ctbench_core.checks": 6,
-    "ctbench_core.experiment": 6,
+    "ctbench_core.members": 6,
+    "ctbench_core.experiment": 7,
     "ctbench_core.legacy": 6,
-    "ctbench_core.jobs": 7,
-    "ctbench_core.studies": 7,
-    "ctbench_core.cli": 8,
-    "ctbench_core.__main__": 9,
-    "ctbench_core": 9,  # the public names, looked up by importlib on first use
-    "ctbench_ui": 8,
-    "pages": 9,
-    "app": 9,
+    "ctbench_core.jobs": 8,
+    "ctbench_core.studies": 8,
+    "ctbench_core.cli": 9,
+    "ctbench_core.__main__": 10,
+    "ctbench_core": 10,  # the public names, looked up by importlib on first use
+    "ctbench_ui": 9,
+    "pages": 10,
+    "app": 10,
 }
 
 

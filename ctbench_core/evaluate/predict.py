@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ctbench_core.errors import CheckpointError
-from ctbench_core.train.checkpoint import widths_of
+from ctbench_core.train.batches import Features
 from ctbench_core.train.data import Dataset
-from ctbench_core.train.heads import Bank
-from ctbench_core.train.trainer import forward_rows
+from ctbench_core.train.stored import restored
+from ctbench_core.train.trainer import EVALUATION_ROWS
 
 
 def predict_logits(state: Mapping[str, Tensor], dataset: Dataset, split: str, device: str) -> np.ndarray:
@@ -21,20 +21,20 @@ def predict_logits(state: Mapping[str, Tensor], dataset: Dataset, split: str, de
     Raises:
         CheckpointError: the head reads another width, or knows another number of findings.
     """
-    widths = widths_of(state)
+    head = restored({_plain_name(name): tensor for name, tensor in state.items()}, device)
     manifest = dataset.manifests[split]
     expected = (dataset.matrix.shape[1], len(manifest.labels))
-    if (widths[0], widths[-1]) != expected:
+    if (head.features, head.findings) != expected:
         raise CheckpointError(
-            f"The checkpoint maps {widths[0]} features to {widths[-1]} findings, but {manifest.name} has {expected[0]} features "
-            f"and {expected[1]} findings. Evaluate on the features and findings that the run was trained on."
+            f"The checkpoint maps {head.features} features to {head.findings} findings, but {manifest.name} has "
+            f"{expected[0]} features and {expected[1]} findings. Evaluate on the features and findings that the run "
+            "was trained on."
         )
-    dtype = next(iter(state.values())).dtype
-    bank = Bank(widths, [0], 0.0, dtype, device)
-    bank.load_state_dict(0, {_plain_name(name): tensor for name, tensor in state.items()})
-    matrix = torch.as_tensor(dataset.matrix, dtype=dtype, device=device)
-    rows = torch.as_tensor(dataset.rows[split], device=device)
-    return forward_rows(bank, matrix, rows)[0].double().cpu().numpy()
+    features = Features(dataset.matrix, head.dtype, device)
+    rows = torch.as_tensor(dataset.rows[split])
+    with torch.inference_mode():
+        parts = [head.logits(features.take(chunk)) for chunk in rows.split(EVALUATION_ROWS)]
+    return torch.cat(parts).double().cpu().numpy()
 
 
 def _plain_name(name: str) -> str:

@@ -90,8 +90,9 @@ class Bank:
         Raises:
             CheckpointError: a layer is missing, unexpected, or of another shape.
         """
-        expected = {f"{s.name}.weight": (s.outer, s.inner) for s in self.network.shapes}
-        expected |= {f"{s.name}.bias": (s.outer,) for s in self.network.shapes}  # type: ignore[dict-item]
+        expected: dict[str, tuple[int, ...]] = {}
+        for named in self.network.shapes:
+            expected |= {f"{named.name}.weight": (named.outer, named.inner), f"{named.name}.bias": (named.outer,)}
         for name, shape in expected.items():
             found = state.get(name)
             if found is None or tuple(found.shape) != shape:

@@ -33,6 +33,7 @@ class Features:
         host = torch.from_numpy(matrix_MD if matrix_MD.flags.writeable else matrix_MD.copy())
         self._matrix = host.to(device) if device != "cpu" and _fits(host, device) else host
         self._kept = self._matrix.new_empty((0, host.shape[1]))
+        self.scalers: dict[bytes, Scaler] = {}  # by the training rows that they were fitted on
 
     @property
     def width(self) -> int:
@@ -45,7 +46,6 @@ class Features:
         if scaler is None:
             return found.to(self.dtype)
         return found.to(scaler.shift.dtype).sub(scaler.shift).div_(scaler.scale).to(self.dtype)
-
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Gather into the same memory at each call of one size: fresh memory costs a page fault every 4 kB."""

@@ -16,6 +16,8 @@ HEADS: dict[str, Callable[[ModelConfig], list[int]]] = {
     "linear": lambda model: [],
 }
 
+STEPWISE = ("mlp", "linear")  # trained batch by batch, in banks
+
 # Import paths in older configs; they are looked up here, never imported.
 HEAD_ALIASES = {
     "classification.models.mlp.MLP": "mlp",

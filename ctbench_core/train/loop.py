@@ -1,33 +1,38 @@
-"""Drive a trainer to its end and keep the run directory true all the while.
+"""Drive the heads of a bank to their ends and keep every run's directory true all the while.
 
-Everything that a crash could lose is in ``last_state.pt``: written after the first epoch, then every
-two seconds of training, and at the end. Epochs between two writes are repeated on resume and give
-the same weights, because every random draw is keyed by its epoch.
+Everything that a crash could lose is in ``last_state.pt``: written after the first epoch, then every two seconds of
+training, and at the end, and never so often that it takes more than a twentieth of the time. Epochs between two writes are repeated
+on resume and give the same weights, because every random draw is keyed by its epoch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_json
-from ctbench_core.errors import CheckpointError, InputError
+from ctbench_core.config import Config, TrainingConfig
+from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
 from ctbench_core.runs import RunPaths, cut_history
 from ctbench_core.train import checkpoint
-from ctbench_core.train.trainer import EpochReport, Trainer
+from ctbench_core.train.report import EpochReport
+from ctbench_core.train.trainer import Trainer
+from ctbench_core.train.troubles import explained
 
 CHECKPOINT_EVERY_S = 2.0
+CHECKPOINT_SHARE = 0.05  # of the time, at most
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher is told after each epoch."""
+    """What a watcher is told after each epoch of a run."""
 
     epoch: int
     max_epochs: int
@@ -48,15 +53,33 @@ class Best:
     stale: int = 0
 
 
-class TrainingLoop:
-    """One run: a trainer with one head, its best epoch, and its files."""
+@dataclass
+class Pace:
+    """How much of a bank's time went into checkpoints."""
 
-    def __init__(self, trainer: Trainer, paths: RunPaths) -> None:
-        self.trainer, self.paths, self.options = trainer, paths, trainer.options
+    started: float = field(default_factory=time.monotonic)
+    spent: float = 0.0
+
+    def allows(self, last: float) -> bool:
+        """Whether a checkpoint is due, the last one having been written at a given moment."""
+        now = time.monotonic()
+        return now - last >= CHECKPOINT_EVERY_S and self.spent <= CHECKPOINT_SHARE * (now - self.started)
+
+
+class RunLog:
+    """One run of a bank: its epochs, its best one, its patience, and its files."""
+
+    def __init__(self, paths: RunPaths, options: TrainingConfig, seed: int) -> None:
+        self.paths, self.options, self.seed = paths, options, seed
         self.epoch, self.best = 0, Best()
         self._saved_epoch, self._saved_at = -1, -math.inf
 
-    def resume(self) -> None:
+    @property
+    def done(self) -> bool:
+        """Whether patience or epochs have run out."""
+        return self.epoch >= self.options.max_epochs or self.best.stale >= self.options.early_stopping_patience
+
+    def resume(self, trainer: Trainer, head: int) -> None:
         """Continue from ``last_state.pt``; without one, from the beginning.
 
         Raises:
@@ -65,37 +88,30 @@ class TrainingLoop:
         path = self.paths.last_state
         if path.is_file():
             try:
-                self._restore(checkpoint.load(path))
+                self._restore(trainer, head, checkpoint.load(path))
             except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise CheckpointError(
                     f"{path} cannot be resumed: {error} Resume with the config that the run was started with, or start a new run."
                 ) from error
         cut_history(self.paths.metrics, self.epoch)
 
-    def run(self, stop: Callable[[], bool], watch: Callable[[Progress], None]) -> str:
-        """Train until patience or epochs run out, or ``stop`` turns true.
+    def _restore(self, trainer: Trainer, head: int, saved: dict[str, Any]) -> None:
+        trainer.restore(head, saved)
+        self.epoch = self._saved_epoch = int(saved["epoch"])
+        self.best = Best(
+            epoch=saved["best_epoch"],
+            value=saved["best_primary_metric"],
+            line=saved["best_line"],
+            state=saved["best_model_state"],
+            stale=saved["epochs_no_improve"],
+        )
 
-        Returns:
-            ``finished`` or ``cancelled``; the files are written in either case.
+    def add(self, report: EpochReport, trainer: Trainer, head: int) -> dict[str, Any]:
+        """Note an epoch, and return its line of ``metrics.jsonl``.
 
         Raises:
-            RunError: the loss is not finite.
             InputError: the monitored figure is undefined on this validation set.
         """
-        state = "finished"
-        while self.epoch < self.options.max_epochs and self.best.stale < self.options.early_stopping_patience:
-            reports = None if stop() else self.trainer.run_epoch(self.epoch + 1, lambda: not stop())
-            if reports is None:
-                state = "cancelled"
-                break
-            line = self._after_epoch(reports[0])
-            watch(Progress(self.epoch, self.options.max_epochs, reports[0], line, self.best.epoch, self.best.value))
-        if state == "finished":
-            self._save()
-        self._write_best()
-        return state
-
-    def _after_epoch(self, report: EpochReport) -> dict[str, Any]:
         self.epoch = report.epoch
         value = report.monitored(self.options.monitor)
         if math.isnan(value):
@@ -106,26 +122,23 @@ class TrainingLoop:
         self.best.stale += 1
         line = report.line()
         if value > self.best.value:
-            self.best = Best(report.epoch, value, line, self.trainer.state_dict(0))
-        best = self.best.line or line
-        line |= {"best_epoch": self.best.epoch, **_best_values(best)}
+            self.best = Best(report.epoch, value, line, trainer.state_dict(head))
+        line |= {"best_epoch": self.best.epoch, **_best_values(self.best.line or line)}
         append_line(self.paths.metrics, dump_json(line))
-        if time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S:
-            self._save()
         return line
 
-    def _save(self) -> None:
-        """Write the checkpoint of the epoch just ended, and the best epoch's files."""
-        if self._saved_epoch == self.epoch or not self.epoch:
+    def save(self, trainer: Trainer, head: int, pace: Pace | None = None) -> None:
+        """Write the checkpoint of the epoch just ended and the best epoch's files, if the pace finds it time."""
+        if self._saved_epoch == self.epoch or not self.epoch or (pace and not pace.allows(self._saved_at)):
             return
+        before = time.monotonic()
         best = _best_values(self.best.line or {})
         flush_to_disk(self.paths.metrics)
         checkpoint.save(
             self.paths.last_state,
             {
                 "epoch": self.epoch,
-                "model": self.trainer.bank.state_dict(0),
-                "optimizer": self.trainer.optimizer.state_dict(),
+                **trainer.snapshot(head),
                 "best_val_auprc": best["best_val_auprc"],
                 "best_val_auroc": best["best_val_auroc"],
                 "best_primary_metric": self.best.value,
@@ -134,31 +147,124 @@ class TrainingLoop:
                 "best_model_state": self.best.state,
                 "best_line": self.best.line,
                 # Draws are keyed by (seed, purpose, epoch), so the seed is the whole random state.
-                "rng_state": {"seed": self.trainer.seeds[0]},
+                "rng_state": {"seed": self.seed},
             },
         )
-        self._write_best()
+        self.write_best()
         self._saved_epoch, self._saved_at = self.epoch, time.monotonic()
+        if pace:
+            pace.spent += self._saved_at - before
 
-    def _write_best(self) -> None:
+    def write_best(self) -> None:
+        """Write the best epoch's weights and figures."""
         if self.best.state is not None and self.best.line is not None:
             checkpoint.save(self.paths.final_model, self.best.state)
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line))
 
-    def _restore(self, saved: dict[str, Any]) -> None:
-        self.trainer.bank.load_state_dict(0, saved["model"])
-        optimizer = self.trainer.optimizer
-        if optimizer.state_dict()["param_groups"][0].keys() != saved["optimizer"]["param_groups"][0].keys():
-            raise CheckpointError("It was made with another optimiser.")
-        optimizer.load_state_dict(saved["optimizer"])
-        self.epoch = self._saved_epoch = int(saved["epoch"])
-        self.best = Best(
-            epoch=saved["best_epoch"],
-            value=saved["best_primary_metric"],
-            line=saved["best_line"],
-            state=saved["best_model_state"],
-            stale=saved["epochs_no_improve"],
-        )
+
+class BankRun:
+    """One run at work in a bank; its end, good or bad, is kept here.
+
+    Args:
+        prepare: restores the head before its first epoch.
+        stop: asked between batches of a run that is alone in its bank, else between epochs.
+        watch: hears of each epoch.
+        end: called once, when the run has finished, was stopped, or has failed.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        config: Config,
+        prepare: Callable[[Trainer, int], None],
+        stop: Callable[[], bool],
+        watch: Callable[[Progress], None],
+        end: Callable[[BankRun], None],
+    ) -> None:
+        self.log, self.config = log, config
+        self.prepare, self.stop, self._watch, self.end = prepare, stop, watch, end
+        self.state = "running"
+        self.error: CtbenchError | None = None
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Let an error end this run alone."""
+        try:
+            with explained(self.config):
+                yield
+        except CtbenchError as error:
+            self.fail(error)
+
+    def fail(self, error: CtbenchError) -> None:
+        """End the run with an error."""
+        self.state, self.error = "failed", error
+
+    def begin(self, trainer: Trainer, head: int) -> None:
+        """Restore the head; a run that had come to its end finishes at once."""
+        with self.guarded():
+            self.prepare(trainer, head)
+            if self.log.done:
+                self._finish(trainer, head)
+
+    def hear(self, outcome: EpochReport | RunError, trainer: Trainer, head: int, pace: Pace) -> None:
+        """Note an epoch, and whether it was the last."""
+        with self.guarded():
+            if isinstance(outcome, RunError):
+                raise outcome
+            line, options = self.log.add(outcome, trainer, head), self.log.options
+            best = self.log.best
+            self._watch(Progress(self.log.epoch, options.max_epochs, outcome, line, best.epoch, best.value))
+            if self.log.done:
+                self._finish(trainer, head)
+            else:
+                self.log.save(trainer, head, pace)
+
+    def _finish(self, trainer: Trainer, head: int) -> None:
+        self.log.save(trainer, head)
+        self.log.write_best()
+        self.state = "finished"
+
+    def cancel(self) -> None:
+        """Keep the best epoch of a run that was told to stop; its last checkpoint stands."""
+        with self.guarded():
+            self.log.write_best()
+            self.state = "cancelled"
+
+
+def train_bank(trainer: Trainer, runs: Sequence[BankRun]) -> None:
+    """Train every run of a bank to its end; those that have ended leave it."""
+    pace, at_work = Pace(), list(runs)
+    for head, run in enumerate(at_work):
+        run.begin(trainer, head)
+    while True:
+        for run in at_work:
+            if run.state == "running" and run.stop():
+                run.cancel()
+            if run.state != "running":
+                run.end(run)
+        left = [head for head, run in enumerate(at_work) if run.state == "running"]
+        if not left:
+            return
+        if len(left) < len(at_work):
+            trainer, at_work = trainer.keep(left), [at_work[head] for head in left]
+        _one_epoch(trainer, at_work, pace)
+
+
+def _one_epoch(trainer: Trainer, runs: Sequence[BankRun], pace: Pace) -> None:
+    stops = [run.stop for run in runs]
+    try:
+        with explained(runs[0].config):
+            outcomes = trainer.run_epoch([run.log.epoch + 1 for run in runs], lambda: not all(stop() for stop in stops))
+    except RunError as error:
+        for run in runs:
+            run.fail(error)
+        return
+    if outcomes is None:
+        for run in runs:
+            run.cancel()
+        return
+    for head, (run, outcome) in enumerate(zip(runs, outcomes)):
+        run.hear(outcome, trainer, head, pace)
 
 
 def _best_values(line: dict[str, Any]) -> dict[str, float]:

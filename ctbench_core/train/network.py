@@ -41,7 +41,9 @@ class Dropout:
 
     def mask(self, draws: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the factors of units: 0 or the scale."""
-        return (draws > self.limit).to(dtype).mul_(self.scale) if self.limit >= 0 else torch.ones_like(draws, dtype=dtype)
+        return (
+            (draws > self.limit).to(dtype).mul_(self.scale) if self.limit >= 0 else torch.ones_like(draws, dtype=dtype)
+        )
 
 
 class Network:

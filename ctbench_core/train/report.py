@@ -56,14 +56,16 @@ def reports(
         "support": calls.support,
     }
     table_KCM = np.stack(list(columns.values()), axis=-1).tolist()
-    macros = [macro(columns[name])[0].tolist() for name in ("auprc", "auroc", "f1")]
+    auprcs, aurocs, f1s = (macro(columns[name])[0].tolist() for name in ("auprc", "auroc", "f1"))
     return [
         EpochReport(
             epoch,
             train_losses[k],
             val_losses[k],
-            *(values[k] for values in macros),
-            per_class={label: dict(zip(columns, row)) for label, row in zip(labels, table_KCM[k])},
+            auprcs[k],
+            aurocs[k],
+            f1s[k],
+            {label: dict(zip(columns, row)) for label, row in zip(labels, table_KCM[k])},
         )
         for k, epoch in enumerate(epochs)
     ]

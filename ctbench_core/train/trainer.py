@@ -9,6 +9,7 @@ Shape suffixes: K heads, S steps of a block, N volumes, B batch rows, D features
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, RunError
-from ctbench_core.train.bank import Bank
+from ctbench_core.train.bank import Bank, take_heads
 from ctbench_core.train.batches import Batches, Block, Features, Rows, Scaler
 from ctbench_core.train.data import Dataset
 from ctbench_core.train.heads import layer_widths
@@ -65,20 +66,22 @@ class Trainer:
     Heads are kept in falling order of training rows; whoever calls sees them in the order given.
     """
 
-    def __init__(self, configs: Sequence[Config], datasets: Sequence[Dataset]) -> None:
+    def __init__(
+        self, configs: Sequence[Config], datasets: Sequence[Dataset], features: Features | None = None
+    ) -> None:
         first, data = configs[0], datasets[0]
         self.labels = data.manifests["train"].labels
         self.device, self.dtype = choose_device(first.utils.device), DTYPES[first.training.precision]
         work = torch.bfloat16 if first.training.precision == "bf16" else self.dtype
         self.order = sorted(range(len(configs)), key=lambda k: -len(datasets[k].rows["train"]))
         self.configs = [configs[k] for k in self.order]
-        sets = [datasets[k] for k in self.order]
+        self.datasets = [datasets[k] for k in self.order]
         self.seeds = [config.utils.seed for config in self.configs]
-        self.features = Features(data.matrix, work, self.device)
-        self._tensors: dict[tuple[int, str], Rows] = {}
-        self._sets = sets  # keeps what the keys above point at
-        self._train = [self._rows(config, dataset, "train") for config, dataset in zip(self.configs, sets)]
-        self._val = [self._rows(config, dataset, "val") for config, dataset in zip(self.configs, sets)]
+        self.features = features or Features(data.matrix, work, self.device)
+        self._tensors: dict[bytes, Rows] = {}
+        self._train = [self._rows(dataset, "train", self._scaler(dataset)) for dataset in self.datasets]
+        scalers = [rows.scaler for rows in self._train]
+        self._val = [self._rows(dataset, "val", scaler) for dataset, scaler in zip(self.datasets, scalers)]
         self.loss = find_loss(first.training.loss._target_)
         self.pos_weight_K1C = self._pos_weight()
         widths = layer_widths(first.model, self.features.width, len(self.labels))
@@ -89,23 +92,27 @@ class Trainer:
         self.optimiser = Optimiser(self.bank, [config.training for config in self.configs])
         self._batches = Batches(self.features, self._train, first.training.batch_size, self.network)
 
-    def _rows(self, config: Config, dataset: Dataset, split: str) -> Rows:
-        key = (id(dataset), split)
+    def _rows(self, dataset: Dataset, split: str, scaler: Scaler | None) -> Rows:
+        """Return the rows of a split; heads whose rows are equal get the same ones."""
+        rows, targets = dataset.rows[split], dataset.manifests[split].targets
+        key = hashlib.blake2b(rows.tobytes() + targets.tobytes() + str(id(scaler)).encode()).digest()
         if key not in self._tensors:
-            rows = torch.as_tensor(dataset.rows[split], device=self.device)
-            targets = torch.as_tensor(dataset.manifests[split].targets, dtype=self.dtype, device=self.device)
-            scaler = self._tensors[id(dataset), "train"].scaler if split == "val" else self._scaler(config, dataset)
-            self._tensors[key] = Rows(rows, targets, scaler)
+            there = torch.as_tensor(targets, dtype=self.dtype, device=self.device)
+            self._tensors[key] = Rows(torch.as_tensor(rows, device=self.device), there, scaler)
         return self._tensors[key]
 
-    def _scaler(self, config: Config, dataset: Dataset) -> Scaler | None:
-        """Return mean and deviation of the training rows; a constant dimension keeps 1."""
-        if config.data.standardise != "zscore":
+    def _scaler(self, dataset: Dataset) -> Scaler | None:
+        """Return mean and deviation of the training rows, the same ones for equal rows; a constant dimension keeps 1."""
+        if self.configs[0].data.standardise != "zscore":
             return None
-        rows = dataset.inputs("train").astype(np.float64)
-        constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
-        values = rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
-        return Scaler(*(torch.as_tensor(v, dtype=self.dtype, device=self.device) for v in values))
+        key = dataset.rows["train"].tobytes()
+        if key not in self.features.scalers:
+            rows = dataset.inputs("train").astype(np.float64)
+            constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
+            values = rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
+            parts = (torch.as_tensor(v, dtype=self.dtype, device=self.device) for v in values)
+            self.features.scalers[key] = Scaler(*parts)
+        return self.features.scalers[key]
 
     def _pos_weight(self) -> Tensor | None:
         weights = [
@@ -153,10 +160,8 @@ class Trainer:
         logits_SKBC = torch.zeros_like(block.y_SKBC)
         parts = [block.x_SKBD, logits_SKBC, block.y_SKBC, share_SKBC, *block.draws]
         whole = tuple(block.x_SKBD.shape[1:3])
-        for size, tensors in zip(block.sizes, zip(*(part.unbind() for part in parts))):
-            if size != whole:
-                tensors = tuple(tensor[: size[0], : size[1]] for tensor in tensors)
-            self._step(size[0], *tensors)
+        for size, step in zip(block.sizes, zip(*(part.unbind() for part in parts))):
+            self._step(size[0], *(step if size == whole else (tensor[: size[0], : size[1]] for tensor in step)))
         return weighted_sum(self.loss, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
 
     def _step(
@@ -242,6 +247,17 @@ class Trainer:
         """Return weights and optimiser state of a head, for its checkpoint."""
         k = self.order.index(given)
         return {"model": self.bank.state_dict(k), "optimizer": self.optimiser.state_dict(k)}
+
+    def keep(self, heads: Sequence[int]) -> Trainer:
+        """Return a trainer of some of the heads, as they are now."""
+        places = [self.order.index(given) for given in heads]
+        rest = Trainer([self.configs[k] for k in places], [self.datasets[k] for k in places], self.features)
+        chosen = [places[k] for k in rest.order]
+        rest.bank.flat_KP.copy_(take_heads(self.bank.flat_KP, chosen))
+        rest.optimiser.step_K.copy_(take_heads(self.optimiser.step_K, chosen))
+        for name, tensor in rest.optimiser.moments.items():
+            tensor.copy_(take_heads(self.optimiser.moments[name], chosen))
+        return rest
 
     def restore(self, given: int, saved: dict[str, Any]) -> None:
         """Continue a head from its checkpoint.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def test_a_full_disk_fails_the_run_and_resume_ends_as_if_nothing_had_been(
     whole = open_run(run_experiment(make_config(tiny_data, changes))["run_dir"])
     config = make_config(tiny_data, {**changes, "paths.run_dir": str(tmp_path / "parts")})
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patch, pytest.raises(RunError, match=r"No space left.*Free space.*Resume"):
         patch.setattr(loop, name, fail_at(call, full, getattr(loop, name)))
@@ -69,6 +71,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
 ) -> None:
     config = make_config(tiny_data, {"training.max_epochs": 6})
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
     real = torch.save
 
     def torn(content: Any, file: Any) -> None:
@@ -107,7 +110,7 @@ def test_a_store_on_a_full_disk_is_the_users_to_mend(config: Config, monkeypatch
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ctbench_core.experiment.write_config", full)
+    monkeypatch.setattr("ctbench_core.members.write_config", full)
     with pytest.raises(InputError, match=r"cannot be written to .*No space left.*paths.outputs_root"):
         run_experiment(config)
 

@@ -175,9 +175,9 @@ def test_a_failed_run_says_why_and_the_next_one_runs(runner: JobRunner, make_con
 def test_an_error_of_our_own_ends_its_run_and_nothing_else(
     runner: JobRunner, config: Config, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    import ctbench_core.experiment as experiment
+    import ctbench_core.members as members
 
-    real, calls = experiment.load_training, []
+    real, calls = members.SharedData, []
 
     def broken_once(*arguments: Any) -> Any:
         calls.append(1)
@@ -185,7 +185,7 @@ def test_an_error_of_our_own_ends_its_run_and_nothing_else(
             raise error("a bug")
         return real(*arguments)
 
-    monkeypatch.setattr(experiment, "load_training", broken_once)
+    monkeypatch.setattr(members, "SharedData", broken_once)
     bad, good = runner.submit(config), runner.submit(config)
     assert runner.wait(bad, LIMIT_S)
     assert runner.wait(good, LIMIT_S)

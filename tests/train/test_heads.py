@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from ctbench_core.config import ModelConfig, ModelParams
 from ctbench_core.errors import CheckpointError, ConfigError
-from ctbench_core.train.heads import Bank, dropout_mask, layer_widths, parameter_count
-from ctbench_core.train.losses import LOSSES, masked_loss
-from ctbench_core.train.streams import stream
+from ctbench_core.train.bank import Bank
+from ctbench_core.train.heads import layer_widths, parameter_count
+from ctbench_core.train.losses import LOSSES, element_weights, known_labels, slopes
+from ctbench_core.train.network import Dropout, Mlp
+from ctbench_core.train.streams import ByteStream, stream
 
 SHAPES = [[6, 3], [6, 8, 3], [6, 8, 5, 3]]
 
@@ -35,7 +37,33 @@ class PlainHead(nn.Module):
 
 
 def make_bank(widths: Sequence[int], seeds: Sequence[int] = (1,), dropout: float = 0.0) -> Bank:
-    return Bank(widths, seeds, dropout, torch.float64, "cpu")
+    bank = Bank(Mlp(widths, Dropout(dropout)), len(seeds), torch.float64, "cpu")
+    for k, seed in enumerate(seeds):
+        bank.initialise(k, seed)
+    return bank
+
+
+def draws(bank: Bank, rows: int) -> list[Tensor]:
+    """Draw random bytes for each hidden layer, (K, B, H)."""
+    source = np.random.default_rng(0)
+    return [
+        torch.from_numpy(source.integers(0, 256, (len(bank), rows, width), dtype=np.uint8))
+        for width in bank.network.hidden
+    ]
+
+
+def gradient(
+    bank: Bank, x: Tensor, y: Tensor, loss: str, pos_weight: Tensor | None, masks: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return training logits (1, B, C) and the flat gradient of the mean loss over known labels."""
+    labels, known = known_labels(y[None])
+    weights = element_weights(labels, known, pos_weight) / known.sum()
+    out = torch.empty_like(labels)
+    layers, grads = bank.first(1)
+    bank.network.forward(layers, x[None], masks, out)
+    bank.network.backward(layers, slopes(LOSSES[loss], out, labels) * weights, grads)
+    # weights lie as (in, out) here, as (out, in) in plain PyTorch
+    return out, torch.cat([part.reshape(-1) for weight, bias in grads for part in (weight[0].T, bias[0, 0])])
 
 
 def batch(widths: Sequence[int], rows: int = 20) -> tuple[Tensor, Tensor]:
@@ -47,56 +75,50 @@ def batch(widths: Sequence[int], rows: int = 20) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def flat_gradient(bank: Bank, k: int) -> Tensor:
-    return bank.grad_KP[k].clone()
-
-
 @pytest.mark.parametrize("widths", SHAPES)
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_written_out_gradients_are_those_of_autograd(widths: list[int], loss: str, weighted: bool) -> None:
     bank, (x, y) = make_bank(widths), batch(widths)
     pos_weight = torch.tensor([0.5, 1.0, 7.0], dtype=torch.float64) if weighted else None
-    logits, inputs = bank.forward(x[None], [stream(1, "dropout", 1)])
-    _, _, slope = masked_loss(LOSSES[loss], logits, y[None], pos_weight, gradient=True)
-    bank.backward(slope, inputs)
+    _, found = gradient(bank, x, y, loss, pos_weight, [])
 
     plain = PlainHead(widths).double().eval()
     plain.load_state_dict(bank.state_dict(0))
     known = ~torch.isnan(y)
-    values = LOSSES[loss](plain(x), torch.nan_to_num(y), pos_weight)
+    values = LOSSES[loss](plain(x), torch.nan_to_num(y))
+    values = values if pos_weight is None else torch.where(y > 0, pos_weight, 1.0) * values
     values[known].mean().backward()
     expected = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])
-    torch.testing.assert_close(flat_gradient(bank, 0), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("widths", SHAPES[1:])
 def test_gradients_go_through_the_units_that_dropout_kept(widths: list[int]) -> None:
     """Autograd over the very masks that the bank drew."""
     bank, (x, y) = make_bank(widths, dropout=0.4), batch(widths)
-    logits, inputs = bank.forward(x[None], [stream(1, "dropout", 3)])
-    _, _, slope = masked_loss(LOSSES["bce"], logits, y[None], None, gradient=True)
-    bank.backward(slope, inputs)
+    masks = draws(bank, len(x))
+    logits, found = gradient(bank, x, y, "bce", None, masks)
 
     plain = PlainHead(widths).double()
     plain.load_state_dict(bank.state_dict(0))
     linears = [layer for layer in plain.network if isinstance(layer, nn.Linear)]
-    generator, a = stream(1, "dropout", 3), x
-    for layer in linears[:-1]:
-        hidden = torch.relu(layer(a))
-        a = hidden * dropout_mask((1, *hidden.shape), 0.4, [generator], hidden)[0]
+    a = x
+    for layer, mask in zip(linears[:-1], masks):
+        kept = mask[0] >= 256 - round(0.6 * 256)
+        a = torch.relu(layer(a)) * kept * 256 / round(0.6 * 256)
     out = linears[-1](a)
     torch.testing.assert_close(logits[0], out, rtol=0, atol=1e-12)
     known = ~torch.isnan(y)
     nn.functional.binary_cross_entropy_with_logits(out[known], y[known]).backward()
     expected = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])
-    torch.testing.assert_close(flat_gradient(bank, 0), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.001, 0.1, 0.35, 0.5, 0.9])
 def test_dropout_silences_its_share_and_keeps_the_mean(dropout: float) -> None:
-    mask = dropout_mask((1, 400, 1024), dropout, [stream(0, "dropout", 1)], torch.empty(0))
-    assert mask.ndim == 3
+    drawn = torch.from_numpy(ByteStream(0, "dropout", 1).draw(400, 1024).copy())
+    mask = Dropout(dropout).mask(drawn, torch.float32) if dropout else torch.ones(400, 1024)
     silenced = float((mask == 0).double().mean())
     # One byte decides a unit, so the share is a multiple of 1/256; 409,600 draws leave 5 sd below .004.
     assert silenced == pytest.approx(dropout, abs=1 / 512 + 0.004)

@@ -18,7 +18,7 @@ from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.experiment import load_training, run_experiment
 from ctbench_core.runs import RunPaths, open_run, read_history
 from ctbench_core.train import checkpoint
-from ctbench_core.train.loop import TrainingLoop
+from ctbench_core.train.loop import BankRun, RunLog, train_bank
 from ctbench_core.train.trainer import Trainer
 
 Build = Callable[..., Config]
@@ -35,14 +35,42 @@ def same_tensors(one: Any, other: Any) -> bool:
     return one == other or (one != one and other != other)
 
 
-@pytest.fixture
-def make_loop(make_config: Build, tiny_data: Path, tmp_path: Path) -> Callable[..., TrainingLoop]:
-    """Return a builder of training loops in a named folder."""
+class Loop:
+    """A run alone in its bank."""
 
-    def build(changes: dict[str, Any] | None = None, name: str = "run") -> TrainingLoop:
-        config = make_config(tiny_data, {"training.learning_rate": 0.01, **(changes or {})})
-        trainer = Trainer(config, load_training(config), [config.utils.seed])
-        return TrainingLoop(trainer, RunPaths(tmp_path / name))
+    def __init__(self, config: Config, paths: RunPaths) -> None:
+        self.paths = paths
+        self.trainer = Trainer([config], [load_training(config)])
+        self.log = RunLog(paths, config.training, config.utils.seed)
+        self.config, self.resuming = config, False
+
+    @property
+    def best(self) -> loop_module.Best:
+        return self.log.best
+
+    @property
+    def epoch(self) -> int:
+        return self.log.epoch
+
+    def resume(self) -> None:
+        self.log.resume(self.trainer, 0)
+
+    def run(self, stop: Callable[[], bool], watch: Callable[[Any], None]) -> str:
+        run = BankRun(self.log, self.config, lambda trainer, head: None, stop, watch, lambda run: None)
+        train_bank(self.trainer, [run])
+        if run.error is not None:
+            raise run.error
+        return run.state
+
+
+@pytest.fixture
+def make_loop(make_config: Build, tiny_data: Path, tmp_path: Path) -> Callable[..., Loop]:
+    """Return a builder of runs in a named folder."""
+
+    def build(changes: dict[str, Any] | None = None, name: str = "run") -> Loop:
+        return Loop(
+            make_config(tiny_data, {"training.learning_rate": 0.01, **(changes or {})}), RunPaths(tmp_path / name)
+        )
 
     return build
 
@@ -56,9 +84,7 @@ def silent(progress: object) -> None:
 
 
 @pytest.mark.parametrize("monitor", ["auprc", "auroc", "f1_macro", "loss"])
-def test_patience_and_best_epoch_follow_the_monitored_figure(
-    make_loop: Callable[..., TrainingLoop], monitor: str
-) -> None:
+def test_patience_and_best_epoch_follow_the_monitored_figure(make_loop: Callable[..., Loop], monitor: str) -> None:
     changes = {
         "training.max_epochs": 200,
         "training.early_stopping_patience": 4,
@@ -83,7 +109,7 @@ def test_patience_and_best_epoch_follow_the_monitored_figure(
             assert line[f"best_val_{name}"] == history[so_far]["val_metrics"][name]
 
 
-def test_final_model_is_the_best_epoch_not_the_last(make_loop: Callable[..., TrainingLoop]) -> None:
+def test_final_model_is_the_best_epoch_not_the_last(make_loop: Callable[..., Loop]) -> None:
     changes = {"training.max_epochs": 60, "training.early_stopping_patience": 5, "training.learning_rate": 0.1}
     loop = make_loop(changes)
     loop.run(never, silent)
@@ -97,7 +123,7 @@ def test_final_model_is_the_best_epoch_not_the_last(make_loop: Callable[..., Tra
     assert same_tensors(torch.load(loop.paths.final_model, weights_only=True), final)
 
 
-def test_snapshot_holds_what_the_contracts_name(make_loop: Callable[..., TrainingLoop]) -> None:
+def test_snapshot_holds_what_the_contracts_name(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
     loop.run(never, silent)
     named = "epoch model optimizer best_val_auprc best_val_auroc best_primary_metric epochs_no_improve best_model_state rng_state"
@@ -114,10 +140,10 @@ def test_an_undefined_monitor_says_what_to_do(make_config: Build, data: Path) ->
 
 
 class StopAfter:
-    """Stop in the middle of the epoch that follows ``epochs`` whole ones; five batches an epoch."""
+    """Stop in the middle of the epoch that follows ``epochs`` whole ones: asked before it, then at its first block."""
 
     def __init__(self, epochs: int) -> None:
-        self.left = epochs * 5 + 3
+        self.left = epochs * 2 + 1
 
     def __call__(self) -> bool:
         self.left -= 1
@@ -137,14 +163,15 @@ RESUMED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", RESUMED, ids=lambda c: ",".join(f"{k.split('.')[-1]}={v}" for k, v in c.items()))
-@pytest.mark.parametrize("every_s", [0.0, math.inf], ids=["each-epoch-saved", "first-epoch-saved"])
+@pytest.mark.parametrize("every_s", [0.0, math.inf], ids=["each-epoch-saved", "never-saved"])
 def test_stopped_and_resumed_equals_never_stopped(
-    make_loop: Callable[..., TrainingLoop], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], every_s: float
+    make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], every_s: float
 ) -> None:
     changes = {"training.max_epochs": 9, **changes}
     whole = make_loop(changes, "whole")
     assert whole.run(never, silent) == "finished"
     monkeypatch.setattr(loop_module, "CHECKPOINT_EVERY_S", every_s)
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SHARE", math.inf)
     for stop in (StopAfter(4), StopAfter(2)):
         parts = make_loop(changes, "parts")
         parts.resume()
@@ -158,7 +185,7 @@ def test_stopped_and_resumed_equals_never_stopped(
         assert same_tensors(checkpoint.load(getattr(last.paths, name)), checkpoint.load(getattr(whole.paths, name)))
 
 
-def test_a_stopped_run_keeps_its_best_model(make_loop: Callable[..., TrainingLoop]) -> None:
+def test_a_stopped_run_keeps_its_best_model(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop({"training.max_epochs": 50})
     loop.run(StopAfter(3), silent)
     assert json.loads(loop.paths.best_metrics.read_text())["epoch"] == loop.best.epoch
@@ -167,12 +194,12 @@ def test_a_stopped_run_keeps_its_best_model(make_loop: Callable[..., TrainingLoo
 
 @pytest.mark.parametrize("tail", ['{"epoch": 3, "train_lo', '\n{"epoch"', "\x00\x00\x00"])
 def test_torn_and_surplus_lines_are_cut_back_to_the_checkpoint(
-    make_loop: Callable[..., TrainingLoop], monkeypatch: pytest.MonkeyPatch, tail: str
+    make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch, tail: str
 ) -> None:
-    monkeypatch.setattr(loop_module, "CHECKPOINT_EVERY_S", math.inf)
     changes = {"training.max_epochs": 6}
     whole = make_loop(changes, "whole")
     whole.run(never, silent)
+    monkeypatch.setattr(loop_module.Pace, "allows", lambda pace, last: last == -math.inf)  # the first epoch alone
     parts = make_loop(changes, "parts")
     parts.run(StopAfter(4), silent)
     assert checkpoint.load(parts.paths.last_state)["epoch"] == 1
@@ -187,7 +214,7 @@ def test_torn_and_surplus_lines_are_cut_back_to_the_checkpoint(
     assert last.paths.metrics.read_bytes() == whole.paths.metrics.read_bytes()
 
 
-def test_resume_without_a_checkpoint_begins_anew(make_loop: Callable[..., TrainingLoop]) -> None:
+def test_resume_without_a_checkpoint_begins_anew(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
     loop.paths.root.mkdir()
     loop.paths.metrics.write_text('{"epoch": 1}\n')
@@ -231,7 +258,7 @@ def test_a_checkpoint_of_another_shape_is_refused_and_the_run_keeps_its_config(
 
 
 @pytest.mark.parametrize("content", [b"", b"torn", bytes(100)])
-def test_a_damaged_checkpoint_is_named(make_loop: Callable[..., TrainingLoop], content: bytes) -> None:
+def test_a_damaged_checkpoint_is_named(make_loop: Callable[..., Loop], content: bytes) -> None:
     loop = make_loop()
     loop.paths.last_state.parent.mkdir(parents=True)
     loop.paths.last_state.write_bytes(content)
@@ -239,7 +266,7 @@ def test_a_damaged_checkpoint_is_named(make_loop: Callable[..., TrainingLoop], c
         loop.resume()
 
 
-def test_a_checkpoint_that_is_none_of_ours_is_named(make_loop: Callable[..., TrainingLoop]) -> None:
+def test_a_checkpoint_that_is_none_of_ours_is_named(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
     checkpoint.save(loop.paths.last_state, {"epoch": 3})
     with pytest.raises(CheckpointError, match=r"last_state\.pt cannot be resumed"):

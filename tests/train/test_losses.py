@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from ctbench_core.errors import ConfigError
-from ctbench_core.train.losses import LOSSES, find_loss, masked_loss, positive_weights
+from ctbench_core.train.losses import (
+    GRADIENTS,
+    LOSSES,
+    element_weights,
+    find_loss,
+    known_labels,
+    positive_weights,
+    slopes,
+    weighted_sum,
+)
 
 LOGITS = torch.tensor([[-30.0, -3.0, -0.5, 0.0, 0.5, 3.0, 30.0]], dtype=torch.float64)
 
@@ -36,7 +45,7 @@ def plain(loss: str, z: float, y: int, w: float) -> float:
 def test_values_are_those_of_the_papers(loss: str, target: int, weight: float | None) -> None:
     targets = torch.full_like(LOGITS, target)
     pos_weight = None if weight is None else torch.full((LOGITS.shape[1],), weight, dtype=torch.float64)
-    values = LOSSES[loss](LOGITS, targets, pos_weight)
+    values = LOSSES[loss](LOGITS, targets) * element_weights(targets, torch.ones_like(targets), pos_weight)
     expected = [plain(loss, z, target, weight or 1.0) for z in LOGITS[0].tolist()]
     assert values[0].tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
@@ -45,9 +54,25 @@ def test_values_are_those_of_the_papers(loss: str, target: int, weight: float | 
 def test_extreme_logits_stay_finite(loss: str) -> None:
     logits = torch.tensor([[-1e4, 1e4, -1e4, 1e4]], dtype=torch.float32)
     targets = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    total, _, slope = masked_loss(LOSSES[loss], logits[None], targets[None], None, gradient=True)
-    assert torch.isfinite(total).all()
-    assert torch.isfinite(slope).all()
+    assert torch.isfinite(LOSSES[loss](logits, targets)).all()
+    assert torch.isfinite(slopes(LOSSES[loss], logits, targets)).all()
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_gradients_written_out_are_those_of_autograd(loss: str) -> None:
+    logits = torch.randn(500, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 4
+    logits = torch.cat([logits, LOGITS[:, :4], LOGITS[:, 3:]]).requires_grad_(True)
+    targets = (torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)) < 0.5).double()
+    (expected,) = torch.autograd.grad(LOSSES[loss](logits, targets).sum(), logits)
+    assert LOSSES[loss] in GRADIENTS
+    torch.testing.assert_close(slopes(LOSSES[loss], logits.detach(), targets), expected, rtol=0, atol=1e-10)
+
+
+def test_a_loss_without_a_written_gradient_gets_it_from_autograd() -> None:
+    logits, targets = torch.tensor([[0.3, -2.0]], dtype=torch.float64), torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    with torch.inference_mode():
+        found = slopes(lambda z, y: (z - y) ** 2, logits, targets)
+    torch.testing.assert_close(found, 2 * (logits - targets))
 
 
 def random_case(rows: int = 12) -> tuple[Tensor, Tensor]:
@@ -61,24 +86,18 @@ def random_case(rows: int = 12) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_unknown_labels_have_no_say(loss: str) -> None:
     logits, targets = random_case()
-    known = ~torch.isnan(targets)
-    total, count, slope = masked_loss(LOSSES[loss], logits, targets, None, gradient=True)
+    there = ~torch.isnan(targets)
+    labels, known = known_labels(targets)
+    weights = element_weights(labels, known, None)
+    total = weighted_sum(LOSSES[loss], logits, labels, weights)
+    slope = slopes(LOSSES[loss], logits, labels) * weights
     for k in range(2):
-        kept = LOSSES[loss](logits[k], torch.nan_to_num(targets[k]), None)[known[k]]
+        kept = LOSSES[loss](logits[k], torch.nan_to_num(targets[k]))[there[k]]
         assert total[k].item() == pytest.approx(kept.sum().item(), rel=1e-12)
-        assert count[k] == known[k].sum()
-    assert torch.equal(slope[~known], torch.zeros_like(slope[~known]))
-    assert (slope[known] != 0).all()
-    changed = torch.where(known, logits, logits + 5)
-    assert torch.equal(masked_loss(LOSSES[loss], changed, targets, None, gradient=False)[0], total)
-
-
-def test_a_batch_without_any_known_label_moves_nothing() -> None:
-    logits, targets = random_case()
-    total, count, slope = masked_loss(LOSSES["bce"], logits, torch.full_like(targets, torch.nan), None, gradient=True)
-    assert total.tolist() == [0.0, 0.0]
-    assert count.tolist() == [0, 0]
-    assert torch.equal(slope, torch.zeros_like(slope))
+    assert torch.equal(slope[~there], torch.zeros_like(slope[~there]))
+    assert (slope[there] != 0).all()
+    changed = torch.where(there, logits, torch.nan)
+    assert torch.equal(weighted_sum(LOSSES[loss], changed, labels, weights), total)
 
 
 def test_weights_are_negatives_over_positives_of_the_known() -> None:

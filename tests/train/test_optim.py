@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ctbench_core.config import TrainingConfig
-from ctbench_core.train.heads import Bank
-from ctbench_core.train.optim import learning_rate, make_optimizer
+from ctbench_core.train.bank import Bank
+from ctbench_core.train.network import Dropout, Mlp
+from ctbench_core.train.optim import Optimiser, learning_rate
 
 
 def rates(**options: object) -> list[float]:
@@ -50,9 +51,12 @@ def test_warm_up_longer_than_the_run_is_harmless() -> None:
     ],
 )
 def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # type: ignore[no-untyped-def]
-    bank = Bank([4, 3], [1, 2], 0.0, torch.float64, "cpu")
+    bank = Bank(Mlp([4, 3], Dropout(0)), 2, torch.float64, "cpu")
     options = TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=0.05)  # type: ignore[arg-type]
-    optimizer = make_optimizer(bank, options)
+    for k in range(2):
+        bank.initialise(k, k)
+    optimiser = Optimiser(bank, [options, options])
+    optimiser.start_epoch([1, 1])
     copies = [row.clone().requires_grad_(True) for row in bank.flat_KP]
     reference = plain(copies)
     generator = torch.Generator().manual_seed(0)
@@ -60,6 +64,6 @@ def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # ty
         bank.grad_KP.copy_(torch.randn(bank.grad_KP.shape, dtype=torch.float64, generator=generator))
         for parameter, gradient in zip(copies, bank.grad_KP):
             parameter.grad = gradient.clone()
-        optimizer.step()
+        optimiser.step(2)
         reference.step()
     torch.testing.assert_close(bank.flat_KP, torch.stack([c.detach() for c in copies]), rtol=0, atol=1e-12)

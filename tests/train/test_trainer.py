@@ -18,7 +18,8 @@ from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.experiment import load_training
 from ctbench_core.train import Dataset
-from ctbench_core.train.trainer import EpochReport, Trainer, choose_device
+from ctbench_core.train.report import EpochReport
+from ctbench_core.train.trainer import Trainer, choose_device
 
 Build = Callable[..., Config]
 DOUBLE = {"training.precision": "float64"}
@@ -29,19 +30,22 @@ def make_trainer(make_config: Build, tiny_data: Path) -> Callable[..., Trainer]:
     """Return a builder of trainers on the tiny data set."""
 
     def build(changes: dict[str, Any] | None = None, seeds: tuple[int, ...] = (1,)) -> Trainer:
-        config = make_config(tiny_data, changes)
-        return Trainer(config, load_training(config), seeds)
+        configs = [make_config(tiny_data, {**(changes or {}), "utils.seed": seed}) for seed in seeds]
+        return Trainer(configs, [load_training(config) for config in configs])
 
     return build
 
 
 def train(trainer: Trainer, epochs: int) -> list[EpochReport]:
-    """Train some epochs and return the last report of each head."""
-    reports: list[EpochReport] | None = None
+    """Train some epochs and return the last report of each head; a head's error is raised."""
+    reports: list[EpochReport | RunError] | None = None
     for epoch in range(1, epochs + 1):
-        reports = trainer.run_epoch(epoch)
+        reports = trainer.run_epoch([epoch] * len(trainer.seeds))
+        for report in reports or []:
+            if isinstance(report, RunError):
+                raise report
     assert reports is not None
-    return reports
+    return [report for report in reports if isinstance(report, EpochReport)]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -57,7 +61,9 @@ def test_learns_what_can_be_learnt(make_trainer: Callable[..., Trainer], optimiz
 @pytest.mark.parametrize("loss", ["bce", "focal", "asymmetric"])
 def test_every_loss_trains(make_trainer: Callable[..., Trainer], loss: str) -> None:
     trainer = make_trainer({"training.loss._target_": loss, "training.learning_rate": 0.03})
-    assert train(trainer, 30)[0].auroc > 0.8
+    first, last = train(trainer, 1)[0], train(trainer, 30)[0]
+    assert last.train_loss < first.train_loss / 2
+    assert last.auroc > 0.75
 
 
 def reference_steps(dataset: Dataset, trainer: Trainer, state: dict[str, torch.Tensor], epochs: int) -> nn.Module:
@@ -79,9 +85,11 @@ def reference_steps(dataset: Dataset, trainer: Trainer, state: dict[str, torch.T
 
 
 def test_training_is_that_of_plain_pytorch(make_config: Build, tiny_data: Path) -> None:
-    config = make_config(tiny_data, {**DOUBLE, "model._target_": "linear", "training.learning_rate": 0.01})
+    config = make_config(
+        tiny_data, {**DOUBLE, "model._target_": "linear", "training.learning_rate": 0.01, "utils.seed": 1}
+    )
     dataset = load_training(config)
-    trainer = Trainer(config, dataset, [1])
+    trainer = Trainer([config], [dataset])
     start = trainer.state_dict(0)
     train(trainer, 4)
     head = reference_steps(dataset, trainer, start, 4)
@@ -138,14 +146,13 @@ def test_zscore_is_folded_into_the_saved_weights(
     changes = {"data.standardise": "zscore", "training.precision": precision, "model.params.hidden_dims": hidden}
     config = make_config(data, changes)
     dataset = load_training(config)
-    trainer = Trainer(config, dataset, [1])
+    trainer = Trainer([config], [dataset])
     train(trainer, 3)
-    assert trainer.scale[3] == 1
-    standardised = trainer.matrix_MD[torch.as_tensor(dataset.rows["train"])].double().numpy()
-    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(np.delete(standardised.std(axis=0), 3), 1, atol=1e-4)
-    rows = torch.as_tensor(dataset.rows["val"])
-    inside = trainer.bank.logits(trainer.matrix_MD[rows])[0]
+    scaled = trainer.features.take(torch.as_tensor(dataset.rows["train"]), trainer._train[0].scaler).double().numpy()
+    np.testing.assert_allclose(np.delete(scaled, 3, axis=1).mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.delete(scaled.std(axis=0), 3), 1, atol=1e-4)
+    assert np.isfinite(scaled).all()
+    inside = trainer.logits(trainer._val[0], [0])[0]
     raw = torch.from_numpy(dataset.inputs("val")).to(trainer.dtype)
     outside = plain_head(trainer.state_dict(0)).network(raw)
     torch.testing.assert_close(outside.detach(), inside, rtol=0, atol=tolerance)
@@ -154,7 +161,7 @@ def test_zscore_is_folded_into_the_saved_weights(
 def test_reports_are_those_of_scikit_learn(make_config: Build, tiny_data: Path) -> None:
     config = make_config(tiny_data, DOUBLE)
     dataset = load_training(config)
-    trainer = Trainer(config, dataset, [1])
+    trainer = Trainer([config], [dataset])
     report = train(trainer, 2)[0]
     with torch.no_grad():
         logits = plain_head(trainer.state_dict(0)).network(torch.from_numpy(dataset.inputs("val")).double())
@@ -189,6 +196,23 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_way_out(make_trainer: Cal
         train(trainer, 10)
 
 
+def test_a_head_that_diverges_leaves_the_others_as_they_are(make_config: Build, tiny_data: Path) -> None:
+    rates = {1: 0.01, 2: 1e30, 3: 0.01}
+    configs = [
+        make_config(tiny_data, {"training.optimizer": "sgd", "utils.seed": seed, "training.learning_rate": rate})
+        for seed, rate in rates.items()
+    ]
+    trainer = Trainer(configs, [load_training(config) for config in configs])
+    outcomes = [trainer.run_epoch([epoch] * 3) for epoch in (1, 2)][-1]
+    assert outcomes is not None
+    assert [isinstance(outcome, RunError) for outcome in outcomes] == [False, True, False]
+    alone = Trainer(configs[2:], [load_training(configs[2])])
+    last = train(alone, 2)[0]
+    other = outcomes[2]
+    assert isinstance(other, EpochReport)
+    assert other.auprc == pytest.approx(last.auprc, abs=1e-5)
+
+
 def test_weights_that_overflow_in_the_last_step_are_a_run_error_too(make_trainer: Callable[..., Trainer]) -> None:
     """One batch an epoch: the loss is still finite when the step that ruins the weights is taken."""
     trainer = make_trainer({"training.learning_rate": 1e38, "training.optimizer": "sgd", "training.batch_size": 1000})
@@ -197,8 +221,8 @@ def test_weights_that_overflow_in_the_last_step_are_a_run_error_too(make_trainer
 
 
 def test_an_epoch_can_be_stopped_between_batches(make_trainer: Callable[..., Trainer]) -> None:
-    answers = iter([True, True, False])
-    assert make_trainer().run_epoch(1, lambda: next(answers)) is None
+    answers = iter([False])
+    assert make_trainer().run_epoch([1], lambda: next(answers)) is None
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0, 4.0], "1.5"])
@@ -214,7 +238,7 @@ def test_given_weights_are_used(make_trainer: Callable[..., Trainer]) -> None:
     )
     assert train(none, 2)[0].train_loss == pytest.approx(train(ones, 2)[0].train_loss, rel=1e-6)
     heavy = make_trainer({"training.loss.pos_weight": [9, 9, 9]})
-    assert train(heavy, 2)[0].train_loss > 1.5 * none.run_epoch(3)[0].train_loss
+    assert train(heavy, 2)[0].train_loss > 1.5 * train(none, 3)[0].train_loss
 
 
 def test_monitor_reads_larger_as_better() -> None:
@@ -246,7 +270,7 @@ def test_unknown_labels_leave_the_others_alone(make_config: Build, tiny_data: Pa
     plain, masked = load_training(config), load_training(config)
     for manifest in masked.manifests.values():
         manifest.targets[:, 1] = np.nan
-    one, other = Trainer(config, plain, [1]), Trainer(config, masked, [1])
+    one, other = Trainer([config], [plain]), Trainer([config], [masked])
     report = train(other, 3)[0]
     train(one, 3)
     assert math.isnan(report.per_class["Lung opacity"]["auroc"])
