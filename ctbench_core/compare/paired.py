@@ -13,14 +13,15 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from ctbench_core.errors import InputError
-from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, divide
+from ctbench_core.metrics.arrays import Floats, as_scores, as_targets
 from ctbench_core.metrics.figures import ranking_figures
 from ctbench_core.metrics.ranking import ranking_metrics
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, evidence, patient_codes, resampled
 from ctbench_core.metrics.uncertainty import (
+    LEVEL,
     inflation,
     macro_draws,
-    moderated_error,
+    moderation,
     no_interval,
     quantile,
     satterthwaite,
@@ -87,31 +88,29 @@ def _difference(name: str, value: Floats, draws: Floats, swapped: Floats, rests_
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(delta)
     freedom = np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
     spread = standard_error(apart)
-    error = spread * _inflation(value, draws, rests_on) if name == "auroc" else spread
+    # Two models share much of what one lacks, so their difference leans on the model half as much as each.
+    error = spread * (1 + moderation(value, draws, rests_on)) / 2 if name == "auroc" else spread
     bounds, p = np.full((len(delta), 2), np.nan), np.full(len(delta), np.nan)
-    bounds[given] = _around(delta[given], error[given], freedom[given])
+    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given])
     p[given] = swap_p(delta[given], swapped[:, given])
     if not given.any():
         return Difference(name, delta, bounds, p, reasons, np.nan, np.full(2, np.nan), np.nan, 0)
     macro = float(delta[given].mean())
     total = standard_error(macro_draws(apart[:, given])) * inflation(error[given], spread[given])
     of_t = satterthwaite(error[given] ** 2, freedom[given])
-    macro_bounds = _around(np.array([macro]), total, np.array([of_t]))[0]
+    tries = macro_draws(apart[:, given])
+    macro_bounds = _bounds(name, np.array([macro]), tries, total, np.array([of_t]))[0]
     macro_p = float(swap_p(np.array([macro]), swapped[:, given].mean(axis=1, keepdims=True))[0])
     return Difference(name, delta, bounds, p, reasons, macro, macro_bounds, macro_p, int(given.sum()))
 
 
-def _inflation(value: Floats, draws: Floats, rests_on: Evidence) -> Floats:
-    """Return by how much the moderated errors of both AUROC exceed their spreads, per label (C,)."""
-    spreads = standard_error(draws)
-    moderated = [moderated_error(one, spread, rests_on) for one, spread in zip(value, spreads)]
-    ratio = divide((np.stack(moderated) ** 2).sum(axis=0), (spreads**2).sum(axis=0))
-    return np.sqrt(np.where(np.isnan(ratio), 1.0, ratio))
-
-
-def _around(delta: Floats, error: Floats, freedom: Floats) -> Floats:
+def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, freedom: Floats) -> Floats:
+    """Return delta -+ t error; for AUPRC half-way between that and the percentiles of the draws (R, C)."""
     reach = quantile(freedom) * error
-    return np.stack([delta - reach, delta + reach], axis=-1)
+    symmetric = np.stack([delta - reach, delta + reach], axis=-1)
+    if name != "auprc":
+        return symmetric
+    return (symmetric + np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T) / 2
 
 
 def rank_swap(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_bytes, write_json, write_with
+from ctbench_core.evaluate.calibrated import BEFORE, calibration_frame, reliability_frame, stages
 from ctbench_core.evaluate.counts import counts_frame
+from ctbench_core.evaluate.scores import metadata_frame, scores_frame, sigmoid
+from ctbench_core.evaluate.tuning import tuned_thresholds
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
     bootstrap,
     bootstrap_intervals,
+    curve_bands,
     curve_points,
     macro,
     ranking_metrics,
@@ -22,6 +27,7 @@ from ctbench_core.metrics import (
 )
 from ctbench_core.runs import EvaluationPaths
 
+TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")
 PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
 # What METRICS calls the macro mean of a figure.
 MACROS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}
@@ -70,34 +76,75 @@ def with_intervals(metrics: dict[str, Any], manifest: Manifest, probabilities: n
     return metrics | macros | {"per_class": per_class}
 
 
+def with_tuning(
+    metrics: dict[str, Any], manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]
+) -> dict[str, Any]:
+    """Return METRICS with the figures at the thresholds that validation chose, and how far validation flattered.
+
+    ``optimism`` is validation less test: validation also chose the epoch, and its thresholds are cross-fitted.
+    """
+    thresholds = tuned_thresholds(tuning, manifest.labels)
+    found = bootstrap(thresholded_figures(thresholds), manifest.targets, probabilities, manifest.patients)
+    per_class = {}
+    for c, (label, values) in enumerate(metrics["per_class"].items()):
+        tuned = {f"{name}_tuned": float(found[name].value[c]) for name in ("f1", "precision", "recall", "specificity")}
+        tuned |= {"threshold_tuned": float(thresholds[c])}
+        per_class[label] = values | tuned | {"f1_tuned_ci": found["f1"].bounds[c].tolist()}
+    macros = {"f1_tuned": float(macro(found["f1"].value)[0]), "f1_tuned_ci": found["f1"].macro_bounds.tolist()}
+    of_validation = tuning["validation"]
+    figures = metrics | macros
+    optimism = {name: _less(of_validation[name], figures[name]) for name in ("auprc", "auroc", "f1_tuned")}
+    return figures | {"optimism": optimism, "per_class": per_class}
+
+
+def _less(first: float | None, second: float) -> float:
+    return float("nan") if first is None else first - second
+
+
 def write_bundle(
     paths: EvaluationPaths,
     manifest: Manifest,
     logits: np.ndarray,
     leaked: list[str],
     probabilities: np.ndarray | None = None,
+    tuning: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
 
-    ``probabilities`` are those of the logits unless given. ``metrics.json`` is written last: a reader
-    that finds it finds the rest.
+    ``probabilities`` are those of the logits unless given; ``tuning`` is what validation chose. ``metrics.json`` is
+    written last: a reader that finds it finds the rest.
     """
     probabilities = sigmoid(logits) if probabilities is None else probabilities
     metrics = with_intervals(compute_metrics(manifest, probabilities, leaked), manifest, probabilities)
-    write_with(paths.scores, lambda file: _scores(manifest, logits, probabilities).to_parquet(file, index=False))
-    write_with(paths.curves, lambda file: _curves(manifest, probabilities).to_parquet(file, index=False))
-    counted = counts_frame(manifest.targets, probabilities, manifest.labels)
-    write_with(paths.counts, lambda file: counted.to_parquet(file, index=False))
+    if tuning:
+        metrics = with_tuning(metrics, manifest, probabilities, tuning)
+    of_stages = stages(logits, probabilities, manifest.labels, tuning)
+    calibration = calibration_frame(manifest, of_stages)
+    metrics = _with_calibration(metrics, calibration)
+    tables = {
+        paths.scores: scores_frame(manifest, logits, probabilities),
+        paths.curves: _curves(manifest, probabilities),
+        paths.bands: _bands(manifest, probabilities),
+        paths.counts: counts_frame(manifest.targets, probabilities, manifest.labels),
+        paths.reliability: reliability_frame(manifest, of_stages),
+        paths.metadata: metadata_frame(manifest),
+    }
+    for path, frame in tables.items():
+        write_with(path, partial(frame.to_parquet, index=False))
+    write_bytes(paths.calibration, calibration.to_csv(index=False).encode("utf-8"))
     write_bytes(paths.per_class, per_class_frame(metrics).to_csv(index=False).encode("utf-8"))
     write_json(paths.metrics, metrics)
     return metrics
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities in float64, where a float32 sigmoid would saturate and make ties."""
-    z = logits.astype(np.float64)
-    decay = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + decay), decay / (1 + decay))
+def _with_calibration(metrics: dict[str, Any], calibration: pd.DataFrame) -> dict[str, Any]:
+    """Return METRICS with Brier score and ECE of the probabilities as they are."""
+    before = calibration[calibration["stage"] == BEFORE].set_index("finding")
+    per_class = {
+        label: values | {name: float(before.loc[label, name]) for name in ("brier", "ece")}
+        for label, values in metrics["per_class"].items()
+    }
+    return metrics | {"per_class": per_class}
 
 
 def per_class_frame(metrics: dict[str, Any]) -> pd.DataFrame:
@@ -105,22 +152,11 @@ def per_class_frame(metrics: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for label, values in metrics["per_class"].items():
         row = {"finding": label, **{name: values[name] for name in PER_CLASS}}
-        for name in ("auroc_ci", "auprc_ci", "f1_ci"):
+        for name in ("auroc_ci", "auprc_ci", "f1_ci", "f1_tuned_ci"):
             row[f"{name}_lower"], row[f"{name}_upper"] = values.get(name, [np.nan, np.nan])
+        row |= {name: values[name] for name in (*TUNED, "brier", "ece") if name in values}
         rows.append(row | {"undefined": metrics["undefined"].get(label, "")})
     return pd.DataFrame(rows)
-
-
-def _scores(manifest: Manifest, logits: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    columns: dict[str, Any] = {"volumename": manifest.volumes, "exam": manifest.exams, "patient": manifest.patients}
-    columns = {name: values.astype(str) for name, values in columns.items()}
-    for c, label in enumerate(manifest.labels):
-        known = pd.array(np.nan_to_num(manifest.targets[:, c]).astype(np.int8), dtype="Int8")
-        known[np.isnan(manifest.targets[:, c])] = pd.NA
-        columns[f"target_{label}"] = known
-    columns |= {f"logit_{label}": logits[:, c] for c, label in enumerate(manifest.labels)}
-    columns |= {f"prob_{label}": probabilities[:, c] for c, label in enumerate(manifest.labels)}
-    return pd.DataFrame(columns)
 
 
 def _curves(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
@@ -134,3 +170,12 @@ def _curves(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
             parts.append(pd.DataFrame(part).assign(label=label, curve=name))
     frame = pd.concat(parts, ignore_index=True)
     return frame[["label", "curve", "threshold", "x", "y"]]
+
+
+def _bands(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return the bands of both curves of every finding whose intervals can be given."""
+    parts = []
+    for c, label in enumerate(manifest.labels):
+        for name, band in curve_bands(manifest.targets[:, c], probabilities[:, c], manifest.patients).items():
+            parts.append(pd.DataFrame(band._asdict()).assign(label=label, curve=name))
+    return pd.concat(parts, ignore_index=True)[["label", "curve", "x", "lower", "upper"]]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
+from ctbench_core.evaluate.tuning import read_tuning, write_tuning
 from ctbench_core.manifest import Manifest
 from ctbench_core.runs import Run, RunPaths, RunStore, open_run
 from ctbench_core.train.data import load_dataset
@@ -83,13 +84,46 @@ def open_tests(
     dataset = load_dataset(config, manifests, progress)
     if warnings is not None:
         warnings += leak_warnings + dataset.warnings
+    tuning = _tuning(run, config, trained, warnings)
     results: dict[str, Any] = {}
     for name in manifests:
         progress("evaluating", len(results), len(manifests))
         logits = predict_logits(state, dataset, name, choose_device(config.utils.device))
         RunStore(config.paths.outputs_root).record_opening(run.paths.root, run.job, name)
-        results[name] = write_bundle(run.paths.evaluation(name), dataset.manifests[name], logits, leaks.get(name, []))
+        paths, leaked = run.paths.evaluation(name), leaks.get(name, [])
+        results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, tuning=tuning)
     return results
+
+
+def _tuning(run: Run, config: Config, trained: dict[str, Any], warnings: list[str] | None) -> dict[str, Any] | None:
+    """Return what validation chose for this run, fitted now if it was not; None, with a warning, where it cannot be."""
+    stored = read_tuning(run.paths.tuning)
+    if stored is not None and not config.paths.checkpoint_path:
+        return stored
+    try:
+        if "val" not in trained:
+            raise InputError("the validation manifest is not there")
+        return score_validation(run, config, trained["val"])
+    except InputError as error:
+        if warnings is not None:
+            warnings.append(f"Thresholds and calibration could not be fitted on validation: {error}")
+        return None
+
+
+def score_validation(run: Run, config: Config, validation: Manifest) -> dict[str, Any]:
+    """Score the validation set with a run's checkpoint, fit thresholds and calibration, and keep both with the run.
+
+    Raises:
+        InputError: no checkpoint, or unusable features.
+    """
+    from ctbench_core.evaluate.predict import predict_logits
+    from ctbench_core.train.checkpoint import load_model_state
+    from ctbench_core.train.trainer import choose_device
+
+    state = load_model_state(_checkpoint(run.paths, config))
+    dataset = load_dataset(config, {"val": validation}, silent)
+    logits = predict_logits(state, dataset, "val", choose_device(config.utils.device))
+    return write_tuning(run.paths, dataset.manifests["val"], logits)
 
 
 def named_tests(config: Config, labels: list[str], names: list[str] | None = None) -> dict[str, Manifest]:

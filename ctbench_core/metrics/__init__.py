@@ -5,6 +5,7 @@ NumPy in float64 is the engine; torch tensors are converted at the door. What is
 
 from __future__ import annotations
 
+from ctbench_core.metrics.bands import Band, curve_bands
 from ctbench_core.metrics.calibration import CalibrationMap, Reliability, ece, fit_calibration, reliability
 from ctbench_core.metrics.calibration_line import CalibrationLines, calibration_lines
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
@@ -28,6 +29,7 @@ from ctbench_core.metrics.uncertainty import Estimate, bootstrap, bootstrap_inte
 
 __all__ = [
     "AurocCovariance",
+    "Band",
     "BrierScore",
     "CalibrationLines",
     "CalibrationMap",
@@ -54,6 +56,7 @@ __all__ = [
     "calibration_lines",
     "choose_thresholds",
     "cross_fitted_calls",
+    "curve_bands",
     "curve_points",
     "ece",
     "evidence",

@@ -18,7 +18,7 @@ from ctbench_core.metrics.uncertainty import (
     freedom_of,
     inflation,
     macro_draws,
-    moderated_error,
+    moderation,
     no_interval,
     rate_bounds,
     satterthwaite,
@@ -90,7 +90,7 @@ def _recipe(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Reci
     spread, between = _errors(value, draws)
     patient = spread
     if name == "auroc":
-        patient, freedom = moderated_error(mean, spread, rests_on), freedom_of(name, rests_on)
+        patient, freedom = spread * moderation(value, draws, rests_on), freedom_of(name, rests_on)
     bounds = _bounds(mean, patient, between, seeds, freedom, rests_on.scarcer)
     bounds[~given] = np.nan
     macro = _mean(value, given)

@@ -24,6 +24,8 @@ LEVEL = 0.95
 # Fewer patients of either class, or more undefined resamples, and no interval is given.
 MIN_PATIENTS = 10
 MAX_UNDEFINED = 0.05
+# Patients of the scarcer class, in the median label, for an interval of macro AUPRC: with fewer its bias is in the way.
+MIN_MACRO_AUPRC = 25
 # How many patients the binormal model counts for beside those of the scarcer class, in the error of AUROC.
 MODEL_PATIENTS = 7
 _TAIL = (1 - LEVEL) / 2
@@ -92,15 +94,22 @@ def _estimate(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Es
     macro = float(value[given].mean())
     total = standard_error(macro_draws(draws[:, given])) * inflation(error[given], spread[given])
     of_t = np.array([satterthwaite(error[given] ** 2, freedom[given])])
-    # The percentiles of a mean of AUPRC are too far to one side: all its labels share their resamples' bias.
-    macro_bounds = rate_bounds([macro], total, of_t, patients[given].min())[0]
+    middle = macro
+    if name == "auprc":
+        if np.median(patients[given]) < MIN_MACRO_AUPRC:
+            return Estimate(value, bounds, reasons, macro, np.full(2, np.nan), int(given.sum()), error)
+        # AUPRC of few positives is too high, and resamples repeat the bias, which a mean over labels does not average out.
+        middle = float(np.clip(2 * macro - np.nanmean(macro_draws(draws[:, given])), 0.0, 1.0))
+    macro_bounds = rate_bounds([middle], total, of_t, patients[given].min())[0]
     return Estimate(value, bounds, reasons, macro, macro_bounds, int(given.sum()), error)
 
 
 def _bounds(name: str, value: Floats, draws: Floats, error: Floats, freedom: Floats, patients: ArrayLike) -> Floats:
-    if name == "auprc":
-        return expanded_percentiles(value, draws, freedom, patients)
-    return rate_bounds(value, error, freedom, patients)
+    symmetric = rate_bounds(value, error, freedom, patients)
+    if name != "auprc":
+        return symmetric
+    # Percentiles alone miss where AUPRC is high, symmetric intervals where it is low.
+    return midway(symmetric, expanded_percentiles(value, draws, freedom, patients))
 
 
 def freedom_of(name: str, rests_on: Evidence) -> Floats:
@@ -130,6 +139,14 @@ def moderated_error(value: Floats, spread: Floats, rests_on: Evidence) -> Floats
     model = np.maximum(both - area**2, 0.0) * sides
     m = rests_on.scarcer
     return np.sqrt((m * spread**2 + MODEL_PATIENTS * model) / (m + MODEL_PATIENTS))
+
+
+def moderation(value: Floats, draws: Floats, rests_on: Evidence) -> Floats:
+    """Return by how much the moderated errors of AUROC of M models (M, C) exceed their spreads, per label (C,)."""
+    spreads = standard_error(draws)
+    moderated = np.stack([moderated_error(one, spread, rests_on) for one, spread in zip(value, spreads)])
+    ratio = divide((moderated**2).sum(axis=0), (spreads**2).sum(axis=0))
+    return np.sqrt(np.where(np.isnan(ratio), 1.0, ratio))
 
 
 def no_interval(draws: Floats, rests_on: Evidence) -> list[str | None]:
@@ -194,6 +211,13 @@ def expanded_percentiles(value: Floats, draws: Floats, freedom: Floats, patients
     middle, ends = logit(safe), logit(np.clip(edges, 1e-12, 1 - 1e-12))
     stretch = np.sqrt((freedom + 1) / freedom) * quantile(freedom) / ndtri(1 - _TAIL)
     return _exact_at_the_ends(value, expit(middle + (ends - middle) * stretch).T, patients)
+
+
+def midway(first: Floats, second: Floats) -> Floats:
+    """Return the bounds half-way between two intervals (C, 2) on the logit scale."""
+    edge = 1e-12
+    one, other = (logit(np.clip(bounds, edge, 1 - edge)) for bounds in (first, second))
+    return np.where(first == second, first, expit((one + other) / 2))
 
 
 def _exact_at_the_ends(value: Floats, bounds: Floats, patients: ArrayLike) -> Floats:

@@ -62,6 +62,16 @@ class RunPaths:
         """Everything a resume needs."""
         return self.checkpoints / "last_state.pt"
 
+    @property
+    def validation_scores(self) -> Path:
+        """Scores of the validation set, as those of a test set."""
+        return self.root / "validation" / "scores.parquet"
+
+    @property
+    def tuning(self) -> Path:
+        """Thresholds and calibration that validation chose."""
+        return self.root / "validation" / "tuning.json"
+
     def evaluation(self, manifest: str) -> EvaluationPaths:
         """Return the evaluation bundle of one manifest, named by its file name."""
         return EvaluationPaths(self.root / "evaluation" / Path(manifest).stem)
@@ -101,6 +111,26 @@ class EvaluationPaths:
     def counts(self) -> Path:
         """True and false positives of every finding by threshold."""
         return self.root / "counts.parquet"
+
+    @property
+    def bands(self) -> Path:
+        """Pointwise 95 % bands of the curves."""
+        return self.root / "bands.parquet"
+
+    @property
+    def calibration(self) -> Path:
+        """Brier score, ECE, slope and intercept of every finding, before and after calibration."""
+        return self.root / "calibration.csv"
+
+    @property
+    def reliability(self) -> Path:
+        """Bins of the reliability plots, before and after calibration."""
+        return self.root / "reliability.parquet"
+
+    @property
+    def metadata(self) -> Path:
+        """Metadata columns of the manifest, for subgroups; absent when it has none."""
+        return self.root / "metadata.parquet"
 
 
 def new_run_id() -> str:

@@ -54,17 +54,30 @@ def test_resamples_equal_drawing_whole_patients_one_by_one() -> None:
         assert called["f1"][i, 0] == pytest.approx(f1_score(y, s >= 0.8), abs=1e-12)
 
 
-def test_interval_of_auprc_is_that_of_percentiles_stretched_on_the_logit_scale() -> None:
+def test_interval_of_auprc_is_half_way_between_stretched_percentiles_and_t_on_the_logit_scale() -> None:
     targets, scores, codes = clustered(120, seed=3)
     found = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
-    edges = np.quantile(resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"][:, 0], [0.025, 0.975])
+    draws = resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"][:, 0]
     sick = len(np.unique(codes[targets[:, 0] == 1]))
-    stretch = np.sqrt(sick / (sick - 1)) * stats.t.ppf(0.975, sick - 1) / stats.norm.ppf(0.975)
-    middle = logit(found.value[0])
-    np.testing.assert_allclose(found.bounds[0], expit(middle + stretch * (logit(edges) - middle)), rtol=1e-10)
-    # A macro mean is symmetric on the logit scale, here of one label.
-    reach = stats.t.ppf(0.975, sick - 1) * found.error[0] / (found.value[0] * (1 - found.value[0]))
-    np.testing.assert_allclose(found.macro_bounds, expit(middle + np.array([-reach, reach])), rtol=1e-10)
+    v, t = found.value[0], stats.t.ppf(0.975, sick - 1)
+    stretch = np.sqrt(sick / (sick - 1)) * t / stats.norm.ppf(0.975)
+    edges = logit(v) + stretch * (logit(np.quantile(draws, [0.025, 0.975])) - logit(v))
+    reach = t * draws.std(ddof=1) / (v * (1 - v))
+    expected = expit((edges + logit(v) + np.array([-reach, reach])) / 2)
+    np.testing.assert_allclose(found.bounds[0], expected, rtol=1e-10)
+
+
+def test_interval_of_macro_auprc_takes_off_the_bias_that_labels_share() -> None:
+    targets, scores, codes = clustered(120, seed=3)
+    found = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
+    draws = resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"][:, 0]
+    sick = len(np.unique(codes[targets[:, 0] == 1]))
+    middle = 2 * found.macro - draws.mean()
+    reach = stats.t.ppf(0.975, sick - 1) * draws.std(ddof=1) / (middle * (1 - middle))
+    np.testing.assert_allclose(found.macro_bounds, expit(logit(middle) + np.array([-reach, reach])), rtol=1e-10)
+    few = bootstrap_intervals(*clustered(60, seed=3), resamples=50)["auprc"]
+    assert few.reasons == [None]
+    assert np.isnan(few.macro_bounds).all()
 
 
 def test_interval_of_auroc_leans_on_two_normal_distributions() -> None:

@@ -1,0 +1,117 @@
+"""What validation decides for a run: thresholds and calibration maps; and what both are worth there, cross-fitted.
+
+Nothing here sees a test set. The files lie in `<run>/validation/`: ``scores.parquet`` and ``tuning.json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctbench_core.atomic import write_json, write_with
+from ctbench_core.evaluate.scores import scores_frame, sigmoid
+from ctbench_core.manifest import Manifest
+from ctbench_core.metrics import (
+    CalibrationMap,
+    brier_score,
+    choose_thresholds,
+    cross_fitted_calls,
+    ece,
+    fit_calibration,
+    macro,
+    patient_folds,
+    ranking_metrics,
+)
+from ctbench_core.metrics.calibration import METHODS
+from ctbench_core.metrics.thresholds import FOLDS, f1_of_calls
+from ctbench_core.runs import RunPaths, read_json
+
+# The threshold rules that are fitted; the first is the one that tables and F1 "tuned" use.
+RULES = ("f1", "youden", "sensitivity=.95", "specificity=.95")
+
+
+def fit_tuning(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
+    """Fit thresholds and calibration of every finding on validation logits (N, C); return plain values.
+
+    ``validation`` holds the figures of validation itself: AUROC and AUPRC as they are (validation also chose the epoch),
+    thresholds and calibration cross-fitted over patients, so that no patient judges what it took part in choosing.
+    """
+    targets, probabilities = manifest.targets, sigmoid(logits)
+    thresholds = {rule: choose_thresholds(targets, probabilities, rule) for rule in RULES}
+    maps = {method: fit_calibration(targets, logits, method) for method in METHODS}
+    reasons = {
+        label: reason for label, reason in zip(manifest.labels, thresholds[RULES[0]].reasons) if reason is not None
+    }
+    return {
+        "n": manifest.counts(),
+        "folds": FOLDS,
+        "labels": list(manifest.labels),
+        "thresholds": {rule: dict(zip(manifest.labels, found.values.tolist())) for rule, found in thresholds.items()},
+        "calibration": {
+            method: {
+                "slope": dict(zip(manifest.labels, found.slope.tolist())),
+                "intercept": dict(zip(manifest.labels, found.intercept.tolist())),
+            }
+            for method, found in maps.items()
+        },
+        "reasons": reasons,
+        "validation": _validation_figures(manifest, logits),
+    }
+
+
+def _validation_figures(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
+    targets, probabilities = np.asarray(manifest.targets, np.float64), sigmoid(logits)
+    ranks = ranking_metrics(targets, probabilities)
+    tuned = f1_of_calls(targets, cross_fitted_calls(targets, probabilities, manifest.patients, RULES[0]))
+    columns = {"auprc": ranks.auprc, "auroc": ranks.auroc, "f1_tuned": tuned}
+    for method in METHODS:
+        calibrated = cross_fitted_probabilities(targets, logits, manifest.patients, method)
+        columns[f"brier_{method}"] = brier_score(targets, calibrated).brier
+        columns[f"ece_{method}"] = np.array([ece(y, p) for y, p in zip(targets.T, calibrated.T)])
+    return {
+        **{name: float(macro(values)[0]) for name, values in columns.items()},
+        "per_class": {
+            label: {name: float(values[c]) for name, values in columns.items()}
+            for c, label in enumerate(manifest.labels)
+        },
+    }
+
+
+def cross_fitted_probabilities(
+    targets: np.ndarray, logits: np.ndarray, patients: np.ndarray, method: str = "platt"
+) -> np.ndarray:
+    """Calibrate every row (N, C) by the map that the other folds' patients fit."""
+    at = patient_folds(patients)
+    found = np.empty(logits.shape)
+    for fold in range(FOLDS):
+        mine = at == fold
+        found[mine] = fit_calibration(targets[~mine], logits[~mine], method).apply(logits[mine])
+    return found
+
+
+def write_tuning(paths: RunPaths, manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
+    """Fit on validation, write the files of `<run>/validation`, and return the tuning."""
+    tuning = fit_tuning(manifest, logits)
+    frame = scores_frame(manifest, logits, sigmoid(logits))
+    write_with(paths.validation_scores, lambda file: frame.to_parquet(file, index=False))
+    write_json(paths.tuning, tuning)
+    return tuning
+
+
+def read_tuning(path: Path) -> dict[str, Any] | None:
+    """Return a run's ``tuning.json``; None when validation was never scored."""
+    return read_json(path)
+
+
+def tuned_thresholds(tuning: dict[str, Any], labels: list[str], rule: str = RULES[0]) -> np.ndarray:
+    """Return the thresholds of a rule for these findings, (C,)."""
+    return np.array([tuning["thresholds"][rule][label] for label in labels])
+
+
+def calibration_map(tuning: dict[str, Any], labels: list[str], method: str) -> CalibrationMap:
+    """Return the stored calibration map of a method for these findings."""
+    stored = tuning["calibration"][method]
+    slope, intercept = (np.array([stored[part][label] for label in labels]) for part in ("slope", "intercept"))
+    return CalibrationMap(method, slope, intercept, [tuning["reasons"].get(label) for label in labels])

@@ -1,0 +1,85 @@
+"""What validation chooses: no test set, however spoilt, changes a threshold, a calibration or a selection."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctbench_core.config import Config
+from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate.tuning import RULES
+from ctbench_core.experiment import run_experiment
+from ctbench_core.metrics import choose_thresholds, fit_calibration
+from ctbench_core.runs import RunPaths, RunStore
+
+
+def flip_labels(path: Path) -> None:
+    """Turn every label of a manifest round, and give each volume the features of another."""
+    with path.open(newline="", encoding="utf-8") as file:
+        head, *rows = list(csv.reader(file))
+    shifted = rows[1:] + rows[:1]
+    for row, other in zip(rows, [list(row) for row in shifted]):
+        row[1:3] = other[1:3]
+        row[3:] = [str(1 - int(value)) for value in row[3:]]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+def test_a_poisoned_test_set_changes_no_choice(data: Path, make_config: Callable[..., Config]) -> None:
+    config = make_config(data, {"evaluation.after_training": True})
+    clean = RunPaths(Path(run_experiment(config)["run_dir"]))
+    flip_labels(data / "manifests" / "test.csv")
+    spoilt = RunPaths(Path(run_experiment(config)["run_dir"]))
+    assert json.loads(clean.tuning.read_text()) == json.loads(spoilt.tuning.read_text())
+    assert json.loads(clean.best_metrics.read_text()) == json.loads(spoilt.best_metrics.read_text())
+    figures = [json.loads(paths.evaluation("test").metrics.read_text()) for paths in (clean, spoilt)]
+    for label, values in figures[0]["per_class"].items():
+        assert values["threshold_tuned"] == figures[1]["per_class"][label]["threshold_tuned"]
+    # The poison did reach the test figures.
+    assert figures[0]["auroc"] != figures[1]["auroc"]
+
+
+def test_thresholds_and_maps_are_those_of_the_validation_scores(config: Config) -> None:
+    run_dir = Path(run_experiment(config)["run_dir"])
+    assert not (run_dir / "validation").exists()
+    metrics = evaluate_run(run_dir)["test"]["test.csv"]
+    paths = RunPaths(run_dir)
+    frame, tuning = pd.read_parquet(paths.validation_scores), json.loads(paths.tuning.read_text())
+    labels = tuning["labels"]
+    targets = frame[[f"target_{label}" for label in labels]].to_numpy(float)
+    probabilities = frame[[f"prob_{label}" for label in labels]].to_numpy(float)
+    for rule in RULES:
+        assert (
+            list(tuning["thresholds"][rule].values()) == choose_thresholds(targets, probabilities, rule).values.tolist()
+        )
+    fitted = fit_calibration(targets, frame[[f"logit_{label}" for label in labels]].to_numpy(float))
+    assert list(tuning["calibration"]["platt"]["slope"].values()) == pytest.approx(fitted.slope.tolist())
+    assert metrics["optimism"]["auroc"] == pytest.approx(tuning["validation"]["auroc"] - metrics["auroc"])
+    assert np.isfinite(metrics["f1_tuned"])
+
+
+def test_the_bundle_holds_calibration_before_and_after(config: Config) -> None:
+    run_dir = Path(run_experiment(config)["run_dir"])
+    evaluate_run(run_dir)
+    bundle = RunPaths(run_dir).evaluation("test")
+    table = pd.read_csv(bundle.calibration)
+    assert set(table["stage"]) == {"before", "platt", "temperature"}
+    bins = pd.read_parquet(bundle.reliability)
+    rows = bins.groupby(["finding", "stage"])["rows"].sum()
+    assert (rows == len(pd.read_parquet(bundle.scores))).all()
+
+
+def test_without_validation_the_tests_still_open_and_it_is_said(config: Config, data: Path) -> None:
+    config.paths.manifest_dir = str(data / "manifests")
+    run_dir = Path(run_experiment(config)["run_dir"])
+    (data / "manifests" / "train.csv").unlink()
+    result = evaluate_run(run_dir)
+    assert "f1_tuned" not in result["test"]["test.csv"]
+    assert any("could not be fitted on validation" in text for text in result["warnings"])
+    assert len(RunStore(config.paths.outputs_root).openings("train")) == 1
