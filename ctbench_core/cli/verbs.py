@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctbench_core.cli import moving, studies, tables
+from ctbench_core.cli import comparing, moving, studies, tables
 from ctbench_core.cli.call import Call, Outcome, Verb
 from ctbench_core.cli.compose import Composed
 from ctbench_core.config import Config, set_key
@@ -196,6 +196,7 @@ VERBS = {
     "aggregate": Verb("Many runs in two tables: by run, by label budget.", moving.AGGREGATE_WORDS, moving.aggregate),
     "contrast": Verb("Two label sources compared run by run.", moving.CONTRAST_WORDS, moving.contrast),
     "budgets": Verb("Budget and K-fold budget manifests as files.", moving.BUDGETS_WORDS, moving.budgets),
+    "compare": Verb("Runs against the first: differences, intervals, tests.", comparing.WORDS, comparing.compare),
     "score": Verb("Metrics of anyone's predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb(
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align

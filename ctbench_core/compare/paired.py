@@ -91,10 +91,10 @@ def _difference(name: str, value: Floats, draws: Floats, swapped: Floats, rests_
     # Two models share much of what one lacks, so their difference leans on the model half as much as each.
     error = spread * (1 + moderation(value, draws, rests_on)) / 2 if name == "auroc" else spread
     bounds, p = np.full((len(delta), 2), np.nan), np.full(len(delta), np.nan)
-    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given])
-    p[given] = swap_p(delta[given], swapped[:, given])
     if not given.any():
         return Difference(name, delta, bounds, p, reasons, np.nan, np.full(2, np.nan), np.nan, 0)
+    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given])
+    p[given] = swap_p(delta[given], swapped[:, given])
     macro = float(delta[given].mean())
     total = standard_error(macro_draws(apart[:, given])) * inflation(error[given], spread[given])
     of_t = satterthwaite(error[given] ** 2, freedom[given])

@@ -95,6 +95,10 @@ def test_evaluate_opens_tests_and_counts_the_opening(cli: Cli, trained: Path, tm
         "per_class.csv",
         "curves.parquet",
         "counts.parquet",
+        "bands.parquet",
+        "reliability.parquet",
+        "calibration.csv",
+        "metadata.parquet",
     }
     ledger = (tmp_path / "outputs" / "evaluations.jsonl").read_text().splitlines()
     assert [json.loads(line)["manifest"] for line in ledger] == ["test.csv"]
