@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ctbench_core.cards import data_card
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.features import Audit, audit
@@ -27,6 +28,7 @@ class CheckResult:
         leaks: by split name, the patients that also stand in another split.
         dim: width of the features; 0 when none could be read.
         audits: what the feature files look like, by kind: visual, text.
+        card: label origin and encoder, see `data_card`.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -35,6 +37,7 @@ class CheckResult:
     leaks: dict[str, list[str]] = field(default_factory=dict)
     dim: int = 0
     audits: dict[str, Audit] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -43,8 +46,10 @@ class CheckResult:
 
     @property
     def notes(self) -> list[str]:
-        """What was decided for the user: inferred findings, visual-only."""
-        return self.manifests["train"].notes if "train" in self.manifests else []
+        """What was decided for the user (inferred findings, visual-only), and how each cohort came about."""
+        own = self.manifests["train"].notes if "train" in self.manifests else []
+        others = [note for manifest in self.manifests.values() for note in manifest.notes if note.startswith("Cohort")]
+        return list(dict.fromkeys([*own, *others]))
 
     @property
     def labels(self) -> list[str]:
@@ -68,6 +73,7 @@ class CheckResult:
             "errors": self.errors,
             "warnings": self.warnings,
             "notes": self.notes,
+            "data_card": self.card,
             "counts": self.counts,
             "prevalence": self.prevalence,
             "leaks": [{"manifest": name, "patients": patients} for name, patients in self.leaks.items()],
@@ -77,7 +83,7 @@ class CheckResult:
 
 def check(config: Config, progress: Callable[[str, int, int], None] = lambda phase, done, total: None) -> CheckResult:
     """Read every manifest and feature file of a config and report on them; nothing is written."""
-    result = CheckResult()
+    result = CheckResult(card=data_card(config))
     _collect(result, _read_training, config)
     if result.manifests:
         _collect(result, _read_tests, config)

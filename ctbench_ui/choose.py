@@ -6,9 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_core.config import DEFAULT_TESTS
+from ctbench_core.cards import encoder_name
+from ctbench_core.config import DEFAULT_TESTS, Config, PathsConfig
 from ctbench_core.errors import CtbenchError
-from ctbench_ui import browse, cache, folders, form, uploads
+from ctbench_ui import browse, cache, conditions, folders, form, uploads
 from ctbench_ui.style import plural
 
 
@@ -105,9 +106,27 @@ def details() -> None:
         form.choice("data.columns.grouping_col", "Patient column", columns)
         form.field("data.cohort.recon", "Reconstructions")
         form.field("data.cohort.exclude", "File of volumes to leave out")
+        conditions.draw(columns)
         form.field("data.auto_split.val_fraction", "Validation share", step=0.05)
         form.field("data.auto_split.group", "Never divided")
         form.field("data.on_leak", "Patients on both sides")
         form.field("data.on_bad_feature", "Unusable feature files")
         form.field("data.pool", "Token features")
         form.field("data.standardise", "Scaling")
+    with st.expander("Budget and folds", icon=":material/call_split:"):
+        form.field("data.budget", "Budget", placeholder="All volumes")
+        form.field("data.budget_unit", "Counted in")
+        form.field("data.kfold.folds", "Folds", placeholder="No folds")
+        form.field("data.kfold.fold", "Held-out fold")
+        form.field("data.kfold.group", "Never divided between folds")
+        form.field("data.selection", "Volumes of another run", placeholder="…/selection_index.csv")
+    with st.expander("Labels and encoder", icon=":material/id_card:"):
+        form.field("data.label_origin", "Labels come from")
+        form.field("data.encoder.name", "Encoder", placeholder=encoder_name(Config(paths=_root())))
+        form.field("data.encoder.pretraining", "Pre-trained on")
+        form.field("data.encoder.projection", "Embedding taken")
+
+
+def _root() -> PathsConfig:
+    root = st.session_state.get("paths.data_root")
+    return PathsConfig(data_root=root) if root else PathsConfig()

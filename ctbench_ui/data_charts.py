@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_ui.style import SEQUENCE
+from ctbench_ui.charts import laid_out
+from ctbench_ui.style import COLOURS, GREY, SEQUENCE
+
+
+def norms(histograms: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:
+    """Draw how long the vectors are, one colour a kind.
+
+    Args:
+        histograms: B counts and B + 1 edges by kind (visual, text).
+    """
+    found = go.Figure()
+    for place, (kind, (counts, edges)) in enumerate(histograms.items()):
+        found.add_bar(
+            x=[(low + high) / 2 for low, high in itertools.pairwise(edges)],
+            y=list(counts),
+            width=[high - low for low, high in itertools.pairwise(edges)],
+            name=kind,
+            marker={"color": COLOURS[place % len(COLOURS)], "line": {"width": 0}},
+            opacity=0.75,
+            hovertemplate=kind + ", length %{x:.4g}: %{y:,}<extra></extra>",
+        )
+    found.update_layout(barmode="overlay", bargap=0)
+    found.update_xaxes(title="length of a vector (Euclidean norm)", tickformat=".4~g")
+    found.update_yaxes(title="vectors", rangemode="tozero")
+    return laid_out(found, height=280, legend_below=False)
+
+
+def sources(table: pd.DataFrame, first: str, second: str) -> go.Figure:
+    """Draw each finding's prevalence in two label sources, joined by a line.
+
+    Args:
+        table: of `Agreement`: finding, prevalence_first, prevalence_second.
+    """
+    found = go.Figure()
+    for row in table.itertuples():
+        found.add_scatter(
+            x=[row.prevalence_first, row.prevalence_second],
+            y=[row.finding, row.finding],
+            mode="lines",
+            line={"color": GREY, "width": 2},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    for place, (name, column) in enumerate(((first, "prevalence_first"), (second, "prevalence_second"))):
+        found.add_scatter(
+            x=table[column],
+            y=table["finding"],
+            name=name,
+            mode="markers",
+            marker={"size": 9, "color": COLOURS[place], "symbol": ("circle", "diamond")[place]},
+            hovertemplate="%{y}<br>" + name + " %{x:.1%}<extra></extra>",
+        )
+    found.update_yaxes(autorange="reversed", ticksuffix="  ")
+    found.update_xaxes(tickformat=".0%", rangemode="tozero", title="volumes with the finding")
+    return laid_out(found, height=90 + 24 * len(table), legend_below=False)
 
 
 def co_occurrence(counts: pd.DataFrame, dark: bool = False) -> go.Figure:

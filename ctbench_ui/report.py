@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.checks import CheckResult
-from ctbench_ui import charts, data_charts, feedback, form, tables
+from ctbench_ui import charts, data_charts, feedback, form, mend, tables
 from ctbench_ui.navigation import go
 from ctbench_ui.style import plural
 
@@ -20,7 +20,8 @@ SPLITS = {"train": "Training", "val": "Validation"}
 def of_check(result: CheckResult) -> dict[str, Any]:
     """Return a check as plain values, which survive in a session."""
     tables = {kind: audit.frame().head(_MOST).to_dict("list") for kind, audit in result.audits.items()}
-    more = {"labels": result.labels, "dim": result.dim, "tables": tables, "together": _together(result)}
+    norms = {kind: (audit.norm_counts, audit.norm_edges) for kind, audit in result.audits.items()}
+    more = {"labels": result.labels, "dim": result.dim, "tables": tables, "norms": norms, "together": _together(result)}
     return result.to_json() | more
 
 
@@ -56,31 +57,38 @@ def draw(shown: dict[str, Any], stale: bool) -> None:
         with st.expander("Decided for you", icon=":material/info:"):
             for note in shown["notes"]:
                 st.caption(note)
+    _card(shown["data_card"])
     for leak in shown["leaks"]:
-        with st.expander(f"{leak['manifest']}: {plural(len(leak['patients']), 'patient')} also in another split"):
-            st.dataframe(pd.DataFrame({"patient": leak["patients"]}), hide_index=True, alt="Patients on both sides")
+        mend.leak(leak["manifest"], leak["patients"])
     for kind, audit in shown["audit"].items():
-        _features(kind, audit, pd.DataFrame(shown["tables"][kind]))
+        _length(kind, audit)
+        mend.features(kind, pd.DataFrame(shown["tables"][kind]), bool(shown["errors"]))
     if shown["ok"]:
         save_form()
     if shown["prevalence"]:
         _findings(shown)
 
 
-def _features(kind: str, audit: dict[str, Any], found: pd.DataFrame) -> None:
-    """Say how long the vectors are, and list what is odd with their files."""
+def _card(card: dict[str, Any]) -> None:
+    """Say where the labels come from and what encoded the volumes."""
+    encoder = card["encoder"]
+    parts = [f"Labels: **{card['label_origin']}**", f"encoder: **{encoder['name']}**"]
+    parts += [f"pre-trained on {encoder['pretraining']}"] if encoder["pretraining"] else []
+    parts += [f"{encoder['projection']} projection"] if encoder["projection"] != "unknown" else []
+    st.caption(" · ".join(parts))
+
+
+def _length(kind: str, audit: dict[str, Any]) -> None:
+    """Say how long the vectors are."""
     if norms := audit["norms"]:
         st.caption(
             f"{kind.capitalize()} vectors: length {norms['median']:.3g} (median), "
             f"{norms['min']:.3g} to {norms['max']:.3g}."
         )
-    if len(found):
-        with st.expander(f"{kind.capitalize()} features: {plural(len(found), 'file')} to look at"):
-            st.dataframe(found, hide_index=True, key=f"audit-{kind}", alt="Feature files to look at")
 
 
 def _findings(shown: dict[str, Any]) -> None:
-    share, together = st.tabs(["Prevalence", "Co-occurrence"], key="data.figures", on_change="rerun")
+    share, together, lengths = st.tabs(["Prevalence", "Co-occurrence", "Norms"], key="data.figures", on_change="rerun")
     if share.open:
         splits = {SPLITS.get(split, split): shares for split, shares in shown["prevalence"].items()}
         share.plotly_chart(
@@ -100,6 +108,14 @@ def _findings(shown: dict[str, Any]) -> None:
                 alt="How often findings occur together",
             )
             tables.download("CSV", counts.rename_axis("finding").reset_index(), "co-occurrence.csv", "together-csv")
+
+    if lengths.open and shown["norms"]:
+        lengths.plotly_chart(
+            data_charts.norms(shown["norms"]),
+            config=charts.CONFIG,
+            key="norms",
+            alt="Histogram of the vectors' lengths",
+        )
 
 
 def _verdict(shown: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Data: choose features and manifests, check them, keep the choice under a name; or make manifests from tables."""
+"""Data: choose features and manifests, check them, keep the choice under a name; make manifests from tables; compare label sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import streamlit as st
 
 from ctbench_core.checks import check
-from ctbench_ui import choose, datasets, demo, feedback, form, joining, report
+from ctbench_ui import choose, datasets, demo, feedback, form, joining, report, sources
 
 _RESULT = "data.result"
 
@@ -58,11 +58,16 @@ def _show() -> None:
 
 
 st.title("Data", anchor=False)
-chosen, prepared = st.tabs(["Data set", "Prepare manifests"], key="data.tab", on_change="rerun")
+chosen, prepared, compared = st.tabs(
+    ["Data set", "Prepare manifests", "Compare labels"], key="data.tab", on_change="rerun"
+)
 if chosen.open:
     with chosen:
         _data_set()
 if prepared.open:
     with prepared:
         joining.draw()
+if compared.open:
+    with compared:
+        sources.draw()
 form.keep()

@@ -13,7 +13,16 @@ import pandas as pd
 from ctbench_core.features.load import Features, Problem
 
 _KINDS = ("missing", "unreadable", "wrong_dim", "non_finite")
+_FIXES = {
+    "missing": "Correct the path, export the file, or leave the row out.",
+    "unreadable": "Export the file again, or leave the row out.",
+    "wrong dim": "Export it with the encoder of the others, or leave the row out.",
+    "non finite": "Look for an overflow in the export; export it again, or leave the row out.",
+    "zero norm": "Usable, but the encoder gave nothing: check the volume, or exclude it.",
+    "duplicate": "Usable, but one may be a copy of another's file: check the export, or exclude one.",
+}
 _CHUNK_ROWS = 8192
+_NORM_BINS = 61
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Audit:
         duplicates: files with bit-identical vectors that belong to different patients, a tuple a vector.
         constant_dims: dimensions with one value in all vectors.
         norms: min, p1, median, p99 and max of the vectors' Euclidean norms.
+        norm_counts, norm_edges: histogram of the norms, B counts and B + 1 edges.
     """
 
     files: int
@@ -37,6 +47,8 @@ class Audit:
     duplicates: list[tuple[str, ...]] = field(default_factory=list)
     constant_dims: list[int] = field(default_factory=list)
     norms: dict[str, float] = field(default_factory=dict)
+    norm_counts: list[int] = field(default_factory=list)
+    norm_edges: list[float] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return counts by kind, constant dimensions and norms, as in the `pack` JSON of the contracts."""
@@ -46,14 +58,16 @@ class Audit:
         return counts | {"constant_dims": len(self.constant_dims), "norms": self.norms}
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a finding: kind, file, what is wrong, number of samples that use it."""
+        """Return one row a finding: kind, file, what is wrong, how to mend it, number of samples that use it."""
         rows = [(p.kind.replace("_", " "), p.written, p.message, len(p.samples)) for p in self.problems]
         rows += [("zero norm", name, "Every value is 0.", 0) for name in self.zero_norm]
         rows += [
             ("duplicate", group[0], f"The same vector, of other patients: {', '.join(group[1:6])}", len(group))
             for group in self.duplicates
         ]
-        return pd.DataFrame(rows, columns=["kind", "file", "what", "samples"])
+        found = pd.DataFrame(rows, columns=["kind", "file", "what", "samples"])
+        found.insert(3, "fix", found["kind"].map(_FIXES))
+        return found
 
     def warnings(self) -> list[str]:
         """Return one sentence for each kind of oddity that does not stop a run."""
@@ -76,6 +90,10 @@ def audit(features: Features, patients: Sequence[str] | np.ndarray | None = None
     patients: one name a sample; without them every file counts as a patient of its own.
     """
     norms, constant = _norms_and_constants(features.matrix)
+    # Unit vectors differ in their rounding only: a histogram of that would look like a spread.
+    middle = float(np.mean(norms)) if len(norms) else 0.0
+    reach = max(float(np.abs(norms - middle).max(initial=0.0)), 0.01 * middle, 1e-9)
+    counts, edges = np.histogram(norms, bins=_NORM_BINS, range=(middle - reach, middle + reach))
     quantiles = np.quantile(norms, [0, 0.01, 0.5, 0.99, 1]).tolist() if len(norms) else []
     return Audit(
         features.files,
@@ -85,6 +103,8 @@ def audit(features: Features, patients: Sequence[str] | np.ndarray | None = None
         _duplicates(features, patients),
         np.flatnonzero(constant).tolist(),
         dict(zip(("min", "p1", "median", "p99", "max"), quantiles)),
+        counts.tolist(),
+        edges.tolist(),
     )
 
 

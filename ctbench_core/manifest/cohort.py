@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,22 @@ def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
         ConfigError: a condition names no column or no known operator.
         ManifestError: no row is left, or the exclusion file is missing.
     """
-    keep = np.ones(len(manifest), dtype=bool)
+    keep, steps = np.ones(len(manifest), dtype=bool), [f"{len(manifest):,} volumes given"]
     if cohort.exclude:
         keep &= ~np.isin(manifest.volumes, _excluded(Path(cohort.exclude)))
+        steps.append(f"{keep.sum():,} after the exclusion list")
     for condition in cohort.where:
         keep &= _holds(manifest, condition)
+        steps.append(f"{keep.sum():,} with {condition['column']} {condition['op']} {condition['value']}")
     if cohort.recon != "all":
         keep &= _one_reconstruction(manifest, keep, last=cohort.recon == "last")
-    if keep.all():
-        return manifest
+        steps.append(f"{keep.sum():,} with the {cohort.recon} reconstruction of each exam")
     if not keep.any():
-        raise ManifestError(f"{manifest.path}: data.cohort leaves no row of {len(manifest)}. Loosen its conditions.")
-    return manifest.select(keep)
+        raise ManifestError(f"{manifest.path}: data.cohort leaves no row ({', '.join(steps)}). Loosen its conditions.")
+    if len(steps) == 1:
+        return manifest
+    kept = manifest if keep.all() else manifest.select(keep)
+    return dataclasses.replace(kept, notes=[*manifest.notes, f"Cohort of {manifest.name}: {', '.join(steps)}."])
 
 
 def _excluded(path: Path) -> np.ndarray:

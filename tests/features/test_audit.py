@@ -79,3 +79,17 @@ def test_every_finding_is_counted_and_listed(root: Path) -> None:
 
 def test_a_single_vector_has_no_constant_dimension(root: Path) -> None:
     assert audit(load_features(root, ["v1.npy"])).constant_dims == []
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_the_histogram_of_norms_holds_every_vector(tmp_path: Path, spread: float) -> None:
+    """Unit vectors, which differ by rounding only, fill one bar."""
+    draw = np.random.default_rng(2)
+    for i in range(50):
+        vector = draw.standard_normal(32)
+        vector *= (1 + spread * i / 49) / np.linalg.norm(vector)
+        np.save(tmp_path / f"{i}.npy", vector.astype(np.float32))
+    found = audit(load_features(tmp_path, [f"{i}.npy" for i in range(50)]))
+    assert sum(found.norm_counts) == 50
+    assert len(found.norm_edges) == len(found.norm_counts) + 1
+    assert (max(found.norm_counts) == 50) == (spread == 0)

@@ -1,0 +1,127 @@
+"""The Data page: what is odd comes with a fix, cohorts with their N, label sources side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import cohen_kappa_score
+from streamlit.testing.v1 import AppTest
+
+from ctbench_ui import conditions, data_charts, datasets
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+
+
+def table_with(app: AppTest, column: str) -> pd.DataFrame:
+    return next(frame.value for frame in app.dataframe if column in frame.value)
+
+
+def checked(app: AppTest) -> AppTest:
+    app.button(key="check").click().run()
+    assert not app.exception
+    return app
+
+
+def test_unusable_files_come_with_a_fix_and_one_click_leaves_them_out(
+    data: Path, places: dict[str, str], open_page: Open, said: Said
+) -> None:
+    (data / "features" / "image" / "train_3_a.npz").unlink()
+    app = checked(open_page("data", places))
+    table = table_with(app, "fix")
+    assert table[["kind", "file"]].to_numpy().tolist() == [["missing", "image/train_3_a.npz"]]
+    assert "Correct the path" in table["fix"][0]
+    app.button(key="mend-visual").click().run()
+    app = checked(app)
+    assert not app.error
+    sizes = table_with(app, "Split").set_index("Split")
+    assert sizes.loc["Training", "Volumes"] == 60  # manifests are whole; dropped rows are a warning
+    assert "train_3_a_1, train_3_a_2 (2 rows) left out" in said(app)
+
+
+def test_a_leak_of_validation_is_mended_by_one_click(
+    data: Path, places: dict[str, str], rewrite: Callable[..., None], open_page: Open
+) -> None:
+    rewrite(data / "manifests" / "valid.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
+    app = checked(open_page("data", places))
+    assert table_with(app, "patient")["patient"].tolist() == ["train_3"]
+    app.button(key="mend-leak").click().run()
+    app = checked(app)
+    assert not any("patient" in frame.value for frame in app.dataframe)
+    assert table_with(app, "Split")["Patients"].tolist()[:2] == [27, 3]
+
+
+def test_the_cohort_is_told_with_its_numbers(data: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
+    (data / "out.txt").write_text("train_1_a_1\ntrain_2_a_1.nii.gz\n")
+    fields: dict[str, Any] = {"data.cohort.exclude": str(data / "out.txt"), "data.cohort.recon": "first"}
+    app = open_page("data", places | fields)
+    app.selectbox(key="where.column").set_value("volumename")
+    app.selectbox(key="where.op").set_value("!=")
+    app.text_input(key="where.value").set_value("train_3_a_1")
+    app.button(key="where-add").click().run()
+    app = checked(app)
+    expected = (
+        "Cohort of train.csv: 60 volumes given, 58 after the exclusion list, 57 with volumename != train_3_a_1, "
+        "30 with the first reconstruction of each exam."
+    )
+    assert expected in said(app)
+    assert table_with(app, "Split")["Volumes"][0] == 30
+    app.button(key="where-remove-0").click().run()
+    assert app.session_state[conditions.KEY] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "operator", "value"),
+    [("40", ">=", 40), ("1.5", "<", 1.5), ("F", "==", "F"), ("F, M", "in", ["F", "M"]), ("-3", "<", -3)],
+)
+def test_a_typed_value_is_a_number_a_word_or_several(text: str, operator: str, value: object) -> None:
+    assert conditions.value_of(text, operator) == value
+
+
+def test_the_card_is_shown_and_kept_with_the_data_set(
+    places: dict[str, str], store: Path, open_page: Open, said: Said
+) -> None:
+    card = {
+        "data.label_origin": "report-derived",
+        "data.encoder.name": "CT-CLIP v2",
+        "data.encoder.projection": "after",
+    }
+    app = checked(open_page("data", places | card))
+    assert "Labels: **report-derived** · encoder: **CT-CLIP v2** · after projection" in said(app)
+    app.text_input(key="data.name").set_value("mine").run()
+    app.button(key="save").click().run()
+    kept = datasets.load(store, "mine").data
+    assert (kept.label_origin, kept.encoder.name, kept.encoder.projection) == ("report-derived", "CT-CLIP v2", "after")
+
+
+def test_label_sources_are_compared(
+    data: Path, places: dict[str, str], labels: list[str], open_page: Open, said: Said
+) -> None:
+    path = data / "manifests" / "train.csv"
+    other = pd.read_csv(path)
+    other.loc[other.index % 5 == 0, labels[0]] ^= 1
+    other.iloc[6:].to_csv(data / "other.csv", index=False)
+    chosen = places | {"data.tab": "Compare labels", "sources.first": str(path)}
+    app = open_page("data", chosen)
+    app.button(key="compare-labels").click().run()
+    assert "Two manifests are needed" in said(app)
+    app = open_page("data", chosen | {"sources.second": str(data / "other.csv")})
+    app.button(key="compare-labels").click().run()
+    assert not app.exception
+    row = table_with(app, "kappa").set_index("finding").loc[labels[0]]
+    first = pd.read_csv(path).iloc[6:]
+    assert row["kappa"] == pytest.approx(cohen_kappa_score(first[labels[0]], other.iloc[6:][labels[0]]))
+    assert (row["volumes"], row["train.csv"]) == (54, pytest.approx(first[labels[0]].mean()))
+    assert "6 volumes only in train.csv" in said(app)
+
+
+def test_the_norms_are_drawn_by_kind() -> None:
+    drawn = data_charts.norms({"visual": ([1, 3], [0.0, 1.0, 2.0]), "text": ([2], [0.0, 4.0])})
+    assert [bar.name for bar in drawn.data] == ["visual", "text"]
+    assert list(drawn.data[0].x) == [0.5, 1.5]
+    np.testing.assert_array_equal(drawn.data[0].y, [1, 3])
