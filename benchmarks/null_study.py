@@ -69,7 +69,7 @@ def compare_once(seed: int, gap: float) -> list[Delta]:
         findings, seeds = [f"finding {c}" for c in range(FINDINGS)], [str(s) for s in range(SEEDS)]
         volumes = np.arange(len(test.codes)).astype(str).astype(object)
         recipes.append(Recipe((name,), findings, seeds, volumes, test.codes, test.labels, scores))
-    return recipe_difference(*recipes, seed=seed)
+    return recipe_difference(*recipes, seed=seed, overlap=BUDGET / POOL)
 
 
 def predicted_power(pilots: list[list[Delta]], metric: str) -> float:

@@ -16,6 +16,7 @@ _PAGES = {
     "data": ("Start", "Data", ":material/database:"),
     "train": ("Run", "Train", ":material/model_training:"),
     "runs": ("Run", "Runs", ":material/list_alt:"),
+    "studies": ("Run", "Studies", ":material/grid_on:"),
     "evaluate": ("Look", "Evaluate", ":material/query_stats:"),
     "alignment": ("Look", "Alignment", ":material/compare_arrows:"),
     "system": ("System", "System", ":material/memory:"),

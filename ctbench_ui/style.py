@@ -54,6 +54,9 @@ STATES = {
     "cancelled": ("orange", ":material/stop_circle:"),
     "failed": ("red", ":material/error:"),
     "interrupted": ("red", ":material/power_off:"),
+    "paused": ("orange", ":material/pause_circle:"),
+    "waiting": ("gray", ":material/hourglass_empty:"),
+    "pruned": ("gray", ":material/content_cut:"),
 }
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,14 +31,15 @@ from ctbench_core.runs import (
 
 log = logging.getLogger(__name__)
 
+Work = Callable[[threading.Event], object]
+
 
 @dataclass
 class Job:
-    """One run in the queue; ``cancel`` asks it to stop after the present batch."""
+    """One run, or a study, in the queue: its folder, and what does it; ``cancel`` asks to stop after the present batch."""
 
     run_dir: Path
-    config: Config
-    resume: bool = False
+    work: Work
     cancel: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -77,7 +79,14 @@ class JobRunner:
         Raises:
             InputError: the run directory cannot be made.
         """
-        return self._enqueue(Job(queue_run(config), config))
+        run_dir = queue_run(config)
+        return self._enqueue(Job(run_dir, _training(config, run_dir)))
+
+    def submit_work(self, folder: Path, work: Work) -> Path:
+        """Queue work that keeps its own state in a folder, such as a study; nothing when it is queued already."""
+        with self._changed:
+            known = self._find(Path(folder))
+        return Path(folder) if known else self._enqueue(Job(Path(folder), work))
 
     def resume(self, run_dir: Path) -> Path:
         """Queue an interrupted, cancelled or failed run again.
@@ -89,7 +98,7 @@ class JobRunner:
         if run.status.state not in RESUMABLE:
             raise InputError(f"{run.run_id} is {run.status.state}; only {', '.join(RESUMABLE)} runs can be resumed.")
         queue_run(run.config, run_dir, run.status)
-        return self._enqueue(Job(Path(run_dir), run.config, resume=True))
+        return self._enqueue(Job(Path(run_dir), _training(run.config, Path(run_dir), resume=True)))
 
     def _enqueue(self, job: Job) -> Path:
         with self._changed:
@@ -111,8 +120,9 @@ class JobRunner:
             job.cancel.set()
             if job is not self._active:
                 self._jobs.remove(job)
-                path = open_run(job.run_dir).paths.status
-                write_status(path, read_status(path), state="cancelled")
+                if RunPaths(job.run_dir).status.is_file():  # a study has none of its own
+                    path = open_run(job.run_dir).paths.status
+                    write_status(path, read_status(path), state="cancelled")
                 job.done.set()
         return True
 
@@ -149,7 +159,7 @@ class JobRunner:
         while (job := self._next()) is not None:
             try:
                 if not self._is_taken_back(job):
-                    run_experiment(job.config, run_dir=job.run_dir, resume=job.resume, cancel=job.cancel)
+                    job.work(job.cancel)
             except CtbenchError as error:
                 log.warning("%s: %s", job.run_dir.name, error)  # its status.json says the same
             except (
@@ -184,6 +194,10 @@ class JobRunner:
         if taken_back:
             withdraw_stop(job.run_dir)
         return taken_back
+
+
+def _training(config: Config, run_dir: Path, resume: bool = False) -> Work:
+    return lambda cancel: run_experiment(config, run_dir=run_dir, resume=resume, cancel=cancel)
 
 
 def _is_unwanted(job: Job) -> bool:

@@ -31,17 +31,19 @@ SEEDS_AND_PATIENTS, PATIENTS = "seeds and patients", "patients"
 _ESTIMATES = ("finding", "metric", "lo", "hi", "patient_error", "seed_error", "interval", "reason")
 
 
-def cell_frame(paths: StudyPaths, plan: Plan, results: pd.DataFrame, progress: Progress = silent) -> pd.DataFrame:
+def cell_frame(
+    paths: StudyPaths, plan: Plan, results: pd.DataFrame, progress: Progress = silent, *, only_known: bool = False
+) -> pd.DataFrame:
     """Return one row a cell, finding (empty: macro) and metric.
 
     Columns: the axes, set, finding, metric, mean, std, n, lo, hi, patient_error and seed_error (the two parts of the
     standard error), interval, reason (why there is none), n_patients, n_volumes (median over the runs' training and
-    validation rows).
+    validation rows). ``only_known`` leaves out intervals that have not been computed yet: they take a second a cell.
     """
     judged, axes, cells = judged_on(results), cell_axes(plan), cells_of(plan)
     means = _means(of_set(results, judged), cells, axes)
     with FileLock(paths.intervals.with_suffix(".lock")):
-        estimates = _estimates(paths, cells, results, judged, progress)
+        estimates = _estimates(paths, cells, results, judged, progress, only_known)
     sizes = _sizes(results, cells)
     found = means.merge(estimates, on=["cell", "finding", "metric"], how="left").merge(sizes, on="cell", how="left")
     labels = pd.DataFrame([dict(zip(axes, cell)) for cell in found["cell"]], index=found.index)
@@ -67,7 +69,12 @@ def _sizes(results: pd.DataFrame, cells: dict[Cell, list[PlannedRun]]) -> pd.Dat
 
 
 def _estimates(
-    paths: StudyPaths, cells: dict[Cell, list[PlannedRun]], results: pd.DataFrame, judged: str, progress: Progress
+    paths: StudyPaths,
+    cells: dict[Cell, list[PlannedRun]],
+    results: pd.DataFrame,
+    judged: str,
+    progress: Progress,
+    only_known: bool,
 ) -> pd.DataFrame:
     """Return the intervals of every cell; those of cells whose runs have not changed are taken from the cache."""
     known = (
@@ -81,6 +88,8 @@ def _estimates(
         ]
         rows = known[known["key"] == key]
         if not len(rows):
+            if only_known:
+                continue
             progress("intervals", place, len(cells))
             recipe = load_recipe(paths, cell, runs, judged)
             if recipe is None:

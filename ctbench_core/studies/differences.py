@@ -30,6 +30,7 @@ Progress = Callable[[str, int, int], None]
 
 LEVEL = 0.05
 RANKED = ("auprc", "auroc")
+CONDITIONAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,14 @@ class Delta:
     reason: str = ""
 
 
-def recipe_difference(first: Recipe, second: Recipe, seed: int = 0) -> list[Delta]:
+def recipe_difference(first: Recipe, second: Recipe, seed: int = 0, overlap: float = 0.0) -> list[Delta]:
     """Compare two recipes over their common seeds, volumes and findings.
 
     With several seeds the error runs over seeds and patients, and p is that of the t whose interval it is; one common
-    seed compares two models (`paired_difference`). Raises InputError where they have nothing in common.
+    seed compares two models (`paired_difference`). ``overlap`` is the share of a seed's training patients that another
+    seed has too, budget / pool: seeds that share patients lie nearer each other than draws of new patients would, so
+    the variance of their mean is (1 / S + overlap / (1 - overlap)) s^2 and not s^2 / S (as Nadeau and Bengio, Mach.
+    Learn. 2003, for resampled splits). Raises InputError where the recipes have nothing in common.
     """
     a, b = common(first, second)
     if len(a.seeds) == 1:
@@ -57,7 +61,10 @@ def recipe_difference(first: Recipe, second: Recipe, seed: int = 0) -> list[Delt
     scores = np.concatenate([a.scores, b.scores])
     found = recipe_intervals(a.targets, scores, a.patients, figures=_apart(len(a.seeds)), seed=seed)
     scarcer = evidence(a.targets, a.patients).scarcer
-    return [delta for metric in RANKED for delta in _of_recipes(metric, found[f"{metric} difference"], a, scarcer)]
+    wider = float(np.sqrt(1 + len(a.seeds) * overlap / (1 - overlap)))
+    return [
+        delta for metric in RANKED for delta in _of_recipes(metric, found[f"{metric} difference"], a, scarcer, wider)
+    ]
 
 
 def common(first: Recipe, second: Recipe) -> tuple[Recipe, Recipe]:
@@ -90,21 +97,19 @@ def _apart(seeds: int) -> Figures:
     return figures
 
 
-def _of_recipes(metric: str, found: RecipeEstimate, recipe: Recipe, scarcer: np.ndarray) -> list[Delta]:
-    seeds = found.seeds
+def _of_recipes(metric: str, found: RecipeEstimate, recipe: Recipe, scarcer: np.ndarray, wider: float) -> list[Delta]:
+    seeds, between = found.seeds, found.seed_error * wider
     freedom = np.maximum(scarcer - 1, 1).astype(np.float64)
     rows = []
     for c, finding in enumerate(recipe.findings):
         if found.reasons[c]:
             rows.append(Delta(metric, finding, float(found.mean[c]), np.nan, np.nan, np.nan, found.reasons[c] or ""))
         else:
-            rows.append(
-                _tested(metric, finding, found.mean[c], found.patient_error[c], found.seed_error[c], freedom[c], seeds)
-            )
+            rows.append(_tested(metric, finding, found.mean[c], found.patient_error[c], between[c], freedom[c], seeds))
     given = np.array([reason is None for reason in found.reasons])
     if given.any():
         of_patients = satterthwaite(found.patient_error[given] ** 2, freedom[given])
-        errors = found.macro_patient_error, found.macro_seed_error
+        errors = found.macro_patient_error, found.macro_seed_error * wider
         rows.append(_tested(metric, "", found.macro, *errors, of_patients, seeds))
     return rows
 
@@ -145,7 +150,9 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
 
     Returns:
         One row a comparison, metric and finding: the other axes' labels, a, b, metric, finding, delta (a - b), lo, hi
-        (unadjusted), p, p_adjusted (Benjamini-Hochberg over the whole table), family (its size), seeds, volumes.
+        (unadjusted), p, p_adjusted (Benjamini-Hochberg over the whole table), family (its size), seeds, volumes, and
+        overlap: the share of training patients that seeds have in common. From `CONDITIONAL` on nothing can be said
+        about other training patients, and the answer is for these.
 
     Raises:
         ConfigError: the study has no such axis.
@@ -158,19 +165,42 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
     for cell, recipe in recipes.items():
         groups.setdefault((*cell[:at], *cell[at + 1 :]), {})[cell[at]] = recipe
     pairs = [(rest, pair) for rest, mine in groups.items() for pair in itertools.combinations(mine, 2)]
+    overlaps = _overlaps(plan)
     rows = []
     for place, (rest, (first, second)) in enumerate(pairs):
         progress("comparing", place, len(pairs))
         one, other = groups[rest][first], groups[rest][second]
         labels = dict(zip([name for name in axes if name != axis], rest))
         shared = common(one, other)[0]
-        size = {"seeds": len(shared.seeds), "volumes": len(shared.volumes)}
-        rows += [{**labels, "a": first, "b": second, **vars(delta), **size} for delta in recipe_difference(one, other)]
+        overlap = overlaps[one.cell]
+        size = {"seeds": len(shared.seeds), "volumes": len(shared.volumes), "overlap": overlap}
+        found = recipe_difference(one, other, overlap=overlap if overlap < CONDITIONAL else 0.0)
+        rows += [{**labels, "a": first, "b": second, **vars(delta), **size} for delta in found]
     frame = pd.DataFrame(rows)
     if len(frame):
         frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy())
         frame["family"] = int(frame["p"].notna().sum())
     return frame
+
+
+def _overlaps(plan: Plan) -> dict[Cell, float]:
+    """Return the share of training patients that two seeds of each cell have in common: budget / pool, 1 for all."""
+    from ctbench_core.train.splits import read_training_manifests
+
+    configs, pools = plan.configs(), {}
+    found = {}
+    for cell, runs in cells_of(plan).items():
+        config = configs[runs[0].id].copy()
+        budget, config.data.budget = config.data.budget, None
+        if budget is None or config.data.budget_seed is not None:
+            found[cell] = 1.0  # every seed learns from the same patients
+            continue
+        key = (config.paths.manifest_dir, config.data.train_manifest, config.data.val_manifest)
+        if key not in pools:
+            manifests, _ = read_training_manifests(config)
+            pools[key] = sum(manifest.counts()[f"{config.data.budget_unit}s"] for manifest in manifests.values())
+        found[cell] = min(1.0, budget / pools[key])
+    return found
 
 
 def best_of(recipes: Sequence[Recipe], metric: str, seed: int = 0) -> pd.DataFrame:

@@ -172,12 +172,16 @@ class _Searcher:
         }
 
 
-def history(paths: StudyPaths) -> pd.DataFrame:
-    """Return one row a trial of a search: number, state, value, epochs, run, parameters.
+def trials_of(paths: StudyPaths) -> list[Any]:
+    """Return the trials of a search as Optuna keeps them.
 
     Raises:
         InputError: the folder holds no search.
     """
     search = read_search(paths.search)
-    trials = Trials(paths, search.config().optuna, search.parsed_space(), search.batch)
-    return pd.DataFrame([row(trial) for trial in trials.all()])
+    return Trials(paths, search.config().optuna, search.parsed_space(), search.batch).all()
+
+
+def history(paths: StudyPaths) -> pd.DataFrame:
+    """Return one row a trial of a search: number, state, value, epochs, run, parameters; errors as `trials_of`."""
+    return pd.DataFrame([row(trial) for trial in trials_of(paths)])

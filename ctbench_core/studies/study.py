@@ -241,10 +241,15 @@ def expanded(changes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def groups() -> list[str]:
+    """Name the files of the config group: linear_probe, mlp_visual ..."""
+    folder = files("ctbench_core.conf") / GROUP
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
 def _group(name: str) -> dict[str, Any]:
     """Return the keys of a file of the config group: ``linear_probe`` to model._target_ and the rest."""
-    folder = files("ctbench_core.conf") / GROUP
-    known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    folder, known = files("ctbench_core.conf") / GROUP, groups()
     if name not in known:
         raise unknown_name("model", name, known)
     content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}

@@ -1,0 +1,152 @@
+"""What a study says: scaling curves, labels needed, crossings, heat map, differences, bottlenecks, and every run behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ctbench_core.studies import StudyPaths
+from ctbench_core.studies.bottlenecks import bottlenecks
+from ctbench_core.studies.recipes import cell_axes
+from ctbench_ui import (
+    charts,
+    feedback,
+    study_charts,
+    study_curves,
+    study_data,
+    study_frames,
+    study_report,
+    study_tables,
+    tables,
+)
+from ctbench_ui.style import plural
+
+
+def draw(folder: str) -> None:
+    """Draw the tabs of a study's results."""
+    at = study_data.results_stamp(folder)
+    if not len(study_data.runs(folder, at)):
+        st.caption("The first figures come when a run has finished.")
+        return
+    axes = cell_axes(study_data.plan_of(folder))
+    contents: dict[str, Any] = {"Curves": study_curves.draw} if study_data.BUDGET in axes else {}
+    contents |= {
+        "Overview": _overview,
+        "Findings": _heat,
+        "Differences": _differences,
+        "Bottlenecks": _bottlenecks,
+        "Runs": _runs,
+        "Export": _export,
+    }
+    for tab, show in zip(st.tabs(list(contents), key="study-tabs", on_change="rerun"), contents.values()):
+        if tab.open:
+            with tab, feedback.guarded("This cannot be shown"):
+                st.fragment(show)(folder, at)
+
+
+def _overview(folder: str, at: study_data.Stamp) -> None:
+    frame = study_data.cells(folder, at)
+    st.dataframe(study_frames.overview_frame(frame, cell_axes(study_data.plan_of(folder))), hide_index=True)
+    st.caption(
+        f"{study_tables.of_what(frame)} Interval: 95 % over seeds and test patients; the two parts of its standard error stand beside it."
+    )
+    tables.download("Every cell and finding", frame, "by_cell.csv", "cells-csv")
+
+
+def _heat(folder: str, at: study_data.Stamp) -> None:
+    left, right = st.columns([1, 3])
+    with left:
+        metric = study_tables.pick_metric("heat-metric")
+    frame, axes = study_data.cells(folder, at), cell_axes(study_data.plan_of(folder))
+    wide_on = study_frames.wide_axis(axes)
+    with right:
+        fixed = {
+            axis: st.selectbox(axis, list(dict.fromkeys(frame[axis]))[::-1], key=f"heat-{axis}", width=200)
+            for axis in axes
+            if axis != wide_on
+        }
+    values, marked = study_frames.heat_frames(folder, at, metric, wide_on, fixed)
+    if not len(values):
+        st.caption("No cell has these labels.")
+        return
+    st.plotly_chart(study_charts.heat_map(values, marked, metric), key="heat", config=charts.CONFIG)
+    st.caption(
+        "★ best of the row, marked only where it beats all others (max-T over paired resamples of patients, seeds as a random sample; adjusted over the findings by Benjamini-Hochberg)."
+    )
+
+
+def _differences(folder: str, at: study_data.Stamp) -> None:
+    frame, axes = study_data.cells(folder, at), cell_axes(study_data.plan_of(folder))
+    several = [axis for axis in axes if frame[axis].nunique() > 1]
+    if not several:
+        st.caption("The study has one recipe: there is nothing to compare.")
+        return
+    axis = st.segmented_control("Compare along", several, default=several[-1], required=True, key="differences-axis")
+    if not st.toggle(
+        "Compare", key="differences-go", help="Resamples patients for every pair of values; a second or two each."
+    ):
+        return
+    table = study_data.compared(folder, at, str(axis))
+    metric = study_tables.pick_metric("differences-metric")
+    macros = table[(table["finding"] == "") & (table["metric"] == metric)].copy()
+    macros["name"] = [
+        " · ".join([*(str(row[a]) for a in axes if a != axis), f"{row['a']} − {row['b']}"])
+        for row in macros.to_dict("records")
+    ]
+    st.plotly_chart(study_charts.forest(macros, metric), key="forest", config=charts.CONFIG)
+    st.caption(
+        f"Macro means, paired over seeds and patients. Intervals unadjusted; filled: adjusted p below .05 in the family of {plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
+    )
+    st.dataframe(table, hide_index=True, column_config=study_tables.shares(table))
+    tables.download("Differences", table, "differences.csv", "differences-csv")
+
+
+def _bottlenecks(folder: str, at: study_data.Stamp) -> None:
+    metric = study_tables.pick_metric("bottlenecks-metric")
+    axes = cell_axes(study_data.plan_of(folder))
+    table = bottlenecks(study_data.cells(folder, at), axes, metric)
+    st.dataframe(table, hide_index=True, column_config=study_tables.shares(table))
+    st.caption(
+        "Weakest first, at the most labels of each recipe. Gain: what the last step of the budget brought. Where the error of patients is the larger, more test patients would help; where that of seeds is, more seeds."
+    )
+    tables.download("Bottlenecks", table, "bottlenecks.csv", "bottlenecks-csv")
+
+
+def _runs(folder: str, at: study_data.Stamp) -> None:
+    table, plan = study_data.runs(folder, at), study_data.plan_of(folder)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for axis in plan.study.axes():
+            labels = list(dict.fromkeys(table[axis]))
+            chosen = st.multiselect(axis, labels, key=f"runs-{axis}", width=180)
+            if chosen:
+                table = table[table[axis].isin(chosen)]
+    st.caption(f"{len(table):,} of {len(plan.runs):,} runs")
+    if len(table):
+        study_tables.run_table(table, "study-runs")
+
+
+def _export(folder: str, at: study_data.Stamp) -> None:
+    name = Path(folder).name
+    with st.container(horizontal=True):
+        tables.download("Runs (CSV)", study_data.runs(folder, at), f"{name}-runs.csv", "export-runs")
+        tables.download("Cells (CSV)", study_data.cells(folder, at), f"{name}-cells.csv", "export-cells")
+        _make("Table (LaTeX)", study_report.latex, folder, "tex")
+        _make("Report (HTML)", study_report.html, folder, "html")
+    st.caption(
+        f"The report is one file: every figure and table, no server needed. The study itself lies in {StudyPaths(Path(folder)).root}."
+    )
+
+
+def _make(label: str, make: Callable[[str], str], folder: str, ending: str) -> None:
+    """Offer a file that is made when the user asks."""
+    st.download_button(
+        label,
+        data=lambda: make(folder).encode("utf-8"),
+        file_name=f"{Path(folder).name}.{ending}",
+        key=f"export-{ending}",
+        icon=":material/download:",
+        on_click="ignore",
+    )
