@@ -66,3 +66,14 @@ def heat_frames(
         if row["marked"] and row["finding"] in marked.index:
             marked.loc[row["finding"], marked.columns[int(row["best"])]] = True
     return values, marked
+
+
+def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: str) -> pd.DataFrame:
+    """Return the macro rows of `differences`, named for a forest plot."""
+    macros = table[(table["finding"] == "") & (table["metric"] == metric)]
+    others = [name for name in axes if name != axis]
+    names = [
+        " · ".join([*(str(row[name]) for name in others), f"{row['a']} − {row['b']}"])
+        for row in macros.to_dict("records")
+    ]
+    return macros.assign(name=names)

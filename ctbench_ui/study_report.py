@@ -88,6 +88,10 @@ def _tables(folder: str, at: study_data.Stamp, frame: pd.DataFrame, axes: list[s
     parts = ["<h2>Cells</h2>", _table(study_frames.overview_frame(frame, axes))]
     for axis in [axis for axis in axes if axis != study_data.BUDGET and frame[axis].nunique() > 1]:
         table = study_data.compared(folder, at, axis)
+        for metric in ("auprc", "auroc"):
+            parts.append(
+                _figure(study_charts.forest(study_frames.macro_differences(table, axes, axis, metric), metric))
+            )
         parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(table)]
     parts += ["<h2>Bottlenecks</h2>", _table(bottlenecks(frame, axes, "auprc"))]
     return [*parts, "<h2>Runs</h2>", _table(study_data.runs(folder, at))]

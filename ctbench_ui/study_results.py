@@ -91,11 +91,7 @@ def _differences(folder: str, at: study_data.Stamp) -> None:
         return
     table = study_data.compared(folder, at, str(axis))
     metric = study_tables.pick_metric("differences-metric")
-    macros = table[(table["finding"] == "") & (table["metric"] == metric)].copy()
-    macros["name"] = [
-        " · ".join([*(str(row[a]) for a in axes if a != axis), f"{row['a']} − {row['b']}"])
-        for row in macros.to_dict("records")
-    ]
+    macros = study_frames.macro_differences(table, axes, str(axis), metric)
     st.plotly_chart(study_charts.forest(macros, metric), key="forest", config=charts.CONFIG)
     st.caption(
         f"Macro means, paired over seeds and patients. Intervals unadjusted; filled: adjusted p below .05 in the family of {plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."

@@ -1,0 +1,187 @@
+"""The Studies page: build, start, watch, look, take away; and the search beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.jobs import get_runner
+from ctbench_core.studies import Study, StudyPaths, read_plan, run_study
+from ctbench_core.studies.control import wanted
+from ctbench_core.studies.overview import overview
+from ctbench_core.studies.search import search_from
+from ctbench_core.studies.searching import run_search
+from ctbench_ui import study_charts, study_data, study_report
+from ctbench_ui.study_curves import crossing_frame, needed_frame
+from ctbench_ui.study_progress import matrix_frame
+
+Open = Callable[..., AppTest]
+BASE = {
+    "training.max_epochs": 3,
+    "training.batch_size": 16,
+    "model.params.hidden_dims": [8],
+    "training.learning_rate": 1e-2,
+}
+
+
+def study_of(tiny_data: Path, store: Path, name: str, grid: dict[str, Any]) -> Study:
+    places = {
+        "paths.data_root": str(tiny_data / "features"),
+        "paths.manifest_dir": str(tiny_data / "manifests"),
+        "paths.outputs_root": str(store),
+    }
+    return Study(name, places | BASE, grid)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished label-budget study; read only."""
+    grid = {"budget": [12, 24, "all"], "utils.seed": [1, 2, 3], "model": ["mlp_visual", "linear_probe"]}
+    return Path(run_study(study_of(tiny_data, tmp_path_factory.mktemp("store"), "budgets", grid))["study_dir"])
+
+
+@pytest.fixture
+def budgets(finished: Path, store: Path) -> str:
+    """Return the folder of a finished label-budget study in the app's run store."""
+    return str(shutil.copytree(finished, store / "budgets"))
+
+
+def test_without_data_it_leads_to_data(open_page: Open) -> None:
+    assert open_page("studies").button(key="empty-data")
+
+
+def test_a_study_is_built_started_and_looked_at(
+    open_page: Open, small_run: dict[str, Any], said: Any, store: Path
+) -> None:
+    app = open_page("studies", small_run)
+    assert app.selectbox(key="study").value == "New study"
+    app.button(key="protocol-Probe or MLP").click().run()
+    app.number_input(key="study.seeds").set_value(2).run()
+    assert "4 runs" in said(app)
+    app.text_input(key="study.budget").set_value("20, all").run()
+    assert "8 runs" in said(app)
+    app.text_input(key="study.budget").set_value("1").run()
+    assert "at least 2" in said(app)
+    app.text_input(key="study.budget").set_value("").run()
+    app.button(key="study-start").click().run()
+    assert not app.exception
+    folder = store / "probe-or-mlp"
+    assert get_runner().wait(folder, 60)
+    app.run()
+    assert "4 of 4 runs" in said(app)
+    assert not app.exception
+    found = overview(StudyPaths(folder), read_plan(StudyPaths(folder)))
+    assert (found.state, found.counts["finished"]) == ("finished", 4)
+
+
+@pytest.mark.parametrize("tab", ["Curves", "Overview", "Findings", "Differences", "Bottlenecks", "Runs", "Export"])
+def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: str, tab: str, said: Any) -> None:
+    app = open_page("studies", small_run, {"study": "budgets"})
+    app.session_state["study-tabs"] = tab
+    app.session_state["differences-go"] = True
+    app.run()
+    assert not app.exception
+    assert "18 of 18 runs" in said(app)
+    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "unadjusted"}
+    assert expected.get(tab, "") in said(app)
+
+
+def test_paused_and_resumed_from_the_page(open_page: Open, small_run: dict[str, Any], store: Path) -> None:
+    fields = small_run | {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000}
+    app = open_page("studies", fields)
+    app.number_input(key="study.seeds").set_value(1).run()
+    app.button(key="study-start").click().run()
+    app.button(key="study-pause").click().run()
+    folder = store / "my-study"
+    assert get_runner().wait(folder, 60)
+    assert wanted(StudyPaths(folder)) == "paused"
+    app.run()
+    app.button(key="study-resume").click().run()
+    assert not app.exception
+    app.button(key="study-cancel").click().run()
+    assert get_runner().wait(folder, 60)
+    seen = overview(StudyPaths(folder), read_plan(StudyPaths(folder)))
+    assert (seen.state, seen.counts["finished"]) == ("cancelled", 0)
+
+
+def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> None:
+    page = study_report.html(budgets)
+    assert page.count("Plotly.newPlot(") >= 6
+    assert 'src="http' not in page
+    for part in (
+        "AUPRC by labels",
+        "AUROC by labels",
+        "by finding",
+        "Cells",
+        "Differences along model",
+        "Bottlenecks",
+        "Runs",
+    ):
+        assert part in page
+    for run in read_plan(StudyPaths(Path(budgets))).runs:
+        assert run.id in page
+
+
+def test_latex_holds_the_cells(budgets: str, tmp_path: Path) -> None:
+    text = study_report.latex(budgets)
+    frame = study_data.cells(budgets, study_data.results_stamp(budgets))
+    macros = frame[(frame["finding"] == "") & (frame["metric"] == "auprc")]
+    for mean in macros["mean"]:
+        assert f"{mean:.3f}".replace("0.", ".") in text
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
+    (tmp_path / "t.tex").write_text(document)
+    try:
+        subprocess.run(
+            ["pdflatex", "-interaction=batchmode", "-halt-on-error", "t.tex"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("no pdflatex here")
+
+
+def test_points_know_their_runs(budgets: str) -> None:
+    at = study_data.results_stamp(budgets)
+    rows = study_data.lines(budgets, at, "auprc", "")
+    table = study_data.runs(budgets, at)
+    assert set(rows["line"]) == {"mlp_visual", "linear_probe"}
+    for row in rows.to_dict("records"):
+        budget, model = json.loads(row["cell"])
+        mine = table[(table["budget"] == budget) & (table["model"] == model)]
+        assert mine["test_auprc"].mean() == pytest.approx(row["mean"])
+        assert mine["n_patients"].median() == row["n"]
+    fits = study_data.fits(budgets, at, "auprc")
+    assert len(needed_frame(fits, 0.5)) == 2
+    assert len(crossing_frame(budgets, at, "auprc")) == 1
+
+
+def test_the_matrix_has_one_square_a_run(budgets: str) -> None:
+    plan = read_plan(StudyPaths(Path(budgets)))
+    frame = matrix_frame(plan, overview(StudyPaths(Path(budgets)), plan).states)
+    figure = study_charts.run_matrix(frame)
+    assert sum(len(trace.x) for trace in figure.data) == 18
+    assert set(frame["state"]) == {"finished"}
+
+
+def test_a_search_shows_what_it_found(
+    open_page: Open, small_run: dict[str, Any], tiny_data: Path, said: Any, store: Path
+) -> None:
+    base = study_of(tiny_data, store, "none", {}).base
+    space = {"depth": {"low": 0, "high": 1}, "training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
+    run_search(search_from({"name": "look", "base": base, "space": space, "trials": 6}))
+    app = open_page("studies", small_run, {"study": "look"})
+    assert not app.exception
+    assert "6 of 6 trials" in said(app)
+    app.button(key="search-again").click().run()
+    assert not app.exception
+    assert get_runner().wait(store / "look-best-again", 60)
+    assert len(pd.read_csv(store / "look-best-again" / "table.csv")) == 5
