@@ -269,6 +269,10 @@ class AnalysisConfig:
         "exam", "What makes a report a hit: same exam, same patient, identical report, same label vector."
     )
     k: list[int] = key([1, 5, 10, 50, 100], "Depths K of Recall@K.", low=1)
+    within: bool = key(
+        False, "Also find volumes by volumes and reports by reports, each without itself; takes twice as long."
+    )
+    map: Literal["pca", "umap"] = key("pca", "How the map places volumes and reports; umap needs umap-learn.")
 
 
 @dataclass

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ctbench_core.alignment.engine import AlignmentResult, align, write_alignment
+from ctbench_core.alignment.engine import AlignmentResult, Extras, align, write_alignment
 
-__all__ = ["AlignmentResult", "align", "write_alignment"]
+__all__ = ["AlignmentResult", "Extras", "align", "write_alignment"]

@@ -1,6 +1,7 @@
 """One direction of retrieval, tile by tile: every query against the whole gallery, never N x N.
 
-Samples with the same vector, group and label group are one query, scored once.
+Samples with the same vector, group and label group are one query, scored once. Where both sides are one (volumes
+among volumes), each query's own sample is left out of the gallery and of what is relevant.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctbench_core.alignment.nearest import Nearest
 from ctbench_core.alignment.ordering import Ranked, TileOrder
 from ctbench_core.alignment.products import Gallery, Workspace
 from ctbench_core.alignment.ragged import Ragged
@@ -30,6 +32,7 @@ _TILE_CELLS_ELSEWHERE = 64_000_000
 _MOST_THREADS = 8
 
 INSTANCE, SEMANTIC, OTHERS = "instance", "semantic", "semantic_others"
+_SELF = "self"
 
 # Edges of the similarity histograms: 200 bins over cosines -1 to 1.
 EDGES = np.linspace(-1.0, 1.0, 201)
@@ -37,10 +40,14 @@ EDGES = np.linspace(-1.0, 1.0, 201)
 
 @dataclass(frozen=True)
 class Truth:
-    """What is a hit: int groups (N,) from 0 of all samples, alike on both sides."""
+    """What is a hit: int groups (N,) from 0 of all samples, alike on both sides.
+
+    ``kinds`` (N,) tells samples apart that are no one query for other reasons.
+    """
 
     groups: np.ndarray
     label_groups: np.ndarray | None
+    kinds: np.ndarray | None = None
 
     def grouped(self) -> dict[str, np.ndarray]:
         """Return the groups of each truth by its name."""
@@ -57,8 +64,22 @@ class Histograms:
     semantic: np.ndarray | None
 
 
-# Scores by truth, and pairs by kind, of one tile.
-Tile = tuple[dict[str, QueryScores], dict[str, Tensor]]
+@dataclass(frozen=True)
+class Found:
+    """What one direction found: scores of all samples by truth, and what was asked for."""
+
+    scores: dict[str, QueryScores]
+    pairs: Histograms | None
+    nearest: Nearest | None
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """What one tile of queries found."""
+
+    scores: dict[str, QueryScores]
+    pairs: dict[str, Tensor]
+    nearest: list[Nearest]
 
 
 class Direction:
@@ -68,6 +89,7 @@ class Direction:
         self, queries: Side, gallery: Side, truth: Truth, depths: tuple[int, ...], device: torch.device
     ) -> None:
         self.device = device
+        self.within = queries is gallery
         self._vectors = torch.from_numpy(queries.vectors)
         shares = np.bincount(gallery.of_sample, minlength=len(gallery.vectors))
         self.gallery = Gallery(
@@ -82,7 +104,7 @@ class Direction:
         """Find the distinct queries, and the relevant candidates of each truth."""
         grouped = truth.grouped()
         combined = _combine(*grouped.values())
-        kinds = _combine(queries.of_sample, combined)
+        kinds = _combine(queries.of_sample, combined, *(() if truth.kinds is None else (truth.kinds,)))
         _, first, kind, repeats = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
         # Queries of one label group side by side read the same columns, and tiles hold queries alike.
         order = np.argsort(next(reversed(grouped.values()))[first], kind="stable")
@@ -96,6 +118,11 @@ class Direction:
         if SEMANTIC in grouped:
             self._group[OTHERS] = self._tensor(combined[first])
             self._relevant[OTHERS] = self._lists(combined, gallery)
+        if self.within:
+            everyone = np.arange(self.n_queries)
+            self._group[_SELF] = self._tensor(everyone)
+            own = queries.of_sample[first]
+            self._relevant[_SELF] = Ragged.collect(everyone, own, self.n_queries, self.device)
 
     def _lists(self, groups: np.ndarray, gallery: Side) -> Ragged:
         return Ragged.collect(groups, gallery.of_sample, int(groups.max()) + 1, self.device)
@@ -104,40 +131,49 @@ class Direction:
         return torch.from_numpy(np.ascontiguousarray(values, np.int64)).to(self.device)
 
     def run(
-        self, tile: int, report: Callable[[int], None], cancel: threading.Event | None, count_pairs: bool
-    ) -> tuple[dict[str, QueryScores], Histograms | None]:
-        """Score all queries of every truth, by sample, and count pairs by similarity when asked.
+        self,
+        tile: int,
+        report: Callable[[int], None],
+        cancel: threading.Event | None,
+        count_pairs: bool,
+        nearest: int = 0,
+    ) -> Found:
+        """Score all queries of every truth, by sample; count pairs by similarity and list the nearest when asked.
 
         Raises:
             Interrupted: ``cancel`` was set.
         """
-        scored: dict[str, list[QueryScores]] = {}
-        counted: dict[str, Tensor] = {}
         tiles = self._tiles(tile)
 
-        def work(workspace: Workspace, bounds: tuple[int, int]) -> Tile:
+        def work(workspace: Workspace, bounds: tuple[int, int]) -> _Tile:
             if cancel is not None and cancel.is_set():
                 raise Interrupted("The alignment was stopped; nothing of it was written.")
-            return self._score_tile(workspace, bounds, count_pairs)
+            return self._score_tile(workspace, bounds, count_pairs, nearest)
 
         rows = max(stop - start for start, stop in tiles)
         threads = min(torch.get_num_threads(), _MOST_THREADS, len(tiles)) if self.device.type == "cpu" else 1
-        found = each_tile(work, tiles, lambda: Workspace(rows, self.gallery), threads)
-        for (_, stop), (scores, pairs) in zip(tiles, found):
-            for name, part in scores.items():
-                scored.setdefault(name, []).append(part)
-            for name, counts in pairs.items():
-                counted[name] = counted[name] + counts if name in counted else counts
+        found = []
+        for (_, stop), part in zip(tiles, each_tile(work, tiles, lambda: Workspace(rows, self.gallery), threads)):
+            found.append(part)
             report(stop)
-        joined = {name: QueryScores.join(parts).take(self.of_sample) for name, parts in scored.items()}
-        return joined, _histograms(counted) if count_pairs else None
+        names = found[0].scores
+        scores = {name: QueryScores.join([part.scores[name] for part in found]).take(self.of_sample) for name in names}
+        counted = {name: torch.stack([part.pairs[name] for part in found]).sum(0) for name in found[0].pairs}
+        near = Nearest.join([some for part in found for some in part.nearest]) if nearest else None
+        return Found(scores, _histograms(counted) if count_pairs else None, near)
 
-    def _score_tile(self, workspace: Workspace, bounds: tuple[int, int], count_pairs: bool) -> Tile:
+    def _score_tile(self, workspace: Workspace, bounds: tuple[int, int], count_pairs: bool, nearest: int) -> _Tile:
         rows = torch.arange(*bounds, device=self.device)
-        queries = self._vectors[self._vector[slice(*bounds)]].to(self.device)
-        order = TileOrder(queries, self.gallery, workspace)
+        vector = self._vector[slice(*bounds)]
+        order = TileOrder(self._vectors[vector].to(self.device), self.gallery, workspace)
         ranked = self._rank(order, rows)
-        return self._score(ranked, rows), self._count_pairs(order, rows, ranked) if count_pairs else {}
+        pairs = self._count_pairs(order, rows, ranked) if count_pairs else {}
+        near = []
+        if nearest:
+            item, similarity, level = (part.cpu().numpy() for part in order.top(nearest))
+            own = vector.numpy() if self.within else None
+            near = [Nearest.of(item, similarity, level, self.gallery.shares.cpu().numpy(), own)]
+        return _Tile(self._score(ranked, rows), pairs, near)
 
     def _tiles(self, tile: int) -> list[tuple[int, int]]:
         """Cut the queries so that neither similarities nor relevant items outgrow the memory meant for them."""
@@ -156,24 +192,30 @@ class Direction:
 
     def _rank(self, order: TileOrder, rows: Tensor) -> dict[str, Ranked]:
         taken = {name: self._relevant[name].take(group[rows]) for name, group in self._group.items()}
-        ranked = {name: order.rank(*taken[name]) for name in (INSTANCE, OTHERS) if name in taken}
-        if SEMANTIC in taken:
-            ranked[SEMANTIC] = order.rank(*taken[SEMANTIC], apart=ranked[OTHERS])
+        ranked: dict[str, Ranked] = {}
+        for name, apart in ((_SELF, None), (OTHERS, None), (INSTANCE, _SELF), (SEMANTIC, OTHERS)):
+            if name in taken:
+                ranked[name] = order.rank(*taken[name], apart=ranked.get(apart) if apart else None)
         return ranked
 
     def _score(self, ranked: dict[str, Ranked], rows: Tensor) -> dict[str, QueryScores]:
         totals = {key: self._relevant[key].totals()[group[rows]] for key, group in self._group.items()}
         everyone = torch.full_like(rows, self.gallery.size)
-        scores = {
-            name: self.scorer.score(blocks_of(ranked[name], self.gallery.size), totals[name], everyone)
-            for name in (INSTANCE, SEMANTIC)
-            if name in ranked
-        }
+        sizes = (self.gallery.size, len(self.gallery.vectors))
+
+        def without(name: str, own: str, shared: str) -> QueryScores:
+            blocks = blocks_of_others(ranked[name], ranked[own], ranked[shared], sizes)
+            return self.scorer.score(blocks, totals[name] - totals[shared], everyone - totals[own])
+
+        scores = {}
+        for name in (INSTANCE, SEMANTIC):
+            if name in ranked and self.within:
+                scores[name] = without(name, _SELF, _SELF)
+            elif name in ranked:
+                blocks = blocks_of(ranked[name], self.gallery.size)
+                scores[name] = self.scorer.score(blocks, totals[name], everyone)
         if OTHERS in ranked:
-            sizes = (self.gallery.size, len(self.gallery.vectors))
-            blocks = blocks_of_others(ranked[SEMANTIC], ranked[INSTANCE], ranked[OTHERS], sizes)
-            n_relevant = totals[SEMANTIC] - totals[OTHERS]
-            scores[OTHERS] = self.scorer.score(blocks, n_relevant, everyone - totals[INSTANCE])
+            scores[OTHERS] = without(SEMANTIC, INSTANCE, OTHERS)
         return scores
 
     def _count_pairs(self, order: TileOrder, rows: Tensor, ranked: dict[str, Ranked]) -> dict[str, Tensor]:

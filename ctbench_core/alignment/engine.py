@@ -5,18 +5,46 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from ctbench_core.alignment.direction import INSTANCE, SEMANTIC, Direction, Histograms, Truth
-from ctbench_core.alignment.result import NDCG_DEPTHS, PREFIXES, AlignmentResult, Retrieval, write_alignment
+from ctbench_core.alignment.composition import Retrieved
+from ctbench_core.alignment.direction import INSTANCE, OTHERS, SEMANTIC, Direction, Histograms, Truth
+from ctbench_core.alignment.geometry import modality_gap, two_dimensional
+from ctbench_core.alignment.intervals import query_intervals
+from ctbench_core.alignment.more import More, more_of
+from ctbench_core.alignment.nearest import Labels
+from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval, prefix_of, write_alignment
 from ctbench_core.alignment.vectors import Side, read_side, sum_within_groups
 from ctbench_core.errors import InputError
 
-__all__ = ["AlignmentResult", "align", "write_alignment"]
+__all__ = ["AlignmentResult", "Extras", "align", "write_alignment"]
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What else an alignment is asked for; nothing of it changes the other figures.
+
+    Attributes:
+        targets: findings (N, C) in {0, 1, NaN}, with their ``names``: figures graded by shared findings, and finding by
+            finding.
+        patients: (N,), for intervals of the figures.
+        within: also volumes among volumes and reports among reports, each without itself.
+        nearest: how many nearest candidates to list, for hubness, graded figures and browsing; 0 = none.
+        map: pca or umap: a place of every volume and report on a plane; None = no map.
+    """
+
+    targets: np.ndarray | None = None
+    names: Sequence[str] = ()
+    patients: np.ndarray | None = None
+    within: bool = False
+    nearest: int = 0
+    map: str | None = None
 
 
 def align(
@@ -33,6 +61,7 @@ def align(
     image_rows: np.ndarray | None = None,
     text_rows: np.ndarray | None = None,
     normal: np.ndarray | None = None,
+    extras: Extras | None = None,
 ) -> AlignmentResult:
     """Measure how well N images and N texts find each other by cosine similarity.
 
@@ -50,36 +79,63 @@ def align(
     Raises:
         InputError: arrays that do not fit together; a depth or tile below 1.
         FeatureError: NaN or infinite values.
+        ConfigError: a map is asked for whose package is not installed.
         Interrupted: ``cancel`` was set.
     """
+    extras = extras or Extras()
     sides = (read_side("image", image, image_rows), read_side("text", text, text_rows))
-    _check(sides, groups, label_groups, normal, k, tile)
-    truth = Truth(_numbered(groups), None if label_groups is None else _numbered(label_groups))
-    depths = tuple(sorted({*NDCG_DEPTHS, *(int(depth) for depth in k)}))
+    _check(sides, {"groups": groups, "label_groups": label_groups, "normal": normal, **_by_sample(extras)}, k, tile)
+    labels = None if extras.targets is None or not len(extras.names) else Labels.of(extras.targets)
+    kinds = None if labels is None else labels.of_sample
+    truth = Truth(_numbered(groups), None if label_groups is None else _numbered(label_groups), kinds)
     wanted = tuple(sorted({int(depth) for depth in k}))
+    depths = tuple(sorted({*NDCG_DEPTHS, *wanted}))
 
     retrievals: list[Retrieval] = []
+    retrieved: dict[str, Retrieved] = {}
     histograms: Histograms | None = None
-    for name, (queries, gallery) in {"v_to_t": sides, "t_to_v": sides[::-1]}.items():
+    for name, (queries, gallery) in _directions(sides, extras.within).items():
         direction = Direction(queries, gallery, truth, depths, torch.device(device))
         report = _reporter(progress, f"ranking {name}", direction.n_queries)
-        scores, counted = direction.run(tile, report, cancel, count_pairs=histograms is None)
-        histograms = histograms or counted
-        for truth_name, found in scores.items():
-            retrievals.append(Retrieval(name, truth_name, found, wanted, depths))
+        found = direction.run(tile, report, cancel, count_pairs=histograms is None, nearest=extras.nearest)
+        histograms = histograms or found.pairs
+        for truth_name, scores in found.scores.items():
+            retrievals.append(Retrieval(name, truth_name, scores, wanted, depths))
+        if found.nearest is not None:
+            retrieved[name] = Retrieved(found.nearest, direction.of_sample, gallery, direction.within)
     assert histograms is not None
-    return AlignmentResult(_metrics(sides, truth, retrievals, normal), retrievals, _pairs(histograms))
+    retrievals += _apart(retrievals, normal)
+    place = None if extras.map is None else two_dimensional(*sides, method=extras.map)
+    more = more_of(retrieved, sides, truth.groups, wanted, labels, extras.names, torch.device(device))
+    metrics = _metrics(sides, truth, retrievals) | more.figures()
+    metrics["intervals"] = _intervals(retrievals, more, extras.patients)
+    metrics["undefined"] = {name: _reason(name) for name, value in metrics.items() if _is_nan(value)} | more.undefined
+    tables = more.tables if place is None else more.tables | {"map": place}
+    return AlignmentResult(metrics, retrievals, _pairs(histograms), tables)
 
 
-def _check(
-    sides: tuple[Side, Side],
-    groups: np.ndarray,
-    label_groups: np.ndarray | None,
-    normal: np.ndarray | None,
-    k: Sequence[int],
-    tile: int,
-) -> None:
-    given = {"groups": groups, "label_groups": label_groups, "normal": normal}
+def _directions(sides: tuple[Side, Side], within: bool) -> dict[str, tuple[Side, Side]]:
+    image, text = sides
+    found = {"v_to_t": (image, text), "t_to_v": (text, image)}
+    return found | ({"v_to_v": (image, image), "t_to_t": (text, text)} if within else {})
+
+
+def _by_sample(extras: Extras) -> dict[str, np.ndarray | None]:
+    return {"rows of targets": extras.targets, "patients": extras.patients}
+
+
+def _apart(retrievals: list[Retrieval], normal: np.ndarray | None) -> list[Retrieval]:
+    """Report normal and abnormal queries apart: the all-negative label vector dominates semantic figures."""
+    if normal is None:
+        return []
+    mask, found = np.asarray(normal, dtype=bool), []
+    for one in retrievals:
+        if one.truth in (SEMANTIC, OTHERS):
+            found += [one.of_queries(mask, f"{one.truth}_normal"), one.of_queries(~mask, f"{one.truth}_abnormal")]
+    return found
+
+
+def _check(sides: tuple[Side, Side], given: dict[str, np.ndarray | None], k: Sequence[int], tile: int) -> None:
     lengths = {"images": len(sides[0].of_sample), "texts": len(sides[1].of_sample)}
     lengths |= {name: len(values) for name, values in given.items() if values is not None}
     if len(set(lengths.values())) > 1 or not lengths["images"]:
@@ -105,24 +161,31 @@ def _reporter(progress: Progress | None, phase: str, total: int) -> Callable[[in
     return lambda done: progress(phase, done, total)
 
 
-def _metrics(
-    sides: tuple[Side, Side], truth: Truth, retrievals: list[Retrieval], normal: np.ndarray | None
-) -> dict[str, float | int | dict[str, str]]:
-    metrics: dict[str, float | int | dict[str, str]] = {"samples_analyzed": len(truth.groups)}
+def _metrics(sides: tuple[Side, Side], truth: Truth, retrievals: list[Retrieval]) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"samples_analyzed": len(truth.groups)}
     metrics |= {"distinct_images": len(sides[0].vectors), "distinct_texts": len(sides[1].vectors)}
-    metrics |= _mean_similarities(*sides, truth)
-    for retrieval in retrievals:
-        metrics |= _named(PREFIXES[retrieval.truth], retrieval)
-        if normal is not None and retrieval.truth == SEMANTIC:
-            mask = np.asarray(normal, dtype=bool)
-            metrics |= _named("semantic_normal_", retrieval.of_queries(mask, "semantic_normal"))
-            metrics |= _named("semantic_abnormal_", retrieval.of_queries(~mask, "semantic_abnormal"))
-    metrics["undefined"] = {name: _reason(name) for name, value in metrics.items() if _is_nan(value)}
+    metrics |= _mean_similarities(*sides, truth) | modality_gap(*sides)
+    for one in retrievals:
+        start = f"{prefix_of(one.truth)}{one.direction}_"
+        metrics |= {f"{start}{name}": value for name, value in one.figures().items()}
+        metrics |= {f"compat_{start}{name}": value for name, value in one.compatible().items()}
     return metrics
 
 
-def _named(prefix: str, retrieval: Retrieval) -> dict[str, float | int]:
-    return {f"{prefix}{retrieval.direction}_{name}": value for name, value in retrieval.figures().items()}
+def _intervals(retrievals: list[Retrieval], more: More, patients: np.ndarray | None) -> dict[str, list[float]]:
+    """Draw the query patients once for the figures of every truth and direction."""
+    if patients is None:
+        return {}
+    columns = dict(more.by_query)
+    for one in retrievals:
+        for name, values in one.by_query().items():
+            everyone = columns[f"{prefix_of(one.truth)}{one.direction}_{name}"] = np.full(len(patients), np.nan)
+            everyone[slice(None) if one.queries is None else one.queries] = values
+    bounds = query_intervals(columns, patients)
+    for one in retrievals:
+        start = f"{prefix_of(one.truth)}{one.direction}_"
+        one.intervals.update({name: bounds[f"{start}{name}"] for name in one.by_query()})
+    return {name: list(bound) for name, bound in bounds.items()}
 
 
 def _is_nan(value: object) -> bool:
@@ -130,7 +193,9 @@ def _is_nan(value: object) -> bool:
 
 
 def _reason(name: str) -> str:
-    return "no such pair" if name.endswith("similarity") else "no query has a relevant candidate"
+    if name.endswith("similarity"):
+        return "no such pair"
+    return "all are retrieved alike" if "hub" in name else "no query has a relevant candidate"
 
 
 def _mean_similarities(image: Side, text: Side, truth: Truth) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 import time
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ctbench_core.alignment.engine import AlignmentResult, align, write_alignment
+from ctbench_core.alignment.composition import HUB_DEPTH
+from ctbench_core.alignment.engine import AlignmentResult, Extras, align, write_alignment
+from ctbench_core.alignment.more import STORED
+from ctbench_core.alignment.samples import samples_of
 from ctbench_core.config import Config
 from ctbench_core.errors import FeatureError, ManifestError
 from ctbench_core.features import Features, check_allowed, require_usable
@@ -24,6 +28,9 @@ from ctbench_core.train.splits import check_places, manifest_path
 from ctbench_core.train.trainer import choose_device
 
 Progress = Callable[[str, int, int], None]
+
+# Nearest candidates a query that are listed for graded figures, at most.
+MOST_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Pairs:
     label_groups: np.ndarray | None
     volumes: np.ndarray
     warnings: list[str]
+    manifest: Manifest | None = None
 
 
 def run_alignment(
@@ -75,6 +83,8 @@ def run_alignment(
         device=choose_device(config.utils.device),
         progress=progress,
         cancel=cancel,
+        normal=_normal(pairs.manifest) if pairs.label_groups is not None else None,
+        extras=_extras(config, pairs.manifest),
     )
     seconds = {"load": loaded - started, "align": time.monotonic() - loaded}
     paths = _store(config, run_dir, pairs, result)
@@ -83,12 +93,26 @@ def run_alignment(
     return result.metrics | extra
 
 
+def _normal(manifest: Manifest | None) -> np.ndarray | None:
+    return None if manifest is None else np.nansum(manifest.targets, axis=1) == 0
+
+
+def _extras(config: Config, manifest: Manifest | None) -> Extras:
+    depth = max((k for k in config.analysis.k if k <= MOST_LISTED), default=MOST_LISTED)
+    extras = Extras(within=config.analysis.within, nearest=max(depth, HUB_DEPTH, STORED), map=config.analysis.map)
+    if manifest is None:
+        return extras
+    extras = dataclasses.replace(extras, patients=manifest.patients)
+    return dataclasses.replace(extras, targets=manifest.targets, names=manifest.labels) if manifest.labels else extras
+
+
 def _store(config: Config, run_dir: Path | None, pairs: Pairs, result: AlignmentResult) -> RunPaths:
     paths = RunPaths(run_dir) if run_dir is not None else run_paths(config)
     if run_dir is None:
         write_config(paths.config, config)
         write_status(paths.status, new_status(f"alignment of {pairs.name}", kind="align"), state="running")
-    write_alignment(paths.alignment(pairs.name), result, pairs.volumes)
+    samples = None if pairs.manifest is None else samples_of(pairs.manifest)
+    write_alignment(paths.alignment(pairs.name), result, pairs.volumes, samples)
     if run_dir is None:
         write_status(paths.status, new_status(f"alignment of {pairs.name}", kind="align"), state="finished")
         write_latest(config, paths.root)
@@ -150,7 +174,7 @@ def read_pairs(config: Config, progress: Progress) -> Pairs:
     groups = _truth(kept, config.analysis.truth, text, text_rows)
     semantic = _label_groups(kept) if kept.labels and config.analysis.truth != "labels" else None
     return Pairs(
-        manifest.name, image.matrix, text.matrix, image_rows, text_rows, groups, semantic, kept.volumes, warnings
+        manifest.name, image.matrix, text.matrix, image_rows, text_rows, groups, semantic, kept.volumes, warnings, kept
     )
 
 

@@ -181,6 +181,30 @@ class TileOrder:
         effect = (better + count) > _LEAST_EFFECT * relevant[row] * above.double().square()
         return (above < self.gallery.exact_depth) | effect | (key >= best[row] - self._reach)
 
+    def top(self, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each query's nearest candidates, nearest first, in exact order: column and similarity (B, T).
+
+        T is ``depth``, or all candidates if fewer; equal similarities are exact ties. The third, int (B,), counts the
+        candidates tied with the last one, copies included, also those beyond T.
+        """
+        rows = torch.arange(len(self.queries), device=self._flat.device)
+        depth = min(depth, self.n_columns)
+        start = self._position_by_steps(rows, self._keys[:, self.n_columns - depth] - self._reach)
+        width = self.n_columns - int(start.min())
+        keys = self._keys[:, self.n_columns - width :]
+        column = keys.view(torch.int64) & COLUMN_MASK
+        values = (keys.view(torch.int64) - column).view(torch.float64).clone()
+        inside = torch.arange(self.n_columns - width, self.n_columns, device=rows.device) >= start[:, None]
+        values[~inside] = -torch.inf
+        close = (keys[:, 1:] - keys[:, :-1] <= self._reach) & inside[:, :-1]
+        near = torch.nn.functional.pad(close, (1, 0)) | torch.nn.functional.pad(close, (0, 1))
+        owner, place = near.nonzero(as_tuple=True)
+        if len(owner):
+            values[owner, place] = self._settled(owner, column[owner, place], owner)
+        best, order = values.topk(depth, dim=1)
+        level = torch.where(values == best[:, -1:], self.gallery.shares[column], 0).sum(1)
+        return column.gather(1, order), best, level
+
     def _settle(self, row: Tensor, position: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Order everything within the rounding error of the given items by its exact similarity.
 

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.alignment.direction import EDGES, INSTANCE, OTHERS, SEMANTIC
-from ctbench_core.alignment.scoring import QueryScores, ideal_gain
+from ctbench_core.alignment.direction import EDGES, INSTANCE
+from ctbench_core.alignment.scoring import COMPATIBLE_DEPTH, QueryScores, ideal_gain
 from ctbench_core.alignment.ties import expected_first_rank, expected_reciprocal_rank, hit_probability
 from ctbench_core.atomic import write_json, write_text, write_with
+
+# Rows of a Parquet group.
+ROWS_A_GROUP = 2048
 
 # Depths at which nDCG is always reported, as researchers' older tables do.
 NDCG_DEPTHS = (5, 10, 50)
 
-# Names of the figures of each truth begin so.
-PREFIXES = {INSTANCE: "", SEMANTIC: "semantic_", OTHERS: "semantic_others_"}
+
+def prefix_of(truth: str) -> str:
+    """Return how the names of a truth's figures begin."""
+    return "" if truth == INSTANCE else f"{truth}_"
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """One direction under one truth: figures of each query, and what they average to."""
+    """One direction under one truth: figures of each query, and what they average to.
+
+    ``queries`` is a mask (N,) of the samples that are its queries, None for all; ``intervals`` are bounds by figure.
+    """
 
     direction: str
     truth: str
     scores: QueryScores
     k: tuple[int, ...]
     depths: tuple[int, ...]
+    queries: np.ndarray | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def scored(self) -> np.ndarray:
@@ -36,8 +47,8 @@ class Retrieval:
         return self.scores.n_relevant > 0
 
     def of_queries(self, queries: np.ndarray, truth: str) -> Retrieval:
-        """Return the same for some of the queries, under another name."""
-        return Retrieval(self.direction, truth, self.scores.take(queries), self.k, self.depths)
+        """Return the same for some of the queries, a mask, under another name."""
+        return Retrieval(self.direction, truth, self.scores.take(queries), self.k, self.depths, queries)
 
     def figures(self) -> dict[str, float | int]:
         """Return the averages over scored queries; NaN without any."""
@@ -60,12 +71,35 @@ class Retrieval:
         found["tied_queries"] = int((scores.tied > scores.relevant).sum())
         return found
 
+    def compatible(self) -> dict[str, float]:
+        """Return MAP, MRR and nDCG as older figures of this field define them: nothing below rank 50 counts, a query
+        is divided by the relevant found above it, and a query that finds none scores 0."""
+        scores = self.scores
+        kept = np.where(scores.n_relevant > 0, scores.found[:, self.depths.index(COMPATIBLE_DEPTH)], 0.0)
+        found: dict[str, float] = {"map": _mean(_share(scores.cut, kept))}
+        near = self.scored & (scores.above < COMPATIBLE_DEPTH)
+        block = (scores.above, scores.tied, scores.relevant)
+        found["mrr"] = _mean(np.where(near, expected_reciprocal_rank(*block), 0.0))
+        for depth in NDCG_DEPTHS:
+            ideal = np.interp(kept, np.arange(depth + 1), ideal_gain(np.arange(depth + 1), depth))
+            found[f"ndcg_at_{depth}"] = _mean(_share(scores.gain[:, self.depths.index(depth)], ideal))
+        return found
+
+    def by_query(self) -> dict[str, np.ndarray]:
+        """Return recall at each k, reciprocal rank and average precision of each query; NaN where not scored."""
+        block = (self.scores.above, self.scores.tied, self.scores.relevant)
+        found = {f"recall_at_{k}": hit_probability(*block, k) for k in self.k}
+        found |= {"mrr": expected_reciprocal_rank(*block), "map": self.scores.ap}
+        return {name: np.where(self.scored, values, np.nan) for name, values in found.items()}
+
     def recall_frame(self) -> pd.DataFrame:
-        """Return recall, chance and their ratio at each k."""
+        """Return recall, chance, their ratio and the interval at each k."""
         figures = self.figures()
         recall, chance = (np.array([figures[f"{name}_at_{k}"] for k in self.k]) for name in ("recall", "chance"))
         lift = recall / chance  # chance is above 0 for every scored query, and NaN without any
         columns = {"k": list(self.k), "recall": recall, "chance": chance, "lift": lift}
+        bounds = np.array([self.intervals.get(f"recall_at_{k}", (np.nan, np.nan)) for k in self.k])
+        columns |= {"lower": bounds[:, 0], "upper": bounds[:, 1]}
         return pd.DataFrame({"direction": self.direction, "truth": self.truth, **columns})
 
     def ranks_frame(self) -> pd.DataFrame:
@@ -76,7 +110,7 @@ class Retrieval:
             {
                 "direction": self.direction,
                 "truth": self.truth,
-                "query": np.arange(len(scored)),
+                "query": np.arange(len(scored)) if self.queries is None else np.flatnonzero(self.queries),
                 "first_rank": np.where(scored, expected_first_rank(*block), np.nan),
                 "reciprocal_rank": np.where(scored, expected_reciprocal_rank(*block), np.nan),
                 "average_precision": scores.ap,
@@ -94,14 +128,16 @@ class AlignmentResult:
         metrics: the figures, under the names of the `align` JSON.
         retrievals: one entry a direction and truth.
         pairs: pairs a similarity bin, int64 (200,), by truth and "paired" or "unpaired".
+        tables: what was asked for besides: findings, hubs, map, neighbours_<direction>.
     """
 
-    metrics: dict[str, float | int | dict[str, str]]
+    metrics: dict[str, Any]
     retrievals: list[Retrieval]
     pairs: dict[tuple[str, str], np.ndarray]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def recall_frame(self) -> pd.DataFrame:
-        """Return direction, truth, k, recall, chance, lift."""
+        """Return direction, truth, k, recall, chance, lift, lower, upper."""
         return pd.concat([retrieval.recall_frame() for retrieval in self.retrievals], ignore_index=True)
 
     def histogram_frame(self) -> pd.DataFrame:
@@ -115,7 +151,12 @@ class AlignmentResult:
 
     def ranks_frame(self) -> pd.DataFrame:
         """Return a row a query, direction and truth; queries are numbered as the samples came."""
-        return pd.concat([retrieval.ranks_frame() for retrieval in self.retrievals], ignore_index=True)
+        whole = [one.ranks_frame() for one in self.retrievals if one.queries is None]
+        return pd.concat(whole, ignore_index=True)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -127,15 +168,33 @@ def _chance(scores: QueryScores, k: int) -> np.ndarray:
     return hit_probability(np.zeros_like(scores.above), scores.n_candidates, scores.n_relevant, k)
 
 
-def write_alignment(folder: Path, result: AlignmentResult, volumes: np.ndarray | None = None) -> None:
-    """Write recall.csv, histogram.csv, ranks.parquet and, last, metrics.json, which marks them complete.
+def write_alignment(
+    folder: Path, result: AlignmentResult, volumes: np.ndarray | None = None, samples: pd.DataFrame | None = None
+) -> None:
+    """Write the tables and, last, metrics.json, which marks them complete.
 
-    volumes: names (N,) of the samples, added to the ranks as ``volumename``.
+    volumes: names (N,) of the samples, added to ranks and hubs as ``volumename``; samples: what browsing shows of them
+    (ids, findings, report text), N rows.
     """
-    ranks = result.ranks_frame()
+    ranks, tables = result.ranks_frame(), dict(result.tables)
     if volumes is not None:
-        ranks.insert(3, "volumename", np.asarray(volumes, dtype=object)[ranks["query"]])
+        names = np.asarray(volumes, dtype=object)
+        ranks.insert(3, "volumename", names[ranks["query"]])
+        if "hubs" in tables:
+            tables["hubs"] = tables["hubs"].assign(volumename=names[tables["hubs"]["sample"]])
     write_text(folder / "recall.csv", result.recall_frame().to_csv(index=False, lineterminator="\n"))
     write_text(folder / "histogram.csv", result.histogram_frame().to_csv(index=False, lineterminator="\n"))
-    write_with(folder / "ranks.parquet", lambda file: ranks.to_parquet(file, index=False))
+    _write_parquet(folder / "ranks.parquet", ranks)
+    if samples is not None:
+        tables["samples"] = samples
+    for name, table in tables.items():
+        if name in ("findings", "hubs"):
+            write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        else:
+            _write_parquet(folder / f"{name}.parquet", table)
     write_json(folder / "metrics.json", result.metrics)
+
+
+def _write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write in small groups of rows, so that one volume is read without the others."""
+    write_with(path, lambda file: table.to_parquet(file, index=False, row_group_size=ROWS_A_GROUP, compression="zstd"))

@@ -14,6 +14,9 @@ from torch import Tensor
 from ctbench_core.alignment.ordering import Ranked
 from ctbench_core.alignment.ties import precision_sum, prefix_sums
 
+# Older figures of this field count nothing below this rank (`result.COMPATIBLE`).
+COMPATIBLE_DEPTH = 50
+
 
 @dataclass(frozen=True)
 class QueryScores:
@@ -21,7 +24,8 @@ class QueryScores:
 
     ``above``, ``tied``, ``relevant`` describe the block of the best relevant candidate, int; ``ap`` is
     the expected average precision, NaN without a relevant candidate; ``gain`` (Q, K) the expected DCG at
-    each depth; ``found`` (Q, K) the expected number of relevant candidates above each depth.
+    each depth; ``found`` (Q, K) the expected number of relevant candidates above each depth; ``cut`` the expected sum
+    of precisions at the relevant candidates among the first 50.
     """
 
     above: np.ndarray
@@ -30,6 +34,7 @@ class QueryScores:
     ap: np.ndarray
     gain: np.ndarray
     found: np.ndarray
+    cut: np.ndarray
     n_relevant: np.ndarray
     n_candidates: np.ndarray
 
@@ -96,10 +101,15 @@ class Scorer:
         sums = above.new_zeros(len(n_relevant), dtype=torch.float64)
         ap = sums.index_add(0, row, precision) / n_relevant
         gain, found = self._at_depths(row, above, tied, relevant, len(n_relevant))
+        near = (above < COMPATIBLE_DEPTH).nonzero()[:, 0]
+        parts = [part[near] for part in (above, tied, relevant, seen)]
+        places = torch.minimum(COMPATIBLE_DEPTH - parts[0], parts[1])
+        within = precision_sum(parts[0], parts[1], parts[2], parts[3], self._harmonic, places)
+        cut = torch.zeros_like(sums).index_add_(0, row[near], within)
         best = above.new_zeros((3, len(n_relevant)))
         has = ends > torch.nn.functional.pad(ends[:-1], (1, 0))
         best[:, has] = torch.stack([above, tied, relevant])[:, last[has]]
-        fields = (*best, ap, gain, found, n_relevant, n_candidates)
+        fields = (*best, ap, gain, found, cut, n_relevant, n_candidates)
         return QueryScores(*(field.cpu().numpy() for field in fields))
 
     def _at_depths(

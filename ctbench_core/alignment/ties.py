@@ -49,16 +49,20 @@ def expected_first_rank(above: np.ndarray, tied: np.ndarray, relevant: np.ndarra
     return above + (tied + 1) / (relevant + 1)
 
 
-def precision_sum(above: Tensor, tied: Tensor, relevant: Tensor, seen: Tensor, harmonic: Tensor) -> Tensor:
+def precision_sum(
+    above: Tensor, tied: Tensor, relevant: Tensor, seen: Tensor, harmonic: Tensor, places: Tensor | None = None
+) -> Tensor:
     """Return a block's expected sum of precisions at its relevant places, given ``seen`` relevant above.
 
-    sum over i = 1..t of r/t * (seen + 1 + (i - 1) (r - 1)/(t - 1)) / (above + i), in closed form by
-    harmonic[n] = 1 + 1/2 + ... + 1/n. Tensors: int (B,), and float64 (n + 1,); returns float64 (B,).
+    sum over i = 1..p of r/t * (seen + 1 + (i - 1) (r - 1)/(t - 1)) / (above + i), in closed form by
+    harmonic[n] = 1 + 1/2 + ... + 1/n; p is ``places``, by default the whole block's t. Tensors: int (B,), and
+    float64 (n + 1,); returns float64 (B,).
     """
+    places = tied if places is None else places
     size, hits = tied.double(), relevant.double()  # Torch divides whole numbers in float32
     slope = (hits - 1) / (size - 1).clamp(min=1)
     constant = seen + 1 - slope * (1 + above)
-    return hits / size * (slope * size + constant * (harmonic[above + tied] - harmonic[above]))
+    return hits / size * (slope * places + constant * (harmonic[above + places] - harmonic[above]))
 
 
 def prefix_sums(n: int, term: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
