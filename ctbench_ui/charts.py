@@ -12,7 +12,12 @@ from ctbench_ui.style import COLOURS, GREY, figure
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
-_NAMES = {"v_to_t": "visual → text", "t_to_v": "text → visual"}
+_NAMES = {
+    "v_to_t": "visual → text",
+    "t_to_v": "text → visual",
+    "v_to_v": "visual → visual",
+    "t_to_t": "text → text",
+}
 
 
 def prevalence(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -107,12 +112,14 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     """Draw Recall@K of both directions with the recall of chance.
 
     Args:
-        frame: columns direction, k, recall, chance; rows of one truth.
+        frame: columns direction, k, recall, chance, and lower, upper of an interval where known; rows of one truth.
     """
     found = go.Figure()
     for place, (direction, rows) in enumerate(frame.groupby("direction", sort=False)):
         name = _NAMES.get(str(direction), str(direction))
         style = {"color": COLOURS[place], "width": 2.5}
+        if "lower" in rows and rows["lower"].notna().all():
+            add_band(found, rows, COLOURS[place])
         found.add_scatter(
             x=rows["k"], y=rows["recall"], name=name, mode="lines+markers", line=style, marker={"size": 8}
         )
@@ -128,6 +135,21 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     found.update_xaxes(type="log", title="K", tickvals=depths, ticktext=[str(depth) for depth in depths])
     found.update_yaxes(title="recall", range=[0, 1.02])
     return laid_out(found, height=400)
+
+
+def add_band(found: go.Figure, rows: pd.DataFrame, colour: str) -> None:
+    """Add the interval of a recall curve as a band: columns k, lower, upper."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    found.add_scatter(
+        x=[*rows["k"], *rows["k"][::-1]],
+        y=[*rows["upper"], *rows["lower"][::-1]],
+        mode="lines",
+        fill="toself",
+        fillcolor=f"rgba({red}, {green}, {blue}, .15)",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None]) -> go.Figure:

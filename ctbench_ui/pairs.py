@@ -9,16 +9,26 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.alignment.result import prefix_of
 from ctbench_core.cards import encoder_name
 from ctbench_core.manifest import parse_identities
 from ctbench_core.runs import Run, RunStore, open_run
-from ctbench_ui import cache, charts, figures, tables
+from ctbench_ui import beside, cache, charts, figures, form, landscape, neighbours, pair_details, tables
 from ctbench_ui.figures import Source
+from ctbench_ui.pair_charts import DIRECTIONS
 from ctbench_ui.style import counts, figure
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
-_PREFIX = {"instance": "", "semantic": "semantic_"}
-_DIRECTIONS = {"v_to_t": "volume → report", "t_to_v": "report → volume"}
+_DIRECTIONS = DIRECTIONS
+# Which queries and candidates the figures by labels are over.
+_VIEWS = {
+    "semantic": "all",
+    "semantic_others": "own exam left out",
+    "semantic_normal": "normal queries",
+    "semantic_abnormal": "abnormal queries",
+}
+_TABS = ("Figures", "Ranks and findings", "Browse", "Map", "Beside another")
+_ARROWS = {"v_to_t": "→", "t_to_v": "←"}
 _WIDTHS = {"figure": 92, "chance →": 68, "chance ←": 68}
 _MEANS = {"median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
 
@@ -40,29 +50,69 @@ def _hit(run: Run, truth: str) -> str:
 
 
 def draw(run_dir: Path, name: str) -> None:
-    """Draw one stored alignment result: what counts as a hit by instance, and beside it by labels."""
+    """Draw one stored alignment result."""
     run = open_run(run_dir)
     folder = run.paths.alignment(name)
     metrics = cache.metrics(cache.stamp(folder / "metrics.json"))
-    recall = cache.table(cache.stamp(folder / "recall.csv"))
-    histogram = cache.table(cache.stamp(folder / "histogram.csv"))
     source = _source(run, name, folder, metrics)
     st.markdown(f"**{name}** · {source.plain_note}")
+    shown = st.tabs(_TABS, key="alignment.tab", on_change="rerun")
+    with shown[0]:
+        if shown[0].open:
+            _all_figures(run, folder, metrics, source)
+    with shown[1]:
+        if shown[1].open:
+            pair_details.tab(folder, metrics, source)
+    with shown[2]:
+        if shown[2].open:
+            neighbours.tab(folder, source.stem)
+    with shown[3]:
+        if shown[3].open:
+            landscape.tab(folder, source.stem)
+    with shown[4]:
+        if shown[4].open:
+            beside.tab(str(folder), name, stored(str(form.outputs_root())), metrics)
+
+
+def _all_figures(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:
+    """Draw what counts as a hit by instance, and beside it by labels."""
+    recall = cache.table(cache.stamp(folder / "recall.csv"))
+    histogram = cache.table(cache.stamp(folder / "histogram.csv"))
     truths = [truth for truth in _TRUTHS if truth in set(recall["truth"])]
     sides = st.columns(2, gap="medium")
     for truth, side in zip(truths, sides):
         with side:
             st.subheader(f"Hit: {_hit(run, truth)}", anchor=False)
-            _figures(metrics, recall[recall["truth"] == truth], truth)
-            _recall(recall[recall["truth"] == truth], truth, source)
+            view = _view(recall) if truth == "semantic" else truth
+            _figures(metrics, recall[recall["truth"] == view], truth, view)
+            _recall(recall[recall["truth"] == view], truth, source)
         # A single truth leaves the other half free for its similarities.
         with side if len(truths) > 1 else sides[1]:
             _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
+    if len(recall) and recall.get("lower", pd.Series(dtype=float)).notna().any():
+        st.caption("Bands: 95 % intervals over query patients, the gallery as it is.")
     with st.container(horizontal=True):
         tables.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv")
         tables.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv")
         tables.download_stored("Ranks as CSV", folder / "ranks.parquet", f"{source.stem}-ranks.csv", "ranks-csv")
         tables.download("All figures as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv")
+
+
+def _view(recall: pd.DataFrame) -> str:
+    """Ask which queries and candidates the figures by labels are over."""
+    known = [view for view in _VIEWS if view in set(recall["truth"])]
+    if len(known) < 2:
+        return "semantic"
+    chosen = st.segmented_control(
+        "Over",
+        known,
+        format_func=_VIEWS.__getitem__,
+        default=known[0],
+        required=True,
+        key="alignment.view",
+        label_visibility="collapsed",
+    )
+    return chosen or known[0]
 
 
 def _source(run: Run, name: str, folder: Path, metrics: dict[str, Any]) -> Source:
@@ -89,18 +139,20 @@ def _size(ranks: Path) -> str:
     return counts({kind: len(set(values)) for kind, values in found.items()})
 
 
-def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str) -> None:
+def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: str) -> None:
     """Draw the figures of both directions with chance."""
-    start = _PREFIX[truth]
+    start = prefix_of(view)
+    ways = {way: title for way, title in _DIRECTIONS.items() if f"{start}{way}_mrr" in metrics}
     rows: list[dict[str, str]] = []
     for k in sorted(recall["k"].unique()):
         row = {"figure": f"Recall@{k}"}
-        for way, title in _DIRECTIONS.items():
+        for way, title in ways.items():
             row[title] = figure(metrics.get(f"{start}{way}_recall_at_{k}"))
-            row[f"chance {'→' if way == 'v_to_t' else '←'}"] = figure(metrics.get(f"{start}{way}_chance_at_{k}"))
+            if way in _ARROWS:
+                row[f"chance {_ARROWS[way]}"] = figure(metrics.get(f"{start}{way}_chance_at_{k}"))
         rows.append(row)
     for name, title in _MEANS.items():
-        values = {title: metrics.get(f"{start}{way}_{name}") for way, title in _DIRECTIONS.items()}
+        values = {title: metrics.get(f"{start}{way}_{name}") for way, title in ways.items()}
         shown = {key: _rank(value) if name == "median_rank" else figure(value) for key, value in values.items()}
         rows.append({"figure": title, **shown})
     st.dataframe(
@@ -112,7 +164,7 @@ def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str) -> None:
         key=f"figures-{truth}",
         alt=f"Figures of both directions, {truth}",
     )
-    st.caption(" · ".join(_queries(metrics, start, way) for way in _DIRECTIONS))
+    st.caption(" · ".join(_queries(metrics, start, way) for way in ways))
 
 
 def _rank(value: float | None) -> str:
@@ -133,7 +185,7 @@ def _recall(recall: pd.DataFrame, truth: str, source: Source) -> None:
 
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
-    means = {kind: metrics.get(f"{_PREFIX[truth]}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+    means = {kind: metrics.get(f"{prefix_of(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
     told = ", ".join(f"{kind} {figure(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {told}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
@@ -141,5 +193,10 @@ def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, 
 
 
 def _all(metrics: dict[str, Any]) -> pd.DataFrame:
-    rows = [{"figure": name, "value": value} for name, value in metrics.items() if isinstance(value, (int, float))]
+    known = metrics.get("intervals", {})
+    rows = []
+    for name, value in metrics.items():
+        if isinstance(value, (int, float)):
+            lower, upper = known.get(name, (None, None))
+            rows.append({"figure": name, "value": value, "lower": lower, "upper": upper})
     return pd.DataFrame(rows)

@@ -16,40 +16,49 @@ st.caption(
     "Cosine similarity of every volume with every report: ties count by expectation, chance stands beside every figure."
 )
 
-if not demo.has_data() and not form.data_chosen():
+stored = pairs.stored(str(form.outputs_root()))
+has_data = demo.has_data() or form.data_chosen()
+if not has_data and not stored:
     feedback.empty("No data yet", "Choose features of volumes and reports that share one space.", "Choose data", "data")
     st.stop()
 
-with feedback.guarded("A setting does not fit"):
-    config = form.config()
-    found = folders.manifests(Path(config.paths.manifest_dir))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        usual = [name for name in found if "test" in name]
-        manifest = st.selectbox(
-            "Manifest",
-            found,
-            index=found.index(usual[0]) if usual else 0,
-            key="alignment.manifest",
-            persist_state="session",
-            accept_new_options=True,
-            width=180,
-        )
-        form.field("analysis.truth", "A hit is of the same")
-        form.field("analysis.k", "K", width=150)
-        form.field("analysis.filter_normal_cases", "Skip normal")
-        asked = st.button(
-            "Measure", type="primary", icon=":material/compare_arrows:", key="measure", disabled=not manifest
-        )
-    if asked and manifest:
-        config = form.config()
-        config.data.train_manifest, config.job_name = manifest, "align"
-        with feedback.guarded("Alignment cannot be measured"):
-            with feedback.progress("Reading features") as progress:
-                result = run_alignment(config, progress=progress)
-            st.session_state[_SHOWN] = result["run_dir"]
-            feedback.caution("Good to know", result["warnings"])
 
-stored = pairs.stored(str(form.outputs_root()))
+def measure() -> None:
+    """Draw the choices of a measurement, and measure when asked."""
+    with feedback.guarded("A setting does not fit"):
+        config = form.config()
+        found = folders.manifests(Path(config.paths.manifest_dir))
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            usual = [name for name in found if "test" in name]
+            manifest = st.selectbox(
+                "Manifest",
+                found,
+                index=found.index(usual[0]) if usual else 0,
+                key="alignment.manifest",
+                persist_state="session",
+                accept_new_options=True,
+                width=180,
+            )
+            form.field("analysis.truth", "A hit is of the same")
+            form.field("analysis.k", "K", width=150)
+            form.field("analysis.filter_normal_cases", "Skip normal")
+            form.field("analysis.within", "Within")
+            asked = st.button(
+                "Measure", type="primary", icon=":material/compare_arrows:", key="measure", disabled=not manifest
+            )
+        if asked and manifest:
+            config = form.config()
+            config.data.train_manifest, config.job_name = manifest, "align"
+            with feedback.guarded("Alignment cannot be measured"):
+                with feedback.progress("Reading features") as progress:
+                    result = run_alignment(config, progress=progress)
+                st.session_state[_SHOWN] = result["run_dir"]
+                feedback.caution("Good to know", result["warnings"])
+
+
+if has_data:
+    measure()
+    stored = pairs.stored(str(form.outputs_root()))
 if not stored:
     with st.container(border=True):
         st.markdown("Press **Measure**: the result is kept in the run store and shown here.")

@@ -47,6 +47,16 @@ class Extras:
     map: str | None = None
 
 
+@dataclass(frozen=True)
+class Run:
+    """How an alignment is computed: most queries a tile, where, and whom it reports to."""
+
+    tile: int
+    device: torch.device
+    progress: Progress | None
+    cancel: threading.Event | None
+
+
 def align(
     image: np.ndarray,
     text: np.ndarray,
@@ -89,29 +99,36 @@ def align(
     kinds = None if labels is None else labels.of_sample
     truth = Truth(_numbered(groups), None if label_groups is None else _numbered(label_groups), kinds)
     wanted = tuple(sorted({int(depth) for depth in k}))
-    depths = tuple(sorted({*NDCG_DEPTHS, *wanted}))
-
-    retrievals: list[Retrieval] = []
-    retrieved: dict[str, Retrieved] = {}
-    histograms: Histograms | None = None
-    for name, (queries, gallery) in _directions(sides, extras.within).items():
-        direction = Direction(queries, gallery, truth, depths, torch.device(device))
-        report = _reporter(progress, f"ranking {name}", direction.n_queries)
-        found = direction.run(tile, report, cancel, count_pairs=histograms is None, nearest=extras.nearest)
-        histograms = histograms or found.pairs
-        for truth_name, scores in found.scores.items():
-            retrievals.append(Retrieval(name, truth_name, scores, wanted, depths))
-        if found.nearest is not None:
-            retrieved[name] = Retrieved(found.nearest, direction.of_sample, gallery, direction.within)
-    assert histograms is not None
-    retrievals += _apart(retrievals, normal)
     place = None if extras.map is None else two_dimensional(*sides, method=extras.map)
+    run = Run(tile, torch.device(device), progress, cancel)
+    retrievals, retrieved, histograms = _search(sides, truth, wanted, extras, run)
+    retrievals += _apart(retrievals, normal)
     more = more_of(retrieved, sides, truth.groups, wanted, labels, extras.names, torch.device(device))
     metrics = _metrics(sides, truth, retrievals) | more.figures()
     metrics["intervals"] = _intervals(retrievals, more, extras.patients)
     metrics["undefined"] = {name: _reason(name) for name, value in metrics.items() if _is_nan(value)} | more.undefined
     tables = more.tables if place is None else more.tables | {"map": place}
     return AlignmentResult(metrics, retrievals, _pairs(histograms), tables)
+
+
+def _search(
+    sides: tuple[Side, Side], truth: Truth, ks: tuple[int, ...], extras: Extras, run: Run
+) -> tuple[list[Retrieval], dict[str, Retrieved], Histograms]:
+    """Rank every direction; pairs are counted once, since both directions have the same."""
+    depths = tuple(sorted({*NDCG_DEPTHS, *ks}))
+    retrievals: list[Retrieval] = []
+    retrieved: dict[str, Retrieved] = {}
+    histograms: Histograms | None = None
+    for name, (queries, gallery) in _directions(sides, extras.within).items():
+        direction = Direction(queries, gallery, truth, depths, run.device)
+        report = _reporter(run.progress, f"ranking {name}", direction.n_queries)
+        found = direction.run(run.tile, report, run.cancel, count_pairs=histograms is None, nearest=extras.nearest)
+        histograms = histograms or found.pairs
+        retrievals += [Retrieval(name, kind, scores, ks, depths) for kind, scores in found.scores.items()]
+        if found.nearest is not None:
+            retrieved[name] = Retrieved(found.nearest, direction.of_sample, gallery, direction.within)
+    assert histograms is not None
+    return retrievals, retrieved, histograms
 
 
 def _directions(sides: tuple[Side, Side], within: bool) -> dict[str, tuple[Side, Side]]:

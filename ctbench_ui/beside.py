@@ -1,0 +1,69 @@
+"""Two alignment results side by side: recall of both directions, and every figure that both have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_ui import cache, charts, pair_charts, tables
+from ctbench_ui.pair_charts import DIRECTIONS
+from ctbench_ui.style import interval
+
+_FIGURES = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
+
+
+def tab(folder: str, name: str, results: dict[str, str], metrics: dict[str, Any]) -> None:
+    """Ask for another result and draw both."""
+    others = {key: title for key, title in results.items() if _folder(key) != Path(folder)}
+    if not others:
+        st.info("There is no other result yet. Measure another encoder, split or cohort, then set it beside this one.")
+        return
+    key = st.selectbox("Beside", list(others), format_func=others.__getitem__, key="beside.other")
+    other = _folder(key)
+    theirs = cache.metrics(cache.stamp(other / "metrics.json"))
+    if theirs["samples_analyzed"] != metrics["samples_analyzed"]:
+        st.warning(
+            f"{metrics['samples_analyzed']:,} and {theirs['samples_analyzed']:,} pairs: recall at K falls with the size "
+            "of the gallery, so compare the lift over chance.",
+            icon=":material/warning:",
+        )
+    recalls = {"this result": _recall(Path(folder)), "the other": _recall(other)}
+    for way, side in zip(("v_to_t", "t_to_v"), st.columns(2, gap="medium")):
+        with side:
+            st.markdown(f"**{DIRECTIONS[way]}**")
+            st.plotly_chart(
+                pair_charts.side_by_side(recalls, way),
+                config=charts.CONFIG,
+                key=f"beside-{way}",
+                alt=f"Recall at K of both results, {DIRECTIONS[way]}",
+            )
+    frame = pd.DataFrame(
+        {
+            "figure": f"{DIRECTIONS[way]}, {figure.replace('_at_', ' @')}",
+            "this result": _written(metrics, f"{way}_{figure}"),
+            "the other": _written(theirs, f"{way}_{figure}"),
+        }
+        for way in ("v_to_t", "t_to_v")
+        for figure in _FIGURES
+        if f"{way}_{figure}" in metrics and f"{way}_{figure}" in theirs
+    )
+    st.dataframe(frame, hide_index=True, key="beside-table", alt="Figures of both results")
+    st.caption("95 % intervals over query patients, of each result alone: not of their difference.")
+    tables.download("Both as CSV", frame, f"{name}-beside.csv", "beside-csv")
+
+
+def _folder(key: str) -> Path:
+    run_dir, _, name = key.rpartition("/")
+    return Path(run_dir) / "alignment" / name
+
+
+def _recall(folder: Path) -> pd.DataFrame:
+    frame = cache.table(cache.stamp(folder / "recall.csv"))
+    return frame[frame["truth"] == "instance"]
+
+
+def _written(metrics: dict[str, Any], name: str) -> str:
+    return interval(metrics[name], metrics.get("intervals", {}).get(name))
