@@ -1,0 +1,124 @@
+"""What a click costs beside a crowded run store, as the browser itself clocks it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.config import Config
+from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate.score import ScoreOptions, score_table
+from ctbench_core.experiment import run_experiment
+from tests.browser.hands import Hands
+
+PAGES = ("Data", "Train", "Runs", "Evaluate", "Alignment", "System", "Home")
+TABS = ("Curves", "Threshold", "Volumes", "Findings")
+# From the last press of a button or key to the last time that the page's script came to rest, and one frame to paint.
+_CLOCK = """
+window.ctbenchPressed = 0; window.ctbenchRested = 0;
+for (const kind of ["pointerdown", "keydown"])
+  window.addEventListener(kind, () => { window.ctbenchPressed = performance.now(); window.ctbenchRested = 0; }, true);
+new MutationObserver((changes) => {
+  for (const { target } of changes)
+    if (target.getAttribute("data-test-script-state") === "notRunning")
+      requestAnimationFrame(() => { window.ctbenchRested = performance.now(); });
+}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-test-script-state"] });
+"""
+
+
+def crowd(config: Config, runs: int, volumes: int, labels: list[str]) -> None:
+    """Fill a run store with copies of one finished, evaluated run, and with one evaluation of many volumes."""
+    made = Path(run_experiment(config)["run_dir"])
+    evaluate_run(made)
+    status = json.loads((made / "status.json").read_text(encoding="utf-8"))
+    for number in range(1, runs):
+        copy = made.with_name(f"20260101T{number // 60:02d}{number % 60:02d}00Z-{number:06x}")
+        shutil.copytree(made, copy, ignore=shutil.ignore_patterns("checkpoints", ".lock"))
+        (copy / "status.json").write_text(json.dumps(status | {"label": f"copy {number}"}), encoding="utf-8")
+    _large(Path(config.paths.outputs_root), volumes, labels)
+
+
+def _large(store: Path, volumes: int, labels: list[str]) -> None:
+    """Store predictions of many volumes, two a patient, findings as rare as CT-RATE's."""
+    draw = np.random.default_rng(5)
+    frame = pd.DataFrame({"volumename": [f"large_{row // 2 + 1}_a_{row % 2 + 1}" for row in range(volumes)]})
+    for place, label in enumerate(labels):
+        frame[f"target_{label}"] = (draw.random(volumes) < 0.05 + 0.02 * place).astype(int)
+        frame[f"prob_{label}"] = 1 / (1 + np.exp(-draw.normal(size=volumes) - 1.2 * frame[f"target_{label}"]))
+    path = store / "large.parquet"
+    frame.to_parquet(path)
+    config = Config()
+    config.paths.outputs_root, config.job_name = str(store), "score"
+    score_table(path, ScoreOptions(name="large"), config)
+    path.unlink()
+
+
+@dataclass
+class Pace:
+    """Milliseconds by kind of action and what it aimed at, and the sizes of what the server sent."""
+
+    times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+
+    def add(self, kind: str, target: str, milliseconds: float) -> None:
+        """Note one action."""
+        self.times.setdefault((kind, target), []).append(milliseconds)
+
+    def of(self, kind: str) -> list[float]:
+        """Return the milliseconds of a kind of action."""
+        return [value for (name, _), values in self.times.items() if name == kind for value in values]
+
+    def p95(self) -> dict[str, float]:
+        """Return the 95th percentile of each kind of action."""
+        kinds = dict.fromkeys(kind for kind, _ in self.times)
+        return {kind: statistics.quantiles(self.of(kind), n=20, method="inclusive")[-1] for kind in kinds}
+
+
+def measure(user: Hands, rounds: int) -> Pace:
+    """Walk through the app: pages, the filter of Runs, the tabs of Evaluate and its slider; time every answer.
+
+    The very first visit, which reads every run, is not counted.
+    """
+    pace = Pace()
+    user.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: pace.sizes.append(len(frame))))
+    user.page.add_init_script(_CLOCK)
+    user.go()
+    for name in PAGES:
+        user.turn(name)
+    for _ in range(rounds):
+        pace.add("first paint", "Home", _paint(user))
+        for name in PAGES:
+            _clock(user, pace, "page change", name, lambda name=name: user.turn(name))
+        user.turn("Runs")
+        for words in ("copy 7", "copy 49", "nothing has this", ""):
+            _clock(user, pace, "filter", words, lambda words=words: user.fill("runs.filter", words))
+        user.turn("Evaluate")
+        for tab in TABS:
+            _clock(user, pace, "tab", tab, lambda tab=tab: user.open_tab(tab))
+        user.open_tab("Threshold")
+        slider = user.page.locator(".st-key-threshold input[type=range]")
+        for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "PageUp"):
+            _clock(user, pace, "slider", key, lambda key=key: user.answered(lambda: slider.press(key)))  # noqa: B023
+    return pace
+
+
+def _clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[], Any]) -> None:
+    act()
+    user.page.wait_for_function("window.ctbenchRested > 0")
+    pace.add(kind, target, user.page.evaluate("window.ctbenchRested - window.ctbenchPressed"))
+
+
+def _paint(user: Hands) -> float:
+    """Open Home anew; return the milliseconds from the start of the navigation to its whole picture."""
+    user.page.goto("about:blank")
+    user.go()
+    user.page.wait_for_function("window.ctbenchRested > 0")
+    return float(user.page.evaluate("window.ctbenchRested"))
