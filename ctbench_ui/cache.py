@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,21 @@ import streamlit as st
 
 from ctbench_core.cards import encoder_name
 from ctbench_core.config import ColumnsConfig, Config
-from ctbench_core.errors import CtbenchError
+from ctbench_core.errors import CtbenchError, InputError, RunError
 from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.manifest import apply_cohort, read_manifest, read_table
-from ctbench_core.runs import Run, RunStore, read_json, recipe_of
+from ctbench_core.runs import Run, open_run, read_json, recipe_of, run_folders
 from ctbench_core.runs.parsed import parsed
 from ctbench_core.train.splits import manifest_path
 
 Stamp = tuple[str, int, int]
 
 _AUPRC = re.compile(r'"val_metrics": \{"auprc": (null|[-+.\deE]+)')
+_FILES = ("status.json", "config.yaml", "best_metrics.json", "metrics.jsonl", "annotations.json")
+_RESULTS = ("evaluation", "alignment")
 _recipes: dict[str, tuple[Config, str]] = {}
+_rows: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 _TRACE_POINTS, _TRACE_LIMIT = 24, 64 * 2**20
 
 
@@ -130,9 +134,46 @@ def counts(at: Stamp, scores: Stamp, label: str) -> pd.DataFrame:
     return counts_frame(values[:, :1], values[:, 1:], [label])
 
 
-def run_rows(outputs_root: str, kind: str = "train") -> list[dict[str, Any]]:
-    """Return one row a run of the store, newest first."""
-    return [run_row(run) for run in RunStore(outputs_root).runs(kind)]
+def run_rows(outputs_root: str, kind: str | None = "train") -> list[dict[str, Any]]:
+    """Return one row a run of the store, newest first. Treat the rows as read-only."""
+    found = [row for folder in run_folders(outputs_root) if (row := _row(folder)) and kind in (None, row["kind"])]
+    return sorted(found, key=lambda row: (row["created"], row["run_id"]), reverse=True)
+
+
+def _row(folder: str) -> dict[str, Any] | None:
+    """Return the row of a run, made once while its files stay as they are; None for a damaged folder."""
+    mark = _mark(folder)
+    known = _rows.get(folder)
+    if known is not None and known[0] == mark:
+        return known[1]
+    try:
+        run = open_run(folder)
+    except (InputError, RunError):
+        return None
+    row = run_row(run)
+    if not run.status.active:  # a run at work may end without a word, when its process dies
+        _rows[folder] = (mark, row)
+    return row
+
+
+def _mark(folder: str) -> tuple[Any, ...]:
+    """Return what tells whether anything that a row shows has changed."""
+    files = [f"{folder}{os.sep}{name}" for name in _FILES]
+    for part in _RESULTS:
+        try:
+            with os.scandir(f"{folder}{os.sep}{part}") as entries:
+                files += [f"{entry.path}{os.sep}metrics.json" for entry in entries]
+        except OSError:
+            continue  # nothing was evaluated or aligned
+    return tuple((file, _facts(file)) for file in files)
+
+
+def _facts(file: str) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(file)  # noqa: PTH116  five times as fast as a path object's
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
 def run_row(run: Run) -> dict[str, Any]:
@@ -144,6 +185,7 @@ def run_row(run: Run) -> dict[str, Any]:
     return {
         "run_dir": str(run.paths.root),
         "run_id": run.run_id,
+        "kind": status.kind,
         "name": run.name,
         "state": status.state,
         "encoder": encoder_name(config),

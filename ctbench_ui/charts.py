@@ -182,6 +182,27 @@ def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None])
     return laid_out(found, height=400)
 
 
+def by_epoch(frame: pd.DataFrame) -> go.Figure:
+    """Draw the losses and the validation figures over epochs, one above the other.
+
+    Args:
+        frame: columns epoch, train_loss, val_loss, auprc, auroc, f1_macro.
+    """
+    names = {"train_loss": "training loss", "val_loss": "validation loss"}
+    figures = {"auprc": "AUPRC", "auroc": "AUROC", "f1_macro": "F1"}
+    found = go.Figure()
+    for axis, lines in (("y", names), ("y2", figures)):
+        for place, (column, name) in enumerate(lines.items()):
+            style = {"color": COLOURS[place], "dash": "dot" if axis == "y" else "solid"}
+            found.add_scatter(x=frame["epoch"], y=frame[column].astype(float), name=name, line=style, yaxis=axis)
+    found.update_layout(
+        xaxis={"title": "epoch", "anchor": "y"},
+        yaxis={"title": "loss", "domain": [0, 0.46]},
+        yaxis2={"title": "validation", "domain": [0.54, 1]},
+    )
+    return laid_out(found, height=640, legend_below=False)
+
+
 def laid_out(found: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
     """Give a figure the height, margins and legend that all figures have."""
     above: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}

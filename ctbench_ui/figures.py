@@ -40,6 +40,19 @@ def show(found: go.Figure, data: pd.DataFrame, source: Source, name: str, alt: s
             _file("HTML", lambda: page(found, source, alt), "text/html", source, name)
 
 
+def page_of(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -> None:
+    """Offer a figure that the page draws otherwise as HTML; it is made when the user asks."""
+    st.download_button(
+        "Curves as HTML",
+        data=lambda: page(draw(), source, alt).encode("utf-8"),
+        file_name=f"{source.stem}-{key}.html",
+        mime="text/html",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
 def _file(label: str, text: Callable[[], str], mime: str, source: Source, name: str) -> None:
     """Offer a file that is written when the user asks."""
     ending = label.lower()

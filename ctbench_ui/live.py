@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.runs import Run, open_run
 from ctbench_core.runs.following import follow_history
-from ctbench_ui import epochs, feedback, strip, work
+from ctbench_ui import charts, epochs, feedback, figures, strip, tables, work
 from ctbench_ui.epochs import Panel
 from ctbench_ui.style import ago, duration, figure, seconds_between, state_badge
 
@@ -62,6 +62,10 @@ def curves_of(run: Run, key: str) -> None:
         st.caption("No epoch was finished.")
         return
     _curves(entries, key)
+    with st.container(horizontal=True, gap="small"):
+        tables.download("Curves as CSV", history_frame(entries, len(entries)), f"{run.run_id}-epochs.csv", f"{key}-csv")
+        source = figures.Source(run.name, "", f"validation by epoch, run {run.run_id}", run.run_id)
+        figures.page_of(lambda: charts.by_epoch(history_frame(entries)), source, "Curves by epoch", f"{key}-html")
     _findings(entries)
 
 
@@ -106,9 +110,12 @@ def _when(run: Run) -> str:
     return " · ".join(parts)
 
 
-def history_frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return one row an epoch: epoch, train_loss, val_loss, auprc, auroc, f1_macro; thinned to a few hundred rows."""
-    step = max(1, len(entries) // _POINTS)
+def history_frame(entries: Sequence[dict[str, Any]], points: int = _POINTS) -> pd.DataFrame:
+    """Return one row an epoch: epoch, train_loss, val_loss, auprc, auroc, f1_macro; thinned to so many, or up to twice.
+
+    The first and the last epoch are always there.
+    """
+    step = max(1, len(entries) // points)
     kept = [entry for place, entry in enumerate(entries) if place % step == 0 or place == len(entries) - 1]
     names = ("auprc", "auroc", "f1_macro")
     rows = [

@@ -6,7 +6,6 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core.runs import RunStore
 from ctbench_ui import cache
 from ctbench_ui.style import figure
 
@@ -14,13 +13,15 @@ _KEY = "run"
 
 
 def evaluable(outputs_root: str) -> dict[str, dict[str, Any]]:
-    """Return rows of `cache.run_row` with their kind, by run id, newest first."""
-    found = {}
-    for run in RunStore(outputs_root).runs(None):
-        kind = run.status.kind
-        if (kind == "train" and run.best()) or (kind == "score" and run.evaluations()):
-            found[run.run_id] = cache.run_row(run) | {"kind": kind}
-    return found
+    """Return rows of `cache.run_row`, by run id, newest first."""
+    rows = cache.run_rows(outputs_root, None)
+    return {row["run_id"]: row for row in rows if _has_figures(row)}
+
+
+def _has_figures(row: dict[str, Any]) -> bool:
+    if row["kind"] == "score":
+        return bool(row["tests"])
+    return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
 
 
 def title(row: dict[str, Any]) -> str:

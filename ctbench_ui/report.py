@@ -9,8 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.checks import CheckResult
-from ctbench_ui import charts, data_charts, feedback, form, mend, tables
+from ctbench_ui import charts, data_charts, feedback, figures, form, mend
+from ctbench_ui.figures import Source
 from ctbench_ui.navigation import go
+from ctbench_ui.style import counts as sizes_of
 from ctbench_ui.style import plural
 
 _MOST = 200  # rows of a table of feature files
@@ -91,23 +93,24 @@ def _findings(shown: dict[str, Any]) -> None:
     share, together, lengths = st.tabs(["Prevalence", "Co-occurrence", "Norms"], key="data.figures", on_change="rerun")
     if share.open:
         splits = {SPLITS.get(split, split): shares for split, shares in shown["prevalence"].items()}
-        share.plotly_chart(
-            charts.prevalence(splits),
-            config=charts.CONFIG,
-            key="prevalence",
-            alt="Share of volumes with each finding, by split",
-        )
+        frame = pd.DataFrame(splits).rename_axis("finding").reset_index()
+        with share:
+            alt = "Share of volumes with each finding, by split"
+            figures.show(charts.prevalence(splits), frame, _source(shown), "prevalence", alt)
     if together.open and shown["together"]:
         counts = pd.DataFrame(shown["together"], index=shown["labels"], columns=shown["labels"])
         with together:
             st.caption("Of the training volumes with the finding of a row, the share that has the finding of a column.")
-            st.plotly_chart(
-                data_charts.co_occurrence(counts, dark=st.context.theme.type == "dark"),
-                config=charts.CONFIG,
-                key="together",
-                alt="How often findings occur together",
-            )
-            tables.download("CSV", counts.rename_axis("finding").reset_index(), "co-occurrence.csv", "together-csv")
+            found = data_charts.co_occurrence(counts, dark=st.context.theme.type == "dark")
+            frame = counts.rename_axis("finding").reset_index()
+            figures.show(found, frame, _source(shown), "together", "How often findings occur together")
+
+
+def _source(shown: dict[str, Any]) -> Source:
+    """Return what the figures of a check rest on."""
+    size = sizes_of(next(iter(shown["counts"].values()), {}))
+    name = form.dataset_name() or "data set"
+    return Source(title=name, note=f"Training: {size}", plain_note=f"Training: {size}", stem=name.replace(" ", "_"))
 
     if lengths.open and shown["norms"]:
         lengths.plotly_chart(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui.style import STATES, duration, interval
+from ctbench_ui.style import COLOURS, GREY, STATES, duration, interval
 
 _SHARE = "%.3f"
 _STAR = "★"
@@ -31,14 +32,17 @@ COLUMNS: dict[str, Any] = {
     "auroc": _number("Val. AUROC", format=_SHARE),
     "f1": _number("Val. F1", format=_SHARE),
     "test": _text("Test AUPRC", help="Of opened test sets, with 95 % interval. ⚠: shares patients with training."),
+    "bar": st.column_config.ImageColumn(
+        "0 to 1", width=110, help="AUPRC of the first opened test set: interval and value."
+    ),
     "time": _text("Time"),
     "tags": st.column_config.ListColumn("Tags"),
     "notes": _text("Notes"),
     "when": st.column_config.DatetimeColumn("When", format="distance"),
 }
 _FIRST = ("star", "name", "state", "encoder", "head", "auprc", "trace", "best", "test", "tags", "when")
-BRIEF = ("star", "name", "encoder", "auprc", "trace", "best", "when")
-_ONLY_IF_ANY = ("star", "test", "tags", "notes")
+BRIEF = ("star", "name", "encoder", "auprc", "bar", "test", "when")
+_ONLY_IF_ANY = ("star", "bar", "test", "tags", "notes")
 
 
 def pick_columns() -> list[str]:
@@ -110,12 +114,28 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
             "auroc": frame["val_auroc"].astype(float),
             "f1": frame["val_f1"].astype(float),
             "test": [_tests(row) for row in frame.itertuples()],
+            "bar": [_bar(row) for row in frame.itertuples()],
             "time": ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
             "tags": frame["tags"],
             "notes": frame["notes"],
             "when": pd.to_datetime(frame["created"], format="ISO8601", errors="coerce"),
         }
     )
+
+
+def _bar(row: Any) -> str:
+    """Return a small picture of the first opened test's AUPRC between 0 and 1, with its interval; empty without one."""
+    name = next(iter(row.tests), None)
+    if name is None or row.tests[name] is None:
+        return ""
+    lower, upper = (row.test_intervals.get(name) or [None, None])[:2]
+    whisker = ""
+    if lower is not None and upper is not None:
+        whisker = f"<path d='M{lower * 100:.1f} 10H{upper * 100:.1f}' stroke='{COLOURS[0]}' stroke-width='4'/>"
+    track = f"<path d='M0 10H100' stroke='{GREY}' stroke-opacity='.4'/>"
+    dot = f"<circle cx='{row.tests[name] * 100:.1f}' cy='10' r='4' fill='{COLOURS[0]}'/>"
+    picture = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-5 0 110 20' width='110' height='20'>{track}{whisker}{dot}</svg>"
+    return f"data:image/svg+xml,{quote(picture)}"
 
 
 def _tests(row: Any) -> str:
@@ -129,7 +149,7 @@ def _tests(row: Any) -> str:
 
 def export(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table of plain values, one column a test set, with every digit."""
-    plain = frame.drop(columns=["tests", "test_intervals", "leaks", "alignments", "trace", "recipe"])
+    plain = frame.drop(columns=["kind", "tests", "test_intervals", "leaks", "alignments", "trace", "recipe"])
     plain["tags"] = plain["tags"].map(";".join)
     for name in sorted({name for tests in frame["tests"] for name in tests}):
         bounds = [intervals.get(name) or [None, None] for intervals in frame["test_intervals"]]

@@ -37,7 +37,7 @@ if not rows:
         st.space("small")
     st.stop()
 
-best, lately = st.columns([7, 3], gap="large")
+best, lately = st.columns([3, 1], gap="medium")
 with best:
     st.subheader("Best runs", anchor=False)
     frame = pd.DataFrame(rows).sort_values(["pinned", "val_auprc"], ascending=False, na_position="last", kind="stable")

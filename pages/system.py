@@ -16,7 +16,7 @@ import streamlit as st
 import ctbench_core
 from ctbench_core.features import allowed_roots
 from ctbench_core.provenance import PACKAGES
-from ctbench_core.runs import RunStore, empty_trash
+from ctbench_core.runs import empty_trash, run_folders
 from ctbench_core.runs.trash import TRASH
 from ctbench_ui import form, strip
 
@@ -40,7 +40,7 @@ versions = {"ctbench": ctbench_core.__version__, "python": platform.python_versi
 versions |= {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
 roots = ", ".join(map(str, allowed_roots())) or "every folder of this machine"
 folders = {
-    "run store": f"{root.resolve()} ({len(RunStore(root).runs(None))} runs)",
+    "run store": f"{root.resolve()} ({len(run_folders(root))} runs)",
     "started in": str(Path.cwd()),
     "allowed folders": roots,
 }

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ctbench_core.errors import RunError
-from ctbench_core.runs import ENDED, RunPaths, Status, read_status
+from ctbench_core.runs import ENDED, RunPaths, Status, read_status, run_folders
 from ctbench_core.runs.parsed import parsed
 
 
@@ -16,7 +16,7 @@ def active_runs(outputs_root: Path) -> dict[Path, Status]:
     Cheap enough to ask every few seconds: a status that says its run has ended is not read twice.
     """
     found = {}
-    for path in (*outputs_root.glob("*/*/status.json"), *outputs_root.glob("*/status.json")):
+    for path in (RunPaths(Path(folder)).status for folder in run_folders(outputs_root)):
         if _may_be_active(path) and (status := _status(path)) is not None and status.active:
             found[path.parent] = status
     return dict(sorted(found.items(), key=lambda item: item[1].created))
@@ -24,7 +24,7 @@ def active_runs(outputs_root: Path) -> dict[Path, Status]:
 
 def _may_be_active(path: Path) -> bool:
     try:
-        return not path.parent.name.startswith(".") and parsed(path, json.loads).get("state") not in ENDED
+        return parsed(path, json.loads).get("state") not in ENDED
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -17,6 +17,7 @@ from ctbench_core.runs.store import (
     read_config,
     read_history,
     read_json,
+    run_folders,
     write_config,
     write_latest,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "read_status",
     "recipe_of",
     "restore_run",
+    "run_folders",
     "run_paths",
     "tracked",
     "withdraw_stop",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,27 @@ def write_config(path: Path, config: Config) -> None:
     write_text(path, yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
 
 
+def run_folders(root: Path | str) -> list[str]:
+    """Return the run directories under an outputs root, as text: those of its jobs, and any beside the jobs.
+
+    Pages ask at every click: strings and one look a folder, since path objects of 1,000 runs cost 30 ms.
+    """
+    jobs = _below(str(root))
+    return [folder for folder in (*jobs, *(run for job in jobs for run in _below(job))) if _is_run(folder)]
+
+
+def _below(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    except OSError:
+        return []
+
+
+def _is_run(folder: str) -> bool:
+    return os.path.isfile(f"{folder}{os.sep}status.json")
+
+
 class RunStore:
     """All runs under one outputs root."""
 
@@ -122,12 +143,9 @@ class RunStore:
 
     def runs(self, kind: str | None = "train") -> list[Run]:
         """List the runs, newest first; damaged folders are left out."""
-        found = [run for folder in self._folders() if (run := _try_open(folder)) and kind in (None, run.status.kind)]
+        opened = [_try_open(Path(folder)) for folder in run_folders(self.root)]
+        found = [run for run in opened if run and kind in (None, run.status.kind)]
         return sorted(found, key=lambda run: (run.status.created, run.run_id), reverse=True)
-
-    def _folders(self) -> Iterator[Path]:
-        for pattern in ("*/*/status.json", "*/status.json"):
-            yield from (path.parent for path in self.root.glob(pattern) if not path.parent.name.startswith("."))
 
     def settle(self) -> list[Run]:
         """Write down which runs were interrupted: their process is gone, their files still say running.
