@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -72,7 +72,7 @@ def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: str | No
     ids = list(frame["run_id"])
     # A selection is a position: another order or filter must not carry it over to another run.
     event = st.dataframe(
-        _told(shown(frame)[list(columns)]),
+        _told(shown(frame, columns)),
         hide_index=True,
         key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
         column_config=COLUMNS,
@@ -88,7 +88,7 @@ def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: str | No
 
 def brief(frame: pd.DataFrame, key: str) -> None:
     """Draw a few runs to look at."""
-    table = _told(shown(frame)[list(BRIEF)])
+    table = _told(shown(frame, BRIEF))
     st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their figures")
 
 
@@ -97,53 +97,56 @@ def _told(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=[name for name in _ONLY_IF_ANY if name in table and not table[name].map(len).any()])
 
 
-def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table's columns of rows of `cache.run_row`."""
-    return pd.DataFrame(
-        {
-            "star": [_STAR if pinned else "" for pinned in frame["pinned"]],
-            "name": frame["name"],
-            "state": [[state] for state in frame["state"]],
-            "encoder": frame["encoder"],
-            "head": frame["head"],
-            "inputs": frame["inputs"],
-            "seed": frame["seed"],
-            "auprc": frame["val_auprc"].astype(float),
-            "trace": frame["trace"],
-            "best": frame["best_epoch"].astype("Int64"),
-            "auroc": frame["val_auroc"].astype(float),
-            "f1": frame["val_f1"].astype(float),
-            "test": [_tests(row) for row in frame.itertuples()],
-            "bar": [_bar(row) for row in frame.itertuples()],
-            "time": ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
-            "tags": frame["tags"],
-            "notes": frame["notes"],
-            "when": pd.to_datetime(frame["created"], format="ISO8601", errors="coerce"),
-        }
-    )
+def shown(frame: pd.DataFrame, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+    """Return columns of the table, of rows of `cache.run_row`; those that nobody asks for are not made."""
+    return pd.DataFrame({name: _VALUES[name](frame) for name in columns}, index=frame.index)
 
 
-def _bar(row: Any) -> str:
+# How a column comes from rows of `cache.run_row`.
+_VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "star": lambda frame: [_STAR if pinned else "" for pinned in frame["pinned"]],
+    "name": lambda frame: frame["name"],
+    "state": lambda frame: [[state] for state in frame["state"]],
+    "encoder": lambda frame: frame["encoder"],
+    "head": lambda frame: frame["head"],
+    "inputs": lambda frame: frame["inputs"],
+    "seed": lambda frame: frame["seed"],
+    "auprc": lambda frame: frame["val_auprc"].astype(float),
+    "trace": lambda frame: frame["trace"],
+    "best": lambda frame: frame["best_epoch"].astype("Int64"),
+    "auroc": lambda frame: frame["val_auroc"].astype(float),
+    "f1": lambda frame: frame["val_f1"].astype(float),
+    "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"])),
+    "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
+    "time": lambda frame: ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
+    "tags": lambda frame: frame["tags"],
+    "notes": lambda frame: frame["notes"],
+    "when": lambda frame: pd.to_datetime(frame["created"], format="ISO8601", errors="coerce"),
+}
+
+
+def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str:
     """Return a small picture of the first opened test's AUPRC between 0 and 1, with its interval; empty without one."""
-    name = next(iter(row.tests), None)
-    if name is None or row.tests[name] is None:
+    name = next(iter(tests), "")
+    value = tests.get(name)
+    if value is None:
         return ""
-    lower, upper = (row.test_intervals.get(name) or [None, None])[:2]
+    lower, upper = (intervals.get(name) or [None, None])[:2]
     whisker = ""
     if lower is not None and upper is not None:
         whisker = f"<path d='M{lower * 100:.1f} 10H{upper * 100:.1f}' stroke='{COLOURS[0]}' stroke-width='4'/>"
     track = f"<path d='M0 10H100' stroke='{GREY}' stroke-opacity='.4'/>"
-    dot = f"<circle cx='{row.tests[name] * 100:.1f}' cy='10' r='4' fill='{COLOURS[0]}'/>"
+    dot = f"<circle cx='{value * 100:.1f}' cy='10' r='4' fill='{COLOURS[0]}'/>"
     picture = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-5 0 110 20' width='110' height='20'>{track}{whisker}{dot}</svg>"
     return f"data:image/svg+xml,{quote(picture)}"
 
 
-def _tests(row: Any) -> str:
+def _tests(tests: Mapping[str, float | None], intervals: Mapping[str, Any], leaks: Mapping[str, int]) -> str:
     parts = []
-    for name, value in row.tests.items():
-        mark = " ⚠" if row.leaks.get(name) else ""
-        which = f"{name} " if len(row.tests) > 1 else ""
-        parts.append(f"{which}{interval(value, row.test_intervals.get(name))}{mark}")
+    for name, value in tests.items():
+        mark = " ⚠" if leaks.get(name) else ""
+        which = f"{name} " if len(tests) > 1 else ""
+        parts.append(f"{which}{interval(value, intervals.get(name))}{mark}")
     return " · ".join(parts)
 
 

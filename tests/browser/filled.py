@@ -26,7 +26,7 @@ def fill(folder: Path, epochs: int = 60) -> dict[str, Path]:
         for seed in SEEDS:
             settings = {"utils.seed": seed, "training.max_epochs": epochs, "training.learning_rate": 1e-3, **changes}
             found[f"{head} {seed}"] = Path(run_experiment(_config(made, store, settings))["run_dir"])
-    for name in ("mlp 1", "mlp 2", "linear 1"):
+    for name in ("linear 1", "mlp 1", "mlp 2", "mlp 3"):
         evaluate_run(found[name])
     annotate(found["mlp 1"], pinned=True, tags=["paper"], notes="the run of table 2")
     found["align"] = Path(

@@ -44,6 +44,7 @@ class Hands:
     def go(self, address: str = "") -> None:
         """Open an address of the app, and wait until it is drawn."""
         self.page.goto(f"{self.url}/{address}")
+        self.page.wait_for_function("window.ctbenchRuns > 0")
         self.settle()
 
     def turn(self, title: str) -> None:
