@@ -14,7 +14,7 @@ import pytest
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements.txt names it)")
 
 STEP_MS = 60_000
-_BEGIN_MS = 1000
+_BEGIN_MS = 2000
 # Counts how often the script of the page has begun to run: a quick answer may be over before one looks.
 _COUNT = """
 window.ctbenchRuns = 0;
@@ -56,7 +56,7 @@ class Hands:
         self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
 
     def answered(self, act: Callable[[], Any]) -> None:
-        """Act, and wait until the app has answered; what needs no answer is given a second."""
+        """Act, and wait until the app has answered; what needs no answer is given two seconds."""
         before = self.page.evaluate("window.ctbenchRuns")
         act()
         with contextlib.suppress(sync_api.TimeoutError):
@@ -95,8 +95,9 @@ class Hands:
         self.click(self.page.get_by_role("tab", name=name))
 
     def sees(self, text: str) -> None:
-        """Wait until a text stands on the page."""
+        """Wait until a text stands on the page, and the page around it too."""
         self.page.get_by_text(text).first.wait_for()
+        self.settle()
 
     def arrives(self, address: str) -> None:
         """Wait until the app has gone to another page."""

@@ -35,6 +35,7 @@ def reader(week: tuple[Server, dict[str, Path]], meet: Callable[[Any], Hands]) -
 def everything(user: Hands) -> dict[str, bytes]:
     """Press every download button in sight; return the files by their names."""
     found = {}
+    user.settle()
     buttons = user.page.get_by_test_id("stDownloadButton").get_by_role("button")
     for place in range(buttons.count()):
         with user.page.expect_download() as waiting:
