@@ -104,14 +104,6 @@ def _findings(shown: dict[str, Any]) -> None:
             found = data_charts.co_occurrence(counts, dark=st.context.theme.type == "dark")
             frame = counts.rename_axis("finding").reset_index()
             figures.show(found, frame, _source(shown), "together", "How often findings occur together")
-
-
-def _source(shown: dict[str, Any]) -> Source:
-    """Return what the figures of a check rest on."""
-    size = sizes_of(next(iter(shown["counts"].values()), {}))
-    name = form.dataset_name() or "data set"
-    return Source(title=name, note=f"Training: {size}", plain_note=f"Training: {size}", stem=name.replace(" ", "_"))
-
     if lengths.open and shown["norms"]:
         lengths.plotly_chart(
             data_charts.norms(shown["norms"]),
@@ -119,6 +111,13 @@ def _source(shown: dict[str, Any]) -> Source:
             key="norms",
             alt="Histogram of the vectors' lengths",
         )
+
+
+def _source(shown: dict[str, Any]) -> Source:
+    """Return what the figures of a check rest on."""
+    size = sizes_of(next(iter(shown["counts"].values()), {}))
+    name = form.dataset_name() or "data set"
+    return Source(title=name, note=f"Training: {size}", plain_note=f"Training: {size}", stem=name.replace(" ", "_"))
 
 
 def _verdict(shown: dict[str, Any]) -> None:
