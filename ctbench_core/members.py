@@ -36,9 +36,8 @@ from ctbench_core.train.stacks import stacks
 from ctbench_core.train.troubles import explained
 
 if TYPE_CHECKING:
-    from ctbench_core.train.loop import BankRun
+    from ctbench_core.train.loop import BankRun, Heads
     from ctbench_core.train.loop import Progress as Epoch
-    from ctbench_core.train.trainer import Trainer
 
 
 def queue_run(config: Config, run_dir: Path | None = None, previous: Status | None = None) -> Path:
@@ -160,14 +159,16 @@ class Member:
         self._recorder = self._held.enter_context(Recorder(run.paths, run.status))
         return self._recorder
 
-    def bank_run(self, device: str, resume: bool, asked: Callable[[], bool], progress: Progress) -> BankRun:
+    def bank_run(self, trainer: Heads, resume: bool, asked: Callable[[], bool], progress: Progress) -> BankRun:
         """Start the run; the answer is what a bank trains."""
         from ctbench_core.train.loop import BankRun, RunLog
 
-        recorder = self.start(device)
-        log = RunLog(recorder.paths, self.config.training, self.config.utils.seed)
+        recorder = self.start(trainer.device)
+        options = trainer.limits(self.config.training)
+        recorder.status = dataclasses.replace(recorder.status, max_epochs=options.max_epochs)
+        log = RunLog(recorder.paths, options, self.config.utils.seed)
 
-        def prepare(trainer: Trainer, head: int) -> None:
+        def prepare(trainer: Heads, head: int) -> None:
             if resume:
                 log.resume(trainer, head)
                 write_config(recorder.paths.config, self.config)
@@ -257,11 +258,11 @@ def _load(members: Sequence[Member], progress: Progress) -> None:
 def _train_stack(members: Sequence[Member], resume: bool, asked: Callable[[], bool], progress: Progress) -> None:
     """Train runs that step together; whatever stops the process marks those still at work."""
     from ctbench_core.train.loop import train_bank
-    from ctbench_core.train.trainer import Trainer
+    from ctbench_core.train.trainer import make_trainer
 
     try:
         with explained(members[0].config):
-            trainer = Trainer([m.config for m in members], [m.dataset for m in members if m.dataset is not None])
+            trainer = make_trainer([m.config for m in members], [m.dataset for m in members if m.dataset is not None])
     except CtbenchError as error:
         if len(members) == 1:
             members[0].fail(error)
@@ -274,7 +275,7 @@ def _train_stack(members: Sequence[Member], resume: bool, asked: Callable[[], bo
         for member in members:
             at_work.push(member.leave)
             with member.guarded():
-                runs.append(member.bank_run(trainer.device, resume, asked, progress))
+                runs.append(member.bank_run(trainer, resume, asked, progress))
         heads = [k for k, member in enumerate(members) if member.error is None]
         if heads:
             train_bank(trainer if len(heads) == len(members) else trainer.keep(heads), runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ctbench_core.config import Config
@@ -69,3 +70,52 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(make_config: Build, tiny_
 def test_runs_of_different_shape_are_refused(make_config: Build, tiny_data: Path) -> None:
     with pytest.raises(ConfigError, match="group them by bank_key"):
         run_bank([make_config(tiny_data), make_config(tiny_data, {"training.batch_size": 8})])
+
+
+BUDGETS = (20, 7, 60, 33, 60)
+
+
+@pytest.mark.parametrize("hidden", [[], [8], [8, 6]])
+@pytest.mark.parametrize("standardise", ["none", "zscore"])
+def test_heads_of_different_budgets_equal_their_solo_runs(
+    make_config: Build, tiny_data: Path, hidden: list[int], standardise: str
+) -> None:
+    """Own rows, rate, decay and end; in one stack and in any order, to 1e-8."""
+    from ctbench_core.experiment import load_training
+    from ctbench_core.train.report import EpochReport
+    from ctbench_core.train.trainer import Trainer
+
+    configs, datasets = [], []
+    for k, budget in enumerate(BUDGETS):
+        changes = {
+            "training.precision": "float64",
+            "model.params.hidden_dims": hidden,
+            "data.standardise": standardise,
+            "utils.seed": k,
+            "training.learning_rate": 0.01 * (1 + k % 2),
+            "training.weight_decay": 0.01 * k,
+        }
+        configs.append(make_config(tiny_data, changes))
+        data = load_training(configs[-1])
+        data.matrix = datasets[0].matrix if datasets else data.matrix
+        data.rows["train"] = data.rows["train"][:budget]
+        data.manifests["train"] = data.manifests["train"].select(np.arange(len(data.manifests["train"])) < budget)
+        datasets.append(data)
+    bank = Trainer(configs, datasets)
+    for epoch in (1, 2, 3):
+        bank.run_epoch([epoch] * 5)
+    rest = bank.keep([3, 1])
+    outcomes = rest.run_epoch([4, 4])
+    assert outcomes is not None
+    for place, k in enumerate((3, 1)):
+        solo = Trainer([configs[k]], [datasets[k]])
+        for epoch in (1, 2, 3, 4):
+            alone = solo.run_epoch([epoch])
+        assert alone is not None
+        one, other = alone[0], outcomes[place]
+        assert isinstance(one, EpochReport)
+        assert isinstance(other, EpochReport)
+        assert other.train_loss == pytest.approx(one.train_loss, abs=1e-8)
+        assert other.val_loss == pytest.approx(one.val_loss, abs=1e-8)
+        for name, tensor in solo.state_dict(0).items():
+            np.testing.assert_allclose(rest.state_dict(place)[name], tensor, atol=1e-8)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ctbench_core.train.losses import known_labels
 from ctbench_core.train.network import Network
+from ctbench_core.train.standard import Scaler
 from ctbench_core.train.streams import ByteStream, stream
 
 # A block holds at most this many steps, and about this many bytes of features: it then stays in the cache.
@@ -52,14 +53,6 @@ class Features:
         if len(self._kept) != len(rows):
             self._kept = self._matrix.new_empty((len(rows), self.width))
         return torch.index_select(self._matrix, 0, rows, out=self._kept)
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Mean and deviation of the training rows, each (D,)."""
-
-    shift: Tensor
-    scale: Tensor
 
 
 @dataclass(frozen=True)

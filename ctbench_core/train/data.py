@@ -28,6 +28,7 @@ class Dataset:
         dropped: by split name, the volumes left out for unusable features.
         leaks: by split name, patients that also stand in another given manifest.
         warnings: what may be wrong, one sentence each.
+        widths: of the inputs that lie side by side in a row of ``matrix``, visual first.
         selection: the volumes by role, where a budget, fold or selection file chose them.
     """
 
@@ -39,6 +40,7 @@ class Dataset:
     leaks: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     selection: Selection | None = None
+    widths: list[int] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
@@ -67,7 +69,7 @@ def load_dataset(
     if config.data.on_bad_feature == "fail":
         refuse_unusable(config, manifests, inputs)
     matrix, rows = join_inputs(config, inputs)
-    dataset = Dataset({}, matrix, {}, digest_of(inputs))
+    dataset = Dataset({}, matrix, {}, digest_of(inputs), widths=[part.dim for part in inputs.values()])
     starts = np.cumsum([0, *(len(m) for m in manifests.values())])
     for start, (name, manifest) in zip(starts, manifests.items()):
         add_split(dataset, name, manifest, rows[start : start + len(manifest)])
@@ -112,7 +114,8 @@ def pack_cache(config: Config) -> Path:
 
 def feature_kinds(config: Config) -> list[str]:
     """Name the kinds of vectors that the head reads."""
-    return {"visual": ["visual"], "text": ["text"], "concat": ["visual", "text"]}[config.model.inputs]
+    both = ["visual", "text"]
+    return {"visual": ["visual"], "text": ["text"], "concat": both, "gated": both}[config.model.inputs]
 
 
 def load_inputs(

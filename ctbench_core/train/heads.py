@@ -1,6 +1,7 @@
 """The registered heads: what stands between an embedding and the C logits.
 
-To add a head that is trained step by step, add the widths of its hidden layers to ``HEADS``.
+To add a head that is trained step by step, add the widths of its hidden layers to ``HEADS`` and its name to
+``STEPWISE``; one that is fitted whole stands in ``HEADS`` and in ``fitted.FITTERS``.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from ctbench_core.config import ModelConfig
-from ctbench_core.errors import unknown_name
+from ctbench_core.errors import ConfigError, unknown_name
 
 HEADS: dict[str, Callable[[ModelConfig], list[int]]] = {
     "mlp": lambda model: list(model.params.hidden_dims),
     "linear": lambda model: [],
+    "logistic": lambda model: [],
+    "knn": lambda model: [],
+    "zero_shot": lambda model: [],
 }
 
 STEPWISE = ("mlp", "linear")  # trained batch by batch, in banks
@@ -36,6 +40,19 @@ def head_name(model: ModelConfig) -> str:
     if name not in HEADS:
         raise unknown_name("head", model._target_, [*HEADS, *HEAD_ALIASES])
     return name
+
+
+def check_head(model: ModelConfig) -> None:
+    """Refuse what a head cannot read.
+
+    Raises:
+        ConfigError: the head is unknown, needs prompts, or cannot weigh two modalities.
+    """
+    name = head_name(model)
+    if model.inputs == "gated" and name not in STEPWISE:
+        raise ConfigError(f"model.inputs=gated needs a head that learns the gate: {' or '.join(STEPWISE)}, not {name}.")
+    if name == "zero_shot" and not model.prompts:
+        raise ConfigError("zero_shot needs model.prompts: a .npz or .parquet of prompt embeddings.")
 
 
 def layer_widths(model: ModelConfig, in_features: int, classes: int) -> list[int]:

@@ -22,9 +22,12 @@ from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
 from ctbench_core.runs import RunPaths, cut_history
 from ctbench_core.train import checkpoint
+from ctbench_core.train.fitted import Fitter
 from ctbench_core.train.report import EpochReport
 from ctbench_core.train.trainer import Trainer
 from ctbench_core.train.troubles import explained
+
+Heads = Trainer | Fitter
 
 CHECKPOINT_EVERY_S = 2.0
 CHECKPOINT_SHARE = 0.05  # of the time, at most
@@ -79,7 +82,7 @@ class RunLog:
         """Whether patience or epochs have run out."""
         return self.epoch >= self.options.max_epochs or self.best.stale >= self.options.early_stopping_patience
 
-    def resume(self, trainer: Trainer, head: int) -> None:
+    def resume(self, trainer: Heads, head: int) -> None:
         """Continue from ``last_state.pt``; without one, from the beginning.
 
         Raises:
@@ -89,13 +92,13 @@ class RunLog:
         if path.is_file():
             try:
                 self._restore(trainer, head, checkpoint.load(path))
-            except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise CheckpointError(
                     f"{path} cannot be resumed: {error} Resume with the config that the run was started with, or start a new run."
                 ) from error
         cut_history(self.paths.metrics, self.epoch)
 
-    def _restore(self, trainer: Trainer, head: int, saved: dict[str, Any]) -> None:
+    def _restore(self, trainer: Heads, head: int, saved: dict[str, Any]) -> None:
         trainer.restore(head, saved)
         self.epoch = self._saved_epoch = int(saved["epoch"])
         self.best = Best(
@@ -106,7 +109,7 @@ class RunLog:
             stale=saved["epochs_no_improve"],
         )
 
-    def add(self, report: EpochReport, trainer: Trainer, head: int) -> dict[str, Any]:
+    def add(self, report: EpochReport, trainer: Heads, head: int) -> dict[str, Any]:
         """Note an epoch, and return its line of ``metrics.jsonl``.
 
         Raises:
@@ -127,7 +130,7 @@ class RunLog:
         append_line(self.paths.metrics, dump_json(line))
         return line
 
-    def save(self, trainer: Trainer, head: int, pace: Pace | None = None) -> None:
+    def save(self, trainer: Heads, head: int, pace: Pace | None = None) -> None:
         """Write the checkpoint of the epoch just ended and the best epoch's files, if the pace finds it time."""
         if self._saved_epoch == self.epoch or not self.epoch or (pace and not pace.allows(self._saved_at)):
             return
@@ -176,7 +179,7 @@ class BankRun:
         self,
         log: RunLog,
         config: Config,
-        prepare: Callable[[Trainer, int], None],
+        prepare: Callable[[Heads, int], None],
         stop: Callable[[], bool],
         watch: Callable[[Progress], None],
         end: Callable[[BankRun], None],
@@ -199,14 +202,14 @@ class BankRun:
         """End the run with an error."""
         self.state, self.error = "failed", error
 
-    def begin(self, trainer: Trainer, head: int) -> None:
+    def begin(self, trainer: Heads, head: int) -> None:
         """Restore the head; a run that had come to its end finishes at once."""
         with self.guarded():
             self.prepare(trainer, head)
             if self.log.done:
                 self._finish(trainer, head)
 
-    def hear(self, outcome: EpochReport | RunError, trainer: Trainer, head: int, pace: Pace) -> None:
+    def hear(self, outcome: EpochReport | RunError, trainer: Heads, head: int, pace: Pace) -> None:
         """Note an epoch, and whether it was the last."""
         with self.guarded():
             if isinstance(outcome, RunError):
@@ -219,7 +222,7 @@ class BankRun:
             else:
                 self.log.save(trainer, head, pace)
 
-    def _finish(self, trainer: Trainer, head: int) -> None:
+    def _finish(self, trainer: Heads, head: int) -> None:
         self.log.save(trainer, head)
         self.log.write_best()
         self.state = "finished"
@@ -231,7 +234,7 @@ class BankRun:
             self.state = "cancelled"
 
 
-def train_bank(trainer: Trainer, runs: Sequence[BankRun]) -> None:
+def train_bank(trainer: Heads, runs: Sequence[BankRun]) -> None:
     """Train every run of a bank to its end; those that have ended leave it."""
     pace, at_work = Pace(), list(runs)
     for head, run in enumerate(at_work):
@@ -250,7 +253,7 @@ def train_bank(trainer: Trainer, runs: Sequence[BankRun]) -> None:
         _one_epoch(trainer, at_work, pace)
 
 
-def _one_epoch(trainer: Trainer, runs: Sequence[BankRun], pace: Pace) -> None:
+def _one_epoch(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> None:
     stops = [run.stop for run in runs]
     try:
         with explained(runs[0].config):

@@ -51,6 +51,7 @@ class Network:
 
     shapes: list[Shape]
     hidden: list[int]  # widths that dropout works on
+    reads: dict[str, slice]  # layers that read features, and which
 
     def __init__(self, dropout: Dropout) -> None:
         self.dropout = dropout
@@ -82,7 +83,7 @@ class Mlp(Network):
     def __init__(self, widths: Sequence[int], dropout: Dropout) -> None:
         super().__init__(dropout if len(widths) > 2 else Dropout(0))
         self.shapes = [Shape(f"network.{3 * i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(widths))]
-        self.hidden = list(widths[1:-1])
+        self.hidden, self.reads = list(widths[1:-1]), {"network.0": slice(None)}
         self._scratch: dict[tuple[str, int, torch.Size], Tensor] = {}
         self._inputs: list[Tensor] = []
 

@@ -6,7 +6,7 @@ Shape suffixes: K heads, N volumes, C findings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class EpochReport:
     auroc: float
     f1_macro: float
     per_class: dict[str, dict[str, float]]
+    setting: dict[str, float] = field(default_factory=dict)  # the candidate that a fitted head was fitted with
 
     def monitored(self, name: str) -> float:
         """Return the figure that picks the best epoch, larger being better."""
@@ -33,7 +34,12 @@ class EpochReport:
     def line(self) -> dict[str, Any]:
         """Return the entry of ``metrics.jsonl``."""
         metrics = {"auprc": self.auprc, "auroc": self.auroc, "f1_macro": self.f1_macro, "per_class": self.per_class}
-        return {"epoch": self.epoch, "train_loss": self.train_loss, "val_loss": self.val_loss, "val_metrics": metrics}
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            "val_loss": self.val_loss,
+            "val_metrics": metrics,
+        } | self.setting
 
 
 def reports(

@@ -80,6 +80,7 @@ class SharedData:
         samples = {name: self._find(manifest) for name, manifest in manifests.items()}
         digest = digest_of(self._inputs, np.concatenate([samples["train"], samples["val"]]))
         dataset = Dataset({}, self._matrix, {}, digest, selection=splits.selection)
+        dataset.widths = [part.dim for part in self._inputs.values()]
         for name, manifest in manifests.items():
             rows = self._rows[samples[name]]
             if config.data.on_bad_feature == "fail" and (rows < 0).any():

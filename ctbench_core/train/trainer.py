@@ -18,23 +18,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.train.bank import Bank, take_heads
-from ctbench_core.train.batches import Batches, Block, Features, Rows, Scaler
+from ctbench_core.train.batches import Batches, Block, Features, Rows
 from ctbench_core.train.data import Dataset
-from ctbench_core.train.heads import layer_widths
+from ctbench_core.train.fitted import Fitter, make_fitter
+from ctbench_core.train.gated import Gated
+from ctbench_core.train.heads import STEPWISE, check_head, head_name, layer_widths
 from ctbench_core.train.losses import (
     element_weights,
     find_loss,
     known_labels,
-    positive_weights,
     slopes,
     weighted_sum,
 )
-from ctbench_core.train.network import Dropout, Mlp
+from ctbench_core.train.network import Dropout, Mlp, Network
 from ctbench_core.train.optim import Optimiser
 from ctbench_core.train.report import EpochReport, reports
+from ctbench_core.train.standard import Scaler, fit_scaler, folded
+from ctbench_core.train.weights import class_weights
 
 # Rows of one forward pass outside training, for all heads together: its memory stays in the cache.
 EVALUATION_ROWS = 1024
@@ -58,6 +61,23 @@ def choose_device(name: str) -> str:
             f"utils.device is {name}, but this machine shows {torch.cuda.device_count()} CUDA devices. Use auto or cpu."
         )
     return name
+
+
+def make_trainer(configs: Sequence[Config], datasets: Sequence[Dataset]) -> Trainer | Fitter:
+    """Return what trains these heads: a bank, or the fit of a head that is not trained step by step."""
+    check_head(configs[0].model)
+    if head_name(configs[0].model) in STEPWISE:
+        return Trainer(configs, datasets)
+    return make_fitter(configs[0], datasets[0], choose_device(configs[0].utils.device))
+
+
+def _network(config: Config, dataset: Dataset) -> Network:
+    labels = len(dataset.manifests["train"].labels)
+    widths, dropout = layer_widths(config.model, dataset.matrix.shape[1], labels), Dropout(config.model.params.dropout)
+    if config.model.inputs != "gated":
+        return Mlp(widths, dropout)
+    gate = 1 if config.model.params.gate == "scalar" else widths[1]
+    return Gated(dataset.widths, widths[1:], gate, dropout)
 
 
 class Trainer:
@@ -84,8 +104,7 @@ class Trainer:
         self._val = [self._rows(dataset, "val", scaler) for dataset, scaler in zip(self.datasets, scalers)]
         self.loss = find_loss(first.training.loss._target_)
         self.pos_weight_K1C = self._pos_weight()
-        widths = layer_widths(first.model, self.features.width, len(self.labels))
-        self.network = Mlp(widths, Dropout(first.model.params.dropout))
+        self.network = _network(first, data)
         self.bank = Bank(self.network, len(configs), self.dtype, self.device, work)
         for k, seed in enumerate(self.seeds):
             self.bank.initialise(k, seed)
@@ -107,16 +126,14 @@ class Trainer:
             return None
         key = dataset.rows["train"].tobytes()
         if key not in self.features.scalers:
-            rows = dataset.inputs("train").astype(np.float64)
-            constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
-            values = rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
-            parts = (torch.as_tensor(v, dtype=self.dtype, device=self.device) for v in values)
-            self.features.scalers[key] = Scaler(*parts)
+            found = fit_scaler(self.configs[0], dataset, self.dtype, self.device)
+            assert found is not None
+            self.features.scalers[key] = found
         return self.features.scalers[key]
 
     def _pos_weight(self) -> Tensor | None:
         weights = [
-            _class_weights(config, rows.targets, len(self.labels)) for config, rows in zip(self.configs, self._train)
+            class_weights(config, rows.targets, len(self.labels)) for config, rows in zip(self.configs, self._train)
         ]
         if all(weight is None for weight in weights):
             return None
@@ -230,18 +247,13 @@ class Trainer:
         return torch.cat(parts, dim=1)
 
     def state_dict(self, given: int) -> dict[str, Tensor]:
-        """Return a head as a plain state_dict that reads unstandardised features.
-
-        Standardisation is folded into the first layer: W (x - m) / s + b = (W / s) x + (b - W m / s).
-        """
+        """Return a head as a plain state_dict that reads unstandardised features."""
         k = self.order.index(given)
-        state, scaler = self.bank.state_dict(k), self._train[k].scaler
-        if scaler is not None:
-            name = self.network.shapes[0].name
-            weight = state[f"{name}.weight"].double() / scaler.scale.double().cpu()
-            bias = state[f"{name}.bias"].double() - weight @ scaler.shift.double().cpu()
-            state[f"{name}.weight"], state[f"{name}.bias"] = weight.to(self.dtype), bias.to(self.dtype)
-        return state
+        return folded(self.bank.state_dict(k), self.network.reads, self._train[k].scaler)
+
+    def limits(self, options: TrainingConfig) -> TrainingConfig:
+        """Return how long a run may go on: as its options say."""
+        return options
 
     def snapshot(self, given: int) -> dict[str, Any]:
         """Return weights and optimiser state of a head, for its checkpoint."""
@@ -268,16 +280,3 @@ class Trainer:
         k = self.order.index(given)
         self.bank.load_state_dict(k, saved["model"])
         self.optimiser.load_state_dict(k, saved["optimizer"])
-
-
-def _class_weights(config: Config, targets: Tensor, labels: int) -> Tensor | None:
-    given = config.training.loss.pos_weight
-    if given is None or given == "auto":
-        return positive_weights(targets)
-    if given == "none":
-        return None
-    if isinstance(given, str) or len(given) != labels:
-        raise ConfigError(
-            f"training.loss.pos_weight is {given!r}: expected auto, none, or {labels} numbers, one a finding."
-        )
-    return targets.new_tensor(given)

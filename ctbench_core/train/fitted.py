@@ -1,0 +1,188 @@
+"""Heads that are fitted whole, once for each candidate setting: the best candidate on validation is kept.
+
+A candidate takes the place of an epoch, so that such a run has the same files, the same resume and the same pages as
+any other: a strength of the penalty for logistic regression, a number of neighbours for kNN.
+
+Shape suffixes: N volumes, B rows, D features, C findings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ctbench_core.config import Config, TrainingConfig
+from ctbench_core.errors import ConfigError, RunError
+from ctbench_core.train.batches import Features, Rows
+from ctbench_core.train.data import Dataset
+from ctbench_core.train.heads import head_name
+from ctbench_core.train.logistic import LogisticPath
+from ctbench_core.train.losses import element_weights, known_labels
+from ctbench_core.train.prompts import read_prompts
+from ctbench_core.train.report import EpochReport, reports
+from ctbench_core.train.standard import fit_scaler, folded
+from ctbench_core.train.stored import StoredHead, restored
+from ctbench_core.train.weights import class_weights
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
+ROWS = 2048  # of one product outside the fit
+
+
+class Fitter:
+    """One head, fitted once a candidate; it answers as a trainer of a bank of one does."""
+
+    def __init__(self, config: Config, dataset: Dataset, device: str) -> None:
+        self.config, self.dataset, self.device = config, dataset, device
+        self.dtype = DTYPES[config.training.precision]
+        self.labels = dataset.manifests["train"].labels
+        self.features = Features(dataset.matrix, self.dtype, device)
+        self.scaler = fit_scaler(config, dataset, self.dtype, device)
+        self.train, self.val = self._rows("train"), self._rows("val")
+        self.pos_weight_C = class_weights(config, self.train.targets, len(self.labels))
+        self.state: dict[str, Tensor] = {}
+        self.prepare()
+
+    def _rows(self, split: str) -> Rows:
+        targets = torch.as_tensor(self.dataset.manifests[split].targets, dtype=self.dtype, device=self.device)
+        return Rows(torch.as_tensor(self.dataset.rows[split]), targets, self.scaler)
+
+    def prepare(self) -> None:
+        """Set ``candidates`` and whatever all of them need."""
+        raise NotImplementedError
+
+    def fit(self, candidate: Any, keep_going: Callable[[], bool]) -> float | None:
+        """Set ``state`` for a candidate; return the training loss (NaN where there is none), None when stopped."""
+        raise NotImplementedError
+
+    candidates: Sequence[Any]
+    named = ""  # what a candidate is called in metrics.jsonl
+
+    def limits(self, options: TrainingConfig) -> TrainingConfig:
+        """Return the options with one epoch a candidate."""
+        count = len(self.candidates)
+        return dataclasses.replace(options, max_epochs=count, early_stopping_patience=count)
+
+    def run_epoch(
+        self, epochs: Sequence[int], keep_going: Callable[[], bool] = lambda: True
+    ) -> list[EpochReport | RunError] | None:
+        """Fit the candidate of an epoch and validate it."""
+        candidate = self.candidates[epochs[0] - 1]
+        with torch.inference_mode():
+            loss = self.fit(candidate, keep_going)
+            if loss is None:
+                return None
+            logits = self._logits(restored(self.state, self.device))
+            labels, known = known_labels(self.val.targets)
+            weights = element_weights(labels, known, self.pos_weight_C).double()
+            values = F.binary_cross_entropy_with_logits(logits.double(), labels.double(), weights, reduction="sum")
+            probabilities = torch.sigmoid(logits.double()).cpu().numpy()[None]
+        val_loss = float(values / known.sum().clamp(min=1))
+        (report,) = reports(epochs, [loss], [val_loss], self.val.targets.cpu().numpy(), probabilities, self.labels)
+        return [dataclasses.replace(report, setting={self.named: candidate} if self.named else {})]
+
+    def _logits(self, head: StoredHead) -> Tensor:
+        """Return validation logits (N, C); a stored head reads raw features."""
+        return torch.cat([head.logits(self.features.take(chunk)) for chunk in self.val.rows.split(ROWS)])
+
+    def keep(self, heads: Sequence[int]) -> Fitter:
+        """Return itself: a bank of one has no other heads."""
+        return self
+
+    def state_dict(self, head: int) -> dict[str, Tensor]:
+        """Return the head of the present candidate as a plain state_dict."""
+        return {name: tensor.cpu().clone() for name, tensor in self.state.items()}
+
+    def snapshot(self, head: int) -> dict[str, Any]:
+        """Return what the next candidate starts from."""
+        return {"model": {}, "optimizer": {}}
+
+    def restore(self, head: int, saved: dict[str, Any]) -> None:
+        """Continue after the candidates of a checkpoint."""
+
+
+class Logistic(Fitter):
+    """Logistic regression of every finding, from the strongest penalty to the weakest."""
+
+    named = "c"
+
+    def prepare(self) -> None:
+        """Order the strengths, so that each starts where the one before ended."""
+        self.candidates = sorted(self.config.model.params.c)
+        self._path: LogisticPath | None = None
+        self._start: Tensor | None = None
+
+    def fit(self, candidate: float, keep_going: Callable[[], bool]) -> float | None:
+        if self._path is None:
+            x_ND = self.features.take(self.train.rows, self.scaler).clone()
+            labels, known = known_labels(self.train.targets)
+            self._path = LogisticPath(x_ND, labels, element_weights(labels, known, self.pos_weight_C), known)
+        found = self._path.fit(candidate, self._start, keep_going)
+        if found is None:
+            return None
+        self._start, loss = found
+        state = {
+            "network.0.weight": self._start[:, :-1].to(self.dtype),
+            "network.0.bias": self._start[:, -1].to(self.dtype),
+        }
+        self.state = folded({n: t.contiguous() for n, t in state.items()}, {"network.0": slice(None)}, self.scaler)
+        return loss
+
+    def snapshot(self, head: int) -> dict[str, Any]:
+        return {"model": {"start": self._start.cpu().clone()} if self._start is not None else {}, "optimizer": {}}
+
+    def restore(self, head: int, saved: dict[str, Any]) -> None:
+        start = saved["model"]["start"]
+        expected = (len(self.labels), self.features.width + 1)
+        if tuple(start.shape) != expected:
+            raise ConfigError(f"Its weights have shape {tuple(start.shape)}, this data needs {expected}.")
+        self._start = start.to(self.device)
+
+
+class Neighbours(Fitter):
+    """k nearest training volumes by cosine; each finding's share of positives among them."""
+
+    named = "k"
+
+    def prepare(self) -> None:
+        """Keep the numbers of neighbours that there are."""
+        count = len(self.train.rows)
+        self.candidates = sorted({min(k, count) for k in self.config.model.params.k})
+
+    def fit(self, candidate: int, keep_going: Callable[[], bool]) -> float | None:
+        x_ND = self.features.take(self.train.rows, self.scaler)
+        self.state = {
+            "knn.features": F.normalize(x_ND, dim=1),
+            "knn.targets": self.train.targets,
+            "knn.k": torch.tensor(candidate),
+        }
+        if self.scaler is not None:
+            self.state |= {"knn.shift": self.scaler.shift, "knn.scale": self.scaler.scale}
+        return float("nan")
+
+
+class ZeroShot(Fitter):
+    """Similarity to a finding's positive prompt, less that to its negative one; nothing is fitted."""
+
+    def prepare(self) -> None:
+        """Read the prompts."""
+        if self.config.data.standardise == "zscore":
+            raise ConfigError("zero_shot compares raw embeddings with prompts: set data.standardise to none or l2.")
+        self.candidates = [None]
+        prompts = read_prompts(self.config.model.prompts, self.labels, self.features.width)
+        self.state = {f"zero_shot.{name}": tensor.to(self.device, self.dtype) for name, tensor in prompts.items()}
+
+    def fit(self, candidate: None, keep_going: Callable[[], bool]) -> float | None:
+        return float("nan")
+
+
+FITTERS: dict[str, type[Fitter]] = {"logistic": Logistic, "knn": Neighbours, "zero_shot": ZeroShot}
+
+
+def make_fitter(config: Config, dataset: Dataset, device: str) -> Fitter:
+    """Return the fitter of a config's head."""
+    return FITTERS[head_name(config.model)](config, dataset, device)

@@ -1,0 +1,77 @@
+"""Prompt embeddings for zero-shot classification: one file, positive and negative prompts of every finding.
+
+A .npz holds ``labels`` (C,), ``positive`` and ``negative``, each (C, D) or (C, P, D) for P prompts a finding, and
+optionally ``logit_scale``. A .parquet has one row a prompt: ``label``, ``kind`` (positive or negative), ``embedding``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ctbench_core.errors import ConfigError, FeatureError
+from ctbench_core.features import check_allowed
+
+LOGIT_SCALE = 1 / 0.07  # CLIP's temperature at the start of its training; it moves no ranking and no .5 threshold
+
+
+def read_prompts(path: str | None, labels: Sequence[str], width: int) -> dict[str, Tensor]:
+    """Return unit-norm prompts ``positive`` and ``negative`` (C, D), averaged over a finding's prompts, and ``scale``.
+
+    Raises:
+        ConfigError: no file is named.
+        FeatureError: it cannot be read, lacks a finding, or is of another width.
+    """
+    if not path:
+        raise ConfigError("zero_shot needs model.prompts: a .npz or .parquet of prompt embeddings.")
+    file = check_allowed(path)
+    if not file.is_file():
+        raise FeatureError(f"Prompt file {file} does not exist. Correct model.prompts.")
+    try:
+        tables, scale = _parquet(file) if file.suffix == ".parquet" else _npz(file)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise FeatureError(
+            f"{file} holds no prompts ({error}). Expected .npz with labels, positive, negative, or .parquet with "
+            "label, kind, embedding."
+        ) from error
+    found = {kind: _chosen(file, kind, table, labels, width) for kind, table in tables.items()}
+    return {**found, "scale": torch.tensor(scale)}
+
+
+def _npz(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
+    with np.load(file, allow_pickle=False) as arrays:
+        names = [str(name) for name in arrays["labels"]]
+        scale = float(arrays["logit_scale"]) if "logit_scale" in arrays else LOGIT_SCALE
+        kinds = ("positive", "negative")
+        return {kind: dict(zip(names, arrays[kind], strict=True)) for kind in kinds}, scale
+
+
+def _parquet(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
+    frame = pd.read_parquet(file)
+    tables: dict[str, dict[str, np.ndarray]] = {"positive": {}, "negative": {}}
+    for (label, kind), rows in frame.groupby(["label", "kind"])["embedding"]:
+        tables[str(kind)][str(label)] = np.stack(rows.tolist())
+    return tables, LOGIT_SCALE
+
+
+def _chosen(file: Path, kind: str, table: dict[str, np.ndarray], labels: Sequence[str], width: int) -> Tensor:
+    absent = [label for label in labels if label not in table]
+    if absent:
+        raise FeatureError(f"{file} has no {kind} prompt of {', '.join(absent[:5])}. Add it, or name fewer findings.")
+    means = np.stack([_mean(np.atleast_2d(table[label]).astype(np.float64)) for label in labels])
+    if means.shape[1] != width:
+        raise FeatureError(f"{file}: prompts are {means.shape[1]} wide, the features {width}. Use the same encoder.")
+    return torch.from_numpy(means)
+
+
+def _mean(prompts: np.ndarray) -> np.ndarray:
+    """Average unit vectors, and scale the mean to unit norm; a zero vector stays one."""
+    units = prompts / np.maximum(np.linalg.norm(prompts, axis=1, keepdims=True), 1e-12)
+    mean = units.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)
