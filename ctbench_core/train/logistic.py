@@ -17,7 +17,7 @@ from torch import Tensor
 
 MOST_STEPS, MEMORY = 300, 12
 # Expected decrease at which a finding is done, relative to its loss; float32 products cannot tell less than 1e-8.
-TOLERANCE = {torch.float32: 1e-8, torch.float64: 1e-12}
+TOLERANCE = {torch.float32: 1e-8, torch.float64: 1e-15}
 
 
 class LogisticPath:
