@@ -254,6 +254,9 @@ class EvaluationConfig:
     after_training: bool = key(False, "Open the test sets right after training.")
     checkpoint_name: str = key("final_model.pt", "Checkpoint that evaluation loads.")
     negative_class_name: str = key("No pathology", "Name of the class of volumes without a finding.")
+    detail: Literal["full", "scores"] = key(
+        "full", "What a test leaves behind: all that pages show, or scores and figures alone, as runs of studies do."
+    )
 
 
 @dataclass

@@ -9,8 +9,8 @@ import streamlit as st
 from ctbench_core.config import DEFAULT_TESTS
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.runs import Run, RunStore, open_run
-from ctbench_ui import feedback, folders
+from ctbench_core.runs import EvaluationPaths, Run, RunStore, open_run
+from ctbench_ui import cache, feedback, folders
 from ctbench_ui.style import plural
 
 
@@ -76,3 +76,21 @@ def _evaluate(run_dir: Path, names: list[str]) -> None:
     for text in result["warnings"]:
         st.toast(text, icon=":material/warning:", duration="long")
     st.rerun()
+
+
+def complete(run_dir: Path, paths: EvaluationPaths, name: str) -> bool:
+    """Offer to work out what a run of a study leaves out; return whether everything is there."""
+    if cache.metrics(cache.stamp(paths.metrics)).get("detail") != "scores":
+        return True
+    st.info(
+        "A run of a study keeps scores and figures. Intervals, curves and calibration are worked out when asked for."
+    )
+    if st.button("Work out the rest", type="primary", icon=":material/query_stats:", key="complete"):
+        config = open_run(run_dir).config.copy()
+        config.evaluation.detail = "full"
+        with feedback.progress("Evaluating") as progress:
+            evaluate_run(
+                run_dir, [f"{paths.root.name}.csv" if "." not in name else name], config=config, progress=progress
+            )
+        st.rerun(scope="app")
+    return False

@@ -37,6 +37,8 @@ def look(run_dir: Path, title: str, name: str) -> None:
     """Draw the tabs; a click inside reruns them alone."""
     with feedback.guarded("This evaluation cannot be shown"):
         paths = open_run(run_dir).paths.evaluation(name)
+        if not opening.complete(run_dir, paths, name):
+            return
         metrics = cache.metrics(cache.stamp(paths.metrics))
         per_class = cache.table(cache.stamp(paths.per_class))
         source = summary.source(title, name, metrics)

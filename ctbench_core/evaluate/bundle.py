@@ -137,6 +137,28 @@ def write_bundle(
     return metrics
 
 
+def write_scores(
+    paths: EvaluationPaths, manifest: Manifest, logits: np.ndarray, leaked: list[str], tuning: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.
+
+    A study judges its runs together, from their scores; opening one of them on its own completes the bundle.
+    """
+    probabilities = sigmoid(logits)
+    metrics = compute_metrics(manifest, probabilities, leaked) | {"detail": "scores"}
+    if tuning:
+        thresholds = tuned_thresholds(tuning, manifest.labels)
+        tuned = thresholded_metrics(manifest.targets, probabilities, thresholds).f1
+        metrics["f1_tuned"] = float(macro(tuned)[0])
+        for c, label in enumerate(manifest.labels):
+            metrics["per_class"][label] |= {"f1_tuned": float(tuned[c]), "threshold_tuned": float(thresholds[c])}
+    frame = scores_frame(manifest, logits, probabilities)
+    write_with(paths.scores, partial(frame.to_parquet, index=False))
+    write_bytes(paths.per_class, per_class_frame(metrics).to_csv(index=False).encode("utf-8"))
+    write_json(paths.metrics, metrics)
+    return metrics
+
+
 def _with_calibration(metrics: dict[str, Any], calibration: pd.DataFrame) -> dict[str, Any]:
     """Return METRICS with Brier score and ECE of the probabilities as they are."""
     before = calibration[calibration["stage"] == BEFORE].set_index("finding")

@@ -69,7 +69,7 @@ def open_tests(
     progress: Progress,
     warnings: list[str] | None = None,
 ) -> dict[str, Any]:
-    from ctbench_core.evaluate.bundle import write_bundle
+    from ctbench_core.evaluate.bundle import write_bundle, write_scores
     from ctbench_core.evaluate.predict import predict_logits
     from ctbench_core.train.checkpoint import load_model_state
     from ctbench_core.train.trainer import choose_device
@@ -91,7 +91,10 @@ def open_tests(
         logits = predict_logits(state, dataset, name, choose_device(config.utils.device))
         RunStore(config.paths.outputs_root).record_opening(run.paths.root, run.job, name)
         paths, leaked = run.paths.evaluation(name), leaks.get(name, [])
-        results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, tuning=tuning)
+        if config.evaluation.detail == "scores":
+            results[name] = write_scores(paths, dataset.manifests[name], logits, leaked, tuning)
+        else:
+            results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, tuning=tuning)
     return results
 
 

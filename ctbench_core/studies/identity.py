@@ -21,6 +21,7 @@ _NOT_PART = (
     "data.preload_features",
     "model.model_name",
     "utils.device",
+    "evaluation.detail",
 )
 
 

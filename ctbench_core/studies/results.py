@@ -23,8 +23,8 @@ from ctbench_core.studies.work import state_of
 COLUMNS = ("run", "set", "finding", "metric", "value")
 VALIDATION, TRAINING = "validation", "training"
 UNITS = ("patients", "exams", "volumes")  # what a budget counts, validation included
-MACROS = ("auprc", "auroc", "f1_macro")
-PER_FINDING = ("auprc", "auroc", "f1", "precision", "recall", "support", "prevalence")
+MACROS = ("auprc", "auroc", "f1_macro", "f1_tuned")
+PER_FINDING = ("auprc", "auroc", "f1", "f1_tuned", "precision", "recall", "support", "prevalence")
 DECIMALS = 6
 
 
@@ -55,7 +55,8 @@ def _rows(run_dir: Path) -> Iterator[tuple[str, str, str, str, Any]]:
         sets[path.parent.name] = _json(path)
     for name, metrics in sets.items():
         for metric in MACROS:
-            yield run_dir.name, name, "", metric, metrics.get(metric)
+            if metric in metrics:  # validation has no tuned threshold of its own
+                yield run_dir.name, name, "", metric, metrics[metric]
         for finding, values in metrics.get("per_class", {}).items():
             for metric in PER_FINDING:
                 if metric in values:

@@ -44,8 +44,12 @@ def run_study(
     shard: tuple[int, int] = (0, 1),
     cancel: threading.Event | None = None,
     progress: Progress = silent,
+    judge: bool = True,
 ) -> dict[str, Any]:
     """Run a study, or go on with the one in a folder, and return the `study` JSON of the contracts.
+
+    Args:
+        judge: compute the intervals of every cell too, about a second a cell.
 
     Raises:
         InputError: the input is at fault.
@@ -53,17 +57,17 @@ def run_study(
     started = time.monotonic()
     paths = StudyPaths(study) if isinstance(study, Path) else plan_study(study)
     worked = work_off(paths, shard=shard, cancel=cancel, progress=progress)
-    return summary(paths, worked, progress) | {"seconds": {"total": time.monotonic() - started}}
+    return summary(paths, worked, progress, judge) | {"seconds": {"total": time.monotonic() - started}}
 
 
-def summary(paths: StudyPaths, worked: Worked, progress: Progress = silent) -> dict[str, Any]:
+def summary(paths: StudyPaths, worked: Worked, progress: Progress = silent, judge: bool = True) -> dict[str, Any]:
     """Write the tables of a study and return its JSON."""
     plan = read_plan(paths)
     results = read_results(paths, plan)
     table, cells = None, []
     if len(results):
         table = write_table(paths, plan, results)
-        frame = cell_frame(paths, plan, results, progress)
+        frame = cell_frame(paths, plan, results, progress, only_known=not judge)
         write_cells(paths, frame)
         cells = by_cell(frame, cell_axes(plan))
     return {

@@ -95,6 +95,7 @@ class Study:
         config = Config()
         # A study's test is part of its protocol; say `evaluation.after_training: false` to keep it closed.
         config.evaluation.after_training = True
+        config.evaluation.detail = "scores"
         config.job_name = slug(self.name)
         for changes in (expanded(self.base), point.changes):
             for key, value in changes.items():

@@ -1,0 +1,134 @@
+"""The label-budget study beside the same runs one by one, conventionally, timed on a sample of them.
+
+The conventional loop, in one process: `np.load` a row, Dataset and DataLoader, an `nn.Sequential` with Adam, scikit-learn's
+average precision and AUROC of every finding each epoch, early stopping, the test scored at the end. Both sides have the
+same volumes, epochs, patience and settings; ours also writes every run's directory, checkpoints and scores.
+
+    python -m benchmarks.study <feature root> <manifest folder> [--seeds 10] [--sample 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ctbench_core.config import Config
+from ctbench_core.manifest import Manifest
+from ctbench_core.studies import Study, run_study
+from ctbench_core.train.splits import read_test_manifests, read_training_manifests
+
+BUDGETS = [20, 50, 100, 250, 500, "all"]
+
+
+class Volumes(Dataset):
+    """One manifest, every feature file read when the set is made."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self.features = [
+            np.load(root / str(path))["arr_0"].ravel().astype(np.float32) for path in manifest.visual_paths
+        ]
+        self.targets = manifest.targets.astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.from_numpy(self.features[row]), torch.from_numpy(self.targets[row])
+
+
+def conventional(config: Config) -> float:
+    """Train and test one run; return its test AUPRC."""
+    torch.manual_seed(config.utils.seed)
+    root, options = Path(config.paths.data_root), config.training
+    manifests, _ = read_training_manifests(config)
+    train, val = (Volumes(root, manifests[name]) for name in ("train", "val"))
+    test = Volumes(root, read_test_manifests(config, manifests["train"].labels)["test.csv"])
+    widths = [len(train.features[0]), *config.model.params.hidden_dims]
+    layers: list[nn.Module] = []
+    for first, second in zip(widths, widths[1:]):
+        layers += [nn.Linear(first, second), nn.ReLU(), nn.Dropout(config.model.params.dropout)]
+    model = nn.Sequential(*layers, nn.Linear(widths[-1], train.targets.shape[1]))
+    positives = torch.from_numpy(train.targets).sum(0)
+    loss = nn.BCEWithLogitsLoss(pos_weight=(len(train) - positives) / positives.clamp(min=1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
+    batches = DataLoader(train, options.batch_size, shuffle=True)
+    best, state, stale = -1.0, model.state_dict(), 0
+    for _ in range(options.max_epochs):
+        model.train()
+        for x, y in batches:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+        auprc = score(model, val)
+        stale += 1
+        if auprc > best:
+            best, state, stale = auprc, copy.deepcopy(model.state_dict()), 0
+        if stale >= options.early_stopping_patience:
+            break
+    model.load_state_dict(state)
+    return score(model, test)
+
+
+@torch.no_grad()
+def score(model: nn.Module, volumes: Volumes) -> float:
+    """Return the macro AUPRC; AUROC is computed beside it, as every epoch of a run reports both."""
+    model.eval()
+    scores = torch.cat([torch.sigmoid(model(x)) for x, _ in DataLoader(volumes, 256)]).numpy()
+    found = []
+    for c in range(scores.shape[1]):
+        targets = volumes.targets[:, c]
+        if 0 < targets.sum() < len(targets):
+            found.append(average_precision_score(targets, scores[:, c]))
+            roc_auc_score(targets, scores[:, c])
+    return float(np.mean(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("manifests", type=Path)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--sample", type=int, default=1, help="seeds that the conventional loop trains")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        base = {
+            "paths.data_root": str(given.root), "paths.manifest_dir": str(given.manifests), "paths.outputs_root": folder,
+            "data.test_manifests": ["test.csv"], "model.params.hidden_dims": [1024], "training.learning_rate": 1e-3,
+            "training.max_epochs": 60, "training.early_stopping_patience": 15,
+        }  # fmt: skip
+        grid = {
+            "budget": BUDGETS,
+            "utils.seed": list(range(1, given.seeds + 1)),
+            "model": ["mlp_visual", "linear_probe"],
+        }
+        study = Study("benchmark", base, grid)
+        started = time.perf_counter()
+        result = run_study(study, judge=False)
+        ours = (time.perf_counter() - started) / result["runs"]
+        print(f"study: {result['finished']} of {result['runs']} runs, {ours:.2f} s a run", flush=True)
+        result = run_study(Path(result["study_dir"]))
+        print(f"its statistics (recipe intervals of every cell): {result['seconds']['total']:.1f} s", flush=True)
+        means = {tuple(c["cell"].values()): c["mean"] for c in result["by_cell"] if c["metric"] == "auprc"}
+        chosen = [(p, c) for p, c in study.configs() if c.utils.seed <= given.sample]
+        started = time.perf_counter()
+        for point, config in chosen:
+            before = time.perf_counter()
+            auprc = conventional(config)
+            mine = means[point.labels["budget"], point.labels["model"]]
+            took = time.perf_counter() - before
+            print(f"  {point.labels}: {took:.2f} s, test AUPRC {auprc:.3f} (study's mean {mine:.3f})", flush=True)
+        theirs = (time.perf_counter() - started) / len(chosen)
+        print(f"conventional: {len(chosen)} runs, {theirs:.2f} s a run: the study is {theirs / ours:.1f}x faster a run")
+
+
+if __name__ == "__main__":
+    main()
