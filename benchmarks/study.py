@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -54,7 +55,7 @@ def conventional(config: Config) -> float:
     test = Volumes(root, read_test_manifests(config, manifests["train"].labels)["test.csv"])
     widths = [len(train.features[0]), *config.model.params.hidden_dims]
     layers: list[nn.Module] = []
-    for first, second in zip(widths, widths[1:]):
+    for first, second in itertools.pairwise(widths):
         layers += [nn.Linear(first, second), nn.ReLU(), nn.Dropout(config.model.params.dropout)]
     model = nn.Sequential(*layers, nn.Linear(widths[-1], train.targets.shape[1]))
     positives = torch.from_numpy(train.targets).sum(0)

@@ -1,0 +1,101 @@
+"""A study killed at random moments and resumed, and one worked off by three processes of which one is killed.
+
+Both must end with the table of the study never killed (six decimals, no times), no run lost and no finished run
+trained again.
+
+    python -m benchmarks.killed_study <feature root> <manifest folder> [--kills 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+GRID = {"budget": [20, 100, 300], "utils.seed": [1, 2, 3], "model": ["mlp_visual", "linear_probe"]}
+
+
+def command(study: Path, outputs: Path, *more: str) -> list[str]:
+    """Return the command that works a study off in a run store."""
+    return [sys.executable, "-m", "ctbench_core", "study", str(study), f"paths.outputs_root={outputs}", *more]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start it in a process of its own, silent."""
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finished(folder: Path) -> dict[str, int]:
+    """Return when each finished run wrote its last checkpoint."""
+    ended = [p.parent for p in folder.glob("*/status.json") if '"finished"' in p.read_text(encoding="utf-8")]
+    return {run.name: (run / "checkpoints" / "final_model.pt").stat().st_mtime_ns for run in ended}
+
+
+def killed(study: Path, outputs: Path, kills: int, span: float) -> tuple[str, int]:
+    """Kill and resume; return the table, and how many finished runs were trained again."""
+    repeated, folder = 0, outputs / "killed"
+    for _ in range(kills):
+        process = start(*command(study, outputs))
+        time.sleep(random.uniform(1.5, span))
+        process.kill()
+        process.wait()
+        before = finished(folder)
+        after = start(*command(study, outputs))
+        time.sleep(0.5)
+        after.kill()
+        after.wait()
+        repeated += sum(stamp != finished(folder).get(name) for name, stamp in before.items())
+        print(f"  killed with {len(before)} runs finished", flush=True)
+    before = finished(folder)
+    subprocess.run(command(study, outputs), check=True, capture_output=True)
+    repeated += sum(stamp != finished(folder).get(name) for name, stamp in before.items())
+    return (folder / "table.csv").read_text(encoding="utf-8"), repeated
+
+
+def shards(study: Path, outputs: Path, delay: float) -> str:
+    """Work a study off in three processes, kill one of them, and return the table."""
+    workers = [start(*command(study, outputs, "--shard", f"{i}/3")) for i in (1, 2, 3)]
+    time.sleep(delay)
+    workers[0].kill()
+    for worker in workers:
+        worker.wait()
+    subprocess.run(command(study, outputs), check=True, capture_output=True)
+    return (outputs / "killed" / "table.csv").read_text(encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("manifests", type=Path)
+    parser.add_argument("--kills", type=int, default=10)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base = {
+            "paths.data_root": str(given.root), "paths.manifest_dir": str(given.manifests), "data.test_manifests": ["test.csv"],
+            "model.params.hidden_dims": [256], "training.learning_rate": 1e-3, "training.max_epochs": 60,
+            "training.early_stopping_patience": 20,
+        }  # fmt: skip
+        study = folder / "killed.yaml"
+        study.write_text(yaml.safe_dump({"name": "killed", "base": base, "grid": GRID}), encoding="utf-8")
+        started = time.perf_counter()
+        subprocess.run(command(study, folder / "whole"), check=True, capture_output=True)
+        span = time.perf_counter() - started
+        whole = (folder / "whole" / "killed" / "table.csv").read_text(encoding="utf-8")
+        print(f"never killed: {whole.count(chr(10)) - 1} runs in {span:.1f} s", flush=True)
+        table, repeated = killed(study, folder / "kills", given.kills, span * 0.6)
+        print(
+            f"killed {given.kills} times: table equal {table == whole}, finished runs trained again {repeated}",
+            flush=True,
+        )
+        print(f"three shards, one killed: table equal {shards(study, folder / 'shards', span * 0.4) == whole}")
+
+
+if __name__ == "__main__":
+    main()
