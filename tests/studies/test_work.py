@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ctbench_core.errors import InputError
+from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.runs import RunStore, open_run
-from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, run_study
+from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, read_study, run_study, spelled_out
+from ctbench_core.studies.bottlenecks import variance_parts
 from ctbench_core.studies.claims import claim, read_claim
 from ctbench_core.studies.control import PAUSED, want, wanted
 from ctbench_core.studies.plan import make_plan
@@ -158,3 +161,35 @@ def test_shards(text: str | None, shard: tuple[int, int]) -> None:
 def test_wrong_shards_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--shard"):
         read_shard(text)
+
+
+def test_the_example_is_a_study() -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "study_label_budget.yaml"
+    assert len(spelled_out(read_study(example))) == 30
+
+
+def test_runs_of_a_study_are_completed_when_they_are_looked_at_alone(done: dict[str, Any]) -> None:
+    run = open_run(next(Path(done["study_dir"]).glob("mlp-s1-*")))
+    files = run.paths.evaluation("test")
+    lean = json.loads(files.metrics.read_text())
+    assert not files.curves.exists()
+    config = run.config.copy()
+    config.evaluation.detail = "full"
+    evaluate_run(run.paths.root, ["test.csv"], config=config)
+    whole = json.loads(files.metrics.read_text())
+    assert files.curves.is_file()
+    assert "detail" not in whole
+    assert {name: whole[name] for name in ("auprc", "auroc", "f1_macro", "f1_tuned")} == pytest.approx(
+        {name: lean[name] for name in ("auprc", "auroc", "f1_macro", "f1_tuned")}
+    )
+
+
+def test_variance_parts_are_those_the_figures_were_made_of() -> None:
+    rng = np.random.default_rng(0)
+    parts = [
+        variance_parts(2 * rng.normal(size=(1, 8)) + rng.normal(size=(12, 1)) + 0.5 * rng.normal(size=(12, 8)))
+        for _ in range(300)
+    ]
+    for name, truth in (("fold", 4.0), ("seed", 1.0), ("rest", 0.25)):
+        assert np.mean([getattr(part, name) for part in parts]) == pytest.approx(truth, rel=0.1)
+    assert np.isnan(variance_parts(np.ones((1, 5))).fold)
