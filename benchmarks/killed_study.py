@@ -40,17 +40,15 @@ def finished(folder: Path) -> dict[str, int]:
 def killed(study: Path, outputs: Path, kills: int, span: float) -> tuple[str, int]:
     """Kill and resume; return the table, and how many finished runs were trained again."""
     repeated, folder = 0, outputs / "killed"
+    seen: dict[str, int] = {}
     for _ in range(kills):
         process = start(*command(study, outputs))
-        time.sleep(random.uniform(1.5, span))
+        time.sleep(random.uniform(1.0, span))
         process.kill()
         process.wait()
         before = finished(folder)
-        after = start(*command(study, outputs))
-        time.sleep(0.5)
-        after.kill()
-        after.wait()
-        repeated += sum(stamp != finished(folder).get(name) for name, stamp in before.items())
+        repeated += sum(stamp != before.get(name) for name, stamp in seen.items())
+        seen = before
         print(f"  killed with {len(before)} runs finished", flush=True)
     before = finished(folder)
     subprocess.run(command(study, outputs), check=True, capture_output=True)
@@ -89,7 +87,7 @@ def main() -> None:
         span = time.perf_counter() - started
         whole = (folder / "whole" / "killed" / "table.csv").read_text(encoding="utf-8")
         print(f"never killed: {whole.count(chr(10)) - 1} runs in {span:.1f} s", flush=True)
-        table, repeated = killed(study, folder / "kills", given.kills, span * 0.6)
+        table, repeated = killed(study, folder / "kills", given.kills, max(2.5, span / 4))
         print(
             f"killed {given.kills} times: table equal {table == whole}, finished runs trained again {repeated}",
             flush=True,

@@ -17,6 +17,7 @@ from ctbench_core.manifest.kfold import assign_folds, hold_out, read_folds, writ
 from ctbench_core.manifest.manifest import Manifest, shared_patients
 from ctbench_core.manifest.prepare import Prepared, PrepareOptions, prepare, write_manifest
 from ctbench_core.manifest.read import infer_labels, read_manifest
+from ctbench_core.manifest.recent import read_cohort
 from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
 from ctbench_core.manifest.table import read_table
 
@@ -38,6 +39,7 @@ __all__ = [
     "join_manifests",
     "parse_identities",
     "prepare",
+    "read_cohort",
     "read_folds",
     "read_manifest",
     "read_selections",

@@ -20,13 +20,12 @@ from ctbench_core.features import check_allowed
 from ctbench_core.manifest import (
     Manifest,
     Selection,
-    apply_cohort,
     assign_folds,
     choose_selection,
     draw_selections,
     hold_out,
     join_manifests,
-    read_manifest,
+    read_cohort,
     read_selections,
     select_volumes,
     split_by_group,
@@ -79,7 +78,7 @@ class Sources:
         path, data = manifest_path(config, name), config.data
         wanted = list(labels or config.training.target_labels or data.columns.labels or []) or None
         key = repr((str(path), data.columns, data.cohort, wanted))
-        return self.once(key, lambda: apply_cohort(read_manifest(path, data.columns, wanted), data.cohort))
+        return self.once(key, lambda: read_cohort(path, data.columns, data.cohort, wanted))
 
     def given(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest where it is used."""
