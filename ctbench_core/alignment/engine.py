@@ -15,7 +15,7 @@ from ctbench_core.alignment.composition import Retrieved
 from ctbench_core.alignment.direction import INSTANCE, OTHERS, SEMANTIC, Direction, Histograms, Truth
 from ctbench_core.alignment.geometry import modality_gap, two_dimensional
 from ctbench_core.alignment.intervals import query_intervals
-from ctbench_core.alignment.more import More, more_of
+from ctbench_core.alignment.more import More, ctclip_map
 from ctbench_core.alignment.nearest import Labels
 from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval, prefix_of, write_alignment
 from ctbench_core.alignment.vectors import Side, read_side, sum_within_groups
@@ -101,9 +101,8 @@ def align(
     wanted = tuple(sorted({int(depth) for depth in k}))
     place = None if extras.map is None else two_dimensional(*sides, method=extras.map)
     run = Run(tile, torch.device(device), progress, cancel)
-    retrievals, retrieved, histograms = _search(sides, truth, wanted, extras, run)
+    retrievals, more, histograms = _search(sides, truth, wanted, extras, labels, run)
     retrievals += _apart(retrievals, normal)
-    more = more_of(retrieved, sides, truth.groups, wanted, labels, extras.names, torch.device(device))
     metrics = _metrics(sides, truth, retrievals) | more.figures()
     metrics["intervals"] = _intervals(retrievals, more, extras.patients)
     metrics["undefined"] = {name: _reason(name) for name, value in metrics.items() if _is_nan(value)} | more.undefined
@@ -112,12 +111,12 @@ def align(
 
 
 def _search(
-    sides: tuple[Side, Side], truth: Truth, ks: tuple[int, ...], extras: Extras, run: Run
-) -> tuple[list[Retrieval], dict[str, Retrieved], Histograms]:
+    sides: tuple[Side, Side], truth: Truth, ks: tuple[int, ...], extras: Extras, labels: Labels | None, run: Run
+) -> tuple[list[Retrieval], More, Histograms]:
     """Rank every direction; pairs are counted once, since both directions have the same."""
     depths = tuple(sorted({*NDCG_DEPTHS, *ks}))
     retrievals: list[Retrieval] = []
-    retrieved: dict[str, Retrieved] = {}
+    more = More()
     histograms: Histograms | None = None
     for name, (queries, gallery) in _directions(sides, extras.within).items():
         direction = Direction(queries, gallery, truth, depths, run.device)
@@ -126,9 +125,12 @@ def _search(
         histograms = histograms or found.pairs
         retrievals += [Retrieval(name, kind, scores, ks, depths) for kind, scores in found.scores.items()]
         if found.nearest is not None:
-            retrieved[name] = Retrieved(found.nearest, direction.of_sample, gallery, direction.within)
+            one = Retrieved(found.nearest, direction.of_sample, gallery, direction.within)
+            more.add(name, one, truth.groups, ks, labels, extras.names)
     assert histograms is not None
-    return retrievals, retrieved, histograms
+    if extras.within and extras.nearest and labels is not None:
+        more.by_query |= ctclip_map(sides[0], labels, ks, run.device, extras.nearest)
+    return retrievals, more, histograms
 
 
 def _directions(sides: tuple[Side, Side], within: bool) -> dict[str, tuple[Side, Side]]:

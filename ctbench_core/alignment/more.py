@@ -46,42 +46,37 @@ class More:
             found[name] = float(known.mean()) if len(known) else float("nan")
         return found
 
-
-def more_of(
-    retrieved: dict[str, Retrieved],
-    sides: tuple[Side, Side],
-    groups: np.ndarray,
-    ks: Sequence[int],
-    labels: Labels | None,
-    names: Sequence[str],
-    device: torch.device,
-) -> More:
-    """Gather what the nearest candidates tell, by direction; nothing when none were listed."""
-    more = More()
-    hub_tables, finding_tables = [], []
-    for way, one in retrieved.items():
+    def add(
+        self,
+        way: str,
+        one: Retrieved,
+        groups: np.ndarray,
+        ks: Sequence[int],
+        labels: Labels | None,
+        names: Sequence[str],
+    ) -> None:
+        """Take what the nearest candidates of a direction tell; they need not be kept after it."""
         depth = one.nearest.item.shape[1]
         depths = [k for k in ks if k <= depth or depth == len(one.gallery.vectors)]
         counts = occurrences(one)
-        more.plain |= {f"{way}_hub_{name}": value for name, value in hubness(counts).items()}
-        hub_tables.append(hubs(counts).assign(direction=way))
+        self.plain |= {f"{way}_hub_{name}": value for name, value in hubness(counts).items()}
+        self._append("hubs", hubs(counts).assign(direction=way))
         if not one.within:
-            more.tables[f"neighbours_{way}"] = neighbours(one, groups, STORED)
+            self.tables[f"neighbours_{way}"] = neighbours(one, groups, STORED)
         if labels is not None:
-            more.by_query |= {f"graded_{way}_{name}": value for name, value in graded(one, labels, depths).items()}
-            finding_tables.append(by_finding(one, labels.targets, names, depths).assign(direction=way))
+            self.by_query |= {f"graded_{way}_{name}": value for name, value in graded(one, labels, depths).items()}
+            self._append("findings", by_finding(one, labels.targets, names, depths).assign(direction=way))
             if len(labels.distinct) > MOST_LABEL_VECTORS:
-                more.undefined |= {f"graded_{way}_ndcg_at_{k}": TOO_MANY_LABELS for k in depths}
-    if hub_tables:
-        more.tables["hubs"] = pd.concat(hub_tables, ignore_index=True)
-    if finding_tables:
-        more.tables["findings"] = pd.concat(finding_tables, ignore_index=True)
-    if "v_to_v" in retrieved and labels is not None:
-        more.by_query |= _ctclip(sides[0], labels, ks, device, retrieved["v_to_v"].nearest.item.shape[1])
-    return more
+                self.undefined |= {f"graded_{way}_ndcg_at_{k}": TOO_MANY_LABELS for k in depths}
+
+    def _append(self, name: str, table: pd.DataFrame) -> None:
+        before = [self.tables[name]] if name in self.tables else []
+        self.tables[name] = pd.concat([*before, table], ignore_index=True)
 
 
-def _ctclip(image: Side, labels: Labels, ks: Sequence[int], device: torch.device, depth: int) -> dict[str, np.ndarray]:
+def ctclip_map(
+    image: Side, labels: Labels, ks: Sequence[int], device: torch.device, depth: int
+) -> dict[str, np.ndarray]:
     """Return MAP@K in CT-CLIP's sense, by sample (N,): the mean label-Jaccard of the K nearest volumes with a finding.
 
     As in its scripts all volumes are queries and only volumes with a finding are candidates, so that a query without
