@@ -34,8 +34,11 @@ def _plan(at: Stamp) -> Plan:
 
 def results_stamp(folder: str) -> Stamp:
     """Bring the results up to date and return their stamp."""
-    paths = StudyPaths(Path(folder))
-    read_results(paths, plan_of(folder))
+    paths, plan = StudyPaths(Path(folder)), plan_of(folder)
+    at = cache.stamp(paths.results)
+    if at[1] and len(runs(folder, at)) == len(plan.runs):  # all there: no need to look for more
+        return at
+    read_results(paths, plan)
     return cache.stamp(paths.results)
 
 

@@ -53,4 +53,4 @@ elif known[chosen].search.is_file():
 else:
     study_progress.draw(known[chosen])
     with feedback.guarded("The results of this study cannot be shown"):
-        study_results.draw(str(known[chosen].root))
+        st.fragment(study_results.draw)(str(known[chosen].root))
