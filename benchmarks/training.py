@@ -1,0 +1,274 @@
+"""Time training beside the conventional loop and scikit-learn: ``python -m benchmarks.training epoch|convex|bank|whole``.
+
+``whole`` needs the CT-RATE folder of the test data: ``python -m benchmarks.training whole ../shared/data/ctrate``.
+The conventional loop is plain PyTorch: Dataset and DataLoader, nn.Sequential, autograd, Adam, scikit-learn each epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from torch import nn
+
+import ctbench_core  # noqa: F401, sets how idle threads wait, before torch loads
+from ctbench_core.config import Config
+from ctbench_core.train.data import Dataset
+from ctbench_core.train.logistic import LogisticPath
+from ctbench_core.train.stacks import stacks
+from ctbench_core.train.trainer import Trainer
+
+TRAIN, VAL, WIDTH, FINDINGS, HIDDEN, BATCH = 47_149, 3_039, 512, 18, 1024, 64
+
+
+def synthetic(width: int = WIDTH, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw features and labels of CT-RATE's shape that can partly be learnt."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(TRAIN + VAL, width)).astype(np.float32)
+    slope = draw.normal(size=(width, FINDINGS)).astype(np.float32) / width**0.5
+    return x, (x @ slope + draw.normal(size=(len(x), FINDINGS)) > 1).astype(np.float32)
+
+
+def dataset(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Dataset:
+    """Wrap some training rows and all validation rows."""
+    val = np.arange(TRAIN, TRAIN + VAL)
+    names = [f"finding {c}" for c in range(FINDINGS)]
+    manifests: Any = {
+        "train": SimpleNamespace(labels=names, targets=y[rows]),
+        "val": SimpleNamespace(labels=names, targets=y[val]),
+    }
+    return Dataset(manifests, x, {"train": rows, "val": val}, "")
+
+
+def config(hidden: int, seed: int) -> Config:
+    """Return a config on the CPU."""
+    made = Config()
+    made.utils.device, made.utils.seed, made.model.params.hidden_dims = "cpu", seed, [hidden]
+    return made
+
+
+class Conventional:
+    """The loop that people write."""
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, val: np.ndarray, hidden: int, rate: float
+    ) -> None:
+        pairs = torch.utils.data.TensorDataset(torch.from_numpy(x[rows]), torch.from_numpy(y[rows]))
+        self.loader = torch.utils.data.DataLoader(pairs, BATCH, shuffle=True)
+        self.x_val, self.y_val = torch.from_numpy(x[val]), y[val]
+        self.head = nn.Sequential(
+            nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Dropout(0.35), nn.Linear(hidden, y.shape[1])
+        )
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=rate)
+        truth = torch.from_numpy(y[rows])
+        self.loss = nn.BCEWithLogitsLoss(pos_weight=(len(truth) - truth.sum(0)) / truth.sum(0).clamp(min=1))
+
+    def epoch(self) -> float:
+        """Train one epoch, and return the validation AUPRC."""
+        self.head.train()
+        total = 0.0
+        for x, y in self.loader:
+            self.optimizer.zero_grad()
+            loss = self.loss(self.head(x), y)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item()
+        self.head.eval()
+        with torch.no_grad():
+            logits = self.head(self.x_val)
+            self.loss(logits, torch.from_numpy(self.y_val)).item()
+            scores = torch.sigmoid(logits).numpy()
+        roc_auc_score(self.y_val, scores, average=None)
+        f1_score(self.y_val, scores >= 0.5, average="macro", zero_division=0)
+        return float(np.mean(average_precision_score(self.y_val, scores, average=None)))
+
+
+def products(layout: str) -> float:
+    """Time the matrix products of one epoch alone, weights as (in, out) or (out, in)."""
+    x, hidden, back = torch.randn(BATCH, WIDTH), torch.empty(BATCH, HIDDEN), torch.randn(BATCH, FINDINGS)
+    w1, w2 = torch.randn(WIDTH, HIDDEN), torch.randn(HIDDEN, FINDINGS)
+    g1, g2, out = torch.empty_like(w1), torch.empty_like(w2), torch.empty(BATCH, FINDINGS)
+    if layout == "out, in":
+        w1, w2, g1, g2 = (t.T.contiguous() for t in (w1, w2, g1, g2))
+    started = time.perf_counter()
+    for _ in range(-(-TRAIN // BATCH)):
+        if layout == "in, out":
+            torch.mm(x, w1, out=hidden)
+            torch.mm(hidden, w2, out=out)
+            torch.mm(hidden.T, back, out=g2)
+            torch.mm(back, w2.T, out=hidden)
+            torch.mm(x.T, hidden, out=g1)
+        else:
+            torch.mm(x, w1.T, out=hidden)
+            torch.mm(hidden, w2.T, out=out)
+            torch.mm(back.T, hidden, out=g2)
+            torch.mm(back, w2, out=hidden)
+            torch.mm(hidden.T, x, out=g1)
+    return time.perf_counter() - started
+
+
+def timed(call: Callable[[], object], rounds: int = 3) -> float:
+    """Return the median seconds of a call."""
+    taken = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def epoch() -> None:
+    """One epoch with validation, CT-RATE shape, MLP 1024, batch 64."""
+    x, y = synthetic()
+    rows = np.arange(TRAIN)
+    trainer = Trainer([config(HIDDEN, 1)], [dataset(x, y, rows)])
+    plain = Conventional(x, y, rows, np.arange(TRAIN, TRAIN + VAL), HIDDEN, 1e-4)
+    count = iter(range(1, 100))
+    trainer.run_epoch([next(count)])
+    with torch.inference_mode():
+        alone = min(timed(lambda: products("in, out")), timed(lambda: products("out, in")))
+    ours = timed(lambda: trainer.run_epoch([next(count)]), 5)
+    with torch.inference_mode():
+        alone = min(alone, timed(lambda: products("in, out")), timed(lambda: products("out, in")))
+    theirs = timed(plain.epoch, 2)
+    print(f"products alone {alone:.3f} s, ours {ours:.3f} s ({ours / alone:.2f}x), conventional {theirs:.2f} s "
+          f"({theirs / ours:.2f}x ours)")  # fmt: skip
+
+
+def convex() -> None:
+    """Logistic regression of 18 findings, 47,149 x 512."""
+    x, y = synthetic()
+    x, y = x[:TRAIN], y[:TRAIN]
+    labels = torch.from_numpy(y)
+    ones = torch.ones_like(labels)
+
+    def ours() -> Any:
+        with torch.inference_mode():
+            return LogisticPath(torch.from_numpy(x), labels, ones, ones).fit(1.0, None)
+
+    seconds, (found, _) = timed(ours), ours()
+    wide = x.astype(np.float64)
+
+    def loss(coef: np.ndarray, bias: float, truth: np.ndarray) -> float:
+        z = wide @ coef + bias
+        return float((np.logaddexp(0, z) - truth * z).mean() + coef @ coef / (2 * TRAIN))
+
+    started, gaps = time.perf_counter(), []
+    for c in range(3):
+        fitted = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(wide, y[:, c])
+        gaps.append(
+            loss(found[c, :-1].numpy(), float(found[c, -1]), y[:, c])
+            - loss(fitted.coef_[0], float(fitted.intercept_[0]), y[:, c])
+        )
+    theirs = (time.perf_counter() - started) / 3 * FINDINGS
+    print(f"ours {seconds:.2f} s, scikit-learn {theirs:.1f} s by 3 of 18 findings; loss above theirs {max(gaps):.1e}")
+
+
+def bank(hidden: int = 256, width: int = 384, epochs: int = 6) -> None:
+    """60 heads: 12 budgets x 5 seeds, together, one by one, and the conventional loop for one seed."""
+    x, y = synthetic(width)
+    budgets = [50, 75, 100, 150, 200, 300, 400, 500, 700, 900, 1200, 1800]
+    val = np.arange(TRAIN, TRAIN + 479)
+    configs, sets = [], []
+    for budget in budgets:
+        for seed in range(5):
+            data = dataset(x, y, np.random.default_rng(seed).permutation(TRAIN)[:budget])
+            data.rows["val"] = val
+            data.manifests["val"].targets = y[val]  # type: ignore[misc]
+            configs.append(config(hidden, seed))
+            sets.append(data)
+
+    def train(groups: Sequence[Sequence[int]]) -> None:
+        for group in groups:
+            trainer = Trainer([configs[k] for k in group], [sets[k] for k in group])
+            for number in range(1, epochs + 1):
+                trainer.run_epoch([number] * len(group))
+
+    def conventional() -> None:
+        for k in range(0, 60, 5):
+            loop = Conventional(x, y, sets[k].rows["train"], val, hidden, 1e-4)
+            for _ in range(epochs):
+                loop.epoch()
+
+    together = timed(lambda: train(stacks(configs, sets)))
+    apart = timed(lambda: train([[k] for k in range(60)]))
+    theirs = timed(conventional, 1) * 5
+    print(f"MLP {width}-{hidden}: together {together:.2f} s, one by one {apart:.2f} s ({apart / together:.2f}x), "
+          f"conventional {theirs:.1f} s by one seed of five ({theirs / together:.2f}x)")  # fmt: skip
+
+
+CONVENTIONAL = """
+import sys, time
+import numpy as np, pandas as pd, torch
+from benchmarks.training import Conventional
+root, labels = sys.argv[1], None
+def read(name):
+    frame = pd.read_csv(f"{root}/manifests/{name}.csv")
+    x = np.stack([np.load(f"{root}/features/minilm/{p}")["arr_0"][0] for p in frame["visual_feature_path"]])
+    return x, frame.drop(columns=["volumename", "visual_feature_path", "text_feature_path"]).to_numpy(np.float32)
+torch.manual_seed(int(sys.argv[2]))
+parts = [read(name) for name in ("train", "valid")]
+x, y = (np.concatenate(both) for both in zip(*parts))
+cut = len(parts[0][0])
+loop = Conventional(x, y, np.arange(cut), np.arange(cut, len(x)), 1024, 1e-3)
+best, stale, done = 0.0, 0, 0
+while stale < 15 and done < 200:
+    value, done, stale = loop.epoch(), done + 1, stale + 1
+    if value > best: best, stale, state = value, 0, {k: v.clone() for k, v in loop.head.state_dict().items()}
+loop.head.load_state_dict(state)
+tx, ty = read("test")
+with torch.no_grad(): scores = torch.sigmoid(loop.head(torch.from_numpy(tx))).numpy()
+from sklearn.metrics import average_precision_score
+print(done, np.mean(average_precision_score(ty, scores, average=None)))
+"""
+
+
+def whole(folder: str) -> None:
+    """Reference settings, process start to test figures."""
+    for seed in (1, 2):
+        with tempfile.TemporaryDirectory() as outputs:
+            words = [f"paths.data_root={folder}/features/minilm", f"paths.manifest_dir={folder}/manifests",
+                     f"paths.outputs_root={outputs}", "training.learning_rate=1e-3", "training.max_epochs=200",
+                     f"utils.seed={seed}", "evaluation.after_training=true", "utils.device=cpu"]  # fmt: skip
+            started = time.perf_counter()
+            command = [sys.executable, "-m", "ctbench_core", "train", *words, "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            ours = time.perf_counter() - started
+        import json
+
+        result = json.loads(done.stdout.splitlines()[-1])
+        started = time.perf_counter()
+        plain = subprocess.run(
+            [sys.executable, "-c", CONVENTIONAL, folder, str(seed)], capture_output=True, text=True, check=True
+        )
+        theirs = time.perf_counter() - started
+        print(f"seed {seed}: ours {ours:.1f} s, {result['epochs']} epochs, AUPRC {result['test']['test.csv']['auprc']:.4f}; "
+              f"conventional {theirs:.1f} s, epochs and AUPRC {plain.stdout.strip()}; {theirs / ours:.2f}x")  # fmt: skip
+
+
+def main() -> None:
+    """Run the named subject."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("subject", choices=["epoch", "convex", "bank", "whole"])
+    parser.add_argument("folder", nargs="?", default=str(Path("..") / "shared" / "data" / "ctrate"))
+    given = parser.parse_args()
+    if given.subject == "whole":
+        whole(given.folder)
+    else:
+        {"epoch": epoch, "convex": convex, "bank": bank}[given.subject]()
+
+
+if __name__ == "__main__":
+    main()
