@@ -72,7 +72,7 @@ def compared(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
 def best(folder: str, at: Stamp, chosen: tuple[tuple[str, ...], ...], metric: str) -> pd.DataFrame:
     """Return the best of some cells by finding; empty where they cannot be compared."""
     paths, plan = StudyPaths(Path(folder)), plan_of(folder)
-    recipes = load_recipes(paths, plan, read_results(paths, plan))
+    recipes = load_recipes(paths, plan, read_results(paths, plan), only=chosen)
     if any(cell not in recipes for cell in chosen) or len(chosen) < 2:
         return pd.DataFrame(columns=["finding", "best", "p", "p_adjusted", "marked"])
     return best_of([recipes[cell] for cell in chosen], metric)

@@ -7,7 +7,7 @@ training patients. The error of the mean difference has a part of the test patie
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,10 +138,13 @@ def _of_models(a: Recipe, b: Recipe, seed: int) -> list[Delta]:
     return rows
 
 
-def load_recipes(paths: StudyPaths, plan: Plan, results: pd.DataFrame) -> dict[Cell, Recipe]:
-    """Read the scores of every cell that has finished runs on the judged set."""
+def load_recipes(
+    paths: StudyPaths, plan: Plan, results: pd.DataFrame, only: Collection[Cell] | None = None
+) -> dict[Cell, Recipe]:
+    """Read the scores of every cell, or of some, that has finished runs on the judged set."""
     judged = judged_on(results)
-    found = {cell: load_recipe(paths, cell, runs, judged) for cell, runs in cells_of(plan).items()}
+    wanted = {cell: runs for cell, runs in cells_of(plan).items() if only is None or cell in only}
+    found = {cell: load_recipe(paths, cell, runs, judged) for cell, runs in wanted.items()}
     return {cell: recipe for cell, recipe in found.items() if recipe is not None}
 
 
