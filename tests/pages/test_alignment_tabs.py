@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_ui.landscape import in_polygon
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def measured(places: dict[str, str], open_page: Open) -> AppTest:
+    app = open_page("alignment", places)
+    app.button(key="measure").click().run()
+    assert not app.exception
+    return app
+
+
+def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[AppTest], str]) -> None:
+    wanted = {
+        "Ranks and findings": "Modality gap",
+        "Browse": "stands at rank",
+        "Map": "Draw a lasso",
+        "Beside another": "",
+    }
+    for tab, text in wanted.items():
+        measured.session_state["alignment.tab"] = tab
+        measured.run()
+        assert not measured.exception, tab
+        assert text in said(measured), tab
+
+
+def test_browsing_goes_from_a_volume_to_a_report_and_back(measured: AppTest) -> None:
+    measured.session_state["alignment.tab"] = "Browse"
+    measured.run()
+    before = measured.segmented_control(key="browse.way").value
+    measured.button(key="browse.go.0").click().run()
+    assert not measured.exception
+    assert {before, measured.segmented_control(key="browse.way").value} == {"v_to_t", "t_to_v"}
+    assert measured.text_input(key="browse.part").value
+
+
+def test_a_lasso_takes_what_lies_inside_a_bent_outline() -> None:
+    x, y = np.array([0.5, 1.5, 2.5, 1.5]), np.array([0.5, 0.5, 0.5, 2.0])
+    corners = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 0], [3, 0], [3, 3], [0, 3]], float)
+    assert in_polygon(x, y, *corners.T).tolist() == [True, False, True, True]
