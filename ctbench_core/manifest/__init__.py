@@ -2,8 +2,10 @@
 
 from ctbench_core.manifest.agreement import Agreement, compare_labels
 from ctbench_core.manifest.budget import (
+    DrawingOrder,
     Selection,
     choose_selection,
+    draw_rows,
     draw_selections,
     read_selections,
     select_volumes,
@@ -23,6 +25,7 @@ from ctbench_core.manifest.table import read_table
 
 __all__ = [
     "Agreement",
+    "DrawingOrder",
     "Identities",
     "Manifest",
     "PrepareOptions",
@@ -33,6 +36,7 @@ __all__ = [
     "choose_selection",
     "clean_names",
     "compare_labels",
+    "draw_rows",
     "draw_selections",
     "hold_out",
     "infer_labels",

@@ -56,23 +56,20 @@ def draw_selections(
     Raises:
         ConfigError: a budget is below 2 or above the number of units.
     """
-    sides = [_Side(manifest, unit, seed, at) for at, manifest in enumerate((train, val))]
-    total = len(sides[0]) + len(sides[1])
+    sides = DrawingOrder(train, unit, seed, 0), DrawingOrder(val, unit, seed, 1)
     chosen = []
-    for given in budgets:
-        budget = total if given is None else given
-        if not 2 <= budget <= total:
-            raise ConfigError(f"Budget {budget} is not possible: {train.name} and {val.name} hold {total} {unit}s.")
-        held = min(max(int(budget * len(sides[1]) / total + 0.5), 1), budget - 1)
-        chosen.append(Selection(budget, seed, sides[0].first(budget - held), sides[1].first(held)))
+    for budget in budgets:
+        of_train, of_val = draw_rows(*sides, budget)
+        counted = budget or len(sides[0]) + len(sides[1])
+        chosen.append(Selection(counted, seed, train.volumes[of_train], val.volumes[of_val]))
     return chosen
 
 
-class _Side:
-    """The units of one side in drawing order."""
+class DrawingOrder:
+    """The units of one side (0 training, 1 validation) in the order in which budgets take them."""
 
     def __init__(self, manifest: Manifest, unit: str, seed: int, at: int) -> None:
-        self.manifest = manifest
+        self.manifest, self.unit = manifest, unit
         codes, names = pd.factorize(pd.Series(units_of(manifest, unit)), sort=True)
         order = _covering_order(_presence(manifest, codes, len(names)), np.random.default_rng([seed, at]))
         ranks = np.empty(len(names), dtype=np.int64)
@@ -83,8 +80,23 @@ class _Side:
         return self.count
 
     def first(self, count: int) -> np.ndarray:
-        """Name the volumes of the first units, in the manifest's order."""
-        return self.manifest.volumes[self.ranks < count]
+        """Mark the rows of the first units, bool (N,)."""
+        return self.ranks < count
+
+
+def draw_rows(train: DrawingOrder, val: DrawingOrder, budget: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mark the rows of a budget on both sides; None takes all units.
+
+    Raises:
+        ConfigError: the budget is below 2 or above the number of units.
+    """
+    total = len(train) + len(val)
+    budget = total if budget is None else budget
+    if not 2 <= budget <= total:
+        names = f"{train.manifest.name} and {val.manifest.name}"
+        raise ConfigError(f"Budget {budget} is not possible: {names} hold {total} {train.unit}s.")
+    held = min(max(int(budget * len(val) / total + 0.5), 1), budget - 1)
+    return train.first(budget - held), val.first(held)
 
 
 def _presence(manifest: Manifest, codes: np.ndarray, count: int) -> np.ndarray:

@@ -75,7 +75,10 @@ class SharedData:
         splits = make_splits(config, sources=self._sources)
         manifests = {"train": splits.train, "val": splits.val}
         if self._tests:
-            manifests |= read_test_manifests(config, splits.train.labels, sources=self._sources)
+            files = names_of_tests(config, files_only=True)
+            manifests |= read_test_manifests(config, splits.train.labels, files, self._sources)
+            if splits.fold is not None and splits.fold.name in names_of_tests(config):
+                manifests[splits.fold.name] = splits.fold
         leaks, leak_warnings = mark_leaks(config, manifests)
         samples = {name: self._find(manifest) for name, manifest in manifests.items()}
         digest = digest_of(self._inputs, np.concatenate([samples["train"], samples["val"]]))

@@ -18,11 +18,12 @@ from ctbench_core.config import DEFAULT_TESTS, Config, changed_keys
 from ctbench_core.errors import ManifestError, PathError
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import (
+    DrawingOrder,
     Manifest,
     Selection,
     assign_folds,
     choose_selection,
-    draw_selections,
+    draw_rows,
     hold_out,
     join_manifests,
     read_cohort,
@@ -104,6 +105,12 @@ class Sources:
         key = ("split", id(manifest), repr(options), seed)
         return self.once(key, lambda: split_by_group(manifest, options, seed))
 
+    def order(self, config: Config, manifest: Manifest, at: int) -> DrawingOrder:
+        """Return the order in which budgets take a side's units."""
+        unit, seed = config.data.budget_unit, _budget_seed(config)
+        key = ("order", id(manifest), unit, seed, at)  # it holds the manifest, so that no other gets its id
+        return self.once(key, lambda: DrawingOrder(manifest, unit, seed, at))
+
 
 def make_splits(config: Config, labels: Sequence[str] | None = None, sources: Sources | None = None) -> Splits:
     """Read, pool and divide the training and validation manifests as a config says.
@@ -127,7 +134,7 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, sources: So
         train, val = select_volumes(chosen, rows)
     else:
         train, val = rows if len(rows) == 2 else sources.split(config, rows[0])
-        train, val, note = _budgeted(config, train, val)
+        train, val, note = _budgeted(config, train, val, sources)
         warnings += note
     return Splits(train, val, fold, _selection(config, train, val, fold), warnings)
 
@@ -187,12 +194,12 @@ def _held_out(
     return [rest], dataclasses.replace(fold, name=fold_name(config))
 
 
-def _budgeted(config: Config, train: Manifest, val: Manifest) -> tuple[Manifest, Manifest, list[str]]:
+def _budgeted(config: Config, train: Manifest, val: Manifest, sources: Sources) -> tuple[Manifest, Manifest, list[str]]:
     budget, unit = config.data.budget, config.data.budget_unit
     if budget is None:
         return train, val, []
-    (drawn,) = draw_selections(train, val, [budget], unit, _budget_seed(config))
-    train, val = select_volumes(drawn, [train, val])
+    rows = draw_rows(sources.order(config, train, 0), sources.order(config, val, 1), budget)
+    train, val = train.select(rows[0]), val.select(rows[1])
     bare = uncovered(train)
     if not bare:
         return train, val, []

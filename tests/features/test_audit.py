@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,15 @@ def test_the_histogram_of_norms_holds_every_vector(tmp_path: Path, spread: float
     assert sum(found.norm_counts) == 50
     assert len(found.norm_edges) == len(found.norm_counts) + 1
     assert (max(found.norm_counts) == 50) == (spread == 0)
+
+
+@pytest.mark.parametrize(("part", "extra"), [("findings", 58), ("impressions", 238)])
+def test_reports_that_read_alike_are_found_among_the_real_ones(
+    real_data: Callable[[str], Path], part: str, extra: int
+) -> None:
+    root = real_data(f"ctrate/features/minilm/{part}")
+    names = sorted(path.name for path in root.glob("*.npz"))
+    features = load_features(root, names)
+    found = audit(features)
+    distinct = len(np.unique(features.matrix, axis=0))
+    assert sum(len(group) - 1 for group in found.duplicates) == len(names) - distinct == extra
