@@ -14,6 +14,98 @@ import yaml
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 from torch import nn
 
+# Every key of the older tree that ours still knows, by its dotted name, at the value it had or may have had.
+OLD_KEYS: dict[str, Any] = {
+    "paths.data_root": "data/features",
+    "paths.manifest_dir": "data/manifests",
+    "paths.outputs_root": "outputs",
+    "paths.job_base_dir": "${paths.outputs_root}/${hydra:job.name}",
+    "paths.run_dir": "${hydra:run.dir}",
+    "paths.output_dir": "${paths.run_dir}",
+    "paths.checkpoint_dir": "${paths.output_dir}/checkpoints/",
+    "paths.latest_run_pointer": "${paths.job_base_dir}/latest_run.json",
+    "paths.checkpoint_path": None,
+    "data.train_manifest": "train.csv",
+    "data.val_manifest": "valid.csv",
+    "data.test_manifests": ["test.csv"],
+    "data.preload_features": True,
+    "data.auto_split.enabled": False,
+    "data.auto_split.val_fraction": 0.1,
+    "data.auto_split.stratify": True,
+    "data.auto_split.seed": None,
+    "data.columns.visual_feature": "visual_feature_path",
+    "data.columns.text_feature": None,
+    "data.columns.labels": "${training.target_labels}",
+    "data.columns.grouping_col": "volumename",
+    "training.batch_size": 16,
+    "training.num_workers": 0,
+    "training.learning_rate": "1e-3",  # YAML 1.1 reads text, Hydra a number
+    "training.weight_decay": 0.0,
+    "training.max_epochs": 2,
+    "training.early_stopping_patience": 15,
+    "training.task_type": "classification",
+    "training.resume.enabled": False,
+    "training.resume.state_path": None,
+    "training.loss._target_": "torch.nn.BCEWithLogitsLoss",
+    "training.target_labels": ["Lung nodule", "Lung opacity"],
+    "model._target_": "classification.models.mlp.MLP",
+    "model.model_name": "mlp_visual",
+    "model.params.in_features": 16,
+    "model.params.hidden_dims": [8, 4],
+    "model.params.dropout": 0.35,
+    "evaluation.checkpoint_name": "final_model.pt",
+    "evaluation.negative_class_name": "No pathology",
+    "utils.seed": 42,
+    "analysis.filter_normal_cases": False,
+    "optuna.seed": 42,
+    "optuna.disable_pruning": False,
+    "optuna.pruner_startup_trials": 10,
+    "optuna.pruner_warmup_steps": 5,
+    "optuna.pruner_interval_steps": 1,
+    "logging.logger_name": None,
+    "logging.project_name": "ct-rate-feature-benchmarks",
+    "logging.entity": None,
+    "logging.group": None,
+    "logging.run_name": None,
+    "logging.job_type": None,
+    "logging.tags": [],
+    "logging.log_model": False,
+    "logging.watch": {"log": None, "log_freq": 100},
+}
+HYDRA = {"run": {"dir": "${paths.job_base_dir}/${now:%Y-%m-%d_%H-%M-%S}"}, "output_subdir": ".hydra"}
+DEFAULTS = [
+    "_self_",
+    {"data": "default_features"},
+    {"model": "mlp_visual"},
+    {"override hydra/job_logging": "default"},
+    {"override hydra/hydra_logging": "default"},
+]
+GROUPS = {"data": "default_features", "model": "mlp_visual"}
+
+
+def nested(keys: dict[str, Any]) -> dict[str, Any]:
+    """Turn dotted names into the nested form of a YAML file."""
+    tree: dict[str, Any] = {}
+    for name, value in keys.items():
+        *parents, last = name.split(".")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree
+
+
+def write_tree(folder: Path, changes: dict[str, Any] | None = None) -> None:
+    """Write a config tree of every old key: config.yaml, the same under another name, and its two groups."""
+    tree = nested(OLD_KEYS | (changes or {}))
+    files: dict[str, Any] = {f"{group}/{name}.yaml": tree.pop(group) for group, name in GROUPS.items()}
+    for name in ("config.yaml", "best_manual_labels_config.yaml"):
+        files[name] = {"defaults": DEFAULTS, **tree, "hydra": HYDRA}
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# @package _global_\n" * ("/" not in name) + yaml.safe_dump(content, sort_keys=False))
+
 
 class MLP(nn.Module):
     """The older head: Linear, ReLU, Dropout a hidden layer, then Linear, all in ``network``."""
@@ -29,11 +121,11 @@ class MLP(nn.Module):
         return self.network(x)
 
 
-def read_split(data: Path, manifest: str, labels: list[str]) -> tuple[torch.Tensor, np.ndarray]:
+def read_split(data: Path, manifest: str, labels: list[str], root: str = "features") -> tuple[torch.Tensor, np.ndarray]:
     """Read a manifest one np.load a row: features (N, D) and targets (N, C)."""
     with (data / "manifests" / manifest).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    vectors = [np.load(data / "features" / row["visual_feature_path"])["arr_0"].reshape(-1) for row in rows]
+    vectors = [np.load(data / root / row["visual_feature_path"])["arr_0"].reshape(-1) for row in rows]
     return torch.tensor(np.stack(vectors)), np.array([[float(row[label]) for label in labels] for row in rows])
 
 
@@ -56,12 +148,13 @@ def train_old_run(
 ) -> Path:
     """Train a head and leave everything in ``folder``, as the older system did; ``changes`` are of the config.
 
-    ``changes``: ``manifest_dir``, ``train``, ``val``, ``tests``, ``hidden_dims``, ``finished``, ``job``.
+    ``changes``: ``manifest_dir``, ``train``, ``val``, ``tests``, ``hidden_dims``, ``finished``, ``job``, ``root``.
     """
     torch.manual_seed(seed)
     hidden, dropout = changes.get("hidden_dims", [8]), 0.35
-    x, y = read_split(data, changes.get("train", "train.csv"), labels)
-    x_val, y_val = read_split(data, changes.get("val", "valid.csv"), labels)
+    root = changes.get("root", "features")
+    x, y = read_split(data, changes.get("train", "train.csv"), labels, root)
+    x_val, y_val = read_split(data, changes.get("val", "valid.csv"), labels, root)
     model = MLP(x.shape[1], hidden, len(labels), dropout)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     lines, best = [], {"value": -1.0, "state": None, "line": {}}
@@ -108,7 +201,7 @@ def _write_config(
     job = changes.get("job", folder.parent.name)
     config = {
         "paths": {
-            "data_root": "data/features",
+            "data_root": f"data/{changes.get('root', 'features')}",
             "manifest_dir": changes.get("manifest_dir", "data/manifests"),
             "outputs_root": "outputs",
             "job_base_dir": "${paths.outputs_root}/${hydra:job.name}",

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from ctbench_core.atomic import dump_json
 from ctbench_core.cli.call import Call, Outcome
 from ctbench_core.cli.tables import figure, grid
-from ctbench_core.config import changed_keys
+from ctbench_core.config import Config, changed_keys
 from ctbench_core.errors import ConfigError
 from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, read_study, run_study
 from ctbench_core.studies.sbatch import write_sbatch
@@ -69,7 +69,7 @@ def search(call: Call) -> Outcome:
     space, rest = split_space(words)
     composed = call.compose(job_name="search", extras=("name", "trials", "batch"), words=rest)
     content = read_search(given[0]).to_dict() if given else {}
-    changed = {key: value for key, value in changed_keys(composed.config).items() if key != "job_name"}
+    changed = _shared(composed.config)
     name = composed.extras.get("name") or composed.given.pop("job_name", None)
     content["base"] = {**changed, **content.get("base", {}), **composed.given}
     content |= {"name": str(name)} if name else {}
@@ -77,6 +77,18 @@ def search(call: Call) -> Outcome:
     content |= {"space": {**content.get("space", {}), **space}} if space else {}
     result = run_search(search_from(content), cancel=call.cancel, progress=call.progress)
     return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
+
+
+# Where one run lies: an older tree names these for each of its runs, and a study's runs must not share them.
+_OF_ONE_RUN = frozenset(
+    {"job_name", "paths.run_dir", "paths.output_dir", "paths.checkpoint_dir", "paths.job_base_dir"}
+    | {"paths.latest_run_pointer", "paths.checkpoint_path"}
+)
+
+
+def _shared(config: Config) -> dict[str, Any]:
+    """Return the changed keys that every run of a study may have in common."""
+    return {key: value for key, value in changed_keys(config).items() if key not in _OF_ONE_RUN}
 
 
 def split_space(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -130,7 +142,7 @@ def train_grid(call: Call) -> Outcome:
 def _over_tree(call: Call, study: Study, words: list[str]) -> Study:
     """Lay the words over a study's base, and its base over the config tree that the words name."""
     composed = call.compose(job_name="multirun", words=words)
-    changed = {key: value for key, value in changed_keys(composed.config).items() if key != "job_name"}
+    changed = _shared(composed.config)
     groups = {key: value for key, value in changed.items() if key.startswith(f"{GROUP}.")}
     chosen = groups if any(word.startswith(f"{GROUP}=") for word in words) else {}
     base = {**changed, **study.base, **chosen, **composed.given}

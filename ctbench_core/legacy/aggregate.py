@@ -43,7 +43,8 @@ def find_runs(folder: Path | str, outputs_root: Path | str, progress: Progress =
     if folder.is_dir() and next(folder.rglob(".hydra/config.yaml"), None) is not None:
         find_old_runs(folder)
         taken = import_runs(folder, outputs_root, progress=progress)
-        places += [run.run_dir for run in taken if run.present and run.run_dir not in places]
+        known = {place.resolve() for place in places}
+        places += [run.run_dir for run in taken if run.present and run.run_dir.resolve() not in known]
     runs = [run for place in places if (run := _opened(place)) is not None]
     finished = [run for run in runs if run.status.kind == "train" and run.status.state == "finished"]
     if not finished:

@@ -143,6 +143,8 @@ def prepare(options: PrepareOptions, columns: ColumnsConfig | None = None) -> Pr
         raise ConfigError(f"output_file={output} is also read. Name another file, so that the table is kept.")
     labels = _labels(options, notes)
     base = _base(options, labels, notes)
+    if labels is None and not set(columns.labels or ()) <= set(base.frame):  # a tree's findings, no table of them
+        columns = dataclasses.replace(columns, labels=None)
     origin = base if labels is None else labels
     names, rows = base.names, np.arange(len(base.names))
     if labels is not None:

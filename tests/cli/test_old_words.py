@@ -9,107 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ctbench_core.cli.compose import compose_config
 from ctbench_core.config import KEYS, get_key
 from ctbench_core.runs import open_run
+from tests.old_system import OLD_KEYS, write_tree
 
 Cli = Callable[..., Any]
-
-# Every key of the older tree that ours still knows, by its dotted name, at the value it had or may have had.
-OLD_KEYS: dict[str, Any] = {
-    "paths.data_root": "data/features",
-    "paths.manifest_dir": "data/manifests",
-    "paths.outputs_root": "outputs",
-    "paths.job_base_dir": "${paths.outputs_root}/${hydra:job.name}",
-    "paths.run_dir": "${hydra:run.dir}",
-    "paths.output_dir": "${paths.run_dir}",
-    "paths.checkpoint_dir": "${paths.output_dir}/checkpoints/",
-    "paths.latest_run_pointer": "${paths.job_base_dir}/latest_run.json",
-    "paths.checkpoint_path": None,
-    "data.train_manifest": "train.csv",
-    "data.val_manifest": "valid.csv",
-    "data.test_manifests": ["test.csv"],
-    "data.preload_features": True,
-    "data.auto_split.enabled": False,
-    "data.auto_split.val_fraction": 0.1,
-    "data.auto_split.stratify": True,
-    "data.auto_split.seed": None,
-    "data.columns.visual_feature": "visual_feature_path",
-    "data.columns.text_feature": None,
-    "data.columns.labels": "${training.target_labels}",
-    "data.columns.grouping_col": "volumename",
-    "training.batch_size": 16,
-    "training.num_workers": 0,
-    "training.learning_rate": "1e-3",  # YAML 1.1 reads text, Hydra a number
-    "training.weight_decay": 0.0,
-    "training.max_epochs": 2,
-    "training.early_stopping_patience": 15,
-    "training.task_type": "classification",
-    "training.resume.enabled": False,
-    "training.resume.state_path": None,
-    "training.loss._target_": "torch.nn.BCEWithLogitsLoss",
-    "training.target_labels": ["Lung nodule", "Lung opacity"],
-    "model._target_": "classification.models.mlp.MLP",
-    "model.model_name": "mlp_visual",
-    "model.params.in_features": 16,
-    "model.params.hidden_dims": [8, 4],
-    "model.params.dropout": 0.35,
-    "evaluation.checkpoint_name": "final_model.pt",
-    "evaluation.negative_class_name": "No pathology",
-    "utils.seed": 42,
-    "analysis.filter_normal_cases": False,
-    "optuna.seed": 42,
-    "optuna.disable_pruning": False,
-    "optuna.pruner_startup_trials": 10,
-    "optuna.pruner_warmup_steps": 5,
-    "optuna.pruner_interval_steps": 1,
-    "logging.logger_name": None,
-    "logging.project_name": "ct-rate-feature-benchmarks",
-    "logging.entity": None,
-    "logging.group": None,
-    "logging.run_name": None,
-    "logging.job_type": None,
-    "logging.tags": [],
-    "logging.log_model": False,
-    "logging.watch": {"log": None, "log_freq": 100},
-}
-HYDRA = {"run": {"dir": "${paths.job_base_dir}/${now:%Y-%m-%d_%H-%M-%S}"}, "output_subdir": ".hydra"}
-DEFAULTS = [
-    "_self_",
-    {"data": "default_features"},
-    {"model": "mlp_visual"},
-    {"override hydra/job_logging": "default"},
-    {"override hydra/hydra_logging": "default"},
-]
-GROUPS = {"data": "default_features", "model": "mlp_visual"}
-
-
-def nested(keys: dict[str, Any]) -> dict[str, Any]:
-    """Turn dotted names into the nested form of a YAML file."""
-    tree: dict[str, Any] = {}
-    for name, value in keys.items():
-        *parents, last = name.split(".")
-        node = tree
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[last] = value
-    return tree
 
 
 @pytest.fixture
 def project(tiny_data: Path, tmp_path: Path) -> Path:
     """Write configs/ of every old key beside data/, in the folder where the command line is run."""
     folder = tmp_path / "working"
-    tree = nested(OLD_KEYS)
-    files = {f"{group}/{name}.yaml": tree.pop(group) for group, name in GROUPS.items()}
-    files["config.yaml"] = {"defaults": DEFAULTS, **tree, "hydra": HYDRA}
-    files["best_manual_labels_config.yaml"] = files["config.yaml"]
-    for name, content in files.items():
-        path = folder / "configs" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("# @package _global_\n" * ("/" not in name) + yaml.safe_dump(content, sort_keys=False))
+    write_tree(folder / "configs")
     shutil.copytree(tiny_data, folder / "data")
     return folder
 

@@ -1,0 +1,193 @@
+"""What README and docs say holds: every command and code block runs, every link and anchor leads somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctbench_core.cli.verbs import VERBS
+from tests.old_system import train_old_run, write_tree
+
+PROJECT = Path(__file__).resolve().parents[1]
+TEXTS = {
+    path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [PROJECT / "README.md", PROJECT / "data" / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+}
+PROGRAM = "python -m ctbench_core "
+RUN = "outputs/train/<run id>"
+# Blocks that a test here runs; the README's two installing ones are CI's own.
+COMMANDS = ("README.md", "docs/command-line.md")
+EXAMPLES = ("README.md", "docs/data-formats.md", "docs/moving-in.md")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXTS[name], flags=re.DOTALL)
+
+
+def commands(name: str) -> list[str]:
+    lines = [line for block in blocks(name, "sh") for line in block.splitlines()]
+    return [" ".join(line.split()) for line in lines if line.startswith(PROGRAM)]
+
+
+def rows() -> list[str]:
+    """Return the new command of every row of the mapping table."""
+    cells = [line.split("|")[2].strip() for line in TEXTS["docs/moving-in.md"].splitlines() if line.startswith("| ")]
+    return [cell.strip("`") for cell in cells if cell.startswith(f"`{PROGRAM}")]
+
+
+def newest(job: str = "train") -> str:
+    return str(
+        max((path.parent for path in Path("outputs", job).glob("*/status.json")), key=lambda p: p.stat().st_mtime)
+    )
+
+
+def run(cli: Callable[..., Any], command: str, quick: dict[str, list[str]]) -> Any:
+    words = shlex.split(command.replace(RUN, newest() if RUN in command else ""))[3:]
+    ended = cli(*words, *quick.get(words[0], []))
+    assert ended.code == 0, f"{command}\n{ended.err}"
+    return ended
+
+
+def test_the_commands_and_examples_on_the_demo_data_run(
+    cli: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands("docs/command-line.md")[0] == f"{PROGRAM}demo"
+    assert cli("demo").code == 0
+    quick = {"train": ["training.max_epochs=2", "model.params.hidden_dims=[16]"]}
+    every = dict.fromkeys(command for name in COMMANDS for command in commands(name))
+    ran = [command for command in every if not command.endswith(" demo")]
+    for command in ran:
+        run(cli, command, quick)
+    assert {shlex.split(command)[3] for command in ran} >= {"check", "train", "evaluate", "align", "score", "export"}
+    for name in EXAMPLES:
+        for block in blocks(name, "python"):
+            code = block.replace(RUN, newest()).replace("max_epochs = 30", "max_epochs = 3")
+            exec(compile(code, name, "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.search(r"AUPRC 0\.\d+, AUROC 0\.\d+ on \d+ patients", printed)
+
+
+def test_six_lines_give_our_probabilities(cli: Callable[..., Any], words: list[str], tiny_data: Path) -> None:
+    trained = cli("train", *words, "model.params.hidden_dims=[8,4]").json["run_dir"]
+    assert cli("evaluate", f"run={trained}").code == 0
+    (block,) = blocks("docs/moving-in.md", "python")
+    assert len([line for line in block.splitlines() if line]) == 6
+    scope: dict[str, Any] = {}
+    exec(compile(block.replace(RUN, trained), "docs/moving-in.md", "exec"), scope)
+    scores = pd.read_parquet(Path(trained) / "evaluation" / "test" / "scores.parquet")
+    manifest = pd.read_csv(tiny_data / "manifests" / "test.csv").set_index("volumename").loc[scores["volumename"]]
+    x = np.stack([np.load(tiny_data / "features" / path)["arr_0"][0] for path in manifest["visual_feature_path"]])
+    expected = scope["network"](scope["torch"].tensor(x)).sigmoid().detach().numpy()
+    ours = scores[[name for name in scores if name.startswith("prob_")]].to_numpy()
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+@pytest.fixture
+def old_project(tiny_data: Path, tmp_path: Path) -> Path:
+    """Lay out a project of the older system, with its data, tables and finished runs, where the command line runs."""
+    folder = tmp_path / "working"
+    data, root = folder / "data", "features/CT-CLIP_v2"
+    shutil.copytree(tiny_data / "features", data / root)
+    shutil.copytree(tiny_data / "manifests", data / "manifests")
+    for source in ("manual", "gpt"):
+        shutil.copytree(tiny_data / "manifests", data / "manifests" / source)
+    shutil.copy(data / "manifests" / "test.csv", data / "manifests" / "train_medium.csv")
+    _write_tables(data)
+    columns = {"data.columns.text_feature": "text_feature_path", "data.columns.metadata": ["PatientSex"]}
+    write_tree(folder / "configs", {"paths.data_root": f"data/{root}", **columns})
+    labels = ["Lung nodule", "Lung opacity"]
+    for job in ("gpt_budget", "manual_budget"):
+        for seed in (1, 2):
+            name = f"train_n40_s{seed}.csv"
+            frame = pd.read_csv(data / "manifests" / "train.csv")
+            frame.sample(40, random_state=seed).to_csv(data / "manifests" / name, index=False)
+            place = folder / "outputs" / job / f"train_n40_s{seed}"
+            train_old_run(place, data, labels, seed=seed, epochs=2, train=name, root=root)
+    (study,) = blocks("docs/moving-in.md", "yaml")
+    (folder / "phase3.yaml").write_text(study)
+    return folder
+
+
+def _write_tables(data: Path) -> None:
+    """Write CT-RATE's tables of the training volumes, and manual labels by accession number."""
+    train = pd.read_csv(data / "manifests" / "train.csv")
+    volumes = train["volumename"] + ".nii.gz"
+    findings = train.drop(columns=["volumename", "visual_feature_path", "text_feature_path"])
+    tables = {
+        "labels/labels": findings.assign(VolumeName=volumes),
+        "splits/train": pd.DataFrame({"VolumeName": volumes}),
+        "metadata/metadata": pd.DataFrame({"VolumeName": volumes, "PatientSex": "F"}),
+        "radiology_text_reports/reports": pd.DataFrame({"VolumeName": volumes, "Findings_EN": "Clear."}),
+        "labels/manual_labels/all_manual_labels": findings.assign(AccessionNo=train.index),
+        "labels/manual_labels/map_train_classifier": pd.DataFrame(
+            {"AccessionNo": train.index, "NameinCTRATE": volumes}
+        ),
+    }
+    for name, table in tables.items():
+        path = data / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False)
+
+
+def test_every_row_of_the_mapping_table_runs(old_project: Path, cli: Callable[..., Any]) -> None:
+    quick = {"study": ["training.monitor=loss"], "align": ["data.columns.labels=null"]}
+    ran = rows()
+    assert len(ran) >= 20
+    results = {}
+    for command in ran:
+        if "resume.enabled" in command:  # a run that was stopped
+            status = Path(newest()) / "status.json"
+            status.write_text(status.read_text().replace('"finished"', '"cancelled"'))
+            quick = quick | {"train": ["training.max_epochs=12"]}
+        results[command] = run(cli, command, quick).json
+        quick.pop("train", None)
+    for words, table in (("aggregate outputs/gpt_budget", "by_budget"), ("contrast first=", "per_class_summary")):
+        files = next(result["files"] for command, result in results.items() if words in command)
+        assert len(pd.read_csv(files[table])) > 0
+    assert len(pd.read_csv("volumes.csv")) == 56  # one feature file an exam
+    assert len(pd.read_csv("data/manifests/manual_train.csv")) == 60
+    taken = cli("import", "outputs")
+    assert (taken.code, taken.json["failed"], len(taken.json["runs"])) == (0, 0, 4)
+
+
+def test_the_command_lines_table_names_every_verb() -> None:
+    named = re.findall(r"^\| `([\w-]+)` \|", TEXTS["docs/command-line.md"], flags=re.MULTILINE)
+    assert sorted(named) == sorted(VERBS)
+
+
+def test_every_code_block_is_run_by_a_test_here() -> None:
+    for name in TEXTS:
+        shell = [block for block in blocks(name, "sh") if "pip install" not in block]
+        assert not shell or name in COMMANDS, name
+        assert not blocks(name, "python") or name in EXAMPLES, name
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that a heading gets: lower case, without punctuation, blanks as hyphens."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_and_anchors_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", TEXTS[name]):
+        path, _, anchor = target.partition("#")
+        file = (PROJECT / name).parent / path if path else PROJECT / name
+        assert file.exists(), f"{name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, f"{name}: {target}"
+
+
+def test_no_text_names_a_path_of_one_machine() -> None:
+    for name, text in TEXTS.items():
+        assert not re.search(r"/(home|root|Users|work)/", text), name
+    assert json.dumps(TEXTS)  # plain text throughout
