@@ -224,8 +224,7 @@ def _findings(labels: Source, columns: ColumnsConfig) -> list[str]:
 
 def _carried(columns: ColumnsConfig) -> set[str]:
     """Name the columns of a split that go into the manifest: ids and feature paths."""
-    paths = {columns.visual_feature, columns.text_feature or columns.visual_feature}
-    return {"patient_id", "exam_id", columns.grouping_col, *paths}
+    return {"patient_id", "exam_id", columns.grouping_col, columns.visual_feature, columns.text_feature or ""}
 
 
 def _frame(
@@ -281,10 +280,8 @@ def _paths(
     paths: dict[str, Any] = {}
     for kind, column, usual in (("visual", columns.visual_feature, "image"), ("text", columns.text_feature, None)):
         prefix, suffix, level = (getattr(options, f"{kind}_{part}") for part in ("prefix", "suffix", "level"))
-        if column is None:
-            continue
-        if prefix is None and column in table:
-            paths[column] = table[column]
+        if column is None or (prefix is None and column in table):
+            paths |= {} if column is None else {column: table[column]}
         elif prefix is not None or usual is not None:
             folder = str(usual if prefix is None else prefix).rstrip("/")
             begin, end = f"{folder}/" if folder else "", suffix if suffix[:1] in ("", ".", "_", "-") else f".{suffix}"
