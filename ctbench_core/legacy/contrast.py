@@ -1,7 +1,7 @@
 """Two label sources compared run by run, as the older system's phase 3 did: pairs of the same budget, fold and seed.
 
 Folds and seeds are taken as independent here, which they are not: these are sensitivity tests. The main inference
-is by patients (`ctbench_core.compare`), on the Compare page and in studies.
+is by patients (`ctbench_core.compare`): the verb `compare`, and studies.
 
 Definitions, for the n differences d of a metric at a budget: ``delta_mean``, ``delta_std`` (n - 1); ``delta_ci_*``
 the percentile bootstrap of the mean (`scipy.stats.bootstrap`); ``p_value`` the share of all sign patterns whose mean
