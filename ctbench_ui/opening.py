@@ -6,10 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_core.config import DEFAULT_TESTS
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.runs import EvaluationPaths, Run, RunStore, open_run
+from ctbench_core.train.splits import names_of_tests
 from ctbench_ui import cache, feedback, folders
 from ctbench_ui.style import plural
 
@@ -19,9 +19,8 @@ def open_tests(run_dir: Path, done: list[str]) -> None:
     with feedback.guarded("The test sets of this run cannot be listed"):
         run = open_run(run_dir)
         config = run.config
-        offered = list(config.data.test_manifests or [])
+        offered = names_of_tests(config)
         found = folders.manifests(Path(config.paths.manifest_dir))
-        offered = offered or [name for name in DEFAULT_TESTS if name in found]
         with st.expander("Open a test set", expanded=not done, icon=":material/lock_open:"):
             st.markdown(
                 "Choose on validation, open a test set once. Every opening is written into `evaluations.jsonl` of the run store."

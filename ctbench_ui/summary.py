@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from ctbench_core.cards import leakage_banner
 from ctbench_core.runs import Run
 from ctbench_ui import cache, feedback, opening
 from ctbench_ui.figures import Source
@@ -22,9 +23,11 @@ def header(run: Run, name: str) -> None:
         f"**{name}** · {counts(metrics['n'])} {feedback.leak_badge(metrics['leak']['patients'])}"
         + (f" · :gray[{standing}]" if standing else "")
     )
+    if run.status.kind == "train" and (banner := leakage_banner(run.config)):
+        st.warning(banner, icon=":material/warning:")
     values = metrics["per_class"].values()
     defined = sum(value["auprc"] is not None for value in values)
-    cards = st.columns([3, 3, 2, 2])
+    cards = st.columns([3, 3, 3, 2])
     help_ = f"Mean over the {defined} of {len(values)} findings where it is defined."
     for card, title, key in zip(cards, ("Macro AUPRC", "Macro AUROC", "Macro F1 @ .5"), ("auprc", "auroc", "f1_macro")):
         card.metric(title, interval(metrics[key], metrics.get(f"{key}_ci")), border=True, help=help_)

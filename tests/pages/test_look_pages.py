@@ -61,6 +61,28 @@ def test_an_opened_test_set_shows_the_stored_figures(trained: Path, open_page: O
         pd.testing.assert_series_equal(shown[name], stored[name])
 
 
+def test_text_inputs_carry_the_banner_of_leakage(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], said: Said
+) -> None:
+    def evaluated(inputs: str) -> str:
+        return said(_evaluated(open_page, train(open_page("train", small_run | {"model.inputs": inputs}))))
+
+    assert "not diagnosis" in evaluated("text")
+    assert "not diagnosis" not in evaluated("visual")
+
+
+def test_a_run_of_a_fold_offers_its_held_out_fold(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
+) -> None:
+    fold = {"data.kfold.folds": 3, "data.kfold.fold": 1}
+    run = train(open_page("train", small_run | fold))
+    app = open_page("evaluate", query={"run": run.name})
+    assert app.multiselect(key=f"tests-{run.name}").value == ["fold_1"]
+    app.button(key="evaluate").click().run()
+    assert not app.exception
+    assert (run / "evaluation" / "fold_1" / "metrics.json").is_file()
+
+
 def test_the_curves_are_the_stored_ones(trained: Path, open_page: Open, labels: list[str]) -> None:
     app = _evaluated(open_page, trained)
     app.session_state["evaluate-tabs"] = "Curves"
