@@ -105,12 +105,13 @@ def _findings(shown: dict[str, Any]) -> None:
             frame = counts.rename_axis("finding").reset_index()
             figures.show(found, frame, _source(shown), "together", "How often findings occur together")
     if lengths.open and shown["norms"]:
-        lengths.plotly_chart(
-            data_charts.norms(shown["norms"]),
-            config=charts.CONFIG,
-            key="norms",
-            alt="Histogram of the vectors' lengths",
+        frame = pd.concat(
+            pd.DataFrame({"vectors": kind, "from": edges[:-1], "to": edges[1:], "count": counts})
+            for kind, (counts, edges) in shown["norms"].items()
         )
+        with lengths:
+            drawn = data_charts.norms(shown["norms"])
+            figures.show(drawn, frame, _source(shown), "norms", "Histogram of the vectors' lengths")
 
 
 def _source(shown: dict[str, Any]) -> Source:

@@ -84,9 +84,13 @@ def test_the_files_of_a_check_hold_what_was_counted(reader: Hands) -> None:
     share = everything(reader)
     reader.open_tab("Co-occurrence")
     together = everything(reader)
-    is_whole(reader, share | together)
+    reader.open_tab("Norms")
+    lengths = everything(reader)
+    is_whole(reader, share | together | lengths)
     (prevalence,) = (pd.read_csv(io.BytesIO(file)) for name, file in share.items() if name.endswith("prevalence.csv"))
     (counts,) = (pd.read_csv(io.BytesIO(file)) for name, file in together.items() if name.endswith("together.csv"))
+    (norms,) = (pd.read_csv(io.BytesIO(file)) for name, file in lengths.items() if name.endswith("norms.csv"))
+    assert set(norms["vectors"]) == {"visual", "text"}
     assert list(counts["finding"]) == list(prevalence["finding"])
     assert (counts.drop(columns="finding").to_numpy().diagonal() > 0).all()
 
