@@ -92,7 +92,7 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
         what = f"{asked}; in common: {', '.join(known) or 'none'}" if len(runs) > 1 else "one run only"
         raise InputError(f"Runs cannot be compared: {what}. Give two runs or more that have opened the same test set.")
     found = compare_models([read_scored(folder, name) for folder in run_dirs], name)
-    stores = {(run.config.paths.outputs_root, run.job) for run in runs}
+    stores = {(run.store, run.job) for run in runs}
     entries = [entry for root, job in stores for entry in RunStore(root).openings(job)]
     openings = sum(Path(str(entry.get("manifest", ""))).stem == name for entry in entries)
     leaks = [_leak(run.paths.evaluation(name).metrics) for run in runs]

@@ -25,7 +25,7 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
     target = target or root.with_name(f"{root.name}.zip")
     extra = {
         "command.txt": to_command(run.config) + "\n",
-        "openings.json": dump_json(RunStore(run.config.paths.outputs_root).openings(run.job), indent=1) + "\n",
+        "openings.json": dump_json(RunStore(run.store).openings(run.job), indent=1) + "\n",
     }
     files = [
         path

@@ -38,17 +38,31 @@ class Run:
     @property
     def run_id(self) -> str:
         """The folder's name."""
-        return self.paths.root.name
+        return self._place.name
 
     @property
     def job(self) -> str:
         """The job's folder name."""
-        return self.paths.root.parent.name
+        return self._place.parent.name
+
+    @property
+    def _place(self) -> Path:
+        # "." and a bare name have no parent of their own; abspath asks no disk and keeps links as they are.
+        return Path(os.path.abspath(self.paths.root))
 
     @property
     def name(self) -> str:
         """What tables call the run: its label, else its id."""
         return self.status.label or self.run_id
+
+    @property
+    def store(self) -> Path:
+        """The outputs root whose ledger counts the run: the folder above its job, else that of its config.
+
+        The config's may be relative to where the run was started, and stores are moved.
+        """
+        above = self._place.parent.parent
+        return above if (above / LEDGER).is_file() else Path(os.path.abspath(self.config.paths.outputs_root))
 
     def best(self) -> dict[str, Any]:
         """Return the metrics of the best epoch; empty before the first."""
@@ -162,8 +176,9 @@ class RunStore:
     def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
         """Write down that a test set is opened; return how many runs of the job opened it before."""
         entries = [entry for entry in self.openings(job) if entry.get("manifest") == manifest]
-        before = len({entry["run"] for entry in entries} - {str(run_dir)})
-        entry = {"when": now(), "run": str(run_dir), "job": job, "manifest": manifest, "opened_before": before}
+        run = os.path.abspath(run_dir)  # however it was spelt, a run is one run
+        before = len({os.path.abspath(entry["run"]) for entry in entries} - {run})
+        entry = {"when": now(), "run": run, "job": job, "manifest": manifest, "opened_before": before}
         append_line(self.root / LEDGER, dump_json(entry))
         return before
 

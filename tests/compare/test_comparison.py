@@ -173,6 +173,35 @@ def test_the_verb_compares_runs_and_writes_the_paper(cli: Any, runs: list[Path],
     assert "adam" in said
 
 
+def test_openings_are_counted_from_wherever_the_runs_are_named(
+    cli: Any, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, store = runs[0].parent, runs[0].parent.parent
+    names = [run.name for run in runs]
+    for folder, words in (
+        (store, [f"{job.name}/{name}" for name in names]),
+        (job, names),  # a bare name has no parent that could tell the job
+        (runs[0], [".", f"../{names[1]}"]),
+    ):
+        monkeypatch.chdir(folder)
+        assert cli("compare", *words, f"paper={store / 'paper'}").json["openings"] == 2, words
+        assert "2 openings" in (store / "paper" / "methods.txt").read_text(encoding="utf-8")
+
+
+def test_a_relative_store_keeps_its_openings_from_elsewhere(
+    cli: Any, tiny_data: Path, make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for seed in (1, 2):
+        changes = {"utils.seed": seed, "paths.outputs_root": "outputs"}
+        folders.append(Path(run_experiment(make_config(tiny_data, changes))["run_dir"]).resolve())
+        evaluate_run(folders[-1])
+    monkeypatch.chdir(folders[0].parent)
+    for words in ([str(folder) for folder in folders], [folder.name for folder in folders]):
+        assert cli("compare", *words).json["openings"] == 2
+
+
 def test_runs_without_a_common_set_are_refused(cli: Any, runs: list[Path]) -> None:
     assert cli("compare", str(runs[0])).code == 2
     shutil.rmtree(runs[1] / "evaluation")
