@@ -47,8 +47,12 @@ class Run:
 
     @property
     def _place(self) -> Path:
-        # "." and a bare name have no parent of their own; abspath asks no disk and keeps links as they are.
-        return Path(os.path.abspath(self.paths.root))
+        # "." and a bare name have no parent of their own.
+        return (
+            self.paths.root
+            if self.paths.root.is_absolute() and ".." not in self.paths.root.parts
+            else self.paths.root.resolve()
+        )
 
     @property
     def name(self) -> str:
@@ -62,7 +66,7 @@ class Run:
         The config's may be relative to where the run was started, and stores are moved.
         """
         above = self._place.parent.parent
-        return above if (above / LEDGER).is_file() else Path(os.path.abspath(self.config.paths.outputs_root))
+        return above if (above / LEDGER).is_file() else Path(self.config.paths.outputs_root).resolve()
 
     def best(self) -> dict[str, Any]:
         """Return the metrics of the best epoch; empty before the first."""
@@ -176,8 +180,8 @@ class RunStore:
     def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
         """Write down that a test set is opened; return how many runs of the job opened it before."""
         entries = [entry for entry in self.openings(job) if entry.get("manifest") == manifest]
-        run = os.path.abspath(run_dir)  # however it was spelt, a run is one run
-        before = len({os.path.abspath(entry["run"]) for entry in entries} - {run})
+        run = str(run_dir.resolve())  # however it was spelt, a run is one run
+        before = len({str(Path(entry["run"]).resolve()) for entry in entries} - {run})
         entry = {"when": now(), "run": run, "job": job, "manifest": manifest, "opened_before": before}
         append_line(self.root / LEDGER, dump_json(entry))
         return before
