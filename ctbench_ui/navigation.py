@@ -18,6 +18,7 @@ _PAGES = {
     "runs": ("Run", "Runs", ":material/list_alt:"),
     "studies": ("Run", "Studies", ":material/grid_on:"),
     "evaluate": ("Look", "Evaluate", ":material/query_stats:"),
+    "compare": ("Look", "Compare", ":material/compare:"),
     "alignment": ("Look", "Alignment", ":material/compare_arrows:"),
     "system": ("System", "System", ":material/memory:"),
 }

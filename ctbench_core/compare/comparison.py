@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare.many import Best, benjamini_hochberg, best_by_max_t
+from ctbench_core.compare.many import Best, best_by_max_t
 from ctbench_core.compare.paired import METRICS, SWAPS, paired_difference
 from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, tests_of
 from ctbench_core.errors import InputError
 from ctbench_core.metrics import bootstrap_intervals, evidence, ranking_figures, resampled
+from ctbench_core.metrics.discovery import benjamini_hochberg
 from ctbench_core.metrics.resampling import RESAMPLES
 from ctbench_core.metrics.uncertainty import macro_draws, no_interval
 from ctbench_core.runs import RunStore, open_run

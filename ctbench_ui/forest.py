@@ -1,0 +1,102 @@
+"""Figures of a comparison, from frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ctbench_ui.charts import laid_out
+from ctbench_ui.style import COLOURS, GREY
+
+LEVEL = 0.05
+
+
+def forest(differences: pd.DataFrame, labels: Sequence[str]) -> go.Figure:
+    """Draw differences with intervals by finding, the macro mean on top; filled where adjusted p is below the level.
+
+    Args:
+        differences: rows of one metric: a, label, delta, lo, hi, p_adjusted.
+    """
+    rows = ["Macro mean", *labels]
+    models = list(dict.fromkeys(differences["a"]))
+    found = go.Figure()
+    found.add_vline(x=0, line_width=1, line_color=GREY)
+    for place, model in enumerate(models):
+        part = differences[differences["a"] == model].copy()
+        part["row"] = part["label"].replace("macro", "Macro mean").map({name: i for i, name in enumerate(rows)})
+        part["at"] = part["row"] + (place - (len(models) - 1) / 2) * 0.6 / max(len(models), 1)
+        colour, sure = COLOURS[place % len(COLOURS)], part["p_adjusted"] < LEVEL
+        found.add_scatter(
+            x=part["delta"],
+            y=part["at"],
+            name=model,
+            mode="markers",
+            marker={
+                "size": 10,
+                "color": [colour if one else "rgba(0,0,0,0)" for one in sure],
+                "line": {"width": 2, "color": colour},
+            },
+            error_x={
+                "type": "data",
+                "array": part["hi"] - part["delta"],
+                "arrayminus": part["delta"] - part["lo"],
+                "thickness": 1.6,
+                "width": 0,
+                "color": colour,
+            },
+            customdata=part[["label", "lo", "hi", "p_adjusted"]],
+            hovertemplate="%{customdata[0]}<br>%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]"
+            "<br>adjusted p %{customdata[3]:.3f}<extra></extra>",
+        )
+    found.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=rows, range=[len(rows) - 0.4, -0.6], ticksuffix="  ", showgrid=False
+    )
+    found.update_xaxes(title="difference from the baseline", zeroline=False)
+    return laid_out(found, height=110 + 26 * len(rows) + 8 * len(models), legend_below=False)
+
+
+def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
+    """Draw the probabilities of two models against each other, positives and negatives apart.
+
+    Args:
+        frame: columns volume, label, first, second, in the order whose positions a selection returns.
+    """
+    found = go.Figure()
+    found.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", showlegend=False
+    )
+    for value, name, colour in ((0, "negatives", GREY), (1, "positives", COLOURS[1])):
+        part = frame[frame["label"] == value]
+        found.add_scattergl(
+            x=part["first"].to_numpy("float32"),
+            y=part["second"].to_numpy("float32"),
+            customdata=part["volume"],
+            name=f"{name} ({len(part):,})",
+            mode="markers",
+            marker={"size": 6, "color": colour, "opacity": 0.55},
+            hovertemplate="%{customdata}<br>%{x:.3f}, %{y:.3f}<extra></extra>",
+        )
+    found.update_xaxes(title=f"probability by {first}", range=[-0.02, 1.02])
+    found.update_yaxes(title=f"probability by {second}", range=[-0.02, 1.02])
+    return laid_out(found, height=460, legend_below=False)
+
+
+def overlaid(curves: dict[str, pd.DataFrame], curve: str) -> go.Figure:
+    """Draw one finding's curve of every model: ``pr`` or ``roc``; frames of columns curve, x, y."""
+    found = go.Figure()
+    for place, (name, frame) in enumerate(curves.items()):
+        part = frame[frame["curve"] == curve]
+        found.add_scatter(
+            x=part["x"].to_numpy("float32"),
+            y=part["y"].to_numpy("float32"),
+            name=name,
+            mode="lines",
+            line={"width": 2.2, "color": COLOURS[place % len(COLOURS)]},
+            hovertemplate=f"{name}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+        )
+    titles = {"pr": ("recall", "precision"), "roc": ("false positive rate", "true positive rate")}[curve]
+    found.update_xaxes(title=titles[0], range=[-0.01, 1.01])
+    found.update_yaxes(title=titles[1], range=[0, 1.02])
+    return laid_out(found, height=420, legend_below=False)

@@ -1,0 +1,65 @@
+"""Compare: a baseline and other runs on the volumes and findings that all have scored."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ctbench_core.compare.tables import tests_of
+from ctbench_core.runs import open_run
+from ctbench_ui import compare_tabs, comparing, feedback, form, picker
+
+st.title("Compare", anchor=False)
+rows = picker.evaluable(str(form.outputs_root()))
+rows = {run_id: row for run_id, row in rows.items() if row["tests"] or tests_of([open_run(row["run_dir"])])}
+if len(rows) < 2:
+    feedback.empty(
+        "Two scored runs make a comparison",
+        "Open a test set for two runs; then they can be compared.",
+        "Evaluate a run",
+        "evaluate",
+    )
+    st.stop()
+
+names = {run_id: picker.title(row) for run_id, row in rows.items()}
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    baseline = st.selectbox(
+        "Baseline", list(rows), key="compare.baseline", persist_state="session", format_func=names.__getitem__
+    )
+    left = [run_id for run_id in rows if run_id != baseline]
+    kept = [run_id for run_id in st.session_state.get("compare.others", left[:1]) if run_id in left]
+    st.session_state["compare.others"] = kept or left[:1]
+    others = st.multiselect(
+        "Others", left, key="compare.others", persist_state="session", format_func=names.__getitem__, max_selections=5
+    )
+run_dirs = [rows[run_id]["run_dir"] for run_id in (baseline, *others)]
+shared = tests_of([open_run(folder) for folder in run_dirs])
+if not others or not shared:
+    st.info("Choose another run that has opened the same test set.", icon=":material/compare:")
+    st.stop()
+on = st.segmented_control("Compared on", shared, default=shared[0], required=True, key=f"compare-on-{'-'.join(shared)}")
+
+
+@st.fragment
+def look(run_dirs: list[str], on: str) -> None:
+    """Draw the tabs; a click inside reruns them alone."""
+    with feedback.guarded("These runs cannot be compared"):
+        at = comparing.stamps(run_dirs, on)
+        found = comparing.compared(tuple(run_dirs), on, at, repr(at))
+        about = compare_tabs.source(found, on)
+        compare_tabs.head(found)
+        contents = {
+            "Differences": lambda: compare_tabs.differences(found, about),
+            "Curves": lambda: compare_tabs.overlaid(found, run_dirs, on, about),
+            "Disagreements": lambda: compare_tabs.disagreements(found, run_dirs, on),
+            "Settings": lambda: compare_tabs.settings(found),
+            "Label noise": lambda: compare_tabs.label_noise(found, run_dirs, on, about),
+            "Published": lambda: compare_tabs.published(found, run_dirs),
+            "Paper": lambda: compare_tabs.paper(found, on),
+        }
+        for tab, draw in zip(st.tabs(list(contents), key="compare-tabs", on_change="rerun"), contents.values()):
+            if tab.open:
+                with tab:
+                    draw()
+
+
+look(run_dirs, on or shared[0])

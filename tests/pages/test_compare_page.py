@@ -1,0 +1,116 @@
+"""The Compare page: its differences are those of `compare`, and it says what is missing where nothing can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.compare.comparison import compare_runs
+from ctbench_core.config import Config
+from ctbench_core.evaluate.score import ScoreOptions, score_table
+from ctbench_ui.style import figure, interval
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+FINDINGS = ("Emphysema", "Nodule", "Hernia")
+
+
+def _scored(store: Path, folder: Path, name: str, strength: float, seed: int) -> Path:
+    """Store predictions of 80 patients as a run; a stronger model sets its positives further apart."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"VolumeName": [f"test_{p}_a_1" for p in range(1, 81)]})
+    for label, every in zip(FINDINGS, (2, 3, 20)):
+        frame[f"target_{label}"] = (np.arange(80) % every == 0).astype(int)
+        frame[f"prob_{label}"] = (rng.random(80) * (1 - strength) + frame[f"target_{label}"] * strength).round(3)
+    (folder / name).mkdir()
+    table = folder / name / "test.parquet"  # a set goes by its file's name
+    frame.to_parquet(table)
+    config = Config()
+    config.paths.outputs_root, config.job_name = str(store), name
+    return Path(score_table(table, ScoreOptions(name=name), config)["run_dir"])
+
+
+@pytest.fixture
+def two(store: Path, tmp_path: Path) -> dict[str, Path]:
+    """Return the directories of two scored runs by name."""
+    return {
+        name: _scored(store, tmp_path, name, strength, seed)
+        for seed, (name, strength) in enumerate({"weak": 0.1, "strong": 0.4}.items())
+    }
+
+
+def _opened(open_page: Open, two: dict[str, Path], tab: str) -> AppTest:
+    fields = {"compare.baseline": two["weak"].name, "compare.others": [two["strong"].name]}
+    app = open_page("compare", fields)
+    app.session_state["compare-tabs"] = tab
+    app.run()
+    assert len(app.dataframe), [part.value for part in app.info]
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def test_without_runs_the_page_says_what_it_needs(open_page: Open, said: Said) -> None:
+    app = open_page("compare")
+    assert not app.exception
+    assert "Two scored runs make a comparison" in said(app)
+    assert app.button(key="empty-evaluate").label == "Evaluate a run"
+
+
+def test_one_run_is_not_compared(store: Path, tmp_path: Path, open_page: Open, said: Said) -> None:
+    _scored(store, tmp_path, "alone", 0.2, 5)
+    app = open_page("compare")
+    assert not app.exception
+    assert "Two scored runs make a comparison" in said(app)
+
+
+@pytest.mark.parametrize(("metric", "title"), [("auprc", "AUPRC"), ("auroc", "AUROC")])
+def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: Open, metric: str, title: str) -> None:
+    app = _opened(open_page, two, "Differences")
+    app.session_state["compare-metric"] = metric
+    app.run()
+    assert not app.exception
+    expected = compare_runs([two["weak"], two["strong"]]).differences
+    expected = expected[expected["metric"] == metric].drop(columns=["family", "metric"])
+    macro, table = (part.value for part in app.dataframe)
+    pd.testing.assert_frame_equal(table.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=False)
+    assert set(table["label"]) == {"macro", *FINDINGS}
+    row, whole = macro[macro["Metric"] == title].iloc[0], expected[expected["label"] == "macro"].iloc[0]
+    assert row["Difference [95 %]"] == interval(whole.delta, [whole.lo, whole.hi])
+    assert (row["p"], row["adjusted p"]) == (figure(whole.p), figure(whole.p_adjusted))
+    assert whole.delta > 0
+
+
+@pytest.mark.parametrize("tab", ["Curves", "Disagreements", "Settings", "Label noise", "Published", "Paper"])
+def test_every_tab_draws(two: dict[str, Path], open_page: Open, tab: str) -> None:
+    _opened(open_page, two, tab)
+
+
+def test_disagreements_list_the_volumes_furthest_apart(two: dict[str, Path], open_page: Open) -> None:
+    app = _opened(open_page, two, "Disagreements")
+    shown = app.dataframe[1].value
+    weak, strong = (pd.read_parquet(two[name].parents[2] / name / "test.parquet") for name in two)
+    apart = (weak["prob_Emphysema"] - strong["prob_Emphysema"]).abs()
+    assert shown["apart"].is_monotonic_decreasing
+    assert shown["apart"].iloc[0] == pytest.approx(apart.max(), abs=1e-6)
+    assert shown["volume"].iloc[0] == weak["VolumeName"][apart.idxmax()]
+
+
+def test_label_noise_scores_a_run_against_other_labels(
+    two: dict[str, Path], open_page: Open, tmp_path: Path, said: Said
+) -> None:
+    labels = pd.read_parquet(tmp_path / "weak" / "test.parquet").filter(regex="VolumeName|target_")
+    labels.columns = [name.removeprefix("target_") for name in labels]
+    labels.to_csv(tmp_path / "other.csv", index=False)
+    app = _opened(open_page, two, "Label noise")
+    app.text_input(key="compare-labels-path").set_value(str(tmp_path / "other.csv")).run()
+    assert not app.exception and not app.error
+    assert len(app.dataframe) == 2
+    app.text_input(key="compare-labels-path").set_value(str(tmp_path / "absent.csv")).run()
+    assert not app.exception
+    assert "absent.csv" in said(app)
