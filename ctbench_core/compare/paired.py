@@ -78,10 +78,10 @@ def paired_difference(
     value = ranking_figures(truth, scores, None)
     draws = resampled(ranking_figures, truth, scores, patients, resamples, seed)
     swapped = rank_swap(truth, scores[0], scores[1], patients, swaps, seed)
-    return {name: _difference(name, value[name], draws[name], swapped[name], rests_on) for name in metrics}
+    return {name: difference_of(name, value[name], draws[name], swapped[name], rests_on) for name in metrics}
 
 
-def _difference(name: str, value: Floats, draws: Floats, swapped: Floats, rests_on: Evidence) -> Difference:
+def difference_of(name: str, value: Floats, draws: Floats, swapped: Floats, rests_on: Evidence) -> Difference:
     """Value (2, C), draws (R, 2, C), swapped (R, C)."""
     delta, apart = value[0] - value[1], draws[:, 0] - draws[:, 1]
     reasons = no_interval(apart, rests_on)

@@ -52,9 +52,9 @@ def auroc_covariance(targets: ArrayLike, scores: ArrayLike, patients: ArrayLike 
     """Estimate AUROC of M models and the covariance of their errors from one label.
 
     targets (N,) in {0, 1, NaN = left out}; scores (M, N) or (N,); patients (N,), one a row; None: each row is its own.
-    V = (I / (I - 1)) S10 / m^2 + (J / (J - 1)) S01 / n^2 + (S11 + S11') / (m n), where m, n count positive and
-    negative rows, I, J the patients that have such rows, and S10, S01, S11 sum over patients the products of their
-    summed centred placements. Source: DeLong et al., Biometrics 1988; Obuchowski, Biometrics 1997. Undefined with one
+    V = (I / (I - 1)) S10 / m^2 + (J / (J - 1)) S01 / n^2 + (K / (K - 1)) (S11 + S11') / (m n), where m, n count positive
+    and negative rows, I, J the patients that have such rows, K all patients, and S10, S01, S11 sum over patients the
+    products of their summed centred placements. Source: DeLong et al., Biometrics 1988; Obuchowski, Biometrics 1997. Undefined with one
     class, or with one patient on a side. Raises InputError for wrong shapes.
 
     >>> float(auroc_covariance([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]).covariance[0, 0])
@@ -82,8 +82,8 @@ def auroc_covariance(targets: ArrayLike, scores: ArrayLike, patients: ArrayLike 
     v10 = _by_patient(above - auroc[:, None], codes[positive], codes)
     v01 = _by_patient(below - auroc[:, None], codes[negative], codes)
     m, n = int(positive.sum()), int(negative.sum())
-    i, j = (len(np.unique(codes[side])) for side in (positive, negative))
-    cross = v10 @ v01.T
+    i, j, k = (len(np.unique(codes[side])) for side in (positive, negative, known))
+    cross = divide(k, k - 1) * (v10 @ v01.T)
     covariance = (
         divide(i, i - 1) * (v10 @ v10.T) / m**2 + divide(j, j - 1) * (v01 @ v01.T) / n**2 + (cross + cross.T) / (m * n)
     )

@@ -76,10 +76,10 @@ def recipe_intervals(
     draws = resampled(figures, truth, values, patients, resamples, seed)
     found = figures(truth, values, None)
     rests_on = evidence(truth, patients)
-    return {name: _recipe(name, np.asarray(found[name]), draws[name], rests_on) for name in found}
+    return {name: recipe_of_draws(name, np.asarray(found[name]), draws[name], rests_on) for name in found}
 
 
-def _recipe(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> RecipeEstimate:
+def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> RecipeEstimate:
     """Value (S, C), draws (R, S, C)."""
     seeds = len(value)
     reasons = no_interval(draws.mean(axis=1), rests_on)
