@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_ui.style import COLOURS, GREY, figure
+from ctbench_ui.style import COLOURS, GREY, faint, figure
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
@@ -108,6 +108,36 @@ def score_histogram(frame: pd.DataFrame, threshold: float) -> go.Figure:
     return laid_out(found, height=330, legend_below=False)
 
 
+def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
+    """Draw the observed share by mean forecast of each stage, with the rows of each bin as its dot's size.
+
+    Args:
+        bins: columns stage, forecast, observed, rows.
+    """
+    found = go.Figure()
+    found.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", showlegend=False
+    )
+    most = max(1.0, float(bins["rows"].max())) if len(bins) else 1.0
+    for place, (stage, part) in enumerate(bins.groupby("stage", sort=False)):
+        name = "before" if stage == "before" else f"after ({stage})"
+        colour = GREY if stage == "before" else COLOURS[place % len(COLOURS)]
+        found.add_scatter(
+            x=part["forecast"],
+            y=part["observed"],
+            name=name,
+            mode="lines+markers",
+            line={"width": 1.6, "color": colour},
+            marker={"color": colour, "size": 5 + 9 * (part["rows"] / most) ** 0.5},
+            customdata=part["rows"],
+            hovertemplate=f"{label}, {name}<br>forecast %{{x:.3f}}, observed %{{y:.3f}}"
+            "<br>%{customdata:,} volumes<extra></extra>",
+        )
+    found.update_xaxes(title="mean forecast of the bin", range=[-0.02, 1.02])
+    found.update_yaxes(title="observed share", range=[-0.02, 1.02])
+    return laid_out(found, height=430, legend_below=False)
+
+
 def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     """Draw Recall@K of both directions with the recall of chance.
 
@@ -139,13 +169,12 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
 
 def add_band(found: go.Figure, rows: pd.DataFrame, colour: str) -> None:
     """Add the interval of a recall curve as a band: columns k, lower, upper."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     found.add_scatter(
         x=[*rows["k"], *rows["k"][::-1]],
         y=[*rows["upper"], *rows["lower"][::-1]],
         mode="lines",
         fill="toself",
-        fillcolor=f"rgba({red}, {green}, {blue}, .15)",
+        fillcolor=faint(colour, 0.15),
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,

@@ -65,7 +65,7 @@ def differences(found: dict[str, Any], about: Source) -> None:
     """Draw the forest plot of one metric, and the table behind it."""
     metric = _metric("compare-metric")
     part = found["differences"][found["differences"]["metric"] == metric]
-    plot = forest.forest(part, found["labels"])
+    plot = forest.forest(part, ["macro", *found["labels"]])
     alt = f"Differences of {_TITLES[metric]} by finding with 95 % intervals; filled where adjusted p < .05"
     figures.show(plot, part, about, f"forest-{metric}", alt)
     with st.expander("All figures"):

@@ -12,16 +12,22 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from ctbench_ui.charts import laid_out
-from ctbench_ui.style import COLOURS, GREY, figure, finding_colour, finding_style
+from ctbench_ui.style import COLOURS, GREY, faint, figure, finding_colour, finding_style
 
 # More lines than this need dashes to be told apart.
 SOLID_LINES = 8
+# Bands of more findings than this hide one another.
+BANDS = 5
 # Panels in a row, and how far apart they lie, where a panel is 1 x 1.
 _COLUMNS, _WIDE, _HIGH = 6, 1.16, 1.42
 
 
 def precision_recall(
-    curves: pd.DataFrame, per_class: pd.DataFrame, chosen: Sequence[str], labels: Sequence[str]
+    curves: pd.DataFrame,
+    per_class: pd.DataFrame,
+    chosen: Sequence[str],
+    labels: Sequence[str],
+    bands: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Draw precision over recall of the chosen findings, over lines of equal F1.
 
@@ -29,8 +35,10 @@ def precision_recall(
         curves: columns label, curve, x (recall), y (precision), threshold.
         per_class: columns finding, auprc, prevalence.
         labels: all findings, in the order that fixes their colours.
+        bands: columns label, curve, x, lower, upper: pointwise 95 % limits.
     """
     found = go.Figure(_equal_f1())
+    _add_bands(found, bands, "pr", chosen, labels)
     known = per_class.set_index("finding")
     for label in chosen:
         line = _line(label, labels, len(chosen))
@@ -44,10 +52,15 @@ def precision_recall(
 
 
 def receiver_operating(
-    curves: pd.DataFrame, per_class: pd.DataFrame, chosen: Sequence[str], labels: Sequence[str]
+    curves: pd.DataFrame,
+    per_class: pd.DataFrame,
+    chosen: Sequence[str],
+    labels: Sequence[str],
+    bands: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Draw the true over the false positive rate of the chosen findings, with the line of chance."""
     found = go.Figure()
+    _add_bands(found, bands, "roc", chosen, labels)
     found.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", showlegend=False
     )
@@ -107,6 +120,27 @@ def _add_curve(
     )
 
 
+def _add_bands(
+    found: go.Figure, bands: pd.DataFrame | None, curve: str, chosen: Sequence[str], labels: Sequence[str]
+) -> None:
+    """Draw the bands of a few findings; those of many would hide one another."""
+    if bands is None or len(chosen) > BANDS:
+        return
+    for label in chosen:
+        part = bands[(bands["label"] == label) & (bands["curve"] == curve)]
+        if len(part):
+            found.add_scatter(
+                x=np.concatenate([part["x"], part["x"][::-1]]).astype(np.float32),
+                y=np.concatenate([part["upper"], part["lower"][::-1]]).astype(np.float32),
+                mode="lines",
+                fill="toself",
+                fillcolor=faint(finding_colour(label, labels), 0.13),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+
+
 def _add_prevalence(found: go.Figure, label: str, share: float, colour: str, alone: bool) -> None:
     """Draw the precision of chance; named in words when it stands alone."""
     found.add_scatter(
@@ -141,7 +175,11 @@ def _add_operating_point(
 
 
 def small_multiples(
-    curves: pd.DataFrame, per_class: pd.DataFrame, labels: Sequence[str], curve: str = "pr"
+    curves: pd.DataFrame,
+    per_class: pd.DataFrame,
+    labels: Sequence[str],
+    curve: str = "pr",
+    bands: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Draw the curve of every finding in a panel of its own, with the line of chance.
 
@@ -162,6 +200,7 @@ def small_multiples(
         if label in mine:
             lines.append(_moved(mine[label]["x"], mine[label]["y"], corner, mine[label]["threshold"]))
     found = go.Figure()
+    _add_moved_bands(found, bands, curve, dict(zip(labels, corners)))
     for parts, colour, width in ((frames, GREY, 0.5), (chances, GREY, 1.2), (lines, COLOURS[0], 1.8)):
         points = np.concatenate([np.empty((0, 5)), *parts]).astype(np.float32)
         hover = {"hovertemplate": "%{customdata[0]:.3f}, %{customdata[1]:.3f} at threshold %{customdata[2]:.3f}"}
@@ -175,6 +214,27 @@ def small_multiples(
     found.update_xaxes(visible=False).update_yaxes(visible=False)
     rows = -(-len(labels) // _COLUMNS)
     return laid_out(found, height=40 + 190 * rows, legend_below=False).update_layout(showlegend=False)
+
+
+def _add_moved_bands(
+    found: go.Figure, bands: pd.DataFrame | None, curve: str, corners: Mapping[str, tuple[float, float]]
+) -> None:
+    """Draw every panel's band as one trace; a NaN parts the outlines."""
+    if bands is None or not len(bands):
+        return
+    mine = dict(list(bands[bands["curve"] == curve].groupby("label")))
+    parts = [np.empty((0, 2))]
+    for label, corner in corners.items():
+        if label in mine:
+            part = mine[label]
+            y = np.concatenate([part["upper"], part["lower"][::-1]])
+            parts += [
+                np.column_stack([[*part["x"], *part["x"][::-1]], y]) + np.asarray(corner),
+                np.full((1, 2), np.nan),
+            ]
+    points = np.concatenate(parts).astype(np.float32)
+    look = {"mode": "lines", "fill": "toself", "fillcolor": faint(COLOURS[0], 0.18), "line": {"width": 0}, "name": ""}
+    found.add_scatter(x=points[:, 0], y=points[:, 1], hoverinfo="skip", **look)
 
 
 def _moved(x: ArrayLike, y: ArrayLike, corner: tuple[float, float], threshold: ArrayLike = np.nan) -> np.ndarray:

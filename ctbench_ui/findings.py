@@ -94,7 +94,7 @@ def _columns() -> dict[str, Any]:
     return config
 
 
-def curve_tab(points: pd.DataFrame, per_class: pd.DataFrame, source: Source) -> None:
+def curve_tab(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFrame, source: Source) -> None:
     """Draw precision-recall and ROC curves: of the chosen findings, or of every finding in a panel of its own."""
     kind = st.segmented_control(
         "Curves",
@@ -106,14 +106,14 @@ def curve_tab(points: pd.DataFrame, per_class: pd.DataFrame, source: Source) -> 
         label_visibility="collapsed",
     )
     if kind in ("pr", "roc"):
-        found = curves.small_multiples(points, per_class, list(per_class["finding"]), kind)
+        found = curves.small_multiples(points, per_class, list(per_class["finding"]), kind, bands)
         alt = f"{_KINDS[kind].removeprefix('All: ').capitalize()} of every finding, with the level of chance"
         figures.show(found, points[points["curve"] == kind], source, f"all-{kind}", alt)
         return
-    _chosen(points, per_class, source)
+    _chosen(points, bands, per_class, source)
 
 
-def _chosen(points: pd.DataFrame, per_class: pd.DataFrame, source: Source) -> None:
+def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFrame, source: Source) -> None:
     labels = list(per_class["finding"])
     best = per_class.dropna(subset=["auprc"]).sort_values("prevalence", ascending=False)["finding"].head(4)
     chosen = st.multiselect(
@@ -130,8 +130,10 @@ def _chosen(points: pd.DataFrame, per_class: pd.DataFrame, source: Source) -> No
     for column, (name, (title, draw, alt)) in zip(st.columns(2, gap="medium"), panels.items()):
         with column:
             st.markdown(
-                f"**{title}**", help="A dot marks threshold .5; a thin level line the prevalence, which is chance."
+                f"**{title}**",
+                help="A dot marks threshold .5; a thin level line the prevalence, which is chance. Bands, of up to five "
+                "findings: 95 % limits at each point, patients resampled.",
             )
-            found = draw(points, per_class, chosen, labels)
+            found = draw(points, per_class, chosen, labels, bands)
             figures.show(found, mine[mine["curve"] == name], source, name, f"{alt} of the chosen findings")
     tables.download("Download curves as CSV", mine, f"{source.stem}-curves.csv", "curves-csv")

@@ -1,8 +1,9 @@
-"""Figures of a comparison, from frames."""
+"""Figures of a comparison, from frames: forest plots, scatters and overlaid curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,48 +14,50 @@ from ctbench_ui.style import COLOURS, GREY
 LEVEL = 0.05
 
 
-def forest(differences: pd.DataFrame, labels: Sequence[str]) -> go.Figure:
-    """Draw differences with intervals by finding, the macro mean on top; filled where adjusted p is below the level.
+def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "difference from the baseline") -> go.Figure:
+    """Draw differences with intervals, one line a row and one colour a series; filled where adjusted p is below the level.
 
     Args:
-        differences: rows of one metric: a, label, delta, lo, hi, p_adjusted.
+        differences: columns a (the series), label (the row; ``macro`` is the macro mean), delta, lo, hi, p_adjusted.
+        rows: labels from top to bottom.
     """
-    rows = ["Macro mean", *labels]
-    models = list(dict.fromkeys(differences["a"]))
+    series = list(dict.fromkeys(differences["a"]))
     found = go.Figure()
     found.add_vline(x=0, line_width=1, line_color=GREY)
-    for place, model in enumerate(models):
-        part = differences[differences["a"] == model].copy()
-        part["row"] = part["label"].replace("macro", "Macro mean").map({name: i for i, name in enumerate(rows)})
-        part["at"] = part["row"] + (place - (len(models) - 1) / 2) * 0.6 / max(len(models), 1)
-        colour, sure = COLOURS[place % len(COLOURS)], part["p_adjusted"] < LEVEL
+    places = {name: place for place, name in enumerate(rows)}
+    for place, name in enumerate(series):
+        part = differences[differences["a"] == name]
+        colour = COLOURS[place % len(COLOURS)]
         found.add_scatter(
             x=part["delta"],
-            y=part["at"],
-            name=model,
+            y=part["label"].map(places) + (place - (len(series) - 1) / 2) * 0.6 / max(len(series), 1),
+            name=name,
             mode="markers",
             marker={
-                "size": 10,
-                "color": [colour if one else "rgba(0,0,0,0)" for one in sure],
+                "size": 10 if len(series) < 4 else 7,
+                "color": [colour if sure else "rgba(0,0,0,0)" for sure in part["p_adjusted"] < LEVEL],
                 "line": {"width": 2, "color": colour},
             },
-            error_x={
-                "type": "data",
-                "array": part["hi"] - part["delta"],
-                "arrayminus": part["delta"] - part["lo"],
-                "thickness": 1.6,
-                "width": 0,
-                "color": colour,
-            },
+            error_x=_whiskers(part, colour),
             customdata=part[["label", "lo", "hi", "p_adjusted"]],
-            hovertemplate="%{customdata[0]}<br>%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]"
-            "<br>adjusted p %{customdata[3]:.3f}<extra></extra>",
+            hovertemplate="%{customdata[0]}<br>%{x:+.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]"
+            "<br>adjusted p %{customdata[3]:.3f}<extra>" + str(name) + "</extra>",
         )
     found.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=rows, range=[len(rows) - 0.4, -0.6], ticksuffix="  ", showgrid=False
+        tickvals=list(range(len(rows))),
+        ticktext=["Macro mean" if row == "macro" else row for row in rows],
+        range=[len(rows) - 0.4, -0.6],
+        ticksuffix="  ",
+        showgrid=False,
     )
-    found.update_xaxes(title="difference from the baseline", zeroline=False)
-    return laid_out(found, height=110 + 26 * len(rows) + 8 * len(models), legend_below=False)
+    found.update_xaxes(title=title, zeroline=False, tickformat="+.2f")
+    height = 110 + (26 + 4 * max(0, len(series) - 2)) * len(rows) + 8 * len(series)
+    return laid_out(found, height=height, legend_below=False).update_layout(showlegend=len(series) > 1)
+
+
+def _whiskers(part: pd.DataFrame, colour: str) -> dict[str, Any]:
+    up, down = part["hi"] - part["delta"], part["delta"] - part["lo"]
+    return {"type": "data", "array": up, "arrayminus": down, "thickness": 1.6, "width": 0, "color": colour}
 
 
 def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:

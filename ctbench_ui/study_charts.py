@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from ctbench_core.studies.scaling import Curve
 from ctbench_ui.charts import laid_out
-from ctbench_ui.style import COLOURS, DASHES, GREY, SEQUENCE, figure
+from ctbench_ui.forest import forest as forest_plot
+from ctbench_ui.style import COLOURS, DASHES, GREY, SEQUENCE, faint, figure
 
 # state: colour and glyph, so that no state is told by colour alone
 STATES = {
@@ -85,7 +86,7 @@ def scaling_curves(frame: pd.DataFrame, curves: Mapping[str, Curve], metric: str
                 y=[*known["hi"], *known["lo"][::-1]],
                 mode="lines",
                 fill="toself",
-                fillcolor=_faint(colour),
+                fillcolor=faint(colour, 0.16),
                 line={"width": 0},
                 hoverinfo="skip",
                 showlegend=False,
@@ -119,11 +120,6 @@ def scaling_curves(frame: pd.DataFrame, curves: Mapping[str, Curve], metric: str
     )
     found.update_yaxes(title=metric_name(metric))
     return laid_out(found, height=460)
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},.16)"
 
 
 def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figure:
@@ -164,34 +160,8 @@ def forest(frame: pd.DataFrame, metric: str) -> go.Figure:
     Args:
         frame: columns name, delta, lo, hi, p_adjusted.
     """
-    found = go.Figure()
-    for sure in (True, False):
-        rows = frame[(frame["p_adjusted"] < 0.05) == sure]
-        found.add_scatter(
-            x=rows["delta"],
-            y=rows["name"],
-            mode="markers",
-            name="significant after adjustment" if sure else "not significant",
-            marker={
-                "size": 9,
-                "color": COLOURS[0],
-                "symbol": "circle" if sure else "circle-open",
-                "line": {"width": 2},
-            },
-            error_x={
-                "type": "data",
-                "array": rows["hi"] - rows["delta"],
-                "arrayminus": rows["delta"] - rows["lo"],
-                "thickness": 1.6,
-                "width": 0,
-            },
-            customdata=rows["p_adjusted"],
-            hovertemplate="%{y}<br>%{x:+.3f}, adjusted p %{customdata:.3f}<extra></extra>",
-        )
-    found.add_vline(x=0, line_width=1, line_color=GREY)
-    found.update_yaxes(autorange="reversed", ticksuffix="  ", categoryorder="array", categoryarray=list(frame["name"]))
-    found.update_xaxes(title=f"difference in {metric_name(metric)}", tickformat="+.2f")
-    return laid_out(found, height=120 + 24 * len(frame), legend_below=False)
+    rows = frame.rename(columns={"name": "label"}).assign(a="")
+    return forest_plot(rows, list(frame["name"]), f"difference in {metric_name(metric)}")
 
 
 def search_history(frame: pd.DataFrame, default: float | None = None) -> go.Figure:

@@ -99,6 +99,12 @@ def finding_colour(label: str, labels: Sequence[str]) -> str:
     return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
+def faint(colour: str, share: float) -> str:
+    """Return a hex colour as the see-through colour of a band."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {share:g})"
+
+
 def state_badge(state: str) -> str:
     """Return a run's state as a Markdown badge with colour and glyph."""
     colour, icon = STATES.get(state, ("gray", ":material/help:"))

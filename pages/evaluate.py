@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
-from ctbench_core.runs import open_run
-from ctbench_ui import cache, feedback, findings, form, opening, picker, summary, threshold, volumes
+from ctbench_core.runs import EvaluationPaths, open_run
+from ctbench_ui import (
+    cache,
+    calibration,
+    feedback,
+    findings,
+    form,
+    opening,
+    picker,
+    subgroups,
+    summary,
+    threshold,
+    volumes,
+)
 
 st.title("Evaluate", anchor=False)
 rows = picker.evaluable(str(form.outputs_root()))
@@ -32,21 +45,34 @@ if name is None:
     st.stop()
 
 
+def stored(path: Path) -> pd.DataFrame:
+    """Return a table of the bundle."""
+    return cache.table(cache.stamp(path))
+
+
+def bands_of(paths: EvaluationPaths) -> pd.DataFrame | None:
+    """Return the bands of the curves; None in a bundle from before they were kept."""
+    return stored(paths.bands) if paths.bands.is_file() else None
+
+
 @st.fragment
 def look(run_dir: Path, title: str, name: str) -> None:
     """Draw the tabs; a click inside reruns them alone."""
     with feedback.guarded("This evaluation cannot be shown"):
-        paths = open_run(run_dir).paths.evaluation(name)
+        run = open_run(run_dir)
+        paths = run.paths.evaluation(name)
         if not opening.complete(run_dir, paths, name):
             return
         metrics = cache.metrics(cache.stamp(paths.metrics))
         per_class = cache.table(cache.stamp(paths.per_class))
         source = summary.source(title, name, metrics)
-        labels = list(per_class["finding"])
+        labels, tuning = list(per_class["finding"]), cache.metrics(cache.stamp(run.paths.tuning))
         contents = {
             "Findings": lambda: findings.table(per_class, source),
-            "Curves": lambda: findings.curve_tab(cache.table(cache.stamp(paths.curves)), per_class, source),
+            "Curves": lambda: findings.curve_tab(stored(paths.curves), bands_of(paths), per_class, source),
             "Threshold": lambda: threshold.tab(paths, labels, source),
+            "Calibration": lambda: calibration.tab(paths, tuning, labels, source),
+            "Subgroups": lambda: subgroups.tab(paths, labels, source),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.get("threshold", 0.5), source),
         }
         for tab, draw in zip(st.tabs(list(contents), key="evaluate-tabs", on_change="rerun"), contents.values()):

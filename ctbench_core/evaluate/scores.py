@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,14 @@ def metadata_frame(manifest: Manifest) -> pd.DataFrame:
     known = {"volumename", "patient_id", "exam_id", *manifest.labels}
     left = [name for name in manifest.frame if name not in known and not str(name).endswith(("_path", "_id"))]
     return manifest.frame[left].astype("string").assign(volumename=manifest.volumes.astype(str))
+
+
+def scored_arrays(frame: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return findings, targets (N, C) in {0, 1, NaN} and probabilities (N, C) of a scores table."""
+    labels = [name.removeprefix("prob_") for name in frame if name.startswith("prob_")]
+    return labels, numbers(frame, "target_", labels), numbers(frame, "prob_", labels)
+
+
+def numbers(frame: pd.DataFrame, prefix: str, labels: Sequence[str]) -> np.ndarray:
+    """Return the columns of a prefix for these findings as float64 (N, C), NaN where blank."""
+    return frame[[prefix + label for label in labels]].astype("Float64").to_numpy(np.float64, na_value=np.nan)

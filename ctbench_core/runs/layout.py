@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,6 +133,11 @@ class EvaluationPaths:
     def metadata(self) -> Path:
         """Metadata columns of the manifest, for subgroups; absent when it has none."""
         return self.root / "metadata.parquet"
+
+    def subgroups(self, column: str) -> Path:
+        """Figures by the groups of a metadata column; made when a reader first asks."""
+        plain = re.sub(r"[^\w-]+", "_", column)[:60]
+        return self.root / "subgroups" / f"{plain}-{zlib.crc32(column.encode()):08x}.parquet"
 
 
 def new_run_id() -> str:

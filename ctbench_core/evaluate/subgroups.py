@@ -1,0 +1,184 @@
+"""Subgroups: every group of a metadata column against its complement, by finding and in the macro mean.
+
+Shapes: N rows, C labels, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtr
+
+from ctbench_core.evaluate.groups import UNKNOWN, order_of
+from ctbench_core.metrics import Evidence, evidence, patient_weights, ranking_figures
+from ctbench_core.metrics.arrays import Floats, divide
+from ctbench_core.metrics.discovery import benjamini_hochberg
+from ctbench_core.metrics.uncertainty import (
+    LEVEL,
+    Estimate,
+    estimates,
+    freedom_of,
+    inflation,
+    macro_draws,
+    moderated_error,
+    no_interval,
+    quantile,
+    satterthwaite,
+    standard_error,
+)
+
+METRICS = ("auprc", "auroc")
+MACRO = "macro"
+# Enough for standard errors and, on the way to an interval of AUPRC, for percentiles.
+RESAMPLES = 500
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One group, or its complement: figures (C,) and their draws (R, C) by name, and what they rest on."""
+
+    value: dict[str, Floats]
+    draws: dict[str, Floats]
+    rests_on: Evidence
+    found: dict[str, Estimate]
+
+
+def subgroup_frame(
+    targets: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    groups: np.ndarray,
+    labels: list[str],
+    resamples: int = RESAMPLES,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Compare each group with all other volumes of known group: a row a group, metric and finding (``macro`` too).
+
+    targets (N, C) in {0, 1, NaN}; scores (N, C); patients, groups (N,), where `UNKNOWN` is left out. Columns group,
+    metric, finding, volumes, patients, positives, prevalence, value, lo, hi, complement, gap (value - complement),
+    gap_lo, gap_hi, p, p_adjusted, family, reason. Patients are resampled once for both sides; the gap's interval and p
+    are those of t with the freedom of the side with fewer patients (AUPRC: half-way to the percentiles), as in
+    `paired_difference`. p is adjusted over the table (two groups mirror each other and count once). AUPRC grows with
+    prevalence: groups of other prevalence differ in it by that alone.
+    """
+    known = groups != UNKNOWN
+    truth, values = np.asarray(targets, np.float64)[known], np.asarray(scores, np.float64)[known]
+    people, at = patients[known], groups[known]
+    names = order_of(at)
+    rows: list[dict[str, Any]] = []
+    for place, name in enumerate(names):
+        if progress:
+            progress("subgroups", place, len(names))
+        rows += _group_rows(truth, values, people, at == name, name, labels, resamples)
+    frame = pd.DataFrame(rows)
+    if len(names) < 2:
+        return frame.iloc[:0]
+    tested = frame["group"] == names[0] if len(names) == 2 else pd.Series(True, frame.index)
+    adjusted = benjamini_hochberg(frame.loc[tested, "p"].to_numpy(float))
+    frame["p_adjusted"] = np.concatenate([adjusted, adjusted]) if len(names) == 2 else adjusted
+    frame["family"] = int(frame.loc[tested, "p"].notna().sum())
+    return frame[[*(name for name in frame if name != "reason"), "reason"]]
+
+
+def _group_rows(
+    targets: Floats,
+    scores: Floats,
+    patients: np.ndarray,
+    inside: np.ndarray,
+    group: str,
+    labels: list[str],
+    resamples: int,
+) -> list[dict[str, Any]]:
+    own, other = (_side(targets, scores, patients, mask, resamples) for mask in (inside, ~inside))
+    size = {"group": group, "volumes": int(inside.sum()), "patients": len(np.unique(patients[inside]))}
+    mine = targets[inside]
+    positives = (mine == 1).sum(axis=0)
+    prevalence = divide(positives, (~np.isnan(mine)).sum(axis=0))
+    rows = []
+    for metric in METRICS:
+        gaps = _gaps(metric, own, other)
+        for c, label in enumerate(labels):
+            about = {"finding": label, "positives": int(positives[c]), "prevalence": float(prevalence[c])}
+            rows.append(size | {"metric": metric} | about | gaps[c])
+        nothing = {"finding": MACRO, "positives": int(positives.sum()), "prevalence": np.nan}
+        rows.append(size | {"metric": metric} | nothing | _macro(metric, own, other, gaps))
+    return rows
+
+
+def _side(targets: Floats, scores: Floats, patients: np.ndarray, mask: np.ndarray, resamples: int) -> _Side:
+    """Resample all patients, the same for every side, and judge the rows of one side."""
+    truth, values = targets[mask], scores[mask]
+    value = {name: np.asarray(v) for name, v in ranking_figures(truth, values, None).items()}
+    parts = [ranking_figures(truth, values, weights[:, mask]) for weights in patient_weights(patients, resamples)]
+    draws = {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+    rests_on = evidence(truth, patients[mask])
+    return _Side(value, draws, rests_on, estimates(value, draws, rests_on))
+
+
+def _gaps(metric: str, own: _Side, other: _Side) -> list[dict[str, Any]]:
+    """Return figure, complement and gap of every label; intervals and p only where both sides may have them."""
+    reasons = [
+        (first and f"group: {first}") or (second and f"complement: {second}") or ""
+        for first, second in zip(*(no_interval(side.draws[metric], side.rests_on) for side in (own, other)))
+    ]
+    error, freedom = _gap_error(metric, own, other), _freedom(metric, own, other)
+    first, second, bounds = own.value[metric], other.value[metric], own.found[metric].bounds
+    apart = own.draws[metric] - other.draws[metric]
+    rows = []
+    for c, reason in enumerate(reasons):
+        row = {"value": float(first[c]), "lo": float(bounds[c, 0]), "hi": float(bounds[c, 1])}
+        row |= {"complement": float(second[c]), "gap": float(first[c] - second[c])}
+        tested = _tested(metric, row["gap"], apart[:, c], error[c], freedom[c], not reason)
+        rows.append(row | tested | {"reason": reason})
+    return rows
+
+
+def _gap_error(metric: str, own: _Side, other: _Side) -> Floats:
+    """Return the error of a gap, (C,): its spread, for AUROC drawn towards the model as the errors of both sides are."""
+    spread = standard_error(own.draws[metric] - other.draws[metric])
+    if metric != "auroc":
+        return spread
+    spreads = [standard_error(side.draws[metric]) for side in (own, other)]
+    errors = [moderated_error(side.value[metric], s, side.rests_on) for side, s in zip((own, other), spreads)]
+    ratio = divide(sum(e**2 for e in errors), sum(s**2 for s in spreads))
+    return np.asarray(spread * np.sqrt(np.where(np.isnan(ratio), 1.0, ratio)))
+
+
+def _freedom(metric: str, own: _Side, other: _Side) -> Floats:
+    return np.minimum(freedom_of(metric, own.rests_on), freedom_of(metric, other.rests_on))
+
+
+def _tested(metric: str, gap: float, draws: Floats, error: float, freedom: float, given: bool) -> dict[str, float]:
+    if not given or not error > 0:
+        return {"gap_lo": np.nan, "gap_hi": np.nan, "p": np.nan}
+    reach = float(quantile(freedom)) * error
+    low, high = gap - reach, gap + reach
+    if metric == "auprc":
+        edges = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = (low + edges[0]) / 2, (high + edges[1]) / 2
+    return {"gap_lo": float(low), "gap_hi": float(high), "p": float(2 * stdtr(freedom, -abs(gap) / error))}
+
+
+def _macro(metric: str, own: _Side, other: _Side, gaps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the macro row, over the labels that both sides can judge."""
+    usable = np.array([not gap["reason"] for gap in gaps], bool)
+    if not usable.any():
+        names = ("value", "lo", "hi", "complement", "gap", "gap_lo", "gap_hi", "p")
+        return dict.fromkeys(names, np.nan) | {"reason": "no finding can be judged on both sides"}
+    first, second = (float(side.value[metric][usable].mean()) for side in (own, other))
+    rests_on = Evidence(own.rests_on.positive[usable], own.rests_on.negative[usable])
+    alone = estimates({metric: own.value[metric][usable]}, {metric: own.draws[metric][:, usable]}, rests_on)[metric]
+    apart = macro_draws(own.draws[metric][:, usable])[:, 0] - macro_draws(other.draws[metric][:, usable])[:, 0]
+    error, spread = _gap_error(metric, own, other), standard_error(own.draws[metric] - other.draws[metric])
+    total = float(standard_error(apart[:, None])[0]) * inflation(error[usable], spread[usable])
+    freedom = satterthwaite(error[usable] ** 2, _freedom(metric, own, other)[usable])
+    row = {"value": first, "lo": float(alone.macro_bounds[0]), "hi": float(alone.macro_bounds[1])}
+    row |= {"complement": second, "gap": first - second}
+    left = len(usable) - int(usable.sum())
+    row |= _tested(metric, first - second, apart, total, freedom, True)
+    return row | {"reason": f"over the {usable.sum()} findings that both sides can judge" if left else ""}
