@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.config import KEYS, changed_keys, get_key
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RESUMABLE, Run, export_run, open_run, read_json
+from ctbench_core.runs import RESUMABLE, Run, export_run, open_run, read_json, why_not_resumable
 from ctbench_core.words import to_command
 from ctbench_ui import cache, feedback, form, live, run_notes, undo
 from ctbench_ui.navigation import go
@@ -33,7 +33,10 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         st.markdown(f"{state_badge(run.status.state)} `{run.paths.root}`")
         if run.status.error:
             feedback.problem("What happened", run.status.error)
-        _actions(run)
+        reason = why_not_resumable(run)
+        _actions(run, resumable=not reason)
+        if reason and run.status.state in RESUMABLE:
+            st.caption(f":material/info: {reason}")
         run_notes.draw(run, known_tags)
         settings, curves, made = st.tabs(
             ["Settings", "Curves", "Provenance and files"], on_change="rerun", key="card-tabs"
@@ -49,14 +52,13 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
                 _made(run)
 
 
-def _actions(run: Run) -> None:
-    state = run.status.state
+def _actions(run: Run, resumable: bool) -> None:
     with st.container(horizontal=True, gap="small"):
         if run.paths.final_model.is_file() and st.button(
             "Evaluate", icon=":material/query_stats:", key="card-evaluate", type="primary"
         ):
             go("evaluate", {"run": run.run_id})
-        if state in RESUMABLE and st.button("Resume", icon=":material/resume:", key="card-resume"):
+        if resumable and st.button("Resume", icon=":material/resume:", key="card-resume"):
             get_runner().resume(run.paths.root)
             st.rerun()
         if st.button(

@@ -265,3 +265,9 @@ def _write_checkpoints(
         "version": 2,
     }
     torch.save(state, checkpoints / "last_state.pt")
+
+
+def drop_optimiser(folder: Path) -> None:
+    """Leave the weights alone in a run's snapshot, as some copies of it do."""
+    state = folder / "checkpoints" / "last_state.pt"
+    torch.save(torch.load(state, weights_only=False) | {"optimizer": None}, state)

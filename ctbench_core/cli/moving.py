@@ -13,7 +13,9 @@ from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.tables import figure, grid
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.features import check_allowed
-from ctbench_core.legacy import Imported, import_runs, is_old_run, list_runs
+from ctbench_core.legacy import Imported, OldRun, import_runs, is_old_run, list_runs
+from ctbench_core.runs import Run, newest_resumable
+from ctbench_core.runs.layout import job_dir
 
 IMPORT_WORDS = "<run folder, or a folder of runs> [list=true] [paths.outputs_root=...] [key=value ...]"
 
@@ -250,3 +252,22 @@ def taken_in(call: Call, composed: Composed, folder: Path) -> Path:
         call.progress.note(f"Warning: {text}")
     call.progress.note(f"{folder} is a run of the older system; it is {run.run_dir} in the run store.")
     return run.run_dir
+
+
+def run_to_resume(call: Call, composed: Composed, folder: Path | None) -> Run:
+    """Return the run to go on with: the named one, or the job's newest that was stopped; an older one is taken in first.
+
+    Raises:
+        InputError: there is none, or its snapshot cannot be gone on from.
+    """
+    if folder is not None:
+        return newest_resumable(composed.config, taken_in(call, composed, folder))
+    try:
+        return newest_resumable(composed.config)
+    except InputError:
+        beside = (folder for folder in job_dir(composed.config).glob("*/") if is_old_run(folder))
+        stopped = [old for old in map(OldRun, beside) if not old.model.is_file()]
+        if not stopped:
+            raise
+        newest = max(stopped, key=lambda old: old.started())
+        return newest_resumable(composed.config, taken_in(call, composed, newest.root))

@@ -16,13 +16,13 @@ def train(call: Call) -> Outcome:
     if call.options.multirun:
         return studies.train_grid(call)
     from ctbench_core.experiment import queue_run, run_experiment
-    from ctbench_core.runs import RunStore, newest_resumable
+    from ctbench_core.runs import RunStore
 
     composed = call.compose("train")
     config, resume = composed.config, composed.config.training.resume
     RunStore(config.paths.outputs_root).settle()
     if resume.enabled or resume.state_path:
-        run = newest_resumable(config, _resume_dir(composed))
+        run = moving.run_to_resume(call, composed, _resume_dir(composed))
         call.progress.note(f"Resuming {run.paths.root}.")
         config = _overlaid(run.config, composed)
         queue_run(config, run.paths.root, run.status)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.errors import CtbenchError, InputError
+from ctbench_core.errors import CtbenchError
 from ctbench_core.experiment import queue_run, run_experiment
 from ctbench_core.runs import (
-    RESUMABLE,
     RunPaths,
     ask_to_stop,
+    check_resumable,
     is_asked_to_stop,
     new_status,
     open_run,
@@ -92,11 +92,10 @@ class JobRunner:
         """Queue an interrupted, cancelled or failed run again.
 
         Raises:
-            InputError: the run is in no state to be resumed.
+            InputError: the run is in no state to be resumed, or has no checkpoint to go on from.
         """
         run = open_run(run_dir)
-        if run.status.state not in RESUMABLE:
-            raise InputError(f"{run.run_id} is {run.status.state}; only {', '.join(RESUMABLE)} runs can be resumed.")
+        check_resumable(run)
         queue_run(run.config, run_dir, run.status)
         return self._enqueue(Job(Path(run_dir), _training(run.config, Path(run_dir), resume=True)))
 

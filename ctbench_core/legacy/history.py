@@ -20,7 +20,7 @@ def read_old_history(run: OldRun, labels: Sequence[str]) -> tuple[list[dict[str,
     Args:
         labels: the findings, in the order of the head's outputs; other classes (``No pathology``) are left out.
     """
-    lines = [_line(entry, labels) for entry in read_history(run.metrics)]
+    lines = [entry_of(entry, labels) for entry in read_history(run.metrics)]
     best = _best(run, lines, labels)
     running: dict[str, Any] = {}
     for line in lines:
@@ -30,7 +30,8 @@ def read_old_history(run: OldRun, labels: Sequence[str]) -> tuple[list[dict[str,
     return lines, best | _best_values(best) if best else {}
 
 
-def _line(entry: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+def entry_of(entry: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Return a line of the older system as one of ours; findings are those of ``labels``, where given."""
     given = entry.get("val_metrics")
     given = given if isinstance(given, dict) else {name: entry.get(f"val_{name}") for name in _MACROS}
     per_class = given.get("per_class")
@@ -49,7 +50,7 @@ def _best(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str]) -> di
     """Return the best epoch: as the run said, else the epoch of the highest AUPRC, else the job's pointer."""
     said = read_json(run.best)
     if isinstance(said, dict) and isinstance(said.get("val_metrics"), dict):
-        best = _line(said, labels)
+        best = entry_of(said, labels)
         if best["epoch"] is None:
             same = (line["epoch"] for line in lines if _value(line) == _value(best))
             best["epoch"] = next(same, None)
@@ -62,7 +63,7 @@ def _best(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str]) -> di
         if isinstance(pointer, dict) and Path(str(pointer.get("run_dir", ""))).name in (run.root.name, ""):
             figures = {name: pointer.get(f"best_val_{name}") for name in _MACROS}
             if any(value is not None for value in figures.values()):
-                return _line({"epoch": None, "val_metrics": figures}, labels)
+                return entry_of({"epoch": None, "val_metrics": figures}, labels)
     return {}
 
 

@@ -21,6 +21,7 @@ from ctbench_core.features import check_allowed
 from ctbench_core.legacy.config import read_old_config
 from ctbench_core.legacy.folders import OldRun, find_old_runs
 from ctbench_core.legacy.history import read_old_history
+from ctbench_core.legacy.snapshot import continued, plain_names
 from ctbench_core.runs import RunPaths, new_status, write_config, write_status
 from ctbench_core.runs.layout import job_dir
 from ctbench_core.runs.status import now
@@ -164,8 +165,11 @@ def _write(read: _Read) -> None:
     from ctbench_core.train import checkpoint
 
     run, paths = read.run, read.target
-    state, ended = _weights(read)
+    state, snapshot = _weights(read)
     checkpoint.save(paths.final_model, state)
+    goes_on = snapshot and continued(snapshot, read.config, read.labels, read.best)
+    if goes_on:
+        checkpoint.save(paths.last_state, goes_on)
     write_config(paths.config, read.config)
     if read.lines:
         write_text(paths.metrics, "".join(dump_json(line) + "\n" for line in read.lines))
@@ -179,29 +183,32 @@ def _write(read: _Read) -> None:
         epoch=read.epochs,
         best_epoch=read.best.get("epoch"),
     )
-    error = None if ended else "The older run was stopped before its end; these are the best weights it had."
-    write_status(paths.status, status, state="finished" if ended else "cancelled", error=error, updated=begun)
+    if snapshot:
+        after = "Resume continues it." if goes_on else "It cannot be continued: its snapshot lacks the optimiser."
+        error = f"The older run was stopped before its end; these are the best weights it had. {after}"
+        write_status(paths.status, status, state="cancelled", error=error, updated=begun)
+    else:
+        write_status(paths.status, status, state="finished", updated=begun)
 
 
-def _weights(read: _Read) -> tuple[dict[str, Tensor], bool]:
-    """Return the best weights, and whether the run came to its end.
+def _weights(read: _Read) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the best weights, and the snapshot of a run that did not come to its end, else nothing.
 
     Raises:
         CheckpointError: they cannot be read without running code, or are of another shape than the config says.
     """
-    from ctbench_core.train.checkpoint import load_model_state, widths_of
+    from ctbench_core.train.checkpoint import load, load_model_state, widths_of
 
     run = read.run
     ended = run.model.is_file()
-    state = load_model_state(run.model if ended else run.state, snapshot=not ended)
-    plain = {name[name.index("network.") :] if "network." in name else name: value for name, value in state.items()}
+    plain = plain_names(load_model_state(run.model if ended else run.state, snapshot=not ended))
     outputs = widths_of(plain)[-1]
     if read.labels and outputs != len(read.labels):
         raise CheckpointError(
             f"{run.root}: the head has {outputs} outputs, but the config names {len(read.labels)} findings. "
             "Name them in training.target_labels, in the order of training."
         )
-    return plain, ended
+    return plain, {} if ended else load(run.state, snapshot=True)
 
 
 def _provenance(read: _Read) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_
 from ctbench_core.runs.recipe import recipe_of
 from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.requests import ask_to_stop, is_asked_to_stop, withdraw_stop
+from ctbench_core.runs.resuming import check_resumable, newest_resumable, why_not_resumable
 from ctbench_core.runs.status import ACTIVE, ENDED, RESUMABLE, Status, new_status, read_status, write_status
 from ctbench_core.runs.store import (
     Run,
     RunStore,
     cut_history,
     latest_run,
-    newest_resumable,
     open_run,
     read_config,
     read_history,
@@ -38,6 +38,7 @@ __all__ = [
     "Tracker",
     "annotate",
     "ask_to_stop",
+    "check_resumable",
     "cut_history",
     "delete_run",
     "empty_trash",
@@ -58,6 +59,7 @@ __all__ = [
     "run_folders",
     "run_paths",
     "tracked",
+    "why_not_resumable",
     "withdraw_stop",
     "write_config",
     "write_latest",

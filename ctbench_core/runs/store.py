@@ -14,9 +14,9 @@ from ctbench_core.atomic import append_line, dump_json, write_json, write_text
 from ctbench_core.config import Config, from_mapping
 from ctbench_core.errors import ConfigError, InputError, RunError
 from ctbench_core.runs.annotations import Annotations, read_annotations
-from ctbench_core.runs.layout import RunPaths, job_dir, latest_pointer
+from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.parsed import parsed
-from ctbench_core.runs.status import RESUMABLE, Status, is_settled, now, read_status, write_status
+from ctbench_core.runs.status import Status, is_settled, now, read_status, write_status
 
 LEDGER = "evaluations.jsonl"
 
@@ -101,9 +101,9 @@ def open_run(folder: Path | str) -> Run:
     folder = Path(folder)
     paths = RunPaths(folder)
     if not paths.config.is_file() or not paths.status.is_file():
-        raise InputError(
-            f"{folder} is no run directory: expected config.yaml and status.json in it. Give the folder of one run."
-        )
+        older = (folder / ".hydra" / "config.yaml").is_file()
+        what = f"It is a run of an older system: import {folder} first." if older else "Give the folder of one run."
+        raise InputError(f"{folder} is no run directory: expected config.yaml and status.json in it. {what}")
     config = read_config(paths.config)
     if config.paths.checkpoint_dir:
         paths = RunPaths(folder, Path(config.paths.checkpoint_dir))
@@ -161,7 +161,7 @@ class RunStore:
 
     def runs(self, kind: str | None = "train") -> list[Run]:
         """List the runs, newest first; damaged folders are left out."""
-        opened = [_try_open(Path(folder)) for folder in run_folders(self.root)]
+        opened = [try_open(Path(folder)) for folder in run_folders(self.root)]
         found = [run for run in opened if run and kind in (None, run.status.kind)]
         return sorted(found, key=lambda run: (run.status.created, run.run_id), reverse=True)
 
@@ -191,30 +191,12 @@ class RunStore:
         return [entry for entry in read_lines(self.root / LEDGER) if entry.get("job") == job]
 
 
-def _try_open(folder: Path) -> Run | None:
+def try_open(folder: Path) -> Run | None:
+    """Read a run directory; None when it is damaged or none."""
     try:
         return open_run(folder)
     except (InputError, RunError):
         return None
-
-
-def newest_resumable(config: Config, run_dir: Path | None = None) -> Run:
-    """Return the run to resume: the given directory, or the newest resumable run of the config's job.
-
-    Raises:
-        InputError: there is none.
-    """
-    folder = job_dir(config)
-    candidates = [run_dir] if run_dir else [path.parent for path in folder.glob("*/status.json")]
-    runs = [run for path in candidates if (run := _try_open(path))]
-    resumable = [run for run in runs if run.status.kind == "train" and run.status.state in RESUMABLE]
-    if not resumable:
-        found = ", ".join(f"{run.run_id} is {run.status.state}" for run in runs[:3]) or "no run found"
-        raise InputError(
-            f"No run to resume in {run_dir or folder}: {found}. Only {', '.join(RESUMABLE)} runs can be resumed; "
-            "name one with training.resume.state_path=<run>/checkpoints/last_state.pt."
-        )
-    return max(resumable, key=lambda run: (run.status.created, run.run_id))
 
 
 def write_latest(config: Config, run_dir: Path) -> None:

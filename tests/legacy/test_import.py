@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate.opening import evaluate_run
@@ -187,3 +188,33 @@ def test_evaluate_takes_an_old_folder_as_it_is(make_old_run: Old, cli: Cli, tmp_
         assert ended.code == 0, ended.err
         assert Path(ended.json["run_dir"]).parent == tmp_path / "store" / "manual_budget"
         assert ended.json["test"]["test.csv"]["n"] == {"volumes": 24, "exams": 12, "patients": 12}
+
+
+def test_two_old_runs_are_compared_with_the_differences_of_plain_forward_passes(
+    make_old_run: Old, cli: Cli, tmp_path: Path, labels: list[str]
+) -> None:
+    olds = [make_old_run(f"manual_budget/run_s{seed}", seed=seed, epochs=epochs) for seed, epochs in ((1, 1), (2, 6))]
+    refused = cli("compare", *map(str, olds))
+    assert (refused.code, "import" in refused.json["error"]) == (2, True)
+    store = f"paths.outputs_root={tmp_path / 'store'}"
+    taken = {run["label"]: run["run_dir"] for run in cli("import", str(olds[0].parent), store).json["runs"]}
+    folders = [taken[old.name] for old in olds]
+    for folder in folders:
+        assert cli("evaluate", f"run={folder}").code == 0
+    ended = cli("compare", *folders)
+    assert ended.code == 0, ended.err
+    assert (ended.json["on"], ended.json["n"]) == ("test", {"volumes": 24, "exams": 12, "patients": 12})
+    passes = [plain_forward(old, tmp_path / "project" / "data", "test.csv", labels) for old in olds]
+    first, second = (figures_by_finding(*one) for one in passes)
+    found = {(row["metric"], row["label"]): row["delta"] for row in ended.json["differences"]}
+    for metric in ("auprc", "auroc"):
+        for c, label in enumerate(labels):
+            assert found[metric, label] == pytest.approx(second[metric][c] - first[metric][c], abs=1e-6)
+    assert any(abs(delta) > 0.01 for delta in found.values() if delta is not None)
+
+
+def figures_by_finding(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "auprc": np.asarray(average_precision_score(targets, probabilities, average=None)),
+        "auroc": np.asarray(roc_auc_score(targets, probabilities, average=None)),
+    }
