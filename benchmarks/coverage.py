@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,20 +43,21 @@ GRIDS = {
 }
 LABELS, SEEDS = 3, 3
 NAIVE_SHARE = 0.3  # of the repeats in which the conventional intervals are drawn too
-RESAMPLES = 400  # --resamples 1000 is the product's own number; docs/metrics.md says what that changes
+RESAMPLES = 300  # --resamples 1000 is the product's own number; docs/metrics.md says what that changes
 SEED_SPREAD, WORSE = 0.08, 0.25  # in units of the score's deviation: spread of a recipe's seeds; the second model
 METRICS = ("auroc", "auprc")
-KINDS = ("macro", "paired", "recipe")
-NAMES = (*METRICS, "f1", *(f"{kind} {name}" for kind in KINDS for name in METRICS))
+KINDS = ("", "paired ", "recipe ")
+NAMES = ("f1", *(f"{macro}{kind}{name}" for kind in KINDS for macro in ("", "macro ") for name in METRICS))
 NAIVE = tuple(f"percentiles of {unit}, {name}" for unit in ("patients", "rows") for name in METRICS)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One simulated test set and its resamples: LABELS models of a label each, then a pair and SEEDS seeds of label 0.
+    """One simulated test set: M = 2 + SEEDS models of C = LABELS labels each, and their R resamples.
 
-    patient (N,); targets (N, LABELS); scores (M, N); values, draws by metric: (M,), (R, M); f1 the same of the
-    thresholds tuned on a validation set, (LABELS,), (R, LABELS), with the true F1 of these thresholds.
+    The models are a pair, whose first is the one that is judged alone, and the seeds of a recipe. patient (N,); targets
+    (N, C); scores (M, C, N); values (M, C) and draws (R, M, C) by metric; f1 the same of the first model at thresholds
+    tuned on a validation set, (C,), (R, C), with the true F1 of these thresholds.
     """
 
     patient: np.ndarray
@@ -91,35 +93,33 @@ def signal(draw: np.random.Generator, cell: Cell, patient: np.ndarray, targets: 
     return means[kind][patient] * targets
 
 
-def draw_one(draw: np.random.Generator, cell: Cell, truth: Mapping[str, float], resamples: int) -> Drawn | None:
+def draw_one(draw: np.random.Generator, cell: Cell, resamples: int) -> Drawn | None:
     """Draw a test set of a cell, its models and its resamples; None where no label can have an interval."""
     patient, exam, targets = cohort(draw, cell.patients, cell.prevalence, LABELS, cell.volumes)
     rests_on = counted_patients(targets, patient)
     if rests_on.scarcer.max() < MIN_PATIENTS:
         return None
-    found = signal(draw, cell, patient, targets)
+    found = signal(draw, cell, patient, targets).T
     # Two models share half of their noise, the seeds of a recipe four fifths.
-    shared, *own = noise(draw, patient, exam, 3 + SEEDS)
-    pair = [found[:, 0] + np.sqrt(0.5) * (shared + mine) for mine in own[:2]]
-    pair[1] = pair[1] - WORSE * targets[:, 0]
+    shared, *own = noise(draw, patient, exam, (3 + SEEDS) * LABELS).reshape(3 + SEEDS, LABELS, -1)
+    pair = [found - less * targets.T + np.sqrt(0.5) * (shared + mine) for less, mine in zip((0.0, WORSE), own)]
     strengths = SEED_SPREAD * draw.normal(size=SEEDS)
     seeds = [
-        found[:, 0] + more * targets[:, 0] + np.sqrt(0.8) * shared + np.sqrt(0.2) * mine
-        for more, mine in zip(strengths, own[2:])
+        found + more * targets.T + np.sqrt(0.8) * shared + np.sqrt(0.2) * mine for more, mine in zip(strengths, own[2:])
     ]
-    scores = np.stack([*(found.T + noise(draw, patient, exam, LABELS)), *pair, *seeds])
-    of_model = targets.T[[*range(LABELS), *[0] * (2 + SEEDS)]]
+    scores = np.stack(pair + seeds)
     weights = drawn_patients(draw, cell.patients, resamples)
-    values = resampled_areas(of_model, scores, patient, np.ones((1, cell.patients), np.uint8))
-    draws = resampled_areas(of_model, scores, patient, weights)
+    flat, of_model = scores.reshape(-1, len(patient)), np.tile(targets.T, (2 + SEEDS, 1))
+    values = resampled_areas(of_model, flat, patient, np.ones((1, cell.patients), np.uint8))
+    draws = resampled_areas(of_model, flat, patient, weights)
     return Drawn(
         patient,
         targets,
         scores,
         rests_on,
-        {name: one[0] for name, one in zip(METRICS, values)},
-        dict(zip(METRICS, draws)),
-        tuned_f1(draw, cell, patient, targets, scores[:LABELS], weights),
+        {name: one.reshape(2 + SEEDS, LABELS) for name, one in zip(METRICS, values)},
+        {name: one.reshape(resamples, 2 + SEEDS, LABELS) for name, one in zip(METRICS, draws)},
+        tuned_f1(draw, cell, patient, targets, scores[0], weights),
     )
 
 
@@ -159,37 +159,34 @@ def note(tally: Tally, name: str, bounds: np.ndarray, truth: float) -> None:
 def repeat(draw: np.random.Generator, cell: Cell, truth: Mapping[str, float], resamples: int) -> Tally:
     """Draw one test set of a cell, and see which intervals hold."""
     tally: Tally = defaultdict(lambda: [0, 0, 0, 0])
-    one = draw_one(draw, cell, truth, resamples)
+    one = draw_one(draw, cell, resamples)
     if one is None:
         for name in NAMES:
-            tally[name][0] += LABELS if name in ("auroc", "auprc", "f1") else 1
+            tally[name][0] += 1 if "macro" in name else LABELS
         return tally
-    single = slice(0, LABELS)
-    values = {name: one.values[name][single] for name in METRICS} | {"f1": one.f1[0]}
-    draws = {name: one.draws[name][:, single] for name in METRICS} | {"f1": one.f1[1]}
-    for name, estimate in estimates(values, draws, one.rests_on).items():
-        for c in range(LABELS):
-            note(tally, name, estimate.bounds[c], one.f1[2][c] if name == "f1" else truth[name])
-        if name in METRICS:
-            note(tally, f"macro {name}", estimate.macro_bounds, truth[name])
-    first = Evidence(one.rests_on.positive[:1], one.rests_on.negative[:1])
+    values = {name: one.values[name][0] for name in METRICS} | {"f1": one.f1[0]}
+    draws = {name: one.draws[name][:, 0] for name in METRICS} | {"f1": one.f1[1]}
+    found: dict[str, Any] = dict(estimates(values, draws, one.rests_on))
     for name in METRICS:
-        value, drawn = one.values[name][LABELS:, None], one.draws[name][:, LABELS:, None]
-        apart = difference_of(name, value[:2], drawn[:, :2], np.zeros((1, 1)), first)
-        note(tally, f"paired {name}", apart.bounds[0], truth[f"paired {name}"])
-        recipe = recipe_of_draws(name, value[2:], drawn[:, 2:], first)
-        note(tally, f"recipe {name}", recipe.bounds[0], truth[f"recipe {name}"])
-    if draw.random() < NAIVE_SHARE and first.scarcer[0] >= MIN_PATIENTS:
+        value, drawn = one.values[name], one.draws[name]
+        found[f"paired {name}"] = difference_of(name, value[:2], drawn[:, :2], np.zeros((1, LABELS)), one.rests_on)
+        found[f"recipe {name}"] = recipe_of_draws(name, value[2:], drawn[:, 2:], one.rests_on)
+    for name, interval in found.items():
+        for c, bounds in enumerate(interval.bounds):
+            note(tally, name, bounds, one.f1[2][c] if name == "f1" else truth[name])
+        if name != "f1":  # thresholds and so the true F1 differ by label
+            note(tally, f"macro {name}", interval.macro_bounds, truth[name])
+    if draw.random() < NAIVE_SHARE and one.rests_on.scarcer[0] >= MIN_PATIENTS:
         percentiles(draw, tally, one, truth)
     return tally
 
 
 def percentiles(draw: np.random.Generator, tally: Tally, one: Drawn, truth: Mapping[str, float]) -> None:
     """Note the usual percentile intervals of the first label, of patients and of rows, where ours is given."""
-    rows, targets, scores = len(one.patient), one.targets.T[:1], one.scores[:1]
+    rows, targets, scores = len(one.patient), one.targets.T[:1], one.scores[0, :1]
     of_rows = resampled_areas(targets, scores, np.arange(rows), drawn_patients(draw, rows, len(one.draws["auroc"])))
     for name, by_row in zip(METRICS, of_rows):
-        for unit, drawn in (("patients", one.draws[name][:, 0]), ("rows", by_row[:, 0])):
+        for unit, drawn in (("patients", one.draws[name][:, 0, 0]), ("rows", by_row[:, 0])):
             note(tally, f"percentiles of {unit}, {name}", np.nanquantile(drawn, [0.025, 0.975]), truth[name])
 
 

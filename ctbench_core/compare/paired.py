@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from ctbench_core.errors import InputError
@@ -18,14 +18,16 @@ from ctbench_core.metrics.figures import ranking_figures
 from ctbench_core.metrics.ranking import ranking_metrics
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, evidence, patient_codes, resampled
 from ctbench_core.metrics.uncertainty import (
-    LEVEL,
+    freedom_of,
     inflation,
     macro_draws,
+    macro_freedom,
     moderation,
     no_interval,
+    percentiles,
     quantile,
-    satterthwaite,
     standard_error,
+    stretch,
 )
 
 METRICS = ("auprc", "auroc")
@@ -82,35 +84,34 @@ def paired_difference(
 
 
 def difference_of(name: str, value: Floats, draws: Floats, swapped: Floats, rests_on: Evidence) -> Difference:
-    """Value (2, C), draws (R, 2, C), swapped (R, C)."""
+    """Judge one figure of two models (2, C) from its resamples (R, 2, C) and its differences after swaps (R', C)."""
     delta, apart = value[0] - value[1], draws[:, 0] - draws[:, 1]
     reasons = no_interval(apart, rests_on)
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(delta)
-    freedom = np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
-    spread = standard_error(apart)
-    # Two models share much of what one lacks, so their difference leans on the model half as much as each.
-    error = spread * (1 + moderation(value, draws, rests_on)) / 2 if name == "auroc" else spread
     bounds, p = np.full((len(delta), 2), np.nan), np.full(len(delta), np.nan)
     if not given.any():
         return Difference(name, delta, bounds, p, reasons, np.nan, np.full(2, np.nan), np.nan, 0)
-    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given])
+    spread, freedom = standard_error(apart), freedom_of(name, rests_on)
+    error = spread * moderation(value, draws, rests_on) if name == "auroc" else spread
+    patients = rests_on.scarcer[given]
+    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given], patients)
     p[given] = swap_p(delta[given], swapped[:, given])
-    macro = float(delta[given].mean())
-    total = standard_error(macro_draws(apart[:, given])) * inflation(error[given], spread[given])
-    of_t = satterthwaite(error[given] ** 2, freedom[given])
-    tries = macro_draws(apart[:, given])
-    macro_bounds = _bounds(name, np.array([macro]), tries, total, np.array([of_t]))[0]
-    macro_p = float(swap_p(np.array([macro]), swapped[:, given].mean(axis=1, keepdims=True))[0])
-    return Difference(name, delta, bounds, p, reasons, macro, macro_bounds, macro_p, int(given.sum()))
+    macro, tries = delta[given].mean(keepdims=True), macro_draws(apart[:, given])
+    total = standard_error(tries) * inflation(error[given], spread[given])
+    of_t = np.array([macro_freedom(name, error[given], freedom[given])])
+    macro_bounds = _bounds(name, macro, tries, total, of_t, patients.min(keepdims=True))[0]
+    macro_p = float(swap_p(macro, swapped[:, given].mean(axis=1, keepdims=True))[0])
+    return Difference(name, delta, bounds, p, reasons, float(macro[0]), macro_bounds, macro_p, int(given.sum()))
 
 
-def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, freedom: Floats) -> Floats:
-    """Return delta -+ t error; for AUPRC half-way between that and the percentiles of the draws (R, C)."""
+def _bounds(
+    name: str, delta: Floats, draws: Floats, error: Floats, freedom: Floats, patients: NDArray[np.intp]
+) -> Floats:
+    """Return delta -+ t error; for AUPRC, whose differences are skewed, stretched percentiles of the draws (R, C)."""
+    if name == "auprc":
+        return np.asarray((delta + (percentiles(draws) - delta) * stretch(freedom, patients)).T)
     reach = quantile(freedom) * error
-    symmetric = np.stack([delta - reach, delta + reach], axis=-1)
-    if name != "auprc":
-        return symmetric
-    return (symmetric + np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T) / 2
+    return np.stack([delta - reach, delta + reach], axis=-1)
 
 
 def rank_swap(

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctbench_core.errors import InputError
-from ctbench_core.metrics.arrays import Floats
+from ctbench_core.metrics.arrays import Floats, divide
 from ctbench_core.metrics.figures import ranking_figures
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, Figures, evidence, resampled
 from ctbench_core.metrics.uncertainty import (
     freedom_of,
     inflation,
     macro_draws,
+    macro_freedom,
+    macro_interval,
     moderation,
     no_interval,
-    rate_bounds,
-    satterthwaite,
+    rate_interval,
     standard_error,
 )
 
@@ -66,7 +67,7 @@ def recipe_intervals(
     targets (N, C) in {0, 1, NaN}; scores (S, N, C); patients (N,). Patients are resampled, the same for all seeds. The
     variance of the mean over seeds is that of its resamples (patients, and their interaction with these seeds) plus s^2
     / S (seeds, and the interaction again), less the interaction, which the resamples of each seed's distance from the
-    mean estimate. Its degrees of freedom are Satterthwaite's of S - 1 and of the patients of the scarcer class.
+    mean estimate. Its degrees of freedom come from S - 1 and the patients of the scarcer class (`seeds_and_patients`).
     One seed has no interval. Raises InputError for wrong shapes.
     """
     values = np.asarray(scores, np.float64)
@@ -80,26 +81,29 @@ def recipe_intervals(
 
 
 def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> RecipeEstimate:
-    """Value (S, C), draws (R, S, C)."""
+    """Estimate one figure of a recipe from its values (S, C) and their resamples (R, S, C)."""
     seeds = len(value)
     reasons = no_interval(draws.mean(axis=1), rests_on)
     if seeds < 2:
         reasons = [reason or "one seed: how far seeds lie apart cannot be told" for reason in reasons]
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value).any(axis=0)
-    mean, freedom = value.mean(axis=0), np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
+    mean, freedom = value.mean(axis=0), freedom_of("auroc" if name == "auroc" else "auprc", rests_on)
     spread, between = _errors(value, draws)
-    patient = spread
-    if name == "auroc":
-        patient, freedom = spread * moderation(value, draws, rests_on), freedom_of(name, rests_on)
-    bounds = _bounds(mean, patient, between, seeds, freedom, rests_on.scarcer)
-    bounds[~given] = np.nan
-    macro = _mean(value, given)
-    tries = macro_draws(draws[:, :, given]) if given.any() else np.full((*draws.shape[:2], 1), np.nan)
-    macro_patient, macro_between = _errors(macro, tries)
-    macro_patient = macro_patient * inflation(patient[given], spread[given])
-    macro_freedom = satterthwaite(patient[given] ** 2, freedom[given]) if given.any() else 1.0
-    fewest = rests_on.scarcer[given].min(initial=10**9)
-    macro_bounds = _bounds(macro.mean(axis=0), macro_patient, macro_between, seeds, np.array([macro_freedom]), fewest)
+    patient = spread * moderation(value, draws, rests_on) if name == "auroc" else spread
+    bounds, macro_bounds = np.full((len(mean), 2), np.nan), np.full(2, np.nan)
+    macro, macro_patient, macro_between = np.full((seeds, 1), np.nan), np.full(1, np.nan), np.full(1, np.nan)
+    if given.any():
+        error, of_t = _whole(value, patient, between, freedom)
+        wider = np.where(spread > 0, divide(error, spread), 1.0)
+        bounds = rate_interval(name, mean, draws.mean(axis=1), error, of_t, rests_on.scarcer, wider)
+        bounds[~given] = np.nan
+        macro, tries = value[:, given].mean(axis=1, keepdims=True), macro_draws(draws[:, :, given])
+        macro_patient, macro_between = _errors(macro, tries)
+        macro_patient = macro_patient * inflation(patient[given], spread[given])
+        of_patients = macro_freedom(name, patient[given], freedom[given])
+        error, of_t = _whole(macro, macro_patient, macro_between, np.array([of_patients]))
+        middle, tried = float(macro.mean()), tries.mean(axis=1)[:, 0]
+        macro_bounds = macro_interval(name, middle, tried, float(error[0]), float(of_t[0]), rests_on.scarcer[given])
     return RecipeEstimate(
         mean=mean,
         sd=_sd(value),
@@ -110,15 +114,10 @@ def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence)
         seeds=seeds,
         macro=float(macro.mean()),
         macro_sd=float(_sd(macro)[0]),
-        macro_bounds=macro_bounds[0] if given.any() else np.full(2, np.nan),
+        macro_bounds=macro_bounds,
         macro_patient_error=float(macro_patient[0]),
         macro_seed_error=float(macro_between[0]),
     )
-
-
-def _mean(value: Floats, given: np.ndarray) -> Floats:
-    """Return the macro mean of each seed, (S, 1)."""
-    return value[:, given].mean(axis=1, keepdims=True) if given.any() else np.full((len(value), 1), np.nan)
 
 
 def _sd(value: Floats) -> Floats:
@@ -136,7 +135,21 @@ def _errors(value: Floats, draws: Floats) -> tuple[Floats, Floats]:
     return patient, np.sqrt(np.maximum(value.var(axis=0, ddof=1) / seeds - interaction, 0.0))
 
 
-def _bounds(mean: Floats, patient: Floats, between: Floats, seeds: int, freedom: Floats, patients: ArrayLike) -> Floats:
-    variances = np.stack([patient**2, np.nan_to_num(between) ** 2], axis=-1)
-    total = np.array([satterthwaite(v, [f, max(seeds - 1, 1)]) for v, f in zip(variances, freedom)])
-    return rate_bounds(mean, np.sqrt(variances.sum(axis=-1)), total, np.broadcast_to(patients, mean.shape))
+def _whole(value: Floats, patient: Floats, between: Floats, freedom: Floats) -> tuple[Floats, Floats]:
+    """Return the error of the mean over seeds and its degrees of freedom, (C,) each, from values (S, C)."""
+    of_t = [
+        seeds_and_patients(p, b, s / np.sqrt(len(value)), f, len(value))
+        for p, b, s, f in zip(patient, np.nan_to_num(between), np.nan_to_num(_sd(value)), freedom)
+    ]
+    return np.hypot(patient, np.nan_to_num(between)), np.array(of_t)
+
+
+def seeds_and_patients(patient: float, between: float, of_mean: float, freedom: float, seeds: int) -> float:
+    """Return the degrees of freedom of an error with a part of the patients and one of the seeds.
+
+    The seeds' part is s^2 / S less their interaction with patients, and as uncertain as s^2 / S itself (``of_mean`` is
+    its root). Source: Satterthwaite, Biometrics Bull. 1946, for sums and differences of mean squares.
+    """
+    whole = patient**2 + between**2
+    squared = patient**4 / freedom + max(of_mean, between) ** 4 / max(seeds - 1, 1)
+    return whole**2 / squared if squared > 0 else freedom

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtri, owens_t, stdtrit
 
 from ctbench_core.metrics.arrays import Floats, divide
@@ -26,9 +26,8 @@ MIN_PATIENTS = 10
 MAX_UNDEFINED = 0.05
 # Patients of the scarcer class, in the median label, for an interval of macro AUPRC: with fewer its bias is in the way.
 MIN_MACRO_AUPRC = 25
-# How many patients the binormal model counts for beside those of the scarcer class, in the error of AUROC.
-MODEL_PATIENTS = 7
 _TAIL = (1 - LEVEL) / 2
+_EDGE = 1e-12  # keeps logits finite
 
 
 @dataclass(frozen=True)
@@ -90,26 +89,42 @@ def _estimate(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Es
     bounds = np.full((len(value), 2), np.nan)
     if not given.any():
         return Estimate(value, bounds, reasons, np.nan, np.full(2, np.nan), 0, error)
-    bounds[given] = _bounds(name, value[given], draws[:, given], error[given], freedom[given], patients[given])
-    macro = float(value[given].mean())
-    total = standard_error(macro_draws(draws[:, given])) * inflation(error[given], spread[given])
-    of_t = np.array([satterthwaite(error[given] ** 2, freedom[given])])
-    middle = macro
-    if name == "auprc":
-        if np.median(patients[given]) < MIN_MACRO_AUPRC:
-            return Estimate(value, bounds, reasons, macro, np.full(2, np.nan), int(given.sum()), error)
-        # AUPRC of few positives is too high, and resamples repeat the bias, which a mean over labels does not average out.
-        middle = float(np.clip(2 * macro - np.nanmean(macro_draws(draws[:, given])), 0.0, 1.0))
-    macro_bounds = rate_bounds([middle], total, of_t, patients[given].min())[0]
+    bounds[given] = rate_interval(name, value[given], draws[:, given], error[given], freedom[given], patients[given])
+    macro, tries = float(value[given].mean()), macro_draws(draws[:, given])[:, 0]
+    total = float(standard_error(tries)) * inflation(error[given], spread[given])
+    of_t = macro_freedom(name, error[given], freedom[given])
+    macro_bounds = macro_interval(name, macro, tries, total, of_t, patients[given])
     return Estimate(value, bounds, reasons, macro, macro_bounds, int(given.sum()), error)
 
 
-def _bounds(name: str, value: Floats, draws: Floats, error: Floats, freedom: Floats, patients: ArrayLike) -> Floats:
+def rate_interval(
+    name: str, value: Floats, draws: Floats, error: Floats, freedom: Floats, patients: ArrayLike, wider: ArrayLike = 1.0
+) -> Floats:
+    """Return intervals (C, 2) of figures (C,), from resamples (R, C) and errors; AUPRC takes half of its percentiles.
+
+    ``wider`` is by how much the error exceeds the resamples' spread, for percentiles to be as much wider.
+    """
     symmetric = rate_bounds(value, error, freedom, patients)
     if name != "auprc":
         return symmetric
     # Percentiles alone miss where AUPRC is high, symmetric intervals where it is low.
-    return midway(symmetric, expanded_percentiles(value, draws, freedom, patients))
+    return midway(
+        symmetric, expanded_percentiles(value, draws, stretch(freedom, patients) * np.asarray(wider), patients)
+    )
+
+
+def macro_interval(
+    name: str, macro: float, draws: Floats, error: float, freedom: float, patients: NDArray[np.intp]
+) -> Floats:
+    """Return the interval (2,) of a macro mean, from its resamples (R,); patients (C,) are those of its labels.
+
+    AUPRC of few positives is too high, which a mean over labels does not average out: resamples repeat the bias, so it
+    is taken off. NaN where the bias is too large for that.
+    """
+    if name == "auprc" and np.median(patients) < MIN_MACRO_AUPRC:
+        return np.full(2, np.nan)
+    bias = float(np.nanmean(draws)) - macro if name == "auprc" else 0.0
+    return rate_bounds([macro], [error], [freedom], patients.min(), bias)[0]
 
 
 def freedom_of(name: str, rests_on: Evidence) -> Floats:
@@ -117,11 +132,24 @@ def freedom_of(name: str, rests_on: Evidence) -> Floats:
 
     A share of counts needs no t: on the logit scale its normal interval is already wide enough.
     """
+    m = rests_on.scarcer.astype(np.float64)
     if name == "auroc":
-        return np.maximum(rests_on.scarcer + MODEL_PATIENTS - 1, 1).astype(np.float64)
-    if name == "auprc":
-        return np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
-    return np.full(len(rests_on.scarcer), np.inf)
+        return np.maximum(m + model_patients(m) - 1, 1)
+    return np.maximum(m - 1, 1) if name == "auprc" else np.full(len(m), np.inf)
+
+
+def macro_freedom(name: str, error: Floats, freedom: Floats) -> float:
+    """Return the degrees of freedom of t for a macro mean of labels of these errors and freedoms, (C,) each.
+
+    Satterthwaite's would hold for AUPRC too if the spread of an AUPRC did not grow with its value: there it is the
+    median label's.
+    """
+    return float(np.median(freedom)) if name == "auprc" else satterthwaite(error**2, freedom)
+
+
+def model_patients(scarcer: ArrayLike) -> Floats:
+    """Return how many patients the binormal model counts for beside those of the scarcer class: 2 sqrt(m)."""
+    return np.asarray(2 * np.sqrt(np.asarray(scarcer, np.float64)))
 
 
 def moderated_error(value: Floats, spread: Floats, rests_on: Evidence) -> Floats:
@@ -129,16 +157,16 @@ def moderated_error(value: Floats, spread: Floats, rests_on: Evidence) -> Floats
 
     Few positive patients often hold none that ranks low; AUROC then looks high and sure at once. The variance is the
     mean of the resampled one, which counts for the m patients of the scarcer class, and of the model's, which counts
-    for `MODEL_PATIENTS`. The model's variance is (Phi2(z, z; 1/2) - A^2) (1/m+ + 1/m-), z = Phi^-1(A), with Phi2 by
-    Owen's T. Source: moderation as in Smyth, Stat. Appl. Genet. Mol. Biol. 2004; the model's moments as in Hanley and
-    McNeil, Radiology 1982.
+    for 2 sqrt(m). The model's variance is (Phi2(z, z; 1/2) - A^2) (1/m+ + 1/m-), z = Phi^-1(A), with Phi2 by Owen's T.
+    Source: moderation as in Smyth, Stat. Appl. Genet. Mol. Biol. 2004; the model's moments as in Hanley and McNeil,
+    Radiology 1982.
     """
     area = np.clip(value, 1e-12, 1 - 1e-12)
     both = area - 2 * owens_t(ndtri(area), 1 / np.sqrt(3))
     sides = divide(1, rests_on.positive) + divide(1, rests_on.negative)
     model = np.maximum(both - area**2, 0.0) * sides
-    m = rests_on.scarcer
-    return np.sqrt((m * spread**2 + MODEL_PATIENTS * model) / (m + MODEL_PATIENTS))
+    m, more = rests_on.scarcer, model_patients(rests_on.scarcer)
+    return np.sqrt(divide(m * spread**2 + more * model, m + more))
 
 
 def moderation(value: Floats, draws: Floats, rests_on: Evidence) -> Floats:
@@ -189,34 +217,44 @@ def quantile(freedom: ArrayLike) -> Floats:
     return np.where(np.isinf(f), ndtri(1 - _TAIL), stdtrit(np.where(np.isinf(f), 1.0, f), 1 - _TAIL))
 
 
-def rate_bounds(value: ArrayLike, error: ArrayLike, freedom: ArrayLike, patients: ArrayLike) -> Floats:
-    """Return intervals (C, 2) of rates in [0, 1], symmetric on the logit scale: logit(v) -+ t error / (v (1 - v)).
+def stretch(freedom: ArrayLike, patients: ArrayLike) -> Floats:
+    """Return by how much percentiles of resamples lie too near: sqrt(m / (m - 1)) t / z.
+
+    The spread of resamples of m patients is that of a variance divided by m, and it is itself uncertain. Source:
+    Hesterberg, Am. Stat. 2015 (expanded percentiles).
+    """
+    m = np.maximum(np.asarray(patients, np.float64), 2)
+    return np.sqrt(m / (m - 1)) * quantile(freedom) / ndtri(1 - _TAIL)
+
+
+def rate_bounds(
+    value: ArrayLike, error: ArrayLike, freedom: ArrayLike, patients: ArrayLike, bias: float = 0.0
+) -> Floats:
+    """Return intervals (C, 2) of rates in [0, 1], symmetric on the logit scale: logit(v - bias) -+ t error / (v (1 - v)).
 
     A rate of exactly 1 (or 0) has no logit and no spread: see `_exact_at_the_ends`. Source: Pepe 2003, section 5.2.
     """
     v, e = np.asarray(value, np.float64), np.asarray(error, np.float64)
     safe = np.where((v > 0) & (v < 1), v, 0.5)
-    reach = quantile(freedom) * e / (safe * (1 - safe))
-    return _exact_at_the_ends(v, expit(np.stack([logit(safe) - reach, logit(safe) + reach], axis=-1)), patients)
+    middle, reach = logit(np.clip(safe - bias, _EDGE, 1 - _EDGE)), quantile(freedom) * e / (safe * (1 - safe))
+    return _exact_at_the_ends(v, expit(np.stack([middle - reach, middle + reach], axis=-1)), patients)
 
 
-def expanded_percentiles(value: Floats, draws: Floats, freedom: Floats, patients: ArrayLike) -> Floats:
-    """Return intervals (C, 2) by percentiles of resamples (R, C), moved away from the value on the logit scale.
-
-    Their distance is stretched by sqrt((f + 1) / f) t / z, f the degrees of freedom: the resamples' spread is that of
-    a variance divided by n, and it is itself uncertain. Source: Hesterberg, Am. Stat. 2015 (expanded percentiles).
-    """
-    edges = np.nanquantile(draws, [_TAIL, 1 - _TAIL], axis=0)
+def expanded_percentiles(value: Floats, draws: Floats, wider: ArrayLike, patients: ArrayLike) -> Floats:
+    """Return intervals (C, 2) by percentiles of resamples (R, C), so many times as far from the value in logits."""
     safe = np.where((value > 0) & (value < 1), value, 0.5)
-    middle, ends = logit(safe), logit(np.clip(edges, 1e-12, 1 - 1e-12))
-    stretch = np.sqrt((freedom + 1) / freedom) * quantile(freedom) / ndtri(1 - _TAIL)
-    return _exact_at_the_ends(value, expit(middle + (ends - middle) * stretch).T, patients)
+    middle, ends = logit(safe), logit(np.clip(percentiles(draws), _EDGE, 1 - _EDGE))
+    return _exact_at_the_ends(value, expit(middle + (ends - middle) * np.asarray(wider)).T, patients)
+
+
+def percentiles(draws: Floats) -> Floats:
+    """Return the percentiles of resamples (R, ...) between which `LEVEL` of them lie, (2, ...)."""
+    return np.asarray(np.nanquantile(draws, [_TAIL, 1 - _TAIL], axis=0))
 
 
 def midway(first: Floats, second: Floats) -> Floats:
     """Return the bounds half-way between two intervals (C, 2) on the logit scale."""
-    edge = 1e-12
-    one, other = (logit(np.clip(bounds, edge, 1 - edge)) for bounds in (first, second))
+    one, other = (logit(np.clip(bounds, _EDGE, 1 - _EDGE)) for bounds in (first, second))
     return np.where(first == second, first, expit((one + other) / 2))
 
 

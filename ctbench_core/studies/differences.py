@@ -19,7 +19,7 @@ from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.evaluate.opening import silent
 from ctbench_core.metrics.arrays import Floats
 from ctbench_core.metrics.figures import ranking_figures
-from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals
+from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals, seeds_and_patients
 from ctbench_core.metrics.resampling import Figures, evidence, resampled
 from ctbench_core.metrics.uncertainty import quantile, satterthwaite
 from ctbench_core.studies.layout import StudyPaths
@@ -98,27 +98,27 @@ def _apart(seeds: int) -> Figures:
 
 
 def _of_recipes(metric: str, found: RecipeEstimate, recipe: Recipe, scarcer: np.ndarray, wider: float) -> list[Delta]:
-    seeds, between = found.seeds, found.seed_error * wider
     freedom = np.maximum(scarcer - 1, 1).astype(np.float64)
+    given = np.array([reason is None for reason in found.reasons])
     rows = []
     for c, finding in enumerate(recipe.findings):
-        if found.reasons[c]:
-            rows.append(Delta(metric, finding, float(found.mean[c]), np.nan, np.nan, np.nan, found.reasons[c] or ""))
+        if given[c]:
+            errors = found.patient_error[c], found.seed_error[c] * wider, found.sd[c] * wider
+            rows.append(_tested(metric, finding, found.mean[c], *errors, freedom[c], found.seeds))
         else:
-            rows.append(_tested(metric, finding, found.mean[c], found.patient_error[c], between[c], freedom[c], seeds))
-    given = np.array([reason is None for reason in found.reasons])
+            rows.append(Delta(metric, finding, float(found.mean[c]), np.nan, np.nan, np.nan, found.reasons[c] or ""))
     if given.any():
         of_patients = satterthwaite(found.patient_error[given] ** 2, freedom[given])
-        errors = found.macro_patient_error, found.macro_seed_error * wider
-        rows.append(_tested(metric, "", found.macro, *errors, of_patients, seeds))
+        errors = found.macro_patient_error, found.macro_seed_error * wider, found.macro_sd * wider
+        rows.append(_tested(metric, "", found.macro, *errors, of_patients, found.seeds))
     return rows
 
 
 def _tested(
-    metric: str, finding: str, delta: float, patient: float, between: float, freedom: float, seeds: int
+    metric: str, finding: str, delta: float, patient: float, between: float, sd: float, freedom: float, seeds: int
 ) -> Delta:
     error = float(np.hypot(patient, between))
-    of_t = satterthwaite([patient**2, between**2], [freedom, seeds - 1])
+    of_t = seeds_and_patients(patient, between, sd / np.sqrt(seeds), freedom, seeds)
     reach = float(quantile(of_t)) * error
     p = 2 * float(stdtr(of_t, -abs(delta) / error)) if error > 0 else float(delta == 0)
     return Delta(metric, finding, float(delta), float(delta) - reach, float(delta) + reach, p)

@@ -16,7 +16,7 @@ from ctbench_core.metrics import (
     resampled,
     thresholded_figures,
 )
-from ctbench_core.metrics.uncertainty import MODEL_PATIENTS, rate_bounds, satterthwaite
+from ctbench_core.metrics.uncertainty import rate_bounds, satterthwaite
 
 
 def clustered(patients: int, seed: int, share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,8 +72,8 @@ def test_interval_of_macro_auprc_takes_off_the_bias_that_labels_share() -> None:
     found = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
     draws = resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"][:, 0]
     sick = len(np.unique(codes[targets[:, 0] == 1]))
-    middle = 2 * found.macro - draws.mean()
-    reach = stats.t.ppf(0.975, sick - 1) * draws.std(ddof=1) / (middle * (1 - middle))
+    middle, value = 2 * found.macro - draws.mean(), found.macro
+    reach = stats.t.ppf(0.975, sick - 1) * draws.std(ddof=1) / (value * (1 - value))
     np.testing.assert_allclose(found.macro_bounds, expit(logit(middle) + np.array([-reach, reach])), rtol=1e-10)
     few = bootstrap_intervals(*clustered(60, seed=3), resamples=50)["auprc"]
     assert few.reasons == [None]
@@ -89,9 +89,10 @@ def test_interval_of_auroc_leans_on_two_normal_distributions() -> None:
     # Two positives beat one negative: a bivariate normal with correlation one half.
     both = stats.multivariate_normal.cdf([z, z], cov=[[1, 0.5], [0.5, 1]])
     model = (both - area**2) * (1 / sick + 1 / (120 - sick))
-    error = np.sqrt((sick * spread**2 + MODEL_PATIENTS * model) / (sick + MODEL_PATIENTS))
+    more = 2 * np.sqrt(sick)
+    error = np.sqrt((sick * spread**2 + more * model) / (sick + more))
     assert found.error[0] == pytest.approx(error, rel=1e-4)
-    reach = stats.t.ppf(0.975, sick + MODEL_PATIENTS - 1) * error / (area * (1 - area))
+    reach = stats.t.ppf(0.975, sick + more - 1) * error / (area * (1 - area))
     np.testing.assert_allclose(found.bounds[0], expit(logit(area) + np.array([-reach, reach])), rtol=1e-4)
 
 
