@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements.txt names it)")
 
 STEP_MS = 60_000
 _BEGIN_MS = 2000
-# Counts how often the script of the page has begun to run: a quick answer may be over before one looks.
-_COUNT = """
-window.ctbenchRuns = 0;
-new MutationObserver((changes) => {
-  for (const { target } of changes)
-    if (target.getAttribute("data-test-script-state") === "running") window.ctbenchRuns += 1;
-}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-test-script-state"] });
-"""
+_TAGS = {
+    "rerun": BackMsg(rerun_script={}).SerializeToString()[0],
+    "finished": ForwardMsg(script_finished=0).SerializeToString()[0],
+    "common": list(ForwardMsg(hash="h", metadata={}).SerializeToString()[::3]),
+    "early": ForwardMsg.FINISHED_EARLY_FOR_RERUN,
+}
+_WATCH = f"const TAGS = {json.dumps(_TAGS)};\n{Path(__file__).with_name('watch.js').read_text(encoding='utf-8')}"
 
 
 class Hands:
@@ -36,7 +38,7 @@ class Hands:
 
     def __init__(self, context: Any, url: str) -> None:
         context.set_default_timeout(STEP_MS)
-        context.add_init_script(_COUNT)
+        context.add_init_script(f"(() => {{{_WATCH}}})()")
         self.page, self.url, self.actions = context.new_page(), url, 0
         self.asked: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -44,7 +46,6 @@ class Hands:
     def go(self, address: str = "") -> None:
         """Open an address of the app, and wait until it is drawn."""
         self.page.goto(f"{self.url}/{address}")
-        self.page.wait_for_function("window.ctbenchRuns > 0")
         self.settle()
 
     def turn(self, title: str) -> None:
@@ -53,14 +54,15 @@ class Hands:
 
     def settle(self) -> None:
         """Wait until the app has drawn the page."""
+        self.page.wait_for_function("window.ctbench.isAnswered()")
         self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
 
     def answered(self, act: Callable[[], Any]) -> None:
-        """Act, and wait until the app has answered; what needs no answer is given two seconds."""
-        before = self.page.evaluate("window.ctbenchRuns")
+        """Act, and wait until the app has answered; what asks for no answer is given two seconds."""
+        before = self.page.evaluate("window.ctbench.asked")
         act()
         with contextlib.suppress(sync_api.TimeoutError):
-            self.page.wait_for_function(f"window.ctbenchRuns > {before}", timeout=_BEGIN_MS)
+            self.page.wait_for_function(f"window.ctbench.asked > {before}", timeout=_BEGIN_MS)
         self.settle()
 
     def click(self, target: Any) -> None:

@@ -21,17 +21,6 @@ from tests.browser.hands import Hands
 
 PAGES = ("Data", "Train", "Runs", "Evaluate", "Alignment", "System", "Home")
 TABS = ("Curves", "Threshold", "Volumes", "Findings")
-# From the last press of a button or key to the last time that the page's script came to rest, and one frame to paint.
-_CLOCK = """
-window.ctbenchPressed = 0; window.ctbenchRested = 0;
-for (const kind of ["pointerdown", "keydown"])
-  window.addEventListener(kind, () => { window.ctbenchPressed = performance.now(); window.ctbenchRested = 0; }, true);
-new MutationObserver((changes) => {
-  for (const { target } of changes)
-    if (target.getAttribute("data-test-script-state") === "notRunning")
-      requestAnimationFrame(() => { window.ctbenchRested = performance.now(); });
-}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-test-script-state"] });
-"""
 
 
 def crowd(config: Config, runs: int, volumes: int, labels: list[str]) -> None:
@@ -89,7 +78,6 @@ def measure(user: Hands, rounds: int) -> Pace:
     """
     pace = Pace()
     user.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: pace.sizes.append(len(frame))))
-    user.page.add_init_script(_CLOCK)
     user.go()
     for name in PAGES:
         user.turn(name)
@@ -112,13 +100,13 @@ def measure(user: Hands, rounds: int) -> Pace:
 
 def _clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[], Any]) -> None:
     act()
-    user.page.wait_for_function("window.ctbenchRested > 0")
-    pace.add(kind, target, user.page.evaluate("window.ctbenchRested - window.ctbenchPressed"))
+    user.page.wait_for_function("window.ctbench.isAtRest()")
+    pace.add(kind, target, user.page.evaluate("window.ctbench.drawnAt() - window.ctbench.pressedAt"))
 
 
 def _paint(user: Hands) -> float:
     """Open Home anew; return the milliseconds from the start of the navigation to its whole picture."""
     user.page.goto("about:blank")
     user.go()
-    user.page.wait_for_function("window.ctbenchRested > 0")
-    return float(user.page.evaluate("window.ctbenchRested"))
+    user.page.wait_for_function("window.ctbench.isAtRest()")
+    return float(user.page.evaluate("window.ctbench.drawnAt()"))
