@@ -12,6 +12,8 @@ POSSIBLE_LEAKAGE = (
     "The inputs are report texts. If the labels were derived from the reports, these scores measure label leakage, "
     "not diagnosis: say which in data.label_origin."
 )
+LEAKAGE_MARK = "text inputs: measures label leakage, not diagnosis"
+POSSIBLE_LEAKAGE_MARK = "text inputs: may measure label leakage, not diagnosis"
 
 
 def data_card(config: Config) -> dict[str, Any]:
@@ -32,6 +34,12 @@ def encoder_name(config: Config) -> str:
     root = Path(config.paths.data_root)
     own = root.parent if root.name.lower() in ("features", "embeddings") and root.parent.name else root
     return config.data.encoder.name or own.name or str(root)
+
+
+def leakage_mark(config: Config) -> str:
+    """Return `leakage_banner` in a few words, for captions and columns."""
+    banner = leakage_banner(config)
+    return {LEAKAGE: LEAKAGE_MARK, POSSIBLE_LEAKAGE: POSSIBLE_LEAKAGE_MARK}.get(banner, "")
 
 
 def leakage_banner(config: Config) -> str:

@@ -10,8 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.config import KEYS, changed_keys, get_key
+from ctbench_core.export import export_run
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RESUMABLE, Run, export_run, open_run, read_json, why_not_resumable
+from ctbench_core.runs import RESUMABLE, Run, open_run, read_json, why_not_resumable
 from ctbench_core.words import to_command
 from ctbench_ui import cache, feedback, form, live, run_notes, undo
 from ctbench_ui.navigation import go

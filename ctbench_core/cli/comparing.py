@@ -6,22 +6,29 @@ from pathlib import Path
 
 from ctbench_core.cli.call import Call, Outcome
 from ctbench_core.cli.tables import figure, grid
-from ctbench_core.errors import ConfigError
+from ctbench_core.errors import ConfigError, unknown_name
 
-WORDS = "<run directory> <run directory> ... [on=<test set|validation>] [paper=<folder>]"
+WORDS = "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [paper=<folder>]"
+
+_OPTIONS = ("on=", "by=", "paper=")
 
 
 def compare(call: Call) -> Outcome:
-    """Compare stored runs with the first."""
+    """Compare stored runs, or with by=recipe the recipes of which they are seeds, with the first."""
     from ctbench_core.compare.comparison import compare_runs
     from ctbench_core.compare.export import write_paper
+    from ctbench_core.compare.recipes import compare_recipes
     from ctbench_core.runs import open_run
 
-    options = dict(word.split("=", 1) for word in call.words if word.startswith(("on=", "paper=")))
-    folders = [word.removeprefix("run=") for word in call.words if not word.startswith(("on=", "paper="))]
+    ways = {"run": compare_runs, "recipe": compare_recipes}
+    options = dict(word.split("=", 1) for word in call.words if word.startswith(_OPTIONS))
+    folders = [word.removeprefix("run=") for word in call.words if not word.startswith(_OPTIONS)]
     if len(folders) < 2:
         raise ConfigError(f"compare takes two run directories or more, got {len(folders)}: compare {WORDS}.")
-    found = compare_runs(folders, options.get("on"))
+    by = options.get("by", "run")
+    if by not in ways:
+        raise unknown_name("way to compare (by=)", by, ways)
+    found = ways[by](folders, options.get("on"))
     result = found.to_json(folders)
     rows = [
         [
@@ -44,8 +51,7 @@ def compare(call: Call) -> Outcome:
     for metric, best in found.best.items():
         if best.index is not None and best.marked:
             parts.append(f"Best macro {metric.upper()}, against all others (max-T): {found.common.names[best.index]}")
-    if found.openings:
-        parts.append(f"The ledger counts {found.openings} openings of {found.on} by these jobs.")
+    parts.append(" · ".join(found.marks.sentences()))
     if options.get("paper"):
         names = write_paper(Path(options["paper"]), found, [open_run(folder) for folder in folders])
         result["paper"] = [str(Path(options["paper"]) / name) for name in names]

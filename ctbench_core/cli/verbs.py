@@ -152,7 +152,7 @@ def agree(call: Call) -> Outcome:
 
 def export(call: Call) -> Outcome:
     """Pack one run into one zip."""
-    from ctbench_core.runs import export_run
+    from ctbench_core.export import export_run
 
     if len(call.words) != 1:
         raise ConfigError(f"export takes one run directory, got {len(call.words)} words: export <run directory>.")

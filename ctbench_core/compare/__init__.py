@@ -4,6 +4,7 @@ from ctbench_core.compare.comparison import Comparison, compare_models, compare_
 from ctbench_core.compare.kfold import SensitivityTest, corrected_resampled_t, out_of_fold_scores, sign_flip
 from ctbench_core.compare.many import Best, best_by_max_t
 from ctbench_core.compare.paired import Difference, paired_difference, rank_swap
+from ctbench_core.compare.recipes import compare_recipes
 from ctbench_core.metrics.discovery import benjamini_hochberg
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "benjamini_hochberg",
     "best_by_max_t",
     "compare_models",
+    "compare_recipes",
     "compare_runs",
     "corrected_resampled_t",
     "out_of_fold_scores",

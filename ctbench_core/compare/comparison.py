@@ -5,6 +5,7 @@ Shapes: M models, N rows, C labels.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,16 @@ from ctbench_core.compare.many import Best, best_by_max_t
 from ctbench_core.compare.paired import METRICS, SWAPS, paired_difference
 from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, tests_of
 from ctbench_core.errors import InputError
-from ctbench_core.metrics import bootstrap_intervals, evidence, ranking_figures, resampled
+from ctbench_core.metrics import Estimate, RecipeEstimate, bootstrap_intervals, evidence, ranking_figures, resampled
 from ctbench_core.metrics.discovery import benjamini_hochberg
 from ctbench_core.metrics.resampling import RESAMPLES
 from ctbench_core.metrics.uncertainty import macro_draws, no_interval
-from ctbench_core.runs import RunStore, open_run
+from ctbench_core.runs import open_run
+from ctbench_core.runs.marks import Marks, marks_of
 
 MACRO = "macro"
 LEVEL = 0.05
+DIFFERENCES = ("a", "b", "metric", "label", "delta", "lo", "hi", "p", "p_adjusted", "family", "reason")
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,12 @@ class Comparison:
     Attributes:
         on: the test set, or validation.
         common: the models and their common rows.
-        figures: a row a model, metric and finding (``macro`` included): model, metric, finding, value, lo, hi.
+        figures: a row a model, metric and finding (``macro`` included): model, metric, finding, value, lo, hi, and sd,
+            seeds, patient_error, seed_error, which tell of the seeds of a recipe.
         differences: a row a model, metric and finding: a (the model), b (the baseline), metric, label, delta (a - b),
             lo, hi, p, p_adjusted, family, reason.
         best: by metric, the best macro mean against all others.
-        openings: how many openings of this test set the ledger holds for the runs' jobs.
+        marks: what every file of it carries: openings, leak, label origin, banner.
         settings: what the statistics used, for a Methods paragraph.
     """
 
@@ -47,9 +51,7 @@ class Comparison:
     figures: pd.DataFrame
     differences: pd.DataFrame
     best: dict[str, Best]
-    openings: int = 0
-    leaked: int = 0
-    label_origins: list[str] = field(default_factory=list)
+    marks: Marks
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self, runs: Sequence[str]) -> dict[str, Any]:
@@ -66,9 +68,7 @@ class Comparison:
             "n": self.common.n,
             "left_out": self.common.left_out,
             "disagreeing_labels": self.common.disagreeing,
-            "openings": self.openings,
-            "leak": {"patients": self.leaked},
-            "label_origin": self.label_origins,
+            **self.marks.to_json(),
             "figures": self.figures.to_dict("records"),
             "differences": self.differences.to_dict("records"),
             "best": best,
@@ -85,26 +85,24 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
     Raises:
         InputError: fewer than two runs, no set in common, or nothing else in common.
     """
-    runs = [open_run(folder) for folder in run_dirs]
-    known = tests_of(runs)
-    name = Path(on).stem if on else next(iter(known), None)
-    if len(runs) < 2 or name not in known:
-        asked = f"not scored on {name} alike" if name else "no test set opened in common"
-        what = f"{asked}; in common: {', '.join(known) or 'none'}" if len(runs) > 1 else "one run only"
-        raise InputError(f"Runs cannot be compared: {what}. Give two runs or more that have opened the same test set.")
+    name = common_set(run_dirs, on)
     found = compare_models([read_scored(folder, name) for folder in run_dirs], name)
-    stores = {(run.store, run.job) for run in runs}
-    entries = [entry for root, job in stores for entry in RunStore(root).openings(job)]
-    openings = sum(Path(str(entry.get("manifest", ""))).stem == name for entry in entries)
-    leaks = [_leak(run.paths.evaluation(name).metrics) for run in runs]
-    origins = sorted({run.config.data.label_origin for run in runs})
-    return Comparison(**{**vars(found), "openings": openings, "leaked": max(leaks), "label_origins": origins})
+    return dataclasses.replace(found, marks=marks_of([open_run(f) for f in run_dirs], name, n=found.common.n))
 
 
-def _leak(path: Path) -> int:
-    from ctbench_core.runs import read_json
+def common_set(run_dirs: Sequence[Path | str], on: str | None = None) -> str:
+    """Return the set to compare runs on: the one asked for, else the first that all have opened, else validation.
 
-    return int(((read_json(path) or {}).get("leak") or {}).get("patients", 0))
+    Raises:
+        InputError: fewer than two runs, or no such set.
+    """
+    known = tests_of([open_run(folder) for folder in run_dirs])
+    name = Path(on).stem if on else next(iter(known), None)
+    if len(run_dirs) < 2 or name is None or name not in known:
+        asked = f"not scored on {name} alike" if name else "no test set opened in common"
+        what = f"{asked}; in common: {', '.join(known) or 'none'}" if len(run_dirs) > 1 else "one run only"
+        raise InputError(f"Runs cannot be compared: {what}. Give two runs or more that have opened the same test set.")
+    return name
 
 
 def compare_models(models: Sequence[Scored], on: str, resamples: int = RESAMPLES, swaps: int = SWAPS) -> Comparison:
@@ -113,17 +111,23 @@ def compare_models(models: Sequence[Scored], on: str, resamples: int = RESAMPLES
     Raises:
         InputError: fewer than two models, or nothing in common.
     """
+    if len(models) < 2:
+        raise InputError(f"A comparison needs two runs or more, got {len(models)}.")
     common = common_ground(models)
-    differences = _differences(common, resamples, swaps)
-    settings = {
-        "resamples": resamples,
-        "swaps": swaps,
-        "unit": "patient",
-        "family": len(differences["p"].dropna()),
-        "level": LEVEL,
-    }
-    best = _best(common, resamples)
-    return Comparison(on, common, _figures(common, resamples), differences, best, settings=settings)
+    differences = adjusted(_differences(common, resamples, swaps), len(models))
+    settings = {"resamples": resamples, "swaps": swaps, "unit": "patient", "seeds": [1] * len(models)}
+    settings |= {"family": len(differences["p"].dropna()), "level": LEVEL}
+    figures = _figures(common, resamples)
+    return Comparison(on, common, figures, differences, _best(common, resamples), Marks(on, common.n), settings)
+
+
+def adjusted(rows: Sequence[dict[str, Any]], models: int) -> pd.DataFrame:
+    """Return rows of differences as a table, their p adjusted over all of them by Benjamini and Hochberg."""
+    frame = pd.DataFrame(rows, columns=[name for name in DIFFERENCES if name not in ("p_adjusted", "family")])
+    frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy(float))
+    family = int(frame["p"].notna().sum())
+    frame["family"] = f"{family} tests: {models - 1} x {len(METRICS)} metrics x findings and macro"
+    return frame[list(DIFFERENCES)]
 
 
 def _figures(common: Common, resamples: int) -> pd.DataFrame:
@@ -131,16 +135,33 @@ def _figures(common: Common, resamples: int) -> pd.DataFrame:
     for name, scores in zip(common.names, common.scores):
         found = bootstrap_intervals(common.targets, scores, common.patients, resamples)
         for metric in METRICS:
-            one = found[metric]
-            whole = [(MACRO, one.macro, one.macro_bounds), *zip(common.labels, one.value, one.bounds)]
-            rows += [
-                {"model": name, "metric": metric, "finding": label, "value": float(value), "lo": lo, "hi": hi}
-                for label, value, (lo, hi) in whole
-            ]
+            rows += figure_rows(name, metric, common.labels, found[metric])
     return pd.DataFrame(rows)
 
 
-def _differences(common: Common, resamples: int, swaps: int) -> pd.DataFrame:
+def figure_rows(
+    name: str, metric: str, labels: Sequence[str], found: Estimate | RecipeEstimate
+) -> list[dict[str, Any]]:
+    """Return the rows of one model's figure: the macro mean and every finding; of a recipe with its seeds' spread."""
+    head = {"model": name, "metric": metric}
+    if isinstance(found, Estimate):
+        nothing = {"sd": np.nan, "seeds": 1, "patient_error": np.nan, "seed_error": np.nan}
+        whole = [(MACRO, found.macro, found.macro_bounds), *zip(labels, found.value, found.bounds)]
+        return [
+            head | {"finding": label, "value": float(value), "lo": float(lo), "hi": float(hi)} | nothing
+            for label, value, (lo, hi) in whole
+        ]
+    parts = (found.mean, found.bounds, found.sd, found.patient_error, found.seed_error)
+    macro = (found.macro, found.macro_bounds, found.macro_sd, found.macro_patient_error, found.macro_seed_error)
+    return [
+        head
+        | {"finding": label, "value": float(value), "lo": float(lo), "hi": float(hi), "sd": float(sd)}
+        | {"seeds": found.seeds, "patient_error": float(patient), "seed_error": float(seed)}
+        for label, (value, (lo, hi), sd, patient, seed) in [(MACRO, macro), *zip(labels, zip(*parts))]
+    ]
+
+
+def _differences(common: Common, resamples: int, swaps: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     base = common.scores[0]
     for name, scores in zip(common.names[1:], common.scores[1:]):
@@ -151,11 +172,7 @@ def _differences(common: Common, resamples: int, swaps: int) -> pd.DataFrame:
             for label, delta, (lo, hi), p, reason in whole:
                 row = {"a": name, "b": common.names[0], "metric": metric, "label": label, "delta": float(delta)}
                 rows.append(row | {"lo": float(lo), "hi": float(hi), "p": float(p), "reason": reason or ""})
-    frame = pd.DataFrame(rows)
-    frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy())
-    family = int(frame["p"].notna().sum())
-    frame["family"] = f"{family} tests: {len(common.names) - 1} x {len(METRICS)} metrics x findings and macro"
-    return frame[["a", "b", "metric", "label", "delta", "lo", "hi", "p", "p_adjusted", "family", "reason"]]
+    return rows
 
 
 def _best(common: Common, resamples: int) -> dict[str, Best]:

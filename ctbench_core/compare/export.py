@@ -15,10 +15,10 @@ def paper_files(found: Comparison, runs: Sequence[Run] = ()) -> dict[str, str]:
     """Return the texts of a comparison's files, by file name."""
     frame = paper_frame(found)
     return {
-        "table.csv": frame.to_csv(index=False, lineterminator="\n"),
+        "table.csv": found.marks.add_to(frame).to_csv(index=False, lineterminator="\n"),
         "table.tex": latex_table(found, frame),
         "methods.txt": methods_paragraph(found, runs) + "\n",
-        "differences.csv": found.differences.to_csv(index=False, lineterminator="\n"),
+        "differences.csv": found.marks.add_to(found.differences).to_csv(index=False, lineterminator="\n"),
         "comparison.json": dump_json(found.to_json([str(run.paths.root) for run in runs]), indent=1) + "\n",
     }
 

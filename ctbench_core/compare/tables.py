@@ -13,8 +13,7 @@ import pandas as pd
 
 from ctbench_core.errors import InputError
 from ctbench_core.runs import Run, open_run, recipe_of
-
-VALIDATION = "validation"
+from ctbench_core.runs.marks import VALIDATION
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,8 @@ def common_ground(models: Sequence[Scored]) -> Common:
     """Keep the volumes and findings that every model scores.
 
     Raises:
-        InputError: fewer than two models, or nothing in common.
+        InputError: nothing in common.
     """
-    if len(models) < 2:
-        raise InputError(f"A comparison needs two runs or more, got {len(models)}.")
     labels = [label for label in models[0].labels if all(label in other.labels for other in models[1:])]
     frames = [model.frame.drop_duplicates("volumename").set_index("volumename") for model in models]
     index = reduce(lambda kept, frame: kept[kept.isin(frame.index)], frames[1:], frames[0].index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from ctbench_core.metrics import (
     thresholded_figures,
     thresholded_metrics,
 )
-from ctbench_core.runs import EvaluationPaths
+from ctbench_core.runs import EvaluationPaths, Marks
 
 TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")
 PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
@@ -108,19 +109,21 @@ def write_bundle(
     leaked: list[str],
     probabilities: np.ndarray | None = None,
     tuning: dict[str, Any] | None = None,
+    marks: Marks | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
 
-    ``probabilities`` are those of the logits unless given; ``tuning`` is what validation chose. ``metrics.json`` is
-    written last: a reader that finds it finds the rest.
+    ``probabilities`` are those of the logits unless given; ``tuning`` is what validation chose; ``marks`` stand in
+    METRICS and in the tables of findings. ``metrics.json`` is written last: a reader that finds it finds the rest.
     """
+    marks = marks or Marks(Path(manifest.name).stem, manifest.counts(), leaked=len(leaked))
     probabilities = sigmoid(logits) if probabilities is None else probabilities
     metrics = with_intervals(compute_metrics(manifest, probabilities, leaked), manifest, probabilities)
     if tuning:
         metrics = with_tuning(metrics, manifest, probabilities, tuning)
     of_stages = stages(logits, probabilities, manifest.labels, tuning)
     calibration = calibration_frame(manifest, of_stages)
-    metrics = _with_calibration(metrics, calibration)
+    metrics = _with_calibration(metrics, calibration) | marks.to_json()
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
         paths.curves: _curves(manifest, probabilities),
@@ -131,21 +134,26 @@ def write_bundle(
     }
     for path, frame in tables.items():
         write_with(path, partial(frame.to_parquet, index=False))
-    write_bytes(paths.calibration, calibration.to_csv(index=False).encode("utf-8"))
-    write_bytes(paths.per_class, per_class_frame(metrics).to_csv(index=False).encode("utf-8"))
+    write_bytes(paths.calibration, marks.add_to(calibration).to_csv(index=False).encode("utf-8"))
+    write_bytes(paths.per_class, marks.add_to(per_class_frame(metrics)).to_csv(index=False).encode("utf-8"))
     write_json(paths.metrics, metrics)
     return metrics
 
 
 def write_scores(
-    paths: EvaluationPaths, manifest: Manifest, logits: np.ndarray, leaked: list[str], tuning: dict[str, Any] | None
+    paths: EvaluationPaths,
+    manifest: Manifest,
+    logits: np.ndarray,
+    leaked: list[str],
+    tuning: dict[str, Any] | None,
+    marks: Marks,
 ) -> dict[str, Any]:
     """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.
 
     A study judges its runs together, from their scores; opening one of them on its own completes the bundle.
     """
     probabilities = sigmoid(logits)
-    metrics = compute_metrics(manifest, probabilities, leaked) | {"detail": "scores"}
+    metrics = compute_metrics(manifest, probabilities, leaked) | marks.to_json() | {"detail": "scores"}
     if tuning:
         thresholds = tuned_thresholds(tuning, manifest.labels)
         tuned = thresholded_metrics(manifest.targets, probabilities, thresholds).f1
@@ -154,7 +162,7 @@ def write_scores(
             metrics["per_class"][label] |= {"f1_tuned": float(tuned[c]), "threshold_tuned": float(thresholds[c])}
     frame = scores_frame(manifest, logits, probabilities)
     write_with(paths.scores, partial(frame.to_parquet, index=False))
-    write_bytes(paths.per_class, per_class_frame(metrics).to_csv(index=False).encode("utf-8"))
+    write_bytes(paths.per_class, marks.add_to(per_class_frame(metrics)).to_csv(index=False).encode("utf-8"))
     write_json(paths.metrics, metrics)
     return metrics
 

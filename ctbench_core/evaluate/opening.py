@@ -11,7 +11,7 @@ from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate.tuning import read_tuning, write_tuning
 from ctbench_core.manifest import Manifest
-from ctbench_core.runs import Run, RunPaths, RunStore, open_run
+from ctbench_core.runs import Run, RunPaths, RunStore, marks_of, open_run
 from ctbench_core.train.data import load_dataset
 from ctbench_core.train.leaks import mark_leaks
 from ctbench_core.train.splits import check_places, read_test_manifests, read_training_manifests
@@ -91,10 +91,11 @@ def open_tests(
         logits = predict_logits(state, dataset, name, choose_device(config.utils.device))
         RunStore(config.paths.outputs_root).record_opening(run.paths.root, run.job, name)
         paths, leaked = run.paths.evaluation(name), leaks.get(name, [])
+        marks = marks_of([run], Path(name).stem, len(leaked), dataset.manifests[name].counts())
         if config.evaluation.detail == "scores":
-            results[name] = write_scores(paths, dataset.manifests[name], logits, leaked, tuning)
+            results[name] = write_scores(paths, dataset.manifests[name], logits, leaked, tuning, marks)
         else:
-            results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, tuning=tuning)
+            results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, tuning=tuning, marks=marks)
     return results
 
 

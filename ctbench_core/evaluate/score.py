@@ -18,7 +18,7 @@ from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.evaluate.bundle import compute_metrics, with_intervals, write_bundle
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import Manifest, clean_names, parse_identities, read_manifest
-from ctbench_core.runs import RunPaths, new_status, run_paths, write_config, write_latest, write_status
+from ctbench_core.runs import Marks, RunPaths, new_status, run_paths, write_config, write_latest, write_status
 from ctbench_core.train.splits import check_places
 
 ID_COLUMNS = ("volumename", "VolumeName", "volume", "image", "id")
@@ -55,7 +55,8 @@ def score_table(path: Path | str, options: ScoreOptions | None = None, config: C
     path = check_allowed(path)
     manifest, probabilities, warnings = read_predictions(path, options)
     metrics = with_intervals(compute_metrics(manifest, probabilities, []), manifest, probabilities)
-    result = metrics | {"warnings": warnings}
+    marks = _marks(manifest, config)
+    result = metrics | marks.to_json() | {"warnings": warnings}
     if options.name:
         result["run_dir"] = str(_keep(config, options.name, manifest, probabilities).root)
     return result
@@ -68,10 +69,16 @@ def _keep(config: Config, name: str, manifest: Manifest, probabilities: np.ndarr
     write_status(paths.status, status, state="running")
     with np.errstate(divide="ignore"):  # a probability of exactly 0 or 1 has an infinite logit
         logits = np.log(probabilities) - np.log1p(-probabilities)
-    write_bundle(paths.evaluation(manifest.name), manifest, logits, [], probabilities)
+    marks = _marks(manifest, config)
+    write_bundle(paths.evaluation(manifest.name), manifest, logits, [], probabilities, marks=marks)
     write_status(paths.status, status, state="finished")
     write_latest(config, paths.root)
     return paths
+
+
+def _marks(manifest: Manifest, config: Config) -> Marks:
+    """Return the marks of predictions that came as a table: no ledger knows how often their test was opened."""
+    return Marks(Path(manifest.name).stem, manifest.counts(), label_origins=[config.data.label_origin])
 
 
 def read_predictions(path: Path, options: ScoreOptions) -> tuple[Manifest, np.ndarray, list[str]]:

@@ -1,8 +1,8 @@
 """The run store: run directories, their status, and the ledger of opened test sets."""
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
-from ctbench_core.runs.export import export_run
 from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_paths
+from ctbench_core.runs.marks import Marks, marks_of
 from ctbench_core.runs.recipe import recipe_of
 from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.requests import ask_to_stop, is_asked_to_stop, withdraw_stop
@@ -30,6 +30,7 @@ __all__ = [
     "RESUMABLE",
     "Annotations",
     "EvaluationPaths",
+    "Marks",
     "Recorder",
     "Run",
     "RunPaths",
@@ -42,9 +43,9 @@ __all__ = [
     "cut_history",
     "delete_run",
     "empty_trash",
-    "export_run",
     "is_asked_to_stop",
     "latest_run",
+    "marks_of",
     "new_run_id",
     "new_status",
     "newest_resumable",

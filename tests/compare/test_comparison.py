@@ -57,7 +57,7 @@ def test_only_common_volumes_and_findings_count() -> None:
     with pytest.raises(InputError, match="no volume in common"):
         common_ground([first, Scored("c", second.frame.assign(volumename="x"))])
     with pytest.raises(InputError, match="two runs or more"):
-        common_ground([first])
+        compare_models([first], "test")
 
 
 def test_differences_are_against_the_first_and_adjusted_over_the_table(found: Any) -> None:
@@ -169,7 +169,7 @@ def test_the_verb_compares_runs_and_writes_the_paper(cli: Any, runs: list[Path],
     said = methods_paragraph(
         compare_models([scored("a", 1), scored("b", 1)], "test", 50, 50), [open_run(r) for r in runs]
     )
-    assert "seed 1 or 2" in said
+    assert "(seeds 1, 2)" in said
     assert "adam" in said
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from ctbench_core.runs import (
     annotate,
     delete_run,
     empty_trash,
-    export_run,
     open_run,
     read_annotations,
     restore_run,
@@ -80,19 +78,6 @@ def test_emptying_the_trash_frees_what_was_deleted(ended: Path, tmp_path: Path) 
     assert empty_trash(tmp_path / "out") > 0
     with pytest.raises(InputError, match="not in the trash"):
         restore_run(tmp_path / "out", trashed)
-
-
-def test_the_export_holds_config_command_and_ledger(ended: Path, tmp_path: Path) -> None:
-    store = RunStore(tmp_path / "out")
-    store.record_opening(ended, "train", "test.csv")
-    result = export_run(ended)
-    with zipfile.ZipFile(result["path"]) as archive:
-        names = archive.namelist()
-        assert sorted(names) == sorted(f"{ended.name}/{name}" for name in result["files"])
-        command = archive.read(f"{ended.name}/command.txt").decode()
-        ledger = json.loads(archive.read(f"{ended.name}/openings.json"))
-    assert f"paths.outputs_root={tmp_path / 'out'}" in command
-    assert [entry["manifest"] for entry in ledger] == ["test.csv"]
 
 
 def test_the_ledger_counts_other_runs_once(ended: Path, tmp_path: Path) -> None:

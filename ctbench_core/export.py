@@ -1,0 +1,63 @@
+"""One zip of a run: config, command, scores, tables, curves, provenance, the paper's files, and what marks them all."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ctbench_core.atomic import atomic_file, dump_json
+from ctbench_core.evaluate.paper import run_paper
+from ctbench_core.runs import Run, RunStore, marks_of, open_run
+from ctbench_core.words import to_command
+
+# What a resume needs is large and says nothing to a reader.
+_LEFT_OUT = ("last_state.pt", ".lock")
+
+
+def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any]:
+    """Write a run as one zip beside its folder, or to ``target``, and return the `export` JSON.
+
+    Tables of an evaluation get the marks of its test set (openings, leak, label origin, warning) as their last columns,
+    as they stand now; ``marks.json`` beside them holds the same for the other files. ``paper/<test>`` holds table and
+    Methods.
+
+    Raises:
+        InputError: the folder is no run directory.
+    """
+    run = open_run(Path(run_dir).resolve())  # "." has no name
+    root = run.paths.root
+    target = target or root.with_name(f"{root.name}.zip")
+    content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _goes_in(path)}
+    texts = _texts(run)
+    with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in content.items():
+            if name not in texts:
+                archive.write(path, f"{root.name}/{name}")
+        for name, text in texts.items():
+            archive.writestr(f"{root.name}/{name}", text)
+    return {"path": str(target), "files": list(dict.fromkeys([*content, *texts]))}
+
+
+def _goes_in(path: Path) -> bool:
+    return path.is_file() and path.name not in _LEFT_OUT and not path.name.endswith(".tmp")
+
+
+def _texts(run: Run) -> dict[str, str]:
+    """Return the files that are written for the reader, by their place in the zip."""
+    found = {
+        "command.txt": to_command(run.config) + "\n",
+        "openings.json": dump_json(RunStore(run.store).openings(run.job), indent=1) + "\n",
+    }
+    for test in run.evaluations():
+        marks, bundle = marks_of([run], test), run.paths.evaluation(test)
+        for path in sorted(bundle.root.glob("*.csv")):
+            marked = marks.add_to(pd.read_csv(io.StringIO(path.read_text(encoding="utf-8"))))
+            found[f"evaluation/{test}/{path.name}"] = marked.to_csv(index=False, lineterminator="\n")
+        found[f"evaluation/{test}/marks.json"] = dump_json({"n": marks.n, **marks.to_json()}, indent=1) + "\n"
+        for name, text in run_paper(run, test).items():
+            found[f"paper/{test}/{name}"] = text
+    return found
