@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from ctbench_core.studies import StudyPaths
@@ -94,10 +95,21 @@ def _differences(folder: str, at: study_data.Stamp) -> None:
     macros = study_frames.macro_differences(table, axes, str(axis), metric)
     st.plotly_chart(study_charts.forest(macros, metric), key="forest", config=charts.CONFIG)
     st.caption(
-        f"Macro means, paired over seeds and patients. Intervals unadjusted; filled: adjusted p below .05 in the family of {plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
+        f"{_paired(table)} Intervals unadjusted; filled: adjusted p below .05 in the family of {plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
     st.dataframe(table, hide_index=True, column_config=study_tables.shares(table))
     tables.download("Differences", table, "differences.csv", "differences-csv")
+
+
+def _paired(table: pd.DataFrame) -> str:
+    """Say what a table of differences rests on."""
+    if "note" not in table:
+        return "Macro means, paired over seeds and patients."
+    return (
+        "Macro means of out-of-fold scores, averaged over seeds, paired over patients. The tests over folds "
+        "(p_sign_flip, p_corrected_t) stand beside as sensitivity: folds share training patients, and five alone cannot "
+        "reach p < .05."
+    )
 
 
 def _bottlenecks(folder: str, at: study_data.Stamp) -> None:

@@ -15,6 +15,7 @@ from scipy.special import stdtr
 
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats
+from ctbench_core.metrics.figures import ranking_figures
 
 # Up to so many differences every sign pattern is counted; beyond it, so many random ones are tried.
 _EXACT, _TRIES = 36, 9999
@@ -44,6 +45,21 @@ def out_of_fold_scores(scores: ArrayLike) -> Floats:
             f"{int(missing.sum())} rows have no out-of-fold score in some seed: run every fold of every seed."
         )
     return np.asarray(values.mean(axis=0))
+
+
+def fold_differences(targets: ArrayLike, first: ArrayLike, second: ArrayLike, folds: ArrayLike) -> dict[str, Floats]:
+    """Return first - second of AUROC and AUPRC in every fold and seed, (folds x seeds, C); NaN where a fold has one class.
+
+    targets (N, C) in {0, 1, NaN}; first, second (S, N, C) out-of-fold scores; folds (N,), the fold of each row.
+    """
+    truth, of_row = np.asarray(targets, np.float64), np.asarray(folds).astype(str)
+    both = np.stack([np.asarray(first, np.float64), np.asarray(second, np.float64)])
+    found: dict[str, list[Floats]] = {}
+    for fold in np.unique(of_row):
+        rows = of_row == fold
+        for name, value in ranking_figures(truth[rows], both[:, :, rows]).items():
+            found.setdefault(name, []).append(value[0] - value[1])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def sign_flip(differences: ArrayLike, seed: int = 0) -> SensitivityTest:

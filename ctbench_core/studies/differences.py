@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from ctbench_core.compare import benjamini_hochberg, best_by_max_t, paired_difference
+from ctbench_core.compare import (
+    benjamini_hochberg,
+    best_by_max_t,
+    corrected_resampled_t,
+    fold_differences,
+    out_of_fold_scores,
+    paired_difference,
+    sign_flip,
+)
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.evaluate.opening import silent
 from ctbench_core.metrics.arrays import Floats
@@ -35,7 +43,10 @@ CONDITIONAL = 0.5
 
 @dataclass(frozen=True)
 class Delta:
-    """One figure's difference first - second: ``finding`` is empty for the macro mean over findings with an interval."""
+    """One figure's difference first - second: ``finding`` is empty for the macro mean over findings with an interval.
+
+    Of a K-fold, ``p_sign_flip`` and ``p_corrected_t`` test the differences of (fold, seed): sensitivity, as ``note`` says.
+    """
 
     metric: str
     finding: str
@@ -44,20 +55,25 @@ class Delta:
     hi: float
     p: float
     reason: str = ""
+    p_sign_flip: float = np.nan
+    p_corrected_t: float = np.nan
+    note: str = ""
 
 
 def recipe_difference(first: Recipe, second: Recipe, seed: int = 0, overlap: float = 0.0) -> list[Delta]:
     """Compare two recipes over their common seeds, volumes and findings.
 
     With several seeds the error runs over seeds and patients, and p is that of the t whose interval it is; one common
-    seed compares two models (`paired_difference`). ``overlap`` is the share of a seed's training patients that another
+    seed compares two models (`paired_difference`), and so does a K-fold (`_out_of_fold`). ``overlap`` is the share of a seed's training patients that another
     seed has too, budget / pool: seeds that share patients lie nearer each other than draws of new patients would, so
     the variance of their mean is (1 / S + overlap / (1 - overlap)) s^2 and not s^2 / S (as Nadeau and Bengio, Mach.
     Learn. 2003, for resampled splits). Raises InputError where the recipes have nothing in common.
     """
     a, b = common(first, second)
+    if a.folds is not None:
+        return _out_of_fold(a, b, a.folds, seed)
     if len(a.seeds) == 1:
-        return _of_models(a, b, seed)
+        return _of_models(a, b, a.scores[0], b.scores[0], seed)
     scores = np.concatenate([a.scores, b.scores])
     found = recipe_intervals(a.targets, scores, a.patients, figures=_apart(len(a.seeds)), seed=seed)
     scarcer = evidence(a.targets, a.patients).scarcer
@@ -124,9 +140,10 @@ def _tested(
     return Delta(metric, finding, float(delta), float(delta) - reach, float(delta) + reach, p)
 
 
-def _of_models(a: Recipe, b: Recipe, seed: int) -> list[Delta]:
+def _of_models(a: Recipe, b: Recipe, first: Floats, second: Floats, seed: int) -> list[Delta]:
+    """Compare two models' scores (N, C)."""
     rows = []
-    for metric, found in paired_difference(a.targets, a.scores[0], b.scores[0], a.patients, seed=seed).items():
+    for metric, found in paired_difference(a.targets, first, second, a.patients, seed=seed).items():
         for c, finding in enumerate(a.findings):
             bounds = (float(found.bounds[c, 0]), float(found.bounds[c, 1]))
             rows.append(
@@ -136,6 +153,29 @@ def _of_models(a: Recipe, b: Recipe, seed: int) -> list[Delta]:
             Delta(metric, "", found.macro, float(found.macro_bounds[0]), float(found.macro_bounds[1]), found.macro_p)
         )
     return rows
+
+
+def _out_of_fold(a: Recipe, b: Recipe, folds: np.ndarray, seed: int) -> list[Delta]:
+    """Compare out-of-fold scores, averaged over seeds, patient by patient; the tests over folds stand beside.
+
+    Folds share training patients, so their figures are no independent sample: the main test is the patients'.
+    """
+    main = _of_models(a, b, out_of_fold_scores(a.scores), out_of_fold_scores(b.scores), seed)
+    apart = fold_differences(a.targets, a.scores, b.scores, folds)
+    known = {name: [row.finding for row in main if row.metric == name and not np.isnan(row.p)] for name in RANKED}
+    count = len(np.unique(folds.astype(str)))
+    return [_beside(row, apart[row.metric], a.findings, known[row.metric], count) for row in main]
+
+
+def _beside(row: Delta, by_run: Floats, findings: Sequence[str], known: Sequence[str], folds: int) -> Delta:
+    """Add the two sensitivity tests over differences by (fold, seed) and finding, (J, C)."""
+    columns = [findings.index(name) for name in ([row.finding] if row.finding else known) if name]
+    values = by_run[:, columns].mean(axis=1) if columns else np.empty(0)
+    if np.isnan(row.p) or not np.isfinite(values).all():
+        why = "" if np.isnan(row.p) else "a fold holds one class only: no test over folds"
+        return replace(row, note=why)
+    flipped, corrected = sign_flip(values), corrected_resampled_t(values, 1 / (folds - 1))
+    return replace(row, p_sign_flip=flipped.p, p_corrected_t=corrected.p, note=f"{flipped.note}; {corrected.note}")
 
 
 def load_recipes(
@@ -155,7 +195,7 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
         One row a comparison, metric and finding: the other axes' labels, a, b, metric, finding, delta (a - b), lo, hi
         (unadjusted), p, p_adjusted (Benjamini-Hochberg over the whole table), family (its size), seeds, volumes, and
         overlap: the share of training patients that seeds have in common. From `CONDITIONAL` on nothing can be said
-        about other training patients, and the answer is for these.
+        about other training patients, and the answer is for these. Of a K-fold also p_sign_flip, p_corrected_t, note.
 
     Raises:
         ConfigError: the study has no such axis.
@@ -180,6 +220,8 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
         found = recipe_difference(one, other, overlap=overlap if overlap < CONDITIONAL else 0.0)
         rows += [{**labels, "a": first, "b": second, **vars(delta), **size} for delta in found]
     frame = pd.DataFrame(rows)
+    if len(frame) and (frame["note"] == "").all():
+        frame = frame.drop(columns=["p_sign_flip", "p_corrected_t", "note"])
     if len(frame):
         frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy())
         frame["family"] = int(frame["p"].notna().sum())

@@ -27,7 +27,10 @@ Cell = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Test scores of one cell: targets (N, C) of 0, 1, NaN; scores (S, N, C); one seed label each, one patient a row."""
+    """Test scores of one cell: targets (N, C) of 0, 1, NaN; scores (S, N, C); one seed label each, one patient a row.
+
+    ``folds`` (N,) names the fold that held each volume out; None where all runs were tested on the same volumes.
+    """
 
     cell: Cell
     findings: list[str]
@@ -36,6 +39,7 @@ class Recipe:
     patients: np.ndarray
     targets: np.ndarray
     scores: np.ndarray
+    folds: np.ndarray | None = None
 
     def over(self, volumes: np.ndarray, seeds: Sequence[str], findings: Sequence[str]) -> Recipe:
         """Return the recipe over some volumes, seeds and findings, in their order."""
@@ -50,6 +54,7 @@ class Recipe:
             self.patients[rows],
             self.targets[np.ix_(rows, columns)],
             self.scores[np.ix_(kept, rows, columns)],
+            None if self.folds is None else self.folds[rows],
         )
 
 
@@ -113,7 +118,8 @@ def _scores(paths: StudyPaths, run: PlannedRun, judged: str) -> pd.DataFrame | N
     files = RunPaths(paths.run(run.id)).evaluation(name)
     if judged == VALIDATION or not files.metrics.is_file() or state_of(paths.run(run.id)) != "finished":
         return None
-    return pd.read_parquet(files.scores)
+    scores = pd.read_parquet(files.scores)
+    return scores.assign(fold=name) if judged == OUT_OF_FOLD else scores
 
 
 def _recipe(cell: Cell, frames: Mapping[str, pd.DataFrame]) -> Recipe:
@@ -129,4 +135,5 @@ def _recipe(cell: Cell, frames: Mapping[str, pd.DataFrame]) -> Recipe:
         first["patient"].to_numpy(dtype=object),
         first[numbers].astype("float64").to_numpy(dtype=np.float64, na_value=np.nan),
         np.stack([frame[probabilities].to_numpy(dtype=np.float64) for frame in frames.values()]),
+        first["fold"].to_numpy(dtype=object) if "fold" in first else None,
     )

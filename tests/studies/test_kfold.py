@@ -1,0 +1,67 @@
+"""K-fold studies: the test of patients on out-of-fold scores, and the two tests over folds beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from ctbench_core.compare import fold_differences, paired_difference
+from ctbench_core.studies import Study, StudyPaths, read_plan, run_study
+from ctbench_core.studies.differences import differences, load_recipes
+from ctbench_core.studies.results import read_results
+
+FOLDS, SEEDS = 3, 2
+
+
+@pytest.fixture(scope="module")
+def draw() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_differences_by_fold_and_seed_are_those_of_scikit_learn(draw: np.random.Generator) -> None:
+    targets = (draw.random((90, 2)) < 0.4).astype(float)
+    first, second = (targets + draw.normal(size=(SEEDS, 90, 2)) for _ in range(2))
+    folds = draw.permutation(np.arange(90) % FOLDS)
+    found = fold_differences(targets, first, second, folds)["auroc"]
+    assert found.shape == (FOLDS * SEEDS, 2)
+    expected = [
+        roc_auc_score(targets[folds == fold, 1], first[seed, folds == fold, 1])
+        - roc_auc_score(targets[folds == fold, 1], second[seed, folds == fold, 1])
+        for fold in range(FOLDS)
+        for seed in range(SEEDS)
+    ]
+    np.testing.assert_allclose(found[:, 1], expected, atol=1e-12)
+
+
+def test_a_kfold_study_is_judged_by_patients_with_the_folds_beside(make_study: Callable[..., Study]) -> None:
+    grid = {"utils.seed": [1, 2], "model": ["mlp_visual", "linear_probe"]}
+    paths = StudyPaths(Path(run_study(make_study(grid, protocol={"kfold": FOLDS}))["study_dir"]))
+    plan = read_plan(paths)
+    recipes = load_recipes(paths, plan, read_results(paths, plan))
+    table = differences(plan, recipes, "model")
+    one, other = (recipes[(name,)] for name in ("mlp_visual", "linear_probe"))
+    assert set(one.folds) == {f"fold_{k}" for k in range(FOLDS)}
+    main = paired_difference(one.targets, one.scores.mean(axis=0), other.scores.mean(axis=0), one.patients)
+    tested = table[table["p"].notna()]
+    assert len(tested)
+    for row in tested.to_dict("records"):
+        found = main[row["metric"]]
+        at = one.findings.index(row["finding"]) if row["finding"] else None
+        assert row["p"] == (found.macro_p if at is None else found.p[at])
+        assert row["delta"] == pytest.approx(found.macro if at is None else found.delta[at])
+    with_folds = tested[tested["p_sign_flip"].notna()]
+    assert len(with_folds)
+    apart = fold_differences(one.targets, one.scores, other.scores, one.folds)
+    for row in with_folds[with_folds["finding"] != ""].to_dict("records"):
+        d = apart[row["metric"]][:, one.findings.index(row["finding"])]
+        error = np.sqrt((1 / len(d) + 1 / (FOLDS - 1)) * d.var(ddof=1))
+        assert row["p_corrected_t"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, len(d) - 1))
+        assert row["p_sign_flip"] * 2 ** len(d) == pytest.approx(round(row["p_sign_flip"] * 2 ** len(d)))
+    assert with_folds["note"].str.contains("sensitivity: 6").all()
+    assert pd.isna(table[table["p"].isna()]["p_sign_flip"]).all()
