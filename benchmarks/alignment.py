@@ -1,14 +1,16 @@
 """Time exact alignment beside a flat FAISS search and the N x N way, and show that memory stays flat.
 
-Run from the project's root: ``python -m benchmarks.alignment [N ...]`` (by default 22,185), or with ``--sweep`` for
-N = 2,000 to 50,188 of ours alone, or with ``--data near|shared|random`` for other vectors. FAISS is timed when it is
-installed (``pip install faiss-cpu``). Every subject runs in a process of its own, so that its peak memory is its own.
-Both truths (exam, label vector), both directions, 512 dimensions.
+Run from the project's root: ``python -m benchmarks.alignment [N ...]`` (by default 22,185), or with ``--sweep [N ...]``
+for N = 2,000 to 50,188: what was measured is kept in a table, so that a sweep goes on where it stopped; ``--plot``
+draws that table. ``--data near|shared|random`` takes other vectors. FAISS is timed when it is installed
+(``pip install faiss-cpu``). Every subject runs in a process of its own, so that its peak memory is its own. Both truths
+(exam, label vector), both directions, 512 dimensions.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,11 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import psutil
 
 WIDTH, USUAL, DEPTH = 512, 22_185, 100
 SWEEP = (2_000, 5_000, 10_000, 22_185, 35_000, 50_188)
-# The N x N way holds some 26 N^2 bytes; above this it is measured here and extrapolated by N^2 (its sort: N^2 log N).
-LARGEST_SQUARE = 12_000
+# The N x N way holds some 27 N^2 bytes: what does not fit is measured at the largest N that does, and extrapolated by
+# N^2 (its sort: N^2 log N).
+SQUARE_BYTES, RESERVE = 27, 4 * 2**30
+TABLE, PICTURE = Path("benchmarks/alignment.csv"), Path("docs/screenshots/alignment-sweep.png")
 
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -124,18 +130,26 @@ def measure(subject: str, n: int, kind: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def largest_square() -> int:
+    """Return the largest N, in thousands, whose N x N way fits the memory that is free, less a reserve."""
+    fits = int((max(psutil.virtual_memory().available - RESERVE, 0) / SQUARE_BYTES) ** 0.5)
+    return max(fits // 1000 * 1000, 1000)
+
+
+def subjects() -> list[str]:
+    """Return what can be measured here."""
+    if importlib.util.find_spec("faiss") is None:
+        print("faiss-cpu is not installed: left out", file=sys.stderr)
+        return [name for name in SUBJECTS if name != "FAISS flat"]
+    return list(SUBJECTS)
+
+
 def compare(n: int, kind: str) -> None:
     """Print every subject at one N, its ratio to ours, and its peak memory."""
     print(f"N = {n:,}, {kind} vectors, {WIDTH} dimensions, both truths, both directions")
-    subjects = list(SUBJECTS)
-    try:
-        import faiss  # noqa: F401
-    except ImportError:
-        print("faiss-cpu is not installed: left out", file=sys.stderr)
-        subjects.remove("FAISS flat")
     mine = 0.0
-    for subject in subjects:
-        held = min(n, LARGEST_SQUARE) if subject == "N x N" else n
+    for subject in subjects():
+        held = min(n, largest_square()) if subject == "N x N" else n
         found = measure(subject, held, kind)
         taken = found["seconds"] * (n / held) ** 2
         mine = mine or taken
@@ -146,26 +160,48 @@ def compare(n: int, kind: str) -> None:
         )
 
 
-def sweep(kind: str, sizes: tuple[int, ...], out: Path) -> None:
-    """Print ours over N, and write table and plot."""
-    import pandas as pd
+def sweep(kind: str, sizes: list[int], table: Path) -> None:
+    """Measure every subject at every N that is not in the table yet; the N x N way only where it fits."""
+    known = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=["subject", "n", "seconds", "peak_gib"])
+    for n in sizes:
+        for subject in subjects():
+            there = ((known["subject"] == subject) & (known["n"] == n)).any()
+            if there or (subject == "N x N" and n > largest_square()):
+                continue
+            found = measure(subject, n, kind)
+            row = {"subject": subject, "n": n, **{name: round(found[name], 3) for name in ("seconds", "peak_gib")}}
+            print(f"{subject:12s}N = {n:7,}{row['seconds']:9.1f} s{row['peak_gib']:8.2f} GiB", flush=True)
+            known = pd.DataFrame([*known.to_dict("records"), row]).sort_values(["subject", "n"])
+            known.to_csv(table, index=False)
+    print(known.pivot(index="n", columns="subject", values=["seconds", "peak_gib"]).to_string())
+
+
+def plot(table: Path, picture: Path) -> None:
+    """Draw a sweep's table: seconds on log axes, memory on linear ones. Needs Chromium and Playwright."""
     import plotly.graph_objects as go
+    from playwright.sync_api import sync_playwright
     from plotly.subplots import make_subplots
 
-    rows = []
-    for n in sizes:
-        found = measure("ctbench", n, kind)
-        rows.append({"n": n, "seconds": round(found["seconds"], 2), "peak_gib": round(found["peak_gib"], 3)})
-        print(f"N = {n:7,}{found['seconds']:9.1f} s{found['peak_gib']:8.2f} GiB", flush=True)
-    frame = pd.DataFrame(rows)
-    frame.to_csv(out.with_suffix(".csv"), index=False)
+    from ctbench_ui.style import COLOURS
+    from tests.browser.served import find_browser
+
     figure = make_subplots(1, 2, subplot_titles=("seconds", "peak memory of the process, GiB"))
-    for column, name in enumerate(("seconds", "peak_gib"), start=1):
-        figure.add_trace(go.Scatter(x=frame["n"], y=frame[name], mode="lines+markers", showlegend=False), 1, column)
-        figure.update_xaxes(title="N", row=1, col=column)
-        figure.update_yaxes(rangemode="tozero", row=1, col=column)
-    figure.write_html(out.with_suffix(".html"))
-    print(f"table and plot: {out.with_suffix('.csv')}, {out.with_suffix('.html')}")
+    for (subject, rows), colour in zip(pd.read_csv(table).groupby("subject", sort=False), COLOURS):
+        for column, name in enumerate(("seconds", "peak_gib"), start=1):
+            style = {"name": subject, "line": {"color": colour}, "showlegend": column == 1}
+            figure.add_trace(go.Scatter(x=rows["n"], y=rows[name], mode="lines+markers", **style), 1, column)
+    figure.update_xaxes(title="volumes")
+    figure.update_xaxes(type="log", col=1)
+    figure.update_yaxes(type="log", col=1)
+    figure.update_yaxes(rangemode="tozero", col=2)
+    figure.update_layout(template="plotly_white", width=1000, height=380, margin={"l": 50, "r": 20, "t": 40, "b": 50})
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 380})
+        page.set_content(figure.to_html(include_plotlyjs=True, config={"displayModeBar": False}))
+        page.locator(".scatterlayer .trace").first.wait_for()
+        page.screenshot(path=picture)
+        browser.close()
 
 
 def main() -> None:
@@ -174,13 +210,15 @@ def main() -> None:
     words.add_argument("sizes", nargs="*", type=int)
     words.add_argument("--sweep", action="store_true")
     words.add_argument("--data", default="clip", choices=["clip", "shared", "near", "random"])
-    words.add_argument("--out", type=Path, default=Path("alignment-benchmark"))
+    words.add_argument("--plot", action="store_true")
     words.add_argument("--child", choices=list(SUBJECTS))
     given = words.parse_args()
     if given.child:
         child(given.child, given.sizes[0], given.data)
     elif given.sweep:
-        sweep(given.data, tuple(given.sizes) or SWEEP, given.out)
+        sweep(given.data, given.sizes or list(SWEEP), TABLE)
+    elif given.plot:
+        plot(TABLE, PICTURE)
     else:
         for n in given.sizes or [USUAL]:
             compare(n, given.data)

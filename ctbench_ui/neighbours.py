@@ -49,11 +49,12 @@ def tab(folder: Path, stem: str) -> None:
 def _asked(folder: Path) -> tuple[int | None, str]:
     """Ask which volume and which way; return its number."""
     names = pair_store.names(folder)
+    # Set here, not as defaults: *From here* writes them too.
+    st.session_state.setdefault("browse.way", _WAYS[0])
+    st.session_state.setdefault("browse.kind", _KINDS[0])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        way = st.segmented_control(
-            "From", _WAYS, format_func=DIRECTIONS.__getitem__, default=_WAYS[0], required=True, key="browse.way"
-        )
-        kind = st.segmented_control("Queries", _KINDS, default=_KINDS[0], required=True, key="browse.kind")
+        way = st.segmented_control("From", _WAYS, format_func=DIRECTIONS.__getitem__, required=True, key="browse.way")
+        kind = st.segmented_control("Queries", _KINDS, required=True, key="browse.kind")
         part = st.text_input("Volume, exam or patient", key="browse.part", width=200, placeholder="part of a name")
         way = way or _WAYS[0]
         found = _fitting(folder, names, way, kind or "all", part.strip())

@@ -31,7 +31,7 @@ def tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
     st.subheader("Rank of the first hit", anchor=False)
-    known = [truth for truth in _TRUTHS if f"{'' if truth == 'instance' else truth + '_'}v_to_t_mrr" in metrics]
+    known = [truth for truth in _TRUTHS if f"{pair_store.prefix_of(truth)}v_to_t_mrr" in metrics]
     truth = st.segmented_control(
         "Hit", known, format_func=_TRUTHS.__getitem__, default=known[0], required=True, key="ranks.truth"
     )

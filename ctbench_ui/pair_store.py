@@ -13,6 +13,11 @@ import streamlit as st
 from ctbench_ui.cache import Stamp, stamp
 
 
+def prefix_of(truth: str) -> str:
+    """Return how the names of a truth's figures begin."""
+    return "" if truth == "instance" else f"{truth}_"
+
+
 def rows_of(path: Path, rows: Sequence[int], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return some rows of a Parquet file, in the order asked for, from the groups that hold them."""
     with pq.ParquetFile(path) as file:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.alignment.result import prefix_of
-from ctbench_core.cards import encoder_name
-from ctbench_core.manifest import parse_identities
-from ctbench_core.runs import Run, RunStore, open_run
-from ctbench_ui import beside, cache, charts, figures, form, landscape, neighbours, pair_details, tables
+from ctbench_core.runs import Run, open_run
+from ctbench_ui import beside, cache, charts, feedback, figures, form, landscape, neighbours, pair_details, tables
 from ctbench_ui.figures import Source
 from ctbench_ui.pair_charts import DIRECTIONS
+from ctbench_ui.pair_store import prefix_of
 from ctbench_ui.style import counts, figure
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
@@ -27,7 +26,6 @@ _VIEWS = {
     "semantic_normal": "normal queries",
     "semantic_abnormal": "abnormal queries",
 }
-_TABS = ("Figures", "Ranks and findings", "Browse", "Map", "Beside another")
 _ARROWS = {"v_to_t": "→", "t_to_v": "←"}
 _WIDTHS = {"figure": 92, "chance →": 68, "chance ←": 68}
 _MEANS = {"median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
@@ -36,12 +34,13 @@ _MEANS = {"median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
 def stored(outputs_root: str) -> dict[str, str]:
     """Return the titles of every alignment of the run store, newest first, by ``<run directory>/<name>``."""
     found = {}
-    for run in RunStore(outputs_root).runs(None):
-        encoder = encoder_name(run.config)
-        for name in run.alignments():
-            title = run.name if run.status.kind == "align" else f"{name} of {run.name}"
-            hit = _hit(run, "instance")
-            found[f"{run.paths.root}/{name}"] = f"{title} · {encoder} · hit: {hit} · {run.run_id}"
+    for row in cache.run_rows(outputs_root, None):
+        if not row["alignments"]:
+            continue
+        hit = _hit(open_run(row["run_dir"]), "instance")
+        for name in row["alignments"]:
+            title = row["name"] if row["kind"] == "align" else f"{name} of {row['name']}"
+            found[f"{row['run_dir']}/{name}"] = f"{title} · {row['encoder']} · hit: {hit} · {row['run_id']}"
     return found
 
 
@@ -50,28 +49,24 @@ def _hit(run: Run, truth: str) -> str:
 
 
 def draw(run_dir: Path, name: str) -> None:
-    """Draw one stored alignment result."""
+    """Draw one stored alignment result; a click inside a tab redraws that tab alone."""
     run = open_run(run_dir)
     folder = run.paths.alignment(name)
     metrics = cache.metrics(cache.stamp(folder / "metrics.json"))
-    source = _source(run, name, folder, metrics)
+    source = _source(run, name, metrics)
     st.markdown(f"**{name}** · {source.plain_note}")
-    shown = st.tabs(_TABS, key="alignment.tab", on_change="rerun")
-    with shown[0]:
-        if shown[0].open:
-            _all_figures(run, folder, metrics, source)
-    with shown[1]:
-        if shown[1].open:
-            pair_details.tab(folder, metrics, source)
-    with shown[2]:
-        if shown[2].open:
-            neighbours.tab(folder, source.stem)
-    with shown[3]:
-        if shown[3].open:
-            landscape.tab(folder, source.stem)
-    with shown[4]:
-        if shown[4].open:
-            beside.tab(str(folder), name, stored(str(form.outputs_root())), metrics)
+    feedback.caution("Good to know", metrics.get("warnings", []))
+    contents: dict[str, Callable[[], None]] = {
+        "Figures": lambda: _all_figures(run, folder, metrics, source),
+        "Ranks and findings": lambda: pair_details.tab(folder, metrics, source),
+        "Browse": lambda: neighbours.tab(folder, source.stem),
+        "Map": lambda: landscape.tab(folder, source.stem),
+        "Beside another": lambda: beside.tab(str(folder), name, stored(str(form.outputs_root())), metrics),
+    }
+    for shown, content in zip(st.tabs(list(contents), key="alignment.tab", on_change="rerun"), contents.values()):
+        if shown.open:
+            with shown:
+                st.fragment(content)()
 
 
 def _all_figures(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:
@@ -115,28 +110,13 @@ def _view(recall: pd.DataFrame) -> str:
     return chosen or known[0]
 
 
-def _source(run: Run, name: str, folder: Path, metrics: dict[str, Any]) -> Source:
-    size = _size(folder / "ranks.parquet")
+def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     normal = ", normal ones skipped" if run.config.analysis.filter_normal_cases else ""
-    note = (
-        f"{metrics['samples_analyzed']:,} pairs{normal} · {size}" if size else f"{metrics['samples_analyzed']:,} pairs"
-    )
+    size = f" · {counts(metrics['n'])}" if "n" in metrics else ""  # bare arrays have neither exams nor patients
+    note = f"{metrics['samples_analyzed']:,} pairs{normal}{size}"
     return Source(
         title=f"Alignment of {name}", note=note, plain_note=note, stem=re.sub(r"[^\w.-]+", "_", f"{name}-alignment")
     )
-
-
-def _size(ranks: Path) -> str:
-    """Count the volumes, exams and patients behind a result by their names; empty for bare arrays."""
-    try:
-        names = cache.part(cache.stamp(ranks), ("volumename",))["volumename"].unique()
-    except (KeyError, ValueError):
-        return ""
-    told = parse_identities(names)
-    if told.unnamed.all():
-        return ""
-    found = {"volumes": names, "exams": told.exams, "patients": told.patients}
-    return counts({kind: len(set(values)) for kind, values in found.items()})
 
 
 def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: str) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import Status
-from ctbench_ui import live, work
+from ctbench_ui import live, measuring, work
 from ctbench_ui.style import state_badge
 
 
@@ -18,6 +18,9 @@ def draw() -> None:
     busy = [(folder, status) for folder, status in going if status.state != "queued"]
     waiting = [(folder, status) for folder, status in going if status.state == "queued"]
     for place, (folder, status) in enumerate(busy):
+        if status.kind == "align":
+            measuring.draw(folder)
+            continue
         with st.container(border=True):
             _stop(folder, status, titled=place > 0)
             if place == 0:

@@ -62,10 +62,15 @@ def _job(first: set[str]) -> None:
         st.caption(":material/hourglass_empty: no job")
         return
     waiting = f" · {len(present) - 1} more" if len(present) > 1 else ""
-    label = f"epoch {status.epoch:,}/{status.max_epochs:,} · {status.label}{waiting}"
+    label = f"{_place(status)} · {status.label}{waiting}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
     bar.progress(share(status))
+
+
+def _place(status: Status) -> str:
+    """Say how far a run is; only training counts epochs."""
+    return f"epoch {status.epoch:,}/{status.max_epochs:,}" if status.kind == "train" else f"{share(status):.0%}"
 
 
 def _farewell(folder: Path) -> tuple[str, str]:
@@ -73,7 +78,8 @@ def _farewell(folder: Path) -> tuple[str, str]:
     if status is None:
         return f"{folder.name} has gone", ":material/help:"
     icon = ":material/check_circle:" if status.state == "finished" else ":material/info:"
-    return f"{status.label}: {status.state} after {status.epoch} epochs", icon
+    after = f" after {status.epoch} epochs" if status.kind == "train" else ""
+    return f"{status.label}: {status.state}{after}", icon
 
 
 def share(status: Status) -> float:

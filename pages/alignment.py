@@ -6,8 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_core.alignment.job import run_alignment
-from ctbench_ui import demo, feedback, folders, form, pairs
+from ctbench_core.config import Config
+from ctbench_core.jobs import get_runner
+from ctbench_ui import demo, feedback, folders, form, measuring, pairs
 
 _SHOWN = "alignment.run"
 
@@ -50,15 +51,23 @@ def measure() -> None:
             config = form.config()
             config.data.train_manifest, config.job_name = manifest, "align"
             with feedback.guarded("Alignment cannot be measured"):
-                with feedback.progress("Reading features") as progress:
-                    result = run_alignment(config, progress=progress)
-                st.session_state[_SHOWN] = result["run_dir"]
-                feedback.caution("Good to know", result["warnings"])
+                st.session_state[_SHOWN] = str(queue(config))
+                st.rerun()  # the strip on top shows it too
+
+
+def queue(config: Config) -> Path:
+    """Let the job thread measure; the core's part that needs torch is loaded now, not with the page."""
+    from ctbench_core.alignment.job import queue_alignment, run_alignment
+
+    folder = queue_alignment(config)
+    return get_runner().submit_work(folder, lambda cancel: run_alignment(config, run_dir=folder, cancel=cancel))
 
 
 if has_data:
     measure()
-    stored = pairs.stored(str(form.outputs_root()))
+asked_for = [Path(st.session_state[_SHOWN])] if _SHOWN in st.session_state else []
+for folder in dict.fromkeys([*measuring.going(), *asked_for]):
+    measuring.draw(folder)
 if not stored:
     with st.container(border=True):
         st.markdown("Press **Measure**: the result is kept in the run store and shown here.")

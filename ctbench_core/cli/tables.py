@@ -100,7 +100,10 @@ def alignment_table(result: dict[str, Any]) -> str:
             rows.append([f"{title}, chance", *chance, ""])
     means = f"mean similarity paired {figure(result['mean_paired_similarity'], 4)}, unpaired {figure(result['mean_unpaired_similarity'], 4)}"
     header = ["", *(f"R@{k}" for k in depths), "MRR"]
-    return "\n".join([f"{result['samples_analyzed']:,} samples, {means}", grid(header, rows)])
+    size = ", ".join(f"{count:,} {unit}" for unit, count in result.get("n", {}).items())
+    size = size or f"{result['samples_analyzed']:,} pairs"
+    warnings = [f"Warning: {text}" for text in result["warnings"]]
+    return "\n".join([f"{size}, {means}", grid(header, rows), *warnings, result["run_dir"]])
 
 
 def check_table(result: CheckResult) -> str:

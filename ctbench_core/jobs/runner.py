@@ -36,7 +36,7 @@ Work = Callable[[threading.Event], object]
 
 @dataclass
 class Job:
-    """One run, or a study, in the queue: its folder, and what does it; ``cancel`` asks to stop after the present batch."""
+    """One run, study or alignment in the queue: its folder, and what does it; ``cancel`` asks to stop after the present batch."""
 
     run_dir: Path
     work: Work
@@ -83,7 +83,7 @@ class JobRunner:
         return self._enqueue(Job(run_dir, _training(config, run_dir)))
 
     def submit_work(self, folder: Path, work: Work) -> Path:
-        """Queue work that keeps its own state in a folder, such as a study; nothing when it is queued already."""
+        """Queue work that keeps its own state in a folder, a study or an alignment; nothing when it is queued already."""
         with self._changed:
             known = self._find(Path(folder))
         return Path(folder) if known else self._enqueue(Job(Path(folder), work))

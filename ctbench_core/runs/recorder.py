@@ -68,7 +68,7 @@ class Recorder:
         with contextlib.suppress(OSError):
             self._write(state=state, error=text)
 
-    def epoch(self, epoch: int, best_epoch: int) -> None:
+    def epoch(self, epoch: int, best_epoch: int | None = None) -> None:
         """Note the epoch just ended."""
         self._note(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch)
 

@@ -14,7 +14,9 @@ from ctbench_core.runs.store import Run, read_json, try_open
 def why_not_resumable(run: Run) -> str:
     """Return why a run cannot be continued, and what to do instead; empty when it can."""
     state = run.status.state
-    if run.status.kind != "train" or state not in RESUMABLE:
+    if run.status.kind != "train":
+        return f"{run.run_id} is no training run: it cannot go on, only be measured again."
+    if state not in RESUMABLE:
         return f"{run.run_id} is {state}; only {', '.join(RESUMABLE)} runs can be resumed."
     # A run of ours without a checkpoint had no epoch yet, and begins; one from elsewhere would begin anew unasked.
     if not run.paths.last_state.is_file() and (read_json(run.paths.provenance) or {}).get("imported_from"):

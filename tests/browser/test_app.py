@@ -34,7 +34,7 @@ def test_alignment_is_measured_and_taken_away(server: Any, user: Hands) -> None:
     user.press("demo")
     user.arrives("train")
     user.page.get_by_role("link", name="Alignment").click()
-    user.press("measure")
+    user.press("measure")  # the queue measures; the page shows the result by itself
     user.page.locator("[data-testid=stPlotlyChart] .barlayer .bars").nth(1).wait_for()
     (folder,) = server.store.glob("align/*/alignment/test")
     pd.testing.assert_frame_equal(user.frame("recall-csv"), pd.read_csv(folder / "recall.csv"))

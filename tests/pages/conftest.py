@@ -89,6 +89,22 @@ def train(store: Path) -> Callable[[AppTest], Path]:
 
 
 @pytest.fixture
+def align(store: Path) -> Callable[[AppTest], AppTest]:
+    """Return a function that presses Measure on the Alignment page, and waits for the result."""
+
+    def run(app: AppTest) -> AppTest:
+        before = set(store.glob("align/*/status.json"))
+        app.button(key="measure").click().run()
+        (status,) = set(store.glob("align/*/status.json")) - before
+        assert get_runner().wait(status.parent, TIMEOUT_S)
+        app.run()
+        assert not app.exception
+        return app
+
+    return run
+
+
+@pytest.fixture
 def rewrite() -> Callable[[Path, Callable[[list[list[str]]], None]], None]:
     """Return a function that changes the rows of a CSV file in place; row 0 is its header."""
 

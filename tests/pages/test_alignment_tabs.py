@@ -12,11 +12,8 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def measured(places: dict[str, str], open_page: Open) -> AppTest:
-    app = open_page("alignment", places)
-    app.button(key="measure").click().run()
-    assert not app.exception
-    return app
+def measured(places: dict[str, str], open_page: Open, align: Callable[[AppTest], AppTest]) -> AppTest:
+    return align(open_page("alignment", places))
 
 
 def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[AppTest], str]) -> None:

@@ -21,6 +21,7 @@ from ctbench_ui.opening import ordinal
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
+Align = Callable[[AppTest], AppTest]
 
 
 @pytest.fixture
@@ -284,10 +285,10 @@ def test_a_missing_test_manifest_is_named(trained: Path, data: Path, open_page: 
     assert "test.csv does not exist" in said(app)
 
 
-def test_alignment_shows_the_stored_figures(places: dict[str, str], open_page: Open, store: Path, said: Said) -> None:
-    app = open_page("alignment", places)
-    app.button(key="measure").click().run()
-    assert not app.exception
+def test_alignment_shows_the_stored_figures(
+    places: dict[str, str], open_page: Open, align: Align, store: Path, said: Said
+) -> None:
+    app = align(open_page("alignment", places))
     (path,) = store.glob("align/*/alignment/test/metrics.json")
     metrics = json.loads(path.read_text())
     assert [table.value.columns[0] for table in app.dataframe] == ["figure", "figure"]
@@ -303,12 +304,10 @@ def test_alignment_shows_the_stored_figures(places: dict[str, str], open_page: O
     assert "24 pairs · 24 volumes / 12 exams / 12 patients" in said(app)
 
 
-def test_every_alignment_is_kept_and_can_be_chosen(places: dict[str, str], open_page: Open) -> None:
-    app = open_page("alignment", places)
-    app.button(key="measure").click().run()
+def test_every_alignment_is_kept_and_can_be_chosen(places: dict[str, str], open_page: Open, align: Align) -> None:
+    app = align(open_page("alignment", places))
     app.session_state["analysis.truth"] = "labels"
-    app.button(key="measure").click().run()
-    assert not app.exception
+    app = align(app)
     (result,) = (box for box in app.selectbox if box.label == "Result")
     assert len(result.options) == 2
     assert "hit: same labels" in result.options[0]
