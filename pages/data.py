@@ -1,4 +1,4 @@
-"""Data: choose features and manifests, check them, keep the choice under a name; make manifests from tables; compare label sources."""
+"""Data: choose features and manifests, check them, keep the choice under a name; make manifests from tables, and budgets of them; compare label sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import streamlit as st
 
 from ctbench_core.checks import check
-from ctbench_ui import choose, datasets, demo, feedback, form, joining, report, sources
+from ctbench_ui import budget_tab, choose, datasets, demo, feedback, form, joining, report, sources
 
 _RESULT = "data.result"
 
@@ -58,8 +58,8 @@ def _show() -> None:
 
 
 st.title("Data", anchor=False)
-chosen, prepared, compared = st.tabs(
-    ["Data set", "Prepare manifests", "Compare labels"], key="data.tab", on_change="rerun"
+chosen, prepared, budgets, compared = st.tabs(
+    ["Data set", "Prepare manifests", "Budget files", "Compare labels"], key="data.tab", on_change="rerun"
 )
 if chosen.open:
     with chosen:
@@ -67,6 +67,9 @@ if chosen.open:
 if prepared.open:
     with prepared:
         joining.draw()
+if budgets.open:
+    with budgets:
+        budget_tab.draw()
 if compared.open:
     with compared:
         sources.draw()

@@ -1,4 +1,4 @@
-"""Runs: the queue, and every run of the store, one by one or grouped by recipe."""
+"""Runs: the queue, and every run of the store, one by one, grouped by recipe, or by label budget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui import bring_in, cache, feedback, form, queue, recipes, run_card, run_filter, run_table, tables, undo
+from ctbench_ui import (
+    bring_in,
+    by_budget,
+    cache,
+    feedback,
+    form,
+    queue,
+    recipes,
+    run_card,
+    run_filter,
+    run_table,
+    tables,
+    undo,
+)
 
 _CHOSEN = "runs.chosen"
 _ORDERS = {"Best first": "val_auprc", "Newest first": "created"}
@@ -27,7 +40,12 @@ if not rows:
 frame = pd.DataFrame(rows)
 with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
     view = st.segmented_control(
-        "View", ["Runs", "By recipe"], default="Runs", required=True, key="runs.view", persist_state="session"
+        "View",
+        ["Runs", "By recipe", "By budget"],
+        default="Runs",
+        required=True,
+        key="runs.view",
+        persist_state="session",
     )
     order = st.selectbox("Order", list(_ORDERS), key="runs.order", persist_state="session", width=128)
     kept = run_filter.draw(frame)
@@ -36,6 +54,10 @@ kept = kept.sort_values(_ORDERS[order], ascending=False, na_position="last", kin
 
 if not len(kept):
     st.info("No run passes these filters.", icon=":material/filter_alt_off:")
+    st.stop()
+if view == "By budget":
+    by_budget.draw(kept)
+    bring_in.draw(form.outputs_root())
     st.stop()
 table = run_table.export(kept)
 if view == "By recipe":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ctbench_core.atomic import write_bytes
+from ctbench_core.atomic import write_bytes, write_text
 from ctbench_core.cli.call import Call, Outcome
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.tables import figure, grid
@@ -71,8 +71,9 @@ AGGREGATE_WORDS = (
 
 
 def aggregate(call: Call) -> Outcome:
-    """Evaluate many runs, and write the table by run and the table by budget."""
+    """Evaluate many runs, and write the table by run, the table by budget, and the scaling plot."""
     from ctbench_core.legacy.aggregate import aggregate as tables_of
+    from ctbench_core.legacy.plots import scaling_page
 
     folder = _one_folder(call, "aggregate")
     composed = call.compose("train", extras=("source", "again", *_OUTPUT))
@@ -85,6 +86,10 @@ def aggregate(call: Call) -> Outcome:
         progress=call.progress,
     )
     files = _written(given, Path(folder).name, {"per_run": per_run, "by_budget": by_budget})
+    if (page := scaling_page(by_budget)) is not None:
+        plot = Path(files["by_budget"].removesuffix("_by_budget.csv") + "_scaling.html")
+        write_text(plot, page)
+        files["scaling"] = str(plot)
     result = {"runs": len(per_run), "files": files, "by_budget": by_budget.to_dict("records"), "warnings": warnings}
     return Outcome(result, "\n".join([_budgets(by_budget), *_told(files, warnings)]))
 
@@ -127,12 +132,8 @@ def contrast(call: Call) -> Outcome:
     if given.get("budgets"):
         sides = [side[side["budget_n"].isin(given["budgets"])] for side in sides]
     metrics, keys = given.get("metrics") or room.PRIMARY, given.get("pair_keys") or room.PAIR_KEYS
-    pairs = room.paired_runs(sides[0], sides[1], names, metrics, keys)
-    summary = room.summarise(pairs, names, metrics)
-    tables = {"paired": pairs, "summary": summary}
-    if all("run_dir" in side and all(Path(place).is_dir() for place in side["run_dir"]) for side in sides):
-        classes = room.paired_classes(sides[0], sides[1], names, keys)
-        tables |= {"per_class_paired": classes, "per_class_summary": room.class_summary(classes, names)}
+    tables = room.contrast_tables(sides[0], sides[1], names, metrics, keys)
+    pairs, summary = tables["paired"], tables["summary"]
     files = _written(given, "_vs_".join(names), tables)
     result = {"pairs": len(pairs), "family": len(summary), "files": files, "summary": summary.to_dict("records")}
     return Outcome(result, "\n".join([_contrasts(summary, names), *_told(files, [])]))
@@ -152,11 +153,7 @@ def _sides(call: Call, composed: Composed, folders: list[str]) -> tuple[list[pd.
     given, which = composed.extras, ("first", "second")
     if folders:
         whole = table(folders[0])
-        sides = [whole[whole["source"] == given[side]] for side in which]
-        absent = [str(given[side]) for side, frame in zip(which, sides) if frame.empty]
-        if absent:
-            known = ", ".join(sorted(set(whole["source"])))
-            raise InputError(f"{folders[0]} has no runs of source {' or '.join(absent)}. It has: {known}.")
+        sides = [room.runs_of_source(whole, str(given[side]), folders[0]) for side in which]
         return sides, (given["first"], given["second"])
     sides = [table(str(given[side])) for side in which]
     first, second = (

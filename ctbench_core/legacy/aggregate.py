@@ -183,6 +183,11 @@ def by_budget_table(frame: pd.DataFrame) -> pd.DataFrame:
     return grouped.reset_index().sort_values(parts, na_position="last").reset_index(drop=True)
 
 
+def budget_parts(by_budget: pd.DataFrame) -> list[str]:
+    """Name the columns that tell the rows of the table by budget apart."""
+    return [name for name in ("source", *_APART, "budget_n") if name in by_budget]
+
+
 def aggregate(
     folder: Path | str,
     config: Config,

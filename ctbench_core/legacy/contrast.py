@@ -43,6 +43,39 @@ def read_per_run(path: Path) -> pd.DataFrame:
     return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce") for name in numbers})
 
 
+def runs_of_source(table: pd.DataFrame, source: str, where: str = "The table") -> pd.DataFrame:
+    """Return the rows of one source.
+
+    Raises:
+        InputError: it has none.
+    """
+    rows = table[table["source"] == source]
+    if rows.empty:
+        raise InputError(f"{where} has no runs of source {source}. It has: {', '.join(sorted(set(table['source'])))}.")
+    return rows
+
+
+def contrast_tables(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    names: tuple[str, str],
+    metrics: Sequence[str] = PRIMARY,
+    keys: Sequence[str] = PAIR_KEYS,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables ``paired`` and ``summary``, and where the runs themselves are there those by finding.
+
+    Raises:
+        ConfigError: a column is missing, or the two sources have one name.
+        InputError: no runs pair, several of a source have the same keys, or none were evaluated.
+    """
+    pairs = paired_runs(first, second, names, metrics, keys)
+    tables = {"paired": pairs, "summary": summarise(pairs, names, metrics)}
+    if all("run_dir" in side and all(Path(place).is_dir() for place in side["run_dir"]) for side in (first, second)):
+        classes = paired_classes(first, second, names, keys)
+        tables |= {"per_class_paired": classes, "per_class_summary": class_summary(classes, names)}
+    return tables
+
+
 def paired_runs(
     first: pd.DataFrame,
     second: pd.DataFrame,

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from ctbench_core.legacy.contrast import summarise
+from ctbench_core.legacy.plots import scaling_figure
 from ctbench_core.runs import RunStore, open_run
 from ctbench_core.studies import Study, run_study
 
@@ -51,6 +52,7 @@ def tables(study: Path, cli: Cli) -> dict[str, pd.DataFrame]:
     ended = cli("aggregate", str(study), "output_prefix=both")
     assert ended.code == 0, ended.err
     files = ended.json["files"]
+    assert "plotly" in Path(files.pop("scaling")).read_text(encoding="utf-8")
     ended = cli("contrast", str(study), "first=manual", "second=gpt")
     assert ended.code == 0, ended.err
     return {name: pd.read_csv(path) for name, path in (files | ended.json["files"]).items()}
@@ -92,6 +94,20 @@ def test_by_budget_is_mean_deviation_and_count(tables: dict[str, pd.DataFrame]) 
         assert row["test_primary_auroc_count"] == len(runs) == 4
         assert row["test_primary_auroc_mean"] == pytest.approx(runs["test_primary_auroc"].mean(), abs=1e-12)
         assert row["test_primary_auroc_std"] == pytest.approx(runs["test_primary_auroc"].std(ddof=1), abs=1e-12)
+
+
+def test_the_scaling_plot_holds_the_means_and_deviations_by_budget(tables: dict[str, pd.DataFrame]) -> None:
+    found = scaling_figure(tables["by_budget"])
+    assert found is not None
+    assert len(found.data) == 2 * 3  # two sources, three figures
+    for trace in found.data:
+        rows = tables["by_budget"].query("source == @trace.name")
+        column = "test_primary_auprc" if trace.xaxis == "x" else None
+        assert list(trace.x) == list(rows["budget_n"]) == [12, 20]
+        if column:
+            np.testing.assert_allclose(trace.y, rows[f"{column}_mean"])
+            np.testing.assert_allclose(trace.error_y.array, rows[f"{column}_std"])
+    assert scaling_figure(tables["by_budget"].assign(budget_n=np.nan)) is None
 
 
 def test_the_summary_equals_plain_scipy(tables: dict[str, pd.DataFrame]) -> None:

@@ -1,0 +1,132 @@
+"""Runs by label budget on the Runs page: the tables of `aggregate` and `contrast`, as a person comes to them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.legacy import import_runs
+from ctbench_core.legacy.aggregate import by_budget_table, per_run_table
+from ctbench_core.legacy.contrast import contrast_tables
+from ctbench_core.runs import RunStore
+from ctbench_ui.style import interval, spread
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+PAIRS = ["budget_n", "utils_seed"]
+
+
+@pytest.fixture
+def sweep(make_old_run: Callable[..., Path], store: Path, tmp_path: Path, labels: list[str]) -> Path:
+    """Bring in a sweep of the older system: two sources x two budgets x two seeds; return its manifests' folder."""
+    manifests = tmp_path / "project" / "data" / "manifests"
+    for budget in (40, 60):
+        rows = pd.read_csv(manifests / "train.csv").head(budget)
+        for source in ("manual", "gpt"):
+            folder = manifests / source
+            folder.mkdir(exist_ok=True)
+            flipped = np.random.default_rng(budget).random((budget, len(labels))) < (0.3 if source == "gpt" else 0)
+            marked = rows.assign(**{label: rows[label] ^ flipped[:, c].astype(int) for c, label in enumerate(labels)})
+            for seed in (1, 2):
+                marked.to_csv(folder / f"train_n{budget}_s{seed}.csv", index=False)
+                name = f"{source}_budget/train_n{budget}_s{seed}"
+                places = {"train": f"{source}/train_n{budget}_s{seed}.csv", "epochs": 2}
+                make_old_run(name, seed=seed, **places)
+    import_runs(tmp_path / "project" / "outputs", store)
+    return manifests
+
+
+@pytest.fixture
+def by_budget(open_page: Open) -> Callable[..., AppTest]:
+    """Return a function that opens the view, on one of its tabs."""
+
+    def open_(tab: str = "Budgets", fields: dict[str, object] | None = None) -> AppTest:
+        return open_page("runs", {"runs.view": "By budget", "by-budget-tabs": tab, **(fields or {})})
+
+    return open_
+
+
+def evaluate(app: AppTest) -> AppTest:
+    app.button(key="by-budget-evaluate").click().run()
+    assert not app.exception and not app.error
+    return app
+
+
+def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
+    sweep: Path, store: Path, by_budget: Callable[..., AppTest], said: Said, tmp_path: Path
+) -> None:
+    app = by_budget()
+    assert not app.exception
+    assert "None of these runs has opened a test set" in said(app)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(sweep / "test.csv", other / "test_manual_all.csv")
+    app.text_input(key="by-budget.folder").set_value(str(other)).run()
+    app.multiselect(key="by-budget.tests").set_value(["test_manual_all.csv"]).run()
+    evaluate(app)
+    assert "8 runs evaluated" in said(app)
+    assert len(RunStore(store).openings("gpt_budget")) == 4
+    table = per_run_table(RunStore(store).runs())
+    expected = by_budget_table(table)
+    shown = app.dataframe[0].value
+    assert list(zip(shown["source"], shown["budget_n"])) == list(zip(expected["source"], expected["budget_n"]))
+    auprc = zip(expected["test_primary_auprc_mean"], expected["test_primary_auprc_std"])
+    assert list(shown["AUPRC"]) == [spread(mean, sd) for mean, sd in auprc]
+    assert set(shown["runs"]) == {2}
+    again = evaluate(by_budget(fields={"by-budget.folder": str(other), "by-budget.tests": ["test_manual_all.csv"]}))
+    assert not again.exception
+    assert len(RunStore(store).openings("gpt_budget")) == 4  # what is stored is not opened again
+
+
+def test_the_curve_shows_both_sources(sweep: Path, by_budget: Callable[..., AppTest]) -> None:
+    evaluate(by_budget())
+    app = by_budget("Curve")
+    assert not app.exception
+    (chart,) = app.get("plotly_chart")
+    assert '"name":"gpt"' in chart.proto.spec and '"name":"manual"' in chart.proto.spec
+
+
+def test_two_sources_are_compared_as_contrast_does_down_to_the_findings(
+    sweep: Path, store: Path, by_budget: Callable[..., AppTest], labels: list[str], tmp_path: Path, said: Said
+) -> None:
+    evaluate(by_budget())
+    app = by_budget("Two sources")
+    assert not app.exception
+    assert [app.selectbox(key=f"two-sources.{side}").value for side in ("first", "second")] == ["manual", "gpt"]
+    app.multiselect(key="two-sources.keys").set_value(PAIRS).run()
+    assert not app.exception and not app.error
+    table = per_run_table(RunStore(store).runs())
+    sides = [table[table["source"] == name] for name in ("manual", "gpt")]
+    expected = contrast_tables(sides[0], sides[1], ("manual", "gpt"), keys=PAIRS)
+    summary, findings = (frame.value for frame in app.dataframe[:2])
+    rows = expected["summary"]
+    bounds = rows[["delta_ci_lo", "delta_ci_hi"]].to_numpy().tolist()
+    assert list(summary["Difference [95 %]"]) == [interval(d, b) for d, b in zip(rows["delta_mean"], bounds)]
+    np.testing.assert_allclose(summary["Effect"], rows["effect_size"])
+    assert sorted(findings["Finding"]) == sorted(labels)
+    assert "4 pairs" in said(app)
+    # A table of the older system stands in for one source.
+    sides[1].assign(run_dir="gone").to_csv(tmp_path / "gpt_per_run.csv", index=False)
+    app.selectbox(key="two-sources.second").set_value("A table of runs").run()
+    app.text_input(key="two-sources.second.file").set_value(str(tmp_path / "gpt_per_run.csv")).run()
+    assert not app.exception and not app.error
+    pd.testing.assert_frame_equal(app.dataframe[0].value, summary)
+    assert len(app.dataframe) == 1  # the runs themselves are gone: nothing by finding
+    app.text_input(key="two-sources.second.file").set_value(str(sweep / "test.csv")).run()
+    assert "is no table of runs" in said(app)
+
+
+def test_one_source_is_not_compared(
+    make_old_run: Callable[..., Path], store: Path, by_budget: Callable[..., AppTest], said: Said
+) -> None:
+    import_runs(make_old_run(epochs=1), store)
+    evaluate(by_budget())
+    app = by_budget("Two sources")
+    assert not app.exception and not app.error
+    assert "Two sources are needed" in said(app)
