@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,7 @@ from ctbench_core.train.data import Dataset
 from ctbench_core.train.shared import SharedData
 from ctbench_core.train.splits import check_places
 from ctbench_core.train.stacks import stacks
-from ctbench_core.train.troubles import explained
+from ctbench_core.train.troubles import Guarded, explained
 
 if TYPE_CHECKING:
     from ctbench_core.train.loop import BankRun, Heads
@@ -81,7 +81,7 @@ def _label(config: Config) -> str:
 
 
 @dataclass
-class Member:
+class Member(Guarded):
     """One run of a bank, from config to figures.
 
     An error ends this run alone: it is kept in ``error`` and told by the run's status.
@@ -100,15 +100,6 @@ class Member:
         self._recorder: Recorder | None = None
         self._tracker: Tracker | None = None
         self._started = 0.0
-
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Let an error end this run alone."""
-        try:
-            with explained(self.config):
-                yield
-        except CtbenchError as error:
-            self.fail(error)
 
     def fail(self, error: CtbenchError) -> None:
         """End the run with an error."""
@@ -262,7 +253,8 @@ def _train_stack(members: Sequence[Member], resume: bool, asked: Callable[[], bo
 
     try:
         with explained(members[0].config):
-            trainer = make_trainer([m.config for m in members], [m.dataset for m in members if m.dataset is not None])
+            data = [member.dataset for member in members if member.dataset is not None]
+            held = [make_trainer([member.config for member in members], data)]
     except CtbenchError as error:
         if len(members) == 1:
             members[0].fail(error)
@@ -275,7 +267,7 @@ def _train_stack(members: Sequence[Member], resume: bool, asked: Callable[[], bo
         for member in members:
             at_work.push(member.leave)
             with member.guarded():
-                runs.append(member.bank_run(trainer, resume, asked, progress))
+                runs.append(member.bank_run(held[0], resume, asked, progress))
         heads = [k for k, member in enumerate(members) if member.error is None]
-        if heads:
-            train_bank(trainer if len(heads) == len(members) else trainer.keep(heads), runs)
+        if heads:  # the bank is handed over, not kept: where memory runs out, it must be free to go
+            train_bank(held.pop() if len(heads) == len(members) else held.pop().keep(heads), runs)

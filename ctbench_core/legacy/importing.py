@@ -21,7 +21,6 @@ from ctbench_core.features import check_allowed
 from ctbench_core.legacy.config import read_old_config
 from ctbench_core.legacy.folders import OldRun, find_old_runs
 from ctbench_core.legacy.history import read_old_history
-from ctbench_core.legacy.snapshot import continued, plain_names
 from ctbench_core.runs import RunPaths, new_status, write_config, write_status
 from ctbench_core.runs.layout import job_dir
 from ctbench_core.runs.status import now
@@ -162,6 +161,7 @@ def _negative(config: Config) -> str:
 
 def _write(read: _Read) -> None:
     """Write the run directory; the status, written last, makes it a run."""
+    from ctbench_core.legacy.snapshot import continued
     from ctbench_core.train import checkpoint
 
     run, paths = read.run, read.target
@@ -197,6 +197,7 @@ def _weights(read: _Read) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: they cannot be read without running code, or are of another shape than the config says.
     """
+    from ctbench_core.legacy.snapshot import plain_names
     from ctbench_core.train.checkpoint import load, load_model_state, widths_of
 
     run = read.run

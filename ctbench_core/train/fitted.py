@@ -89,6 +89,11 @@ class Fitter:
         """Return validation logits (N, C); a stored head reads raw features."""
         return torch.cat([head.logits(self.features.take(chunk)) for chunk in self.val.rows.split(ROWS)])
 
+    def anew(self) -> Callable[[Sequence[int]], Fitter]:
+        """Return what makes it again."""
+        kind, config, dataset, device = type(self), self.config, self.dataset, self.device
+        return lambda heads: kind(config, dataset, device)
+
     def keep(self, heads: Sequence[int]) -> Fitter:
         """Return itself: a bank of one has no other heads."""
         return self

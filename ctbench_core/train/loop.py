@@ -7,10 +7,9 @@ on resume and give the same weights, because every random draw is keyed by its e
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +24,7 @@ from ctbench_core.train import checkpoint
 from ctbench_core.train.fitted import Fitter
 from ctbench_core.train.report import EpochReport
 from ctbench_core.train.trainer import Trainer
-from ctbench_core.train.troubles import explained
+from ctbench_core.train.troubles import Guarded, OutOfMemory, explained
 
 Heads = Trainer | Fitter
 
@@ -89,6 +88,7 @@ class RunLog:
             CheckpointError: it is damaged or of another shape.
         """
         path = self.paths.last_state
+        self.epoch, self.best = 0, Best()
         if path.is_file():
             try:
                 self._restore(trainer, head, checkpoint.load(path))
@@ -165,7 +165,7 @@ class RunLog:
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line))
 
 
-class BankRun:
+class BankRun(Guarded):
     """One run at work in a bank; its end, good or bad, is kept here.
 
     Args:
@@ -189,15 +189,6 @@ class BankRun:
         self.state = "running"
         self.error: CtbenchError | None = None
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Let an error end this run alone."""
-        try:
-            with explained(self.config):
-                yield
-        except CtbenchError as error:
-            self.fail(error)
-
     def fail(self, error: CtbenchError) -> None:
         """End the run with an error."""
         self.state, self.error = "failed", error
@@ -208,6 +199,11 @@ class BankRun:
             self.prepare(trainer, head)
             if self.log.done:
                 self._finish(trainer, head)
+
+    def rewind(self, trainer: Heads, head: int) -> None:
+        """Go back to the last checkpoint, or to the beginning: the epochs since are repeated."""
+        with self.guarded():
+            self.log.resume(trainer, head)
 
     def hear(self, outcome: EpochReport | RunError, trainer: Heads, head: int, pace: Pace) -> None:
         """Note an epoch, and whether it was the last."""
@@ -235,10 +231,28 @@ class BankRun:
 
 
 def train_bank(trainer: Heads, runs: Sequence[BankRun]) -> None:
-    """Train every run of a bank to its end; those that have ended leave it."""
-    pace, at_work = Pace(), list(runs)
-    for head, run in enumerate(at_work):
+    """Train every run of a bank to its end; where memory runs out, the bank goes on in two halves, one by one."""
+    for head, run in enumerate(runs):
         run.begin(trainer, head)
+    make, pace = trainer.anew(), Pace()
+    heads = {run: head for head, run in enumerate(runs)}
+    halves = _to_the_end(trainer, runs, pace)
+    del trainer  # its memory is what the first half needs
+    while halves:
+        half = halves.pop()
+        smaller = make([heads[run] for run in half])
+        for head, run in enumerate(half):
+            run.rewind(smaller, head)
+        halves += _to_the_end(smaller, half, pace)
+
+
+def _to_the_end(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> list[list[BankRun]]:
+    """Train runs until all have ended, which leave the bank one after another, or until memory runs out.
+
+    Returns:
+        The halves of the runs then at work, which need to be rewound; empty when all have ended.
+    """
+    at_work = list(runs)
     while True:
         for run in at_work:
             if run.state == "running" and run.stop():
@@ -247,27 +261,33 @@ def train_bank(trainer: Heads, runs: Sequence[BankRun]) -> None:
                 run.end(run)
         left = [head for head, run in enumerate(at_work) if run.state == "running"]
         if not left:
-            return
+            return []
         if len(left) < len(at_work):
             trainer, at_work = trainer.keep(left), [at_work[head] for head in left]
-        _one_epoch(trainer, at_work, pace)
+        if not _one_epoch(trainer, at_work, pace):
+            middle = len(at_work) // 2
+            return [at_work[middle:], at_work[:middle]]
 
 
-def _one_epoch(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> None:
+def _one_epoch(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> bool:
+    """Train one epoch; return False when memory ran out and fewer runs may fit."""
     stops = [run.stop for run in runs]
     try:
         with explained(runs[0].config):
             outcomes = trainer.run_epoch([run.log.epoch + 1 for run in runs], lambda: not all(stop() for stop in stops))
     except RunError as error:
+        if isinstance(error, OutOfMemory) and len(runs) > 1:
+            return False
         for run in runs:
             run.fail(error)
-        return
+        return True
     if outcomes is None:
         for run in runs:
             run.cancel()
-        return
+        return True
     for head, (run, outcome) in enumerate(zip(runs, outcomes)):
         run.hear(outcome, trainer, head, pace)
+    return True
 
 
 def _best_values(line: dict[str, Any]) -> dict[str, float]:

@@ -260,11 +260,21 @@ class Trainer:
         k = self.order.index(given)
         return {"model": self.bank.state_dict(k), "optimizer": self.optimiser.state_dict(k)}
 
+    def anew(self) -> Callable[[Sequence[int]], Trainer]:
+        """Return what makes trainers of some of the heads as they were before their first epoch."""
+        given = {k: (config, data) for k, config, data in zip(self.order, self.configs, self.datasets)}
+        features = self.features  # nothing below keeps the bank itself in memory
+
+        def make(heads: Sequence[int]) -> Trainer:
+            configs, datasets = zip(*(given[k] for k in heads))
+            return Trainer(configs, datasets, features)
+
+        return make
+
     def keep(self, heads: Sequence[int]) -> Trainer:
         """Return a trainer of some of the heads, as they are now."""
-        places = [self.order.index(given) for given in heads]
-        rest = Trainer([self.configs[k] for k in places], [self.datasets[k] for k in places], self.features)
-        chosen = [places[k] for k in rest.order]
+        rest = self.anew()(heads)
+        chosen = [self.order.index(heads[k]) for k in rest.order]
         rest.bank.flat_KP.copy_(take_heads(self.bank.flat_KP, chosen))
         rest.optimiser.step_K.copy_(take_heads(self.optimiser.step_K, chosen))
         for name, tensor in rest.optimiser.moments.items():

@@ -1,4 +1,4 @@
-"""What the machine refuses, in words that show a way out."""
+"""What the machine refuses, in words that show a way out, and work whose errors end one run alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import contextlib
 from collections.abc import Iterator
 
 from ctbench_core.config import Config
-from ctbench_core.errors import RunError
+from ctbench_core.errors import CtbenchError, RunError
+
+
+class OutOfMemory(RunError):
+    """Memory has run out; less of the same work may fit."""
 
 
 @contextlib.contextmanager
@@ -14,7 +18,8 @@ def explained(config: Config) -> Iterator[None]:
     """Turn what the machine refuses into a message with a way out.
 
     Raises:
-        RunError: the disk is full, or memory has run out.
+        OutOfMemory: memory has run out.
+        RunError: the disk is full.
     """
     try:
         yield
@@ -26,9 +31,28 @@ def explained(config: Config) -> Iterator[None]:
         if not _is_out_of_memory(error):
             raise
         batch = config.training.batch_size
-        raise RunError(
+        raise OutOfMemory(
             f"Out of memory at batch size {batch}. Try training.batch_size={max(1, batch // 2)}, or utils.device=cpu."
         ) from error
+
+
+class Guarded:
+    """Work on one run; subclasses say what an error of it means."""
+
+    config: Config
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Let an error end this run alone."""
+        try:
+            with explained(self.config):
+                yield
+        except CtbenchError as error:
+            self.fail(error)
+
+    def fail(self, error: CtbenchError) -> None:
+        """End the run with an error."""
+        raise NotImplementedError
 
 
 def _is_out_of_memory(error: Exception) -> bool:

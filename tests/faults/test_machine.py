@@ -13,7 +13,7 @@ import torch
 import ctbench_core.train.loop as loop
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError, RunError
-from ctbench_core.experiment import run_experiment
+from ctbench_core.experiment import run_bank, run_experiment
 from ctbench_core.runs import RunStore, open_run, read_history
 from ctbench_core.train.trainer import Trainer
 
@@ -95,6 +95,53 @@ def test_no_memory_names_a_smaller_batch(config: Config, monkeypatch: pytest.Mon
     with pytest.raises(RunError, match=r"Out of memory at batch size 16. Try training.batch_size=8"):
         run_experiment(config)
     assert "batch_size=8" in only_run(config).status.error
+
+
+@pytest.mark.parametrize(("room", "banks"), [(3, [4, 2, 2]), (1, [4, 2, 1, 1, 2, 1, 1])])
+def test_a_bank_that_memory_does_not_hold_goes_on_in_smaller_ones(
+    make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, room: int, banks: list[int]
+) -> None:
+    """Memory ends in the third epoch; every run ends as it does alone, with each epoch once in its history."""
+    configs = [
+        make_config(tiny_data, {"utils.seed": seed, "training.precision": "float64", "training.max_epochs": 4})
+        for seed in range(4)
+    ]
+    alone = [run_experiment(config) for config in configs]
+    real, sizes = Trainer.run_epoch, []
+
+    def crowded(trainer: Trainer, epochs: list[int], *rest: Any) -> Any:
+        if len(epochs) > room and epochs[0] >= 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(trainer, epochs, *rest)
+
+    monkeypatch.setattr(Trainer, "run_epoch", crowded)
+    monkeypatch.setattr(
+        loop, "_to_the_end", lambda t, runs, p, f=loop._to_the_end: sizes.append(len(runs)) or f(t, runs, p)
+    )
+    for one, other in zip(run_bank(configs), alone):
+        assert other["state"] == one["state"] == "finished"
+        histories = [read_history(open_run(result["run_dir"]).paths.metrics) for result in (one, other)]
+        for lines in zip(*histories, strict=True):
+            assert lines[0]["epoch"] == lines[1]["epoch"]
+            assert lines[0]["val_loss"] == pytest.approx(lines[1]["val_loss"], abs=1e-8)
+    assert sizes == banks
+
+
+def test_only_the_runs_that_memory_never_holds_fail(
+    make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [make_config(tiny_data, {"utils.seed": seed}) for seed in range(3)]
+    real = Trainer.run_epoch
+
+    def crowded(trainer: Trainer, *rest: Any) -> Any:
+        if 1 in trainer.seeds:
+            raise MemoryError
+        return real(trainer, *rest)
+
+    monkeypatch.setattr(Trainer, "run_epoch", crowded)
+    found = run_bank(configs)
+    assert [result["state"] for result in found] == ["finished", "failed", "finished"]
+    assert "training.batch_size=8" in found[1]["error"]
 
 
 def test_a_loss_that_is_not_finite_keeps_the_epochs_before(make_config: Build, tiny_data: Path) -> None:
