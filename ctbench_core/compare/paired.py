@@ -21,11 +21,11 @@ from ctbench_core.metrics.uncertainty import (
     freedom_of,
     inflation,
     macro_draws,
-    macro_freedom,
     moderation,
     no_interval,
     percentiles,
     quantile,
+    satterthwaite,
     standard_error,
     stretch,
 )
@@ -98,7 +98,7 @@ def difference_of(name: str, value: Floats, draws: Floats, swapped: Floats, rest
     p[given] = swap_p(delta[given], swapped[:, given])
     macro, tries = delta[given].mean(keepdims=True), macro_draws(apart[:, given])
     total = standard_error(tries) * inflation(error[given], spread[given])
-    of_t = np.array([macro_freedom(name, error[given], freedom[given])])
+    of_t = np.array([satterthwaite(error[given] ** 2, freedom[given])])
     macro_bounds = _bounds(name, macro, tries, total, of_t, patients.min(keepdims=True))[0]
     macro_p = float(swap_p(macro, swapped[:, given].mean(axis=1, keepdims=True))[0])
     return Difference(name, delta, bounds, p, reasons, float(macro[0]), macro_bounds, macro_p, int(given.sum()))

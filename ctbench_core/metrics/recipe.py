@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats, divide
@@ -22,6 +23,7 @@ from ctbench_core.metrics.uncertainty import (
     macro_interval,
     moderation,
     no_interval,
+    quantile,
     rate_interval,
     standard_error,
 )
@@ -93,7 +95,7 @@ def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence)
     bounds, macro_bounds = np.full((len(mean), 2), np.nan), np.full(2, np.nan)
     macro, macro_patient, macro_between = np.full((seeds, 1), np.nan), np.full(1, np.nan), np.full(1, np.nan)
     if given.any():
-        error, of_t = _whole(value, patient, between, freedom)
+        error, of_t = _whole(patient, between, freedom, seeds)
         wider = np.where(spread > 0, divide(error, spread), 1.0)
         bounds = rate_interval(name, mean, draws.mean(axis=1), error, of_t, rests_on.scarcer, wider)
         bounds[~given] = np.nan
@@ -101,7 +103,7 @@ def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence)
         macro_patient, macro_between = _errors(macro, tries)
         macro_patient = macro_patient * inflation(patient[given], spread[given])
         of_patients = macro_freedom(name, patient[given], freedom[given])
-        error, of_t = _whole(macro, macro_patient, macro_between, np.array([of_patients]))
+        error, of_t = _whole(macro_patient, macro_between, np.array([of_patients]), seeds)
         middle, tried = float(macro.mean()), tries.mean(axis=1)[:, 0]
         macro_bounds = macro_interval(name, middle, tried, float(error[0]), float(of_t[0]), rests_on.scarcer[given])
     return RecipeEstimate(
@@ -135,21 +137,23 @@ def _errors(value: Floats, draws: Floats) -> tuple[Floats, Floats]:
     return patient, np.sqrt(np.maximum(value.var(axis=0, ddof=1) / seeds - interaction, 0.0))
 
 
-def _whole(value: Floats, patient: Floats, between: Floats, freedom: Floats) -> tuple[Floats, Floats]:
-    """Return the error of the mean over seeds and its degrees of freedom, (C,) each, from values (S, C)."""
-    of_t = [
-        seeds_and_patients(p, b, s / np.sqrt(len(value)), f, len(value))
-        for p, b, s, f in zip(patient, np.nan_to_num(between), np.nan_to_num(_sd(value)), freedom)
-    ]
-    return np.hypot(patient, np.nan_to_num(between)), np.array(of_t)
+def _whole(patient: Floats, between: Floats, freedom: Floats, seeds: int) -> tuple[Floats, Floats]:
+    """Return the error of the mean over seeds and its degrees of freedom, (C,) each."""
+    parts = zip(patient, np.nan_to_num(between), freedom)
+    return np.hypot(patient, np.nan_to_num(between)), np.array(
+        [seeds_and_patients(p, b, f, seeds) for p, b, f in parts]
+    )
 
 
-def seeds_and_patients(patient: float, between: float, of_mean: float, freedom: float, seeds: int) -> float:
+def seeds_and_patients(patient: float, between: float, freedom: float, seeds: int) -> float:
     """Return the degrees of freedom of an error with a part of the patients and one of the seeds.
 
-    The seeds' part is s^2 / S less their interaction with patients, and as uncertain as s^2 / S itself (``of_mean`` is
-    its root). Source: Satterthwaite, Biometrics Bull. 1946, for sums and differences of mean squares.
+    Its t is the mean of both parts' t, weighted by their variances; Satterthwaite's is too small where few seeds carry
+    most of the error (92 % instead of 95). Source: Cochran and Cox, Experimental Designs, 1950.
     """
     whole = patient**2 + between**2
-    squared = patient**4 / freedom + max(of_mean, between) ** 4 / max(seeds - 1, 1)
-    return whole**2 / squared if squared > 0 else freedom
+    if seeds < 2 or not between > 0:
+        return float(freedom)
+    t = float((patient**2 * quantile(freedom) + between**2 * quantile(seeds - 1)) / whole)
+    low, high = sorted((float(freedom), seeds - 1.0))
+    return float(brentq(lambda f: float(quantile(f)) - t, low, high)) if high > low else low

@@ -119,12 +119,18 @@ def macro_interval(
     """Return the interval (2,) of a macro mean, from its resamples (R,); patients (C,) are those of its labels.
 
     AUPRC of few positives is too high, which a mean over labels does not average out: resamples repeat the bias, so it
-    is taken off. NaN where the bias is too large for that.
+    is taken off, and the spread in logits, which then is too small, made (m / (m - 1))^1.5 times as large, m those of the
+    median label. NaN where the bias is too large for that.
     """
-    if name == "auprc" and np.median(patients) < MIN_MACRO_AUPRC:
+    if name != "auprc" or not 0 < macro < 1:
+        return rate_bounds([macro], [error], [freedom], patients.min())[0]
+    m = float(np.median(patients))
+    if m < MIN_MACRO_AUPRC:
         return np.full(2, np.nan)
-    bias = float(np.nanmean(draws)) - macro if name == "auprc" else 0.0
-    return rate_bounds([macro], [error], [freedom], patients.min(), bias)[0]
+    spread, in_logits = standard_error(draws), standard_error(logit(np.clip(draws, _EDGE, 1 - _EDGE)))
+    wider = divide(error, spread) * (m / (m - 1)) ** 1.5
+    middle = logit(np.clip(2 * macro - np.nanmean(draws), _EDGE, 1 - _EDGE))
+    return np.asarray(expit(middle + np.array([-1, 1]) * quantile(freedom) * in_logits * wider))
 
 
 def freedom_of(name: str, rests_on: Evidence) -> Floats:
@@ -227,17 +233,15 @@ def stretch(freedom: ArrayLike, patients: ArrayLike) -> Floats:
     return np.sqrt(m / (m - 1)) * quantile(freedom) / ndtri(1 - _TAIL)
 
 
-def rate_bounds(
-    value: ArrayLike, error: ArrayLike, freedom: ArrayLike, patients: ArrayLike, bias: float = 0.0
-) -> Floats:
-    """Return intervals (C, 2) of rates in [0, 1], symmetric on the logit scale: logit(v - bias) -+ t error / (v (1 - v)).
+def rate_bounds(value: ArrayLike, error: ArrayLike, freedom: ArrayLike, patients: ArrayLike) -> Floats:
+    """Return intervals (C, 2) of rates in [0, 1], symmetric on the logit scale: logit(v) -+ t error / (v (1 - v)).
 
     A rate of exactly 1 (or 0) has no logit and no spread: see `_exact_at_the_ends`. Source: Pepe 2003, section 5.2.
     """
     v, e = np.asarray(value, np.float64), np.asarray(error, np.float64)
     safe = np.where((v > 0) & (v < 1), v, 0.5)
-    middle, reach = logit(np.clip(safe - bias, _EDGE, 1 - _EDGE)), quantile(freedom) * e / (safe * (1 - safe))
-    return _exact_at_the_ends(v, expit(np.stack([middle - reach, middle + reach], axis=-1)), patients)
+    reach = quantile(freedom) * e / (safe * (1 - safe))
+    return _exact_at_the_ends(v, expit(np.stack([logit(safe) - reach, logit(safe) + reach], axis=-1)), patients)
 
 
 def expanded_percentiles(value: Floats, draws: Floats, wider: ArrayLike, patients: ArrayLike) -> Floats:

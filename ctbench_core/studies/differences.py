@@ -119,22 +119,22 @@ def _of_recipes(metric: str, found: RecipeEstimate, recipe: Recipe, scarcer: np.
     rows = []
     for c, finding in enumerate(recipe.findings):
         if given[c]:
-            errors = found.patient_error[c], found.seed_error[c] * wider, found.sd[c] * wider
+            errors = found.patient_error[c], found.seed_error[c] * wider
             rows.append(_tested(metric, finding, found.mean[c], *errors, freedom[c], found.seeds))
         else:
             rows.append(Delta(metric, finding, float(found.mean[c]), np.nan, np.nan, np.nan, found.reasons[c] or ""))
     if given.any():
         of_patients = satterthwaite(found.patient_error[given] ** 2, freedom[given])
-        errors = found.macro_patient_error, found.macro_seed_error * wider, found.macro_sd * wider
+        errors = found.macro_patient_error, found.macro_seed_error * wider
         rows.append(_tested(metric, "", found.macro, *errors, of_patients, found.seeds))
     return rows
 
 
 def _tested(
-    metric: str, finding: str, delta: float, patient: float, between: float, sd: float, freedom: float, seeds: int
+    metric: str, finding: str, delta: float, patient: float, between: float, freedom: float, seeds: int
 ) -> Delta:
     error = float(np.hypot(patient, between))
-    of_t = seeds_and_patients(patient, between, sd / np.sqrt(seeds), freedom, seeds)
+    of_t = seeds_and_patients(patient, between, freedom, seeds)
     reach = float(quantile(of_t)) * error
     p = 2 * float(stdtr(of_t, -abs(delta) / error)) if error > 0 else float(delta == 0)
     return Delta(metric, finding, float(delta), float(delta) - reach, float(delta) + reach, p)

@@ -16,6 +16,7 @@ from ctbench_core.metrics import (
     resampled,
     thresholded_figures,
 )
+from ctbench_core.metrics.recipe import seeds_and_patients
 from ctbench_core.metrics.uncertainty import rate_bounds, satterthwaite
 
 
@@ -72,8 +73,8 @@ def test_interval_of_macro_auprc_takes_off_the_bias_that_labels_share() -> None:
     found = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
     draws = resampled(ranking_figures, targets, scores, codes, 200, 2)["auprc"][:, 0]
     sick = len(np.unique(codes[targets[:, 0] == 1]))
-    middle, value = 2 * found.macro - draws.mean(), found.macro
-    reach = stats.t.ppf(0.975, sick - 1) * draws.std(ddof=1) / (value * (1 - value))
+    middle = 2 * found.macro - draws.mean()
+    reach = stats.t.ppf(0.975, sick - 1) * logit(draws).std(ddof=1) * (sick / (sick - 1)) ** 1.5
     np.testing.assert_allclose(found.macro_bounds, expit(logit(middle) + np.array([-reach, reach])), rtol=1e-10)
     few = bootstrap_intervals(*clustered(60, seed=3), resamples=50)["auprc"]
     assert few.reasons == [None]
@@ -158,6 +159,13 @@ def test_bounds_stay_inside_and_mirror() -> None:
 def test_satterthwaite_of_equal_parts_adds_their_freedom() -> None:
     assert satterthwaite([2.0, 2.0], [5, 5]) == pytest.approx(10)
     assert satterthwaite([2.0, 1e-12], [5, 1]) == pytest.approx(5)
+
+
+def test_seeds_and_patients_share_their_t() -> None:
+    t = (4 * stats.t.ppf(0.975, 30) + 1 * stats.t.ppf(0.975, 2)) / 5
+    assert stats.t.ppf(0.975, seeds_and_patients(2.0, 1.0, 30, 3)) == pytest.approx(t, rel=1e-9)
+    assert seeds_and_patients(2.0, 0.0, 30, 3) == seeds_and_patients(2.0, np.nan, 30, 1) == 30
+    assert seeds_and_patients(1e-9, 1.0, 30, 3) == pytest.approx(2, rel=1e-6)
 
 
 def test_a_recipe_of_equal_seeds_has_the_error_of_its_model() -> None:
