@@ -4,7 +4,9 @@ The conventional loop, in one process: `np.load` a row, Dataset and DataLoader, 
 average precision and AUROC of every finding each epoch, early stopping, the test scored at the end. Both sides have the
 same volumes, epochs, patience and settings; ours also writes every run's directory, checkpoints and scores.
 
-    python -m benchmarks.study <feature root> <manifest folder> [--seeds 10] [--sample 1]
+    python -m benchmarks.study <feature root> <manifest folder> [--seeds 10] [--sample 1] [--encoder clinical]
+
+``--encoder`` reads the files of another view under the names that the manifests give: a second feature root.
 """
 
 from __future__ import annotations
@@ -99,10 +101,14 @@ def main() -> None:
     parser.add_argument("manifests", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--sample", type=int, default=1, help="seeds that the conventional loop trains")
+    parser.add_argument("--encoder", default="findings", help="folder of the root whose files are read")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "features"
+        root.mkdir()
+        (root / "findings").symlink_to((given.root / given.encoder).resolve(), target_is_directory=True)
         base = {
-            "paths.data_root": str(given.root), "paths.manifest_dir": str(given.manifests), "paths.outputs_root": folder,
+            "paths.data_root": str(root), "paths.manifest_dir": str(given.manifests), "paths.outputs_root": folder,
             "data.test_manifests": ["test.csv"], "model.params.hidden_dims": [1024], "training.learning_rate": 1e-3,
             "training.max_epochs": 60, "training.early_stopping_patience": 15,
         }  # fmt: skip

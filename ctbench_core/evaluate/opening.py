@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
-from ctbench_core.evaluate.tuning import read_tuning, write_tuning
+from ctbench_core.evaluate.tuning import read_tuning, tuned_alone, write_tuning
 from ctbench_core.manifest import Manifest
 from ctbench_core.runs import Run, RunPaths, RunStore, marks_of, open_run
 from ctbench_core.train.data import load_dataset
@@ -107,6 +109,9 @@ def _tuning(run: Run, config: Config, trained: dict[str, Any], warnings: list[st
     try:
         if "val" not in trained:
             raise InputError("the validation manifest is not there")
+        if config.evaluation.detail == "scores":  # a study needs no more; opening one of its runs completes it
+            manifest, logits = _on_validation(run, config, trained["val"])
+            return tuned_alone(manifest, logits)
         return score_validation(run, config, trained["val"])
     except InputError as error:
         if warnings is not None:
@@ -120,14 +125,18 @@ def score_validation(run: Run, config: Config, validation: Manifest) -> dict[str
     Raises:
         InputError: no checkpoint, or unusable features.
     """
+    return write_tuning(run.paths, *_on_validation(run, config, validation))
+
+
+def _on_validation(run: Run, config: Config, validation: Manifest) -> tuple[Manifest, np.ndarray]:
+    """Return the validation rows whose features are usable, and their logits (N, C)."""
     from ctbench_core.evaluate.predict import predict_logits
     from ctbench_core.train.checkpoint import load_model_state
     from ctbench_core.train.trainer import choose_device
 
     state = load_model_state(_checkpoint(run.paths, config))
     dataset = load_dataset(config, {"val": validation}, silent)
-    logits = predict_logits(state, dataset, "val", choose_device(config.utils.device))
-    return write_tuning(run.paths, dataset.manifests["val"], logits)
+    return dataset.manifests["val"], predict_logits(state, dataset, "val", choose_device(config.utils.device))
 
 
 def named_tests(config: Config, labels: list[str], names: list[str] | None = None) -> dict[str, Manifest]:

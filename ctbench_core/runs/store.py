@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -180,8 +181,8 @@ class RunStore:
     def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
         """Write down that a test set is opened; return how many runs of the job opened it before."""
         entries = [entry for entry in self.openings(job) if entry.get("manifest") == manifest]
-        run = str(run_dir.resolve())  # however it was spelt, a run is one run
-        before = len({str(Path(entry["run"]).resolve()) for entry in entries} - {run})
+        run = _resolved(str(run_dir))  # however it was spelt, a run is one run
+        before = len({_resolved(entry["run"]) for entry in entries} - {run})
         entry = {"when": now(), "run": run, "job": job, "manifest": manifest, "opened_before": before}
         append_line(self.root / LEDGER, dump_json(entry))
         return before
@@ -189,6 +190,12 @@ class RunStore:
     def openings(self, job: str) -> list[dict[str, Any]]:
         """Return the ledger's entries of a job: when which run opened which test set."""
         return [entry for entry in read_lines(self.root / LEDGER) if entry.get("job") == job]
+
+
+@functools.lru_cache(maxsize=65_536)
+def _resolved(folder: str) -> str:
+    """Resolve a run's folder once: a study of a thousand runs asks half a million times."""
+    return str(Path(folder).resolve())
 
 
 def try_open(folder: Path) -> Run | None:

@@ -173,12 +173,14 @@ def test_runs_of_a_study_are_completed_when_they_are_looked_at_alone(done: dict[
     files = run.paths.evaluation("test")
     lean = json.loads(files.metrics.read_text())
     assert not files.curves.exists()
+    assert not run.paths.tuning.exists()
     config = run.config.copy()
     config.evaluation.detail = "full"
     evaluate_run(run.paths.root, ["test.csv"], config=config)
     whole = json.loads(files.metrics.read_text())
     assert files.curves.is_file()
     assert "detail" not in whole
+    assert run.paths.tuning.is_file()
     assert {name: whole[name] for name in ("auprc", "auroc", "f1_macro", "f1_tuned")} == pytest.approx(
         {name: lean[name] for name in ("auprc", "auroc", "f1_macro", "f1_tuned")}
     )
