@@ -18,7 +18,15 @@ from ctbench_core.compare.many import Best, best_by_max_t
 from ctbench_core.compare.paired import METRICS, SWAPS, paired_difference
 from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, tests_of
 from ctbench_core.errors import InputError
-from ctbench_core.metrics import Estimate, RecipeEstimate, bootstrap_intervals, evidence, ranking_figures, resampled
+from ctbench_core.metrics import (
+    Estimate,
+    RecipeEstimate,
+    auroc_covariance,
+    bootstrap_intervals,
+    evidence,
+    ranking_figures,
+    resampled,
+)
 from ctbench_core.metrics.discovery import benjamini_hochberg
 from ctbench_core.metrics.resampling import RESAMPLES
 from ctbench_core.metrics.uncertainty import macro_draws, no_interval
@@ -27,7 +35,7 @@ from ctbench_core.runs.marks import Marks, marks_of
 
 MACRO = "macro"
 LEVEL = 0.05
-DIFFERENCES = ("a", "b", "metric", "label", "delta", "lo", "hi", "p", "p_adjusted", "family", "reason")
+DIFFERENCES = ("a", "b", "metric", "label", "delta", "lo", "hi", "p", "p_adjusted", "family", "p_delong", "reason")
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Comparison:
         figures: a row a model, metric and finding (``macro`` included): model, metric, finding, value, lo, hi, and sd,
             seeds, patient_error, seed_error, which tell of the seeds of a recipe.
         differences: a row a model, metric and finding: a (the model), b (the baseline), metric, label, delta (a - b),
-            lo, hi, p, p_adjusted, family, reason.
+            lo, hi, p, p_adjusted, family, reason; p_delong tests AUROC of a finding without resampling (Obuchowski's
+            form where patients have several volumes), for reference: it is no part of the family.
         best: by metric, the best macro mean against all others.
         marks: what every file of it carries: openings, leak, label origin, banner.
         settings: what the statistics used, for a Methods paragraph.
@@ -172,6 +181,12 @@ def _differences(common: Common, resamples: int, swaps: int) -> list[dict[str, A
             for label, delta, (lo, hi), p, reason in whole:
                 row = {"a": name, "b": common.names[0], "metric": metric, "label": label, "delta": float(delta)}
                 rows.append(row | {"lo": float(lo), "hi": float(hi), "p": float(p), "reason": reason or ""})
+                if metric == "auroc" and label != MACRO and not np.isnan(p):
+                    at = common.labels.index(label)
+                    pair = np.stack([scores[:, at], base[:, at]])
+                    rows[-1]["p_delong"] = auroc_covariance(common.targets[:, at], pair, common.patients).difference()[
+                        2
+                    ]
     return rows
 
 

@@ -34,8 +34,10 @@ from ctbench_core.metrics import (
 from ctbench_core.metrics.arrays import Floats
 from ctbench_core.metrics.resampling import RESAMPLES
 from ctbench_core.metrics.uncertainty import (
+    freedom_of,
     inflation,
     macro_draws,
+    mixed_freedom,
     moderation,
     no_interval,
     quantile,
@@ -155,9 +157,8 @@ def _difference_rows(name: str, metric: str, common: Common, mine: _Recipe, base
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(means).any(axis=0)
     spread = standard_error(apart)
     both = np.stack([mine.draws[metric], base.draws[metric]], axis=1)
-    # As for two models: their difference leans on the model of scores half as much as each figure.
-    error = spread * (1 + moderation(means, both, rests_on)) / 2 if metric == "auroc" else spread
-    freedom = np.maximum(rests_on.scarcer - 1, 1).astype(np.float64)
+    error = spread * moderation(means, both, rests_on) if metric == "auroc" else spread
+    freedom = freedom_of(metric, rests_on)
     delta = means[0] - means[1]
     head = {"a": name, "b": common.names[0], "metric": metric}
     rows = [head | _macro_row(metric, mine, base, given, error, rests_on)] if given.any() else []
@@ -174,7 +175,7 @@ def _macro_row(
     apart = macro_draws(mine.draws[metric][:, given]) - macro_draws(base.draws[metric][:, given])
     spread = standard_error(mine.draws[metric] - base.draws[metric])
     total = float(standard_error(apart)[0]) * inflation(error[given], spread[given])
-    freedom = satterthwaite(error[given] ** 2, np.maximum(rests_on.scarcer[given] - 1, 1).astype(np.float64))
+    freedom = satterthwaite(error[given] ** 2, freedom_of(metric, rests_on)[given])
     macros = [one.value[metric][:, given].mean(axis=1) for one in (mine, base)]
     seeds = [one.seeds(metric) for one in (mine, base)]
     delta = float(macros[0].mean() - macros[1].mean())
@@ -188,7 +189,7 @@ def _tested(delta: float, error: float, freedom: float, seeds: list[tuple[float,
     several = [(spread, count) for spread, count in seeds if count > 1]
     variances = [float(error) ** 2, *(float(spread) ** 2 for spread, _ in several)]
     total = float(np.sqrt(sum(variances)))
-    of_t = satterthwaite(variances, [float(freedom), *(count - 1 for _, count in several)])
+    of_t = mixed_freedom(variances, [float(freedom), *(count - 1 for _, count in several)])
     reach = float(quantile(of_t)) * total
     p = 2 * float(stdtr(of_t, -abs(delta) / total)) if total > 0 else float(delta == 0)
     return {"delta": delta, "lo": delta - reach, "hi": delta + reach, "p": p}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats, divide
@@ -21,9 +20,9 @@ from ctbench_core.metrics.uncertainty import (
     macro_draws,
     macro_freedom,
     macro_interval,
+    mixed_freedom,
     moderation,
     no_interval,
-    quantile,
     rate_interval,
     standard_error,
 )
@@ -69,7 +68,7 @@ def recipe_intervals(
     targets (N, C) in {0, 1, NaN}; scores (S, N, C); patients (N,). Patients are resampled, the same for all seeds. The
     variance of the mean over seeds is that of its resamples (patients, and their interaction with these seeds) plus s^2
     / S (seeds, and the interaction again), less the interaction, which the resamples of each seed's distance from the
-    mean estimate. Its degrees of freedom come from S - 1 and the patients of the scarcer class (`seeds_and_patients`).
+    mean estimate. Its degrees of freedom come from S - 1 and the patients of the scarcer class (`mixed_freedom`).
     One seed has no interval. Raises InputError for wrong shapes.
     """
     values = np.asarray(scores, np.float64)
@@ -139,21 +138,6 @@ def _errors(value: Floats, draws: Floats) -> tuple[Floats, Floats]:
 
 def _whole(patient: Floats, between: Floats, freedom: Floats, seeds: int) -> tuple[Floats, Floats]:
     """Return the error of the mean over seeds and its degrees of freedom, (C,) each."""
-    parts = zip(patient, np.nan_to_num(between), freedom)
-    return np.hypot(patient, np.nan_to_num(between)), np.array(
-        [seeds_and_patients(p, b, f, seeds) for p, b, f in parts]
-    )
-
-
-def seeds_and_patients(patient: float, between: float, freedom: float, seeds: int) -> float:
-    """Return the degrees of freedom of an error with a part of the patients and one of the seeds.
-
-    Its t is the mean of both parts' t, weighted by their variances; Satterthwaite's is too small where few seeds carry
-    most of the error (92 % instead of 95). Source: Cochran and Cox, Experimental Designs, 1950.
-    """
-    whole = patient**2 + between**2
-    if seeds < 2 or not between > 0:
-        return float(freedom)
-    t = float((patient**2 * quantile(freedom) + between**2 * quantile(seeds - 1)) / whole)
-    low, high = sorted((float(freedom), seeds - 1.0))
-    return float(brentq(lambda f: float(quantile(f)) - t, low, high)) if high > low else low
+    variances = np.stack([patient**2, np.nan_to_num(between) ** 2], axis=-1)
+    of_t = [mixed_freedom(v, [f, max(seeds - 1, 1)]) for v, f in zip(variances, freedom)]
+    return np.sqrt(variances.sum(axis=-1)), np.array(of_t)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtri, owens_t, stdtrit
 
 from ctbench_core.metrics.arrays import Floats, divide
@@ -277,3 +278,15 @@ def satterthwaite(variances: Sequence[float] | Floats, freedoms: Sequence[float]
     v, f = np.asarray(variances, np.float64), np.asarray(freedoms, np.float64)
     squared = float((v**2 / f).sum())
     return float(v.sum() ** 2 / squared) if squared > 0 else float(f.min(initial=np.inf))
+
+
+def mixed_freedom(variances: Sequence[float] | Floats, freedoms: Sequence[float] | Floats) -> float:
+    """Return the degrees of freedom whose t is the mean of the parts' t, weighted by their variances.
+
+    For errors of which a few seeds may carry most: Satterthwaite's t is too small there (92 % instead of 95). Source:
+    Cochran and Cox, Experimental Designs, 1950.
+    """
+    v, f = np.asarray(variances, np.float64), np.minimum(np.asarray(freedoms, np.float64), 1e9)
+    v = np.where(v.sum() > 0, v, 1.0)
+    t, low, high = float((v * quantile(f)).sum() / v.sum()), f[v > 0].min(), f[v > 0].max()
+    return float(brentq(lambda one: float(quantile(one)) - t, low, high)) if high > low else float(low)

@@ -27,9 +27,9 @@ from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.evaluate.opening import silent
 from ctbench_core.metrics.arrays import Floats
 from ctbench_core.metrics.figures import ranking_figures
-from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals, seeds_and_patients
+from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals
 from ctbench_core.metrics.resampling import Figures, evidence, resampled
-from ctbench_core.metrics.uncertainty import quantile, satterthwaite
+from ctbench_core.metrics.uncertainty import mixed_freedom, quantile, satterthwaite
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe
@@ -134,7 +134,7 @@ def _tested(
     metric: str, finding: str, delta: float, patient: float, between: float, freedom: float, seeds: int
 ) -> Delta:
     error = float(np.hypot(patient, between))
-    of_t = seeds_and_patients(patient, between, freedom, seeds)
+    of_t = mixed_freedom([patient**2, between**2], [freedom, seeds - 1])
     reach = float(quantile(of_t)) * error
     p = 2 * float(stdtr(of_t, -abs(delta) / error)) if error > 0 else float(delta == 0)
     return Delta(metric, finding, float(delta), float(delta) - reach, float(delta) + reach, p)

@@ -71,6 +71,11 @@ def test_differences_are_against_the_first_and_adjusted_over_the_table(found: An
     np.testing.assert_array_equal(same["delta"], 0)
     np.testing.assert_array_equal(same["p_adjusted"], 1)
     assert table["family"].str.startswith("12 tests").all()
+    with_delong = table[table["p_delong"].notna()]
+    assert set(with_delong["metric"]) == {"auroc"}
+    assert MACRO not in set(with_delong["label"])
+    assert (with_delong[with_delong["a"] == "same"]["p_delong"] == 1).all()
+    assert (with_delong[with_delong["a"] == "better"]["p_delong"] < 0.05).all()
     figures = found.figures.set_index(["model", "metric", "finding"])
     base = scored("base", 0.5).frame
     expected = roc_auc_score(base[f"target_{LABELS[0]}"].astype(int), base[f"prob_{LABELS[0]}"])

@@ -16,8 +16,7 @@ from ctbench_core.metrics import (
     resampled,
     thresholded_figures,
 )
-from ctbench_core.metrics.recipe import seeds_and_patients
-from ctbench_core.metrics.uncertainty import rate_bounds, satterthwaite
+from ctbench_core.metrics.uncertainty import mixed_freedom, rate_bounds, satterthwaite
 
 
 def clustered(patients: int, seed: int, share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -161,11 +160,12 @@ def test_satterthwaite_of_equal_parts_adds_their_freedom() -> None:
     assert satterthwaite([2.0, 1e-12], [5, 1]) == pytest.approx(5)
 
 
-def test_seeds_and_patients_share_their_t() -> None:
+def test_parts_of_an_error_share_their_t() -> None:
     t = (4 * stats.t.ppf(0.975, 30) + 1 * stats.t.ppf(0.975, 2)) / 5
-    assert stats.t.ppf(0.975, seeds_and_patients(2.0, 1.0, 30, 3)) == pytest.approx(t, rel=1e-9)
-    assert seeds_and_patients(2.0, 0.0, 30, 3) == seeds_and_patients(2.0, np.nan, 30, 1) == 30
-    assert seeds_and_patients(1e-9, 1.0, 30, 3) == pytest.approx(2, rel=1e-6)
+    assert stats.t.ppf(0.975, mixed_freedom([4.0, 1.0], [30, 2])) == pytest.approx(t, rel=1e-9)
+    assert mixed_freedom([2.0, 0.0], [30, 2]) == pytest.approx(30)
+    assert mixed_freedom([1e-12, 1.0], [30, 2]) == pytest.approx(2, rel=1e-6)
+    assert mixed_freedom([1.0, 1.0, 1.0], [7, 7, 7]) == pytest.approx(7)
 
 
 def test_a_recipe_of_equal_seeds_has_the_error_of_its_model() -> None:
