@@ -41,11 +41,11 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
         found = charts.reliability(mine, label)
         figures.show(found, mine, source, "reliability", f"Observed share by forecast of {label}, before and after")
     with right:
-        _cards(table[table["finding"] == label].set_index("stage"), stages)
+        _figures(table[table["finding"] == label].set_index("stage"), stages)
         _promise(table, tuning, label, method)
     shown = _wide(table, labels, stages)
     st.dataframe(shown, hide_index=True, height=38 + 35 * len(shown), key="calibration-table", placeholder="–")
-    tables.download("Calibration of every finding", table, f"{source.stem}-calibration.csv", "calibration-csv")
+    tables.download("Calibration of every finding", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
 
 
 def _method(after: list[str]) -> str | None:
@@ -63,17 +63,19 @@ def _method(after: list[str]) -> str | None:
     )
 
 
-def _cards(rows: pd.DataFrame, stages: list[str]) -> None:
-    """Draw the four figures of a finding, the last stage large and the one before below it."""
-    for pair in (("ece", "brier"), ("slope", "intercept")):
-        for card, name in zip(st.columns(2), pair):
-            values = [_of(rows, stage, name) for stage in stages]
-            card.metric(_FIGURES[name], values[-1], border=True, help=_HELP[name])
-            if len(stages) > 1:
-                card.caption(f"before: {values[0]}")
+def _figures(rows: pd.DataFrame, stages: list[str]) -> None:
+    """Draw the four figures of a finding, a column a stage."""
+    values = {_titled(stage): [_of(rows, stage, name) for name in _FIGURES] for stage in stages}
+    frame = pd.DataFrame({"": list(_FIGURES.values()), **values})
+    st.dataframe(frame, hide_index=True, key="calibration-figures", alt="Calibration of the finding")
+    st.caption(" ".join(f"**{_FIGURES[name]}**: {text}" for name, text in _HELP.items()))
     reasons = [str(text) for text in rows["undefined"].dropna() if text]
     if reasons:
         st.caption(f":material/info: slope and intercept undefined: {reasons[0]}")
+
+
+def _titled(stage: str) -> str:
+    return "before" if stage == BEFORE else f"after ({stage})"
 
 
 def _of(rows: pd.DataFrame, stage: str, name: str) -> str:

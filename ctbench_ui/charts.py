@@ -63,11 +63,11 @@ def finding_dots(per_class: pd.DataFrame, metric: str = "auprc") -> go.Figure:
     found.add_scatter(
         x=rows[metric],
         y=rows["finding"],
-        name=metric.upper(),
+        name=metric.upper().replace("_", ", ").replace("TUNED", "tuned"),
         mode="markers",
         marker={"size": 10, "color": COLOURS[0]},
         error_x=_whiskers(rows, metric),
-        hovertemplate="%{y}<br>" + metric.upper() + " %{x:.3f}<extra></extra>",
+        hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
     )
     found.update_yaxes(autorange="reversed", ticksuffix="  ")
     found.update_xaxes(range=[0, 1.02], tickformat=".1f")

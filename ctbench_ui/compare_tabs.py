@@ -11,23 +11,17 @@ import streamlit as st
 from ctbench_core.compare.published import published_frame
 from ctbench_core.compare.tables import scores_path
 from ctbench_core.runs import open_run
-from ctbench_ui import cache, charts, comparing, feedback, figures, forest, tables
+from ctbench_ui import cache, charts, comparing, feedback, figures, forest, papers, tables
 from ctbench_ui.figures import Source
-from ctbench_ui.style import counts, figure, interval, plural
+from ctbench_ui.style import figure, interval, plural
 
 _TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
 
 
 def source(found: dict[str, Any], on: str) -> Source:
     """Return what every figure of a comparison rests on."""
-    parts = [f"{on}: {counts(found['n'])} in common"]
-    if found["openings"]:
-        parts.append(f"opened {plural(found['openings'], 'time')} by these jobs")
-    parts.append(f"label origin {', '.join(found['label_origin'])}")
-    leaked = found["leak"]["patients"]
-    plain = " · ".join([*parts, *([f"leak: {plural(leaked, 'patient')}"] if leaked else [])])
-    note = " · ".join(parts) + (f" {feedback.leak_badge(leaked)}" if leaked else "")
-    return Source(f"{', '.join(found['names'][1:])} against {found['names'][0]}", note, plain, f"compare-{on}")
+    title = f"{', '.join(found['names'][1:])} against {found['names'][0]}"
+    return figures.marked_source(title, found["marks"], f"compare-{on}")
 
 
 def head(found: dict[str, Any]) -> None:
@@ -45,6 +39,8 @@ def head(found: dict[str, Any]) -> None:
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Macro differences from the baseline", key="compare-macro")
+    if found["marks"].banner:
+        st.warning(found["marks"].banner, icon=":material/warning:")
     family = found["differences"]["family"].iloc[0]
     st.caption(
         f"Macro differences from **{found['names'][0]}**. p adjusted by Benjamini-Hochberg over {family}; intervals are not."
@@ -114,7 +110,7 @@ def overlaid(found: dict[str, Any], run_dirs: list[str], on: str, about: Source)
             )
 
 
-def disagreements(found: dict[str, Any], run_dirs: list[str], on: str) -> None:
+def disagreements(found: dict[str, Any], run_dirs: list[str], on: str, about: Source) -> None:
     """Draw the probabilities of two runs against each other; a click or lasso lists volumes."""
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -145,7 +141,7 @@ def disagreements(found: dict[str, Any], run_dirs: list[str], on: str) -> None:
             key="compare-volumes",
             alt="Volumes by disagreement",
         )
-        tables.download("CSV", shown if chosen else frame, f"{label}-disagreements.csv", "disagreements-csv")
+        tables.download("CSV", shown if chosen else frame, f"{label}-disagreements.csv", "disagreements-csv", about)
 
 
 def settings(found: dict[str, Any]) -> None:
@@ -170,7 +166,7 @@ def label_noise(found: dict[str, Any], run_dirs: list[str], on: str, about: Sour
             folder, on, cache.stamp(scores_path(open_run(folder), on)), cache.stamp(Path(path))
         )
         st.dataframe(table, hide_index=True, key="compare-labels", alt="Figures against two label sets")
-        tables.download("CSV", table, f"{about.stem}-label-sets.csv", "labels-csv")
+        tables.download("CSV", table, f"{about.stem}-label-sets.csv", "labels-csv", about)
 
 
 def published(found: dict[str, Any], run_dirs: list[str]) -> None:
@@ -186,16 +182,4 @@ def published(found: dict[str, Any], run_dirs: list[str]) -> None:
 
 def paper(found: dict[str, Any], on: str) -> None:
     """Offer the table as CSV and LaTeX, and the Methods paragraph."""
-    st.markdown("**Methods**")
-    st.markdown(f"> {found['files']['methods.txt'].strip()}".replace("$", r"\$"))
-    with st.container(horizontal=True):
-        for name, text in found["files"].items():
-            st.download_button(
-                name,
-                text.encode("utf-8"),
-                f"compare-{on}-{name}",
-                key=f"paper-{name}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
-    st.code(found["files"]["table.tex"], language="latex", height=320)
+    papers.draw(found["files"](), f"compare-{on}")

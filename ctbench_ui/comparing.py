@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.compare.comparison import compare_runs
+from ctbench_core.compare.comparison import Comparison, compare_runs
 from ctbench_core.compare.export import paper_files
 from ctbench_core.compare.label_sets import compare_label_sets
-from ctbench_core.compare.tables import config_differences, read_scored, scores_path
+from ctbench_core.compare.recipes import compare_recipes
+from ctbench_core.compare.tables import config_differences, read_scored, scores_path, tests_of
 from ctbench_core.manifest import read_table
-from ctbench_core.runs import open_run
+from ctbench_core.runs import marks_of, open_run
 from ctbench_ui import cache
 from ctbench_ui.cache import Stamp
 
@@ -23,28 +26,54 @@ def stamps(run_dirs: list[str], on: str) -> tuple[Stamp, ...]:
     return tuple(cache.stamp(scores_path(open_run(folder), on)) for folder in run_dirs)
 
 
-@st.cache_data(max_entries=16, show_spinner="Comparing: patients are resampled, ranks exchanged")
-def compared(run_dirs: tuple[str, ...], on: str, _stamps: tuple[Stamp, ...], key: str) -> dict[str, Any]:
-    """Return a comparison as plain frames and values, with the texts of its files.
+def seeds_of(chosen: list[dict[str, Any]], rows: Mapping[str, dict[str, Any]], on: str) -> dict[str, list[str]] | None:
+    """Return the runs of each chosen run's recipe that were scored on a set, the chosen one first; by run id.
+
+    None where recipes cannot be compared: two chosen runs are of one recipe, or no recipe has several seeds.
 
     Args:
-        key: the stamps as text, which tell the cache of a change.
+        chosen, rows: rows of `cache.run_row`.
     """
+    recipes = [row["recipe"] for row in chosen]
+    if len(set(recipes)) < len(recipes) or any(row["kind"] != "train" for row in chosen):
+        return None
+    found = {}
+    for mine in chosen:
+        same = [row for row in rows.values() if row["recipe"] == mine["recipe"] and row["state"] == "finished"]
+        newest = {row["seed"]: row["run_dir"] for row in reversed(same) if on in tests_of([open_run(row["run_dir"])])}
+        found[mine["run_id"]] = list(
+            dict.fromkeys([mine["run_dir"], *(newest | {mine["seed"]: mine["run_dir"]}).values()])
+        )
+    return found if any(len(dirs) > 1 for dirs in found.values()) else None
+
+
+def compared(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, Any]:
+    """Return a comparison as plain frames and values, its marks as they stand now.
+
+    Args:
+        by_recipe: the runs are seeds of recipes, which are compared in place of the runs.
+    """
+    at = stamps(list(run_dirs), on)
+    whole = _comparison(run_dirs, on, by_recipe, repr(at))
     runs = [open_run(folder) for folder in run_dirs]
-    found = compare_runs(run_dirs, on)
-    result = found.to_json(list(run_dirs))
+    whole = dataclasses.replace(whole, marks=marks_of(runs, on, n=whole.common.n))
+    result = whole.to_json(list(run_dirs))
     return {
-        "names": found.common.names,
-        "labels": found.common.labels,
-        "figures": found.figures,
-        "differences": found.differences,
+        "names": whole.common.names,
+        "labels": whole.common.labels,
+        "figures": whole.figures,
+        "differences": whole.differences,
         "settings": config_differences(runs),
-        "files": paper_files(found, runs),
-        **{
-            name: result[name]
-            for name in ("n", "left_out", "disagreeing_labels", "openings", "leak", "label_origin", "best")
-        },
+        "marks": whole.marks,
+        "files": lambda: paper_files(whole, runs),
+        **{name: result[name] for name in ("n", "left_out", "disagreeing_labels", "best")},
     }
+
+
+@st.cache_resource(max_entries=16, show_spinner="Comparing: patients are resampled, ranks exchanged")
+def _comparison(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Comparison:
+    """Return a comparison, worked out once for the scores of these stamps. Treat it as read-only."""
+    return (compare_recipes if by_recipe else compare_runs)(run_dirs, on)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html as escape
+import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +12,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from ctbench_core.runs import Marks
 from ctbench_ui.charts import CONFIG
+from ctbench_ui.feedback import leak_badge
+from ctbench_ui.style import GREY
+
+# A line of a figure's note must fit a phone; its height in pixels.
+_NOTE_LETTERS, _LINE = 62, 14
 
 
 @dataclass(frozen=True)
@@ -22,22 +30,52 @@ class Source:
         note: cohort size and leak mark, as Markdown.
         plain_note: the same as plain text, for files.
         stem: how its files begin.
+        marks: openings, leak, label origin and warning, which every file carries as its last columns.
     """
 
     title: str
     note: str
     plain_note: str
     stem: str
+    marks: Marks | None = None
+
+    def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a table as it leaves: with the marks, where there are any."""
+        return self.marks.add_to(frame) if self.marks else frame
+
+
+def marked_source(title: str, marks: Marks, stem: str) -> Source:
+    """Return what figures rest on that carry marks: the same words on screen and in files."""
+    said = marks.sentences()
+    badge = leak_badge(marks.leaked)
+    note = " · ".join(part for part in said if not part.startswith("leak: ")) + (f" {badge}" if badge else "")
+    return Source(title, note, " · ".join(said), re.sub(r"[^\w.-]+", "_", stem), marks)
 
 
 def show(found: go.Figure, data: pd.DataFrame, source: Source, name: str, alt: str) -> None:
     """Draw a figure with its cohort, and offer it as CSV and as HTML that opens without a network."""
-    st.plotly_chart(found, config=CONFIG, key=f"chart-{name}", alt=alt)
+    noted = with_note(found, source.plain_note) if source.marks else found
+    st.plotly_chart(noted, config=CONFIG, key=f"chart-{name}", alt=alt)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
-        st.caption(source.note, width="content")
+        st.caption("" if source.marks else source.note, width="content")
         with st.container(horizontal=True, width="content", gap="small"):
-            _file("CSV", lambda: data.to_csv(index=False, lineterminator="\n"), "text/csv", source, name)
+            _file("CSV", lambda: source.marked(data).to_csv(index=False, lineterminator="\n"), "text/csv", source, name)
             _file("HTML", lambda: page(found, source, alt), "text/html", source, name)
+
+
+def with_note(found: go.Figure, text: str) -> go.Figure:
+    """Write what a figure rests on above it, inside the picture: it stays there when the picture is taken away."""
+    lines = textwrap.wrap(text, _NOTE_LETTERS)
+    taken = _LINE * len(lines) + 6
+    # Streamlit sets titles in bold.
+    plain = "<br>".join(f"<span style='font-weight:400'>{escape.escape(line)}</span>" for line in lines)
+    place = {"x": 0, "xref": "container", "y": 1, "yref": "container", "xanchor": "left", "yanchor": "top"}
+    look = {"pad": {"l": 8, "t": 4}, "font": {"size": 11, "color": GREY, "weight": "normal"}, "automargin": False}
+    return go.Figure(found).update_layout(
+        title={"text": plain} | place | look,
+        height=(found.layout.height or 450) + taken,
+        margin={"t": (found.layout.margin.t or 0) + taken},
+    )
 
 
 def page_of(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -> None:
@@ -71,8 +109,10 @@ def _file(label: str, text: Callable[[], str], mime: str, source: Source, name: 
 def page(found: go.Figure, source: Source, alt: str) -> str:
     """Return a figure as an HTML page of its own, with the drawing code inside."""
     plot = go.Figure(found).update_layout(template="plotly_white")
+    plot = with_note(plot, source.plain_note) if source.marks else plot
     body = plot.to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
-    title, note, what = (escape.escape(text) for text in (source.title, source.plain_note, alt))
+    banner = source.marks.banner if source.marks else ""
+    title, note, what = (escape.escape(text) for text in (source.title, f"{source.plain_note}. {banner}", alt))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
         f'<body style="font-family: sans-serif; margin: 2rem"><h1 style="font-size: 1.2rem">{title}</h1>'

@@ -7,55 +7,84 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.metrics import auprc_skill
 from ctbench_ui import charts, curves, figures, tables
 from ctbench_ui.figures import Source
 from ctbench_ui.style import interval
 
-_TABLE = ("finding", "support", "prevalence", "auprc", "auprc_ci", "auroc", "auroc_ci", "precision", "recall", "f1")
+_RATES = ("precision", "recall", "f1")
+_TABLE = ("finding", "support", "prevalence", "auprc", "auprc_ci", "skill", "auroc", "auroc_ci", *_RATES, "threshold")
 _HELP = {
     "prevalence": "Share of positives among the known labels: the AUPRC of chance.",
-    "precision": "At threshold .5.",
-    "recall": "At threshold .5.",
-    "f1": "At threshold .5.",
+    "skill": "AUPRC above chance: (AUPRC - prevalence) / (1 - prevalence).",
 }
-# Pixels, so that the whole table shows on a laptop.
-_TABLE_WIDTH, _DOTS_WIDTH = 876, 560
-_WIDTHS = {"prevalence": 52, "auprc": 58, "auroc": 60, "precision": 52, "recall": 54, "f1": 48}
+_WIDTHS = {
+    "prevalence": 50,
+    "auprc": 56,
+    "skill": 48,
+    "auroc": 58,
+    "precision": 48,
+    "recall": 52,
+    "f1": 46,
+    "threshold": 46,
+}
 _TITLES = {
     "prevalence": "Prev.",
     "auprc": "AUPRC",
+    "skill": "Skill",
     "auroc": "AUROC",
     "precision": "Prec.",
     "recall": "Recall",
     "f1": "F1",
+    "f1_tuned": "F1, tuned",
+    "threshold": "At",
 }
+# Pixels: the table at its full width, and the least that dots with whiskers need beside it.
+_TABLE_WIDTH = 940
 _KINDS = {"chosen": "Chosen findings", "pr": "All: precision, recall", "roc": "All: ROC"}
 
 
 def table(per_class: pd.DataFrame, source: Source) -> None:
-    """Draw the figures of every finding, as a table and as dots."""
-    shown = with_intervals(per_class)
-    # Beside each other where both fit, else one below the other.
-    with st.container(horizontal=True, gap="medium"):
-        with st.container(width=_TABLE_WIDTH):
-            st.dataframe(
-                shown,
-                hide_index=True,
-                column_config=_columns(),
-                height=38 + 35 * len(shown),
-                key="findings",
-                placeholder="–",
-                alt="Figures by finding",
-            )
-            tables.download("Download CSV", per_class, f"{source.stem}-per_class.csv", "per-class-csv")
-        with st.container(width=_DOTS_WIDTH):
-            _dots(per_class, source)
+    """Draw the figures of every finding, as dots with whiskers and as a table."""
+    _dots(per_class, source)
+    tuned = "threshold_tuned" in per_class
+    at = None
+    if tuned:
+        at = st.segmented_control(
+            "Precision, recall and F1 at",
+            ["tuned", ".5"],
+            default="tuned",
+            required=True,
+            key="findings.at",
+            format_func={"tuned": "the threshold that validation chose", ".5": ".5"}.__getitem__,
+        )
+    shown = with_intervals(at_threshold(per_class, at == "tuned"))
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config=_columns(),
+        height=38 + 35 * len(shown),
+        width=_TABLE_WIDTH,
+        key="findings",
+        placeholder="–",
+        alt="Figures by finding",
+    )
+    tables.download("Download CSV", per_class, f"{source.stem}-per_class.csv", "per-class-csv", source)
+
+
+def at_threshold(per_class: pd.DataFrame, tuned: bool) -> pd.DataFrame:
+    """Return the figures with skill, and precision, recall and F1 at the tuned threshold or at .5."""
+    shown = per_class.assign(skill=auprc_skill(per_class["auprc"], per_class["prevalence"]), threshold=0.5)
+    if tuned:
+        shown = shown.assign(**{name: shown[f"{name}_tuned"] for name in (*_RATES, "threshold")})
+    return shown
 
 
 def _dots(per_class: pd.DataFrame, source: Source) -> None:
+    metrics = [name for name in ("auprc", "auroc", "f1", "f1_tuned") if name in per_class]
     metric = st.segmented_control(
         "Metric",
-        ["auprc", "auroc", "f1"],
+        metrics,
         default="auprc",
         required=True,
         key="dots-metric",
@@ -136,4 +165,4 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
             )
             found = draw(points, per_class, chosen, labels, bands)
             figures.show(found, mine[mine["curve"] == name], source, name, f"{alt} of the chosen findings")
-    tables.download("Download curves as CSV", mine, f"{source.stem}-curves.csv", "curves-csv")
+    tables.download("Download curves as CSV", mine, f"{source.stem}-curves.csv", "curves-csv", source)

@@ -26,7 +26,9 @@ def _has_figures(row: dict[str, Any]) -> bool:
 
 def title(row: dict[str, Any]) -> str:
     """Name a run as the picker shows it."""
-    what = "predictions" if row["kind"] == "score" else f"validation AUPRC {figure(row['val_auprc'])}"
+    what = (
+        "predictions" if row["kind"] == "score" else f"{row['encoder']} · validation AUPRC {figure(row['val_auprc'])}"
+    )
     return f"{row['name']} · {what} · {row['run_id']}"
 
 

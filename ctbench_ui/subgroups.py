@@ -27,7 +27,7 @@ _COLUMNS = {
     "complement": _NUMBER("Others", format=tables.SHARE, help="All other volumes whose group is known."),
     "gap": _TEXT("Gap [95 %]", help="Group less others; patients resampled, not adjusted."),
     "p_adjusted": _TEXT("adj. p", help="Benjamini-Hochberg over all groups, findings and metrics of this column."),
-    "reason": _TEXT("Undefined because"),
+    "reason": _TEXT("Note"),
 }
 
 
@@ -61,7 +61,7 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
         st.info(f"{column} has one group only: there is nothing to compare.")
         return
     _draw(found[found["metric"] == (metric or METRICS[0])], str(finding), column, labels, source)
-    tables.download("All groups, findings and metrics", found, f"{source.stem}-{column}.csv", "subgroups-csv")
+    tables.download("All groups, findings and metrics", found, f"{source.stem}-{column}.csv", "subgroups-csv", source)
 
 
 def _titled(finding: str) -> str:

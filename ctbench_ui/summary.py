@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import streamlit as st
 
 from ctbench_core.cards import leakage_banner
-from ctbench_core.runs import Run
-from ctbench_ui import cache, feedback, opening
+from ctbench_core.runs import Run, marks_of
+from ctbench_ui import cache, feedback, figures, opening
 from ctbench_ui.figures import Source
-from ctbench_ui.style import counts, interval, plural
+from ctbench_ui.style import counts, figure, interval, plural
+
+_CARDS = {"Macro AUPRC": "auprc", "Macro AUROC": "auroc", "Macro F1 @ .5": "f1_macro", "Macro F1, tuned": "f1_tuned"}
+_NAMES = {"auprc": "AUPRC", "auroc": "AUROC", "f1_tuned": "F1 at tuned thresholds"}
 
 
 def header(run: Run, name: str) -> None:
@@ -27,24 +29,24 @@ def header(run: Run, name: str) -> None:
         st.warning(banner, icon=":material/warning:")
     values = metrics["per_class"].values()
     defined = sum(value["auprc"] is not None for value in values)
-    cards = st.columns([3, 3, 3, 2])
+    shown = {title: key for title, key in _CARDS.items() if key in metrics}
     help_ = f"Mean over the {defined} of {len(values)} findings where it is defined."
-    for card, title, key in zip(cards, ("Macro AUPRC", "Macro AUROC", "Macro F1 @ .5"), ("auprc", "auroc", "f1_macro")):
+    for card, (title, key) in zip(st.columns(len(shown)), shown.items()):
         card.metric(title, interval(metrics[key], metrics.get(f"{key}_ci")), border=True, help=help_)
-    cards[3].metric("Findings with AUPRC", f"{defined} of {len(values)}", border=True)
+    st.caption(" · ".join([f"AUPRC defined for {defined} of {len(values)} findings", *_optimism(metrics)]))
     if metrics["undefined"]:
         with st.expander(f"{plural(len(metrics['undefined']), 'finding')} with an undefined figure"):
             for label, reason in metrics["undefined"].items():
                 st.caption(f":material/info: {label}: {reason}")
 
 
-def source(run: str, name: str, metrics: dict[str, Any]) -> Source:
+def _optimism(metrics: dict[str, Any]) -> list[str]:
+    """Say how far validation flattered: validation less test."""
+    gaps = {_NAMES[name]: gap for name, gap in metrics.get("optimism", {}).items() if gap is not None}
+    parts = [f"{name} {'+' if gap >= 0 else '−'}{figure(abs(gap))}" for name, gap in gaps.items()]
+    return [f"optimism (validation less test): {', '.join(parts)}"] if parts else []
+
+
+def source(run: Run, name: str) -> Source:
     """Return what the figures of a test set rest on."""
-    leaked = metrics["leak"]["patients"]
-    size = counts(metrics["n"])
-    return Source(
-        title=f"{run} on {name}",
-        note=f"{name} · {size} {feedback.leak_badge(leaked)}",
-        plain_note=f"{name}: {size}" + (f"; leak: {plural(leaked, 'patient')}" if leaked else ""),
-        stem=re.sub(r"[^\w.-]+", "_", f"{run}-{name}"),
-    )
+    return figures.marked_source(f"{run.name} on {name}", marks_of([run], name), f"{run.name}-{name}")

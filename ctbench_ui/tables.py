@@ -7,14 +7,18 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ctbench_ui.figures import Source
+
 SHARE = "%.3f"
 
 
-def download(label: str, frame: pd.DataFrame, file_name: str, key: str) -> None:
-    """Offer a frame as CSV, with every digit; it is written when the user asks."""
+def download(label: str, frame: pd.DataFrame, file_name: str, key: str, source: Source | None = None) -> None:
+    """Offer a frame as CSV, with every digit and the marks of its source; it is written when the user asks."""
     st.download_button(
         label,
-        data=lambda: frame.to_csv(index=False, lineterminator="\n").encode("utf-8"),
+        data=lambda: (
+            (source.marked(frame) if source else frame).to_csv(index=False, lineterminator="\n").encode("utf-8")
+        ),
         file_name=file_name,
         mime="text/csv",
         key=key,
@@ -23,11 +27,16 @@ def download(label: str, frame: pd.DataFrame, file_name: str, key: str) -> None:
     )
 
 
-def download_stored(label: str, path: Path, file_name: str, key: str) -> None:
+def download_stored(label: str, path: Path, file_name: str, key: str, source: Source | None = None) -> None:
     """Offer a stored Parquet table as CSV; it is read when the user asks, since it may be large."""
+
+    def written() -> bytes:
+        frame = pd.read_parquet(path)
+        return (source.marked(frame) if source else frame).to_csv(index=False, lineterminator="\n").encode("utf-8")
+
     st.download_button(
         label,
-        data=lambda: pd.read_parquet(path).to_csv(index=False, lineterminator="\n").encode("utf-8"),
+        data=written,
         file_name=file_name,
         mime="text/csv",
         key=key,

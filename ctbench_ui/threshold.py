@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from ctbench_core.evaluate.counts import best_thresholds, confusion_at
 from ctbench_core.metrics import ThresholdedMetrics
-from ctbench_core.runs import EvaluationPaths
-from ctbench_ui import cache, charts, figures, volumes
+from ctbench_core.runs import RunPaths
+from ctbench_ui import cache, charts, chosen_thresholds, figures, volumes
 from ctbench_ui.figures import Source
 from ctbench_ui.style import figure
 
@@ -19,8 +21,9 @@ _RATES = {"precision": "Precision", "recall": "Recall", "specificity": "Specific
 _BINS = 50
 
 
-def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
+def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], source: Source) -> None:
     """Draw one finding at the threshold of a slider, from stored counts."""
+    paths = run.evaluation(name)
     left, right = st.columns([1, 1], gap="medium")
     with left:
         label = st.selectbox("Finding", labels, key="finding", bind="query-params")
@@ -31,16 +34,17 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
         threshold, confusion = confusion_at(counts, _slider(counts))
         cell = _cells(confusion)
     with right:
-        for card, (name, title) in zip(st.columns(4), _RATES.items()):
-            card.metric(title, figure(float(getattr(confusion, name))), border=True)
+        for card, (rate, title) in zip(st.columns(4), _RATES.items()):
+            card.metric(title, figure(float(getattr(confusion, rate))), border=True)
         bins = histogram(counts)
         alt = f"Scores of positives and negatives of {label}, threshold {figure(threshold)}"
         figures.show(charts.score_histogram(bins, threshold), bins, source, "threshold", alt)
     if cell:
         frame = volumes.of_cell(volumes.scored(paths.scores, label), threshold, cell)
         st.markdown(f"**{label}: {_CELLS[cell]}** at threshold {figure(threshold)}, the most wrong first")
-        name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
-        volumes.show(frame, name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
+        file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
+        volumes.show(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
+    chosen_thresholds.draw(run, tuning, label, paths.scores, source, lambda value: _set(_KEY, value))
 
 
 def _slider(counts: pd.DataFrame) -> float:
@@ -55,7 +59,7 @@ def _slider(counts: pd.DataFrame) -> float:
             st.button(text, key=f"preset-{text.split()[-1].strip('.')}", on_click=_set, args=(_KEY, value))
     st.caption(
         ":material/info: *What if* thresholds are the best on this very set: hindsight, not a result to report. "
-        "A threshold for a test is chosen on validation."
+        "Those that validation chose stand below."
     )
     return float(asked)
 

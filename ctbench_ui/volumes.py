@@ -49,7 +49,7 @@ def of_name(frame: pd.DataFrame, text: str) -> pd.DataFrame:
     return frame[found[0] | found[1] | found[2]]
 
 
-def show(frame: pd.DataFrame, file_name: str, key: str, alt: str) -> None:
+def show(frame: pd.DataFrame, source: Source, file_name: str, key: str, alt: str) -> None:
     """Draw volumes as a table, the first thousand of many, and offer them all as CSV."""
     config = {
         "volume": st.column_config.TextColumn("Volume", pinned=True),
@@ -63,7 +63,7 @@ def show(frame: pd.DataFrame, file_name: str, key: str, alt: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         rest = f"{SHOWN:,} of {len(frame):,} volumes shown; the CSV holds all." if len(frame) > SHOWN else ""
         st.caption(rest or f"{len(frame):,} volumes", width="stretch")
-        tables.download("CSV", frame, file_name, f"{key}-csv")
+        tables.download("CSV", frame, file_name, f"{key}-csv", source)
 
 
 def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> None:
@@ -75,5 +75,5 @@ def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> No
         )
         text = st.text_input("Volume, exam or patient", key="volumes.text", width=180, placeholder="part of a name")
     frame = of_name(of_kind(scored(scores, label), threshold, kind or "all"), text)
-    show(frame, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, most wrong first")
-    tables.download_stored("All scores, every finding", scores, f"{source.stem}-scores.csv", "scores-csv")
+    show(frame, source, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, most wrong first")
+    tables.download_stored("All scores, every finding", scores, f"{source.stem}-scores.csv", "scores-csv", source)

@@ -7,6 +7,7 @@ import streamlit as st
 from ctbench_core.compare.tables import tests_of
 from ctbench_core.runs import open_run
 from ctbench_ui import compare_tabs, comparing, feedback, form, picker
+from ctbench_ui.style import plural
 
 st.title("Compare", anchor=False)
 rows = picker.evaluable(str(form.outputs_root()))
@@ -39,18 +40,41 @@ if not others or not shared:
 on = st.segmented_control("Compared on", shared, default=shared[0], required=True, key=f"compare-on-{'-'.join(shared)}")
 
 
+on = on or shared[0]
+by_recipe = False
+with st.container(horizontal=True, vertical_alignment="center"):
+    seeds = comparing.seeds_of([rows[run_id] for run_id in (baseline, *others)], rows, on)
+    if seeds:
+        by_recipe = st.toggle(
+            "Average over seeds",
+            value=True,
+            key="compare.by-recipe",
+            help="Compare recipes in place of runs: every finished run that differs from a chosen one in its seed alone, "
+            "and was scored on this set, counts. Intervals then run over seeds and patients.",
+        )
+        st.caption(
+            " · ".join(
+                f"{names[run_id].partition(' · ')[0]}: {plural(len(dirs), 'seed')}" for run_id, dirs in seeds.items()
+            )
+        )
+
+
 @st.fragment
-def look(run_dirs: list[str], on: str) -> None:
-    """Draw the tabs; a click inside reruns them alone."""
+def look(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None) -> None:
+    """Draw the tabs; a click inside reruns them alone.
+
+    Args:
+        seeds: where recipes are compared, the runs of each.
+    """
     with feedback.guarded("These runs cannot be compared"):
-        at = comparing.stamps(run_dirs, on)
-        found = comparing.compared(tuple(run_dirs), on, at, repr(at))
+        every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
+        found = comparing.compared(tuple(every), on, seeds is not None)
         about = compare_tabs.source(found, on)
         compare_tabs.head(found)
         contents = {
             "Differences": lambda: compare_tabs.differences(found, about),
             "Curves": lambda: compare_tabs.overlaid(found, run_dirs, on, about),
-            "Disagreements": lambda: compare_tabs.disagreements(found, run_dirs, on),
+            "Disagreements": lambda: compare_tabs.disagreements(found, run_dirs, on, about),
             "Settings": lambda: compare_tabs.settings(found),
             "Label noise": lambda: compare_tabs.label_noise(found, run_dirs, on, about),
             "Published": lambda: compare_tabs.published(found, run_dirs),
@@ -62,4 +86,4 @@ def look(run_dirs: list[str], on: str) -> None:
                     draw()
 
 
-look(run_dirs, on or shared[0])
+look(run_dirs, on, seeds if by_recipe else None)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.evaluate.paper import run_paper
 from ctbench_core.runs import EvaluationPaths, open_run
 from ctbench_ui import (
     cache,
@@ -15,6 +16,7 @@ from ctbench_ui import (
     findings,
     form,
     opening,
+    papers,
     picker,
     subgroups,
     summary,
@@ -56,7 +58,7 @@ def bands_of(paths: EvaluationPaths) -> pd.DataFrame | None:
 
 
 @st.fragment
-def look(run_dir: Path, title: str, name: str) -> None:
+def look(run_dir: Path, name: str) -> None:
     """Draw the tabs; a click inside reruns them alone."""
     with feedback.guarded("This evaluation cannot be shown"):
         run = open_run(run_dir)
@@ -65,14 +67,15 @@ def look(run_dir: Path, title: str, name: str) -> None:
             return
         metrics = cache.metrics(cache.stamp(paths.metrics))
         per_class = cache.table(cache.stamp(paths.per_class))
-        source = summary.source(title, name, metrics)
+        source = summary.source(run, name)
         labels, tuning = list(per_class["finding"]), cache.metrics(cache.stamp(run.paths.tuning))
         contents = {
             "Findings": lambda: findings.table(per_class, source),
             "Curves": lambda: findings.curve_tab(stored(paths.curves), bands_of(paths), per_class, source),
-            "Threshold": lambda: threshold.tab(paths, labels, source),
+            "Threshold": lambda: threshold.tab(run.paths, name, tuning, labels, source),
             "Calibration": lambda: calibration.tab(paths, tuning, labels, source),
             "Subgroups": lambda: subgroups.tab(paths, labels, source),
+            "Paper": lambda: papers.draw(run_paper(run, name), f"{source.stem}-paper"),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.get("threshold", 0.5), source),
         }
         for tab, draw in zip(st.tabs(list(contents), key="evaluate-tabs", on_change="rerun"), contents.values()):
@@ -83,4 +86,4 @@ def look(run_dir: Path, title: str, name: str) -> None:
 
 with feedback.guarded("This evaluation cannot be shown"):
     summary.header(open_run(run_dir), name)
-look(run_dir, rows[run_id]["name"], name)
+look(run_dir, name)

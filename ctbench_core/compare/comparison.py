@@ -16,7 +16,7 @@ import pandas as pd
 
 from ctbench_core.compare.many import Best, best_by_max_t
 from ctbench_core.compare.paired import METRICS, SWAPS, paired_difference
-from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, tests_of
+from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, run_names, tests_of
 from ctbench_core.errors import InputError
 from ctbench_core.metrics import (
     Estimate,
@@ -95,8 +95,10 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
         InputError: fewer than two runs, no set in common, or nothing else in common.
     """
     name = common_set(run_dirs, on)
-    found = compare_models([read_scored(folder, name) for folder in run_dirs], name)
-    return dataclasses.replace(found, marks=marks_of([open_run(f) for f in run_dirs], name, n=found.common.n))
+    runs = [open_run(folder) for folder in run_dirs]
+    scored = [Scored(title, read_scored(run.paths.root, name).frame, run) for title, run in zip(run_names(runs), runs)]
+    found = compare_models(scored, name)
+    return dataclasses.replace(found, marks=marks_of(runs, name, n=found.common.n))
 
 
 def common_set(run_dirs: Sequence[Path | str], on: str | None = None) -> str:

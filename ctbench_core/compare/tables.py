@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ctbench_core.cards import encoder_name
 from ctbench_core.errors import InputError
 from ctbench_core.runs import Run, open_run, recipe_of
 from ctbench_core.runs.marks import VALIDATION
@@ -129,6 +130,13 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return [f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """Name runs as tables do: by their names, with the encoder in front where names alone do not tell them apart."""
+    names = [run.name for run in runs]
+    told = [f"{encoder_name(run.config)} · {run.name}" for run in runs]
+    return unique_names([full if names.count(name) > 1 else name for name, full in zip(names, told)])
+
+
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the settings in which runs differ: a row a key, a column a run; the seed and places included.
 
@@ -137,6 +145,6 @@ def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
     found: list[dict[str, Any]] = [recipe_of(run.config) | {"utils.seed": run.config.utils.seed} for run in runs]
     keys = list(dict.fromkeys(key for one in found for key in one))
     table = {key: [str(one.get(key, "default")) for one in found] for key in keys}
-    names = unique_names([run.name for run in runs])
+    names = run_names(runs)
     rows = [{"setting": key, **dict(zip(names, values))} for key, values in table.items() if len(set(values)) > 1]
     return pd.DataFrame(rows, columns=["setting", *names])

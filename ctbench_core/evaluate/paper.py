@@ -98,7 +98,7 @@ def methods_paragraph(run: Run, metrics: Mapping[str, Any], tuning: Mapping[str,
     undefined = sum(values["auprc"] is None for values in labels.values())
     parts = training_sentences([run])
     parts.append(
-        f"It was evaluated on the test set {marks.on} ({n['volumes']:,} volumes of {n['exams']:,} exams and "
+        f"The {'run was' if parts else 'predictions were'} evaluated on the test set {marks.on} ({n['volumes']:,} volumes of {n['exams']:,} exams and "
         f"{n['patients']:,} patients) over {len(labels)} findings: AUROC, average precision (AUPRC), and F1 at threshold "
         f"{metrics.get('threshold', 0.5):g}, per finding and as means over the findings where they are defined"
         + (f" (not in {undefined})." if undefined else ".")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ctbench_core.atomic import write_json, write_with
-from ctbench_core.evaluate.scores import scores_frame, sigmoid
+from ctbench_core.evaluate.scores import numbers, scores_frame, sigmoid
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
     CalibrationMap,
@@ -23,6 +24,7 @@ from ctbench_core.metrics import (
     macro,
     patient_folds,
     ranking_metrics,
+    thresholded_metrics,
 )
 from ctbench_core.metrics.calibration import METHODS
 from ctbench_core.metrics.thresholds import FOLDS, f1_of_calls
@@ -109,6 +111,20 @@ def write_tuning(paths: RunPaths, manifest: Manifest, logits: np.ndarray) -> dic
 def read_tuning(path: Path) -> dict[str, Any] | None:
     """Return a run's ``tuning.json``; None when validation was never scored."""
     return read_json(path)
+
+
+def validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
+    """Return the threshold that a rule chooses for a finding on stored validation scores, and its rates there.
+
+    ``threshold`` is chosen on all of validation; precision, recall, specificity and f1 are cross-fitted over patients.
+    """
+    frame = pd.read_parquet(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
+    targets, probabilities = numbers(frame, "target_", [label]), numbers(frame, "prob_", [label])
+    chosen = choose_thresholds(targets, probabilities, rule)
+    calls = cross_fitted_calls(targets, probabilities, frame["patient"].to_numpy(str), rule)
+    rates = thresholded_metrics(targets, calls, 0.5)
+    found = {name: float(getattr(rates, name)[0]) for name in ("precision", "recall", "specificity", "f1")}
+    return {"threshold": float(chosen.values[0]), **found}
 
 
 def tuned_thresholds(tuning: dict[str, Any], labels: list[str], rule: str = RULES[0]) -> np.ndarray:
