@@ -35,7 +35,7 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
     """Draw the groups of one metadata column against their complements."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         own = _columns(cache.stamp(paths.scores), cache.stamp(paths.metadata), None)
-        table = _other_table(bool(own))
+        table, names, column = _other_table(bool(own)), None, None
         with feedback.guarded("This table cannot be used"):
             names = own if table is None else _columns(cache.stamp(paths.scores), table, table)
             column = st.selectbox("Groups by", names, key="subgroups.column", width=220) if names else None
@@ -49,6 +49,8 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
         )
         rows = [MACRO, *labels]
         finding = st.selectbox("Finding", rows, key="subgroups.finding", width=260, format_func=_titled)
+    if names is None:
+        return
     if column is None:
         st.info(
             "The manifest of this test set has no column that divides its volumes into groups (sex, age, manufacturer "

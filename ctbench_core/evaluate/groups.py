@@ -102,7 +102,7 @@ def _place(name: str) -> tuple[bool, float]:
     return name == OTHER, float(found[1]) if found else 0.0
 
 
-def usable_columns(metadata: pd.DataFrame, patients: np.ndarray, least: int = 10) -> list[str]:
+def usable_columns(metadata: pd.DataFrame, patients: np.ndarray, least: int = 5) -> list[str]:
     """Name the columns that divide the volumes into at least two groups of ``least`` patients, the usual ones first."""
     found = []
     for name in metadata.columns:

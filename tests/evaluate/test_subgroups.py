@@ -95,7 +95,7 @@ def test_only_columns_that_divide_are_offered() -> None:
     patients = np.array([f"p{number}" for number in range(40)])
     frame = pd.DataFrame({"Rows": ["512"] * 40, "SeriesDescription": [f"s{n}" for n in range(40)]})
     frame["PatientSex"] = ["M", "F"] * 20
-    frame["Site"] = ["a"] * 35 + ["b"] * 5
+    frame["Site"] = ["a"] * 36 + ["b"] * 4
     frame["Age"] = ["050Y"] * 20 + ["070Y"] * 20
     assert usable_columns(frame, patients) == ["PatientSex", "Age"]
 

@@ -56,10 +56,17 @@ def test_an_opened_test_set_shows_the_stored_figures(trained: Path, open_page: O
     cards = _cards(app)
     assert float(cards["Macro AUPRC"]) == pytest.approx(metrics["auprc"], abs=5e-4)
     assert float(cards["Macro AUROC"]) == pytest.approx(metrics["auroc"], abs=5e-4)
-    shown = app.dataframe[0].value.set_index("finding")
+    assert float(cards["Macro F1, tuned"].split()[0]) == pytest.approx(metrics["f1_tuned"], abs=5e-4)
     stored = pd.read_csv(folder / "per_class.csv").set_index("finding")
-    for name in ("auprc", "auroc", "precision", "recall", "f1", "support", "prevalence"):
-        pd.testing.assert_series_equal(shown[name], stored[name])
+    for at, ending in (("tuned", "_tuned"), (".5", "")):
+        app.session_state["findings.at"] = at
+        app.run()
+        shown = app.dataframe[0].value.set_index("finding")
+        for name in ("auprc", "auroc", "support", "prevalence"):
+            pd.testing.assert_series_equal(shown[name], stored[name])
+        for name in ("precision", "recall", "f1"):
+            pd.testing.assert_series_equal(shown[name], stored[f"{name}{ending}"], check_names=False)
+    assert (shown["threshold"] == 0.5).all()
 
 
 def test_text_inputs_carry_the_banner_of_leakage(
@@ -163,7 +170,7 @@ def test_intervals_and_undefined_figures_are_shown_as_such(
     low, high = metrics["auroc_ci"]
     shown = [float(part) for part in re.findall(r"[.\d]+", _cards(app)["Macro AUROC"])]
     assert shown == pytest.approx([metrics["auroc"], low, high], abs=5e-4)
-    assert _cards(app)["Findings with AUPRC"] == "2 of 3"
+    assert "AUPRC defined for 2 of 3 findings" in said(app)
     table = app.dataframe[0].value.set_index("finding")
     assert table.loc["Emphysema", "auprc_ci"].startswith("[.")
     assert pd.isna(table.loc["Hernia", "auprc_ci"])

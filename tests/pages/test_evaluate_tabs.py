@@ -1,0 +1,154 @@
+"""Evaluate's tabs of calibration, subgroups, chosen thresholds and paper: what they show is what is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.config import Config
+from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.experiment import run_experiment
+from ctbench_core.metrics import brier_score, choose_thresholds
+from ctbench_core.runs import RunPaths, open_run
+from ctbench_ui import chosen_thresholds
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+
+
+@pytest.fixture
+def run(store: Path, data: Path, make_config: Callable[..., Config]) -> RunPaths:
+    """Evaluate a run whose test set has sexes and makers, in the store of the app."""
+    for path in (data / "manifests").glob("*.csv"):
+        frame = pd.read_csv(path)
+        frame.insert(3, "PatientSex", np.repeat(["M", "F"], (len(frame) + 1) // 2)[: len(frame)])
+        frame.insert(4, "Manufacturer", (["SIEMENS", "Siemens Healthineers", "Philips"] * len(frame))[: len(frame)])
+        frame.to_csv(path, index=False)
+    changes = {"paths.outputs_root": str(store), "data.label_origin": "report-derived"}
+    folder = Path(run_experiment(make_config(data, changes))["run_dir"])
+    evaluate_run(folder)
+    return RunPaths(folder)
+
+
+def _look(open_page: Open, run: RunPaths, tab: str) -> AppTest:
+    app = open_page("evaluate", query={"run": run.root.name})
+    app.session_state["evaluate-tabs"] = tab
+    app.run()
+    assert not app.exception
+    return app
+
+
+def _table(app: AppTest, column: str) -> pd.DataFrame:
+    return next(frame.value for frame in app.dataframe if column in frame.value)
+
+
+def _charts(app: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def test_calibration_shows_the_stored_figures_before_and_after(run: RunPaths, open_page: Open, said: Said) -> None:
+    app = _look(open_page, run, "Calibration")
+    bundle = run.evaluation("test")
+    stored = pd.read_csv(bundle.calibration).set_index(["finding", "stage"])
+    scores = pd.read_parquet(bundle.scores)
+    label = "Lung nodule"
+    direct = brier_score(scores[[f"target_{label}"]].astype(float), scores[[f"prob_{label}"]]).brier[0]
+    assert stored.loc[(label, "before"), "brier"] == pytest.approx(direct, abs=1e-12)
+    shown = _table(app, "before").set_index("")
+    for row, name in (("Brier", "brier"), ("ECE", "ece")):
+        for column, stage in (("before", "before"), ("after (platt)", "platt")):
+            assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)
+    (plot,) = _charts(app)
+    assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (platt)"}
+    tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
+    promised = tuning["validation"]["per_class"][label]["ece_platt"]
+    assert f"ECE {f'{promised:.3f}'.replace('0.', '.')} there" in said(app)
+    app.session_state["calibration.method"] = "temperature"
+    app.run()
+    assert "after (temperature)" in _table(app, "before")
+
+
+def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) -> None:
+    app = _look(open_page, run, "Subgroups")
+    assert app.selectbox(key="subgroups.column").options == ["PatientSex", "Manufacturer"]
+    shown = _table(app, "group")
+    assert shown["group"].tolist() == ["F", "M"]
+    assert shown["volumes"].tolist() == [12, 12]
+    # Six patients a side are too few: no gap is given, and it is said.
+    assert shown["gap"].str.endswith("–").all()
+    assert "no finding can be judged" in str(shown["reason"].iloc[0])
+    app.selectbox(key="subgroups.column").select("Manufacturer").run()
+    assert not app.exception
+    shown = _table(app, "group")
+    assert shown["group"].tolist() == ["Philips", "Siemens"]
+    app.selectbox(key="subgroups.finding").select("Emphysema").run()
+    scores = pd.read_parquet(run.evaluation("test").scores)
+    table = _table(app, "group").set_index("group")
+    siemens = np.arange(len(scores)) % 3 < 2
+    assert table.loc["Siemens", "positives"] == scores.loc[siemens, "target_Emphysema"].sum()
+    assert run.evaluation("test").subgroups("Manufacturer").is_file()
+
+
+def test_a_table_of_metadata_may_be_named(run: RunPaths, open_page: Open, tmp_path: Path, said: Said) -> None:
+    volumes = pd.read_parquet(run.evaluation("test").scores)["volumename"]
+    pd.DataFrame({"VolumeName": volumes, "Site": ["north", "south"] * 12}).to_csv(tmp_path / "meta.csv", index=False)
+    app = _look(open_page, run, "Subgroups")
+    app.text_input(key="subgroups.table").set_value(str(tmp_path / "meta.csv")).run()
+    assert not app.exception
+    assert _table(app, "group")["group"].tolist() == ["north", "south"]
+    app.text_input(key="subgroups.table").set_value(str(tmp_path / "gone.csv")).run()
+    assert not app.exception
+    assert "does not exist" in said(app) or "gone.csv" in said(app)
+
+
+def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> None:
+    app = _look(open_page, run, "Threshold")
+    label = "Lung nodule"
+    scores = pd.read_parquet(run.validation_scores)
+    targets, probabilities = (scores[[f"{part}_{label}"]].to_numpy(float) for part in ("target", "prob"))
+    shown = _table(app, "Rule").set_index("Rule")
+    for title, rule in (("max F1", "f1"), ("Youden", "youden"), ("sensitivity ≥ .950", "sensitivity=.95")):
+        chosen = choose_thresholds(targets, probabilities, rule).values[0]
+        assert float(shown.loc[title, "Threshold"]) == pytest.approx(chosen, abs=5e-4)
+    found = chosen_thresholds.table(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
+    stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))["per_class"][label]
+    assert found["F1, test"] == pytest.approx(stored["f1_tuned"])
+    tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
+    assert found["F1, validation"] == pytest.approx(tuning["validation"]["per_class"][label]["f1_tuned"])
+    app.button(key="use-f1").click().run()
+    assert not app.exception
+    assert app.slider(key="threshold").value == pytest.approx(found["threshold"], abs=1e-3)
+
+
+def test_bands_are_drawn_where_they_can_be_given(run: RunPaths, open_page: Open) -> None:
+    bands = pd.read_parquet(run.evaluation("test").bands)
+    filled = [trace for plot in _charts(_look(open_page, run, "Curves")) for trace in plot["data"] if trace.get("fill")]
+    assert len(filled) == bands.groupby(["label", "curve"]).ngroups
+
+
+def test_every_figure_says_what_it_rests_on(run: RunPaths, open_page: Open) -> None:
+    evaluate_run(run.root)
+    for tab in ("Findings", "Curves", "Threshold", "Calibration", "Subgroups"):
+        charts = _charts(_look(open_page, run, tab))
+        assert charts
+        for plot in charts:
+            note = plot["layout"]["title"]["text"]
+            for part in ("24 volumes", "opened 2 times", "report-derived"):
+                assert part in note.replace("<br>", " "), tab
+
+
+def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: Open, said: Said) -> None:
+    from ctbench_core.evaluate.paper import run_paper
+
+    app = _look(open_page, run, "Paper")
+    files = run_paper(open_run(run.root), "test")
+    assert app.code[-1].value.strip() == files["table.tex"].strip()
+    assert "Thresholds of highest F1 were chosen" in said(app)
+    assert "1 opening of this test set" in said(app)
