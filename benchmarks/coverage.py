@@ -225,21 +225,31 @@ def run(path: Path, seconds: float, repeats: int, resamples: int, cells: list[Ce
 
 
 def table(path: Path) -> str:
-    """Return the coverage in per cent as a Markdown table; a dash where under 5 % of the samples had an interval."""
-    head = ["patients", "prevalence", "AUROC", "volumes, scores", "given", "repeats", *NAMES, *NAIVE]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for cell, found in sorted(read(path).items(), key=lambda item: (item[0].patients, astuple(item[0]))):
+    """Return the coverage in per cent as two Markdown tables; a dash where under 5 % of the samples had an interval."""
+    cells = sorted(read(path).items(), key=lambda item: (item[0].patients, astuple(item[0])))
+    whole = [
+        *("f1", "auroc", "auprc", "macro auroc", "macro auprc"),
+        *("paired auroc", "paired auprc", "recipe auroc", "recipe auprc"),
+    ]
+    more = [name for name in NAMES if name not in whole]
+    heads = [name.replace("auroc", "AUROC").replace("auprc", "AUPRC").replace("f1", "F1") for name in whole]
+    lines = [_row(["patients", "prevalence", "AUROC is", "given", "repeats", *heads, *("rows, " + m for m in METRICS)])]
+    lines += ["|---" * lines[0].count(" | ") + "|---|"]
+    beside = [_row(["patients", "prevalence", "AUROC is", *more, *NAIVE[:2]])]
+    beside += ["|---" * beside[0].count(" | ") + "|---|"]
+    for cell, found in cells:
         asked, given, *_ = found["auroc"]
-        front = [
-            str(cell.patients),
-            f"{cell.prevalence:.0%}",
-            f"{cell.auroc:.2f}",
-            f"{cell.volumes}, {cell.scores}",
-            f"{given / max(asked, 1):.0%}",
-            str(found["repeats"].max()),
-        ]
-        lines.append("| " + " | ".join(front + [share(found[name]) for name in (*NAMES, *NAIVE)]) + " |")
-    return "\n".join(lines)
+        kind = "" if (cell.volumes, cell.scores) == ("ct-rate", "normal") else f" ({cell.volumes}, {cell.scores})"
+        front = [str(cell.patients) + kind, f"{cell.prevalence:.0%}", f"{cell.auroc:.2f}"]
+        some = [f"{given / max(asked, 1):.0%}", f"{int(found['repeats'].max()):,}"]
+        lines.append(_row([*front, *some, *(share(found[name]) for name in (*whole, *NAIVE[2:]))]))
+        if given / max(asked, 1) >= 0.05:
+            beside.append(_row([*front, *(share(found[name]) for name in (*more, *NAIVE[:2]))]))
+    return "\n".join([*lines, "", *beside])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def share(counts: np.ndarray) -> str:
