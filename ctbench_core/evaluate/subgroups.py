@@ -62,8 +62,8 @@ def subgroup_frame(
     targets (N, C) in {0, 1, NaN}; scores (N, C); patients, groups (N,), where `UNKNOWN` is left out. Columns group,
     metric, finding, volumes, patients, positives, prevalence, value, lo, hi, complement, gap (value - complement),
     gap_lo, gap_hi, p, p_adjusted, family, reason. Patients are resampled once for both sides; the gap's interval and p
-    are those of t with the freedom of the side with fewer patients (AUPRC: half-way to the percentiles), as in
-    `paired_difference`. p is adjusted over the table (two groups mirror each other and count once). AUPRC grows with
+    are those of t with the freedom of the side with fewer patients (AUPRC: half-way to the percentiles).
+    p is adjusted over the table (two groups mirror each other and count once). AUPRC grows with
     prevalence: groups of other prevalence differ in it by that alone.
     """
     known = groups != UNKNOWN
