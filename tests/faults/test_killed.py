@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from ctbench_core.runs import RunPaths, open_run, read_history
+from benchmarks.kills import contents
+from ctbench_core.runs import open_run, read_history
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LIMIT_S = 120.0
@@ -41,21 +42,6 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, err
     return json.loads(out.splitlines()[-1])
-
-
-def bits(value: Any) -> Any:
-    """Make nested tensors comparable."""
-    if isinstance(value, torch.Tensor):
-        return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
-    if isinstance(value, dict):
-        return {key: bits(item) for key, item in value.items()}
-    return [bits(item) for item in value] if isinstance(value, list) else value
-
-
-def contents(run_dir: Path) -> dict[str, Any]:
-    paths = RunPaths(run_dir)
-    tensors = {p.name: bits(torch.load(p, weights_only=True)) for p in (paths.final_model, paths.last_state)}
-    return {**tensors, "metrics": paths.metrics.read_bytes(), "best": paths.best_metrics.read_bytes()}
 
 
 def test_killed_twice_and_resumed_equals_never_killed(start_cli: Start, words: list[str], tmp_path: Path) -> None:
