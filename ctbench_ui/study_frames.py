@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ctbench_core.studies.recipes import cell_axes
+from ctbench_core.studies.variance import PARTS
 from ctbench_ui import study_charts, study_data, study_tables
 from ctbench_ui.style import figure
 
 _MACRO = ("auprc", "auroc")
+_PARTS = dict(zip(("folds", "seeds", "rest"), PARTS))  # of a K-fold
 
 
 def wide_axis(axes: list[str]) -> str:
@@ -42,6 +45,7 @@ def overview_frame(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
                 "95 %": bounds,
                 "error, patients": figure(row["patient_error"]),
                 "error, seeds": figure(row["seed_error"]),
+                **{f"sd, {of}": figure(np.sqrt(row[part])) for of, part in _PARTS.items() if part in row},
                 "runs": row["n"],
                 "patients": row["n_patients"],
             }

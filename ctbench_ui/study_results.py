@@ -12,6 +12,7 @@ import streamlit as st
 from ctbench_core.studies import StudyPaths
 from ctbench_core.studies.bottlenecks import bottlenecks
 from ctbench_core.studies.recipes import cell_axes
+from ctbench_core.studies.variance import PARTS
 from ctbench_ui import (
     charts,
     feedback,
@@ -51,8 +52,13 @@ def draw(folder: str) -> None:
 def _overview(folder: str, at: study_data.Stamp) -> None:
     frame = study_data.cells(folder, at)
     st.dataframe(study_frames.overview_frame(frame, cell_axes(study_data.plan_of(folder))), hide_index=True)
+    folds = (
+        " sd, folds and sd, seeds: how far a figure moves from fold to fold and from seed to seed, by the two-way analysis of variance; rest: what neither explains."
+        if PARTS[0] in frame
+        else ""
+    )
     st.caption(
-        f"{study_tables.of_what(frame)} Interval: 95 % over seeds and test patients; the two parts of its standard error stand beside it."
+        f"{study_tables.of_what(frame)} Interval: 95 % over seeds and test patients; the two parts of its standard error stand beside it.{folds}"
     )
     tables.download("Every cell and finding", frame, "by_cell.csv", "cells-csv")
 

@@ -23,6 +23,7 @@ from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe, of_set
 from ctbench_core.studies.results import MACROS, TRAINING
+from ctbench_core.studies.variance import PARTS, variance_frame
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,7 +39,7 @@ def cell_frame(
 
     Columns: the axes, set, finding, metric, mean, std, n, lo, hi, patient_error and seed_error (the two parts of the
     standard error), interval, reason (why there is none), n_patients, n_volumes (median over the runs' training and
-    validation rows). ``only_known`` leaves out intervals that have not been computed yet: they take a second a cell.
+    validation rows); of a K-fold also the variances of `variance.PARTS`. ``only_known`` leaves out intervals that have not been computed yet: they take a second a cell.
     """
     judged, axes, cells = judged_on(results), cell_axes(plan), cells_of(plan)
     means = _means(of_set(results, judged), cells, axes)
@@ -46,6 +47,9 @@ def cell_frame(
         estimates = _estimates(paths, cells, results, judged, progress, only_known)
     sizes = _sizes(results, cells)
     found = means.merge(estimates, on=["cell", "finding", "metric"], how="left").merge(sizes, on="cell", how="left")
+    if plan.study.folds:
+        parts = variance_frame(of_set(results, judged), cells)
+        found = found.merge(parts, on=["cell", "finding", "metric"], how="left")
     labels = pd.DataFrame([dict(zip(axes, cell)) for cell in found["cell"]], index=found.index)
     return pd.concat([labels, found.drop(columns="cell").assign(set=judged)], axis=1)
 
@@ -138,7 +142,19 @@ def _of_estimate(
 
 def by_cell(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
     """Return the macro rows of `cell_frame` as the JSON of the contracts."""
-    names = ("metric", "set", "mean", "std", "n", "lo", "hi", "patient_error", "seed_error", "n_patients")
+    names: tuple[str, ...] = (
+        "metric",
+        "set",
+        "mean",
+        "std",
+        "n",
+        "lo",
+        "hi",
+        "patient_error",
+        "seed_error",
+        "n_patients",
+    )
+    names += tuple(name for name in PARTS if name in frame)
     rows = frame[frame["finding"] == ""].to_dict("records")
     return [{"cell": {axis: row[axis] for axis in axes}, **{name: row[name] for name in names}} for row in rows]
 

@@ -65,3 +65,33 @@ def test_a_kfold_study_is_judged_by_patients_with_the_folds_beside(make_study: C
         assert row["p_sign_flip"] * 2 ** len(d) == pytest.approx(round(row["p_sign_flip"] * 2 ** len(d)))
     assert with_folds["note"].str.contains("sensitivity: 6").all()
     assert pd.isna(table[table["p"].isna()]["p_sign_flip"]).all()
+
+
+def test_the_parts_of_the_variance_stand_in_the_json_and_the_cells(make_study: Callable[..., Study]) -> None:
+    result = run_study(make_study({"utils.seed": [1, 2]}, protocol={"kfold": FOLDS}))
+    paths = StudyPaths(Path(result["study_dir"]))
+    plan = read_plan(paths)
+    figures = read_results(paths, plan)
+    at = {run.id: (run.labels["seed"], run.labels["fold"]) for run in plan.runs}
+    own = figures[(figures["finding"] == "") & figures["set"].str.startswith("fold_") & (figures["metric"] == "auroc")]
+    places = pd.MultiIndex.from_tuples([at[name] for name in own["run"]])
+    table = pd.Series(own["value"].to_numpy(), index=places).unstack()
+    of_fold, of_seed, left = _components(table.to_numpy())
+    (cell,) = [cell for cell in result["by_cell"] if cell["metric"] == "auroc"]
+    assert [cell[f"{part}_variance"] for part in ("fold", "seed", "rest")] == pytest.approx([of_fold, of_seed, left])
+    written = pd.read_csv(paths.cells)
+    assert np.isfinite(written.loc[written["finding"] == "", "rest_variance"]).all()
+
+
+def _components(table: np.ndarray) -> tuple[float, float, float]:
+    """Return the variance components of (seeds, folds) by sums of squares that are written out one by one."""
+    seeds, folds = table.shape
+    mean = table.mean()
+    square = {
+        "seed": folds * sum((row.mean() - mean) ** 2 for row in table) / (seeds - 1),
+        "fold": seeds * sum((column.mean() - mean) ** 2 for column in table.T) / (folds - 1),
+    }
+    rest = sum(
+        (table[s, f] - table[s].mean() - table[:, f].mean() + mean) ** 2 for s in range(seeds) for f in range(folds)
+    ) / ((seeds - 1) * (folds - 1))
+    return max(0.0, (square["fold"] - rest) / seeds), max(0.0, (square["seed"] - rest) / folds), rest
