@@ -17,6 +17,7 @@ from ctbench_core.studies.overview import is_worked_on
 from ctbench_core.studies.search import Search, read_search, search_from
 from ctbench_core.studies.searching import plan_search, run_search, trials_of
 from ctbench_core.studies.space import DEFAULT_SPACE
+from ctbench_core.studies.stability import TOP, stability
 from ctbench_core.studies.trials import importance, row
 from ctbench_ui import cache, charts, feedback, form, study_charts, study_progress, study_tables
 from ctbench_ui.style import figure, plural, state_badge
@@ -171,13 +172,35 @@ def _again(search: Search, paths: StudyPaths) -> None:
             help="Opens the test for each, as a study of its own.",
         ):
             _begin(search.again(done[0].params))
-        if len(done) > 4 and st.button(
-            "Do the top 5 hold? 3 fresh seeds",
+        if len(done) >= TOP and st.button(
+            f"Do the top {TOP} hold? 3 fresh seeds",
             icon=":material/leaderboard:",
             key="search-stability",
             help="Validation alone; shows whether the order of the best is more than luck.",
         ):
-            _begin(search.stability([trial.params for trial in done[:5]]))
+            _begin(search.stability([trial.params for trial in done[:TOP]]))
+    if len(done) >= TOP:
+        _held(search, done[:TOP])
+
+
+def _held(search: Search, best: list[Any]) -> None:
+    """Show whether the order of the best held on fresh seeds, once they were trained again."""
+    found = stability(search, [(trial.value, trial.params) for trial in best])
+    if found is None:
+        return
+    st.markdown(f"**Top {len(best)} on fresh seeds**")
+    st.dataframe(
+        found.table,
+        hide_index=True,
+        width=720,
+        column_config=study_tables.shares(found.table),
+        key="search-stability-table",
+    )
+    st.caption(
+        f"Validation alone. Kendall's τ of both orders: {found.tau:.2f}. The search's best is the best of these in "
+        f"{found.stays:.0%} of {plural(int(found.table['n'].iloc[0]), 'fresh seed')}. Flattered: value in the search less the mean of fresh seeds. "
+        f"The runs are the study {found.paths.root.name}."
+    )
 
 
 def _begin(study: Study) -> None:

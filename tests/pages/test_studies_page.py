@@ -177,11 +177,32 @@ def test_a_search_shows_what_it_found(
 ) -> None:
     base = study_of(tiny_data, store, "none", {}).base
     space = {"depth": {"low": 0, "high": 1}, "training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
-    run_search(search_from({"name": "look", "base": base, "space": space, "trials": 6}))
+    run_search(search_from({"name": "look", "base": base, "space": space, "trials": 8}))
     app = open_page("studies", small_run, {"study": "look"})
     assert not app.exception
-    assert "6 of 6 trials" in said(app)
+    assert "8 of 8 trials" in said(app)
     app.button(key="search-again").click().run()
     assert not app.exception
     assert get_runner().wait(store / "look-best-again", 60)
     assert len(pd.read_csv(store / "look-best-again" / "table.csv")) == 5
+    app = open_page("studies", small_run, {"study": "look"})
+    app.button(key="search-stability").click().run()
+    assert get_runner().wait(store / "look-top-5-again", 60)
+    app = open_page("studies", small_run, {"study": "look"})
+    assert not app.exception
+    assert "Kendall's τ" in said(app)
+    _held_as_the_runs_say(app, store)
+
+
+def _held_as_the_runs_say(app: AppTest, store: Path) -> None:
+    """The table of the top 5 holds the means of their fresh runs, and the study opened no test."""
+    paths = StudyPaths(store / "look-top-5-again")
+    runs = read_plan(paths).runs
+    means = {}
+    for run in runs:
+        best = json.loads((paths.run(run.id) / "best_metrics.json").read_text())["val_metrics"]["auprc"]
+        means.setdefault(int(run.labels["training.learning_rate"]), []).append(best)
+        assert not (paths.run(run.id) / "evaluation").exists()
+    (table,) = [frame.value for frame in app.dataframe if "rank again" in frame.value]
+    assert table["mean"].tolist() == pytest.approx([sum(means[rank]) / 3 for rank in range(1, 6)])
+    assert (table["flattered"] == table["value"] - table["mean"]).all()
