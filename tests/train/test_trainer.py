@@ -60,10 +60,19 @@ def test_learns_what_can_be_learnt(make_trainer: Callable[..., Trainer], optimiz
 
 @pytest.mark.parametrize("loss", ["bce", "focal", "asymmetric"])
 def test_every_loss_trains(make_trainer: Callable[..., Trainer], loss: str) -> None:
-    trainer = make_trainer({"training.loss._target_": loss, "training.learning_rate": 0.03})
-    first, last = train(trainer, 1)[0], train(trainer, 30)[0]
-    assert last.train_loss < first.train_loss / 2
-    assert last.auroc > 0.75
+    """Every seed learns to order its training volumes; 14 exams of validation judge the mean of six seeds only.
+
+    One seed's validation AUROC lies anywhere from .78 to .92, whichever the loss.
+    """
+    seeds = tuple(range(6))
+    trainer = make_trainer({"training.loss._target_": loss, "training.learning_rate": 0.03}, seeds)
+    first, last = train(trainer, 1), train(trainer, 40)
+    scores = trainer.logits(trainer._train[0], range(6)).numpy()
+    targets = trainer._train[0].targets.numpy()
+    for k in seeds:
+        assert last[k].train_loss < first[k].train_loss / 2
+        assert roc_auc_score(targets, scores[k], average="macro") > 0.98
+    assert np.mean([report.auroc for report in last]) > 0.8
 
 
 def reference_steps(dataset: Dataset, trainer: Trainer, state: dict[str, torch.Tensor], epochs: int) -> nn.Module:
