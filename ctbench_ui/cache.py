@@ -24,6 +24,7 @@ from ctbench_core.features import find_file, read_vector
 from ctbench_core.manifest import apply_cohort, read_manifest, read_table
 from ctbench_core.runs import Run, open_run, read_json, recipe_of, run_folders
 from ctbench_core.runs.parsed import parsed
+from ctbench_core.train.data import feature_kinds
 from ctbench_core.train.splits import manifest_path
 
 Stamp = tuple[str, int, int]
@@ -56,8 +57,7 @@ def peek(config: Config) -> dict[str, Any]:
     labels = config.training.target_labels or config.data.columns.labels or []
     cohort = json.dumps(dataclasses.asdict(config.data.cohort))
     found = _peek_manifest(stamp(path), columns, tuple(labels), cohort)
-    kinds = {"visual": ["visual"], "text": ["text"], "concat": ["visual", "text"]}[config.model.inputs]
-    widths = [_width(config, found[f"first_{kind}"]) for kind in kinds]
+    widths = [_width(config, found[f"first_{kind}"]) for kind in feature_kinds(config)]
     return found | {"dim": sum(widths) if all(widths) else 0}
 
 

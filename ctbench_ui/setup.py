@@ -115,14 +115,14 @@ def head(found: dict[str, Any] | None) -> None:
 
 
 def _parameters(found: dict[str, Any] | None) -> str:
-    from ctbench_core.train.heads import layer_widths, parameter_count
+    from ctbench_core.train.heads import parameter_count
 
     if not found or not found["dim"]:
         return "–"
     try:
         config = form.config()
         classes = len(config.training.target_labels or found["labels"])
-        return f"{parameter_count(layer_widths(config.model, found['dim'], classes)):,}"
+        return f"{parameter_count(config.model, found['dim'], classes):,}"
     except CtbenchError:
         return "–"
 

@@ -64,6 +64,19 @@ def layer_widths(model: ModelConfig, in_features: int, classes: int) -> list[int
     return [in_features, *HEADS[head_name(model)](model), classes]
 
 
-def parameter_count(widths: Sequence[int]) -> int:
-    """Count the weights and biases of one head."""
+def parameter_count(model: ModelConfig, in_features: int, classes: int) -> int:
+    """Count the weights and biases of one head; ``in_features`` are those of both modalities where it reads both.
+
+    Raises:
+        ConfigError: ``model._target_`` names no registered head.
+    """
+    widths = layer_widths(model, in_features, classes)
+    if model.inputs != "gated":
+        return _chain(widths)
+    first = widths[1]
+    gate = 1 if model.params.gate == "scalar" else first
+    return first * (in_features + 2) + gate * (in_features + 1) + _chain(widths[1:])
+
+
+def _chain(widths: Sequence[int]) -> int:
     return sum(out * (inner + 1) for inner, out in itertools.pairwise(widths))

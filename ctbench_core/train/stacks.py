@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ctbench_core.config import Config, get_key
 from ctbench_core.train.data import Dataset
-from ctbench_core.train.heads import STEPWISE, head_name, layer_widths, parameter_count
+from ctbench_core.train.heads import STEPWISE, head_name, parameter_count
 
 # Runs whose configs agree in these keys read the same feature files through heads of the same shape.
 _BANK_KEYS = (
@@ -76,9 +76,9 @@ def _most(config: Config, dataset: Dataset) -> int:
     """Return how many heads of a shape step together."""
     if head_name(config.model) not in STEPWISE:
         return 1
-    widths = layer_widths(config.model, dataset.matrix.shape[1], len(dataset.manifests["train"].labels))
+    size = parameter_count(config.model, dataset.matrix.shape[1], len(dataset.manifests["train"].labels))
     room = STACK_PARAMETERS if _on_cpu(config) else STACK_PARAMETERS_GPU
-    return max(1, room // parameter_count(widths))
+    return max(1, room // size)
 
 
 def _steps(config: Config, dataset: Dataset) -> int:

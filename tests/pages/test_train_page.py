@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.cli.compose import compose_config
+from ctbench_core.config import get_key
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import open_run
 from ctbench_ui import setup
@@ -29,6 +31,36 @@ def test_a_started_run_has_the_settings_of_the_form(
     assert run.config.training.target_labels == labels[:2]
     assert run.config.utils.seed == 5
     assert list(run.best()["val_metrics"]["per_class"]) == labels[:2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model._target_": "logistic"},
+        {"model._target_": "knn"},
+        {"model._target_": "linear"},
+        {"model._target_": "zero_shot", "model.prompts": "prompts.npz"},
+        {"model.inputs": "gated"},
+    ],
+)
+def test_every_head_of_the_form_trains(
+    small_run: dict[str, Any],
+    open_page: Open,
+    train: Callable[[AppTest], Path],
+    said: Said,
+    tmp_path: Path,
+    labels: list[str],
+    fields: dict[str, str],
+) -> None:
+    draw = np.random.default_rng(0)
+    tables = {kind: draw.normal(size=(len(labels), 1, 16)) for kind in ("positive", "negative")}
+    np.savez(tmp_path / "prompts.npz", labels=np.array(labels), **tables)
+    app = open_page("train", small_run | fields)
+    run = open_run(train(app))
+    assert run.status.state == "finished", run.status.error
+    for key, value in fields.items():
+        assert get_key(run.config, key) == value
+    assert not app.error, said(app)
 
 
 def test_the_live_view_shows_the_best_epoch(

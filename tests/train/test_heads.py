@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ctbench_core.config import ModelConfig, ModelParams
 from ctbench_core.errors import CheckpointError, ConfigError
 from ctbench_core.train.bank import Bank
+from ctbench_core.train.gated import Gated
 from ctbench_core.train.heads import layer_widths, parameter_count
 from ctbench_core.train.losses import LOSSES, element_weights, known_labels, slopes
 from ctbench_core.train.network import Dropout, Mlp
@@ -185,7 +186,18 @@ def test_weights_start_as_linear_layers_do() -> None:
 
 def test_parameters_are_counted() -> None:
     for widths in SHAPES:
-        assert parameter_count(widths) == sum(p.numel() for p in PlainHead(widths).parameters())
+        model = ModelConfig(params=ModelParams(hidden_dims=widths[1:-1]))
+        assert parameter_count(model, widths[0], widths[-1]) == sum(p.numel() for p in PlainHead(widths).parameters())
+
+
+@pytest.mark.parametrize("gate", ["scalar", "dimension"])
+@pytest.mark.parametrize("hidden", [[], [8], [8, 5]])
+def test_parameters_of_a_gated_head_are_those_of_its_bank(gate: str, hidden: list[int]) -> None:
+    model = ModelConfig(inputs="gated", params=ModelParams(hidden_dims=hidden, gate=gate))  # type: ignore[arg-type]
+    widths = [*hidden, 3]
+    network = Gated([4, 6], widths, 1 if gate == "scalar" else widths[0], Dropout(0))
+    bank = Bank(network, 1, torch.float32, "cpu")
+    assert parameter_count(model, 10, 3) == bank.flat_KP.numel()
 
 
 @pytest.mark.parametrize("name", ["mlp", "classification.models.mlp.MLP", "src.classification.models.mlp.MLP"])
