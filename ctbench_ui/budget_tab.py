@@ -36,28 +36,31 @@ def draw() -> None:
 def _fields() -> None:
     _text("budgets", "Budgets", "20, 50, 100", "Training and validation units together, such as 20, 50, all.")
     _text("seeds", "Seeds", "42", "One draw of patients a seed; budgets of one seed are nested.")
-    left, right = st.columns(2)
     keep: dict[str, Any] = {"persist_state": "session"}
-    with left:
-        st.segmented_control(
-            "Counted in",
-            _UNITS,
-            default=_UNITS[0],
-            required=True,
-            key=_PREFIX + "unit",
-            help="What a budget counts.",
-            **keep,
-        )
-    with right:
-        st.number_input("Folds", 0, 50, key=_PREFIX + "folds", help="K of a patient-grouped K-fold; 0: none.", **keep)
-    _text("selection", "Same volumes as", "", "A selection_index.csv: the volumes that another label source drew.")
-    _text("prefix", "Names begin with", "", "Empty: the training manifest's name.")
-    _text("folder", "Folder to write to", "", "Empty: budget_splits in the manifest folder.")
+    st.segmented_control(
+        "Counted in",
+        _UNITS,
+        default=_UNITS[0],
+        required=True,
+        key=_PREFIX + "unit",
+        help="What a budget counts.",
+        **keep,
+    )
+    st.number_input("Folds", 0, 50, key=_PREFIX + "folds", help="K of a patient-grouped K-fold; 0: none.", **keep)
+    _text(
+        "selection",
+        "Same volumes as",
+        "",
+        "A selection_index.csv: the volumes that another source drew.",
+        "…/selection_index.csv",
+    )
+    _text("prefix", "Names begin with", "", "What the files are called.", "the training manifest's name")
+    _text("folder", "Folder to write to", "", "Made where it is not there.", "budget_splits in the manifest folder")
 
 
-def _text(name: str, label: str, default: str, help: str) -> None:
+def _text(name: str, label: str, default: str, help: str, placeholder: str = "") -> None:
     st.session_state.setdefault(_PREFIX + name, default)
-    st.text_input(label, key=_PREFIX + name, help=help, persist_state="session")
+    st.text_input(label, key=_PREFIX + name, help=help, placeholder=placeholder, persist_state="session")
 
 
 def _value(name: str) -> str:

@@ -8,7 +8,7 @@ from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
 from ctbench_core.train.splits import read_training_manifests
 from ctbench_core.words import to_command
-from ctbench_ui import cache, feedback, form, live, presets, setup, watched
+from ctbench_ui import cache, feedback, form, live, outlook, presets, setup, watched
 
 with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
     st.title("Train", anchor=False)
@@ -43,6 +43,7 @@ with command, feedback.guarded("A setting does not fit"):
     with st.expander("The same on the command line", icon=":material/terminal:"):
         st.code(to_command(config), language="bash", wrap_lines=True)
 
+outlook.draw(config)
 runner = get_runner()
 with st.container(horizontal=True, vertical_alignment="center"):
     start = st.button(

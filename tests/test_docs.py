@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from ctbench_core.cli.verbs import VERBS
+from ctbench_core.config import ColumnsConfig
+from ctbench_core.manifest import read_manifest
 from tests.old_system import train_old_run, write_tree
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -163,6 +165,17 @@ def test_every_row_of_the_mapping_table_runs(old_project: Path, cli: Callable[..
     assert (taken.code, taken.json["failed"], len(taken.json["runs"])) == (0, 0, 4)
 
 
+def test_the_manifests_shown_are_manifests(tmp_path: Path) -> None:
+    shown = {name: blocks(name, "csv") for name in TEXTS if blocks(name, "csv")}
+    assert set(shown) == {"data/README.md", "docs/data-formats.md"}
+    for name, (block,) in shown.items():
+        path = tmp_path / "train.csv"
+        path.write_text(block, encoding="utf-8")
+        manifest = read_manifest(path, ColumnsConfig())
+        assert manifest.labels and manifest.counts()["volumes"] == len(block.splitlines()) - 1, name
+        assert manifest.text_paths is not None and manifest.counts()["patients"] > 1, name
+
+
 def test_the_command_lines_table_names_every_verb() -> None:
     named = re.findall(r"^\| `([\w-]+)` \|", TEXTS["docs/command-line.md"], flags=re.MULTILINE)
     assert sorted(named) == sorted(VERBS)
@@ -170,6 +183,8 @@ def test_the_command_lines_table_names_every_verb() -> None:
 
 def test_every_code_block_is_run_by_a_test_here() -> None:
     for name in TEXTS:
+        kinds = set(re.findall(r"^```(\w+)$", TEXTS[name], flags=re.MULTILINE))
+        assert kinds <= {"sh", "python", "yaml", "csv"} and (name == "docs/moving-in.md" or "yaml" not in kinds), name
         shell = [block for block in blocks(name, "sh") if "pip install" not in block]
         assert not shell or name in COMMANDS, name
         assert not blocks(name, "python") or name in EXAMPLES, name

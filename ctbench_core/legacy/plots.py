@@ -28,7 +28,7 @@ def scaling_figure(by_budget: pd.DataFrame) -> go.Figure | None:
     rows = by_budget.dropna(subset=["budget_n"])
     if rows.empty:
         return None
-    found = make_subplots(1, len(PRIMARY), subplot_titles=list(TITLES.values()), horizontal_spacing=0.06)
+    found = make_subplots(1, len(PRIMARY), subplot_titles=list(TITLES.values()), horizontal_spacing=0.09)
     parts = [part for part in budget_parts(by_budget) if part != "budget_n"]
     sizes = sorted(rows["budget_n"].unique())
     for place, (key, line) in enumerate(rows.groupby(parts, dropna=False, sort=False)):
@@ -52,6 +52,7 @@ def scaling_figure(by_budget: pd.DataFrame) -> go.Figure | None:
     for at, trace in enumerate(found.data):  # one colour a line, in every panel
         trace.update(line={"color": colours[at // len(PRIMARY) % len(colours)]} if colours else {})
     found.update_xaxes(type="log", title="budget", tickvals=sizes, ticktext=[f"{size:,.0f}" for size in sizes])
+    found.update_yaxes(tickformat=".2f")
     return found.update_layout(height=420, legend={"orientation": "h", "y": -0.25}, margin={"t": 40, "b": 8})
 
 

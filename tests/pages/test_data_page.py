@@ -273,6 +273,44 @@ def test_a_manifest_is_prepared_from_tables_and_chosen(
     assert app.session_state["paths.manifest_dir"] == str(tmp_path / "made")
 
 
+def test_a_feature_folder_becomes_a_table_of_its_volumes(
+    data: Path, tmp_path: Path, open_page: Callable[..., AppTest]
+) -> None:
+    fields = {"prepare.split_csv": str(data / "features" / "image"), "prepare.folder": str(tmp_path / "made")}
+    app = open_page("data", {"data.tab": "Prepare manifests", "prepare.name": "volumes.csv", **fields})
+    app.button(key="preview").click().run()
+    assert not app.exception and not app.error
+    app.button(key="write-manifest").click().run()
+    names = pd.read_csv(tmp_path / "made" / "volumes.csv")["volumename"]
+    assert sorted(names) == sorted(path.stem for path in (data / "features" / "image").iterdir())
+
+
+def test_labels_by_accession_number_reach_their_volumes(
+    data: Path, tmp_path: Path, labels: list[str], open_page: Callable[..., AppTest], said: Said
+) -> None:
+    train = pd.read_csv(data / "manifests" / "train.csv")
+    numbers = [f"A{row:04d}" for row in range(len(train))]
+    train[labels].assign(AccessionNo=numbers).sample(frac=1, random_state=0).to_csv(
+        tmp_path / "manual.csv", index=False
+    )
+    mapping = pd.DataFrame({"AccessionNo": numbers, "NameinCTRATE": train["volumename"] + ".nii.gz"})
+    mapping.iloc[:-3].to_csv(tmp_path / "map.csv", index=False)
+    fields = {
+        "prepare.labels_csv": str(tmp_path / "manual.csv"),
+        "prepare.mapping_csv": str(tmp_path / "map.csv"),
+        "prepare.folder": str(tmp_path / "made"),
+        "prepare.name": "manual_train.csv",
+    }
+    app = open_page("data", {"data.tab": "Prepare manifests", **fields})
+    app.button(key="preview").click().run()
+    assert not app.exception and not app.error
+    assert "57 volumes" in app.success[0].value
+    app.button(key="write-manifest").click().run()
+    made = pd.read_csv(tmp_path / "made" / "manual_train.csv").set_index("volumename")
+    expected = train.set_index("volumename").loc[made.index, labels]
+    pd.testing.assert_frame_equal(made[labels], expected, check_dtype=False)
+
+
 def test_tables_outside_the_allowed_folders_are_not_read(
     data: Path, tmp_path: Path, open_page: Callable[..., AppTest], said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -237,3 +239,23 @@ def test_every_number_on_the_form_tells_a_usual_range_or_bound(small_run: dict[s
         assert number.help
     usual = [number.key for number in app.number_input if "Usual:" in number.help]
     assert {"training.learning_rate", "training.batch_size", "model.params.dropout"} <= set(usual)
+
+
+def test_a_budget_says_what_it_leaves_for_validation_and_offers_the_loss(
+    open_page: Open, small_run: dict[str, Any], said: Said, data: Path
+) -> None:
+    rows = pd.read_csv(data / "manifests" / "valid.csv")
+    labels = list(rows.columns[3:])
+    app = open_page("train", {**small_run, "data.budget": 20})
+    assert not app.exception
+    assert re.search(r"Budget 20: \d+ to learn from, \d+ patients to choose the epoch by", said(app))
+    assert "monitor-loss" not in {button.key for button in app.button}
+    rows[labels] = 0  # nothing is found in any validation volume
+    rows.to_csv(data / "manifests" / "valid.csv", index=False)
+    app = open_page("train", {**small_run, "data.budget": 20})
+    assert "one class only of every finding" in said(app)
+    app.button(key="monitor-loss").click().run()
+    assert app.session_state["training.monitor"] == "loss"
+    assert f"both classes of 0 of {len(labels)} findings" in said(app)
+    app.session_state["data.budget"] = None
+    assert "to choose the epoch by" not in said(app.run())
