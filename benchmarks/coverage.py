@@ -44,6 +44,7 @@ GRIDS = {
 LABELS, SEEDS = 3, 3
 NAIVE_SHARE = 0.3  # of the repeats in which the conventional intervals are drawn too
 RESAMPLES = 300  # --resamples 1000 is the product's own number; docs/metrics.md says what that changes
+FEWEST = 50  # intervals, for a share of them to be told
 SEED_SPREAD, WORSE = 0.08, 0.25  # in units of the score's deviation: spread of a recipe's seeds; the second model
 METRICS = ("auroc", "auprc")
 KINDS = ("", "paired ", "recipe ")
@@ -225,15 +226,14 @@ def run(path: Path, seconds: float, repeats: int, resamples: int, cells: list[Ce
 
 
 def table(path: Path) -> str:
-    """Return the coverage in per cent as two Markdown tables; a dash where under 5 % of the samples had an interval."""
+    """Return the coverage in per cent as two Markdown tables; a dash where few samples had an interval."""
     cells = sorted(read(path).items(), key=lambda item: (item[0].patients, astuple(item[0])))
     whole = [
         *("f1", "auroc", "auprc", "macro auroc", "macro auprc"),
         *("paired auroc", "paired auprc", "recipe auroc", "recipe auprc"),
     ]
     more = [name for name in NAMES if name not in whole]
-    heads = [name.replace("auroc", "AUROC").replace("auprc", "AUPRC").replace("f1", "F1") for name in whole]
-    lines = [_row(["patients", "prevalence", "AUROC is", "given", "repeats", *heads, *("rows, " + m for m in METRICS)])]
+    lines = [_row(["patients", "prevalence", "AUROC is", "given", "repeats", *whole, *("rows, " + m for m in METRICS)])]
     lines += ["|---" * lines[0].count(" | ") + "|---|"]
     beside = [_row(["patients", "prevalence", "AUROC is", *more, *NAIVE[:2]])]
     beside += ["|---" * beside[0].count(" | ") + "|---|"]
@@ -245,7 +245,8 @@ def table(path: Path) -> str:
         lines.append(_row([*front, *some, *(share(found[name]) for name in (*whole, *NAIVE[2:]))]))
         if given / max(asked, 1) >= 0.05:
             beside.append(_row([*front, *(share(found[name]) for name in (*more, *NAIVE[:2]))]))
-    return "\n".join([*lines, "", *beside])
+    text = "\n".join([*lines, "", *beside])
+    return text.replace("auroc", "AUROC").replace("auprc", "AUPRC").replace(" f1 ", " F1 ")
 
 
 def _row(cells: list[str]) -> str:
@@ -254,7 +255,7 @@ def _row(cells: list[str]) -> str:
 
 def share(counts: np.ndarray) -> str:
     asked, given, held, _ = counts
-    return f"{100 * held / given:.1f}" if asked and given / asked >= 0.05 else "–"
+    return f"{100 * held / given:.1f}" if given >= FEWEST and given / asked >= 0.05 else "–"
 
 
 def main() -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import astuple
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks.bootstrap import largest_gap, plain_loop, scored_cohort
 from benchmarks.cohorts import Cell, cohort, noise, true_auprc, true_auroc, true_f1
-from benchmarks.coverage import means_of, repeat, signal, truths
+from benchmarks.coverage import NAMES, means_of, repeat, signal, table, truths
 from benchmarks.fast_resamples import counted_patients, drawn_patients, resampled_areas
+from benchmarks.null_comparisons import models, report
+from benchmarks.null_comparisons import repeat as compare_once
+from ctbench_core.compare import rank_swap
+from ctbench_core.compare.paired import swap_p
 from ctbench_core.metrics import evidence, ranking_figures, ranking_metrics, resampled, thresholded_metrics
 
 
@@ -55,3 +64,32 @@ def test_a_few_resamples_of_18_findings_equal_the_plain_loop() -> None:
     assert targets.shape == (3039, 18)
     theirs = plain_loop(targets, scores, patients, 4)
     assert largest_gap(dict(resampled(ranking_figures, targets, scores, patients, 4)), theirs) < 1e-12
+
+
+def test_p_values_of_equal_models_are_uniform_with_patients_as_units() -> None:
+    """The reduced form of `python -m benchmarks.null_comparisons`."""
+    p: dict[str, list[float]] = {"patients": [], "volumes": []}
+    for k in range(250):
+        draw = np.random.default_rng([11, k])
+        patient, targets, scores = models(draw, 2)
+        first, second = scores[:, :, :2]
+        for unit, groups in (("patients", patient), ("volumes", np.arange(len(patient)))):
+            delta = np.subtract(*ranking_figures(targets[:, :2], np.stack([first, second]))["auroc"]).mean()
+            swapped = rank_swap(targets[:, :2], first, second, groups, swaps=99, seed=k)["auroc"].mean(axis=1)
+            p[unit].append(float(swap_p(np.array([delta]), swapped[:, None])[0]))
+    assert stats.kstest(p["patients"], "uniform").pvalue > 0.01
+    assert 0.02 <= np.mean(np.array(p["patients"]) < 0.05) <= 0.09
+    assert np.mean(np.array(p["volumes"]) < 0.05) > 0.11
+
+
+def test_simulations_are_kept_and_told_as_tables(tmp_path: Path) -> None:
+    cell = Cell(0.3, 0.75, 60)
+    path = tmp_path / "coverage.jsonl"
+    tally = repeat(np.random.default_rng(3), cell, truths(cell), resamples=30)
+    path.write_text(json.dumps({"cell": astuple(cell), "repeats": 50, "tally": tally}), encoding="utf-8")
+    assert "| 60 | 30% | 0.75 | 100% | 50 |" in table(path)
+    assert set(tally) >= set(NAMES)
+    nulls = tmp_path / "null.jsonl"
+    entries = [compare_once(np.random.default_rng([7, k]), beside=k < 2) for k in range(3)]
+    nulls.write_text("\n".join(json.dumps(entry) for entry in entries), encoding="utf-8")
+    assert "| swap auprc, macro | " in report(nulls)
