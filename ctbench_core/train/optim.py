@@ -93,8 +93,8 @@ class Optimiser:
         self._steps += 1
         if heads not in self._plans:
             self._plans[heads] = self._plan(heads)
+        self.step_K[:heads].add_(1)
         for tensors, rate, decay in self._plans[heads]:
-            torch._foreach_add_(tensors["step"], 1)
             OPTIMISERS[self.name](tensors, rate, decay)
 
     def _plan(self, heads: int) -> list[tuple[dict[str, list[Tensor]], float, float]]:
