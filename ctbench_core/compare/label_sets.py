@@ -13,8 +13,9 @@ import pandas as pd
 from ctbench_core.compare.paired import METRICS
 from ctbench_core.compare.tables import Scored, common_ground
 from ctbench_core.metrics import evidence, ranking_figures, resampled
+from ctbench_core.metrics.freedom import quantile
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence
-from ctbench_core.metrics.uncertainty import no_interval, quantile, standard_error
+from ctbench_core.metrics.uncertainty import no_interval, standard_error
 
 
 def compare_label_sets(scored: Scored, labels: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats, as_scores, as_targets
 from ctbench_core.metrics.figures import ranking_figures
+from ctbench_core.metrics.freedom import quantile, satterthwaite, stretch
 from ctbench_core.metrics.ranking import ranking_metrics
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, evidence, patient_codes, resampled
 from ctbench_core.metrics.uncertainty import (
@@ -24,10 +25,7 @@ from ctbench_core.metrics.uncertainty import (
     moderation,
     no_interval,
     percentiles,
-    quantile,
-    satterthwaite,
     standard_error,
-    stretch,
 )
 
 METRICS = ("auprc", "auroc")

@@ -32,18 +32,9 @@ from ctbench_core.metrics import (
     resampled,
 )
 from ctbench_core.metrics.arrays import Floats
+from ctbench_core.metrics.freedom import mixed_freedom, quantile, satterthwaite
 from ctbench_core.metrics.resampling import RESAMPLES
-from ctbench_core.metrics.uncertainty import (
-    freedom_of,
-    inflation,
-    macro_draws,
-    mixed_freedom,
-    moderation,
-    no_interval,
-    quantile,
-    satterthwaite,
-    standard_error,
-)
+from ctbench_core.metrics.uncertainty import freedom_of, inflation, macro_draws, moderation, no_interval, standard_error
 from ctbench_core.runs import Run, open_run, recipe_of
 from ctbench_core.runs.marks import Marks, marks_of
 

@@ -74,6 +74,7 @@ def with_intervals(metrics: dict[str, Any], manifest: Manifest, probabilities: n
         per_class[label] = values | bounds | ({"no_interval": reason} if reason else {})
     macros = {f"{MACROS[name]}_ci": estimate.macro_bounds.tolist() for name, estimate in found.items()}
     macros["macro_interval_labels"] = found["auroc"].macro_labels
+    macros["macro_no_interval"] = {MACROS[name]: one.macro_reason for name, one in found.items() if one.macro_reason}
     return metrics | macros | {"per_class": per_class}
 
 

@@ -17,8 +17,8 @@ from ctbench_core.evaluate.groups import UNKNOWN, order_of
 from ctbench_core.metrics import Evidence, evidence, patient_weights, ranking_figures
 from ctbench_core.metrics.arrays import Floats, divide
 from ctbench_core.metrics.discovery import benjamini_hochberg
+from ctbench_core.metrics.freedom import LEVEL, quantile, satterthwaite
 from ctbench_core.metrics.uncertainty import (
-    LEVEL,
     Estimate,
     estimates,
     freedom_of,
@@ -26,8 +26,6 @@ from ctbench_core.metrics.uncertainty import (
     macro_draws,
     moderated_error,
     no_interval,
-    quantile,
-    satterthwaite,
     standard_error,
 )
 

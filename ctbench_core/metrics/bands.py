@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, divide
+from ctbench_core.metrics.freedom import LEVEL
 from ctbench_core.metrics.resampling import evidence, patient_weights
-from ctbench_core.metrics.uncertainty import LEVEL, MIN_PATIENTS
+from ctbench_core.metrics.uncertainty import MIN_PATIENTS
 
 POINTS, RESAMPLES = 61, 200
 

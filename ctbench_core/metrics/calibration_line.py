@@ -13,8 +13,9 @@ from scipy.special import expit, logit
 
 from ctbench_core.metrics.arrays import Floats, as_scores, as_targets
 from ctbench_core.metrics.calibration import logistic_fit
+from ctbench_core.metrics.freedom import quantile
 from ctbench_core.metrics.resampling import evidence, patient_codes
-from ctbench_core.metrics.uncertainty import MIN_PATIENTS, quantile
+from ctbench_core.metrics.uncertainty import MIN_PATIENTS
 
 # Probabilities this close to 0 or 1 have no usable logit.
 _EDGE = 1e-12

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats, divide
 from ctbench_core.metrics.figures import ranking_figures
+from ctbench_core.metrics.freedom import mixed_freedom
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, Figures, evidence, resampled
 from ctbench_core.metrics.uncertainty import (
     freedom_of,
@@ -20,9 +21,9 @@ from ctbench_core.metrics.uncertainty import (
     macro_draws,
     macro_freedom,
     macro_interval,
-    mixed_freedom,
     moderation,
     no_interval,
+    no_macro_interval,
     rate_interval,
     standard_error,
 )
@@ -37,8 +38,8 @@ class RecipeEstimate:
         bounds: (C, 2), NaN where no interval is given; reasons: why, else None.
         patient_error, seed_error: the two parts of the standard error of the mean, each (C,).
         seeds: S.
-        macro, macro_sd, macro_bounds, macro_patient_error, macro_seed_error: the same for the mean over the labels
-            that have an interval.
+        macro, macro_sd, macro_bounds, macro_patient_error, macro_seed_error, macro_reason: the same for the mean over
+            the labels that have an interval.
     """
 
     mean: Floats
@@ -53,6 +54,7 @@ class RecipeEstimate:
     macro_bounds: Floats
     macro_patient_error: float
     macro_seed_error: float
+    macro_reason: str | None
 
 
 def recipe_intervals(
@@ -118,6 +120,7 @@ def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence)
         macro_bounds=macro_bounds,
         macro_patient_error=float(macro_patient[0]),
         macro_seed_error=float(macro_between[0]),
+        macro_reason=no_macro_interval(name, rests_on.scarcer[given]),
     )
 
 

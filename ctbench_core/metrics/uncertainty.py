@@ -9,24 +9,24 @@ Shapes: N rows, C labels, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtri, owens_t, stdtrit
+from scipy.special import expit, logit, ndtri, owens_t
 
 from ctbench_core.metrics.arrays import Floats, divide
 from ctbench_core.metrics.figures import ranking_figures
+from ctbench_core.metrics.freedom import LEVEL, quantile, satterthwaite, stretch
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, Figures, evidence, resampled
 
-LEVEL = 0.95
 # Fewer patients of either class, or more undefined resamples, and no interval is given.
 MIN_PATIENTS = 10
 MAX_UNDEFINED = 0.05
 # Patients of the scarcer class, in the median label, for an interval of macro AUPRC: with fewer its bias is in the way.
 MIN_MACRO_AUPRC = 25
+NO_LABEL = "no finding has an interval"
 _TAIL = (1 - LEVEL) / 2
 _EDGE = 1e-12  # keeps logits finite
 
@@ -39,7 +39,7 @@ class Estimate:
         value: shape (C,); bounds: lower and upper, (C, 2), NaN where no interval is given.
         reasons: why a label has no interval, else None.
         macro: mean over the labels that have an interval; macro_bounds: its interval, (2,).
-        macro_labels: how many labels those are.
+        macro_labels: how many labels those are; macro_reason: why the mean has no interval, else None.
         error: standard error, (C,).
     """
 
@@ -50,6 +50,7 @@ class Estimate:
     macro_bounds: Floats
     macro_labels: int
     error: Floats
+    macro_reason: str | None
 
 
 def bootstrap(
@@ -89,13 +90,14 @@ def _estimate(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Es
     freedom = freedom_of(name, rests_on)
     bounds = np.full((len(value), 2), np.nan)
     if not given.any():
-        return Estimate(value, bounds, reasons, np.nan, np.full(2, np.nan), 0, error)
+        return Estimate(value, bounds, reasons, np.nan, np.full(2, np.nan), 0, error, NO_LABEL)
     bounds[given] = rate_interval(name, value[given], draws[:, given], error[given], freedom[given], patients[given])
     macro, tries = float(value[given].mean()), macro_draws(draws[:, given])[:, 0]
     total = float(standard_error(tries)) * inflation(error[given], spread[given])
     of_t = macro_freedom(name, error[given], freedom[given])
     macro_bounds = macro_interval(name, macro, tries, total, of_t, patients[given])
-    return Estimate(value, bounds, reasons, macro, macro_bounds, int(given.sum()), error)
+    reason = no_macro_interval(name, patients[given])
+    return Estimate(value, bounds, reasons, macro, macro_bounds, int(given.sum()), error, reason)
 
 
 def rate_interval(
@@ -125,13 +127,23 @@ def macro_interval(
     """
     if name != "auprc" or not 0 < macro < 1:
         return rate_bounds([macro], [error], [freedom], patients.min())[0]
-    m = float(np.median(patients))
-    if m < MIN_MACRO_AUPRC:
+    if no_macro_interval(name, patients):
         return np.full(2, np.nan)
+    m = float(np.median(patients))
     spread, in_logits = standard_error(draws), standard_error(logit(np.clip(draws, _EDGE, 1 - _EDGE)))
     wider = divide(error, spread) * (m / (m - 1)) ** 1.5
     middle = logit(np.clip(2 * macro - np.nanmean(draws), _EDGE, 1 - _EDGE))
     return np.asarray(expit(middle + np.array([-1, 1]) * quantile(freedom) * in_logits * wider))
+
+
+def no_macro_interval(name: str, patients: NDArray[np.intp]) -> str | None:
+    """Say why a macro mean over labels with so many patients of the scarcer class, (C,), has no interval."""
+    if not len(patients):
+        return NO_LABEL
+    m = float(np.median(patients))
+    if name != "auprc" or m >= MIN_MACRO_AUPRC:
+        return None
+    return f"patients of the scarcer class in the median finding {m:g}: macro AUPRC needs {MIN_MACRO_AUPRC}"
 
 
 def freedom_of(name: str, rests_on: Evidence) -> Floats:
@@ -218,22 +230,6 @@ def inflation(error: Floats, spread: Floats) -> float:
     return float(np.sqrt((error**2).sum() / total)) if total > 0 else 1.0
 
 
-def quantile(freedom: ArrayLike) -> Floats:
-    """Return the t quantile of a two-sided interval at `LEVEL`; the normal one for infinite freedom."""
-    f = np.asarray(freedom, np.float64)
-    return np.where(np.isinf(f), ndtri(1 - _TAIL), stdtrit(np.where(np.isinf(f), 1.0, f), 1 - _TAIL))
-
-
-def stretch(freedom: ArrayLike, patients: ArrayLike) -> Floats:
-    """Return by how much percentiles of resamples lie too near: sqrt(m / (m - 1)) t / z.
-
-    The spread of resamples of m patients is that of a variance divided by m, and it is itself uncertain. Source:
-    Hesterberg, Am. Stat. 2015 (expanded percentiles).
-    """
-    m = np.maximum(np.asarray(patients, np.float64), 2)
-    return np.sqrt(m / (m - 1)) * quantile(freedom) / ndtri(1 - _TAIL)
-
-
 def rate_bounds(value: ArrayLike, error: ArrayLike, freedom: ArrayLike, patients: ArrayLike) -> Floats:
     """Return intervals (C, 2) of rates in [0, 1], symmetric on the logit scale: logit(v) -+ t error / (v (1 - v)).
 
@@ -271,25 +267,3 @@ def _exact_at_the_ends(value: Floats, bounds: Floats, patients: ArrayLike) -> Fl
     exact = _TAIL ** (1 / np.maximum(np.asarray(patients, np.float64), 1)) + np.zeros_like(value)
     bounds = np.where((value == 1)[..., None], np.stack([exact, np.ones_like(exact)], axis=-1), bounds)
     return np.where((value == 0)[..., None], np.stack([np.zeros_like(exact), 1 - exact], axis=-1), bounds)
-
-
-def satterthwaite(variances: Sequence[float] | Floats, freedoms: Sequence[float] | Floats) -> float:
-    """Return the degrees of freedom of a sum of variances. Source: Satterthwaite, Biometrics Bull. 1946."""
-    v, f = np.asarray(variances, np.float64), np.asarray(freedoms, np.float64)
-    squared = float((v**2 / f).sum())
-    return float(v.sum() ** 2 / squared) if squared > 0 else float(f.min(initial=np.inf))
-
-
-def mixed_freedom(variances: Sequence[float] | Floats, freedoms: Sequence[float] | Floats) -> float:
-    """Return the degrees of freedom of an error of which a few seeds may carry most.
-
-    Its t lies half-way between Satterthwaite's, too small where seeds carry most of the error (92 % instead of 95), and
-    the mean of the parts' t weighted by their variances, too large where they carry some (97 %). Source of the latter:
-    Cochran and Cox, Experimental Designs, 1950.
-    """
-    v, f = np.asarray(variances, np.float64), np.minimum(np.asarray(freedoms, np.float64), 1e9)
-    v = np.where(v.sum() > 0, v, 1.0)
-    between = satterthwaite(v, f)
-    t = (float((v * quantile(f)).sum() / v.sum()) + float(quantile(between))) / 2
-    low, high = f[v > 0].min(), max(between, f[v > 0].max())
-    return float(brentq(lambda one: float(quantile(one)) - t, low, high)) if high > low else float(low)

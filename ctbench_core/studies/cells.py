@@ -137,7 +137,7 @@ def _of_estimate(
         for c, finding in enumerate(findings)
     ]
     errors = (np.nan, np.nan) if isinstance(found, Estimate) else (found.macro_patient_error, found.macro_seed_error)
-    return [*rows, dict(zip(_ESTIMATES, ("", macro, *found.macro_bounds, *errors, kind, "")))]
+    return [*rows, dict(zip(_ESTIMATES, ("", macro, *found.macro_bounds, *errors, kind, found.macro_reason or "")))]
 
 
 def by_cell(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:

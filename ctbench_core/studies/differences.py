@@ -27,9 +27,9 @@ from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.evaluate.opening import silent
 from ctbench_core.metrics.arrays import Floats
 from ctbench_core.metrics.figures import ranking_figures
+from ctbench_core.metrics.freedom import mixed_freedom, quantile, satterthwaite
 from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals
 from ctbench_core.metrics.resampling import Figures, evidence, resampled
-from ctbench_core.metrics.uncertainty import mixed_freedom, quantile, satterthwaite
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe

@@ -16,7 +16,8 @@ from ctbench_core.metrics import (
     resampled,
     thresholded_figures,
 )
-from ctbench_core.metrics.uncertainty import mixed_freedom, rate_bounds, satterthwaite
+from ctbench_core.metrics.freedom import mixed_freedom, satterthwaite
+from ctbench_core.metrics.uncertainty import rate_bounds
 
 
 def clustered(patients: int, seed: int, share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,6 +79,8 @@ def test_interval_of_macro_auprc_takes_off_the_bias_that_labels_share() -> None:
     few = bootstrap_intervals(*clustered(60, seed=3), resamples=50)["auprc"]
     assert few.reasons == [None]
     assert np.isnan(few.macro_bounds).all()
+    assert "macro AUPRC needs 25" in (few.macro_reason or "")
+    assert found.macro_reason is None
 
 
 def test_interval_of_auroc_leans_on_two_normal_distributions() -> None:
@@ -139,6 +142,7 @@ def test_nothing_to_resample_is_undefined() -> None:
     found = bootstrap_intervals(np.empty((0, 1)), np.empty((0, 1)), np.empty(0), resamples=10)
     assert np.isnan(found["auroc"].bounds).all()
     assert np.isnan(found["auprc"].macro_bounds).all()
+    assert found["auprc"].macro_reason == "no finding has an interval"
 
 
 def test_a_perfect_order_has_a_lower_bound_by_clopper_and_pearson() -> None:
