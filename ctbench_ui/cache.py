@@ -192,6 +192,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "head": " ".join(part for part in (config.model.model_name, widths) if part),
         "inputs": config.model.inputs,
         "seed": config.utils.seed,
+        "fold": config.data.kfold.fold,
         "recipe": _recipe(run),
         "epoch": status.epoch,
         "max_epochs": status.max_epochs,

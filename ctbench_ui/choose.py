@@ -98,33 +98,48 @@ def _edit_findings() -> None:
 
 
 def details() -> None:
-    """Draw what most data sets leave alone."""
+    """Draw what most data sets leave alone; fields of a closed box cost no time."""
+    boxes = {
+        "Columns, cohort and split": (":material/tune:", _cohort),
+        "Budget and folds": (":material/call_split:", _parts),
+        "Labels and encoder": (":material/id_card:", _origins),
+    }
+    for title, (icon, draw) in boxes.items():
+        with st.expander(title, icon=icon, key=f"data.box-{title.split()[0].lower()}", on_change="rerun") as box:
+            if box.open:
+                draw()
+
+
+def _cohort() -> None:
     columns = folders.columns(form.config)
-    with st.expander("Columns, cohort and split", icon=":material/tune:"):
-        form.choice("data.columns.visual_feature", "Visual feature column", columns)
-        form.choice("data.columns.text_feature", "Text feature column", columns)
-        form.choice("data.columns.grouping_col", "Patient column", columns)
-        form.field("data.cohort.recon", "Reconstructions")
-        form.field("data.cohort.exclude", "File of volumes to leave out")
-        conditions.draw(columns)
-        form.field("data.auto_split.val_fraction", "Validation share", step=0.05)
-        form.field("data.auto_split.group", "Never divided")
-        form.field("data.on_leak", "Patients on both sides")
-        form.field("data.on_bad_feature", "Unusable feature files")
-        form.field("data.pool", "Token features")
-        form.field("data.standardise", "Scaling")
-    with st.expander("Budget and folds", icon=":material/call_split:"):
-        form.field("data.budget", "Budget", placeholder="All volumes")
-        form.field("data.budget_unit", "Counted in")
-        form.field("data.kfold.folds", "Folds", placeholder="No folds")
-        form.field("data.kfold.fold", "Held-out fold")
-        form.field("data.kfold.group", "Never divided between folds")
-        form.field("data.selection", "Volumes of another run", placeholder="…/selection_index.csv")
-    with st.expander("Labels and encoder", icon=":material/id_card:"):
-        form.field("data.label_origin", "Labels come from")
-        form.field("data.encoder.name", "Encoder", placeholder=encoder_name(Config(paths=_root())))
-        form.field("data.encoder.pretraining", "Pre-trained on")
-        form.field("data.encoder.projection", "Embedding taken")
+    form.choice("data.columns.visual_feature", "Visual feature column", columns)
+    form.choice("data.columns.text_feature", "Text feature column", columns)
+    form.choice("data.columns.grouping_col", "Patient column", columns)
+    form.field("data.cohort.recon", "Reconstructions")
+    form.field("data.cohort.exclude", "File of volumes to leave out")
+    conditions.draw(columns)
+    form.field("data.auto_split.val_fraction", "Validation share", step=0.05)
+    form.field("data.auto_split.group", "Never divided")
+    form.field("data.on_leak", "Patients on both sides")
+    form.field("data.on_bad_feature", "Unusable feature files")
+    form.field("data.pool", "Token features")
+    form.field("data.standardise", "Scaling")
+
+
+def _parts() -> None:
+    form.field("data.budget", "Budget", placeholder="All volumes")
+    form.field("data.budget_unit", "Counted in")
+    form.field("data.kfold.folds", "Folds", placeholder="No folds")
+    form.field("data.kfold.fold", "Held-out fold")
+    form.field("data.kfold.group", "Never divided between folds")
+    form.field("data.selection", "Volumes of another run", placeholder="…/selection_index.csv")
+
+
+def _origins() -> None:
+    form.field("data.label_origin", "Labels come from")
+    form.field("data.encoder.name", "Encoder", placeholder=encoder_name(Config(paths=_root())))
+    form.field("data.encoder.pretraining", "Pre-trained on")
+    form.field("data.encoder.projection", "Embedding taken")
 
 
 def _root() -> PathsConfig:

@@ -26,6 +26,11 @@ def stamps(run_dirs: list[str], on: str) -> tuple[Stamp, ...]:
     return tuple(cache.stamp(scores_path(open_run(folder), on)) for folder in run_dirs)
 
 
+def _repeats(row: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether two runs differ in their seed alone: one recipe, and one fold of it."""
+    return (row["recipe"], row["fold"]) == (mine["recipe"], mine["fold"])
+
+
 def seeds_of(chosen: list[dict[str, Any]], rows: Mapping[str, dict[str, Any]], on: str) -> dict[str, list[str]] | None:
     """Return the runs of each chosen run's recipe that were scored on a set, the chosen one first; by run id.
 
@@ -39,7 +44,7 @@ def seeds_of(chosen: list[dict[str, Any]], rows: Mapping[str, dict[str, Any]], o
         return None
     found = {}
     for mine in chosen:
-        same = [row for row in rows.values() if row["recipe"] == mine["recipe"] and row["state"] == "finished"]
+        same = [row for row in rows.values() if _repeats(row, mine) and row["state"] == "finished"]
         newest = {row["seed"]: row["run_dir"] for row in reversed(same) if on in tests_of([open_run(row["run_dir"])])}
         found[mine["run_id"]] = list(
             dict.fromkeys([mine["run_dir"], *(newest | {mine["seed"]: mine["run_dir"]}).values()])

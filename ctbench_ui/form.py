@@ -166,6 +166,11 @@ def _number(info: KeyInfo, label: str, options: dict[str, Any]) -> Any:
     return st.number_input(label, **bounds, **options)
 
 
+# Items of lists that are typed as text, and what is expected of them.
+_NUMBERS = {
+    int: "whole numbers with commas between, such as 1024, 512",
+    float: "numbers with commas between, such as 0.01, 1, 100",
+}
 _BOUNDS = {"min_value": "low", "max_value": "high"}
 
 _WIDGETS: dict[str, Callable[[KeyInfo, str, dict[str, Any]], Any]] = {
@@ -188,8 +193,8 @@ def _is_list(info: KeyInfo) -> type | None:
 
 def _to_widget(info: KeyInfo, value: Any) -> Any:
     item = _is_list(info)
-    if item is int:
-        return ", ".join(map(str, value or []))
+    if item in _NUMBERS and not isinstance(value, str):
+        return ", ".join(f"{number:g}" for number in value or [])
     if item is str and not isinstance(value, str):
         return list(value or [])
     if value is None and _kind(info) == "text":
@@ -198,22 +203,21 @@ def _to_widget(info: KeyInfo, value: Any) -> Any:
 
 
 def _from_widget(info: KeyInfo, value: Any) -> Any:
-    if _is_list(info) is int and isinstance(value, str):
-        return _integers(info, value)
+    item = _is_list(info)
+    if item in _NUMBERS and str not in get_args(info.annotation) and isinstance(value, str):
+        return _numbers(info, value, item)
     nullable = type(None) in get_args(info.annotation)
     if nullable and value in ("", []):
         return None
     return value.strip() if isinstance(value, str) else value
 
 
-def _integers(info: KeyInfo, text: str) -> list[int]:
+def _numbers(info: KeyInfo, text: str, item: type) -> list[float]:
     parts = text.replace(";", ",").replace(" ", ",").split(",")
     try:
-        return [int(part) for part in parts if part]
+        return [item(part) for part in parts if part]
     except ValueError:
-        raise ConfigError(
-            f"{info.name} is {text!r}; expected whole numbers with commas between, such as 1024, 512."
-        ) from None
+        raise ConfigError(f"{info.name} is {text!r}; expected {_NUMBERS[item]}.") from None
 
 
 def data_chosen() -> bool:

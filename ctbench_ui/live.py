@@ -13,7 +13,7 @@ from ctbench_core.runs import Run, open_run
 from ctbench_core.runs.following import follow_history
 from ctbench_ui import charts, epochs, feedback, figures, strip, tables, work
 from ctbench_ui.epochs import Panel
-from ctbench_ui.style import ago, duration, figure, seconds_between, state_badge
+from ctbench_ui.style import ago, duration, figure, state_badge
 
 EVERY_S = 1.0
 _POINTS = 1000
@@ -91,13 +91,12 @@ def _headline(run: Run, epoch: int) -> None:
         st.caption(_when(run), width="content")
     if status.active:
         st.progress(strip.share(status))
-    spent = seconds_between(status.created, status.updated)
     columns = st.columns(5)
     columns[0].metric("Epoch", f"{epoch:,} / {status.max_epochs:,}")
     columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
     columns[2].metric("Validation AUPRC", figure(figures.get("auprc")), help="Macro mean at the best epoch.")
     columns[3].metric("Validation AUROC", figure(figures.get("auroc")), help="Macro mean at the best epoch.")
-    columns[4].metric("Time", duration(spent))
+    columns[4].metric("Time", duration(strip.worked(status)))
 
 
 def _when(run: Run) -> str:

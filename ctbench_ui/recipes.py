@@ -23,13 +23,14 @@ _COLUMNS = {
     "inputs": _TEXT("Inputs"),
     "differs": _TEXT("Differs in", width="medium", help="Settings that are not the same in every recipe shown."),
     "n": _NUMBER("Seeds", format="%d", help="Finished runs with different seeds; of one seed, the newest counts."),
+    "folds": _NUMBER("Folds", format="%d", help="Folds that were held out in turn; a seed's figure is their mean."),
     "val_auprc": _NUMBER("Val. AUPRC", format=_SHARE, help="Mean over seeds of the macro AUPRC at the best epoch."),
     "val_auprc_sd": _NUMBER("± sd", format="%.4f", help="Standard deviation over seeds."),
     "val_auroc": _NUMBER("Val. AUROC", format=_SHARE),
     "val_auroc_sd": _NUMBER("± sd", format="%.4f"),
     "val_f1": _NUMBER("Val. F1", format=_SHARE),
     "val_f1_sd": _NUMBER("± sd", format="%.4f"),
-    "test": _TEXT("Test AUPRC", help="Mean ± sd over the runs whose test set was opened, and how many those are."),
+    "test": _TEXT("Test AUPRC", help="Mean ± sd over the seeds whose test set was opened, and how many those are."),
     "others": _NUMBER("Not finished", format="%d"),
 }
 
@@ -41,7 +42,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         frame: rows of `cache.run_row`.
 
     Returns:
-        Columns recipe, encoder, head, inputs, differs, n, the figures' means and standard deviations
+        Columns recipe, encoder, head, inputs, differs, n, folds, the figures' means and standard deviations
         (of n - 1 degrees of freedom; NaN for one seed), test, others.
     """
     recipes = {recipe: json.loads(recipe) for recipe in frame["recipe"].unique()}
@@ -69,14 +70,20 @@ def _differs(recipe: dict[str, Any], keys: list[str]) -> str:
 
 
 def _figures(runs: pd.DataFrame) -> dict[str, Any]:
-    finished = runs[runs["state"] == "finished"].sort_values("created").drop_duplicates("seed", keep="last")
+    finished = runs[runs["state"] == "finished"].sort_values("created").drop_duplicates(["seed", "fold"], keep="last")
     found: dict[str, Any] = {name: runs.iloc[0][name] for name in ("encoder", "head", "inputs")}
-    found |= {"n": len(finished), "others": int((runs["state"] != "finished").sum()), "test": _tests(finished)}
+    found |= {"n": finished["seed"].nunique(), "folds": finished["fold"].nunique(), "test": _tests(finished)}
+    found["others"] = int((runs["state"] != "finished").sum())
     for name in _FIGURES:
-        values = finished[name].astype(float).dropna()
+        values = _of_seeds(finished, finished[name])
         found[name] = values.mean() if len(values) else np.nan
         found[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
     return found
+
+
+def _of_seeds(runs: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """Return one value a seed: the mean over its folds, where there are any."""
+    return values.astype(float).groupby(runs["seed"]).mean().dropna()
 
 
 def _tests(runs: pd.DataFrame) -> str:
@@ -84,7 +91,7 @@ def _tests(runs: pd.DataFrame) -> str:
     names = sorted({name for tests in runs["tests"] for name in tests})
     parts = []
     for name in names:
-        values = pd.Series([tests.get(name) for tests in runs["tests"]], dtype=float).dropna()
+        values = _of_seeds(runs, pd.Series([tests.get(name) for tests in runs["tests"]], runs.index, dtype=float))
         leaks = any(leak.get(name) for leak in runs["leaks"])
         which = f"{name} " if len(names) > 1 else ""
         if len(values):
@@ -99,7 +106,8 @@ def draw(grouped: pd.DataFrame) -> str | None:
     Args:
         grouped: what `table` returned.
     """
-    columns = [name for name in _COLUMNS if name != "differs" or grouped["differs"].any()]
+    idle = {"differs": not grouped["differs"].any(), "folds": grouped["folds"].max() < 2}
+    columns = [name for name in _COLUMNS if not idle.get(name)]
     event = st.dataframe(
         grouped[columns],
         hide_index=True,

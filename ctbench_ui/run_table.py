@@ -61,13 +61,13 @@ def pick_columns() -> list[str]:
     return [name for name in COLUMNS if name in chosen]
 
 
-def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: str | None = None) -> str | None:
-    """Draw runs to choose one from, and return the run id of the chosen one.
+def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: Sequence[str] = ()) -> list[str]:
+    """Draw runs to choose from, and return the run ids of those that are chosen.
 
     Args:
         frame: rows of `cache.run_row`, in the order to show.
         columns: names out of `COLUMNS`.
-        chosen: run id that is chosen already.
+        chosen: run ids that are chosen already.
     """
     ids = list(frame["run_id"])
     # A selection is a position: another order or filter must not carry it over to another run.
@@ -77,13 +77,12 @@ def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: str | No
         key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
         column_config=COLUMNS,
         on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None,
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": [ids.index(one) for one in chosen if one in ids]}},
         lazy=False,
         alt="Runs and their figures",
     )
-    rows = event.selection.rows
-    return ids[rows[0]] if rows and rows[0] < len(ids) else None
+    return [ids[row] for row in event.selection.rows if row < len(ids)]
 
 
 def brief(frame: pd.DataFrame, key: str) -> None:

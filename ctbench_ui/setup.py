@@ -16,6 +16,16 @@ from ctbench_ui.navigation import page
 from ctbench_ui.style import duration
 
 _RUNS_OF_ESTIMATE = 5
+# What a kind of head has to itself: key, label, options of the field.
+_OF_HEAD: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    "mlp": {
+        "model.params.hidden_dims": ("Hidden widths", {"placeholder": "1024, 512"}),
+        "model.params.dropout": ("Dropout", {"step": 0.05}),
+    },
+    "logistic": {"model.params.c": ("C, the best is kept", {})},
+    "knn": {"model.params.k": ("Neighbours, the best is kept", {})},
+    "zero_shot": {"model.prompts": ("File of prompt embeddings", {"placeholder": "prompts.npz"})},
+}
 _TITLES = {"torch.nn.BCEWithLogitsLoss": "BCE", "mlp": "MLP"}
 
 
@@ -103,15 +113,22 @@ def head(found: dict[str, Any] | None) -> None:
         persist_state="session",
         help="A linear probe shows what the embedding holds; an MLP what it can be made to give.",
     )
-    left, right = st.columns(2)
-    with left:
-        form.field("model.params.hidden_dims", "Hidden widths", disabled=kind != "mlp", placeholder="1024, 512")
-    with right:
-        form.field("model.params.dropout", "Dropout", step=0.05, disabled=kind != "mlp")
+    _of_head(str(kind))
     name, parameters = st.columns([3, 2])
     with name:
         form.field("logging.run_name", "Name of the run", placeholder="from the settings")
-    parameters.metric("Parameters", _parameters(found), help="Weights and biases of the head.")
+    parameters.metric("Parameters", _parameters(found), help="Weights and biases that the head learns.")
+
+
+def _of_head(kind: str) -> None:
+    """Draw the settings that only this kind of head, or these inputs, have."""
+    fields = dict(_OF_HEAD.get(kind, {}))
+    if st.session_state.get("model.inputs") == "gated":
+        fields["model.params.gate"] = ("Gate", {})
+    if fields:
+        for column, (key, (label, options)) in zip(st.columns(len(fields)), fields.items()):
+            with column:
+                form.field(key, label, **options)
 
 
 def _parameters(found: dict[str, Any] | None) -> str:
@@ -127,23 +144,35 @@ def _parameters(found: dict[str, Any] | None) -> str:
         return "–"
 
 
+def _is_fitted() -> bool:
+    """Whether the chosen head is fitted whole, so that nothing of the steps applies to it."""
+    from ctbench_core.train.heads import STEPWISE
+
+    return st.session_state["model._target_"] not in STEPWISE
+
+
 def how() -> None:
     """Draw how it is trained."""
     st.subheader("How", anchor=False)
+    fitted = _is_fitted()
     left, right = st.columns(2)
     with left:
-        form.field("training.learning_rate", "Learning rate", step=1e-4)
-        form.field("training.max_epochs", "Epochs, at most", step=10)
-        form.choice("training.loss._target_", "Loss", _losses(), format_func=_title)
+        form.field("training.learning_rate", "Learning rate", step=1e-4, disabled=fitted)
+        form.field("training.max_epochs", "Epochs, at most", step=10, disabled=fitted)
+        form.choice("training.loss._target_", "Loss", _losses(), format_func=_title, disabled=fitted)
     with right:
-        form.field("training.batch_size", "Batch size", step=32)
-        form.field("training.early_stopping_patience", "Patience")
+        form.field("training.batch_size", "Batch size", step=32, disabled=fitted)
+        form.field("training.early_stopping_patience", "Patience", disabled=fitted)
         form.field("utils.seed", "Seed")
+    if fitted:
+        st.caption("This head is fitted whole, once for each candidate; the best on validation is kept.")
 
 
 def advanced() -> None:
     """Draw the settings that most runs leave alone."""
-    with st.expander("Advanced", icon=":material/tune:"):
+    with st.expander("Advanced", icon=":material/tune:", key="train.advanced", on_change="rerun") as box:
+        if not box.open:
+            return
         first, second, third = st.columns(3, gap="large")
         with first:
             form.field("training.optimizer", "Optimiser")

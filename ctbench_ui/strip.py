@@ -62,7 +62,7 @@ def _job(first: set[str]) -> None:
         st.caption(":material/hourglass_empty: no job")
         return
     waiting = f" · {len(present) - 1} more" if len(present) > 1 else ""
-    label = f"{_place(status)} · {status.label}{waiting}"
+    label = f"{_place(status)} · ETA {eta(status)} · {status.label}{waiting}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
     bar.progress(share(status))
@@ -88,11 +88,16 @@ def share(status: Status) -> float:
 
 
 def eta(status: Status) -> str:
-    """Return how long the remaining epochs would take; early stopping often ends a run before."""
-    if not status.epoch:
+    """Return how long the remaining epochs would take at the pace so far; early stopping often ends a run before."""
+    done = status.epoch - status.started_epoch
+    if done <= 0:
         return "–"
-    spent = seconds_between(status.created, status.updated)
-    return duration(spent / status.epoch * (status.max_epochs - status.epoch))
+    return duration(worked(status) / done * (status.max_epochs - status.epoch))
+
+
+def worked(status: Status) -> float:
+    """Return the seconds since the run began to work, without its time in the queue."""
+    return seconds_between(status.started or status.created, status.updated)
 
 
 def device() -> str:

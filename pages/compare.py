@@ -6,7 +6,7 @@ import streamlit as st
 
 from ctbench_core.compare.tables import tests_of
 from ctbench_core.runs import open_run
-from ctbench_ui import compare_tabs, comparing, feedback, form, picker
+from ctbench_ui import compare_tabs, comparing, feedback, form, picker, several
 from ctbench_ui.style import plural
 
 st.title("Compare", anchor=False)
@@ -21,6 +21,7 @@ if len(rows) < 2:
     )
     st.stop()
 
+several.take_link(rows)
 names = {run_id: picker.title(row) for run_id, row in rows.items()}
 with st.container(horizontal=True, vertical_alignment="bottom"):
     baseline = st.selectbox(
@@ -32,6 +33,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     others = st.multiselect(
         "Others", left, key="compare.others", persist_state="session", format_func=names.__getitem__, max_selections=5
     )
+several.keep_link([baseline, *others])
 run_dirs = [rows[run_id]["run_dir"] for run_id in (baseline, *others)]
 shared = tests_of([open_run(folder) for folder in run_dirs])
 if not others or not shared:

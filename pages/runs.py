@@ -18,6 +18,7 @@ from ctbench_ui import (
     run_card,
     run_filter,
     run_table,
+    several,
     tables,
     undo,
 )
@@ -65,16 +66,17 @@ if view == "By recipe":
     recipe = recipes.draw(grouped)
     table = grouped
     kept = kept[kept["recipe"] == recipe]
-chosen = None
+chosen: list[str] = []
 if len(kept):
-    chosen = run_table.draw(kept, "runs", columns, st.session_state.get(_CHOSEN))
+    chosen = run_table.draw(kept, "runs", columns, st.session_state.get(_CHOSEN, []))
     st.session_state[_CHOSEN] = chosen
 with st.container(horizontal=True, vertical_alignment="center"):
-    what = "recipe for its runs" if view == "By recipe" and not len(kept) else "run for its settings, curves and files"
-    st.caption(f"{len(table)} shown, {len(frame)} runs in the store. Select a {what}.")
+    picks = "a run for its settings, curves and files, several to compare them"
+    what = "a recipe for its runs" if view == "By recipe" and not len(kept) else picks
+    st.caption(f"{len(table)} shown, {len(frame)} runs in the store. Select {what}.")
     tables.download("Export table", table, "recipes.csv" if view == "By recipe" else "runs.csv", "runs-csv")
-if chosen is not None:
-    run_card.draw(
-        Path(kept.set_index("run_id").loc[chosen, "run_dir"]), sorted({tag for tags in frame["tags"] for tag in tags})
-    )
+if len(chosen) > 1:
+    several.draw(kept[kept["run_id"].isin(chosen)].set_index("run_id").loc[chosen])
+for run_dir in kept.loc[kept["run_id"].isin(chosen), "run_dir"] if len(chosen) == 1 else ():
+    run_card.draw(Path(run_dir), sorted({tag for tags in frame["tags"] for tag in tags}))
 bring_in.draw(form.outputs_root())

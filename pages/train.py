@@ -40,8 +40,11 @@ with more:
 form.keep()
 with command, feedback.guarded("A setting does not fit"):
     config = form.config()
-    with st.expander("The same on the command line", icon=":material/terminal:"):
-        st.code(to_command(config), language="bash", wrap_lines=True)
+    with st.expander(
+        "The same on the command line", icon=":material/terminal:", key="train.command", on_change="rerun"
+    ) as box:
+        if box.open:
+            st.code(to_command(config), language="bash", wrap_lines=True)
 
 outlook.draw(config)
 runner = get_runner()

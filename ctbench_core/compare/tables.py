@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.cards import encoder_name
+from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.runs import Run, open_run, recipe_of
 from ctbench_core.runs.marks import VALIDATION
@@ -137,12 +138,17 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     return unique_names([full if names.count(name) > 1 else name for name, full in zip(names, told)])
 
 
+def _repeat(config: Config) -> dict[str, Any]:
+    """Return which repeat of its recipe a run is."""
+    return {"utils.seed": config.utils.seed, "data.kfold.fold": config.data.kfold.fold}
+
+
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the settings in which runs differ: a row a key, a column a run; the seed and places included.
 
     A key that a run leaves at its default reads "default".
     """
-    found: list[dict[str, Any]] = [recipe_of(run.config) | {"utils.seed": run.config.utils.seed} for run in runs]
+    found: list[dict[str, Any]] = [recipe_of(run.config) | _repeat(run.config) for run in runs]
     keys = list(dict.fromkeys(key for one in found for key in one))
     table = {key: [str(one.get(key, "default")) for one in found] for key in keys}
     names = run_names(runs)

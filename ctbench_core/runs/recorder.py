@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
 from ctbench_core.runs.layout import RunPaths
 from ctbench_core.runs.requests import is_asked_to_stop, withdraw_stop
-from ctbench_core.runs.status import Status, write_status
+from ctbench_core.runs.status import Status, now, write_status
 
 # Status writes are flushed to the disk; at most two a second leave the training undisturbed.
 WRITE_EVERY_S = 0.5
@@ -46,7 +46,7 @@ class Recorder:
             raise InputError(
                 f"{self.paths.root} is being trained by another process. Wait for it, or stop it there."
             ) from error
-        self._write(state="running", error=None)
+        self._write(state="running", error=None, started=now(), started_epoch=self.status.epoch)
         return self
 
     def __exit__(

@@ -47,6 +47,8 @@ class Status:
     label: str = ""
     kind: str = "train"
     best_epoch: int | None = None
+    started: str = ""  # when it last began to work, after waiting or with Resume, and at which epoch
+    started_epoch: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property

@@ -21,6 +21,7 @@ HEADS: dict[str, Callable[[ModelConfig], list[int]]] = {
 }
 
 STEPWISE = ("mlp", "linear")  # trained batch by batch, in banks
+UNLEARNED = ("knn", "zero_shot")  # they compare with stored vectors
 
 # Import paths in older configs; they are looked up here, never imported.
 HEAD_ALIASES = {
@@ -65,12 +66,14 @@ def layer_widths(model: ModelConfig, in_features: int, classes: int) -> list[int
 
 
 def parameter_count(model: ModelConfig, in_features: int, classes: int) -> int:
-    """Count the weights and biases of one head; ``in_features`` are those of both modalities where it reads both.
+    """Count the weights and biases that one head learns; ``in_features`` are those of both modalities where it reads both.
 
     Raises:
         ConfigError: ``model._target_`` names no registered head.
     """
     widths = layer_widths(model, in_features, classes)
+    if head_name(model) in UNLEARNED:
+        return 0
     if model.inputs != "gated":
         return _chain(widths)
     first = widths[1]

@@ -73,7 +73,7 @@ def test_test_figures_are_shown_only_where_a_test_was_opened(trained: list[Path]
 
 
 def test_the_curves_of_a_card_are_the_stored_epochs(trained: list[Path], open_page: Open) -> None:
-    app = open_page("runs", {"runs.chosen": trained[0].name, "card-tabs": "Curves", "card-smoothing": 0.5})
+    app = open_page("runs", {"runs.chosen": [trained[0].name], "card-tabs": "Curves", "card-smoothing": 0.5})
     assert not app.exception
     sent = json.loads(app.get("bidi_component")[0].proto.json)
     run = open_run(trained[0])
@@ -117,6 +117,45 @@ def test_a_repeated_seed_counts_once_and_an_unfinished_run_not_at_all(
     assert first["val_auprc"] == pytest.approx((auprc(trained[1]) + auprc(trained[2])) / 2, abs=1e-12)
 
 
+def test_folds_of_a_seed_are_one_repeat(trained: list[Path], store: Path) -> None:
+    frame = rows(store)
+    frame = frame[frame["recipe"] == frame.set_index("run_id").loc[trained[0].name, "recipe"]]
+    frame["fold"], frame["seed"], frame["val_auprc"] = [0, 1, 0], [1, 1, 2], [0.5, 0.7, 0.4]
+    (found,) = recipes.table(frame).to_dict("records")
+    assert (found["n"], found["folds"]) == (2, 2)
+    assert found["val_auprc"] == pytest.approx((0.6 + 0.4) / 2, abs=1e-12)
+    assert found["val_auprc_sd"] == pytest.approx(0.2 / 2**0.5, abs=1e-12)
+
+
+def test_selected_runs_are_compared(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs", {"runs.chosen": [folder.name for folder in trained[:2]]})
+    assert app.button(key="compare-selected").disabled  # neither has opened a test set
+    for folder in trained[:3]:
+        evaluate_run(folder, ["test.csv"])
+    chosen = [trained[2].name, trained[0].name]
+    app = open_page("runs", {"runs.chosen": chosen})
+    app.button(key="compare-selected").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Compare"
+    assert app.selectbox(key="compare.baseline").value in chosen
+    assert {app.selectbox(key="compare.baseline").value, *app.multiselect(key="compare.others").value} == set(chosen)
+
+
+def test_a_link_to_a_comparison_leaves_the_choice_free(trained: list[Path], open_page: Open) -> None:
+    for folder in trained[:3]:
+        evaluate_run(folder, ["test.csv"])
+    app = open_page("compare", query={"runs": f"{trained[2].name},{trained[0].name}"})
+    assert app.selectbox(key="compare.baseline").value == trained[2].name
+    assert app.multiselect(key="compare.others").value == [trained[0].name]
+    app.selectbox(key="compare.baseline").set_value(trained[1].name).run()
+    assert not app.exception
+    assert app.selectbox(key="compare.baseline").value == trained[1].name
+    assert app.query_params["runs"] in (
+        f"{trained[1].name},{trained[0].name}",
+        [f"{trained[1].name},{trained[0].name}"],
+    )
+
+
 def test_the_page_groups_by_recipe(trained: list[Path], open_page: Open) -> None:
     app = open_page("runs")
     app.segmented_control(key="runs.view").set_value("By recipe").run()
@@ -148,7 +187,7 @@ def test_a_filter_without_matches_says_so(trained: list[Path], open_page: Open) 
 
 
 def test_stars_tags_and_notes_are_kept_with_the_run(trained: list[Path], open_page: Open) -> None:
-    app = open_page("runs", {"runs.chosen": trained[2].name})
+    app = open_page("runs", {"runs.chosen": [trained[2].name]})
     app.button(key="card-star").click().run()
     app.text_area(key=f"notes-{trained[2].name}").set_value("the good one").run()
     app.multiselect(key=f"tags-{trained[2].name}").set_value([]).run()
@@ -163,7 +202,7 @@ def test_stars_tags_and_notes_are_kept_with_the_run(trained: list[Path], open_pa
 
 def test_a_deleted_run_can_be_put_back(trained: list[Path], open_page: Open, store: Path) -> None:
     before = sorted(path.relative_to(trained[1]) for path in trained[1].rglob("*"))
-    app = open_page("runs", {"runs.chosen": trained[1].name})
+    app = open_page("runs", {"runs.chosen": [trained[1].name]})
     app.button(key="card-delete").click().run()
     assert not app.exception
     assert trained[1].name not in {run.run_id for run in RunStore(store).runs()}
@@ -176,7 +215,7 @@ def test_a_deleted_run_can_be_put_back(trained: list[Path], open_page: Open, sto
 
 
 def test_clone_fills_the_form_with_the_settings_of_the_run(trained: list[Path], open_page: Open) -> None:
-    app = open_page("runs", {"runs.chosen": trained[3].name, "training.batch_size": 128})
+    app = open_page("runs", {"runs.chosen": [trained[3].name], "training.batch_size": 128})
     app.button(key="card-clone").click().run()
     assert not app.exception
     assert app.title[0].value == "Train"
@@ -189,7 +228,7 @@ def test_a_cancelled_run_is_resumed_from_its_card(trained: list[Path], open_page
     longer = run.paths.config.read_text().replace("max_epochs: 3", "max_epochs: 5")
     run.paths.config.write_text(longer)
     write_status(run.paths.status, run.status, state="cancelled")
-    app = open_page("runs", {"runs.chosen": trained[0].name})
+    app = open_page("runs", {"runs.chosen": [trained[0].name]})
     app.button(key="card-resume").click().run()
     assert not app.exception
     assert get_runner().wait(trained[0], 60)

@@ -21,6 +21,7 @@ from ctbench_ui import setup
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
+_NUMBERS: dict[str, list[Any]] = {"0.1, 10": [0.1, 10.0], "1, 5": [1, 5]}
 
 
 def test_a_started_run_has_the_settings_of_the_form(
@@ -104,7 +105,8 @@ def test_the_number_of_parameters_follows_the_widths(small_run: dict[str, Any], 
 
 
 def test_the_command_line_means_the_same_config(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
-    app = open_page("train", small_run | {"training.target_labels": ["Lung nodule", "Lung opacity"]})
+    chosen = {"training.target_labels": ["Lung nodule", "Lung opacity"], "train.command": True}
+    app = open_page("train", small_run | chosen)
     command = shlex.split(app.code[0].value)
     assert command[:4] == ["python", "-m", "ctbench_core", "train"]
     config = compose_config(command[4:], job_name="train").config
@@ -159,7 +161,32 @@ def test_a_linear_head_has_no_hidden_widths(small_run: dict[str, Any], open_page
     app.segmented_control(key="model._target_").set_value("linear").run()
     count = {metric.label: metric.value for metric in app.metric}["Parameters"]
     assert count == f"{16 * 3 + 3}"
-    assert app.text_input(key="model.params.hidden_dims").disabled
+    assert "model.params.hidden_dims" not in {field.key for field in app.text_input}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown", "parameters"),
+    [
+        ({"model._target_": "logistic", "model.params.c": "0.1, 10"}, "model.params.c", f"{16 * 3 + 3}"),
+        ({"model._target_": "knn", "model.params.k": "1, 5"}, "model.params.k", "0"),
+        ({"model._target_": "zero_shot", "model.prompts": "prompts.npz"}, "model.prompts", "0"),
+        (
+            {"model._target_": "mlp", "model.inputs": "gated"},
+            "model.params.gate",
+            f"{2 * (16 * 8 + 8) + 32 + 1 + 8 * 3 + 3}",
+        ),
+    ],
+)
+def test_a_head_shows_its_own_settings(
+    chosen: dict[str, str], shown: str, parameters: str, small_run: dict[str, Any], open_page: Open
+) -> None:
+    app = open_page("train", small_run | chosen | {"train.command": True})
+    assert not app.exception
+    assert shown in {field.key for kind in (app.text_input, app.segmented_control) for field in kind}
+    assert {metric.label: metric.value for metric in app.metric}["Parameters"] == parameters
+    config = compose_config(shlex.split(app.code[0].value)[4:], job_name="train").config
+    taken = {key: get_key(config, key) for key in chosen}
+    assert taken == chosen | {key: _NUMBERS[value] for key, value in chosen.items() if value in _NUMBERS}
 
 
 def test_a_second_run_waits_and_can_be_taken_back(small_run: dict[str, Any], open_page: Open, store: Path) -> None:

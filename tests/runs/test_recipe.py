@@ -16,6 +16,7 @@ from ctbench_core.runs import recipe_of
     "change",
     [
         {"utils.seed": 9},
+        {"data.kfold.fold": 1},
         {"paths.outputs_root": "elsewhere"},
         {"paths.run_dir": "here"},
         {"logging.run_name": "mine"},
@@ -36,6 +37,7 @@ def test_repeats_share_a_recipe(change: dict[str, Any], make_config: Callable[..
         {"data.train_manifest": "other.csv"},
         {"training.target_labels": ["Lung nodule"]},
         {"data.standardise": "zscore"},
+        {"data.kfold.folds": 5},
     ],
 )
 def test_what_changes_the_result_changes_the_recipe(
