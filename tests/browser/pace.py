@@ -110,21 +110,21 @@ def walk(user: Hands, pace: Pace) -> None:
     """Do everything once, timed."""
     pace.add("first paint", "Home", _paint(user))
     for name in PAGES:
-        _clock(user, pace, "page change", name, lambda: user.turn(name))
+        _clock(user, pace, "page change", name, user.turn)
     user.turn("Runs")
     for words in ("copy 7", "copy 49", "nothing has this", ""):
-        _clock(user, pace, "filter", words, lambda: user.fill("runs.filter", words))
+        _clock(user, pace, "filter", words, lambda words: user.fill("runs.filter", words))
     user.turn("Evaluate")
     for tab in TABS:
-        _clock(user, pace, "tab", tab, lambda: user.open_tab(tab))
+        _clock(user, pace, "tab", tab, user.open_tab)
     user.open_tab("Threshold")
     slider = user.page.locator(".st-key-threshold input[type=range]")
     for key in SLIDES:
-        _clock(user, pace, "slider", key, lambda: user.answered(lambda: slider.press(key)))
+        _clock(user, pace, "slider", key, lambda key: user.answered(lambda: slider.press(key)))
 
 
-def _clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[], Any]) -> None:
-    act()
+def _clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[str], Any]) -> None:
+    act(target)
     user.page.wait_for_function("window.ctbench.isAtRest()")
     pace.add(kind, target, user.page.evaluate("window.ctbench.drawnAt() - window.ctbench.pressedAt"))
 
