@@ -13,7 +13,7 @@ from ctbench_core.compare.tables import scores_path
 from ctbench_core.runs import open_run
 from ctbench_ui import cache, charts, comparing, feedback, figures, forest, papers, tables
 from ctbench_ui.figures import Source
-from ctbench_ui.style import figure, interval, plural
+from ctbench_ui.style import interval, p_value, plural
 
 _TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
 
@@ -34,8 +34,8 @@ def head(found: dict[str, Any]) -> None:
                 "Model": row.a,
                 "Metric": _TITLES[str(row.metric)],
                 "Difference [95 %]": interval(row.delta, [row.lo, row.hi]),
-                "p": figure(row.p),
-                "adjusted p": figure(row.p_adjusted),
+                "p": p_value(row.p),
+                "adjusted p": p_value(row.p_adjusted),
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Macro differences from the baseline", key="compare-macro")
@@ -121,7 +121,7 @@ def disagreements(found: dict[str, Any], run_dirs: list[str], on: str, about: So
         at = [cache.stamp(scores_path(open_run(folder), on)) for folder in folders]
         frame = comparing.probabilities(at[0], at[1], label)
         event = st.plotly_chart(
-            forest.scatter(frame, found["names"][0], other),
+            figures.with_note(forest.scatter(frame, found["names"][0], other), about.plain_note),
             config=charts.CONFIG,
             key=f"compare-scatter-{label}",
             on_select="rerun",

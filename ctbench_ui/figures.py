@@ -69,11 +69,20 @@ def with_note(found: go.Figure, text: str) -> go.Figure:
     taken = _LINE * len(lines) + 6
     # Streamlit sets titles in bold.
     plain = "<br>".join(f"<span style='font-weight:400'>{escape.escape(line)}</span>" for line in lines)
-    place = {"x": 0, "xref": "container", "y": 1, "yref": "container", "xanchor": "left", "yanchor": "top"}
-    look = {"pad": {"l": 8, "t": 4}, "font": {"size": 11, "color": GREY, "weight": "normal"}, "automargin": False}
+    height = (found.layout.height or 450) + taken
+    # A title hangs on its first line's base, which must lie inside the picture.
+    place = {
+        "x": 0,
+        "xref": "container",
+        "xanchor": "left",
+        "y": 1 - 12 / height,
+        "yref": "container",
+        "yanchor": "bottom",
+    }
+    look = {"pad": {"l": 8}, "font": {"size": 11, "color": GREY, "weight": "normal"}, "automargin": False}
     return go.Figure(found).update_layout(
         title={"text": plain} | place | look,
-        height=(found.layout.height or 450) + taken,
+        height=height,
         margin={"t": (found.layout.margin.t or 0) + taken},
     )
 

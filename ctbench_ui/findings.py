@@ -39,14 +39,21 @@ _TITLES = {
     "f1_tuned": "F1, tuned",
     "threshold": "At",
 }
-# Pixels: the table at its full width, and the least that dots with whiskers need beside it.
+# Pixels of the table at its full width; dots take what is left of the row, or a row of their own.
 _TABLE_WIDTH = 940
 _KINDS = {"chosen": "Chosen findings", "pr": "All: precision, recall", "roc": "All: ROC"}
 
 
 def table(per_class: pd.DataFrame, source: Source) -> None:
-    """Draw the figures of every finding, as dots with whiskers and as a table."""
-    _dots(per_class, source)
+    """Draw the figures of every finding, as a table and as dots with whiskers: side by side where both fit."""
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(width="stretch"):
+            _dots(per_class, source)
+        with st.container(width=_TABLE_WIDTH):
+            _table(per_class, source)
+
+
+def _table(per_class: pd.DataFrame, source: Source) -> None:
     tuned = "threshold_tuned" in per_class
     at = None
     if tuned:
@@ -64,7 +71,6 @@ def table(per_class: pd.DataFrame, source: Source) -> None:
         hide_index=True,
         column_config=_columns(),
         height=38 + 35 * len(shown),
-        width=_TABLE_WIDTH,
         key="findings",
         placeholder="–",
         alt="Figures by finding",

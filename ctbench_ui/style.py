@@ -68,6 +68,11 @@ def figure(value: float | None, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def p_value(p: float | None) -> str:
+    """Write a p-value: ``.012``, and ``<.001`` where three digits would show none."""
+    return "<.001" if p is not None and p < 0.0005 else figure(p)
+
+
 def interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
     """Write a figure with its interval as papers do: ``.842 [.829, .856]``; without one, the figure alone."""
     known = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]

@@ -13,7 +13,7 @@ from ctbench_core.runs import EvaluationPaths
 from ctbench_ui import cache, feedback, figures, forest, tables
 from ctbench_ui.cache import Stamp
 from ctbench_ui.figures import Source
-from ctbench_ui.style import figure, interval, plural
+from ctbench_ui.style import interval, p_value, plural
 
 _TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
@@ -132,7 +132,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     table = rows.copy()
     table["value"] = [interval(*_parts(row)) for row in rows[["value", "lo", "hi"]].to_numpy().tolist()]
     table["gap"] = [interval(*_parts(row)) for row in rows[["gap", "gap_lo", "gap_hi"]].to_numpy().tolist()]
-    table["p_adjusted"] = [figure(p) for p in rows["p_adjusted"]]
+    table["p_adjusted"] = [p_value(p) for p in rows["p_adjusted"]]
     columns = [name for name in _COLUMNS if name != "reason" or (rows["reason"] != "").any()]
     return table[columns]
 

@@ -56,7 +56,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
         )
         st.caption(
             " · ".join(
-                f"{names[run_id].partition(' · ')[0]}: {plural(len(dirs), 'seed')}" for run_id, dirs in seeds.items()
+                f"{rows[run_id]['encoder']} · {rows[run_id]['head']}: {plural(len(dirs), 'seed')}"
+                for run_id, dirs in seeds.items()
             )
         )
 

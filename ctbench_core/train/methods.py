@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ctbench_core.cards import encoder_name
 from ctbench_core.config import Config
 from ctbench_core.runs import Run
 from ctbench_core.train.heads import STEPWISE, head_name
@@ -99,7 +100,7 @@ def _weighted(config: Config) -> str:
 
 
 def _data(runs: Sequence[Run]) -> str:
-    text = _each(runs, lambda c: _INPUTS[c.model.inputs])
+    text = _each(runs, lambda c: f"{_INPUTS[c.model.inputs]} ({encoder_name(c)})")
     if any(run.config.data.standardise != "none" for run in runs):
         text += f" (standardised: {_each(runs, lambda c: c.data.standardise)})"
     if any(run.config.data.budget for run in runs):
