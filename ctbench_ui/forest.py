@@ -12,6 +12,7 @@ from ctbench_ui.charts import laid_out
 from ctbench_ui.style import COLOURS, GREY
 
 LEVEL = 0.05
+_PLAIN_DOTS = 3000
 
 
 def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "difference from the baseline") -> go.Figure:
@@ -70,9 +71,11 @@ def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
     found.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", showlegend=False
     )
+    # A WebGL context takes a browser longer than a few thousand plain dots.
+    draw = found.add_scatter if len(frame) < _PLAIN_DOTS else found.add_scattergl
     for value, name, colour in ((0, "negatives", GREY), (1, "positives", COLOURS[1])):
         part = frame[frame["label"] == value]
-        found.add_scattergl(
+        draw(
             x=part["first"].to_numpy("float32"),
             y=part["second"].to_numpy("float32"),
             customdata=part["volume"],

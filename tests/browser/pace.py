@@ -110,20 +110,21 @@ def walk(user: Hands, pace: Pace) -> None:
     """Do everything once, timed."""
     pace.add("first paint", "Home", _paint(user))
     for name in PAGES:
-        _clock(user, pace, "page change", name, user.turn)
+        clock(user, pace, "page change", name, user.turn)
     user.turn("Runs")
     for words in ("copy 7", "copy 49", "nothing has this", ""):
-        _clock(user, pace, "filter", words, lambda words: user.fill("runs.filter", words))
+        clock(user, pace, "filter", words, lambda words: user.fill("runs.filter", words))
     user.turn("Evaluate")
     for tab in TABS:
-        _clock(user, pace, "tab", tab, user.open_tab)
+        clock(user, pace, "tab", tab, user.open_tab)
     user.open_tab("Threshold")
     slider = user.page.locator(".st-key-threshold input[type=range]")
     for key in SLIDES:
-        _clock(user, pace, "slider", key, lambda key: user.answered(lambda: slider.press(key)))
+        clock(user, pace, "slider", key, lambda key: user.answered(lambda: slider.press(key)))
 
 
-def _clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[str], Any]) -> None:
+def clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[str], Any]) -> None:
+    """Act on a target, and note the milliseconds from the press to the page at rest."""
     act(target)
     user.page.wait_for_function("window.ctbench.isAtRest()")
     pace.add(kind, target, user.page.evaluate("window.ctbench.drawnAt() - window.ctbench.pressedAt"))
