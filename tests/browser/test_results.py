@@ -76,7 +76,9 @@ def test_two_runs_are_compared_and_the_paper_taken_away(reader: Hands, week: tup
     reader.open_tab("Differences")
     forest = marked(reader.frame("forest-auprc-csv"))
     macro = forest[forest["label"] == "macro"].iloc[0]
-    reader.sees(f"{macro['delta']:.3f}".replace("0.", ".", 1))
+    # The cells of a table are drawn on a canvas; their texts lie behind it.
+    cell = reader.page.get_by_text(f"{macro['delta']:.3f}".replace("0.", ".", 1))
+    cell.first.wait_for(state="attached")
 
 
 def test_a_click_on_a_disagreement_names_its_volume(reader: Hands, week: tuple[Server, dict[str, Path]]) -> None:
@@ -97,7 +99,10 @@ def test_a_click_on_a_disagreement_names_its_volume(reader: Hands, week: tuple[S
     reader.sees("selected")
     chosen = marked(reader.frame("disagreements-csv"))
     assert 1 <= len(chosen) < len(every)
-    assert every["volume"].iloc[0] in set(chosen["volume"])
+    assert set(chosen["volume"]) < set(every["volume"])
+    # Dots may lie on one another: the one that was hit is where the click was.
+    aimed = every.iloc[0]
+    assert (chosen[["first", "second"]] - aimed[["first", "second"]].astype(float)).abs().to_numpy().max() < 0.03
 
 
 def test_the_tabs_of_evaluate_hold_what_is_stored(reader: Hands, week: tuple[Server, dict[str, Path]]) -> None:
