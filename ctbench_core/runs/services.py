@@ -100,7 +100,7 @@ def _defined(figures: dict[str, Any]) -> Iterator[tuple[str, float]]:
 class WandbService(Service):
     """Weights & Biases; ``WANDB_MODE=offline`` keeps the run in its directory, to be synced later."""
 
-    library, errors = "wandb", ("errors.Error",)
+    library, errors = "wandb", ("errors.Error", "sdk.mailbox.mailbox_handle.HandleAbandonedError")
 
     def open(self) -> None:
         import wandb

@@ -98,6 +98,38 @@ def test_an_mlflow_server_lost_in_mid_run_is_a_warning(
     assert [line["epoch"] for line in open_run(result["run_dir"]).history()] == list(range(1, EPOCHS + 1))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_wandb_server_lost_in_mid_run_is_a_warning(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library is the real one; the server begins runs and is killed then."""
+    wandb = pytest.importorskip("wandb", reason="pip install 'ctbench[wandb]'")
+    wandb.teardown()  # it remembers the address of an earlier run
+    port, log = free_port(), tmp_path / "server.log"
+    with log.open("wb") as file:
+        words = [sys.executable, str(Path(__file__).with_name("wandb_server.py")), str(port)]
+        server = subprocess.Popen(words, stdout=file, stderr=file)
+    for name, value in {"MODE": "online", "BASE_URL": f"http://127.0.0.1:{port}", "API_KEY": "0" * 40}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setattr(trackers, "WAIT_S", 3.0)
+
+    def lose(epochs: int) -> None:
+        deadline = time.monotonic() + START_S
+        while "UpsertBucket" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        server.kill()
+        server.wait()
+
+    try:
+        result = _train(config, {"logging.logger_name": "wandb"}, lose)
+    finally:
+        server.kill()
+        server.wait()
+    assert "UpsertBucket" in log.read_text()
+    assert (result["state"], result["epochs"]) == ("finished", EPOCHS)
+    assert [text for text in result["warnings"] if "not tracked by wandb, or not to its end" in text]
+
+
 def _train(config: Config, changes: dict[str, Any], lose: Callable[[int], None]) -> dict[str, Any]:
     """Train a small run; after its second epoch the tracker is lost, while training waits."""
     for key, value in {**changes, "training.max_epochs": EPOCHS}.items():
