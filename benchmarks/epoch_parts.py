@@ -6,7 +6,6 @@ operations. The profiled epoch is slower than a plain one by what noting each op
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.training import HIDDEN, TRAIN, config, dataset, products, synthetic, timed
+from benchmarks.training import HIDDEN, TRAIN, best, config, dataset, products, synthetic
 from ctbench_core.train.streams import ByteStream
 from ctbench_core.train.trainer import Trainer
 
@@ -54,18 +53,20 @@ def main() -> None:
     count = iter(range(1, 100))
     trainer.run_epoch([next(count)])
     with torch.inference_mode():
-        alone = min(timed(lambda: products("in, out")), timed(lambda: products("out, in")))
-    whole = statistics.median(timed(lambda: trainer.run_epoch([next(count)]), 1) for _ in range(5))
+        alone = min(best(lambda: products("in, out")), best(lambda: products("out, in")))
+    whole = best(lambda: trainer.run_epoch([next(count)]))
     drawn, validated = Clock(ByteStream, "draw"), Clock(trainer, "_validate")
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        noted = timed(lambda: trainer._train_epoch([next(count)], lambda: True), 1)
+        noted = best(lambda: trainer._train_epoch([next(count)], lambda: True), 1)
     trainer._validate([1], [0.5])
     for clock in (drawn, validated):
         clock.undo()
     taken = {event.key: event.self_cpu_time_total / 1e6 for event in profiled.key_averages()}
     rows = {part: sum(taken.pop(name, 0.0) for name in names) for part, names in PARTS.items()}
     rows |= {"drawing random bytes": drawn.total, "validation: products and metrics": validated.total}
-    rows["other operations"] = sum(seconds for name, seconds in taken.items() if name.startswith("aten::"))
+    rows["views, allocations and other operations"] = sum(
+        seconds for name, seconds in taken.items() if name.startswith("aten::")
+    )
     print(f"| the products alone, in a loop of their own | {alone * 1e3:.0f} | 1.00 |")
     for part, seconds in rows.items():
         print(f"| {part} | {seconds * 1e3:.0f} | {seconds / alone:.2f} |")
