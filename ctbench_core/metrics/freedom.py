@@ -49,5 +49,8 @@ def mixed_freedom(variances: Sequence[float] | Floats, freedoms: Sequence[float]
     v = np.where(v.sum() > 0, v, 1.0)
     between = satterthwaite(v, f)
     t = (float((v * quantile(f)).sum() / v.sum()) + float(quantile(between))) / 2
-    low, high = f[v > 0].min(), max(between, f[v > 0].max())
-    return float(brentq(lambda one: float(quantile(one)) - t, low, high)) if high > low else float(low)
+    low, high = float(f[v > 0].min()), float(max(between, f[v > 0].max()))
+    # At the ends the t of parts and whole may differ by rounding, and nothing is left to be found.
+    if float(quantile(low)) <= t or float(quantile(high)) >= t:
+        return low if float(quantile(low)) <= t else high
+    return float(brentq(lambda one: float(quantile(one)) - t, low, high))

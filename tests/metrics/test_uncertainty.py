@@ -172,6 +172,15 @@ def test_parts_of_an_error_share_their_t() -> None:
     assert mixed_freedom([1e-12, 1.0], [30, 2]) == pytest.approx(2, rel=1e-6)
 
 
+def test_freedom_of_any_mixture_lies_between_the_least_and_the_sum() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(2000):
+        variances = 10.0 ** draw.uniform(-40, 2, 3) * (draw.random(3) < 0.8)
+        freedoms = draw.choice([1, 2, 7.5, 300, np.inf], 3)
+        found = mixed_freedom(variances, freedoms)
+        assert min(freedoms.min(), 1e9) * (1 - 1e-9) <= found <= 3e9
+
+
 def test_a_recipe_of_equal_seeds_has_the_error_of_its_model() -> None:
     targets, scores, codes = clustered(100, seed=8)
     one = bootstrap_intervals(targets, scores, codes)
