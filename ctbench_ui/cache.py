@@ -189,6 +189,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "name": run.name,
         "state": status.state,
         "encoder": encoder_name(config),
+        "label_origin": config.data.label_origin,
         "head": " ".join(part for part in (config.model.model_name, widths) if part),
         "inputs": config.model.inputs,
         "seed": config.utils.seed,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.runs import RunStore
 from ctbench_ui.style import COLOURS, GREY, STATES, duration, interval
 
 _SHARE = "%.3f"
@@ -159,4 +161,15 @@ def export(frame: pd.DataFrame) -> pd.DataFrame:
         plain[f"{name}_auprc_ci_lower"] = [lower for lower, _ in bounds]
         plain[f"{name}_auprc_ci_upper"] = [upper for _, upper in bounds]
         plain[f"{name}_shared_patients"] = [leaks.get(name) for leaks in frame["leaks"]]
+        plain[f"{name}_openings"] = _openings(frame["run_dir"], name)
     return plain
+
+
+def _openings(run_dirs: pd.Series, test: str) -> list[int]:
+    """Return how often each run's job opened a test set, by the ledger."""
+    jobs = [Path(folder).parent for folder in run_dirs]
+    counted = {
+        job: sum(Path(str(entry.get("manifest", ""))).stem == test for entry in RunStore(job.parent).openings(job.name))
+        for job in dict.fromkeys(jobs)
+    }
+    return [counted[job] for job in jobs]

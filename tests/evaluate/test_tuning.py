@@ -13,7 +13,7 @@ import pytest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.evaluate.tuning import RULES
+from ctbench_core.evaluate.tuning import RULES, calibration_map
 from ctbench_core.experiment import run_experiment
 from ctbench_core.metrics import choose_thresholds, fit_calibration
 from ctbench_core.runs import RunPaths, RunStore
@@ -41,6 +41,14 @@ def test_a_poisoned_test_set_changes_no_choice(data: Path, make_config: Callable
     figures = [json.loads(paths.evaluation("test").metrics.read_text()) for paths in (clean, spoilt)]
     for label, values in figures[0]["per_class"].items():
         assert values["threshold_tuned"] == figures[1]["per_class"][label]["threshold_tuned"]
+    # The maps that the spoilt test was calibrated by are the clean validation's.
+    tuning, bundle = json.loads(clean.tuning.read_text()), spoilt.evaluation("test")
+    scores, stored = pd.read_parquet(bundle.scores), pd.read_csv(bundle.calibration)
+    for method in ("platt", "temperature"):
+        logits = scores[[f"logit_{label}" for label in tuning["labels"]]].to_numpy(float)
+        forecast = calibration_map(tuning, tuning["labels"], method).apply(logits)
+        expected = ((forecast - scores[[f"target_{label}" for label in tuning["labels"]]].to_numpy(float)) ** 2).mean(0)
+        assert stored.loc[stored["stage"] == method, "brier"].tolist() == pytest.approx(expected.tolist(), abs=1e-12)
     # The poison did reach the test figures.
     assert figures[0]["auroc"] != figures[1]["auroc"]
 

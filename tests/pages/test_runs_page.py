@@ -275,6 +275,8 @@ def test_a_run_of_another_process_is_shown_with_its_stop(
 def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) -> None:
     result = evaluate_run(trained[1], ["test.csv"])["test"]["test.csv"]
     table = pd.read_csv(io.StringIO(run_table.export(rows(store)).to_csv(index=False))).set_index("run_id")
+    assert set(table["test_openings"]) == {1}
+    assert set(table["label_origin"]) == {"unknown"}
     for folder in trained:
         assert table.loc[folder.name, "val_auprc"] == auprc(folder)
     assert table.loc[trained[1].name, "test_auprc"] == result["auprc"]
