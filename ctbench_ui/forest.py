@@ -53,7 +53,9 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
     )
     found.update_xaxes(title=title, zeroline=False, tickformat="+.2f")
     height = 110 + (26 + 4 * max(0, len(series) - 2)) * len(rows) + 8 * len(series)
-    return laid_out(found, height=height, legend_below=False).update_layout(showlegend=len(series) > 1)
+    return laid_out(found, height=height, legend_below=False).update_layout(
+        showlegend=len(series) > 1, margin={"t": 34 + 8 * max(0, len(series) - 1)}
+    )
 
 
 def _whiskers(part: pd.DataFrame, colour: str) -> dict[str, Any]:
