@@ -275,6 +275,10 @@ class AnalysisConfig:
     within: bool = key(
         False, "Also find volumes by volumes and reports by reports, each without itself; takes twice as long."
     )
+    precision: Literal["float32", "float64"] = key(
+        "float32",
+        "float32 settles near-ties exactly wherever that can move a figure; float64 settles every one, and is slower.",
+    )
     map: Literal["pca", "umap"] = key("pca", "How the map places volumes and reports; umap needs umap-learn.")
 
 

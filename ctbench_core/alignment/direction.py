@@ -83,10 +83,16 @@ class _Tile:
 
 
 class Direction:
-    """Retrieval from one side to the other."""
+    """Retrieval from one side to the other; ``settle_all`` makes every order exact, however deep."""
 
     def __init__(
-        self, queries: Side, gallery: Side, truth: Truth, depths: tuple[int, ...], device: torch.device
+        self,
+        queries: Side,
+        gallery: Side,
+        truth: Truth,
+        depths: tuple[int, ...],
+        device: torch.device,
+        settle_all: bool = False,
     ) -> None:
         self.device = device
         self.within = queries is gallery
@@ -95,7 +101,7 @@ class Direction:
         self.gallery = Gallery(
             torch.from_numpy(gallery.vectors).to(device),
             torch.from_numpy(shares).to(device),
-            max(depths),
+            len(gallery.of_sample) if settle_all else max(depths),
         )
         self.scorer = Scorer(self.gallery.size, depths, device)
         self._fold_queries(queries, gallery, truth)

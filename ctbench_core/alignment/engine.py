@@ -49,10 +49,11 @@ class Extras:
 
 @dataclass(frozen=True)
 class Run:
-    """How an alignment is computed: most queries a tile, where, and whom it reports to."""
+    """How an alignment is computed: most queries a tile, where, how exactly, and whom it reports to."""
 
     tile: int
     device: torch.device
+    settle_all: bool
     progress: Progress | None
     cancel: threading.Event | None
 
@@ -71,6 +72,7 @@ def align(
     image_rows: np.ndarray | None = None,
     text_rows: np.ndarray | None = None,
     normal: np.ndarray | None = None,
+    precision: str = "float32",
     extras: Extras | None = None,
 ) -> AlignmentResult:
     """Measure how well N images and N texts find each other by cosine similarity.
@@ -83,6 +85,9 @@ def align(
         k: depths of Recall@K.
         tile: most queries held at a time; changes memory and time, not figures.
         normal: bool (N,); with label groups, normal and abnormal queries are also reported apart.
+
+        precision: float32 puts near-ties of the float32 product in exact order wherever that can move a figure by more
+            than 5e-7; float64 puts all of them.
 
     Definitions and formulas: NUMERICS, `docs/metrics.md`. Memory grows with N, not with N x N.
 
@@ -100,7 +105,7 @@ def align(
     truth = Truth(_numbered(groups), None if label_groups is None else _numbered(label_groups), kinds)
     wanted = tuple(sorted({int(depth) for depth in k}))
     place = None if extras.map is None else two_dimensional(*sides, method=extras.map)
-    run = Run(tile, torch.device(device), progress, cancel)
+    run = Run(tile, torch.device(device), precision == "float64", progress, cancel)
     retrievals, more, histograms = _search(sides, truth, wanted, extras, labels, run)
     retrievals += _apart(retrievals, normal)
     metrics = _metrics(sides, truth, retrievals) | more.figures()
@@ -119,7 +124,7 @@ def _search(
     more = More()
     histograms: Histograms | None = None
     for name, (queries, gallery) in _directions(sides, extras.within).items():
-        direction = Direction(queries, gallery, truth, depths, run.device)
+        direction = Direction(queries, gallery, truth, depths, run.device, run.settle_all)
         report = _reporter(run.progress, f"ranking {name}", direction.n_queries)
         found = direction.run(run.tile, report, run.cancel, count_pairs=histograms is None, nearest=extras.nearest)
         histograms = histograms or found.pairs

@@ -141,6 +141,7 @@ def _measured(
         progress=progress,
         cancel=cancel,
         normal=_normal(pairs.manifest) if pairs.label_groups is not None else None,
+        precision=config.analysis.precision,
         extras=_extras(config, pairs.manifest),
     )
     if pairs.manifest is not None:
