@@ -151,11 +151,9 @@ def pill(user: Hands, metric: str) -> Any:
 
 def point(user: Hands) -> None:
     """Click the last point of the first curve."""
-    box = user.page.locator(".st-key-curves .scatterlayer .points path").last.bounding_box()
-    assert box is not None
-    at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    user.page.mouse.move(*at)
-    user.page.mouse.click(*at)
+    user.page.locator(".st-key-curves .scatterlayer .points path").last.click(
+        force=True
+    )  # plotly's own layer lies above
 
 
 def clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[], Any]) -> None:

@@ -90,6 +90,7 @@ def _crossings(folder: str, at: study_data.Stamp, metric: str) -> None:
         st.dataframe(frame, hide_index=True)
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
 def crossing_frame(folder: str, at: study_data.Stamp, metric: str) -> pd.DataFrame:
     """Return where each two recipes change places, as text."""
     rows = []

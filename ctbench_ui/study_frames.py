@@ -54,7 +54,7 @@ def overview_frame(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
 
 
 def heat_frames(
-    folder: str, at: study_data.Stamp, metric: str, axis: str, fixed: dict[str, Any]
+    folder: str, at: study_data.Stamp, metric: str, axis: str, fixed: dict[str, Any], marks: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the mean figure by finding and value of an axis, the other axes fixed, and which are marked best."""
     frame, axes = study_data.cells(folder, at), cell_axes(study_data.plan_of(folder))
@@ -65,6 +65,8 @@ def heat_frames(
     values = rows.pivot(index="finding", columns="column", values="mean")
     values = values.loc[study_tables.ordered(values.index), list(dict.fromkeys(rows["column"]))]
     marked = pd.DataFrame(False, index=values.index, columns=values.columns)
+    if not marks:
+        return values, marked
     chosen = tuple(tuple(str(name if a == axis else fixed[a]) for a in axes) for name in values.columns)
     for row in study_data.best(folder, at, chosen, metric).to_dict("records"):
         if row["marked"] and row["finding"] in marked.index:

@@ -34,10 +34,14 @@ def is_queued(paths: StudyPaths) -> bool:
 def draw(paths: StudyPaths) -> None:
     """Draw where a study stands, with its buttons; while it is at work it redraws itself."""
     with feedback.guarded("This study cannot be shown"):
-        seen = overview(paths, read_plan(paths))
+        plan = read_plan(paths)
+        seen = overview(paths, plan)
         at_work = seen.state == "running" or is_queued(paths)
         _buttons(paths, seen, at_work)
-        st.fragment(_view, run_every=EVERY_S if at_work else None)(str(paths.root), at_work)
+        if at_work:
+            st.fragment(_view, run_every=EVERY_S)(str(paths.root))
+        else:
+            _show(paths, plan, seen)
 
 
 def _buttons(paths: StudyPaths, seen: Overview, at_work: bool) -> None:
@@ -76,19 +80,25 @@ def _stop(paths: StudyPaths, what: str) -> None:
     st.rerun()
 
 
-def _view(folder: str, was_at_work: bool) -> None:
+def _view(folder: str) -> None:
+    """Draw a study at work; once it has ended, the page around it is drawn anew."""
     paths = StudyPaths(Path(folder))
     plan = read_plan(paths)
     seen = overview(paths, plan)
-    if was_at_work and not (seen.state == "running" or is_queued(paths)):
+    if not (seen.state == "running" or is_queued(paths)):
         st.rerun(scope="app")
+    _show(paths, plan, seen)
+
+
+def _show(paths: StudyPaths, plan: Plan, seen: Overview) -> None:
     done, total = seen.counts["finished"], len(plan.runs)
-    state = "queued" if is_queued(paths) and seen.state != "running" else seen.state
+    queued = is_queued(paths)
     parts = [f"{done:,} of {plural(total, 'run')}"]
     parts += [f"{seen.counts['failed']} failed"] if seen.counts["failed"] else []
     parts += [f"{plural(seen.workers, 'bank')} at work"] if seen.workers else []
-    parts += [f"about {duration(seen.eta)} left"] if seen.eta and was_at_work else []
+    parts += [f"about {duration(seen.eta)} left"] if seen.eta and (queued or seen.state == "running") else []
     parts += [f"extended {plural(len(plan.extensions) - 1, 'time')}"] if len(plan.extensions) > 1 else []
+    state = "queued" if queued and seen.state != "running" else seen.state
     st.markdown(f"{state_badge(state)} {' · '.join(parts)}")
     if done < total:
         st.progress(done / max(1, total))

@@ -26,6 +26,8 @@ from ctbench_ui import (
 )
 from ctbench_ui.style import plural
 
+_MARKED_AT_ONCE = 200  # runs: up to so many, the best are marked unasked; a table of 100 runs takes ten seconds
+
 
 def draw(folder: str) -> None:
     """Draw the tabs of a study's results."""
@@ -75,7 +77,11 @@ def _heat(folder: str, at: study_data.Stamp) -> None:
             for axis in axes
             if axis != wide_on
         }
-    values, marked = study_frames.heat_frames(folder, at, metric, wide_on, fixed)
+    many = len(study_data.runs(folder, at)) > _MARKED_AT_ONCE
+    marks = st.toggle(
+        "Mark the best", not many, key="heat-marks", help="Resamples patients for every run of the table."
+    )
+    values, marked = study_frames.heat_frames(folder, at, metric, wide_on, fixed, marks)
     if not len(values):
         st.caption("No cell has these labels.")
         return
