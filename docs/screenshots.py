@@ -46,6 +46,7 @@ SHOTS = (
     Shot("home", ""),
     Shot("data", "data", press=("check",)),
     Shot("data-prepare", "data", tab="Prepare manifests"),
+    Shot("data-budgets", "data", tab="Budget files", press=("write-budgets",)),
     Shot("train", "train"),
     Shot("runs", "runs"),
     Shot("runs-card", "runs", row=0),

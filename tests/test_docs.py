@@ -116,6 +116,8 @@ def old_project(tiny_data: Path, tmp_path: Path) -> Path:
             frame.sample(40, random_state=seed).to_csv(data / "manifests" / name, index=False)
             place = folder / "outputs" / job / f"train_n40_s{seed}"
             train_old_run(place, data, labels, seed=seed, epochs=2, train=name, root=root)
+    stopped = folder / "outputs" / "stopped" / "latest_run"
+    train_old_run(stopped, data, labels, seed=3, epochs=2, train="train_n40_s1.csv", root=root, finished=False)
     (study,) = blocks("docs/moving-in.md", "yaml")
     (folder / "phase3.yaml").write_text(study)
     return folder
@@ -148,6 +150,8 @@ def test_every_row_of_the_mapping_table_runs(old_project: Path, cli: Callable[..
     assert len(ran) >= 20
     results = {}
     for command in ran:
+        if "resume.state_path" in command:  # an older run that was stopped after its second epoch
+            quick = quick | {"train": ["training.max_epochs=4"]}
         if "resume.enabled" in command:  # a run that was stopped
             status = Path(newest()) / "status.json"
             status.write_text(status.read_text().replace('"finished"', '"cancelled"'))
@@ -162,7 +166,9 @@ def test_every_row_of_the_mapping_table_runs(old_project: Path, cli: Callable[..
     assert len(pd.read_csv("volumes.csv")) == 56  # one feature file an exam
     assert len(pd.read_csv("data/manifests/manual_train.csv")) == 60
     taken = cli("import", "outputs")
-    assert (taken.code, taken.json["failed"], len(taken.json["runs"])) == (0, 0, 4)
+    assert (taken.code, taken.json["failed"], len(taken.json["runs"])) == (0, 0, 5)
+    resumed = next(result for command, result in results.items() if "resume.state_path" in command)
+    assert (resumed["epochs"], Path(resumed["run_dir"]).parent.name) == (4, "stopped")
 
 
 def test_the_manifests_shown_are_manifests(tmp_path: Path) -> None:
@@ -204,6 +210,15 @@ def test_links_and_anchors_lead_somewhere(name: str) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert anchor in {slug(heading) for heading in headings}, f"{name}: {target}"
+
+
+def test_every_picture_is_made_by_the_script_and_shown() -> None:
+    script = (PROJECT / "docs" / "screenshots.py").read_text(encoding="utf-8")
+    made = set(re.findall(r'^    "([\w-]+)": \("', script, flags=re.MULTILINE))
+    stored = {path.stem for path in (PROJECT / "docs" / "screenshots").glob("*.png")}
+    assert stored == made
+    for name in ("structure", "metrics", "data-formats", "command-line", "moving-in"):
+        assert "](screenshots/" in TEXTS[f"docs/{name}.md"], name
 
 
 def test_no_text_names_a_path_of_one_machine() -> None:
