@@ -36,9 +36,9 @@ def draw() -> None:
 def _ended() -> list[Path]:
     """Bring the watched runs up to date, and return those that have ended since."""
     watched = [Path(folder) for folder in st.session_state.get(_WATCHED, [])]
-    going = work.folders()
+    going = work.jobs()
     st.session_state[_WATCHED] = [str(folder) for folder in going]
-    return [folder for folder in watched if not work.is_active(folder)]
+    return [folder for folder in watched if folder not in going]
 
 
 def _dataset() -> str:
@@ -54,14 +54,17 @@ def _job(first: set[str]) -> None:
     # A rerun of the page while it is being drawn would swallow the click that it is drawn for.
     if first:
         first.clear()
-    elif {str(folder) for folder in work.folders()} != set(st.session_state.get(_WATCHED, [])):
+    elif {str(folder) for folder in work.jobs()} != set(st.session_state.get(_WATCHED, [])):
         st.rerun(scope="app")  # one has ended, or another tab or process has begun one
     present = st.session_state.get(_WATCHED, [])  # a session that ends while this runs has lost its state
+    waiting = f" · {len(present) - 1} more" if len(present) > 1 else ""
+    if present and work.is_study(Path(present[0])):
+        st.page_link(page("studies"), label=f"{Path(present[0]).name}{waiting}", icon=":material/play_circle:")
+        return
     status = work.status_of(Path(present[0])) if present else None
     if status is None:
         st.caption(":material/hourglass_empty: no job")
         return
-    waiting = f" · {len(present) - 1} more" if len(present) > 1 else ""
     label = f"{_place(status)} · ETA {eta(status)} · {status.label}{waiting}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
@@ -74,6 +77,8 @@ def _place(status: Status) -> str:
 
 
 def _farewell(folder: Path) -> tuple[str, str]:
+    if work.is_study(folder):
+        return f"{folder.name} has ended", ":material/check_circle:"
     status = work.status_of(folder)
     if status is None:
         return f"{folder.name} has gone", ":material/help:"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 from ctbench_core.config import KEYS, changed_keys
 from ctbench_core.errors import ConfigError, CtbenchError
 from ctbench_core.studies import Study, study_from
+from ctbench_core.studies.overview import pace
 from ctbench_core.studies.study import AXES, groups
 from ctbench_ui import cache, feedback, form
 from ctbench_ui.style import duration, plural
@@ -189,5 +189,8 @@ def _estimate(runs: int) -> str:
     rows = [row for row in cache.run_rows(str(form.outputs_root())) if row["seconds"] and row["state"] == "finished"]
     if not rows:
         return ""
-    pace = statistics.fmean(row["seconds"] for row in rows[:_ESTIMATED])
-    return f"· about {duration(max(1.0, pace * runs))} on this machine, at the pace of the last {plural(len(rows[:_ESTIMATED]), 'run')}"
+    last = rows[:_ESTIMATED]
+    each = pace([(row["updated"], row["seconds"]) for row in last]) or 0.0
+    return (
+        f"· about {duration(max(1.0, each * runs))} on this machine, at the pace of the last {plural(len(last), 'run')}"
+    )

@@ -10,6 +10,7 @@ import streamlit as st
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import active_runs, get_runner
 from ctbench_core.runs import RunPaths, Status, read_status
+from ctbench_core.studies.layout import StudyPaths
 from ctbench_ui import feedback, form
 
 
@@ -21,6 +22,19 @@ def folders() -> list[Path]:
     runner = get_runner()
     here = [folder for folder in (runner.active(), *runner.queued()) if folder is not None]
     return list(dict.fromkeys([*(folder for folder in here if is_active(folder)), *active_runs(form.outputs_root())]))
+
+
+def jobs() -> list[Path]:
+    """Return what a person started: active runs, and for those of a study or search the folder of that, once."""
+    runner = get_runner()
+    studies = [folder for folder in (runner.active(), *runner.queued()) if folder is not None and is_study(folder)]
+    own = [folder.parent if is_study(folder.parent) else folder for folder in folders()]
+    return list(dict.fromkeys([*studies, *own]))
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder is that of a study or a search."""
+    return any((folder / name).is_file() for name in (StudyPaths(folder).plan.name, StudyPaths(folder).search.name))
 
 
 def status_of(folder: Path) -> Status | None:

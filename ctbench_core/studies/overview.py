@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from ctbench_core.studies.claims import read_claim
 from ctbench_core.studies.control import CANCELLED, PAUSED, wanted
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
+
+PACE_RUNS = 60
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,30 @@ def _of_study(paths: StudyPaths, counts: Counter[str], left: int, worked_on: boo
 
 
 def _eta(files: dict[str, dict[str, Any]], left: int, workers: int) -> float | None:
-    """Return the seconds that the runs left would take at the mean pace of those that have ended."""
-    spent = [status.get("seconds", {}).get("total") for status in files.values() if status.get("state") == "finished"]
-    known = [float(seconds) for seconds in spent if seconds]
-    return sum(known) / len(known) * left / max(workers, 1) if known and left else None
+    """Return the seconds that the runs left would take at the pace of the last ones."""
+    ended = [status for status in files.values() if status.get("state") == "finished"]
+    last = sorted(ended, key=lambda status: str(status.get("updated")))[-PACE_RUNS:]
+    found = pace([(str(one.get("updated", "")), one.get("seconds", {}).get("total")) for one in last])
+    return found * left if found and left and workers else None
+
+
+def pace(ended: Sequence[tuple[str, float | None]]) -> float | None:
+    """Return the seconds that pass a run, from the moments (ISO) at which runs ended and the seconds that each was at work.
+
+    Runs of a bank train side by side, so their own seconds overlap: what counts is the time in which any was at work.
+    """
+    spans = [
+        (end - seconds, end) for end, seconds in ((_moment(end), seconds) for end, seconds in ended) if seconds and end
+    ]
+    busy, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy / len(spans) if spans else None
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

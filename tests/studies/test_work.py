@@ -18,6 +18,7 @@ from ctbench_core.runs import RunStore, open_run
 from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, read_study, run_study, spelled_out
 from ctbench_core.studies.claims import claim, read_claim
 from ctbench_core.studies.control import PAUSED, want, wanted
+from ctbench_core.studies.overview import pace
 from ctbench_core.studies.plan import make_plan
 from ctbench_core.studies.variance import variance_parts
 from ctbench_core.studies.work import read_shard, work_off
@@ -195,3 +196,12 @@ def test_variance_parts_are_those_the_figures_were_made_of() -> None:
     for name, truth in (("fold", 4.0), ("seed", 1.0), ("rest", 0.25)):
         assert np.mean([getattr(part, name) for part in parts]) == pytest.approx(truth, rel=0.1)
     assert np.isnan(variance_parts(np.ones((1, 5))).fold)
+
+
+def test_the_time_left_counts_the_time_in_which_any_run_was_at_work() -> None:
+    """Three runs of one bank, side by side for 90 s; after a night two more, one upon the other, of 60 s each."""
+    ended = [("2026-01-01T00:00:00+00:00", 90.0)] * 3
+    ended += [("2026-01-02T08:01:00+00:00", 60.0), ("2026-01-02T08:02:00+00:00", 60.0)]
+    assert pace(ended) == pytest.approx((90 + 60 + 60) / 5)
+    assert pace([*ended, ("", 5.0), ("2026-01-01T00:00:00+00:00", None)]) == pytest.approx(42.0)
+    assert pace([]) is None
