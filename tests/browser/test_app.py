@@ -16,7 +16,9 @@ PAGES = {
     "train": "Train",
     "runs": "Runs",
     "evaluate": "Evaluate",
+    "compare": "Compare",
     "alignment": "Alignment",
+    "studies": "Studies",
     "system": "System",
 }
 

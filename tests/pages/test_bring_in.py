@@ -56,13 +56,13 @@ def test_resume_is_offered_only_where_the_older_run_goes_on(
     old = make_old_run("manual_budget/2025-11-03_10-20-30", finished=False)
     drop_optimiser(old)
     (stuck,) = import_runs(old, store)
-    app = open_page("runs", {"runs.chosen": stuck.run_dir.name})
+    app = open_page("runs", {"runs.chosen": [stuck.run_dir.name]})
     assert "cannot be continued" in said(app)
     assert "would start over" in said(app)
     assert "card-resume" not in {button.key for button in app.button}
     more = {"training.max_epochs": 6}  # it was stopped after four
     (taken,) = import_runs(make_old_run("manual_budget/2025-11-04_10-20-30", finished=False, seed=7), store, more)
-    app = open_page("runs", {"runs.chosen": taken.run_dir.name})
+    app = open_page("runs", {"runs.chosen": [taken.run_dir.name]})
     app.button(key="card-resume").click().run()
     assert not app.exception
     assert get_runner().wait(taken.run_dir, 60)
