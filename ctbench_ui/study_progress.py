@@ -98,6 +98,7 @@ def _show(paths: StudyPaths, plan: Plan, seen: Overview) -> None:
     parts += [f"{plural(seen.workers, 'bank')} at work"] if seen.workers else []
     parts += [f"about {duration(seen.eta)} left"] if seen.eta and (queued or seen.state == "running") else []
     parts += [f"extended {plural(len(plan.extensions) - 1, 'time')}"] if len(plan.extensions) > 1 else []
+    parts += ["working out intervals"] if queued and done + seen.counts["failed"] == total else []
     state = "queued" if queued and seen.state != "running" else seen.state
     st.markdown(f"{state_badge(state)} {' · '.join(parts)}")
     if done < total:

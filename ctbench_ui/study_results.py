@@ -11,7 +11,9 @@ import streamlit as st
 
 from ctbench_core.studies import StudyPaths
 from ctbench_core.studies.bottlenecks import bottlenecks
+from ctbench_core.studies.cells import METRICS
 from ctbench_core.studies.recipes import cell_axes
+from ctbench_core.studies.results import VALIDATION
 from ctbench_core.studies.variance import PARTS
 from ctbench_ui import (
     charts,
@@ -20,6 +22,7 @@ from ctbench_ui import (
     study_curves,
     study_data,
     study_frames,
+    study_progress,
     study_report,
     study_tables,
     tables,
@@ -35,6 +38,7 @@ def draw(folder: str) -> None:
     if not len(study_data.runs(folder, at)):
         st.caption("The first figures come when a run has finished.")
         return
+    _complete(folder, at)
     axes = cell_axes(study_data.plan_of(folder))
     contents: dict[str, Any] = {"Curves": study_curves.draw} if study_data.BUDGET in axes else {}
     contents |= {
@@ -49,6 +53,23 @@ def draw(folder: str) -> None:
         if tab.open:
             with tab, feedback.guarded("This cannot be shown"):
                 st.fragment(show)(folder, at)
+
+
+def _complete(folder: str, at: study_data.Stamp) -> None:
+    """Offer the intervals of a finished study that lacks them: whoever trained it was ended before."""
+    paths = StudyPaths(Path(folder))
+    if len(study_data.runs(folder, at)) < len(study_data.plan_of(folder).runs) or study_progress.is_queued(paths):
+        return
+    frame = study_data.cells(folder, at)
+    lacking = frame["interval"].isna() & (frame["finding"] == "") & frame["metric"].isin(METRICS.values())
+    judged_by_test = frame["set"].iloc[0] != VALIDATION  # intervals need a test's scores
+    if (
+        judged_by_test
+        and lacking.any()
+        and st.button("Work out the intervals", icon=":material/functions:", key="study-intervals")
+    ):
+        study_progress.start(paths)
+        st.rerun(scope="app")
 
 
 def _overview(folder: str, at: study_data.Stamp) -> None:

@@ -94,6 +94,22 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     assert expected.get(tab, "") in said(app)
 
 
+def test_intervals_that_were_lost_are_worked_out_on_demand(
+    open_page: Open, small_run: dict[str, Any], budgets: str, said: Any
+) -> None:
+    app = open_page("studies", small_run, {"study": "budgets"})
+    assert not [button for button in app.button if button.key == "study-intervals"]
+    before = pd.read_parquet(StudyPaths(Path(budgets)).intervals)
+    StudyPaths(Path(budgets)).intervals.unlink()
+    app = open_page("studies", small_run, {"study": "budgets"})
+    app.button(key="study-intervals").click().run()
+    assert get_runner().wait(Path(budgets), 60)
+    app.run()
+    assert not app.exception
+    assert not [button for button in app.button if button.key == "study-intervals"]
+    pd.testing.assert_frame_equal(pd.read_parquet(StudyPaths(Path(budgets)).intervals), before)
+
+
 def test_paused_and_resumed_from_the_page(open_page: Open, small_run: dict[str, Any], store: Path) -> None:
     fields = small_run | {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000}
     app = open_page("studies", fields)
