@@ -20,7 +20,7 @@ _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 # column: how it is drawn. The order is the table's.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
-    "name": _text("Run", width=180),
+    "name": _text("Run", width=168),
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[colour for colour, _ in STATES.values()], width=96
     ),
@@ -29,7 +29,7 @@ COLUMNS: dict[str, Any] = {
     "inputs": _text("Inputs"),
     "seed": _number("Seed", format="%d"),
     "auprc": _number("Val. AUPRC", format=_SHARE, help="Macro mean over findings at the best epoch, on validation."),
-    "trace": st.column_config.LineChartColumn("by epoch", width=90, help="Validation AUPRC from the first epoch on."),
+    "trace": st.column_config.LineChartColumn("by epoch", width=76, help="Validation AUPRC from the first epoch on."),
     "best": _number("Best epoch", format="%d"),
     "auroc": _number("Val. AUROC", format=_SHARE),
     "f1": _number("Val. F1", format=_SHARE),

@@ -26,7 +26,7 @@ _OF_HEAD: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "knn": {"model.params.k": ("Neighbours, the best is kept", {})},
     "zero_shot": {"model.prompts": ("File of prompt embeddings", {"placeholder": "prompts.npz"})},
 }
-_TITLES = {"torch.nn.BCEWithLogitsLoss": "BCE", "mlp": "MLP"}
+_TITLES = {"torch.nn.BCEWithLogitsLoss": "BCE", "mlp": "MLP", "knn": "kNN"}
 
 
 def _title(name: str) -> str:
@@ -104,7 +104,7 @@ def head(found: dict[str, Any] | None) -> None:
     """Draw the head: kind, widths, dropout, and its number of parameters."""
     st.subheader("Head", anchor=False)
     known = _heads()
-    kind = st.segmented_control(
+    kind = st.pills(  # it wraps where the column is narrow
         "Kind",
         known,
         key="model._target_",

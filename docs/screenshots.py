@@ -22,7 +22,7 @@ sys.path.insert(0, str(PROJECT))
 
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
-from tests.browser.filled import fill  # noqa: E402
+from tests.browser.filled import fill, fill_study  # noqa: E402
 from tests.browser.hands import Hands  # noqa: E402
 from tests.browser.served import Server, find_browser, serving  # noqa: E402
 
@@ -42,10 +42,15 @@ class Shot:
     row: int | None = None
 
 
+_EMPTY = ("", "data", "train", "runs", "evaluate", "compare", "alignment", "studies")
+_COMPARE = ("Curves", "Disagreements", "Settings", "Label noise", "Published", "Paper")
+_ALIGNMENT = ("Ranks and findings", "Browse", "Map", "Beside another")
+_STUDIES = ("Overview", "Findings", "Differences", "Bottlenecks", "Runs", "Export")
 SHOTS = (
     Shot("home", ""),
     Shot("data", "data", press=("check",)),
     Shot("data-prepare", "data", tab="Prepare manifests"),
+    Shot("data-labels", "data", tab="Compare labels"),
     Shot("data-budgets", "data", tab="Budget files", press=("write-budgets",)),
     Shot("train", "train"),
     Shot("runs", "runs"),
@@ -54,11 +59,19 @@ SHOTS = (
     Shot("evaluate", "evaluate"),
     Shot("evaluate-curves", "evaluate", tab="Curves"),
     Shot("evaluate-threshold", "evaluate", tab="Threshold", press=("cell-fp",)),
+    Shot("evaluate-calibration", "evaluate", tab="Calibration"),
+    Shot("evaluate-subgroups", "evaluate", tab="Subgroups"),
+    Shot("evaluate-paper", "evaluate", tab="Paper"),
     Shot("evaluate-volumes", "evaluate", tab="Volumes"),
+    Shot("compare", "compare"),
+    *(Shot(f"compare-{tab.split()[-1].lower()}", "compare", tab=tab) for tab in _COMPARE),
     Shot("alignment", "alignment"),
+    *(Shot(f"alignment-{tab.split()[0].lower()}", "alignment", tab=tab) for tab in _ALIGNMENT),
+    Shot("studies", "studies"),
+    *(Shot(f"studies-{tab.lower()}", "studies", tab=tab) for tab in _STUDIES),
     Shot("system", "system"),
 )
-EMPTY = tuple(Shot(f"empty-{name or 'home'}", name) for name in ("", "data", "train", "runs", "evaluate", "alignment"))
+EMPTY = tuple(Shot(f"empty-{name or 'home'}", name) for name in _EMPTY)
 # picture of the docs: shot, theme
 DOCS = {
     "home": ("home", "light"),
@@ -140,6 +153,7 @@ def main(arguments: list[str]) -> int:
     shots = [shot for shot in (EMPTY if options.empty else SHOTS) if shot.name.startswith(wanted)]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         if not options.empty:
+            fill_study(Path(folder))
             fill(Path(folder))
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         with serving(Path(folder)) as server:

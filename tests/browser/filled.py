@@ -11,6 +11,8 @@ from ctbench_core.demo import write_demo
 from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import annotate
+from ctbench_core.studies import run_study
+from ctbench_core.studies.study import study_from
 from ctbench_ui import datasets
 
 SEEDS = (1, 2, 3)
@@ -33,6 +35,16 @@ def fill(folder: Path, epochs: int = 60) -> dict[str, Path]:
         run_alignment(_config(made, store, {"data.train_manifest": "test.csv", "job_name": "align"}))["run_dir"]
     )
     return found
+
+
+def fill_study(folder: Path) -> None:
+    """Run a small study of label budgets on demo data; before `fill`, whose runs then are the newest."""
+    made = write_demo(folder / "demo")
+    base = {"paths.data_root": str(made["data_root"]), "paths.manifest_dir": str(made["manifest_dir"])}
+    base |= {"paths.outputs_root": str(folder / "outputs")}
+    base |= {"training.learning_rate": 1e-3, "training.max_epochs": 20, "model.params.hidden_dims": [128]}
+    grid = {"budget": [20, 60, "all"], "utils.seed": [1, 2, 3], "model": ["linear_probe", "mlp_visual"]}
+    run_study(study_from({"name": "label budget", "base": base, "grid": grid}))
 
 
 def _config(made: dict[str, Any], store: Path, changes: dict[str, Any] | None = None) -> Config:
