@@ -50,6 +50,7 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
         range=[len(rows) - 0.4, -0.6],
         ticksuffix="  ",
         showgrid=False,
+        zeroline=False,
     )
     found.update_xaxes(title=title, zeroline=False, tickformat="+.2f")
     height = 110 + (26 + 4 * max(0, len(series) - 2)) * len(rows) + 8 * len(series)
