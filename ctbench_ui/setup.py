@@ -104,12 +104,11 @@ def head(found: dict[str, Any] | None) -> None:
     """Draw the head: kind, widths, dropout, and its number of parameters."""
     st.subheader("Head", anchor=False)
     known = _heads()
-    kind = st.pills(  # it wraps where the column is narrow
+    kind = st.selectbox(
         "Kind",
         known,
         key="model._target_",
         format_func=_title,
-        required=True,
         persist_state="session",
         help="A linear probe shows what the embedding holds; an MLP what it can be made to give.",
     )

@@ -158,7 +158,7 @@ def test_a_run_that_fails_says_why(
 
 def test_a_linear_head_has_no_hidden_widths(small_run: dict[str, Any], open_page: Open) -> None:
     app = open_page("train", small_run)
-    app.pills(key="model._target_").set_value("linear").run()
+    app.selectbox(key="model._target_").set_value("linear").run()
     count = {metric.label: metric.value for metric in app.metric}["Parameters"]
     assert count == f"{16 * 3 + 3}"
     assert "model.params.hidden_dims" not in {field.key for field in app.text_input}
@@ -208,7 +208,7 @@ def test_a_second_run_waits_and_can_be_taken_back(small_run: dict[str, Any], ope
 def test_settings_of_an_older_tree_are_understood(small_run: dict[str, Any], open_page: Open) -> None:
     app = open_page("train", small_run | {"model._target_": "classification.models.mlp.MLP"})
     assert not app.exception
-    assert app.pills(key="model._target_").value == "mlp"
+    assert app.selectbox(key="model._target_").value == "mlp"
 
 
 def test_a_preset_sets_its_keys_and_leaves_the_others(small_run: dict[str, Any], open_page: Open) -> None:
