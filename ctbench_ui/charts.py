@@ -151,7 +151,14 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
         if "lower" in rows and rows["lower"].notna().all():
             add_band(found, rows, COLOURS[place])
         found.add_scatter(
-            x=rows["k"], y=rows["recall"], name=name, mode="lines+markers", line=style, marker={"size": 8}
+            x=rows["k"],
+            y=rows["recall"],
+            name=name,
+            mode="lines+markers",
+            line=style,
+            marker={"size": 8},
+            customdata=rows["recall"] / rows["chance"],
+            hovertemplate=name + "<br>recall at %{x}: %{y:.3f}<br>%{customdata:.1f} times chance<extra></extra>",
         )
         found.add_scatter(
             x=rows["k"],

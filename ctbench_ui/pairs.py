@@ -15,7 +15,7 @@ from ctbench_ui import beside, cache, charts, feedback, figures, form, landscape
 from ctbench_ui.figures import Source
 from ctbench_ui.pair_charts import DIRECTIONS
 from ctbench_ui.pair_store import prefix_of
-from ctbench_ui.style import counts, figure
+from ctbench_ui.style import counts, figure, interval
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
 _DIRECTIONS = DIRECTIONS
@@ -124,22 +124,27 @@ def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: st
     start = prefix_of(view)
     ways = {way: title for way, title in _DIRECTIONS.items() if f"{start}{way}_mrr" in metrics}
     rows: list[dict[str, str]] = []
+    bounds = metrics.get("intervals", {})
+
+    def told(name: str) -> str:
+        return interval(metrics.get(name), bounds.get(name))
+
     for k in sorted(recall["k"].unique()):
         row = {"figure": f"Recall@{k}"}
         for way, title in ways.items():
-            row[title] = figure(metrics.get(f"{start}{way}_recall_at_{k}"))
+            row[title] = told(f"{start}{way}_recall_at_{k}")
             if way in _ARROWS:
                 row[f"chance {_ARROWS[way]}"] = figure(metrics.get(f"{start}{way}_chance_at_{k}"))
         rows.append(row)
     for name, title in _MEANS.items():
-        values = {title: metrics.get(f"{start}{way}_{name}") for way, title in ways.items()}
-        shown = {key: _rank(value) if name == "median_rank" else figure(value) for key, value in values.items()}
+        names = {title: f"{start}{way}_{name}" for way, title in ways.items()}
+        shown = {key: _rank(metrics.get(at)) if name == "median_rank" else told(at) for key, at in names.items()}
         rows.append({"figure": title, **shown})
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         height=38 + 35 * len(rows),
-        column_config={name: st.column_config.TextColumn(width=_WIDTHS.get(name, 104)) for name in rows[0]},
+        column_config={name: st.column_config.TextColumn(width=_WIDTHS.get(name, 138)) for name in rows[0]},
         placeholder="",
         key=f"figures-{truth}",
         alt=f"Figures of both directions, {truth}",

@@ -18,6 +18,7 @@ from ctbench_core.alignment.intervals import query_intervals
 from ctbench_core.alignment.more import More, ctclip_map
 from ctbench_core.alignment.nearest import Labels
 from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval, prefix_of, write_alignment
+from ctbench_core.alignment.tiles import give_back
 from ctbench_core.alignment.vectors import Side, read_side, sum_within_groups
 from ctbench_core.errors import InputError
 
@@ -127,6 +128,7 @@ def _search(
         direction = Direction(queries, gallery, truth, depths, run.device, run.settle_all)
         report = _reporter(run.progress, f"ranking {name}", direction.n_queries)
         found = direction.run(run.tile, report, run.cancel, count_pairs=histograms is None, nearest=extras.nearest)
+        give_back()
         histograms = histograms or found.pairs
         retrievals += [Retrieval(name, kind, scores, ks, depths) for kind, scores in found.scores.items()]
         if found.nearest is not None:
@@ -135,6 +137,7 @@ def _search(
     assert histograms is not None
     if extras.within and extras.nearest and labels is not None:
         more.by_query |= ctclip_map(sides[0], labels, ks, run.device, extras.nearest)
+        give_back()
     return retrievals, more, histograms
 
 

@@ -302,8 +302,11 @@ def test_alignment_shows_the_stored_figures(
     for table, start in zip(app.dataframe, ("", "semantic_")):
         shown = table.value.set_index("figure")
         for way, title in (("v_to_t", "volume → report"), ("t_to_v", "report → volume")):
-            assert float(shown.loc["Recall@1", title]) == pytest.approx(metrics[f"{start}{way}_recall_at_1"], abs=5e-4)
-            assert float(shown.loc["MRR", title]) == pytest.approx(metrics[f"{start}{way}_mrr"], abs=5e-4)
+            recall, _, bounds = shown.loc["Recall@1", title].partition(" ")
+            lower, upper = metrics["intervals"][f"{start}{way}_recall_at_1"]
+            assert [float(bound) for bound in bounds.strip("[]").split(", ")] == pytest.approx([lower, upper], abs=5e-4)
+            assert float(recall) == pytest.approx(metrics[f"{start}{way}_recall_at_1"], abs=5e-4)
+            assert float(shown.loc["MRR", title].split()[0]) == pytest.approx(metrics[f"{start}{way}_mrr"], abs=5e-4)
         assert float(shown.loc["Recall@5", "chance →"]) == pytest.approx(
             metrics[f"{start}v_to_t_chance_at_5"], abs=5e-4
         )
