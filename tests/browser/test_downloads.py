@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,13 +60,40 @@ def is_whole(user: Hands, files: dict[str, bytes]) -> None:
             sheet.close()
         elif ending == "zip":
             assert zipfile.ZipFile(io.BytesIO(content)).testzip() is None
+        elif ending == "json":
+            assert json.loads(content), name
+        elif ending in ("tex", "txt"):
+            assert content.decode().strip(), name
         else:
             pytest.fail(f"{name}: no test opens such a file")
     alone.close()
 
 
-@pytest.mark.parametrize("address", ["evaluate", "alignment"])
-def test_every_file_of_every_tab_opens(reader: Hands, address: str) -> None:
+def is_marked(files: dict[str, bytes]) -> None:
+    """Find openings and label origin in every file of an opened test set; four runs opened it once each."""
+    for name, content in files.items():
+        text = content.decode().replace("<br>", " ")
+        if name.endswith(".csv"):
+            table = pd.read_csv(io.BytesIO(content))
+            assert set(table["test_openings"]) == {4}, name
+            assert set(table["label_origin"]) == {"unknown"}, name
+            assert {"leak_patients", "warning"} <= set(table), name
+        elif name.endswith(".json"):
+            assert (json.loads(content)["openings"], json.loads(content)["label_origin"]) == (4, ["unknown"]), name
+        else:
+            assert "opened 4 times by 4 runs" in text or "4 openings of this test set by 4 runs" in text, name
+            assert re.search("label origin: unknown", text, re.IGNORECASE), name
+
+
+@pytest.mark.parametrize(
+    ("address", "endings"),
+    [
+        ("evaluate", {"csv", "html", "tex", "txt"}),
+        ("compare", {"csv", "html", "tex", "txt", "json"}),
+        ("alignment", {"csv", "html"}),
+    ],
+)
+def test_every_file_of_every_tab_opens(reader: Hands, address: str, endings: set[str]) -> None:
     reader.go(address)
     names = reader.page.get_by_role("tab").all_inner_texts() or [None]
     taken = {}
@@ -74,7 +102,9 @@ def test_every_file_of_every_tab_opens(reader: Hands, address: str) -> None:
             reader.open_tab(name)
         taken |= everything(reader)
     is_whole(reader, taken)
-    assert {name.rpartition(".")[2] for name in taken} == {"csv", "html"}
+    assert {name.rpartition(".")[2] for name in taken} == endings
+    if address != "alignment":
+        is_marked(taken)
 
 
 def test_the_files_of_a_check_hold_what_was_counted(reader: Hands) -> None:
