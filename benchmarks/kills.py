@@ -145,6 +145,7 @@ def main(kills: int = 50, seed: int = 0) -> None:
                 if found is None:
                     break
                 struck[found] += 1
+                print(f"kill {struck.total()}: {found}", flush=True)
                 if found == LAST:
                     break
                 resumed = ["training.resume.enabled=true"] if (run_dir / "status.json").is_file() else []
@@ -154,6 +155,7 @@ def main(kills: int = 50, seed: int = 0) -> None:
             ended = contents(run_dir)
             differing = [name for name in whole | ended if whole.get(name) != ended.get(name)]
             assert not differing, f"run {number} differs in {differing}"
+            print(f"run {number} bit-identical; {len(failures)} of {looks} looks failed", flush=True)
             if struck.total() >= kills:
                 break
         print(f"{struck.total()} kills of {runs} runs: {dict(struck)}; all bit-identical; "
