@@ -104,7 +104,7 @@ def _intervals(found: Comparison, recipes: bool) -> str:
         f"AUROC and average precision (AUPRC) were computed per finding{spread}, and averaged over the findings for which "
         f"an interval could be given. 95% confidence intervals rest on {settings['resamples']:,} bootstrap resamples {over} "
         f"and are given where {MIN_PATIENTS} patients or more have and lack the finding"
-        + ("." if recipes else f" (for macro AUPRC, {MIN_MACRO_AUPRC} in the median finding).")
+        f" (for macro AUPRC, {MIN_MACRO_AUPRC} in the median finding)."
     )
 
 
