@@ -43,7 +43,7 @@ GRIDS = {
 }
 LABELS, SEEDS = 3, 3
 NAIVE_SHARE = 0.3  # of the repeats in which the conventional intervals are drawn too
-RESAMPLES = 300  # --resamples 1000 is the product's own number; docs/metrics.md says what that changes
+RESAMPLES = 300  # the product draws 1,000: percentiles are a little steadier there
 FEWEST = 50  # intervals, for a share of them to be told
 SEED_SPREAD, WORSE = 0.08, 0.25  # in units of the score's deviation: spread of a recipe's seeds; the second model
 METRICS = ("auroc", "auprc")
