@@ -1,7 +1,7 @@
 """What a click costs in the browser with 500 runs in the store and an evaluation of 47,149 volumes x 18 findings.
 
-Every figure is from the press to the moment the page's script has come to rest and one frame was painted, clocked in
-the page itself. Run it alone on the machine: `python -m benchmarks.pages`. It needs Chromium and Playwright.
+Every figure is from the press to the frame that follows the whole answer, clocked in the page itself; beside it, to the
+last change of the page. Run it alone on the machine: `python -m benchmarks.pages`. It needs Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def main() -> None:
         slowest = {target: max(values) for (name, target), values in pace.times.items() if name == kind}
         told = ", ".join(f"{target or 'all'} {most:.0f}" for target, most in slowest.items())
         print(f"{kind:12} p95 {value:4.0f} ms   median {statistics.median(pace.of(kind)):4.0f}   slowest: {told}")
+    for kind, values in pace.drawn.items():
+        print(f"{kind:12} to the last change: median {statistics.median(values):4.0f} ms, at most {max(values):4.0f}")
     print(f"largest message {max(pace.sizes) / 1e3:,.0f} kB")
 
 

@@ -53,9 +53,15 @@ def _large(store: Path, volumes: int, labels: list[str]) -> None:
 
 @dataclass
 class Pace:
-    """Milliseconds by kind of action and what it aimed at, and the sizes of what the server sent."""
+    """Milliseconds by kind of action and what it aimed at, and the sizes of what the server sent.
+
+    Attributes:
+        times: to the frame that follows the whole answer.
+        drawn: by kind, to the last change of the page: figures, and code loaded on a first visit, come after the answer.
+    """
 
     times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    drawn: dict[str, list[float]] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
 
     def add(self, kind: str, target: str, milliseconds: float) -> None:
@@ -127,7 +133,9 @@ def clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[str], 
     """Act on a target, and note the milliseconds from the press to the page at rest."""
     act(target)
     user.page.wait_for_function("window.ctbench.isAtRest()")
-    pace.add(kind, target, user.page.evaluate("window.ctbench.drawnAt() - window.ctbench.pressedAt"))
+    shown, drawn = user.page.evaluate("[ctbench.shownAt, ctbench.drawnAt()].map((at) => at - ctbench.pressedAt)")
+    pace.add(kind, target, shown)
+    pace.drawn.setdefault(kind, []).append(drawn)
 
 
 def _paint(user: Hands) -> float:
