@@ -76,21 +76,23 @@ class Optimiser:
         self._bank, self._options = bank, list(options)
         self.moments = {name: torch.zeros_like(bank.flat_KP) for name in _MOMENTS[self.name]}
         self.step_K = torch.zeros(len(bank), dtype=torch.float32, device=bank.flat_KP.device)
-        self._rates, self._steps = [0.0] * len(bank), 0
+        self._rates, self._taken = [0.0] * len(bank), [0] * len(bank)
         self._plans: dict[int, list[tuple[dict[str, list[Tensor]], float, float]]] = {}
 
     def start_epoch(self, epochs: Sequence[int]) -> None:
         """Set each head's learning rate for its present epoch."""
         rates = [learning_rate(options, epoch) for options, epoch in zip(self._options, epochs)]
-        self._steps = 0
+        self._taken = [int(steps) for steps in self.step_K.tolist()]
         if rates != self._rates:
             self._rates, self._plans = rates, {}
 
     def step(self, heads: int) -> None:
         """Move the first heads by their gradients."""
-        if self._steps % CLEAR_EVERY == 0:
-            self._clear()
-        self._steps += 1
+        for k in range(heads):
+            self._taken[k] += 1
+            # A head's own steps are counted: alone, in company and resumed it is cleared at the same ones.
+            if self._taken[k] % CLEAR_EVERY == 0:
+                self._clear(k)
         if heads not in self._plans:
             self._plans[heads] = self._plan(heads)
         self.step_K[:heads].add_(1)
@@ -108,9 +110,9 @@ class Optimiser:
             for (rate, decay), members in groups.items()
         ]
 
-    def _clear(self) -> None:
+    def _clear(self, k: int) -> None:
         for tensor in self.moments.values():
-            tensor.copy_(hardshrink(tensor, FAINT * torch.finfo(tensor.dtype).tiny))
+            tensor[k].copy_(hardshrink(tensor[k], FAINT * torch.finfo(tensor.dtype).tiny))
 
     def state_dict(self, k: int) -> dict[str, Any]:
         """Return the state of head k, on the CPU."""
