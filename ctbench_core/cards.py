@@ -42,6 +42,12 @@ def leakage_mark(config: Config) -> str:
     return {LEAKAGE: LEAKAGE_MARK, POSSIBLE_LEAKAGE: POSSIBLE_LEAKAGE_MARK}.get(banner, "")
 
 
+def relevance_mark(config: Config) -> str:
+    """Return the words for hits by label among reports that the labels were, or may have been, derived from."""
+    verb = {"report-derived": "come", "unknown": "may come"}.get(config.data.label_origin)
+    return f"hits by label: labels {verb} from the reports themselves" if verb else ""
+
+
 def leakage_banner(config: Config) -> str:
     """Return the words that stand over figures of text inputs against report-derived labels; empty where none apply."""
     if config.model.inputs == "visual" or config.data.label_origin == "manual":

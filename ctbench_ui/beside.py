@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.runs import Marks
 from ctbench_ui import cache, charts, pair_charts, tables
+from ctbench_ui.figures import Source, marked_source, with_note
 from ctbench_ui.pair_charts import DIRECTIONS
 from ctbench_ui.style import interval
 
 _FIGURES = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
 
 
-def tab(folder: str, name: str, results: dict[str, str], metrics: dict[str, Any]) -> None:
-    """Ask for another result and draw both."""
+def tab(
+    folder: str,
+    source: Source,
+    results: dict[str, str],
+    metrics: dict[str, Any],
+    source_of: Callable[[Path, str, dict[str, Any]], Source],
+) -> None:
+    """Ask for another result and draw both; ``source_of`` tells what the other rests on."""
     others = {key: title for key, title in results.items() if _folder(key) != Path(folder)}
     if not others:
         st.info("There is no other result yet. Measure another encoder, split or cohort, then set it beside this one.")
@@ -30,12 +39,13 @@ def tab(folder: str, name: str, results: dict[str, str], metrics: dict[str, Any]
             "of the gallery, so compare the lift over chance.",
             icon=":material/warning:",
         )
+    both = _both(source, source_of(other.parents[1], other.name, theirs))
     recalls = {"this result": _recall(Path(folder)), "the other": _recall(other)}
     for way, side in zip(("v_to_t", "t_to_v"), st.columns(2, gap="medium")):
         with side:
             st.markdown(f"**{DIRECTIONS[way]}**")
             st.plotly_chart(
-                pair_charts.side_by_side(recalls, way),
+                with_note(pair_charts.side_by_side(recalls, way), both.plain_note),
                 config=charts.CONFIG,
                 key=f"beside-{way}",
                 alt=f"Recall at K of both results, {DIRECTIONS[way]}",
@@ -52,7 +62,20 @@ def tab(folder: str, name: str, results: dict[str, str], metrics: dict[str, Any]
     )
     st.dataframe(frame, hide_index=True, key="beside-table", alt="Figures of both results")
     st.caption("95 % intervals over query patients, of each result alone: not of their difference.")
-    tables.download("Both as CSV", frame, f"{name}-beside.csv", "beside-csv")
+    tables.download("Both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
+
+
+def _both(one: Source, other: Source) -> Source:
+    """Return what a table of two results rests on, with the marks of both."""
+    marks = [source.marks for source in (one, other) if source.marks]
+    together = Marks(
+        on=" and ".join(dict.fromkeys(each.on for each in marks)),
+        uncounted=marks[0].uncounted,
+        leaked=None,
+        label_origins=sorted({origin for each in marks for origin in each.label_origins}),
+        warning="; ".join(dict.fromkeys(each.warning for each in marks if each.warning)),
+    )
+    return marked_source(one.title, together, one.stem)
 
 
 def _folder(key: str) -> Path:

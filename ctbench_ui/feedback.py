@@ -60,7 +60,7 @@ def empty(title: str, text: str, button: str, target: str) -> None:
         st.space("small")
 
 
-def leak_badge(patients: int) -> str:
+def leak_badge(patients: int | None) -> str:
     """Return the mark that figures of a leaking manifest carry, as Markdown; empty without a leak."""
     return f":orange-badge[:material/warning: leak: {plural(patients, 'patient')}]" if patients else ""
 

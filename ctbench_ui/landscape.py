@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_ui import charts, pair_charts, pair_store, tables
+from ctbench_ui.figures import Source, with_note
 from ctbench_ui.style import COLOURS, GREY
 
 # Points drawn: a browser sends every point inside a lasso back, some 130 bytes each. The lasso itself takes all.
@@ -17,7 +18,7 @@ _DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000
 _KINDS = {"both": ("visual", "text"), "volumes": ("visual",), "reports": ("text",)}
 
 
-def tab(folder: Path, stem: str) -> None:
+def tab(folder: Path, source: Source) -> None:
     """Draw the map with its choices, and what was selected."""
     if not (folder / "map.parquet").is_file() or not (folder / "samples.parquet").is_file():
         st.info("This result has no map: it was measured without a manifest, or before maps were kept.")
@@ -34,7 +35,7 @@ def tab(folder: Path, stem: str) -> None:
         _points(places, names, groups, drawn, shown), colours, places.iloc[drawn[:_LINES]] if joined else None
     )
     event = st.plotly_chart(
-        figure,
+        with_note(figure, source.plain_note),
         config=charts.CONFIG | {"scrollZoom": True},
         key="map.chart",
         on_select="rerun",
@@ -48,7 +49,7 @@ def tab(folder: Path, stem: str) -> None:
     )
     st.caption(f"{note}Circles are volumes, diamonds their reports, placed by the same axes.")
     inside = _inside(places, event["selection"], shown)
-    _selected(names, places, folder, inside, stem)
+    _selected(names, places, folder, inside, source)
 
 
 def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -115,7 +116,7 @@ def in_polygon(x: np.ndarray, y: np.ndarray, corners_x: np.ndarray, corners_y: n
     return inside
 
 
-def _selected(names: pd.DataFrame, places: pd.DataFrame, folder: Path, inside: np.ndarray, stem: str) -> None:
+def _selected(names: pd.DataFrame, places: pd.DataFrame, folder: Path, inside: np.ndarray, source: Source) -> None:
     if not len(inside):
         st.caption("Draw a lasso around points to list their volumes.")
         return
@@ -136,6 +137,7 @@ def _selected(names: pd.DataFrame, places: pd.DataFrame, folder: Path, inside: n
     tables.download(
         "Selection as CSV",
         pd.concat([frame, places.iloc[inside].reset_index(drop=True)], axis=1),
-        f"{stem}-selection.csv",
+        f"{source.stem}-selection.csv",
         "map-csv",
+        source,
     )

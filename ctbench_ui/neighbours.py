@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_ui import pair_store, tables
+from ctbench_ui.figures import Source
 from ctbench_ui.pair_charts import DIRECTIONS
 from ctbench_ui.style import figure
 
@@ -17,7 +18,7 @@ _NEAR, _OFFERED, _EXCERPT = 10, 200, 260
 _KINDS = ("all", "hit in the first 10", "missed")
 
 
-def tab(folder: Path, stem: str) -> None:
+def tab(folder: Path, source: Source) -> None:
     """Draw the search for a volume, and its neighbours."""
     if not (folder / "samples.parquet").is_file():
         st.info("This result was measured without a manifest, or before neighbours were kept. Measure it again.")
@@ -43,7 +44,8 @@ def tab(folder: Path, stem: str) -> None:
     with right:
         for place in range(min(_NEAR, len(others))):
             _card(place, others.iloc[place], mine, near, way)
-        tables.download("Neighbours as CSV", _frame(others, near), f"{stem}-{mine['volumename']}.csv", "neighbours-csv")
+        file_name = f"{source.stem}-{mine['volumename']}.csv"
+        tables.download("Neighbours as CSV", _frame(others, near), file_name, "neighbours-csv", source)
 
 
 def _asked(folder: Path) -> tuple[int | None, str]:

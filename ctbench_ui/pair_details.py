@@ -132,4 +132,4 @@ def _hubs(folder: Path, source: Source) -> None:
             key=f"hubs-{way}",
             alt=f"Most often retrieved, {DIRECTIONS[way]}",
         )
-    tables.download("Hubs as CSV", found, f"{source.stem}-hubs.csv", "hubs-csv")
+    tables.download("Hubs as CSV", found, f"{source.stem}-hubs.csv", "hubs-csv", source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.runs import Run, open_run
+from ctbench_core.runs import Run, alignment_marks, open_run
 from ctbench_ui import beside, cache, charts, feedback, figures, form, landscape, neighbours, pair_details, tables
-from ctbench_ui.figures import Source
+from ctbench_ui.figures import Source, marked_source
 from ctbench_ui.pair_charts import DIRECTIONS
 from ctbench_ui.pair_store import prefix_of
-from ctbench_ui.style import counts, figure, interval
+from ctbench_ui.style import figure, interval
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
 _DIRECTIONS = DIRECTIONS
@@ -54,14 +54,20 @@ def draw(run_dir: Path, name: str) -> None:
     folder = run.paths.alignment(name)
     metrics = cache.metrics(cache.stamp(folder / "metrics.json"))
     source = _source(run, name, metrics)
-    st.markdown(f"**{name}** · {source.plain_note}")
+    st.markdown(source.note)
     feedback.caution("Good to know", metrics.get("warnings", []))
     contents: dict[str, Callable[[], None]] = {
         "Figures": lambda: _all_figures(run, folder, metrics, source),
         "Ranks and findings": lambda: pair_details.tab(folder, metrics, source),
-        "Browse": lambda: neighbours.tab(folder, source.stem),
-        "Map": lambda: landscape.tab(folder, source.stem),
-        "Beside another": lambda: beside.tab(str(folder), name, stored(str(form.outputs_root())), metrics),
+        "Browse": lambda: neighbours.tab(folder, source),
+        "Map": lambda: landscape.tab(folder, source),
+        "Beside another": lambda: beside.tab(
+            str(folder),
+            source,
+            stored(str(form.outputs_root())),
+            metrics,
+            lambda other, title, theirs: _source(open_run(other), title, theirs),
+        ),
     }
     for shown, content in zip(st.tabs(list(contents), key="alignment.tab", on_change="rerun"), contents.values()):
         if shown.open:
@@ -87,10 +93,11 @@ def _all_figures(run: Run, folder: Path, metrics: dict[str, Any], source: Source
     if len(recall) and recall.get("lower", pd.Series(dtype=float)).notna().any():
         st.caption("Bands: 95 % intervals over query patients, the gallery as it is.")
     with st.container(horizontal=True):
-        tables.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv")
-        tables.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv")
-        tables.download_stored("Ranks as CSV", folder / "ranks.parquet", f"{source.stem}-ranks.csv", "ranks-csv")
-        tables.download("All figures as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv")
+        tables.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
+        tables.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv", source)
+        ranks = folder / "ranks.parquet"
+        tables.download_stored("Ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
+        tables.download("All figures as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source)
 
 
 def _view(recall: pd.DataFrame) -> str:
@@ -112,11 +119,13 @@ def _view(recall: pd.DataFrame) -> str:
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     normal = ", normal ones skipped" if run.config.analysis.filter_normal_cases else ""
-    size = f" · {counts(metrics['n'])}" if "n" in metrics else ""  # bare arrays have neither exams nor patients
-    note = f"{metrics['samples_analyzed']:,} pairs{normal}{size}"
-    return Source(
-        title=f"Alignment of {name}", note=note, plain_note=note, stem=re.sub(r"[^\w.-]+", "_", f"{name}-alignment")
+    pairs = f"{metrics['samples_analyzed']:,} pairs{normal}"
+    by_label = run.config.analysis.truth == "labels" or any(key.startswith(("semantic_", "graded_")) for key in metrics)
+    size = metrics.get("n", {})  # bare arrays have neither exams nor patients
+    source = marked_source(
+        f"Alignment of {name}", alignment_marks(run.config, name, size, by_label), f"{name}-alignment"
     )
+    return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")
 
 
 def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.studies.scaling import crossing, labels_needed
-from ctbench_ui import charts, study_charts, study_data, study_tables
+from ctbench_ui import charts, figures, study_charts, study_data, study_tables
 
 
 def draw(folder: str, at: study_data.Stamp) -> None:
@@ -24,8 +24,9 @@ def draw(folder: str, at: study_data.Stamp) -> None:
         which = st.selectbox("Finding", names, format_func=lambda name: name or "macro mean", key="curves-finding")
     rows = study_data.lines(folder, at, chosen, which or "")
     fits = study_data.fits(folder, at, chosen) if not which else {}
+    found = study_charts.scaling_curves(rows, fits, chosen, "patients")
     event = st.plotly_chart(
-        study_charts.scaling_curves(rows, fits, chosen, "patients"),
+        figures.with_note(found, study_data.source(folder, at).plain_note),
         key="curves",
         config=charts.CONFIG,
         on_select="rerun",

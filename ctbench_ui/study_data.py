@@ -8,14 +8,17 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.config import Config
 from ctbench_core.errors import InputError
+from ctbench_core.runs.store import LEDGER
 from ctbench_core.studies import Plan, StudyPaths, read_plan
 from ctbench_core.studies.cells import cell_frame
 from ctbench_core.studies.differences import best_of, differences, load_recipes
+from ctbench_core.studies.marks import study_marks
 from ctbench_core.studies.recipes import cell_axes
 from ctbench_core.studies.results import read_results, run_table
 from ctbench_core.studies.scaling import Curve, fit_curve
-from ctbench_ui import cache
+from ctbench_ui import cache, figures
 from ctbench_ui.style import interval
 
 Stamp = cache.Stamp
@@ -48,6 +51,25 @@ def runs(folder: str, at: Stamp) -> pd.DataFrame:
     paths, plan = StudyPaths(Path(folder)), plan_of(folder)
     found = read_results(paths, plan)
     return run_table(plan, found) if len(found) else pd.DataFrame()
+
+
+def source(folder: str, at: Stamp) -> figures.Source:
+    """Return what the figures of a study rest on, with the marks that its files carry."""
+    return _source(folder, at, cache.stamp(Path(folder).parent / LEDGER))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _source(folder: str, at: Stamp, ledger: Stamp) -> figures.Source:
+    paths = StudyPaths(Path(folder))
+    found = read_results(paths, plan_of(folder))
+    finished, configs = set(found["run"]), _configs(cache.stamp(paths.plan))
+    marks = study_marks(paths, found, [config for name, config in configs.items() if name in finished])
+    return figures.marked_source(f"{plan_of(folder).study.name} on {marks.on}", marks, paths.root.name)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _configs(plan: Stamp) -> dict[str, Config]:
+    return _plan(plan).configs()
 
 
 def cells(folder: str, at: Stamp) -> pd.DataFrame:

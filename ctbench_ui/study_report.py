@@ -13,6 +13,7 @@ import yaml
 from ctbench_core.studies.bottlenecks import bottlenecks
 from ctbench_core.studies.recipes import cell_axes
 from ctbench_ui import study_charts, study_curves, study_data, study_frames
+from ctbench_ui.figures import with_note, with_note_below
 from ctbench_ui.style import figure
 
 _STYLE = """
@@ -29,6 +30,7 @@ def html(folder: str) -> str:
     at = study_data.results_stamp(folder)
     plan = study_data.plan_of(folder)
     frame, axes = study_data.cells(folder, at), cell_axes(plan)
+    source = study_data.source(folder, at)
     ended = len(study_data.runs(folder, at))
     first = plan.extensions[0]
     facts = [
@@ -38,7 +40,8 @@ def html(folder: str) -> str:
             f"Extended {part['when']} by {part['runs']} runs (seeds {', '.join(map(str, part['seeds']))})."
             for part in plan.extensions[1:]
         ),
-        "Intervals: 95 %, over seeds and test patients where a cell has several seeds. Every finished run opened the test.",
+        "Intervals: 95 %, over seeds and test patients where a cell has several seeds.",
+        " · ".join(filter(None, (source.plain_note, source.marks.banner if source.marks else ""))),
     ]
     parts = [
         f"<h1>{escape.escape(plan.study.name)}</h1>",
@@ -54,7 +57,7 @@ def html(folder: str) -> str:
 
 
 def _figures(folder: str, at: study_data.Stamp, axes: list[str]) -> list[str]:
-    parts = []
+    parts, note = [], study_data.source(folder, at).plain_note
     for metric in ("auprc", "auroc"):
         name = study_charts.metric_name(metric)
         if study_data.BUDGET in axes:
@@ -62,7 +65,7 @@ def _figures(folder: str, at: study_data.Stamp, axes: list[str]) -> list[str]:
             rows = study_data.lines(folder, at, metric, "")
             parts += [
                 f"<h2>{name} by labels</h2>",
-                _figure(study_charts.scaling_curves(rows, fits, metric, "patients")),
+                _figure(with_note(study_charts.scaling_curves(rows, fits, metric, "patients"), note)),
             ]
             if fits:
                 highest = max(float(curve.mean[-1]) for curve in fits.values())
@@ -79,7 +82,7 @@ def _figures(folder: str, at: study_data.Stamp, axes: list[str]) -> list[str]:
             if len(values):
                 parts += [
                     f"<h2>{name} by finding</h2><p>{escape.escape(title)}</p>",
-                    _figure(study_charts.heat_map(values, marked, metric)),
+                    _figure(with_note_below(study_charts.heat_map(values, marked, metric), note)),
                 ]
     return parts
 
@@ -89,9 +92,8 @@ def _tables(folder: str, at: study_data.Stamp, frame: pd.DataFrame, axes: list[s
     for axis in [axis for axis in axes if axis != study_data.BUDGET and frame[axis].nunique() > 1]:
         table = study_data.compared(folder, at, axis)
         for metric in ("auprc", "auroc"):
-            parts.append(
-                _figure(study_charts.forest(study_frames.macro_differences(table, axes, axis, metric), metric))
-            )
+            forest = study_charts.forest(study_frames.macro_differences(table, axes, axis, metric), metric)
+            parts.append(_figure(with_note(forest, study_data.source(folder, at).plain_note)))
         parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(table)]
     parts += ["<h2>Bottlenecks</h2>", _table(bottlenecks(frame, axes, "auprc"))]
     return [*parts, "<h2>Runs</h2>", _table(study_data.runs(folder, at))]
@@ -107,7 +109,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def latex(folder: str) -> str:
-    """Return the macro figures of every cell as a LaTeX table (booktabs)."""
+    """Return the macro figures of every cell as a LaTeX table (booktabs), the study's marks below it."""
     at = study_data.results_stamp(folder)
     axes = cell_axes(study_data.plan_of(folder))
     table = study_frames.overview_frame(study_data.cells(folder, at), axes)
@@ -115,6 +117,7 @@ def latex(folder: str) -> str:
     head = " & ".join(_tex(name) for name in table) + r" \\"
     columns = "l" * len(axes) + "l" + "r" * (table.shape[1] - len(axes) - 1)
     name = _tex(Path(folder).name)
+    note = _tex(study_data.source(folder, at).plain_note.replace(" · ", "; "))
     lines = [
         r"% \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{columns}}}",
@@ -124,6 +127,7 @@ def latex(folder: str) -> str:
         *rows,
         r"\bottomrule",
         r"\end{tabular}",
+        rf"\par\smallskip{{\footnotesize {note}.\par}}",
         f"% {name}",
     ]
     return "\n".join(lines) + "\n"

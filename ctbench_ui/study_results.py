@@ -27,6 +27,7 @@ from ctbench_ui import (
     study_tables,
     tables,
 )
+from ctbench_ui.figures import with_note, with_note_below
 from ctbench_ui.style import plural
 
 _MARKED_AT_ONCE = 200  # runs: up to so many, the best are marked unasked; a table of 100 runs takes ten seconds
@@ -39,6 +40,10 @@ def draw(folder: str) -> None:
         st.caption("The first figures come when a run has finished.")
         return
     _complete(folder, at)
+    source = study_data.source(folder, at)
+    st.caption(source.note)
+    if source.marks and source.marks.banner:
+        st.warning(source.marks.banner, icon=":material/warning:")
     axes = cell_axes(study_data.plan_of(folder))
     contents: dict[str, Any] = {"Curves": study_curves.draw} if study_data.BUDGET in axes else {}
     contents |= {
@@ -83,7 +88,7 @@ def _overview(folder: str, at: study_data.Stamp) -> None:
     st.caption(
         f"{study_tables.of_what(frame)} Interval: 95 % over seeds and test patients; the two parts of its standard error stand beside it.{folds}"
     )
-    tables.download("Every cell and finding", frame, "by_cell.csv", "cells-csv")
+    tables.download("Every cell and finding", frame, "by_cell.csv", "cells-csv", study_data.source(folder, at))
 
 
 def _heat(folder: str, at: study_data.Stamp) -> None:
@@ -106,7 +111,8 @@ def _heat(folder: str, at: study_data.Stamp) -> None:
     if not len(values):
         st.caption("No cell has these labels.")
         return
-    st.plotly_chart(study_charts.heat_map(values, marked, metric), key="heat", config=charts.CONFIG)
+    found = study_charts.heat_map(values, marked, metric)
+    st.plotly_chart(with_note_below(found, study_data.source(folder, at).plain_note), key="heat", config=charts.CONFIG)
     st.caption(
         "★ best of the row, marked only where it beats all others (max-T over paired resamples of patients, seeds as a random sample; adjusted over the findings by Benjamini-Hochberg)."
     )
@@ -126,12 +132,13 @@ def _differences(folder: str, at: study_data.Stamp) -> None:
     table = study_data.compared(folder, at, str(axis))
     metric = study_tables.pick_metric("differences-metric")
     macros = study_frames.macro_differences(table, axes, str(axis), metric)
-    st.plotly_chart(study_charts.forest(macros, metric), key="forest", config=charts.CONFIG)
+    found = study_charts.forest(macros, metric)
+    st.plotly_chart(with_note(found, study_data.source(folder, at).plain_note), key="forest", config=charts.CONFIG)
     st.caption(
         f"{_paired(table)} Intervals unadjusted; filled: adjusted p below .05 in the family of {plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
     st.dataframe(table, hide_index=True, column_config=study_tables.shares(table))
-    tables.download("Differences", table, "differences.csv", "differences-csv")
+    tables.download("Differences", table, "differences.csv", "differences-csv", study_data.source(folder, at))
 
 
 def _paired(table: pd.DataFrame) -> str:
@@ -153,7 +160,7 @@ def _bottlenecks(folder: str, at: study_data.Stamp) -> None:
     st.caption(
         "Weakest first, at the most labels of each recipe. Gain: what the last step of the budget brought. Where the error of patients is the larger, more test patients would help; where that of seeds is, more seeds."
     )
-    tables.download("Bottlenecks", table, "bottlenecks.csv", "bottlenecks-csv")
+    tables.download("Bottlenecks", table, "bottlenecks.csv", "bottlenecks-csv", study_data.source(folder, at))
 
 
 def _runs(folder: str, at: study_data.Stamp) -> None:
@@ -170,10 +177,10 @@ def _runs(folder: str, at: study_data.Stamp) -> None:
 
 
 def _export(folder: str, at: study_data.Stamp) -> None:
-    name = Path(folder).name
+    name, source = Path(folder).name, study_data.source(folder, at)
     with st.container(horizontal=True):
-        tables.download("Runs (CSV)", study_data.runs(folder, at), f"{name}-runs.csv", "export-runs")
-        tables.download("Cells (CSV)", study_data.cells(folder, at), f"{name}-cells.csv", "export-cells")
+        tables.download("Runs (CSV)", study_data.runs(folder, at), f"{name}-runs.csv", "export-runs", source)
+        tables.download("Cells (CSV)", study_data.cells(folder, at), f"{name}-cells.csv", "export-cells", source)
         _make("Table (LaTeX)", study_report.latex, folder, "tex")
         _make("Report (HTML)", study_report.html, folder, "html")
     st.caption(

@@ -2,7 +2,7 @@
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_paths
-from ctbench_core.runs.marks import Marks, marks_of
+from ctbench_core.runs.marks import Marks, alignment_marks, marks_of
 from ctbench_core.runs.recipe import recipe_of
 from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.requests import ask_to_stop, is_asked_to_stop, withdraw_stop
@@ -37,6 +37,7 @@ __all__ = [
     "RunStore",
     "Status",
     "Tracker",
+    "alignment_marks",
     "annotate",
     "ask_to_stop",
     "check_resumable",

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from ctbench_core.cards import leakage_banner, leakage_mark
+from ctbench_core.cards import leakage_banner, leakage_mark, relevance_mark
+from ctbench_core.config import Config
 from ctbench_core.runs.store import Run, RunStore, read_json
 
 VALIDATION = "validation"
@@ -28,7 +29,8 @@ class Marks:
         n: volumes, exams, patients.
         openings: how often the runs' jobs opened the set, by the ledger; None where it does not apply (validation, or
             predictions that came as a table). runs: how many runs did.
-        leaked: patients who also stand in training or validation data.
+        uncounted: why no ledger counts openings, in words, where that is so of a test set.
+        leaked: patients who also stand in training or validation data; None where nothing was trained.
         label_origins: manual, report-derived, unknown.
         warning: a few words where scores measure, or may measure, label leakage; banner: the same as sentences.
     """
@@ -37,7 +39,8 @@ class Marks:
     n: dict[str, int] = field(default_factory=dict)
     openings: int | None = None
     runs: int = 0
-    leaked: int = 0
+    uncounted: str = "predictions from a table, outside the ledger"
+    leaked: int | None = 0
     label_origins: list[str] = field(default_factory=list)
     warning: str = ""
     banner: str = ""
@@ -49,7 +52,7 @@ class Marks:
         if self.openings is not None:
             found.append(f"opened {_count(self.openings, 'time')} by {_count(self.runs, 'run')} of this job")
         elif self.on != VALIDATION:
-            found.append("predictions from a table, outside the ledger")
+            found.append(self.uncounted)
         found.append(f"label origin: {', '.join(self.label_origins) or 'unknown'}")
         found += [f"leak: {_count(self.leaked, 'patient')}"] if self.leaked else []
         return found + ([self.warning] if self.warning else [])
@@ -73,7 +76,7 @@ class Marks:
         """Return the marks as columns of an exported table."""
         return {
             "test_openings": pd.NA if self.openings is None else self.openings,
-            "leak_patients": self.leaked,
+            "leak_patients": pd.NA if self.leaked is None else self.leaked,
             "label_origin": ", ".join(self.label_origins) or "unknown",
             "warning": self.warning,
         }
@@ -116,6 +119,23 @@ def marks_of(runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[st
         label_origins=sorted({config.data.label_origin for config in configs}),
         warning="; ".join(dict.fromkeys(filter(None, map(leakage_mark, configs)))),
         banner=" ".join(dict.fromkeys(filter(None, map(leakage_banner, configs)))),
+    )
+
+
+def alignment_marks(config: Config, on: str, n: dict[str, int], by_label: bool) -> Marks:
+    """Return the marks of an alignment result.
+
+    It trains nothing, so the ledger does not count it and no patient can leak: both stay empty, not 0. What applies
+    is where the labels come from and, where hits are judged by label (``by_label``), that report-derived labels were
+    read from the very texts that are searched.
+    """
+    return Marks(
+        on=on,
+        n=n,
+        uncounted="alignment trains nothing: not in the ledger",
+        leaked=None,
+        label_origins=[config.data.label_origin],
+        warning=relevance_mark(config) if by_label else "",
     )
 
 

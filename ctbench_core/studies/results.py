@@ -1,7 +1,8 @@
 """Figures of a study's finished runs in one long table, read from the run directories once.
 
 Rows: run, set (validation, or a test manifest's name without suffix), finding (empty for the macro mean), metric,
-value. The file is a cache: a run is read when it is first seen finished, and the table can always be made anew.
+value; the metric `LEAKED` counts the patients of a set who also stand in training or validation data. The file is a
+cache: a run is read when it is first seen finished, and the table can always be made anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ VALIDATION, TRAINING = "validation", "training"
 UNITS = ("patients", "exams", "volumes")  # what a budget counts, validation included
 MACROS = ("auprc", "auroc", "f1_macro", "f1_tuned")
 PER_FINDING = ("auprc", "auroc", "f1", "f1_tuned", "precision", "recall", "support", "prevalence")
+LEAKED = "leak_patients"
 DECIMALS = 6
 
 
@@ -33,6 +35,8 @@ def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
     wanted = [run.id for run in plan.runs]
     with FileLock(paths.results.with_suffix(".lock")):
         known = pd.read_parquet(paths.results) if paths.results.is_file() else pd.DataFrame(columns=list(COLUMNS))
+        if LEAKED not in set(known["metric"]):  # from before leaks were kept: made anew
+            known = known.iloc[:0]
         have = set(known["run"])
         fresh = [name for name in wanted if name not in have and state_of(paths.run(name)) == "finished"]
         if fresh:
@@ -47,13 +51,16 @@ def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
 def _rows(run_dir: Path) -> Iterator[tuple[str, str, str, str, Any]]:
     files = RunPaths(run_dir)
     best = _json(files.best_metrics)
-    used = _json(files.provenance).get("manifests", {})
+    trained = _json(files.provenance)
+    used, leaks = trained.get("manifests", {}), trained.get("leaks") or {}
     for unit in UNITS:
         yield run_dir.name, TRAINING, "", unit, sum(used.get(split, {}).get(unit, 0) for split in ("train", "val"))
-    sets = {VALIDATION: best.get("val_metrics", {})}
+    leaked = {"leak": {"patients": len(leaks.get("val", []))}}
+    sets = {VALIDATION: best.get("val_metrics", {}) | leaked}
     for path in sorted((run_dir / "evaluation").glob("*/metrics.json")):
         sets[path.parent.name] = _json(path)
     for name, metrics in sets.items():
+        yield run_dir.name, name, "", LEAKED, (metrics.get("leak") or {}).get("patients", 0)
         for metric in MACROS:
             if metric in metrics:  # validation has no tuned threshold of its own
                 yield run_dir.name, name, "", metric, metrics[metric]
@@ -72,7 +79,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def run_table(plan: Plan, results: pd.DataFrame) -> pd.DataFrame:
     """Return one row a finished run, in the order of the plan: its labels, what it learned from, its macro figures."""
-    macros = results[results["finding"] == ""]
+    macros = results[(results["finding"] == "") & (results["metric"] != LEAKED)]
     names = macros["set"].where(macros["set"] != TRAINING, "n") + "_" + macros["metric"]
     wide = macros.assign(name=names).pivot(index="run", columns="name", values="value")
     counts = [f"n_{unit}" for unit in UNITS]

@@ -73,6 +73,21 @@ def said() -> Callable[[AppTest], str]:
 
 
 @pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, bytes]]:
+    """Return a function that gives every file the page offered since, by its button's key, as a press would write it."""
+    import streamlit as st
+
+    offered: dict[str, Any] = {}
+
+    def offer(label: str, data: Any = None, **rest: Any) -> bool:
+        offered[str(rest.get("key"))] = data
+        return False
+
+    monkeypatch.setattr(st, "download_button", offer)
+    return lambda: {key: data() if callable(data) else data for key, data in offered.items()}
+
+
+@pytest.fixture
 def train(store: Path) -> Callable[[AppTest], Path]:
     """Return a function that presses Start, waits for the run to end, and gives its directory."""
 

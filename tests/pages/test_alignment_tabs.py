@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.config import Config
+from ctbench_core.runs import alignment_marks
 from ctbench_ui.landscape import in_polygon
 
 Open = Callable[..., AppTest]
@@ -28,6 +32,37 @@ def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[A
         measured.run()
         assert not measured.exception, tab
         assert text in said(measured), tab
+
+
+def test_every_file_is_marked(
+    places: dict[str, str],
+    open_page: Open,
+    align: Callable[[AppTest], AppTest],
+    taken: Callable[[], dict[str, bytes]],
+) -> None:
+    """Nothing is trained, so openings and leak stay empty; the reports may hold the labels' source."""
+    app = align(align(open_page("alignment", places)))
+    for tab in ("Figures", "Ranks and findings", "Browse", "Beside another"):
+        app.session_state["alignment.tab"] = tab
+        app.run()
+        assert not app.exception, tab
+    files = {key: file for key, file in taken().items() if key.endswith("-csv")}
+    assert {"recall-csv", "ranks-csv", "figures-csv", "hubs-csv", "neighbours-csv", "beside-csv"} <= set(files)
+    for key, file in files.items():
+        table = pd.read_csv(io.BytesIO(file))
+        assert list(table)[-4:] == ["test_openings", "leak_patients", "label_origin", "warning"], key
+        assert table[["test_openings", "leak_patients"]].isna().all(axis=None), key
+        assert set(table["label_origin"]) == {"unknown"}, key
+        assert set(table["warning"]) == {"hits by label: labels may come from the reports themselves"}, key
+
+
+def test_labels_read_by_people_bring_no_warning() -> None:
+    config = Config()
+    config.data.label_origin = "manual"
+    assert not alignment_marks(config, "test", {}, by_label=True).warning
+    config.data.label_origin = "report-derived"
+    assert "come from the reports" in alignment_marks(config, "test", {}, by_label=True).warning
+    assert not alignment_marks(config, "test", {}, by_label=False).warning
 
 
 def test_browsing_goes_from_a_volume_to_a_report_and_back(measured: AppTest) -> None:

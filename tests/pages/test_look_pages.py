@@ -311,7 +311,7 @@ def test_alignment_shows_the_stored_figures(
             metrics[f"{start}v_to_t_chance_at_5"], abs=5e-4
         )
     assert len(app.get("plotly_chart")) == 4
-    assert "24 pairs · 24 volumes / 12 exams / 12 patients" in said(app)
+    assert "24 pairs · test: 24 volumes / 12 exams / 12 patients" in said(app)
 
 
 def test_every_alignment_is_kept_and_can_be_chosen(places: dict[str, str], open_page: Open, align: Align) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -13,10 +14,15 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.cards import LEAKAGE_MARK
+from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
+from ctbench_core.runs.store import LEDGER
 from ctbench_core.studies import Study, StudyPaths, read_plan, run_study
 from ctbench_core.studies.control import wanted
+from ctbench_core.studies.marks import study_marks
 from ctbench_core.studies.overview import overview
+from ctbench_core.studies.results import COLUMNS, LEAKED, read_results
 from ctbench_core.studies.search import search_from
 from ctbench_core.studies.searching import run_search
 from ctbench_ui import study_charts, study_data, study_report
@@ -163,6 +169,66 @@ def test_latex_holds_the_cells(budgets: str, tmp_path: Path) -> None:
         )
     except FileNotFoundError:
         pytest.skip("no pdflatex here")
+
+
+MARKS = ["test_openings", "leak_patients", "label_origin", "warning"]
+
+
+def test_every_file_of_a_study_is_marked(
+    open_page: Open, small_run: dict[str, Any], budgets: str, taken: Callable[[], dict[str, bytes]]
+) -> None:
+    app = open_page("studies", small_run, {"study": "budgets"})
+    app.session_state["differences-go"] = True
+    (Path(budgets).parent / LEDGER).write_text(_ledger(Path(budgets)))
+    for tab in ("Overview", "Differences", "Bottlenecks", "Export"):
+        app.session_state["study-tabs"] = tab
+        app.run()
+        assert not app.exception
+    files = taken()
+    tables = {key: pd.read_csv(io.BytesIO(file)) for key, file in files.items() if not key.endswith(("tex", "html"))}
+    assert set(tables) == {"cells-csv", "differences-csv", "bottlenecks-csv", "export-runs", "export-cells"}
+    for key, table in tables.items():
+        assert list(table)[-4:] == MARKS, key
+        assert table[MARKS[:3]].drop_duplicates().to_numpy().tolist() == [[19, 0, "unknown"]], key
+        assert table["warning"].isna().all(), key
+    for ending in ("tex", "html"):
+        assert "opened 19 times by 18 runs of this job" in files[f"export-{ending}"].decode()
+        assert "label origin: unknown" in files[f"export-{ending}"].decode()
+
+
+def _ledger(folder: Path) -> str:
+    """Write a ledger in which every run of a study opened its test once, and the first once more; and another job's."""
+    runs = [run.id for run in read_plan(StudyPaths(folder)).runs]
+    entries = [{"job": folder.name, "run": str(folder / run), "manifest": "test.csv"} for run in [*runs, runs[0]]]
+    entries.append({"job": "other", "run": "elsewhere", "manifest": "test.csv"})
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def test_the_marks_of_a_study_sum_up_those_of_its_runs(budgets: str) -> None:
+    """The most opened fold, the largest leak, every label origin, and the warning of the one run that reads text."""
+    rows = [("a", "fold_0", 0), ("a", "validation", 0), ("b", "fold_1", 3), ("b", "validation", 1)]
+    results = pd.DataFrame([(run, on, "", LEAKED, n) for run, on, n in rows], columns=list(COLUMNS))
+    paths = StudyPaths(Path(budgets))
+    opened = [("a", "fold_0"), ("b", "fold_1"), ("b", "fold_1")]
+    lines = [{"job": "budgets", "run": run, "manifest": on} for run, on in opened]
+    (paths.root.parent / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plain, reading = Config(), Config()
+    plain.data.label_origin, reading.data.label_origin, reading.model.inputs = "manual", "report-derived", "text"
+    marks = study_marks(paths, results, [plain, reading])
+    assert (marks.openings, marks.runs, marks.leaked) == (2, 1, 3)
+    assert marks.label_origins == ["manual", "report-derived"]
+    assert marks.warning == LEAKAGE_MARK
+    closed = study_marks(paths, results[results["set"] == "validation"], [plain])
+    assert (closed.openings, closed.leaked, closed.warning) == (None, 1, "")
+
+
+def test_leaks_missing_from_older_results_are_read_again(budgets: str) -> None:
+    paths = StudyPaths(Path(budgets))
+    before = pd.read_parquet(paths.results)
+    before[before["metric"] != LEAKED].to_parquet(paths.results, index=False)
+    after = read_results(paths, read_plan(paths))
+    pd.testing.assert_frame_equal(after.sort_values(list(COLUMNS[:4])), before.sort_values(list(COLUMNS[:4])))
+    assert LEAKED not in "".join(study_data.runs(budgets, study_data.results_stamp(budgets)))
 
 
 def test_points_know_their_runs(budgets: str) -> None:
