@@ -18,6 +18,7 @@ from ctbench_ui.style import COLOURS, GREY, faint, figure, finding_colour, findi
 SOLID_LINES = 8
 # Bands of more findings than this hide one another.
 BANDS = 5
+F1_LEVELS = (0.2, 0.4, 0.6, 0.8)
 # Panels in a row, and how far apart they lie, where a panel is 1 x 1.
 _COLUMNS, _WIDE, _HIGH = 6, 1.16, 1.42
 
@@ -45,7 +46,8 @@ def precision_recall(
         _add_curve(found, curves, label, line, "pr", figure(known.loc[label, "auprc"]))
         if len(chosen) <= SOLID_LINES:
             _add_prevalence(found, label, float(known.loc[label, "prevalence"]), line["color"], len(chosen) == 1)
-        _add_operating_point(found, known.loc[label], ("recall", "precision"), line["color"])
+    at = known.reindex(list(chosen), columns=["recall", "precision"])
+    _add_operating_points(found, at, [_line(label, labels, len(chosen))["color"] for label in chosen])
     found.update_xaxes(title="recall", range=[0, 1.01])
     found.update_yaxes(title="precision", range=[0, 1.02])
     return laid_out(found, height=460)
@@ -68,9 +70,9 @@ def receiver_operating(
     for label in chosen:
         line = _line(label, labels, len(chosen))
         _add_curve(found, curves, label, line, "roc", figure(known.loc[label, "auroc"]))
-        row = known.loc[label]
-        rates = pd.Series({"finding": label, "fpr": 1 - row.get("specificity", np.nan), "recall": row.get("recall")})
-        _add_operating_point(found, rates.rename(label), ("fpr", "recall"), line["color"])
+    at = known.reindex(list(chosen), columns=["specificity", "recall"])
+    at = at.assign(specificity=1 - at["specificity"])
+    _add_operating_points(found, at, [_line(label, labels, len(chosen))["color"] for label in chosen])
     found.update_xaxes(title="false positive rate", range=[-0.01, 1.0])
     found.update_yaxes(title="true positive rate", range=[0, 1.02])
     return laid_out(found, height=460)
@@ -78,17 +80,18 @@ def receiver_operating(
 
 @functools.cache
 def _equal_f1() -> dict[str, Any]:
-    """Return lines of equal F1 with their names, as a figure in plain values."""
-    traces, notes = [], []
-    for level in (0.2, 0.4, 0.6, 0.8):
+    """Return lines of equal F1 and their names, a trace each, as a figure in plain values."""
+    lines = []
+    for level in F1_LEVELS:
         recall = np.linspace(level / (2 - level), 1, 60)
-        look = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
-        traces.append(
-            {"x": recall, "y": level * recall / (2 * recall - level), "hoverinfo": "skip", "showlegend": False} | look
-        )
-        text = {"text": f"F1 {figure(level, 1)}", "showarrow": False, "xanchor": "left", "font": {"color": GREY}}
-        notes.append({"x": 1, "y": level / (2 - level)} | text)
-    return {"data": traces, "layout": {"annotations": notes}}
+        lines += [np.column_stack([recall, level * recall / (2 * recall - level)]), np.full((1, 2), np.nan)]
+    points = np.concatenate(lines)
+    quiet = {"hoverinfo": "skip", "showlegend": False}
+    look = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
+    names = {"mode": "text", "textposition": "middle right", "textfont": {"color": GREY}, "cliponaxis": False}
+    names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
+    names |= {"text": [f"F1 {figure(level, 1)}" for level in F1_LEVELS]}
+    return {"data": [{"x": points[:, 0], "y": points[:, 1]} | look | quiet, names | quiet]}
 
 
 def _line(label: str, labels: Sequence[str], lines: int) -> dict[str, Any]:
@@ -157,20 +160,24 @@ def _add_prevalence(found: go.Figure, label: str, share: float, colour: str, alo
         found.add_annotation(x=1, y=share, text=text, showarrow=False, xanchor="right", yanchor="bottom")
 
 
-def _add_operating_point(
-    found: go.Figure, row: pd.Series, axes: tuple[str, str], colour: str, threshold: float = 0.5
-) -> None:
-    """Mark where the threshold stands on a curve; nothing where a rate is undefined."""
-    x, y = (row.get(axis, np.nan) for axis in axes)
-    if pd.isna(x) or pd.isna(y):
+def _add_operating_points(found: go.Figure, at: pd.DataFrame, colours: Sequence[str]) -> None:
+    """Mark where the threshold .5 stands on each finding's curve; nothing where a rate is undefined.
+
+    Args:
+        at: index finding, two columns: where on x and on y.
+        colours: one a finding.
+    """
+    drawn = at.assign(colour=colours).dropna()
+    if drawn.empty:
         return
     found.add_scatter(
-        x=[x],
-        y=[y],
+        x=drawn.iloc[:, 0].to_numpy(),
+        y=drawn.iloc[:, 1].to_numpy(),
+        text=list(drawn.index),
         mode="markers",
-        marker={"size": 9, "color": colour, "line": {"width": 1.5, "color": "white"}},
+        marker={"size": 9, "color": list(drawn["colour"]), "line": {"width": 1.5, "color": "white"}},
         showlegend=False,
-        hovertemplate=f"{row.name}<br>threshold {figure(threshold, 3)}: %{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+        hovertemplate="%{text}<br>threshold .500: %{x:.3f}, %{y:.3f}<extra></extra>",
     )
 
 
