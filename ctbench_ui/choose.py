@@ -98,14 +98,18 @@ def _edit_findings() -> None:
 
 
 def details() -> None:
-    """Draw what most data sets leave alone; fields of a closed box cost no time."""
+    """Draw what most data sets leave alone; fields of a closed box cost no time. A box in use stands open."""
+    cohort = ("data.columns.visual", "data.columns.text", "data.columns.grouping", "data.cohort", "data.auto_split")
     boxes = {
-        "Columns, cohort and split": (":material/tune:", _cohort),
-        "Budget and folds": (":material/call_split:", _parts),
-        "Labels and encoder": (":material/id_card:", _origins),
+        "Columns, cohort and split": (":material/tune:", _cohort, (*cohort, "data.on_", "data.pool", "data.standard")),
+        "Budget and folds": (":material/call_split:", _parts, ("data.budget", "data.kfold", "data.selection")),
+        "Labels and encoder": (":material/id_card:", _origins, ("data.label_origin", "data.encoder")),
     }
-    for title, (icon, draw) in boxes.items():
-        with st.expander(title, icon=icon, key=f"data.box-{title.split()[0].lower()}", on_change="rerun") as box:
+    for title, (icon, draw, keys) in boxes.items():
+        name = f"data.box-{title.split()[0].lower()}"
+        # Asked once a session: a box does not open or close under the hand that fills it.
+        in_use = st.session_state.setdefault(f"{name}-in-use", form.chosen(keys))
+        with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as box:
             if box.open:
                 draw()
 

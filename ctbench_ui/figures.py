@@ -54,8 +54,8 @@ def marked_source(title: str, marks: Marks, stem: str) -> Source:
 
 def show(found: go.Figure, data: pd.DataFrame, source: Source, name: str, alt: str) -> None:
     """Draw a figure with its cohort, and offer it as CSV and as HTML that opens without a network."""
-    noted = with_note(found, source.plain_note) if source.marks else found
-    st.plotly_chart(noted, config=CONFIG, key=f"chart-{name}", alt=alt)
+    noted(found, source)
+    st.plotly_chart(found, config=CONFIG, key=f"chart-{name}", alt=alt)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
         st.caption("" if source.marks else source.note, width="content")
         with st.container(horizontal=True, width="content", gap="small"):
@@ -63,9 +63,15 @@ def show(found: go.Figure, data: pd.DataFrame, source: Source, name: str, alt: s
             _file("HTML", lambda: page(found, source, alt), "text/html", source, name)
 
 
-def with_note(found: go.Figure, text: str) -> go.Figure:
-    """Write what a figure rests on above it, inside the picture: it stays there when the picture is taken away."""
-    lines = textwrap.wrap(text, _NOTE_LETTERS)
+def noted(found: go.Figure, source: Source) -> go.Figure:
+    """Write what a figure rests on above it, inside the picture: it stays there when the picture is taken away.
+
+    Returns:
+        The figure itself, changed: a copy takes as long as drawing it.
+    """
+    if source.marks is None:
+        return found
+    lines = textwrap.wrap(source.plain_note, _NOTE_LETTERS)
     taken = _LINE * len(lines) + 6
     # Streamlit sets titles in bold.
     plain = "<br>".join(f"<span style='font-weight:400'>{escape.escape(line)}</span>" for line in lines)
@@ -80,7 +86,7 @@ def with_note(found: go.Figure, text: str) -> go.Figure:
         "yanchor": "bottom",
     }
     look = {"pad": {"l": 8}, "font": {"size": 11, "color": GREY, "weight": "normal"}, "automargin": False}
-    return go.Figure(found).update_layout(
+    return found.update_layout(
         title={"text": plain} | place | look,
         height=height,
         margin={"t": (found.layout.margin.t or 0) + taken},
@@ -102,7 +108,7 @@ def page_of(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -
     """Offer a figure that the page draws otherwise as HTML; it is made when the user asks."""
     st.download_button(
         "Curves as HTML",
-        data=lambda: page(draw(), source, alt).encode("utf-8"),
+        data=lambda: page(noted(draw(), source), source, alt).encode("utf-8"),
         file_name=f"{source.stem}-{key}.html",
         mime="text/html",
         key=key,
@@ -129,7 +135,6 @@ def _file(label: str, text: Callable[[], str], mime: str, source: Source, name: 
 def page(found: go.Figure, source: Source, alt: str) -> str:
     """Return a figure as an HTML page of its own, with the drawing code inside."""
     plot = go.Figure(found).update_layout(template="plotly_white")
-    plot = with_note(plot, source.plain_note) if source.marks else plot
     body = plot.to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
     banner = source.marks.banner if source.marks else ""
     title, note, what = (escape.escape(text) for text in (source.title, f"{source.plain_note}. {banner}", alt))

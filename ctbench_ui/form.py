@@ -222,8 +222,14 @@ def _numbers(info: KeyInfo, text: str, item: type) -> list[float]:
 
 def data_chosen() -> bool:
     """Whether a data field of this session differs from its default."""
-    return any(
-        st.session_state[key] != _to_widget(info, info.default)
-        for key, info in KEYS.items()
-        if datasets.is_data_key(key) and key in st.session_state
-    )
+    return any(datasets.is_data_key(key) for key in _changed())
+
+
+def chosen(prefixes: tuple[str, ...]) -> bool:
+    """Whether a field whose key begins so differs from its default in this session."""
+    return any(key.startswith(prefixes) for key in _changed())
+
+
+def _changed() -> list[str]:
+    state = st.session_state
+    return [key for key, info in KEYS.items() if key in state and state[key] != _to_widget(info, info.default)]

@@ -25,7 +25,7 @@ from ctbench_core.errors import Interrupted
 
 # Similarities and relevant items of a tile: on a CPU no more than its caches like, elsewhere enough to
 # keep the device busy.
-_TILE_CELLS = {"cpu": 3_000_000}
+_TILE_CELLS = {"cpu": 6_000_000}
 _TILE_CELLS_ELSEWHERE = 64_000_000
 
 # More threads than this gain nothing: they share one interpreter and the memory's speed.
