@@ -27,7 +27,7 @@ SWEEP = (2_000, 5_000, 10_000, 22_185, 35_000, 50_188)
 # The N x N way holds some 27 N^2 bytes: what does not fit is measured at the largest N that does, and extrapolated by
 # N^2 (its sort: N^2 log N).
 SQUARE_BYTES, RESERVE = 27, 4 * 2**30
-TABLE, PICTURE = Path("benchmarks/alignment.csv"), Path("docs/screenshots/alignment-sweep.png")
+TABLE, PICTURE = Path("benchmarks/alignment.csv"), Path("benchmarks/alignment.png")
 
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

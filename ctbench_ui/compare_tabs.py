@@ -121,7 +121,7 @@ def disagreements(found: dict[str, Any], run_dirs: list[str], on: str, about: So
         at = [cache.stamp(scores_path(open_run(folder), on)) for folder in folders]
         frame = comparing.probabilities(at[0], at[1], label)
         event = st.plotly_chart(
-            figures.noted(forest.scatter(frame, found["names"][0], other), about),
+            figures.with_note(forest.scatter(frame, found["names"][0], other), about.plain_note),
             config=charts.CONFIG,
             key=f"compare-scatter-{label}",
             on_select="rerun",
