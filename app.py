@@ -10,14 +10,17 @@ import streamlit as st
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
 from ctbench_ui.form import outputs_root
+from ctbench_ui.meters import get_meters
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Start the job runner with the server and stop it with the server; note first what a crash interrupted."""
+    """Start the job runner and the meters with the server and stop them with it; note first what a crash interrupted."""
     RunStore(outputs_root()).settle()
     get_runner().start()
+    get_meters().start()
     yield
+    get_meters().stop()
     get_runner().stop()
 
 

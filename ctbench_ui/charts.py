@@ -239,6 +239,24 @@ def by_epoch(frame: pd.DataFrame) -> go.Figure:
     return laid_out(found, height=640, legend_below=False)
 
 
+def machine(frame: pd.DataFrame) -> go.Figure:
+    """Draw how much of the machine is in use over time, with the last share in each name.
+
+    Args:
+        frame: columns time, processors, memory and, with a GPU, gpu_memory; one row or more.
+    """
+    found = go.Figure()
+    titles = {"processors": "Processors", "memory": "Memory", "gpu_memory": "GPU memory"}
+    for (column, title), colour in zip(titles.items(), COLOURS):
+        if column in frame:
+            name, line = f"{title} {frame[column].iloc[-1]:.0%}", {"color": colour, "width": 2}
+            tip = f"{title} %{{y:.0%}}<extra></extra>"
+            found.add_scatter(x=frame["time"], y=frame[column], name=name, mode="lines", line=line, hovertemplate=tip)
+    found.update_xaxes(title="time (UTC)")
+    found.update_yaxes(range=[0, 1.02], tickformat=".0%")
+    return laid_out(found, height=260, legend_below=False)
+
+
 def laid_out(found: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
     """Give a figure the height, margins and legend that all figures have."""
     above: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}

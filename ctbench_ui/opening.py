@@ -9,6 +9,7 @@ import streamlit as st
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.runs import EvaluationPaths, Run, RunStore, open_run
+from ctbench_core.runs.marks import openings_of
 from ctbench_core.train.splits import names_of_tests
 from ctbench_ui import cache, feedback, folders
 from ctbench_ui.style import plural
@@ -59,6 +60,28 @@ def _opened(run: Run, name: str) -> list[str]:
     return [Path(entry["run"]).name for entry in entries if Path(entry.get("manifest", "")).stem == Path(name).stem]
 
 
+def outgrown(run: Run, name: str) -> None:
+    """Say that a run was trained on after this test was opened, and offer to open it again."""
+    judged, best = cache.metrics(cache.stamp(run.paths.evaluation(name).metrics)).get("best_epoch"), run.best()
+    if judged is None or best.get("epoch", judged) == judged:
+        return
+    st.warning(
+        f"These figures are of epoch {judged:,}. The run was trained on since, and its best epoch is now "
+        f"{best['epoch']:,}. Opening the test set again replaces them, and counts in the ledger.",
+        icon=":material/update:",
+    )
+    said = "Wait until the run has ended." if run.status.active else None
+    if st.button("Open again", icon=":material/lock_open:", key="open-again", disabled=run.status.active, help=said):
+        _evaluate(run.paths.root, [_manifest_of(run, name)])
+
+
+def _manifest_of(run: Run, name: str) -> str:
+    """Return the manifest that a bundle was made from: as the config names it, else as the ledger does."""
+    written = [str(entry["manifest"]) for entry in openings_of([run], name)]
+    named = [one for one in (*names_of_tests(run.config), *reversed(written)) if Path(one).stem == name]
+    return next(iter(named), f"{name}.csv")
+
+
 def ordinal(number: int) -> str:
     """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
@@ -85,11 +108,10 @@ def complete(run_dir: Path, paths: EvaluationPaths, name: str) -> bool:
         "A run of a study keeps scores and figures. Intervals, curves and calibration are worked out when asked for."
     )
     if st.button("Work out the rest", type="primary", icon=":material/query_stats:", key="complete"):
-        config = open_run(run_dir).config.copy()
+        run = open_run(run_dir)
+        config = run.config.copy()
         config.evaluation.detail = "full"
         with feedback.progress("Evaluating") as progress:
-            evaluate_run(
-                run_dir, [f"{paths.root.name}.csv" if "." not in name else name], config=config, progress=progress
-            )
+            evaluate_run(run_dir, [_manifest_of(run, name)], config=config, progress=progress)
         st.rerun(scope="app")
     return False

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.runs import Status
-from ctbench_ui import cache, form, work
+from ctbench_ui import cache, form, meters, work
 from ctbench_ui.navigation import page
 from ctbench_ui.style import counts, duration, seconds_between
 
@@ -107,9 +105,5 @@ def worked(status: Status) -> float:
 
 def device() -> str:
     """Name the device that runs train on, once the job thread has brought up torch."""
-    torch: Any = sys.modules.get("torch")
-    # The job thread may be half way through importing it.
-    if torch is None or getattr(torch.__spec__, "_initializing", False) or not torch.cuda.is_available():
-        return "CPU"
-    free, total = torch.cuda.mem_get_info()
-    return f"{torch.cuda.get_device_name()} · {(total - free) / 2**30:.0f} of {total / 2**30:.0f} GiB"
+    gpu = meters.gpu()
+    return "CPU" if gpu is None else f"{gpu[0]} · {gpu[1] / 2**30:.0f} of {gpu[2] / 2**30:.0f} GiB"

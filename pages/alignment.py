@@ -11,6 +11,7 @@ from ctbench_core.jobs import get_runner
 from ctbench_ui import demo, feedback, folders, form, measuring, pairs
 
 _SHOWN = "alignment.run"
+_LINK, _TAKEN = "result", "alignment.taken"
 
 st.title("Alignment", anchor=False)
 st.caption(
@@ -73,8 +74,13 @@ if not stored:
         st.markdown("Press **Measure**: the result is kept in the run store and shown here.")
     st.stop()
 names = list(stored)
-shown = next((key for key in names if key.startswith(f"{st.session_state.get(_SHOWN)}/")), names[0])
+if (asked := st.query_params.get(_LINK, "")) != st.session_state.get(_TAKEN, ""):  # once for each address arrived with
+    linked = [str(Path(key).parent) for key in names if Path(key).parent.name == asked]
+    if linked:
+        st.session_state[_SHOWN] = linked[0]
+shown = next((key for key in names if str(Path(key).parent) == str(st.session_state.get(_SHOWN))), names[0])
 chosen = st.selectbox("Result", names, index=names.index(shown), format_func=stored.__getitem__)
 with feedback.guarded("This result cannot be shown"):
     run_dir, _, name = chosen.rpartition("/")
+    st.session_state[_TAKEN] = st.query_params[_LINK] = Path(run_dir).name
     pairs.draw(Path(run_dir), name)

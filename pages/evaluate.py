@@ -40,7 +40,11 @@ done = list(rows[run_id]["tests"])
 with which:
     name = None
     if done:
-        name = st.segmented_control("Test set", done, default=done[0], required=True, key=f"test-{run_id}")
+        asked = st.query_params.get("test")
+        usual = asked if asked in done else done[0]
+        name = st.segmented_control("Test set", done, default=usual, required=True, key=f"test-{run_id}")
+        if name and len(done) > 1:
+            st.query_params["test"] = name
 if rows[run_id]["kind"] == "train":
     opening.open_tests(run_dir, done)
 if name is None:
@@ -85,5 +89,6 @@ def look(run_dir: Path, name: str) -> None:
 
 
 with feedback.guarded("This evaluation cannot be shown"):
+    opening.outgrown(open_run(run_dir), name)
     summary.header(open_run(run_dir), name)
 look(run_dir, name)

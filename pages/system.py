@@ -14,16 +14,35 @@ import psutil
 import streamlit as st
 
 import ctbench_core
+from ctbench_core.config import Config, PathsConfig
 from ctbench_core.features import allowed_roots
 from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import empty_trash, run_folders
 from ctbench_core.runs.trash import TRASH
-from ctbench_ui import form, strip
+from ctbench_core.train.data import pack_cache
+from ctbench_ui import charts, form, meters, strip
 
 
 def folder_size(folder: Path) -> int:
     """Return the bytes below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def lately() -> None:
+    """Draw the machine over the last ten minutes, and the end of the log."""
+    seen = meters.get_meters()
+    frame, lines = pd.DataFrame(list(seen.samples)), list(seen.tail.lines)
+    st.subheader("Last ten minutes", anchor=False)
+    if len(frame):
+        alt = "Processors and memory in use over the last ten minutes"
+        st.plotly_chart(charts.machine(frame), key="meters", config=charts.CONFIG, alt=alt)
+    else:
+        st.caption("The first look at the machine comes a few seconds after the server starts.")
+    st.subheader("Log", anchor=False)
+    if lines:
+        st.code("\n".join(lines), language=None, height=220)
+    else:
+        st.caption("Nothing was logged since the server started: runs that fail are told here.")
 
 
 st.title("System", anchor=False)
@@ -36,11 +55,13 @@ cards[1].metric("Processors", f"{psutil.cpu_count()}", border=True)
 cards[2].metric("Memory in use", f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB", border=True)
 cards[3].metric("Disk free", f"{shutil.disk_usage(here).free / 2**30:.0f} GiB", border=True)
 
+packs = pack_cache(Config(paths=PathsConfig(outputs_root=str(root))))
 versions = {"ctbench": ctbench_core.__version__, "python": platform.python_version(), "platform": platform.platform()}
 versions |= {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
 roots = ", ".join(map(str, allowed_roots())) or "every folder of this machine"
 folders = {
     "run store": f"{root.resolve()} ({len(run_folders(root))} runs)",
+    "packed features": f"{packs.resolve()} ({folder_size(packs) / 2**20:,.1f} MiB)",
     "started in": str(Path.cwd()),
     "allowed folders": roots,
 }
@@ -63,6 +84,8 @@ with right:
     ):
         st.toast(f"Freed {empty_trash(root) / 2**20:,.1f} MiB", icon=":material/check_circle:")
         st.rerun()
+
+st.fragment(lately, run_every=meters.EVERY_S)()
 
 st.subheader("Diagnostics", anchor=False)
 st.caption("Versions, machine and folders; no data. Copy it into a report of a problem.")

@@ -111,11 +111,12 @@ def write_bundle(
     probabilities: np.ndarray | None = None,
     tuning: dict[str, Any] | None = None,
     marks: Marks | None = None,
+    epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
 
     ``probabilities`` are those of the logits unless given; ``tuning`` is what validation chose; ``marks`` stand in
-    METRICS and in the tables of findings. ``metrics.json`` is written last: a reader that finds it finds the rest.
+    METRICS and in the tables of findings; ``epoch`` is the one whose weights gave the logits. ``metrics.json`` is written last: a reader that finds it finds the rest.
     """
     marks = marks or Marks(Path(manifest.name).stem, manifest.counts(), leaked=len(leaked))
     probabilities = sigmoid(logits) if probabilities is None else probabilities
@@ -124,7 +125,7 @@ def write_bundle(
         metrics = with_tuning(metrics, manifest, probabilities, tuning)
     of_stages = stages(logits, probabilities, manifest.labels, tuning)
     calibration = calibration_frame(manifest, of_stages)
-    metrics = _with_calibration(metrics, calibration) | marks.to_json()
+    metrics = _with_calibration(metrics, calibration) | marks.to_json() | _of_epoch(epoch)
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
         paths.curves: _curves(manifest, probabilities),
@@ -148,13 +149,16 @@ def write_scores(
     leaked: list[str],
     tuning: dict[str, Any] | None,
     marks: Marks,
+    epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.
 
     A study judges its runs together, from their scores; opening one of them on its own completes the bundle.
     """
     probabilities = sigmoid(logits)
-    metrics = compute_metrics(manifest, probabilities, leaked) | marks.to_json() | {"detail": "scores"}
+    metrics = (
+        compute_metrics(manifest, probabilities, leaked) | marks.to_json() | {"detail": "scores"} | _of_epoch(epoch)
+    )
     if tuning:
         thresholds = tuned_thresholds(tuning, manifest.labels)
         tuned = thresholded_metrics(manifest.targets, probabilities, thresholds).f1
@@ -166,6 +170,11 @@ def write_scores(
     write_bytes(paths.per_class, marks.add_to(per_class_frame(metrics)).to_csv(index=False).encode("utf-8"))
     write_json(paths.metrics, metrics)
     return metrics
+
+
+def _of_epoch(epoch: int | None) -> dict[str, int]:
+    """Return which epoch was judged: a run that is trained on later outgrows its bundle."""
+    return {} if epoch is None else {"best_epoch": epoch}
 
 
 def _with_calibration(metrics: dict[str, Any], calibration: pd.DataFrame) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def open_tests(
     dataset = load_dataset(config, manifests, progress)
     if warnings is not None:
         warnings += leak_warnings + dataset.warnings
-    tuning = _tuning(run, config, trained, warnings)
+    tuning, epoch = _tuning(run, config, trained, warnings), _epoch(run, config)
     results: dict[str, Any] = {}
     for name in manifests:
         progress("evaluating", len(results), len(manifests))
@@ -95,16 +95,20 @@ def open_tests(
         paths, leaked = run.paths.evaluation(name), leaks.get(name, [])
         marks = marks_of([run], Path(name).stem, len(leaked), dataset.manifests[name].counts())
         if config.evaluation.detail == "scores":
-            results[name] = write_scores(paths, dataset.manifests[name], logits, leaked, tuning, marks)
+            results[name] = write_scores(paths, dataset.manifests[name], logits, leaked, tuning, marks, epoch)
         else:
-            results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, tuning=tuning, marks=marks)
+            of_run: dict[str, Any] = {"tuning": tuning, "marks": marks, "epoch": epoch}
+            results[name] = write_bundle(paths, dataset.manifests[name], logits, leaked, **of_run)
     return results
 
 
 def _tuning(run: Run, config: Config, trained: dict[str, Any], warnings: list[str] | None) -> dict[str, Any] | None:
-    """Return what validation chose for this run, fitted now if it was not; None, with a warning, where it cannot be."""
-    stored = read_tuning(run.paths.tuning)
-    if stored is not None and not config.paths.checkpoint_path:
+    """Return what validation chose for this run, fitted now if it was not, or not for its present best epoch.
+
+    None, with a warning, where it cannot be fitted.
+    """
+    stored, epoch = read_tuning(run.paths.tuning), _epoch(run, config)
+    if stored is not None and not config.paths.checkpoint_path and stored.get("best_epoch", epoch) == epoch:
         return stored
     try:
         if "val" not in trained:
@@ -125,7 +129,7 @@ def score_validation(run: Run, config: Config, validation: Manifest) -> dict[str
     Raises:
         InputError: no checkpoint, or unusable features.
     """
-    return write_tuning(run.paths, *_on_validation(run, config, validation))
+    return write_tuning(run.paths, *_on_validation(run, config, validation), epoch=_epoch(run, config))
 
 
 def _on_validation(run: Run, config: Config, validation: Manifest) -> tuple[Manifest, np.ndarray]:
@@ -151,6 +155,11 @@ def named_tests(config: Config, labels: list[str], names: list[str] | None = Non
             f"No test manifest: none of the usual names is in {config.paths.manifest_dir}. Name them in data.test_manifests."
         )
     return manifests
+
+
+def _epoch(run: Run, config: Config) -> int | None:
+    """Return the epoch of the weights that are judged; None for a checkpoint from elsewhere."""
+    return None if config.paths.checkpoint_path else run.best().get("epoch")
 
 
 def _checkpoint(paths: RunPaths, config: Config) -> Path:

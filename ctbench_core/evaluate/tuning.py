@@ -99,9 +99,13 @@ def cross_fitted_probabilities(
     return found
 
 
-def write_tuning(paths: RunPaths, manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
-    """Fit on validation, write the files of `<run>/validation`, and return the tuning."""
-    tuning = fit_tuning(manifest, logits)
+def write_tuning(paths: RunPaths, manifest: Manifest, logits: np.ndarray, epoch: int | None = None) -> dict[str, Any]:
+    """Fit on validation, write the files of `<run>/validation`, and return the tuning.
+
+    Args:
+        epoch: the one whose weights gave the logits; None for a checkpoint from elsewhere.
+    """
+    tuning = fit_tuning(manifest, logits) | {"best_epoch": epoch}
     frame = scores_frame(manifest, logits, sigmoid(logits))
     write_with(paths.validation_scores, lambda file: frame.to_parquet(file, index=False))
     write_json(paths.tuning, tuning)

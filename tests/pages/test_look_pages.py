@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from sklearn.metrics import f1_score
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
+from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.evaluate.score import ScoreOptions, score_table
-from ctbench_core.runs import open_run
+from ctbench_core.jobs import get_runner
+from ctbench_core.runs import open_run, write_status
 from ctbench_ui.opening import ordinal
 
 Open = Callable[..., AppTest]
@@ -260,6 +263,34 @@ def test_the_ledger_tells_how_many_runs_saw_a_test_set(
     assert "2nd run of this job opened on test" in said(app)
 
 
+def test_figures_of_an_older_epoch_are_called_so_and_opened_again(
+    trained: Path, open_page: Open, store: Path, said: Said
+) -> None:
+    app = _evaluated(open_page, trained)
+    assert not [button for button in app.button if button.key == "open-again"]
+    before = open_run(trained).best()["epoch"]
+    of_before = json.loads((trained / "validation" / "tuning.json").read_text())
+    run = open_run(trained)
+    run.paths.config.write_text(run.paths.config.read_text().replace("max_epochs: 3", "max_epochs: 12"))
+    write_status(run.paths.status, run.status, state="cancelled")
+    get_runner().resume(trained)
+    assert get_runner().wait(trained, 60)
+    after = open_run(trained).best()
+    assert after["epoch"] > before
+
+    app = open_page("evaluate", query={"run": trained.name})
+    assert f"of epoch {before}. The run was trained on since, and its best epoch is now {after['epoch']}" in said(app)
+    assert len((store / "evaluations.jsonl").read_text().splitlines()) == 1
+    app.button(key="open-again").click().run()
+    assert not app.exception
+    assert "trained on since" not in said(app)
+    assert len((store / "evaluations.jsonl").read_text().splitlines()) == 2
+    assert json.loads((trained / "evaluation" / "test" / "metrics.json").read_text())["best_epoch"] == after["epoch"]
+    tuning = json.loads((trained / "validation" / "tuning.json").read_text())
+    assert tuning["thresholds"] != of_before["thresholds"]
+    assert tuning["validation"]["auprc"] == pytest.approx(after["val_metrics"]["auprc"], abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("number", "shown"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (113, "113th")]
 )
@@ -282,6 +313,18 @@ def test_figures_of_a_leaking_test_set_carry_a_mark(
     assert "leak: 1 patient]" in said(app)
     listed = open_page("runs").dataframe[0].value
     assert "⚠" in listed.loc[0, "test"]
+
+
+def test_a_link_leads_to_its_test_set(trained: Path, data: Path, open_page: Open, said: Said) -> None:
+    shutil.copy(data / "manifests" / "test.csv", data / "manifests" / "other.csv")
+    evaluate_run(trained, ["test.csv", "other.csv"])
+    for name in ("other", "test"):
+        app = open_page("evaluate", query={"run": trained.name, "test": name})
+        assert f"**{name}**" in said(app)
+    app.session_state[f"test-{trained.name}"] = "other"
+    app.run()
+    assert not app.exception
+    assert app.query_params["test"] in ("other", ["other"])
 
 
 def test_a_missing_test_manifest_is_named(trained: Path, data: Path, open_page: Open, said: Said) -> None:
@@ -324,6 +367,18 @@ def test_every_alignment_is_kept_and_can_be_chosen(places: dict[str, str], open_
     assert len(app.get("plotly_chart")) == 2
     result.select_index(1).run()
     assert len(app.get("plotly_chart")) == 4
+
+
+def test_a_link_leads_to_its_alignment(places: dict[str, str], open_page: Open, align: Align, store: Path) -> None:
+    align(align(open_page("alignment", places)))
+    older, newer = sorted(store.glob("align/2*"))
+    for folder in (older, newer):
+        app = open_page("alignment", places, query={"result": folder.name})
+        (result,) = (box for box in app.selectbox if box.label == "Result")
+        assert Path(result.value).parent == folder
+    result.select_index(1).run()
+    assert not app.exception
+    assert app.query_params["result"] in (older.name, [older.name])
 
 
 def test_alignment_without_reports_names_the_column(

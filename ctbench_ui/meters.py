@@ -1,0 +1,97 @@
+"""The machine over the last ten minutes, and the last lines of the log: gathered while the server runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+EVERY_S = 5.0
+_MINUTES = 10
+_END_S = 10.0
+_LINES = 200
+_LOG = "ctbench_core"
+
+
+class Tail(logging.Handler):
+    """A log handler that keeps the last lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: deque[str] = deque(maxlen=_LINES)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record as text."""
+        self.lines.append(self.format(record))
+
+
+class Meters:
+    """A thread that looks at the machine again and again, and what it saw in the last ten minutes.
+
+    ``samples`` are of `sample`, oldest first; ``tail`` has the log.
+    """
+
+    def __init__(self, every_s: float = EVERY_S) -> None:
+        self.every_s = every_s
+        self.samples: deque[dict[str, Any]] = deque(maxlen=round(_MINUTES * 60 / every_s))
+        self.tail = Tail()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look at the machine and to keep the log, unless that has begun."""
+        log = logging.getLogger(_LOG)
+        if not log.hasHandlers():  # the first handler silences the one that Python falls back on
+            log.addHandler(logging.StreamHandler())
+        log.addHandler(self.tail)
+        if self._thread is None or not self._thread.is_alive():
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._work, name="ctbench-meters", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and leave the log."""
+        logging.getLogger(_LOG).removeHandler(self.tail)
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_END_S)
+
+    def _work(self) -> None:
+        psutil.cpu_percent()  # each answer is the share since the one before
+        while not self._stopping.wait(self.every_s):
+            with contextlib.suppress(RuntimeError):  # a GPU may refuse to answer
+                self.samples.append(sample())
+
+
+def sample() -> dict[str, Any]:
+    """Return the time (UTC) and the shares of processors, memory and, with a GPU, its memory that are in use."""
+    found = {"time": datetime.now(UTC), "processors": psutil.cpu_percent() / 100}
+    found["memory"] = psutil.virtual_memory().percent / 100
+    if (known := gpu()) is not None:
+        found["gpu_memory"] = known[1] / known[2]
+    return found
+
+
+def gpu() -> tuple[str, int, int] | None:
+    """Return the GPU's name, its bytes in use and all of them; None without one, or before torch was needed."""
+    torch: Any = sys.modules.get("torch")
+    # The job thread may be half way through importing it.
+    if torch is None or getattr(torch.__spec__, "_initializing", False) or not torch.cuda.is_available():
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return torch.cuda.get_device_name(), total - free, total
+
+
+_meters = Meters()
+
+
+def get_meters() -> Meters:
+    """Return this server's meters."""
+    return _meters

@@ -1,0 +1,91 @@
+"""System: the machine over the last ten minutes, the end of the log, and folders with their sizes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_ui import meters
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[meters.Meters]:
+    """Return the meters that the page shows, without a sample or a line yet."""
+    own = meters.Meters()
+    monkeypatch.setattr(meters, "_meters", own)
+    yield own
+    own.stop()
+
+
+def test_the_machine_is_drawn_over_time(seen: meters.Meters, open_page: Open) -> None:
+    start = datetime(2026, 11, 25, tzinfo=UTC)
+    shares = [0.25, 0.5, 0.75]
+    for place, share in enumerate(shares):
+        seen.samples.append({"time": start + timedelta(seconds=5 * place), "processors": share, "memory": 0.5})
+    app = open_page("system")
+    assert not app.exception
+    (chart,) = app.get("plotly_chart")
+    lines = {line["name"]: line for line in json.loads(chart.proto.spec)["data"]}
+    assert set(lines) == {"Processors 75%", "Memory 50%"}
+    assert np.frombuffer(base64.b64decode(lines["Processors 75%"]["y"]["bdata"])).tolist() == shares
+
+
+def test_ten_minutes_are_kept(seen: meters.Meters) -> None:
+    for place in range(1000):
+        seen.samples.append({"place": place})
+    assert len(seen.samples) * seen.every_s == 600
+    assert seen.samples[-1] == {"place": 999}
+
+
+def test_a_sample_is_of_shares() -> None:
+    found = meters.sample()
+    shares = [value for name, value in found.items() if name != "time"]
+    assert len(shares) >= 2
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_the_thread_looks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Event()
+
+    def sample() -> dict[str, Any]:
+        looked.set()
+        return {"memory": 0.5}
+
+    monkeypatch.setattr(meters, "sample", sample)
+    own = meters.Meters(every_s=0.01)
+    own.start()
+    assert looked.wait(10)
+    own.stop()
+    assert {"memory": 0.5} in own.samples
+    assert "ctbench-meters" not in {thread.name for thread in threading.enumerate() if thread.is_alive()}
+
+
+def test_what_is_logged_is_shown(seen: meters.Meters, open_page: Open, said: Said) -> None:
+    assert "Nothing was logged" in said(open_page("system"))
+    seen.start()
+    logging.getLogger("ctbench_core.jobs.runner").warning("%s failed", "20261125T010000Z-abcdef")
+    text = said(open_page("system"))
+    assert "WARNING 20261125T010000Z-abcdef failed" in text
+    assert "Nothing was logged" not in text
+
+
+def test_the_packed_features_are_told_with_their_size(store: Path, open_page: Open) -> None:
+    (store / ".packed" / "features").mkdir(parents=True)
+    (store / ".packed" / "features" / "a.f32").write_bytes(bytes(3 * 2**20))
+    app = open_page("system")
+    assert not app.exception
+    folders = next(table.value for table in app.dataframe if "where" in table.value).set_index("what")["where"]
+    assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
