@@ -53,10 +53,7 @@ def main() -> None:
         if not (folder / "outputs").is_dir():
             prepare(folder)
         pace = walk(folder, options.rounds)
-    for kind, value in pace.p95().items():
-        slowest = {target: max(values) for (name, target), values in pace.times.items() if name == kind}
-        told = ", ".join(f"{target or 'all'} {most:.0f}" for target, most in slowest.items())
-        print(f"{kind:12} p95 {value:4.0f} ms   median {statistics.median(pace.of(kind)):4.0f}   slowest: {told}")
+    print(pace.told())
     for kind, values in pace.drawn.items():
         print(f"{kind:12} to the last change: median {statistics.median(values):4.0f} ms, at most {max(values):4.0f}")
     print(f"largest message {max(pace.sizes) / 1e3:,.0f} kB")

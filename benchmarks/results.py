@@ -137,10 +137,7 @@ def main() -> None:
             context = browser.new_context(viewport={"width": 1440, "height": 1000})
             pace = walk(Hands(context, server.url), options.rounds)
             browser.close()
-    for kind, value in pace.p95().items():
-        slowest = {target: max(values) for (name, target), values in pace.times.items() if name == kind}
-        told = ", ".join(f"{target} {most:.0f}" for target, most in slowest.items())
-        print(f"{kind:20} p95 {value:4.0f} ms   median {statistics.median(pace.of(kind)):4.0f}   slowest: {told}")
+    print(pace.told())
     every = [value for values in pace.times.values() for value in values]
     print(f"{'all':20} p95 {statistics.quantiles(every, n=20, method='inclusive')[-1]:4.0f} ms, {len(every)} actions")
 

@@ -180,10 +180,7 @@ def main() -> None:
             )
             browser.close()
     every = [value for kind in pace.p95() for value in pace.of(kind)]
-    for kind, value in pace.p95().items():
-        slowest = {target: max(values) for (name, target), values in pace.times.items() if name == kind}
-        told = ", ".join(f"{target} {most:.0f}" for target, most in slowest.items())
-        print(f"{kind:12} p95 {value:4.0f} ms   median {statistics.median(pace.of(kind)):4.0f}   slowest: {told}")
+    print(pace.told())
     print(f"all {len(every)}: p95 {statistics.quantiles(every, n=20, method='inclusive')[-1]:.0f} ms")
     print(f"largest message {max(pace.sizes) / 1e3:,.0f} kB")
 

@@ -93,14 +93,14 @@ def with_note(found: go.Figure, text: str) -> go.Figure:
 
 
 def with_note_below(found: go.Figure, text: str) -> go.Figure:
-    """Write what a figure rests on under it: for one whose axis stands on top, and none below."""
+    """Write it under the figure instead, in place too: for one whose axis stands on top, and none below."""
     lines = textwrap.wrap(text, _NOTE_LETTERS)
     taken = _LINE * len(lines) + 6
     place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "yshift": -4}
     look = {"showarrow": False, "align": "left", "font": {"size": 11, "color": GREY}}
-    noted = go.Figure(found).add_annotation(text="<br>".join(map(escape.escape, lines)), **place, **look)
+    found.add_annotation(text="<br>".join(map(escape.escape, lines)), **place, **look)
     margin = {"b": (found.layout.margin.b or 0) + taken}
-    return noted.update_layout(height=(found.layout.height or 450) + taken, margin=margin)
+    return found.update_layout(height=(found.layout.height or 450) + taken, margin=margin)
 
 
 def page_of(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -> None:

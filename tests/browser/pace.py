@@ -87,6 +87,16 @@ class Pace:
             best.setdefault(kind, []).append(min(values))
         return {kind: _p95(values) for kind, values in best.items()}
 
+    def told(self) -> str:
+        """Return a line a kind of action, with the slowest time of each thing it aimed at."""
+        lines = []
+        for kind, value in self.p95().items():
+            slowest = {target: max(values) for (name, target), values in self.times.items() if name == kind}
+            named = ", ".join(f"{target or 'all'} {most:.0f}" for target, most in slowest.items())
+            median = statistics.median(self.of(kind))
+            lines.append(f"{kind:20} p95 {value:4.0f} ms   median {median:4.0f}   slowest: {named}")
+        return "\n".join(lines)
+
 
 def _p95(values: list[float]) -> float:
     return statistics.quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
