@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import Floats, as_scores, as_targets
 from ctbench_core.metrics.figures import ranking_figures
-from ctbench_core.metrics.freedom import quantile, satterthwaite, stretch
+from ctbench_core.metrics.freedom import quantile, satterthwaite
 from ctbench_core.metrics.ranking import ranking_metrics
 from ctbench_core.metrics.resampling import RESAMPLES, Evidence, evidence, patient_codes, resampled
 from ctbench_core.metrics.uncertainty import (
@@ -90,24 +90,31 @@ def difference_of(name: str, value: Floats, draws: Floats, swapped: Floats, rest
     if not given.any():
         return Difference(name, delta, bounds, p, reasons, np.nan, np.full(2, np.nan), np.nan, 0)
     spread, freedom = standard_error(apart), freedom_of(name, rests_on)
-    error = spread * moderation(value, draws, rests_on) if name == "auroc" else spread
-    patients = rests_on.scarcer[given]
-    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given], patients)
+    error = difference_error(name, value, draws, rests_on)
+    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given])
     p[given] = swap_p(delta[given], swapped[:, given])
     macro, tries = delta[given].mean(keepdims=True), macro_draws(apart[:, given])
     total = standard_error(tries) * inflation(error[given], spread[given])
     of_t = np.array([satterthwaite(error[given] ** 2, freedom[given])])
-    macro_bounds = _bounds(name, macro, tries, total, of_t, patients.min(keepdims=True))[0]
+    macro_bounds = _bounds(name, macro, tries, total, of_t)[0]
     macro_p = float(swap_p(macro, swapped[:, given].mean(axis=1, keepdims=True))[0])
     return Difference(name, delta, bounds, p, reasons, float(macro[0]), macro_bounds, macro_p, int(given.sum()))
 
 
-def _bounds(
-    name: str, delta: Floats, draws: Floats, error: Floats, freedom: Floats, patients: NDArray[np.intp]
-) -> Floats:
-    """Return delta -+ t error; for AUPRC, whose differences are skewed, stretched percentiles of the draws (R, C)."""
+def difference_error(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Floats:
+    """Return the error of the difference (C,) of two models' figures (2, C), from their resamples (R, 2, C).
+
+    That of AUROC is moderated as one model's is (`moderated_error`), half as much: its variance is the mean of the
+    resampled one and of the moderated one. Moderated wholly, intervals near AUROC 1 held the truth 97.1 % of the time.
+    """
+    spread = standard_error(draws[:, 0] - draws[:, 1])
+    return spread * np.sqrt((1 + moderation(value, draws, rests_on) ** 2) / 2) if name == "auroc" else spread
+
+
+def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, freedom: Floats) -> Floats:
+    """Return delta -+ t error; for AUPRC, whose differences are skewed, percentiles of the draws (R, C) times t / z."""
     if name == "auprc":
-        return np.asarray((delta + (percentiles(draws) - delta) * stretch(freedom, patients)).T)
+        return np.asarray((delta + (percentiles(draws) - delta) * quantile(freedom) / quantile(np.inf)).T)
     reach = quantile(freedom) * error
     return np.stack([delta - reach, delta + reach], axis=-1)
 

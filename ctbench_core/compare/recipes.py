@@ -18,7 +18,7 @@ from scipy.special import stdtr
 from ctbench_core.cards import encoder_name
 from ctbench_core.compare.comparison import LEVEL, MACRO, Comparison, adjusted, common_set, figure_rows
 from ctbench_core.compare.many import Best, best_by_max_t
-from ctbench_core.compare.paired import METRICS
+from ctbench_core.compare.paired import METRICS, difference_error
 from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, unique_names
 from ctbench_core.errors import InputError
 from ctbench_core.metrics import (
@@ -34,7 +34,7 @@ from ctbench_core.metrics import (
 from ctbench_core.metrics.arrays import Floats
 from ctbench_core.metrics.freedom import mixed_freedom, quantile, satterthwaite
 from ctbench_core.metrics.resampling import RESAMPLES
-from ctbench_core.metrics.uncertainty import freedom_of, inflation, macro_draws, moderation, no_interval, standard_error
+from ctbench_core.metrics.uncertainty import freedom_of, inflation, macro_draws, no_interval, standard_error
 from ctbench_core.runs import Run, open_run, recipe_of
 from ctbench_core.runs.marks import Marks, marks_of
 
@@ -146,9 +146,8 @@ def _difference_rows(name: str, metric: str, common: Common, mine: _Recipe, base
     apart = mine.draws[metric] - base.draws[metric]
     reasons = no_interval(apart, rests_on)
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(means).any(axis=0)
-    spread = standard_error(apart)
     both = np.stack([mine.draws[metric], base.draws[metric]], axis=1)
-    error = spread * moderation(means, both, rests_on) if metric == "auroc" else spread
+    error = difference_error(metric, means, both, rests_on)
     freedom = freedom_of(metric, rests_on)
     delta = means[0] - means[1]
     head = {"a": name, "b": common.names[0], "metric": metric}
