@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.compare import paired_difference, rank_swap
-from ctbench_core.metrics import auroc_covariance
+from ctbench_core.metrics import auroc_covariance, ranking_figures, resampled
 
 
 def two_models(patients: int, seed: int, labels: int = 2) -> tuple[np.ndarray, ...]:
@@ -60,6 +61,32 @@ def test_error_agrees_with_obuchowski() -> None:
     found = paired_difference(targets, first, second, codes, swaps=99)["auroc"]
     _, error, _ = auroc_covariance(targets[:, 0], np.stack([first[:, 0], second[:, 0]]), codes).difference()
     assert np.diff(found.bounds[0])[0] / 2 / 1.97 == pytest.approx(error, rel=0.1)
+
+
+def test_intervals_of_differences_follow_their_rules() -> None:
+    targets, first, second, codes = two_models(60, seed=3, labels=1)
+    found = paired_difference(targets, first, second, codes, swaps=9, resamples=300, seed=8)
+    both = np.stack([first, second])
+    draws = {name: one[:, :, 0] for name, one in resampled(ranking_figures, targets, both, codes, 300, 8).items()}
+    sick = [len(np.unique(codes[targets[:, 0] == side])) for side in (1, 0)]
+    m = min(sick)
+
+    apart = draws["auprc"][:, 0] - draws["auprc"][:, 1]
+    delta, wider = found["auprc"].delta[0], stats.t.ppf(0.975, m - 1) / stats.norm.ppf(0.975)
+    expected = delta + wider * (np.quantile(apart, [0.025, 0.975]) - delta)
+    np.testing.assert_allclose(found["auprc"].bounds[0], expected, rtol=1e-10)
+
+    spreads, k = draws["auroc"].var(axis=0, ddof=1), 2 * np.sqrt(m)
+    area = np.array([roc_auc_score(targets[:, 0], scores[:, 0]) for scores in both])
+    at = stats.norm.ppf(area)
+    together = [stats.multivariate_normal.cdf([q, q], cov=[[1, 0.5], [0.5, 1]]) for q in at]
+    model = (together - area**2) * sum(1 / np.array(sick))
+    moderated = (m * spreads + k * model) / (m + k)
+    spread = (draws["auroc"][:, 0] - draws["auroc"][:, 1]).std(ddof=1)
+    error = spread * np.sqrt((1 + moderated.sum() / spreads.sum()) / 2)
+    reach = stats.t.ppf(0.975, m + k - 1) * error
+    expected = found["auroc"].delta[0] + np.array([-reach, reach])
+    np.testing.assert_allclose(found["auroc"].bounds[0], expected, rtol=1e-4)  # the normal integral is numerical
 
 
 def test_a_better_model_is_found_and_an_equal_one_is_not() -> None:
