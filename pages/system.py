@@ -20,7 +20,8 @@ from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import empty_trash, run_folders
 from ctbench_core.runs.trash import TRASH
 from ctbench_core.train.data import pack_cache
-from ctbench_ui import charts, form, meters, strip
+from ctbench_ui import charts, doctoring, form, meters, packs, strip
+from ctbench_ui.style import size
 
 
 def folder_size(folder: Path) -> int:
@@ -55,13 +56,17 @@ cards[1].metric("Processors", f"{psutil.cpu_count()}", border=True)
 cards[2].metric("Memory in use", f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB", border=True)
 cards[3].metric("Disk free", f"{shutil.disk_usage(here).free / 2**30:.0f} GiB", border=True)
 
-packs = pack_cache(Config(paths=PathsConfig(outputs_root=str(root))))
+doctoring.draw()
+
+config = Config(paths=PathsConfig(outputs_root=str(root)))
+packed = pack_cache(config)
+packed_size = folder_size(packed)
 versions = {"ctbench": ctbench_core.__version__, "python": platform.python_version(), "platform": platform.platform()}
 versions |= {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
 roots = ", ".join(map(str, allowed_roots())) or "every folder of this machine"
 folders = {
     "run store": f"{root.resolve()} ({len(run_folders(root))} runs)",
-    "packed features": f"{packs.resolve()} ({folder_size(packs) / 2**20:,.1f} MiB)",
+    "packed features": f"{packed.resolve()} ({size(packed_size)})",
     "started in": str(Path.cwd()),
     "allowed folders": roots,
 }
@@ -76,23 +81,32 @@ with right:
     st.metric("Memory of this app", f"{process.memory_info().rss / 2**30:.2f} GiB")
     deleted = folder_size(root / TRASH)
     if st.button(
-        f"Empty the trash · {deleted / 2**20:,.1f} MiB",
+        f"Empty the trash · {size(deleted)}",
         icon=":material/delete_forever:",
         key="empty-trash",
         disabled=not deleted,
         help="Deleted runs lie in the run store until then, and can be put back.",
     ):
-        st.toast(f"Freed {empty_trash(root) / 2**20:,.1f} MiB", icon=":material/check_circle:")
+        st.toast(f"Freed {size(empty_trash(root))}", icon=":material/check_circle:")
         st.rerun()
+
+box = st.expander(
+    f"Packed features · {size(packed_size)}", icon=":material/inventory_2:", key="packs", on_change="rerun"
+)
+if box.open:
+    with box:
+        packs.draw(packed)
 
 st.fragment(lately, run_every=meters.EVERY_S)()
 
 st.subheader("Diagnostics", anchor=False)
-st.caption("Versions, machine and folders; no data. Copy it into a report of a problem.")
+st.caption("Versions, machine and folders, and what the Doctor found; no data. Copy it into a report of a problem.")
 content = {
     "versions": versions,
     "folders": folders,
     "cpus": os.cpu_count(),
     "memory_gib": round(memory.total / 2**30, 1),
 }
+if (looked := doctoring.last()) is not None:
+    content["doctor"] = [finding for finding in looked["findings"] if finding["level"] != "ok"]
 st.code(json.dumps(content, indent=2), language="json")

@@ -29,6 +29,7 @@ FLOORS = {
     "ctbench_core.compare": 5,
     "ctbench_core.provenance": 5,
     "ctbench_core.checks": 6,
+    "ctbench_core.doctor": 6,
     "ctbench_core.members": 6,
     "ctbench_core.export": 6,
     "ctbench_core.experiment": 7,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.checks import CheckResult
+from ctbench_core.doctor import Diagnosis
 from ctbench_core.manifest import Agreement, Prepared
 from ctbench_core.manifest.prepare import REASONS
 
@@ -170,3 +171,17 @@ def pack_table(result: dict[str, Any]) -> str:
     parts = [f"{result['volumes']:,} volumes; {times}", grid(header, rows)]
     parts += [f"Warning: {text}" for text in result["warnings"]]
     return "\n".join([*parts, *(part["path"] for part in result["parts"].values() if part["path"])])
+
+
+def doctor_table(diagnosis: Diagnosis) -> str:
+    """Return every check by topic: its level, what was found, and what to do."""
+    width = max(len(finding.name) for finding in diagnosis.findings)
+    lines = []
+    for topic in dict.fromkeys(finding.topic for finding in diagnosis.findings):
+        lines += ["", topic.capitalize()]
+        for finding in (one for one in diagnosis.findings if one.topic == topic):
+            lines.append(f"  {finding.level:<8} {finding.name:<{width}}  {finding.found}")
+            lines += [f"  {'':<8} {'':<{width}}  -> {finding.advice}"] if finding.advice else []
+    counts = [len(diagnosis.of(level)) for level in ("error", "warning")]
+    names = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in zip(counts, ("error", "warning"))]
+    return "\n".join([*lines[1:], "", f"{' and '.join(names)} in {diagnosis.seconds:.1f} s"])

@@ -181,6 +181,14 @@ def demo(call: Call) -> Outcome:
     return Outcome(result, f"{result['volumes']} volumes. Train on them:\n  python -m ctbench_core train {words}")
 
 
+def doctor(call: Call) -> Outcome:
+    """Look for what may be wrong on this machine; nothing is changed."""
+    from ctbench_core.doctor import examine
+
+    diagnosis = examine(call.compose("doctor").config, call.progress)
+    return Outcome(diagnosis.to_json(), tables.doctor_table(diagnosis), diagnosis.code)
+
+
 PREPARE_WORDS = (
     "labels_csv=<table> [split_csv=<table or feature folder>] [metadata_csv=<table>] [reports_csv=<table>] "
     "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [name_column=VolumeName] "
@@ -212,5 +220,6 @@ VERBS = {
     ),
     "export": Verb("One zip of a run: scores, tables, curves, config, provenance.", "<run directory>", export),
     "pack": Verb("Build the packed store of the feature files.", "[key=value ...]", pack),
+    "doctor": Verb("What may be wrong on this machine, and what to do.", "[key=value ...]", doctor),
     "demo": Verb("Write the demo data set to data/demo.", "", demo),
 }

@@ -170,10 +170,7 @@ def verify(pack: Pack, reader: Reader, names: Sequence[str]) -> tuple[np.ndarray
     """
     index = pack.index
     at = np.fromiter((index.position.get(name, -1) for name in names), np.int64, len(names))
-    paths = [index.moved.get(name) or reader.likely_path(name) for name in names]
-    if reader.limited:
-        _check_allowed([path for path, entry in zip(paths, at.tolist()) if entry >= 0])
-    stamps = np.array([_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 3)
+    stamps = stamps_in(index, reader, names)
     fresh = (at < 0) | (stamps != index.stamps[at]).any(axis=1)
     rows = index.rows[at]
     held = np.flatnonzero(~fresh & (rows >= 0))
@@ -183,6 +180,18 @@ def verify(pack: Pack, reader: Reader, names: Sequence[str]) -> tuple[np.ndarray
         if stamps[i, 0] < 0 and reader.find(names[i]) is None:
             gone[names[i]] = "missing", missing(names[i])
     return (fresh[[name not in gone for name in names]] if gone else fresh), gone
+
+
+def stamps_in(index: Index, reader: Reader, names: Sequence[str]) -> np.ndarray:
+    """Return the present stamps of N files, int64 (N, 3), where a pack has them; -1 where nothing is there.
+
+    Raises:
+        PathError: a path of the pack may not be followed.
+    """
+    paths = [index.moved.get(name) or reader.likely_path(name) for name in names]
+    if reader.limited:
+        _check_allowed([path for path, name in zip(paths, names) if name in index.position])
+    return np.array([_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 3)
 
 
 def _stamp(path: str) -> tuple[int, int, int]:

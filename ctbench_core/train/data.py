@@ -12,6 +12,7 @@ import numpy as np
 from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
 from ctbench_core.features import Features, load_features, require_usable
+from ctbench_core.features.pack import pack_folder
 from ctbench_core.manifest import Manifest, Selection
 
 Progress = Callable[[str, int, int], None]
@@ -110,6 +111,13 @@ def check_width(config: Config, matrix: np.ndarray) -> None:
 def pack_cache(config: Config) -> Path:
     """Return the folder of the packed stores."""
     return Path(config.paths.cache_dir or Path(config.paths.outputs_root) / ".packed")
+
+
+def pack_folders(config: Config, cache: Path | None = None) -> list[Path]:
+    """Return the folders, present or not, of the packed stores of a config's features: visual, text."""
+    root = Path(config.paths.data_root).expanduser()
+    place = pack_cache(config) if cache is None else cache
+    return [pack_folder(place, root, kind, config.data.feature_key, config.data.pool) for kind in ("visual", "text")]
 
 
 def feature_kinds(config: Config) -> list[str]:
