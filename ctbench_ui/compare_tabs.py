@@ -176,7 +176,8 @@ def published(found: dict[str, Any], run_dirs: list[str]) -> None:
     macro = ours[(ours["finding"] == "macro") & (ours["metric"] == "auroc")]
     st.markdown(" · ".join(f"{row.model} **{interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples()))
     table = published_frame("auroc", found["labels"], found["n"]["volumes"], inputs)
-    st.dataframe(table, hide_index=True, key="compare-published", alt="Published macro AUROC with their protocol")
+    alt = "Published macro AUROC with their protocol"
+    st.dataframe(table, hide_index=True, key="compare-published", placeholder="–", alt=alt)
     st.caption("Published figures stand beside ours with their protocol; they are never tested against.")
 
 

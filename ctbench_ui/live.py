@@ -147,6 +147,5 @@ def _findings(entries: Sequence[dict[str, Any]]) -> None:
         "AUPRC": st.column_config.NumberColumn(f"AUPRC at epoch {best}", format="%.3f"),
         "AUROC": st.column_config.NumberColumn(f"AUROC at epoch {best}", format="%.3f"),
     }
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True, column_config=config, alt="Validation AUPRC of every finding by epoch"
-    )
+    alt = "Validation AUPRC of every finding by epoch"
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, placeholder="–", alt=alt)

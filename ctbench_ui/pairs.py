@@ -27,7 +27,7 @@ _VIEWS = {
     "semantic_abnormal": "abnormal queries",
 }
 _ARROWS = {"v_to_t": "→", "t_to_v": "←"}
-_WIDTHS = {"figure": 92, "chance →": 68, "chance ←": 68}
+_WIDTHS = {"figure": 92, "chance →": 68, "chance ←": 68, "chance": 68}
 _MEANS = {"median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
 
 
@@ -83,8 +83,15 @@ def _all_figures(run: Run, folder: Path, metrics: dict[str, Any], source: Source
     sides = st.columns(2, gap="medium")
     for truth, side in zip(truths, sides):
         with side:
-            st.subheader(f"Hit: {_hit(run, truth)}", anchor=False)
-            view = _view(recall) if truth == "semantic" else truth
+            # A heading without a choice is given the height of one with, so that both sides stand level.
+            with st.container(
+                horizontal=True,
+                vertical_alignment="center",
+                height="content" if truth == "semantic" else 40,
+                border=False,
+            ):
+                st.subheader(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
+                view = _view(recall) if truth == "semantic" else truth
             _figures(metrics, recall[recall["truth"] == view], truth, view)
             _recall(recall[recall["truth"] == view], truth, source)
         # A single truth leaves the other half free for its similarities.
@@ -105,16 +112,16 @@ def _view(recall: pd.DataFrame) -> str:
     known = [view for view in _VIEWS if view in set(recall["truth"])]
     if len(known) < 2:
         return "semantic"
-    chosen = st.segmented_control(
-        "Over",
-        known,
-        format_func=_VIEWS.__getitem__,
-        default=known[0],
-        required=True,
-        key="alignment.view",
-        label_visibility="collapsed",
+    return str(
+        st.selectbox(
+            "Over",
+            known,
+            format_func=_VIEWS.__getitem__,
+            key="alignment.view",
+            label_visibility="collapsed",
+            width=190,
+        )
     )
-    return chosen or known[0]
 
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
@@ -149,6 +156,7 @@ def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: st
         names = {title: f"{start}{way}_{name}" for way, title in ways.items()}
         shown = {key: _rank(metrics.get(at)) if name == "median_rank" else told(at) for key, at in names.items()}
         rows.append({"figure": title, **shown})
+    rows = _one_chance(rows)
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
@@ -159,6 +167,14 @@ def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: st
         alt=f"Figures of both directions, {truth}",
     )
     st.caption(" · ".join(_queries(metrics, start, way) for way in ways))
+
+
+def _one_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Tell chance once where it is the same in both directions: the table then fits beside the other."""
+    both = [f"chance {arrow}" for arrow in _ARROWS.values()]
+    if any(row.get(both[0]) != row.get(both[1]) for row in rows):
+        return rows
+    return [{**{k: v for k, v in row.items() if k not in both}, "chance": row.get(both[0], "")} for row in rows]
 
 
 def _rank(value: float | None) -> str:

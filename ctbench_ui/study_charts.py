@@ -122,6 +122,9 @@ def scaling_curves(frame: pd.DataFrame, curves: Mapping[str, Curve], metric: str
     return laid_out(found, height=460)
 
 
+_DARK_FROM = 0.62  # of the sequence: white text reads better from here on
+
+
 def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figure:
     """Draw a figure by finding (rows) and recipe (columns); a star marks a best that beats all others.
 
@@ -132,23 +135,27 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figu
         [figure(v) + (" ★" if m else "") for v, m in zip(row, marks)]
         for row, marks in zip(values.to_numpy(), marked.to_numpy())
     ]
-    dark = [[0, SEQUENCE[0]], *[[(i + 1) / len(SEQUENCE), colour] for i, colour in enumerate(SEQUENCE)]]
-    found = go.Figure(
-        go.Heatmap(
-            z=values.to_numpy(),
+    scale = [[0, SEQUENCE[0]], *[[(i + 1) / len(SEQUENCE), colour] for i, colour in enumerate(SEQUENCE)]]
+    table, found = values.to_numpy(dtype=float), go.Figure()
+    # Two layers, since a heat map has one colour of text: dark on the light cells, white on the dark ones.
+    for there, ink in ((~(table > _DARK_FROM), "#111"), (table > _DARK_FROM, "#fff")):
+        found.add_heatmap(
+            z=np.where(there, table, np.nan),
             x=list(values.columns),
             y=list(values.index),
-            text=text,
+            text=np.where(there, text, ""),
             texttemplate="%{text}",
-            colorscale=dark,
+            textfont={"color": ink},
+            colorscale=scale,
             zmin=0,
             zmax=1,
+            showscale=ink == "#111",
             colorbar={"title": metric_name(metric), "thickness": 10},
             hovertemplate="%{y}<br>%{x}<br>%{text}<extra></extra>",
+            hoverongaps=False,
             xgap=2,
             ygap=2,
         )
-    )
     found.update_yaxes(autorange="reversed", ticksuffix="  ")
     found.update_xaxes(side="top")
     return laid_out(found, height=110 + 26 * len(values))

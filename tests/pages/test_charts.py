@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_ui import charts, curves
+from ctbench_ui import charts, curves, study_charts
 from ctbench_ui.live import history_frame
 from ctbench_ui.style import COLOURS, DASHES, FINDINGS, ago, counts, duration, figure, finding_colour, finding_style
 
@@ -153,3 +153,14 @@ def test_times_and_counts_are_written_for_people() -> None:
     assert duration(7390) == "2:03:10"
     assert ago("no time") == "just now"
     assert counts({"volumes": 3039, "exams": 1564, "patients": 1304}) == "3,039 volumes / 1,564 exams / 1,304 patients"
+
+
+def test_every_cell_of_a_heat_map_is_written_once_in_an_ink_that_reads() -> None:
+    values = pd.DataFrame({"first": [0.2, 0.9], "second": [0.62, np.nan]}, index=["a", "b"])
+    marked = pd.DataFrame(False, index=values.index, columns=values.columns)
+    marked.loc["b", "first"] = True
+    layers = {
+        layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data
+    }
+    np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
+    np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
