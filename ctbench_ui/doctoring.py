@@ -69,9 +69,9 @@ def _row(finding: dict[str, Any]) -> None:
     with said.container(gap=None):
         st.markdown(_plain(finding["found"]))
         if finding["advice"]:
-            st.caption(_plain(finding["advice"]))
+            st.caption(finding["advice"])
 
 
 def _plain(text: str) -> str:
-    """Keep paths and names from being read as Markdown."""
+    """Keep paths and names from being read as Markdown; advice is ours and holds none."""
     return _SPECIAL.sub(r"\\\1", text).replace("\n", "  \n")

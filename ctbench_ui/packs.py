@@ -12,12 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.config import Config
+from ctbench_core.doctor import sized
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.features.stores import remove_store
 from ctbench_core.runs import RunStore
 from ctbench_core.train.packs import KnownPack, known_packs
 from ctbench_ui import datasets, feedback, form, work
-from ctbench_ui.style import plural, size
+from ctbench_ui.style import plural
 
 _GOING = ("unused", "damaged")
 _SAID = {
@@ -74,9 +75,10 @@ def _known(cache: Path) -> list[KnownPack]:
 def _table(packs: list[KnownPack]) -> pd.DataFrame:
     rows = [
         {
-            "features": pack.root or pack.store.folder.name,
+            "features": _named(pack),
+            "of": pack.store.kind,
             "state": [pack.state],
-            "size": size(pack.store.size),
+            "size": sized(pack.store.size),
             "files": pack.store.files,
             "changed": pack.changed,
             "read by": _readers(pack),
@@ -84,6 +86,11 @@ def _table(packs: list[KnownPack]) -> pd.DataFrame:
         for pack in packs
     ]
     return pd.DataFrame(rows)
+
+
+def _named(pack: KnownPack) -> str:
+    """Name a store by its feature root; without a known one by that folder's name, which its own begins with."""
+    return pack.root or f"… {pack.store.folder.name.rsplit('-', 2)[0]}"
 
 
 def _readers(pack: KnownPack) -> str:
@@ -94,7 +101,7 @@ def _readers(pack: KnownPack) -> str:
 def _offer(chosen: list[KnownPack], cache: Path) -> None:
     """Offer to remove the chosen stores, in two steps; those in use stay."""
     free = [pack for pack in chosen if not pack.busy]
-    gain = size(sum(pack.store.size for pack in free))
+    gain = sized(sum(pack.store.size for pack in free))
     if len(free) < len(chosen):
         st.caption(f":material/lock: {plural(len(chosen) - len(free), 'selected store')} in use: not removed.")
     title = f"Remove {plural(len(free), 'store')} · frees {gain}" if free else "Select stores to remove"
@@ -104,7 +111,7 @@ def _offer(chosen: list[KnownPack], cache: Path) -> None:
             "and packs them anew."
         )
         for pack in free:
-            st.caption(f"{pack.root or pack.store.folder.name} · {size(pack.store.size)} · {pack.state}")
+            st.caption(f"{_named(pack)} · {pack.store.kind} · {sized(pack.store.size)} · {pack.state}")
         if st.button("Remove for good", type="primary", key="packs-remove-now"):
             _remove([pack.store.folder for pack in free], cache)
 
@@ -121,5 +128,5 @@ def _remove(folders: list[Path], cache: Path) -> None:
     if problems:
         feedback.problem("Some packed features were not removed", "\n".join(problems))
         return
-    st.toast(f"Freed {size(freed)}", icon=":material/check_circle:")
+    st.toast(f"Freed {sized(freed)}", icon=":material/check_circle:")
     st.rerun()

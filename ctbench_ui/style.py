@@ -25,8 +25,6 @@ SEQUENCE = (
     "#083E61",
 )
 
-_UNITS = ((30, 1, "GiB"), (20, 1, "MiB"), (10, 0, "KiB"))
-
 FINDINGS = (
     "Medical material",
     "Arterial wall calcification",
@@ -145,14 +143,6 @@ def ago(moment: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun: ``1 patient``, ``3 patients``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def size(count: float) -> str:
-    """Write bytes in their largest fitting unit: ``1.3 GiB``, ``34 MiB``."""
-    return next(
-        (f"{count / 2**power:,.{digits}f} {unit}" for power, digits, unit in _UNITS if count >= 2**power),
-        f"{count:,.0f} bytes",
-    )
 
 
 def counts(values: dict[str, int]) -> str:

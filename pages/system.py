@@ -15,13 +15,13 @@ import streamlit as st
 
 import ctbench_core
 from ctbench_core.config import Config, PathsConfig
+from ctbench_core.doctor import sized
 from ctbench_core.features import allowed_roots
 from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import empty_trash, run_folders
 from ctbench_core.runs.trash import TRASH
 from ctbench_core.train.data import pack_cache
 from ctbench_ui import charts, doctoring, form, meters, packs, strip
-from ctbench_ui.style import size
 
 
 def folder_size(folder: Path) -> int:
@@ -66,7 +66,7 @@ versions |= {name: importlib.metadata.version(name) for name in (*PACKAGES, "str
 roots = ", ".join(map(str, allowed_roots())) or "every folder of this machine"
 folders = {
     "run store": f"{root.resolve()} ({len(run_folders(root))} runs)",
-    "packed features": f"{packed.resolve()} ({size(packed_size)})",
+    "packed features": f"{packed.resolve()} ({sized(packed_size)})",
     "started in": str(Path.cwd()),
     "allowed folders": roots,
 }
@@ -81,17 +81,17 @@ with right:
     st.metric("Memory of this app", f"{process.memory_info().rss / 2**30:.2f} GiB")
     deleted = folder_size(root / TRASH)
     if st.button(
-        f"Empty the trash · {size(deleted)}",
+        f"Empty the trash · {sized(deleted)}",
         icon=":material/delete_forever:",
         key="empty-trash",
         disabled=not deleted,
         help="Deleted runs lie in the run store until then, and can be put back.",
     ):
-        st.toast(f"Freed {size(empty_trash(root))}", icon=":material/check_circle:")
+        st.toast(f"Freed {sized(empty_trash(root))}", icon=":material/check_circle:")
         st.rerun()
 
 box = st.expander(
-    f"Packed features · {size(packed_size)}", icon=":material/inventory_2:", key="packs", on_change="rerun"
+    f"Packed features · {sized(packed_size)}", icon=":material/inventory_2:", key="packs", on_change="rerun"
 )
 if box.open:
     with box:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted
+from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted, sized
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.features import SUFFIXES, allowed_roots, check_allowed, find_file, read_vector
 from ctbench_core.runs import RunStore
@@ -95,8 +95,8 @@ def _problem(config: Config, root: Path, written: str) -> str:
 def packs(config: Config) -> Finding:
     """Tell which packed stores no longer match their files, are damaged, or are used by nobody."""
     found = known_packs(pack_cache(config), RunStore(config.paths.outputs_root).runs(kind=None), [config])
-    total = sum(pack.store.size for pack in found) / 2**30
-    said = f"{counted(len(found), 'packed store')}, {total:.1f} GiB" if found else "nothing is packed"
+    total = sum(pack.store.size for pack in found)
+    said = f"{counted(len(found), 'packed store')}, {sized(total)}" if found else "nothing is packed"
     states = {state: [pack for pack in found if pack.state == state] for state in ("outdated", "damaged", "unused")}
     parts = [
         *(
@@ -105,9 +105,9 @@ def packs(config: Config) -> Finding:
         ),
         *(f"{pack.store.folder.name} is damaged" for pack in states["damaged"]),
     ]
-    unused = sum(pack.store.size for pack in states["unused"]) / 2**30
-    parts += [f"{len(states['unused'])} that no run uses, {unused:.1f} GiB"] if states["unused"] else []
-    if not parts:
-        return Finding(OK, said)
-    advice = "Changed files are read anew at the next use (`pack` does it now); System removes what nobody uses."
-    return Finding(WARNING, "; ".join(parts), advice)
+    if parts:
+        return Finding(WARNING, "; ".join(parts), "Changed files are read anew at the next use; `pack` does it now.")
+    if states["unused"]:
+        unused = sized(sum(pack.store.size for pack in states["unused"]))
+        return Finding(OK, f"{said}; {len(states['unused'])} that no run reads, {unused}", "System can remove them.")
+    return Finding(OK, said)

@@ -7,6 +7,7 @@ from typing import Any
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 LEVELS = (ERROR, WARNING, OK)
+_UNITS = ((30, 1, "GiB"), (20, 1, "MiB"), (10, 0, "KiB"))
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,11 @@ class Diagnosis:
 def counted(number: int, noun: str) -> str:
     """Write a count with its noun: ``1 file``, ``3 files``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def sized(count: float) -> str:
+    """Write bytes in their largest fitting unit: ``1.3 GiB``, ``34.0 MiB``."""
+    return next(
+        (f"{count / 2**power:,.{digits}f} {unit}" for power, digits, unit in _UNITS if count >= 2**power),
+        f"{count:,.0f} bytes",
+    )

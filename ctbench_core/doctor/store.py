@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted
+from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted, sized
 from ctbench_core.errors import CheckpointError, CtbenchError
 from ctbench_core.runs import RESUMABLE, Run, RunStore, open_run, run_folders
 from ctbench_core.runs.status import HEARTBEAT_LIMIT_S
@@ -125,7 +125,7 @@ def leftovers(config: Config) -> Finding:
     if found:
         return Finding(
             WARNING,
-            f"{counted(len(found), 'temporary file')} of killed writers, {size / 2**20:,.1f} MiB: {_some(found)}",
+            f"{counted(len(found), 'temporary file')} of killed writers, {sized(size)}: {_some(found)}",
             "They harm nothing; delete them by hand to free the space.",
         )
     return Finding(OK, "no temporary file was left behind")

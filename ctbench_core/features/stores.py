@@ -27,6 +27,11 @@ class Store:
     files: int
     width: int
 
+    @property
+    def kind(self) -> str:
+        """What its vectors are of: visual, text."""
+        return self.folder.name.rsplit("-", 2)[-2] if self.folder.name.count("-") > 1 else ""
+
 
 def packed_stores(cache: Path) -> list[Store]:
     """Return the packed stores below a cache folder, the largest first."""

@@ -201,7 +201,8 @@ def test_packed_features_that_no_longer_match(own: Config, make_config: Make, da
     assert found.level == "warning"
     assert "1 of 56 files changed or gone" in found.found
     other = make_config(data, {"paths.data_root": str(tmp_path / "elsewhere")})
-    assert "that no run uses" in look(other, "Packed features").found
+    found = look(other, "Packed features")
+    assert (found.level, "2 that no run reads" in found.found) == ("ok", True)
 
 
 def test_run_folders_that_cannot_be_read(run_dir: Path, own: Config) -> None:

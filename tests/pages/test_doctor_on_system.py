@@ -117,6 +117,6 @@ def test_what_another_process_writes_stays(store: Path, places: dict[str, str], 
     ("count", "text"), [(0, "0 bytes"), (900, "900 bytes"), (2**20 * 34, "34.0 MiB"), (2**30 * 1.25, "1.2 GiB")]
 )
 def test_sizes(count: float, text: str) -> None:
-    from ctbench_ui.style import size
+    from ctbench_core.doctor import sized
 
-    assert size(count) == text
+    assert sized(count) == text
