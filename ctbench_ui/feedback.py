@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
+from ctbench_ui import readonly
 from ctbench_ui.navigation import go
 from ctbench_ui.style import plural
 
@@ -55,7 +56,7 @@ def empty(title: str, text: str, button: str, target: str) -> None:
         st.space("small")
         st.subheader(title, text_alignment="center", anchor=False)
         st.markdown(text, text_alignment="center")
-        if st.button(button, type="primary", key=f"empty-{target}"):
+        if not readonly.is_on() and st.button(button, type="primary", key=f"empty-{target}"):
             go(target)
         st.space("small")
 

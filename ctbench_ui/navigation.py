@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,25 @@ _PAGES = {
 }
 
 
-def page(name: str) -> Any:
+def page(name: str, visible: bool = True) -> Any:
     """Return the page object of an address, for links and switches."""
     _, title, icon = _PAGES[name]
     address = None if name == "home" else name
-    return st.Page(_FOLDER / f"{name}.py", title=title, icon=icon, url_path=address, default=name == "home")
+    return st.Page(
+        _FOLDER / f"{name}.py",
+        title=title,
+        icon=icon,
+        url_path=address,
+        default=name == "home",
+        visibility="visible" if visible else "hidden",
+    )
 
 
-def groups() -> dict[str, list[Any]]:
-    """Return the pages by navigation group, in order."""
+def groups(only: Collection[str] = tuple(_PAGES)) -> dict[str, list[Any]]:
+    """Return the pages by navigation group, in order; those that are not among ``only`` can be opened, not seen."""
     found: dict[str, list[Any]] = {}
     for name, (group, _, _) in _PAGES.items():
-        found.setdefault(group, []).append(page(name))
+        found.setdefault(group, []).append(page(name, name in only))
     return found
 
 

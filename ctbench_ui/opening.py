@@ -11,12 +11,16 @@ from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.runs import EvaluationPaths, Run, RunStore, open_run
 from ctbench_core.runs.marks import openings_of
 from ctbench_core.train.splits import names_of_tests
-from ctbench_ui import cache, feedback, folders
+from ctbench_ui import cache, feedback, folders, readonly
 from ctbench_ui.style import plural
 
 
 def open_tests(run_dir: Path, done: list[str]) -> None:
     """Offer to open test sets of a run; what is done already can be opened again."""
+    if readonly.is_on():
+        if not done:
+            st.info("No test set of this run was opened.")
+        return
     with feedback.guarded("The test sets of this run cannot be listed"):
         run = open_run(run_dir)
         config = run.config
@@ -65,11 +69,14 @@ def outgrown(run: Run, name: str) -> None:
     judged, best = cache.metrics(cache.stamp(run.paths.evaluation(name).metrics)).get("best_epoch"), run.best()
     if judged is None or best.get("epoch", judged) == judged:
         return
-    st.warning(
+    told = (
         f"These figures are of epoch {judged:,}. The run was trained on since, and its best epoch is now "
-        f"{best['epoch']:,}. Opening the test set again replaces them, and counts in the ledger.",
-        icon=":material/update:",
+        f"{best['epoch']:,}."
     )
+    if readonly.is_on():
+        st.warning(told, icon=":material/update:")
+        return
+    st.warning(f"{told} Opening the test set again replaces them, and counts in the ledger.", icon=":material/update:")
     said = "Wait until the run has ended." if run.status.active else None
     if st.button("Open again", icon=":material/lock_open:", key="open-again", disabled=run.status.active, help=said):
         _evaluate(run.paths.root, [_manifest_of(run, name)])
@@ -107,7 +114,9 @@ def complete(run_dir: Path, paths: EvaluationPaths, name: str) -> bool:
     st.info(
         "A run of a study keeps scores and figures. Intervals, curves and calibration are worked out when asked for."
     )
-    if st.button("Work out the rest", type="primary", icon=":material/query_stats:", key="complete"):
+    if not readonly.is_on() and st.button(
+        "Work out the rest", type="primary", icon=":material/query_stats:", key="complete"
+    ):
         run = open_run(run_dir)
         config = run.config.copy()
         config.evaluation.detail = "full"

@@ -8,12 +8,12 @@ import streamlit as st
 
 from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
-from ctbench_ui import demo, feedback, folders, form, measuring, pairs
+from ctbench_ui import demo, feedback, folders, form, measuring, pairs, readonly
 
 _SHOWN = "alignment.run"
 _LINK, _TAKEN = "result", "alignment.taken"
 
-st.title("Alignment", anchor=False)
+place = readonly.head("Alignment")
 st.caption(
     "Cosine similarity of every volume with every report: ties count by expectation, chance stands beside every figure."
 )
@@ -64,10 +64,10 @@ def queue(config: Config) -> Path:
     return get_runner().submit_work(folder, lambda cancel: run_alignment(config, run_dir=folder, cancel=cancel))
 
 
-if has_data:
+if has_data and not readonly.is_on():
     measure()
 asked_for = [Path(st.session_state[_SHOWN])] if _SHOWN in st.session_state else []
-for folder in dict.fromkeys([*measuring.going(), *asked_for]):
+for folder in dict.fromkeys([*measuring.going(), *asked_for]) if not readonly.is_on() else ():
     measuring.draw(folder)
 if not stored:
     with st.container(border=True):
@@ -83,4 +83,5 @@ chosen = st.selectbox("Result", names, index=names.index(shown), format_func=sto
 with feedback.guarded("This result cannot be shown"):
     run_dir, _, name = chosen.rpartition("/")
     st.session_state[_TAKEN] = st.query_params[_LINK] = Path(run_dir).name
+    readonly.offer(place, **{_LINK: Path(run_dir).name})
     pairs.draw(Path(run_dir), name)

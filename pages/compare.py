@@ -6,10 +6,10 @@ import streamlit as st
 
 from ctbench_core.compare.tables import tests_of
 from ctbench_core.runs import open_run
-from ctbench_ui import compare_tabs, comparing, feedback, form, picker, several
+from ctbench_ui import compare_tabs, comparing, feedback, form, picker, readonly, several
 from ctbench_ui.style import plural
 
-st.title("Compare", anchor=False)
+place = readonly.head("Compare")
 rows = picker.evaluable(str(form.outputs_root()))
 rows = {run_id: row for run_id, row in rows.items() if row["tests"] or tests_of([open_run(row["run_dir"])])}
 if len(rows) < 2:
@@ -34,6 +34,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "Others", left, key="compare.others", persist_state="session", format_func=names.__getitem__, max_selections=5
     )
 several.keep_link([baseline, *others])
+readonly.offer(place, runs=",".join([baseline, *others]))
 run_dirs = [rows[run_id]["run_dir"] for run_id in (baseline, *others)]
 shared = tests_of([open_run(folder) for folder in run_dirs])
 if not others or not shared:

@@ -18,13 +18,14 @@ from ctbench_ui import (
     opening,
     papers,
     picker,
+    readonly,
     subgroups,
     summary,
     threshold,
     volumes,
 )
 
-st.title("Evaluate", anchor=False)
+place = readonly.head("Evaluate")
 rows = picker.evaluable(str(form.outputs_root()))
 if not rows:
     feedback.empty(
@@ -45,6 +46,7 @@ with which:
         name = st.segmented_control("Test set", done, default=usual, required=True, key=f"test-{run_id}")
         if name and len(done) > 1:
             st.query_params["test"] = name
+readonly.offer(place, run=run_id, test=name)
 if rows[run_id]["kind"] == "train":
     opening.open_tests(run_dir, done)
 if name is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.filled import fill
 from tests.browser.hands import Hands, sync_api
 from tests.browser.served import BROWSERS, Server, find_browser, serving
 
@@ -63,3 +64,18 @@ def meet(browser: sync_api.Browser) -> Iterator[Meet]:
 def user(meet: Meet, server: Server) -> Hands:
     """Sit a person down at the app with an empty run store."""
     return meet(server)
+
+
+@pytest.fixture(scope="session")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, Path]]]:
+    """Serve a store as after a week of work, and return its runs by what they show; tests only look at it."""
+    folder = tmp_path_factory.mktemp("week")
+    runs = fill(folder, epochs=6)
+    with serving(folder) as server:
+        yield server, runs
+
+
+@pytest.fixture
+def reader(week: tuple[Server, dict[str, Path]], meet: Meet) -> Hands:
+    """Sit a person down at the filled store."""
+    return meet(week[0])

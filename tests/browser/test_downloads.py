@@ -6,31 +6,13 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.browser.filled import fill
 from tests.browser.hands import Hands
-from tests.browser.served import Server, serving
-
-
-@pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, Path]]]:
-    """Serve a filled store; tests only look at it."""
-    folder = tmp_path_factory.mktemp("week")
-    runs = fill(folder, epochs=4)
-    with serving(folder) as server:
-        yield server, runs
-
-
-@pytest.fixture
-def reader(week: tuple[Server, dict[str, Path]], meet: Callable[[Any], Hands]) -> Hands:
-    """Sit a person down at the filled store."""
-    return meet(week[0])
+from tests.browser.served import Server
 
 
 def everything(user: Hands) -> dict[str, bytes]:

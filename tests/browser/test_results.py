@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from ctbench_core.compare import compare_runs
 from ctbench_core.compare.paper import paper_frame
 from ctbench_core.runs import RunPaths
-from tests.browser.filled import fill
 from tests.browser.hands import Hands
-from tests.browser.served import Server, serving
+from tests.browser.served import Server
 
 MARKS = {"test_openings", "leak_patients", "label_origin", "warning"}
 OPENINGS = 4  # what `fill` opens
-
-
-@pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, Path]]]:
-    """Serve a filled store; tests only look at it."""
-    folder = tmp_path_factory.mktemp("results")
-    runs = fill(folder, epochs=6)
-    with serving(folder) as server:
-        yield server, runs
-
-
-@pytest.fixture
-def reader(week: tuple[Server, dict[str, Path]], meet: Callable[[Any], Hands]) -> Hands:
-    """Sit a person down at the filled store."""
-    return meet(week[0])
 
 
 def marked(frame: pd.DataFrame) -> pd.DataFrame:
