@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,8 @@ from ctbench_ui.style import COLOURS, GREY, faint, figure
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
+# Height of a line of a legend, in pixels.
+_LEGEND_ROW = 21
 _NAMES = {
     "v_to_t": "visual → text",
     "t_to_v": "text → visual",
@@ -264,3 +266,28 @@ def laid_out(found: go.Figure, height: int, legend_below: bool = True) -> go.Fig
     margin = _MARGIN | ({} if legend_below else {"t": 34})
     found.update_layout(height=height, margin=margin, legend=below if legend_below else above, hovermode="closest")
     return found
+
+
+def drawn_once(
+    traces: Sequence[dict[str, Any]], plot: int, legend_rows: int, x: dict[str, Any], y: dict[str, Any]
+) -> go.Figure:
+    """Return a figure with numbers on both axes: fixed margins, and its legend below, a row for every line.
+
+    Margins that fit themselves to texts and legend let a browser draw everything twice and measure every tick. A figure
+    made of whole traces takes a tenth of the time that one takes to which trace after trace is added.
+
+    Args:
+        plot: height between the axes, in pixels.
+        x, y: the axes, as Plotly's layout has them.
+    """
+    below = 50 + _LEGEND_ROW * legend_rows
+    axis = {"automargin": False, "ticklabeloverflow": "allow"}
+    layout = {
+        "xaxis": axis | x | {"title": {"text": x["title"], "standoff": 4}},
+        "yaxis": axis | y | {"title": {"text": y["title"], "standoff": 4}},
+        "height": plot + _MARGIN["t"] + below,
+        "margin": _MARGIN | {"l": 52, "b": below, "autoexpand": False},
+        "legend": {"yref": "container", "yanchor": "bottom", "y": 0, "xref": "paper", "xanchor": "left", "x": 0},
+        "hovermode": "closest",
+    }
+    return go.Figure({"data": list(traces), "layout": layout})

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from ctbench_ui.charts import laid_out
+from ctbench_ui.charts import drawn_once, laid_out
 from ctbench_ui.style import COLOURS, GREY, faint, figure, finding_colour, finding_style
 
 # More lines than this need dashes to be told apart.
@@ -21,6 +21,9 @@ BANDS = 5
 F1_LEVELS = (0.2, 0.4, 0.6, 0.8)
 # Panels in a row, and how far apart they lie, where a panel is 1 x 1.
 _COLUMNS, _WIDE, _HIGH = 6, 1.16, 1.42
+# Height of the axes of a figure of chosen findings, in pixels.
+_PLOT = 330
+_QUIET = {"hoverinfo": "skip", "showlegend": False}
 
 
 def precision_recall(
@@ -38,19 +41,22 @@ def precision_recall(
         labels: all findings, in the order that fixes their colours.
         bands: columns label, curve, x, lower, upper: pointwise 95 % limits.
     """
-    found = go.Figure(_equal_f1())
-    _add_bands(found, bands, "pr", chosen, labels)
-    known = per_class.set_index("finding")
-    for label in chosen:
-        line = _line(label, labels, len(chosen))
-        _add_curve(found, curves, label, line, "pr", figure(known.loc[label, "auprc"]))
+    known = per_class.set_index("finding").reindex(list(chosen))
+    lines = [_line(label, labels, len(chosen)) for label in chosen]
+    traces = [*_equal_f1(), *_bands(bands, "pr", chosen, labels)]
+    for label, line in zip(chosen, lines):
+        traces.append(_curve(curves, label, line, "pr", figure(known.loc[label, "auprc"])))
         if len(chosen) <= SOLID_LINES:
-            _add_prevalence(found, label, float(known.loc[label, "prevalence"]), line["color"], len(chosen) == 1)
-    at = known.reindex(list(chosen), columns=["recall", "precision"])
-    _add_operating_points(found, at, [_line(label, labels, len(chosen))["color"] for label in chosen])
-    found.update_xaxes(title="recall", range=[0, 1.01])
-    found.update_yaxes(title="precision", range=[0, 1.02])
-    return laid_out(found, height=460)
+            share = float(known.loc[label, "prevalence"])
+            traces.append(_prevalence(label, share, line["color"], len(chosen) == 1))
+    traces += _operating_points(known, "recall", "precision", [line["color"] for line in lines])
+    x, y = {"title": "recall", "range": [0, 1.01]}, {"title": "precision", "range": [0, 1.02]}
+    found = drawn_once(traces, _PLOT, len(chosen), x, y)
+    if len(chosen) == 1:
+        share = float(known["prevalence"].iloc[0])
+        text = f"prevalence {figure(share)}"
+        found.add_annotation(x=1, y=share, text=text, showarrow=False, xanchor="right", yanchor="bottom")
+    return found
 
 
 def receiver_operating(
@@ -61,37 +67,30 @@ def receiver_operating(
     bands: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Draw the true over the false positive rate of the chosen findings, with the line of chance."""
-    found = go.Figure()
-    _add_bands(found, bands, "roc", chosen, labels)
-    found.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", showlegend=False
-    )
-    known = per_class.set_index("finding")
-    for label in chosen:
-        line = _line(label, labels, len(chosen))
-        _add_curve(found, curves, label, line, "roc", figure(known.loc[label, "auroc"]))
-    at = known.reindex(list(chosen), columns=["specificity", "recall"])
-    at = at.assign(specificity=1 - at["specificity"])
-    _add_operating_points(found, at, [_line(label, labels, len(chosen))["color"] for label in chosen])
-    found.update_xaxes(title="false positive rate", range=[-0.01, 1.0])
-    found.update_yaxes(title="true positive rate", range=[0, 1.02])
-    return laid_out(found, height=460)
+    known = per_class.set_index("finding").reindex(list(chosen))
+    lines = [_line(label, labels, len(chosen)) for label in chosen]
+    chance = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": GREY, "width": 1}}
+    traces = [*_bands(bands, "roc", chosen, labels), chance | _QUIET]
+    for label, line in zip(chosen, lines):
+        traces.append(_curve(curves, label, line, "roc", figure(known.loc[label, "auroc"])))
+    traces += _operating_points(known, "specificity", "recall", [line["color"] for line in lines])
+    x = {"title": "false positive rate", "range": [-0.01, 1.0]}
+    return drawn_once(traces, _PLOT, len(chosen), x, {"title": "true positive rate", "range": [0, 1.02]})
 
 
 @functools.cache
-def _equal_f1() -> dict[str, Any]:
-    """Return lines of equal F1 and their names, a trace each, as a figure in plain values."""
+def _equal_f1() -> list[dict[str, Any]]:
+    """Return lines of equal F1 and their names, a trace each."""
     lines = []
     for level in F1_LEVELS:
         recall = np.linspace(level / (2 - level), 1, 60)
         lines += [np.column_stack([recall, level * recall / (2 * recall - level)]), np.full((1, 2), np.nan)]
     points = np.concatenate(lines)
-    quiet = {"hoverinfo": "skip", "showlegend": False}
     look = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
     names = {"mode": "text", "textposition": "middle right", "textfont": {"color": GREY}, "cliponaxis": False}
     names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
     names |= {"text": [f"F1 {figure(level, 1)}" for level in F1_LEVELS]}
-    return {"data": [{"x": points[:, 0], "y": points[:, 1]} | look | quiet, names | quiet]}
+    return [{"x": points[:, 0], "y": points[:, 1]} | look | _QUIET, names | _QUIET]
 
 
 def _line(label: str, labels: Sequence[str], lines: int) -> dict[str, Any]:
@@ -101,84 +100,78 @@ def _line(label: str, labels: Sequence[str], lines: int) -> dict[str, Any]:
     return {"color": colour, "dash": dash, "width": 2.2}
 
 
-def _add_curve(
-    found: go.Figure,
-    curves: pd.DataFrame,
-    label: str,
-    line: Mapping[str, Any],
-    curve: str,
-    area: str,
-    **place: Any,
-) -> None:
+def _curve(curves: pd.DataFrame, label: str, line: Mapping[str, Any], curve: str, area: str) -> dict[str, Any]:
     points = curves[(curves["label"] == label) & (curves["curve"] == curve)]
-    found.add_scatter(
-        x=points["x"].to_numpy(np.float32),
-        y=points["y"].to_numpy(np.float32),
-        customdata=points["threshold"].to_numpy(np.float32),
-        name=f"{label} {area}",
-        mode="lines",
-        line=dict(line),
-        hovertemplate=label + "<br>%{x:.3f}, %{y:.3f} at threshold %{customdata:.3f}<extra></extra>",
-        **place,
-    )
+    return {
+        "x": points["x"].to_numpy(np.float32),
+        "y": points["y"].to_numpy(np.float32),
+        "customdata": points["threshold"].to_numpy(np.float32),
+        "name": f"{label} {area}",
+        "mode": "lines",
+        "line": dict(line),
+        "hovertemplate": label + "<br>%{x:.3f}, %{y:.3f} at threshold %{customdata:.3f}<extra></extra>",
+    }
 
 
-def _add_bands(
-    found: go.Figure, bands: pd.DataFrame | None, curve: str, chosen: Sequence[str], labels: Sequence[str]
-) -> None:
-    """Draw the bands of a few findings; those of many would hide one another."""
+def _bands(
+    bands: pd.DataFrame | None, curve: str, chosen: Sequence[str], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the bands of a few findings; those of many would hide one another."""
     if bands is None or len(chosen) > BANDS:
-        return
+        return []
+    traces = []
     for label in chosen:
         part = bands[(bands["label"] == label) & (bands["curve"] == curve)]
         if len(part):
-            found.add_scatter(
-                x=np.concatenate([part["x"], part["x"][::-1]]).astype(np.float32),
-                y=np.concatenate([part["upper"], part["lower"][::-1]]).astype(np.float32),
-                mode="lines",
-                fill="toself",
-                fillcolor=faint(finding_colour(label, labels), 0.13),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+            x = np.concatenate([part["x"], part["x"][::-1]]).astype(np.float32)
+            y = np.concatenate([part["upper"], part["lower"][::-1]]).astype(np.float32)
+            look = {"fill": "toself", "fillcolor": faint(finding_colour(label, labels), 0.13), "line": {"width": 0}}
+            traces.append({"x": x, "y": y, "mode": "lines"} | look | _QUIET)
+    return traces
 
 
-def _add_prevalence(found: go.Figure, label: str, share: float, colour: str, alone: bool) -> None:
-    """Draw the precision of chance; named in words when it stands alone."""
-    found.add_scatter(
-        x=[0, 1],
-        y=[share, share],
-        mode="lines",
-        line={"color": colour, "width": 1.4 if alone else 1},
-        opacity=0.55,
-        showlegend=False,
-        hovertemplate=f"{label}<br>prevalence {figure(share)}<extra></extra>",
-    )
-    if alone:
-        text = f"prevalence {figure(share)}"
-        found.add_annotation(x=1, y=share, text=text, showarrow=False, xanchor="right", yanchor="bottom")
+def _prevalence(label: str, share: float, colour: str, alone: bool) -> dict[str, Any]:
+    """Return the line of the precision of chance."""
+    return {
+        "x": [0, 1],
+        "y": [share, share],
+        "mode": "lines",
+        "line": {"color": colour, "width": 1.4 if alone else 1},
+        "opacity": 0.55,
+        "showlegend": False,
+        "hovertemplate": f"{label}<br>prevalence {figure(share)}<extra></extra>",
+    }
 
 
-def _add_operating_points(found: go.Figure, at: pd.DataFrame, colours: Sequence[str]) -> None:
-    """Mark where the threshold .5 stands on each finding's curve; nothing where a rate is undefined.
+def _operating_points(known: pd.DataFrame, x: str, y: str, colours: Sequence[str]) -> list[dict[str, Any]]:
+    """Mark where thresholds stand on each finding's curve: .5, and the one that validation chose, where there is one.
+
+    Nothing is drawn where a rate is undefined.
 
     Args:
-        at: index finding, two columns: where on x and on y.
-        colours: one a finding.
+        known: the per-class table by finding, in the order of the colours.
+        x, y: names of the rates; over specificity, the false positive rate is drawn.
     """
-    drawn = at.assign(colour=colours).dropna()
-    if drawn.empty:
-        return
-    found.add_scatter(
-        x=drawn.iloc[:, 0].to_numpy(),
-        y=drawn.iloc[:, 1].to_numpy(),
-        text=list(drawn.index),
-        mode="markers",
-        marker={"size": 9, "color": list(drawn["colour"]), "line": {"width": 1.5, "color": "white"}},
-        showlegend=False,
-        hovertemplate="%{text}<br>threshold .500: %{x:.3f}, %{y:.3f}<extra></extra>",
-    )
+    traces = []
+    for ending, symbol, size in (("", "circle", 9), ("_tuned", "diamond", 11)):
+        names = [f"{x}{ending}", f"{y}{ending}"]
+        at = known.reindex(columns=[*names, "threshold_tuned"]).assign(colour=list(colours)).dropna(subset=names)
+        if at.empty:
+            continue
+        thresholds = at["threshold_tuned"] if ending else [0.5] * len(at)
+        which = ", chosen on validation" if ending else ""
+        edge = {"width": 1.5, "color": "white"}
+        trace = {
+            "x": (1 - at[names[0]] if x == "specificity" else at[names[0]]).to_numpy(),
+            "y": at[names[1]].to_numpy(),
+            "text": [f"{label}<br>threshold {figure(value)}{which}" for label, value in zip(at.index, thresholds)],
+            "mode": "markers",
+            "marker": {"symbol": symbol, "size": size, "color": list(at["colour"]), "line": edge},
+            "showlegend": False,
+            "hovertemplate": "%{text}: %{x:.3f}, %{y:.3f}<extra></extra>",
+        }
+        traces.append(trace)
+    return traces
 
 
 def small_multiples(

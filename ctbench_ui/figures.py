@@ -6,7 +6,9 @@ import html as escape
 import re
 import textwrap
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -57,9 +59,12 @@ def show(found: go.Figure, data: pd.DataFrame, source: Source, name: str, alt: s
     if source.marks:
         with_note(found, source.plain_note)
     st.plotly_chart(found, config=CONFIG, key=f"chart-{name}", alt=alt)
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
-        st.caption("" if source.marks else source.note, width="content")
-        with st.container(horizontal=True, width="content", gap="small"):
+    # The figure itself bears its marks: beside them the buttons stand alone.
+    align: Literal["right", "distribute"] = "right" if source.marks else "distribute"
+    with st.container(horizontal=True, horizontal_alignment=align, vertical_alignment="center", gap="small"):
+        if not source.marks:
+            st.caption(source.note, width="content")
+        with st.container(horizontal=True, width="content", gap="small") if not source.marks else nullcontext():
             _file("CSV", lambda: source.marked(data).to_csv(index=False, lineterminator="\n"), "text/csv", source, name)
             _file("HTML", lambda: page(found, source, alt), "text/html", source, name)
 
@@ -85,11 +90,11 @@ def with_note(found: go.Figure, text: str) -> go.Figure:
         "yanchor": "bottom",
     }
     look = {"pad": {"l": 8}, "font": {"size": 11, "color": GREY, "weight": "normal"}, "automargin": False}
-    return found.update_layout(
-        title={"text": plain} | place | look,
-        height=height,
-        margin={"t": (found.layout.margin.t or 0) + taken},
-    )
+    # Set one by one: `update_layout` takes seven milliseconds.
+    found.layout.title = {"text": plain} | place | look
+    found.layout.height = height
+    found.layout.margin.t = (found.layout.margin.t or 0) + taken
+    return found
 
 
 def with_note_below(found: go.Figure, text: str) -> go.Figure:

@@ -152,23 +152,26 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
     labels = list(per_class["finding"])
     best = per_class.dropna(subset=["auprc"]).sort_values("prevalence", ascending=False)["finding"].head(4)
     chosen = st.multiselect(
-        "Findings", labels, default=list(best), key=f"curves-{source.stem}", placeholder="Choose findings"
+        "Findings",
+        labels,
+        default=list(best),
+        key=f"curves-{source.stem}",
+        placeholder="Choose findings",
+        help="A dot marks threshold .5, a diamond the threshold that validation chose; a thin level line the prevalence, "
+        "which is chance. Bands, of up to five findings: 95 % limits at each point, patients resampled.",
     )
     if not chosen:
         st.caption("Choose one finding or more.")
         return
     mine = points[points["label"].isin(chosen)]
+    near = None if bands is None else bands[bands["label"].isin(chosen)]
     panels = {
         "pr": ("Precision and recall", curves.precision_recall, "Precision over recall"),
         "roc": ("Receiver operating characteristic", curves.receiver_operating, "True over false positive rate"),
     }
     for column, (name, (title, draw, alt)) in zip(st.columns(2, gap="medium"), panels.items()):
         with column:
-            st.markdown(
-                f"**{title}**",
-                help="A dot marks threshold .5; a thin level line the prevalence, which is chance. Bands, of up to five "
-                "findings: 95 % limits at each point, patients resampled.",
-            )
-            found = draw(points, per_class, chosen, labels, bands)
+            st.markdown(f"**{title}**")
+            found = draw(mine, per_class, chosen, labels, near)
             figures.show(found, mine[mine["curve"] == name], source, name, f"{alt} of the chosen findings")
     tables.download("Download curves as CSV", mine, f"{source.stem}-curves.csv", "curves-csv", source)
