@@ -13,7 +13,7 @@ from ctbench_ui.style import COLOURS, GREY, faint, figure
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 # Height of a line of a legend, in pixels.
-_LEGEND_ROW = 21
+_LEGEND_ROW = 19
 _NAMES = {
     "v_to_t": "visual → text",
     "t_to_v": "text → visual",
@@ -280,13 +280,13 @@ def drawn_once(
         plot: height between the axes, in pixels.
         x, y: the axes, as Plotly's layout has them.
     """
-    below = 50 + _LEGEND_ROW * legend_rows
+    below = 52 + _LEGEND_ROW * legend_rows
     axis = {"automargin": False, "ticklabeloverflow": "allow"}
     layout = {
-        "xaxis": axis | x | {"title": {"text": x["title"], "standoff": 4}},
-        "yaxis": axis | y | {"title": {"text": y["title"], "standoff": 4}},
+        "xaxis": axis | x,
+        "yaxis": axis | y,
         "height": plot + _MARGIN["t"] + below,
-        "margin": _MARGIN | {"l": 52, "b": below, "autoexpand": False},
+        "margin": _MARGIN | {"l": 58, "b": below, "autoexpand": False},
         "legend": {"yref": "container", "yanchor": "bottom", "y": 0, "xref": "paper", "xanchor": "left", "x": 0},
         "hovermode": "closest",
     }

@@ -49,6 +49,32 @@ def test_curves_carry_their_prevalence_and_operating_point() -> None:
     assert len(curves.precision_recall(none, undefined, ["a"], ["a"]).data) == len(pr) - 1
 
 
+def test_curves_mark_the_threshold_that_validation_chose() -> None:
+    known = pd.DataFrame(
+        {"finding": ["a", "b"], "auprc": 0.5, "auroc": 0.5, "prevalence": 0.25, "precision": 0.4, "recall": 0.6}
+    ).assign(specificity=0.7, threshold_tuned=[0.31, 0.2])
+    known = known.assign(precision_tuned=[0.3, np.nan], recall_tuned=0.8, specificity_tuned=0.45)
+    none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
+    dots, diamonds = curves.precision_recall(none, known, ["b", "a"], ["a", "b"]).data[-2:]
+    assert list(dots.text) == ["b<br>threshold .500", "a<br>threshold .500"]
+    # b has no precision there, so only a is marked.
+    assert (diamonds.marker.symbol, list(diamonds.x), list(diamonds.y)) == ("diamond", [0.8], [0.3])
+    assert list(diamonds.text) == ["a<br>threshold .310, chosen on validation"]
+    assert list(diamonds.marker.color) == [finding_colour("a", ["a", "b"])]
+    roc = curves.receiver_operating(none, known, ["a", "b"], ["a", "b"]).data[-1]
+    assert list(roc.x) == pytest.approx([0.55, 0.55])
+
+
+def test_the_axes_of_curves_keep_their_height_whatever_the_legend() -> None:
+    known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})
+    none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
+    few, many = (curves.precision_recall(none, known, FINDINGS[:n], FINDINGS).layout for n in (2, 18))
+    axes = [layout.height - layout.margin.t - layout.margin.b for layout in (few, many)]
+    assert axes[0] == axes[1]
+    assert many.margin.b > few.margin.b
+    assert not many.margin.autoexpand
+
+
 def test_small_multiples_show_every_finding() -> None:
     points = pd.DataFrame(
         [{"label": label, "curve": "roc", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS]
