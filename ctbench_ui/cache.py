@@ -182,6 +182,8 @@ def run_row(run: Run) -> dict[str, Any]:
     figures = best.get("val_metrics", {})
     widths = "-".join(map(str, config.model.params.hidden_dims)) if config.model._target_ == "mlp" else ""
     tests = {name: metrics_of(run.paths.evaluation(name).metrics) for name in run.evaluations()}
+    epoch = best.get("epoch")
+    trained_on = metrics_of(run.paths.provenance).get("manifests", {}).get("train", {})
     return {
         "run_dir": str(run.paths.root),
         "run_id": run.run_id,
@@ -192,12 +194,13 @@ def run_row(run: Run) -> dict[str, Any]:
         "label_origin": config.data.label_origin,
         "head": " ".join(part for part in (config.model.model_name, widths) if part),
         "inputs": config.model.inputs,
+        "volumes": trained_on.get("volumes"),
         "seed": config.utils.seed,
         "fold": config.data.kfold.fold,
         "recipe": _recipe(run),
         "epoch": status.epoch,
         "max_epochs": status.max_epochs,
-        "best_epoch": best.get("epoch"),
+        "best_epoch": epoch,
         "val_auprc": figures.get("auprc"),
         "val_auroc": figures.get("auroc"),
         "val_f1": figures.get("f1_macro"),
@@ -205,6 +208,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tests": {name: found.get("auprc") for name, found in tests.items()},
         "test_intervals": {name: found.get("auprc_ci") for name, found in tests.items()},
         "leaks": {name: found.get("leak", {}).get("patients", 0) for name, found in tests.items()},
+        "outgrown": [name for name, found in tests.items() if epoch and found.get("best_epoch", epoch) != epoch],
         "seconds": status.seconds.get("total"),
         "created": status.created,
         "updated": status.updated,
@@ -226,7 +230,7 @@ def _recipe(run: Run) -> str:
 
 
 def metrics_of(path: Path) -> dict[str, Any]:
-    """Return a ``metrics.json``, parsed once; empty when there is none. Treat it as read-only."""
+    """Return a JSON file such as ``metrics.json``, parsed once; empty when there is none. Treat it as read-only."""
     try:
         return parsed(path, json.loads)
     except (OSError, ValueError):

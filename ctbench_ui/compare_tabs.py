@@ -65,9 +65,8 @@ def differences(found: dict[str, Any], about: Source) -> None:
     alt = f"Differences of {_TITLES[metric]} by finding with 95 % intervals; filled where adjusted p < .05"
     figures.show(plot, part, about, f"forest-{metric}", alt)
     with st.expander("All figures"):
-        st.dataframe(
-            part.drop(columns=["family", "metric"]), hide_index=True, key="compare-table", alt="Differences by finding"
-        )
+        shown = tables.with_p_values(part.drop(columns=["family", "metric"]))
+        st.dataframe(shown, hide_index=True, key="compare-table", alt="Differences by finding")
 
 
 def _metric(key: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_ui.charts import laid_out
-from ctbench_ui.style import COLOURS, GREY
+from ctbench_ui.style import COLOURS, GREY, p_value
 
 LEVEL = 0.05
 _PLAIN_DOTS = 3000
@@ -40,9 +40,9 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
                 "line": {"width": 2, "color": colour},
             },
             error_x=_whiskers(part, colour),
-            customdata=part[["label", "lo", "hi", "p_adjusted"]],
+            customdata=part[["label", "lo", "hi"]].assign(p=part["p_adjusted"].map(p_value)),
             hovertemplate="%{customdata[0]}<br>%{x:+.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]"
-            "<br>adjusted p %{customdata[3]:.3f}<extra>" + str(name) + "</extra>",
+            "<br>adjusted p %{customdata[3]}<extra>" + str(name) + "</extra>",
         )
     found.update_yaxes(
         tickvals=list(range(len(rows))),

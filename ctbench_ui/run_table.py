@@ -27,13 +27,18 @@ COLUMNS: dict[str, Any] = {
     "encoder": _text("Encoder"),
     "head": _text("Head"),
     "inputs": _text("Inputs"),
+    "volumes": _number("N", format="localized", help="Volumes that the run was trained on."),
     "seed": _number("Seed", format="%d"),
     "auprc": _number("Val. AUPRC", format=_SHARE, help="Macro mean over findings at the best epoch, on validation."),
     "trace": st.column_config.LineChartColumn("by epoch", width=76, help="Validation AUPRC from the first epoch on."),
     "best": _number("Best epoch", format="%d"),
     "auroc": _number("Val. AUROC", format=_SHARE),
     "f1": _number("Val. F1", format=_SHARE),
-    "test": _text("Test AUPRC", help="Of opened test sets, with 95 % interval. ⚠: shares patients with training."),
+    "test": _text(
+        "Test AUPRC",
+        help="Of opened test sets, with 95 % interval. ⚠: shares patients with training. ⟳: of an earlier epoch than the "
+        "best one now; open the test set again on Evaluate.",
+    ),
     "bar": st.column_config.ImageColumn(
         "0 to 1", width=110, help="AUPRC of the first opened test set: interval and value."
     ),
@@ -42,7 +47,7 @@ COLUMNS: dict[str, Any] = {
     "notes": _text("Notes"),
     "when": st.column_config.DatetimeColumn("When", format="distance"),
 }
-_FIRST = ("star", "name", "state", "encoder", "head", "auprc", "trace", "best", "test", "tags", "when")
+_FIRST = ("star", "name", "state", "encoder", "head", "volumes", "auprc", "trace", "best", "test", "tags", "when")
 BRIEF = ("star", "name", "encoder", "auprc", "bar", "test", "when")
 _ONLY_IF_ANY = ("star", "bar", "test", "tags", "notes")
 
@@ -111,13 +116,14 @@ _VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "encoder": lambda frame: frame["encoder"],
     "head": lambda frame: frame["head"],
     "inputs": lambda frame: frame["inputs"],
+    "volumes": lambda frame: frame["volumes"].astype("Int64"),
     "seed": lambda frame: frame["seed"],
     "auprc": lambda frame: frame["val_auprc"].astype(float),
     "trace": lambda frame: frame["trace"],
     "best": lambda frame: frame["best_epoch"].astype("Int64"),
     "auroc": lambda frame: frame["val_auroc"].astype(float),
     "f1": lambda frame: frame["val_f1"].astype(float),
-    "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"])),
+    "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["outgrown"])),
     "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
     "time": lambda frame: ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
     "tags": lambda frame: frame["tags"],
@@ -142,10 +148,12 @@ def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str
     return f"data:image/svg+xml,{quote(picture)}"
 
 
-def _tests(tests: Mapping[str, float | None], intervals: Mapping[str, Any], leaks: Mapping[str, int]) -> str:
+def _tests(
+    tests: Mapping[str, float | None], intervals: Mapping[str, Any], leaks: Mapping[str, int], outgrown: Sequence[str]
+) -> str:
     parts = []
     for name, value in tests.items():
-        mark = " ⚠" if leaks.get(name) else ""
+        mark = (" ⚠" if leaks.get(name) else "") + (" ⟳" if name in outgrown else "")
         which = f"{name} " if len(tests) > 1 else ""
         parts.append(f"{which}{interval(value, intervals.get(name))}{mark}")
     return " · ".join(parts)
@@ -153,7 +161,9 @@ def _tests(tests: Mapping[str, float | None], intervals: Mapping[str, Any], leak
 
 def export(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table of plain values, one column a test set, with every digit."""
-    plain = frame.drop(columns=["kind", "tests", "test_intervals", "leaks", "alignments", "trace", "recipe"])
+    plain = frame.drop(
+        columns=["kind", "tests", "test_intervals", "leaks", "outgrown", "alignments", "trace", "recipe"]
+    )
     plain["tags"] = plain["tags"].map(";".join)
     for name in sorted({name for tests in frame["tests"] for name in tests}):
         bounds = [intervals.get(name) or [None, None] for intervals in frame["test_intervals"]]
@@ -161,6 +171,7 @@ def export(frame: pd.DataFrame) -> pd.DataFrame:
         plain[f"{name}_auprc_ci_lower"] = [lower for lower, _ in bounds]
         plain[f"{name}_auprc_ci_upper"] = [upper for _, upper in bounds]
         plain[f"{name}_shared_patients"] = [leaks.get(name) for leaks in frame["leaks"]]
+        plain[f"{name}_outgrown"] = [name in outgrown for outgrown in frame["outgrown"]]
         plain[f"{name}_openings"] = _openings(frame["run_dir"], name)
     return plain
 

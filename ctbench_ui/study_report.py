@@ -12,7 +12,7 @@ import yaml
 
 from ctbench_core.studies.bottlenecks import bottlenecks
 from ctbench_core.studies.recipes import cell_axes
-from ctbench_ui import study_charts, study_curves, study_data, study_frames
+from ctbench_ui import study_charts, study_curves, study_data, study_frames, study_tables, tables
 from ctbench_ui.figures import with_note, with_note_below
 from ctbench_ui.style import figure
 
@@ -94,8 +94,8 @@ def _tables(folder: str, at: study_data.Stamp, frame: pd.DataFrame, axes: list[s
         for metric in ("auprc", "auroc"):
             forest = study_charts.forest(study_frames.macro_differences(table, axes, axis, metric), metric)
             parts.append(_figure(with_note(forest, study_data.source(folder, at).plain_note)))
-        parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(table)]
-    parts += ["<h2>Bottlenecks</h2>", _table(bottlenecks(frame, axes, "auprc"))]
+        parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(tables.with_p_values(table))]
+    parts += ["<h2>Bottlenecks</h2>", _table(study_tables.bottleneck_frame(bottlenecks(frame, axes, "auprc")))]
     return [*parts, "<h2>Runs</h2>", _table(study_data.runs(folder, at))]
 
 

@@ -137,7 +137,8 @@ def _differences(folder: str, at: study_data.Stamp) -> None:
     st.caption(
         f"{_paired(table)} Intervals unadjusted; filled: adjusted p below .05 in the family of {plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
-    st.dataframe(table, hide_index=True, column_config=study_tables.shares(table))
+    shown = tables.with_p_values(table)
+    st.dataframe(shown, hide_index=True, column_config=study_tables.shares(shown), alt="Differences of the pairs")
     tables.download("Differences", table, "differences.csv", "differences-csv", study_data.source(folder, at))
 
 
@@ -156,7 +157,10 @@ def _bottlenecks(folder: str, at: study_data.Stamp) -> None:
     metric = study_tables.pick_metric("bottlenecks-metric")
     axes = cell_axes(study_data.plan_of(folder))
     table = bottlenecks(study_data.cells(folder, at), axes, metric)
-    st.dataframe(table, hide_index=True, column_config=study_tables.shares(table))
+    shown = study_tables.bottleneck_frame(table)
+    st.dataframe(
+        shown, hide_index=True, column_config=study_tables.shares(shown), alt="Weakest findings of each recipe"
+    )
     st.caption(
         "Weakest first, at the most labels of each recipe. Gain: what the last step of the budget brought. Where the error of patients is the larger, more test patients would help; where that of seeds is, more seeds."
     )

@@ -11,7 +11,17 @@ import streamlit as st
 from ctbench_core.studies.recipes import cell_axes
 from ctbench_ui import study_charts, study_data, tables
 from ctbench_ui.navigation import go
-from ctbench_ui.style import FINDINGS, plural
+from ctbench_ui.style import FINDINGS, interval, plural
+
+_BOTTLENECKS = {
+    "finding": "Finding",
+    "mean": "Mean",
+    "sd": "SD over seeds",
+    "gain": "Gain of the last step",
+    "patient_error": "Error of patients",
+    "seed_error": "Error of seeds",
+    "limited_by": "Limited by",
+}
 
 
 def pick_metric(key: str) -> str:
@@ -54,6 +64,14 @@ def run_table(frame: pd.DataFrame, key: str) -> None:
     chosen = event.selection.rows
     if chosen and st.button(f"Open {frame['run'].iloc[chosen[0]]}", icon=":material/query_stats:", key=f"{key}-open"):
         go("evaluate", {"run": str(frame["run"].iloc[chosen[0]])})
+
+
+def bottleneck_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `bottlenecks` as it is read: named columns, and the interval as one."""
+    shown = table.rename(columns=_BOTTLENECKS)
+    bounds = [interval(None, pair).removeprefix("– ") for pair in table[["lo", "hi"]].to_numpy().tolist()]
+    shown.insert(int(shown.columns.get_loc("Mean")) + 1, "[95 %]", bounds)
+    return shown.drop(columns=["lo", "hi"])
 
 
 def shares(frame: pd.DataFrame) -> dict[str, Any]:

@@ -69,8 +69,8 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Write a p-value: ``.012``, and ``<.001`` where three digits would show none."""
-    return "<.001" if p is not None and p < 0.0005 else figure(p)
+    """Write a p-value: ``.012``, and ``< .001`` where three digits would show none."""
+    return "< .001" if p is not None and p < 0.0005 else figure(p)
 
 
 def interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:

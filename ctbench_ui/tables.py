@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_ui.figures import Source
+from ctbench_ui.style import p_value
 
 SHARE = "%.3f"
 
@@ -43,3 +44,9 @@ def download_stored(label: str, path: Path, file_name: str, key: str, source: So
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def with_p_values(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write every column of p-values (p, p_adjusted, p_delong, ...) as text, for a table that is shown."""
+    names = [name for name in frame if str(name) == "p" or str(name).startswith("p_")]
+    return frame.assign(**{name: frame[name].map(p_value) for name in names})

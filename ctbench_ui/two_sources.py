@@ -13,7 +13,7 @@ from ctbench_core.legacy.aggregate import PRIMARY
 from ctbench_core.legacy.contrast import PAIR_KEYS, PER_CLASS, contrast_tables, read_per_run, runs_of_source
 from ctbench_core.legacy.plots import TITLES
 from ctbench_ui import cache, charts, forest, tables
-from ctbench_ui.style import figure, interval, plural, spread
+from ctbench_ui.style import interval, p_value, plural, spread
 
 _APART = ("split_seed", "learning_rate", "hidden_dims", "encoder", "model", "inputs")
 _TABLE = "A table of runs"
@@ -107,9 +107,9 @@ def _summary(found: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
             "Budget": summary["budget_n"].astype("Int64"),
             **{name: [spread(m, s) for m, s in zip(summary[f"{name}_mean"], summary[f"{name}_std"])] for name in names},
             "Difference [95 %]": [interval(d, [lo, hi]) for d, lo, hi in rows[["delta", "lo", "hi"]].to_numpy()],
-            "p": summary["p_value"].map(figure),
-            "adjusted p": summary["p_value_adj"].map(figure),
-            "t-test p": summary["t_p_value"].map(figure),
+            "p": summary["p_value"].map(p_value),
+            "adjusted p": summary["p_value_adj"].map(p_value),
+            "t-test p": summary["t_p_value"].map(p_value),
             "Effect": summary["effect_size"],
             "Pairs": summary["n_pairs"],
         }

@@ -44,6 +44,12 @@ on = st.segmented_control("Compared on", shared, default=shared[0], required=Tru
 
 
 on = on or shared[0]
+if old := [names[run_id] for run_id in (baseline, *others) if on in rows[run_id]["outgrown"]]:
+    st.warning(
+        f"Trained on since {on} was opened, so these figures are of an earlier epoch than their best one now: "
+        f"{'; '.join(old)}. Evaluate opens the test set again.",
+        icon=":material/update:",
+    )
 by_recipe = False
 with st.container(horizontal=True, vertical_alignment="center"):
     seeds = comparing.seeds_of([rows[run_id] for run_id in (baseline, *others)], rows, on)

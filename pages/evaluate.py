@@ -25,6 +25,8 @@ from ctbench_ui import (
     volumes,
 )
 
+_TAB = "tab"  # a link carries the open tab under this name
+
 place = readonly.head("Evaluate")
 rows = picker.evaluable(str(form.outputs_root()))
 if not rows:
@@ -84,7 +86,10 @@ def look(run_dir: Path, name: str) -> None:
             "Paper": lambda: papers.draw(run_paper(run, name), f"{source.stem}-paper"),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.get("threshold", 0.5), source),
         }
-        for tab, draw in zip(st.tabs(list(contents), key="evaluate-tabs", on_change="rerun"), contents.values()):
+        if (asked := st.query_params.get(_TAB, "").capitalize()) in contents:  # links are written in small letters, too
+            st.session_state.setdefault(_TAB, asked)
+        drawn = st.tabs(list(contents), key=_TAB, on_change="rerun", bind="query-params")
+        for tab, draw in zip(drawn, contents.values()):
             if tab.open:
                 with tab:
                     draw()

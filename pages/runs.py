@@ -48,15 +48,18 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         key="runs.view",
         persist_state="session",
     )
-    order = st.selectbox("Order", list(_ORDERS), key="runs.order", persist_state="session", width=128)
+    plain = view != "By budget"  # which has an order and columns of its own
+    order = next(iter(_ORDERS))
+    if plain:
+        order = st.selectbox("Order", list(_ORDERS), key="runs.order", persist_state="session", width=128)
     kept = run_filter.draw(frame)
-    columns = run_table.pick_columns()
+    columns = run_table.pick_columns() if plain else []
 kept = kept.sort_values(_ORDERS[order], ascending=False, na_position="last", kind="stable")
 
 if not len(kept):
     st.info("No run passes these filters.", icon=":material/filter_alt_off:")
     st.stop()
-if view == "By budget":
+if not plain:
     by_budget.draw(kept)
     bring_in.draw(form.outputs_root())
     st.stop()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ctbench_core.compare import compare_runs
 from ctbench_core.compare.paper import paper_frame
@@ -116,3 +119,43 @@ def test_the_tabs_of_evaluate_hold_what_is_stored(reader: Hands, week: tuple[Ser
     reader.open_tab("Paper")
     table = marked(pd.read_csv(io.BytesIO(reader.take("paper-table-csv"))))
     assert table["finding"].tolist()[-1] == "macro"
+
+
+def _tab(user: Hands) -> str:
+    return str(user.page.locator("[role=tab][aria-selected=true]").first.inner_text())
+
+
+def test_a_link_opens_its_tab(meet: Callable[[Any], Hands], week: tuple[Server, dict[str, Path]]) -> None:
+    run = week[1]["mlp 1"]
+    for written, opened in (("curves", "Curves"), ("Volumes", "Volumes"), ("gone", "Findings")):
+        user = meet(week[0])  # a browser that has never been here
+        user.go(f"evaluate?run={run.name}&tab={written}")
+        user.sees("Macro AUPRC")
+        assert _tab(user) == opened
+    user.open_tab("Threshold")
+    user.page.wait_for_url("**tab=Threshold**")
+    assert f"run={run.name}" in user.page.url
+    user.page.reload()
+    user.settle()
+    assert _tab(user) == "Threshold"
+
+
+def test_curves_mark_the_chosen_threshold_where_it_stands(reader: Hands, week: tuple[Server, dict[str, Path]]) -> None:
+    run = RunPaths(week[1]["mlp 1"])
+    known = pd.read_csv(run.evaluation("test").per_class).set_index("finding")
+    reader.go(f"evaluate?run={run.root.name}&tab=Curves")
+    for chart, x, y in (("pr", "recall", "precision"), ("roc", "specificity", "recall")):
+        plot = reader.page.locator(f".st-key-chart-{chart} .js-plotly-plot")
+        plot.locator(".scatterlayer path.point").first.wait_for(state="attached")
+        marks = plot.evaluate(
+            "(drawn) => drawn.calcdata.filter((of) => of[0].trace.marker?.symbol === 'diamond')[0]"
+            ".map((point) => [point.x, point.y, point.tx])"
+        )
+        assert len(marks) == 4
+        for across, up, text in marks:
+            finding, _, told = text.partition("<br>")
+            rates = known.loc[finding, [f"{x}_tuned", f"{y}_tuned"]].to_numpy(float)
+            assert across == pytest.approx(1 - rates[0] if x == "specificity" else rates[0], abs=1e-6)
+            assert up == pytest.approx(rates[1], abs=1e-6)
+            threshold = f"{known.loc[finding, 'threshold_tuned']:.3f}".replace("0.", ".", 1)
+            assert told == f"threshold {threshold}, chosen on validation"

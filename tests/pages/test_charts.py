@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_ui import charts, curves, study_charts
+from ctbench_ui import charts, curves, forest, study_charts, study_tables, tables
 from ctbench_ui.live import history_frame
 from ctbench_ui.style import COLOURS, DASHES, FINDINGS, ago, counts, duration, figure, finding_colour, finding_style
 
@@ -190,3 +190,25 @@ def test_every_cell_of_a_heat_map_is_written_once_in_an_ink_that_reads() -> None
     }
     np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
     np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
+
+
+def test_tiny_p_values_are_told_as_such() -> None:
+    frame = pd.DataFrame({"p": [0.0001, 0.0123, np.nan], "p_adjusted": [0.0004, 0.2, 1.0], "precision": 0.00001})
+    shown = tables.with_p_values(frame)
+    assert list(shown["p"]) == ["< .001", ".012", "–"]
+    assert list(shown["p_adjusted"]) == ["< .001", ".200", "1.000"]
+    assert list(shown["precision"]) == [0.00001] * 3
+    rows = pd.DataFrame({"a": "x", "label": ["b"], "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_adjusted": 0.0002})
+    (dot,) = (trace for trace in forest.forest(rows, ["b"]).data if trace.customdata is not None)
+    assert dot.customdata[0][3] == "< .001"
+    assert "%{customdata[3]}<" in dot.hovertemplate
+
+
+def test_bottlenecks_are_named_as_they_are_read() -> None:
+    table = pd.DataFrame(
+        {"encoder": ["e"], "finding": ["b"], "mean": 0.4, "lo": 0.3, "hi": 0.5, "sd": 0.01, "gain": np.nan}
+    ).assign(patient_error=0.02, seed_error=0.01, limited_by="patients")
+    shown = study_tables.bottleneck_frame(table)
+    assert list(shown)[:4] == ["encoder", "Finding", "Mean", "[95 %]"]
+    assert not any("_" in name for name in shown)
+    assert list(shown["[95 %]"]) == ["[.300, .500]"]

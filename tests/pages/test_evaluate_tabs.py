@@ -39,7 +39,7 @@ def run(store: Path, data: Path, make_config: Callable[..., Config]) -> RunPaths
 
 def _look(open_page: Open, run: RunPaths, tab: str) -> AppTest:
     app = open_page("evaluate", query={"run": run.root.name})
-    app.session_state["evaluate-tabs"] = tab
+    app.session_state["tab"] = tab
     app.run()
     assert not app.exception
     return app

@@ -96,7 +96,7 @@ def test_a_run_of_a_fold_offers_its_held_out_fold(
 
 def test_the_curves_are_the_stored_ones(trained: Path, open_page: Open, labels: list[str]) -> None:
     app = _evaluated(open_page, trained)
-    app.session_state["evaluate-tabs"] = "Curves"
+    app.session_state["tab"] = "Curves"
     app.run()
     assert not app.exception
     charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
@@ -106,7 +106,7 @@ def test_the_curves_are_the_stored_ones(trained: Path, open_page: Open, labels: 
 
 def test_the_volumes_are_sorted_by_how_wrong(trained: Path, open_page: Open) -> None:
     app = _evaluated(open_page, trained)
-    app.session_state["evaluate-tabs"] = "Volumes"
+    app.session_state["tab"] = "Volumes"
     app.run()
     assert not app.exception
     errors = app.dataframe[0].value["error"].astype(float)
@@ -115,7 +115,7 @@ def test_the_volumes_are_sorted_by_how_wrong(trained: Path, open_page: Open) -> 
 
 
 def _look(app: AppTest, tab: str) -> AppTest:
-    app.session_state["evaluate-tabs"] = tab
+    app.session_state["tab"] = tab
     app.run()
     assert not app.exception
     return app

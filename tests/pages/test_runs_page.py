@@ -90,7 +90,39 @@ def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], st
     frame["tests"] = [{"test": 0.84249}, {"a": 0.5, "b": None}, {}]
     frame["test_intervals"] = [{"test": [0.829, 0.8561]}, {"a": [None, None]}, {}]
     frame["leaks"] = [{"test": 0}, {"a": 3, "b": 0}, {}]
-    assert list(run_table.shown(frame)["test"]) == [".842 [.829, .856]", "a .500 ⚠ · b –", ""]
+    frame["outgrown"] = [["test"], [], []]
+    assert list(run_table.shown(frame)["test"]) == [".842 [.829, .856] ⟳", "a .500 ⚠ · b –", ""]
+
+
+def test_the_table_tells_how_many_volumes_a_run_learned_from(
+    trained: list[Path], open_page: Open, tiny_data: Path
+) -> None:
+    learned = len(pd.read_csv(tiny_data / "manifests" / "train.csv"))
+    assert set(open_page("runs").dataframe[0].value["volumes"]) == {learned}
+
+
+def test_a_test_opened_before_a_later_best_epoch_is_marked(
+    trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    for folder in trained[:2]:
+        evaluate_run(folder, ["test.csv"])
+    assert not any(rows(store)["outgrown"])
+    best = open_run(trained[0]).paths.best_metrics
+    changed = json.loads(best.read_text(encoding="utf-8"))
+    best.write_text(json.dumps(changed | {"epoch": changed["epoch"] + 40}), encoding="utf-8")
+    marked = open_page("runs").dataframe[0].value["test"]
+    assert [text.endswith("⟳") for text in marked if text].count(True) == 1
+    told = said(open_page("compare"))
+    assert "Trained on since test was opened" in told
+    assert trained[0].name in told.partition("Trained on since")[2]
+
+
+def test_by_budget_has_no_order_or_columns_to_choose(trained: list[Path], open_page: Open) -> None:
+    order = [box.key for box in open_page("runs").selectbox]
+    assert "runs.order" in order
+    app = open_page("runs", {"runs.view": "By budget"})
+    assert not app.exception
+    assert "runs.order" not in [box.key for box in app.selectbox]
 
 
 def test_recipes_give_mean_and_spread_over_seeds(trained: list[Path], store: Path) -> None:
