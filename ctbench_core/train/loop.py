@@ -130,12 +130,11 @@ class RunLog:
         append_line(self.paths.metrics, dump_json(line))
         return line
 
-    def save(self, trainer: Heads, head: int, pace: Pace | None = None) -> None:
-        """Write the checkpoint of the epoch just ended and the best epoch's files, if the pace finds it time."""
+    def save(self, trainer: Heads, head: int, pace: Pace | None = None) -> bool:
+        """Write the last epoch's checkpoint, then the best epoch's files, if it is time; return whether it was."""
         if self._saved_epoch == self.epoch or not self.epoch or (pace and not pace.allows(self._saved_at)):
-            return
-        before = time.monotonic()
-        best = _best_values(self.best.line or {})
+            return False
+        before, best = time.monotonic(), _best_values(self.best.line or {})
         flush_to_disk(self.paths.metrics)
         checkpoint.save(
             self.paths.last_state,
@@ -157,6 +156,7 @@ class RunLog:
         self._saved_epoch, self._saved_at = self.epoch, time.monotonic()
         if pace:
             pace.spent += self._saved_at - before
+        return True
 
     def write_best(self) -> None:
         """Write the best epoch's weights and figures."""
@@ -219,8 +219,8 @@ class BankRun(Guarded):
                 self.log.save(trainer, head, pace)
 
     def _finish(self, trainer: Heads, head: int) -> None:
-        self.log.save(trainer, head)
-        self.log.write_best()
+        if not self.log.save(trainer, head):
+            self.log.write_best()  # a kill may have come between the last checkpoint and these files
         self.state = "finished"
 
     def cancel(self) -> None:

@@ -185,6 +185,27 @@ def test_stopped_and_resumed_equals_never_stopped(
         assert same_tensors(checkpoint.load(getattr(last.paths, name)), checkpoint.load(getattr(whole.paths, name)))
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_end_writes_the_best_weights_once_and_mends_a_kill_before_them(
+    make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    if killed:
+        first = make_loop()
+        first.run(never, silent)
+        first.paths.final_model.unlink()
+        first.paths.best_metrics.unlink()
+    monkeypatch.setattr(loop_module.Pace, "allows", lambda pace, last: False)
+    written: list[Path] = []
+    real = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda path, content: (written.append(path), real(path, content))[1])
+    loop = make_loop()
+    loop.resume()
+    assert loop.run(never, silent) == "finished"
+    assert written == ([] if killed else [loop.paths.last_state]) + [loop.paths.final_model]
+    assert same_tensors(checkpoint.load(loop.paths.final_model), loop.best.state)
+    assert json.loads(loop.paths.best_metrics.read_text())["epoch"] == loop.best.epoch
+
+
 def test_a_stopped_run_keeps_its_best_model(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop({"training.max_epochs": 50})
     loop.run(StopAfter(3), silent)
