@@ -36,7 +36,9 @@ _MARKED_AT_ONCE = 200  # runs: up to so many, the best are marked unasked; a tab
 def draw(folder: str) -> None:
     """Draw the tabs of a study's results."""
     at = study_data.results_stamp(folder)
-    if not len(study_data.runs(folder, at)):
+    with st.skeleton(height=420):  # a thousand runs are read once
+        runs = study_data.runs(folder, at)
+    if not len(runs):
         st.caption("The first figures come when a run has finished.")
         return
     _complete(folder, at)

@@ -82,6 +82,7 @@ DOCS = {
     "evaluate": ("evaluate", "light"),
     "curves": ("evaluate-curves", "light"),
     "alignment": ("alignment", "light"),
+    "budget-files": ("data-budgets", "light"),
 }
 
 

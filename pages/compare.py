@@ -78,7 +78,8 @@ def look(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None) -> No
     """
     with feedback.guarded("These runs cannot be compared"):
         every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
-        found = comparing.compared(tuple(every), on, seeds is not None)
+        with st.skeleton(height=420):  # some seconds where the runs were never compared
+            found = comparing.compared(tuple(every), on, seeds is not None)
         about = compare_tabs.source(found, on)
         compare_tabs.head(found)
         contents = {

@@ -1,7 +1,8 @@
 """What stands beside every figure of a set of volumes, and in every file that leaves the store.
 
 How often the test set was opened, by the ledger; how many of its patients also stand in training or validation data;
-where its labels come from; and whether text inputs make its scores measure label leakage.
+where its labels come from; whether text inputs make its scores measure label leakage; and whether the run was trained
+on since the test set was opened.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Marks:
         uncounted: why no ledger counts openings, in words, where that is so of a test set.
         leaked: patients who also stand in training or validation data; None where nothing was trained.
         label_origins: manual, report-derived, unknown.
-        warning: a few words where scores measure, or may measure, label leakage; banner: the same as sentences.
+        warning: a few words where scores measure, or may measure, label leakage, or are of an epoch that is no longer
+            the best; banner: the same as sentences.
     """
 
     on: str
@@ -108,6 +110,8 @@ def marks_of(runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[st
     """
     configs = [run.config for run in runs]
     stored = [_stored(run, on) for run in runs]
+    # While a test is opened again, what is stored is the bundle that is being replaced.
+    outgrown = [] if leaked is not None else list(filter(None, map(_outgrown, runs, stored)))
     counted = on != VALIDATION and any(run.status.kind == "train" for run in runs)
     entries = openings_of(runs, on) if counted else []
     return Marks(
@@ -117,9 +121,17 @@ def marks_of(runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[st
         runs=len({Path(str(entry.get("run", ""))).name for entry in entries}),
         leaked=leaked if leaked is not None else max((one["leaked"] for one in stored), default=0),
         label_origins=sorted({config.data.label_origin for config in configs}),
-        warning="; ".join(dict.fromkeys(filter(None, map(leakage_mark, configs)))),
-        banner=" ".join(dict.fromkeys(filter(None, map(leakage_banner, configs)))),
+        warning="; ".join(dict.fromkeys([*filter(None, map(leakage_mark, configs)), *outgrown])),
+        banner=" ".join(dict.fromkeys([*filter(None, map(leakage_banner, configs)), *(f"{one}." for one in outgrown)])),
     )
+
+
+def _outgrown(run: Run, stored: dict[str, Any]) -> str:
+    """Say that a run was trained on since a test set was opened; empty where its figures are of its best epoch."""
+    best, judged = run.best().get("epoch"), stored.get("epoch")
+    if best is None or judged in (None, best):
+        return ""
+    return f"{run.run_id}: figures of epoch {judged:,}, trained on since to a best epoch {best:,}"
 
 
 def alignment_marks(config: Config, on: str, n: dict[str, int], by_label: bool) -> Marks:
@@ -147,9 +159,10 @@ def openings_of(runs: Sequence[Run], on: str) -> list[dict[str, Any]]:
 
 
 def _stored(run: Run, on: str) -> dict[str, Any]:
-    """Return size and leak of a set as a run keeps them: of a test in its bundle, of validation with its tuning."""
+    """Return size and leak of a set as a run keeps them: of a test in its bundle, with its epoch; else with its tuning."""
     if on == VALIDATION:
         leaks = (read_json(run.paths.provenance) or {}).get("leaks") or {}
         return {"n": (read_json(run.paths.tuning) or {}).get("n"), "leaked": len(leaks.get("val", []))}
     metrics = read_json(run.paths.evaluation(on).metrics) or {}
-    return {"n": metrics.get("n"), "leaked": int((metrics.get("leak") or {}).get("patients", 0))}
+    leaked = int((metrics.get("leak") or {}).get("patients", 0))
+    return {"n": metrics.get("n"), "leaked": leaked, "epoch": metrics.get("best_epoch")}
