@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_ui.charts import laid_out
+from ctbench_ui.charts import drawn_once, laid_out
 from ctbench_ui.style import COLOURS, GREY, p_value
 
 LEVEL = 0.05
 _PLAIN_DOTS = 3000
+_PLOT = 370  # pixels between the axes
 
 
 def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "difference from the baseline") -> go.Figure:
@@ -70,42 +71,44 @@ def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
     Args:
         frame: columns volume, label, first, second, in the order whose positions a selection returns.
     """
-    found = go.Figure()
-    found.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip", showlegend=False
-    )
+    even = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": GREY, "width": 1}}
+    traces: list[dict[str, Any]] = [even | {"hoverinfo": "skip", "showlegend": False}]
     # A WebGL context takes a browser longer than a few thousand plain dots.
-    draw = found.add_scatter if len(frame) < _PLAIN_DOTS else found.add_scattergl
+    kind = "scatter" if len(frame) < _PLAIN_DOTS else "scattergl"
     for value, name, colour in ((0, "negatives", GREY), (1, "positives", COLOURS[1])):
         part = frame[frame["label"] == value]
-        draw(
-            x=part["first"].to_numpy("float32"),
-            y=part["second"].to_numpy("float32"),
-            customdata=part["volume"],
-            name=f"{name} ({len(part):,})",
-            mode="markers",
-            marker={"size": 6, "color": colour, "opacity": 0.55},
-            hovertemplate="%{customdata}<br>%{x:.3f}, %{y:.3f}<extra></extra>",
+        traces.append(
+            {
+                "type": kind,
+                "x": part["first"].to_numpy("float32"),
+                "y": part["second"].to_numpy("float32"),
+                "customdata": part["volume"].to_numpy(),
+                "name": f"{name} ({len(part):,})",
+                "mode": "markers",
+                "marker": {"size": 6, "color": colour, "opacity": 0.55},
+                "hovertemplate": "%{customdata}<br>%{x:.3f}, %{y:.3f}<extra></extra>",
+            }
         )
-    found.update_xaxes(title=f"probability by {first}", range=[-0.02, 1.02])
-    found.update_yaxes(title=f"probability by {second}", range=[-0.02, 1.02])
-    return laid_out(found, height=460, legend_below=False)
+    x, y = ({"title": f"probability by {model}", "range": [-0.02, 1.02]} for model in (first, second))
+    return drawn_once(traces, _PLOT, 2, x, y)
 
 
 def overlaid(curves: dict[str, pd.DataFrame], curve: str) -> go.Figure:
     """Draw one finding's curve of every model: ``pr`` or ``roc``; frames of columns curve, x, y."""
-    found = go.Figure()
+    traces = []
     for place, (name, frame) in enumerate(curves.items()):
         part = frame[frame["curve"] == curve]
-        found.add_scatter(
-            x=part["x"].to_numpy("float32"),
-            y=part["y"].to_numpy("float32"),
-            name=name,
-            mode="lines",
-            line={"width": 2.2, "color": COLOURS[place % len(COLOURS)]},
-            hovertemplate=f"{name}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+        traces.append(
+            {
+                "type": "scatter",
+                "x": part["x"].to_numpy("float32"),
+                "y": part["y"].to_numpy("float32"),
+                "name": name,
+                "mode": "lines",
+                "line": {"width": 2.2, "color": COLOURS[place % len(COLOURS)]},
+                "hovertemplate": f"{name}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+            }
         )
     titles = {"pr": ("recall", "precision"), "roc": ("false positive rate", "true positive rate")}[curve]
-    found.update_xaxes(title=titles[0], range=[-0.01, 1.01])
-    found.update_yaxes(title=titles[1], range=[0, 1.02])
-    return laid_out(found, height=420, legend_below=False)
+    x, y = {"title": titles[0], "range": [-0.01, 1.01]}, {"title": titles[1], "range": [0, 1.02]}
+    return drawn_once(traces, _PLOT, len(curves), x, y)
