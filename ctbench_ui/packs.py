@@ -44,7 +44,9 @@ def draw(cache: Path) -> None:
         hide_index=True,
         key=f"packs-{hash(tuple(names)) & 0xFFFFFFFF:x}",  # a selection is a position
         column_config={
-            "state": st.column_config.MultiselectColumn("state", options=list(_SAID), color=list(_COLOURS.values()))
+            "state": st.column_config.MultiselectColumn("state", options=list(_SAID), color=list(_COLOURS.values())),
+            "files": st.column_config.NumberColumn("files", format="localized"),
+            "changed": st.column_config.NumberColumn("changed", format="localized"),
         },
         on_select="rerun",
         selection_mode="multi-row",
@@ -75,13 +77,13 @@ def _known(cache: Path) -> list[KnownPack]:
 def _table(packs: list[KnownPack]) -> pd.DataFrame:
     rows = [
         {
-            "features": _named(pack),
-            "of": pack.store.kind,
             "state": [pack.state],
             "size": sized(pack.store.size),
+            "features": _named(pack),
+            "of": pack.store.kind,
+            "read by": _readers(pack),
             "files": pack.store.files,
             "changed": pack.changed,
-            "read by": _readers(pack),
         }
         for pack in packs
     ]
