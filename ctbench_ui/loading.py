@@ -1,7 +1,8 @@
 """The outline of a page until its first part comes: a page's first visit to a server takes a second of imports.
 
 One element ahead of the page, which hides itself by style as soon as anything follows it: the page clears nothing and
-moves nothing. What a page works out between its parts is held open by `st.skeleton`.
+moves nothing. Later visits find the imports done and the title at once; their outline would come after it, since a
+browser loads what draws it on demand. What a page works out between its parts is held open by `st.skeleton`.
 """
 
 from __future__ import annotations
@@ -33,11 +34,18 @@ _STYLE = f"""<style>
 </style>"""
 
 
+_visited: set[str] = set()  # by this server
+
+
 def draw(address: str) -> None:
-    """Draw the outline of a page; nothing may follow it but the page itself."""
+    """Draw the outline of a page that this server has not drawn yet; nothing may follow it but the page itself."""
+    slot = st.empty()  # always there, so that no part of the page changes its place
+    if address in _visited:
+        return
+    _visited.add(address)
     rows = "".join(map(_row, _LAYOUTS[address]))
     title = '<div><i style="width: 9rem; height: 2.3rem"></i></div>'
-    st.html(f'{_STYLE}<div class="ctbench-outline" aria-hidden="true">{title}{rows}</div>')
+    slot.html(f'{_STYLE}<div class="ctbench-outline" aria-hidden="true">{title}{rows}</div>')
 
 
 def _row(row: tuple[tuple[int, ...], int]) -> str:
