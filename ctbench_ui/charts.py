@@ -90,24 +90,26 @@ def score_histogram(frame: pd.DataFrame, threshold: float) -> go.Figure:
     Args:
         frame: columns bin_left, bin_right, positives, negatives (counts).
     """
-    found = go.Figure()
+    traces: list[dict[str, Any]] = []
     for side, colour in (("negatives", GREY), ("positives", COLOURS[1])):
         total = max(1, int(frame[side].sum()))
-        found.add_bar(
-            x=(frame["bin_left"] + frame["bin_right"]) / 2,
-            y=frame[side] / total,
-            width=frame["bin_right"] - frame["bin_left"],
-            customdata=frame[side],
-            name=f"{side} ({total:,})" if frame[side].sum() else side,
-            marker={"color": colour, "line": {"width": 0}},
-            opacity=0.65,
-            hovertemplate=f"{side} %{{x:.2f}}: %{{customdata:,}} (%{{y:.1%}})<extra></extra>",
+        traces.append(
+            {
+                "type": "bar",
+                "x": ((frame["bin_left"] + frame["bin_right"]) / 2).to_numpy(),
+                "y": (frame[side] / total).to_numpy(),
+                "width": (frame["bin_right"] - frame["bin_left"]).to_numpy(),
+                "customdata": frame[side].to_numpy(),
+                "name": f"{side} ({total:,})" if frame[side].sum() else side,
+                "marker": {"color": colour, "line": {"width": 0}},
+                "opacity": 0.65,
+                "hovertemplate": f"{side} %{{x:.2f}}: %{{customdata:,}} (%{{y:.1%}})<extra></extra>",
+            }
         )
+    x = {"title": "probability", "range": [-0.005, 1.005]}
+    found = drawn_once(traces, 220, len(traces), x, {"title": "share of each", "tickformat": ".0%"})
     found.add_vline(x=threshold, line_width=2, line_color=COLOURS[0])
-    found.update_layout(barmode="overlay", bargap=0)
-    found.update_xaxes(title="probability", range=[-0.005, 1.005])
-    found.update_yaxes(title="share of each", tickformat=".0%")
-    return laid_out(found, height=330, legend_below=False)
+    return found.update_layout(barmode="overlay", bargap=0)
 
 
 def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
