@@ -23,6 +23,7 @@ from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.manifest import apply_cohort, read_manifest, read_table
 from ctbench_core.runs import Run, open_run, read_json, recipe_of, run_folders
+from ctbench_core.runs.marks import is_outgrown
 from ctbench_core.runs.parsed import parsed
 from ctbench_core.train.data import feature_kinds
 from ctbench_core.train.splits import manifest_path
@@ -208,7 +209,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tests": {name: found.get("auprc") for name, found in tests.items()},
         "test_intervals": {name: found.get("auprc_ci") for name, found in tests.items()},
         "leaks": {name: found.get("leak", {}).get("patients", 0) for name, found in tests.items()},
-        "outgrown": [name for name, found in tests.items() if epoch and found.get("best_epoch", epoch) != epoch],
+        "outgrown": [name for name, found in tests.items() if is_outgrown(found.get("best_epoch"), epoch)],
         "seconds": status.seconds.get("total"),
         "created": status.created,
         "updated": status.updated,

@@ -9,7 +9,7 @@ import streamlit as st
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate.opening import evaluate_run
 from ctbench_core.runs import EvaluationPaths, Run, RunStore, open_run
-from ctbench_core.runs.marks import openings_of
+from ctbench_core.runs.marks import is_outgrown, openings_of
 from ctbench_core.train.splits import names_of_tests
 from ctbench_ui import cache, feedback, folders, readonly
 from ctbench_ui.style import plural
@@ -66,13 +66,11 @@ def _opened(run: Run, name: str) -> list[str]:
 
 def outgrown(run: Run, name: str) -> None:
     """Say that a run was trained on after this test was opened, and offer to open it again."""
-    judged, best = cache.metrics(cache.stamp(run.paths.evaluation(name).metrics)).get("best_epoch"), run.best()
-    if judged is None or best.get("epoch", judged) == judged:
+    judged = cache.metrics(cache.stamp(run.paths.evaluation(name).metrics)).get("best_epoch")
+    best = run.best().get("epoch")
+    if not is_outgrown(judged, best):
         return
-    told = (
-        f"These figures are of epoch {judged:,}. The run was trained on since, and its best epoch is now "
-        f"{best['epoch']:,}."
-    )
+    told = f"These figures are of epoch {judged:,}. The run was trained on since, and its best epoch is now {best:,}."
     if readonly.is_on():
         st.warning(told, icon=":material/update:")
         return

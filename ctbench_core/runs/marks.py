@@ -126,10 +126,15 @@ def marks_of(runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[st
     )
 
 
+def is_outgrown(judged: int | None, best: int | None) -> bool:
+    """Whether figures are of another epoch than a run's best one now; those that hold no epoch cannot be called so."""
+    return None not in (judged, best) and judged != best
+
+
 def _outgrown(run: Run, stored: dict[str, Any]) -> str:
     """Say that a run was trained on since a test set was opened; empty where its figures are of its best epoch."""
     best, judged = run.best().get("epoch"), stored.get("epoch")
-    if best is None or judged in (None, best):
+    if not is_outgrown(judged, best):
         return ""
     return f"{run.run_id}: figures of epoch {judged:,}, trained on since to a best epoch {best:,}"
 
