@@ -24,8 +24,10 @@ _LAYOUTS: dict[str, list[tuple[tuple[int, ...], int]]] = {
 }
 _NARROW = 640  # pixels: below, parts lie on one another, as columns do
 _DELAY_S = 0.15  # a page that is there at once shows no outline
+_STRIP = "2.7rem"  # the strip above and its gap; until it comes, an outline is the first thing of the page
 _STYLE = f"""<style>
 [data-testid=stElementContainer]:has(.ctbench-outline):not(:last-child) {{display: none}}
+[data-testid=stElementContainer]:has(.ctbench-outline):first-child {{margin-top: {_STRIP}}}
 .ctbench-outline {{opacity: 0; animation: ctbench-outline .3s {_DELAY_S}s forwards}}
 .ctbench-outline div {{display: flex; gap: 1rem; margin-bottom: 1rem}}
 .ctbench-outline i {{background: currentColor; opacity: .08; border-radius: .35rem}}
