@@ -23,7 +23,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import nn
 
-import ctbench_core  # noqa: F401, sets how idle threads wait, before torch loads
 from ctbench_core.config import Config
 from ctbench_core.train.data import Dataset
 from ctbench_core.train.logistic import LogisticPath

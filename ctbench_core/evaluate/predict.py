@@ -12,7 +12,8 @@ from ctbench_core.errors import CheckpointError
 from ctbench_core.train.batches import Features
 from ctbench_core.train.data import Dataset
 from ctbench_core.train.stored import restored
-from ctbench_core.train.trainer import EVALUATION_ROWS
+
+ROWS = 1024  # of one forward pass
 
 
 def predict_logits(state: Mapping[str, Tensor], dataset: Dataset, split: str, device: str) -> np.ndarray:
@@ -33,7 +34,7 @@ def predict_logits(state: Mapping[str, Tensor], dataset: Dataset, split: str, de
     features = Features(dataset.matrix, head.dtype, device)
     rows = torch.as_tensor(dataset.rows[split])
     with torch.inference_mode():
-        parts = [head.logits(features.take(chunk)) for chunk in rows.split(EVALUATION_ROWS)]
+        parts = [head.logits(features.take(chunk)) for chunk in rows.split(ROWS)]
     return torch.cat(parts).double().cpu().numpy()
 
 

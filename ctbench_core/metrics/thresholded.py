@@ -125,12 +125,8 @@ def _limits(thresholds: ArrayLike, labels: int) -> Floats:
 
 def _weigh(cell: Bools, broken: Bools, draws: Floats, weights: ArrayLike | None) -> Floats:
     """Sum a cell (..., N, C) over its rows, NaN where broken: (..., C), or (R, ..., C) for resamples."""
-    if weights is None:
-        total = np.asarray(cell.sum(axis=-2), np.float64)
-    else:
-        summed = np.moveaxis(draws @ cell.astype(np.float64), -2, 0)
-        total = summed if has_resamples(weights) else summed[0]
-    return np.where(broken, np.nan, total)
+    summed = np.moveaxis(draws @ cell.astype(np.float64), -2, 0)
+    return np.where(broken, np.nan, summed if has_resamples(weights) else summed[0])
 
 
 def _macro(metrics: ThresholdedMetrics) -> dict[str, Floats]:

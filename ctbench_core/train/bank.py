@@ -19,7 +19,9 @@ from ctbench_core.train.streams import stream
 class Bank:
     """K heads: ``flat_KP`` holds their parameters, ``grad_KP`` the gradients; layers are views of them.
 
-    Under mixed precision (``work`` narrower than ``dtype``) products read a narrow copy, refreshed by `refresh`.
+    A bank whose network has its first layer in parts holds these weights one part after the other; `plain` and `laid`
+    go between that and the order of every other bank and of checkpoints. Under mixed precision (``work`` narrower
+    than ``dtype``) products read a narrow copy, refreshed by `refresh`.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Bank:
     def initialise(self, k: int, seed: int) -> None:
         """Draw weights and biases as torch.nn.Linear does: uniform within 1/sqrt(fan-in)."""
         generator = stream(seed, "init")
-        for shape, (weight, bias) in zip(self.network.shapes, self._views(self.flat_KP)):
+        row = torch.empty_like(self.flat_KP[k])
+        for shape, (weight, bias) in zip(self.network.shapes, self._plain_views(row[None])):
             bound = 1 / math.sqrt(shape.inner)
-            for target in (weight[k].T, bias[k, 0]):
+            for target in (weight[0].T, bias[0, 0]):
                 target.copy_(torch.empty(target.shape).uniform_(-bound, bound, generator=generator))
+        self.flat_KP[k] = self.laid(row)
 
-    def _views(self, flat: Tensor) -> list[Layer]:
+    def _plain_views(self, flat: Tensor) -> list[Layer]:
         views, start, heads = [], 0, len(flat)
         for _, inner, outer in self.network.shapes:
             weight = flat[:, start : start + outer * inner].view(heads, inner, outer)
@@ -53,6 +57,31 @@ class Bank:
             views.append((weight, flat[:, start : start + outer].unsqueeze(1)))
             start += outer
         return views
+
+    def _views(self, flat: Tensor) -> list[Layer]:
+        """View parameters as products read them: the first layer's parts side by side, as heads are."""
+        views, parts = self._plain_views(flat), self.network.parts
+        if parts > 1:
+            (weight, bias), (next_weight, next_bias) = views[:2]
+            inner, outer = weight.shape[1], weight.shape[2] // parts
+            views[0] = (weight.view(parts, inner, outer), bias.view(parts, 1, outer))
+            views[1] = (next_weight.view(parts, outer, -1), next_bias)
+        return views
+
+    def plain(self, flat: Tensor) -> Tensor:
+        """Return (..., P), as this bank lays parameters, with every weight as (in, out)."""
+        return self._relaid(flat, (self.network.parts, self.network.shapes[0].inner, -1))
+
+    def laid(self, plain: Tensor) -> Tensor:
+        """Return (..., P), every weight as (in, out), as this bank lays parameters."""
+        return self._relaid(plain, (self.network.shapes[0].inner, self.network.parts, -1))
+
+    def _relaid(self, flat: Tensor, axes: tuple[int, int, int]) -> Tensor:
+        if self.network.parts == 1:
+            return flat
+        cut = self.network.shapes[0].inner * self.network.shapes[0].outer
+        first, rest = flat[..., :cut], flat[..., cut:]
+        return torch.cat([first.unflatten(-1, axes).transpose(-3, -2).flatten(-3), rest], dim=-1)
 
     def first(self, heads: int) -> tuple[list[Layer], list[Layer]]:
         """Return parameters and gradients of the first heads, layer by layer, as products read and write them."""
@@ -79,9 +108,9 @@ class Bank:
     def state_dict(self, k: int) -> dict[str, Tensor]:
         """Return head k as a plain state_dict, on the CPU; weights as (out, in), as torch.nn.Linear holds them."""
         state = {}
-        for shape, (weight, bias) in zip(self.network.shapes, self._views(self.flat_KP)):
-            state[f"{shape.name}.weight"] = weight[k].detach().T.cpu().clone(memory_format=torch.contiguous_format)
-            state[f"{shape.name}.bias"] = bias[k, 0].detach().cpu().clone()
+        for shape, (weight, bias) in zip(self.network.shapes, self._plain_views(self.plain(self.flat_KP[k : k + 1]))):
+            state[f"{shape.name}.weight"] = weight[0].detach().T.cpu().clone(memory_format=torch.contiguous_format)
+            state[f"{shape.name}.bias"] = bias[0, 0].detach().cpu().clone()
         return state
 
     def load_state_dict(self, k: int, state: Mapping[str, Tensor]) -> None:
@@ -104,9 +133,11 @@ class Bank:
         extra = sorted(set(state) - set(expected))
         if extra:
             raise CheckpointError(f"Checkpoint has layers that the head has not: {', '.join(extra)}.")
-        for named, (weight, bias) in zip(self.network.shapes, self._views(self.flat_KP)):
-            weight[k].copy_(state[f"{named.name}.weight"].T)
-            bias[k, 0].copy_(state[f"{named.name}.bias"])
+        row = torch.empty_like(self.flat_KP[k])
+        for named, (weight, bias) in zip(self.network.shapes, self._plain_views(row[None])):
+            weight[0].copy_(state[f"{named.name}.weight"].T)
+            bias[0, 0].copy_(state[f"{named.name}.bias"])
+        self.flat_KP[k] = self.laid(row)
 
 
 def take_heads(source: Tensor, heads: Sequence[int]) -> Tensor:

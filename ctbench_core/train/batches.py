@@ -21,8 +21,9 @@ from ctbench_core.train.network import Network
 from ctbench_core.train.standard import Scaler
 from ctbench_core.train.streams import ByteStream, stream
 
-# A block holds at most this many steps, and about this many bytes of features: it then stays in the cache.
-BLOCK_STEPS, BLOCK_BYTES = 16, 4 << 20
+# A block holds at most this many steps, and about this many bytes of features: one head's stays in the cache nearest
+# to a core, and for a bank, whose weights pass through it anyway, larger blocks spare more than they cost.
+BLOCK_STEPS, BLOCK_BYTES = 16, 12 << 20
 
 
 class Features:
@@ -49,10 +50,11 @@ class Features:
         return found.to(scaler.shift.dtype).sub(scaler.shift).div_(scaler.scale).to(self.dtype)
 
     def _gather(self, rows: Tensor) -> Tensor:
-        """Gather into the same memory at each call of one size: fresh memory costs a page fault every 4 kB."""
-        if len(self._kept) != len(rows):
-            self._kept = self._matrix.new_empty((len(rows), self.width))
-        return torch.index_select(self._matrix, 0, rows, out=self._kept)
+        """Gather into the same memory at each call: fresh memory costs a page fault every 4 kB."""
+        if len(self._kept) < len(rows):
+            with torch.inference_mode(False):  # may be written to in any mode
+                self._kept = self._matrix.new_empty((len(rows), self.width))
+        return torch.index_select(self._matrix, 0, rows, out=self._kept[: len(rows)])
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Rows:
 class Block:
     """Some steps: features, targets without NaN, weights of the known labels in their batch's mean, random bytes.
 
-    ``sizes``: of each step, the heads at work and the rows of its batch.
+    ``sizes``: of each step, the heads at work and the rows of its batch. ``draws``: by hidden layer, (S, K, B, H), the
+    first as the network has its parts.
     """
 
     x_SKBD: Tensor
@@ -142,7 +145,8 @@ class Batches:
         total = sum(widths)
         if len(streams) == 1:
             whole = torch.from_numpy(streams[0].draw(steps, size * total).reshape(steps, 1, size, total))
-            return list(whole.to(self.features.device).split(widths, dim=-1))
+            first, *rest = whole.to(self.features.device).split(widths, dim=-1)
+            return [self.network.in_parts(first), *rest]
         drawn = np.zeros((steps, len(streams), size, total), np.uint8)
         for k, source in enumerate(streams):
             own = min(steps, max(0, self.steps_K[k] - start))

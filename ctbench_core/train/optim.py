@@ -68,6 +68,9 @@ OPTIMISERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
 _MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("exp_avg",)}
 
 
+_Group = tuple[dict[str, list[Tensor]], float, float]  # tensors of some heads, their rate and decay
+
+
 class Optimiser:
     """The state of one optimiser for every head of a bank."""
 
@@ -76,36 +79,40 @@ class Optimiser:
         self._bank, self._options = bank, list(options)
         self.moments = {name: torch.zeros_like(bank.flat_KP) for name in _MOMENTS[self.name]}
         self.step_K = torch.zeros(len(bank), dtype=torch.float32, device=bank.flat_KP.device)
-        self._rates, self._taken = [0.0] * len(bank), [0] * len(bank)
-        self._plans: dict[int, list[tuple[dict[str, list[Tensor]], float, float]]] = {}
+        self._rates, self._steps = [0.0] * len(bank), 0
+        self._faint: dict[int, list[int]] = {}  # heads to clear, by the steps of the epoch modulo CLEAR_EVERY
+        self._plans: dict[int, tuple[Tensor, list[_Group]]] = {}
 
     def start_epoch(self, epochs: Sequence[int]) -> None:
         """Set each head's learning rate for its present epoch."""
         rates = [learning_rate(options, epoch) for options, epoch in zip(self._options, epochs)]
-        self._taken = [int(steps) for steps in self.step_K.tolist()]
+        self._steps, self._faint = 0, {}
+        for k, taken in enumerate(self.step_K.tolist()):
+            # A head's own steps are counted: alone, in company and resumed it is cleared at the same ones.
+            self._faint.setdefault(-int(taken) % CLEAR_EVERY, []).append(k)
         if rates != self._rates:
             self._rates, self._plans = rates, {}
 
     def step(self, heads: int) -> None:
         """Move the first heads by their gradients."""
-        for k in range(heads):
-            self._taken[k] += 1
-            # A head's own steps are counted: alone, in company and resumed it is cleared at the same ones.
-            if self._taken[k] % CLEAR_EVERY == 0:
+        self._steps += 1
+        for k in self._faint.get(self._steps % CLEAR_EVERY, ()):
+            if k < heads:
                 self._clear(k)
         if heads not in self._plans:
             self._plans[heads] = self._plan(heads)
-        self.step_K[:heads].add_(1)
-        for tensors, rate, decay in self._plans[heads]:
+        taken_K, groups = self._plans[heads]
+        taken_K.add_(1)
+        for tensors, rate, decay in groups:
             OPTIMISERS[self.name](tensors, rate, decay)
 
-    def _plan(self, heads: int) -> list[tuple[dict[str, list[Tensor]], float, float]]:
-        """Group the heads that share rate and decay, so that one call moves them all."""
+    def _plan(self, heads: int) -> tuple[Tensor, list[_Group]]:
+        """Return the step counts of the first heads, and the heads that share rate and decay: one call moves them all."""
         whole = {"param": self._bank.flat_KP, "grad": self._bank.grad_KP, "step": self.step_K, **self.moments}
         groups: dict[tuple[float, float], list[int]] = {}
         for k in range(heads):
             groups.setdefault((self._rates[k], self._options[k].weight_decay), []).append(k)
-        return [
+        return self.step_K[:heads], [
             ({name: [tensor[k] for k in members] for name, tensor in whole.items()}, rate, decay)
             for (rate, decay), members in groups.items()
         ]
@@ -116,7 +123,7 @@ class Optimiser:
 
     def state_dict(self, k: int) -> dict[str, Any]:
         """Return the state of head k, on the CPU."""
-        moments = {name: tensor[k].cpu().clone() for name, tensor in self.moments.items()}
+        moments = {name: self._bank.plain(tensor[k]).cpu().clone() for name, tensor in self.moments.items()}
         return {"name": self.name, "step": self.step_K[k].cpu().clone(), **moments}
 
     def load_state_dict(self, k: int, state: dict[str, Any]) -> None:
@@ -129,7 +136,7 @@ class Optimiser:
             raise CheckpointError("It was made with another optimiser.")
         self.step_K[k] = state["step"]
         for name, tensor in self.moments.items():
-            tensor[k].copy_(state[name])
+            tensor[k].copy_(self._bank.laid(state[name]))
 
 
 def learning_rate(options: TrainingConfig, epoch: int) -> float:

@@ -37,7 +37,7 @@ _BANK_KEYS = (
 # Parameters of a stack's heads on the CPU: beyond, their weights no longer stay in the cache between steps.
 STACK_PARAMETERS = 4_000_000
 STACK_PARAMETERS_GPU = 500_000_000
-SPREAD = 1.3  # most steps an epoch in a stack, over the fewest
+SPREAD = 2.0  # most steps an epoch in a stack, over the fewest
 
 
 def bank_key(config: Config) -> str:

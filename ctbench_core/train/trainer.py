@@ -33,14 +33,14 @@ from ctbench_core.train.losses import (
     slopes,
     weighted_sum,
 )
-from ctbench_core.train.network import Dropout, Mlp, Network
+from ctbench_core.train.network import Dropout, Mlp, Network, parts_for
 from ctbench_core.train.optim import Optimiser
 from ctbench_core.train.report import EpochReport, reports
 from ctbench_core.train.standard import Scaler, fit_scaler, folded
 from ctbench_core.train.weights import class_weights
 
-# Rows of one forward pass outside training, for all heads together: its memory stays in the cache.
-EVALUATION_ROWS = 1024
+# Units of the widest layer in one forward pass outside training, over heads and rows: its memory stays in the cache.
+EVALUATION_UNITS = 1 << 21
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
@@ -71,11 +71,11 @@ def make_trainer(configs: Sequence[Config], datasets: Sequence[Dataset]) -> Trai
     return make_fitter(configs[0], datasets[0], choose_device(configs[0].utils.device))
 
 
-def _network(config: Config, dataset: Dataset) -> Network:
+def _network(config: Config, dataset: Dataset, heads: int, device: str) -> Network:
     labels = len(dataset.manifests["train"].labels)
     widths, dropout = layer_widths(config.model, dataset.matrix.shape[1], labels), Dropout(config.model.params.dropout)
     if config.model.inputs != "gated":
-        return Mlp(widths, dropout)
+        return Mlp(widths, dropout, parts_for(widths[1], heads, device) if len(widths) > 2 else 1)
     gate = 1 if config.model.params.gate == "scalar" else widths[1]
     return Gated(dataset.widths, widths[1:], gate, dropout)
 
@@ -104,7 +104,7 @@ class Trainer:
         self._val = [self._rows(dataset, "val", scaler) for dataset, scaler in zip(self.datasets, scalers)]
         self.loss = find_loss(first.training.loss._target_)
         self.pos_weight_K1C = self._pos_weight()
-        self.network = _network(first, data)
+        self.network = _network(first, data, len(configs), self.device)
         self.bank = Bank(self.network, len(configs), self.dtype, self.device, work)
         for k, seed in enumerate(self.seeds):
             self.bank.initialise(k, seed)
@@ -177,8 +177,9 @@ class Trainer:
         logits_SKBC = torch.zeros_like(block.y_SKBC)
         parts = [block.x_SKBD, logits_SKBC, block.y_SKBC, share_SKBC, *block.draws]
         whole = tuple(block.x_SKBD.shape[1:3])
-        for size, step in zip(block.sizes, zip(*(part.unbind() for part in parts))):
-            self._step(size[0], *(step if size == whole else (tensor[: size[0], : size[1]] for tensor in step)))
+        for (heads, rows), step in zip(block.sizes, zip(*(part.unbind() for part in parts))):
+            full = (heads, rows) == whole
+            self._step(heads, *(step if full else (t[: len(t) * heads // whole[0], :rows] for t in step)))
         return weighted_sum(self.loss, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
 
     def _step(
@@ -210,10 +211,11 @@ class Trainer:
         val = self._val[heads[0]]
         with torch.inference_mode():
             logits_KNC = self.logits(val, heads)
-            labels, known = known_labels(val.targets.expand_as(logits_KNC))
+            labels, known = known_labels(val.targets)
             class_weight = None if self.pos_weight_K1C is None else self.pos_weight_K1C[heads]
-            total_K = weighted_sum(self.loss, logits_KNC, labels, element_weights(labels, known, class_weight))
-            loss_K = (total_K / known[0].sum().clamp(min=1)).tolist()
+            weights = element_weights(labels, known, class_weight)
+            total_K = weighted_sum(self.loss, logits_KNC, labels.expand_as(logits_KNC), weights)
+            loss_K = (total_K / known.sum().clamp(min=1)).tolist()
             # float32 sigmoids saturate and make ties, so probabilities are taken in float64.
             probabilities = torch.sigmoid(logits_KNC.double()).cpu().numpy()
         broken = [self._trouble(k, epochs[k], train_loss_K[k], loss) for k, loss in zip(heads, loss_K)]
@@ -239,9 +241,9 @@ class Trainer:
         """Return the logits of some heads on rows that they share, shape (K, N, C), without dropout."""
         every = list(heads) == list(range(len(self.bank)))
         chosen = [slice(None)] if every else [slice(k, k + 1) for k in heads]
-        size = max(64, EVALUATION_ROWS // (len(self.bank) if every else 1))
+        units = max(self.network.hidden, default=len(self.labels)) * (len(self.bank) if every else 1)
         parts = []
-        for chunk in rows.rows.split(size):
+        for chunk in rows.rows.split(max(64, EVALUATION_UNITS // units)):
             x = self.features.take(chunk, rows.scaler)
             parts.append(torch.cat([self.bank.logits(x, one) for one in chosen]))
         return torch.cat(parts, dim=1)
@@ -275,10 +277,10 @@ class Trainer:
         """Return a trainer of some of the heads, as they are now."""
         rest = self.anew()(heads)
         chosen = [self.order.index(heads[k]) for k in rest.order]
-        rest.bank.flat_KP.copy_(take_heads(self.bank.flat_KP, chosen))
+        rest.bank.flat_KP.copy_(rest.bank.laid(take_heads(self.bank.plain(self.bank.flat_KP), chosen)))
         rest.optimiser.step_K.copy_(take_heads(self.optimiser.step_K, chosen))
         for name, tensor in rest.optimiser.moments.items():
-            tensor.copy_(take_heads(self.optimiser.moments[name], chosen))
+            tensor.copy_(rest.bank.laid(take_heads(self.bank.plain(self.optimiser.moments[name]), chosen)))
         return rest
 
     def restore(self, given: int, saved: dict[str, Any]) -> None:

@@ -214,3 +214,19 @@ def test_complements_mirror_auroc(rows):
     np.testing.assert_allclose(areas(1 - targets, -scores)[0], auroc, **EXACT)
     np.testing.assert_allclose(areas(1 - targets, scores)[0], 1 - auroc, **EXACT)
     np.testing.assert_allclose(areas(targets, -scores)[0], 1 - auroc, **EXACT)
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0, -0.5], ids=["sorted as keys", "too large for keys", "negative"])
+def test_neighbouring_floats_differ_and_zeros_are_one(shift: float) -> None:
+    """What fits integer keys and what does not is ordered the same, to the last bit of a score."""
+    tiny = np.nextafter(0, 1)
+    scores = np.array([0.0, -0.0, tiny, 0.5, np.nextafter(0.5, 1), 1 - 2**-53, 1.0, 1.0, np.nextafter(2, 1)])
+    scores = scores if shift == 0 else np.unique(scores + shift)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        order = rng.integers(0, len(scores), 40)
+        targets = rng.integers(0, 2, 40)
+        targets[:2] = 0, 1
+        found = ranking_metrics(targets[:, None], scores[order][:, None])
+        assert found.auroc[0] == pytest.approx(roc_auc_score(targets, scores[order]), abs=1e-12)
+        assert found.auprc[0] == pytest.approx(average_precision_score(targets, scores[order]), abs=1e-12)

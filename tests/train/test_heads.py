@@ -21,6 +21,7 @@ from ctbench_core.train.network import Dropout, Mlp
 from ctbench_core.train.streams import ByteStream, stream
 
 SHAPES = [[6, 3], [6, 8, 3], [6, 8, 5, 3]]
+PARTED = [(widths, parts) for widths in SHAPES for parts in (1, 2, 4) if parts == 1 or len(widths) > 2]
 
 
 class PlainHead(nn.Module):
@@ -37,8 +38,8 @@ class PlainHead(nn.Module):
         return self.network(x)
 
 
-def make_bank(widths: Sequence[int], seeds: Sequence[int] = (1,), dropout: float = 0.0) -> Bank:
-    bank = Bank(Mlp(widths, Dropout(dropout)), len(seeds), torch.float64, "cpu")
+def make_bank(widths: Sequence[int], seeds: Sequence[int] = (1,), dropout: float = 0.0, parts: int = 1) -> Bank:
+    bank = Bank(Mlp(widths, Dropout(dropout), parts), len(seeds), torch.float64, "cpu")
     for k, seed in enumerate(seeds):
         bank.initialise(k, seed)
     return bank
@@ -53,18 +54,24 @@ def draws(bank: Bank, rows: int) -> list[Tensor]:
     ]
 
 
+def laid(bank: Bank, masks: list[Tensor]) -> list[Tensor]:
+    """Lay the first layer's bytes out as a network with parts takes them."""
+    assert isinstance(bank.network, Mlp)
+    return [bank.network.in_parts(masks[0][None])[0], *masks[1:]]
+
+
 def gradient(
     bank: Bank, x: Tensor, y: Tensor, loss: str, pos_weight: Tensor | None, masks: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return training logits (1, B, C) and the flat gradient of the mean loss over known labels."""
+    """Return training logits (1, B, C) and the flat gradient of the mean loss over known labels; the bank is used up."""
     labels, known = known_labels(y[None])
     weights = element_weights(labels, known, pos_weight) / known.sum()
     out = torch.empty_like(labels)
     layers, grads = bank.first(1)
     bank.network.forward(layers, x[None], masks, out)
     bank.network.backward(layers, slopes(LOSSES[loss], out, labels) * weights, grads)
-    # weights lie as (in, out) here, as (out, in) in plain PyTorch
-    return out, torch.cat([part.reshape(-1) for weight, bias in grads for part in (weight[0].T, bias[0, 0])])
+    bank.flat_KP.copy_(bank.grad_KP)
+    return out, torch.cat([tensor.flatten() for tensor in bank.state_dict(0).values()])
 
 
 def batch(widths: Sequence[int], rows: int = 20) -> tuple[Tensor, Tensor]:
@@ -76,16 +83,16 @@ def batch(widths: Sequence[int], rows: int = 20) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-@pytest.mark.parametrize("widths", SHAPES)
+@pytest.mark.parametrize(("widths", "parts"), PARTED)
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("weighted", [False, True])
-def test_written_out_gradients_are_those_of_autograd(widths: list[int], loss: str, weighted: bool) -> None:
-    bank, (x, y) = make_bank(widths), batch(widths)
+def test_written_out_gradients_are_those_of_autograd(widths: list[int], parts: int, loss: str, weighted: bool) -> None:
+    bank, (x, y) = make_bank(widths, parts=parts), batch(widths)
+    plain = PlainHead(widths).double().eval()
+    plain.load_state_dict(bank.state_dict(0))
     pos_weight = torch.tensor([0.5, 1.0, 7.0], dtype=torch.float64) if weighted else None
     _, found = gradient(bank, x, y, loss, pos_weight, [])
 
-    plain = PlainHead(widths).double().eval()
-    plain.load_state_dict(bank.state_dict(0))
     known = ~torch.isnan(y)
     values = LOSSES[loss](plain(x), torch.nan_to_num(y))
     values = values if pos_weight is None else torch.where(y > 0, pos_weight, 1.0) * values
@@ -94,15 +101,15 @@ def test_written_out_gradients_are_those_of_autograd(widths: list[int], loss: st
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("widths", SHAPES[1:])
-def test_gradients_go_through_the_units_that_dropout_kept(widths: list[int]) -> None:
+@pytest.mark.parametrize(("widths", "parts"), [(widths, parts) for widths, parts in PARTED if len(widths) > 2])
+def test_gradients_go_through_the_units_that_dropout_kept(widths: list[int], parts: int) -> None:
     """Autograd over the very masks that the bank drew."""
-    bank, (x, y) = make_bank(widths, dropout=0.4), batch(widths)
-    masks = draws(bank, len(x))
-    logits, found = gradient(bank, x, y, "bce", None, masks)
-
+    bank, (x, y) = make_bank(widths, dropout=0.4, parts=parts), batch(widths)
     plain = PlainHead(widths).double()
     plain.load_state_dict(bank.state_dict(0))
+    masks = draws(bank, len(x))
+    logits, found = gradient(bank, x, y, "bce", None, laid(bank, masks))
+
     linears = [layer for layer in plain.network if isinstance(layer, nn.Linear)]
     a = x
     for layer, mask in zip(linears[:-1], masks):
@@ -125,6 +132,20 @@ def test_dropout_silences_its_share_and_keeps_the_mean(dropout: float) -> None:
     assert silenced == pytest.approx(dropout, abs=1 / 512 + 0.004)
     assert float(mask.double().mean()) == pytest.approx(1.0, abs=0.02)
     assert len(torch.unique(mask)) == (2 if dropout > 1 / 512 else 1)
+
+
+@pytest.mark.parametrize(("widths", "parts"), PARTED)
+def test_parts_are_no_matter_to_whoever_looks_in(widths: list[int], parts: int) -> None:
+    """Weights, logits and what `plain` and `laid` exchange are those of a bank without parts."""
+    bank, other = make_bank(widths, parts=parts), make_bank(widths)
+    x, _ = batch(widths)
+    for name, tensor in other.state_dict(0).items():
+        torch.testing.assert_close(bank.state_dict(0)[name], tensor, rtol=0, atol=0)
+    torch.testing.assert_close(bank.logits(x), other.logits(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(bank.plain(bank.flat_KP), other.flat_KP, rtol=0, atol=0)
+    torch.testing.assert_close(bank.laid(other.flat_KP), bank.flat_KP, rtol=0, atol=0)
+    bank.load_state_dict(0, make_bank(widths, seeds=(2,)).state_dict(0))
+    torch.testing.assert_close(bank.logits(x), make_bank(widths, seeds=(2,)).logits(x), rtol=0, atol=1e-12)
 
 
 def test_state_dict_gives_the_same_logits_in_plain_pytorch() -> None:

@@ -17,7 +17,7 @@ from ctbench_core.atomic import dump_json
 from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.experiment import load_training
-from ctbench_core.train import Dataset
+from ctbench_core.train import Dataset, network
 from ctbench_core.train.report import EpochReport
 from ctbench_core.train.trainer import Trainer, choose_device
 
@@ -106,18 +106,53 @@ def test_training_is_that_of_plain_pytorch(make_config: Build, tiny_data: Path) 
     torch.testing.assert_close(trainer.state_dict(0)["network.0.bias"], head.bias.detach(), rtol=0, atol=1e-10)
 
 
+@pytest.fixture(params=[1, 2], ids=["whole", "in parts"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let a head that steps alone have its first layer in so many parts, small as it is."""
+    monkeypatch.setattr(network, "PART", 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+    return int(request.param)
+
+
 @pytest.mark.parametrize("hidden", [[], [8], [8, 6]])
-def test_a_head_trains_the_same_alone_and_in_a_bank(make_trainer: Callable[..., Trainer], hidden: list[int]) -> None:
+def test_a_head_trains_the_same_alone_and_in_a_bank(
+    make_trainer: Callable[..., Trainer], hidden: list[int], parts: int
+) -> None:
     changes = {**DOUBLE, "model.params.hidden_dims": hidden, "training.learning_rate": 0.01}
     bank = make_trainer(changes, seeds=(1, 2, 3))
     together = train(bank, 5)
     for k, seed in enumerate((1, 2, 3)):
         solo = make_trainer(changes, seeds=(seed,))
+        assert solo.network.parts == (parts if hidden else 1)
         alone = train(solo, 5)[0]
         assert alone.train_loss == pytest.approx(together[k].train_loss, abs=1e-10)
         assert alone.auprc == pytest.approx(together[k].auprc, abs=1e-10)
         for name, tensor in solo.state_dict(0).items():
             torch.testing.assert_close(bank.state_dict(k)[name], tensor, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("hidden", [[8], [8, 6]])
+def test_a_head_goes_on_where_its_bank_or_checkpoint_left_it(
+    make_trainer: Callable[..., Trainer], hidden: list[int], parts: int
+) -> None:
+    """Left alone by its bank, or restored beside another, it becomes what it is when it never moves."""
+    changes = {**DOUBLE, "model.params.hidden_dims": hidden, "training.learning_rate": 0.01}
+    whole = make_trainer(changes, seeds=(2,))
+    train(whole, 4)
+
+    bank = make_trainer(changes, seeds=(1, 2))
+    train(bank, 2)
+    left = bank.keep([1])
+    half = make_trainer(changes, seeds=(2,))
+    train(half, 2)
+    beside = make_trainer(changes, seeds=(1, 2))
+    beside.restore(1, half.snapshot(0))
+    for epoch in (3, 4):
+        left.run_epoch([epoch])
+        beside.run_epoch([epoch, epoch])
+    for name, tensor in whole.state_dict(0).items():
+        torch.testing.assert_close(left.state_dict(0)[name], tensor, rtol=0, atol=1e-10)
+        torch.testing.assert_close(beside.state_dict(1)[name], tensor, rtol=0, atol=1e-10)
 
 
 def test_the_seed_decides_and_nothing_else(make_trainer: Callable[..., Trainer]) -> None:
