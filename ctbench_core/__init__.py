@@ -9,8 +9,8 @@ from typing import Any
 # Idle tensor threads must sleep, not spin: two trainings on two cores took 4.3 s each this way and 19 s
 # spinning, while one alone took the same either way. Read by the OpenMP runtimes when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# GNU OpenMP may spin for some 20 us before it sleeps: the gap between two products of a step. Without it an epoch
-# takes 2.9x as long (0.75 against 0.26 s), with 20,000 a crowded machine pays 3x (`benchmarks/training.py`).
+# GNU OpenMP may spin for some 33 us before it sleeps: the gaps between the products of a step are kept shorter. Two
+# trainings side by side take a third longer with 6,000, and twice as long with 12,000 (`benchmarks/README.md`).
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 

@@ -155,6 +155,19 @@ def test_a_head_goes_on_where_its_bank_or_checkpoint_left_it(
         torch.testing.assert_close(beside.state_dict(1)[name], tensor, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_narrow_products_learn_beside_wide_ones(
+    make_trainer: Callable[..., Trainer], parts: int, seeds: tuple[int, ...]
+) -> None:
+    """Training in bfloat16 and validation in float32 go through the same network, here with as many rows at a time."""
+    changes = {"model.params.hidden_dims": [8], "training.learning_rate": 0.01, "training.batch_size": 28}
+    narrow, wide = make_trainer({**changes, "training.precision": "bf16"}, seeds), make_trainer(changes, seeds)
+    assert len(narrow.datasets[0].rows["val"]) == narrow.configs[0].training.batch_size
+    for report, other in zip(train(narrow, 5), train(wide, 5)):
+        assert report.val_loss == pytest.approx(other.val_loss, rel=0.05)
+        assert report.train_loss == pytest.approx(other.train_loss, rel=0.05)
+
+
 def test_the_seed_decides_and_nothing_else(make_trainer: Callable[..., Trainer]) -> None:
     torch.manual_seed(0)
     one = make_trainer()
