@@ -30,7 +30,11 @@ _COLUMNS = {
     "val_auroc_sd": _NUMBER("± sd", format="%.4f"),
     "val_f1": _NUMBER("Val. F1", format=_SHARE),
     "val_f1_sd": _NUMBER("± sd", format="%.4f"),
-    "test": _TEXT("Test AUPRC", help="Mean ± sd over the seeds whose test set was opened, and how many those are."),
+    "test": _TEXT(
+        "Test AUPRC",
+        help="Mean ± sd over the seeds whose test set was opened, and how many those are. ⚠: one of them shares patients "
+        "with training. ⟳: the figures of one are of an earlier epoch than its best one now.",
+    ),
     "others": _NUMBER("Not finished", format="%d"),
 }
 
@@ -93,10 +97,11 @@ def _tests(runs: pd.DataFrame) -> str:
     for name in names:
         values = _of_seeds(runs, pd.Series([tests.get(name) for tests in runs["tests"]], runs.index, dtype=float))
         leaks = any(leak.get(name) for leak in runs["leaks"])
+        outgrown = any(name in earlier for earlier in runs["outgrown"])
         which = f"{name} " if len(names) > 1 else ""
         if len(values):
             text = spread(values.mean(), values.std(ddof=1)) if len(values) > 1 else figure(values.iloc[0])
-            parts.append(f"{which}{text} (n {len(values)}){' ⚠' if leaks else ''}")
+            parts.append(f"{which}{text} (n {len(values)}){' ⚠' if leaks else ''}{' ⟳' if outgrown else ''}")
     return " · ".join(parts)
 
 

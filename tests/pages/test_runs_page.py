@@ -112,6 +112,8 @@ def test_a_test_opened_before_a_later_best_epoch_is_marked(
     best.write_text(json.dumps(changed | {"epoch": changed["epoch"] + 40}), encoding="utf-8")
     marked = open_page("runs").dataframe[0].value["test"]
     assert [text.endswith("⟳") for text in marked if text].count(True) == 1
+    recipe = open_page("runs", {"runs.view": "By recipe"}).dataframe[0].value["test"]
+    assert [text.endswith("(n 2) ⟳") for text in recipe if text] == [True]
     told = said(open_page("compare"))
     assert "Trained on since test was opened" in told
     assert trained[0].name in told.partition("Trained on since")[2]
