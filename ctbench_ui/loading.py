@@ -24,7 +24,7 @@ _LAYOUTS: dict[str, list[tuple[tuple[int, ...], int]]] = {
 }
 _NARROW = 640  # pixels: below, parts lie on one another, as columns do
 _DELAY_S = 0.15  # a page that is there at once shows no outline
-_STRIP = "2.7rem"  # the strip above and its gap; until it comes, an outline is the first thing of the page
+_STRIP = "2.7rem"  # the strip above (its least height is in main.py) and its gap; until it comes, an outline is the first thing of the page
 _STYLE = f"""<style>
 [data-testid=stElementContainer]:has(.ctbench-outline):not(:last-child) {{display: none}}
 [data-testid=stElementContainer]:has(.ctbench-outline):first-child {{margin-top: {_STRIP}}}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui.style import figure, spread
+from ctbench_ui.style import figure, opened_marks, spread
 
 _SHARE = "%.3f"
 # A recipe's row tells these in columns of their own.
@@ -96,12 +96,12 @@ def _tests(runs: pd.DataFrame) -> str:
     parts = []
     for name in names:
         values = _of_seeds(runs, pd.Series([tests.get(name) for tests in runs["tests"]], runs.index, dtype=float))
-        leaks = any(leak.get(name) for leak in runs["leaks"])
-        outgrown = any(name in earlier for earlier in runs["outgrown"])
+        leaked = any(leak.get(name) for leak in runs["leaks"])
+        mark = opened_marks(leaked, any(name in earlier for earlier in runs["outgrown"]))
         which = f"{name} " if len(names) > 1 else ""
         if len(values):
             text = spread(values.mean(), values.std(ddof=1)) if len(values) > 1 else figure(values.iloc[0])
-            parts.append(f"{which}{text} (n {len(values)}){' ⚠' if leaks else ''}{' ⟳' if outgrown else ''}")
+            parts.append(f"{which}{text} (n {len(values)}){mark}")
     return " · ".join(parts)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.runs import RunStore
-from ctbench_ui.style import COLOURS, GREY, STATES, duration, interval
+from ctbench_ui.style import COLOURS, GREY, STATES, duration, interval, opened_marks
 
 _SHARE = "%.3f"
 _STAR = "★"
@@ -153,7 +153,7 @@ def _tests(
 ) -> str:
     parts = []
     for name, value in tests.items():
-        mark = (" ⚠" if leaks.get(name) else "") + (" ⟳" if name in outgrown else "")
+        mark = opened_marks(leaks.get(name), name in outgrown)
         which = f"{name} " if len(tests) > 1 else ""
         parts.append(f"{which}{interval(value, intervals.get(name))}{mark}")
     return " · ".join(parts)

@@ -90,6 +90,11 @@ def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
     )
 
 
+def opened_marks(leaked: object, outgrown: bool) -> str:
+    """Write what stands behind a figure of an opened test set: patients shared with training, an earlier epoch."""
+    return (" ⚠" if leaked else "") + (" ⟳" if outgrown else "")
+
+
 def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
     """Return the colour and dash of a finding: fixed for the known ones, by position for others."""
     place = FINDINGS.index(label) if label in FINDINGS else list(labels).index(label)

@@ -11,9 +11,7 @@ from torch import Tensor
 from ctbench_core.errors import CheckpointError
 from ctbench_core.train.batches import Features
 from ctbench_core.train.data import Dataset
-from ctbench_core.train.stored import restored
-
-ROWS = 1024  # of one forward pass
+from ctbench_core.train.stored import logits_on, restored
 
 
 def predict_logits(state: Mapping[str, Tensor], dataset: Dataset, split: str, device: str) -> np.ndarray:
@@ -34,8 +32,7 @@ def predict_logits(state: Mapping[str, Tensor], dataset: Dataset, split: str, de
     features = Features(dataset.matrix, head.dtype, device)
     rows = torch.as_tensor(dataset.rows[split])
     with torch.inference_mode():
-        parts = [head.logits(features.take(chunk)) for chunk in rows.split(ROWS)]
-    return torch.cat(parts).double().cpu().numpy()
+        return logits_on(head, features, rows).double().cpu().numpy()
 
 
 def _plain_name(name: str) -> str:

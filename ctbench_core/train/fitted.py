@@ -26,11 +26,10 @@ from ctbench_core.train.losses import element_weights, known_labels
 from ctbench_core.train.prompts import read_prompts
 from ctbench_core.train.report import EpochReport, reports
 from ctbench_core.train.standard import fit_scaler, folded
-from ctbench_core.train.stored import StoredHead, restored
+from ctbench_core.train.stored import logits_on, restored
 from ctbench_core.train.weights import class_weights
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
-ROWS = 2048  # of one product outside the fit
 
 
 class Fitter:
@@ -76,7 +75,7 @@ class Fitter:
             loss = self.fit(candidate, keep_going)
             if loss is None:
                 return None
-            logits = self._logits(restored(self.state, self.device))
+            logits = logits_on(restored(self.state, self.device), self.features, self.val.rows)
             labels, known = known_labels(self.val.targets)
             weights = element_weights(labels, known, self.pos_weight_C).double()
             values = F.binary_cross_entropy_with_logits(logits.double(), labels.double(), weights, reduction="sum")
@@ -84,10 +83,6 @@ class Fitter:
         val_loss = float(values / known.sum().clamp(min=1))
         (report,) = reports(epochs, [loss], [val_loss], self.val.targets.cpu().numpy(), probabilities, self.labels)
         return [dataclasses.replace(report, setting={self.named: candidate} if self.named else {})]
-
-    def _logits(self, head: StoredHead) -> Tensor:
-        """Return validation logits (N, C); a stored head reads raw features."""
-        return torch.cat([head.logits(self.features.take(chunk)) for chunk in self.val.rows.split(ROWS)])
 
     def anew(self) -> Callable[[Sequence[int]], Fitter]:
         """Return what makes it again."""

@@ -1,7 +1,7 @@
 """Which runs may train as one bank, and how a bank is divided into stacks that step together.
 
 Two runs step together when they agree in everything that a product of the step needs; what is left is each head's
-own. A stack holds heads of about as many steps an epoch, so that a small budget waits for no large one.
+own. A stack holds heads of at most twice as many steps an epoch, so that a small budget waits for no large one.
 """
 
 from __future__ import annotations

@@ -10,9 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctbench_core.train.bank import Bank
+from ctbench_core.train.batches import Features
 from ctbench_core.train.checkpoint import widths_of
 from ctbench_core.train.gated import Gated
 from ctbench_core.train.network import Dropout, Mlp
+
+ROWS = 1024  # of one forward pass
 
 
 class StoredHead(Protocol):
@@ -114,3 +117,8 @@ def restored(state: Mapping[str, Tensor], device: str) -> StoredHead:
         if any(name.startswith(beginning) for name in state):
             return kind(state, device)
     return StoredNetwork(state, device)
+
+
+def logits_on(head: StoredHead, features: Features, rows: Tensor) -> Tensor:
+    """Return a head's logits (N, C) on rows of raw features."""
+    return torch.cat([head.logits(features.take(chunk)) for chunk in rows.split(ROWS)])

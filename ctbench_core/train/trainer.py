@@ -39,7 +39,7 @@ from ctbench_core.train.report import EpochReport, reports
 from ctbench_core.train.standard import Scaler, fit_scaler, folded
 from ctbench_core.train.weights import class_weights
 
-# Units of the widest layer in one forward pass outside training, over heads and rows: its memory stays in the cache.
+# Numbers in the widest layer of one forward pass outside training, features included: its memory stays in the cache.
 EVALUATION_UNITS = 1 << 21
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
@@ -176,7 +176,7 @@ class Trainer:
         share_SKBC = weight_SKBC / block.count_SK.clamp(min=1).to(self.dtype)[..., None, None]
         logits_SKBC = torch.zeros_like(block.y_SKBC)
         parts = [block.x_SKBD, logits_SKBC, block.y_SKBC, share_SKBC, *block.draws]
-        whole = tuple(block.x_SKBD.shape[1:3])
+        whole = tuple(block.x_SKBD.shape[1:3])  # heads, rows; random bytes may have the parts of the one head instead
         for (heads, rows), step in zip(block.sizes, zip(*(part.unbind() for part in parts))):
             full = (heads, rows) == whole
             self._step(heads, *(step if full else (t[: len(t) * heads // whole[0], :rows] for t in step)))
@@ -241,9 +241,10 @@ class Trainer:
         """Return the logits of some heads on rows that they share, shape (K, N, C), without dropout."""
         every = list(heads) == list(range(len(self.bank)))
         chosen = [slice(None)] if every else [slice(k, k + 1) for k in heads]
-        units = max(self.network.hidden, default=len(self.labels)) * (len(self.bank) if every else 1)
+        units = max([*self.network.hidden, len(self.labels)]) * (len(self.bank) if every else 1)
+        size = max(64, EVALUATION_UNITS // max(units, self.features.width))
         parts = []
-        for chunk in rows.rows.split(max(64, EVALUATION_UNITS // units)):
+        for chunk in rows.rows.split(size):
             x = self.features.take(chunk, rows.scaler)
             parts.append(torch.cat([self.bank.logits(x, one) for one in chosen]))
         return torch.cat(parts, dim=1)
