@@ -18,7 +18,7 @@ from ctbench_ui.cache import Stamp
 from ctbench_ui.figures import Source
 from ctbench_ui.style import figure
 
-_RATES = {"recall": "Sensitivity", "specificity": "Specificity", "precision": "Precision", "f1": "F1"}
+_TUNED_RATES = {"recall": "Sensitivity", "specificity": "Specificity", "precision": "Precision", "f1": "F1"}
 
 
 def draw(
@@ -65,7 +65,7 @@ def _titled(rule: str) -> str:
 def _shown(found: pd.DataFrame) -> pd.DataFrame:
     """Return what the table shows: each rate on validation and, after the arrow, on the test."""
     shown = pd.DataFrame({"Rule": found["rule"].map(_titled), "Threshold": found["threshold"].map(figure)})
-    for title in _RATES.values():
+    for title in _TUNED_RATES.values():
         pairs = zip(found[f"{title}, validation"], found[f"{title}, test"])
         shown[f"{title}, validation → test"] = [f"{figure(there)} → {figure(here)}" for there, here in pairs]
     shown["F1 optimism"] = found["F1 optimism"].map(figure)
@@ -81,7 +81,7 @@ def table(run: RunPaths, label: str, scores: Path, rules: list[str]) -> pd.DataF
         choice = _choice(cache.stamp(run.validation_scores), label, rule)
         here = thresholded_metrics(targets, probabilities, choice["threshold"])
         row: dict[str, Any] = {"rule": rule, "threshold": choice["threshold"]}
-        for rate, title in _RATES.items():
+        for rate, title in _TUNED_RATES.items():
             there, value = choice[rate], float(getattr(here, rate)[0])
             row |= {f"{title}, validation": there, f"{title}, test": value}
         row["F1 optimism"] = choice["f1"] - float(here.f1[0])

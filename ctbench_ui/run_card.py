@@ -38,7 +38,7 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         _actions(run, resumable=not reason)
         if reason and run.status.state in RESUMABLE:
             st.caption(f":material/info: {reason}")
-        run_notes.draw(run, known_tags)
+        run_notes.draw_notes(run, known_tags)
         settings, curves, made = st.tabs(
             ["Settings", "Curves", "Provenance and files"], on_change="rerun", key="card-tabs"
         )

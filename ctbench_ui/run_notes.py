@@ -9,7 +9,7 @@ import streamlit as st
 from ctbench_core.runs import Run, annotate
 
 
-def draw(run: Run, known_tags: list[str]) -> None:
+def draw_notes(run: Run, known_tags: list[str]) -> None:
     """Draw a run's tags and notes as fields that keep themselves.
 
     Args:

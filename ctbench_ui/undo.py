@@ -21,7 +21,7 @@ def delete(run: Run) -> None:
     st.session_state[_LAST] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
 
 
-def draw() -> None:
+def offer_undo() -> None:
     """Offer to put the last deleted run back, until the offer is closed."""
     if _LAST not in st.session_state:
         return

@@ -27,7 +27,7 @@ _CHOSEN = "runs.chosen"
 _ORDERS = {"Best first": "val_auprc", "Newest first": "created"}
 
 st.title("Runs", anchor=False)
-undo.draw()
+undo.offer_undo()
 queue.draw()
 
 rows = cache.run_rows(str(form.outputs_root()))

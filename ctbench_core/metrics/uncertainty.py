@@ -27,7 +27,6 @@ MAX_UNDEFINED = 0.05
 # Patients of the scarcer class, in the median label, for an interval of macro AUPRC: with fewer its bias is in the way.
 MIN_MACRO_AUPRC = 25
 NO_LABEL = "no finding has an interval"
-_TAIL = (1 - LEVEL) / 2
 _EDGE = 1e-12  # keeps logits finite
 
 

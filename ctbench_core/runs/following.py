@@ -14,7 +14,7 @@ from typing import Any
 
 _KEPT = 8  # files; 5,000 epochs of 18 findings take some 30 MB
 _known: OrderedDict[Path, _Followed] = OrderedDict()
-_lock = threading.Lock()
+_reading_lock = threading.Lock()
 
 
 @dataclass
@@ -29,7 +29,7 @@ def follow_history(path: Path) -> list[dict[str, Any]]:
 
     A file that was replaced or cut is read from its beginning; a torn last line is left for the next look.
     """
-    with _lock:
+    with _reading_lock:
         try:
             facts = path.stat()
         except OSError:

@@ -12,7 +12,6 @@ from ctbench_core.experiment import queue_run, run_bank
 from ctbench_core.runs import RESUMABLE, RunPaths, read_config, read_status
 from ctbench_core.studies.identity import same_run
 
-Progress = Callable[[str, int, int], None]
 
 
 def train_bank(
