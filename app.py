@@ -9,8 +9,8 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
-from ctbench_ui.form import outputs_root
-from ctbench_ui.meters import get_meters
+from ctbench_ui.form.fields import outputs_root
+from ctbench_ui.shared.meters import get_meters
 
 
 @asynccontextmanager

@@ -63,7 +63,7 @@ def synthetic(n: int, kind: str = "clip", seed: int = 0) -> Inputs:
 
 def ours(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np.ndarray) -> dict[str, float]:
     """Measure all figures of both truths."""
-    from ctbench_core.alignment import align
+    from ctbench_core.alignment.engine import align
 
     return align(image, text, exams, codes).metrics
 
@@ -182,7 +182,7 @@ def plot(table: Path, picture: Path) -> None:
     from playwright.sync_api import sync_playwright
     from plotly.subplots import make_subplots
 
-    from ctbench_ui.style import COLOURS
+    from ctbench_ui.shared.style import COLOURS
     from tests.browser.served import find_browser
 
     figure = make_subplots(1, 2, subplot_titles=("seconds", "peak memory of the process, GiB"))

@@ -21,7 +21,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from benchmarks.alignment import synthetic
-from ctbench_ui.style import FINDINGS
+from ctbench_ui.shared.style import FINDINGS
 from tests.browser.hands import Hands
 from tests.browser.served import find_browser, serving
 

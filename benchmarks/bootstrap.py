@@ -16,8 +16,9 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.cohorts import cohort, noise
-from ctbench_core.metrics import bootstrap_intervals, patient_weights, ranking_figures, resampled
-from ctbench_core.metrics.resampling import RESAMPLES
+from ctbench_core.inference import bootstrap_intervals, patient_weights, resampled
+from ctbench_core.inference.resampling import RESAMPLES
+from ctbench_core.metrics import ranking_figures
 
 ROWS, PATIENTS, FINDINGS = 3039, 1304, 18
 

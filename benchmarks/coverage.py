@@ -26,10 +26,11 @@ import numpy as np
 
 from benchmarks.cohorts import STRENGTHS, Cell, cohort, noise, strength, true_auprc, true_auroc, true_f1
 from benchmarks.fast_resamples import counted_patients, drawn_patients, resampled_areas
-from ctbench_core.compare.paired import difference_of
-from ctbench_core.metrics import Evidence, choose_thresholds
-from ctbench_core.metrics.recipe import recipe_of_draws
-from ctbench_core.metrics.uncertainty import MIN_PATIENTS, estimates
+from ctbench_core.inference import Evidence
+from ctbench_core.inference.intervals import MIN_PATIENTS, estimates
+from ctbench_core.inference.paired import difference_of
+from ctbench_core.inference.recipe import recipe_of_draws
+from ctbench_core.metrics import choose_thresholds
 
 GRIDS = {
     "shown": [Cell(*at) for at in product((0.03, 0.10, 0.30), (0.60, 0.75, 0.95), (100, 500, 1300))],

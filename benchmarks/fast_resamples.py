@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctbench_core.metrics import Evidence
+from ctbench_core.inference import Evidence
 
 try:
     from numba import njit

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ctbench_core.metrics.ranking import ranking_metrics
+from ctbench_core.metrics import ranking_metrics
 
 ROWS, LABELS, RESAMPLES, ROUNDS = 3039, 18, 100, 15
 

@@ -23,9 +23,9 @@ from scipy import stats
 
 from benchmarks.cohorts import cohort, noise, strength
 from benchmarks.fast_resamples import drawn_patients
-from ctbench_core.compare import benjamini_hochberg, best_by_max_t
-from ctbench_core.compare.paired import METRICS, paired_difference
-from ctbench_core.metrics import auroc_covariance, ranking_metrics
+from ctbench_core.inference import auroc_covariance, benjamini_hochberg, best_by_max_t, paired_difference
+from ctbench_core.inference.paired import METRICS
+from ctbench_core.metrics import ranking_metrics
 
 FINDINGS, MODELS, SWAPS, RESAMPLES = 4, 6, 999, 300
 BESIDE = 4  # one repeat of so many has the other comparisons too

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import nct, t
 
-from ctbench_core.compare import benjamini_hochberg
+from ctbench_core.inference import benjamini_hochberg
 from ctbench_core.studies.differences import Delta, recipe_difference
 from ctbench_core.studies.recipes import Recipe
 

@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from ctbench_core.config import Config
 from ctbench_core.demo import write_demo
-from ctbench_ui.style import FINDINGS
+from ctbench_ui.shared.style import FINDINGS
 from tests.browser.hands import Hands
 from tests.browser.pace import Pace, crowd, measure
 from tests.browser.served import find_browser, serving

@@ -25,9 +25,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ctbench_core.config import Config
+from ctbench_core.dataset import read_test_manifests, read_training_manifests
 from ctbench_core.manifest import Manifest
 from ctbench_core.studies import Study, run_study
-from ctbench_core.train.splits import read_test_manifests, read_training_manifests
 
 BUDGETS = [20, 50, 100, 250, 500, "all"]
 

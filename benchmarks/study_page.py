@@ -23,12 +23,11 @@ from playwright.sync_api import sync_playwright
 
 from ctbench_core.config import Config
 from ctbench_core.demo import write_demo
-from ctbench_core.evaluate.scores import sigmoid
+from ctbench_core.evaluate.bundle import sigmoid
 from ctbench_core.experiment import bank_key, run_experiment
 from ctbench_core.runs import write_config
-from ctbench_core.studies import Plan, Study, StudyPaths, read_plan
+from ctbench_core.studies import Plan, Study, StudyPaths, read_plan, study_paths
 from ctbench_core.studies.cells import cell_frame
-from ctbench_core.studies.layout import study_paths
 from ctbench_core.studies.plan import make_plan
 from ctbench_core.studies.results import read_results
 from tests.browser.hands import Hands

@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import nn
 
 from ctbench_core.config import Config
-from ctbench_core.train.data import Dataset
+from ctbench_core.dataset import Dataset
 from ctbench_core.train.logistic import LogisticPath
 from ctbench_core.train.stacks import stacks
 from ctbench_core.train.trainer import Trainer

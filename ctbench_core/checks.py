@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ctbench_core.cards import data_card
 from ctbench_core.config import Config
+from ctbench_core.dataset import load_dataset, load_inputs, mark_leaks, read_test_manifests, read_training_manifests
 from ctbench_core.errors import InputError
 from ctbench_core.features import Audit, audit
+from ctbench_core.label_leakage import data_card
 from ctbench_core.manifest import Manifest
-from ctbench_core.train.data import load_dataset, load_inputs
-from ctbench_core.train.leaks import mark_leaks
-from ctbench_core.train.splits import read_test_manifests, read_training_manifests
 
 
 @dataclass

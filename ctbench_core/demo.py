@@ -9,7 +9,6 @@ where they are, the features are complete.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,12 @@ import pandas as pd
 
 from ctbench_core.atomic import write_bytes
 from ctbench_core.errors import ConfigError
+from ctbench_core.progress import Progress
 
 # Shapes: E exams, V volumes, P patients, C findings, D dimensions.
 DIMENSIONS = 128
 DEMO_FOLDER = Path("data/demo")
 MIN_PATIENTS = 30  # below this a rare finding has no positive in the validation split
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

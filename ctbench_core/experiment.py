@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ctbench_core.bank_runs import Member, queue_run, train_members
 from ctbench_core.config import Config
+from ctbench_core.dataset import Dataset, check_places, load_dataset, make_splits, mark_leaks
 from ctbench_core.errors import ConfigError
-from ctbench_core.evaluate.opening import Progress, named_tests, silent
-from ctbench_core.members import Member, queue_run, train_members
-from ctbench_core.train.data import Dataset, load_dataset
-from ctbench_core.train.leaks import mark_leaks
-from ctbench_core.train.splits import check_places, make_splits
+from ctbench_core.evaluate import named_tests
+from ctbench_core.progress import Progress, silent
 from ctbench_core.train.stacks import bank_key
 
 __all__ = ["bank_key", "load_training", "queue_run", "run_bank", "run_experiment"]

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.atomic import atomic_file, dump_json
-from ctbench_core.evaluate.paper import run_paper
+from ctbench_core.overrides import to_command
+from ctbench_core.report import run_paper
 from ctbench_core.runs import Run, RunStore, marks_of, open_run
-from ctbench_core.words import to_command
 
 # What a resume needs is large and says nothing to a reader.
 _LEFT_OUT = ("last_state.pt", ".lock")

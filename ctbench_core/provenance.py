@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.cards import data_card
 from ctbench_core.config import Config
-from ctbench_core.train.data import Dataset
+from ctbench_core.dataset import Dataset
+from ctbench_core.label_leakage import data_card
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "pyarrow")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_ui import loading, readonly
-from ctbench_ui.navigation import groups
+from ctbench_ui.frame import loading, readonly
+from ctbench_ui.pages import groups
 
 _STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding-inline: clamp(1rem, 3vw, 3rem)}
@@ -17,10 +17,11 @@ _STYLE = """<style>
 
 def _strip() -> None:
     # Imported after the outline of the page stands: a server's first visit takes half a second for it.
-    from ctbench_ui import form, strip
+    from ctbench_ui import form
+    from ctbench_ui.frame import status_bar
 
     form.restore()
-    strip.draw()
+    status_bar.draw()
 
 
 st.set_page_config(

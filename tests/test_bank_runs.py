@@ -82,7 +82,7 @@ def test_heads_of_different_budgets_equal_their_solo_runs(
 ) -> None:
     """Own rows, rate, decay and end; in one stack and in any order, to 1e-8."""
     from ctbench_core.experiment import load_training
-    from ctbench_core.train.report import EpochReport
+    from ctbench_core.train.epoch import EpochReport
     from ctbench_core.train.trainer import Trainer
 
     configs, datasets = [], []

@@ -8,14 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ctbench_core.config import (
-    KEYS,
-    Config,
-    changed_keys,
-    from_mapping,
-    get_key,
-    set_key,
-)
+from ctbench_core.config import KEYS, Config, changed_keys, from_mapping, get_key, set_key
 from ctbench_core.errors import ConfigError
 
 # Names and defaults that people's trees and scripts rely on.

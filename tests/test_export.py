@@ -17,8 +17,7 @@ import pandas as pd
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.evaluate.score import ScoreOptions, score_table
+from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
 from ctbench_core.experiment import run_experiment
 from ctbench_core.export import export_run
 

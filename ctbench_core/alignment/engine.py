@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctbench_core.alignment.composition import Retrieved
 from ctbench_core.alignment.direction import INSTANCE, OTHERS, SEMANTIC, Direction, Histograms, Truth
 from ctbench_core.alignment.geometry import modality_gap, two_dimensional
-from ctbench_core.alignment.intervals import query_intervals
-from ctbench_core.alignment.more import More, ctclip_map
 from ctbench_core.alignment.nearest import Labels
+from ctbench_core.alignment.neighbour_report import More, Retrieved, ctclip_map
 from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval, prefix_of, write_alignment
 from ctbench_core.alignment.tiles import give_back
 from ctbench_core.alignment.vectors import Side, read_side, sum_within_groups
 from ctbench_core.errors import InputError
+from ctbench_core.inference import query_intervals
+from ctbench_core.progress import Progress
 
 __all__ = ["AlignmentResult", "Extras", "align", "write_alignment"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ctbench_core.alignment.composition import HUB_DEPTH
 from ctbench_core.alignment.engine import AlignmentResult, Extras, align, write_alignment
-from ctbench_core.alignment.more import STORED
-from ctbench_core.alignment.reading import Pairs, paired_manifest, read_arrays, read_pairs
-from ctbench_core.alignment.samples import samples_of
+from ctbench_core.alignment.neighbour_report import HUB_DEPTH, STORED
+from ctbench_core.alignment.reading import Pairs, paired_manifest, read_arrays, read_pairs, samples_of
 from ctbench_core.config import Config
+from ctbench_core.dataset import check_places
 from ctbench_core.errors import InputError, Interrupted
 from ctbench_core.manifest import Manifest
+from ctbench_core.progress import Progress
 from ctbench_core.runs import (
     Recorder,
     RunPaths,
@@ -32,10 +31,7 @@ from ctbench_core.runs import (
     write_latest,
     write_status,
 )
-from ctbench_core.train.splits import check_places
 from ctbench_core.train.trainer import choose_device
-
-Progress = Callable[[str, int, int], None]
 
 # Nearest candidates a query that are listed for graded figures, at most.
 MOST_LISTED = 100

@@ -1,16 +1,20 @@
-"""What a verb of the command line gets, and what it hands back."""
+"""What a verb of the command line gets, and what it hands back.
+
+MERGED: Progress on stderr: one line that is drawn over, or a line now and then where stderr is a file.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ctbench_core.cli.compose import Composed, compose_config
-from ctbench_core.cli.progress import ProgressLine
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,56 @@ class Verb:
     words: str
     function: Callable[[Call], Outcome]
     flags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # --flag: what argparse is told of it
+
+
+REDRAW_S = 0.1
+LOG_S = 10.0
+
+
+class ProgressLine:
+    """Shows phase, count and ETA; callable as ``progress(phase, done, total)``."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._phase, self._phase_started, self._first_done = "", 0.0, 0
+        self._shown_at = 0.0
+        self._width = 0
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of a phase are over; a bracketed part of the phase may change."""
+        moment = time.monotonic()
+        kind = phase.split(" (", maxsplit=1)[0]
+        if kind != self._phase:
+            self._phase, self._phase_started, self._first_done = kind, moment, done
+            self._shown_at = 0.0 if self._terminal else moment
+        if moment - self._shown_at < (REDRAW_S if self._terminal else LOG_S) and done < total:
+            return
+        self._shown_at = moment
+        self._draw(f"{phase}  {done:,}/{total:,}{self._eta(moment, done, total)}")
+
+    def _eta(self, moment: float, done: int, total: int) -> str:
+        steps = done - self._first_done
+        if steps <= 0 or done >= total:
+            return ""
+        left = (moment - self._phase_started) / steps * (total - done)
+        return f"  at most {left // 60:.0f}:{left % 60:02.0f} left"
+
+    def _draw(self, text: str) -> None:
+        if self._terminal:
+            sys.stderr.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        else:
+            sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """Print a message on a line of its own."""
+        self.clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the drawn line away."""
+        if self._terminal and self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ctbench_core.config import ALIASES, KEYS, Config, from_mapping, holds_mapping, nearest_keys
 from ctbench_core.errors import ConfigError
-from ctbench_core.words import _quoted, is_raw
+from ctbench_core.overrides import _quoted, is_raw
 
 PACKAGE_TREE = "ctbench_core.conf"
 HYDRA_RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # what Hydra uses when nobody chose one

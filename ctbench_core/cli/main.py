@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctbench_core.atomic import dump_json
-from ctbench_core.cli.call import Call, Outcome
-from ctbench_core.cli.progress import ProgressLine
+from ctbench_core.cli.call import Call, Outcome, ProgressLine
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS
 from ctbench_core.errors import CtbenchError, InputError, Interrupted

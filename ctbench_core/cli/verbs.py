@@ -1,20 +1,73 @@
-"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table."""
+"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table.
+
+MERGED: The verb that compares runs.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ctbench_core.cli import comparing, moving, studies, tables
+from ctbench_core.cli import legacy_verbs, study_verbs, summaries
 from ctbench_core.cli.call import Call, Outcome, Verb
 from ctbench_core.cli.compose import Composed
+from ctbench_core.cli.summaries import figure, grid
 from ctbench_core.config import Config, set_key
-from ctbench_core.errors import ConfigError
+from ctbench_core.errors import ConfigError, unknown_name
+
+WORDS = "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [paper=<folder>]"
+
+_OPTIONS = ("on=", "by=", "paper=")
+
+
+def compare(call: Call) -> Outcome:
+    """Compare stored runs, or with by=recipe the recipes of which they are seeds, with the first."""
+    from ctbench_core.compare import compare_recipes, compare_runs
+    from ctbench_core.report import write_paper
+    from ctbench_core.runs import open_run
+
+    ways = {"run": compare_runs, "recipe": compare_recipes}
+    options = dict(word.split("=", 1) for word in call.words if word.startswith(_OPTIONS))
+    folders = [word.removeprefix("run=") for word in call.words if not word.startswith(_OPTIONS)]
+    if len(folders) < 2:
+        raise ConfigError(f"compare takes two run directories or more, got {len(folders)}: compare {WORDS}.")
+    by = options.get("by", "run")
+    if by not in ways:
+        raise unknown_name("way to compare (by=)", by, ways)
+    found = ways[by](folders, options.get("on"))
+    result = found.to_json(folders)
+    rows = [
+        [
+            f"{row.a} - {row.b}" if row.label == "macro" else f"  {row.label}",
+            row.metric.upper(),
+            figure(row.delta),
+            f"[{figure(row.lo)}, {figure(row.hi)}]",
+            figure(row.p),
+            figure(row.p_adjusted),
+        ]
+        for row in found.differences.itertuples()
+    ]
+    n = found.common.n
+    head = f"{found.on}: {n['volumes']:,} volumes, {n['exams']:,} exams, {n['patients']:,} patients in common"
+    if found.common.left_out:
+        head += f", {found.common.left_out:,} volumes left out"
+    parts = [head, grid(["", "", "difference", "95 %", "p", "adjusted"], rows)]
+    if len(found.differences):
+        parts.append(f"Adjusted by Benjamini-Hochberg over {found.differences['family'].iloc[0]}; intervals are not.")
+    for metric, best in found.best.items():
+        if best.index is not None and best.marked:
+            parts.append(f"Best macro {metric.upper()}, against all others (max-T): {found.common.names[best.index]}")
+    parts.append(" · ".join(found.marks.sentences()))
+    if options.get("paper"):
+        names = write_paper(Path(options["paper"]), found, [open_run(folder) for folder in folders])
+        result["paper"] = [str(Path(options["paper"]) / name) for name in names]
+        parts.append(f"Paper table and Methods in {options['paper']}")
+    return Outcome(result, "\n".join(parts))
 
 
 def train(call: Call) -> Outcome:
     """Train one run, or resume one; after -m, a grid of runs."""
     if call.options.multirun:
-        return studies.train_grid(call)
+        return study_verbs.train_grid(call)
     from ctbench_core.experiment import queue_run, run_experiment
     from ctbench_core.runs import RunStore
 
@@ -22,7 +75,7 @@ def train(call: Call) -> Outcome:
     config, resume = composed.config, composed.config.training.resume
     RunStore(config.paths.outputs_root).settle()
     if resume.enabled or resume.state_path:
-        run = moving.run_to_resume(call, composed, _resume_dir(composed))
+        run = legacy_verbs.run_to_resume(call, composed, _resume_dir(composed))
         call.progress.note(f"Resuming {run.paths.root}.")
         config = _overlaid(run.config, composed)
         queue_run(config, run.paths.root, run.status)
@@ -30,7 +83,7 @@ def train(call: Call) -> Outcome:
     else:
         result = run_experiment(config, cancel=call.cancel, progress=call.progress)
     result["warnings"] = composed.warnings + result["warnings"]
-    return Outcome(result, tables.run_table(result), 130 if result["state"] == "cancelled" else 0)
+    return Outcome(result, summaries.run_table(result), 130 if result["state"] == "cancelled" else 0)
 
 
 def _resume_dir(composed: Composed) -> Path | None:
@@ -53,14 +106,14 @@ def _overlaid(stored: Config, composed: Composed) -> Config:
 
 def evaluate(call: Call) -> Outcome:
     """Open the test sets of a trained run."""
-    from ctbench_core.evaluate.opening import evaluate_run
+    from ctbench_core.evaluate import evaluate_run
     from ctbench_core.runs import open_run
 
     composed = call.compose("train", extras=("run",))
-    run_dir = moving.taken_in(call, composed, _named_run(composed))
+    run_dir = legacy_verbs.taken_in(call, composed, _named_run(composed))
     config = _overlaid(open_run(run_dir).config, composed)
     result = evaluate_run(run_dir, config=config, progress=call.progress)
-    return Outcome(result, tables.run_table(result))
+    return Outcome(result, summaries.run_table(result))
 
 
 def _named_run(composed: Composed) -> Path:
@@ -84,7 +137,7 @@ def score(call: Call) -> Outcome:
     """Score anyone's predictions."""
     import dataclasses
 
-    from ctbench_core.evaluate.score import ScoreOptions, options_from, score_table
+    from ctbench_core.evaluate import ScoreOptions, options_from, score_table
 
     tables_given = [word for word in call.words if "=" not in word]
     if len(tables_given) != 1:
@@ -92,7 +145,7 @@ def score(call: Call) -> Outcome:
     call.words.remove(tables_given[0])
     composed = call.compose("score", extras=tuple(field.name for field in dataclasses.fields(ScoreOptions)))
     result = score_table(tables_given[0], options_from(composed.extras), composed.config)
-    return Outcome(result, tables.score_table(result, tables_given[0]))
+    return Outcome(result, summaries.score_table(result, tables_given[0]))
 
 
 def align(call: Call) -> Outcome:
@@ -102,7 +155,7 @@ def align(call: Call) -> Outcome:
     composed = call.compose("align", extras=("embeddings",))
     embeddings = composed.extras.get("embeddings")
     result = run_alignment(composed.config, embeddings=embeddings, cancel=call.cancel, progress=call.progress)
-    return Outcome(result, tables.alignment_table(result))
+    return Outcome(result, summaries.alignment_table(result))
 
 
 def check(call: Call) -> Outcome:
@@ -112,7 +165,7 @@ def check(call: Call) -> Outcome:
     composed = call.compose("check")
     result = run_check(composed.config, call.progress)
     result.warnings[:0] = composed.warnings
-    return Outcome(result.to_json(), tables.check_table(result), 0 if result.ok else 2)
+    return Outcome(result.to_json(), summaries.check_table(result), 0 if result.ok else 2)
 
 
 def prepare(call: Call) -> Outcome:
@@ -120,8 +173,8 @@ def prepare(call: Call) -> Outcome:
     import dataclasses
 
     from ctbench_core.features import check_allowed
-    from ctbench_core.manifest.prepare import PrepareOptions, options_from, write_manifest
-    from ctbench_core.manifest.prepare import prepare as join_tables
+    from ctbench_core.manifest import PrepareOptions, options_from, write_manifest
+    from ctbench_core.manifest import prepare as join_tables
 
     composed = call.compose("prepare", extras=tuple(field.name for field in dataclasses.fields(PrepareOptions)))
     options = options_from(composed.extras)
@@ -131,7 +184,7 @@ def prepare(call: Call) -> Outcome:
     if options.output_file:
         write_manifest(prepared)
     result = prepared.to_json() | {"output_file": options.output_file}
-    return Outcome(result, tables.prepare_table(prepared, written=options.output_file is not None))
+    return Outcome(result, summaries.prepare_table(prepared, written=options.output_file is not None))
 
 
 def agree(call: Call) -> Outcome:
@@ -147,7 +200,7 @@ def agree(call: Call) -> Outcome:
     labels = config.training.target_labels
     first, second = (read_manifest(check_allowed(str(path)), config.data.columns, labels) for path in paths)
     agreement = compare_labels(first, second)
-    return Outcome(agreement.to_json(), tables.agreement_table(agreement))
+    return Outcome(agreement.to_json(), summaries.agreement_table(agreement))
 
 
 def export(call: Call) -> Outcome:
@@ -162,12 +215,12 @@ def export(call: Call) -> Outcome:
 
 def pack(call: Call) -> Outcome:
     """Build the packed stores of all feature files, and audit them."""
-    from ctbench_core.train.packing import pack_features
+    from ctbench_core.dataset import pack_features
 
     composed = call.compose("pack")
     result = pack_features(composed.config, call.progress, call.cancel)
     result["warnings"] = composed.warnings + result["warnings"]
-    return Outcome(result, tables.pack_table(result))
+    return Outcome(result, summaries.pack_table(result))
 
 
 def demo(call: Call) -> Outcome:
@@ -186,7 +239,7 @@ def doctor(call: Call) -> Outcome:
     from ctbench_core.doctor import examine
 
     diagnosis = examine(call.compose("doctor").config, call.progress)
-    return Outcome(diagnosis.to_json(), tables.doctor_table(diagnosis), diagnosis.code)
+    return Outcome(diagnosis.to_json(), summaries.doctor_table(diagnosis), diagnosis.code)
 
 
 PREPARE_WORDS = (
@@ -198,19 +251,23 @@ PREPARE_WORDS = (
 )
 
 VERBS = {
-    "train": Verb("Train one run; after -m, a grid of runs.", "[key=value ...]", train, studies.TRAIN_FLAGS),
+    "train": Verb("Train one run; after -m, a grid of runs.", "[key=value ...]", train, study_verbs.TRAIN_FLAGS),
     "evaluate": Verb("Open test sets for a trained run.", "run=<run directory> [key=value ...]", evaluate),
-    "import": Verb("Take runs of the older system into the run store.", moving.IMPORT_WORDS, moving.import_),
-    "aggregate": Verb("Many runs in two tables: by run, by label budget.", moving.AGGREGATE_WORDS, moving.aggregate),
-    "contrast": Verb("Two label sources compared run by run.", moving.CONTRAST_WORDS, moving.contrast),
-    "budgets": Verb("Budget and K-fold budget manifests as files.", moving.BUDGETS_WORDS, moving.budgets),
-    "compare": Verb("Runs against the first: differences, intervals, tests.", comparing.WORDS, comparing.compare),
+    "import": Verb(
+        "Take runs of the older system into the run store.", legacy_verbs.IMPORT_WORDS, legacy_verbs.import_
+    ),
+    "aggregate": Verb(
+        "Many runs in two tables: by run, by label budget.", legacy_verbs.AGGREGATE_WORDS, legacy_verbs.aggregate
+    ),
+    "contrast": Verb("Two label sources compared run by run.", legacy_verbs.CONTRAST_WORDS, legacy_verbs.contrast),
+    "budgets": Verb("Budget and K-fold budget manifests as files.", legacy_verbs.BUDGETS_WORDS, legacy_verbs.budgets),
+    "compare": Verb("Runs against the first: differences, intervals, tests.", WORDS, compare),
     "score": Verb("Metrics of anyone's predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb(
         "Visual-text alignment of data.train_manifest, or of bare arrays.", "[embeddings=<npz>] [key=value ...]", align
     ),
-    "study": Verb("A grid of runs.", studies.STUDY_WORDS, studies.study, studies.STUDY_FLAGS),
-    "search": Verb("Search hyper-parameters by validation.", studies.SEARCH_WORDS, studies.search),
+    "study": Verb("A grid of runs.", study_verbs.STUDY_WORDS, study_verbs.study, study_verbs.STUDY_FLAGS),
+    "search": Verb("Search hyper-parameters by validation.", study_verbs.SEARCH_WORDS, study_verbs.search),
     "check": Verb("Audit manifests and features before training.", "[key=value ...]", check),
     "prepare": Verb("Join label, split, metadata and report tables to one manifest.", PREPARE_WORDS, prepare),
     "agree": Verb(

@@ -14,24 +14,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare.many import Best, best_by_max_t
-from ctbench_core.compare.paired import METRICS, SWAPS, paired_difference
 from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, run_names, tests_of
 from ctbench_core.errors import InputError
-from ctbench_core.metrics import (
+from ctbench_core.inference import (
+    METRICS,
+    RESAMPLES,
+    SWAPS,
+    Best,
     Estimate,
     RecipeEstimate,
     auroc_covariance,
+    benjamini_hochberg,
+    best_by_max_t,
     bootstrap_intervals,
     evidence,
-    ranking_figures,
+    macro_draws,
+    no_interval,
+    paired_difference,
     resampled,
 )
-from ctbench_core.metrics.discovery import benjamini_hochberg
-from ctbench_core.metrics.resampling import RESAMPLES
-from ctbench_core.metrics.uncertainty import macro_draws, no_interval
-from ctbench_core.runs import open_run
-from ctbench_core.runs.marks import Marks, marks_of
+from ctbench_core.metrics import ranking_figures
+from ctbench_core.runs import Marks, marks_of, open_run
 
 MACRO = "macro"
 LEVEL = 0.05

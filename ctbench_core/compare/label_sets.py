@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare.paired import METRICS
 from ctbench_core.compare.tables import Scored, common_ground
-from ctbench_core.metrics import evidence, ranking_figures, resampled
-from ctbench_core.metrics.freedom import quantile
-from ctbench_core.metrics.resampling import RESAMPLES, Evidence
-from ctbench_core.metrics.uncertainty import no_interval, standard_error
+from ctbench_core.inference import (
+    METRICS,
+    RESAMPLES,
+    Evidence,
+    evidence,
+    no_interval,
+    quantile,
+    resampled,
+    standard_error,
+)
+from ctbench_core.metrics import ranking_figures
 
 
 def compare_label_sets(scored: Scored, labels: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:

@@ -15,28 +15,34 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from ctbench_core.cards import encoder_name
 from ctbench_core.compare.comparison import LEVEL, MACRO, Comparison, adjusted, common_set, figure_rows
-from ctbench_core.compare.many import Best, best_by_max_t
-from ctbench_core.compare.paired import METRICS, difference_error
 from ctbench_core.compare.tables import Common, Scored, common_ground, read_scored, unique_names
 from ctbench_core.errors import InputError
-from ctbench_core.metrics import (
+from ctbench_core.inference import (
+    METRICS,
+    RESAMPLES,
+    Best,
     Estimate,
     Evidence,
     RecipeEstimate,
+    best_by_max_t,
     bootstrap_intervals,
+    difference_error,
     evidence,
-    ranking_figures,
+    freedom_of,
+    inflation,
+    macro_draws,
+    mixed_freedom,
+    no_interval,
+    quantile,
     recipe_intervals,
     resampled,
+    satterthwaite,
+    standard_error,
 )
-from ctbench_core.metrics.arrays import Floats
-from ctbench_core.metrics.freedom import mixed_freedom, quantile, satterthwaite
-from ctbench_core.metrics.resampling import RESAMPLES
-from ctbench_core.metrics.uncertainty import freedom_of, inflation, macro_draws, no_interval, standard_error
-from ctbench_core.runs import Run, open_run, recipe_of
-from ctbench_core.runs.marks import Marks, marks_of
+from ctbench_core.label_leakage import encoder_name
+from ctbench_core.metrics import Floats, ranking_figures
+from ctbench_core.runs import Marks, Run, marks_of, open_run, recipe_of
 
 
 def recipes_of(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.cards import encoder_name
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
-from ctbench_core.runs import Run, open_run, recipe_of
-from ctbench_core.runs.marks import VALIDATION
+from ctbench_core.label_leakage import encoder_name
+from ctbench_core.runs import VALIDATION, Run, open_run, recipe_of
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ctbench_core.config import Config
 from ctbench_core.doctor import data, machine, places, store
-from ctbench_core.doctor.finding import ERROR, LEVELS, OK, WARNING, Diagnosis, Finding, sized
+from ctbench_core.doctor.diagnosis import ERROR, LEVELS, OK, WARNING, Diagnosis, Finding, sized
 from ctbench_core.errors import CtbenchError, InputError
 
 __all__ = ["CHECKS", "ERROR", "LEVELS", "OK", "WARNING", "Diagnosis", "Finding", "examine", "sized"]

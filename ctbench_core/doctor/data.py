@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted, sized
+from ctbench_core.dataset import feature_kinds, known_packs, pack_cache, read_test_manifests, read_training_manifests
+from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, Finding, counted, sized
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.features import SUFFIXES, allowed_roots, check_allowed, find_file, read_vector
 from ctbench_core.runs import RunStore
-from ctbench_core.train.data import feature_kinds, pack_cache
-from ctbench_core.train.packs import known_packs
-from ctbench_core.train.splits import read_test_manifests, read_training_manifests
 
 _SAMPLE = 32
 _NO_DATA = Finding(OK, "no data were named", "Give paths.data_root and paths.manifest_dir to have them looked at.")

@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ctbench_core.config import Config
-from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted
+from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, Finding, counted
 
 PROJECT = Path(__file__).resolve().parents[2]
 _INSTALL = "python -m pip install -r requirements.txt"

@@ -18,13 +18,11 @@ from filelock import FileLock
 
 from ctbench_core.atomic import write_text
 from ctbench_core.config import Config
-from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding
+from ctbench_core.dataset import pack_cache
+from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, Finding
 from ctbench_core.errors import ConfigError
 from ctbench_core.features import check_allowed
-from ctbench_core.runs import run_folders
-from ctbench_core.runs.status import HEARTBEAT_LIMIT_S
-from ctbench_core.runs.store import read_json
-from ctbench_core.train.data import pack_cache
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, read_json, run_folders
 
 _SCARCE, _FULL = 5 * 2**30, 2**29
 _SKEW_S = 5.0

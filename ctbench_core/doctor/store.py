@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.doctor.finding import ERROR, OK, WARNING, Finding, counted, sized
+from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, Finding, counted, sized
 from ctbench_core.errors import CheckpointError, CtbenchError
-from ctbench_core.runs import RESUMABLE, Run, RunStore, open_run, run_folders
-from ctbench_core.runs.status import HEARTBEAT_LIMIT_S
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, open_run, run_folders
 
 _NAMED = 3
 _STALE_S = 3600.0

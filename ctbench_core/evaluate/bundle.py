@@ -10,22 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_bytes, write_json, write_with
-from ctbench_core.evaluate.calibrated import BEFORE, calibration_frame, reliability_frame, stages
 from ctbench_core.evaluate.counts import counts_frame
 from ctbench_core.evaluate.scores import metadata_frame, scores_frame, sigmoid
-from ctbench_core.evaluate.tuning import tuned_thresholds
+from ctbench_core.evaluate.tuning import BEFORE, calibration_frame, reliability_frame, stages, tuned_thresholds
+from ctbench_core.inference import bootstrap, bootstrap_intervals, curve_bands
 from ctbench_core.manifest import Manifest
-from ctbench_core.metrics import (
-    bootstrap,
-    bootstrap_intervals,
-    curve_bands,
-    curve_points,
-    macro,
-    ranking_metrics,
-    thin,
-    thresholded_figures,
-    thresholded_metrics,
-)
+from ctbench_core.metrics import curve_points, macro, ranking_metrics, thin, thresholded_figures, thresholded_metrics
 from ctbench_core.runs import EvaluationPaths, Marks
 
 TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")

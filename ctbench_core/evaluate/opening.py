@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ctbench_core.config import Config
+from ctbench_core.dataset import check_places, load_dataset, mark_leaks, read_test_manifests, read_training_manifests
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate.tuning import read_tuning, tuned_alone, write_tuning
 from ctbench_core.manifest import Manifest
+from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import Run, RunPaths, RunStore, marks_of, open_run
-from ctbench_core.train.data import load_dataset
-from ctbench_core.train.leaks import mark_leaks
-from ctbench_core.train.splits import check_places, read_test_manifests, read_training_manifests
-
-Progress = Callable[[str, int, int], None]
-
-
-def silent(phase: str, done: int, total: int) -> None:
-    """Progress for callers that show none."""
 
 
 def evaluate_run(

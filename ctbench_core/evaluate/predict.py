@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctbench_core.dataset import Dataset
 from ctbench_core.errors import CheckpointError
 from ctbench_core.train.batches import Features
-from ctbench_core.train.data import Dataset
 from ctbench_core.train.stored import logits_on, restored
 
 

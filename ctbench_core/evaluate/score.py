@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.config import ColumnsConfig, Config
+from ctbench_core.dataset import check_places
 from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.evaluate.bundle import compute_metrics, with_intervals, write_bundle
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import Manifest, clean_names, parse_identities, read_manifest
 from ctbench_core.runs import Marks, RunPaths, new_status, run_paths, write_config, write_latest, write_status
-from ctbench_core.train.splits import check_places
 
 ID_COLUMNS = ("volumename", "VolumeName", "volume", "image", "id")
 PATIENT_COLUMNS = ("patient", "patient_id")

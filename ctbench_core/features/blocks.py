@@ -22,7 +22,7 @@ import numpy as np
 
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import formats
-from ctbench_core.features.read import DAMAGE, parse_vector, suffix_of
+from ctbench_core.features.one_file import DAMAGE, parse_vector, suffix_of
 
 Range = tuple[int, int]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ctbench_core.features.files import Reader, missing, width_of
 from ctbench_core.features.index import Index, Pack, fingerprints, join_indexes
+from ctbench_core.features.one_file import stamp_of
 from ctbench_core.features.pack import MemoryWriter, PackWriter, locked, open_pack
 from ctbench_core.features.paths import check_allowed
-from ctbench_core.features.read import stamp_of
-from ctbench_core.features.reader import Reader, missing, width_of
 
 Progress = Callable[[int, int], None]
 Failure = tuple[str, str]

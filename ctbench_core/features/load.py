@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ctbench_core.errors import FeatureError, first_rows
+from ctbench_core.features.files import Reader, missing
 from ctbench_core.features.gather import Gathered, gather
 from ctbench_core.features.index import Pack, fingerprints
 from ctbench_core.features.pack import pack_folder
 from ctbench_core.features.paths import TABLE_SUFFIXES, check_allowed, find_file
-from ctbench_core.features.reader import Reader, missing
 from ctbench_core.features.tables import read_table, rows_of
 
 Progress = Callable[[int, int], None]

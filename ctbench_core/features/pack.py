@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from ctbench_core.atomic import write_json, write_with
 from ctbench_core.errors import RunError
 from ctbench_core.features.index import Index, Pack
-from ctbench_core.features.read import DAMAGE
+from ctbench_core.features.one_file import DAMAGE
 
 VERSION = 1
 POINTER, LOCK = "current.json", "lock"

@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ctbench_core.errors import RunError
+from ctbench_core.features.files import Reader
 from ctbench_core.features.gather import stamps_in
 from ctbench_core.features.pack import LOCK, open_pack
-from ctbench_core.features.reader import Reader
 
 
 @dataclass(frozen=True)

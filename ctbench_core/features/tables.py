@@ -16,8 +16,8 @@ import numpy as np
 
 from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features import formats
+from ctbench_core.features.one_file import DAMAGE, reason, suffix_of
 from ctbench_core.features.paths import SUFFIXES, TABLE_SUFFIXES
-from ctbench_core.features.read import DAMAGE, reason, suffix_of
 
 # Columns that usually hold the ids, in the order they are looked for.
 _ID_COLUMNS = ("volumename", "volume_name", "volume", "id", "ids", "name", "path", "file", "filename")

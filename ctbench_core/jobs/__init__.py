@@ -1,6 +1,6 @@
 """Background work: a queue of runs and the thread that trains them."""
 
-from ctbench_core.jobs.elsewhere import active_runs
+from ctbench_core.jobs.active import active_runs
 from ctbench_core.jobs.runner import JobRunner, get_runner
 
 __all__ = ["JobRunner", "active_runs", "get_runner"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ import pandas as pd
 
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError, RunError
-from ctbench_core.evaluate.opening import evaluate_run, silent
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.features import check_allowed
 from ctbench_core.legacy.folders import find_old_runs
 from ctbench_core.legacy.importing import import_runs
+from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import Run, open_run, read_json
-
-Progress = Callable[[str, int, int], None]
 
 MACROS = ("auprc", "auroc", "f1_macro")
 PRIMARY = tuple(f"test_primary_{name}" for name in MACROS)

@@ -16,10 +16,10 @@ import pandas as pd
 
 from ctbench_core.atomic import write_bytes
 from ctbench_core.config import Config
+from ctbench_core.dataset import Sources, Splits, check_places, make_splits
 from ctbench_core.errors import ConfigError
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import Manifest, Selection, units_of, write_selections
-from ctbench_core.train.splits import Sources, Splits, check_places, make_splits
 
 INDEX, SELECTIONS = "manifest_index.csv", "selection_index.csv"
 

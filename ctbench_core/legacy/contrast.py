@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare import benjamini_hochberg, sign_flip
 from ctbench_core.errors import ConfigError, InputError, ManifestError
+from ctbench_core.inference import benjamini_hochberg, sign_flip
 from ctbench_core.legacy.aggregate import PRIMARY
-from ctbench_core.manifest import read_table
 from ctbench_core.runs import open_run, read_json
+from ctbench_core.tables import read_table
 
 PAIR_KEYS = ("budget_n", "cv_fold", "utils_seed")
 PER_CLASS = ("precision", "recall", "f1", "auprc", "auroc")

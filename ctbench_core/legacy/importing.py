@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,15 @@ from typing import TYPE_CHECKING, Any
 from ctbench_core.atomic import dump_json, write_json, write_text
 from ctbench_core.config import Config
 from ctbench_core.errors import CheckpointError, InputError
-from ctbench_core.evaluate.opening import silent
 from ctbench_core.features import check_allowed
 from ctbench_core.legacy.config import read_old_config
 from ctbench_core.legacy.folders import OldRun, find_old_runs
 from ctbench_core.legacy.history import read_old_history
-from ctbench_core.runs import RunPaths, new_status, write_config, write_status
-from ctbench_core.runs.layout import job_dir
-from ctbench_core.runs.status import now
+from ctbench_core.progress import Progress, silent
+from ctbench_core.runs import RunPaths, job_dir, new_status, now, write_config, write_status
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

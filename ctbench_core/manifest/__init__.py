@@ -17,13 +17,12 @@ from ctbench_core.manifest.cohort import apply_cohort
 from ctbench_core.manifest.identity import Identities, clean_names, parse_identities
 from ctbench_core.manifest.kfold import assign_folds, hold_out, read_folds, write_folds
 from ctbench_core.manifest.manifest import Manifest, shared_patients
-from ctbench_core.manifest.prepare import Prepared, PrepareOptions, prepare, write_manifest
-from ctbench_core.manifest.read import infer_labels, read_manifest
-from ctbench_core.manifest.recent import read_cohort
+from ctbench_core.manifest.prepare import REASONS, Prepared, PrepareOptions, options_from, prepare, write_manifest
+from ctbench_core.manifest.read import infer_labels, read_cohort, read_manifest
 from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
-from ctbench_core.manifest.table import read_table
 
 __all__ = [
+    "REASONS",
     "Agreement",
     "DrawingOrder",
     "Identities",
@@ -41,13 +40,13 @@ __all__ = [
     "hold_out",
     "infer_labels",
     "join_manifests",
+    "options_from",
     "parse_identities",
     "prepare",
     "read_cohort",
     "read_folds",
     "read_manifest",
     "read_selections",
-    "read_table",
     "select_volumes",
     "shared_patients",
     "split_by_group",

@@ -21,7 +21,7 @@ from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.manifest.identity import clean_names
 from ctbench_core.manifest.manifest import Manifest
 from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
-from ctbench_core.manifest.table import read_table
+from ctbench_core.tables import read_table
 
 _COLUMNS = ("budget", "seed", "selection_value")  # as other tools of this field write them; ours adds split
 _SPLIT = "split"

@@ -14,7 +14,7 @@ from ctbench_core.manifest.identity import clean_names
 from ctbench_core.manifest.manifest import Manifest
 from ctbench_core.manifest.read import VOLUME
 from ctbench_core.manifest.split import assign_groups, units_of
-from ctbench_core.manifest.table import read_table
+from ctbench_core.tables import read_table
 
 FOLD = "fold"
 

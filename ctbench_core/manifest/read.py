@@ -1,4 +1,7 @@
-"""A CSV or Parquet file to a validated Manifest, or one message that says what to mend."""
+"""A CSV or Parquet file to a validated Manifest, or one message that says what to mend.
+
+MERGED: The last few manifests, read once while their files stay the same: hundreds of runs of a study share their test.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import ColumnsConfig
+from ctbench_core.config import CohortConfig, ColumnsConfig
 from ctbench_core.errors import ManifestError, first_rows
+from ctbench_core.manifest.cohort import apply_cohort
 from ctbench_core.manifest.identity import Identities, clean_names, parse_identities
 from ctbench_core.manifest.manifest import Manifest
-from ctbench_core.manifest.table import read_table
+from ctbench_core.tables import read_table
 
 VOLUME = "volumename"
 # The columns of CT-RATE's metadata tables: some hold 1 in every row, and none is a finding.
@@ -185,3 +189,26 @@ def _refuse_bad_names(path: Path, volumes: np.ndarray, lines: np.ndarray) -> Non
             f"{path}: {first_rows(volumes[repeated], int(repeated.sum()))} stand more than once in {VOLUME}, "
             f"first again on line {lines[repeated][0]}. Keep one row a volume."
         )
+
+
+_LIMIT = 8
+_recent: dict[tuple[str, int, int, int], Manifest] = {}
+
+
+def read_cohort(path: Path, columns: ColumnsConfig, cohort: CohortConfig, labels: list[str] | None) -> Manifest:
+    """Read a manifest and apply the cohort; the result is shared between callers, so treat it as read-only.
+
+    Raises:
+        ManifestError: it is missing, breaks the contract, or the cohort leaves no row.
+    """
+    if cohort.exclude is not None or not path.is_file():  # the file of excluded volumes may change by itself
+        return apply_cohort(read_manifest(path, columns, labels), cohort)
+    facts = path.stat()
+    mark = (repr((str(path), columns, cohort, labels)), facts.st_mtime_ns, facts.st_size, facts.st_ino)
+    if mark not in _recent:
+        found = apply_cohort(read_manifest(path, columns, labels), cohort)
+        if len(_recent) >= _LIMIT:
+            _recent.clear()
+        _recent[mark] = found
+        return found
+    return _recent[mark]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ctbench_core.errors import ManifestError, first_rows
 from ctbench_core.manifest.identity import clean_names, parse_identities
-from ctbench_core.manifest.table import read_table
+from ctbench_core.tables import read_table
 
 # Spelled as in CT-RATE's tables and their kin, compared without case, blanks and underscores.
 _NAME_COLUMNS = ("volumename", "volume", "volumeid", "nameinctrate")

@@ -1,20 +1,20 @@
 """Metrics as pure functions: arrays in, arrays out; no files, no logging, no argument changed.
 
-NumPy in float64 is the engine; torch tensors are converted at the door. What is undefined is NaN and says why.
-"""
+NumPy in float64 is the engine; torch tensors are converted at the door. What is undefined is NaN and says why."""
 
-from __future__ import annotations
-
-from ctbench_core.metrics.bands import Band, curve_bands
-from ctbench_core.metrics.calibration import CalibrationMap, Reliability, ece, fit_calibration, reliability
-from ctbench_core.metrics.calibration_line import CalibrationLines, calibration_lines
+from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, class_reasons, divide, nan_scores
+from ctbench_core.metrics.calibration import (
+    METHODS,
+    CalibrationMap,
+    Reliability,
+    ece,
+    fit_calibration,
+    logistic_fit,
+    reliability,
+)
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
-from ctbench_core.metrics.delong import AurocCovariance, auroc_covariance
-from ctbench_core.metrics.figures import calibration_figures, ranking_figures, thresholded_figures
-from ctbench_core.metrics.operating import OperatingPoint, sensitivity_at_specificity, specificity_at_sensitivity
+from ctbench_core.metrics.metric_fns import MetricFn, calibration_figures, ranking_figures, thresholded_figures
 from ctbench_core.metrics.ranking import RankingMetrics, macro, ranking_metrics
-from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals
-from ctbench_core.metrics.resampling import Evidence, evidence, patient_weights, resampled
 from ctbench_core.metrics.retrieval import (
     RetrievalMetrics,
     TiedBlocks,
@@ -24,51 +24,56 @@ from ctbench_core.metrics.retrieval import (
 )
 from ctbench_core.metrics.scores import BrierScore, auprc_skill, brier_score
 from ctbench_core.metrics.thresholded import ThresholdedMetrics, thresholded_metrics
-from ctbench_core.metrics.thresholds import Thresholds, choose_thresholds, cross_fitted_calls, patient_folds
-from ctbench_core.metrics.uncertainty import Estimate, bootstrap, bootstrap_intervals
+from ctbench_core.metrics.thresholds import (
+    FOLDS,
+    OperatingPoint,
+    Thresholds,
+    choose_thresholds,
+    cross_fitted_calls,
+    f1_of_calls,
+    patient_folds,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+)
 
 __all__ = [
-    "AurocCovariance",
-    "Band",
+    "FOLDS",
+    "METHODS",
     "BrierScore",
-    "CalibrationLines",
     "CalibrationMap",
     "Curve",
     "CurvePoints",
-    "Estimate",
-    "Evidence",
+    "Floats",
+    "MetricFn",
     "OperatingPoint",
     "RankingMetrics",
-    "RecipeEstimate",
     "Reliability",
     "RetrievalMetrics",
     "ThresholdCounts",
     "ThresholdedMetrics",
     "Thresholds",
     "TiedBlocks",
+    "as_scores",
+    "as_targets",
     "auprc_skill",
-    "auroc_covariance",
     "blocks_from_ranks",
-    "bootstrap",
-    "bootstrap_intervals",
     "brier_score",
     "calibration_figures",
-    "calibration_lines",
     "choose_thresholds",
+    "class_reasons",
     "cross_fitted_calls",
-    "curve_bands",
     "curve_points",
+    "divide",
     "ece",
-    "evidence",
+    "f1_of_calls",
     "fit_calibration",
+    "logistic_fit",
     "macro",
+    "nan_scores",
     "patient_folds",
-    "patient_weights",
     "ranking_figures",
     "ranking_metrics",
-    "recipe_intervals",
     "reliability",
-    "resampled",
     "retrieval_metrics",
     "sensitivity_at_specificity",
     "specificity_at_sensitivity",

@@ -5,6 +5,14 @@ weights: a bootstrap keeps the sort and pays one gather and two running sums a d
 
 Shapes: N rows, C labels, R resamples, B heads x labels (a chunk of the scores' leading axes, flattened, times C),
 P the most positive rows that any of the B has; a trailing axis of 2 is a pair of draws.
+
+MERGED: AUROC and average precision of probabilities whose rows all count once, as at the end of every epoch.
+
+A probability and its label fit one integer: floats from 0 to below 2 are ordered as their bits, and leave two of them
+unused. So one sort of integers orders scores and labels together, three times faster than a sort of row numbers
+through which both are gathered; what is above a row is then its place.
+
+Shapes: N rows, B heads x labels.
 """
 
 from __future__ import annotations
@@ -14,7 +22,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ctbench_core.metrics.arrays import (
     Floats,
@@ -26,7 +34,6 @@ from ctbench_core.metrics.arrays import (
     has_resamples,
     nan_scores,
 )
-from ctbench_core.metrics.keyed import Indices, fits_keys, keyed_areas, tie_blocks
 
 # Rows times labels worked on at once: tables of this size stay in the second-level cache, and below the size at
 # which malloc maps fresh pages. Resamples take a quarter less time than with half as many.
@@ -184,3 +191,49 @@ def _areas(ranking: Ranking, pair: Floats) -> Floats:
     auprc = divide(_total(np.multiply(gained, precision, out=precision)), n_positive)
     auprc[n_negative == 0] = np.nan
     return np.stack([auroc, auprc, n_positive, n_negative]).transpose(0, 2, 1)
+
+
+Indices = NDArray[np.intp]
+
+_LIMIT = 2.0
+_LAST = np.int64(2**62 - 1)  # bits of the float just below the limit
+
+
+def fits_keys(targets: Floats, scores: Floats) -> bool:
+    """Whether all labels are known and all scores lie in [0, 2)."""
+    inside = bool(((scores >= 0) & (scores < _LIMIT)).all())
+    return inside and not np.isnan(targets).any()
+
+
+def keyed_areas(targets: Floats, scores: Floats) -> Floats:
+    """Return AUROC, AUPRC and the numbers of positives and negatives of targets and scores (B, N), as (4, B)."""
+    batch, count = scores.shape
+    keys = (scores + 0.0).view(np.int64)  # -0 becomes 0
+    np.subtract(_LAST, keys, out=keys)  # falling order
+    keys = 2 * keys + targets.astype(np.int64)
+    keys.sort(axis=1)
+    places = np.flatnonzero((keys & 1).astype(bool))
+    row = places // count
+    n_positive = np.bincount(row, minlength=batch)
+    n_negative = count - n_positive
+    start, end = (limits[places] for limits in tie_blocks(keys >> 1))
+    above_start, above_end = start - row * count, end - row * count
+    first = (np.cumsum(n_positive) - n_positive)[row]
+    hits_start, hits_end = (limits - first for limits in tie_blocks(start[None]))
+    # A negative tied with a positive counts half: the mean of the negatives above the block and above its end.
+    overtaken = np.bincount(row, above_end - hits_end + above_start - hits_start, minlength=batch) / 2
+    precision = np.bincount(row, hits_end / above_end, minlength=batch)
+    auroc = 1 - divide(overtaken, n_positive * n_negative)
+    auprc = divide(precision, np.where(n_negative > 0, n_positive, 0))
+    return np.stack([auroc, auprc, n_positive, n_negative])
+
+
+def tie_blocks(ranked: NDArray[np.generic]) -> tuple[Indices, Indices]:
+    """Return for each place in a table sorted along its rows, flattened, the limits of the equal values around it."""
+    first = np.ones(ranked.shape, bool)
+    np.not_equal(ranked[:, 1:], ranked[:, :-1], out=first[:, 1:])
+    limits = np.append(np.flatnonzero(first), ranked.size)
+    if len(limits) > ranked.size:  # no ties
+        return limits[:-1], limits[1:]
+    block = np.cumsum(first) - 1
+    return limits[block], limits[block + 1]

@@ -1,14 +1,26 @@
 """The run store: run directories, their status, and the ledger of opened test sets."""
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
-from ctbench_core.runs.layout import EvaluationPaths, RunPaths, new_run_id, run_paths
-from ctbench_core.runs.marks import Marks, alignment_marks, marks_of
+from ctbench_core.runs.disclosures import VALIDATION, Marks, alignment_marks, is_outgrown, marks_of, openings_of
+from ctbench_core.runs.layout import EvaluationPaths, RunPaths, job_dir, new_run_id, run_paths
+from ctbench_core.runs.reading import follow_history, parsed
 from ctbench_core.runs.recipe import recipe_of
 from ctbench_core.runs.recorder import Recorder
-from ctbench_core.runs.requests import ask_to_stop, is_asked_to_stop, withdraw_stop
 from ctbench_core.runs.resuming import check_resumable, newest_resumable, why_not_resumable
-from ctbench_core.runs.status import ACTIVE, ENDED, RESUMABLE, Status, new_status, read_status, write_status
+from ctbench_core.runs.status import (
+    ACTIVE,
+    ENDED,
+    HEARTBEAT_LIMIT_S,
+    RESUMABLE,
+    Status,
+    new_status,
+    now,
+    read_status,
+    write_status,
+)
+from ctbench_core.runs.stop_requests import ask_to_stop, is_asked_to_stop, withdraw_stop
 from ctbench_core.runs.store import (
+    LEDGER,
     Run,
     RunStore,
     cut_history,
@@ -22,12 +34,16 @@ from ctbench_core.runs.store import (
     write_latest,
 )
 from ctbench_core.runs.trackers import Tracker, tracked
-from ctbench_core.runs.trash import delete_run, empty_trash, restore_run
+from ctbench_core.runs.trash import TRASH, delete_run, empty_trash, restore_run
 
 __all__ = [
     "ACTIVE",
     "ENDED",
+    "HEARTBEAT_LIMIT_S",
+    "LEDGER",
     "RESUMABLE",
+    "TRASH",
+    "VALIDATION",
     "Annotations",
     "EvaluationPaths",
     "Marks",
@@ -44,13 +60,19 @@ __all__ = [
     "cut_history",
     "delete_run",
     "empty_trash",
+    "follow_history",
     "is_asked_to_stop",
+    "is_outgrown",
+    "job_dir",
     "latest_run",
     "marks_of",
     "new_run_id",
     "new_status",
     "newest_resumable",
+    "now",
     "open_run",
+    "openings_of",
+    "parsed",
     "read_annotations",
     "read_config",
     "read_history",

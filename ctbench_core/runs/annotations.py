@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import write_json
-from ctbench_core.runs.parsed import parsed
+from ctbench_core.runs.reading import parsed
 
 FILE = "annotations.json"
 

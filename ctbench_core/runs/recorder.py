@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
 from ctbench_core.runs.layout import RunPaths
-from ctbench_core.runs.requests import is_asked_to_stop, withdraw_stop
 from ctbench_core.runs.status import Status, now, write_status
+from ctbench_core.runs.stop_requests import is_asked_to_stop, withdraw_stop
 
 # Status writes are flushed to the disk; at most two a second leave the training undisturbed.
 WRITE_EVERY_S = 0.5

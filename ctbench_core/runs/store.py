@@ -16,7 +16,7 @@ from ctbench_core.config import Config, from_mapping
 from ctbench_core.errors import ConfigError, InputError, RunError
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
-from ctbench_core.runs.parsed import parsed
+from ctbench_core.runs.reading import parsed
 from ctbench_core.runs.status import Status, is_settled, now, read_status, write_status
 
 LEDGER = "evaluations.jsonl"

@@ -2,12 +2,13 @@
 
 The interval of several seeds runs over seeds and patients (what this way of training gives), that of a single run
 over patients alone (what this model gives); ``interval`` says which.
+
+MERGED: Which findings hold a recipe back, and whether labels, seeds or test patients would help.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,14 @@ import pandas as pd
 from filelock import FileLock
 
 from ctbench_core.atomic import dump_json, write_bytes, write_with
-from ctbench_core.evaluate.opening import silent
-from ctbench_core.metrics.figures import ranking_figures, thresholded_figures
-from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals
-from ctbench_core.metrics.uncertainty import Estimate, bootstrap
+from ctbench_core.inference import Estimate, RecipeEstimate, bootstrap, recipe_intervals
+from ctbench_core.metrics import ranking_figures, thresholded_figures
+from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe, of_set
 from ctbench_core.studies.results import MACROS, TRAINING
 from ctbench_core.studies.variance import PARTS, variance_frame
-
-Progress = Callable[[str, int, int], None]
 
 METRICS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}  # a finding's figure and its macro's name
 SEEDS_AND_PATIENTS, PATIENTS = "seeds and patients", "patients"
@@ -162,3 +160,39 @@ def by_cell(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
 def write_cells(paths: StudyPaths, frame: pd.DataFrame) -> None:
     """Write the cells as CSV, one row a cell, finding and metric."""
     write_bytes(paths.cells, frame.to_csv(index=False, lineterminator="\n").encode("utf-8"))
+
+
+def bottlenecks(cells: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
+    """Return, weakest first, each finding's figure at the most labels of each recipe, and what the last step brought.
+
+    Args:
+        cells: `cells.cell_frame`.
+
+    Returns:
+        Columns: the axes without budget, finding, mean, lo, hi, sd, gain (to the budget before; NaN with one budget),
+        patient_error, seed_error, limited_by (patients or seeds: the larger part of the error; empty if unknown).
+    """
+    rows = cells[(cells["metric"] == metric) & (cells["finding"] != "")]
+    others = [axis for axis in axes if axis != "budget"]
+    found = []
+    for _, group in rows.groupby([*others, "finding"], sort=False):
+        ordered = group.sort_values("n_patients", kind="stable")
+        last = ordered.iloc[-1]
+        gain = last["mean"] - ordered.iloc[-2]["mean"] if len(ordered) > 1 else np.nan
+        parts = {"patients": last["patient_error"], "seeds": last["seed_error"]}
+        known = {name: part for name, part in parts.items() if not np.isnan(part)}
+        found.append(
+            {
+                **{axis: last[axis] for axis in others},
+                "finding": last["finding"],
+                "mean": last["mean"],
+                "lo": last["lo"],
+                "hi": last["hi"],
+                "sd": last["std"],
+                "gain": gain,
+                "patient_error": last["patient_error"],
+                "seed_error": last["seed_error"],
+                "limited_by": max(known, key=lambda name: known[name]) if len(known) == 2 else "",
+            }
+        )
+    return pd.DataFrame(found).sort_values("mean", kind="stable").reset_index(drop=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ctbench_core.errors import RunError
-from ctbench_core.runs.status import Status, new_status, read_status, write_status
+from ctbench_core.runs import Status, new_status, read_status, write_status
 
 HEARTBEAT_EVERY_S = 10.0
 

@@ -7,34 +7,35 @@ training patients. The error of the mean difference has a part of the test patie
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from ctbench_core.compare import (
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.inference import (
+    RecipeEstimate,
     benjamini_hochberg,
     best_by_max_t,
     corrected_resampled_t,
+    evidence,
     fold_differences,
+    mixed_freedom,
     out_of_fold_scores,
     paired_difference,
+    quantile,
+    recipe_intervals,
+    resampled,
+    satterthwaite,
     sign_flip,
 )
-from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.evaluate.opening import silent
-from ctbench_core.metrics.arrays import Floats
-from ctbench_core.metrics.figures import ranking_figures
-from ctbench_core.metrics.freedom import mixed_freedom, quantile, satterthwaite
-from ctbench_core.metrics.recipe import RecipeEstimate, recipe_intervals
-from ctbench_core.metrics.resampling import Figures, evidence, resampled
+from ctbench_core.metrics import Floats, MetricFn, ranking_figures
+from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe
-
-Progress = Callable[[str, int, int], None]
 
 LEVEL = 0.05
 RANKED = ("auprc", "auroc")
@@ -103,7 +104,7 @@ def common(first: Recipe, second: Recipe) -> tuple[Recipe, Recipe]:
     return a, b
 
 
-def _apart(seeds: int) -> Figures:
+def _apart(seeds: int) -> MetricFn:
     """Return the function that gives, seed by seed, the difference of two recipes stacked as (2S, N, C)."""
 
     def figures(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
@@ -230,7 +231,7 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
 
 def _overlaps(plan: Plan) -> dict[Cell, float]:
     """Return the share of training patients that two seeds of each cell have in common: budget / pool, 1 for all."""
-    from ctbench_core.train.splits import read_training_manifests
+    from ctbench_core.dataset import read_training_manifests
 
     configs, pools = plan.configs(), {}
     found = {}

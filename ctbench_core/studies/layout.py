@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.runs.layout import job_dir
+from ctbench_core.runs import job_dir
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.runs import RunPaths
-from ctbench_core.runs.parsed import parsed
+from ctbench_core.runs import RunPaths, parsed
 from ctbench_core.studies.claims import read_claim
 from ctbench_core.studies.control import CANCELLED, PAUSED, wanted
 from ctbench_core.studies.layout import StudyPaths

@@ -2,10 +2,13 @@
 
 A run's float32 figures may differ in their last digits with the company it trains in, so the company is part of
 the plan: shards, kills and resumes do not change it. A study that is extended keeps its banks and gets new ones.
+
+MERGED: Run ids of studies: they depend on the resolved config alone, so that a run is known wherever it was made.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
@@ -14,11 +17,10 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from ctbench_core.atomic import write_json, write_text
-from ctbench_core.config import Config
+from ctbench_core.atomic import dump_json, write_json, write_text
+from ctbench_core.config import Config, changed_keys
 from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.runs.status import now
-from ctbench_core.studies.identity import run_id
+from ctbench_core.runs import now
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.study import Study, expanded, study_from
 
@@ -159,3 +161,42 @@ def spelled_out(study: Study) -> dict[str, tuple[dict[str, str], Config]]:
             raise ConfigError(f"Two places of the grid are the same run: {found[name][0]} and {point.labels}.")
         found[name] = point.labels, config
     return found
+
+
+# Keys that change neither the data, the training nor what is evaluated: places, names, machine, trackers.
+_PLACES = ("paths.data_root", "paths.manifest_dir")
+_NOT_PART = (
+    "job_name",
+    "logging.",
+    "analysis.",
+    "optuna.",
+    "training.resume.",
+    "training.num_workers",
+    "data.preload_features",
+    "model.model_name",
+    "utils.device",
+    "evaluation.detail",
+)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Return the changed keys that a run's outcome depends on, sorted."""
+    return {key: value for key, value in sorted(changed_keys(config).items()) if _is_part(key)}
+
+
+def _is_part(key: str) -> bool:
+    return key in _PLACES if key.startswith("paths.") else not key.startswith(_NOT_PART)
+
+
+def run_id(config: Config) -> str:
+    """Return the id of a study's run: head, seed and the hash of the resolved config, as ``mlp-s1-3f9a1c0b52de``."""
+    digest = hashlib.blake2b(dump_json(identity(config)).encode("utf-8"), digest_size=6).hexdigest()
+    head = "".join(
+        letter for letter in config.model._target_.rsplit(".", 1)[-1].lower() if letter.isalnum() or letter == "_"
+    )
+    return f"{head}-s{config.utils.seed}-{digest}"
+
+
+def same_run(first: Config, second: Config) -> bool:
+    """Whether two configs describe the same run."""
+    return json.loads(dump_json(identity(first))) == json.loads(dump_json(identity(second)))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.evaluate.opening import silent
 from ctbench_core.experiment import bank_key
+from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.cells import by_cell, cell_frame, write_cells
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import make_plan, read_plan, spelled_out
@@ -18,8 +17,6 @@ from ctbench_core.studies.results import read_results, write_table
 from ctbench_core.studies.study import Study
 from ctbench_core.studies.work import Worked, work_off
 
-Progress = Callable[[str, int, int], None]
-
 
 def plan_study(study: Study) -> StudyPaths:
     """Check a study's input, write its plan (or extend the one that is there), and return its folder.
@@ -27,7 +24,7 @@ def plan_study(study: Study) -> StudyPaths:
     Raises:
         InputError: a key, a value or a manifest is at fault; nothing has been written then.
     """
-    from ctbench_core.train.splits import check_places, read_training_manifests
+    from ctbench_core.dataset import check_places, read_training_manifests
 
     configs = [config for _, config in spelled_out(study).values()]
     for config in {bank_key(config): config for config in configs}.values():

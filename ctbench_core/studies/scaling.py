@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctbench_core.errors import InputError
-from ctbench_core.metrics.arrays import Floats
+from ctbench_core.metrics import Floats
 
 RESAMPLES = 1000
 _TAILS = (0.025, 0.975)

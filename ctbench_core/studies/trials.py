@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctbench_core.config import OptunaConfig
 from ctbench_core.studies.layout import StudyPaths
-from ctbench_core.studies.space import Space
+from ctbench_core.studies.search import Space
 
 if TYPE_CHECKING:
     import optuna

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import pandas as pd
 
-from ctbench_core.metrics.arrays import Floats
+from ctbench_core.metrics import Floats
 from ctbench_core.studies.plan import PlannedRun
 
 PARTS = ("fold_variance", "seed_variance", "rest_variance")

@@ -2,6 +2,8 @@
 
 Any number of processes do this side by side on one folder. What is finished stays finished; a bank whose process
 died is claimed by the next one, and its runs go on from their checkpoints.
+
+MERGED: Train one bank of a plan: new runs from the start, begun ones from their checkpoints, finished ones not at all.
 """
 
 from __future__ import annotations
@@ -10,24 +12,20 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ctbench_core.config import Config
-from ctbench_core.errors import ConfigError
-from ctbench_core.evaluate.opening import silent
-from ctbench_core.runs import RunPaths
-from ctbench_core.runs.parsed import parsed
-from ctbench_core.runs.status import now
-from ctbench_core.studies.bank import train_bank
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.experiment import queue_run, run_bank
+from ctbench_core.progress import Progress, silent
+from ctbench_core.runs import RESUMABLE, RunPaths, now, parsed, read_config, read_status
 from ctbench_core.studies.claims import claim
 from ctbench_core.studies.control import RUN, Stop, want
 from ctbench_core.studies.layout import StudyPaths
-from ctbench_core.studies.plan import Plan, PlannedRun, read_plan
-
-Progress = Callable[[str, int, int], None]
+from ctbench_core.studies.plan import Plan, PlannedRun, read_plan, same_run
 
 LOOK_EVERY_S = 0.5
 
@@ -149,3 +147,43 @@ def _status_file(run_dir: Path) -> dict[str, Any]:
 def state_of(run_dir: Path) -> str:
     """Return a run's state as its file says it, ``waiting`` before it has one."""
     return str(_status_file(run_dir).get("state", "waiting"))
+
+
+def train_bank(
+    configs: Sequence[Config], run_dirs: Sequence[Path], cancel: threading.Event, progress: Progress
+) -> list[str]:
+    """Train the runs of a bank that are not finished; return the errors of those that failed.
+
+    Raises:
+        InputError: a run directory holds another run, or one that another process trains.
+    """
+    left = [(config, run_dir) for config, run_dir in zip(configs, run_dirs) if _prepare(config, run_dir)]
+    if not left:
+        return []
+    results = run_bank(
+        [config for config, _ in left],
+        [run_dir for _, run_dir in left],
+        resume=True,  # from the checkpoint where there is one
+        cancel=cancel,
+        progress=progress,
+    )
+    return [
+        f"{run_dir.name}: {result['error']}"
+        for (_, run_dir), result in zip(left, results)
+        if result["state"] == "failed"
+    ]
+
+
+def _prepare(config: Config, run_dir: Path) -> bool:
+    """Queue a run; return whether there is something left to train."""
+    paths = RunPaths(run_dir)
+    if not paths.status.is_file():
+        queue_run(config)
+        return True
+    stored = read_config(paths.config)
+    if not same_run(stored, config):
+        raise InputError(f"{run_dir} holds a run with another config. Move it away, or give the study another name.")
+    status = read_status(paths.status)
+    if status.state in RESUMABLE:
+        queue_run(config, run_dir, status)
+    return status.state != "finished"

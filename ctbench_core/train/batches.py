@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ctbench_core.train.losses import known_labels
 from ctbench_core.train.network import Network
-from ctbench_core.train.standard import Scaler
+from ctbench_core.train.standardise import Scaler
 from ctbench_core.train.streams import ByteStream, stream
 
 # A block holds at most this many steps, and about this many bytes of features: one head's stays in the cache nearest

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ctbench_core.atomic import atomic_file
 from ctbench_core.errors import CheckpointError
-from ctbench_core.features.read import DAMAGE
+from ctbench_core.features import DAMAGE
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,17 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
+from ctbench_core.dataset import Dataset
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.train.batches import Features, Rows
-from ctbench_core.train.data import Dataset
+from ctbench_core.train.epoch import EpochReport, reports
 from ctbench_core.train.heads import head_name
 from ctbench_core.train.logistic import LogisticPath
-from ctbench_core.train.losses import element_weights, known_labels
+from ctbench_core.train.losses import class_weights, element_weights, known_labels
 from ctbench_core.train.prompts import read_prompts
-from ctbench_core.train.report import EpochReport, reports
-from ctbench_core.train.standard import fit_scaler, folded
+from ctbench_core.train.standardise import fit_scaler, folded
 from ctbench_core.train.stored import logits_on, restored
-from ctbench_core.train.weights import class_weights
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 

@@ -21,10 +21,10 @@ from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
 from ctbench_core.runs import RunPaths, cut_history
 from ctbench_core.train import checkpoint
+from ctbench_core.train.epoch import EpochReport
+from ctbench_core.train.failures import Guarded, OutOfMemory, explained
 from ctbench_core.train.fitted import Fitter
-from ctbench_core.train.report import EpochReport
 from ctbench_core.train.trainer import Trainer
-from ctbench_core.train.troubles import Guarded, OutOfMemory, explained
 
 Heads = Trainer | Fitter
 

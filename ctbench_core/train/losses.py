@@ -2,6 +2,8 @@
 
 To add a loss, add a function of (logits, targets) to ``LOSSES`` that returns one value an element. Its gradient
 comes from autograd unless one is written out in ``GRADIENTS``.
+
+MERGED: Class weights of a run: how much more a positive counts than a negative.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ctbench_core.errors import unknown_name
+from ctbench_core.config import Config
+from ctbench_core.errors import ConfigError, unknown_name
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -111,3 +114,21 @@ def positive_weights(targets: Tensor) -> Tensor:
     positives = torch.nansum(targets, dim=0)
     known = (~torch.isnan(targets)).sum(dim=0)
     return (known - positives) / positives.clamp(min=1)
+
+
+def class_weights(config: Config, targets: Tensor, labels: int) -> Tensor | None:
+    """Return the weight of each finding's positives (C,), None where all are 1.
+
+    Raises:
+        ConfigError: weights were given, but not one a finding.
+    """
+    given = config.training.loss.pos_weight
+    if given is None or given == "auto":
+        return positive_weights(targets)
+    if given == "none":
+        return None
+    if isinstance(given, str) or len(given) != labels:
+        raise ConfigError(
+            f"training.loss.pos_weight is {given!r}: expected auto, none, or {labels} numbers, one a finding."
+        )
+    return targets.new_tensor(given)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ctbench_core.config import Config, get_key
-from ctbench_core.train.data import Dataset
+from ctbench_core.dataset import Dataset
 from ctbench_core.train.heads import STEPWISE, head_name, parameter_count
 
 # Runs whose configs agree in these keys read the same feature files through heads of the same shape.

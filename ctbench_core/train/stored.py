@@ -12,8 +12,7 @@ from torch import Tensor
 from ctbench_core.train.bank import Bank
 from ctbench_core.train.batches import Features
 from ctbench_core.train.checkpoint import widths_of
-from ctbench_core.train.gated import Gated
-from ctbench_core.train.network import Dropout, Mlp
+from ctbench_core.train.network import Dropout, Gated, Mlp
 
 ROWS = 1024  # of one forward pass
 

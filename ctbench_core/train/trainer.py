@@ -19,25 +19,17 @@ import torch
 from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
+from ctbench_core.dataset import Dataset
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.train.bank import Bank, take_heads
 from ctbench_core.train.batches import Batches, Block, Features, Rows
-from ctbench_core.train.data import Dataset
+from ctbench_core.train.epoch import EpochReport, reports
 from ctbench_core.train.fitted import Fitter, make_fitter
-from ctbench_core.train.gated import Gated
 from ctbench_core.train.heads import STEPWISE, check_head, head_name, layer_widths
-from ctbench_core.train.losses import (
-    element_weights,
-    find_loss,
-    known_labels,
-    slopes,
-    weighted_sum,
-)
-from ctbench_core.train.network import Dropout, Mlp, Network, parts_for
+from ctbench_core.train.losses import class_weights, element_weights, find_loss, known_labels, slopes, weighted_sum
+from ctbench_core.train.network import Dropout, Gated, Mlp, Network, parts_for
 from ctbench_core.train.optim import Optimiser
-from ctbench_core.train.report import EpochReport, reports
-from ctbench_core.train.standard import Scaler, fit_scaler, folded
-from ctbench_core.train.weights import class_weights
+from ctbench_core.train.standardise import Scaler, fit_scaler, folded
 
 # Numbers in the widest layer of one forward pass outside training, features included: its memory stays in the cache.
 EVALUATION_UNITS = 1 << 21

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctbench_core.alignment import align
+from ctbench_core.alignment.engine import align
 from ctbench_core.errors import FeatureError, InputError, Interrupted
 
 sys.path.insert(0, str(Path(__file__).parent))

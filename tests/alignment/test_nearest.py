@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctbench_core.alignment import Extras, align
+from ctbench_core.alignment.engine import Extras, align
 
 sys.path.insert(0, str(Path(__file__).parent))
 

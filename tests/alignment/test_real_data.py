@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_core.alignment import AlignmentResult, align
+from ctbench_core.alignment.engine import AlignmentResult, align
 
 DATA = Path(os.environ.get("CTBENCH_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
 

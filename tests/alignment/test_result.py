@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ctbench_core.alignment import align, write_alignment
+from ctbench_core.alignment.engine import align, write_alignment
 
 
 def test_files_hold_what_the_result_holds(tmp_path: Path) -> None:

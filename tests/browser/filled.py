@@ -8,12 +8,11 @@ from typing import Any
 from ctbench_core.alignment.job import run_alignment
 from ctbench_core.config import Config, set_key
 from ctbench_core.demo import write_demo
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import annotate
-from ctbench_core.studies import run_study
-from ctbench_core.studies.study import study_from
-from ctbench_ui import datasets
+from ctbench_core.studies import run_study, study_from
+from ctbench_ui.shared import datasets
 
 SEEDS = (1, 2, 3)
 

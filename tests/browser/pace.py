@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.evaluate.score import ScoreOptions, score_table
+from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
 from ctbench_core.experiment import run_experiment
 from tests.browser.hands import Hands
 

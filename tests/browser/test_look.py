@@ -13,7 +13,7 @@ import pytest
 
 from ctbench_core.alignment.job import run_alignment
 from ctbench_core.config import Config
-from ctbench_core.evaluate.score import ScoreOptions, score_table
+from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.runs import EvaluationPaths
 from tests.browser.hands import Hands
 

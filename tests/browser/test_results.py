@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ctbench_core.compare import compare_runs
-from ctbench_core.compare.paper import paper_frame
+from ctbench_core.report.comparison import paper_frame
 from ctbench_core.runs import RunPaths
 from tests.browser.hands import Hands
 from tests.browser.served import Server

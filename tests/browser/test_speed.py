@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ctbench_ui.style import FINDINGS
+from ctbench_ui.shared.style import FINDINGS
 from tests.browser.hands import Hands
 from tests.browser.pace import Pace, begin, crowd, walk
 

@@ -12,8 +12,8 @@ import pytest
 
 from ctbench_core.checks import check
 from ctbench_core.config import Config
+from ctbench_core.dataset import pack_features
 from ctbench_core.errors import Interrupted
-from ctbench_core.train.packing import pack_features
 
 
 def test_visual_and_text_are_packed_and_opened_again(cli: Any, words: list[str], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ctbench_core.cli.studies import split_grid, split_space
+from ctbench_core.cli.study_verbs import split_grid, split_space
 from ctbench_core.runs import open_run
 
 

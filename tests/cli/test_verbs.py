@@ -310,7 +310,7 @@ def test_the_tree_of_the_working_folder_is_used_and_said(cli: Cli, words: list[s
 
 
 def test_the_shown_command_repeats_the_run(cli: Cli, trained: Path) -> None:
-    from ctbench_core.words import to_words
+    from ctbench_core.overrides import to_words
 
     first = open_run(trained)
     again = cli("train", *to_words(first.config))

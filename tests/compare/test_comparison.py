@@ -14,16 +14,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.compare import compare_models
-from ctbench_core.compare.comparison import MACRO
-from ctbench_core.compare.label_sets import compare_label_sets
-from ctbench_core.compare.paper import latex_table, methods_paragraph, paper_frame
-from ctbench_core.compare.published import published_frame
+from ctbench_core.compare import MACRO, compare_label_sets, compare_models, published_frame
 from ctbench_core.compare.tables import Scored, common_ground, unique_names
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.report.comparison import latex_table, methods_paragraph, paper_frame
 from ctbench_core.runs import open_run
 
 LABELS = ("Lung nodule", "50% & more_#1")

@@ -13,13 +13,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ctbench_core.compare.comparison import MACRO, Comparison
-from ctbench_core.compare.paper import latex_table, methods_paragraph, paper_frame
+from ctbench_core.compare import MACRO, Comparison
 from ctbench_core.compare.recipes import compare_scored_recipes, recipes_of
 from ctbench_core.compare.tables import Scored
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.report.comparison import latex_table, methods_paragraph, paper_frame
 from ctbench_core.runs import open_run
 
 LABELS = ("Lung nodule", "Emphysema")

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from ctbench_core.config import Config
+from ctbench_core.dataset import pack_features
 from ctbench_core.doctor import CHECKS, Finding, examine, machine, places
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import new_status, open_run, write_status
-from ctbench_core.train.packing import pack_features
 
 Make = Callable[..., Config]
 

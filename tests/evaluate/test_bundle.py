@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, roc_curve
 
-from ctbench_core.evaluate.bundle import write_bundle
-from ctbench_core.evaluate.counts import GRID, best_thresholds, confusion_at, counts_frame
+from ctbench_core.evaluate import best_thresholds, confusion_at, counts_frame, write_bundle
+from ctbench_core.evaluate.counts import GRID
 from ctbench_core.manifest import Manifest
 from ctbench_core.runs import RunPaths
 

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ctbench_core.cli.main import main
 from ctbench_core.config import Config
 from ctbench_core.errors import ManifestError
-from ctbench_core.evaluate.score import ScoreOptions, score_table
+from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.runs import open_run
 
 GOLDENS = Path(os.environ.get("CTBENCH_TEST_DATA", "../shared/data")) / "metrics_goldens"

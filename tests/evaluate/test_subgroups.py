@@ -12,10 +12,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.config import Config
 from ctbench_core.errors import ManifestError
+from ctbench_core.evaluate import MACRO, columns_of, evaluate_run, known_subgroups, subgroups_of
 from ctbench_core.evaluate.groups import OTHER, UNKNOWN, groups_of, order_of, usable_columns
-from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.evaluate.stored_groups import columns_of, known_subgroups, metadata_of, subgroups_of
-from ctbench_core.evaluate.subgroups import MACRO, subgroup_frame
+from ctbench_core.evaluate.subgroups import metadata_of, subgroup_frame
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import EvaluationPaths, RunPaths
 

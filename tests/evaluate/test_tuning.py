@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.evaluate.tuning import RULES, calibration_map
+from ctbench_core.evaluate import RULES, evaluate_run
+from ctbench_core.evaluate.tuning import calibration_map
 from ctbench_core.experiment import run_experiment
 from ctbench_core.metrics import choose_thresholds, fit_calibration
 from ctbench_core.runs import RunPaths, RunStore

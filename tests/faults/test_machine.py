@@ -157,7 +157,7 @@ def test_a_store_on_a_full_disk_is_the_users_to_mend(config: Config, monkeypatch
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ctbench_core.members.write_config", full)
+    monkeypatch.setattr("ctbench_core.bank_runs.write_config", full)
     with pytest.raises(InputError, match=r"cannot be written to .*No space left.*paths.outputs_root"):
         run_experiment(config)
 

@@ -13,7 +13,7 @@ import torch
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import read_vector
 from ctbench_core.features.blocks import make_template
-from ctbench_core.features.reader import Reader
+from ctbench_core.features.files import Reader
 
 Save = Callable[[Path, np.ndarray], None]
 

@@ -175,7 +175,7 @@ def test_a_failed_run_says_why_and_the_next_one_runs(runner: JobRunner, make_con
 def test_an_error_of_our_own_ends_its_run_and_nothing_else(
     runner: JobRunner, config: Config, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    import ctbench_core.members as members
+    import ctbench_core.bank_runs as members
 
     real, calls = members.SharedData, []
 

@@ -15,8 +15,9 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.errors import InputError
-from ctbench_core.evaluate.opening import evaluate_run
-from ctbench_core.legacy import find_old_runs, import_runs, list_runs
+from ctbench_core.evaluate import evaluate_run
+from ctbench_core.legacy.folders import find_old_runs
+from ctbench_core.legacy.importing import import_runs, list_runs
 from ctbench_core.runs import RunStore, open_run
 from tests.old_system import MLP, figures, read_split
 

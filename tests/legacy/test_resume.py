@@ -12,7 +12,7 @@ from torch import nn
 
 from ctbench_core.errors import InputError
 from ctbench_core.jobs import get_runner
-from ctbench_core.legacy import import_runs
+from ctbench_core.legacy.importing import import_runs
 from ctbench_core.runs import RunPaths, open_run
 from tests.old_system import MLP, drop_optimiser, read_split
 

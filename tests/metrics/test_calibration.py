@@ -9,15 +9,9 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from ctbench_core.errors import ConfigError
-from ctbench_core.metrics import (
-    bootstrap,
-    calibration_figures,
-    calibration_lines,
-    ece,
-    fit_calibration,
-    reliability,
-)
-from ctbench_core.metrics.calibration import equal_mass_bins, logistic_fit
+from ctbench_core.inference import bootstrap, calibration_lines
+from ctbench_core.metrics import calibration_figures, ece, fit_calibration, logistic_fit, reliability
+from ctbench_core.metrics.calibration import equal_mass_bins
 
 
 def tilted(rows: int, slope: float, shift: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

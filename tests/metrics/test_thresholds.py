@@ -7,8 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from ctbench_core.errors import ConfigError
-from ctbench_core.metrics import choose_thresholds, cross_fitted_calls, patient_folds
-from ctbench_core.metrics.thresholds import f1_of_calls
+from ctbench_core.metrics import choose_thresholds, cross_fitted_calls, f1_of_calls, patient_folds
 
 
 def sample(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

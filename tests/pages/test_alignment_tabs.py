@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.runs import alignment_marks
-from ctbench_ui.landscape import in_polygon
+from ctbench_ui.alignment.embedding_map import in_polygon
 
 Open = Callable[..., AppTest]
 

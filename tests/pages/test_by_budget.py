@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ctbench_core.legacy import import_runs
 from ctbench_core.legacy.aggregate import by_budget_table, per_run_table
 from ctbench_core.legacy.contrast import contrast_tables
+from ctbench_core.legacy.importing import import_runs
 from ctbench_core.runs import RunStore
-from ctbench_ui.style import interval, spread
+from ctbench_ui.shared.style import interval, spread
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from ctbench_ui import cache
+from ctbench_ui.shared import cache
 
 
 def test_no_cached_function_takes_anything_but_plain_values() -> None:

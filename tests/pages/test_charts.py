@@ -6,9 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_ui import charts, curves, forest, study_charts, study_tables, tables
-from ctbench_ui.live import history_frame
-from ctbench_ui.style import COLOURS, DASHES, FINDINGS, ago, counts, duration, figure, finding_colour, finding_style
+from ctbench_ui.evaluate import curves
+from ctbench_ui.shared import charts, forest, tables
+from ctbench_ui.shared.live import history_frame
+from ctbench_ui.shared.style import (
+    COLOURS,
+    DASHES,
+    FINDINGS,
+    ago,
+    counts,
+    duration,
+    figure,
+    finding_colour,
+    finding_style,
+)
+from ctbench_ui.studies import plots, run_tables
 
 
 def _traces(chart: charts.go.Figure) -> dict[str, object]:
@@ -185,9 +197,7 @@ def test_every_cell_of_a_heat_map_is_written_once_in_an_ink_that_reads() -> None
     values = pd.DataFrame({"first": [0.2, 0.9], "second": [0.62, np.nan]}, index=["a", "b"])
     marked = pd.DataFrame(False, index=values.index, columns=values.columns)
     marked.loc["b", "first"] = True
-    layers = {
-        layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data
-    }
+    layers = {layer.textfont.color: np.asarray(layer.text) for layer in plots.heat_map(values, marked, "auprc").data}
     np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
     np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
 
@@ -208,7 +218,7 @@ def test_bottlenecks_are_named_as_they_are_read() -> None:
     table = pd.DataFrame(
         {"encoder": ["e"], "finding": ["b"], "mean": 0.4, "lo": 0.3, "hi": 0.5, "sd": 0.01, "gain": np.nan}
     ).assign(patient_error=0.02, seed_error=0.01, limited_by="patients")
-    shown = study_tables.bottleneck_frame(table)
+    shown = run_tables.bottleneck_frame(table)
     assert list(shown)[:4] == ["encoder", "Finding", "Mean", "[95 %]"]
     assert not any("_" in name for name in shown)
     assert list(shown["[95 %]"]) == ["[.300, .500]"]

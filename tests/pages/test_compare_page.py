@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ctbench_core.compare.comparison import compare_runs
+from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
-from ctbench_core.evaluate.score import ScoreOptions, score_table
-from ctbench_ui.style import interval, p_value
+from ctbench_core.evaluate import ScoreOptions, score_table
+from ctbench_ui.shared.style import interval, p_value
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]

@@ -12,7 +12,9 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from streamlit.testing.v1 import AppTest
 
-from ctbench_ui import conditions, data_charts, datasets
+from ctbench_ui.data import plots
+from ctbench_ui.form import conditions
+from ctbench_ui.shared import datasets
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -121,7 +123,7 @@ def test_label_sources_are_compared(
 
 
 def test_the_norms_are_drawn_by_kind() -> None:
-    drawn = data_charts.norms({"visual": ([1, 3], [0.0, 1.0, 2.0]), "text": ([2], [0.0, 4.0])})
+    drawn = plots.norms({"visual": ([1, 3], [0.0, 1.0, 2.0]), "text": ([2], [0.0, 4.0])})
     assert [bar.name for bar in drawn.data] == ["visual", "text"]
     assert list(drawn.data[0].x) == [0.5, 1.5]
     np.testing.assert_array_equal(drawn.data[0].y, [1, 3])

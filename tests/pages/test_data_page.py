@@ -13,7 +13,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.errors import PathError
-from ctbench_ui import data_charts, folders
+from ctbench_ui.data import plots
+from ctbench_ui.shared import folders
 
 Rewrite = Callable[[Path, Callable[[list[list[str]]], None]], None]
 Said = Callable[[AppTest], str]
@@ -242,7 +243,7 @@ def test_findings_together_are_counted(
 
 def test_the_co_occurrence_is_a_share_of_the_row() -> None:
     counts = pd.DataFrame([[10, 4, 0], [4, 8, 0], [0, 0, 0]], index=list("abc"), columns=list("abc"))
-    drawn = np.asarray(data_charts.co_occurrence(counts).data[0].z)
+    drawn = np.asarray(plots.co_occurrence(counts).data[0].z)
     assert drawn[0, 1] == pytest.approx(0.4)
     assert drawn[1, 0] == pytest.approx(0.5)
     assert np.isnan(drawn[2]).all()

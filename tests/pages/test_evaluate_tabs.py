@@ -13,11 +13,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.metrics import brier_score, choose_thresholds
 from ctbench_core.runs import RunPaths, open_run
-from ctbench_ui import chosen_thresholds
+from ctbench_ui.evaluate import threshold
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -117,7 +117,7 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     for title, rule in (("max F1", "f1"), ("Youden", "youden"), ("sensitivity ≥ .950", "sensitivity=.95")):
         chosen = choose_thresholds(targets, probabilities, rule).values[0]
         assert float(shown.loc[title, "Threshold"]) == pytest.approx(chosen, abs=5e-4)
-    found = chosen_thresholds.table(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
+    found = threshold.table(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
     stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))["per_class"][label]
     assert found["F1, test"] == pytest.approx(stored["f1_tuned"])
     tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
@@ -145,7 +145,7 @@ def test_every_figure_says_what_it_rests_on(run: RunPaths, open_page: Open) -> N
 
 
 def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: Open, said: Said) -> None:
-    from ctbench_core.evaluate.paper import run_paper
+    from ctbench_core.report import run_paper
 
     app = _look(open_page, run, "Paper")
     files = run_paper(open_run(run.root), "test")

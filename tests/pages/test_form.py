@@ -9,7 +9,8 @@ import pytest
 
 from ctbench_core.config import KEYS, Config, get_key, set_key
 from ctbench_core.errors import ConfigError, InputError
-from ctbench_ui import datasets, form
+from ctbench_ui import form
+from ctbench_ui.shared import datasets
 
 
 @pytest.fixture(autouse=True)

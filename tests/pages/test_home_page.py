@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.config import Config
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
-from ctbench_ui import since
+from ctbench_ui.home import recent_runs
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -57,14 +57,14 @@ def test_the_checklist_and_what_ended_are_told(
 
 def test_a_refresh_is_the_same_visit_and_a_later_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / ".visits.json"
-    assert since.note_visit(path, MOMENT) == ""
-    assert since.note_visit(path, MOMENT + timedelta(minutes=5)) == ""
+    assert recent_runs.note_visit(path, MOMENT) == ""
+    assert recent_runs.note_visit(path, MOMENT + timedelta(minutes=5)) == ""
     later = MOMENT + timedelta(hours=3)
-    assert since.note_visit(path, later) == (MOMENT + timedelta(minutes=5)).isoformat()
-    assert since.note_visit(path, later + timedelta(minutes=1)) == (MOMENT + timedelta(minutes=5)).isoformat()
+    assert recent_runs.note_visit(path, later) == (MOMENT + timedelta(minutes=5)).isoformat()
+    assert recent_runs.note_visit(path, later + timedelta(minutes=1)) == (MOMENT + timedelta(minutes=5)).isoformat()
 
 
 def test_a_damaged_note_of_visits_is_no_visit(tmp_path: Path) -> None:
     path = tmp_path / ".visits.json"
     path.write_text("[torn")
-    assert since.note_visit(path, MOMENT) == ""
+    assert recent_runs.note_visit(path, MOMENT) == ""

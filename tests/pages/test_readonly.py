@@ -12,10 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.alignment.job import run_alignment
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
-from ctbench_ui.navigation import _PAGES
-from ctbench_ui.readonly import PAGES
+from ctbench_ui.frame.readonly import PAGES
+from ctbench_ui.pages import _PAGES
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]

@@ -15,11 +15,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore, annotate, new_status, open_run, write_status
-from ctbench_ui import cache, recipes, run_card, run_filter, run_table
+from ctbench_ui.runs import card, filter, recipes
+from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
 LONG = {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000}
@@ -202,7 +203,7 @@ def test_filters_keep_what_they_say(trained: list[Path], store: Path) -> None:
     frame = rows(store)
 
     def kept(text: str = "", **chosen: list[str]) -> set[str]:
-        return set(run_filter.apply(frame, text, chosen)["run_id"])
+        return set(filter.apply(frame, text, chosen)["run_id"])
 
     every = {folder.name for folder in trained}
     assert kept() == every
@@ -319,7 +320,7 @@ def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) 
 
 def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Path]) -> None:
     run = open_run(trained[0])
-    with zipfile.ZipFile(io.BytesIO(run_card.zipped(run))) as archive:
+    with zipfile.ZipFile(io.BytesIO(card.zipped(run))) as archive:
         names = {name.removeprefix(f"{run.run_id}/") for name in archive.namelist()}
         config = archive.read(f"{run.run_id}/config.yaml")
     assert {"config.yaml", "command.txt", "metrics.jsonl", "checkpoints/final_model.pt"} <= names

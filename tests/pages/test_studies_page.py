@@ -14,20 +14,26 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ctbench_core.cards import LEAKAGE_MARK
 from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs.store import LEDGER
-from ctbench_core.studies import Study, StudyPaths, read_plan, run_study
+from ctbench_core.label_leakage import LEAKAGE_MARK
+from ctbench_core.runs import LEDGER
+from ctbench_core.studies import (
+    Study,
+    StudyPaths,
+    overview,
+    read_plan,
+    read_results,
+    run_search,
+    run_study,
+    search_from,
+    study_marks,
+)
 from ctbench_core.studies.control import wanted
-from ctbench_core.studies.marks import study_marks
-from ctbench_core.studies.overview import overview
-from ctbench_core.studies.results import COLUMNS, LEAKED, read_results
-from ctbench_core.studies.search import search_from
-from ctbench_core.studies.searching import run_search
-from ctbench_ui import study_charts, study_data, study_report
-from ctbench_ui.study_curves import crossing_frame, needed_frame
-from ctbench_ui.study_progress import matrix_frame
+from ctbench_core.studies.results import COLUMNS, LEAKED
+from ctbench_ui.studies import frames, plots, report
+from ctbench_ui.studies.curves import crossing_frame, needed_frame
+from ctbench_ui.studies.progress import matrix_frame
 
 Open = Callable[..., AppTest]
 BASE = {
@@ -135,7 +141,7 @@ def test_paused_and_resumed_from_the_page(open_page: Open, small_run: dict[str, 
 
 
 def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> None:
-    page = study_report.html(budgets)
+    page = report.html(budgets)
     assert page.count("Plotly.newPlot(") >= 6
     assert 'src="http' not in page
     for part in (
@@ -153,8 +159,8 @@ def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> Non
 
 
 def test_latex_holds_the_cells(budgets: str, tmp_path: Path) -> None:
-    text = study_report.latex(budgets)
-    frame = study_data.cells(budgets, study_data.results_stamp(budgets))
+    text = report.latex(budgets)
+    frame = frames.cells(budgets, frames.results_stamp(budgets))
     macros = frame[(frame["finding"] == "") & (frame["metric"] == "auprc")]
     for mean in macros["mean"]:
         assert f"{mean:.3f}".replace("0.", ".") in text
@@ -228,20 +234,20 @@ def test_leaks_missing_from_older_results_are_read_again(budgets: str) -> None:
     before[before["metric"] != LEAKED].to_parquet(paths.results, index=False)
     after = read_results(paths, read_plan(paths))
     pd.testing.assert_frame_equal(after.sort_values(list(COLUMNS[:4])), before.sort_values(list(COLUMNS[:4])))
-    assert LEAKED not in "".join(study_data.runs(budgets, study_data.results_stamp(budgets)))
+    assert LEAKED not in "".join(frames.runs(budgets, frames.results_stamp(budgets)))
 
 
 def test_points_know_their_runs(budgets: str) -> None:
-    at = study_data.results_stamp(budgets)
-    rows = study_data.lines(budgets, at, "auprc", "")
-    table = study_data.runs(budgets, at)
+    at = frames.results_stamp(budgets)
+    rows = frames.lines(budgets, at, "auprc", "")
+    table = frames.runs(budgets, at)
     assert set(rows["line"]) == {"mlp_visual", "linear_probe"}
     for row in rows.to_dict("records"):
         budget, model = json.loads(row["cell"])
         mine = table[(table["budget"] == budget) & (table["model"] == model)]
         assert mine["test_auprc"].mean() == pytest.approx(row["mean"])
         assert mine["n_patients"].median() == row["n"]
-    fits = study_data.fits(budgets, at, "auprc")
+    fits = frames.fits(budgets, at, "auprc")
     assert len(needed_frame(fits, 0.5)) == 2
     assert len(crossing_frame(budgets, at, "auprc")) == 1
 
@@ -249,7 +255,7 @@ def test_points_know_their_runs(budgets: str) -> None:
 def test_the_matrix_has_one_square_a_run(budgets: str) -> None:
     plan = read_plan(StudyPaths(Path(budgets)))
     frame = matrix_frame(plan, overview(StudyPaths(Path(budgets)), plan).states)
-    figure = study_charts.run_matrix(frame)
+    figure = plots.run_matrix(frame)
     assert sum(len(trace.x) for trace in figure.data) == 18
     assert set(frame["state"]) == {"finished"}
 

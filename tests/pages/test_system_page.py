@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ctbench_ui import meters
+from ctbench_ui.shared import meters
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]

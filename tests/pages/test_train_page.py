@@ -17,7 +17,7 @@ from ctbench_core.cli.compose import compose_config
 from ctbench_core.config import get_key
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import open_run
-from ctbench_ui import setup
+from ctbench_ui.train import train_form
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -252,11 +252,11 @@ def test_the_named_findings_show_which_is_chosen(small_run: dict[str, Any], open
     ],
 )
 def test_the_time_is_estimated_from_earlier_runs(rows: list[dict[str, Any]], said: str) -> None:
-    assert setup.expected_time(rows, max_epochs=1000).startswith(said)
+    assert train_form.expected_time(rows, max_epochs=1000).startswith(said)
 
 
 def test_no_more_epochs_are_expected_than_allowed() -> None:
-    assert setup.expected_time([{"seconds": 60.0, "epoch": 30}], max_epochs=10).startswith("About 0:20")
+    assert train_form.expected_time([{"seconds": 60.0, "epoch": 30}], max_epochs=10).startswith("About 0:20")
 
 
 def test_every_number_on_the_form_tells_a_usual_range_or_bound(small_run: dict[str, Any], open_page: Open) -> None:

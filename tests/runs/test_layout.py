@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ctbench_core.config import Config, set_key
-from ctbench_core.runs import RunPaths, new_run_id, run_paths
-from ctbench_core.runs.layout import job_dir, latest_pointer
+from ctbench_core.runs import RunPaths, job_dir, new_run_id, run_paths
+from ctbench_core.runs.layout import latest_pointer
 
 FILES = {
     "config": "config.yaml",

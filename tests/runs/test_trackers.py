@@ -18,8 +18,8 @@ import pytest
 from ctbench_core.config import Config, set_key
 from ctbench_core.errors import RunError
 from ctbench_core.experiment import run_experiment
-from ctbench_core.runs import RunPaths, open_run, services, trackers
-from ctbench_core.runs.services import Service, figures_of
+from ctbench_core.runs import RunPaths, open_run, trackers
+from ctbench_core.runs.trackers import Service, figures_of
 
 UNREACHABLE = "http://127.0.0.1:9"  # the port that discards: nothing answers
 
@@ -43,7 +43,7 @@ class Remembering(Service):
         self.told += [("epoch", line["epoch"], figures_of(line)) for line in lines]
 
     def end(self, result: dict[str, Any] | None) -> None:
-        self.told.append(("end", (result or {})["state"], services.final_figures(result)))
+        self.told.append(("end", (result or {})["state"], trackers.final_figures(result)))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def run(config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[s
 
     def train(tracker: type[Service] | str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         if not isinstance(tracker, str):
-            monkeypatch.setitem(services.SERVICES, "test", tracker)
+            monkeypatch.setitem(trackers.SERVICES, "test", tracker)
         set_key(config, "logging.logger_name", tracker if isinstance(tracker, str) else "test")
         for key, value in (changes or {}).items():
             set_key(config, key, value)
@@ -253,7 +253,7 @@ def test_wandb_without_its_server_lets_the_run_finish(run: Callable[..., Any], m
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_BASE_URL", UNREACHABLE)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr(services, "_OPEN_WITHIN_S", 2)
+    monkeypatch.setattr(trackers, "_OPEN_WITHIN_S", 2)
     result = run("wandb")
     assert (result["state"], result["epochs"]) == ("finished", 3)
     assert "not tracked by wandb" in result["warnings"][-1]

@@ -11,11 +11,19 @@ import pytest
 
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.metrics import macro, ranking_metrics
-from ctbench_core.studies import Study, StudyPaths, read_plan, run_study
-from ctbench_core.studies.cells import cell_frame
-from ctbench_core.studies.differences import best_of, common, differences, load_recipes, recipe_difference
+from ctbench_core.studies import (
+    Study,
+    StudyPaths,
+    best_of,
+    cell_frame,
+    differences,
+    load_recipes,
+    read_plan,
+    read_results,
+    run_study,
+)
+from ctbench_core.studies.differences import common, recipe_difference
 from ctbench_core.studies.recipes import Recipe
-from ctbench_core.studies.results import read_results
 
 PATIENTS, SEEDS, FINDINGS = 120, 5, 2
 

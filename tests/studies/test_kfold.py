@@ -11,10 +11,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.compare import fold_differences, paired_difference
-from ctbench_core.studies import Study, StudyPaths, read_plan, run_study
-from ctbench_core.studies.differences import differences, load_recipes
-from ctbench_core.studies.results import read_results
+from ctbench_core.inference import fold_differences, paired_difference
+from ctbench_core.studies import Study, StudyPaths, differences, load_recipes, read_plan, read_results, run_study
 
 FOLDS, SEEDS = 3, 2
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.optimize import curve_fit
 
 from ctbench_core.errors import InputError
-from ctbench_core.studies.scaling import crossing, curve_at, fit_curve, labels_needed
+from ctbench_core.studies import crossing, fit_curve, labels_needed
+from ctbench_core.studies.scaling import curve_at
 
 N = np.array([20, 50, 100, 250, 500, 1000])
 

@@ -11,11 +11,10 @@ import pytest
 
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.runs import open_run
-from ctbench_core.studies import StudyPaths
-from ctbench_core.studies.search import Search, search_from
-from ctbench_core.studies.searching import history, run_search
-from ctbench_core.studies.space import space_from
-from ctbench_core.studies.trials import Trials, importance
+from ctbench_core.studies import Search, StudyPaths, importance, run_search, search_from
+from ctbench_core.studies.search import space_from
+from ctbench_core.studies.search_work import history
+from ctbench_core.studies.trials import Trials
 
 SPACE = {
     "depth": {"low": 0, "high": 2},

@@ -13,15 +13,26 @@ import pandas as pd
 import pytest
 
 from ctbench_core.errors import InputError
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.runs import RunStore, open_run
-from ctbench_core.studies import Study, StudyPaths, plan_study, read_plan, read_study, run_study, spelled_out
+from ctbench_core.studies import (
+    PAUSED,
+    Study,
+    StudyPaths,
+    pace,
+    plan_study,
+    read_plan,
+    read_shard,
+    read_study,
+    run_study,
+    spelled_out,
+    want,
+)
 from ctbench_core.studies.claims import claim, read_claim
-from ctbench_core.studies.control import PAUSED, want, wanted
-from ctbench_core.studies.overview import pace
+from ctbench_core.studies.control import wanted
 from ctbench_core.studies.plan import make_plan
 from ctbench_core.studies.variance import variance_parts
-from ctbench_core.studies.work import read_shard, work_off
+from ctbench_core.studies.work import work_off
 
 MakeStudy = Callable[..., Study]
 

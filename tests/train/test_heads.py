@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from ctbench_core.config import ModelConfig, ModelParams
 from ctbench_core.errors import CheckpointError, ConfigError
 from ctbench_core.train.bank import Bank
-from ctbench_core.train.gated import Gated
 from ctbench_core.train.heads import layer_widths, parameter_count
 from ctbench_core.train.losses import LOSSES, element_weights, known_labels, slopes
-from ctbench_core.train.network import Dropout, Mlp
+from ctbench_core.train.network import Dropout, Gated, Mlp
 from ctbench_core.train.streams import ByteStream, stream
 
 SHAPES = [[6, 3], [6, 8, 3], [6, 8, 5, 3]]

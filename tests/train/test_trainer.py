@@ -15,10 +15,11 @@ from torch import nn
 
 from ctbench_core.atomic import dump_json
 from ctbench_core.config import Config
+from ctbench_core.dataset import Dataset
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.experiment import load_training
-from ctbench_core.train import Dataset, network
-from ctbench_core.train.report import EpochReport
+from ctbench_core.train import network
+from ctbench_core.train.epoch import EpochReport
 from ctbench_core.train.trainer import Trainer, choose_device
 
 Build = Callable[..., Config]

@@ -1,0 +1,84 @@
+"""How sure a figure is, and whether two differ: every interval, p-value and correction of the product."""
+
+from ctbench_core.inference.bands import Band, curve_bands
+from ctbench_core.inference.calibration_line import CalibrationLines, calibration_lines
+from ctbench_core.inference.delong import AurocCovariance, auroc_covariance
+from ctbench_core.inference.intervals import (
+    LEVEL,
+    MIN_MACRO_AUPRC,
+    MIN_PATIENTS,
+    Estimate,
+    bootstrap,
+    bootstrap_intervals,
+    estimates,
+    freedom_of,
+    inflation,
+    macro_draws,
+    mixed_freedom,
+    moderated_error,
+    no_interval,
+    quantile,
+    satterthwaite,
+    standard_error,
+)
+from ctbench_core.inference.kfold import (
+    SensitivityTest,
+    corrected_resampled_t,
+    fold_differences,
+    out_of_fold_scores,
+    sign_flip,
+)
+from ctbench_core.inference.many_tests import Best, benjamini_hochberg, best_by_max_t
+from ctbench_core.inference.paired import METRICS, SWAPS, Difference, difference_error, paired_difference, rank_swap
+from ctbench_core.inference.recipe import RecipeEstimate, recipe_intervals
+from ctbench_core.inference.resampling import RESAMPLES, Evidence, evidence, patient_weights, resampled
+from ctbench_core.inference.retrieval import query_intervals
+
+__all__ = [
+    "LEVEL",
+    "METRICS",
+    "MIN_MACRO_AUPRC",
+    "MIN_PATIENTS",
+    "PARTS",
+    "RESAMPLES",
+    "SWAPS",
+    "AurocCovariance",
+    "Band",
+    "Best",
+    "CalibrationLines",
+    "Difference",
+    "Estimate",
+    "Evidence",
+    "RecipeEstimate",
+    "SensitivityTest",
+    "auroc_covariance",
+    "benjamini_hochberg",
+    "best_by_max_t",
+    "bootstrap",
+    "bootstrap_intervals",
+    "calibration_lines",
+    "corrected_resampled_t",
+    "curve_bands",
+    "difference_error",
+    "estimates",
+    "evidence",
+    "fold_differences",
+    "freedom_of",
+    "inflation",
+    "macro_draws",
+    "mixed_freedom",
+    "moderated_error",
+    "no_interval",
+    "out_of_fold_scores",
+    "paired_difference",
+    "patient_weights",
+    "quantile",
+    "query_intervals",
+    "rank_swap",
+    "recipe_intervals",
+    "resampled",
+    "satterthwaite",
+    "sign_flip",
+    "standard_error",
+    "variance_frame",
+]

@@ -1,0 +1,82 @@
+"""Calibration slope and intercept of every label, with intervals that know rows of one patient belong together.
+
+Shapes: n known rows of one label, k columns of a design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+
+from ctbench_core.inference.intervals import MIN_PATIENTS, quantile
+from ctbench_core.inference.resampling import evidence, patient_codes
+from ctbench_core.metrics import Floats, as_scores, as_targets, logistic_fit
+
+# Probabilities this close to 0 or 1 have no usable logit.
+_EDGE = 1e-12
+
+
+@dataclass(frozen=True)
+class CalibrationLines:
+    """Slope and intercept per label (C,), with bounds (C, 2); NaN where `reasons` says why."""
+
+    slope: Floats
+    slope_bounds: Floats
+    intercept: Floats
+    intercept_bounds: Floats
+    reasons: list[str | None]
+
+
+def calibration_lines(targets: ArrayLike, probabilities: ArrayLike, patients: ArrayLike) -> CalibrationLines:
+    """Estimate calibration slope and intercept with 95 % intervals.
+
+    targets (N, C) in {0, 1, NaN = left out}; probabilities (N, C) in [0, 1]; patients (N,). The slope b is that of
+    logit P(y) = a + b logit(p): below 1, forecasts are too extreme. The intercept is a of logit P(y) = a + logit(p),
+    calibration in the large: above 0, forecasts are too low on average. Errors are the sandwich estimate with scores
+    summed by patient, times t of the patients of the scarcer class. Source: Van Calster et al., J. Clin. Epidemiol.
+    2016; Liang and Zeger, Biometrika 1986. Fewer than 10 patients of a class: neither figure, since the fit is unsure.
+    """
+    truth = as_targets(targets, axes=2)
+    values = as_scores(probabilities, truth)
+    codes, scarcer = patient_codes(patients), evidence(truth, patients).scarcer
+    found = np.full((truth.shape[1], 6), np.nan)
+    reasons: list[str | None] = []
+    for c, (column, p) in enumerate(zip(truth.T, values.T)):
+        known = ~np.isnan(column) & ~np.isnan(p)
+        few = scarcer[c] < MIN_PATIENTS
+        reasons.append(f"{scarcer[c]} patients in the scarcer class: {MIN_PATIENTS} are needed" if few else None)
+        if not few:
+            reach = float(quantile(scarcer[c] - 1))
+            found[c] = _line(column[known], logit(np.clip(p[known], _EDGE, 1 - _EDGE)), codes[known], reach)
+    slope, low, high, intercept, down, up = found.T
+    return CalibrationLines(slope, np.stack([low, high], -1), intercept, np.stack([down, up], -1), reasons)
+
+
+def _line(y: Floats, z: Floats, codes: np.ndarray, reach: float) -> tuple[float, ...]:
+    one = np.ones((len(z), 1))
+    tilted = np.column_stack([one, z])
+    both = logistic_fit(tilted, y)
+    slope, error = float(both[1]), _sandwich(tilted, y, expit(tilted @ both), codes)[1]
+    level = logistic_fit(one, y, offset=z)
+    intercept, shift = float(level[0]), _sandwich(one, y, expit(z + level[0]), codes)[0]
+    return (
+        slope,
+        slope - reach * error,
+        slope + reach * error,
+        intercept,
+        intercept - reach * shift,
+        intercept + reach * shift,
+    )
+
+
+def _sandwich(design: Floats, y: Floats, p: Floats, codes: np.ndarray) -> Floats:
+    """Return standard errors (k,) of a logistic fit with design (n, k) and forecasts p (n,), by patient."""
+    bread = np.linalg.pinv((design * (p * (1 - p))[:, None]).T @ design)
+    groups = np.unique(codes, return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    scores = np.stack([np.bincount(groups, weights=column * (y - p), minlength=count) for column in design.T])
+    middle = scores @ scores.T * count / max(count - 1, 1)
+    return np.sqrt(np.diag(bread @ middle @ bread))

@@ -1,0 +1,6 @@
+"""How results are written for a paper: Methods, LaTeX and tables, for one run or a comparison."""
+
+from ctbench_core.report.comparison import paper_files, write_paper
+from ctbench_core.report.evaluation import run_paper
+
+__all__ = ["paper_files", "run_paper", "write_paper"]

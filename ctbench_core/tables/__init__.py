@@ -1,0 +1,5 @@
+"""The one reader of CSV and Parquet tables that people bring."""
+
+from ctbench_core.tables.reader import read_table
+
+__all__ = ["read_table"]

@@ -1,0 +1,101 @@
+"""A field for a folder: typed, chosen from known ones, or clicked through from folder to folder.
+
+It is a text field: a drop-down that takes new values cuts its present one off the end of what is typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from ctbench_core.errors import CtbenchError
+from ctbench_ui.form import fields
+from ctbench_ui.shared import folders
+from ctbench_ui.shared.style import plural
+
+_MOST, _KNOWN = 200, 5  # buttons; what lies in a folder with more is typed
+
+
+def field(key: str, label: str, known: list[str], on_change: Callable[[], None] | None = None) -> None:
+    """Draw a config key that holds a folder, with a button that opens a browser of folders."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        fields.field(key, label, on_change=on_change, placeholder="Type or browse")
+        with st.popover(
+            "", icon=":material/folder_open:", key=f"{key}-browse", help="Browse", on_change="rerun"
+        ) as box:
+            if box.open:
+                _known(key, known, on_change)
+                _browser(key, on_change)
+
+
+def _known(key: str, known: list[str], on_change: Callable[[], None] | None) -> None:
+    """Offer the folders used before and those near by."""
+    others = [folder for folder in known if folder != st.session_state[key]]
+    for folder in others[:_KNOWN]:
+        st.button(
+            folder,
+            type="tertiary",
+            icon=":material/history:",
+            key=f"{key}-known-{folder}",
+            on_click=_use,
+            args=(key, Path(folder), on_change),
+        )
+
+
+def _browser(key: str, on_change: Callable[[], None] | None) -> None:
+    """List the folders below one; a click goes down, *Up* goes up."""
+    at = f"{key}-at"
+    here = Path(st.session_state.get(at) or folders.nearest(str(st.session_state[key] or "")))
+    st.code(str(here), language=None, wrap_lines=True)
+    with st.container(horizontal=True):
+        parent = here.parent
+        st.button(
+            "Up",
+            icon=":material/arrow_upward:",
+            key=f"{key}-up",
+            disabled=parent == here or not folders.is_allowed(parent),
+            on_click=_go,
+            args=(at, parent),
+        )
+        st.button("Use this folder", type="primary", key=f"{key}-use", on_click=_use, args=(key, here, on_change))
+    st.caption(_contents(here))
+    try:
+        below = folders.subfolders(here)
+    except CtbenchError as error:
+        st.caption(str(error))
+        return
+    with st.container(height=260 if len(below) > 6 else "content", gap=None):
+        for name in below[:_MOST]:
+            st.button(
+                name,
+                type="tertiary",
+                icon=":material/folder:",
+                key=f"{key}-into-{name}",
+                on_click=_go,
+                args=(at, here / name),
+            )
+    if len(below) > _MOST:
+        st.caption(f"… and {plural(len(below) - _MOST, 'folder')} more: type the path.")
+
+
+def _contents(here: Path) -> str:
+    """Say which manifests lie in a folder."""
+    found = folders.manifests(here)
+    if not found:
+        return "No manifest in this folder."
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return f"Manifests here: {', '.join(found[:4])}{more}"
+
+
+def _go(at: str, folder: Path) -> None:
+    st.session_state[at] = str(folder)
+
+
+def _use(key: str, here: Path, on_change: Callable[[], None] | None) -> None:
+    st.session_state[key] = str(here)
+    st.session_state.pop(f"{key}-at", None)
+    st.session_state[f"{key}-browse"] = False
+    if on_change:
+        on_change()

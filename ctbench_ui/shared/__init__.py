@@ -1,0 +1,1 @@
+"""What several pages share: charts, tables, style, cached reads, and messages."""

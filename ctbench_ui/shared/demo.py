@@ -1,0 +1,42 @@
+"""The demo data set: made on a button, chosen, and ready to train on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ctbench_core.config import Config
+from ctbench_core.errors import CtbenchError
+from ctbench_ui import form
+from ctbench_ui.pages import go
+from ctbench_ui.shared import cache, datasets, feedback
+
+NAME = "demo"
+
+
+def folder() -> Path:
+    """Return where the demo data go."""
+    return Path(os.environ.get("CTBENCH_DEMO", "data/demo"))
+
+
+def has_data() -> bool:
+    """Whether the chosen training manifest can be read."""
+    try:
+        return bool(cache.peek(form.config())["labels"])
+    except CtbenchError:
+        return False
+
+
+def make() -> None:
+    """Write the demo data, choose them, and open the Train page with settings that take seconds."""
+    from ctbench_core.demo import write_demo
+
+    with feedback.guarded("The demo data could not be written"):
+        with feedback.progress("Writing the demo data") as progress:
+            made = write_demo(folder(), progress=progress)
+        config = Config()
+        config.paths.data_root, config.paths.manifest_dir = str(made["data_root"]), str(made["manifest_dir"])
+        config.training.learning_rate, config.training.max_epochs = 1e-3, 60
+        datasets.save(form.outputs_root(), NAME, config)
+        form.fill_next(config, lambda key: datasets.is_data_key(key) or key.startswith("training."))
+        go("train")

@@ -1,0 +1,74 @@
+"""What a page says when it has nothing to show, or when the input is at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import streamlit as st
+
+from ctbench_core.errors import CtbenchError
+from ctbench_ui.frame import readonly
+from ctbench_ui.pages import go
+from ctbench_ui.shared.style import plural
+
+_SHOWN = 5
+
+
+@contextmanager
+def guarded(title: str) -> Iterator[None]:
+    """Show an error of the core under a title instead of passing it on."""
+    try:
+        yield
+    except CtbenchError as error:
+        problem(title, str(error))
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar while the block runs, and hand out the callable that the core reports to."""
+    bar = st.progress(0.0, text=text)
+
+    def show(phase: str, done: int, total: int) -> None:
+        bar.progress(min(1.0, done / max(1, total)), text=phase.capitalize())
+
+    try:
+        yield show
+    finally:
+        bar.empty()
+
+
+def problem(title: str, text: str) -> None:
+    """Show one error; its text can be copied."""
+    st.error(_fenced(text), title=title, icon=":material/error:")
+
+
+def caution(title: str, texts: Sequence[str]) -> None:
+    """Show warnings as a list, the first few open."""
+    if texts:
+        rest = f"\n… and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+        st.warning(_fenced("\n".join(texts[:_SHOWN]) + rest), title=title, icon=":material/warning:")
+
+
+def empty(title: str, text: str, button: str, target: str) -> None:
+    """Say in one sentence what belongs here, with the one button that leads on."""
+    with st.container(border=True, horizontal_alignment="center", gap="small"):
+        st.space("small")
+        st.subheader(title, text_alignment="center", anchor=False)
+        st.markdown(text, text_alignment="center")
+        if not readonly.is_on() and st.button(button, type="primary", key=f"empty-{target}"):
+            go(target)
+        st.space("small")
+
+
+def leak_badge(patients: int | None) -> str:
+    """Return the mark that figures of a leaking manifest carry, as Markdown; empty without a leak."""
+    return f":orange-badge[:material/warning: leak: {plural(patients, 'patient')}]" if patients else ""
+
+
+def _fenced(text: str) -> str:
+    """Keep paths and column names from being read as Markdown, and give them a copy button."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"

@@ -1,0 +1,57 @@
+"""Corrections for many tests, against SciPy and by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ctbench_core.errors import InputError
+from ctbench_core.inference import benjamini_hochberg, best_by_max_t
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bh_equals_scipy(seed: int) -> None:
+    p = np.round(np.random.default_rng(seed).random(37) ** 2, 3)
+    np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p), rtol=1e-12)
+
+
+def test_bh_leaves_undefined_tests_out_of_the_family() -> None:
+    found = benjamini_hochberg([0.01, np.nan, 0.04])
+    np.testing.assert_allclose(found, [0.02, np.nan, 0.04])
+    assert benjamini_hochberg([]).shape == (0,)
+    with pytest.raises(InputError, match=r"\[0, 1\]"):
+        benjamini_hochberg([1.2])
+
+
+def test_best_is_marked_only_against_all_others() -> None:
+    draw = np.random.default_rng(0)
+    noise = draw.normal(0, 0.01, (999, 3))
+    clear = best_by_max_t([0.9, 0.8, 0.7], np.array([0.9, 0.8, 0.7]) + noise)
+    assert (clear.index, clear.marked) == (0, True)
+    close = best_by_max_t([0.9, 0.895, 0.7], np.array([0.9, 0.895, 0.7]) + noise)
+    assert (close.index, close.marked) == (0, False)
+    assert close.p[1] > 0.5
+    assert close.p[2] < 0.01
+    assert np.isnan(close.p[0])
+
+
+def test_best_among_equals_is_marked_at_the_level() -> None:
+    draw = np.random.default_rng(1)
+    marked = 0
+    for _ in range(1000):
+        values = draw.normal(0, 0.01, 6)
+        marked += best_by_max_t(values, values + draw.normal(0, 0.01, (199, 6))).marked
+    # The best of six equals is declared best against all at most as often as the level says.
+    assert marked / 1000 <= 0.05
+
+
+def test_undefined_and_equal_models() -> None:
+    draws = np.random.default_rng(2).normal(0.5, 0.1, (99, 1)) + np.zeros(3)
+    same = best_by_max_t([0.5, 0.5, np.nan], draws)
+    assert same.index == 0
+    assert not same.marked
+    assert same.p[1] == 1
+    assert best_by_max_t([np.nan], np.full((9, 1), np.nan)).index is None
+    with pytest.raises(InputError, match="resamples"):
+        best_by_max_t([0.1, 0.2], np.zeros((5, 3)))
