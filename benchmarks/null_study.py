@@ -77,9 +77,9 @@ def predicted_power(pilots: list[list[Delta]], metric: str) -> float:
     macros = np.array(
         [delta.delta for pilot in pilots for delta in pilot if delta.metric == metric and not delta.finding]
     )
-    freedom = 3.0 * (SEEDS - 1)  # the two parts together: about three times the seeds' own
-    reach, shift = t.ppf(0.975, freedom), macros.mean() / macros.std(ddof=1)
-    return float(nct.sf(reach, freedom, abs(shift)) + nct.cdf(-reach, freedom, abs(shift)))
+    dof = 3.0 * (SEEDS - 1)  # the two parts together: about three times the seeds' own
+    reach, shift = t.ppf(0.975, dof), macros.mean() / macros.std(ddof=1)
+    return float(nct.sf(reach, dof, abs(shift)) + nct.cdf(-reach, dof, abs(shift)))
 
 
 def shares(repeats: list[list[Delta]]) -> dict[str, float]:

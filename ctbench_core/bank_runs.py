@@ -35,7 +35,7 @@ from ctbench_core.train.failures import Guarded, explained
 from ctbench_core.train.stacks import stacks
 
 if TYPE_CHECKING:
-    from ctbench_core.train.loop import BankRun, Heads
+    from ctbench_core.train.loop import Heads, TrainingRun
     from ctbench_core.train.loop import Progress as Epoch
 
 
@@ -80,7 +80,7 @@ def _label(config: Config) -> str:
 
 
 @dataclass
-class Member(Guarded):
+class RunTask(Guarded):
     """One run of a bank, from config to figures.
 
     An error ends this run alone: it is kept in ``error`` and told by the run's status.
@@ -149,9 +149,9 @@ class Member(Guarded):
         self._recorder = self._held.enter_context(Recorder(run.paths, run.status))
         return self._recorder
 
-    def bank_run(self, trainer: Heads, resume: bool, asked: Callable[[], bool], progress: Progress) -> BankRun:
+    def bank_run(self, trainer: Heads, resume: bool, asked: Callable[[], bool], progress: Progress) -> TrainingRun:
         """Start the run; the answer is what a bank trains."""
-        from ctbench_core.train.loop import BankRun, RunLog
+        from ctbench_core.train.loop import RunLog, TrainingRun
 
         recorder = self.start(trainer.device)
         options = trainer.limits(self.config.training)
@@ -171,9 +171,11 @@ class Member(Guarded):
             best = f"{monitor} {step.report.monitored(monitor):.4f}, best {step.best_value:.4f} @ {step.best_epoch}"
             progress(f"training ({best})", step.epoch, step.max_epochs)
 
-        return BankRun(log, self.config, prepare, recorder.stopping(asked), watch, lambda run: self.end(run, progress))
+        return TrainingRun(
+            log, self.config, prepare, recorder.stopping(asked), watch, lambda run: self.end(run, progress)
+        )
 
-    def end(self, run: BankRun, progress: Progress) -> None:
+    def end(self, run: TrainingRun, progress: Progress) -> None:
         """Open the tests if the config says so, and write the final state."""
         recorder = self._recorder
         assert recorder is not None and self.run_dir is not None and self.dataset is not None
@@ -203,9 +205,9 @@ class Member(Guarded):
         return found | {"notes": self.dataset.notes}
 
 
-def train_members(
-    members: Sequence[Member], resume: bool, cancel: threading.Event | None, progress: Progress
-) -> Sequence[Member]:
+def run_tasks(
+    members: Sequence[RunTask], resume: bool, cancel: threading.Event | None, progress: Progress
+) -> Sequence[RunTask]:
     """Load the features once, and train every member to its end."""
     with contextlib.ExitStack() as unfinished:
         for member in members:
@@ -226,7 +228,7 @@ def _renamed(progress: Progress, words: str, others: str) -> Progress:
     return lambda phase, done, total: progress(phase.replace(words, others, 1), done, total)
 
 
-def _load(members: Sequence[Member], progress: Progress) -> None:
+def _load(members: Sequence[RunTask], progress: Progress) -> None:
     """Make all datasets on one matrix; where one run's input is at fault, each is loaded by itself."""
     started = time.monotonic()
     try:
@@ -245,9 +247,9 @@ def _load(members: Sequence[Member], progress: Progress) -> None:
         member.seconds["load"] = time.monotonic() - started
 
 
-def _train_stack(members: Sequence[Member], resume: bool, asked: Callable[[], bool], progress: Progress) -> None:
+def _train_stack(members: Sequence[RunTask], resume: bool, asked: Callable[[], bool], progress: Progress) -> None:
     """Train runs that step together; whatever stops the process marks those still at work."""
-    from ctbench_core.train.loop import train_bank
+    from ctbench_core.train.loop import train_stack
     from ctbench_core.train.trainer import make_trainer
 
     try:
@@ -269,4 +271,4 @@ def _train_stack(members: Sequence[Member], resume: bool, asked: Callable[[], bo
                 runs.append(member.bank_run(held[0], resume, asked, progress))
         heads = [k for k, member in enumerate(members) if member.error is None]
         if heads:  # the bank is handed over, not kept: where memory runs out, it must be free to go
-            train_bank(held.pop() if len(heads) == len(members) else held.pop().keep(heads), runs)
+            train_stack(held.pop() if len(heads) == len(members) else held.pop().keep(heads), runs)

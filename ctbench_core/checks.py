@@ -10,6 +10,7 @@ import numpy as np
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import load_dataset, load_inputs, mark_leaks, read_test_manifests, read_training_manifests
+from ctbench_core.declared import loss_name
 from ctbench_core.errors import InputError
 from ctbench_core.features import Audit, audit
 from ctbench_core.label_leakage import data_card
@@ -115,9 +116,7 @@ def _check_head(result: CheckResult, config: Config) -> None:
 
 
 def _check_loss(result: CheckResult, config: Config) -> None:
-    from ctbench_core.train.losses import find_loss
-
-    find_loss(config.training.loss._target_)
+    loss_name(config.training.loss._target_)
 
 
 def _check_device(result: CheckResult, config: Config) -> None:

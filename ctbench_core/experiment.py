@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.bank_runs import Member, queue_run, train_members
+from ctbench_core.bank_runs import RunTask, queue_run, run_tasks
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset, check_places, load_dataset, make_splits, mark_leaks
 from ctbench_core.errors import ConfigError
@@ -55,7 +55,7 @@ def run_experiment(
         InputError: the input is at fault. Without ``run_dir``, nothing has been written.
         RunError: the training failed; the run directory says why.
     """
-    (member,) = train_members([Member(config, run_dir)], resume, cancel, progress)
+    (member,) = run_tasks([RunTask(config, run_dir)], resume, cancel, progress)
     if member.error is not None:
         raise member.error
     return member.result()
@@ -85,5 +85,5 @@ def run_bank(
     """
     if len({bank_key(config) for config in configs}) > 1:
         raise ConfigError(f"These {len(configs)} runs cannot share a bank: group them by bank_key(config) first.")
-    members = [Member(*pair) for pair in zip(configs, run_dirs or [None] * len(configs), strict=True)]
-    return [member.result() for member in train_members(members, resume, cancel, progress)]
+    members = [RunTask(*pair) for pair in zip(configs, run_dirs or [None] * len(configs), strict=True)]
+    return [member.result() for member in run_tasks(members, resume, cancel, progress)]

@@ -12,7 +12,7 @@ import pandas as pd
 from ctbench_core.atomic import atomic_file, dump_json
 from ctbench_core.overrides import to_command
 from ctbench_core.report import run_paper
-from ctbench_core.runs import Run, RunStore, marks_of, open_run
+from ctbench_core.runs import Run, RunStore, disclosures_of, open_run
 
 # What a resume needs is large and says nothing to a reader.
 _LEFT_OUT = ("last_state.pt", ".lock")
@@ -53,7 +53,7 @@ def _texts(run: Run) -> dict[str, str]:
         "openings.json": dump_json(RunStore(run.store).openings(run.job), indent=1) + "\n",
     }
     for test in run.evaluations():
-        marks, bundle = marks_of([run], test), run.paths.evaluation(test)
+        marks, bundle = disclosures_of([run], test), run.paths.evaluation(test)
         for path in sorted(bundle.root.glob("*.csv")):
             marked = marks.add_to(pd.read_csv(io.StringIO(path.read_text(encoding="utf-8"))))
             found[f"evaluation/{test}/{path.name}"] = marked.to_csv(index=False, lineterminator="\n")

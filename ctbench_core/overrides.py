@@ -21,7 +21,7 @@ def is_raw(key: str) -> bool:
     return key in RAW_KEYS or key.startswith(RAW_PREFIXES) or key.endswith(RAW_SUFFIX)
 
 
-def to_words(config: Config) -> list[str]:
+def to_overrides(config: Config) -> list[str]:
     """Return the words that turn the defaults into a config, one a changed key."""
     return [
         f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
@@ -33,7 +33,7 @@ def to_command(config: Config, verb: str = "train") -> str:
     """Return the equivalent command, quoted for a POSIX shell."""
     import shlex
 
-    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(word) for word in to_words(config))])
+    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(word) for word in to_overrides(config))])
 
 
 def _raw(path: str) -> str:

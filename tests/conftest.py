@@ -99,7 +99,7 @@ def config(make_config: Callable[..., Config], tiny_data: Path) -> Config:
 
 
 @pytest.fixture
-def make_words(tmp_path: Path) -> Callable[[Path], list[str]]:
+def make_overrides(tmp_path: Path) -> Callable[[Path], list[str]]:
     """Return a builder of the words of a small run on a data folder."""
 
     def build(folder: Path) -> list[str]:
@@ -110,9 +110,9 @@ def make_words(tmp_path: Path) -> Callable[[Path], list[str]]:
 
 
 @pytest.fixture
-def words(make_words: Callable[[Path], list[str]], tiny_data: Path) -> list[str]:
+def words(make_overrides: Callable[[Path], list[str]], tiny_data: Path) -> list[str]:
     """Return the words of a small run on the tiny data set."""
-    return make_words(tiny_data)
+    return make_overrides(tiny_data)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from ctbench_core.cli.compose import compose_config
 from ctbench_core.config import KEYS, Config, changed_keys, set_key
 from ctbench_core.errors import ConfigError
-from ctbench_core.overrides import to_command, to_words
+from ctbench_core.overrides import to_command, to_overrides
 
 # What the grammar, the shell or YAML could take for something else.
 STRINGS = [
@@ -63,7 +63,7 @@ def test_string_values_come_back(text: str) -> None:
     set_key(config, "data.cohort.where", [{"column": text, "op": "==", "value": text}])
     set_key(config, "paths.data_root", text)
     set_key(config, "job_name", text)
-    assert composed(to_words(config)) == config
+    assert composed(to_overrides(config)) == config
 
 
 def test_command_survives_a_shell() -> None:
@@ -76,7 +76,7 @@ def test_command_survives_a_shell() -> None:
 
 
 def test_defaults_need_no_word() -> None:
-    assert to_words(Config()) == []
+    assert to_overrides(Config()) == []
     assert to_command(Config()) == "python -m ctbench_core train"
 
 
@@ -117,7 +117,7 @@ def test_random_configs_come_back(seed: int) -> None:
             set_key(config, info.name, random_value(info, draw))
     # The run directory is a place chosen when composing; as a key of its own it is tested in cli/.
     set_key(config, "paths.run_dir", None)
-    back = composed(to_words(config))
+    back = composed(to_overrides(config))
     assert changed_keys(back) == changed_keys(config)
     assert back == config
 

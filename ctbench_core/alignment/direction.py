@@ -65,7 +65,7 @@ class Histograms:
 
 
 @dataclass(frozen=True)
-class Found:
+class DirectionResult:
     """What one direction found: scores of all samples by truth, and what was asked for."""
 
     scores: dict[str, QueryScores]
@@ -143,7 +143,7 @@ class Direction:
         cancel: threading.Event | None,
         count_pairs: bool,
         nearest: int = 0,
-    ) -> Found:
+    ) -> DirectionResult:
         """Score all queries of every truth, by sample; count pairs by similarity and list the nearest when asked.
 
         Raises:
@@ -166,7 +166,7 @@ class Direction:
         scores = {name: QueryScores.join([part.scores[name] for part in found]).take(self.of_sample) for name in names}
         counted = {name: torch.stack([part.pairs[name] for part in found]).sum(0) for name in found[0].pairs}
         near = Nearest.join([some for part in found for some in part.nearest]) if nearest else None
-        return Found(scores, _histograms(counted) if count_pairs else None, near)
+        return DirectionResult(scores, _histograms(counted) if count_pairs else None, near)
 
     def _score_tile(self, workspace: Workspace, bounds: tuple[int, int], count_pairs: bool, nearest: int) -> _Tile:
         rows = torch.arange(*bounds, device=self.device)
@@ -199,9 +199,11 @@ class Direction:
     def _rank(self, order: TileOrder, rows: Tensor) -> dict[str, Ranked]:
         taken = {name: self._relevant[name].take(group[rows]) for name, group in self._group.items()}
         ranked: dict[str, Ranked] = {}
-        for name, apart in ((_SELF, None), (OTHERS, None), (INSTANCE, _SELF), (SEMANTIC, OTHERS)):
+        for name, exact_against in ((_SELF, None), (OTHERS, None), (INSTANCE, _SELF), (SEMANTIC, OTHERS)):
             if name in taken:
-                ranked[name] = order.rank(*taken[name], apart=ranked.get(apart) if apart else None)
+                ranked[name] = order.rank(
+                    *taken[name], exact_against=ranked.get(exact_against) if exact_against else None
+                )
         return ranked
 
     def _score(self, ranked: dict[str, Ranked], rows: Tensor) -> dict[str, QueryScores]:

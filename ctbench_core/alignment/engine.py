@@ -14,19 +14,19 @@ import torch
 from ctbench_core.alignment.direction import INSTANCE, OTHERS, SEMANTIC, Direction, Histograms, Truth
 from ctbench_core.alignment.geometry import modality_gap, two_dimensional
 from ctbench_core.alignment.nearest import Labels
-from ctbench_core.alignment.neighbour_report import More, Retrieved, ctclip_map
+from ctbench_core.alignment.neighbour_report import NeighbourReport, NeighbourSet, ctclip_map
 from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval, prefix_of, write_alignment
-from ctbench_core.alignment.tiles import give_back
+from ctbench_core.alignment.tiles import trim_heap
 from ctbench_core.alignment.vectors import Side, read_side, sum_within_groups
 from ctbench_core.errors import InputError
 from ctbench_core.inference import query_intervals
 from ctbench_core.progress import Progress
 
-__all__ = ["AlignmentResult", "Extras", "align", "write_alignment"]
+__all__ = ["AlignmentOptions", "AlignmentResult", "align", "write_alignment"]
 
 
 @dataclass(frozen=True)
-class Extras:
+class AlignmentOptions:
     """What else an alignment is asked for; nothing of it changes the other figures.
 
     Attributes:
@@ -72,7 +72,7 @@ def align(
     text_rows: np.ndarray | None = None,
     normal: np.ndarray | None = None,
     precision: str = "float32",
-    extras: Extras | None = None,
+    extras: AlignmentOptions | None = None,
 ) -> AlignmentResult:
     """Measure how well N images and N texts find each other by cosine similarity.
 
@@ -96,7 +96,7 @@ def align(
         ConfigError: a map is asked for whose package is not installed.
         Interrupted: ``cancel`` was set.
     """
-    extras = extras or Extras()
+    extras = extras or AlignmentOptions()
     sides = (read_side("image", image, image_rows), read_side("text", text, text_rows))
     _check(sides, {"groups": groups, "label_groups": label_groups, "normal": normal, **_by_sample(extras)}, k, tile)
     labels = None if extras.targets is None or not len(extras.names) else Labels.of(extras.targets)
@@ -115,27 +115,32 @@ def align(
 
 
 def _search(
-    sides: tuple[Side, Side], truth: Truth, ks: tuple[int, ...], extras: Extras, labels: Labels | None, run: Run
-) -> tuple[list[Retrieval], More, Histograms]:
+    sides: tuple[Side, Side],
+    truth: Truth,
+    ks: tuple[int, ...],
+    extras: AlignmentOptions,
+    labels: Labels | None,
+    run: Run,
+) -> tuple[list[Retrieval], NeighbourReport, Histograms]:
     """Rank every direction; pairs are counted once, since both directions have the same."""
     depths = tuple(sorted({*NDCG_DEPTHS, *ks}))
     retrievals: list[Retrieval] = []
-    more = More()
+    more = NeighbourReport()
     histograms: Histograms | None = None
     for name, (queries, gallery) in _directions(sides, extras.within).items():
         direction = Direction(queries, gallery, truth, depths, run.device, run.settle_all)
         report = _reporter(run.progress, f"ranking {name}", direction.n_queries)
         found = direction.run(run.tile, report, run.cancel, count_pairs=histograms is None, nearest=extras.nearest)
-        give_back()
+        trim_heap()
         histograms = histograms or found.pairs
         retrievals += [Retrieval(name, kind, scores, ks, depths) for kind, scores in found.scores.items()]
         if found.nearest is not None:
-            one = Retrieved(found.nearest, direction.of_sample, gallery, direction.within)
+            one = NeighbourSet(found.nearest, direction.of_sample, gallery, direction.within)
             more.add(name, one, truth.groups, ks, labels, extras.names)
     assert histograms is not None
     if extras.within and extras.nearest and labels is not None:
         more.by_query |= ctclip_map(sides[0], labels, ks, run.device, extras.nearest)
-        give_back()
+        trim_heap()
     return retrievals, more, histograms
 
 
@@ -145,7 +150,7 @@ def _directions(sides: tuple[Side, Side], within: bool) -> dict[str, tuple[Side,
     return found | ({"v_to_v": (image, image), "t_to_t": (text, text)} if within else {})
 
 
-def _by_sample(extras: Extras) -> dict[str, np.ndarray | None]:
+def _by_sample(extras: AlignmentOptions) -> dict[str, np.ndarray | None]:
     return {"rows of targets": extras.targets, "patients": extras.patients}
 
 
@@ -197,7 +202,9 @@ def _metrics(sides: tuple[Side, Side], truth: Truth, retrievals: list[Retrieval]
     return metrics
 
 
-def _intervals(retrievals: list[Retrieval], more: More, patients: np.ndarray | None) -> dict[str, list[float]]:
+def _intervals(
+    retrievals: list[Retrieval], more: NeighbourReport, patients: np.ndarray | None
+) -> dict[str, list[float]]:
     """Draw the query patients once for the figures of every truth and direction."""
     if patients is None:
         return {}

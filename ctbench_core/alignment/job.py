@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ctbench_core.alignment.engine import AlignmentResult, Extras, align, write_alignment
+from ctbench_core.alignment.engine import AlignmentOptions, AlignmentResult, align, write_alignment
 from ctbench_core.alignment.neighbour_report import HUB_DEPTH, STORED
 from ctbench_core.alignment.reading import Pairs, paired_manifest, read_arrays, read_pairs, samples_of
 from ctbench_core.config import Config
@@ -160,9 +160,11 @@ def _normal(manifest: Manifest | None) -> np.ndarray | None:
     return None if manifest is None else np.nansum(manifest.targets, axis=1) == 0
 
 
-def _extras(config: Config, manifest: Manifest | None) -> Extras:
+def _extras(config: Config, manifest: Manifest | None) -> AlignmentOptions:
     depth = max((k for k in config.analysis.k if k <= MOST_LISTED), default=MOST_LISTED)
-    extras = Extras(within=config.analysis.within, nearest=max(depth, HUB_DEPTH, STORED), map=config.analysis.map)
+    extras = AlignmentOptions(
+        within=config.analysis.within, nearest=max(depth, HUB_DEPTH, STORED), map=config.analysis.map
+    )
     if manifest is None:
         return extras
     extras = dataclasses.replace(extras, patients=manifest.patients)

@@ -31,7 +31,7 @@ _ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class Retrieved:
+class NeighbourSet:
     """The nearest candidates of one direction, by sample.
 
     Attributes:
@@ -60,7 +60,7 @@ class Retrieved:
             yield slice(start, start + _ROWS_AT_ONCE)
 
 
-def graded(retrieved: Retrieved, labels: Labels, ks: Sequence[int]) -> dict[str, np.ndarray]:
+def graded(retrieved: NeighbourSet, labels: Labels, ks: Sequence[int]) -> dict[str, np.ndarray]:
     """Return figures by sample (N,): mean label-Jaccard of the first k, and nDCG at k with it as gain.
 
     Ties by expectation. Without a candidate that shares a finding nDCG is NaN.
@@ -87,7 +87,7 @@ def graded(retrieved: Retrieved, labels: Labels, ks: Sequence[int]) -> dict[str,
     return {name: values[retrieved.of_sample] for name, values in found.items()}
 
 
-def by_finding(retrieved: Retrieved, targets: np.ndarray, names: Sequence[str], ks: Sequence[int]) -> pd.DataFrame:
+def by_finding(retrieved: NeighbourSet, targets: np.ndarray, names: Sequence[str], ks: Sequence[int]) -> pd.DataFrame:
     """Return a row a finding: of the queries with it, the share of the first k that have it too, chance, and lift.
 
     targets: (N, C) in {0, 1, NaN}; unknown counts as absent. Columns finding, queries, prevalence, precision_at_k,
@@ -124,7 +124,7 @@ def by_finding(retrieved: Retrieved, targets: np.ndarray, names: Sequence[str], 
     return frame
 
 
-def occurrences(retrieved: Retrieved, k: int = HUB_DEPTH) -> np.ndarray:
+def occurrences(retrieved: NeighbourSet, k: int = HUB_DEPTH) -> np.ndarray:
     """Return how often each sample stands among the first k of a query, expected under ties, float64 (N,)."""
     counted = np.zeros(len(retrieved.gallery.vectors))
     repeats = np.bincount(retrieved.of_sample)
@@ -153,7 +153,7 @@ def hubs(counts: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"sample": order, "occurrences": counts[order]})
 
 
-def neighbours(retrieved: Retrieved, groups: np.ndarray, kept: int) -> pd.DataFrame:
+def neighbours(retrieved: NeighbourSet, groups: np.ndarray, kept: int) -> pd.DataFrame:
     """Return a row a sample: its nearest candidates as lists: sample, similarity, copies, hit.
 
     A candidate vector that several samples share is named by one of the query's own group where there is one, else
@@ -179,7 +179,7 @@ STORED = 20
 
 
 @dataclass
-class More:
+class NeighbourReport:
     """Figures by sample (N,) and by name, plain figures, tables, and why something is undefined."""
 
     by_query: dict[str, np.ndarray] = field(default_factory=dict)
@@ -198,7 +198,7 @@ class More:
     def add(
         self,
         way: str,
-        one: Retrieved,
+        one: NeighbourSet,
         groups: np.ndarray,
         ks: Sequence[int],
         labels: Labels | None,
@@ -239,7 +239,7 @@ def ctclip_map(
     direction = Direction(side, side, Truth(np.arange(len(rows)), None), (1,), device)
     found = direction.run(1024, lambda done: None, None, count_pairs=False, nearest=depth)
     assert found.nearest is not None
-    one = Retrieved(found.nearest, direction.of_sample, side, within=True)
+    one = NeighbourSet(found.nearest, direction.of_sample, side, within=True)
     figures = graded(one, Labels(labels.distinct, labels.of_sample[rows]), ks)
     by_sample = {}
     for k in ks:

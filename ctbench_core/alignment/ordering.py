@@ -117,7 +117,7 @@ class TileOrder:
         row = torch.arange(len(position), device=position.device)[:, None].expand_as(position)
         return self.total - self._above(row, position)
 
-    def rank(self, row: Tensor, item: Tensor, count: Tensor, apart: Ranked | None = None) -> Ranked:
+    def rank(self, row: Tensor, item: Tensor, count: Tensor, exact_against: Ranked | None = None) -> Ranked:
         """Place items, rows ascending, ties with everything as similar included.
 
         apart: items of this tile whose order among the others is to be exact too.
@@ -126,8 +126,8 @@ class TileOrder:
         position = self._position(row, key)
         above, tied = self._above(row, position + 1), self.gallery.shares[item]
         whole = count == tied
-        if apart is not None:
-            whole[self.spots(row, position, apart)] = False
+        if exact_against is not None:
+            whole[self.spots(row, position, exact_against)] = False
         doubtful = self._has_rival(row, position, key, whole) & self._matters(row, key, above, count)
         spots = doubtful.nonzero()[:, 0]
         if len(spots):

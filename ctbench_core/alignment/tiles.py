@@ -56,7 +56,7 @@ def _one_thread_products() -> Iterator[None]:
         yield
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Return freed memory to the system: glibc keeps what threads have freed, some hundred MiB a direction."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     trim = getattr(library, "malloc_trim", None)

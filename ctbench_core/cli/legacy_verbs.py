@@ -10,9 +10,10 @@ import pandas as pd
 from ctbench_core.atomic import write_bytes, write_text
 from ctbench_core.cli.call import Call, Outcome
 from ctbench_core.cli.compose import Composed
-from ctbench_core.cli.summaries import figure, grid
+from ctbench_core.cli.summaries import grid
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import format_metric
 from ctbench_core.legacy.folders import OldRun, is_old_run
 from ctbench_core.legacy.importing import Imported, import_runs, list_runs
 from ctbench_core.runs import Run, job_dir, newest_resumable
@@ -53,7 +54,7 @@ def _table(runs: list[Imported], warnings: list[str]) -> str:
         [
             f"{run.job}/{run.label}",
             str(run.epochs or ""),
-            figure(run.best_val.get("auprc")),
+            format_metric(run.best_val.get("auprc")),
             "" if run.problem else str(run.run_dir),
             "new" if run.new else "there already" if run.present else "failed" if run.problem else "",
         ]
@@ -100,7 +101,7 @@ def _budgets(frame: pd.DataFrame) -> str:
         [
             " ".join(str(row[part]) for part in parts[:-1]),
             "" if pd.isna(row["budget_n"]) else f"{row['budget_n']:.0f}",
-            *(f"{figure(row[f'{name}_mean'])} ± {figure(row[f'{name}_std'])}" for name in _PRIMARY),
+            *(f"{format_metric(row[f'{name}_mean'])} ± {format_metric(row[f'{name}_std'])}" for name in _PRIMARY),
             f"{row['test_primary_auprc_count']:.0f}",
         ]
         for row in frame.to_dict("records")
@@ -168,11 +169,11 @@ def _contrasts(summary: pd.DataFrame, names: tuple[str, str]) -> str:
         [
             row["metric"].removeprefix("test_primary_"),
             "" if pd.isna(row["budget_n"]) else f"{row['budget_n']:.0f}",
-            *(figure(row[f"{name}_mean"]) for name in names),
-            f"{figure(row['delta_mean'])} [{figure(row['delta_ci_lo'])}, {figure(row['delta_ci_hi'])}]",
-            figure(row["p_value"]),
-            figure(row["p_value_adj"]),
-            figure(row["effect_size"], 2),
+            *(format_metric(row[f"{name}_mean"]) for name in names),
+            f"{format_metric(row['delta_mean'])} [{format_metric(row['delta_ci_lo'])}, {format_metric(row['delta_ci_hi'])}]",
+            format_metric(row["p_value"]),
+            format_metric(row["p_value_adj"]),
+            format_metric(row["effect_size"], 2),
             str(row["n_pairs"]),
         ]
         for row in summary.to_dict("records")
@@ -238,7 +239,7 @@ def _told(files: dict[str, str], warnings: list[str]) -> list[str]:
     return [*files.values(), *(f"Warning: {text}" for text in warnings)]
 
 
-def taken_in(call: Call, composed: Composed, folder: Path) -> Path:
+def import_if_legacy(call: Call, composed: Composed, folder: Path) -> Path:
     """Return the run directory that a folder means: an older system's run is taken in first."""
     if not is_old_run(folder):
         return folder
@@ -258,7 +259,7 @@ def run_to_resume(call: Call, composed: Composed, folder: Path | None) -> Run:
         InputError: there is none, or its snapshot cannot be gone on from.
     """
     if folder is not None:
-        return newest_resumable(composed.config, taken_in(call, composed, folder))
+        return newest_resumable(composed.config, import_if_legacy(call, composed, folder))
     try:
         return newest_resumable(composed.config)
     except InputError:
@@ -267,4 +268,4 @@ def run_to_resume(call: Call, composed: Composed, folder: Path | None) -> Run:
         if not stopped:
             raise
         newest = max(stopped, key=lambda old: old.started())
-        return newest_resumable(composed.config, taken_in(call, composed, newest.root))
+        return newest_resumable(composed.config, import_if_legacy(call, composed, newest.root))

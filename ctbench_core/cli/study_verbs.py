@@ -13,9 +13,10 @@ from hydra.errors import HydraException
 
 from ctbench_core.atomic import dump_json
 from ctbench_core.cli.call import Call, Outcome
-from ctbench_core.cli.summaries import figure, grid
+from ctbench_core.cli.summaries import grid
 from ctbench_core.config import Config, changed_keys
 from ctbench_core.errors import ConfigError
+from ctbench_core.formatting import format_metric
 from ctbench_core.overrides import is_raw
 from ctbench_core.studies import (
     AXES,
@@ -136,7 +137,7 @@ def search_table(result: dict[str, Any]) -> str:
     if not best:
         return f"{counts}\n{result['study_dir']}"
     rows = [[key, str(value)] for key, value in best["params"].items()]
-    parts = [counts, f"Best validation figure {figure(best['value'], 4)}", grid(["parameter", "value"], rows)]
+    parts = [counts, f"Best validation figure {format_metric(best['value'], 4)}", grid(["parameter", "value"], rows)]
     return "\n".join([*parts, best["run_dir"], result["study_dir"]])
 
 
@@ -224,12 +225,12 @@ def study_table(result: dict[str, Any]) -> str:
     cells = [cell for cell in result["by_cell"] if cell["metric"] == "auprc"]
     rows = []
     for cell in cells:
-        bounds = f"[{figure(cell['lo'])}, {figure(cell['hi'])}]" if cell["lo"] == cell["lo"] else ""
+        bounds = f"[{format_metric(cell['lo'])}, {format_metric(cell['hi'])}]" if cell["lo"] == cell["lo"] else ""
         rows.append(
             [
                 " · ".join(cell["cell"].values()) or "all",
-                figure(cell["mean"]),
-                figure(cell["std"]),
+                format_metric(cell["mean"]),
+                format_metric(cell["std"]),
                 bounds,
                 str(cell["n"]),
             ]

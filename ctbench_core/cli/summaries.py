@@ -8,17 +8,8 @@ from typing import Any
 
 from ctbench_core.checks import CheckResult
 from ctbench_core.doctor import Diagnosis
+from ctbench_core.formatting import format_metric
 from ctbench_core.manifest import REASONS, Agreement, Prepared
-
-UNDEFINED = "–"
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """Write a share as papers do (``.842``); undefined as a dash."""
-    if value is None or math.isnan(value):
-        return UNDEFINED
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -36,11 +27,16 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def run_table(result: dict[str, Any]) -> str:
     """Return the macro figures of a run, and every finding's of its tests."""
     best = result["best_val"]
-    rows = [["validation", *(figure(best[name]) for name in ("auprc", "auroc", "f1_macro")), "", ""]]
+    rows = [["validation", *(format_metric(best[name]) for name in ("auprc", "auroc", "f1_macro")), "", ""]]
     for name, test in result["test"].items():
         mark = f"leak: {test['leak']['patients']} patients" if test["leak"]["patients"] else ""
         rows.append(
-            [name, *(figure(test[key]) for key in ("auprc", "auroc", "f1_macro")), str(test["n"]["volumes"]), mark]
+            [
+                name,
+                *(format_metric(test[key]) for key in ("auprc", "auroc", "f1_macro")),
+                str(test["n"]["volumes"]),
+                mark,
+            ]
         )
     head = f"{result['state']} after {result['epochs']} epochs, best epoch {result['best_epoch']}"
     parts = [head, grid(["", "AUPRC", "AUROC", "F1", "N", ""], rows)]
@@ -55,7 +51,7 @@ def _per_class(name: str, test: dict[str, Any]) -> str:
     rows = [
         [
             label,
-            *(figure(values[column]) for column in columns),
+            *(format_metric(values[column]) for column in columns),
             f"{values['support']:.0f}",
             test["undefined"].get(label, ""),
         ]
@@ -67,11 +63,18 @@ def _per_class(name: str, test: dict[str, Any]) -> str:
 def score_table(result: dict[str, Any], name: str) -> str:
     """Return macro and per-finding figures of a table of predictions, with intervals."""
     rows = [
-        ["macro", _with_interval(result, "auprc"), _with_interval(result, "auroc"), figure(result["f1_macro"]), "", ""]
+        [
+            "macro",
+            _with_interval(result, "auprc"),
+            _with_interval(result, "auroc"),
+            format_metric(result["f1_macro"]),
+            "",
+            "",
+        ]
     ]
     for label, values in result["per_class"].items():
         positives, reason = f"{values['support']:.0f}", result["undefined"].get(label, "")
-        figures = [_with_interval(values, "auprc"), _with_interval(values, "auroc"), figure(values["f1"])]
+        figures = [_with_interval(values, "auprc"), _with_interval(values, "auroc"), format_metric(values["f1"])]
         rows.append([label, *figures, positives, reason])
     counts = result["n"]
     head = f"{name}: {counts['volumes']:,} rows, {counts['patients']:,} patients; 95 % intervals resample patients"
@@ -83,7 +86,7 @@ def score_table(result: dict[str, Any], name: str) -> str:
 
 def _with_interval(values: dict[str, Any], name: str) -> str:
     low, high = values[f"{name}_ci"]
-    return figure(values[name]) + ("" if math.isnan(low) else f" [{figure(low)}, {figure(high)}]")
+    return format_metric(values[name]) + ("" if math.isnan(low) else f" [{format_metric(low)}, {format_metric(high)}]")
 
 
 def alignment_table(result: dict[str, Any]) -> str:
@@ -93,12 +96,12 @@ def alignment_table(result: dict[str, Any]) -> str:
     for prefix, title in (("", "instance"), ("semantic_", "semantic")):
         for way, words in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
             if f"{prefix}{way}_mrr" in result:
-                recalls = [figure(result[f"{prefix}{way}_recall_at_{k}"]) for k in depths]
-                rows.append([f"{title}, {words}", *recalls, figure(result[f"{prefix}{way}_mrr"])])
+                recalls = [format_metric(result[f"{prefix}{way}_recall_at_{k}"]) for k in depths]
+                rows.append([f"{title}, {words}", *recalls, format_metric(result[f"{prefix}{way}_mrr"])])
         if f"{prefix}v_to_t_chance_at_{depths[0]}" in result:
-            chance = [figure(result[f"{prefix}v_to_t_chance_at_{k}"]) for k in depths]
+            chance = [format_metric(result[f"{prefix}v_to_t_chance_at_{k}"]) for k in depths]
             rows.append([f"{title}, chance", *chance, ""])
-    means = f"mean similarity paired {figure(result['mean_paired_similarity'], 4)}, unpaired {figure(result['mean_unpaired_similarity'], 4)}"
+    means = f"mean similarity paired {format_metric(result['mean_paired_similarity'], 4)}, unpaired {format_metric(result['mean_unpaired_similarity'], 4)}"
     header = ["", *(f"R@{k}" for k in depths), "MRR"]
     size = ", ".join(f"{count:,} {unit}" for unit, count in result.get("n", {}).items())
     size = size or f"{result['samples_analyzed']:,} pairs"
@@ -129,7 +132,7 @@ def prepare_table(prepared: Prepared, written: bool) -> str:
         parts.append(f"{len(names):,} {REASONS[reason]} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
     parts += [f"Warning: {text}" for text in prepared.warnings]
     known = (manifest.targets == manifest.targets).sum(axis=0)
-    rows = [[label, figure(share), f"{n:,}"] for (label, share), n in zip(manifest.prevalence().items(), known)]
+    rows = [[label, format_metric(share), f"{n:,}"] for (label, share), n in zip(manifest.prevalence().items(), known)]
     return "\n".join([*parts, grid(["finding", "prevalence", "known"], rows)] if rows else parts)
 
 
@@ -138,7 +141,10 @@ def agreement_table(agreement: Agreement) -> str:
     rows = [
         [
             row.finding,
-            *(figure(value) for value in (row.agreement, row.kappa, row.prevalence_first, row.prevalence_second)),
+            *(
+                format_metric(value)
+                for value in (row.agreement, row.kappa, row.prevalence_first, row.prevalence_second)
+            ),
             f"{row.only_first:,}",
             f"{row.only_second:,}",
             f"{row.volumes:,}",

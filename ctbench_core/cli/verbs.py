@@ -10,9 +10,10 @@ from pathlib import Path
 from ctbench_core.cli import legacy_verbs, study_verbs, summaries
 from ctbench_core.cli.call import Call, Outcome, Verb
 from ctbench_core.cli.compose import Composed
-from ctbench_core.cli.summaries import figure, grid
+from ctbench_core.cli.summaries import grid
 from ctbench_core.config import Config, set_key
 from ctbench_core.errors import ConfigError, unknown_name
+from ctbench_core.formatting import format_metric
 
 WORDS = "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [paper=<folder>]"
 
@@ -39,10 +40,10 @@ def compare(call: Call) -> Outcome:
         [
             f"{row.a} - {row.b}" if row.label == "macro" else f"  {row.label}",
             row.metric.upper(),
-            figure(row.delta),
-            f"[{figure(row.lo)}, {figure(row.hi)}]",
-            figure(row.p),
-            figure(row.p_adjusted),
+            format_metric(row.delta),
+            f"[{format_metric(row.lo)}, {format_metric(row.hi)}]",
+            format_metric(row.p),
+            format_metric(row.p_adjusted),
         ]
         for row in found.differences.itertuples()
     ]
@@ -110,7 +111,7 @@ def evaluate(call: Call) -> Outcome:
     from ctbench_core.runs import open_run
 
     composed = call.compose("train", extras=("run",))
-    run_dir = legacy_verbs.taken_in(call, composed, _named_run(composed))
+    run_dir = legacy_verbs.import_if_legacy(call, composed, _named_run(composed))
     config = _overlaid(open_run(run_dir).config, composed)
     result = evaluate_run(run_dir, config=config, progress=call.progress)
     return Outcome(result, summaries.run_table(result))

@@ -34,7 +34,7 @@ from ctbench_core.inference import (
     resampled,
 )
 from ctbench_core.metrics import ranking_figures
-from ctbench_core.runs import Marks, marks_of, open_run
+from ctbench_core.runs import Disclosures, disclosures_of, open_run
 
 MACRO = "macro"
 LEVEL = 0.05
@@ -63,7 +63,7 @@ class Comparison:
     figures: pd.DataFrame
     differences: pd.DataFrame
     best: dict[str, Best]
-    marks: Marks
+    marks: Disclosures
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self, runs: Sequence[str]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
     runs = [open_run(folder) for folder in run_dirs]
     scored = [Scored(title, read_scored(run.paths.root, name).frame, run) for title, run in zip(run_names(runs), runs)]
     found = compare_models(scored, name)
-    return dataclasses.replace(found, marks=marks_of(runs, name, n=found.common.n))
+    return dataclasses.replace(found, marks=disclosures_of(runs, name, n=found.common.n))
 
 
 def common_set(run_dirs: Sequence[Path | str], on: str | None = None) -> str:
@@ -132,7 +132,7 @@ def compare_models(models: Sequence[Scored], on: str, resamples: int = RESAMPLES
     settings = {"resamples": resamples, "swaps": swaps, "unit": "patient", "seeds": [1] * len(models)}
     settings |= {"family": len(differences["p"].dropna()), "level": LEVEL}
     figures = _figures(common, resamples)
-    return Comparison(on, common, figures, differences, _best(common, resamples), Marks(on, common.n), settings)
+    return Comparison(on, common, figures, differences, _best(common, resamples), Disclosures(on, common.n), settings)
 
 
 def adjusted(rows: Sequence[dict[str, Any]], models: int) -> pd.DataFrame:

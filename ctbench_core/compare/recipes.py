@@ -28,8 +28,8 @@ from ctbench_core.inference import (
     best_by_max_t,
     bootstrap_intervals,
     difference_error,
+    dof_of,
     evidence,
-    freedom_of,
     inflation,
     macro_draws,
     mixed_freedom,
@@ -42,7 +42,7 @@ from ctbench_core.inference import (
 )
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.metrics import Floats, ranking_figures
-from ctbench_core.runs import Marks, Run, marks_of, open_run, recipe_of
+from ctbench_core.runs import Disclosures, Run, disclosures_of, open_run, recipe_of
 
 
 def recipes_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -78,7 +78,7 @@ def compare_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Co
     scored = {title: [read_scored(run.paths.root, name) for run in runs] for title, runs in groups.items()}
     found = compare_scored_recipes(scored, name)
     every = [run for runs in groups.values() for run in runs]
-    return dataclasses.replace(found, marks=marks_of(every, name, n=found.common.n))
+    return dataclasses.replace(found, marks=disclosures_of(every, name, n=found.common.n))
 
 
 def compare_scored_recipes(recipes: Mapping[str, Sequence[Scored]], on: str, resamples: int = RESAMPLES) -> Comparison:
@@ -114,7 +114,7 @@ def compare_scored_recipes(recipes: Mapping[str, Sequence[Scored]], on: str, res
         for row in figure_rows(name, metric, common.labels, one.found[metric])
     ]
     return Comparison(
-        on, common, pd.DataFrame(figures), differences, _best(common, judged), Marks(on, common.n), settings
+        on, common, pd.DataFrame(figures), differences, _best(common, judged), Disclosures(on, common.n), settings
     )
 
 
@@ -154,13 +154,13 @@ def _difference_rows(name: str, metric: str, common: Common, mine: _Recipe, base
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(means).any(axis=0)
     both = np.stack([mine.draws[metric], base.draws[metric]], axis=1)
     error = difference_error(metric, means, both, rests_on)
-    freedom = freedom_of(metric, rests_on)
+    dof = dof_of(metric, rests_on)
     delta = means[0] - means[1]
     head = {"a": name, "b": common.names[0], "metric": metric}
     rows = [head | _macro_row(metric, mine, base, given, error, rests_on)] if given.any() else []
     for c, label in enumerate(common.labels):
         seeds = [one.seeds(metric, c) for one in (mine, base)]
-        tested = _tested(float(delta[c]), error[c], freedom[c], seeds if given[c] else None)
+        tested = _tested(float(delta[c]), error[c], dof[c], seeds if given[c] else None)
         rows.append(head | {"label": label} | tested | {"reason": reasons[c] or ""})
     return rows
 
@@ -171,21 +171,21 @@ def _macro_row(
     apart = macro_draws(mine.draws[metric][:, given]) - macro_draws(base.draws[metric][:, given])
     spread = standard_error(mine.draws[metric] - base.draws[metric])
     total = float(standard_error(apart)[0]) * inflation(error[given], spread[given])
-    freedom = satterthwaite(error[given] ** 2, freedom_of(metric, rests_on)[given])
+    dof = satterthwaite(error[given] ** 2, dof_of(metric, rests_on)[given])
     macros = [one.value[metric][:, given].mean(axis=1) for one in (mine, base)]
     seeds = [one.seeds(metric) for one in (mine, base)]
     delta = float(macros[0].mean() - macros[1].mean())
-    return {"label": MACRO} | _tested(delta, total, freedom, seeds) | {"reason": ""}
+    return {"label": MACRO} | _tested(delta, total, dof, seeds) | {"reason": ""}
 
 
-def _tested(delta: float, error: float, freedom: float, seeds: list[tuple[float, int]] | None) -> dict[str, float]:
+def _tested(delta: float, error: float, dof: float, seeds: list[tuple[float, int]] | None) -> dict[str, float]:
     """Return difference, interval and p from the patients' error and that of each recipe's seeds."""
     if seeds is None:
         return {"delta": delta, "lo": np.nan, "hi": np.nan, "p": np.nan}
     several = [(spread, count) for spread, count in seeds if count > 1]
     variances = [float(error) ** 2, *(float(spread) ** 2 for spread, _ in several)]
     total = float(np.sqrt(sum(variances)))
-    of_t = mixed_freedom(variances, [float(freedom), *(count - 1 for _, count in several)])
+    of_t = mixed_freedom(variances, [float(dof), *(count - 1 for _, count in several)])
     reach = float(quantile(of_t)) * total
     p = 2 * float(stdtr(of_t, -abs(delta) / total)) if total > 0 else float(delta == 0)
     return {"delta": delta, "lo": delta - reach, "hi": delta + reach, "p": p}

@@ -67,7 +67,7 @@ class Sources:
     def __init__(self) -> None:
         self._made: dict[Hashable, Any] = {}
 
-    def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
+    def memo(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what was made under this key before, else make it."""
         if key not in self._made:
             self._made[key] = make()
@@ -82,7 +82,7 @@ class Sources:
         path, data = manifest_path(config, name), config.data
         wanted = list(labels or config.training.target_labels or data.columns.labels or []) or None
         key = repr((str(path), data.columns, data.cohort, wanted))
-        return self.once(key, lambda: read_cohort(path, data.columns, data.cohort, wanted))
+        return self.memo(key, lambda: read_cohort(path, data.columns, data.cohort, wanted))
 
     def given(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest where it is used."""
@@ -97,22 +97,22 @@ class Sources:
         assert options.folds is not None
         folds, seed = options.folds, FOLD_SEED if options.seed is None else options.seed
         of = tuple(map(id, given))
-        pool = self.once(("pool", of), lambda: join_manifests(given))
+        pool = self.memo(("pool", of), lambda: join_manifests(given))
         key = (of, folds, options.group, seed)
-        assigned = self.once(("folds", key), lambda: assign_folds(pool, folds, options.group, seed=seed))
-        return self.once(("held", key, options.fold), lambda: hold_out(pool, assigned, options.fold))
+        assigned = self.memo(("folds", key), lambda: assign_folds(pool, folds, options.group, seed=seed))
+        return self.memo(("held", key, options.fold), lambda: hold_out(pool, assigned, options.fold))
 
     def split(self, config: Config, manifest: Manifest) -> tuple[Manifest, Manifest]:
         """Split the validation rows off a manifest by the auto_split rules."""
         options, seed = config.data.auto_split, config.utils.seed
         key = ("split", id(manifest), repr(options), seed)
-        return self.once(key, lambda: split_by_group(manifest, options, seed))
+        return self.memo(key, lambda: split_by_group(manifest, options, seed))
 
     def order(self, config: Config, manifest: Manifest, at: int) -> DrawingOrder:
         """Return the order in which budgets take a side's units."""
         unit, seed = config.data.budget_unit, _budget_seed(config)
         key = ("order", id(manifest), unit, seed, at)  # it holds the manifest, so that no other gets its id
-        return self.once(key, lambda: DrawingOrder(manifest, unit, seed, at))
+        return self.memo(key, lambda: DrawingOrder(manifest, unit, seed, at))
 
 
 def make_splits(config: Config, labels: Sequence[str] | None = None, sources: Sources | None = None) -> Splits:
@@ -129,7 +129,7 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, sources: So
     sources = sources or Sources()
     given = sources.given(config, labels)
     if config.data.reference is not None:
-        return _as_drawn(make_splits(judged_by(config), given[0].labels, sources), given)
+        return _as_drawn(make_splits(reference_config(config), given[0].labels, sources), given)
     warnings = [text for manifest in given for text in manifest.warnings] + _absent_validation(config, given[0])
     chosen = _imported(config)
     rows, fold = _held_out(config, given, chosen, sources)
@@ -142,7 +142,7 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, sources: So
     return Splits(train, val, fold, _selection(config, train, val, fold), warnings)
 
 
-def judged_by(config: Config) -> Config:
+def reference_config(config: Config) -> Config:
     """Return the config whose manifests draw and judge: the reference's where there is one, else the same."""
     if config.data.reference is None:
         return config
@@ -242,7 +242,7 @@ def names_of_tests(config: Config, files_only: bool = False) -> list[str]:
         return [name for name in config.data.test_manifests if not (files_only and folds and name == fold_name(config))]
     if folds:
         return [] if files_only else [fold_name(config)]
-    return [name for name in DEFAULT_TESTS if manifest_path(judged_by(config), name).is_file()]
+    return [name for name in DEFAULT_TESTS if manifest_path(reference_config(config), name).is_file()]
 
 
 def read_test_manifests(
@@ -269,7 +269,7 @@ def _test(config: Config, name: str, labels: Sequence[str], sources: Sources) ->
         fold = make_splits(config, labels, sources).fold
         assert fold is not None
         return fold
-    return sources.read(judged_by(config), name, labels)
+    return sources.read(reference_config(config), name, labels)
 
 
 def check_places(config: Config) -> None:

@@ -16,7 +16,7 @@ from ctbench_core.evaluate.tuning import BEFORE, calibration_frame, reliability_
 from ctbench_core.inference import bootstrap, bootstrap_intervals, curve_bands
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import curve_points, macro, ranking_metrics, thin, thresholded_figures, thresholded_metrics
-from ctbench_core.runs import EvaluationPaths, Marks
+from ctbench_core.runs import Disclosures, EvaluationPaths
 
 TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")
 PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
@@ -100,7 +100,7 @@ def write_bundle(
     leaked: list[str],
     probabilities: np.ndarray | None = None,
     tuning: dict[str, Any] | None = None,
-    marks: Marks | None = None,
+    marks: Disclosures | None = None,
     epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
@@ -108,7 +108,7 @@ def write_bundle(
     ``probabilities`` are those of the logits unless given; ``tuning`` is what validation chose; ``marks`` stand in
     METRICS and in the tables of findings; ``epoch`` is the one whose weights gave the logits. ``metrics.json`` is written last: a reader that finds it finds the rest.
     """
-    marks = marks or Marks(Path(manifest.name).stem, manifest.counts(), leaked=len(leaked))
+    marks = marks or Disclosures(Path(manifest.name).stem, manifest.counts(), leaked=len(leaked))
     probabilities = sigmoid(logits) if probabilities is None else probabilities
     metrics = with_intervals(compute_metrics(manifest, probabilities, leaked), manifest, probabilities)
     if tuning:
@@ -138,7 +138,7 @@ def write_scores(
     logits: np.ndarray,
     leaked: list[str],
     tuning: dict[str, Any] | None,
-    marks: Marks,
+    marks: Disclosures,
     epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.

@@ -14,7 +14,7 @@ from ctbench_core.errors import InputError
 from ctbench_core.evaluate.tuning import read_tuning, tuned_alone, write_tuning
 from ctbench_core.manifest import Manifest
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Run, RunPaths, RunStore, marks_of, open_run
+from ctbench_core.runs import Run, RunPaths, RunStore, disclosures_of, open_run
 
 
 def evaluate_run(
@@ -85,7 +85,7 @@ def open_tests(
         logits = predict_logits(state, dataset, name, choose_device(config.utils.device))
         RunStore(config.paths.outputs_root).record_opening(run.paths.root, run.job, name)
         paths, leaked = run.paths.evaluation(name), leaks.get(name, [])
-        marks = marks_of([run], Path(name).stem, len(leaked), dataset.manifests[name].counts())
+        marks = disclosures_of([run], Path(name).stem, len(leaked), dataset.manifests[name].counts())
         if config.evaluation.detail == "scores":
             results[name] = write_scores(paths, dataset.manifests[name], logits, leaked, tuning, marks, epoch)
         else:

@@ -19,7 +19,7 @@ from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.evaluate.bundle import compute_metrics, with_intervals, write_bundle
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import Manifest, clean_names, parse_identities, read_manifest
-from ctbench_core.runs import Marks, RunPaths, new_status, run_paths, write_config, write_latest, write_status
+from ctbench_core.runs import Disclosures, RunPaths, new_status, run_paths, write_config, write_latest, write_status
 
 ID_COLUMNS = ("volumename", "VolumeName", "volume", "image", "id")
 PATIENT_COLUMNS = ("patient", "patient_id")
@@ -76,9 +76,9 @@ def _keep(config: Config, name: str, manifest: Manifest, probabilities: np.ndarr
     return paths
 
 
-def _marks(manifest: Manifest, config: Config) -> Marks:
+def _marks(manifest: Manifest, config: Config) -> Disclosures:
     """Return the marks of predictions that came as a table: no ledger knows how often their test was opened."""
-    return Marks(Path(manifest.name).stem, manifest.counts(), label_origins=[config.data.label_origin])
+    return Disclosures(Path(manifest.name).stem, manifest.counts(), label_origins=[config.data.label_origin])
 
 
 def read_predictions(path: Path, options: ScoreOptions) -> tuple[Manifest, np.ndarray, list[str]]:

@@ -27,9 +27,9 @@ from ctbench_core.inference import (
     Estimate,
     Evidence,
     benjamini_hochberg,
+    dof_of,
     estimates,
     evidence,
-    freedom_of,
     inflation,
     macro_draws,
     moderated_error,
@@ -139,14 +139,14 @@ def _gaps(metric: str, own: _Side, other: _Side) -> list[dict[str, Any]]:
         (first and f"group: {first}") or (second and f"complement: {second}") or ""
         for first, second in zip(*(no_interval(side.draws[metric], side.rests_on) for side in (own, other)))
     ]
-    error, freedom = _gap_error(metric, own, other), _freedom(metric, own, other)
+    error, dof = _gap_error(metric, own, other), _freedom(metric, own, other)
     first, second, bounds = own.value[metric], other.value[metric], own.found[metric].bounds
     apart = own.draws[metric] - other.draws[metric]
     rows = []
     for c, reason in enumerate(reasons):
         row = {"value": float(first[c]), "lo": float(bounds[c, 0]), "hi": float(bounds[c, 1])}
         row |= {"complement": float(second[c]), "gap": float(first[c] - second[c])}
-        tested = _tested(metric, row["gap"], apart[:, c], error[c], freedom[c], not reason)
+        tested = _tested(metric, row["gap"], apart[:, c], error[c], dof[c], not reason)
         rows.append(row | tested | {"reason": reason})
     return rows
 
@@ -163,18 +163,18 @@ def _gap_error(metric: str, own: _Side, other: _Side) -> Floats:
 
 
 def _freedom(metric: str, own: _Side, other: _Side) -> Floats:
-    return np.minimum(freedom_of(metric, own.rests_on), freedom_of(metric, other.rests_on))
+    return np.minimum(dof_of(metric, own.rests_on), dof_of(metric, other.rests_on))
 
 
-def _tested(metric: str, gap: float, draws: Floats, error: float, freedom: float, given: bool) -> dict[str, float]:
+def _tested(metric: str, gap: float, draws: Floats, error: float, dof: float, given: bool) -> dict[str, float]:
     if not given or not error > 0:
         return {"gap_lo": np.nan, "gap_hi": np.nan, "p": np.nan}
-    reach = float(quantile(freedom)) * error
+    reach = float(quantile(dof)) * error
     low, high = gap - reach, gap + reach
     if metric == "auprc":
         edges = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low, high = (low + edges[0]) / 2, (high + edges[1]) / 2
-    return {"gap_lo": float(low), "gap_hi": float(high), "p": float(2 * stdtr(freedom, -abs(gap) / error))}
+    return {"gap_lo": float(low), "gap_hi": float(high), "p": float(2 * stdtr(dof, -abs(gap) / error))}
 
 
 def _macro(metric: str, own: _Side, other: _Side, gaps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -189,11 +189,11 @@ def _macro(metric: str, own: _Side, other: _Side, gaps: list[dict[str, Any]]) ->
     apart = macro_draws(own.draws[metric][:, usable])[:, 0] - macro_draws(other.draws[metric][:, usable])[:, 0]
     error, spread = _gap_error(metric, own, other), standard_error(own.draws[metric] - other.draws[metric])
     total = float(standard_error(apart[:, None])[0]) * inflation(error[usable], spread[usable])
-    freedom = satterthwaite(error[usable] ** 2, _freedom(metric, own, other)[usable])
+    dof = satterthwaite(error[usable] ** 2, _freedom(metric, own, other)[usable])
     row = {"value": first, "lo": float(alone.macro_bounds[0]), "hi": float(alone.macro_bounds[1])}
     row |= {"complement": second, "gap": first - second}
     left = len(usable) - int(usable.sum())
-    row |= _tested(metric, first - second, apart, total, freedom, True)
+    row |= _tested(metric, first - second, apart, total, dof, True)
     return row | {"reason": f"over the {usable.sum()} findings that both sides can judge" if left else ""}
 
 

@@ -26,20 +26,20 @@ LEVEL = 0.95
 _TAIL = (1 - LEVEL) / 2
 
 
-def quantile(freedom: ArrayLike) -> Floats:
+def quantile(dof: ArrayLike) -> Floats:
     """Return the t quantile of a two-sided interval at `LEVEL`; the normal one for infinite freedom."""
-    f = np.asarray(freedom, np.float64)
+    f = np.asarray(dof, np.float64)
     return np.where(np.isinf(f), ndtri(1 - _TAIL), stdtrit(np.where(np.isinf(f), 1.0, f), 1 - _TAIL))
 
 
-def stretch(freedom: ArrayLike, patients: ArrayLike) -> Floats:
+def stretch(dof: ArrayLike, patients: ArrayLike) -> Floats:
     """Return by how much percentiles of resamples lie too near: sqrt(m / (m - 1)) t / z.
 
     The spread of resamples of m patients is that of a variance divided by m, and it is itself uncertain. Source:
     Hesterberg, Am. Stat. 2015 (expanded percentiles).
     """
     m = np.maximum(np.asarray(patients, np.float64), 2)
-    return np.sqrt(m / (m - 1)) * quantile(freedom) / ndtri(1 - _TAIL)
+    return np.sqrt(m / (m - 1)) * quantile(dof) / ndtri(1 - _TAIL)
 
 
 def satterthwaite(variances: Sequence[float] | Floats, freedoms: Sequence[float] | Floats) -> float:
@@ -132,37 +132,35 @@ def _estimate(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> Es
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value)
     spread, patients = standard_error(draws), rests_on.scarcer
     error = moderated_error(value, spread, rests_on) if name == "auroc" else spread
-    freedom = freedom_of(name, rests_on)
+    dof = dof_of(name, rests_on)
     bounds = np.full((len(value), 2), np.nan)
     if not given.any():
         return Estimate(value, bounds, reasons, np.nan, np.full(2, np.nan), 0, error, NO_LABEL)
-    bounds[given] = rate_interval(name, value[given], draws[:, given], error[given], freedom[given], patients[given])
+    bounds[given] = rate_interval(name, value[given], draws[:, given], error[given], dof[given], patients[given])
     macro, tries = float(value[given].mean()), macro_draws(draws[:, given])[:, 0]
     total = float(standard_error(tries)) * inflation(error[given], spread[given])
-    of_t = macro_freedom(name, error[given], freedom[given])
+    of_t = macro_freedom(name, error[given], dof[given])
     macro_bounds = macro_interval(name, macro, tries, total, of_t, patients[given])
     reason = no_macro_interval(name, patients[given])
     return Estimate(value, bounds, reasons, macro, macro_bounds, int(given.sum()), error, reason)
 
 
 def rate_interval(
-    name: str, value: Floats, draws: Floats, error: Floats, freedom: Floats, patients: ArrayLike, wider: ArrayLike = 1.0
+    name: str, value: Floats, draws: Floats, error: Floats, dof: Floats, patients: ArrayLike, wider: ArrayLike = 1.0
 ) -> Floats:
     """Return intervals (C, 2) of figures (C,), from resamples (R, C) and errors; AUPRC takes half of its percentiles.
 
     ``wider`` is by how much the error exceeds the resamples' spread, for percentiles to be as much wider.
     """
-    symmetric = rate_bounds(value, error, freedom, patients)
+    symmetric = rate_bounds(value, error, dof, patients)
     if name != "auprc":
         return symmetric
     # Percentiles alone miss where AUPRC is high, symmetric intervals where it is low.
-    return midway(
-        symmetric, expanded_percentiles(value, draws, stretch(freedom, patients) * np.asarray(wider), patients)
-    )
+    return midway(symmetric, expanded_percentiles(value, draws, stretch(dof, patients) * np.asarray(wider), patients))
 
 
 def macro_interval(
-    name: str, macro: float, draws: Floats, error: float, freedom: float, patients: NDArray[np.intp]
+    name: str, macro: float, draws: Floats, error: float, dof: float, patients: NDArray[np.intp]
 ) -> Floats:
     """Return the interval (2,) of a macro mean, from its resamples (R,); patients (C,) are those of its labels.
 
@@ -171,14 +169,14 @@ def macro_interval(
     median label. NaN where the bias is too large for that.
     """
     if name != "auprc" or not 0 < macro < 1:
-        return rate_bounds([macro], [error], [freedom], patients.min())[0]
+        return rate_bounds([macro], [error], [dof], patients.min())[0]
     if no_macro_interval(name, patients):
         return np.full(2, np.nan)
     m = float(np.median(patients))
     spread, in_logits = standard_error(draws), standard_error(logit(np.clip(draws, _EDGE, 1 - _EDGE)))
     wider = divide(error, spread) * (m / (m - 1)) ** 1.5
     middle = logit(np.clip(2 * macro - np.nanmean(draws), _EDGE, 1 - _EDGE))
-    return np.asarray(expit(middle + np.array([-1, 1]) * quantile(freedom) * in_logits * wider))
+    return np.asarray(expit(middle + np.array([-1, 1]) * quantile(dof) * in_logits * wider))
 
 
 def no_macro_interval(name: str, patients: NDArray[np.intp]) -> str | None:
@@ -191,7 +189,7 @@ def no_macro_interval(name: str, patients: NDArray[np.intp]) -> str | None:
     return f"patients of the scarcer class in the median finding {m:g}: macro AUPRC needs {MIN_MACRO_AUPRC}"
 
 
-def freedom_of(name: str, rests_on: Evidence) -> Floats:
+def dof_of(name: str, rests_on: Evidence) -> Floats:
     """Return the degrees of freedom of t for a figure, (C,); infinite stands for the normal distribution.
 
     A share of counts needs no t: on the logit scale its normal interval is already wide enough.
@@ -202,13 +200,13 @@ def freedom_of(name: str, rests_on: Evidence) -> Floats:
     return np.maximum(m - 1, 1) if name == "auprc" else np.full(len(m), np.inf)
 
 
-def macro_freedom(name: str, error: Floats, freedom: Floats) -> float:
+def macro_freedom(name: str, error: Floats, dof: Floats) -> float:
     """Return the degrees of freedom of t for a macro mean of labels of these errors and freedoms, (C,) each.
 
     Satterthwaite's would hold for AUPRC too if the spread of an AUPRC did not grow with its value: there it is the
     median label's.
     """
-    return float(np.median(freedom)) if name == "auprc" else satterthwaite(error**2, freedom)
+    return float(np.median(dof)) if name == "auprc" else satterthwaite(error**2, dof)
 
 
 def model_patients(scarcer: ArrayLike) -> Floats:
@@ -275,14 +273,14 @@ def inflation(error: Floats, spread: Floats) -> float:
     return float(np.sqrt((error**2).sum() / total)) if total > 0 else 1.0
 
 
-def rate_bounds(value: ArrayLike, error: ArrayLike, freedom: ArrayLike, patients: ArrayLike) -> Floats:
+def rate_bounds(value: ArrayLike, error: ArrayLike, dof: ArrayLike, patients: ArrayLike) -> Floats:
     """Return intervals (C, 2) of rates in [0, 1], symmetric on the logit scale: logit(v) -+ t error / (v (1 - v)).
 
     A rate of exactly 1 (or 0) has no logit and no spread: see `_exact_at_the_ends`. Source: Pepe 2003, section 5.2.
     """
     v, e = np.asarray(value, np.float64), np.asarray(error, np.float64)
     safe = np.where((v > 0) & (v < 1), v, 0.5)
-    reach = quantile(freedom) * e / (safe * (1 - safe))
+    reach = quantile(dof) * e / (safe * (1 - safe))
     return _exact_at_the_ends(v, expit(np.stack([logit(safe) - reach, logit(safe) + reach], axis=-1)), patients)
 
 

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 
 from ctbench_core.errors import InputError
 from ctbench_core.inference.intervals import (
-    freedom_of,
+    dof_of,
     inflation,
     macro_draws,
     moderation,
@@ -88,13 +88,13 @@ def difference_of(name: str, value: Floats, draws: Floats, swapped: Floats, rest
     bounds, p = np.full((len(delta), 2), np.nan), np.full(len(delta), np.nan)
     if not given.any():
         return Difference(name, delta, bounds, p, reasons, np.nan, np.full(2, np.nan), np.nan, 0)
-    spread, freedom = standard_error(apart), freedom_of(name, rests_on)
+    spread, dof = standard_error(apart), dof_of(name, rests_on)
     error = difference_error(name, value, draws, rests_on)
-    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], freedom[given])
+    bounds[given] = _bounds(name, delta[given], apart[:, given], error[given], dof[given])
     p[given] = swap_p(delta[given], swapped[:, given])
     macro, tries = delta[given].mean(keepdims=True), macro_draws(apart[:, given])
     total = standard_error(tries) * inflation(error[given], spread[given])
-    of_t = np.array([satterthwaite(error[given] ** 2, freedom[given])])
+    of_t = np.array([satterthwaite(error[given] ** 2, dof[given])])
     macro_bounds = _bounds(name, macro, tries, total, of_t)[0]
     macro_p = float(swap_p(macro, swapped[:, given].mean(axis=1, keepdims=True))[0])
     return Difference(name, delta, bounds, p, reasons, float(macro[0]), macro_bounds, macro_p, int(given.sum()))
@@ -110,11 +110,11 @@ def difference_error(name: str, value: Floats, draws: Floats, rests_on: Evidence
     return spread * np.sqrt((1 + moderation(value, draws, rests_on) ** 2) / 2) if name == "auroc" else spread
 
 
-def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, freedom: Floats) -> Floats:
+def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, dof: Floats) -> Floats:
     """Return delta -+ t error; for AUPRC, whose differences are skewed, percentiles of the draws (R, C) times t / z."""
     if name == "auprc":
-        return np.asarray((delta + (percentiles(draws) - delta) * quantile(freedom) / quantile(np.inf)).T)
-    reach = quantile(freedom) * error
+        return np.asarray((delta + (percentiles(draws) - delta) * quantile(dof) / quantile(np.inf)).T)
+    reach = quantile(dof) * error
     return np.stack([delta - reach, delta + reach], axis=-1)
 
 

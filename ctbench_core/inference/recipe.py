@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.errors import InputError
 from ctbench_core.inference.intervals import (
-    freedom_of,
+    dof_of,
     inflation,
     macro_draws,
     macro_freedom,
@@ -89,20 +89,20 @@ def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence)
     if seeds < 2:
         reasons = [reason or "one seed: how far seeds lie apart cannot be told" for reason in reasons]
     given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value).any(axis=0)
-    mean, freedom = value.mean(axis=0), freedom_of("auroc" if name == "auroc" else "auprc", rests_on)
+    mean, dof = value.mean(axis=0), dof_of("auroc" if name == "auroc" else "auprc", rests_on)
     spread, between = _errors(value, draws)
     patient = spread * moderation(value, draws, rests_on) if name == "auroc" else spread
     bounds, macro_bounds = np.full((len(mean), 2), np.nan), np.full(2, np.nan)
     macro, macro_patient, macro_between = np.full((seeds, 1), np.nan), np.full(1, np.nan), np.full(1, np.nan)
     if given.any():
-        error, of_t = _whole(patient, between, freedom, seeds)
+        error, of_t = _whole(patient, between, dof, seeds)
         wider = np.where(spread > 0, divide(error, spread), 1.0)
         bounds = rate_interval(name, mean, draws.mean(axis=1), error, of_t, rests_on.scarcer, wider)
         bounds[~given] = np.nan
         macro, tries = value[:, given].mean(axis=1, keepdims=True), macro_draws(draws[:, :, given])
         macro_patient, macro_between = _errors(macro, tries)
         macro_patient = macro_patient * inflation(patient[given], spread[given])
-        of_patients = macro_freedom(name, patient[given], freedom[given])
+        of_patients = macro_freedom(name, patient[given], dof[given])
         error, of_t = _whole(macro_patient, macro_between, np.array([of_patients]), seeds)
         middle, tried = float(macro.mean()), tries.mean(axis=1)[:, 0]
         macro_bounds = macro_interval(name, middle, tried, float(error[0]), float(of_t[0]), rests_on.scarcer[given])
@@ -138,8 +138,8 @@ def _errors(value: Floats, draws: Floats) -> tuple[Floats, Floats]:
     return patient, np.sqrt(np.maximum(value.var(axis=0, ddof=1) / seeds - interaction, 0.0))
 
 
-def _whole(patient: Floats, between: Floats, freedom: Floats, seeds: int) -> tuple[Floats, Floats]:
+def _whole(patient: Floats, between: Floats, dof: Floats, seeds: int) -> tuple[Floats, Floats]:
     """Return the error of the mean over seeds and its degrees of freedom, (C,) each."""
     variances = np.stack([patient**2, np.nan_to_num(between) ** 2], axis=-1)
-    of_t = [mixed_freedom(v, [f, max(seeds - 1, 1)]) for v, f in zip(variances, freedom)]
+    of_t = [mixed_freedom(v, [f, max(seeds - 1, 1)]) for v, f in zip(variances, dof)]
     return np.sqrt(variances.sum(axis=-1)), np.array(of_t)

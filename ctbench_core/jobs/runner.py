@@ -19,12 +19,12 @@ from ctbench_core.errors import CtbenchError
 from ctbench_core.experiment import queue_run, run_experiment
 from ctbench_core.runs import (
     RunPaths,
-    ask_to_stop,
     check_resumable,
-    is_asked_to_stop,
+    is_stop_requested,
     new_status,
     open_run,
     read_status,
+    request_stop,
     withdraw_stop,
     write_status,
 )
@@ -115,7 +115,7 @@ class JobRunner:
         with self._changed:
             job = self._find(Path(run_dir))
             if job is None:
-                return RunPaths(Path(run_dir)).status.is_file() and ask_to_stop(Path(run_dir))
+                return RunPaths(Path(run_dir)).status.is_file() and request_stop(Path(run_dir))
             job.cancel.set()
             if job is not self._active:
                 self._jobs.remove(job)
@@ -200,7 +200,7 @@ def _training(config: Config, run_dir: Path, resume: bool = False) -> Work:
 
 
 def _is_unwanted(job: Job) -> bool:
-    return is_asked_to_stop(job.run_dir, new_status(""))
+    return is_stop_requested(job.run_dir, new_status(""))
 
 
 def _leave_a_core_to_the_pages() -> None:

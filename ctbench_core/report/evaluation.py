@@ -15,7 +15,7 @@ from ctbench_core.evaluate import RULES, read_tuning
 from ctbench_core.inference import MIN_MACRO_AUPRC, MIN_PATIENTS, RESAMPLES
 from ctbench_core.report import latex
 from ctbench_core.report.methods import training_sentences
-from ctbench_core.runs import Marks, Run, marks_of, read_json
+from ctbench_core.runs import Disclosures, Run, disclosures_of, read_json
 
 MACRO = "macro"
 # Column: name of the figure by finding, name of its macro mean, heading.
@@ -31,7 +31,7 @@ def run_paper(run: Run, on: str) -> dict[str, str]:
     """Return the paper's files of a run on an opened test set, by name: table.csv, table.tex, methods.txt."""
     metrics = read_json(run.paths.evaluation(on).metrics) or {}
     tuning = read_tuning(run.paths.tuning)
-    marks = marks_of([run], on)
+    marks = disclosures_of([run], on)
     frame = paper_frame(metrics)
     return {
         "table.csv": marks.add_to(frame).to_csv(index=False, lineterminator="\n"),
@@ -66,7 +66,7 @@ def _rounded(value: float | None) -> float:
     return math.nan if value is None else round(float(value), latex.DIGITS)
 
 
-def latex_table(frame: pd.DataFrame, metrics: Mapping[str, Any], name: str, marks: Marks) -> str:
+def latex_table(frame: pd.DataFrame, metrics: Mapping[str, Any], name: str, marks: Disclosures) -> str:
     """Return the table of `paper_frame` as LaTeX with booktabs."""
     stored = [column.removesuffix(" value") for column in frame if column.endswith(" value")]
     lines = [" & ".join(["Finding", "Positives", *(_FIGURES[one][1] for one in stored)]) + " \\\\", "\\midrule"]
@@ -91,7 +91,9 @@ def _has_intervals(metrics: Mapping[str, Any]) -> bool:
     return "auprc_ci" in metrics
 
 
-def methods_paragraph(run: Run, metrics: Mapping[str, Any], tuning: Mapping[str, Any] | None, marks: Marks) -> str:
+def methods_paragraph(
+    run: Run, metrics: Mapping[str, Any], tuning: Mapping[str, Any] | None, marks: Disclosures
+) -> str:
     """Return a Methods paragraph in plain words, from what the run and its evaluation really did."""
     n, labels = metrics["n"], metrics["per_class"]
     undefined = sum(values["auprc"] is None for values in labels.values())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ctbench_core.config import Config
+from ctbench_core.declared import STEPWISE, head_name, loss_name
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.runs import Run
-from ctbench_core.train.heads import STEPWISE, head_name
-from ctbench_core.train.losses import LOSS_ALIASES
 
 _INPUTS = {
     "visual": "visual embeddings",
@@ -23,7 +22,7 @@ def training_sentences(runs: Sequence[Run]) -> list[str]:
     trained = [run for run in runs if run.status.kind == "train"]
     groups: dict[str, list[Run]] = {}
     for run in trained:
-        name = head_name(run.config.model)
+        name = head_name(run.config.model._target_)
         groups.setdefault("stepwise" if name in STEPWISE else name, []).append(run)
     return [_SAID[kind](mine) for kind, mine in groups.items()]
 
@@ -79,7 +78,7 @@ _SAID = {"stepwise": _stepwise, "logistic": _logistic, "knn": _knn, "zero_shot":
 
 
 def _head(config: Config) -> str:
-    name = head_name(config.model)
+    name = head_name(config.model._target_)
     if name != "mlp" or not config.model.params.hidden_dims:
         return "linear"
     widths = "-".join(map(str, config.model.params.hidden_dims))
@@ -88,7 +87,7 @@ def _head(config: Config) -> str:
 
 def _loss(config: Config) -> str:
     loss = config.training.loss
-    name = LOSS_ALIASES.get(loss._target_, loss._target_)
+    name = loss_name(loss._target_)
     return f"{'binary cross-entropy' if name == 'bce' else name}{_weighted(config)}"
 
 

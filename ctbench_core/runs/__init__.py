@@ -1,7 +1,14 @@
 """The run store: run directories, their status, and the ledger of opened test sets."""
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
-from ctbench_core.runs.disclosures import VALIDATION, Marks, alignment_marks, is_outgrown, marks_of, openings_of
+from ctbench_core.runs.disclosures import (
+    VALIDATION,
+    Disclosures,
+    alignment_disclosures,
+    disclosures_of,
+    is_stale,
+    openings_of,
+)
 from ctbench_core.runs.layout import EvaluationPaths, RunPaths, job_dir, new_run_id, run_paths
 from ctbench_core.runs.reading import follow_history, parsed
 from ctbench_core.runs.recipe import recipe_of
@@ -18,7 +25,7 @@ from ctbench_core.runs.status import (
     read_status,
     write_status,
 )
-from ctbench_core.runs.stop_requests import ask_to_stop, is_asked_to_stop, withdraw_stop
+from ctbench_core.runs.stop_requests import is_stop_requested, request_stop, withdraw_stop
 from ctbench_core.runs.store import (
     LEDGER,
     Run,
@@ -45,27 +52,26 @@ __all__ = [
     "TRASH",
     "VALIDATION",
     "Annotations",
+    "Disclosures",
     "EvaluationPaths",
-    "Marks",
     "Recorder",
     "Run",
     "RunPaths",
     "RunStore",
     "Status",
     "Tracker",
-    "alignment_marks",
+    "alignment_disclosures",
     "annotate",
-    "ask_to_stop",
     "check_resumable",
     "cut_history",
     "delete_run",
+    "disclosures_of",
     "empty_trash",
     "follow_history",
-    "is_asked_to_stop",
-    "is_outgrown",
+    "is_stale",
+    "is_stop_requested",
     "job_dir",
     "latest_run",
-    "marks_of",
     "new_run_id",
     "new_status",
     "newest_resumable",
@@ -79,6 +85,7 @@ __all__ = [
     "read_json",
     "read_status",
     "recipe_of",
+    "request_stop",
     "restore_run",
     "run_folders",
     "run_paths",

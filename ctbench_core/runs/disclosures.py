@@ -22,7 +22,7 @@ VALIDATION = "validation"
 
 
 @dataclass(frozen=True)
-class Marks:
+class Disclosures:
     """The marks of one set, for one run or several.
 
     Attributes:
@@ -102,7 +102,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def marks_of(runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[str, int] | None = None) -> Marks:
+def disclosures_of(
+    runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[str, int] | None = None
+) -> Disclosures:
     """Return the marks of a set for runs that were scored on it.
 
     Args:
@@ -111,42 +113,42 @@ def marks_of(runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[st
     configs = [run.config for run in runs]
     stored = [_stored(run, on) for run in runs]
     # While a test is opened again, what is stored is the bundle that is being replaced.
-    outgrown = [] if leaked is not None else list(filter(None, map(_outgrown, runs, stored)))
+    stale = [] if leaked is not None else list(filter(None, map(_stale, runs, stored)))
     counted = on != VALIDATION and any(run.status.kind == "train" for run in runs)
     entries = openings_of(runs, on) if counted else []
-    return Marks(
+    return Disclosures(
         on=on,
         n=n if n is not None else next((one["n"] for one in stored if one.get("n")), {}),
         openings=len(entries) if counted else None,
         runs=len({Path(str(entry.get("run", ""))).name for entry in entries}),
         leaked=leaked if leaked is not None else max((one["leaked"] for one in stored), default=0),
         label_origins=sorted({config.data.label_origin for config in configs}),
-        warning="; ".join(dict.fromkeys([*filter(None, map(leakage_mark, configs)), *outgrown])),
-        banner=" ".join(dict.fromkeys([*filter(None, map(leakage_banner, configs)), *(f"{one}." for one in outgrown)])),
+        warning="; ".join(dict.fromkeys([*filter(None, map(leakage_mark, configs)), *stale])),
+        banner=" ".join(dict.fromkeys([*filter(None, map(leakage_banner, configs)), *(f"{one}." for one in stale)])),
     )
 
 
-def is_outgrown(judged: int | None, best: int | None) -> bool:
+def is_stale(judged: int | None, best: int | None) -> bool:
     """Whether figures are of another epoch than a run's best one now; those that hold no epoch cannot be called so."""
     return None not in (judged, best) and judged != best
 
 
-def _outgrown(run: Run, stored: dict[str, Any]) -> str:
+def _stale(run: Run, stored: dict[str, Any]) -> str:
     """Say that a run was trained on since a test set was opened; empty where its figures are of its best epoch."""
     best, judged = run.best().get("epoch"), stored.get("epoch")
-    if not is_outgrown(judged, best):
+    if not is_stale(judged, best):
         return ""
     return f"{run.run_id}: figures of epoch {judged:,}, trained on since to a best epoch {best:,}"
 
 
-def alignment_marks(config: Config, on: str, n: dict[str, int], by_label: bool) -> Marks:
+def alignment_disclosures(config: Config, on: str, n: dict[str, int], by_label: bool) -> Disclosures:
     """Return the marks of an alignment result.
 
     It trains nothing, so the ledger does not count it and no patient can leak: both stay empty, not 0. What applies
     is where the labels come from and, where hits are judged by label (``by_label``), that report-derived labels were
     read from the very texts that are searched.
     """
-    return Marks(
+    return Disclosures(
         on=on,
         n=n,
         uncounted="alignment trains nothing: not in the ledger",

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
 from ctbench_core.runs.layout import RunPaths
 from ctbench_core.runs.status import Status, now, write_status
-from ctbench_core.runs.stop_requests import is_asked_to_stop, withdraw_stop
+from ctbench_core.runs.stop_requests import is_stop_requested, withdraw_stop
 
 # Status writes are flushed to the disk; at most two a second leave the training undisturbed.
 WRITE_EVERY_S = 0.5
@@ -94,7 +94,7 @@ class Recorder:
         if time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return False
         self._looked_at = time.monotonic()
-        return is_asked_to_stop(self.paths.root, self.status)
+        return is_stop_requested(self.paths.root, self.status)
 
     def end(self, state: str, **changes: Any) -> None:
         """Write the final state."""

@@ -16,7 +16,7 @@ from ctbench_core.runs.status import Status, read_status, write_status
 FILE = "stop_request"
 
 
-def ask_to_stop(run_dir: Path) -> bool:
+def request_stop(run_dir: Path) -> bool:
     """Ask whichever process has a run to stop it; return whether the run was waiting or at work.
 
     Raises:
@@ -34,7 +34,7 @@ def ask_to_stop(run_dir: Path) -> bool:
     return status.active
 
 
-def is_asked_to_stop(run_dir: Path, status: Status) -> bool:
+def is_stop_requested(run_dir: Path, status: Status) -> bool:
     """Whether someone has asked the process of ``status`` to stop the run."""
     try:
         return (run_dir / FILE).read_text(encoding="utf-8") == _worker(status)

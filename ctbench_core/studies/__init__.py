@@ -3,7 +3,7 @@
 from ctbench_core.studies.cells import METRICS, bottlenecks, cell_frame
 from ctbench_core.studies.control import CANCELLED, PAUSED, want
 from ctbench_core.studies.differences import best_of, differences, load_recipes
-from ctbench_core.studies.disclosures import study_marks
+from ctbench_core.studies.disclosures import study_disclosures
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.overview import Overview, is_worked_on, overview, pace, studies_in
 from ctbench_core.studies.plan import Plan, PlannedRun, read_plan, spelled_out
@@ -68,8 +68,8 @@ __all__ = [
     "spelled_out",
     "stability",
     "studies_in",
+    "study_disclosures",
     "study_from",
-    "study_marks",
     "study_paths",
     "trials_of",
     "want",

@@ -115,27 +115,25 @@ def _apart(seeds: int) -> MetricFn:
 
 
 def _of_recipes(metric: str, found: RecipeEstimate, recipe: Recipe, scarcer: np.ndarray, wider: float) -> list[Delta]:
-    freedom = np.maximum(scarcer - 1, 1).astype(np.float64)
+    dof = np.maximum(scarcer - 1, 1).astype(np.float64)
     given = np.array([reason is None for reason in found.reasons])
     rows = []
     for c, finding in enumerate(recipe.findings):
         if given[c]:
             errors = found.patient_error[c], found.seed_error[c] * wider
-            rows.append(_tested(metric, finding, found.mean[c], *errors, freedom[c], found.seeds))
+            rows.append(_tested(metric, finding, found.mean[c], *errors, dof[c], found.seeds))
         else:
             rows.append(Delta(metric, finding, float(found.mean[c]), np.nan, np.nan, np.nan, found.reasons[c] or ""))
     if given.any():
-        of_patients = satterthwaite(found.patient_error[given] ** 2, freedom[given])
+        of_patients = satterthwaite(found.patient_error[given] ** 2, dof[given])
         errors = found.macro_patient_error, found.macro_seed_error * wider
         rows.append(_tested(metric, "", found.macro, *errors, of_patients, found.seeds))
     return rows
 
 
-def _tested(
-    metric: str, finding: str, delta: float, patient: float, between: float, freedom: float, seeds: int
-) -> Delta:
+def _tested(metric: str, finding: str, delta: float, patient: float, between: float, dof: float, seeds: int) -> Delta:
     error = float(np.hypot(patient, between))
-    of_t = mixed_freedom([patient**2, between**2], [freedom, seeds - 1])
+    of_t = mixed_freedom([patient**2, between**2], [dof, seeds - 1])
     reach = float(quantile(of_t)) * error
     p = 2 * float(stdtr(of_t, -abs(delta) / error)) if error > 0 else float(delta == 0)
     return Delta(metric, finding, float(delta), float(delta) - reach, float(delta) + reach, p)

@@ -10,13 +10,13 @@ import pandas as pd
 
 from ctbench_core.config import Config
 from ctbench_core.label_leakage import leakage_banner, leakage_mark
-from ctbench_core.runs import Marks, RunStore
+from ctbench_core.runs import Disclosures, RunStore
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.recipes import judged_on
 from ctbench_core.studies.results import LEAKED, TRAINING, VALIDATION
 
 
-def study_marks(paths: StudyPaths, results: pd.DataFrame, configs: Sequence[Config]) -> Marks:
+def study_disclosures(paths: StudyPaths, results: pd.DataFrame, configs: Sequence[Config]) -> Disclosures:
     """Return the marks of a study.
 
     A test set's openings are counted over all runs of the study, as Evaluate counts those of a run's job: a study of
@@ -34,7 +34,7 @@ def study_marks(paths: StudyPaths, results: pd.DataFrame, configs: Sequence[Conf
     for entry in entries:
         openers[Path(str(entry.get("manifest", ""))).stem].append(Path(str(entry.get("run", ""))).name)
     most = max((openers.get(Path(name).stem, []) for name in tests), key=len, default=[])
-    return Marks(
+    return Disclosures(
         on=judged_on(results),
         openings=len(most) if tests else None,
         runs=len(set(most)),

@@ -18,14 +18,14 @@ from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import RunPaths, ask_to_stop, read_history, read_json
+from ctbench_core.runs import RunPaths, read_history, read_json, request_stop
 from ctbench_core.studies.claims import claim
 from ctbench_core.studies.control import RUN, Stop, want
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import run_id
 from ctbench_core.studies.search import Search, read_search
 from ctbench_core.studies.trials import Trials, Watcher, row
-from ctbench_core.studies.work import state_of, train_bank
+from ctbench_core.studies.work import state_of, train_stack
 
 _LOOK_EVERY_S = 0.3
 
@@ -85,7 +85,7 @@ class _Running:
             value = figures.get(monitor)
             if self.watcher.epoch(entry["epoch"], math.nan if value is None else float(value)):
                 if state_of(self.run_dir) == "running":
-                    ask_to_stop(self.run_dir)
+                    request_stop(self.run_dir)
                 return
 
 
@@ -134,7 +134,7 @@ class _Searcher:
             if not trial.watcher.pruned:
                 banks.setdefault(bank_key(trial.config), {})[trial.run_dir.name] = trial
         for bank in banks.values():
-            train_bank([t.config for t in bank.values()], [t.run_dir for t in bank.values()], self.stop, watch)
+            train_stack([t.config for t in bank.values()], [t.run_dir for t in bank.values()], self.stop, watch)
             if self.stop.is_set():
                 return False
         for trial in running:

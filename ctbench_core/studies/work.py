@@ -127,7 +127,7 @@ class _Worker:
             where = f"bank {bank + 1} of {len(self._banks)}, {phase} {done}/{total}"
             self._progress(f"study ({where})", self._ended, len(self.plan.runs))
 
-        self.errors += train_bank(configs, folders, self.stop, watch)
+        self.errors += train_stack(configs, folders, self.stop, watch)
 
     def _placed(self, run: PlannedRun) -> Config:
         config = self._configs[run.id].copy()
@@ -149,7 +149,7 @@ def state_of(run_dir: Path) -> str:
     return str(_status_file(run_dir).get("state", "waiting"))
 
 
-def train_bank(
+def train_stack(
     configs: Sequence[Config], run_dirs: Sequence[Path], cancel: threading.Event, progress: Progress
 ) -> list[str]:
     """Train the runs of a bank that are not finished; return the errors of those that failed.

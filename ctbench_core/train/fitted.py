@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset
+from ctbench_core.declared import head_name
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.train.batches import Features, Rows
 from ctbench_core.train.epoch import EpochReport, reports
-from ctbench_core.train.heads import head_name
 from ctbench_core.train.logistic import LogisticPath
 from ctbench_core.train.losses import class_weights, element_weights, known_labels
 from ctbench_core.train.prompts import read_prompts
@@ -184,4 +184,4 @@ FITTERS: dict[str, type[Fitter]] = {"logistic": Logistic, "knn": Neighbours, "ze
 
 def make_fitter(config: Config, dataset: Dataset, device: str) -> Fitter:
     """Return the fitter of a config's head."""
-    return FITTERS[head_name(config.model)](config, dataset, device)
+    return FITTERS[head_name(config.model._target_)](config, dataset, device)

@@ -1,46 +1,17 @@
-"""The registered heads: what stands between an embedding and the C logits.
+"""What a head of a config comes to: the widths of its layers, its parameters, and what it refuses.
 
-To add a head that is trained step by step, add the widths of its hidden layers to ``HEADS`` and its name to
-``STEPWISE``; one that is fitted whole stands in ``HEADS`` and in ``fitted.FITTERS``.
+To add a head that is trained step by step, declare it in ``declared/heads.py``; one that is fitted whole stands
+there and in ``fitted.FITTERS``.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ctbench_core.config import ModelConfig
-from ctbench_core.errors import ConfigError, unknown_name
-
-HEADS: dict[str, Callable[[ModelConfig], list[int]]] = {
-    "mlp": lambda model: list(model.params.hidden_dims),
-    "linear": lambda model: [],
-    "logistic": lambda model: [],
-    "knn": lambda model: [],
-    "zero_shot": lambda model: [],
-}
-
-STEPWISE = ("mlp", "linear")  # trained batch by batch, in banks
-UNLEARNED = ("knn", "zero_shot")  # they compare with stored vectors
-
-# Import paths in older configs; they are looked up here, never imported.
-HEAD_ALIASES = {
-    "classification.models.mlp.MLP": "mlp",
-    "src.classification.models.mlp.MLP": "mlp",
-    "linear_probe": "linear",
-}
-
-
-def head_name(model: ModelConfig) -> str:
-    """Return the registered name of a config's head.
-
-    Raises:
-        ConfigError: ``model._target_`` names no registered head.
-    """
-    name = HEAD_ALIASES.get(model._target_, model._target_)
-    if name not in HEADS:
-        raise unknown_name("head", model._target_, [*HEADS, *HEAD_ALIASES])
-    return name
+from ctbench_core.declared import STEPWISE, UNLEARNED, head_name
+from ctbench_core.errors import ConfigError
 
 
 def check_head(model: ModelConfig) -> None:
@@ -49,7 +20,7 @@ def check_head(model: ModelConfig) -> None:
     Raises:
         ConfigError: the head is unknown, needs prompts, or cannot weigh two modalities.
     """
-    name = head_name(model)
+    name = head_name(model._target_)
     if model.inputs == "gated" and name not in STEPWISE:
         raise ConfigError(f"model.inputs=gated needs a head that learns the gate: {' or '.join(STEPWISE)}, not {name}.")
     if name == "zero_shot" and not model.prompts:
@@ -62,7 +33,8 @@ def layer_widths(model: ModelConfig, in_features: int, classes: int) -> list[int
     Raises:
         ConfigError: ``model._target_`` names no registered head.
     """
-    return [in_features, *HEADS[head_name(model)](model), classes]
+    hidden = model.params.hidden_dims if head_name(model._target_) == "mlp" else []
+    return [in_features, *hidden, classes]
 
 
 def parameter_count(model: ModelConfig, in_features: int, classes: int) -> int:
@@ -72,7 +44,7 @@ def parameter_count(model: ModelConfig, in_features: int, classes: int) -> int:
         ConfigError: ``model._target_`` names no registered head.
     """
     widths = layer_widths(model, in_features, classes)
-    if head_name(model) in UNLEARNED:
+    if head_name(model._target_) in UNLEARNED:
         return 0
     if model.inputs != "gated":
         return _chain(widths)

@@ -165,7 +165,7 @@ class RunLog:
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line))
 
 
-class BankRun(Guarded):
+class TrainingRun(Guarded):
     """One run at work in a bank; its end, good or bad, is kept here.
 
     Args:
@@ -182,7 +182,7 @@ class BankRun(Guarded):
         prepare: Callable[[Heads, int], None],
         stop: Callable[[], bool],
         watch: Callable[[Progress], None],
-        end: Callable[[BankRun], None],
+        end: Callable[[TrainingRun], None],
     ) -> None:
         self.log, self.config = log, config
         self.prepare, self.stop, self._watch, self.end = prepare, stop, watch, end
@@ -230,7 +230,7 @@ class BankRun(Guarded):
             self.state = "cancelled"
 
 
-def train_bank(trainer: Heads, runs: Sequence[BankRun]) -> None:
+def train_stack(trainer: Heads, runs: Sequence[TrainingRun]) -> None:
     """Train every run of a bank to its end; where memory runs out, the bank goes on in two halves, one by one."""
     for head, run in enumerate(runs):
         run.begin(trainer, head)
@@ -246,7 +246,7 @@ def train_bank(trainer: Heads, runs: Sequence[BankRun]) -> None:
         halves += _to_the_end(smaller, half, pace)
 
 
-def _to_the_end(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> list[list[BankRun]]:
+def _to_the_end(trainer: Heads, runs: Sequence[TrainingRun], pace: Pace) -> list[list[TrainingRun]]:
     """Train runs until all have ended, which leave the bank one after another, or until memory runs out.
 
     Returns:
@@ -269,7 +269,7 @@ def _to_the_end(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> list[lis
             return [at_work[middle:], at_work[:middle]]
 
 
-def _one_epoch(trainer: Heads, runs: Sequence[BankRun], pace: Pace) -> bool:
+def _one_epoch(trainer: Heads, runs: Sequence[TrainingRun], pace: Pace) -> bool:
     """Train one epoch; return False when memory ran out and fewer runs may fit."""
     stops = [run.stop for run in runs]
     try:

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctbench_core.config import Config
-from ctbench_core.errors import ConfigError, unknown_name
+from ctbench_core.declared import loss_name
+from ctbench_core.errors import ConfigError
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,7 +43,6 @@ def asymmetric(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, LossFunction] = {"bce": bce, "focal": focal, "asymmetric": asymmetric}
-LOSS_ALIASES = {"torch.nn.BCEWithLogitsLoss": "bce"}
 
 
 def _bce_gradient(logits: Tensor, targets: Tensor) -> Tensor:
@@ -77,10 +77,7 @@ def find_loss(name: str) -> LossFunction:
     Raises:
         ConfigError: the name is not registered.
     """
-    name = LOSS_ALIASES.get(name, name)
-    if name not in LOSSES:
-        raise unknown_name("loss", name, [*LOSSES, *LOSS_ALIASES])
-    return LOSSES[name]
+    return LOSSES[loss_name(name)]
 
 
 def slopes(loss: LossFunction, logits: Tensor, targets: Tensor) -> Tensor:

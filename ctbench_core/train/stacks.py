@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from ctbench_core.config import Config, get_key
 from ctbench_core.dataset import Dataset
-from ctbench_core.train.heads import STEPWISE, head_name, parameter_count
+from ctbench_core.declared import STEPWISE, head_name
+from ctbench_core.train.heads import parameter_count
 
 # Runs whose configs agree in these keys read the same feature files through heads of the same shape.
 _BANK_KEYS = (
@@ -74,7 +75,7 @@ def _divided(heads: list[int], configs: Sequence[Config], datasets: Sequence[Dat
 
 def _most(config: Config, dataset: Dataset) -> int:
     """Return how many heads of a shape step together."""
-    if head_name(config.model) not in STEPWISE:
+    if head_name(config.model._target_) not in STEPWISE:
         return 1
     size = parameter_count(config.model, dataset.matrix.shape[1], len(dataset.manifests["train"].labels))
     room = STACK_PARAMETERS if _on_cpu(config) else STACK_PARAMETERS_GPU

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset
+from ctbench_core.declared import STEPWISE, head_name
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.train.bank import Bank, take_heads
 from ctbench_core.train.batches import Batches, Block, Features, Rows
 from ctbench_core.train.epoch import EpochReport, reports
 from ctbench_core.train.fitted import Fitter, make_fitter
-from ctbench_core.train.heads import STEPWISE, check_head, head_name, layer_widths
+from ctbench_core.train.heads import check_head, layer_widths
 from ctbench_core.train.losses import class_weights, element_weights, find_loss, known_labels, slopes, weighted_sum
 from ctbench_core.train.network import Dropout, Gated, Mlp, Network, parts_for
 from ctbench_core.train.optim import Optimiser
@@ -58,7 +59,7 @@ def choose_device(name: str) -> str:
 def make_trainer(configs: Sequence[Config], datasets: Sequence[Dataset]) -> Trainer | Fitter:
     """Return what trains these heads: a bank, or the fit of a head that is not trained step by step."""
     check_head(configs[0].model)
-    if head_name(configs[0].model) in STEPWISE:
+    if head_name(configs[0].model._target_) in STEPWISE:
         return Trainer(configs, datasets)
     return make_fitter(configs[0], datasets[0], choose_device(configs[0].utils.device))
 

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_metric
 from ctbench_ui.alignment import plots, store
 from ctbench_ui.alignment.plots import DIRECTIONS
 from ctbench_ui.shared import cache, figures, tables
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import figure
 
 _SHORT = {"v_to_t": "→", "t_to_v": "←", "v_to_v": "volumes", "t_to_t": "reports"}
 _TRUTHS = {"instance": "hit as chosen", "semantic": "same label vector", "semantic_others": "own exam left out"}
@@ -52,7 +52,7 @@ def _geometry(metrics: dict[str, Any]) -> None:
         ("Mean similarity among volumes", "mean_visual_similarity"),
         ("Mean similarity among reports", "mean_text_similarity"),
     ]
-    frame = pd.DataFrame([{"of unit vectors": title, "": figure(metrics.get(name))} for title, name in rows])
+    frame = pd.DataFrame([{"of unit vectors": title, "": format_metric(metrics.get(name))} for title, name in rows])
     st.dataframe(frame, hide_index=True, alt="Distance and similarities of the two modalities")
 
 
@@ -67,10 +67,10 @@ def _graded(metrics: dict[str, Any]) -> None:
         row = {"figure": f"@{k}"}
         for way in DIRECTIONS:
             if f"graded_{way}_jaccard_at_{k}" in metrics:
-                row[f"overlap {_SHORT[way]}"] = figure(metrics[f"graded_{way}_jaccard_at_{k}"])
-                row[f"nDCG {_SHORT[way]}"] = figure(metrics[f"graded_{way}_ndcg_at_{k}"])
+                row[f"overlap {_SHORT[way]}"] = format_metric(metrics[f"graded_{way}_jaccard_at_{k}"])
+                row[f"nDCG {_SHORT[way]}"] = format_metric(metrics[f"graded_{way}_ndcg_at_{k}"])
         if f"ctclip_v_to_v_map_at_{k}" in metrics:
-            row["CT-CLIP's MAP@K"] = figure(metrics[f"ctclip_v_to_v_map_at_{k}"])
+            row["CT-CLIP's MAP@K"] = format_metric(metrics[f"ctclip_v_to_v_map_at_{k}"])
         rows.append(row)
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="graded", alt="Figures graded by shared findings")
     st.caption(
@@ -116,7 +116,7 @@ def _hubs(folder: Path, source: Source) -> None:
     found = cache.table(cache.stamp(folder / "hubs.csv"))
     metrics = cache.metrics(cache.stamp(folder / "metrics.json"))
     told = [
-        f"{title}: skewness {figure(metrics.get(f'{way}_hub_skewness'))}, "
+        f"{title}: skewness {format_metric(metrics.get(f'{way}_hub_skewness'))}, "
         f"{metrics[f'{way}_hub_never']:.0%} never among the first 10"
         for way, title in DIRECTIONS.items()
         if f"{way}_hub_never" in metrics

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_metric
 from ctbench_ui.alignment import store
 from ctbench_ui.alignment.plots import DIRECTIONS
 from ctbench_ui.shared import tables
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import figure
 
 _WAYS = ("v_to_t", "t_to_v")
 _NEAR, _OFFERED, _EXCERPT = 10, 200, 260
@@ -89,7 +89,7 @@ def _card(place: int, other: pd.Series, mine: pd.Series, near: pd.Series, way: s
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             shared = f" · one of {copies:,} alike" if copies > 1 else ""
             st.markdown(
-                f"**{place + 1}** · {other['volumename']} · {figure(float(near['similarity'][place]))} {badge}{shared}",
+                f"**{place + 1}** · {other['volumename']} · {format_metric(float(near['similarity'][place]))} {badge}{shared}",
                 width="stretch",
             )
             st.button(

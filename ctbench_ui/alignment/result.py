@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.runs import Run, alignment_marks, open_run
+from ctbench_core.formatting import format_interval, format_metric
+from ctbench_core.runs import Run, alignment_disclosures, open_run
 from ctbench_ui import form
 from ctbench_ui.alignment import details, embedding_map, neighbours, two_results
 from ctbench_ui.alignment.plots import DIRECTIONS
 from ctbench_ui.alignment.store import prefix_of
 from ctbench_ui.shared import cache, charts, feedback, figures, tables
 from ctbench_ui.shared.figures import Source, marked_source
-from ctbench_ui.shared.style import figure, interval
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
 _DIRECTIONS = DIRECTIONS
@@ -132,7 +132,7 @@ def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     by_label = run.config.analysis.truth == "labels" or any(key.startswith(("semantic_", "graded_")) for key in metrics)
     size = metrics.get("n", {})  # bare arrays have neither exams nor patients
     source = marked_source(
-        f"Alignment of {name}", alignment_marks(run.config, name, size, by_label), f"{name}-alignment"
+        f"Alignment of {name}", alignment_disclosures(run.config, name, size, by_label), f"{name}-alignment"
     )
     return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")
 
@@ -145,14 +145,14 @@ def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: st
     bounds = metrics.get("intervals", {})
 
     def told(name: str) -> str:
-        return interval(metrics.get(name), bounds.get(name))
+        return format_interval(metrics.get(name), bounds.get(name))
 
     for k in sorted(recall["k"].unique()):
         row = {"figure": f"Recall@{k}"}
         for way, title in ways.items():
             row[title] = told(f"{start}{way}_recall_at_{k}")
             if way in _ARROWS:
-                row[f"chance {_ARROWS[way]}"] = figure(metrics.get(f"{start}{way}_chance_at_{k}"))
+                row[f"chance {_ARROWS[way]}"] = format_metric(metrics.get(f"{start}{way}_chance_at_{k}"))
         rows.append(row)
     for name, title in _MEANS.items():
         names = {title: f"{start}{way}_{name}" for way, title in ways.items()}
@@ -198,7 +198,7 @@ def _recall(recall: pd.DataFrame, truth: str, source: Source) -> None:
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
     means = {kind: metrics.get(f"{prefix_of(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
-    told = ", ".join(f"{kind} {figure(value, 4)}" for kind, value in means.items())
+    told = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {told}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
     figures.show(charts.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)

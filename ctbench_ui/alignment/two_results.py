@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.runs import Marks
+from ctbench_core.formatting import format_interval
+from ctbench_core.runs import Disclosures
 from ctbench_ui.alignment import plots
 from ctbench_ui.alignment.plots import DIRECTIONS
 from ctbench_ui.shared import cache, charts, tables
 from ctbench_ui.shared.figures import Source, marked_source, with_note
-from ctbench_ui.shared.style import interval
 
 _FIGURES = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
 
@@ -69,7 +69,7 @@ def tab(
 def _both(one: Source, other: Source) -> Source:
     """Return what a table of two results rests on, with the marks of both."""
     marks = [source.marks for source in (one, other) if source.marks]
-    together = Marks(
+    together = Disclosures(
         on=" and ".join(dict.fromkeys(each.on for each in marks)),
         uncounted=marks[0].uncounted,
         leaked=None,
@@ -90,4 +90,4 @@ def _recall(folder: Path) -> pd.DataFrame:
 
 
 def _written(metrics: dict[str, Any], name: str) -> str:
-    return interval(metrics[name], metrics.get("intervals", {}).get(name))
+    return format_interval(metrics[name], metrics.get("intervals", {}).get(name))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from ctbench_core.compare import tests_of
+from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run
 from ctbench_ui import form
 from ctbench_ui.compare import results, tabs
 from ctbench_ui.frame import readonly
 from ctbench_ui.shared import compare_link, feedback, run_picker
-from ctbench_ui.shared.style import plural
 
 
 def draw() -> None:
@@ -54,7 +54,7 @@ def draw() -> None:
         "Compared on", shared, default=shared[0], required=True, key=f"compare-on-{'-'.join(shared)}"
     )
     on = on or shared[0]
-    if old := [names[run_id] for run_id in (baseline, *others) if on in rows[run_id]["outgrown"]]:
+    if old := [names[run_id] for run_id in (baseline, *others) if on in rows[run_id]["stale"]]:
         st.warning(
             f"Trained on since {on} was opened, so these figures are of an earlier epoch than their best one now: "
             f"{'; '.join(old)}. Evaluate opens the test set again.",

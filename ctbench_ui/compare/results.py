@@ -21,7 +21,7 @@ from ctbench_core.compare import (
     tests_of,
 )
 from ctbench_core.report import paper_files
-from ctbench_core.runs import marks_of, open_run
+from ctbench_core.runs import disclosures_of, open_run
 from ctbench_core.tables import read_table
 from ctbench_ui.shared import cache
 from ctbench_ui.shared.cache import Stamp
@@ -67,7 +67,7 @@ def compared(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, A
     at = stamps(list(run_dirs), on)
     whole = _comparison(run_dirs, on, by_recipe, repr(at))
     runs = [open_run(folder) for folder in run_dirs]
-    whole = dataclasses.replace(whole, marks=marks_of(runs, on, n=whole.common.n))
+    whole = dataclasses.replace(whole, marks=disclosures_of(runs, on, n=whole.common.n))
     result = whole.to_json(list(run_dirs))
     return {
         "names": whole.common.names,

@@ -9,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.compare import published_frame, scores_path
+from ctbench_core.formatting import format_interval, format_p, plural
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.shared import cache, charts, feedback, figures, forest, tables
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import interval, p_value, plural
 
 _TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
 
@@ -33,9 +33,9 @@ def head(found: dict[str, Any]) -> None:
             {
                 "Model": row.a,
                 "Metric": _TITLES[str(row.metric)],
-                "Difference [95 %]": interval(row.delta, [row.lo, row.hi]),
-                "p": p_value(row.p),
-                "adjusted p": p_value(row.p_adjusted),
+                "Difference [95 %]": format_interval(row.delta, [row.lo, row.hi]),
+                "p": format_p(row.p),
+                "adjusted p": format_p(row.p_adjusted),
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Macro differences from the baseline", key="compare-macro")
@@ -173,7 +173,9 @@ def published(found: dict[str, Any], run_dirs: list[str]) -> None:
     inputs = open_run(run_dirs[0]).config.model.inputs
     ours = found["figures"]
     macro = ours[(ours["finding"] == "macro") & (ours["metric"] == "auroc")]
-    st.markdown(" · ".join(f"{row.model} **{interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples()))
+    st.markdown(
+        " · ".join(f"{row.model} **{format_interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples())
+    )
     table = published_frame("auroc", found["labels"], found["n"]["volumes"], inputs)
     alt = "Published macro AUROC with their protocol"
     st.dataframe(table, hide_index=True, key="compare-published", placeholder="–", alt=alt)

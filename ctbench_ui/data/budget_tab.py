@@ -10,10 +10,10 @@ import streamlit as st
 
 from ctbench_core.config import KEYS, Config
 from ctbench_core.errors import ConfigError
+from ctbench_core.formatting import plural
 from ctbench_core.legacy.budget_files import INDEX, SELECTIONS, write_budget_files
 from ctbench_ui import form
 from ctbench_ui.shared import feedback, tables
-from ctbench_ui.shared.style import plural
 
 _PREFIX, _WRITTEN = "budget-files.", "budget-files.written"
 _UNITS = KEYS["data.budget_unit"].choices or ()

@@ -12,13 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.checks import CheckResult
+from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
 from ctbench_ui.data import plots
 from ctbench_ui.pages import go
 from ctbench_ui.shared import charts, feedback, figures, tables
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import counts as sizes_of
-from ctbench_ui.shared.style import plural
 
 _MOST = 200  # rows of a table of feature files
 SPLITS = {"train": "Training", "val": "Validation"}
@@ -121,7 +120,7 @@ def _findings(shown: dict[str, Any]) -> None:
 
 def _source(shown: dict[str, Any]) -> Source:
     """Return what the figures of a check rest on."""
-    size = sizes_of(next(iter(shown["counts"].values()), {}))
+    size = format_cohort(next(iter(shown["counts"].values()), {}))
     name = form.dataset_name() or "data set"
     return Source(title=name, note=f"Training: {size}", plain_note=f"Training: {size}", stem=name.replace(" ", "_"))
 

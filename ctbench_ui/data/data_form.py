@@ -8,12 +8,12 @@ import streamlit as st
 
 from ctbench_core.config import DEFAULT_TESTS, Config, PathsConfig
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import plural
 from ctbench_core.label_leakage import encoder_name
 from ctbench_ui import form
 from ctbench_ui.data import uploads
 from ctbench_ui.form import conditions, folder_field
 from ctbench_ui.shared import cache, folders
-from ctbench_ui.shared.style import plural
 
 
 def saved(names: list[str]) -> None:
@@ -64,7 +64,7 @@ def _guess_roles() -> None:
 def findings() -> None:
     """Show which columns count as findings; one click confirms them, two change them."""
     try:
-        found = cache.peek(form.config())
+        found = cache.manifest_summary(form.config())
     except CtbenchError:
         return  # the manifest is not there yet; the check says what is wrong with one that is
     confirmed = bool(st.session_state.get("data.columns.labels"))

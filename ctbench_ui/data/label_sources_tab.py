@@ -9,11 +9,11 @@ import streamlit as st
 
 from ctbench_core.errors import InputError
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import Agreement, compare_labels, read_manifest
 from ctbench_ui import form
 from ctbench_ui.data import plots
 from ctbench_ui.shared import charts, feedback, folders, tables
-from ctbench_ui.shared.style import counts, plural
 
 _FIELDS = {"first": "First manifest", "second": "Second manifest"}
 _ASKED = "sources.asked"
@@ -68,7 +68,7 @@ def compared(paths: list[str]) -> Agreement:
 
 
 def _show(found: Agreement) -> None:
-    st.success(f"{counts(found.n)} in both", icon=":material/compare:")
+    st.success(f"{format_cohort(found.n)} in both", icon=":material/compare:")
     if found.only_first or found.only_second:
         st.caption(
             f"{plural(found.only_first, 'volume')} only in {found.first}, {plural(found.only_second, 'volume')} only in "

@@ -11,10 +11,10 @@ import streamlit as st
 
 from ctbench_core.errors import InputError
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import REASONS, Prepared, PrepareOptions, prepare, write_manifest
 from ctbench_ui import form
 from ctbench_ui.shared import feedback, folders
-from ctbench_ui.shared.style import counts, plural
 
 _PREFIX, _ASKED, _WRITTEN = "prepare.", "prepare.asked", "prepare.written"
 _ROWS, _NAMES = 20, 200
@@ -141,7 +141,7 @@ def _preview(options: PrepareOptions) -> None:
         found = prepared(options)
         manifest = found.manifest
         st.success(
-            f"{counts(manifest.counts())} · {plural(len(manifest.labels), 'finding')}",
+            f"{format_cohort(manifest.counts())} · {plural(len(manifest.labels), 'finding')}",
             icon=":material/join_inner:",
         )
         feedback.caution("Good to know", found.warnings)

@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.evaluate import BEFORE
+from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.metrics import METHODS
 from ctbench_core.runs import EvaluationPaths
 from ctbench_ui.shared import cache, charts, figures, tables
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import figure, interval
 
 _FIGURES = {"ece": "ECE", "brier": "Brier", "slope": "Slope", "intercept": "Intercept"}
 _HELP = {
@@ -80,7 +80,7 @@ def _titled(stage: str) -> str:
 
 def _of(rows: pd.DataFrame, stage: str, name: str) -> str:
     row = rows.loc[stage]
-    return interval(row[name], [row[f"{name}_ci_lower"], row[f"{name}_ci_upper"]])
+    return format_interval(row[name], [row[f"{name}_ci_lower"], row[f"{name}_ci_upper"]])
 
 
 def _promise(table: pd.DataFrame, tuning: dict[str, Any], label: str, method: str | None) -> None:
@@ -93,7 +93,7 @@ def _promise(table: pd.DataFrame, tuning: dict[str, Any], label: str, method: st
     for name in ("ece", "brier"):
         promised = of_label.get(f"{name}_{method}")
         if promised is not None:
-            parts.append(f"{_FIGURES[name]} {figure(promised)} there, {figure(here[name])} here")
+            parts.append(f"{_FIGURES[name]} {format_metric(promised)} there, {format_metric(here[name])} here")
     reason = tuning.get("reasons", {}).get(label)
     text = f"nothing was fitted: {reason}" if reason else "; ".join(parts)
     st.caption(
@@ -110,7 +110,7 @@ def _wide(table: pd.DataFrame, labels: list[str], stages: list[str]) -> pd.DataF
         for name, title in _FIGURES.items():
             for stage in stages:
                 found = known[label, stage]
-                text = interval(found[name], [found[f"{name}_ci_lower"], found[f"{name}_ci_upper"]])
+                text = format_interval(found[name], [found[f"{name}_ci_lower"], found[f"{name}_ci_upper"]])
                 row[f"{title}, {stage}"] = text
         rows.append(row)
     return pd.DataFrame(rows)

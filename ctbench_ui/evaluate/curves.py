@@ -11,8 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from ctbench_core.formatting import format_metric
 from ctbench_ui.shared.charts import drawn_once, laid_out
-from ctbench_ui.shared.style import COLOURS, GREY, faint, figure, finding_colour, finding_style
+from ctbench_ui.shared.style import COLOURS, GREY, faint, finding_colour, finding_style
 
 # More lines than this need dashes to be told apart.
 SOLID_LINES = 8
@@ -45,7 +46,7 @@ def precision_recall(
     lines = [_line(label, labels, len(chosen)) for label in chosen]
     traces = [*_equal_f1(), *_bands(bands, "pr", chosen, labels)]
     for label, line in zip(chosen, lines):
-        traces.append(_curve(curves, label, line, "pr", figure(known.loc[label, "auprc"])))
+        traces.append(_curve(curves, label, line, "pr", format_metric(known.loc[label, "auprc"])))
         if len(chosen) <= SOLID_LINES:
             share = float(known.loc[label, "prevalence"])
             traces.append(_prevalence(label, share, line["color"], len(chosen) == 1))
@@ -54,7 +55,7 @@ def precision_recall(
     found = drawn_once(traces, _PLOT, len(chosen), x, y)
     if len(chosen) == 1:
         share = float(known["prevalence"].iloc[0])
-        text = f"prevalence {figure(share)}"
+        text = f"prevalence {format_metric(share)}"
         found.add_annotation(x=1, y=share, text=text, showarrow=False, xanchor="right", yanchor="bottom")
     return found
 
@@ -72,7 +73,7 @@ def receiver_operating(
     chance = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": GREY, "width": 1}}
     traces = [*_bands(bands, "roc", chosen, labels), chance | _QUIET]
     for label, line in zip(chosen, lines):
-        traces.append(_curve(curves, label, line, "roc", figure(known.loc[label, "auroc"])))
+        traces.append(_curve(curves, label, line, "roc", format_metric(known.loc[label, "auroc"])))
     traces += _operating_points(known, "specificity", "recall", [line["color"] for line in lines])
     x = {"title": "false positive rate", "range": [-0.01, 1.0]}
     return drawn_once(traces, _PLOT, len(chosen), x, {"title": "true positive rate", "range": [0, 1.02]})
@@ -89,7 +90,7 @@ def _equal_f1() -> list[dict[str, Any]]:
     look = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
     names = {"mode": "text", "textposition": "middle right", "textfont": {"color": GREY}, "cliponaxis": False}
     names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
-    names |= {"text": [f"F1 {figure(level, 1)}" for level in F1_LEVELS]}
+    names |= {"text": [f"F1 {format_metric(level, 1)}" for level in F1_LEVELS]}
     return [{"x": points[:, 0], "y": points[:, 1]} | look | _QUIET, names | _QUIET]
 
 
@@ -139,7 +140,7 @@ def _prevalence(label: str, share: float, colour: str, alone: bool) -> dict[str,
         "line": {"color": colour, "width": 1.4 if alone else 1},
         "opacity": 0.55,
         "showlegend": False,
-        "hovertemplate": f"{label}<br>prevalence {figure(share)}<extra></extra>",
+        "hovertemplate": f"{label}<br>prevalence {format_metric(share)}<extra></extra>",
     }
 
 
@@ -164,7 +165,9 @@ def _operating_points(known: pd.DataFrame, x: str, y: str, colours: Sequence[str
         trace = {
             "x": (1 - at[names[0]] if x == "specificity" else at[names[0]]).to_numpy(),
             "y": at[names[1]].to_numpy(),
-            "text": [f"{label}<br>threshold {figure(value)}{which}" for label, value in zip(at.index, thresholds)],
+            "text": [
+                f"{label}<br>threshold {format_metric(value)}{which}" for label, value in zip(at.index, thresholds)
+            ],
             "mode": "markers",
             "marker": {"symbol": symbol, "size": size, "color": list(at["colour"]), "line": edge},
             "showlegend": False,
@@ -207,7 +210,7 @@ def small_multiples(
         more = hover | {"customdata": points[:, 2:]} if parts is lines else {"hoverinfo": "skip"}
         look = {"mode": "lines", "line": {"color": colour, "width": width}, "name": ""}
         found.add_scatter(x=points[:, 0], y=points[:, 1], **look, **more)
-    titles = [f"{_short(label)} <b>{figure(known.loc[label, area])}</b>" for label in labels]
+    titles = [f"{_short(label)} <b>{format_metric(known.loc[label, area])}</b>" for label in labels]
     _add_texts(found, [(x + 0.5, y + 1.1, title) for (x, y), title in zip(corners, titles)], 11)
     _add_texts(found, [(x - 0.05, y + v, str(v)) for x, y in corners if x == 0 for v in (0, 1)], 10)
     _add_texts(found, [(x + v, y - 0.09, str(v)) for x, y in corners for v in (0, 1)], 10)

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_interval
 from ctbench_core.metrics import auprc_skill
 from ctbench_ui.evaluate import curves
 from ctbench_ui.shared import charts, figures, tables
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import interval
 
 _RATES = ("precision", "recall", "f1")
 _TABLE = ("finding", "support", "prevalence", "auprc", "auprc_ci", "skill", "auroc", "auroc_ci", *_RATES, "threshold")
@@ -109,7 +109,7 @@ def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
     for name in ("auprc", "auroc"):
         bounds = [f"{name}_ci_lower", f"{name}_ci_upper"]
         if set(bounds) <= set(shown):
-            texts = [interval(None, pair).removeprefix("– ") for pair in shown[bounds].to_numpy().tolist()]
+            texts = [format_interval(None, pair).removeprefix("– ") for pair in shown[bounds].to_numpy().tolist()]
             shown[f"{name}_ci"] = [None if text == "–" else text for text in texts]
     columns = [name for name in _TABLE if name in shown]
     reasons = "undefined" in shown and shown["undefined"].notna().any()

@@ -9,10 +9,10 @@ import streamlit as st
 from ctbench_core.dataset import names_of_tests
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate import evaluate_run
-from ctbench_core.runs import EvaluationPaths, Run, RunStore, is_outgrown, open_run, openings_of
+from ctbench_core.formatting import plural
+from ctbench_core.runs import EvaluationPaths, Run, RunStore, is_stale, open_run, openings_of
 from ctbench_ui.frame import readonly
 from ctbench_ui.shared import cache, feedback, folders
-from ctbench_ui.shared.style import plural
 
 
 def open_tests(run_dir: Path, done: list[str]) -> None:
@@ -64,11 +64,11 @@ def _opened(run: Run, name: str) -> list[str]:
     return [Path(entry["run"]).name for entry in entries if Path(entry.get("manifest", "")).stem == Path(name).stem]
 
 
-def outgrown(run: Run, name: str) -> None:
+def stale(run: Run, name: str) -> None:
     """Say that a run was trained on after this test was opened, and offer to open it again."""
     judged = cache.metrics(cache.stamp(run.paths.evaluation(name).metrics)).get("best_epoch")
     best = run.best().get("epoch")
-    if not is_outgrown(judged, best):
+    if not is_stale(judged, best):
         return
     told = f"These figures are of epoch {judged:,}. The run was trained on since, and its best epoch is now {best:,}."
     if readonly.is_on():

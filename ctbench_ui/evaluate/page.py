@@ -45,7 +45,7 @@ def draw() -> None:
     if name is None:
         st.stop()
     with feedback.guarded("This evaluation cannot be shown"):
-        opening.outgrown(open_run(run_dir), name)
+        opening.stale(open_run(run_dir), name)
         summary.header(open_run(run_dir), name)
     look(run_dir, name)
 

@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.evaluate import MACRO, METRICS, columns_of, known_subgroups, subgroups_of
+from ctbench_core.formatting import format_interval, format_p, plural
 from ctbench_core.runs import EvaluationPaths
 from ctbench_ui.shared import cache, feedback, figures, forest, tables
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import interval, p_value, plural
 
 _TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
@@ -129,9 +129,9 @@ def _draw(part: pd.DataFrame, finding: str, column: str, labels: list[str], sour
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what the table shows: figures with intervals as papers write them; no reason column where all are defined."""
     table = rows.copy()
-    table["value"] = [interval(*_parts(row)) for row in rows[["value", "lo", "hi"]].to_numpy().tolist()]
-    table["gap"] = [interval(*_parts(row)) for row in rows[["gap", "gap_lo", "gap_hi"]].to_numpy().tolist()]
-    table["p_adjusted"] = [p_value(p) for p in rows["p_adjusted"]]
+    table["value"] = [format_interval(*_parts(row)) for row in rows[["value", "lo", "hi"]].to_numpy().tolist()]
+    table["gap"] = [format_interval(*_parts(row)) for row in rows[["gap", "gap_lo", "gap_hi"]].to_numpy().tolist()]
+    table["p_adjusted"] = [format_p(p) for p in rows["p_adjusted"]]
     columns = [name for name in _COLUMNS if name != "reason" or (rows["reason"] != "").any()]
     return table[columns]
 

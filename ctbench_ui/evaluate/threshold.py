@@ -14,13 +14,13 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, numbers, validation_choice
+from ctbench_core.formatting import format_metric
 from ctbench_core.metrics import ThresholdedMetrics, thresholded_metrics
 from ctbench_core.runs import RunPaths
 from ctbench_ui.evaluate import volumes
 from ctbench_ui.shared import cache, charts, figures, tables
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import figure
 
 _KEY, _CELL = "threshold", "threshold.cell"
 _CELLS = {"tp": "true positives", "fn": "missed", "fp": "false alarms", "tn": "true negatives"}
@@ -42,13 +42,13 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         cell = _cells(confusion)
     with right:
         for card, (rate, title) in zip(st.columns(4), _RATES.items()):
-            card.metric(title, figure(float(getattr(confusion, rate))), border=True)
+            card.metric(title, format_metric(float(getattr(confusion, rate))), border=True)
         bins = histogram(counts)
-        alt = f"Scores of positives and negatives of {label}, threshold {figure(threshold)}"
+        alt = f"Scores of positives and negatives of {label}, threshold {format_metric(threshold)}"
         figures.show(charts.score_histogram(bins, threshold), bins, source, "threshold", alt)
     if cell:
         frame = volumes.of_cell(volumes.scored(paths.scores, label), threshold, cell)
-        st.markdown(f"**{label}: {_CELLS[cell]}** at threshold {figure(threshold)}, the most wrong first")
+        st.markdown(f"**{label}: {_CELLS[cell]}** at threshold {format_metric(threshold)}, the most wrong first")
         file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
         volumes.show(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
     draw(run, tuning, label, paths.scores, source, lambda value: _set(_KEY, value))
@@ -152,16 +152,18 @@ def draw(
 
 def _titled(rule: str) -> str:
     name, _, target = rule.partition("=")
-    return f"{name} ≥ {figure(float(target))}" if target else {"f1": "max F1", "youden": "Youden"}[name]
+    return f"{name} ≥ {format_metric(float(target))}" if target else {"f1": "max F1", "youden": "Youden"}[name]
 
 
 def _shown(found: pd.DataFrame) -> pd.DataFrame:
     """Return what the table shows: each rate on validation and, after the arrow, on the test."""
-    shown = pd.DataFrame({"Rule": found["rule"].map(_titled), "Threshold": found["threshold"].map(figure)})
+    shown = pd.DataFrame({"Rule": found["rule"].map(_titled), "Threshold": found["threshold"].map(format_metric)})
     for title in _TUNED_RATES.values():
         pairs = zip(found[f"{title}, validation"], found[f"{title}, test"])
-        shown[f"{title}, validation → test"] = [f"{figure(there)} → {figure(here)}" for there, here in pairs]
-    shown["F1 optimism"] = found["F1 optimism"].map(figure)
+        shown[f"{title}, validation → test"] = [
+            f"{format_metric(there)} → {format_metric(here)}" for there, here in pairs
+        ]
+    shown["F1 optimism"] = found["F1 optimism"].map(format_metric)
     return shown
 
 

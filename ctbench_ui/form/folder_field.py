@@ -11,9 +11,9 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import plural
 from ctbench_ui.form import fields
 from ctbench_ui.shared import folders
-from ctbench_ui.shared.style import plural
 
 _MOST, _KNOWN = 200, 5  # buttons; what lies in a folder with more is typed
 

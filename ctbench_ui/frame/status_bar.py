@@ -7,11 +7,12 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import format_cohort
 from ctbench_core.runs import Status
 from ctbench_ui import form
 from ctbench_ui.pages import page
 from ctbench_ui.shared import active_jobs, cache, meters
-from ctbench_ui.shared.style import counts, duration, seconds_between
+from ctbench_ui.shared.style import duration, seconds_between
 
 _WATCHED = "strip.watched"
 _EVERY_S = 1.5
@@ -42,11 +43,11 @@ def _ended() -> list[Path]:
 
 def _dataset() -> str:
     try:
-        found = cache.peek(form.config())
+        found = cache.manifest_summary(form.config())
     except CtbenchError:
         return ":material/database: no data set chosen"
     name = form.dataset_name() or found["name"]
-    return f":material/database: **{name}** · {counts(found['counts'])}"
+    return f":material/database: **{name}** · {format_cohort(found['counts'])}"
 
 
 def _job(first: set[str]) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import format_cohort, format_metric, plural
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
 from ctbench_ui.pages import page
 from ctbench_ui.shared import active_jobs, cache
-from ctbench_ui.shared.style import counts, figure, plural
 
 _DONE, _NOW, _OPEN = ":green[:material/check_circle:]", ":blue[:material/pending:]", ":gray[:material/circle:]"
 
@@ -34,11 +34,11 @@ def draw(rows: list[dict[str, Any]]) -> None:
 
 def _data() -> None:
     try:
-        found = cache.peek(form.config())
+        found = cache.manifest_summary(form.config())
     except CtbenchError:
         _step(_NOW, "1 · Data", "Choose features and manifests.")
     else:
-        _step(_DONE, "1 · Data", f"{form.dataset_name() or found['name']} · {counts(found['counts'])}")
+        _step(_DONE, "1 · Data", f"{form.dataset_name() or found['name']} · {format_cohort(found['counts'])}")
     st.page_link(page("data"), label="Choose and check", icon=":material/database:")
 
 
@@ -60,7 +60,7 @@ def _look(rows: list[dict[str, Any]]) -> None:
     said = "No test set opened yet: choose on validation first."
     if opened is not None:
         name, value = next(iter(opened["tests"].items()))
-        said = f"Last opened: {name}, AUPRC {figure(value)}, {opened['name']}."
+        said = f"Last opened: {name}, AUPRC {format_metric(value)}, {opened['name']}."
     _step(_DONE if opened else _OPEN, "3 · Look", said)
     st.page_link(page("evaluate"), label="Evaluate by finding", icon=":material/query_stats:")
 

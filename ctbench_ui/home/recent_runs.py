@@ -10,8 +10,9 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.atomic import write_json
+from ctbench_core.formatting import format_metric
 from ctbench_core.runs import ENDED, read_json
-from ctbench_ui.shared.style import STATES, ago, figure
+from ctbench_ui.shared.style import STATES, ago
 
 _SINCE = "home.since"
 _SHOWN = 5
@@ -60,7 +61,7 @@ def draw(rows: list[dict[str, Any]], since: str) -> None:
 def _said(row: dict[str, Any]) -> str:
     parts = [f"{row['state']} {ago(row['updated'])}"]
     if row["best_epoch"]:
-        parts.append(f"AUPRC {figure(row['val_auprc'])} @ {row['best_epoch']}")
+        parts.append(f"AUPRC {format_metric(row['val_auprc'])} @ {row['best_epoch']}")
     if row["error"]:
         parts.append(row["error"].splitlines()[0])
     return " · ".join(parts)

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_mean_sd, plural
 from ctbench_core.legacy.aggregate import PRIMARY, budget_parts, by_budget_table, evaluate_runs, per_run_table
 from ctbench_core.legacy.plots import TITLES, scaling_figure
 from ctbench_core.runs import open_run
 from ctbench_ui.runs import two_sources
 from ctbench_ui.shared import charts, feedback, folders, tables
-from ctbench_ui.shared.style import plural, spread
 
 _DONE = "by-budget.done"
 
@@ -103,7 +103,7 @@ def _budgets(table: pd.DataFrame) -> None:
     shown = by_budget[parts].astype({"budget_n": "Int64"})
     for figure, title in TITLES.items():
         pairs = zip(by_budget[f"{figure}_mean"], by_budget[f"{figure}_std"])
-        shown[title] = [spread(mean, sd) for mean, sd in pairs]
+        shown[title] = [format_mean_sd(mean, sd) for mean, sd in pairs]
     shown["runs"] = by_budget[f"{PRIMARY[0]}_count"]
     names = {"source": "Source", "budget_n": "Budget", "runs": "Runs", "encoder": "Encoder", "model": "Head"}
     st.dataframe(shown, hide_index=True, column_config=names, height="content", alt="Test figures by label budget")

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import plural
 from ctbench_core.legacy.importing import Imported, import_runs, list_runs
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
-from ctbench_ui.shared.style import plural
 
 _FOUND, _DONE = "bring-in.found", "bring-in.done"
 _COLUMNS = {

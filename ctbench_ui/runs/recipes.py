@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui.shared.style import figure, opened_marks, spread
+from ctbench_core.formatting import format_mean_sd, format_metric
+from ctbench_ui.shared.style import test_marks
 
 _SHARE = "%.3f"
 # A recipe's row tells these in columns of their own.
@@ -97,10 +98,12 @@ def _tests(runs: pd.DataFrame) -> str:
     for name in names:
         values = _of_seeds(runs, pd.Series([tests.get(name) for tests in runs["tests"]], runs.index, dtype=float))
         leaked = any(leak.get(name) for leak in runs["leaks"])
-        mark = opened_marks(leaked, any(name in earlier for earlier in runs["outgrown"]))
+        mark = test_marks(leaked, any(name in earlier for earlier in runs["stale"]))
         which = f"{name} " if len(names) > 1 else ""
         if len(values):
-            text = spread(values.mean(), values.std(ddof=1)) if len(values) > 1 else figure(values.iloc[0])
+            text = (
+                format_mean_sd(values.mean(), values.std(ddof=1)) if len(values) > 1 else format_metric(values.iloc[0])
+            )
             parts.append(f"{which}{text} (n {len(values)}){mark}")
     return " · ".join(parts)
 

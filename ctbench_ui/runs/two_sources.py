@@ -9,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import format_interval, format_mean_sd, format_p, plural
 from ctbench_core.legacy.aggregate import PRIMARY
 from ctbench_core.legacy.contrast import PAIR_KEYS, PER_CLASS, contrast_tables, read_per_run, runs_of_source
 from ctbench_core.legacy.plots import TITLES
 from ctbench_ui.shared import cache, charts, forest, tables
-from ctbench_ui.shared.style import interval, p_value, plural, spread
 
 _APART = ("split_seed", "learning_rate", "hidden_dims", "encoder", "model", "inputs")
 _TABLE = "A table of runs"
@@ -105,11 +105,14 @@ def _summary(found: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         {
             "Metric": rows["label"],
             "Budget": summary["budget_n"].astype("Int64"),
-            **{name: [spread(m, s) for m, s in zip(summary[f"{name}_mean"], summary[f"{name}_std"])] for name in names},
-            "Difference [95 %]": [interval(d, [lo, hi]) for d, lo, hi in rows[["delta", "lo", "hi"]].to_numpy()],
-            "p": summary["p_value"].map(p_value),
-            "adjusted p": summary["p_value_adj"].map(p_value),
-            "t-test p": summary["t_p_value"].map(p_value),
+            **{
+                name: [format_mean_sd(m, s) for m, s in zip(summary[f"{name}_mean"], summary[f"{name}_std"])]
+                for name in names
+            },
+            "Difference [95 %]": [format_interval(d, [lo, hi]) for d, lo, hi in rows[["delta", "lo", "hi"]].to_numpy()],
+            "p": summary["p_value"].map(format_p),
+            "adjusted p": summary["p_value_adj"].map(format_p),
+            "t-test p": summary["t_p_value"].map(format_p),
             "Effect": summary["effect_size"],
             "Pairs": summary["n_pairs"],
         }
@@ -153,7 +156,9 @@ def _findings(found: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
     rows = rows.sort_values(f"delta_{metric}_mean", ascending=False)
     shown = pd.DataFrame({"Finding": rows["class_name"]})
     for name, title in (*((name, name) for name in names), ("delta", "Difference")):
-        shown[title] = [spread(m, s) for m, s in zip(rows[f"{name}_{metric}_mean"], rows[f"{name}_{metric}_std"])]
+        shown[title] = [
+            format_mean_sd(m, s) for m, s in zip(rows[f"{name}_{metric}_mean"], rows[f"{name}_{metric}_std"])
+        ]
     shown["Pairs"] = rows[f"delta_{metric}_count"]
     st.dataframe(shown, hide_index=True, height="content", alt="Two sources by finding")
     st.caption(f"Where {names[0]} leads most stands on top; mean ± standard deviation over pairs of runs.")

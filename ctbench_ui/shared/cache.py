@@ -23,7 +23,7 @@ from ctbench_core.evaluate import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.manifest import apply_cohort, read_manifest
-from ctbench_core.runs import Run, is_outgrown, open_run, parsed, read_json, recipe_of, run_folders
+from ctbench_core.runs import Run, is_stale, open_run, parsed, read_json, recipe_of, run_folders
 from ctbench_core.tables import read_table
 
 Stamp = tuple[str, int, int]
@@ -45,7 +45,7 @@ def stamp(path: Path | str) -> Stamp:
     return str(path), stat.st_mtime_ns, stat.st_size
 
 
-def peek(config: Config) -> dict[str, Any]:
+def manifest_summary(config: Config) -> dict[str, Any]:
     """Look at the training manifest: its findings, counts, and the width of its features.
 
     Raises:
@@ -207,7 +207,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "tests": {name: found.get("auprc") for name, found in tests.items()},
         "test_intervals": {name: found.get("auprc_ci") for name, found in tests.items()},
         "leaks": {name: found.get("leak", {}).get("patients", 0) for name, found in tests.items()},
-        "outgrown": [name for name, found in tests.items() if is_outgrown(found.get("best_epoch"), epoch)],
+        "stale": [name for name, found in tests.items() if is_stale(found.get("best_epoch"), epoch)],
         "seconds": status.seconds.get("total"),
         "created": status.created,
         "updated": status.updated,

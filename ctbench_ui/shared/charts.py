@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_ui.shared.style import COLOURS, GREY, faint, figure
+from ctbench_core.formatting import format_metric
+from ctbench_ui.shared.style import COLOURS, GREY, faint
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
@@ -206,7 +207,7 @@ def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None])
             x=(rows["bin_left"] + rows["bin_right"]) / 2,
             y=rows["density"],
             width=rows["bin_right"] - rows["bin_left"],
-            name=f"{pairs}, mean {figure(means.get(str(pairs)))}",
+            name=f"{pairs}, mean {format_metric(means.get(str(pairs)))}",
             marker={"color": colour, "line": {"width": 0}},
             opacity=0.65,
             hovertemplate=str(pairs) + " %{x:.2f}: %{y:.2f}<extra></extra>",

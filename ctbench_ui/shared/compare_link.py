@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import plural
 from ctbench_ui.pages import go
-from ctbench_ui.shared.style import plural
 
 MOST = 6  # a baseline and five others
 _LINK = "runs"

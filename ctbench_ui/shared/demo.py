@@ -22,7 +22,7 @@ def folder() -> Path:
 def has_data() -> bool:
     """Whether the chosen training manifest can be read."""
     try:
-        return bool(cache.peek(form.config())["labels"])
+        return bool(cache.manifest_summary(form.config())["labels"])
     except CtbenchError:
         return False
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import plural
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared.style import plural
 
 _SHOWN = 5
 

@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from ctbench_core.runs import Marks
+from ctbench_core.runs import Disclosures
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.style import GREY
@@ -39,14 +39,14 @@ class Source:
     note: str
     plain_note: str
     stem: str
-    marks: Marks | None = None
+    marks: Disclosures | None = None
 
     def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a table as it leaves: with the marks, where there are any."""
         return self.marks.add_to(frame) if self.marks else frame
 
 
-def marked_source(title: str, marks: Marks, stem: str) -> Source:
+def marked_source(title: str, marks: Disclosures, stem: str) -> Source:
     """Return what figures rest on that carry marks: the same words on screen and in files."""
     said = marks.sentences()
     badge = leak_badge(marks.leaked)

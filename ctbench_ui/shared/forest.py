@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from ctbench_core.formatting import format_p
 from ctbench_ui.shared.charts import drawn_once, laid_out
-from ctbench_ui.shared.style import COLOURS, GREY, p_value
+from ctbench_ui.shared.style import COLOURS, GREY
 
 LEVEL = 0.05
 _PLAIN_DOTS = 3000
@@ -41,7 +42,7 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
                 "line": {"width": 2, "color": colour},
             },
             error_x=_whiskers(part, colour),
-            customdata=part[["label", "lo", "hi"]].assign(p=part["p_adjusted"].map(p_value)),
+            customdata=part[["label", "lo", "hi"]].assign(p=part["p_adjusted"].map(format_p)),
             hovertemplate="%{customdata[0]}<br>%{x:+.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]"
             "<br>adjusted p %{customdata[3]}<extra>" + str(name) + "</extra>",
         )

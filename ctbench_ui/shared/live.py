@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_metric
 from ctbench_core.runs import Run, follow_history, open_run
 from ctbench_ui.frame import status_bar
 from ctbench_ui.shared import active_jobs, charts, epochs, feedback, figures, tables
 from ctbench_ui.shared.epochs import Panel
-from ctbench_ui.shared.style import ago, duration, figure, state_badge
+from ctbench_ui.shared.style import ago, duration, state_badge
 
 EVERY_S = 1.0
 _POINTS = 1000
@@ -94,8 +95,8 @@ def _headline(run: Run, epoch: int) -> None:
     columns = st.columns(5)
     columns[0].metric("Epoch", f"{epoch:,} / {status.max_epochs:,}")
     columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
-    columns[2].metric("Validation AUPRC", figure(figures.get("auprc")), help="Macro mean at the best epoch.")
-    columns[3].metric("Validation AUROC", figure(figures.get("auroc")), help="Macro mean at the best epoch.")
+    columns[2].metric("Validation AUPRC", format_metric(figures.get("auprc")), help="Macro mean at the best epoch.")
+    columns[3].metric("Validation AUROC", format_metric(figures.get("auroc")), help="Macro mean at the best epoch.")
     columns[4].metric("Time", duration(status_bar.worked(status)))
 
 

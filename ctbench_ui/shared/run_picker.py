@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
+from ctbench_core.formatting import format_metric
 from ctbench_ui.shared import cache
-from ctbench_ui.shared.style import figure
 
 _KEY = "run"
 
@@ -27,7 +27,9 @@ def _has_figures(row: dict[str, Any]) -> bool:
 def title(row: dict[str, Any]) -> str:
     """Name a run as the picker shows it."""
     what = (
-        "predictions" if row["kind"] == "score" else f"{row['encoder']} · validation AUPRC {figure(row['val_auprc'])}"
+        "predictions"
+        if row["kind"] == "score"
+        else f"{row['encoder']} · validation AUPRC {format_metric(row['val_auprc'])}"
     )
     return f"{row['name']} · {what} · {row['run_id']}"
 

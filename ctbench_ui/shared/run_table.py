@@ -10,8 +10,9 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_interval
 from ctbench_core.runs import RunStore
-from ctbench_ui.shared.style import COLOURS, GREY, STATES, duration, interval, opened_marks
+from ctbench_ui.shared.style import COLOURS, GREY, STATES, duration, test_marks
 
 _SHARE = "%.3f"
 _STAR = "★"
@@ -123,7 +124,7 @@ _VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "best": lambda frame: frame["best_epoch"].astype("Int64"),
     "auroc": lambda frame: frame["val_auroc"].astype(float),
     "f1": lambda frame: frame["val_f1"].astype(float),
-    "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["outgrown"])),
+    "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["stale"])),
     "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
     "time": lambda frame: ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
     "tags": lambda frame: frame["tags"],
@@ -149,21 +150,19 @@ def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str
 
 
 def _tests(
-    tests: Mapping[str, float | None], intervals: Mapping[str, Any], leaks: Mapping[str, int], outgrown: Sequence[str]
+    tests: Mapping[str, float | None], intervals: Mapping[str, Any], leaks: Mapping[str, int], stale: Sequence[str]
 ) -> str:
     parts = []
     for name, value in tests.items():
-        mark = opened_marks(leaks.get(name), name in outgrown)
+        mark = test_marks(leaks.get(name), name in stale)
         which = f"{name} " if len(tests) > 1 else ""
-        parts.append(f"{which}{interval(value, intervals.get(name))}{mark}")
+        parts.append(f"{which}{format_interval(value, intervals.get(name))}{mark}")
     return " · ".join(parts)
 
 
 def export(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table of plain values, one column a test set, with every digit."""
-    plain = frame.drop(
-        columns=["kind", "tests", "test_intervals", "leaks", "outgrown", "alignments", "trace", "recipe"]
-    )
+    plain = frame.drop(columns=["kind", "tests", "test_intervals", "leaks", "stale", "alignments", "trace", "recipe"])
     plain["tags"] = plain["tags"].map(";".join)
     for name in sorted({name for tests in frame["tests"] for name in tests}):
         bounds = [intervals.get(name) or [None, None] for intervals in frame["test_intervals"]]
@@ -171,7 +170,7 @@ def export(frame: pd.DataFrame) -> pd.DataFrame:
         plain[f"{name}_auprc_ci_lower"] = [lower for lower, _ in bounds]
         plain[f"{name}_auprc_ci_upper"] = [upper for _, upper in bounds]
         plain[f"{name}_shared_patients"] = [leaks.get(name) for leaks in frame["leaks"]]
-        plain[f"{name}_outgrown"] = [name in outgrown for outgrown in frame["outgrown"]]
+        plain[f"{name}_stale"] = [name in stale for stale in frame["stale"]]
         plain[f"{name}_openings"] = _openings(frame["run_dir"], name)
     return plain
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -60,39 +59,9 @@ STATES = {
 }
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """Write a share as papers do (``.842``); undefined as a dash."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-def p_value(p: float | None) -> str:
-    """Write a p-value: ``.012``, and ``< .001`` where three digits would show none."""
-    return "< .001" if p is not None and p < 0.0005 else figure(p)
-
-
-def interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
-    """Write a figure with its interval as papers do: ``.842 [.829, .856]``; without one, the figure alone."""
-    known = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]
-    if len(known) != 2:
-        return figure(value, digits)
-    return f"{figure(value, digits)} [{figure(known[0], digits)}, {figure(known[1], digits)}]"
-
-
-def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
-    """Write a mean with its standard deviation: ``.842 ± .004``; without one, the mean alone."""
-    return (
-        figure(mean, digits)
-        if sd is None or not math.isfinite(sd)
-        else f"{figure(mean, digits)} ± {figure(sd, digits)}"
-    )
-
-
-def opened_marks(leaked: object, outgrown: bool) -> str:
+def test_marks(leaked: object, stale: bool) -> str:
     """Write what stands behind a figure of an opened test set: patients shared with training, an earlier epoch."""
-    return (" ⚠" if leaked else "") + (" ⟳" if outgrown else "")
+    return (" ⚠" if leaked else "") + (" ⟳" if stale else "")
 
 
 def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
@@ -143,13 +112,3 @@ def ago(moment: str) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"
     return "just now"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: ``1 patient``, ``3 patients``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def counts(values: dict[str, int]) -> str:
-    """Write a cohort's size: ``741 volumes / 382 exams / 318 patients``."""
-    return " / ".join(f"{values[name]:,} {name}" for name in ("volumes", "exams", "patients") if name in values)

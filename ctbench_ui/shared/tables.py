@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_p
 from ctbench_ui.shared.figures import Source
-from ctbench_ui.shared.style import p_value
 
 SHARE = "%.3f"
 
@@ -53,7 +53,7 @@ def download_stored(label: str, path: Path, file_name: str, key: str, source: So
 def with_p_values(frame: pd.DataFrame) -> pd.DataFrame:
     """Write every column of p-values (p, p_adjusted, p_delong, ...) as text, for a table that is shown."""
     names = [name for name in frame if str(name) == "p" or str(name).startswith("p_")]
-    return frame.assign(**{name: frame[name].map(p_value) for name in names})
+    return frame.assign(**{name: frame[name].map(format_p) for name in names})
 
 
 def draw(files: Mapping[str, str], stem: str) -> None:

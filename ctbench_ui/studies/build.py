@@ -10,10 +10,11 @@ import yaml
 
 from ctbench_core.config import KEYS, changed_keys
 from ctbench_core.errors import ConfigError, CtbenchError
+from ctbench_core.formatting import plural
 from ctbench_core.studies import AXES, Study, groups, pace, study_from
 from ctbench_ui import form
 from ctbench_ui.shared import cache, feedback
-from ctbench_ui.shared.style import duration, plural
+from ctbench_ui.shared.style import duration
 
 # protocol: what it answers, and the fields that it sets.
 PROTOCOLS: dict[str, tuple[str, dict[str, Any]]] = {

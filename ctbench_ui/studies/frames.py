@@ -13,6 +13,7 @@ import streamlit as st
 
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
+from ctbench_core.formatting import format_interval
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     Curve,
@@ -27,10 +28,9 @@ from ctbench_core.studies import (
     read_plan,
     read_results,
     run_table,
-    study_marks,
+    study_disclosures,
 )
 from ctbench_ui.shared import cache, figures
-from ctbench_ui.shared.style import interval
 
 Stamp = cache.Stamp
 BUDGET = "budget"
@@ -74,7 +74,7 @@ def _source(folder: str, at: Stamp, ledger: Stamp) -> figures.Source:
     paths = StudyPaths(Path(folder))
     found = read_results(paths, plan_of(folder))
     finished, configs = set(found["run"]), _configs(cache.stamp(paths.plan))
-    marks = study_marks(paths, found, [config for name, config in configs.items() if name in finished])
+    marks = study_disclosures(paths, found, [config for name, config in configs.items() if name in finished])
     return figures.marked_source(f"{plan_of(folder).study.name} on {marks.on}", marks, paths.root.name)
 
 
@@ -120,7 +120,7 @@ def lines(folder: str, at: Stamp, metric: str, finding: str) -> pd.DataFrame:
     rows["line"] = [" · ".join(str(row[axis]) for axis in others) or "all" for row in rows.to_dict("records")]
     rows["cell"] = [json.dumps([row[axis] for axis in axes]) for row in rows.to_dict("records")]
     rows["text"] = [
-        f"{interval(row['mean'], (row['lo'], row['hi']))}, {row['n']} runs" for row in rows.to_dict("records")
+        f"{format_interval(row['mean'], (row['lo'], row['hi']))}, {row['n']} runs" for row in rows.to_dict("records")
     ]
     return rows.assign(n=rows["n_patients"])
 

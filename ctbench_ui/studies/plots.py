@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ctbench_core.formatting import format_metric
 from ctbench_core.studies import Curve
 from ctbench_ui.shared.charts import laid_out
 from ctbench_ui.shared.forest import forest as forest_plot
-from ctbench_ui.shared.style import COLOURS, DASHES, GREY, SEQUENCE, faint, figure
+from ctbench_ui.shared.style import COLOURS, DASHES, GREY, SEQUENCE, faint
 
 # state: colour and glyph, so that no state is told by colour alone
 STATES = {
@@ -132,7 +133,7 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figu
         values: findings x recipes; marked: the same shape, bool.
     """
     text = [
-        [figure(v) + (" ★" if m else "") for v, m in zip(row, marks)]
+        [format_metric(v) + (" ★" if m else "") for v, m in zip(row, marks)]
         for row, marks in zip(values.to_numpy(), marked.to_numpy())
     ]
     scale = [[0, SEQUENCE[0]], *[[(i + 1) / len(SEQUENCE), colour] for i, colour in enumerate(SEQUENCE)]]

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import plural
 from ctbench_core.jobs import get_runner
 from ctbench_core.studies import (
     CANCELLED,
@@ -24,7 +25,7 @@ from ctbench_core.studies import (
     want,
 )
 from ctbench_ui.shared import charts, feedback
-from ctbench_ui.shared.style import duration, plural, state_badge
+from ctbench_ui.shared.style import duration, state_badge
 from ctbench_ui.studies import plots
 
 EVERY_S = 1.5

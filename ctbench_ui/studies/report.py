@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 import plotly.io
 import yaml
 
+from ctbench_core.formatting import format_metric
 from ctbench_core.studies import bottlenecks, cell_axes
 from ctbench_ui.shared import tables
 from ctbench_ui.shared.figures import with_note, with_note_below
-from ctbench_ui.shared.style import figure
 from ctbench_ui.studies import curves, frames, plots, run_tables
 
 _STYLE = """
@@ -70,7 +70,7 @@ def _figures(folder: str, at: frames.Stamp, axes: list[str]) -> list[str]:
             if fits:
                 highest = max(float(curve.mean[-1]) for curve in fits.values())
                 parts += [
-                    f"<h3>Patients needed for {name} {figure(0.95 * highest, 2)}</h3>",
+                    f"<h3>Patients needed for {name} {format_metric(0.95 * highest, 2)}</h3>",
                     _table(curves.needed_frame(fits, round(0.95 * highest, 2))),
                 ]
             crossings = curves.crossing_frame(folder, at, metric)

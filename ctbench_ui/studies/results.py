@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import plural
 from ctbench_core.studies import METRICS, PARTS, VALIDATION, StudyPaths, bottlenecks, cell_axes
 from ctbench_ui.shared import charts, feedback, tables
 from ctbench_ui.shared.figures import with_note, with_note_below
-from ctbench_ui.shared.style import plural
 from ctbench_ui.studies import curves, frames, plots, progress, report, run_tables
 
 _MARKED_AT_ONCE = 200  # runs: up to so many, the best are marked unasked; a table of 100 runs takes ten seconds

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.studies import PARTS, cell_axes
 from ctbench_ui.pages import go
 from ctbench_ui.shared import tables
-from ctbench_ui.shared.style import FINDINGS, figure, interval, plural
+from ctbench_ui.shared.style import FINDINGS
 from ctbench_ui.studies import frames, plots
 
 _BOTTLENECKS = {
@@ -72,7 +73,7 @@ def run_table(frame: pd.DataFrame, key: str) -> None:
 def bottleneck_frame(table: pd.DataFrame) -> pd.DataFrame:
     """Return `bottlenecks` as it is read: named columns, and the interval as one."""
     shown = table.rename(columns=_BOTTLENECKS)
-    bounds = [interval(None, pair).removeprefix("– ") for pair in table[["lo", "hi"]].to_numpy().tolist()]
+    bounds = [format_interval(None, pair).removeprefix("– ") for pair in table[["lo", "hi"]].to_numpy().tolist()]
     shown.insert(int(shown.columns.get_loc("Mean")) + 1, "[95 %]", bounds)
     return shown.drop(columns=["lo", "hi"])
 
@@ -117,17 +118,17 @@ def overview_frame(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     rows = []
     macros = frame[(frame["finding"] == "") & frame["metric"].isin(_MACRO)]
     for row in macros.to_dict("records"):
-        bounds = "" if pd.isna(row["lo"]) else f"[{figure(row['lo'])}, {figure(row['hi'])}]"
+        bounds = "" if pd.isna(row["lo"]) else f"[{format_metric(row['lo'])}, {format_metric(row['hi'])}]"
         rows.append(
             {
                 **{axis: row[axis] for axis in axes},
                 "metric": plots.metric_name(row["metric"]),
-                "mean": figure(row["mean"]),
-                "sd": figure(row["std"]),
+                "mean": format_metric(row["mean"]),
+                "sd": format_metric(row["std"]),
                 "95 %": bounds,
-                "error, patients": figure(row["patient_error"]),
-                "error, seeds": figure(row["seed_error"]),
-                **{f"sd, {of}": figure(np.sqrt(row[part])) for of, part in _PARTS.items() if part in row},
+                "error, patients": format_metric(row["patient_error"]),
+                "error, seeds": format_metric(row["seed_error"]),
+                **{f"sd, {of}": format_metric(np.sqrt(row[part])) for of, part in _PARTS.items() if part in row},
                 "runs": row["n"],
                 "patients": row["n_patients"],
             }

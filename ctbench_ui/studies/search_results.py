@@ -10,6 +10,7 @@ import streamlit as st
 
 from ctbench_core.config import changed_keys
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import format_metric, plural
 from ctbench_core.jobs import get_runner
 from ctbench_core.studies import (
     DEFAULT_SPACE,
@@ -32,7 +33,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui import form
 from ctbench_ui.shared import cache, charts, feedback
-from ctbench_ui.shared.style import figure, plural, state_badge
+from ctbench_ui.shared.style import state_badge
 from ctbench_ui.studies import plots, progress, run_tables
 
 EVERY_S = 2.0
@@ -144,7 +145,7 @@ def _view(folder: str, planned: int, was_at_work: bool) -> None:
     state = "running" if was_at_work else "finished" if told >= planned else "paused"
     best = frame[frame["state"] == "finished"]["value"].max() if told else None
     st.markdown(
-        f"{state_badge(state)} {told} of {plural(planned, 'trial')} · best validation figure **{figure(best, 4)}**"
+        f"{state_badge(state)} {told} of {plural(planned, 'trial')} · best validation figure **{format_metric(best, 4)}**"
     )
     st.progress(min(1.0, told / planned))
     if not told:

@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.doctor import ERROR, OK, WARNING, examine
+from ctbench_core.formatting import plural
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
-from ctbench_ui.shared.style import plural
 
 _RESULT = "system.doctor"
 _MARKS = {

@@ -16,10 +16,10 @@ from ctbench_core.dataset import KnownPack, known_packs
 from ctbench_core.doctor import sized
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.features import remove_store
+from ctbench_core.formatting import plural
 from ctbench_core.runs import RunStore
 from ctbench_ui import form
 from ctbench_ui.shared import active_jobs, datasets, feedback
-from ctbench_ui.shared.style import plural
 
 _GOING = ("unused", "damaged")
 _SAID = {

@@ -9,10 +9,10 @@ import streamlit as st
 from ctbench_core.config import Config, from_mapping
 from ctbench_core.dataset import make_splits, manifest_path
 from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import plural
 from ctbench_core.manifest import uncovered, units_of
 from ctbench_ui import form
 from ctbench_ui.shared import cache
-from ctbench_ui.shared.style import plural
 
 
 def draw(config: Config | None) -> None:

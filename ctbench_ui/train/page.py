@@ -21,7 +21,7 @@ def draw() -> None:
     shown = current_run.chosen()
     found = None
     try:
-        found = cache.peek(form.config())
+        found = cache.manifest_summary(form.config())
     except CtbenchError as error:
         if not shown and not form.data_chosen():
             feedback.empty(

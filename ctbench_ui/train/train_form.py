@@ -39,7 +39,7 @@ def _title(name: str) -> str:
 
 def _losses() -> list[str]:
     """Return the registered losses; the default one goes by the name that older trees give it."""
-    from ctbench_core.train.losses import LOSS_ALIASES, LOSSES
+    from ctbench_core.declared import LOSS_ALIASES, LOSSES
 
     default = KEYS["training.loss._target_"].default
     return [default, *(name for name in LOSSES if name != LOSS_ALIASES.get(default, default))]
@@ -47,7 +47,7 @@ def _losses() -> list[str]:
 
 def _heads() -> list[str]:
     """Return the registered heads, and call the chosen one by its registered name: older runs may use another."""
-    from ctbench_core.train.heads import HEAD_ALIASES, HEADS
+    from ctbench_core.declared import HEAD_ALIASES, HEADS
 
     chosen = st.session_state.get("model._target_", "mlp")
     name = HEAD_ALIASES.get(chosen, chosen)
@@ -149,7 +149,7 @@ def _parameters(found: dict[str, Any] | None) -> str:
 
 def _is_fitted() -> bool:
     """Whether the chosen head is fitted whole, so that nothing of the steps applies to it."""
-    from ctbench_core.train.heads import STEPWISE
+    from ctbench_core.declared import STEPWISE
 
     return st.session_state["model._target_"] not in STEPWISE
 

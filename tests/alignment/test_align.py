@@ -142,8 +142,10 @@ def test_normal_and_abnormal_queries_are_reported_apart() -> None:
     metrics = align(image, text, np.arange(50), labels, normal=labels == 0).metrics
     share = (labels == 0).mean()
     for name in ("recall_at_5", "mrr", "map"):
-        apart = [metrics[f"semantic_{kind}_t_to_v_{name}"] for kind in ("normal", "abnormal")]
-        assert share * apart[0] + (1 - share) * apart[1] == pytest.approx(metrics[f"semantic_t_to_v_{name}"], abs=1e-12)
+        exact_against = [metrics[f"semantic_{kind}_t_to_v_{name}"] for kind in ("normal", "abnormal")]
+        assert share * exact_against[0] + (1 - share) * exact_against[1] == pytest.approx(
+            metrics[f"semantic_t_to_v_{name}"], abs=1e-12
+        )
 
 
 def test_one_sample_has_no_unpaired_mean_and_says_why() -> None:

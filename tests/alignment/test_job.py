@@ -11,7 +11,7 @@ from ctbench_core.alignment.job import queue_alignment, run_alignment
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError, Interrupted
 from ctbench_core.jobs import JobRunner
-from ctbench_core.runs import ask_to_stop, open_run, read_json, read_status
+from ctbench_core.runs import open_run, read_json, read_status, request_stop
 
 Make = Callable[..., Config]
 
@@ -58,7 +58,7 @@ def test_progress_rises_to_the_end(config: Config, monkeypatch: pytest.MonkeyPat
 def test_stop_ends_it_and_keeps_nothing(config: Config, from_elsewhere: bool) -> None:
     folder, cancel = queue_alignment(config), threading.Event()
     if from_elsewhere:
-        ask_to_stop(folder)
+        request_stop(folder)
     else:
         cancel.set()
     with pytest.raises(Interrupted, match="stopped"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctbench_core.alignment.engine import Extras, align
+from ctbench_core.alignment.engine import AlignmentOptions, align
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -46,7 +46,7 @@ def expected_weights(scores: np.ndarray, k: int, discount: bool = False) -> np.n
 def test_graded_figures_findings_and_hubs_equal_brute_force(seed: int) -> None:
     image, text, groups, labels = random_case(seed)
     n, targets = len(image), targets_of(seed, len(image))
-    extras = Extras(targets=targets, names=list("abcd"), nearest=60, within=True)
+    extras = AlignmentOptions(targets=targets, names=list("abcd"), nearest=60, within=True)
     result = align(image, text, groups, labels, k=KS, extras=extras)
     matrix = similarities(image, text)
     alike = np.array([[jaccard(left, right) for right in targets] for left in targets])
@@ -84,7 +84,7 @@ def test_graded_figures_findings_and_hubs_equal_brute_force(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(0, 60, 6))
 def test_a_modality_among_itself_leaves_each_query_out(seed: int) -> None:
     image, text, groups, labels = random_case(seed)
-    metrics = align(image, text, groups, labels, k=KS, extras=Extras(within=True)).metrics
+    metrics = align(image, text, groups, labels, k=KS, extras=AlignmentOptions(within=True)).metrics
     for way, side in (("v_to_v", image), ("t_to_t", text)):
         matrix, n = similarities(side, side), len(side)
         for prefix, truth, left_out in (
@@ -109,7 +109,7 @@ def test_ctclip_map_is_the_mean_overlap_of_the_nearest_volumes_with_a_finding() 
     image = rng.standard_normal((40, 8)).astype(np.float32)
     targets = (rng.random((40, 5)) < 0.3).astype(float)
     metrics = align(
-        image, image, np.arange(40), k=KS, extras=Extras(targets, list("abcde"), nearest=40, within=True)
+        image, image, np.arange(40), k=KS, extras=AlignmentOptions(targets, list("abcde"), nearest=40, within=True)
     ).metrics
     matrix = similarities(image, image)
     for k in KS:
@@ -129,7 +129,7 @@ def test_intervals_hold_the_figure_and_widen_with_clustered_patients() -> None:
         image + 2.5 * np.repeat(rng.standard_normal((n // 8, 1)) ** 2, 8, axis=0) * rng.standard_normal((n, 16))
     ).astype(np.float32)
     alone, clustered = (
-        align(image, text, np.arange(n), extras=Extras(patients=patients)).metrics
+        align(image, text, np.arange(n), extras=AlignmentOptions(patients=patients)).metrics
         for patients in (np.arange(n), np.arange(n) // 8)
     )
     for metrics in (alone, clustered):
@@ -137,7 +137,7 @@ def test_intervals_hold_the_figure_and_widen_with_clustered_patients() -> None:
             assert low <= metrics[name] <= high
     widths = [np.ptp(metrics["intervals"]["v_to_t_mrr"]) for metrics in (alone, clustered)]
     assert widths[1] > 1.3 * widths[0]
-    few = align(image[:40], text[:40], np.arange(40), extras=Extras(patients=np.arange(40) // 5)).metrics
+    few = align(image[:40], text[:40], np.arange(40), extras=AlignmentOptions(patients=np.arange(40) // 5)).metrics
     assert np.isnan(few["intervals"]["v_to_t_mrr"]).all()
 
 

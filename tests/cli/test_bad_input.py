@@ -116,11 +116,11 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_train_refuses_says_why_and_writes_nothing(
-    cli: Cli, make_words: Words, data: Path, tmp_path: Path, case: str
+    cli: Cli, make_overrides: Words, data: Path, tmp_path: Path, case: str
 ) -> None:
     spoil, extra, told = CASES[case]
     spoil(data)
-    ended = cli("train", *make_words(data), *extra)
+    ended = cli("train", *make_overrides(data), *extra)
     assert ended.code == 2, ended.err
     assert "Traceback" not in ended.err
     for part in told:
@@ -154,19 +154,19 @@ def test_paths_outside_the_allowed_folders_are_refused(
     ],
 )
 def test_nothing_is_written_or_read_outside_the_allowed_folders(
-    cli: Cli, make_words: Words, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    cli: Cli, make_overrides: Words, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     (tmp_path / "outputs").mkdir()
     monkeypatch.setenv("CTBENCH_ROOTS", os.pathsep.join([str(data), str(tmp_path / "outputs")]))
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "names.txt").write_text("train_1_a_1")
-    ended = cli("train", *make_words(data), word.format(outside))
+    ended = cli("train", *make_overrides(data), word.format(outside))
     assert ended.code == 2, ended.err
     assert "lies outside the allowed folders" in ended.err or "leads out of its folder" in ended.err
     assert [path.name for path in outside.iterdir()] == ["names.txt"]
     assert not list((tmp_path / "outputs").iterdir())
-    assert cli("train", *make_words(data)).code == 0
+    assert cli("train", *make_overrides(data)).code == 0
 
 
 def test_an_outputs_root_that_cannot_be_written_is_named(cli: Cli, words: list[str], tmp_path: Path) -> None:
@@ -187,9 +187,9 @@ def test_a_run_directory_is_not_used_twice(cli: Cli, words: list[str], tmp_path:
     assert {path: path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.is_file()} == before
 
 
-def test_align_without_text_says_so(cli: Cli, make_words: Words, data: Path, tmp_path: Path) -> None:
+def test_align_without_text_says_so(cli: Cli, make_overrides: Words, data: Path, tmp_path: Path) -> None:
     edit_rows(data / "manifests" / "train.csv", lambda rows: rows[0].__setitem__(2, "note_path"))
-    ended = cli("align", *make_words(data))
+    ended = cli("align", *make_overrides(data))
     assert ended.code == 2
     assert "no column 'text_feature_path'" in ended.err
     assert not (tmp_path / "outputs").exists()

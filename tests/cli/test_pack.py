@@ -34,12 +34,12 @@ def test_visual_and_text_are_packed_and_opened_again(cli: Any, words: list[str],
 
 
 def test_bad_files_are_counted_and_named_and_stop_nothing(
-    cli: Any, make_words: Callable[[Path], list[str]], data: Path
+    cli: Any, make_overrides: Callable[[Path], list[str]], data: Path
 ) -> None:
     (data / "features" / "image" / "train_3_a.npz").write_bytes(b"torn")
     (data / "features" / "image" / "train_4_a.npz").unlink()
     np.savez(data / "features" / "text" / "train_5_a.npz", np.zeros((1, 16), np.float32))
-    ended = cli("pack", *make_words(data))
+    ended = cli("pack", *make_overrides(data))
     assert ended.code == 0
     audit = ended.json["audit"]
     assert (audit["missing"], audit["unreadable"], audit["zero_norm"]) == (1, 1, 1)

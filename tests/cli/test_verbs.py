@@ -155,9 +155,9 @@ def test_evaluate_of_what_is_no_run_is_refused(cli: Cli, tmp_path: Path) -> None
     assert cli("evaluate").code == 2
 
 
-def test_patients_on_both_sides_mark_every_figure(cli: Cli, make_words: Words, data: Path) -> None:
+def test_patients_on_both_sides_mark_every_figure(cli: Cli, make_overrides: Words, data: Path) -> None:
     edit(data / "manifests" / "test.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
-    ended = cli("train", *make_words(data), "evaluation.after_training=true")
+    ended = cli("train", *make_overrides(data), "evaluation.after_training=true")
     assert ended.code == 0
     assert ended.json["test"]["test.csv"]["leak"] == {"patients": 1}
     again = cli("evaluate", f"run={ended.json['run_dir']}")
@@ -169,13 +169,13 @@ def test_patients_on_both_sides_mark_every_figure(cli: Cli, make_words: Words, d
     assert "train_3" in refused.err
 
 
-def test_labels_without_both_classes_are_null_with_a_reason(cli: Cli, make_words: Words, data: Path) -> None:
+def test_labels_without_both_classes_are_null_with_a_reason(cli: Cli, make_overrides: Words, data: Path) -> None:
     def no_positives(rows: list[list[str]]) -> None:
         for row in rows[1:]:
             row[5] = "0"
 
     edit(data / "manifests" / "test.csv", no_positives)
-    result = cli("train", *make_words(data), "evaluation.after_training=true").json["test"]["test.csv"]
+    result = cli("train", *make_overrides(data), "evaluation.after_training=true").json["test"]["test.csv"]
     assert result["per_class"]["Emphysema"]["auroc"] is None
     assert result["per_class"]["Emphysema"]["auprc"] is None
     assert result["undefined"].keys() == {"Emphysema"}
@@ -184,9 +184,9 @@ def test_labels_without_both_classes_are_null_with_a_reason(cli: Cli, make_words
     assert result["auroc"] == pytest.approx(np.mean(others), abs=1e-12)
 
 
-def test_dropped_rows_are_recorded(cli: Cli, make_words: Words, data: Path) -> None:
+def test_dropped_rows_are_recorded(cli: Cli, make_overrides: Words, data: Path) -> None:
     (data / "features" / "image" / "train_9_a.npz").unlink()
-    ended = cli("train", *make_words(data), "data.on_bad_feature=drop")
+    ended = cli("train", *make_overrides(data), "data.on_bad_feature=drop")
     assert ended.code == 0
     assert any("train_9_a_1, train_9_a_2" in text for text in ended.json["warnings"])
     told = json.loads((Path(ended.json["run_dir"]) / "provenance.json").read_text())
@@ -195,10 +195,10 @@ def test_dropped_rows_are_recorded(cli: Cli, make_words: Words, data: Path) -> N
 
 
 def test_check_reports_counts_prevalence_and_leaks_and_writes_nothing(
-    cli: Cli, make_words: Words, data: Path, tmp_path: Path
+    cli: Cli, make_overrides: Words, data: Path, tmp_path: Path
 ) -> None:
     edit(data / "manifests" / "test.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
-    ended = cli("check", *make_words(data))
+    ended = cli("check", *make_overrides(data))
     result = ended.json
     assert ended.code == 0
     assert {"ok", "errors", "warnings", "counts", "prevalence", "leaks"} <= set(result)
@@ -211,9 +211,9 @@ def test_check_reports_counts_prevalence_and_leaks_and_writes_nothing(
     assert not (tmp_path / "outputs").exists()
 
 
-def test_check_lists_errors_and_exits_two(cli: Cli, make_words: Words, data: Path, tmp_path: Path) -> None:
+def test_check_lists_errors_and_exits_two(cli: Cli, make_overrides: Words, data: Path, tmp_path: Path) -> None:
     (data / "features" / "image" / "train_9_a.npz").unlink()
-    ended = cli("check", *make_words(data), "data.test_manifests=[none.csv]")
+    ended = cli("check", *make_overrides(data), "data.test_manifests=[none.csv]")
     assert ended.code == 2
     assert ended.json["ok"] is False
     assert len(ended.json["errors"]) == 2
@@ -310,10 +310,10 @@ def test_the_tree_of_the_working_folder_is_used_and_said(cli: Cli, words: list[s
 
 
 def test_the_shown_command_repeats_the_run(cli: Cli, trained: Path) -> None:
-    from ctbench_core.overrides import to_words
+    from ctbench_core.overrides import to_overrides
 
     first = open_run(trained)
-    again = cli("train", *to_words(first.config))
+    again = cli("train", *to_overrides(first.config))
     assert again.code == 0, again.err
     second = open_run(Path(again.json["run_dir"]))
     assert second.paths.metrics.read_bytes() == first.paths.metrics.read_bytes()

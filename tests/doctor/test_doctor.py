@@ -258,8 +258,10 @@ def test_what_killed_writers_left(run_dir: Path, own: Config) -> None:
     assert "1.0 MiB" in found.found
 
 
-def test_the_verb_tells_the_same(cli: Callable[..., Any], data: Path, make_words: Callable[[Path], list[str]]) -> None:
-    words = make_words(data)
+def test_the_verb_tells_the_same(
+    cli: Callable[..., Any], data: Path, make_overrides: Callable[[Path], list[str]]
+) -> None:
+    words = make_overrides(data)
     ended = cli("doctor", *words)
     assert ended.code == 0
     assert "0 errors" in ended.out

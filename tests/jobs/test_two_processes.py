@@ -16,7 +16,7 @@ import ctbench_core.jobs.runner as runner_module
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.jobs import JobRunner, active_runs
-from ctbench_core.runs import RunStore, ask_to_stop, new_status, open_run, read_history, write_status
+from ctbench_core.runs import RunStore, new_status, open_run, read_history, request_stop, write_status
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LIMIT_S = 60.0
@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_a_run_that_this_one_finishes(
     """Also a request to stop that came too late does not stop the resumed run."""
     process, run_dir = elsewhere
     psutil.Process(process.pid).suspend()
-    assert ask_to_stop(run_dir)
+    assert request_stop(run_dir)
     process.kill()
     process.wait(LIMIT_S)
     assert (run_dir / "stop_request").exists()
@@ -107,7 +107,7 @@ def test_a_waiting_run_taken_back_from_elsewhere_is_never_begun(
 
     monkeypatch.setattr(runner_module, "run_experiment", held)
     first, second = runner.submit(config), runner.submit(config)
-    assert ask_to_stop(second)  # what another process does
+    assert request_stop(second)  # what another process does
     assert open_run(second).status.state == "cancelled"
     assert runner.queued() == []
     gate.set()

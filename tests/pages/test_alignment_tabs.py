@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
-from ctbench_core.runs import alignment_marks
+from ctbench_core.runs import alignment_disclosures
 from ctbench_ui.alignment.embedding_map import in_polygon
 
 Open = Callable[..., AppTest]
@@ -59,10 +59,10 @@ def test_every_file_is_marked(
 def test_labels_read_by_people_bring_no_warning() -> None:
     config = Config()
     config.data.label_origin = "manual"
-    assert not alignment_marks(config, "test", {}, by_label=True).warning
+    assert not alignment_disclosures(config, "test", {}, by_label=True).warning
     config.data.label_origin = "report-derived"
-    assert "come from the reports" in alignment_marks(config, "test", {}, by_label=True).warning
-    assert not alignment_marks(config, "test", {}, by_label=False).warning
+    assert "come from the reports" in alignment_disclosures(config, "test", {}, by_label=True).warning
+    assert not alignment_disclosures(config, "test", {}, by_label=False).warning
 
 
 def test_browsing_goes_from_a_volume_to_a_report_and_back(measured: AppTest) -> None:

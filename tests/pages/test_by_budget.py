@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.formatting import format_interval, format_mean_sd
 from ctbench_core.legacy.aggregate import by_budget_table, per_run_table
 from ctbench_core.legacy.contrast import contrast_tables
 from ctbench_core.legacy.importing import import_runs
 from ctbench_core.runs import RunStore
-from ctbench_ui.shared.style import interval, spread
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -77,7 +77,7 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
     shown = app.dataframe[0].value
     assert list(zip(shown["source"], shown["budget_n"])) == list(zip(expected["source"], expected["budget_n"]))
     auprc = zip(expected["test_primary_auprc_mean"], expected["test_primary_auprc_std"])
-    assert list(shown["AUPRC"]) == [spread(mean, sd) for mean, sd in auprc]
+    assert list(shown["AUPRC"]) == [format_mean_sd(mean, sd) for mean, sd in auprc]
     assert set(shown["runs"]) == {2}
     again = evaluate(by_budget(fields={"by-budget.folder": str(other), "by-budget.tests": ["test_manual_all.csv"]}))
     assert not again.exception
@@ -107,7 +107,7 @@ def test_two_sources_are_compared_as_contrast_does_down_to_the_findings(
     summary, findings = (frame.value for frame in app.dataframe[:2])
     rows = expected["summary"]
     bounds = rows[["delta_ci_lo", "delta_ci_hi"]].to_numpy().tolist()
-    assert list(summary["Difference [95 %]"]) == [interval(d, b) for d, b in zip(rows["delta_mean"], bounds)]
+    assert list(summary["Difference [95 %]"]) == [format_interval(d, b) for d, b in zip(rows["delta_mean"], bounds)]
     np.testing.assert_allclose(summary["Effect"], rows["effect_size"])
     assert sorted(findings["Finding"]) == sorted(labels)
     assert "4 pairs" in said(app)

@@ -6,20 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ctbench_core.formatting import format_cohort, format_metric
 from ctbench_ui.evaluate import curves
 from ctbench_ui.shared import charts, forest, tables
 from ctbench_ui.shared.live import history_frame
-from ctbench_ui.shared.style import (
-    COLOURS,
-    DASHES,
-    FINDINGS,
-    ago,
-    counts,
-    duration,
-    figure,
-    finding_colour,
-    finding_style,
-)
+from ctbench_ui.shared.style import COLOURS, DASHES, FINDINGS, ago, duration, finding_colour, finding_style
 from ctbench_ui.studies import plots, run_tables
 
 
@@ -183,14 +174,17 @@ def test_a_long_history_is_thinned_and_keeps_its_end() -> None:
     ("value", "shown"), [(0.8421, ".842"), (-0.05, "-.050"), (1.0, "1.000"), (float("nan"), "–"), (None, "–")]
 )
 def test_figures_read_like_a_papers(value: float | None, shown: str) -> None:
-    assert figure(value) == shown
+    assert format_metric(value) == shown
 
 
 def test_times_and_counts_are_written_for_people() -> None:
     assert duration(41) == "0:41"
     assert duration(7390) == "2:03:10"
     assert ago("no time") == "just now"
-    assert counts({"volumes": 3039, "exams": 1564, "patients": 1304}) == "3,039 volumes / 1,564 exams / 1,304 patients"
+    assert (
+        format_cohort({"volumes": 3039, "exams": 1564, "patients": 1304})
+        == "3,039 volumes / 1,564 exams / 1,304 patients"
+    )
 
 
 def test_every_cell_of_a_heat_map_is_written_once_in_an_ink_that_reads() -> None:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
-from ctbench_ui.shared.style import interval, p_value
+from ctbench_core.formatting import format_interval, format_p
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -78,12 +78,12 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     expected = compare_runs([two["weak"], two["strong"]]).differences
     expected = expected[expected["metric"] == metric].drop(columns=["family", "metric"])
     macro, table = (part.value for part in app.dataframe)
-    written = expected.assign(**{name: expected[name].map(p_value) for name in ("p", "p_adjusted", "p_delong")})
+    written = expected.assign(**{name: expected[name].map(format_p) for name in ("p", "p_adjusted", "p_delong")})
     pd.testing.assert_frame_equal(table.reset_index(drop=True), written.reset_index(drop=True), check_dtype=False)
     assert set(table["label"]) == {"macro", *FINDINGS}
     row, whole = macro[macro["Metric"] == title].iloc[0], expected[expected["label"] == "macro"].iloc[0]
-    assert row["Difference [95 %]"] == interval(whole.delta, [whole.lo, whole.hi])
-    assert (row["p"], row["adjusted p"]) == (p_value(whole.p), p_value(whole.p_adjusted))
+    assert row["Difference [95 %]"] == format_interval(whole.delta, [whole.lo, whole.hi])
+    assert (row["p"], row["adjusted p"]) == (format_p(whole.p), format_p(whole.p_adjusted))
     assert whole.delta > 0
 
 

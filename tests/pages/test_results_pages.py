@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import marks_of, open_run, write_status
+from ctbench_core.runs import disclosures_of, open_run, write_status
 from ctbench_ui.evaluate.opening import ordinal
 
 Open = Callable[..., AppTest]
@@ -280,7 +280,7 @@ def test_figures_of_an_older_epoch_are_called_so_and_opened_again(
     app = open_page("evaluate", query={"run": trained.name})
     assert f"of epoch {before}. The run was trained on since, and its best epoch is now {after['epoch']}" in said(app)
     assert len((store / "evaluations.jsonl").read_text().splitlines()) == 1
-    marks, best = marks_of([open_run(trained)], "test"), after["epoch"]
+    marks, best = disclosures_of([open_run(trained)], "test"), after["epoch"]
     assert (
         marks.columns()["warning"]
         == f"{trained.name}: figures of epoch {before}, trained on since to a best epoch {best}"
@@ -290,7 +290,7 @@ def test_figures_of_an_older_epoch_are_called_so_and_opened_again(
     app.button(key="open-again").click().run()
     assert not app.exception
     assert "trained on since" not in said(app)
-    assert marks_of([open_run(trained)], "test").warning == ""
+    assert disclosures_of([open_run(trained)], "test").warning == ""
     assert pd.read_csv(trained / "evaluation" / "test" / "per_class.csv")["warning"].isna().all()
     assert not open_page("home").dataframe[0].value["test"].iloc[0].endswith(" ⟳")
     assert len((store / "evaluations.jsonl").read_text().splitlines()) == 2

@@ -91,7 +91,7 @@ def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], st
     frame["tests"] = [{"test": 0.84249}, {"a": 0.5, "b": None}, {}]
     frame["test_intervals"] = [{"test": [0.829, 0.8561]}, {"a": [None, None]}, {}]
     frame["leaks"] = [{"test": 0}, {"a": 3, "b": 0}, {}]
-    frame["outgrown"] = [["test"], [], []]
+    frame["stale"] = [["test"], [], []]
     assert list(run_table.shown(frame)["test"]) == [".842 [.829, .856] ⟳", "a .500 ⚠ · b –", ""]
 
 
@@ -107,7 +107,7 @@ def test_a_test_opened_before_a_later_best_epoch_is_marked(
 ) -> None:
     for folder in trained[:2]:
         evaluate_run(folder, ["test.csv"])
-    assert not any(rows(store)["outgrown"])
+    assert not any(rows(store)["stale"])
     best = open_run(trained[0]).paths.best_metrics
     changed = json.loads(best.read_text(encoding="utf-8"))
     best.write_text(json.dumps(changed | {"epoch": changed["epoch"] + 40}), encoding="utf-8")

@@ -27,7 +27,7 @@ from ctbench_core.studies import (
     run_search,
     run_study,
     search_from,
-    study_marks,
+    study_disclosures,
 )
 from ctbench_core.studies.control import wanted
 from ctbench_core.studies.results import COLUMNS, LEAKED
@@ -220,11 +220,11 @@ def test_the_marks_of_a_study_sum_up_those_of_its_runs(budgets: str) -> None:
     (paths.root.parent / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
     plain, reading = Config(), Config()
     plain.data.label_origin, reading.data.label_origin, reading.model.inputs = "manual", "report-derived", "text"
-    marks = study_marks(paths, results, [plain, reading])
+    marks = study_disclosures(paths, results, [plain, reading])
     assert (marks.openings, marks.runs, marks.leaked) == (2, 1, 3)
     assert marks.label_origins == ["manual", "report-derived"]
     assert marks.warning == LEAKAGE_MARK
-    closed = study_marks(paths, results[results["set"] == "validation"], [plain])
+    closed = study_disclosures(paths, results[results["set"] == "validation"], [plain])
     assert (closed.openings, closed.leaked, closed.warning) == (None, 1, "")
 
 

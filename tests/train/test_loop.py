@@ -18,7 +18,7 @@ from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.experiment import load_training, run_experiment
 from ctbench_core.runs import RunPaths, open_run, read_history
 from ctbench_core.train import checkpoint
-from ctbench_core.train.loop import BankRun, RunLog, train_bank
+from ctbench_core.train.loop import RunLog, TrainingRun, train_stack
 from ctbench_core.train.trainer import Trainer
 
 Build = Callable[..., Config]
@@ -56,8 +56,8 @@ class Loop:
         self.log.resume(self.trainer, 0)
 
     def run(self, stop: Callable[[], bool], watch: Callable[[Any], None]) -> str:
-        run = BankRun(self.log, self.config, lambda trainer, head: None, stop, watch, lambda run: None)
-        train_bank(self.trainer, [run])
+        run = TrainingRun(self.log, self.config, lambda trainer, head: None, stop, watch, lambda run: None)
+        train_stack(self.trainer, [run])
         if run.error is not None:
             raise run.error
         return run.state

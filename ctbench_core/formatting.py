@@ -1,0 +1,56 @@
+"""Numbers as a paper prints them: ``.842 [.829, .856]``, one style for the screen, the command line and LaTeX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+UNDEFINED = "–"
+MINUS = "−"
+
+
+def format_metric(value: float | None, digits: int = 3, signed: bool = False) -> str:
+    """Write a metric: ``.842``, ``−.031``, never ``-.000``; undefined as a dash.
+
+    Args:
+        signed: put a plus before positive values, as for differences.
+    """
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    size = f"{abs(value):.{digits}f}"
+    size = size[1:] if size.startswith("0.") else size
+    if not float(size):
+        return size
+    return (MINUS if value < 0 else "+" if signed else "") + size
+
+
+def format_p(p: float | None) -> str:
+    """Write a p-value: ``.012``, and ``< .001`` where three digits would show none."""
+    return "< .001" if p is not None and p < 0.0005 else format_metric(p)
+
+
+def format_interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Write a metric with its interval: ``.842 [.829, .856]``; without one, the metric alone."""
+    known = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]
+    if len(known) != 2:
+        return format_metric(value, digits)
+    low, high = (format_metric(bound, digits) for bound in known)
+    return f"{format_metric(value, digits)} [{low}, {high}]"
+
+
+def format_mean_sd(mean: float | None, sd: float | None, digits: int = 3) -> str:
+    """Write a mean with its standard deviation: ``.842 ± .004``; without one, the mean alone."""
+    if sd is None or not math.isfinite(sd):
+        return format_metric(mean, digits)
+    return f"{format_metric(mean, digits)} ± {format_metric(sd, digits)}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: ``1 patient``, ``3,039 patients``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def format_cohort(counts: Mapping[str, int]) -> str:
+    """Write the size of a cohort: ``741 volumes / 382 exams / 318 patients``."""
+    units = [unit for unit in ("volumes", "exams", "patients") if unit in counts]
+    return " / ".join(plural(counts[unit], unit.removesuffix("s")) for unit in units)
