@@ -5,17 +5,3 @@ from ctbench_core.compare.label_sets import compare_label_sets
 from ctbench_core.compare.published import published_frame
 from ctbench_core.compare.recipes import compare_recipes
 from ctbench_core.compare.tables import config_differences, read_scored, scores_path, tests_of
-
-__all__ = [
-    "MACRO",
-    "Comparison",
-    "compare_label_sets",
-    "compare_models",
-    "compare_recipes",
-    "compare_runs",
-    "config_differences",
-    "published_frame",
-    "read_scored",
-    "scores_path",
-    "tests_of",
-]

@@ -14,25 +14,3 @@ from ctbench_core.dataset.splits import (
     read_test_manifests,
     read_training_manifests,
 )
-
-__all__ = [
-    "Dataset",
-    "KnownPack",
-    "SharedData",
-    "Sources",
-    "Splits",
-    "check_places",
-    "feature_key",
-    "feature_kinds",
-    "known_packs",
-    "load_dataset",
-    "load_inputs",
-    "make_splits",
-    "manifest_path",
-    "mark_leaks",
-    "names_of_tests",
-    "pack_cache",
-    "pack_features",
-    "read_test_manifests",
-    "read_training_manifests",
-]

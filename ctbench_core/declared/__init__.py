@@ -3,18 +3,3 @@
 from ctbench_core.declared.heads import HEAD_ALIASES, HEADS, STEPWISE, UNLEARNED, Head, head_name
 from ctbench_core.declared.losses import LOSS_ALIASES, LOSSES, loss_name
 from ctbench_core.declared.metrics import METRICS, Metric, metric_title
-
-__all__ = [
-    "HEADS",
-    "HEAD_ALIASES",
-    "LOSSES",
-    "LOSS_ALIASES",
-    "METRICS",
-    "STEPWISE",
-    "UNLEARNED",
-    "Head",
-    "Metric",
-    "head_name",
-    "loss_name",
-    "metric_title",
-]

@@ -11,8 +11,6 @@ from ctbench_core.doctor import data, machine, places, store
 from ctbench_core.doctor.diagnosis import ERROR, LEVELS, OK, WARNING, Diagnosis, Finding, sized
 from ctbench_core.errors import CtbenchError, InputError
 
-__all__ = ["CHECKS", "ERROR", "LEVELS", "OK", "WARNING", "Diagnosis", "Finding", "examine", "sized"]
-
 Check = Callable[[Config], Finding]
 
 # topic: the checks by name, in the order in which they are told

@@ -7,29 +7,3 @@ from ctbench_core.evaluate.score import ScoreOptions, options_from, score_table
 from ctbench_core.evaluate.scores import numbers
 from ctbench_core.evaluate.subgroups import MACRO, METRICS, columns_of, known_subgroups, subgroups_of
 from ctbench_core.evaluate.tuning import BEFORE, RULES, read_tuning, validation_choice
-
-__all__ = [
-    "BEFORE",
-    "MACRO",
-    "METRICS",
-    "RULES",
-    "ScoreOptions",
-    "best_thresholds",
-    "columns_of",
-    "compute_metrics",
-    "confusion_at",
-    "counts_frame",
-    "evaluate_run",
-    "known_subgroups",
-    "named_tests",
-    "numbers",
-    "open_tests",
-    "options_from",
-    "per_class_frame",
-    "read_tuning",
-    "score_table",
-    "subgroups_of",
-    "summary",
-    "validation_choice",
-    "write_bundle",
-]

@@ -6,24 +6,3 @@ from ctbench_core.features.one_file import DAMAGE, read_vector
 from ctbench_core.features.pack import pack_folder
 from ctbench_core.features.paths import SUFFIXES, TABLE_SUFFIXES, allowed_roots, check_allowed, find_file
 from ctbench_core.features.stores import Store, changed_files, packed_stores, remove_store
-
-__all__ = [
-    "DAMAGE",
-    "SUFFIXES",
-    "TABLE_SUFFIXES",
-    "Audit",
-    "Features",
-    "Problem",
-    "Store",
-    "allowed_roots",
-    "audit",
-    "changed_files",
-    "check_allowed",
-    "find_file",
-    "load_features",
-    "pack_folder",
-    "packed_stores",
-    "read_vector",
-    "remove_store",
-    "require_usable",
-]

@@ -2,5 +2,3 @@
 
 from ctbench_core.jobs.active import active_runs
 from ctbench_core.jobs.runner import JobRunner, get_runner
-
-__all__ = ["JobRunner", "active_runs", "get_runner"]

@@ -2,5 +2,3 @@
 
 from ctbench_core.legacy.folders import OldRun, find_old_runs, is_old_run
 from ctbench_core.legacy.importing import Imported, import_runs, list_runs
-
-__all__ = ["Imported", "OldRun", "find_old_runs", "import_runs", "is_old_run", "list_runs"]

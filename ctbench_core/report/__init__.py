@@ -2,5 +2,3 @@
 
 from ctbench_core.report.comparison import paper_files, write_paper
 from ctbench_core.report.evaluation import run_paper
-
-__all__ = ["paper_files", "run_paper", "write_paper"]

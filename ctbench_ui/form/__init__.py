@@ -17,21 +17,3 @@ from ctbench_ui.form.fields import (
     save_dataset,
     take,
 )
-
-__all__ = [
-    "choice",
-    "choices",
-    "chosen",
-    "config",
-    "data_chosen",
-    "dataset_name",
-    "field",
-    "fill",
-    "fill_next",
-    "keep",
-    "open_dataset",
-    "outputs_root",
-    "restore",
-    "save_dataset",
-    "take",
-]
