@@ -1,4 +1,4 @@
-"""What `streamlit run app.py` serves: the pages, and the thread that works off the queue of runs."""
+"""The app that `streamlit run app.py` serves: the pages, and the thread that runs the queue."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
-from ctbench_ui.form.fields import outputs_root
+from ctbench_ui.form import outputs_root
 from ctbench_ui.shared.meters import get_meters
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Start the job runner and the meters with the server and stop them with it; note first what a crash interrupted."""
-    RunStore(outputs_root()).settle()
+    """Mark the runs that a crash interrupted; start the job runner and the meters with the server, and stop them with it."""
+    RunStore(outputs_root()).mark_interrupted()
     get_runner().start()
     get_meters().start()
     yield

@@ -1,10 +1,10 @@
-"""Time exact alignment beside a flat FAISS search and the N x N way, and show that memory stays flat.
+"""Time exact alignment beside a flat FAISS search and the N x N method, and show that its memory does not grow as N^2.
 
 Run from the project's root: ``python -m benchmarks.alignment [N ...]`` (by default 22,185), or with ``--sweep [N ...]``
-for N = 2,000 to 50,188: what was measured is kept in a table, so that a sweep goes on where it stopped; ``--plot``
-draws that table. ``--data near|shared|random`` takes other vectors. FAISS is timed when it is installed
-(``pip install faiss-cpu``). Every subject runs in a process of its own, so that its peak memory is its own. Both truths
-(exam, label vector), both directions, 512 dimensions.
+for N = 2,000 to 50,188. Results of a sweep are stored in a table, from which a stopped sweep continues; ``--plot``
+draws that table. ``--data near|shared|random`` uses other vectors. FAISS is timed when it is installed
+(``pip install faiss-cpu``). Every subject runs in its own process, which gives its own peak memory. Both truths (exam,
+label vector), both directions, 512 dimensions.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import psutil
 
 WIDTH, USUAL, DEPTH = 512, 22_185, 100
 SWEEP = (2_000, 5_000, 10_000, 22_185, 35_000, 50_188)
-# The N x N way holds some 27 N^2 bytes: what does not fit is measured at the largest N that does, and extrapolated by
-# N^2 (its sort: N^2 log N).
+# The N x N method holds some 27 N^2 bytes. Where it does not fit, it is measured at the largest N that fits and
+# extrapolated by N^2 (its sort: N^2 log N).
 SQUARE_BYTES, RESERVE = 27, 4 * 2**30
 TABLE, PICTURE = Path("benchmarks/alignment.csv"), Path("benchmarks/alignment.png")
 
@@ -62,8 +62,8 @@ def synthetic(n: int, kind: str = "clip", seed: int = 0) -> Inputs:
 
 
 def ours(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np.ndarray) -> dict[str, float]:
-    """Measure all figures of both truths."""
-    from ctbench_core.alignment.engine import align
+    """Compute all metrics of both truths."""
+    from ctbench_core.alignment import align
 
     return align(image, text, exams, codes).metrics
 
@@ -81,29 +81,29 @@ def faiss_flat(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np
 
 
 def square(image: np.ndarray, text: np.ndarray, exams: np.ndarray, codes: np.ndarray) -> dict[str, float]:
-    """Do it as scripts do: one N x N similarity, one argsort a direction, hits by integer ids."""
+    """Compute as scripts do: one N x N similarity, one argsort per direction, hits by integer ids."""
     import torch
 
     sides = [torch.nn.functional.normalize(torch.from_numpy(side), dim=1) for side in (image, text)]
     similarity = sides[0] @ sides[1].T
-    figures = {}
+    metrics = {}
     for way, matrix in (("v_to_t", similarity), ("t_to_v", similarity.T)):
         order = matrix.argsort(dim=1, descending=True)
         for truth, ids in (("", torch.from_numpy(exams)), ("semantic_", torch.from_numpy(codes))):
             hits = ids[order] == ids[:, None]
             for k in (1, 5, 10, 50, 100):
-                figures[f"{truth}{way}_recall_at_{k}"] = float(hits[:, :k].any(1).float().mean())
+                metrics[f"{truth}{way}_recall_at_{k}"] = float(hits[:, :k].any(1).float().mean())
             rank = torch.arange(1, hits.shape[1] + 1)
-            figures[f"{truth}{way}_mrr"] = float((1 / (hits.float().argmax(1) + 1)).mean())
+            metrics[f"{truth}{way}_mrr"] = float((1 / (hits.float().argmax(1) + 1)).mean())
             precision = hits.cumsum(1, dtype=torch.int32) / rank
-            figures[f"{truth}{way}_map"] = float(((precision * hits).sum(1) / hits.sum(1)).mean())
+            metrics[f"{truth}{way}_map"] = float(((precision * hits).sum(1) / hits.sum(1)).mean())
             gain = (hits[:, :50] / torch.log2(rank[:50] + 1)).sum(1)
             ideal = (1 / torch.log2(rank[:50] + 1)).cumsum(0)[hits.sum(1).clamp(max=50) - 1]
-            figures[f"{truth}{way}_ndcg_at_50"] = float((gain / ideal).mean())
+            metrics[f"{truth}{way}_ndcg_at_50"] = float((gain / ideal).mean())
     same = torch.from_numpy(codes)[:, None] == torch.from_numpy(codes)
-    figures["semantic_mean_paired_similarity"] = float(similarity[same].mean())
-    figures["mean_paired_similarity"] = float(similarity.diagonal().mean())
-    return figures
+    metrics["semantic_mean_paired_similarity"] = float(similarity[same].mean())
+    metrics["mean_paired_similarity"] = float(similarity.diagonal().mean())
+    return metrics
 
 
 SUBJECTS: dict[str, Callable[..., dict[str, float]]] = {"ctbench": ours, "FAISS flat": faiss_flat, "N x N": square}
@@ -115,29 +115,29 @@ def child(subject: str, n: int, kind: str) -> None:
 
     inputs = synthetic(n, kind)
     begin = time.perf_counter()
-    figures = SUBJECTS[subject](*inputs)
+    metrics = SUBJECTS[subject](*inputs)
     seconds = time.perf_counter() - begin
-    kept = {name: value for name, value in figures.items() if name.endswith(("recall_at_10", "map"))}
-    print(json.dumps({"seconds": seconds, "peak_gib": peak_gib(), "figures": kept}))
+    shown = {name: value for name, value in metrics.items() if name.endswith(("recall_at_10", "map"))}
+    print(json.dumps({"seconds": seconds, "peak_gib": peak_gib(), "metrics": shown}))
 
 
 def measure(subject: str, n: int, kind: str) -> dict[str, float]:
-    """Run one subject in a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.alignment", str(n), "--child", subject, "--data", kind]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    """Run one subject in its own process."""
+    command = [sys.executable, "-m", "benchmarks.alignment", str(n), "--child", subject, "--data", kind]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{subject} at N = {n}:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def largest_square() -> int:
-    """Return the largest N, in thousands, whose N x N way fits the memory that is free, less a reserve."""
+    """Return the largest N, in thousands, at which the N x N method fits into the free memory minus a reserve."""
     fits = int((max(psutil.virtual_memory().available - RESERVE, 0) / SQUARE_BYTES) ** 0.5)
     return max(fits // 1000 * 1000, 1000)
 
 
 def subjects() -> list[str]:
-    """Return what can be measured here."""
+    """Return the subjects that can run here."""
     if importlib.util.find_spec("faiss") is None:
         print("faiss-cpu is not installed: left out", file=sys.stderr)
         return [name for name in SUBJECTS if name != "FAISS flat"]
@@ -147,29 +147,29 @@ def subjects() -> list[str]:
 def compare(n: int, kind: str) -> None:
     """Print every subject at one N, its ratio to ours, and its peak memory."""
     print(f"N = {n:,}, {kind} vectors, {WIDTH} dimensions, both truths, both directions")
-    mine = 0.0
+    ours_s = 0.0
     for subject in subjects():
         held = min(n, largest_square()) if subject == "N x N" else n
-        found = measure(subject, held, kind)
-        taken = found["seconds"] * (n / held) ** 2
-        mine = mine or taken
-        note = f"  (measured at N = {held:,}: {found['seconds']:.1f} s)" if held < n else ""
+        result = measure(subject, held, kind)
+        seconds = result["seconds"] * (n / held) ** 2
+        ours_s = ours_s or seconds
+        note = f"  (measured at N = {held:,}: {result['seconds']:.1f} s)" if held < n else ""
         print(
-            f"{subject:12s}{taken:9.1f} s   ours / it {mine / taken:6.2f}   {found['peak_gib']:6.2f} GiB{note}",
+            f"{subject:12s}{seconds:9.1f} s   ours / it {ours_s / seconds:6.2f}   {result['peak_gib']:6.2f} GiB{note}",
             flush=True,
         )
 
 
 def sweep(kind: str, sizes: list[int], table: Path) -> None:
-    """Measure every subject at every N that is not in the table yet; the N x N way only where it fits."""
+    """Measure every subject at every N that is not in the table yet; the N x N method only where it fits."""
     known = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=["subject", "n", "seconds", "peak_gib"])
     for n in sizes:
         for subject in subjects():
-            there = ((known["subject"] == subject) & (known["n"] == n)).any()
-            if there or (subject == "N x N" and n > largest_square()):
+            measured = ((known["subject"] == subject) & (known["n"] == n)).any()
+            if measured or (subject == "N x N" and n > largest_square()):
                 continue
-            found = measure(subject, n, kind)
-            row = {"subject": subject, "n": n, **{name: round(found[name], 3) for name in ("seconds", "peak_gib")}}
+            result = measure(subject, n, kind)
+            row = {"subject": subject, "n": n, **{name: round(result[name], 3) for name in ("seconds", "peak_gib")}}
             print(f"{subject:12s}N = {n:7,}{row['seconds']:9.1f} s{row['peak_gib']:8.2f} GiB", flush=True)
             known = pd.DataFrame([*known.to_dict("records"), row]).sort_values(["subject", "n"])
             known.to_csv(table, index=False)
@@ -177,13 +177,13 @@ def sweep(kind: str, sizes: list[int], table: Path) -> None:
 
 
 def plot(table: Path, picture: Path) -> None:
-    """Draw a sweep's table: seconds on log axes, memory on linear ones. Needs Chromium and Playwright."""
+    """Draw the table of a sweep: seconds on log axes, memory on linear axes. Needs Chromium and Playwright."""
     import plotly.graph_objects as go
     from playwright.sync_api import sync_playwright
     from plotly.subplots import make_subplots
 
     from ctbench_ui.shared.style import COLOURS
-    from tests.browser.served import find_browser
+    from tests.browser.app_server import find_browser
 
     figure = make_subplots(1, 2, subplot_titles=("seconds", "peak memory of the process, GiB"))
     for (subject, rows), colour in zip(pd.read_csv(table).groupby("subject", sort=False), COLOURS):
@@ -205,23 +205,23 @@ def plot(table: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Read the words and run."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("sizes", nargs="*", type=int)
-    words.add_argument("--sweep", action="store_true")
-    words.add_argument("--data", default="clip", choices=["clip", "shared", "near", "random"])
-    words.add_argument("--plot", action="store_true")
-    words.add_argument("--child", choices=list(SUBJECTS))
-    given = words.parse_args()
-    if given.child:
-        child(given.child, given.sizes[0], given.data)
-    elif given.sweep:
-        sweep(given.data, given.sizes or list(SWEEP), TABLE)
-    elif given.plot:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", type=int)
+    parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--data", default="clip", choices=["clip", "shared", "near", "random"])
+    parser.add_argument("--plot", action="store_true")
+    parser.add_argument("--child", choices=list(SUBJECTS))
+    args = parser.parse_args()
+    if args.child:
+        child(args.child, args.sizes[0], args.data)
+    elif args.sweep:
+        sweep(args.data, args.sizes or list(SWEEP), TABLE)
+    elif args.plot:
         plot(TABLE, PICTURE)
     else:
-        for n in given.sizes or [USUAL]:
-            compare(n, given.data)
+        for n in args.sizes or [USUAL]:
+            compare(n, args.data)
 
 
 if __name__ == "__main__":

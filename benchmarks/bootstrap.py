@@ -1,10 +1,10 @@
-"""1,000 patient-clustered resamples of AUROC and AUPRC, 18 findings, 3,039 volumes: beside scikit-learn in a plain loop.
+"""Time 1,000 patient-clustered resamples of AUROC and AUPRC (3,039 volumes, 18 findings) against a scikit-learn loop.
 
     python -m benchmarks.bootstrap [resamples]
 
-The loop repeats the rows of each drawn patient and asks scikit-learn, finding by finding. Both take the same draws, and
-every figure of every resample is compared. Volumes, patients and prevalences are shaped like CT-RATE's validation set;
-scores are rounded, so that there are ties.
+The loop repeats the rows of each drawn patient and calls scikit-learn for every finding. Both use the same draws, and
+every metric of every resample is compared. Volumes, patients and prevalences resemble CT-RATE's validation set; scores
+are rounded to make ties.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.cohorts import cohort, noise
-from ctbench_core.inference import bootstrap_intervals, patient_weights, resampled
-from ctbench_core.inference.resampling import RESAMPLES
-from ctbench_core.metrics import ranking_figures
+from ctbench_core.inference import RESAMPLES, bootstrap_intervals, patient_weights, resampled
+from ctbench_core.metrics import ranking_metric_fn
 
 ROWS, PATIENTS, FINDINGS = 3039, 1304, 18
 
@@ -26,7 +25,7 @@ ROWS, PATIENTS, FINDINGS = 3039, 1304, 18
 def scored_cohort(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw targets and scores (ROWS, FINDINGS) and the patient of every row, (ROWS,)."""
     draw = np.random.default_rng(seed)
-    columns = [cohort(draw, PATIENTS + 30, share, 1) for share in np.linspace(0.07, 0.45, FINDINGS)]
+    columns = [cohort(draw, PATIENTS + 30, prevalence, 1) for prevalence in np.linspace(0.07, 0.45, FINDINGS)]
     patient, exam, _ = columns[0]
     targets = np.concatenate(
         [column[2][np.resize(np.arange(len(column[2])), len(patient))] for column in columns], axis=1
@@ -39,18 +38,18 @@ def plain_loop(
     targets: np.ndarray, scores: np.ndarray, patients: np.ndarray, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return AUROC and AUPRC (R, C) by scikit-learn, on the repeated rows of the drawn patients."""
-    found = []
+    metrics = []
     for weights in patient_weights(patients, resamples):
         for times in weights.astype(int):
             rows = np.repeat(np.arange(len(times)), times)
             pairs = [(targets[rows, c], scores[rows, c]) for c in range(targets.shape[1])]
-            found.append([[metric(*pair) for pair in pairs] for metric in (roc_auc_score, average_precision_score)])
-    auroc, auprc = np.array(found).transpose(1, 0, 2)
+            metrics.append([[metric(*pair) for pair in pairs] for metric in (roc_auc_score, average_precision_score)])
+    auroc, auprc = np.array(metrics).transpose(1, 0, 2)
     return auroc, auprc
 
 
 def largest_gap(ours: dict[str, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> float:
-    """Return the largest difference of any figure in any resample."""
+    """Return the largest difference of any metric in any resample."""
     return float(max(np.abs(ours[name] - other).max() for name, other in zip(("auroc", "auprc"), theirs)))
 
 
@@ -60,7 +59,7 @@ def main() -> None:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        ours = resampled(ranking_figures, targets, scores, patients, resamples)
+        ours = resampled(ranking_metric_fn, targets, scores, patients, resamples)
         seconds.append(time.perf_counter() - start)
     start = time.perf_counter()
     bootstrap_intervals(targets, scores, patients, resamples)
@@ -72,7 +71,7 @@ def main() -> None:
         f"{resamples:,} resamples of {len(np.unique(patients)):,} patients, {len(targets):,} rows x {targets.shape[1]}"
     )
     print(f"ours {best:.3f} s (with intervals {whole:.3f} s), scikit-learn in a loop {loop:.1f} s: {loop / best:.0f}x")
-    print(f"largest difference of any figure in any resample: {largest_gap(ours, theirs):.1e}")
+    print(f"largest difference of any metric in any resample: {largest_gap(ours, theirs):.1e}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Where an epoch of CT-RATE's shape goes: ``python -m benchmarks.epoch_parts`` prints milliseconds by part.
+"""Time the parts of an epoch of CT-RATE's shape: ``python -m benchmarks.epoch_parts`` prints milliseconds by part.
 
-Operations of torch are timed by its profiler, the rest by clocks around it; what is left over is Python between the
-operations. The profiled epoch is slower than a plain one by what noting each operation costs, so both are printed.
+Torch's profiler times its operations, and clocks time the other parts; the remainder is Python between the operations.
+Profiling slows an epoch down, so both the profiled and the plain epoch are printed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.training import HIDDEN, TRAIN, best, config, dataset, products, synthetic
-from ctbench_core.train.streams import ByteStream
+from ctbench_core.train.batches import ByteStream
 from ctbench_core.train.trainer import Trainer
 
 PARTS = {
@@ -30,7 +30,7 @@ PARTS = {
 
 
 class Clock:
-    """Adds up the time that calls of a function take."""
+    """Total time of the calls of a function."""
 
     def __init__(self, owner: Any, name: str) -> None:
         self.total, real = 0.0, getattr(owner, name)
@@ -55,17 +55,17 @@ def main() -> None:
     with torch.inference_mode():
         alone = min(best(lambda: products("in, out")), best(lambda: products("out, in")))
     whole = best(lambda: trainer.run_epoch([next(count)]))
-    drawn, validated = Clock(ByteStream, "draw"), Clock(trainer, "_validate")
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        noted = best(lambda: trainer._train_epoch([next(count)], lambda: True), 1)
+    drawing, validation = Clock(ByteStream, "draw"), Clock(trainer, "_validate")
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        profiled = best(lambda: trainer._train_epoch([next(count)], lambda: True), 1)
     trainer._validate([1], [0.5])
-    for clock in (drawn, validated):
+    for clock in (drawing, validation):
         clock.undo()
-    taken = {event.key: event.self_cpu_time_total / 1e6 for event in profiled.key_averages()}
-    rows = {part: sum(taken.pop(name, 0.0) for name in names) for part, names in PARTS.items()}
-    rows |= {"drawing random bytes": drawn.total, "validation: products and metrics": validated.total}
+    by_operation = {event.key: event.self_cpu_time_total / 1e6 for event in profiler.key_averages()}
+    rows = {part: sum(by_operation.pop(name, 0.0) for name in names) for part, names in PARTS.items()}
+    rows |= {"drawing random bytes": drawing.total, "validation: products and metrics": validation.total}
     rows["views, allocations and other operations"] = sum(
-        seconds for name, seconds in taken.items() if name.startswith("aten::")
+        seconds for name, seconds in by_operation.items() if name.startswith("aten::")
     )
     print(f"| the products alone, in a loop of their own | {alone * 1e3:.0f} | 1.00 |")
     for part, seconds in rows.items():
@@ -73,7 +73,7 @@ def main() -> None:
     print(f"| left: Python between the operations | {(whole - sum(rows.values())) * 1e3:.0f} | "
           f"{(whole - sum(rows.values())) / alone:.2f} |")  # fmt: skip
     print(f"| the epoch with its validation | {whole * 1e3:.0f} | {whole / alone:.2f} |")
-    print(f"profiled without validation: {noted * 1e3:.0f} ms")
+    print(f"profiled without validation: {profiled * 1e3:.0f} ms")
 
 
 if __name__ == "__main__":

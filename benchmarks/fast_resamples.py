@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctbench_core.inference import Evidence
+from ctbench_core.inference import PatientCounts
 
 try:
     from numba import njit
@@ -37,10 +37,10 @@ def resampled_areas(
     return found[0], found[1]
 
 
-def counted_patients(targets: np.ndarray, patient: np.ndarray) -> Evidence:
-    """Count the patients behind each label, as `evidence` does: targets (N, C), patient (N,) of codes."""
+def counted_patients(targets: np.ndarray, patient: np.ndarray) -> PatientCounts:
+    """Count the patients behind each label, as `count_patients` does: targets (N, C), patient (N,) of codes."""
     sides = [[np.count_nonzero(np.bincount(patient[column == side])) for column in targets.T] for side in (1, 0)]
-    return Evidence(*(np.array(side, np.intp) for side in sides))
+    return PatientCounts(*(np.array(side, np.intp) for side in sides))
 
 
 @njit(cache=True)

@@ -1,8 +1,8 @@
-"""Time loading 50,188 feature files beside one `np.load` (or `torch.load`) a row, and the packed store.
+"""Time loading 50,188 feature files against one `np.load` (or `torch.load`) a row, and loading the packed store.
 
-Run from the project's root: ``python -m benchmarks.features [files [folder]]``. The files are made first, in a
-temporary folder or in one that is kept for the next time. The subjects take turns; a row is the median of its rounds, and the ratio is to ours of the
-same kind. Every file is in the page cache: it is the work of reading that is timed, not the disk.
+Run from the project's root: ``python -m benchmarks.features [files [folder]]``. It first writes the files to a
+temporary folder, or to a folder that later runs can use again. The variants take turns; each row is the median of
+its rounds, with the ratio to our first load. All files are in the page cache, so the time is not that of the disk.
 """
 
 from __future__ import annotations

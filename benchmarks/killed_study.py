@@ -1,7 +1,7 @@
-"""A study killed at random moments and resumed, and one worked off by three processes of which one is killed.
+"""Kill a study at random moments and resume it, and kill one of three processes that share a study.
 
-Both must end with the table of the study never killed (six decimals, no times), no run lost and no finished run
-trained again.
+Both must end with the table of the same study without kills (six decimals, no times), with no run lost and no
+finished run trained again.
 
     python -m benchmarks.killed_study <feature root> <manifest folder> [--kills 10]
 """
@@ -22,33 +22,33 @@ GRID = {"budget": [20, 100, 300], "utils.seed": [1, 2, 3], "model": ["mlp_visual
 
 
 def command(study: Path, outputs: Path, *more: str) -> list[str]:
-    """Return the command that works a study off in a run store."""
+    """Return the command that runs a study in a run store."""
     return [sys.executable, "-m", "ctbench_core", "study", str(study), f"paths.outputs_root={outputs}", *more]
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start it in a process of its own, silent."""
+    """Start a command without output."""
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def finished(folder: Path) -> dict[str, int]:
     """Return when each finished run wrote its last checkpoint."""
-    ended = [p.parent for p in folder.glob("*/status.json") if '"finished"' in p.read_text(encoding="utf-8")]
-    return {run.name: (run / "checkpoints" / "final_model.pt").stat().st_mtime_ns for run in ended}
+    folders = [p.parent for p in folder.glob("*/status.json") if '"finished"' in p.read_text(encoding="utf-8")]
+    return {run.name: (run / "checkpoints" / "final_model.pt").stat().st_mtime_ns for run in folders}
 
 
 def killed(study: Path, outputs: Path, kills: int, span: float) -> tuple[str, int]:
     """Kill and resume; return the table, and how many finished runs were trained again."""
     repeated, folder = 0, outputs / "killed"
-    seen: dict[str, int] = {}
+    last: dict[str, int] = {}
     for _ in range(kills):
         process = start(*command(study, outputs))
         time.sleep(random.uniform(1.0, span))
         process.kill()
         process.wait()
         before = finished(folder)
-        repeated += sum(stamp != before.get(name) for name, stamp in seen.items())
-        seen = before
+        repeated += sum(stamp != before.get(name) for name, stamp in last.items())
+        last = before
         print(f"  killed with {len(before)} runs finished", flush=True)
     before = finished(folder)
     subprocess.run(command(study, outputs), check=True, capture_output=True)
@@ -57,7 +57,7 @@ def killed(study: Path, outputs: Path, kills: int, span: float) -> tuple[str, in
 
 
 def shards(study: Path, outputs: Path, delay: float) -> str:
-    """Work a study off in three processes, kill one of them, and return the table."""
+    """Run a study in three processes, kill one of them, and return the table."""
     workers = [start(*command(study, outputs, "--shard", f"{i}/3")) for i in (1, 2, 3)]
     time.sleep(delay)
     workers[0].kill()
@@ -72,11 +72,11 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("manifests", type=Path)
     parser.add_argument("--kills", type=int, default=10)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = {
-            "paths.data_root": str(given.root), "paths.manifest_dir": str(given.manifests), "data.test_manifests": ["test.csv"],
+            "paths.data_root": str(options.root), "paths.manifest_dir": str(options.manifests), "data.test_manifests": ["test.csv"],
             "model.params.hidden_dims": [256], "training.learning_rate": 1e-3, "training.max_epochs": 60,
             "training.early_stopping_patience": 20,
         }  # fmt: skip
@@ -87,9 +87,9 @@ def main() -> None:
         span = time.perf_counter() - started
         whole = (folder / "whole" / "killed" / "table.csv").read_text(encoding="utf-8")
         print(f"never killed: {whole.count(chr(10)) - 1} runs in {span:.1f} s", flush=True)
-        table, repeated = killed(study, folder / "kills", given.kills, max(2.5, span / 4))
+        table, repeated = killed(study, folder / "kills", options.kills, max(2.5, span / 4))
         print(
-            f"killed {given.kills} times: table equal {table == whole}, finished runs trained again {repeated}",
+            f"killed {options.kills} times: table equal {table == whole}, finished runs trained again {repeated}",
             flush=True,
         )
         print(f"three shards, one killed: table equal {shards(study, folder / 'shards', span * 0.4) == whole}")

@@ -1,8 +1,8 @@
-"""Kill trainings at random moments of their whole life, resume them each time, and compare with one never killed.
+"""Kill trainings at random moments, resume them each time, and compare the result with a run that was never killed.
 
-``python -m benchmarks.kills [kills] [seed]``. A life is start-up, training, checkpoints, the end and its test: each
-kill falls anywhere in the time that a life takes, every second one waits for a write to begin and strikes within it.
-A run that comes to its end is compared bit by bit, and the next one begins. A reader opens the run all the while.
+``python -m benchmarks.kills [kills] [seed]``. A kill falls anywhere between start-up and the test at the end; half of
+the kills wait for a write and fall into it. A run that finishes is compared bit by bit, and the next one starts. All
+the time, a reader opens the run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LAST = "after the final status"
 
 
 def bits(value: Any) -> Any:
-    """Make nested tensors comparable."""
+    """Return nested tensors as bytes, which can be compared."""
     if isinstance(value, torch.Tensor):
         return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
     if isinstance(value, dict):
@@ -40,7 +40,7 @@ def bits(value: Any) -> Any:
 
 
 def contents(run_dir: Path) -> dict[str, Any]:
-    """Return all that must be equal: weights, optimiser, metrics, and the scores on the test."""
+    """Return everything that must be equal: weights, optimiser, metrics, and the scores on the test set."""
     paths = RunPaths(run_dir)
     tensors = {p.name: bits(torch.load(p, weights_only=True)) for p in (paths.final_model, paths.last_state)}
     texts = [paths.metrics, paths.best_metrics, *sorted(run_dir.glob("evaluation/*/scores.parquet"))]
@@ -48,20 +48,20 @@ def contents(run_dir: Path) -> dict[str, Any]:
 
 
 class Reader(threading.Thread):
-    """Opens a run directory again and again, and notes when that fails."""
+    """Opens a run directory again and again, and collects the failures."""
 
     def __init__(self, run_dir: Path) -> None:
         super().__init__(daemon=True)
-        self.paths, self.looks, self.failures = RunPaths(run_dir), 0, list[Exception]()
+        self.paths, self.reads, self.failures = RunPaths(run_dir), 0, list[Exception]()
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Look every few milliseconds."""
+        """Read every few milliseconds."""
         while not self._ended.wait(0.003):
-            self.look()
+            self.read()
 
-    def look(self, tensors: bool = False) -> None:
-        """Read all that a page reads; with ``tensors`` the checkpoints too, if there are any."""
+    def read(self, tensors: bool = False) -> None:
+        """Read what a page reads; with ``tensors`` the checkpoints too, if there are any."""
         if not self.paths.status.is_file():
             return
         try:
@@ -70,18 +70,18 @@ class Reader(threading.Thread):
             for path in (self.paths.final_model, self.paths.last_state) if tensors else ():
                 if path.is_file():
                     torch.load(path, weights_only=True)
-            self.looks += 1
+            self.reads += 1
         except (CtbenchError, ValueError, RuntimeError, EOFError) as error:
             self.failures.append(error)
 
     def end(self) -> None:
-        """Stop looking."""
+        """Stop reading."""
         self._ended.set()
         self.join()
 
 
 def stage(run_dir: Path, pid: int) -> str:
-    """Say what a process was about when it was killed."""
+    """Return what a process was doing when it was killed."""
     if list(run_dir.rglob(".*.tmp")):
         return "writing"
     if not (run_dir / "status.json").is_file() or open_run(run_dir).status.pid != pid:
@@ -104,16 +104,16 @@ def strike(process: subprocess.Popen[bytes], run_dir: Path, after_s: float, in_a
     ended = process.poll() is not None
     process.kill()
     process.wait()
-    found = None if ended else stage(run_dir, process.pid)
-    for left in run_dir.rglob(".*.tmp"):  # a later write of the same file would not take them away
-        left.unlink()
-    return found
+    reached = None if ended else stage(run_dir, process.pid)
+    for file in run_dir.rglob(".*.tmp"):  # a later write of the same file would not remove them
+        file.unlink()
+    return reached
 
 
-def train(words: Sequence[str], run_dir: Path, *more: str) -> subprocess.Popen[bytes]:
+def train(overrides: Sequence[str], run_dir: Path, *more: str) -> subprocess.Popen[bytes]:
     """Start a training."""
-    command = [sys.executable, "-m", "ctbench_core", "train", *words, f"paths.run_dir={run_dir}", *more]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # a life then lasts about as long beside other work
+    command = [sys.executable, "-m", "ctbench_core", "train", *overrides, f"paths.run_dir={run_dir}", *more]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # so that other work changes the duration less
     with run_dir.with_suffix(".log").open("w") as log:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=one_thread)
 
@@ -122,44 +122,44 @@ def main(kills: int = 50, seed: int = 0) -> None:
     """Run, kill, resume, compare."""
     with tempfile.TemporaryDirectory() as folder:
         demo = write_demo(f"{folder}/demo")
-        words = [f"paths.data_root={demo['data_root']}", f"paths.manifest_dir={demo['manifest_dir']}",
+        overrides = [f"paths.data_root={demo['data_root']}", f"paths.manifest_dir={demo['manifest_dir']}",
                  f"paths.outputs_root={folder}/outputs", f"training.max_epochs={EPOCHS}", "utils.device=cpu",
                  "training.early_stopping_patience=100000", "data.standardise=zscore", "training.scheduler=cosine",
                  "evaluation.after_training=true"]  # fmt: skip
-        outputs, draw, struck, runs = Path(folder) / "outputs", random.Random(seed), Counter[str](), 0
+        outputs, draw, kinds, runs = Path(folder) / "outputs", random.Random(seed), Counter[str](), 0
         outputs.mkdir()
         started = time.monotonic()
-        assert train(words, outputs / "whole").wait() == 0
-        life, whole = time.monotonic() - started, contents(outputs / "whole")
-        print(f"never killed: {life:.1f} s, {EPOCHS} epochs", flush=True)
-        looks, failures = 0, list[Exception]()
+        assert train(overrides, outputs / "whole").wait() == 0
+        duration, whole = time.monotonic() - started, contents(outputs / "whole")
+        print(f"never killed: {duration:.1f} s, {EPOCHS} epochs", flush=True)
+        reads, failures = 0, list[Exception]()
         for number in itertools.count():
             run_dir, resumed = outputs / f"run-{number}", list[str]()
             reader = Reader(run_dir)
             reader.start()
             while True:
-                after = draw.uniform(0, life) if struck.total() < kills else 10 * life
-                aimed = draw.random() < 0.5
-                found = strike(process := train(words, run_dir, *resumed), run_dir, after, aimed)
-                reader.look(tensors=True)
-                if found is None:
+                after = draw.uniform(0, duration) if kinds.total() < kills else 10 * duration
+                in_a_write = draw.random() < 0.5
+                reached = strike(process := train(overrides, run_dir, *resumed), run_dir, after, in_a_write)
+                reader.read(tensors=True)
+                if reached is None:
                     break
-                struck[found] += 1
-                print(f"kill {struck.total()}: {found}", flush=True)
-                if found == LAST:
+                kinds[reached] += 1
+                print(f"kill {kinds.total()}: {reached}", flush=True)
+                if reached == LAST:
                     break
                 resumed = ["training.resume.enabled=true"] if (run_dir / "status.json").is_file() else []
             reader.end()
-            looks, runs, failures = looks + reader.looks, runs + 1, failures + reader.failures
-            assert found == LAST or process.returncode == 0, run_dir.with_suffix(".log").read_text()[-2000:]
-            ended = contents(run_dir)
-            differing = [name for name in whole | ended if whole.get(name) != ended.get(name)]
+            reads, runs, failures = reads + reader.reads, runs + 1, failures + reader.failures
+            assert reached == LAST or process.returncode == 0, run_dir.with_suffix(".log").read_text()[-2000:]
+            stored = contents(run_dir)
+            differing = [name for name in whole | stored if whole.get(name) != stored.get(name)]
             assert not differing, f"run {number} differs in {differing}"
-            print(f"run {number} bit-identical; {len(failures)} of {looks} looks failed", flush=True)
-            if struck.total() >= kills:
+            print(f"run {number} bit-identical; {len(failures)} of {reads} reads failed", flush=True)
+            if kinds.total() >= kills:
                 break
-        print(f"{struck.total()} kills of {runs} runs: {dict(struck)}; all bit-identical; "
-              f"{len(failures)} of {looks} looks failed {failures[:3]}")  # fmt: skip
+        print(f"{kinds.total()} kills of {runs} runs: {dict(kinds)}; all bit-identical; "
+              f"{len(failures)} of {reads} reads failed {failures[:3]}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Time AUROC + AUPRC of 3,039 x 18 beside scikit-learn and torchmetrics, and 100 resamples beside one call.
+"""Time AUROC + AUPRC of 3,039 x 18 against scikit-learn and torchmetrics, and 100 resamples against one call.
 
 Run from the project's root: ``python -m benchmarks.metrics``. torchmetrics is timed when it is installed
-(``pip install torchmetrics``). The subjects take turns on one thread; a row is the median of its rounds.
+(``pip install torchmetrics``). The calls alternate on one thread; each row is the median of its rounds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def synthetic(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def subjects(targets: np.ndarray, scores: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Name every call that is timed."""
+    """Return the timed calls by name."""
     weights = np.random.default_rng(1).poisson(1.0, (RESAMPLES, ROWS)).astype(np.float64)
     integers = targets.astype(np.int64)
     calls: dict[str, Callable[[], object]] = {
@@ -64,7 +64,7 @@ def seconds(call: Callable[[], object]) -> float:
 def main() -> None:
     """Print the median time of every subject, and its ratio to ours."""
     warnings.simplefilter("ignore")
-    # Two busy threads on two busy cores would only measure how they wait for each other.
+    # Two threads on two busy cores would measure their waiting for each other.
     torch.set_num_threads(1)
     calls = subjects(*synthetic())
     for call in calls.values():
@@ -73,7 +73,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, call in calls.items():
             times[name].append(seconds(call))
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    medians = {name: statistics.median(values) for name, values in times.items()}
     print(f"AUROC + AUPRC, {ROWS} x {LABELS}, median of {ROUNDS}")
     for name, median in medians.items():
         print(f"{name:26s}{1e3 * median:9.2f} ms{median / medians['ctbench']:8.1f} x")

@@ -1,13 +1,13 @@
-"""Are p-values of equal models uniform? Two models of one strength on new patients, 2,000 times, by the product's tests.
+"""Test whether p-values of equal models are uniform: two models of one strength on new patients, 2,000 times.
 
-Run a slice of it, again and again; results are appended, so it may stop any time:
+Run it repeatedly. Results are appended to the file, so it can be stopped at any time:
 
     python -m benchmarks.null_comparisons run --out null.jsonl --seconds 50 [--repeats 2000]
     python -m benchmarks.null_comparisons report --out null.jsonl
 
 Each repeat draws a cohort of 60 to 300 patients with one to nine volumes each, and compares two models on four findings:
-rank swaps by patient (`paired_difference`), and Obuchowski's test; six equal models ask how often one of them is called
-best. One repeat in four also takes every volume for a patient, which goes wrong, and compares a pair that differs in half
+rank swaps by patient (`paired_difference`), and Obuchowski's test. Six equal models show how often one of them is called
+best. One repeat in four also treats every volume as a patient, which is wrong, and compares a pair that differs in half
 of the findings, for the false discovery rate among real differences.
 """
 
@@ -23,12 +23,11 @@ from scipy import stats
 
 from benchmarks.cohorts import cohort, noise, strength
 from benchmarks.fast_resamples import drawn_patients
-from ctbench_core.inference import auroc_covariance, benjamini_hochberg, best_by_max_t, paired_difference
-from ctbench_core.inference.paired import METRICS
+from ctbench_core.inference import METRICS, auroc_covariance, benjamini_hochberg, best_by_max_t, paired_difference
 from ctbench_core.metrics import ranking_metrics
 
 FINDINGS, MODELS, SWAPS, RESAMPLES = 4, 6, 999, 300
-BESIDE = 4  # one repeat of so many has the other comparisons too
+EXTRA_EVERY = 4  # one repeat in 4 has the extra comparisons
 WORSE = 0.9  # what the second model lacks in the findings that differ, in units of the score's deviation
 LEVEL = 0.05
 
@@ -45,35 +44,37 @@ def models(draw: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarra
 
 def p_values(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int) -> dict[str, list[float]]:
     """Return p of the macro mean and of every finding, by test."""
-    found = paired_difference(targets, *scores, groups, resamples=20, swaps=SWAPS, seed=seed)
-    p = {f"swap {name}": [found[name].macro_p, *found[name].p] for name in METRICS}
-    of_finding = [auroc_covariance(targets[:, c], scores[:, :, c], groups).difference()[2] for c in range(FINDINGS)]
-    return p | {"obuchowski": of_finding}
+    differences = paired_difference(targets, *scores, groups, resamples=20, swaps=SWAPS, seed=seed)
+    p = {f"swap {name}": [differences[name].macro_p, *differences[name].p] for name in METRICS}
+    obuchowski = [auroc_covariance(targets[:, c], scores[:, :, c], groups).difference()[2] for c in range(FINDINGS)]
+    return p | {"obuchowski": obuchowski}
 
 
-def repeat(draw: np.random.Generator, beside: bool) -> dict[str, list[float]]:
+def repeat(draw: np.random.Generator, extra: bool) -> dict[str, list[float]]:
     """Draw one cohort, and compare models that are equal, and models that are not."""
     patient, targets, scores = models(draw, MODELS)
     seed = int(draw.integers(1 << 31))
-    found = p_values(targets, scores[:2], patient, seed)
+    p = p_values(targets, scores[:2], patient, seed)
     weights = drawn_patients(draw, int(patient.max()) + 1, RESAMPLES)[:, patient].astype(float)
     draws, value = ranking_metrics(targets, scores, weights).auprc, ranking_metrics(targets, scores).auprc
-    found["best"] = [float(best_by_max_t(value.mean(axis=-1), draws.mean(axis=-1)).marked)]
-    if not beside:
-        return found
-    found |= {f"rows, {name}": p for name, p in p_values(targets, scores[:2], np.arange(len(patient)), seed).items()}
+    p["best"] = [float(best_by_max_t(value.mean(axis=-1), draws.mean(axis=-1)).marked)]
+    if not extra:
+        return p
+    p |= {
+        f"rows, {name}": values for name, values in p_values(targets, scores[:2], np.arange(len(patient)), seed).items()
+    }
     worse = scores[1] - WORSE * targets * (np.arange(FINDINGS) < FINDINGS // 2)
     differing = paired_difference(targets, scores[0], worse, patient, resamples=20, swaps=SWAPS, seed=seed)
-    return found | {f"half {name}": list(differing[name].p) for name in METRICS}
+    return p | {f"half {name}": list(differing[name].p) for name in METRICS}
 
 
 def run(path: Path, seconds: float, repeats: int) -> bool:
-    """Append repeats until the time is up; False when all are there."""
+    """Append repeats until the time is up; return False when all are done."""
     ends = time.monotonic() + seconds
     done = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
     with path.open("a", encoding="utf-8") as file:
         while done < repeats and time.monotonic() < ends:
-            file.write(json.dumps(repeat(np.random.default_rng([7, done]), done % BESIDE == 0)) + "\n")
+            file.write(json.dumps(repeat(np.random.default_rng([7, done]), done % EXTRA_EVERY == 0)) + "\n")
             done += 1
     return done < repeats
 
@@ -84,7 +85,7 @@ def rejected(p: np.ndarray) -> np.ndarray:
 
 
 def report(path: Path) -> str:
-    """Return the shares below the level, and how far the p-values are from uniform, as a Markdown table."""
+    """Return the fractions of p below the level, and their distance from uniform, as a Markdown table."""
     entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     tables = {name: np.array([entry[name] for entry in entries if name in entry], float) for name in entries[0]}
     lines = ["| test | comparisons | p < .05 | KS distance | KS p |", "|---|---|---|---|---|"]
@@ -101,13 +102,13 @@ def report(path: Path) -> str:
     half = rejected(np.concatenate([tables[f"half {name}"] for name in METRICS], axis=1))
     differs = np.tile(np.arange(FINDINGS) < FINDINGS // 2, len(METRICS))
     false = (half & ~differs).sum(axis=1) / np.maximum(half.sum(axis=1), 1)
-    found = half[:, differs].sum() / np.sum(~np.isnan(tables["half auprc"][:, : FINDINGS // 2])) / len(METRICS)
+    power = half[:, differs].sum() / np.sum(~np.isnan(tables["half auprc"][:, : FINDINGS // 2])) / len(METRICS)
     return "\n".join(
         [
             *lines,
             "",
             f"Benjamini-Hochberg: a mark in {any_mark:.4f} of the tables of equal models; where half of the findings "
-            f"differ, {false.mean():.4f} of the marks are false and {found:.2f} of the differences are found.",
+            f"differ, {false.mean():.4f} of the marks are false and {power:.2f} of the differences are marked.",
             f"Best of {MODELS} equal models marked in {tables['best'].mean():.4f} of the tables.",
         ]
     )
@@ -119,10 +120,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=50)
     parser.add_argument("--repeats", type=int, default=2000)
-    given = parser.parse_args()
-    if given.what == "report":
-        print(report(given.out))
-    elif not run(given.out, given.seconds, given.repeats):
+    args = parser.parse_args()
+    if args.what == "report":
+        print(report(args.out))
+    elif not run(args.out, args.seconds, args.repeats):
         print("done")
 
 

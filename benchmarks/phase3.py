@@ -18,8 +18,14 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from ctbench_core.legacy.aggregate import PRIMARY, by_budget_table, per_run_table
-from ctbench_core.legacy.contrast import PAIR_KEYS, contrast_tables, runs_of_source
+from ctbench_core.legacy import (
+    PAIR_KEYS,
+    PRIMARY_METRICS,
+    by_budget_table,
+    contrast_tables,
+    per_run_table,
+    runs_of_source,
+)
 from ctbench_core.runs import RunStore, open_run
 from ctbench_core.studies import Study, run_study
 
@@ -62,7 +68,7 @@ def figures_of(run_dir: str, truth: pd.DataFrame) -> dict[str, float]:
     run = open_run(run_dir)
     (name,) = run.evaluations()
     scores = pd.read_parquet(run.paths.evaluation(name).scores).set_index("volumename")
-    found: dict[str, list[float]] = {figure: [] for figure in PRIMARY}
+    found: dict[str, list[float]] = {figure: [] for figure in PRIMARY_METRICS}
     for label in [column.removeprefix("prob_") for column in scores if column.startswith("prob_")]:
         y, p = truth.loc[scores.index, label].to_numpy(), scores[f"prob_{label}"].to_numpy()
         if 0 < y.sum() < len(y):
@@ -113,7 +119,7 @@ def main(data: Path, folder: Path, budgets: list[int]) -> None:
     manifests = [pd.read_csv(folder / "manual" / name) for name in ("train.csv", "valid.csv")]
     truth = pd.concat(manifests).set_index("volumename")
     plain = table.assign(**pd.DataFrame([figures_of(run, truth) for run in table["run_dir"]]))
-    ours = {figure: float((table[figure] - plain[figure]).abs().max()) for figure in PRIMARY}
+    ours = {figure: float((table[figure] - plain[figure]).abs().max()) for figure in PRIMARY_METRICS}
     drawn = table.groupby(list(PAIR_KEYS))["run_dir"]
     same = sum(len({(Path(run) / "selection_index.csv").read_bytes() for run in pair}) == 1 for _, pair in drawn)
     columns = ["metric", "budget_n", "n_pairs", "delta_mean", "delta_ci_lo", "delta_ci_hi", "p_value", "p_value_adj"]

@@ -1,35 +1,33 @@
-"""What a click costs on Evaluate and Compare, on the report embeddings of the CT-RATE test data: nine runs, 741 volumes.
+"""Time clicks on Evaluate and Compare, with the report embeddings of the CT-RATE test data: nine runs, 741 volumes.
 
-``python -m benchmarks.results [--data ../shared/data/ctrate] [--folder F]`` trains findings, impressions and clinical
-with three seeds each (kept in F, and used again), opens the app on them, and clocks tabs, findings, methods, groups,
-metrics and the slider in the page itself. Run it alone on the machine. It needs Chromium and Playwright.
+``python -m benchmarks.results [--data ../shared/data/ctrate] [--folder F]`` trains on findings, impressions and clinical
+information with three seeds each (kept in F and used again), opens the app on these runs, and times tabs, findings,
+groups, metrics and the slider in the page itself. Run it on an idle machine. It needs Chromium and Playwright.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from pathlib import Path
 
 import pandas as pd
-from playwright.sync_api import sync_playwright
 
 from ctbench_core.config import Config, set_key
-from ctbench_core.evaluate.opening import evaluate_run
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_bank
-from tests.browser.hands import Hands
-from tests.browser.pace import Pace, clock
-from tests.browser.served import find_browser, serving
+from tests.browser.browser_user import TABS, BrowserUser, open_app
+from tests.browser.timings import Timings, p95, time_action, time_slider
 
 VIEWS, SEEDS = ("findings", "impressions", "clinical"), (1, 2, 3)
 METADATA = ("PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "ZSpacing")
-EVALUATE = ("Curves", "Threshold", "Calibration", "Subgroups", "Paper", "Volumes", "Findings")
-COMPARE = ("Curves", "Disagreements", "Settings", "Published", "Paper", "Differences")
+SKIPPED = ("label noise",)  # a tab that asks for a table first
+COLUMNS, FINDINGS = ("PatientAge", "Manufacturer", "PatientSex"), ("Emphysema", "Atelectasis")
+METRICS = {"AUROC": 1, "AUPRC": 0}  # places in the choice of a metric
 
 
 def prepare(data: Path, folder: Path, view: str) -> None:
-    """Write manifests with metadata for one view, train its seeds, and open their test."""
+    """Write manifests with metadata for one view, train its seeds, and evaluate them on test."""
     metadata = pd.read_csv(data / "metadata" / "validation_metadata.csv", dtype=str)
     metadata["volumename"] = metadata["VolumeName"].str.removesuffix(".nii.gz")
     manifests = folder / "manifests" / view
@@ -59,69 +57,63 @@ def prepare(data: Path, folder: Path, view: str) -> None:
         evaluate_run(result["run_dir"])
 
 
-def option(user: Hands, key: str, text: str) -> None:
-    """Choose an option of a select box by its text."""
-    user.field(key).click()
-    user.answered(user.page.get_by_role("option").filter(has_text=text).first.click)
-
-
-def walk(user: Hands, rounds: int) -> Pace:
-    """Walk through both pages; the first visit of each tab, which works figures out, is not counted."""
-    pace = Pace()
-    for page, tabs in (("evaluate", EVALUATE), ("compare", COMPARE)):
+def walk(user: BrowserUser, rounds: int) -> Timings:
+    """Time every action on both pages; the first visit to a tab, which computes its results, is not counted."""
+    timings = Timings()
+    for page, time_widgets in (("evaluate", _time_evaluate), ("compare", _time_compare)):
         user.go(page)
+        tabs = [tab for tab in TABS[page][1] if tab not in SKIPPED]
+        tabs = [*tabs[1:], tabs[0]]
         for tab in tabs:
-            user.open_tab(tab)
+            user.open_tab(page, tab)
         for _ in range(rounds):
             for tab in tabs:
-                clock(user, pace, f"{page} tab", tab, user.open_tab)
-        if page == "evaluate":
-            _evaluate(user, pace, rounds)
-        else:
-            _compare(user, pace, rounds)
-    return pace
+                time_action(user, timings, f"{page} tab", tab, lambda page=page, tab=tab: user.open_tab(page, tab))
+        time_widgets(user, timings, rounds)
+    return timings
 
 
-def _evaluate(user: Hands, pace: Pace, rounds: int) -> None:
-    user.open_tab("Subgroups")
-    for column in ("PatientAge", "Manufacturer", "PatientSex"):
-        option(user, "subgroups.column", column)  # worked out once
+def _time_evaluate(user: BrowserUser, timings: Timings, rounds: int) -> None:
+    user.open_tab("evaluate", "subgroups")
+    for column in COLUMNS:
+        user.choose("subgroups.column", column)  # computed once
     for _ in range(rounds):
-        for column in ("PatientAge", "Manufacturer", "PatientSex"):
-            clock(user, pace, "groups", column, lambda column: option(user, "subgroups.column", column))
-        for metric in ("AUROC", "AUPRC"):
-            box = user.page.locator(".st-key-subgroups-metric").get_by_text(metric, exact=True)
-            clock(user, pace, "groups' metric", metric, lambda _, box=box: user.click(box))
-    user.open_tab("Calibration")
+        _time_options(user, timings, "groups", "subgroups.column", COLUMNS)
+        _time_metrics(user, timings, "groups' metric", "subgroups.metric")
+    user.open_tab("evaluate", "calibration")
     for _ in range(rounds):
-        for label in ("Emphysema", "Atelectasis"):
-            clock(user, pace, "finding", label, lambda label: option(user, "calibration.finding", label))
-    user.open_tab("Threshold")
-    slider = user.page.locator(".st-key-threshold input[type=range]")
+        _time_options(user, timings, "finding", "calibration.finding", FINDINGS)
+    user.open_tab("evaluate", "threshold")
     for _ in range(rounds):
-        for key in ("ArrowRight", "ArrowLeft", "PageUp", "PageDown"):
-            clock(user, pace, "slider", key, lambda key=key: user.answered(lambda: slider.press(key)))
+        time_slider(user, timings, ("ArrowRight", "ArrowLeft", "PageUp", "PageDown"))
         for cell in ("cell-fp", "cell-fn"):
-            clock(user, pace, "cell", cell, user.press)
+            time_action(user, timings, "cell", cell, lambda cell=cell: user.press(cell))
 
 
-def _compare(user: Hands, pace: Pace, rounds: int) -> None:
-    user.open_tab("Differences")
+def _time_compare(user: BrowserUser, timings: Timings, rounds: int) -> None:
+    user.open_tab("compare", "differences")
     for _ in range(rounds):
-        for metric in ("AUROC", "AUPRC"):
-            box = user.page.locator(".st-key-compare-metric").get_by_text(metric, exact=True)
-            clock(user, pace, "differences' metric", metric, lambda _, box=box: user.click(box))
-    user.open_tab("Disagreements")
+        _time_metrics(user, timings, "differences' metric", "compare-metric")
+    user.open_tab("compare", "disagreements")
     for _ in range(rounds):
-        for label in ("Emphysema", "Atelectasis"):
-            clock(user, pace, "scatter", label, lambda label: option(user, "compare-scatter-finding", label))
+        _time_options(user, timings, "scatter", "compare-scatter-finding", FINDINGS)
+
+
+def _time_options(user: BrowserUser, timings: Timings, kind: str, key: str, options: tuple[str, ...]) -> None:
+    for option in options:
+        time_action(user, timings, kind, option, lambda option=option: user.choose(key, option))
+
+
+def _time_metrics(user: BrowserUser, timings: Timings, kind: str, key: str) -> None:
+    for metric, place in METRICS.items():
+        time_action(user, timings, kind, metric, lambda place=place: user.click(user.segment(key, place)))
 
 
 def main() -> None:
-    """Print the 95th percentile of every kind of action."""
+    """Print the 95th percentile of each kind of action."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/ctrate"))
-    parser.add_argument("--folder", type=Path, help="keep the runs here, or use those that are there")
+    parser.add_argument("--folder", type=Path, help="keep the runs here, or use the existing ones")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prepare", action="store_true", help="train only")
     options = parser.parse_args()
@@ -132,14 +124,11 @@ def main() -> None:
                 prepare(options.data, folder, view)
         if options.prepare:
             return
-        with serving(folder) as server, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-            context = browser.new_context(viewport={"width": 1440, "height": 1000})
-            pace = walk(Hands(context, server.url), options.rounds)
-            browser.close()
-    print(pace.told())
-    every = [value for values in pace.times.values() for value in values]
-    print(f"{'all':20} p95 {statistics.quantiles(every, n=20, method='inclusive')[-1]:4.0f} ms, {len(every)} actions")
+        with open_app(folder) as new_user:
+            timings = walk(new_user(), options.rounds)
+    print(timings.summary())
+    times = timings.all_times()
+    print(f"{'all':20} p95 {p95(times):4.0f} ms, {len(times)} actions")
 
 
 if __name__ == "__main__":

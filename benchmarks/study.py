@@ -1,7 +1,7 @@
-"""The label-budget study beside the same runs one by one, conventionally, timed on a sample of them.
+"""Time the label-budget study, and a sample of its runs trained one by one in a conventional loop.
 
 The conventional loop, in one process: `np.load` a row, Dataset and DataLoader, an `nn.Sequential` with Adam, scikit-learn's
-average precision and AUROC of every finding each epoch, early stopping, the test scored at the end. Both sides have the
+average precision and AUROC of every finding each epoch, early stopping, the test set scored at the end. Both have the
 same volumes, epochs, patience and settings; ours also writes every run's directory, checkpoints and scores.
 
     python -m benchmarks.study <feature root> <manifest folder> [--seeds 10] [--sample 1] [--encoder clinical]
@@ -33,7 +33,7 @@ BUDGETS = [20, 50, 100, 250, 500, "all"]
 
 
 class Volumes(Dataset):
-    """One manifest, every feature file read when the set is made."""
+    """One manifest; every feature file is read at the start."""
 
     def __init__(self, root: Path, manifest: Manifest) -> None:
         self.features = [
@@ -83,16 +83,16 @@ def conventional(config: Config) -> float:
 
 @torch.no_grad()
 def score(model: nn.Module, volumes: Volumes) -> float:
-    """Return the macro AUPRC; AUROC is computed beside it, as every epoch of a run reports both."""
+    """Return the macro AUPRC; AUROC is computed too, as every epoch of a run reports both."""
     model.eval()
     scores = torch.cat([torch.sigmoid(model(x)) for x, _ in DataLoader(volumes, 256)]).numpy()
-    found = []
+    values = []
     for c in range(scores.shape[1]):
         targets = volumes.targets[:, c]
         if 0 < targets.sum() < len(targets):
-            found.append(average_precision_score(targets, scores[:, c]))
+            values.append(average_precision_score(targets, scores[:, c]))
             roc_auc_score(targets, scores[:, c])
-    return float(np.mean(found))
+    return float(np.mean(values))
 
 
 def main() -> None:
@@ -102,41 +102,41 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--sample", type=int, default=1, help="seeds that the conventional loop trains")
     parser.add_argument("--encoder", default="findings", help="folder of the root whose files are read")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "features"
         root.mkdir()
-        (root / "findings").symlink_to((given.root / given.encoder).resolve(), target_is_directory=True)
+        (root / "findings").symlink_to((options.root / options.encoder).resolve(), target_is_directory=True)
         base = {
-            "paths.data_root": str(root), "paths.manifest_dir": str(given.manifests), "paths.outputs_root": folder,
+            "paths.data_root": str(root), "paths.manifest_dir": str(options.manifests), "paths.outputs_root": folder,
             "data.test_manifests": ["test.csv"], "model.params.hidden_dims": [1024], "training.learning_rate": 1e-3,
             "training.max_epochs": 60, "training.early_stopping_patience": 15,
         }  # fmt: skip
         grid = {
             "budget": BUDGETS,
-            "utils.seed": list(range(1, given.seeds + 1)),
+            "utils.seed": list(range(1, options.seeds + 1)),
             "model": ["mlp_visual", "linear_probe"],
         }
         study = Study("benchmark", base, grid)
         started, spent = time.perf_counter(), time.process_time()
-        result = run_study(study, judge=False)
+        result = run_study(study, with_intervals=False)
         ours = (time.perf_counter() - started) / result["runs"]
         cpu = (time.process_time() - spent) / result["runs"]
         print(f"study: {result['finished']} of {result['runs']} runs, {ours:.2f} s a run ({cpu:.2f} s CPU)", flush=True)
         result = run_study(Path(result["study_dir"]))
         print(f"its statistics (recipe intervals of every cell): {result['seconds']['total']:.1f} s", flush=True)
         means = {tuple(c["cell"].values()): c["mean"] for c in result["by_cell"] if c["metric"] == "auprc"}
-        chosen = [(p, c) for p, c in study.configs() if c.utils.seed <= given.sample]
+        sample = [(p, c) for p, c in study.configs() if c.utils.seed <= options.sample]
         started, spent = time.perf_counter(), time.process_time()
-        for point, config in chosen:
+        for point, config in sample:
             before = time.perf_counter()
             auprc = conventional(config)
             mine = means[point.labels["budget"], point.labels["model"]]
-            took = time.perf_counter() - before
-            print(f"  {point.labels}: {took:.2f} s, test AUPRC {auprc:.3f} (study's mean {mine:.3f})", flush=True)
-        theirs = (time.perf_counter() - started) / len(chosen)
-        their_cpu = (time.process_time() - spent) / len(chosen)
-        print(f"conventional: {len(chosen)} runs, {theirs:.2f} s a run ({their_cpu:.2f} s CPU)")
+            seconds = time.perf_counter() - before
+            print(f"  {point.labels}: {seconds:.2f} s, test AUPRC {auprc:.3f} (study's mean {mine:.3f})", flush=True)
+        theirs = (time.perf_counter() - started) / len(sample)
+        their_cpu = (time.process_time() - spent) / len(sample)
+        print(f"conventional: {len(sample)} runs, {theirs:.2f} s a run ({their_cpu:.2f} s CPU)")
         print(f"the study is {theirs / ours:.1f}x faster a run, and takes {their_cpu / cpu:.1f}x less CPU time")
 
 

@@ -1,8 +1,8 @@
-"""What a click costs on the Studies page with a study of 1,000 runs, clocked in the browser as `pages.py` does.
+"""Time clicks on the Studies page with a study of 1,000 runs, in the browser as `pages.py` does.
 
-The study has 2 encoders, 2 heads, 5 budgets and 50 seeds. One run is trained; the others are its copies with scores and
-figures of their own, and every cell has its intervals. Run it alone on the machine: `python -m benchmarks.study_page`.
-It needs Chromium and Playwright. ``--folder`` keeps the store, or uses the one that is there.
+The study has 2 encoders, 2 heads, 5 budgets and 50 seeds. One run is trained; the others are copies of it with scores
+and metrics of their own, and every cell has intervals. Run it on an idle machine: `python -m benchmarks.study_page`.
+It needs Chromium and Playwright. ``--folder`` keeps the store, or uses the existing one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,35 +18,41 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from playwright.sync_api import sync_playwright
 
 from ctbench_core.config import Config
 from ctbench_core.demo import write_demo
-from ctbench_core.evaluate.bundle import sigmoid
+from ctbench_core.evaluate import sigmoid
 from ctbench_core.experiment import bank_key, run_experiment
 from ctbench_core.runs import write_config
 from ctbench_core.studies import Plan, Study, StudyPaths, read_plan, study_paths
 from ctbench_core.studies.cells import cell_frame
 from ctbench_core.studies.plan import make_plan
 from ctbench_core.studies.results import read_results
-from tests.browser.hands import Hands
-from tests.browser.pace import Pace
-from tests.browser.served import find_browser, serving
+from tests.browser.browser_user import BrowserUser, open_app
+from tests.browser.timings import Timings, p95
 
-BUDGETS = {"20": 0.0, "50": 0.4, "100": 0.8, "200": 1.2, "all": 1.6}  # and how far apart the scores of both classes lie
+BUDGETS = {
+    "20": 0.0,
+    "50": 0.4,
+    "100": 0.8,
+    "200": 1.2,
+    "all": 1.6,
+}  # with the distance between the scores of the classes
 SEEDS = 50
 COPIED = ("status.json", "provenance.json", "best_metrics.json", "metrics.jsonl")
-TABS = ("Overview", "Findings", "Bottlenecks", "Runs", "Export", "Curves")
+TABS = ("overview", "findings", "bottlenecks", "runs", "export", "curves")
+METRICS = {"AUROC": 1, "AUPRC": 0}  # places in the choice of a metric
+FILTERS = {"model": "linear_probe", "budget": "50", "seed": "7"}
 
 
 def prepare(folder: Path) -> None:
-    """Fill ``folder/outputs`` with the study ``thousand``."""
-    made = write_demo(folder / "demo")
-    roots = {"one": made["data_root"], "other": str(folder / "other")}
-    shutil.copytree(made["data_root"], roots["other"])
+    """Write the study ``thousand`` into ``folder/outputs``."""
+    demo = write_demo(folder / "demo")
+    roots = {"one": demo["data_root"], "other": str(folder / "other")}
+    shutil.copytree(demo["data_root"], roots["other"])
     base = {
-        "paths.data_root": made["data_root"],
-        "paths.manifest_dir": made["manifest_dir"],
+        "paths.data_root": demo["data_root"],
+        "paths.manifest_dir": demo["manifest_dir"],
         "paths.outputs_root": str(folder / "outputs"),
         "data.test_manifests": ["test.csv"],
         "training.max_epochs": 20,
@@ -63,103 +68,93 @@ def prepare(folder: Path) -> None:
     paths = study_paths(first)
     make_plan(study, paths, bank_key)
     plan = read_plan(paths)
-    pattern = folder / "pattern"
-    first.paths.run_dir = str(pattern)
+    original = folder / "original"
+    first.paths.run_dir = str(original)
     run_experiment(first)
-    _copies(paths, plan, pattern)
+    _write_copies(paths, plan, original)
     cell_frame(paths, plan, read_results(paths, plan))
 
 
-def _copies(paths: StudyPaths, plan: Plan, pattern: Path) -> None:
-    configs, draw = plan.configs(), np.random.default_rng(0)
-    scores = pd.read_parquet(pattern / "evaluation" / "test" / "scores.parquet")
-    metrics = json.loads((pattern / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8"))
+def _write_copies(paths: StudyPaths, plan: Plan, original: Path) -> None:
+    configs, rng = plan.configs(), np.random.default_rng(0)
+    scores = pd.read_parquet(original / "evaluation" / "test" / "scores.parquet")
+    metrics = json.loads((original / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8"))
     for run in plan.runs:
         folder = paths.run(run.id)
-        files = folder / "evaluation" / "test"
-        files.mkdir(parents=True)
+        evaluation = folder / "evaluation" / "test"
+        evaluation.mkdir(parents=True)
         for name in COPIED:
-            shutil.copy(pattern / name, folder / name)
+            shutil.copy(original / name, folder / name)
         write_config(folder / "config.yaml", configs[run.id])
-        apart = BUDGETS[run.labels["budget"]] + 0.3 * (run.labels["encoder"] == "one") + draw.normal(0, 0.05)
-        _scored(files, scores, metrics, apart, draw)
-        used = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        size = 300 if run.labels["budget"] == "all" else int(run.labels["budget"])
-        used["manifests"]["train"]["patients"], used["manifests"]["val"]["patients"] = size - size // 5, size // 5
-        (folder / "provenance.json").write_text(json.dumps(used), encoding="utf-8")
+        distance = BUDGETS[run.labels["budget"]] + 0.3 * (run.labels["encoder"] == "one") + rng.normal(0, 0.05)
+        _write_evaluation(evaluation, scores, metrics, distance, rng)
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        manifests, size = provenance["manifests"], 300 if run.labels["budget"] == "all" else int(run.labels["budget"])
+        manifests["train"]["patients"], manifests["val"]["patients"] = size - size // 5, size // 5
+        (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
 
 
-def _scored(
-    files: Path, scores: pd.DataFrame, metrics: dict[str, Any], apart: float, draw: np.random.Generator
+def _write_evaluation(
+    folder: Path, scores: pd.DataFrame, metrics: dict[str, Any], distance: float, rng: np.random.Generator
 ) -> None:
-    """Write scores whose classes lie so far apart, and figures to match."""
+    """Write scores with a distance between the classes, and metrics that fit them."""
     for name in metrics["per_class"]:
         truth = scores[f"target_{name}"].astype(float).to_numpy()
-        logits = draw.normal(size=len(truth)) + apart * np.nan_to_num(truth)
+        logits = rng.normal(size=len(truth)) + distance * np.nan_to_num(truth)
         scores[f"logit_{name}"], scores[f"prob_{name}"] = logits, sigmoid(logits)
         values = metrics["per_class"][name]
-        values["auprc"] = values["auroc"] = float(np.clip(0.45 + 0.25 * apart + draw.normal(0, 0.03), 0.05, 0.99))
+        values["auprc"] = values["auroc"] = float(np.clip(0.45 + 0.25 * distance + rng.normal(0, 0.03), 0.05, 0.99))
     metrics["auprc"] = metrics["auroc"] = float(np.mean([one["auprc"] for one in metrics["per_class"].values()]))
-    scores.to_parquet(files / "scores.parquet", index=False)
-    (files / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    scores.to_parquet(folder / "scores.parquet", index=False)
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 
 
-def measure(user: Hands, rounds: int) -> Pace:
-    """Open the study, walk its tabs, choose metrics, filter runs, and go from a point to its runs.
+def measure(user: BrowserUser, rounds: int) -> Timings:
+    """Time opening the study, its tabs, the choice of a metric, a click on a point, and the filters of its runs.
 
-    The first visit, which reads every run, is told apart.
+    The first visit, which reads every run, is printed by itself.
     """
-    pace = Pace()
-    user.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: pace.sizes.append(len(frame))))
-    started = time.perf_counter()
+    timings = Timings()
+    timings.watch_messages(user)
+    start = time.perf_counter()
     user.go("studies?study=thousand")
     user.page.wait_for_function("window.ctbench.isAtRest()")
-    print(f"first visit: {time.perf_counter() - started:.1f} s", flush=True)
+    print(f"first visit: {time.perf_counter() - start:.1f} s", flush=True)
     for number in range(rounds + 1):
-        told = pace if number else Pace()  # the first round fills what later ones find
-        user.turn("Home")
-        clock(user, told, "open", "study", lambda: user.turn("Studies"))
-        for tab in TABS:
-            clock(user, told, "tab", tab, lambda tab=tab: user.open_tab(tab))
-        for metric in ("AUROC", "AUPRC"):
-            clock(user, told, "metric", metric, lambda metric=metric: user.click(pill(user, metric)))
-        clock(user, told, "drill down", "point", lambda: user.answered(lambda: point(user)))
-        user.open_tab("Runs")
-        _filters(user, told)
-        user.open_tab("Curves")
-    return pace
+        _walk(user, timings if number else Timings())  # the first round fills caches
+    return timings
 
 
-def _filters(user: Hands, pace: Pace) -> None:
-    for axis, value in (("model", "linear_probe"), ("budget", "50"), ("seed", "7")):
-        user.page.locator(f".st-key-runs-{axis} input").first.click()
+def _walk(user: BrowserUser, timings: Timings) -> None:
+    user.navigate("")
+    _time(user, timings, "open", "study", lambda: user.navigate("studies"))
+    for tab in TABS:
+        _time(user, timings, "tab", tab, lambda tab=tab: user.open_tab("studies", tab))
+    for metric, place in METRICS.items():
+        segment = user.segment("curves-metric", place)
+        _time(user, timings, "metric", metric, lambda segment=segment: user.click(segment))
+    # Plotly's own layer covers the point.
+    point = user.widget("curves", ".scatterlayer .points path >> nth=-1")
+    _time(user, timings, "drill down", "point", lambda: user.act(lambda: point.click(force=True)))
+    user.open_tab("studies", "runs")
+    for axis, value in FILTERS.items():
+        user.field(f"runs-{axis}").click()
         option = user.page.get_by_role("option", name=value, exact=True)
-        clock(user, pace, "filter", f"{axis} {value}", lambda option=option: user.click(option))
+        _time(user, timings, "filter", f"{axis} {value}", lambda option=option: user.click(option))
         user.page.keyboard.press("Escape")
-    for axis in ("model", "budget", "seed"):
-        field = user.page.locator(f".st-key-runs-{axis} input").first
+    for axis in FILTERS:
+        field = user.field(f"runs-{axis}")
         field.click()
-        clock(user, pace, "filter", f"{axis} all", lambda field=field: user.answered(lambda: field.press("Backspace")))
+        _time(user, timings, "filter", f"{axis} all", lambda field=field: user.act(lambda: field.press("Backspace")))
         user.page.keyboard.press("Escape")
+    user.open_tab("studies", "curves")
 
 
-def pill(user: Hands, metric: str) -> Any:
-    """Return the button of a metric above the curves."""
-    return user.page.locator(".st-key-curves-metric").get_by_text(metric, exact=True)
-
-
-def point(user: Hands) -> None:
-    """Click the last point of the first curve."""
-    user.page.locator(".st-key-curves .scatterlayer .points path").last.click(
-        force=True
-    )  # plotly's own layer lies above
-
-
-def clock(user: Hands, pace: Pace, kind: str, target: str, act: Callable[[], Any]) -> None:
-    """Act, and note the milliseconds from the press to the picture at rest."""
-    act()
+def _time(user: BrowserUser, timings: Timings, kind: str, target: str, action: Callable[[], Any]) -> None:
+    """Add the milliseconds from a press to the last change of the page."""
+    action()
     user.page.wait_for_function("window.ctbench.isAtRest()")
-    pace.add(kind, target, user.page.evaluate("window.ctbench.drawnAt() - window.ctbench.pressedAt"))
+    timings.add(kind, target, user.page.evaluate("window.ctbench.drawnAt() - window.ctbench.pressedAt"))
 
 
 def main() -> None:
@@ -172,16 +167,12 @@ def main() -> None:
         folder = options.folder or Path(scratch)
         if not (folder / "outputs").is_dir():
             prepare(folder)
-        with serving(folder) as server, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-            pace = measure(
-                Hands(browser.new_context(viewport={"width": 1440, "height": 1000}), server.url), options.rounds
-            )
-            browser.close()
-    every = [value for kind in pace.p95() for value in pace.of(kind)]
-    print(pace.told())
-    print(f"all {len(every)}: p95 {statistics.quantiles(every, n=20, method='inclusive')[-1]:.0f} ms")
-    print(f"largest message {max(pace.sizes) / 1e3:,.0f} kB")
+        with open_app(folder) as new_user:
+            timings = measure(new_user(), options.rounds)
+    times = timings.all_times()
+    print(timings.summary())
+    print(f"all {len(times)}: p95 {p95(times):.0f} ms")
+    print(f"largest message {max(timings.sizes) / 1e3:,.0f} kB")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from torch import nn
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset
 from ctbench_core.train.logistic import LogisticPath
-from ctbench_core.train.stacks import stacks
+from ctbench_core.train.planning import divide_into_stacks
 from ctbench_core.train.trainer import Trainer
 
 TRAIN, VAL, WIDTH, FINDINGS, HIDDEN, BATCH = 47_149, 3_039, 512, 18, 1024, 64
@@ -59,7 +59,7 @@ def config(hidden: int, seed: int) -> Config:
 
 
 class Conventional:
-    """The loop that people write."""
+    """The conventional training loop in plain PyTorch."""
 
     def __init__(
         self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, val: np.ndarray, hidden: int, rate: float
@@ -120,21 +120,21 @@ def products(layout: str) -> float:
 
 def timed(call: Callable[[], object], rounds: int = 3) -> float:
     """Return the median seconds of a call."""
-    taken = []
+    seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def best(call: Callable[[], object], rounds: int = 5) -> float:
-    """Return the least seconds of a call: whatever else runs on the machine only adds to it."""
+    """Return the least seconds of a call: other work on the machine only adds to it."""
     return min(timed(call, 1) for _ in range(rounds))
 
 
 def epoch() -> None:
-    """One epoch with validation, CT-RATE shape, MLP 1024, batch 64."""
+    """Time one epoch with validation: CT-RATE shape, MLP 1024, batch 64."""
     x, y = synthetic()
     rows = np.arange(TRAIN)
     trainer = Trainer([config(HIDDEN, 1)], [dataset(x, y, rows)])
@@ -152,7 +152,7 @@ def epoch() -> None:
 
 
 def convex() -> None:
-    """Logistic regression of 18 findings, 47,149 x 512."""
+    """Time logistic regression of 18 findings, 47,149 x 512."""
     x, y = synthetic()
     x, y = x[:TRAIN], y[:TRAIN]
     labels = torch.from_numpy(y)
@@ -162,7 +162,7 @@ def convex() -> None:
         with torch.inference_mode():
             return LogisticPath(torch.from_numpy(x), labels, ones, ones).fit(1.0, None)
 
-    seconds, (found, _) = timed(ours), ours()
+    seconds, (weights, _) = timed(ours), ours()
     wide = x.astype(np.float64)
 
     def loss(coef: np.ndarray, bias: float, truth: np.ndarray) -> float:
@@ -173,7 +173,7 @@ def convex() -> None:
     for c in range(3):
         fitted = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(wide, y[:, c])
         gaps.append(
-            loss(found[c, :-1].numpy(), float(found[c, -1]), y[:, c])
+            loss(weights[c, :-1].numpy(), float(weights[c, -1]), y[:, c])
             - loss(fitted.coef_[0], float(fitted.intercept_[0]), y[:, c])
         )
     theirs = (time.perf_counter() - started) / 3 * FINDINGS
@@ -181,7 +181,7 @@ def convex() -> None:
 
 
 def bank(hidden: int = 256, width: int = 384, epochs: int = 6) -> None:
-    """60 heads: 12 budgets x 5 seeds, together, one by one, and the conventional loop for one seed."""
+    """Time 60 heads, 12 budgets x 5 seeds: in stacks, one by one, and the conventional loop for one seed."""
     x, y = synthetic(width)
     budgets = [50, 75, 100, 150, 200, 300, 400, 500, 700, 900, 1200, 1800]
     val = np.arange(TRAIN, TRAIN + 479)
@@ -206,10 +206,10 @@ def bank(hidden: int = 256, width: int = 384, epochs: int = 6) -> None:
             for _ in range(epochs):
                 loop.epoch()
 
-    together = best(lambda: train(stacks(configs, sets)))
-    apart = best(lambda: train([[k] for k in range(60)]), 3)
+    together = best(lambda: train(divide_into_stacks(configs, sets)))
+    one_by_one = best(lambda: train([[k] for k in range(60)]), 3)
     theirs = timed(conventional, 1) * 5
-    print(f"MLP {width}-{hidden}: together {together:.2f} s, one by one {apart:.2f} s ({apart / together:.2f}x), "
+    print(f"MLP {width}-{hidden}: together {together:.2f} s, one by one {one_by_one:.2f} s ({one_by_one / together:.2f}x), "
           f"conventional {theirs:.1f} s by one seed of five ({theirs / together:.2f}x)")  # fmt: skip
 
 
@@ -240,19 +240,19 @@ print(done, np.mean(average_precision_score(ty, scores, average=None)))
 
 
 def whole(folder: str) -> None:
-    """Reference settings, process start to test figures."""
+    """Time the reference settings from process start to test metrics."""
     for seed in (1, 2):
         with tempfile.TemporaryDirectory() as outputs:
-            words = [f"paths.data_root={folder}/features/minilm", f"paths.manifest_dir={folder}/manifests",
+            overrides = [f"paths.data_root={folder}/features/minilm", f"paths.manifest_dir={folder}/manifests",
                      f"paths.outputs_root={outputs}", "training.learning_rate=1e-3", "training.max_epochs=200",
                      f"utils.seed={seed}", "evaluation.after_training=true", "utils.device=cpu"]  # fmt: skip
             started = time.perf_counter()
-            command = [sys.executable, "-m", "ctbench_core", "train", *words, "--json"]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            command = [sys.executable, "-m", "ctbench_core", "train", *overrides, "--json"]
+            output = subprocess.run(command, capture_output=True, text=True, check=True)
             ours = time.perf_counter() - started
         import json
 
-        result = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(output.stdout.splitlines()[-1])
         started = time.perf_counter()
         plain = subprocess.run(
             [sys.executable, "-c", CONVENTIONAL, folder, str(seed)], capture_output=True, text=True, check=True
@@ -267,11 +267,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subject", choices=["epoch", "convex", "bank", "whole"])
     parser.add_argument("folder", nargs="?", default=str(Path("..") / "shared" / "data" / "ctrate"))
-    given = parser.parse_args()
-    if given.subject == "whole":
-        whole(given.folder)
+    args = parser.parse_args()
+    if args.subject == "whole":
+        whole(args.folder)
     else:
-        {"epoch": epoch, "convex": convex, "bank": bank}[given.subject]()
+        {"epoch": epoch, "convex": convex, "bank": bank}[args.subject]()
 
 
 if __name__ == "__main__":

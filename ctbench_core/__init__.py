@@ -6,17 +6,17 @@ import importlib
 import os
 from typing import Any
 
-# Idle tensor threads must sleep, not spin: two trainings on two cores took 4.3 s each this way and 19 s
-# spinning, while one alone took the same either way. Read by the OpenMP runtimes when torch loads.
+# Idle tensor threads must sleep, not spin: two trainings on two cores took 4.3 s each this way and 19 s spinning; one
+# alone took the same either way. The OpenMP runtimes read these variables when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# GNU OpenMP may spin for some 33 us before it sleeps: the gaps between the products of a step are kept shorter. Two
-# trainings side by side take a third longer with 6,000, and twice as long with 12,000 (`benchmarks/README.md`).
+# GNU OpenMP may spin for about 33 us before it sleeps; the gaps between the products of a step are shorter. Two
+# trainings at a time take a third longer with 6,000, and twice as long with 12,000 (`benchmarks/README.md`).
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 __version__ = "0.1.0"
 
-# Public name -> module. Loaded on first use, so that `import ctbench_core` needs no torch.
+# Public name -> module, loaded on first use, so that `import ctbench_core` needs no torch.
 _PUBLIC = {
     "Config": "config",
     "CtbenchError": "errors",
@@ -25,11 +25,11 @@ _PUBLIC = {
     "RunStore": "runs",
     "align": "alignment",
     "check": "checks",
-    "evaluate_run": "evaluate.opening",
+    "evaluate_run": "evaluate",
     "load_features": "features",
     "open_run": "runs",
     "read_manifest": "manifest",
-    "run_alignment": "alignment.job",
+    "run_alignment": "alignment",
     "run_experiment": "experiment",
     "write_demo": "demo",
 }

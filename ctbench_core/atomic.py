@@ -1,7 +1,7 @@
 """Crash-safe writes: a reader sees the old file or the new one, never half of one.
 
-Each file is written to a temporary name beside its target, flushed to the disk, and renamed over
-it. A temporary file left behind by a killed process has a unique name, so it never blocks a writer.
+Each file is written under a temporary name in the same folder, flushed to the disk, and renamed over its target. A
+killed process may leave its temporary file, whose unique name never blocks a writer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-# Windows refuses to replace a file while another process reads it; readers hold files for
-# milliseconds, so a few short retries are enough.
+# Windows cannot replace a file while another process reads it; reads take milliseconds, so a few retries suffice.
 _REPLACE_TRIES = 20
 _REPLACE_WAIT_S = 0.05
 
@@ -61,19 +60,29 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def csv_bytes(frame: Any) -> bytes:
+    """Return a data frame, without its index, as UTF-8 CSV with the same line ends on every system."""
+    return frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def write_csv(path: Path, frame: Any) -> None:
+    """Write a data frame as `csv_bytes` atomically."""
+    write_bytes(path, csv_bytes(frame))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; NaN and infinities become null."""
     write_text(path, dump_json(content, indent=1) + "\n")
 
 
 def write_with(path: Path, writer: Callable[[IO[bytes]], object]) -> None:
-    """Write atomically through a library's own writer, as ``write_with(p, frame.to_parquet)``."""
+    """Write atomically with a library's own writer, as in ``write_with(path, frame.to_parquet)``."""
     with atomic_file(path) as file:
         writer(file)
 
 
 def dump_json(content: Any, indent: int | None = None) -> str:
-    """Dump strict JSON: NaN and infinities as null, NumPy scalars as plain numbers."""
+    """Return strict JSON: NaN and infinities as null, NumPy scalars as plain numbers."""
     return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
@@ -92,16 +101,16 @@ def _plain(value: Any) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write; a line torn by an earlier crash is ended first, and stays alone."""
+    """Append one line in a single write, after ending a line that an earlier crash cut short."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))
-        torn = size > 0 and file.read(1) != b"\n"
-        file.write(("\n" * torn + line + "\n").encode("utf-8"))
+        cut_short = size > 0 and file.read(1) != b"\n"
+        file.write(("\n" * cut_short + line + "\n").encode("utf-8"))
 
 
 def flush_to_disk(path: Path) -> None:
-    """Make sure that what was appended to a file survives a loss of power."""
+    """Flush appended lines to the disk, so that they survive a loss of power."""
     with path.open("ab") as file:
         os.fsync(file.fileno())

@@ -1,4 +1,8 @@
-"""Runs on their way through a bank: loaded together, trained in stacks, each ending by itself and saying so on disk."""
+"""Train the runs of a bank: load their data together, train them in stacks, and end each run on disk by itself.
+
+A bank is a group of runs that are trained together on shared features; a stack is the part of it whose heads step
+together.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ctbench_core.atomic import write_json
 from ctbench_core.config import Config
-from ctbench_core.dataset import Dataset, SharedData, check_places
+from ctbench_core.dataset import Dataset, SharedData, check_paths
 from ctbench_core.errors import CtbenchError, InputError
-from ctbench_core.evaluate import named_tests, open_tests, summary
+from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run_summary
 from ctbench_core.manifest import write_selections
 from ctbench_core.progress import Progress
 from ctbench_core.runs import (
@@ -25,27 +29,28 @@ from ctbench_core.runs import (
     Tracker,
     new_status,
     open_run,
+    open_tracker,
     run_paths,
-    tracked,
     write_config,
     write_latest,
     write_status,
 )
-from ctbench_core.train.failures import Guarded, explained
-from ctbench_core.train.stacks import stacks
+from ctbench_core.train.planning import divide_into_stacks
+from ctbench_core.train.run_errors import ErrorIsolation, as_run_error
 
 if TYPE_CHECKING:
-    from ctbench_core.train.loop import Heads, TrainingRun
-    from ctbench_core.train.loop import Progress as Epoch
+    from ctbench_core.train.loop import AnyTrainer, EpochProgress, TrainingRun
+
+ErrorType = type[BaseException] | None
 
 
 def queue_run(config: Config, run_dir: Path | None = None, previous: Status | None = None) -> Path:
-    """Make a run directory that waits its turn, and return it; a resumed run keeps its own.
+    """Create the directory of a waiting run and return it; a resumed run (with ``previous``) keeps its own.
 
     Raises:
-        InputError: the directory already holds a run that is not to be resumed.
+        InputError: the directory already holds a run that is not being resumed.
     """
-    check_places(config)
+    check_paths(config)
     paths = run_paths(config) if run_dir is None else open_run(run_dir).paths
     if previous is None and paths.status.is_file():
         raise InputError(
@@ -55,13 +60,13 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
     if previous is not None:
         status = dataclasses.replace(status, created=previous.created, label=previous.label, epoch=previous.epoch)
     try:
-        if previous is None:  # a resumed run keeps its config until the new one has proved to fit
+        if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
             write_config(paths.config, config)
         write_status(paths.status, status)
         write_latest(config, paths.root)
     except OSError as error:
         raise InputError(
-            f"The run cannot be written to {paths.root}: {error}. Set paths.outputs_root to a folder that you may write."
+            f"The run cannot be written to {paths.root}: {error}. Set paths.outputs_root to a folder that you may write to."
         ) from error
     return paths.root
 
@@ -69,21 +74,17 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
 def _label(config: Config) -> str:
     if config.logging.run_name:
         return config.logging.run_name
-    widths = (
-        "-".join(map(str, config.model.params.hidden_dims))
-        if config.model._target_ not in ("linear", "linear_probe")
-        else ""
-    )
-    return " · ".join(
-        part for part in (config.model.model_name, widths, config.model.inputs, f"seed {config.utils.seed}") if part
-    )
+    is_linear = config.model._target_ in ("linear", "linear_probe")
+    widths = "" if is_linear else "-".join(map(str, config.model.params.hidden_dims))
+    parts = (config.model.model_name, widths, config.model.inputs, f"seed {config.utils.seed}")
+    return " · ".join(part for part in parts if part)
 
 
 @dataclass
-class RunTask(Guarded):
-    """One run of a bank, from config to figures.
+class RunTask(ErrorIsolation):
+    """One run of a bank, from its config to its metrics.
 
-    An error ends this run alone: it is kept in ``error`` and told by the run's status.
+    An error ends this run alone: ``error`` and the run's status hold it.
     """
 
     config: Config
@@ -95,7 +96,7 @@ class RunTask(Guarded):
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._held = contextlib.ExitStack()
+        self._contexts = contextlib.ExitStack()
         self._recorder: Recorder | None = None
         self._tracker: Tracker | None = None
         self._started = 0.0
@@ -103,54 +104,55 @@ class RunTask(Guarded):
     def fail(self, error: CtbenchError) -> None:
         """End the run with an error."""
         self.error = error
-        if self.run_dir is not None and self._recorder is None:
-            with contextlib.suppress(CtbenchError, OSError):
-                self._enter(self.run_dir)
-        self.leave(type(error), error, error.__traceback__)
+        self._record_failure(type(error), error, error.__traceback__)
 
-    def leave(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        """Let go of the run directory; an error not yet told marks the run."""
-        self._held.pop_all().__exit__(kind, error, trace)
+    def abandon(self, kind: ErrorType, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Mark a run that has not started, when an error outside it or the user ends the work."""
+        if error is not None and self.error is None and self._recorder is None:
+            self._record_failure(kind, error, trace)
         return False
 
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        """Mark a run that had not begun when an error of our own, or the user, ended the work."""
-        if error is not None and self.error is None and self.run_dir is not None and self._recorder is None:
+    def _record_failure(self, kind: ErrorType, error: BaseException, trace: TracebackType | None) -> None:
+        if self.run_dir is not None and self._recorder is None:
             with contextlib.suppress(CtbenchError, OSError):
-                self._enter(self.run_dir)
-            self.leave(kind, error, trace)
+                self._open_recorder(self.run_dir)
+        self.close(kind, error, trace)
+
+    def close(self, kind: ErrorType, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Release the run directory; an error that is not recorded yet marks the run."""
+        self._contexts.pop_all().__exit__(kind, error, trace)
         return False
 
     def load(self, shared: SharedData) -> None:
-        """Make the dataset: whatever is wrong with the input shows here."""
+        """Load the dataset; faulty input raises here, test manifests included."""
         dataset = shared.dataset(self.config)
-        if self.config.evaluation.after_training:  # what is wrong with a test shows before hours of training
-            named_tests(self.config, dataset.manifests["train"].labels)
+        if self.config.evaluation.after_training:
+            require_test_manifests(self.config, dataset.manifests["train"].labels)
         self.dataset = dataset
 
     def start(self, device: str) -> Recorder:
-        """Mark the run running, and write what it is made of."""
+        """Mark the run running, and write its provenance."""
         from ctbench_core.provenance import provenance
 
         assert self.dataset is not None
         self._started = time.monotonic()
         self.run_dir = self.run_dir or queue_run(self.config)
-        recorder = self._enter(self.run_dir)
-        self._tracker = self._held.enter_context(tracked(self.config, recorder.paths))
+        recorder = self._open_recorder(self.run_dir)
+        self._tracker = self._contexts.enter_context(open_tracker(self.config, recorder.paths))
         write_json(recorder.paths.provenance, provenance(self.config, self.dataset, device))
         if self.dataset.selection is not None:
             write_selections(recorder.paths.selection, [self.dataset.selection])
         return recorder
 
-    def _enter(self, run_dir: Path) -> Recorder:
+    def _open_recorder(self, run_dir: Path) -> Recorder:
         run = open_run(run_dir)
-        self._recorder = self._held.enter_context(Recorder(run.paths, run.status))
+        self._recorder = self._contexts.enter_context(Recorder(run.paths, run.status))
         return self._recorder
 
-    def bank_run(self, trainer: Heads, resume: bool, asked: Callable[[], bool], progress: Progress) -> TrainingRun:
-        """Start the run; the answer is what a bank trains."""
+    def training_run(
+        self, trainer: AnyTrainer, resume: bool, stop_requested: Callable[[], bool], progress: Progress
+    ) -> TrainingRun:
+        """Start the run and return what a stack trains."""
         from ctbench_core.train.loop import RunLog, TrainingRun
 
         recorder = self.start(trainer.device)
@@ -158,12 +160,12 @@ class RunTask(Guarded):
         recorder.status = dataclasses.replace(recorder.status, max_epochs=options.max_epochs)
         log = RunLog(recorder.paths, options, self.config.utils.seed)
 
-        def prepare(trainer: Heads, head: int) -> None:
+        def prepare(trainer: AnyTrainer, head: int) -> None:
             if resume:
                 log.resume(trainer, head)
                 write_config(recorder.paths.config, self.config)
 
-        def watch(step: Epoch) -> None:
+        def watch(step: EpochProgress) -> None:
             assert self._tracker is not None
             recorder.epoch(step.epoch, step.best_epoch)
             self._tracker.epoch(step.line)
@@ -171,104 +173,105 @@ class RunTask(Guarded):
             best = f"{monitor} {step.report.monitored(monitor):.4f}, best {step.best_value:.4f} @ {step.best_epoch}"
             progress(f"training ({best})", step.epoch, step.max_epochs)
 
-        return TrainingRun(
-            log, self.config, prepare, recorder.stopping(asked), watch, lambda run: self.end(run, progress)
-        )
+        stop = recorder.stop_check(stop_requested)
+        return TrainingRun(log, self.config, prepare, stop, watch, lambda run: self.end(run, progress))
 
     def end(self, run: TrainingRun, progress: Progress) -> None:
-        """Open the tests if the config says so, and write the final state."""
-        recorder = self._recorder
-        assert recorder is not None and self.run_dir is not None and self.dataset is not None
+        """Evaluate on the test sets if the config says so, and write the final state."""
+        recorder, tracker = self._recorder, self._tracker
+        assert recorder is not None and tracker is not None and self.run_dir is not None and self.dataset is not None
         if run.error is not None:
             self.fail(run.error)
             return
-        with self.guarded():
+        with self.isolate_errors():
             self.seconds["train"] = time.monotonic() - self._started
             best = run.log.best.epoch or None
             recorder.status = dataclasses.replace(recorder.status, epoch=run.log.epoch, best_epoch=best)
             if self.config.evaluation.after_training and run.state == "finished":
                 before = time.monotonic()
-                self.tests = open_tests(open_run(self.run_dir), self.config, self.dataset.manifests, None, progress)
+                stored = open_run(self.run_dir)
+                self.tests = evaluate_on_tests(stored, self.config, self.dataset.manifests, None, progress)
                 self.seconds["evaluate"] = time.monotonic() - before
             self.seconds["total"] = sum(self.seconds.values())
             recorder.end(run.state, seconds=self.seconds)
-            assert self._tracker is not None
-            self.warnings += self._tracker.end(self.result())
-            self.leave(None, None, None)
+            self.warnings += tracker.end(self.result())
+            self.close(None, None, None)
 
     def result(self) -> dict[str, Any]:
         """Return the `train` JSON of the contracts; a failed run has its cause under ``error``."""
         if self.error is not None:
             return {"run_dir": str(self.run_dir or ""), "state": "failed", "error": str(self.error)}
         assert self.run_dir is not None and self.dataset is not None
-        found = summary(open_run(self.run_dir), self.tests, self.dataset.warnings + self.warnings)
-        return found | {"notes": self.dataset.notes}
+        summary = run_summary(open_run(self.run_dir), self.tests, self.dataset.warnings + self.warnings)
+        return summary | {"notes": self.dataset.notes}
 
 
 def run_tasks(
-    members: Sequence[RunTask], resume: bool, cancel: threading.Event | None, progress: Progress
+    tasks: Sequence[RunTask], resume: bool, cancel: threading.Event | None, progress: Progress
 ) -> Sequence[RunTask]:
-    """Load the features once, and train every member to its end."""
+    """Load the features once, and train every run to its end."""
     with contextlib.ExitStack() as unfinished:
-        for member in members:
-            unfinished.push(member.abandon)
-        _load(members, progress)
-        ready = [member for member in members if member.error is None]
-        datasets = [member.dataset for member in ready if member.dataset is not None]
-        asked = cancel.is_set if cancel is not None else lambda: False
+        for task in tasks:
+            unfinished.push(task.abandon)
+        _load(tasks, progress)
+        ready = [task for task in tasks if task.error is None]
+        datasets = [task.dataset for task in ready if task.dataset is not None]
+        stop_requested = cancel.is_set if cancel is not None else lambda: False
         left = len(ready)
-        for stack in stacks([member.config for member in ready], datasets):
-            many = f"training ({left} runs to go, " if len(members) > 1 else "training ("
-            _train_stack([ready[k] for k in stack], resume, asked, _renamed(progress, "training (", many))
+        for stack in divide_into_stacks([task.config for task in ready], datasets):
+            prefix = f"training ({left} runs to go, " if len(tasks) > 1 else "training ("
+            _train_stack([ready[k] for k in stack], resume, stop_requested, _with_prefix(progress, prefix))
             left -= len(stack)
-    return members
+    return tasks
 
 
-def _renamed(progress: Progress, words: str, others: str) -> Progress:
-    return lambda phase, done, total: progress(phase.replace(words, others, 1), done, total)
+def _with_prefix(progress: Progress, prefix: str) -> Progress:
+    return lambda phase, done, total: progress(phase.replace("training (", prefix, 1), done, total)
 
 
-def _load(members: Sequence[RunTask], progress: Progress) -> None:
-    """Make all datasets on one matrix; where one run's input is at fault, each is loaded by itself."""
+def _load(tasks: Sequence[RunTask], progress: Progress) -> None:
+    """Load all datasets on one matrix; where a run's input is at fault, load each by itself."""
     started = time.monotonic()
     try:
-        with explained(members[0].config):
-            shared = SharedData([member.config for member in members], progress)
+        with as_run_error(tasks[0].config):
+            shared = SharedData([task.config for task in tasks], progress)
     except CtbenchError as error:
-        if len(members) == 1:
-            members[0].fail(error)
+        if len(tasks) == 1:
+            tasks[0].fail(error)
         else:
-            for member in members:
-                _load([member], progress)
+            for task in tasks:
+                _load([task], progress)
         return
-    for member in members:
-        with member.guarded():
-            member.load(shared)
-        member.seconds["load"] = time.monotonic() - started
+    for task in tasks:
+        with task.isolate_errors():
+            task.load(shared)
+        task.seconds["load"] = time.monotonic() - started
 
 
-def _train_stack(members: Sequence[RunTask], resume: bool, asked: Callable[[], bool], progress: Progress) -> None:
-    """Train runs that step together; whatever stops the process marks those still at work."""
+def _train_stack(
+    tasks: Sequence[RunTask], resume: bool, stop_requested: Callable[[], bool], progress: Progress
+) -> None:
+    """Train runs that step together; an error that ends the process marks the running ones."""
     from ctbench_core.train.loop import train_stack
     from ctbench_core.train.trainer import make_trainer
 
     try:
-        with explained(members[0].config):
-            data = [member.dataset for member in members if member.dataset is not None]
-            held = [make_trainer([member.config for member in members], data)]
+        with as_run_error(tasks[0].config):
+            datasets = [task.dataset for task in tasks if task.dataset is not None]
+            trainers = [make_trainer([task.config for task in tasks], datasets)]
     except CtbenchError as error:
-        if len(members) == 1:
-            members[0].fail(error)
-        else:  # whichever is at fault, the others go on
-            for member in members:
-                _train_stack([member], resume, asked, progress)
+        if len(tasks) == 1:
+            tasks[0].fail(error)
+        else:  # only one may be at fault
+            for task in tasks:
+                _train_stack([task], resume, stop_requested, progress)
         return
-    with contextlib.ExitStack() as at_work:
+    with contextlib.ExitStack() as running:
         runs = []
-        for member in members:
-            at_work.push(member.leave)
-            with member.guarded():
-                runs.append(member.bank_run(held[0], resume, asked, progress))
-        heads = [k for k, member in enumerate(members) if member.error is None]
-        if heads:  # the bank is handed over, not kept: where memory runs out, it must be free to go
-            train_stack(held.pop() if len(heads) == len(members) else held.pop().keep(heads), runs)
+        for task in tasks:
+            running.push(task.close)
+            with task.isolate_errors():
+                runs.append(task.training_run(trainers[0], resume, stop_requested, progress))
+        heads = [k for k, task in enumerate(tasks) if task.error is None]
+        if heads:  # no reference is kept here, so that the trainer's memory can be freed when it runs out
+            train_stack(trainers.pop() if len(heads) == len(tasks) else trainers.pop().subset(heads), runs)

@@ -1,4 +1,4 @@
-"""Look at manifests and features before anything is trained, and say all that is wrong at once."""
+"""Check manifests and features before training, and report every problem at once."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any
 import numpy as np
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import load_dataset, load_inputs, mark_leaks, read_test_manifests, read_training_manifests
+from ctbench_core.dataset import find_leaks, load_dataset, load_inputs, read_test_manifests, read_training_manifests
 from ctbench_core.declared import loss_name
 from ctbench_core.errors import InputError
 from ctbench_core.features import Audit, audit
 from ctbench_core.label_leakage import data_card
 from ctbench_core.manifest import Manifest
+from ctbench_core.progress import Progress, silent
 
 
 @dataclass
 class CheckResult:
-    """What a check found; ``ok`` when a training could start.
+    """The result of a check; ``ok`` when a training could start.
 
     Attributes:
-        errors, warnings: one message each, written for the user.
+        errors, warnings: messages for the user.
         manifests: the readable splits by name: train, val, tests by file name.
-        leaks: by split name, the patients that also stand in another split.
+        leaks: by split name, the patients that are also in another split.
         dim: width of the features; 0 when none could be read.
-        audits: what the feature files look like, by kind: visual, text.
-        card: label origin and encoder, see `data_card`.
+        audits: audits of the feature files by kind: visual, text.
+        card: label origin and encoder; see `data_card`.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -45,14 +46,14 @@ class CheckResult:
 
     @property
     def notes(self) -> list[str]:
-        """What was decided for the user (inferred findings, visual-only), and how each cohort came about."""
+        """Defaults applied (inferred findings, visual-only), and how each cohort was selected."""
         own = self.manifests["train"].notes if "train" in self.manifests else []
         others = [note for manifest in self.manifests.values() for note in manifest.notes if note.startswith("Cohort")]
         return list(dict.fromkeys([*own, *others]))
 
     @property
     def labels(self) -> list[str]:
-        """The findings."""
+        """The label columns."""
         return next((manifest.labels for manifest in self.manifests.values()), [])
 
     @property
@@ -80,22 +81,26 @@ class CheckResult:
         }
 
 
-def check(config: Config, progress: Callable[[str, int, int], None] = lambda phase, done, total: None) -> CheckResult:
-    """Read every manifest and feature file of a config and report on them; nothing is written."""
+def check(config: Config, progress: Progress = silent) -> CheckResult:
+    """Read every manifest and feature file of a config and return what is wrong; nothing is written."""
+    from ctbench_core.train.planning import layer_widths
+    from ctbench_core.train.trainer import choose_device
+
     result = CheckResult(card=data_card(config))
-    _collect(result, _read_training, config)
+    _collect(result, lambda: _read_training(result, config))
     if result.manifests:
-        _collect(result, _read_tests, config)
-        _collect(result, _mark_leaks, config)
-        _collect(result, _load_features, config, progress)
-    for step in (_check_head, _check_loss, _check_device):
-        _collect(result, step, config)
+        _collect(result, lambda: result.manifests.update(read_test_manifests(config, result.labels)))
+        _collect(result, lambda: _find_leaks(result, config))
+        _collect(result, lambda: _load_features(result, config, progress))
+    _collect(result, lambda: layer_widths(config.model, max(result.dim, 1), max(len(result.labels), 1)))
+    _collect(result, lambda: loss_name(config.training.loss._target_))
+    _collect(result, lambda: choose_device(config.utils.device))
     return result
 
 
-def _collect(result: CheckResult, step: Callable[..., None], *arguments: Any) -> None:
+def _collect(result: CheckResult, step: Callable[[], object]) -> None:
     try:
-        step(result, *arguments)
+        step()
     except InputError as error:
         result.errors.append(str(error))
 
@@ -104,37 +109,20 @@ def _read_training(result: CheckResult, config: Config) -> None:
     result.manifests, warnings = read_training_manifests(config)
     result.warnings += warnings
     for name, manifest in result.manifests.items():
-        one_sided = [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
-        if one_sided:
-            result.warnings.append(f"{name}: {', '.join(one_sided)} has one class only; its metrics will be undefined.")
+        single = [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
+        if single:
+            verb, whose = ("has", "its") if len(single) == 1 else ("have", "their")
+            result.warnings.append(
+                f"{name}: {', '.join(single)} {verb} one class only; {whose} metrics will be undefined."
+            )
 
 
-def _check_head(result: CheckResult, config: Config) -> None:
-    from ctbench_core.train.heads import layer_widths
-
-    layer_widths(config.model, max(result.dim, 1), max(len(result.labels), 1))
-
-
-def _check_loss(result: CheckResult, config: Config) -> None:
-    loss_name(config.training.loss._target_)
-
-
-def _check_device(result: CheckResult, config: Config) -> None:
-    from ctbench_core.train.trainer import choose_device
-
-    choose_device(config.utils.device)
-
-
-def _read_tests(result: CheckResult, config: Config) -> None:
-    result.manifests |= read_test_manifests(config, result.labels)
-
-
-def _mark_leaks(result: CheckResult, config: Config) -> None:
-    result.leaks, warnings = mark_leaks(config, result.manifests)
+def _find_leaks(result: CheckResult, config: Config) -> None:
+    result.leaks, warnings = find_leaks(config, result.manifests)
     result.warnings += warnings
 
 
-def _load_features(result: CheckResult, config: Config, progress: Callable[[str, int, int], None]) -> None:
+def _load_features(result: CheckResult, config: Config, progress: Progress) -> None:
     inputs = load_inputs(config, result.manifests, progress, mode="read")
     patients = np.concatenate([manifest.patients for manifest in result.manifests.values()])
     for kind, features in inputs.items():

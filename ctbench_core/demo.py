@@ -1,9 +1,8 @@
-"""The demo data set: random numbers shaped like CT-RATE, so that every page has something true to show.
+"""Write the demo data set: synthetic vectors with CT-RATE's findings, prevalence and co-occurrence.
 
-Nothing in it is an image, a report or a person. Findings are drawn to CT-RATE's prevalence and
-co-occurrence; each exam gets an image vector in which some findings are easy to see and some are
-not, and a text vector that is another noisy view of the same exam. The manifests are written last:
-where they are, the features are complete.
+It has no image, report or person. Each exam gets an image vector, in which some findings are easy to detect and some
+are not, and a text vector, another noisy view of the same exam. The manifests are written last: where they exist, the
+features are complete.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_bytes
+from ctbench_core.atomic import csv_bytes, write_bytes
 from ctbench_core.errors import ConfigError
 from ctbench_core.progress import Progress
 
 # Shapes: E exams, V volumes, P patients, C findings, D dimensions.
 DIMENSIONS = 128
 DEMO_FOLDER = Path("data/demo")
-MIN_PATIENTS = 30  # below this a rare finding has no positive in the validation split
+MIN_PATIENTS = 30  # with fewer, a rare finding has no positive in the validation split
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How common a finding is (share of volumes) and how far it moves an image vector (in unit noise)."""
+    """A finding's prevalence (share of volumes) and how far it shifts an image vector (in SD of the noise)."""
 
     prevalence: float
     visibility: float
@@ -59,7 +58,7 @@ FINDINGS = {
     "Interlobular septal thickening": Finding(0.0794, 1.8),
 }
 
-# Phi coefficients measured on the same volumes; every other pair takes their median.
+# Phi coefficients measured on the same volumes; every other pair has the median of all pairs.
 CO_OCCURRENCE = {
     ("Arterial wall calcification", "Coronary artery wall calcification"): 0.744,
     ("Arterial wall calcification", "Cardiomegaly"): 0.338,
@@ -68,7 +67,7 @@ CO_OCCURRENCE = {
     ("Peribronchial thickening", "Bronchiectasis"): 0.302,
     ("Lung nodule", "Lung opacity"): -0.122,
     ("Lung nodule", "Consolidation"): -0.119,
-    # Not measured: what the first two imply (their product), without which they contradict the median.
+    # Not measured: the product of the first two, since the median would contradict them.
     ("Coronary artery wall calcification", "Cardiomegaly"): 0.251,
 }
 _OTHER_PAIRS = 0.095
@@ -78,27 +77,27 @@ _SHARE_WITH_FOLLOW_UP = 0.13
 _MORE_FOLLOW_UPS = 0.37
 _SHARE_WITH_TWO_RECONSTRUCTIONS = 0.9
 _MANUFACTURERS = {"Philips": 0.63, "Siemens Healthineers": 0.32, "PNMS": 0.05}
-# Invented: how alike a patient's exams are, and how much of each view is what.
+# Invented: how similar a patient's exams are, and the composition of each view.
 _PATIENT_SHARE = 0.7
 _SAME_NORMAL_REPORT = 0.5
-_ANATOMY, _RECONSTRUCTION = 0.9, 0.4  # an image's noise, in sum of variance about 1
+_ANATOMY, _RECONSTRUCTION = 0.9, 0.4  # an image's noise; the variances add up to about 1
 _TEXT_FINDING, _TEXT_ANATOMY, _TEXT_NOISE = 2.5, 0.1, 1.0
 _BLANK_LABELS = 12
 
-# manifest: (split in the names, share of the patients). Valid and test share a name, as CT-RATE has
-# two splits only; numbers restart in each split, and test goes on where valid ends.
+# manifest: (split in the names, share of the patients). Valid and test share a name, as CT-RATE has only two
+# splits; patient numbers restart in each split, and test continues after valid.
 _SPLITS = {"train": ("train", 0.63), "valid": ("valid", 0.16), "test": ("valid", 0.21)}
 
 
 def write_demo(
     folder: Path | str = DEMO_FOLDER, *, patients: int = 840, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Write the demo data set; the same arguments give the same bytes, and a rerun rewrites only what differs.
+    """Write the demo data set; equal arguments give equal bytes, and a rerun writes only files that differ.
 
     Args:
-        folder: gets ``features/image``, ``features/text`` and ``manifests``.
-        patients: in all; 840 make about 1,200 training, 300 validation and 400 test volumes.
-        seed: of everything random.
+        folder: where to write ``features/image``, ``features/text`` and ``manifests``.
+        patients: of all splits; 840 give about 1,200 training, 300 validation and 400 test volumes.
+        seed: of all random draws.
         progress: called with (phase, files done, files in all).
 
     Returns:
@@ -108,13 +107,13 @@ def write_demo(
         ConfigError: fewer than 30 patients.
     """
     if patients < MIN_PATIENTS:
-        raise ConfigError(f"The demo data need at least {MIN_PATIENTS} patients, got {patients}.")
+        raise ConfigError(f"The demo data need at least {MIN_PATIENTS} patients, got {patients}. Raise patients=.")
     features, manifests = Path(folder) / "features", Path(folder) / "manifests"
     tables, files = _draw(patients, seed)
-    contents = {manifests / f"{name}.csv": _csv(table) for name, table in tables.items()}
+    contents = {manifests / f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
     for path, content in contents.items():
-        if not _holds(path, content):
-            path.unlink(missing_ok=True)  # features of this manifest are about to change
+        if not _has_content(path, content):
+            path.unlink(missing_ok=True)  # its features are about to change
     _write_features({features / name: vector for name, vector in files.items()}, progress)
     for path, content in contents.items():
         _write_if_new(path, content)
@@ -128,7 +127,7 @@ def write_demo(
 def _draw(patients: int, seed: int) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
     """Draw the manifests by name and the feature vectors by path under the feature root."""
     shared = np.random.default_rng([seed, len(_SPLITS)])
-    # Findings move both views along the same nearly orthogonal directions, shape (C, D).
+    # Findings shift both views along the same nearly orthogonal directions, shape (C, D).
     directions = np.linalg.qr(shared.standard_normal((DIMENSIONS, len(FINDINGS))))[0].T
     normal_report = _unit(shared.standard_normal(DIMENSIONS))
     correlation = latent_correlation()
@@ -162,7 +161,7 @@ def _draw_exams(
     of_patient = rng.standard_normal((patients, len(FINDINGS))) @ root.T
     of_exam = rng.standard_normal((len(owner), len(FINDINGS))) @ root.T
     latent = np.sqrt(_PATIENT_SHARE) * of_patient[owner] + np.sqrt(1 - _PATIENT_SHARE) * of_exam
-    # Calcified arteries come with age, so that a subgroup analysis by age has something to find.
+    # Calcified arteries come with age, so that subgroups by age differ.
     calcified = of_patient[:, list(FINDINGS).index("Arterial wall calcification")]
     age = np.clip(48.5 + 17 * (0.6 * calcified + 0.8 * rng.standard_normal(patients)), 18, 96).astype(int)
     sex = rng.choice(["M", "F"], patients, p=[0.58, 0.42])
@@ -175,14 +174,14 @@ def _draw_exams(
         "Manufacturer": rng.choice(list(_MANUFACTURERS), len(owner), p=list(_MANUFACTURERS.values())),
     }
     for position, (name, finding) in enumerate(FINDINGS.items()):
-        # A quantile of this split's own draws: small splits hold the prevalence as well as large ones.
+        # A quantile of this split's own draws, so that small splits have the prevalence as well.
         threshold = np.quantile(latent[:, position], 1 - finding.prevalence)
         columns[name] = (latent[:, position] > threshold).astype(int)
     return pd.DataFrame(columns)
 
 
 def latent_correlation() -> np.ndarray:
-    """Return the correlation of Gaussians whose thresholded signs have the findings' phi, shape (C, C)."""
+    """Return the correlation of Gaussians that, cut at the findings' prevalence, have their phi, shape (C, C)."""
     names = list(FINDINGS)
     matrix = np.eye(len(names))
     for i, first in enumerate(names):
@@ -214,13 +213,13 @@ def _draw_views(
     centred = labels - [finding.prevalence for finding in FINDINGS.values()]
     of_patient = rng.standard_normal((exams["patient"].iloc[-1] + 1, DIMENSIONS))[exams["patient"]]
     anatomy = (of_patient + rng.standard_normal(of_patient.shape)) / np.sqrt(2)
-    seen = (centred * [finding.visibility for finding in FINDINGS.values()]) @ directions
+    visible = (centred * [finding.visibility for finding in FINDINGS.values()]) @ directions
     owner = np.repeat(np.arange(len(exams)), exams["reconstructions"])
-    image = (_ANATOMY * anatomy + seen)[owner]
+    image = (_ANATOMY * anatomy + visible)[owner]
     image += _RECONSTRUCTION * rng.standard_normal(image.shape)
     text = _TEXT_ANATOMY * anatomy + _TEXT_FINDING * centred @ directions
     text = _unit(text + _TEXT_NOISE * rng.standard_normal(text.shape))
-    # Radiologists paste the same sentences for a normal chest: exact duplicates, so ties in retrieval.
+    # Radiologists paste the same sentences for a normal chest: exact duplicates, which tie in retrieval.
     pasted = (labels.sum(axis=1) == 0) & (rng.random(len(exams)) < _SAME_NORMAL_REPORT)
     text[pasted] = normal_report
     return _unit(image), text
@@ -244,23 +243,19 @@ def _manifest(volumes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _blank_labels(rng: np.random.Generator, table: pd.DataFrame, exams: pd.Series) -> None:
-    """Make a handful of labels unknown, each in all reconstructions of its exam."""
+    """Make some labels unknown, each in all reconstructions of its exam."""
     names = list(FINDINGS)
     for exam in rng.choice(exams.to_numpy(dtype=str), _BLANK_LABELS, replace=False):
         rows = table["text_feature_path"] == f"text/{exam}.npz"
         table.loc[rows, names[rng.integers(len(names))]] = ""
 
 
-def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode("utf-8")
-
-
 def _write_features(vectors: dict[Path, np.ndarray], progress: Progress | None) -> None:
-    """Write one ``.npz`` a vector, float32 of shape (1, D); threads, since the time goes to waiting for the disk."""
+    """Write one ``.npz`` a vector, float32 of shape (1, D), in threads, since writing mostly waits for the disk."""
 
     def write(item: tuple[Path, np.ndarray]) -> None:
         buffer = io.BytesIO()
-        np.savez(buffer, item[1][None].astype(np.float32))  # dated 1980 inside, so the bytes repeat
+        np.savez(buffer, item[1][None].astype(np.float32))  # the dates inside are 1980, so the bytes repeat
         _write_if_new(item[0], buffer.getvalue())
 
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -270,9 +265,9 @@ def _write_features(vectors: dict[Path, np.ndarray], progress: Progress | None) 
 
 
 def _write_if_new(path: Path, content: bytes) -> None:
-    if not _holds(path, content):
+    if not _has_content(path, content):
         write_bytes(path, content)
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _has_content(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content

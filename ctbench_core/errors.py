@@ -1,23 +1,23 @@
 """Everything that can go wrong on purpose.
 
     CtbenchError
-    ├── InputError              what was given is at fault; nothing was changed (exit 2)
+    ├── InputError              the input is wrong; nothing was changed (exit 2)
     │   ├── ConfigError         a key, a value or a registered name
     │   ├── ManifestError       a manifest: file, column, rows
     │   ├── FeatureError        feature files: missing, unreadable, wrong shape
-    │   ├── PathError           a path that may not be followed
+    │   ├── PathError           a path outside its root or the allowed folders
     │   ├── CheckpointError     a checkpoint that does not fit the model
-    │   └── LeakError           patients on both sides, under data.on_leak=refuse
+    │   └── LeakError           shared patients, under data.on_leak=refuse
     ├── RunError                the work itself failed (exit 1)
     └── Interrupted             stopped on request, state saved (exit 130)
 
-Each message says what was expected, what came, and what to do.
+Each message says what is wrong, what was expected, and what to do.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class CtbenchError(Exception):
@@ -25,7 +25,7 @@ class CtbenchError(Exception):
 
 
 class InputError(CtbenchError):
-    """The input is at fault: the user can mend it and try again."""
+    """Wrong input, which the user can correct and try again."""
 
 
 class ConfigError(InputError):
@@ -41,7 +41,7 @@ class FeatureError(InputError):
 
 
 class PathError(InputError):
-    """A path that climbs out of its root or leaves the allowed folders."""
+    """A path that points outside its root or outside the allowed folders."""
 
 
 class CheckpointError(InputError):
@@ -49,27 +49,26 @@ class CheckpointError(InputError):
 
 
 class LeakError(InputError):
-    """The same patient on both sides of given manifests, where that was refused."""
+    """The same patient in two manifests of a run, where that is refused."""
 
 
 class RunError(CtbenchError):
-    """The work failed for a reason that is not the input's fault."""
+    """A failure of the work that the input did not cause."""
 
 
 class Interrupted(CtbenchError):
-    """Work stopped on request; what was finished is on disk."""
+    """A stop on request; finished work is on disk."""
 
 
-def unknown_name(kind: str, given: str, known: Iterable[str]) -> ConfigError:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """Build the error for a name that is not registered, nearest known names first."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(given, names, n=len(names), cutoff=0.5)
-    ordered = nearest + [name for name in names if name not in nearest]
-    return ConfigError(f"Unknown {kind} {given!r}. Known: {', '.join(ordered)}.")
+    nearest = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
+    ordered = nearest + [other for other in names if other not in nearest]
+    return ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(ordered)}.")
 
 
-def first_rows(rows: Iterable[object], total: int, limit: int = 5) -> str:
-    """Name the first few offenders and count the rest: ``3, 7, 9 (3 rows)``."""
-    shown = ", ".join(str(row) for row, _ in zip(rows, range(limit)))
-    more = ", ..." if total > limit else ""
-    return f"{shown}{more} ({total} row{'s' if total != 1 else ''})"
+def first_rows(rows: Collection[object], noun: str = "row") -> str:
+    """Name the first five rows, or other things, and count all: ``3, 7, 9 (3 rows)``."""
+    names = ", ".join(str(row) for row, _ in zip(rows, range(5)))
+    return f"{names}{', ...' if len(rows) > 5 else ''} ({len(rows)} {noun}{'' if len(rows) == 1 else 's'})"

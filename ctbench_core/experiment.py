@@ -1,4 +1,4 @@
-"""The spine: configs to trained, evaluated runs on disk. Screen and command line call these functions."""
+"""Turn configs into trained and evaluated runs on disk. Pages and command line call these functions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from ctbench_core.bank_runs import RunTask, queue_run, run_tasks
 from ctbench_core.config import Config
-from ctbench_core.dataset import Dataset, check_places, load_dataset, make_splits, mark_leaks
+from ctbench_core.dataset import Dataset, check_paths, find_leaks, load_dataset, make_splits
 from ctbench_core.errors import ConfigError
-from ctbench_core.evaluate import named_tests
+from ctbench_core.evaluate import require_test_manifests
 from ctbench_core.progress import Progress, silent
-from ctbench_core.train.stacks import bank_key
+from ctbench_core.train.planning import bank_key
 
 __all__ = ["bank_key", "load_training", "queue_run", "run_bank", "run_experiment"]
 
@@ -22,14 +22,14 @@ def load_training(config: Config, progress: Progress = silent) -> Dataset:
     """Read manifests and features of a training run.
 
     Raises:
-        InputError: anything that the user must mend; nothing has been written.
+        InputError: the input is at fault; nothing has been written.
     """
-    check_places(config)
+    check_paths(config)
     splits = make_splits(config)
     manifests = {"train": splits.train, "val": splits.val}
     if config.evaluation.after_training:
-        named_tests(config, manifests["train"].labels)  # what is wrong with a test shows before hours of training
-    leaks, leak_warnings = mark_leaks(config, manifests)  # a split by exam or volume leaks, and says so
+        require_test_manifests(config, manifests["train"].labels)
+    leaks, leak_warnings = find_leaks(config, manifests)  # a split by exam or volume may leak
     dataset = load_dataset(config, manifests, progress)
     dataset.leaks, dataset.selection = leaks, splits.selection
     dataset.warnings = splits.warnings + leak_warnings + dataset.warnings
@@ -47,7 +47,7 @@ def run_experiment(
     """Train one run to its end and return the `train` JSON of the contracts.
 
     Args:
-        run_dir: a directory made by `queue_run`; by default a new one, made once the input proved good.
+        run_dir: a directory made by `queue_run`; by default a new one, created once the input has been checked.
         resume: continue the run in ``run_dir`` from its last checkpoint.
         cancel: set it to stop after the present batch; the best checkpoint is kept.
 
@@ -55,10 +55,10 @@ def run_experiment(
         InputError: the input is at fault. Without ``run_dir``, nothing has been written.
         RunError: the training failed; the run directory says why.
     """
-    (member,) = run_tasks([RunTask(config, run_dir)], resume, cancel, progress)
-    if member.error is not None:
-        raise member.error
-    return member.result()
+    (task,) = run_tasks([RunTask(config, run_dir)], resume, cancel, progress)
+    if task.error is not None:
+        raise task.error
+    return task.result()
 
 
 def run_bank(
@@ -69,10 +69,10 @@ def run_bank(
     cancel: threading.Event | None = None,
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
-    """Train several runs as one bank, and return the `train` JSON of each, in the order given.
+    """Train several runs as one bank, and return the `train` JSON of each, in order.
 
-    A run's result depends on its own config and seed alone, never on its company. A run that fails has the state
-    ``failed`` and its cause under ``error``; the others go on.
+    A run's result depends on its own config and seed, not on the runs it trains with. A run that fails has the state
+    ``failed`` and its cause under ``error``; the others continue.
 
     Args:
         configs: configs with one `bank_key`.
@@ -84,6 +84,6 @@ def run_bank(
         ConfigError: the configs differ in their `bank_key`.
     """
     if len({bank_key(config) for config in configs}) > 1:
-        raise ConfigError(f"These {len(configs)} runs cannot share a bank: group them by bank_key(config) first.")
-    members = [RunTask(*pair) for pair in zip(configs, run_dirs or [None] * len(configs), strict=True)]
-    return [member.result() for member in run_tasks(members, resume, cancel, progress)]
+        raise ConfigError(f"These {len(configs)} runs cannot train as one bank: group them by bank_key(config) first.")
+    tasks = [RunTask(*pair) for pair in zip(configs, run_dirs or [None] * len(configs), strict=True)]
+    return [task.result() for task in run_tasks(tasks, resume, cancel, progress)]

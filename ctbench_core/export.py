@@ -1,4 +1,4 @@
-"""One zip of a run: config, command, scores, tables, curves, provenance, the paper's files, and what marks them all."""
+"""Export a run as one zip: config, command, scores, tables, curves, provenance, files for a paper, and disclosures."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from ctbench_core.overrides import to_command
 from ctbench_core.report import run_paper
 from ctbench_core.runs import Run, RunStore, disclosures_of, open_run
 
-# What a resume needs is large and says nothing to a reader.
-_LEFT_OUT = ("last_state.pt", ".lock")
+# What a resume needs is large and of no use to a reader.
+_EXCLUDED = ("last_state.pt", ".lock")
 
 
 def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any]:
     """Write a run as one zip beside its folder, or to ``target``, and return the `export` JSON.
 
-    Tables of an evaluation get the marks of its test set (openings, leak, label origin, warning) as their last columns,
-    as they stand now; ``marks.json`` beside them holds the same for the other files. ``paper/<test>`` holds table and
-    Methods.
+    Tables of an evaluation get the current disclosures of its test set (evaluations, leak, label origin, warning) as
+    their last columns; ``marks.json`` holds the same for the other files. ``paper/<test>`` holds table and Methods.
 
     Raises:
-        InputError: the folder is no run directory.
+        InputError: the folder is not a run directory.
     """
     run = open_run(Path(run_dir).resolve())  # "." has no name
     root = run.paths.root
     target = target or root.with_name(f"{root.name}.zip")
-    content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _goes_in(path)}
+    content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_included(path)}
     texts = _texts(run)
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in content.items():
@@ -42,22 +41,23 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
     return {"path": str(target), "files": list(dict.fromkeys([*content, *texts]))}
 
 
-def _goes_in(path: Path) -> bool:
-    return path.is_file() and path.name not in _LEFT_OUT and not path.name.endswith(".tmp")
+def _is_included(path: Path) -> bool:
+    return path.is_file() and path.name not in _EXCLUDED and not path.name.endswith(".tmp")
 
 
 def _texts(run: Run) -> dict[str, str]:
-    """Return the files that are written for the reader, by their place in the zip."""
-    found = {
+    """Return the text files that are not in the run directory, or differ from it, by their path in the zip."""
+    files = {
         "command.txt": to_command(run.config) + "\n",
         "openings.json": dump_json(RunStore(run.store).openings(run.job), indent=1) + "\n",
     }
     for test in run.evaluations():
-        marks, bundle = disclosures_of([run], test), run.paths.evaluation(test)
+        disclosures, bundle = disclosures_of([run], test), run.paths.evaluation(test)
         for path in sorted(bundle.root.glob("*.csv")):
-            marked = marks.add_to(pd.read_csv(io.StringIO(path.read_text(encoding="utf-8"))))
-            found[f"evaluation/{test}/{path.name}"] = marked.to_csv(index=False, lineterminator="\n")
-        found[f"evaluation/{test}/marks.json"] = dump_json({"n": marks.n, **marks.to_json()}, indent=1) + "\n"
+            table = disclosures.add_to(pd.read_csv(io.StringIO(path.read_text(encoding="utf-8"))))
+            files[f"evaluation/{test}/{path.name}"] = table.to_csv(index=False, lineterminator="\n")
+        content = {"n": disclosures.n, **disclosures.to_json()}
+        files[f"evaluation/{test}/marks.json"] = dump_json(content, indent=1) + "\n"
         for name, text in run_paper(run, test).items():
-            found[f"paper/{test}/{name}"] = text
-    return found
+            files[f"paper/{test}/{name}"] = text
+    return files

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 UNDEFINED = "–"
 MINUS = "−"
+_BYTE_UNITS = ((30, 1, "GiB"), (20, 1, "MiB"), (10, 0, "KiB"))
 
 
 def format_metric(value: float | None, digits: int = 3, signed: bool = False) -> str:
@@ -54,3 +55,11 @@ def format_cohort(counts: Mapping[str, int]) -> str:
     """Write the size of a cohort: ``741 volumes / 382 exams / 318 patients``."""
     units = [unit for unit in ("volumes", "exams", "patients") if unit in counts]
     return " / ".join(plural(counts[unit], unit.removesuffix("s")) for unit in units)
+
+
+def format_bytes(count: float) -> str:
+    """Write bytes in their largest fitting unit: ``1.3 GiB``, ``34.0 MiB``, ``900 bytes``."""
+    return next(
+        (f"{count / 2**power:,.{digits}f} {unit}" for power, digits, unit in _BYTE_UNITS if count >= 2**power),
+        f"{count:,.0f} bytes",
+    )

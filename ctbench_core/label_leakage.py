@@ -1,4 +1,4 @@
-"""What is known of a data set beside its numbers: where its labels come from, and what encoded it."""
+"""Describe a data set's label origin and encoder, and mark scores that measure label leakage."""
 
 from __future__ import annotations
 
@@ -12,44 +12,37 @@ POSSIBLE_LEAKAGE = (
     "The inputs are report texts. If the labels were derived from the reports, these scores measure label leakage, "
     "not diagnosis: say which in data.label_origin."
 )
-LEAKAGE_MARK = "text inputs: measures label leakage, not diagnosis"
-POSSIBLE_LEAKAGE_MARK = "text inputs: may measure label leakage, not diagnosis"
+LEAKAGE_NOTE = "text inputs: measures label leakage, not diagnosis"
+POSSIBLE_LEAKAGE_NOTE = "text inputs: may measure label leakage, not diagnosis"
 
 
 def data_card(config: Config) -> dict[str, Any]:
-    """Return label origin and encoder card, as kept in ``provenance.json``."""
-    encoder = config.data.encoder
-    return {
-        "label_origin": config.data.label_origin,
-        "encoder": {
-            "name": encoder_name(config),
-            "pretraining": encoder.pretraining,
-            "projection": encoder.projection,
-        },
-    }
+    """Return label origin and encoder, as stored in ``provenance.json``."""
+    card = config.data.encoder
+    encoder = {"name": encoder_name(config), "pretraining": card.pretraining, "projection": card.projection}
+    return {"label_origin": config.data.label_origin, "encoder": encoder}
 
 
 def encoder_name(config: Config) -> str:
-    """Return the encoder's name: as given, else that of the feature root's folder, above a folder named features."""
+    """Return data.encoder.name, or else the feature root's folder name, above a folder named features."""
     root = Path(config.paths.data_root)
-    own = root.parent if root.name.lower() in ("features", "embeddings") and root.parent.name else root
-    return config.data.encoder.name or own.name or str(root)
+    folder = root.parent if root.name.lower() in ("features", "embeddings") and root.parent.name else root
+    return config.data.encoder.name or folder.name or str(root)
 
 
-def leakage_mark(config: Config) -> str:
+def leakage_note(config: Config) -> str:
     """Return `leakage_banner` in a few words, for captions and columns."""
-    banner = leakage_banner(config)
-    return {LEAKAGE: LEAKAGE_MARK, POSSIBLE_LEAKAGE: POSSIBLE_LEAKAGE_MARK}.get(banner, "")
+    return {LEAKAGE: LEAKAGE_NOTE, POSSIBLE_LEAKAGE: POSSIBLE_LEAKAGE_NOTE}.get(leakage_banner(config), "")
 
 
-def relevance_mark(config: Config) -> str:
-    """Return the words for hits by label among reports that the labels were, or may have been, derived from."""
+def relevance_note(config: Config) -> str:
+    """Return a note on retrieval by label from the reports that the labels come, or may come, from."""
     verb = {"report-derived": "come", "unknown": "may come"}.get(config.data.label_origin)
     return f"hits by label: labels {verb} from the reports themselves" if verb else ""
 
 
 def leakage_banner(config: Config) -> str:
-    """Return the words that stand over figures of text inputs against report-derived labels; empty where none apply."""
+    """Return the warning above metrics of text inputs and report-derived labels; empty where none applies."""
     if config.model.inputs == "visual" or config.data.label_origin == "manual":
         return ""
     return LEAKAGE if config.data.label_origin == "report-derived" else POSSIBLE_LEAKAGE

@@ -1,13 +1,14 @@
-"""A config as command-line words: what the screen shows as the equivalent command."""
+"""Write a config as command-line overrides, which the screen shows as the equivalent command."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.config import Config, changed_keys
 
-# Values of these keys are paths: they are taken as they stand, so that no character of a path needs quoting.
+# Values of these keys are paths. They are used unchanged, so that no character of a path needs quoting.
 RAW_PREFIXES = ("paths.",)
 RAW_KEYS = frozenset(
     {"run", "embeddings", "output_file", "output_dir", "first", "second"}
@@ -17,12 +18,12 @@ RAW_SUFFIX = "_csv"
 
 
 def is_raw(key: str) -> bool:
-    """Whether a word's value is taken as it stands, after the first ``=``."""
+    """Return whether an override's value is used unchanged after the first ``=``."""
     return key in RAW_KEYS or key.startswith(RAW_PREFIXES) or key.endswith(RAW_SUFFIX)
 
 
 def to_overrides(config: Config) -> list[str]:
-    """Return the words that turn the defaults into a config, one a changed key."""
+    """Return the overrides that turn the default config into this one, one for each changed key."""
     return [
         f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
         for key, value in changed_keys(config).items()
@@ -33,13 +34,13 @@ def to_command(config: Config, verb: str = "train") -> str:
     """Return the equivalent command, quoted for a POSIX shell."""
     import shlex
 
-    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(word) for word in to_overrides(config))])
+    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(override) for override in to_overrides(config))])
 
 
 def _raw(path: str) -> str:
-    """Write a path as it stands; quoted where it would be read as nothing, or lose quotes of its own."""
-    quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
-    return f"'{path}'" if quoted or path in ("null", "") else path
+    """Write a path unchanged; quote one that would be read as null, or would lose its own quotes."""
+    is_quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
+    return f"'{path}'" if is_quoted or path in ("null", "") else path
 
 
 def _value(value: Any) -> str:
@@ -50,25 +51,14 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
-    if isinstance(value, dict):  # the grammar takes no quoted key
+    if isinstance(value, dict):  # the grammar allows no quoted key
         return "{" + ",".join(f"{k}:{_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_value(item) for item in value) + "]"
-    return _quoted(str(value))
+    return quote(str(value))
 
 
-def _quoted(text: str) -> str:
-    """Single-quote a string; in this grammar a backslash escapes only before a quote."""
-    parts = []
-    backslashes = 0
-    for character in text:
-        if character == "'":
-            parts.append("\\" * backslashes + "\\'")
-            backslashes = 0
-        elif character == "\\":
-            parts.append(character)
-            backslashes += 1
-        else:
-            parts.append(character)
-            backslashes = 0
-    return "'" + "".join(parts) + "\\" * backslashes + "'"
+def quote(text: str) -> str:
+    """Single-quote a string; in Hydra's grammar a backslash escapes only before a quote."""
+    doubled = re.sub(r"(\\+)(?='|\Z)", r"\1\1", text)  # a backslash before a quote, or at the end, is doubled
+    return "'" + doubled.replace("'", "\\'") + "'"

@@ -1,10 +1,10 @@
-"""How long work reports how far it is: one kind of function for every room."""
+"""Callbacks through which long work reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# (phase, done, total), called often; a total of 0 means that it is not known.
+# (phase, done, total), called often; a total of 0 is an unknown one.
 Progress = Callable[[str, int, int], None]
 
 

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, device, seed, digests, counts."""
+"""Record what a run was made with: versions, device, seed, digests, counts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _package_version(name: str) -> str | None:
 
 @functools.cache
 def _git_commit() -> str | None:
-    """Return the commit of the source tree, when it is a git checkout."""
+    """Return the commit of the source tree, if it is a git checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""The frame around every page: navigation on the left, on top the status strip or the note of a read-only link."""
+"""The frame of every page: navigation on the left, on top the status bar or the bar of a read-only link."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _STYLE = """<style>
 </style>"""
 
 
-def _strip() -> None:
-    # Imported after the outline of the page stands: a server's first visit takes half a second for it.
+def _draw_status_bar() -> None:
+    # Imported after the page's outline is drawn: on a server's first visit it takes half a second.
     from ctbench_ui import form
     from ctbench_ui.frame import status_bar
 
@@ -28,16 +28,16 @@ st.set_page_config(
     page_title="ctbench", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide", initial_sidebar_state=220
 )
 st.html(_STYLE)
-reading = readonly.take_link()
-page = st.navigation(groups(readonly.PAGES) if reading else groups())
+is_readonly = readonly.read_link()
+page = st.navigation(groups(readonly.PAGES) if is_readonly else groups())
 top = st.container(key="top")
-closed = reading and readonly.closed(page)
-if not closed:
-    loading.draw(page.url_path)
+refused = is_readonly and readonly.refuse(page)
+if not refused:
+    loading.draw_outline(page.url_path)
 with top:
-    if reading:
-        readonly.draw()
+    if is_readonly:
+        readonly.draw_bar()
     else:
-        _strip()
-if not closed:
+        _draw_status_bar()
+if not refused:
     page.run()

@@ -1,4 +1,4 @@
-"""Every page of the app: where it lies, its address, its place in the navigation. To add a page, add it here."""
+"""The pages of the app: file, address, and place in the navigation. To add a page, add it here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PAGES = {
     "train": ("Run", "Train", ":material/model_training:"),
     "runs": ("Run", "Runs", ":material/list_alt:"),
     "studies": ("Run", "Studies", ":material/grid_on:"),
-    "evaluate": ("Look", "Evaluate", ":material/query_stats:"),
-    "compare": ("Look", "Compare", ":material/compare:"),
-    "alignment": ("Look", "Alignment", ":material/compare_arrows:"),
+    "evaluate": ("Results", "Evaluate", ":material/query_stats:"),
+    "compare": ("Results", "Compare", ":material/compare:"),
+    "alignment": ("Results", "Alignment", ":material/compare_arrows:"),
     "system": ("System", "System", ":material/memory:"),
 }
 
@@ -39,11 +39,11 @@ def page(name: str, visible: bool = True) -> Any:
 
 
 def groups(only: Collection[str] = tuple(_PAGES)) -> dict[str, list[Any]]:
-    """Return the pages by navigation group, in order; those that are not among ``only`` can be opened, not seen."""
-    found: dict[str, list[Any]] = {}
+    """Return the pages by navigation group, in order; those not in ``only`` are hidden, but can be opened."""
+    pages: dict[str, list[Any]] = {}
     for name, (group, _, _) in _PAGES.items():
-        found.setdefault(group, []).append(page(name, name in only))
-    return found
+        pages.setdefault(group, []).append(page(name, name in only))
+    return pages
 
 
 def go(name: str, query: Mapping[str, str] | None = None) -> None:

@@ -1,10 +1,10 @@
-"""Take pictures of every page on demo data: trained heads, opened tests, a measured alignment.
+"""Take screenshots of every page on demo data: trained heads, evaluated tests, a study and an alignment.
 
     python docs/screenshots.py                     the pictures of the docs, into docs/screenshots
     python docs/screenshots.py --all FOLDER        every page and tab, light and dark, at 390, 1280 and 1920 pixels
     python docs/screenshots.py --all FOLDER --only runs --themes dark --widths 1280
 
-It needs Chromium and Playwright (requirements.txt names it), and writes nothing else.
+Chromium and Playwright are needed (requirements.txt lists Playwright). Nothing else is written.
 """
 
 from __future__ import annotations
@@ -12,67 +12,67 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
-
-from tests.browser.filled import fill, fill_study  # noqa: E402
-from tests.browser.hands import Hands  # noqa: E402
-from tests.browser.served import Server, find_browser, serving  # noqa: E402
+from tests.browser.browser_user import TABS, BrowserUser, open_app  # noqa: E402
+from tests.browser.demo_runs import write_runs, write_study  # noqa: E402
 
 WIDTHS, THEMES = (390, 1280, 1920), ("light", "dark")
 HEIGHTS = {390: 844, 1280: 800, 1920: 1080}
-DRAWN_MS = 700  # a chart fades in after the page has settled
+MAX_HEIGHT = 3000
+FADE_MS = 700  # a chart fades in after the page has settled
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: where to go, which tab to open, what to press."""
+    """One screenshot.
+
+    Attributes:
+        name: of the file.
+        address: of the page.
+        tab: where it is shown and its name, as in `TABS`.
+        buttons: keys of buttons to press, after the tab is opened.
+        row: of the page's table to select before.
+    """
 
     name: str
     address: str
-    tab: str | None = None
-    press: tuple[str, ...] = ()
+    tab: tuple[str, str] | None = None
+    buttons: tuple[str, ...] = ()
     row: int | None = None
 
 
-_EMPTY = ("", "data", "train", "runs", "evaluate", "compare", "alignment", "studies")
-_COMPARE = ("Curves", "Disagreements", "Settings", "Label noise", "Published", "Paper")
-_ALIGNMENT = ("Ranks and findings", "Browse", "Map", "Beside another")
-_STUDIES = ("Overview", "Findings", "Differences", "Bottlenecks", "Runs", "Export")
+def _page_and_tabs(page: str, buttons: Mapping[str, tuple[str, ...]] | None = None) -> Iterator[Shot]:
+    """Yield screenshots of a page and of each tab; the page opens with the first one."""
+    yield Shot(page, page)
+    for name in TABS[page][1][1:]:
+        yield Shot(f"{page}-{name.replace(' ', '-')}", page, (page, name), (buttons or {}).get(name, ()))
+
+
 SHOTS = (
     Shot("home", ""),
-    Shot("data", "data", press=("check",)),
-    Shot("data-prepare", "data", tab="Prepare manifests"),
-    Shot("data-labels", "data", tab="Compare labels"),
-    Shot("data-budgets", "data", tab="Budget files", press=("write-budgets",)),
+    Shot("data", "data", buttons=("check",)),
+    Shot("data-prepare", "data", ("data", "prepare")),
+    Shot("data-labels", "data", ("data", "labels")),
+    Shot("data-budgets", "data", ("data", "budgets"), buttons=("write-budgets",)),
     Shot("train", "train"),
     Shot("runs", "runs"),
     Shot("runs-card", "runs", row=0),
-    Shot("runs-curves", "runs", row=0, tab="Curves"),
-    Shot("evaluate", "evaluate"),
-    Shot("evaluate-curves", "evaluate", tab="Curves"),
-    Shot("evaluate-threshold", "evaluate", tab="Threshold", press=("cell-fp",)),
-    Shot("evaluate-calibration", "evaluate", tab="Calibration"),
-    Shot("evaluate-subgroups", "evaluate", tab="Subgroups"),
-    Shot("evaluate-paper", "evaluate", tab="Paper"),
-    Shot("evaluate-volumes", "evaluate", tab="Volumes"),
-    Shot("compare", "compare"),
-    *(Shot(f"compare-{tab.split()[-1].lower()}", "compare", tab=tab) for tab in _COMPARE),
-    Shot("alignment", "alignment"),
-    *(Shot(f"alignment-{tab.split()[0].lower()}", "alignment", tab=tab) for tab in _ALIGNMENT),
-    Shot("studies", "studies"),
-    *(Shot(f"studies-{tab.lower()}", "studies", tab=tab) for tab in _STUDIES),
+    Shot("runs-curves", "runs", ("run card", "curves"), row=0),
+    *_page_and_tabs("evaluate", {"threshold": ("cell-fp",)}),
+    *_page_and_tabs("compare"),
+    *_page_and_tabs("alignment"),
+    *_page_and_tabs("studies"),
     Shot("system", "system"),
 )
-EMPTY = tuple(Shot(f"empty-{name or 'home'}", name) for name in _EMPTY)
-# picture of the docs: shot, theme
+_EMPTY = ("", "data", "train", "runs", "evaluate", "compare", "alignment", "studies")
+EMPTY_SHOTS = tuple(Shot(f"empty-{address or 'home'}", address) for address in _EMPTY)
+# Picture of the docs: screenshot, theme.
 DOCS = {
     "home": ("home", "light"),
     "data": ("data", "light"),
@@ -86,83 +86,77 @@ DOCS = {
 }
 
 
-def take(hands: Hands, shot: Shot, file: Path) -> None:
-    """Go where a shot is taken, and write it, the whole page long."""
-    hands.go(shot.address)
-    for key in shot.press if shot.tab is None else ():
-        hands.press(key)
+def take(user: BrowserUser, shot: Shot, file: Path) -> None:
+    """Open what a screenshot shows, and write the complete page."""
+    user.go(shot.address)
     if shot.row is not None:
-        hands.pick_row(shot.row, "run-card")
+        user.select_row(shot.row, "run-card")
     if shot.tab is not None:
-        hands.open_tab(shot.tab)
-        for key in shot.press:
-            hands.press(key)
-    hands.settle()
-    hands.page.wait_for_timeout(DRAWN_MS)
-    page = hands.page
+        user.open_tab(*shot.tab)
+    for key in shot.buttons:
+        user.press(key)
+    user.settle()
+    page = user.page
+    page.wait_for_timeout(FADE_MS)
     page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)")
     size = page.viewport_size
-    long = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": size["width"], "height": max(size["height"], min(long, 3000))})
-    page.wait_for_timeout(DRAWN_MS)
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": max(size["height"], min(height, MAX_HEIGHT))})
+    page.wait_for_timeout(FADE_MS)
     page.screenshot(path=str(file))
     page.set_viewport_size(size)
 
 
-def persons(browser: Browser, server: Server, widths: list[int], themes: list[str]) -> Iterator[tuple[str, Any, Hands]]:
-    """Sit down a person for each theme and width."""
-    for theme in themes:
-        for width in widths:
-            size = {"width": width, "height": HEIGHTS[width]}
-            context = browser.new_context(viewport=size, color_scheme=theme, device_scale_factor=1)
-            yield theme, width, Hands(context, server.url)
-            context.close()
+def open_window(new_user: Callable[..., BrowserUser], theme: str, width: int) -> BrowserUser:
+    """Open the app in a theme and a width."""
+    size = {"width": width, "height": HEIGHTS[width]}
+    return new_user(viewport=size, color_scheme=theme, device_scale_factor=1)
 
 
-def take_all(browser: Browser, server: Server, shots: list[Shot], options: argparse.Namespace) -> None:
-    """Write every shot in every asked theme and width."""
+def take_all(new_user: Callable[..., BrowserUser], shots: list[Shot], options: argparse.Namespace) -> None:
+    """Write every screenshot in the chosen themes and widths."""
     options.all.mkdir(parents=True, exist_ok=True)
-    for theme, width, hands in persons(browser, server, options.widths, options.themes):
-        for shot in shots:
-            take(hands, shot, options.all / f"{shot.name}-{theme}-{width}.png")
+    for theme in options.themes:
+        for width in options.widths:
+            user = open_window(new_user, theme, width)
+            for shot in shots:
+                take(user, shot, options.all / f"{shot.name}-{theme}-{width}.png")
+            user.page.context.close()
 
 
-def take_docs(browser: Browser, server: Server) -> None:
-    """Write the pictures that the docs show."""
+def take_docs(new_user: Callable[..., BrowserUser]) -> None:
+    """Write the pictures of the docs."""
     shots = {shot.name: shot for shot in SHOTS}
-    for theme, _, hands in persons(browser, server, [1280], list(THEMES)):
-        for name, (shot, wanted) in DOCS.items():
-            if wanted == theme:
-                take(hands, shots[shot], PROJECT / "docs" / "screenshots" / f"{name}.png")
+    users = {theme: open_window(new_user, theme, 1280) for theme in THEMES}
+    for picture, (name, theme) in DOCS.items():
+        take(users[theme], shots[name], PROJECT / "docs" / "screenshots" / f"{picture}.png")
 
 
-def options_of(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page, theme and width, into this folder")
-    parser.add_argument("--only", nargs="*", help="names of shots, or how they begin")
+    parser.add_argument("--only", nargs="*", help="names of screenshots, or their beginnings")
     parser.add_argument("--themes", nargs="*", default=list(THEMES), choices=THEMES)
     parser.add_argument("--widths", nargs="*", type=int, default=list(WIDTHS), choices=WIDTHS)
-    parser.add_argument("--empty", action="store_true", help="the pages of a first day, on an empty run store")
+    parser.add_argument("--empty", action="store_true", help="the pages with an empty run store")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> int:
-    """Take the pictures that the command line asks for."""
-    options = options_of(arguments)
-    wanted = tuple(options.only or ("",))
-    shots = [shot for shot in (EMPTY if options.empty else SHOTS) if shot.name.startswith(wanted)]
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    """Take the screenshots that the command line names."""
+    options = parse(arguments)
+    names = tuple(options.only or ("",))
+    shots = [shot for shot in (EMPTY_SHOTS if options.empty else SHOTS) if shot.name.startswith(names)]
+    with tempfile.TemporaryDirectory() as folder:
         if not options.empty:
-            fill_study(Path(folder))
-            fill(Path(folder))
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        with serving(Path(folder)) as server:
+            write_study(Path(folder))
+            write_runs(Path(folder))
+        with open_app(Path(folder)) as new_user:
             if options.all:
-                take_all(browser, server, shots, options)
+                take_all(new_user, shots, options)
             else:
-                take_docs(browser, server)
-        browser.close()
+                take_docs(new_user)
     return 0
 
 

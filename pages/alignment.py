@@ -1,4 +1,4 @@
-"""Alignment: how well each volume finds its report, and each report its volume."""
+"""Alignment: how well each volume retrieves its report, and each report its volume."""
 
 from ctbench_ui.alignment.page import draw
 

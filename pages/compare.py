@@ -1,4 +1,4 @@
-"""Compare: a baseline and other runs on the volumes and findings that all have scored."""
+"""Compare: a baseline and other runs, on the volumes and findings that all of them have scored."""
 
 from ctbench_ui.compare.page import draw
 

@@ -1,4 +1,4 @@
-"""Evaluate: open a test set for a run, and look at it finding by finding."""
+"""Evaluate: evaluate a run on test, and see its results finding by finding."""
 
 from ctbench_ui.evaluate.page import draw
 

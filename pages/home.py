@@ -1,4 +1,4 @@
-"""Home: where one stands, the best runs so far, and the way in for a newcomer."""
+"""Home: three steps with their state, the best runs, and demo data for a start."""
 
 from ctbench_ui.home.page import draw
 

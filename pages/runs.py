@@ -1,4 +1,4 @@
-"""Runs: the queue, and every run of the store, one by one, grouped by recipe, or by label budget."""
+"""Runs: the queue, and every run of the store, one by one, by recipe or by label budget."""
 
 from ctbench_ui.runs.page import draw
 

@@ -1,4 +1,4 @@
-"""Studies: hundreds of runs as one click, and searches over settings; each is a folder of the run store."""
+"""Studies: grids of runs and searches over settings; each is a folder of the run store."""
 
 from ctbench_ui.studies.page import draw
 

@@ -1,4 +1,4 @@
-"""System: versions, machine, folders, and the diagnostics to send along with a question."""
+"""System: doctor, versions, machine, folders, and diagnostics for a problem report."""
 
 from ctbench_ui.system.page import draw
 

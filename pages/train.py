@@ -1,4 +1,4 @@
-"""Train: set up one run, start it, watch it."""
+"""Train: configure one run, start it, watch it."""
 
 from ctbench_ui.train.page import draw
 

@@ -1,4 +1,4 @@
-"""A tiny data set on disk, configs and words that point at it, and the command line run in this process."""
+"""Shared fixtures: a tiny data set on disk, its configs and overrides, and the command line run in this process."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for patient in range(1, patients + 1):
             image = draw.normal(size=DIMENSIONS).astype(np.float32)
             # Every finding has both classes in every split, whatever the draw.
-            found = [int(image @ d > 0) if patient > 2 else patient - 1 for d in directions]
+            targets = [int(image @ d > 0) if patient > 2 else patient - 1 for d in directions]
             exam = f"{split}_{patient}_a"
             _write_vector(folder, f"image/{exam}.npz", image)
             _write_vector(folder, f"text/{exam}.npz", image + draw.normal(size=DIMENSIONS).astype(np.float32))
-            rows += [[f"{exam}_{r}", f"image/{exam}.npz", f"text/{exam}.npz", *found] for r in (1, 2)]
+            rows += [[f"{exam}_{r}", f"image/{exam}.npz", f"text/{exam}.npz", *targets] for r in (1, 2)]
         _write_csv(folder / "manifests" / f"{split}.csv", rows)
     return folder
 
@@ -67,24 +67,24 @@ def _write_csv(path: Path, rows: list[list[Any]]) -> None:
 
 @pytest.fixture
 def data(tiny_data: Path, tmp_path: Path) -> Path:
-    """Return a copy of the tiny data set that a test may spoil."""
+    """Return a copy of the tiny data set that a test may damage."""
     return Path(shutil.copytree(tiny_data, tmp_path / "data"))
 
 
 @pytest.fixture
 def make_config(tmp_path: Path) -> Callable[..., Config]:
-    """Return a builder of configs of a small run on a data folder; dotted keys come as a mapping."""
+    """Return a builder of configs of a small run on a data folder; changes are a mapping of dotted keys."""
 
     def build(folder: Path, changes: dict[str, Any] | None = None) -> Config:
         config = Config()
-        for name, value in {**_places(folder, tmp_path), **SMALL_RUN, **(changes or {})}.items():
+        for name, value in {**_path_keys(folder, tmp_path), **SMALL_RUN, **(changes or {})}.items():
             set_key(config, name, value)
         return config
 
     return build
 
 
-def _places(folder: Path, tmp_path: Path) -> dict[str, str]:
+def _path_keys(folder: Path, tmp_path: Path) -> dict[str, str]:
     return {
         "paths.data_root": str(folder / "features"),
         "paths.manifest_dir": str(folder / "manifests"),
@@ -100,24 +100,24 @@ def config(make_config: Callable[..., Config], tiny_data: Path) -> Config:
 
 @pytest.fixture
 def make_overrides(tmp_path: Path) -> Callable[[Path], list[str]]:
-    """Return a builder of the words of a small run on a data folder."""
+    """Return a builder of the overrides of a small run on a data folder."""
 
     def build(folder: Path) -> list[str]:
         small = [f"{name}={value}" for name, value in SMALL_RUN.items()]
-        return [f"{name}={value}" for name, value in _places(folder, tmp_path).items()] + small
+        return [f"{name}={value}" for name, value in _path_keys(folder, tmp_path).items()] + small
 
     return build
 
 
 @pytest.fixture
-def words(make_overrides: Callable[[Path], list[str]], tiny_data: Path) -> list[str]:
-    """Return the words of a small run on the tiny data set."""
+def overrides(make_overrides: Callable[[Path], list[str]], tiny_data: Path) -> list[str]:
+    """Return the overrides of a small run on the tiny data set."""
     return make_overrides(tiny_data)
 
 
 @pytest.fixture
 def make_old_run(tiny_data: Path, labels: list[str], tmp_path: Path) -> Callable[..., Path]:
-    """Return a maker of old runs under <tmp>/project/outputs; their data lies beside them, as it did."""
+    """Return a maker of old runs under <tmp>/project/outputs; their data lies beside them."""
     from tests.old_system import train_old_run
 
     project = tmp_path / "project"
@@ -132,7 +132,7 @@ def make_old_run(tiny_data: Path, labels: list[str], tmp_path: Path) -> Callable
 
 @dataclass(frozen=True)
 class Ended:
-    """What one call of the command line left behind."""
+    """Exit code and output of one call of the command line."""
 
     code: int
     out: str

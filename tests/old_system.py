@@ -1,4 +1,4 @@
-"""Runs as the older system left them: trained by plain PyTorch, in its folders, with its file formats."""
+"""Make runs of the older system: trained in plain PyTorch, with its folders and file formats."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def read_split(data: Path, manifest: str, labels: list[str], root: str = "featur
     return torch.tensor(np.stack(vectors)), np.array([[float(row[label]) for label in labels] for row in rows])
 
 
-def figures(targets: np.ndarray, probabilities: np.ndarray, labels: list[str]) -> dict[str, Any]:
-    """Compute what the older system kept of an epoch, by scikit-learn; its extra class of findings-free volumes too."""
+def epoch_metrics(targets: np.ndarray, probabilities: np.ndarray, labels: list[str]) -> dict[str, Any]:
+    """Compute the older system's metrics of an epoch with scikit-learn, with its extra class of volumes without findings."""
     precision, recall, f1, support = precision_recall_fscore_support(targets, probabilities >= 0.5, zero_division=0)
     auprc = average_precision_score(targets, probabilities, average=None)
     auroc = roc_auc_score(targets, probabilities, average=None)
@@ -146,7 +146,7 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, labels: list[str]) -
 def train_old_run(
     folder: Path, data: Path, labels: list[str], *, seed: int = 42, epochs: int = 4, **changes: Any
 ) -> Path:
-    """Train a head and leave everything in ``folder``, as the older system did; ``changes`` are of the config.
+    """Train a head and write everything to ``folder``, as the older system did; ``changes`` apply to the config.
 
     ``changes``: ``manifest_dir``, ``train``, ``val``, ``tests``, ``hidden_dims``, ``finished``, ``job``, ``root``.
     """
@@ -169,7 +169,7 @@ def train_old_run(
         model.eval()
         with torch.no_grad():
             probabilities = model(x_val).sigmoid().numpy()
-        metrics = figures(y_val, probabilities, labels)
+        metrics = epoch_metrics(y_val, probabilities, labels)
         stale += 1
         line = {"epoch": epoch, "train_loss": loss.item(), "val_loss": 0.5, "val_metrics": metrics}
         if metrics["auprc"] > best["value"]:
@@ -268,6 +268,6 @@ def _write_checkpoints(
 
 
 def drop_optimiser(folder: Path) -> None:
-    """Leave the weights alone in a run's snapshot, as some copies of it do."""
+    """Drop the optimiser from a run's snapshot, as some copies do."""
     state = folder / "checkpoints" / "last_state.pt"
     torch.save(torch.load(state, weights_only=False) | {"optimizer": None}, state)

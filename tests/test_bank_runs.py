@@ -1,4 +1,4 @@
-"""Several runs as one bank: each writes its own whole run directory, whatever becomes of the others."""
+"""Several runs as one bank: each writes its own run directory, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ctbench_core.runs import open_run, read_history
 Build = Callable[..., Config]
 
 
-def test_a_bank_key_tells_shape_and_data_apart_and_nothing_else(make_config: Build, tiny_data: Path) -> None:
+def test_a_bank_key_depends_on_shape_and_data_alone(make_config: Build, tiny_data: Path) -> None:
     plain = bank_key(make_config(tiny_data))
     own = {
         "utils.seed": 7,
@@ -43,7 +43,7 @@ def test_a_bank_key_tells_shape_and_data_apart_and_nothing_else(make_config: Bui
     assert len(others - {plain}) == len(shared)
 
 
-def test_each_run_of_a_bank_has_its_whole_directory(make_config: Build, tiny_data: Path) -> None:
+def test_each_run_of_a_bank_has_a_complete_directory(make_config: Build, tiny_data: Path) -> None:
     configs = [make_config(tiny_data, {"utils.seed": seed}) for seed in (1, 2, 3)]
     queued = queue_run(configs[1])
     results = run_bank(configs, [None, queued, None])
@@ -60,7 +60,7 @@ def test_each_run_of_a_bank_has_its_whole_directory(make_config: Build, tiny_dat
         assert alone["best_val"] == pytest.approx(result["best_val"], abs=1e-4)
 
 
-def test_a_run_that_fails_is_told_and_the_others_go_on(make_config: Build, tiny_data: Path) -> None:
+def test_a_run_that_fails_has_its_error_and_the_others_finish(make_config: Build, tiny_data: Path) -> None:
     wild = {"training.learning_rate": 1e30, "utils.seed": 2}
     results = run_bank([make_config(tiny_data, changes) for changes in ({}, wild, {"utils.seed": 3})])
     assert [result["state"] for result in results] == ["finished", "failed", "finished"]
@@ -80,9 +80,9 @@ BUDGETS = (20, 7, 60, 33, 60)
 def test_heads_of_different_budgets_equal_their_solo_runs(
     make_config: Build, tiny_data: Path, hidden: list[int], standardise: str
 ) -> None:
-    """Own rows, rate, decay and end; in one stack and in any order, to 1e-8."""
+    """Each with its own rows, learning rate, decay and end; in one stack and in any order, to 1e-8."""
     from ctbench_core.experiment import load_training
-    from ctbench_core.train.epoch import EpochReport
+    from ctbench_core.train.epoch_report import EpochReport
     from ctbench_core.train.trainer import Trainer
 
     configs, datasets = [], []
@@ -104,7 +104,7 @@ def test_heads_of_different_budgets_equal_their_solo_runs(
     bank = Trainer(configs, datasets)
     for epoch in (1, 2, 3):
         bank.run_epoch([epoch] * 5)
-    rest = bank.keep([3, 1])
+    rest = bank.subset([3, 1])
     outcomes = rest.run_epoch([4, 4])
     assert outcomes is not None
     for place, k in enumerate((3, 1)):

@@ -1,4 +1,4 @@
-"""The typed config: its keys and defaults, what it refuses, and the way to a mapping and back."""
+"""The typed config keeps its keys and defaults, refuses values that do not fit, and survives YAML."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_every_key_explains_itself_within_its_own_bounds(info: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
+    ("name", "nearest"),
     [
         ("training.learning_rat", "training.learning_rate"),
         ("trainning.batch_size", "training.batch_size"),
@@ -135,9 +135,9 @@ def test_every_key_explains_itself_within_its_own_bounds(info: Any) -> None:
         ("seed", "utils.seed"),
     ],
 )
-def test_unknown_key_names_the_nearest(given: str, nearest: str) -> None:
-    with pytest.raises(ConfigError, match=f"Unknown key '{given}'.*{nearest}"):
-        set_key(Config(), given, 1)
+def test_unknown_key_names_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=f"Unknown key '{name}'.*{nearest}"):
+        set_key(Config(), name, 1)
 
 
 def test_unknown_key_like_no_other_names_the_sections() -> None:
@@ -186,7 +186,7 @@ def test_value_that_does_not_fit_is_refused_by_name(name: str, value: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "kept"),
+    ("name", "value", "expected"),
     [
         ("training.batch_size", 32.0, 32),
         ("training.batch_size", "32", 32),
@@ -202,11 +202,11 @@ def test_value_that_does_not_fit_is_refused_by_name(name: str, value: Any) -> No
         ("utils.seed", 2**53 + 1, 2**53 + 1),
     ],
 )
-def test_value_is_converted_to_the_type_of_its_key(name: str, value: Any, kept: Any) -> None:
+def test_value_is_converted_to_the_type_of_its_key(name: str, value: Any, expected: Any) -> None:
     config = Config()
     set_key(config, name, value)
-    assert get_key(config, name) == kept
-    assert type(get_key(config, name)) is type(kept)
+    assert get_key(config, name) == expected
+    assert type(get_key(config, name)) is type(expected)
 
 
 def test_unknown_choice_lists_the_known() -> None:

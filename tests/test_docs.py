@@ -1,4 +1,4 @@
-"""What README and docs say holds: every command and code block runs, every link and anchor leads somewhere."""
+"""README and docs are true: every command and code block runs, every link and anchor has a target."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def newest(job: str = "train") -> str:
 
 
 def run(cli: Callable[..., Any], command: str, quick: dict[str, list[str]]) -> Any:
-    words = shlex.split(command.replace(RUN, newest() if RUN in command else ""))[3:]
-    ended = cli(*words, *quick.get(words[0], []))
+    overrides = shlex.split(command.replace(RUN, newest() if RUN in command else ""))[3:]
+    ended = cli(*overrides, *quick.get(overrides[0], []))
     assert ended.code == 0, f"{command}\n{ended.err}"
     return ended
 
@@ -80,8 +80,8 @@ def test_the_commands_and_examples_on_the_demo_data_run(
     assert re.search(r"AUPRC 0\.\d+, AUROC 0\.\d+ on \d+ patients", printed)
 
 
-def test_six_lines_give_our_probabilities(cli: Callable[..., Any], words: list[str], tiny_data: Path) -> None:
-    trained = cli("train", *words, "model.params.hidden_dims=[8,4]").json["run_dir"]
+def test_six_lines_give_our_probabilities(cli: Callable[..., Any], overrides: list[str], tiny_data: Path) -> None:
+    trained = cli("train", *overrides, "model.params.hidden_dims=[8,4]").json["run_dir"]
     assert cli("evaluate", f"run={trained}").code == 0
     (block,) = blocks("docs/moving-in.md", "python")
     assert len([line for line in block.splitlines() if line]) == 6
@@ -160,13 +160,13 @@ def test_every_row_of_the_mapping_table_runs(old_project: Path, cli: Callable[..
             quick = quick | {"train": ["hydra.run.dir=outputs/train/second"]}
         results[command] = run(cli, command, quick).json
         quick.pop("train", None)
-    for words, table in (("aggregate outputs/gpt_budget", "by_budget"), ("contrast first=", "per_class_summary")):
-        files = next(result["files"] for command, result in results.items() if words in command)
+    for overrides, table in (("aggregate outputs/gpt_budget", "by_budget"), ("contrast first=", "per_class_summary")):
+        files = next(result["files"] for command, result in results.items() if overrides in command)
         assert len(pd.read_csv(files[table])) > 0
     assert len(pd.read_csv("volumes.csv")) == 56  # one feature file an exam
     assert len(pd.read_csv("data/manifests/manual_train.csv")) == 60
-    taken = cli("import", "outputs")
-    assert (taken.code, taken.json["failed"], len(taken.json["runs"])) == (0, 0, 5)
+    imported = cli("import", "outputs")
+    assert (imported.code, imported.json["failed"], len(imported.json["runs"])) == (0, 0, 5)
     resumed = next(result for command, result in results.items() if "resume.state_path" in command)
     assert (resumed["epochs"], Path(resumed["run_dir"]).parent.name) == (4, "stopped")
 
@@ -202,7 +202,7 @@ def slug(heading: str) -> str:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_links_and_anchors_lead_somewhere(name: str) -> None:
+def test_links_and_anchors_have_targets(name: str) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", TEXTS[name]):
         path, _, anchor = target.partition("#")
         file = (PROJECT / name).parent / path if path else PROJECT / name

@@ -1,4 +1,4 @@
-"""The spine: one config to a run on disk, by calling it as other code does."""
+"""From one config to a run on disk, through the Python interface."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_the_same_config_gives_the_same_run(make_config: Build, tiny_data: Path)
     assert other.paths.metrics.read_bytes() != runs[0].paths.metrics.read_bytes()
 
 
-def test_a_run_does_not_change_the_config_it_was_given(config: Config) -> None:
+def test_a_run_does_not_change_its_config(config: Config) -> None:
     before = config.copy()
     result = run_experiment(config)
     assert config == before
     assert open_run(result["run_dir"]).config == before
 
 
-def test_a_run_cancelled_before_it_begins_is_resumable(config: Config) -> None:
+def test_a_run_cancelled_before_it_starts_is_resumable(config: Config) -> None:
     cancel = threading.Event()
     cancel.set()
     result = run_experiment(config, cancel=cancel)
@@ -89,7 +89,9 @@ def test_a_moved_run_is_still_evaluated(config: Config, tmp_path: Path) -> None:
     assert not first.exists()
 
 
-def test_evaluation_without_the_training_manifest_says_that_leaks_are_unchecked(make_config: Build, data: Path) -> None:
+def test_evaluation_without_the_training_manifest_warns_that_leaks_are_unchecked(
+    make_config: Build, data: Path
+) -> None:
     result = run_experiment(make_config(data))
     (data / "manifests" / "train.csv").unlink()
     evaluated = ctbench_core.evaluate_run(result["run_dir"])
@@ -97,15 +99,15 @@ def test_evaluation_without_the_training_manifest_says_that_leaks_are_unchecked(
     assert any("could not be checked" in text for text in evaluated["warnings"])
 
 
-def test_evaluation_without_any_test_says_how_to_name_one(make_config: Build, data: Path) -> None:
+def test_evaluation_without_a_test_manifest_explains_how_to_name_one(make_config: Build, data: Path) -> None:
     result = run_experiment(make_config(data))
     (data / "manifests" / "test.csv").unlink()
     with pytest.raises(InputError, match=r"No test manifest.*data.test_manifests"):
         ctbench_core.evaluate_run(result["run_dir"])
 
 
-def test_validation_figures_are_those_of_the_saved_model(config: Config) -> None:
-    """Evaluating the validation manifest as a test gives the best epoch's figures again."""
+def test_validation_metrics_are_those_of_the_saved_model(config: Config) -> None:
+    """Evaluating the validation manifest as a test set gives the metrics of the best epoch."""
     result = run_experiment(config)
     again = ctbench_core.evaluate_run(result["run_dir"], ["valid.csv"])["test"]["valid.csv"]
     for name in ("auprc", "auroc", "f1_macro"):

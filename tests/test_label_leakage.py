@@ -1,4 +1,4 @@
-"""The card of a data set, and the banner over figures that measure label leakage."""
+"""The data card, and the banner over metrics that measure label leakage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_text_inputs_against_report_labels_are_called_leakage(inputs: str, origi
 
 
 @pytest.mark.parametrize(
-    ("root", "given", "name"),
+    ("root", "explicit", "name"),
     [
         ("/x/CT-CLIP_v2", None, "CT-CLIP_v2"),
         ("/x/merlin/features", None, "merlin"),
@@ -34,7 +34,7 @@ def test_text_inputs_against_report_labels_are_called_leakage(inputs: str, origi
         ("/x/merlin/features", "Merlin 1.0", "Merlin 1.0"),
     ],
 )
-def test_the_encoder_has_a_name(root: str, given: str | None, name: str) -> None:
+def test_the_encoder_has_a_name(root: str, explicit: str | None, name: str) -> None:
     config = Config()
-    config.paths.data_root, config.data.encoder.name = root, given
+    config.paths.data_root, config.data.encoder.name = root, explicit
     assert encoder_name(config) == name

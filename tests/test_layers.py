@@ -122,7 +122,7 @@ def _module(name: str) -> str | None:
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("ctbench_core")])
 def test_core_knows_no_screen(module: str) -> None:
     imported = {name.split(".")[0] for name in imports_of(module, SOURCES[module])}
-    drawing = set() if module == "ctbench_core.legacy.plots" else {"plotly"}  # it writes a figure as a file
+    drawing = set() if module == "ctbench_core.legacy.aggregate" else {"plotly"}  # it writes a figure as a file
     assert not imported & ({"streamlit", "ctbench_ui", "pages", "app"} | drawing)
 
 

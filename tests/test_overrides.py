@@ -1,4 +1,4 @@
-"""A config as words and back: the command that the screen shows gives the config that the screen holds."""
+"""A config survives the way to overrides and back: the shown command gives the config on the screen."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ STRINGS = [
 ]
 
 
-def composed(words: list[str]) -> Config:
-    return compose_config(words).config
+def composed(overrides: list[str]) -> Config:
+    return compose_config(overrides).config
 
 
 @pytest.mark.parametrize("text", STRINGS)
@@ -70,9 +70,9 @@ def test_command_survives_a_shell() -> None:
     config = Config()
     set_key(config, "training.target_labels", STRINGS)
     set_key(config, "paths.outputs_root", "/runs of 'Ann'/$HOME")
-    python, module, package, verb, *words = shlex.split(to_command(config, "train"))
+    python, module, package, verb, *overrides = shlex.split(to_command(config, "train"))
     assert (python, module, package, verb) == ("python", "-m", "ctbench_core", "train")
-    assert composed(words) == config
+    assert composed(overrides) == config
 
 
 def test_defaults_need_no_word() -> None:
@@ -122,7 +122,7 @@ def test_random_configs_come_back(seed: int) -> None:
     assert back == config
 
 
-def test_words_take_paths_raw_and_strip_one_pair_of_quotes() -> None:
+def test_overrides_take_paths_raw_and_strip_one_pair_of_quotes() -> None:
     assert composed(["paths.data_root=/a b/c,d[1]=e"]).paths.data_root == "/a b/c,d[1]=e"
     assert composed(["paths.data_root='/a b'"]).paths.data_root == "/a b"
     assert composed(["paths.cache_dir=null"]).paths.cache_dir is None
@@ -135,7 +135,7 @@ def test_lists_may_hold_spaces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("override", "message"),
     [
         ("training.lr=1", r"Unknown key 'training.lr'"),
         ("training.learning_rat=1", r"Did you mean training.learning_rate"),
@@ -153,6 +153,6 @@ def test_lists_may_hold_spaces() -> None:
         ("data.train_manifest=${nowhere}", r"cannot be composed.*nowhere"),
     ],
 )
-def test_a_word_that_makes_no_sense_is_refused(word: str, message: str) -> None:
+def test_an_invalid_override_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        compose_config([word])
+        compose_config([override])

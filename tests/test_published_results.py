@@ -1,4 +1,4 @@
-"""The shipped table of published figures keeps its own rules."""
+"""The table of published results follows its rules."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_metrics_are_named_as_in_this_project(published: pd.DataFrame) -> None:
 
 
 def test_values_are_fractions(published: pd.DataFrame) -> None:
-    # Recall stands in percent in the papers; a forgotten division would exceed 1.
+    # Papers give recall in percent; a forgotten division would exceed 1.
     assert published["value"].between(-1, 1).all()
     assert published["sd"].dropna().between(0, 0.2).all()
     assert set(published.loc[published["task"] == "classification", "findings"]) == {5, 18}
@@ -64,5 +64,5 @@ def test_recall_grows_with_k(published: pd.DataFrame) -> None:
         assert rows["k"].is_unique
 
 
-def test_no_figure_stands_twice(published: pd.DataFrame) -> None:
+def test_no_result_is_repeated(published: pd.DataFrame) -> None:
     assert not published.duplicated(["task", "model", "metric", "cohort", "protocol", "source"]).any()

@@ -1,4 +1,4 @@
-"""What the README tells a stranger to do works as it stands."""
+"""The README's test command is the one that CI runs."""
 
 from __future__ import annotations
 

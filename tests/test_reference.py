@@ -1,4 +1,4 @@
-"""On the real data: the older system's own figures again, and the published alignment of real pairs."""
+"""On real data: the results of the older system, and the published alignment of real pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ctbench_core
-from ctbench_core.alignment.job import run_alignment
+from ctbench_core.alignment import run_alignment
 from ctbench_core.config import Config, set_key
 
 RealData = Callable[[str], Path]
@@ -30,36 +30,36 @@ def config_on(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> Config:
     return config
 
 
-def opened_figures(config: Config) -> dict[str, float]:
+def train_and_test(config: Config) -> dict[str, float]:
     result = ctbench_core.run_experiment(config)
-    figures = ctbench_core.evaluate_run(result["run_dir"])["test"]["test.csv"]
-    assert figures["n"] == {"volumes": 741, "exams": figures["n"]["exams"], "patients": figures["n"]["patients"]}
-    assert figures["leak"] == {"patients": 0}
-    return figures
+    metrics = ctbench_core.evaluate_run(result["run_dir"])["test"]["test.csv"]
+    assert metrics["n"] == {"volumes": 741, "exams": metrics["n"]["exams"], "patients": metrics["n"]["patients"]}
+    assert metrics["leak"] == {"patients": 0}
+    return metrics
 
 
 RECIPE = {"training.learning_rate": 1e-3, "training.max_epochs": 200, "training.early_stopping_patience": 15}
 
 
 @pytest.mark.slow
-def test_mlp_reaches_the_older_systems_figures(real_data: RealData, tmp_path: Path) -> None:
+def test_mlp_reaches_the_older_systems_results(real_data: RealData, tmp_path: Path) -> None:
     """Their four seeds: AUPRC .8424 (.8402 to .8449), AUROC .9641 (.9637 to .9647)."""
     folder = real_data("ctrate")
-    figures = [
-        opened_figures(config_on(folder, tmp_path, {**RECIPE, "utils.seed": seed, "model.params.hidden_dims": [1024]}))
+    metrics = [
+        train_and_test(config_on(folder, tmp_path, {**RECIPE, "utils.seed": seed, "model.params.hidden_dims": [1024]}))
         for seed in (1, 2)
     ]
-    assert np.mean([f["auprc"] for f in figures]) == pytest.approx(0.8424, abs=0.006)
-    assert np.mean([f["auroc"] for f in figures]) == pytest.approx(0.9641, abs=0.003)
+    assert np.mean([f["auprc"] for f in metrics]) == pytest.approx(0.8424, abs=0.006)
+    assert np.mean([f["auroc"] for f in metrics]) == pytest.approx(0.9641, abs=0.003)
 
 
 @pytest.mark.slow
-def test_linear_reaches_the_older_systems_figures(real_data: RealData, tmp_path: Path) -> None:
+def test_linear_reaches_the_older_systems_results(real_data: RealData, tmp_path: Path) -> None:
     """Their four seeds: AUPRC .7464 (.7461 to .7471), AUROC .9400; still improving at the cap of 200 epochs."""
     config = config_on(real_data("ctrate"), tmp_path, {**RECIPE, "utils.seed": 1, "model._target_": "linear"})
-    figures = opened_figures(config)
-    assert figures["auprc"] == pytest.approx(0.7464, abs=0.004)
-    assert figures["auroc"] == pytest.approx(0.9400, abs=0.002)
+    metrics = train_and_test(config)
+    assert metrics["auprc"] == pytest.approx(0.7464, abs=0.004)
+    assert metrics["auroc"] == pytest.approx(0.9400, abs=0.002)
 
 
 def test_means_of_similarity_are_the_older_systems(real_data: RealData, tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_recall_of_clip_on_coco(real_data: RealData, tmp_path: Path) -> None:
     pairs = real_data("pairs") / "clip_coco.npz"
     config = config_on(tmp_path, tmp_path, {"analysis.k": [1, 5, 10]})
     result = run_alignment(config, embeddings=pairs)
-    found = {way: [result[f"{way}_recall_at_{k}"] for k in (1, 5, 10)] for way in ("v_to_t", "t_to_v")}
-    assert found["v_to_t"] == pytest.approx([0.552, 0.808, 0.892], abs=1e-9)
-    assert found["t_to_v"] == pytest.approx([0.506, 0.766, 0.862], abs=1e-9)
+    recall = {way: [result[f"{way}_recall_at_{k}"] for k in (1, 5, 10)] for way in ("v_to_t", "t_to_v")}
+    assert recall["v_to_t"] == pytest.approx([0.552, 0.808, 0.892], abs=1e-9)
+    assert recall["t_to_v"] == pytest.approx([0.506, 0.766, 0.862], abs=1e-9)
 
 
 def test_real_manifests_read_with_their_published_counts(real_data: RealData) -> None:

@@ -1,4 +1,4 @@
-"""Alignment of one manifest or of bare arrays, from a config to files in the run store."""
+"""Run an alignment of a manifest or of arrays, from a config to files in the run store."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ctbench_core.alignment.engine import AlignmentOptions, AlignmentResult, align, write_alignment
-from ctbench_core.alignment.neighbour_report import HUB_DEPTH, STORED
-from ctbench_core.alignment.reading import Pairs, paired_manifest, read_arrays, read_pairs, samples_of
+from ctbench_core.alignment.engine import AlignmentOptions, align
+from ctbench_core.alignment.neighbour_report import BROWSED_DEPTH, HUB_DEPTH
+from ctbench_core.alignment.pairs import Pairs, paired_manifest, read_arrays, read_pairs, samples_frame
+from ctbench_core.alignment.result import AlignmentResult, write_alignment
 from ctbench_core.config import Config
-from ctbench_core.dataset import check_places
+from ctbench_core.dataset import check_paths
 from ctbench_core.errors import InputError, Interrupted
 from ctbench_core.manifest import Manifest
-from ctbench_core.progress import Progress
+from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import (
     Recorder,
     RunPaths,
@@ -33,13 +34,13 @@ from ctbench_core.runs import (
 )
 from ctbench_core.train.trainer import choose_device
 
-# Nearest candidates a query that are listed for graded figures, at most.
-MOST_LISTED = 100
+# Most nearest candidates of a query that are listed for graded metrics.
+MAX_LISTED = 100
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """What was measured of which pairs, and the seconds it took."""
+class _Measurement:
+    """The pairs, their alignment, and the seconds of each step."""
 
     pairs: Pairs
     result: AlignmentResult
@@ -47,12 +48,12 @@ class _Measured:
 
 
 def queue_alignment(config: Config) -> Path:
-    """Make the directory of an alignment that waits its turn, and return it.
+    """Make the directory of an alignment that waits in the queue, and return it.
 
     Raises:
-        InputError: the manifest is at fault, and nothing has been written; or the directory cannot be written.
+        InputError: the manifest is unusable, and nothing has been written; or the directory cannot be written.
     """
-    check_places(config)
+    check_paths(config)
     return _new_run(config, paired_manifest(config).name).root
 
 
@@ -62,35 +63,35 @@ def run_alignment(
     embeddings: Path | str | None = None,
     run_dir: Path | None = None,
     cancel: threading.Event | None = None,
-    progress: Progress = lambda phase, done, total: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure alignment, write it to the run store, and return the `align` JSON of the contracts.
 
     Args:
-        embeddings: an .npz with arrays ``image`` and ``text``, row i pairing with row i; by default
-            the pairs of ``data.train_manifest``.
-        run_dir: a directory made by `queue_alignment`, whose ``status.json`` tells how far it is; by default a new
-            one, made once the figures are there.
+        embeddings: an .npz with arrays ``image`` and ``text``, whose rows i are a pair; by default the pairs of
+            ``data.train_manifest``.
+        run_dir: a directory from `queue_alignment`, whose ``status.json`` shows the progress; by default a new one, made
+            after the measurement.
 
     Raises:
-        InputError: the input is at fault. Without ``run_dir``, nothing has been written.
-        Interrupted: ``cancel`` was set, or another process asked ``run_dir`` to stop.
+        InputError: the input is unusable. Without ``run_dir``, nothing has been written.
+        Interrupted: ``cancel`` was set, or another process requested a stop of ``run_dir``.
     """
-    check_places(config)
+    check_paths(config)
     if run_dir is None:
-        measured = _measured(config, embeddings, cancel, progress)
-        paths = _new_run(config, measured.pairs.name)
+        measurement = _measure(config, embeddings, cancel, progress)
+        paths = _new_run(config, measurement.pairs.name)
         with Recorder(paths, read_status(paths.status)) as recorder:
-            return _keep(recorder, measured)
+            return _write(recorder, measurement)
     cancel = cancel or threading.Event()
     paths = RunPaths(Path(run_dir))
     with Recorder(paths, read_status(paths.status)) as recorder:
-        noted = _noting(recorder, progress, cancel, 4 if config.analysis.within else 2)
-        return _keep(recorder, _measured(config, embeddings, cancel, noted))
+        recorded = _recorded_progress(recorder, progress, cancel, 4 if config.analysis.within else 2)
+        return _write(recorder, _measure(config, embeddings, cancel, recorded))
 
 
 def _new_run(config: Config, name: str) -> RunPaths:
-    """Make a run directory; its epochs are per cent."""
+    """Make a run directory; the epochs of its status are percent."""
     paths = run_paths(config)
     try:
         write_config(paths.config, config)
@@ -103,25 +104,25 @@ def _new_run(config: Config, name: str) -> RunPaths:
     return paths
 
 
-def _noting(recorder: Recorder, progress: Progress, cancel: threading.Event, ways: int) -> Progress:
-    """Wrap a progress report so that it is noted in per cent of all directions, and stops when asked to."""
-    stop, phases = recorder.stopping(cancel.is_set), set()
+def _recorded_progress(recorder: Recorder, progress: Progress, cancel: threading.Event, directions: int) -> Progress:
+    """Return a progress callback that also records percent of all directions, and raises when a stop is requested."""
+    stop_requested, phases = recorder.stop_check(cancel.is_set), set()
 
-    def note(phase: str, done: int, total: int) -> None:
+    def record(phase: str, done: int, total: int) -> None:
         progress(phase, done, total)
         if phase.startswith("ranking"):
             phases.add(phase)
-            recorder.epoch(int(100 * (len(phases) - 1 + done / total) / ways))
-        if stop():
+            recorder.epoch(int(100 * (len(phases) - 1 + done / total) / directions))
+        if stop_requested():
             cancel.set()
             raise Interrupted("The alignment was stopped; nothing of it was written.")
 
-    return note
+    return record
 
 
-def _measured(
+def _measure(
     config: Config, embeddings: Path | str | None, cancel: threading.Event | None, progress: Progress
-) -> _Measured:
+) -> _Measurement:
     started = time.monotonic()
     pairs = read_arrays(Path(embeddings)) if embeddings is not None else read_pairs(config, progress)
     loaded = time.monotonic()
@@ -138,41 +139,40 @@ def _measured(
         cancel=cancel,
         normal=_normal(pairs.manifest) if pairs.label_groups is not None else None,
         precision=config.analysis.precision,
-        extras=_extras(config, pairs.manifest),
+        options=_options(config, pairs.manifest),
     )
     if pairs.manifest is not None:
         result.metrics["n"] = pairs.manifest.counts()
     result.metrics["warnings"] = pairs.warnings
-    return _Measured(pairs, result, {"load": loaded - started, "align": time.monotonic() - loaded})
+    return _Measurement(pairs, result, {"load": loaded - started, "align": time.monotonic() - loaded})
 
 
-def _keep(recorder: Recorder, measured: _Measured) -> dict[str, Any]:
-    """Write what was measured, mark the run finished, and return the JSON."""
-    started, pairs, root = time.monotonic(), measured.pairs, recorder.paths.root
-    samples = None if pairs.manifest is None else samples_of(pairs.manifest)
-    write_alignment(recorder.paths.alignment(pairs.name), measured.result, pairs.volumes, samples)
-    seconds = measured.seconds | {"total": sum(measured.seconds.values()) + time.monotonic() - started}
+def _write(recorder: Recorder, measurement: _Measurement) -> dict[str, Any]:
+    """Write the alignment, mark the run finished, and return the JSON."""
+    started, pairs, root = time.monotonic(), measurement.pairs, recorder.paths.root
+    samples = None if pairs.manifest is None else samples_frame(pairs.manifest)
+    write_alignment(recorder.paths.alignment(pairs.name), measurement.result, pairs.volumes, samples)
+    seconds = measurement.seconds | {"total": sum(measurement.seconds.values()) + time.monotonic() - started}
     recorder.end("finished", seconds=seconds, epoch=100)
-    return measured.result.metrics | {"seconds": seconds, "peak_gib": peak_gib(), "run_dir": str(root)}
+    return measurement.result.metrics | {"seconds": seconds, "peak_gib": peak_gib(), "run_dir": str(root)}
 
 
 def _normal(manifest: Manifest | None) -> np.ndarray | None:
     return None if manifest is None else np.nansum(manifest.targets, axis=1) == 0
 
 
-def _extras(config: Config, manifest: Manifest | None) -> AlignmentOptions:
-    depth = max((k for k in config.analysis.k if k <= MOST_LISTED), default=MOST_LISTED)
-    extras = AlignmentOptions(
-        within=config.analysis.within, nearest=max(depth, HUB_DEPTH, STORED), map=config.analysis.map
-    )
+def _options(config: Config, manifest: Manifest | None) -> AlignmentOptions:
+    depth = max((k for k in config.analysis.k if k <= MAX_LISTED), default=MAX_LISTED)
+    nearest = max(depth, HUB_DEPTH, BROWSED_DEPTH)
+    options = AlignmentOptions(within=config.analysis.within, nearest=nearest, map=config.analysis.map)
     if manifest is None:
-        return extras
-    extras = dataclasses.replace(extras, patients=manifest.patients)
-    return dataclasses.replace(extras, targets=manifest.targets, names=manifest.labels) if manifest.labels else extras
+        return options
+    options = dataclasses.replace(options, patients=manifest.patients)
+    return dataclasses.replace(options, targets=manifest.targets, names=manifest.labels) if manifest.labels else options
 
 
 def peak_gib() -> float:
-    """Return the largest memory this process has held so far, in GiB."""
+    """Return the largest memory that this process has held, in GiB."""
     memory = psutil.Process().memory_info()
     if hasattr(memory, "peak_wset"):  # Windows
         return memory.peak_wset / 2**30

@@ -1,12 +1,11 @@
-"""The exact order of all candidates, for a tile of queries at a time.
+"""The exact order of all candidates for a tile of queries, and the lists of items that are ranked in it.
 
 Shapes: B queries of the tile, M distinct candidate vectors, D dimensions, I items (query, candidate).
 
-One float32 product and one sort a tile. A float32 widened to float64 leaves 29 bits free; they carry
-the candidate's column, so that sorting plain numbers also yields the order (NumPy sorts such a row
-several times faster than it, or Torch, argsorts one). Where it can show in a figure, neighbours closer
-than the product's rounding error are put in order again by their exact similarity, which no tile size
-or device changes.
+Each tile takes one float32 product and one sort. A float32 widened to float64 leaves 29 bits free; they hold the
+candidate's column, so that sorting plain numbers also yields the order (NumPy sorts such a row several times faster
+than NumPy or Torch argsort one). Where it can change a metric, neighbours closer than the product's rounding error
+are ordered again by their exact similarity, which depends on neither tile size nor device.
 """
 
 from __future__ import annotations
@@ -20,23 +19,62 @@ import torch
 from torch import Tensor
 
 from ctbench_core.alignment.products import COLUMN_MASK, Gallery, Workspace, exact_similarity, rounding_bound
-from ctbench_core.alignment.ragged import expand
 
-# Every order that float32 rounding may have changed is settled down to the greatest depth asked for, around a
-# query's best relevant candidate, and wherever the change could move the query's average precision by more than this.
-_LEAST_EFFECT = 5e-7
+# Orders that float32 rounding may have changed are resolved down to the greatest requested depth, around a query's best
+# relevant candidate, and wherever the change could move the query's average precision by more than this.
+_MIN_EFFECT = 5e-7
 
-# Items a row, on average, from which a search row by row beats steps over all items at once.
-_FEW_A_ROW = 4
+# With more items per row, on average, a search row by row is faster than steps over all items at once.
+_FEW_PER_ROW = 4
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Items (I,) of a tile: query row, candidate, copies of it that are relevant, and its tied block.
+class ItemLists:
+    """Lists of items end to end: owner i has ``items[starts[i] : starts[i + 1]]``, ascending, with their ``counts``."""
 
-    In order of row, then of ``position``, the place in the tile's float32 order, which no two items of a row share.
-    ``above`` counts the candidates strictly more similar to the query, ``tied`` those as similar, the item's own
-    copies included.
+    starts: Tensor
+    items: Tensor
+    counts: Tensor
+
+    @staticmethod
+    def collect(owners: np.ndarray, items: np.ndarray, n_owners: int, device: torch.device) -> ItemLists:
+        """Collect (owner, item) pairs, int (N,) each, into one list per owner; repeats are counted."""
+        width = int(items.max()) + 1
+        pairs, counts = np.unique(owners.astype(np.int64) * width + items, return_counts=True)
+        starts = np.searchsorted(pairs, np.arange(n_owners + 1, dtype=np.int64) * width)
+        arrays = (starts, pairs % width, counts)
+        return ItemLists(*(torch.from_numpy(np.asarray(array, np.int64)).to(device) for array in arrays))
+
+    def lengths(self) -> Tensor:
+        """Return the number of distinct items of each owner."""
+        return self.starts.diff()
+
+    def totals(self) -> Tensor:
+        """Return the number of items of each owner, repeats included."""
+        summed = torch.nn.functional.pad(self.counts.cumsum(0), (1, 0))
+        return summed[self.starts].diff()
+
+    def take(self, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (row, item, count) of some owners' items, flat; ``row`` is the position in ``owners``."""
+        starts = self.starts[owners]
+        positions, row = expand(starts, self.starts[owners + 1])
+        return row, self.items[positions], self.counts[positions]
+
+
+def expand(starts: Tensor, stops: Tensor) -> tuple[Tensor, Tensor]:
+    """Return every integer of the ranges [start, stop), end to end, and the number of its range."""
+    lengths = stops - starts
+    source = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+    shift = starts - (lengths.cumsum(0) - lengths)
+    return torch.arange(len(source), device=source.device) + shift[source], source
+
+
+@dataclass(frozen=True)
+class RankedItems:
+    """Items (I,) of a tile: query row, candidate, count of its relevant copies, and its tied block.
+
+    Ordered by row, then by ``position`` in the tile's float32 order, which is unique in a row. ``above`` counts the
+    candidates strictly more similar to the query, ``tied`` the equally similar ones, the item's own copies included.
     """
 
     row: Tensor
@@ -57,7 +95,7 @@ class TileOrder:
         self._keys = workspace.sorted_keys(self._similarity)
         self._flat = self._keys.view(-1)
         self._cumulative = self._cumulative_shares()
-        # Two float32 errors part a pair; a key's own column adds less than one more unit.
+        # A pair has two float32 errors; the column in a key adds less than one more unit.
         self._reach = 2.0 * rounding_bound(queries.shape[1]) + 2.0**-22
 
     def _cumulative_shares(self) -> Tensor | None:
@@ -74,10 +112,9 @@ class TileOrder:
 
     def _position(self, row: Tensor, key: Tensor) -> Tensor:
         """Count the columns whose key is below the given one, in each item's own row; rows ascend."""
-        many = len(row) > _FEW_A_ROW * len(self.queries)
-        return (
-            self._position_by_row(row, key) if many and key.device.type == "cpu" else self._position_by_steps(row, key)
-        )
+        many = len(row) > _FEW_PER_ROW * len(self.queries)
+        by_row = many and key.device.type == "cpu"
+        return self._position_by_row(row, key) if by_row else self._position_by_steps(row, key)
 
     def _position_by_steps(self, row: Tensor, key: Tensor) -> Tensor:
         position = torch.zeros_like(row)
@@ -97,7 +134,7 @@ class TileOrder:
         return torch.from_numpy(position)
 
     def _row_bounds(self, row: Tensor) -> Iterator[tuple[int, int, int]]:
-        """Yield number, start and stop of each row that has items."""
+        """Yield number, start and stop of each row with items."""
         bounds = np.searchsorted(row.numpy(), np.arange(len(self.queries) + 1)).tolist()
         for number, (start, stop) in enumerate(pairwise(bounds)):
             if stop > start:
@@ -113,14 +150,14 @@ class TileOrder:
         return torch.searchsorted(self._keys, edges.expand(len(self.queries), -1).contiguous())
 
     def counts_below(self, position: Tensor) -> Tensor:
-        """Count each query's candidates below positions (B, E) of its order, shared vectors each time."""
+        """Count each query's candidates, copies included, below positions (B, E) of its order."""
         row = torch.arange(len(position), device=position.device)[:, None].expand_as(position)
         return self.total - self._above(row, position)
 
-    def rank(self, row: Tensor, item: Tensor, count: Tensor, exact_against: Ranked | None = None) -> Ranked:
-        """Place items, rows ascending, ties with everything as similar included.
+    def rank(self, row: Tensor, item: Tensor, count: Tensor, exact_against: RankedItems | None = None) -> RankedItems:
+        """Rank items, whose rows ascend, with their ties.
 
-        apart: items of this tile whose order among the others is to be exact too.
+        exact_against: items of this tile whose order relative to these must be exact too.
         """
         key, item, count = self._in_order(row, item, count)
         position = self._position(row, key)
@@ -128,19 +165,19 @@ class TileOrder:
         whole = count == tied
         if exact_against is not None:
             whole[self.spots(row, position, exact_against)] = False
-        doubtful = self._has_rival(row, position, key, whole) & self._matters(row, key, above, count)
-        spots = doubtful.nonzero()[:, 0]
+        uncertain = self._has_rival(row, position, key, whole) & self._matters(row, key, above, count)
+        spots = uncertain.nonzero()[:, 0]
         if len(spots):
-            above[spots], tied[spots] = self._settle(row[spots], position[spots], key[spots])
-        return Ranked(row, position, count, above, tied)
+            above[spots], tied[spots] = self._resolve_ties(row[spots], position[spots], key[spots])
+        return RankedItems(row, position, count, above, tied)
 
-    def spots(self, row: Tensor, position: Tensor, some: Ranked) -> Tensor:
-        """Find some of the items, ordered by row and position, by their place."""
+    def spots(self, row: Tensor, position: Tensor, subset: RankedItems) -> Tensor:
+        """Return the indices of a subset of the items, which are ordered by row and position."""
         width = self.n_columns
-        return torch.searchsorted(row * width + position, some.row * width + some.position)
+        return torch.searchsorted(row * width + position, subset.row * width + subset.position)
 
     def _in_order(self, row: Tensor, item: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return key, item and count in order of row, then of rising similarity."""
+        """Return key, item and count, ordered by row, then by rising similarity."""
         key = self.keys(row, item)
         if key.device.type == "cpu" and bool((count == 1).all()):
             plain = key.numpy()  # a key holds its column: sorting the keys alone is enough
@@ -152,10 +189,10 @@ class TileOrder:
         return key[order], item[order], count[order]
 
     def _has_rival(self, row: Tensor, position: Tensor, key: Tensor, whole: Tensor) -> Tensor:
-        """Tell which items have a candidate within the rounding error that is not relevant, or not for all its copies.
+        """Mark items with a candidate within the rounding error that is not relevant with all its copies.
 
-        Among candidates that are relevant with all their copies the order is of no account: in a run of them only
-        the distance to the run's neighbours counts.
+        The order among candidates that are relevant with all their copies changes nothing: in a run of them only the
+        distance to the neighbours of the run counts.
         """
         place = row * self.n_columns + position
         fresh = torch.ones_like(whole)
@@ -169,23 +206,23 @@ class TileOrder:
         return (key - lower[run] <= self._reach) | (upper[run] - key <= self._reach)
 
     def _matters(self, row: Tensor, key: Tensor, above: Tensor, count: Tensor) -> Tensor:
-        """Tell which items stand high, may be their query's best, or could move its average precision.
+        """Mark items that rank high, may be their query's best, or could change its average precision.
 
-        One place at rank r, with s relevant candidates above, moves it by some s / r^2 over all relevant.
+        One place at rank r, with s relevant candidates above, changes it by some s / r^2 over all relevant.
         """
         passed = torch.nn.functional.pad(count.cumsum(0), (1, 0))
         ends = torch.searchsorted(row, torch.arange(len(self.queries), device=row.device), right=True)
         relevant = passed[ends].diff(prepend=passed[:1])
         better = passed[ends][row] - passed[1:]
         best = key[(ends - 1).clamp(min=0)]
-        effect = (better + count) > _LEAST_EFFECT * relevant[row] * above.double().square()
+        effect = (better + count) > _MIN_EFFECT * relevant[row] * above.double().square()
         return (above < self.gallery.exact_depth) | effect | (key >= best[row] - self._reach)
 
     def top(self, depth: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return each query's nearest candidates, nearest first, in exact order: column and similarity (B, T).
 
-        T is ``depth``, or all candidates if fewer; equal similarities are exact ties. The third, int (B,), counts the
-        candidates tied with the last one, copies included, also those beyond T.
+        T is ``depth``, or all candidates if fewer; equal similarities are exact ties. The third result, int (B,), counts
+        the candidates tied with the last one, copies and those beyond T included.
         """
         rows = torch.arange(len(self.queries), device=self._flat.device)
         depth = min(depth, self.n_columns)
@@ -200,15 +237,15 @@ class TileOrder:
         near = torch.nn.functional.pad(close, (1, 0)) | torch.nn.functional.pad(close, (0, 1))
         owner, place = near.nonzero(as_tuple=True)
         if len(owner):
-            values[owner, place] = self._settled(owner, column[owner, place], owner)
+            values[owner, place] = self._exact_values(owner, column[owner, place], owner)
         best, order = values.topk(depth, dim=1)
         level = torch.where(values == best[:, -1:], self.gallery.shares[column], 0).sum(1)
         return column.gather(1, order), best, level
 
-    def _settle(self, row: Tensor, position: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Order everything within the rounding error of the given items by its exact similarity.
+    def _resolve_ties(self, row: Tensor, position: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Order all candidates within the rounding error of some items by exact similarity; return (above, tied).
 
-        Returns (above, tied) of the items. What lies outside an item's reach is in order already.
+        Candidates beyond an item's reach are ordered already.
         """
         base = row * self.n_columns
         first, last = _merge(
@@ -217,13 +254,13 @@ class TileOrder:
         flat, segment = expand(first, last)
         owner = flat // self.n_columns
         column = self._flat[flat].view(torch.int64) & COLUMN_MASK
-        exact = self._settled(owner, column, segment)
+        exact = self._exact_values(owner, column, segment)
         order = _descending(segment, exact)
         block = torch.empty_like(order)
         block[order] = runs(segment[order], exact[order])
         size = torch.zeros_like(block[: int(block.max()) + 1]).index_add_(0, block, self.gallery.shares[column])
         before = size.cumsum(0) - size
-        # Blocks run through all segments: count from the segment's own first block.
+        # Blocks are numbered through all segments: count from the first block of the segment.
         segment_start = before.new_full((len(first),), self.total * len(first) + 1)
         segment_start = segment_start.scatter_reduce(0, segment, before[block], "amin")
         place = torch.searchsorted(flat, base + position)
@@ -231,11 +268,11 @@ class TileOrder:
         end = last[piece] - base
         return self._above(row, end) + before[mine] - segment_start[piece], size[mine]
 
-    def _settled(self, owner: Tensor, column: Tensor, segment: Tensor) -> Tensor:
-        """Return similarities, float64, whose order and ties inside a segment are those of the exact ones.
+    def _exact_values(self, owner: Tensor, column: Tensor, segment: Tensor) -> Tensor:
+        """Return float64 similarities with the order and ties of the exact ones inside each segment.
 
-        Where most of a tile is unsettled, as with collapsed embeddings, a float64 product of the whole
-        tile settles all but the few closer than its own rounding, at a fiftieth of the cost.
+        Where most of a tile is uncertain, as with collapsed embeddings, a float64 product of the whole tile resolves
+        all but the few pairs closer than its own rounding, at a fiftieth of the cost.
         """
         vectors = self.gallery.vectors
         if len(owner) < self._flat.numel() // 8:
@@ -261,7 +298,7 @@ def _merge(starts: Tensor, stops: Tensor) -> tuple[Tensor, Tensor]:
     starts, stops = starts.sort().values, stops.sort().values
     fresh = torch.ones_like(starts, dtype=torch.bool)
     fresh[1:] = starts[1:] >= stops[:-1]
-    ends = torch.roll(fresh, -1)  # the last of a union stands before the next one's first
+    ends = torch.roll(fresh, -1)  # the last range of a union comes before the first of the next one
     return starts[fresh], stops[ends]
 
 

@@ -1,4 +1,4 @@
-"""What an alignment found: figures, tables for charts, and its files."""
+"""The result of an alignment: metrics, tables for charts, and its files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.alignment.direction import EDGES, INSTANCE
-from ctbench_core.alignment.scoring import COMPATIBLE_DEPTH, QueryScores, ideal_gain
-from ctbench_core.alignment.ties import expected_first_rank, expected_reciprocal_rank, hit_probability
-from ctbench_core.atomic import write_json, write_text, write_with
+from ctbench_core.alignment.scoring import (
+    COMPATIBLE_DEPTH,
+    QueryScores,
+    expected_first_rank,
+    expected_reciprocal_rank,
+    hit_probability,
+    ideal_gain,
+)
+from ctbench_core.atomic import write_csv, write_json, write_with
 
-# Rows of a Parquet group: what browsing reads for one volume.
-ROWS_A_GROUP = 256
+# Rows of a Parquet group: browsing reads one group for one volume.
+ROWS_PER_GROUP = 256
 
-# Depths at which nDCG is always reported, as researchers' older tables do.
+# Depths at which nDCG is always reported, as in researchers' older tables.
 NDCG_DEPTHS = (5, 10, 50)
-
-
-def prefix_of(truth: str) -> str:
-    """Return how the names of a truth's figures begin."""
-    return "" if truth == INSTANCE else f"{truth}_"
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """One direction under one truth: figures of each query, and what they average to.
+    """One direction under one truth: the scores of each query, and the metrics that are their averages.
 
-    ``queries`` is a mask (N,) of the samples that are its queries, None for all; ``intervals`` are bounds by figure.
+    ``queries`` is a mask (N,) of the samples that are queries, None for all; ``intervals`` are bounds by metric.
     """
 
     direction: str
@@ -42,60 +43,66 @@ class Retrieval:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
+    def prefix(self) -> str:
+        """Prefix of its metrics in the `align` JSON."""
+        return f"{self.direction}_" if self.truth == INSTANCE else f"{self.truth}_{self.direction}_"
+
+    @property
     def scored(self) -> np.ndarray:
-        """Which queries have a relevant candidate, bool (Q,); the others are counted, not scored."""
+        """Queries with a relevant candidate, bool (Q,); the others are counted, not scored."""
         return self.scores.n_relevant > 0
 
     def of_queries(self, queries: np.ndarray, truth: str) -> Retrieval:
-        """Return the same for some of the queries, a mask, under another name."""
+        """Return the retrieval of some queries, a mask, under the name of another truth."""
         return Retrieval(self.direction, truth, self.scores.take(queries), self.k, self.depths, queries)
 
-    def figures(self) -> dict[str, float | int]:
+    def metrics(self) -> dict[str, float | int]:
         """Return the averages over scored queries; NaN without any."""
         scores = self.scores.take(self.scored)
-        block = (scores.above, scores.tied, scores.relevant)
-        found: dict[str, float | int] = {
+        metrics: dict[str, float | int] = {
             "queries": len(self.scored),
             "queries_without_relevant": int((~self.scored).sum()),
         }
         for k in self.k:
-            found[f"recall_at_{k}"] = _mean(hit_probability(*block, k))
-            found[f"chance_at_{k}"] = _mean(_chance(scores, k))
-            found[f"fraction_recall_at_{k}"] = _mean(scores.found[:, self.depths.index(k)] / scores.n_relevant)
-        found["mrr"] = _mean(expected_reciprocal_rank(*block))
-        found["map"] = _mean(scores.ap)
+            metrics[f"recall_at_{k}"] = _mean(hit_probability(*scores.block, k))
+            metrics[f"chance_at_{k}"] = _mean(_chance(scores, k))
+            metrics[f"fraction_recall_at_{k}"] = _mean(scores.hits[:, self.depths.index(k)] / scores.n_relevant)
+        metrics["mrr"] = _mean(expected_reciprocal_rank(*scores.block))
+        metrics["map"] = _mean(scores.ap)
         for place, depth in enumerate(self.depths):
-            found[f"ndcg_at_{depth}"] = _mean(scores.gain[:, place] / ideal_gain(scores.n_relevant, depth))
-        ranks = expected_first_rank(*block)
-        found["median_rank"] = float(np.median(ranks)) if len(ranks) else float("nan")
-        found["tied_queries"] = int((scores.tied > scores.relevant).sum())
-        return found
+            metrics[f"ndcg_at_{depth}"] = _mean(scores.gain[:, place] / ideal_gain(scores.n_relevant, depth))
+        ranks = expected_first_rank(*scores.block)
+        metrics["median_rank"] = float(np.median(ranks)) if len(ranks) else float("nan")
+        metrics["tied_queries"] = int((scores.tied > scores.relevant).sum())
+        return metrics
 
-    def compatible(self) -> dict[str, float]:
-        """Return MAP, MRR and nDCG as older figures of this field define them: nothing below rank 50 counts, a query
-        is divided by the relevant found above it, and a query that finds none scores 0."""
+    def compatible_metrics(self) -> dict[str, float]:
+        """Return MAP, MRR and nDCG as older tools of this field define them.
+
+        Only the first 50 ranks count, a query's sum is divided by the number of relevant candidates among them, and a
+        query without one scores 0.
+        """
         scores = self.scores
-        kept = np.where(scores.n_relevant > 0, scores.found[:, self.depths.index(COMPATIBLE_DEPTH)], 0.0)
-        found: dict[str, float] = {"map": _mean(_share(scores.cut, kept))}
+        hits = np.where(scores.n_relevant > 0, scores.hits[:, self.depths.index(COMPATIBLE_DEPTH)], 0.0)
+        metrics: dict[str, float] = {"map": _mean(_share(scores.precisions, hits))}
         near = self.scored & (scores.above < COMPATIBLE_DEPTH)
-        block = (scores.above, scores.tied, scores.relevant)
-        found["mrr"] = _mean(np.where(near, expected_reciprocal_rank(*block), 0.0))
+        metrics["mrr"] = _mean(np.where(near, expected_reciprocal_rank(*scores.block), 0.0))
         for depth in NDCG_DEPTHS:
-            ideal = np.interp(kept, np.arange(depth + 1), ideal_gain(np.arange(depth + 1), depth))
-            found[f"ndcg_at_{depth}"] = _mean(_share(scores.gain[:, self.depths.index(depth)], ideal))
-        return found
+            ideal = np.interp(hits, np.arange(depth + 1), ideal_gain(np.arange(depth + 1), depth))
+            metrics[f"ndcg_at_{depth}"] = _mean(_share(scores.gain[:, self.depths.index(depth)], ideal))
+        return metrics
 
     def by_query(self) -> dict[str, np.ndarray]:
         """Return recall at each k, reciprocal rank and average precision of each query; NaN where not scored."""
-        block = (self.scores.above, self.scores.tied, self.scores.relevant)
-        found = {f"recall_at_{k}": hit_probability(*block, k) for k in self.k}
-        found |= {"mrr": expected_reciprocal_rank(*block), "map": self.scores.ap}
-        return {name: np.where(self.scored, values, np.nan) for name, values in found.items()}
+        block = self.scores.block
+        metrics = {f"recall_at_{k}": hit_probability(*block, k) for k in self.k}
+        metrics |= {"mrr": expected_reciprocal_rank(*block), "map": self.scores.ap}
+        return {name: np.where(self.scored, values, np.nan) for name, values in metrics.items()}
 
     def recall_frame(self) -> pd.DataFrame:
         """Return recall, chance, their ratio and the interval at each k."""
-        figures = self.figures()
-        recall, chance = (np.array([figures[f"{name}_at_{k}"] for k in self.k]) for name in ("recall", "chance"))
+        metrics = self.metrics()
+        recall, chance = (np.array([metrics[f"{name}_at_{k}"] for k in self.k]) for name in ("recall", "chance"))
         lift = recall / chance  # chance is above 0 for every scored query, and NaN without any
         columns = {"k": list(self.k), "recall": recall, "chance": chance, "lift": lift}
         bounds = np.array([self.intervals.get(f"recall_at_{k}", (np.nan, np.nan)) for k in self.k])
@@ -103,16 +110,15 @@ class Retrieval:
         return pd.DataFrame({"direction": self.direction, "truth": self.truth, **columns})
 
     def ranks_frame(self) -> pd.DataFrame:
-        """Return a row a query: expected rank of its first relevant candidate, and what it scored."""
+        """Return a row per query: the expected rank of its first relevant candidate, and its scores."""
         scores, scored = self.scores, self.scored
-        block = (scores.above, scores.tied, scores.relevant)
         return pd.DataFrame(
             {
                 "direction": self.direction,
                 "truth": self.truth,
                 "query": np.arange(len(scored)) if self.queries is None else np.flatnonzero(self.queries),
-                "first_rank": np.where(scored, expected_first_rank(*block), np.nan),
-                "reciprocal_rank": np.where(scored, expected_reciprocal_rank(*block), np.nan),
+                "first_rank": np.where(scored, expected_first_rank(*scores.block), np.nan),
+                "reciprocal_rank": np.where(scored, expected_reciprocal_rank(*scores.block), np.nan),
                 "average_precision": scores.ap,
                 "n_relevant": scores.n_relevant,
                 "tied": scores.tied > scores.relevant,
@@ -125,10 +131,10 @@ class AlignmentResult:
     """Alignment of N samples.
 
     Attributes:
-        metrics: the figures, under the names of the `align` JSON.
-        retrievals: one entry a direction and truth.
-        pairs: pairs a similarity bin, int64 (200,), by truth and "paired" or "unpaired".
-        tables: what was asked for besides: findings, hubs, map, neighbours_<direction>.
+        metrics: under the names of the `align` JSON.
+        retrievals: one for each direction and truth.
+        pairs: number of pairs per similarity bin, int64 (200,), by truth and "paired" or "unpaired".
+        tables: optional ones: findings, hubs, map, neighbours_<direction>.
     """
 
     metrics: dict[str, Any]
@@ -150,9 +156,9 @@ class AlignmentResult:
         return pd.concat(frames, ignore_index=True)
 
     def ranks_frame(self) -> pd.DataFrame:
-        """Return a row a query, direction and truth; queries are numbered as the samples came."""
-        whole = [one.ranks_frame() for one in self.retrievals if one.queries is None]
-        return pd.concat(whole, ignore_index=True)
+        """Return a row per query, direction and truth; the number of a query is that of its sample."""
+        frames = [retrieval.ranks_frame() for retrieval in self.retrievals if retrieval.queries is None]
+        return pd.concat(frames, ignore_index=True)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -164,7 +170,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _chance(scores: QueryScores, k: int) -> np.ndarray:
-    """Recall@k of a random order: the whole gallery as one tied block."""
+    """Return Recall@k of a random order: the whole gallery as one tied block."""
     return hit_probability(np.zeros_like(scores.above), scores.n_candidates, scores.n_relevant, k)
 
 
@@ -173,8 +179,8 @@ def write_alignment(
 ) -> None:
     """Write the tables and, last, metrics.json, which marks them complete.
 
-    volumes: names (N,) of the samples, added to ranks and hubs as ``volumename``; samples: what browsing shows of them
-    (ids, findings, report text), N rows.
+    volumes: names (N,) of the samples, added to ranks and hubs as ``volumename``; samples: ids, findings and report text
+    for browsing, N rows.
     """
     ranks, tables = result.ranks_frame(), dict(result.tables)
     if volumes is not None:
@@ -182,19 +188,21 @@ def write_alignment(
         ranks.insert(3, "volumename", names[ranks["query"]])
         if "hubs" in tables:
             tables["hubs"] = tables["hubs"].assign(volumename=names[tables["hubs"]["sample"]])
-    write_text(folder / "recall.csv", result.recall_frame().to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "histogram.csv", result.histogram_frame().to_csv(index=False, lineterminator="\n"))
+    write_csv(folder / "recall.csv", result.recall_frame())
+    write_csv(folder / "histogram.csv", result.histogram_frame())
     _write_parquet(folder / "ranks.parquet", ranks)
     if samples is not None:
         tables["samples"] = samples
     for name, table in tables.items():
         if name in ("findings", "hubs"):
-            write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+            write_csv(folder / f"{name}.csv", table)
         else:
-            _write_parquet(folder / f"{name}.parquet", table, ROWS_A_GROUP)
+            _write_parquet(folder / f"{name}.parquet", table, ROWS_PER_GROUP)
     write_json(folder / "metrics.json", result.metrics)
 
 
-def _write_parquet(path: Path, table: pd.DataFrame, rows_a_group: int = 2**20) -> None:
-    """Write a table; in small groups of rows one volume is read without the others."""
-    write_with(path, lambda file: table.to_parquet(file, index=False, row_group_size=rows_a_group, compression="zstd"))
+def _write_parquet(path: Path, table: pd.DataFrame, rows_per_group: int = 2**20) -> None:
+    """Write a table; small groups of rows let a reader load one volume without the others."""
+    write_with(
+        path, lambda file: table.to_parquet(file, index=False, row_group_size=rows_per_group, compression="zstd")
+    )

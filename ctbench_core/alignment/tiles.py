@@ -1,12 +1,10 @@
-"""Tiles side by side: on a CPU each thread carries a whole tile through, on another device one at a time.
+"""Run tiles in parallel: on a CPU each thread works on a whole tile, a GPU takes one tile at a time.
 
-Threads inside each small step would spend more time waiting for each other than computing, the more
-so on a machine that is busy with something else.
+Threads inside each small step would wait for each other longer than they compute, above all on a busy machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import queue
 import sys
@@ -17,31 +15,32 @@ from typing import TypeVar
 import torch
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-Work = TypeVar("Work")
-Found = TypeVar("Found")
-Room = TypeVar("Room")
+Tile = TypeVar("Tile")
+Result = TypeVar("Result")
+Buffers = TypeVar("Buffers")
 
 
-def each_tile(
-    work: Callable[[Room, Work], Found], tiles: Iterable[Work], room: Callable[[], Room], threads: int
-) -> Iterator[Found]:
-    """Yield work(room, tile) of each tile in order; a room (its buffers) serves one tile at a time.
+def map_tiles(
+    work: Callable[[Buffers, Tile], Result], tiles: Iterable[Tile], make_buffers: Callable[[], Buffers], threads: int
+) -> Iterator[Result]:
+    """Yield work(buffers, tile) of each tile in order; buffers serve one tile at a time.
 
-    An error of one tile ends the others before they begin.
+    An error of one tile cancels the tiles that have not begun.
     """
-    rooms: queue.SimpleQueue[Room] = queue.SimpleQueue()
+    idle: queue.SimpleQueue[Buffers] = queue.SimpleQueue()
     for _ in range(threads):
-        rooms.put(room())
+        idle.put(make_buffers())
 
-    def use_room(tile: Work) -> Found:
-        mine = rooms.get()
+    def work_on(tile: Tile) -> Result:
+        buffers = idle.get()
         try:
-            return work(mine, tile)
+            return work(buffers, tile)
         finally:
-            rooms.put(mine)
+            idle.put(buffers)
 
-    with _one_thread_products(), ThreadPoolExecutor(threads, initializer=_one_thread_steps) as pool:
-        futures = [pool.submit(use_room, tile) for tile in tiles]
+    one_thread_products = ThreadpoolController().select(internal_api="openblas").limit(limits=1)  # those of NumPy
+    with one_thread_products, ThreadPoolExecutor(threads, initializer=_one_thread_steps) as pool:
+        futures = [pool.submit(work_on, tile) for tile in tiles]
         try:
             for future in futures:
                 yield future.result()
@@ -49,15 +48,8 @@ def each_tile(
             pool.shutdown(cancel_futures=True)
 
 
-@contextlib.contextmanager
-def _one_thread_products() -> Iterator[None]:
-    """Keep NumPy's own product to the thread that calls it."""
-    with ThreadpoolController().select(internal_api="openblas").limit(limits=1):
-        yield
-
-
 def trim_heap() -> None:
-    """Return freed memory to the system: glibc keeps what threads have freed, some hundred MiB a direction."""
+    """Return freed memory to the system: glibc keeps what threads have freed, some 100 MiB per direction."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     trim = getattr(library, "malloc_trim", None)
     if trim is not None:
@@ -65,6 +57,6 @@ def trim_heap() -> None:
 
 
 def _one_thread_steps() -> None:
-    """Keep Torch's steps to this thread; OpenMP holds the number for each thread apart."""
-    torch.get_num_threads()  # Torch sets a new thread's number on first use: let it, then change it
+    """Limit Torch's operations to this thread; OpenMP keeps the number for each thread."""
+    torch.get_num_threads()  # Torch sets a new thread's number on first use, so this must come before the limit
     ThreadpoolController().select(user_api="openmp").limit(limits=1)

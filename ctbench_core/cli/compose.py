@@ -1,13 +1,12 @@
-"""Command-line words and YAML trees to one typed config.
+"""Compose command-line overrides and a YAML config tree to one typed config.
 
-Words that choose a config group, and words of Hydra's own, go to Hydra together with the tree; all
-others are laid over the composed tree before its interpolations are resolved, so that any key of ours
-can be overridden over any tree.
+Hydra composes the tree with its own overrides (``hydra.*``) and those that choose a config group. All others are
+applied to the composed tree before its interpolations are resolved, so that every key works with every tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,17 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ctbench_core.config import ALIASES, KEYS, Config, from_mapping, holds_mapping, nearest_keys
+from ctbench_core.config import ALIASES, KEYS, Config, flatten, from_mapping, nearest_keys
 from ctbench_core.errors import ConfigError
-from ctbench_core.overrides import _quoted, is_raw
+from ctbench_core.overrides import is_raw, quote
 
 PACKAGE_TREE = "ctbench_core.conf"
-HYDRA_RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # what Hydra uses when nobody chose one
+HYDRA_RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # Hydra's default
 MISSING = "???"
 
 
 class PackageTree(SearchPathPlugin):
-    """Put the package's own groups behind the user's tree, so that `model=linear_probe` is always there."""
+    """Add the package's groups to the user's tree, so that `model=linear_probe` always works."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the package's tree."""
@@ -44,116 +43,124 @@ class PackageTree(SearchPathPlugin):
 
 @dataclass(frozen=True)
 class Composed:
-    """A config, the keys that words gave (not the tree), the verb's own words, and what to tell the user."""
+    """A composed config.
+
+    Attributes:
+        overrides: values of the keys that the command line sets, without those of the tree.
+        extras: values of the verb's own options.
+        warnings: messages for the user.
+        hydra_run_dir: the value of an override ``hydra.run.dir``.
+    """
 
     config: Config
-    given: dict[str, Any]
+    overrides: dict[str, Any]
     extras: dict[str, Any]
     warnings: list[str]
     hydra_run_dir: str | None = None
 
 
 @dataclass
-class _Words:
-    """Words sorted by where they go."""
+class _Overrides:
+    """Overrides by destination: Hydra, our keys, deleted keys, and the verb's own options."""
 
     hydra: list[str] = field(default_factory=list)
-    given: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     extras: dict[str, Any] = field(default_factory=dict)
     run_dir: bool = False
 
 
 def compose_config(
-    words: Sequence[str],
+    overrides: Sequence[str],
     *,
     job_name: str = "train",
     extras: Collection[str] = (),
     config_dir: Path | None = None,
     config_name: str = "config",
 ) -> Composed:
-    """Compose a config from words and, when ``config_dir`` is given, a YAML tree.
+    """Compose a config from overrides and, when ``config_dir`` is given, a YAML tree.
 
     Args:
-        job_name: ``hydra.job.name`` unless a word or the tree says otherwise.
-        extras: keys that belong to the verb, not to the config (``run``, ``embeddings`` ...).
+        job_name: ``hydra.job.name`` unless an override or the tree sets it.
+        extras: options of the verb that are not config keys (``run``, ``embeddings`` ...).
 
     Raises:
-        ConfigError: a word or the tree cannot be understood, or a value does not fit its key.
+        ConfigError: an override or the tree is invalid, or a value does not fit its key.
     """
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"Config folder {config_dir} does not exist. Give the folder that holds {config_name}.yaml.")
-    sorted_words = _sort(words, extras, _groups(config_dir))
+    parts = _sort(overrides, extras, _groups(config_dir))
     try:
-        tree = _compose_tree(sorted_words.hydra, job_name, config_dir, config_name)
-        unknown_words = _lay_over(tree, sorted_words)
-        hydra = _settle_hydra(tree)
+        tree = _compose_tree(parts.hydra, job_name, config_dir, config_name)
+        tree_only = _apply(parts, tree)
+        hydra = _complete_hydra(tree)
         content = _resolved(tree)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}") from error
-    return _typed(content, hydra, sorted_words, unknown_words)
+    return _typed(content, hydra, parts, tree_only)
 
 
-def _typed(content: dict[str, Any], hydra: Mapping[str, Any], words: _Words, unknown_words: list[str]) -> Composed:
-    absent = [name for name, value in _leaves(content) if value == MISSING and name in KEYS]
-    if absent:
-        raise ConfigError(f"The config leaves {', '.join(absent)} open (???). Give a value, as {absent[0]}=...")
+def _typed(content: dict[str, Any], hydra: Mapping[str, Any], parts: _Overrides, tree_only: list[str]) -> Composed:
+    missing = [name for name, value in flatten(content) if value == MISSING and name in KEYS]
+    if missing:
+        raise ConfigError(f"The config tree leaves {', '.join(missing)} open (???). Add {missing[0]}=<value>.")
     config, unknown = from_mapping(content)
-    config.job_name = words.given.get("job_name") or content.get("job_name") or hydra["job_name"]
+    config.job_name = parts.values.get("job_name") or content.get("job_name") or hydra["job_name"]
     config.paths.run_dir = config.paths.run_dir or hydra["run_dir"]
-    warnings = [
-        f"Unknown key {name!r} is ignored.{nearest_keys(name)}" for name in dict.fromkeys(unknown + unknown_words)
-    ]
-    return Composed(config, words.given, words.extras, warnings, hydra["run_dir"] if words.run_dir else None)
+    names = dict.fromkeys(unknown + tree_only)
+    warnings = [f"Unknown key {name!r} is ignored.{nearest_keys(name)}" for name in names]
+    return Composed(config, parts.values, parts.extras, warnings, hydra["run_dir"] if parts.run_dir else None)
 
 
-def _sort(words: Sequence[str], extras: Collection[str], groups: Collection[str]) -> _Words:
-    result = _Words()
+def _sort(overrides: Sequence[str], extras: Collection[str], groups: Collection[str]) -> _Overrides:
+    parts = _Overrides()
     parser = OverridesParser.create()
-    for word in words:
-        key, equals, value = word.partition("=")
-        plain = key.lstrip("+")
-        if not plain:
-            raise ConfigError(f"Cannot understand {word!r}: expected key=value.")
-        if equals and is_raw(plain):
-            _sort_raw(result, plain, _unwrapped(value), extras)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        name = key.lstrip("+")
+        if not name:
+            raise ConfigError(f"Cannot understand {override!r}: expected key=value.")
+        if equals and is_raw(name):
+            _sort_raw(parts, name, _unquote(value), extras)
             continue
         try:
-            override = parser.parse_override(word)
+            parsed = parser.parse_override(override)
         except HydraException as error:
-            raise ConfigError(f"Cannot understand {word!r}: expected key=value. {_one_paragraph(error)}") from error
-        _sort_parsed(result, override, extras, groups)
-    return result
+            raise ConfigError(f"Cannot understand {override!r}: expected key=value. {_one_paragraph(error)}") from error
+        _sort_parsed(parts, parsed, extras, groups)
+    return parts
 
 
-def _sort_raw(result: _Words, key: str, value: str | None, extras: Collection[str]) -> None:
+def _sort_raw(parts: _Overrides, key: str, value: str | None, extras: Collection[str]) -> None:
     if key == "hydra.run.dir":
-        result.run_dir = True
-        result.hydra.append(f"{key}={_quoted(value or '')}")
+        parts.run_dir = True
+        parts.hydra.append(f"{key}={quote(value or '')}")
     elif key in extras:
-        result.extras[key] = value
+        parts.extras[key] = value
     elif key in KEYS:
-        result.given[key] = value
+        parts.values[key] = value
     else:
         raise ConfigError(f"Unknown key {key!r}.{nearest_keys(key)}")
 
 
-def _sort_parsed(result: _Words, override: Override, extras: Collection[str], groups: Collection[str]) -> None:
+def _sort_parsed(parts: _Overrides, override: Override, extras: Collection[str], groups: Collection[str]) -> None:
     key = override.key_or_group
-    word = override.input_line or key
+    text = override.input_line or key
     if override.is_sweep_override():
-        raise ConfigError(f"{word!r} spans several values. Write a list as [a,b]; one run takes one value.")
+        raise ConfigError(
+            f"{text!r} has several values, but one run takes one value. Write a list as [a,b], or train a grid with -m."
+        )
     if key in extras:
-        result.extras[key] = override.value()
+        parts.extras[key] = override.value()
     elif key in ("job_name", "hydra.job.name"):
-        result.given["job_name"] = str(override.value())
-        result.hydra.append(f"hydra.job.name={_quoted(str(override.value()))}")
+        parts.values["job_name"] = str(override.value())
+        parts.hydra.append(f"hydra.job.name={quote(str(override.value()))}")
     elif key in groups or key.startswith(("hydra.", "hydra/")):
-        result.hydra.append(word)
+        parts.hydra.append(text)
     elif override.is_delete():
-        result.deleted.append(key)
+        parts.deleted.append(key)
     else:
-        result.given |= dict(_leaves({ALIASES.get(key, key): override.value()}))
+        parts.values |= dict(flatten({ALIASES.get(key, key): override.value()}))
 
 
 def _groups(config_dir: Path | None) -> set[str]:
@@ -165,22 +172,21 @@ def _groups(config_dir: Path | None) -> set[str]:
     return {path.relative_to(root).as_posix() for path in folders for root in roots if path.is_relative_to(root)}
 
 
-def _compose_tree(words: list[str], job_name: str, config_dir: Path | None, config_name: str) -> DictConfig:
-    """Compose the tree with Hydra and return it unresolved, its ``hydra`` node included."""
+def _compose_tree(overrides: list[str], job_name: str, config_dir: Path | None, config_name: str) -> DictConfig:
+    """Compose the tree with Hydra; return it unresolved, with its ``hydra`` node."""
     Plugins.instance().register(PackageTree)
     GlobalHydra.instance().clear()
-    with _opened(config_dir, job_name):
-        return compose(config_name.removesuffix(".yaml"), overrides=words, return_hydra_config=True)
+    options = {"job_name": job_name, "version_base": "1.3"}
+    with (
+        initialize_config_module(PACKAGE_TREE, **options)
+        if config_dir is None
+        else initialize_config_dir(str(config_dir.resolve()), **options)
+    ):
+        return compose(config_name.removesuffix(".yaml"), overrides=overrides, return_hydra_config=True)
 
 
-def _opened(config_dir: Path | None, job_name: str) -> initialize_config_dir | initialize_config_module:
-    if config_dir is None:
-        return initialize_config_module(PACKAGE_TREE, job_name=job_name, version_base="1.3")
-    return initialize_config_dir(str(config_dir.resolve()), job_name=job_name, version_base="1.3")
-
-
-def _settle_hydra(tree: DictConfig) -> dict[str, Any]:
-    """Fill what Hydra leaves open, so that ``${hydra:...}`` resolves; return job name and chosen run folder."""
+def _complete_hydra(tree: DictConfig) -> dict[str, Any]:
+    """Set what Hydra sets at run time, so that ``${hydra:...}`` resolves; return job name and chosen run directory."""
     raw = OmegaConf.to_container(tree.hydra.run, resolve=False)
     assert isinstance(raw, dict)
     with open_dict(tree):
@@ -189,7 +195,7 @@ def _settle_hydra(tree: DictConfig) -> dict[str, Any]:
     run_dir = str(tree.hydra.run.dir)
     OmegaConf.set_readonly(tree.hydra, False)
     with open_dict(tree):
-        # A fixed string: ``${now:...}`` must not give two names for one run.
+        # A fixed string: ``${now:...}`` must not give one run two names.
         tree.hydra.run.dir = tree.hydra.runtime.output_dir = run_dir
     HydraConfig.instance().set_config(tree)
     return {"job_name": tree.hydra.job.name, "run_dir": run_dir if raw["dir"] != HYDRA_RUN_DIR else None}
@@ -206,36 +212,27 @@ def _resolved(tree: DictConfig) -> dict[str, Any]:
     return content
 
 
-def _lay_over(tree: DictConfig, words: _Words) -> list[str]:
-    """Lay the given keys over the tree; return those that only a foreign tree knows."""
+def _apply(parts: _Overrides, tree: DictConfig) -> list[str]:
+    """Set and delete the overridden keys of the tree; return the keys that only the tree knows."""
     OmegaConf.set_struct(tree, False)
     OmegaConf.set_struct(tree.hydra, True)
-    for key in words.deleted:
+    for key in parts.deleted:
         parent, _, last = key.rpartition(".")
         node = OmegaConf.select(tree, parent) if parent else tree
         if OmegaConf.is_dict(node) and last in node:
             del node[last]
-    foreign = []
-    for key, value in words.given.items():
+    tree_only = []
+    for key, value in parts.values.items():
         if key not in KEYS:
             if OmegaConf.select(tree, key, throw_on_resolution_failure=False) is None:
                 raise ConfigError(f"Unknown key {key!r}.{nearest_keys(key)}")
-            foreign.append(key)
+            tree_only.append(key)
         OmegaConf.update(tree, key, value, merge=False, force_add=True)
-    return foreign
+    return tree_only
 
 
-def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for part, value in content.items():
-        name = f"{prefix}{part}"
-        if isinstance(value, Mapping) and not holds_mapping(name):
-            yield from _leaves(value, f"{name}.")
-        else:
-            yield name, value
-
-
-def _unwrapped(value: str) -> str | None:
-    """Take off one pair of quotes that a shell may have left, and read null as nothing."""
+def _unquote(value: str) -> str | None:
+    """Remove one pair of quotes that a shell may have left; read null as None."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
     return None if value in ("null", "") else value

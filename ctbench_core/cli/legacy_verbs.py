@@ -1,4 +1,4 @@
-"""The verbs for those who come from the older system: its runs taken in, and its tables made."""
+"""The verbs for users of ct-rate-feature-benchmarks: import its runs, and write its tables and manifest files."""
 
 from __future__ import annotations
 
@@ -7,28 +7,43 @@ from typing import Any
 
 import pandas as pd
 
-from ctbench_core.atomic import write_bytes, write_text
-from ctbench_core.cli.call import Call, Outcome
+from ctbench_core import legacy
+from ctbench_core.atomic import write_csv, write_text
 from ctbench_core.cli.compose import Composed
-from ctbench_core.cli.summaries import grid
+from ctbench_core.cli.invocation import Call, Outcome
+from ctbench_core.cli.summaries import grid, warning_lines
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.features import check_allowed
-from ctbench_core.formatting import format_metric
-from ctbench_core.legacy.folders import OldRun, is_old_run
-from ctbench_core.legacy.importing import Imported, import_runs, list_runs
+from ctbench_core.formatting import format_interval, format_mean_sd, format_metric, format_p, plural
 from ctbench_core.runs import Run, job_dir, newest_resumable
 
-IMPORT_WORDS = "<run folder, or a folder of runs> [list=true] [paths.outputs_root=...] [key=value ...]"
+IMPORT_USAGE = "<run folder, or a folder of runs> [list=true] [paths.outputs_root=...] [key=value ...]"
+AGGREGATE_USAGE = (
+    "<folder of runs> [source=gpt] [again=true] [output_dir=outputs/aggregated_results] [output_prefix=...] "
+    "[paths.manifest_dir=...] [data.test_manifests=[...]]"
+)
+CONTRAST_USAGE = (
+    "first=<folder of runs or per-run CSV> second=<the same> [first_name=manual] [second_name=gpt], "
+    "or <folder of runs> first=<source> second=<source>; [budgets=[...]] [metrics=[...]] "
+    "[pair_keys=[budget_n,cv_fold,utils_seed]] [output_dir=...] [output_prefix=...]"
+)
+BUDGETS_USAGE = (
+    "budgets=[50,100,all] seeds=[42,43] [data.kfold.folds=5] [data.budget_unit=patient|exam|volume] "
+    "[data.selection=<selection_index.csv>] [output_dir=<manifest_dir>/budget_splits] [prefix=...] [key=value ...]"
+)
+_OUTPUT = ("output_dir", "output_prefix")
 
 
 def import_(call: Call) -> Outcome:
-    """Take runs of the older system into the run store, or only list them."""
-    folder = _one_folder(call, "import")
-    composed = call.compose("train", extras=("list",))
+    """Import runs of the older system into the run store, or only list them."""
+    folder, overrides = call.one_positional("import", "folder")
+    composed = call.compose("train", extras=("list",), overrides=overrides)
+    store = composed.config.paths.outputs_root
+    values = {key: value for key, value in composed.overrides.items() if key != "paths.outputs_root"}
     if composed.extras.get("list"):
-        runs = list_runs(folder, composed.config.paths.outputs_root, _laid_over(composed))
+        runs = legacy.list_runs(folder, store, values)
     else:
-        runs = import_runs(folder, composed.config.paths.outputs_root, _laid_over(composed), call.progress)
+        runs = legacy.import_runs(folder, store, values, call.progress)
     failed = [run for run in runs if run.problem]
     if len(failed) == len(runs):
         raise InputError("\n".join(run.problem for run in failed))
@@ -42,66 +57,52 @@ def import_(call: Call) -> Outcome:
     }
     if len(runs) == 1:
         result["run_dir"] = str(runs[0].run_dir)
-    return Outcome(result, _table(runs, warnings), 1 if failed else 0)
+    return Outcome(result, _import_table(runs, warnings), 1 if failed else 0)
 
 
-def _laid_over(composed: Composed) -> dict[str, object]:
-    return {key: value for key, value in composed.given.items() if key != "paths.outputs_root"}
-
-
-def _table(runs: list[Imported], warnings: list[str]) -> str:
+def _import_table(runs: list[legacy.ImportedRun], warnings: list[str]) -> str:
     rows = [
         [
             f"{run.job}/{run.label}",
             str(run.epochs or ""),
             format_metric(run.best_val.get("auprc")),
             "" if run.problem else str(run.run_dir),
-            "new" if run.new else "there already" if run.present else "failed" if run.problem else "",
+            "imported" if run.new else "already imported" if run.present else "failed" if run.problem else "",
         ]
         for run in runs
     ]
-    lines = [grid(["run", "epochs", "val. AUPRC", "run directory", ""], rows)]
-    lines += [f"Failed: {run.problem}" for run in runs if run.problem]
-    return "\n".join(lines + [f"Warning: {text}" for text in warnings])
-
-
-AGGREGATE_WORDS = (
-    "<folder of runs> [source=gpt] [again=true] [output_dir=outputs/aggregated_results] [output_prefix=...] "
-    "[paths.manifest_dir=...] [data.test_manifests=[...]]"
-)
+    table = grid(["run", "epochs", "validation AUPRC", "run directory", "status"], rows)
+    return "\n".join([table, *(f"Failed: {run.problem}" for run in runs if run.problem), *warning_lines(warnings)])
 
 
 def aggregate(call: Call) -> Outcome:
-    """Evaluate many runs, and write the table by run, the table by budget, and the scaling plot."""
-    from ctbench_core.legacy.aggregate import aggregate as tables_of
-    from ctbench_core.legacy.plots import scaling_page
-
-    folder = _one_folder(call, "aggregate")
-    composed = call.compose("train", extras=("source", "again", *_OUTPUT))
-    given = composed.extras
-    per_run, by_budget, warnings = tables_of(
+    """Evaluate many runs; write the table by run, the table by label budget, and the scaling plot."""
+    folder, overrides = call.one_positional("aggregate", "folder")
+    composed = call.compose("train", extras=("source", "again", *_OUTPUT), overrides=overrides)
+    options = composed.extras
+    per_run, by_budget, warnings = legacy.aggregate_runs(
         folder,
         composed.config,
-        source=given.get("source"),
-        again=bool(given.get("again")),
+        source=options.get("source"),
+        again=bool(options.get("again")),
         progress=call.progress,
     )
-    files = _written(given, Path(folder).name, {"per_run": per_run, "by_budget": by_budget})
-    if (page := scaling_page(by_budget)) is not None:
+    files = _write_tables(options, Path(folder).name, {"per_run": per_run, "by_budget": by_budget})
+    if (page := legacy.scaling_page(by_budget)) is not None:
         plot = Path(files["by_budget"].removesuffix("_by_budget.csv") + "_scaling.html")
         write_text(plot, page)
         files["scaling"] = str(plot)
     result = {"runs": len(per_run), "files": files, "by_budget": by_budget.to_dict("records"), "warnings": warnings}
-    return Outcome(result, "\n".join([_budgets(by_budget), *_told(files, warnings)]))
+    return Outcome(result, "\n".join([_budget_grid(by_budget), *files.values(), *warning_lines(warnings)]))
 
 
-def _budgets(frame: pd.DataFrame) -> str:
-    parts = [column for column in frame if column in ("source", "encoder", "model", "inputs", "budget_n")]
+def _budget_grid(frame: pd.DataFrame) -> str:
+    keys = legacy.budget_keys(frame)[:-1]
     rows = [
         [
-            " ".join(str(row[part]) for part in parts[:-1]),
-            "" if pd.isna(row["budget_n"]) else f"{row['budget_n']:.0f}",
-            *(f"{format_metric(row[f'{name}_mean'])} ± {format_metric(row[f'{name}_std'])}" for name in _PRIMARY),
+            " ".join(str(row[key]) for key in keys),
+            _budget(row),
+            *(format_mean_sd(row[f"{name}_mean"], row[f"{name}_std"]) for name in legacy.PRIMARY_METRICS),
             f"{row['test_primary_auprc_count']:.0f}",
         ]
         for row in frame.to_dict("records")
@@ -109,163 +110,134 @@ def _budgets(frame: pd.DataFrame) -> str:
     return grid(["source", "budget", "AUPRC", "AUROC", "F1", "runs"], rows)
 
 
-CONTRAST_WORDS = (
-    "first=<folder of runs or per-run CSV> second=<the same> [first_name=manual] [second_name=gpt], "
-    "or <folder of runs> first=<source> second=<source>; [budgets=[...]] [metrics=[...]] "
-    "[pair_keys=[budget_n,cv_fold,utils_seed]] [output_dir=...] [output_prefix=...]"
-)
-_PRIMARY = ("test_primary_auprc", "test_primary_auroc", "test_primary_f1_macro")
-_OUTPUT = ("output_dir", "output_prefix")
+def _budget(row: dict[str, Any]) -> str:
+    return "" if pd.isna(row["budget_n"]) else f"{row['budget_n']:.0f}"
 
 
 def contrast(call: Call) -> Outcome:
     """Compare two label sources run by run and finding by finding, and write the tables."""
-    from ctbench_core.legacy import contrast as room
-
     extras = ("first", "second", "first_name", "second_name", "budgets", "metrics", "pair_keys", *_OUTPUT)
-    folders = [word for word in call.words if "=" not in word]
-    call.words[:] = [word for word in call.words if "=" in word]
-    composed = call.compose("train", extras=extras)
-    given = composed.extras
-    if len(folders) > 1 or not (given.get("first") and given.get("second")):
-        raise ConfigError(f"contrast takes {CONTRAST_WORDS}")
-    sides, names = _sides(call, composed, folders)
-    if given.get("budgets"):
-        sides = [side[side["budget_n"].isin(given["budgets"])] for side in sides]
-    metrics, keys = given.get("metrics") or room.PRIMARY, given.get("pair_keys") or room.PAIR_KEYS
-    tables = room.contrast_tables(sides[0], sides[1], names, metrics, keys)
-    pairs, summary = tables["paired"], tables["summary"]
-    files = _written(given, "_vs_".join(names), tables)
+    folders, overrides = call.split()
+    composed = call.compose("train", extras=extras, overrides=overrides)
+    options = composed.extras
+    if len(folders) > 1 or not (options.get("first") and options.get("second")):
+        raise ConfigError(f"contrast takes {CONTRAST_USAGE}")
+    tables, names = _per_run_tables(call, composed, folders)
+    if options.get("budgets"):
+        tables = [table[table["budget_n"].isin(options["budgets"])] for table in tables]
+    metrics, keys = options.get("metrics") or legacy.PRIMARY_METRICS, options.get("pair_keys") or legacy.PAIR_KEYS
+    contrasts = legacy.contrast_tables(tables[0], tables[1], names, metrics, keys)
+    pairs, summary = contrasts["paired"], contrasts["summary"]
+    files = _write_tables(options, "_vs_".join(names), contrasts)
     result = {"pairs": len(pairs), "family": len(summary), "files": files, "summary": summary.to_dict("records")}
-    return Outcome(result, "\n".join([_contrasts(summary, names), *_told(files, [])]))
+    return Outcome(result, "\n".join([_contrast_grid(summary, names), *files.values()]))
 
 
-def _sides(call: Call, composed: Composed, folders: list[str]) -> tuple[list[pd.DataFrame], tuple[str, str]]:
-    """Return the tables of runs of both sources, and what the sources are called."""
-    from ctbench_core.legacy import contrast as room
-    from ctbench_core.legacy.aggregate import find_runs, per_run_table
+def _per_run_tables(call: Call, composed: Composed, folders: list[str]) -> tuple[list[pd.DataFrame], tuple[str, str]]:
+    """Return the per-run tables of both sources, and the names of the sources."""
 
-    def table(place: str) -> pd.DataFrame:
+    def read(place: str) -> pd.DataFrame:
         path = check_allowed(place)
         if path.is_file():
-            return room.read_per_run(path)
-        return per_run_table(find_runs(path, composed.config.paths.outputs_root, call.progress))
+            return legacy.read_per_run(path)
+        return legacy.per_run_table(legacy.find_runs(path, composed.config.paths.outputs_root, call.progress))
 
-    given, which = composed.extras, ("first", "second")
+    options, sides = composed.extras, ("first", "second")
     if folders:
-        whole = table(folders[0])
-        sides = [room.runs_of_source(whole, str(given[side]), folders[0]) for side in which]
-        return sides, (given["first"], given["second"])
-    sides = [table(str(given[side])) for side in which]
+        both = read(folders[0])
+        tables = [legacy.runs_of_source(both, str(options[side]), folders[0]) for side in sides]
+        return tables, (options["first"], options["second"])
+    tables = [read(str(options[side])) for side in sides]
     first, second = (
-        str(given.get(f"{side}_name") or frame.get("source", pd.Series([side])).iloc[0])
-        for side, frame in zip(which, sides)
+        str(options.get(f"{side}_name") or table.get("source", pd.Series([side])).iloc[0])
+        for side, table in zip(sides, tables)
     )
-    return sides, (first, second)
+    return tables, (first, second)
 
 
-def _contrasts(summary: pd.DataFrame, names: tuple[str, str]) -> str:
+def _contrast_grid(summary: pd.DataFrame, names: tuple[str, str]) -> str:
     rows = [
         [
             row["metric"].removeprefix("test_primary_"),
-            "" if pd.isna(row["budget_n"]) else f"{row['budget_n']:.0f}",
+            _budget(row),
             *(format_metric(row[f"{name}_mean"]) for name in names),
-            f"{format_metric(row['delta_mean'])} [{format_metric(row['delta_ci_lo'])}, {format_metric(row['delta_ci_hi'])}]",
-            format_metric(row["p_value"]),
-            format_metric(row["p_value_adj"]),
+            format_interval(row["delta_mean"], (row["delta_ci_lo"], row["delta_ci_hi"])),
+            format_p(row["p_value"]),
+            format_p(row["p_value_adj"]),
             format_metric(row["effect_size"], 2),
             str(row["n_pairs"]),
         ]
         for row in summary.to_dict("records")
     ]
-    head = ["metric", "budget", *names, "difference", "p", f"p (BH of {len(summary)})", "d", "pairs"]
-    note = "Pairs of (fold, seed) are taken as independent: a sensitivity test. Compare by patients before you publish."
-    return f"{grid(head, rows)}\n{note}"
-
-
-BUDGETS_WORDS = (
-    "budgets=[50,100,all] seeds=[42,43] [data.kfold.folds=5] [data.budget_unit=patient|exam|volume] "
-    "[data.selection=<selection_index.csv>] [output_dir=<manifest_dir>/budget_splits] [prefix=...] [key=value ...]"
-)
+    adjusted = f"p (adjusted, {plural(len(summary), 'test')})"
+    header = ["metric", "budget", *names, "difference [95 % CI]", "p", adjusted, "Cohen's d", "pairs"]
+    note = "These tests treat pairs of fold and seed as independent. Before you publish, compare by patients (compare)."
+    return f"{grid(header, rows)}\n{note}"
 
 
 def budgets(call: Call) -> Outcome:
     """Write budget and K-fold budget manifests with their indexes."""
-    from ctbench_core.legacy.budget_files import write_budget_files
-
     composed = call.compose("train", extras=("budgets", "seeds", "output_dir", "prefix"))
-    given, config = composed.extras, composed.config
-    folder = Path(given.get("output_dir") or Path(config.paths.manifest_dir) / "budget_splits")
-    sizes = [_size(value) for value in given.get("budgets") or []]
-    seeds = given.get("seeds") or [config.utils.seed]
-    index, warnings = write_budget_files(config, sizes, seeds, folder, given.get("prefix"))
+    options, config = composed.extras, composed.config
+    folder = Path(options.get("output_dir") or Path(config.paths.manifest_dir) / "budget_splits")
+    sizes = [_budget_size(value) for value in options.get("budgets") or []]
+    seeds = options.get("seeds") or [config.utils.seed]
+    index, warnings = legacy.write_budget_files(config, sizes, seeds, folder, options.get("prefix"))
     result = {
         "output_dir": str(folder),
         "manifests": len(index),
         "index": index.to_dict("records"),
         "warnings": warnings,
     }
-    lines = [f"{len(index)} training manifests with their validation rows in {folder}."]
-    return Outcome(result, "\n".join(lines + [f"Warning: {text}" for text in warnings]))
+    line = f"{plural(len(index), 'training manifest')} with validation manifests in {folder}."
+    return Outcome(result, "\n".join([line, *warning_lines(warnings)]))
 
 
-def _size(value: Any) -> int | None:
+def _budget_size(value: Any) -> int | None:
     if value == "all":
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"A budget is {value!r}; expected a number of units, or all.")
+        raise ConfigError(f"budgets holds {value!r}; expected numbers of units, or all: budgets=[50,100,all].")
     return value
 
 
-def _one_folder(call: Call, verb: str) -> str:
-    folders = [word for word in call.words if "=" not in word]
-    if len(folders) != 1:
-        raise ConfigError(f"{verb} takes one folder, got {len(folders)}.")
-    call.words.remove(folders[0])
-    return folders[0]
-
-
-def _written(given: dict[str, Any], usual: str, tables: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """Write tables as ``<output_dir>/<prefix>_<name>.csv``, and return where."""
-    folder = check_allowed(given.get("output_dir") or Path("outputs") / "aggregated_results")
-    prefix = given.get("output_prefix") or usual
-    files = {name: folder / f"{prefix}_{name}.csv" for name in tables}
-    for name, path in files.items():
-        write_bytes(path, tables[name].to_csv(index=False, lineterminator="\n").encode())
-    return {name: str(path) for name, path in files.items()}
-
-
-def _told(files: dict[str, str], warnings: list[str]) -> list[str]:
-    return [*files.values(), *(f"Warning: {text}" for text in warnings)]
+def _write_tables(options: dict[str, Any], name: str, tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Write tables as ``<output_dir>/<output_prefix>_<table>.csv``, and return the paths."""
+    folder = check_allowed(options.get("output_dir") or Path("outputs") / "aggregated_results")
+    prefix = options.get("output_prefix") or name
+    files = {table: folder / f"{prefix}_{table}.csv" for table in tables}
+    for table, path in files.items():
+        write_csv(path, tables[table])
+    return {table: str(path) for table, path in files.items()}
 
 
 def import_if_legacy(call: Call, composed: Composed, folder: Path) -> Path:
-    """Return the run directory that a folder means: an older system's run is taken in first."""
-    if not is_old_run(folder):
+    """Return the run directory of a folder; a run of the older system is imported first."""
+    if not legacy.is_old_run(folder):
         return folder
-    (run,) = import_runs(folder, composed.config.paths.outputs_root, {}, call.progress)
+    (run,) = legacy.import_runs(folder, composed.config.paths.outputs_root, {}, call.progress)
     if run.problem:
         raise InputError(run.problem)
-    for text in run.warnings:
-        call.progress.note(f"Warning: {text}")
-    call.progress.note(f"{folder} is a run of the older system; it is {run.run_dir} in the run store.")
+    for text in warning_lines(run.warnings):
+        call.progress.note(text)
+    call.progress.note(f"{folder} is a run of the older system. Its copy in the run store: {run.run_dir}.")
     return run.run_dir
 
 
 def run_to_resume(call: Call, composed: Composed, folder: Path | None) -> Run:
-    """Return the run to go on with: the named one, or the job's newest that was stopped; an older one is taken in first.
+    """Return the run to resume: the one in a folder, else the job's newest that was stopped; import an older one first.
 
     Raises:
-        InputError: there is none, or its snapshot cannot be gone on from.
+        InputError: there is none, or its snapshot does not allow it.
     """
     if folder is not None:
         return newest_resumable(composed.config, import_if_legacy(call, composed, folder))
     try:
         return newest_resumable(composed.config)
     except InputError:
-        beside = (folder for folder in job_dir(composed.config).glob("*/") if is_old_run(folder))
-        stopped = [old for old in map(OldRun, beside) if not old.model.is_file()]
+        old_runs = (path for path in job_dir(composed.config).glob("*/") if legacy.is_old_run(path))
+        stopped = [run for run in map(legacy.OldRun, old_runs) if not run.model.is_file()]
         if not stopped:
             raise
-        newest = max(stopped, key=lambda old: old.started())
+        newest = max(stopped, key=lambda run: run.started())
         return newest_resumable(composed.config, import_if_legacy(call, composed, newest.root))

@@ -1,11 +1,12 @@
-"""Parse the command line, run one verb, and turn what happened into an exit code.
+"""Parse the command line, run one verb, and turn its outcome into an exit code.
 
-Exit codes: 0 done, 1 failed, 2 the input is at fault, 130 interrupted with its state saved.
+Exit codes: 0 done, 1 failed, 2 invalid input, 130 interrupted with the state saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctbench_core.atomic import dump_json
-from ctbench_core.cli.call import Call, Outcome, ProgressLine
+from ctbench_core.cli.invocation import Call, Outcome, ProgressLine
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
@@ -24,11 +25,12 @@ PROGRAM = "python -m ctbench_core"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
+    _escape_unprintable()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
-        return 0 if given else 2
-    name, *rest = given
+        return 0 if arguments else 2
+    name, *rest = arguments
     if name not in VERBS:
         print(f"Unknown verb {name!r}. Known: {', '.join(VERBS)}.", file=sys.stderr)
         return 2
@@ -37,13 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cancel = threading.Event()
     _stop_on_signals(cancel)
     try:
-        outcome = VERBS[name].function(Call(options, options.words, cancel, progress))
+        outcome = VERBS[name].function(Call(options, options.arguments, cancel, progress))
     except (CtbenchError, KeyboardInterrupt) as error:
-        return _failed(error, options.json, progress)
-    return _ended(outcome, options.json, progress)
+        return _report_error(error, options.json, progress)
+    return _report(outcome, options.json, progress)
 
 
-def _ended(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
+def _escape_unprintable() -> None:
+    """Escape characters that the terminal's encoding lacks, such as the true minus sign, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _report(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
     progress.clear()
     try:
         print(outcome.table)
@@ -51,12 +60,12 @@ def _ended(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
             print(dump_json(outcome.json))
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has what it wanted (`| head`); Python would complain again while closing stdout.
+        # The reader has closed the pipe (`| head`); without this, Python would fail again while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return outcome.code
 
 
-def _failed(error: BaseException, as_json: bool, progress: ProgressLine) -> int:
+def _report_error(error: BaseException, as_json: bool, progress: ProgressLine) -> int:
     code = 2 if isinstance(error, InputError) else 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
     text = str(error) or "Interrupted."
     progress.note(f"{'Interrupted' if code == 130 else 'Error'}: {text}")
@@ -66,7 +75,7 @@ def _failed(error: BaseException, as_json: bool, progress: ProgressLine) -> int:
 
 
 def _stop_on_signals(cancel: threading.Event) -> None:
-    """Let the first signal end the work in good order; a second one ends it at once."""
+    """Let the first signal finish the epoch and save the state; a second one stops at once."""
     if threading.current_thread() is not threading.main_thread():
         return
 
@@ -83,12 +92,12 @@ def _parser(name: str) -> argparse.ArgumentParser:
     verb = VERBS[name]
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} {name}",
-        usage=f"{PROGRAM} {name} {verb.words} [--json] [--config-dir DIR] [--config-name NAME]",
+        usage=f"{PROGRAM} {name} {verb.usage} [--json] [--config-dir DIR] [--config-name NAME]",
         description=verb.help,
         epilog=_keys_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--config-dir", "-cd", "--config-path", "-cp", type=Path, help="folder of a YAML config tree")
     parser.add_argument("--config-name", "-cn", default="config", help="primary file of the tree (default: config)")
@@ -99,14 +108,12 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 def _keys_help() -> str:
     width = max(map(len, KEYS))
-    return "keys:\n" + "\n".join(
-        f"  {name.ljust(width)}  {info.tooltip} [{info.default}]" for name, info in KEYS.items()
-    )
+    lines = [f"  {name.ljust(width)}  {info.tooltip} [{info.default}]" for name, info in KEYS.items()]
+    return "\n".join(["keys, with their defaults in brackets:", *lines])
 
 
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name.ljust(width)}  {verb.help}" for name, verb in VERBS.items()]
-    return "\n".join(
-        [f"usage: {PROGRAM} VERB [key=value ...] [--json]", "", *lines, "", f"{PROGRAM} VERB --help lists every key."]
-    )
+    usage = f"usage: {PROGRAM} VERB [key=value ...] [--json]"
+    return "\n".join([usage, "", *lines, "", f"{PROGRAM} VERB --help lists every key."])

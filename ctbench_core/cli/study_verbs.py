@@ -1,4 +1,4 @@
-"""The verbs of studies: a YAML file, a folder begun before, or comma lists after ``train -m`` become one study."""
+"""The verbs of studies and searches: from a YAML file, an existing folder, or overrides with several values."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 
 from ctbench_core.atomic import dump_json
-from ctbench_core.cli.call import Call, Outcome
-from ctbench_core.cli.summaries import grid
+from ctbench_core.cli.invocation import Call, Outcome
+from ctbench_core.cli.summaries import grid, search_table, study_table
 from ctbench_core.config import Config, changed_keys
 from ctbench_core.errors import ConfigError
-from ctbench_core.formatting import format_metric
+from ctbench_core.formatting import plural
 from ctbench_core.overrides import is_raw
 from ctbench_core.studies import (
     AXES,
     GROUP,
     Study,
     StudyPaths,
+    parse_search,
     plan_study,
     read_plan,
     read_search,
@@ -30,171 +31,153 @@ from ctbench_core.studies import (
     read_study,
     run_search,
     run_study,
-    search_from,
     write_sbatch,
 )
 
-STUDY_WORDS = "<study.yaml or study folder> [key=value ...] [--shard i/n] [--dry-run] [--sbatch N]"
-SEARCH_WORDS = (
+STUDY_USAGE = "<study.yaml or study folder> [key=value ...] [--shard i/n] [--dry-run] [--sbatch N]"
+SEARCH_USAGE = (
     "[search.yaml or search folder] [trials=30] [batch=3] [name=...] [key=interval(low,high)] [key=a,b] [key=value ...]"
 )
-_SHARD = {
-    "metavar": "I/N",
-    "help": "begin at this share of the plan, for job arrays; shards help each other at the end",
-}
-_DRY_RUN = {"action": "store_true", "help": "say how many runs there are, and train none"}
 STUDY_FLAGS: dict[str, dict[str, Any]] = {
-    "--shard": _SHARD,
-    "--dry-run": _DRY_RUN,
-    "--sbatch": {"type": int, "metavar": "N", "help": "plan, and write a job array of N shards for sbatch"},
+    "--shard": {
+        "metavar": "I/N",
+        "help": "start at part I of N of the plan, for job arrays; shards help each other at the end",
+    },
+    "--dry-run": {"action": "store_true", "help": "show the number of runs, and train none"},
+    "--sbatch": {"type": int, "metavar": "N", "help": "plan the study, and write a job array of N shards for sbatch"},
 }
 TRAIN_FLAGS: dict[str, dict[str, Any]] = {
-    "--multirun -m": {"action": "store_true", "help": "comma lists span a grid, run as a study"},
-    **{flag: STUDY_FLAGS[flag] for flag in ("--shard", "--dry-run", "--sbatch")},
+    "--multirun -m": {"action": "store_true", "help": "comma lists define a grid, which is run as a study"},
+    **STUDY_FLAGS,
 }
-
-
-def study(call: Call) -> Outcome:
-    """Run a study from its YAML file, or go on with one in its folder."""
-    given = [word for word in call.words if "=" not in word]
-    if len(given) != 1:
-        raise ConfigError(f"study takes one YAML file or study folder, got {len(given)}: study <study.yaml>.")
-    words = [word for word in call.words if word != given[0]]
-    if not Path(given[0]).is_dir():
-        return _run(call, _over_tree(call, read_study(given[0]), words))
-    if words:
-        raise ConfigError(f"A study in a folder is planned already; {words[0]} cannot change it. Give its YAML file.")
-    return _run(call, StudyPaths(Path(given[0])))
-
-
-def search(call: Call) -> Outcome:
-    """Search a space from a YAML file, a folder begun before, or words: ranges are the space, the rest its base."""
-    given = [word for word in call.words if "=" not in word]
-    words = [word for word in call.words if "=" in word]
-    if len(given) == 1 and Path(given[0]).is_dir() and not words:
-        result = run_search(Path(given[0]), cancel=call.cancel, progress=call.progress)
-        return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
-    if len(given) > 1:
-        raise ConfigError(f"search takes at most one YAML file or search folder, got {len(given)}.")
-    space, rest = split_space(words)
-    composed = call.compose(job_name="search", extras=("name", "trials", "batch"), words=rest)
-    content = read_search(given[0]).to_dict() if given else {}
-    changed = _shared(composed.config)
-    name = composed.extras.get("name") or composed.given.pop("job_name", None)
-    content["base"] = {**changed, **content.get("base", {}), **composed.given}
-    content |= {"name": str(name)} if name else {}
-    content |= {part: composed.extras[part] for part in ("trials", "batch") if part in composed.extras}
-    content |= {"space": {**content.get("space", {}), **space}} if space else {}
-    result = run_search(search_from(content), cancel=call.cancel, progress=call.progress)
-    return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
-
-
-# Where one run lies: an older tree names these for each of its runs, and a study's runs must not share them.
-_OF_ONE_RUN = frozenset(
+# Paths of one run: an older tree sets them for each run, and the runs of a study must not share them.
+_RUN_PATHS = frozenset(
     {"job_name", "paths.run_dir", "paths.output_dir", "paths.checkpoint_dir", "paths.job_base_dir"}
     | {"paths.latest_run_pointer", "paths.checkpoint_path"}
 )
 
 
-def _shared(config: Config) -> dict[str, Any]:
-    """Return the changed keys that every run of a study may have in common."""
-    return {key: value for key, value in changed_keys(config).items() if key not in _OF_ONE_RUN}
+def study(call: Call) -> Outcome:
+    """Run a study from its YAML file, or continue one in its folder."""
+    source, _ = call.one_positional("study", "YAML file or study folder")
+    overrides = [argument for argument in call.arguments if argument != source]
+    if not Path(source).is_dir():
+        return _run(call, _with_base(call, read_study(source), overrides))
+    if overrides:
+        raise ConfigError(
+            f"{source} is planned already, so {overrides[0]} cannot change it. Give the study's YAML file instead."
+        )
+    return _run(call, StudyPaths(Path(source)))
 
 
-def split_space(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Split words into a space and the rest, in the grammar of Hydra's sweeps.
+def search(call: Call) -> Outcome:
+    """Search from a YAML file, an existing folder, or overrides: those with several values are the search space."""
+    sources, overrides = call.split()
+    if len(sources) > 1:
+        raise ConfigError(f"search takes at most one YAML file or search folder, got {len(sources)}.")
+    if sources and Path(sources[0]).is_dir() and not overrides:
+        result = run_search(Path(sources[0]), cancel=call.cancel, progress=call.progress)
+    else:
+        content = _search_content(call, sources, overrides)
+        result = run_search(parse_search(content), cancel=call.cancel, progress=call.progress)
+    return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
 
-    ``key=a,b`` and ``key=choice(a,b)`` are choices, ``key=interval(0,.6)`` numbers between, ``key=range(1,4)`` whole
-    numbers (the end left out), and ``key=tag(log,interval(1e-4,1e-2))`` numbers on a log scale.
+
+def _search_content(call: Call, sources: list[str], overrides: list[str]) -> dict[str, Any]:
+    """Return a search file's content with the overrides applied to its base, space and settings."""
+    space, rest = split_space(overrides)
+    composed = call.compose("search", extras=("name", "trials", "batch"), overrides=rest)
+    content = read_search(sources[0]).to_dict() if sources else {}
+    name = composed.extras.get("name") or composed.overrides.pop("job_name", None)
+    content["base"] = {**_shared_keys(composed.config), **content.get("base", {}), **composed.overrides}
+    content |= {"name": str(name)} if name else {}
+    content |= {setting: composed.extras[setting] for setting in ("trials", "batch") if setting in composed.extras}
+    return content | ({"space": {**content.get("space", {}), **space}} if space else {})
+
+
+def _shared_keys(config: Config) -> dict[str, Any]:
+    """Return the changed keys that the runs of a study can share."""
+    return {key: value for key, value in changed_keys(config).items() if key not in _RUN_PATHS}
+
+
+def split_space(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Split overrides into a search space and the rest, in the grammar of Hydra's sweeps.
+
+    ``key=a,b`` and ``key=choice(a,b)`` are choices, ``key=interval(0,.6)`` is a range of numbers, ``key=range(1,4)``
+    the whole numbers 1 to 3, and ``key=tag(log,interval(1e-4,1e-2))`` a range on a log scale.
     """
     space: dict[str, Any] = {}
     rest = []
-    parser = OverridesParser.create()
-    for word in words:
-        key = word.partition("=")[0]
-        if is_raw(key):
-            rest.append(word)
+    for override in overrides:
+        key = override.partition("=")[0]
+        parsed = None if is_raw(key) else _parse(override, "key=value or key=interval(a,b)")
+        if parsed is None or not parsed.is_sweep_override():
+            rest.append(override)
             continue
-        try:
-            override = parser.parse_override(word)
-        except HydraException as error:
-            raise ConfigError(f"Cannot understand {word!r}: expected key=value or key=interval(a,b).") from error
-        if not override.is_sweep_override():
-            rest.append(word)
-            continue
-        swept = override.value()
-        if isinstance(swept, IntervalSweep):
-            space[key] = {"low": swept.start, "high": swept.end} | ({"log": True} if "log" in swept.tags else {})
+        values = parsed.value()
+        if isinstance(values, IntervalSweep):
+            space[key] = {"low": values.start, "high": values.end} | ({"log": True} if "log" in values.tags else {})
         else:
-            space[key] = [_plain(item) for item in override.sweep_iterator()]
+            space[key] = [_to_text(value) for value in parsed.sweep_iterator()]
     return space, rest
 
 
-def search_table(result: dict[str, Any]) -> str:
-    """Return the counts of a search and its best trial."""
-    counts = f"{result['trials']} trials, {result['pruned']} pruned, {result['failed']} failed"
-    best = result["best"]
-    if not best:
-        return f"{counts}\n{result['study_dir']}"
-    rows = [[key, str(value)] for key, value in best["params"].items()]
-    parts = [counts, f"Best validation figure {format_metric(best['value'], 4)}", grid(["parameter", "value"], rows)]
-    return "\n".join([*parts, best["run_dir"], result["study_dir"]])
+def _parse(override: str, expected: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise ConfigError(f"Cannot understand {override!r}: expected {expected}.") from error
+
+
+def _to_text(value: Any) -> Any:
+    """Return the text of what the grammar calls a quoted string, and any other value unchanged."""
+    return getattr(value, "text", value)
 
 
 def train_grid(call: Call) -> Outcome:
-    """Train a grid: words with comma lists are its axes, the others its base."""
-    axes, words = split_grid(call.words)
+    """Train a grid: overrides with comma lists are its axes, the others its base."""
+    axes, overrides = split_grid(call.arguments)
     if not axes:
         raise ConfigError("train -m needs a comma list, such as utils.seed=1,2,3.")
-    return _run(call, _over_tree(call, Study("multirun", {}, axes), words))
+    return _run(call, _with_base(call, Study("multirun", {}, axes), overrides))
 
 
-def _over_tree(call: Call, study: Study, words: list[str]) -> Study:
-    """Lay the words over a study's base, and its base over the config tree that the words name."""
-    composed = call.compose(job_name="multirun", words=words)
-    changed = _shared(composed.config)
-    groups = {key: value for key, value in changed.items() if key.startswith(f"{GROUP}.")}
-    chosen = groups if any(word.startswith(f"{GROUP}=") for word in words) else {}
-    base = {**changed, **study.base, **chosen, **composed.given}
-    name = composed.given.get("job_name") or base.pop("job_name", None) or study.name
-    if name == "multirun":  # the same words go on with the same study, others make another
+def _with_base(call: Call, study: Study, overrides: list[str]) -> Study:
+    """Complete a study's base: the config tree comes first, then the study's own base, then the overrides."""
+    composed = call.compose("multirun", overrides=overrides)
+    changed = _shared_keys(composed.config)
+    has_group = any(override.startswith(f"{GROUP}=") for override in overrides)
+    group = {key: value for key, value in changed.items() if has_group and key.startswith(f"{GROUP}.")}
+    base = {**changed, **study.base, **group, **composed.overrides}
+    name = composed.overrides.get("job_name") or base.pop("job_name", None) or study.name
+    if name == "multirun":  # the same overrides continue the same study, other overrides make another
         name += f"-{hashlib.blake2b(dump_json([base, list(study.grid)]).encode(), digest_size=3).hexdigest()}"
     base.pop("job_name", None)
     return Study(name, base, study.grid, study.folds)
 
 
-def split_grid(words: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
-    """Split words into axes (comma lists, by key) and the rest.
+def split_grid(overrides: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Split overrides into axes (comma lists, by key) and the rest.
 
     Raises:
-        ConfigError: a word cannot be understood.
+        ConfigError: an override cannot be understood.
     """
     axes: dict[str, list[Any]] = {}
     rest = []
-    parser = OverridesParser.create()
-    for word in words:
-        key, _, value = word.partition("=")
+    for override in overrides:
+        key, _, text = override.partition("=")
         if is_raw(AXES.get(key, key)):
-            parts = value.split(",")
-            values: list[Any] | None = parts if len(parts) > 1 else None
+            values: list[Any] = text.split(",") if "," in text else []
         else:
-            try:
-                override = parser.parse_override(word)
-            except HydraException as error:
-                raise ConfigError(f"Cannot understand {word!r}: expected key=value or key=a,b,c.") from error
-            values = list(override.sweep_iterator()) if override.is_sweep_override() else None
-        if values is not None:
-            axes[key] = [_plain(item) for item in values]
+            parsed = _parse(override, "key=value or key=a,b,c")
+            values = [_to_text(value) for value in parsed.sweep_iterator()] if parsed.is_sweep_override() else []
+        if values:
+            axes[key] = values
         elif key in AXES:
-            rest.append(f"{AXES[key]}={value}")
+            rest.append(f"{AXES[key]}={text}")
         else:
-            rest.append(word)
+            rest.append(override)
     return axes, rest
-
-
-def _plain(value: Any) -> Any:
-    """Take the text out of what the grammar calls a quoted string."""
-    return getattr(value, "text", value)
 
 
 def _run(call: Call, study: Study | StudyPaths) -> Outcome:
@@ -206,7 +189,7 @@ def _run(call: Call, study: Study | StudyPaths) -> Outcome:
         script = write_sbatch(paths, options.sbatch)
         runs = len(read_plan(paths).runs)
         result = {"study_dir": str(paths.root), "runs": runs, "sbatch": str(script)}
-        return Outcome(result, f"{runs} runs planned. Start them with:\n  sbatch {script}")
+        return Outcome(result, f"{plural(runs, 'run')} planned. Start with:\n  sbatch {script}")
     result = run_study(paths.root, shard=read_shard(options.shard), cancel=call.cancel, progress=call.progress)
     code = 130 if result["stopped"] else 1 if result["failed"] else 0
     return Outcome(result, study_table(result), code)
@@ -216,29 +199,4 @@ def _dry_run(study: Study) -> Outcome:
     axes = {axis: [option.label for option in options] for axis, options in study.axes().items()}
     runs = len(list(study.configs()))
     rows = [[axis, str(len(labels)), ", ".join(labels)] for axis, labels in axes.items()]
-    return Outcome({"runs": runs, "axes": axes}, f"{runs} runs\n{grid(['axis', 'values', ''], rows)}")
-
-
-def study_table(result: dict[str, Any]) -> str:
-    """Return the counts of a study, and mean, sd and interval of every cell."""
-    counts = ", ".join(f"{result[name]} {name}" for name in ("runs", "finished", "reused", "failed"))
-    cells = [cell for cell in result["by_cell"] if cell["metric"] == "auprc"]
-    rows = []
-    for cell in cells:
-        bounds = f"[{format_metric(cell['lo'])}, {format_metric(cell['hi'])}]" if cell["lo"] == cell["lo"] else ""
-        rows.append(
-            [
-                " · ".join(cell["cell"].values()) or "all",
-                format_metric(cell["mean"]),
-                format_metric(cell["std"]),
-                bounds,
-                str(cell["n"]),
-            ]
-        )
-    parts = [counts]
-    if rows:
-        parts.append(grid([f"AUPRC, {cells[0]['set']}", "mean", "sd", "95 %", "runs"], rows))
-    parts += [f"Error: {text}" for text in result["errors"][:5]]
-    if result["stopped"]:
-        parts.append("Stopped; the same command goes on.")
-    return "\n".join([*parts, *filter(None, [result["table"]]), result["study_dir"]])
+    return Outcome({"runs": runs, "axes": axes}, f"{plural(runs, 'run')}\n{grid(['axis', 'values', ''], rows)}")

@@ -1,139 +1,153 @@
-"""The short tables that verbs print for people."""
+"""Format the results of verbs as short tables for people."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.checks import CheckResult
+from ctbench_core.compare import MACRO, Comparison
+from ctbench_core.declared import METRICS, metric_title
 from ctbench_core.doctor import Diagnosis
-from ctbench_core.formatting import format_metric
-from ctbench_core.manifest import REASONS, Agreement, Prepared
+from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, plural
+from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PrepareResult
+
+_MACROS = ("auprc", "auroc", "f1_macro")
+_PER_FINDING = ("auprc", "auroc", "precision", "recall", "f1")
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out text in columns, the first to the left, the others to the right."""
+    """Align text in columns, the first to the left, the others to the right."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        )
+        ).rstrip()
         for line in lines
     )
 
 
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """Return warnings as lines of their own."""
+    return [f"Warning: {text}" for text in warnings]
+
+
 def run_table(result: dict[str, Any]) -> str:
-    """Return the macro figures of a run, and every finding's of its tests."""
-    best = result["best_val"]
-    rows = [["validation", *(format_metric(best[name]) for name in ("auprc", "auroc", "f1_macro")), "", ""]]
-    for name, test in result["test"].items():
-        mark = f"leak: {test['leak']['patients']} patients" if test["leak"]["patients"] else ""
-        rows.append(
-            [
-                name,
-                *(format_metric(test[key]) for key in ("auprc", "auroc", "f1_macro")),
-                str(test["n"]["volumes"]),
-                mark,
-            ]
-        )
-    head = f"{result['state']} after {result['epochs']} epochs, best epoch {result['best_epoch']}"
-    parts = [head, grid(["", "AUPRC", "AUROC", "F1", "N", ""], rows)]
-    parts += [_per_class(name, test) for name, test in result["test"].items()]
-    parts += [f"Warning: {text}" for text in result["warnings"]]
+    """Return the macro metrics of a run, and the metrics of every finding on its test sets."""
+    sets = {"validation": result["best_val"], **result["test"]}
+    rows = []
+    for name, metrics in sets.items():
+        shared = metrics.get("leak", {}).get("patients", 0)
+        volumes = f"{metrics['n']['volumes']:,}" if "n" in metrics else ""
+        leak = f"leak: {plural(shared, 'patient')}" if shared else ""
+        rows.append([name, *(format_metric(metrics[key]) for key in _MACROS), volumes, leak])
+    head = f"{result['state']} after {plural(result['epochs'], 'epoch')}, best epoch {result['best_epoch']}"
+    parts = [head, grid(["set", *map(metric_title, _MACROS), "volumes", ""], rows)]
+    parts += [_finding_table(name, test) for name, test in result["test"].items()]
+    parts += warning_lines(result["warnings"])
     parts += [f"Note: {text}" for text in result.get("notes", [])]
     return "\n".join([*parts, result["run_dir"]])
 
 
-def _per_class(name: str, test: dict[str, Any]) -> str:
-    columns = ("auprc", "auroc", "precision", "recall", "f1")
+def _finding_table(name: str, test: dict[str, Any]) -> str:
     rows = [
         [
-            label,
-            *(format_metric(values[column]) for column in columns),
+            finding,
+            *(format_metric(values[metric]) for metric in _PER_FINDING),
             f"{values['support']:.0f}",
-            test["undefined"].get(label, ""),
+            test["undefined"].get(finding, ""),
         ]
-        for label, values in test["per_class"].items()
+        for finding, values in test["per_class"].items()
     ]
-    return "\n" + grid([name, "AUPRC", "AUROC", "P", "R", "F1", "positives", ""], rows)
+    header = ["finding", *(METRICS[metric].short for metric in _PER_FINDING), METRICS["support"].short, ""]
+    return f"\n{name}\n{grid(header, rows)}"
 
 
 def score_table(result: dict[str, Any], name: str) -> str:
-    """Return macro and per-finding figures of a table of predictions, with intervals."""
+    """Return macro and per-finding metrics of a table of predictions, with intervals."""
+    rows = [["macro", *_with_intervals(result), format_metric(result["f1_macro"]), "", ""]]
+    for finding, values in result["per_class"].items():
+        positives, reason = f"{values['support']:.0f}", result["undefined"].get(finding, "")
+        rows.append([finding, *_with_intervals(values), format_metric(values["f1"]), positives, reason])
+    n = result["n"]
+    head = f"{name}: {plural(n['volumes'], 'row')}, {plural(n['patients'], 'patient')}; 95 % CI by patients"
+    parts = [head, grid(["finding", *map(metric_title, _MACROS), METRICS["support"].title, ""], rows)]
+    return "\n".join([*parts, *warning_lines(result["warnings"]), *filter(None, [result.get("run_dir")])])
+
+
+def _with_intervals(values: dict[str, Any]) -> list[str]:
+    return [format_interval(values[name], values[f"{name}_ci"]) for name in ("auprc", "auroc")]
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Return the differences of every finding with interval and p, and the best model of each metric."""
     rows = [
         [
-            "macro",
-            _with_interval(result, "auprc"),
-            _with_interval(result, "auroc"),
-            format_metric(result["f1_macro"]),
-            "",
-            "",
+            f"{row.a} − {row.b}" if row.label == MACRO else f"  {row.label}",
+            metric_title(row.metric),
+            format_interval(row.delta, (row.lo, row.hi)),
+            format_p(row.p),
+            format_p(row.p_adjusted),
         ]
+        for row in comparison.differences.itertuples()
     ]
-    for label, values in result["per_class"].items():
-        positives, reason = f"{values['support']:.0f}", result["undefined"].get(label, "")
-        figures = [_with_interval(values, "auprc"), _with_interval(values, "auroc"), format_metric(values["f1"])]
-        rows.append([label, *figures, positives, reason])
-    counts = result["n"]
-    head = f"{name}: {counts['volumes']:,} rows, {counts['patients']:,} patients; 95 % intervals resample patients"
-    parts = [head, grid(["", "AUPRC", "AUROC", "F1", "positives", ""], rows)]
-    return "\n".join(
-        [*parts, *(f"Warning: {text}" for text in result["warnings"]), *filter(None, [result.get("run_dir")])]
-    )
-
-
-def _with_interval(values: dict[str, Any], name: str) -> str:
-    low, high = values[f"{name}_ci"]
-    return format_metric(values[name]) + ("" if math.isnan(low) else f" [{format_metric(low)}, {format_metric(high)}]")
+    common = comparison.common
+    head = f"{comparison.on}: {format_cohort(common.n)} in common"
+    if common.left_out:
+        head += f", {plural(common.left_out, 'volume')} excluded"
+    parts = [head, grid(["finding", "metric", "difference [95 % CI]", "p", "p (adjusted)"], rows)]
+    if rows:
+        family = comparison.differences["family"].iloc[0]
+        parts.append(f"p is adjusted by Benjamini-Hochberg over {family}; intervals are not adjusted.")
+    for metric, best in comparison.best.items():
+        if best.index is not None and best.marked:
+            parts.append(f"Best macro {metric_title(metric)} against all others (max-T): {common.names[best.index]}")
+    return "\n".join([*parts, " · ".join(comparison.disclosures.sentences())])
 
 
 def alignment_table(result: dict[str, Any]) -> str:
-    """Return Recall@K both ways with chance."""
+    """Return Recall@K in both directions, with its chance level."""
     depths = sorted(int(name.rsplit("_", 1)[1]) for name in result if name.startswith("v_to_t_recall_at_"))
     rows = []
     for prefix, title in (("", "instance"), ("semantic_", "semantic")):
-        for way, words in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
-            if f"{prefix}{way}_mrr" in result:
-                recalls = [format_metric(result[f"{prefix}{way}_recall_at_{k}"]) for k in depths]
-                rows.append([f"{title}, {words}", *recalls, format_metric(result[f"{prefix}{way}_mrr"])])
+        for direction, name in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
+            if f"{prefix}{direction}_mrr" in result:
+                recalls = [format_metric(result[f"{prefix}{direction}_recall_at_{k}"]) for k in depths]
+                rows.append([f"{title}, {name}", *recalls, format_metric(result[f"{prefix}{direction}_mrr"])])
         if f"{prefix}v_to_t_chance_at_{depths[0]}" in result:
             chance = [format_metric(result[f"{prefix}v_to_t_chance_at_{k}"]) for k in depths]
             rows.append([f"{title}, chance", *chance, ""])
-    means = f"mean similarity paired {format_metric(result['mean_paired_similarity'], 4)}, unpaired {format_metric(result['mean_unpaired_similarity'], 4)}"
-    header = ["", *(f"R@{k}" for k in depths), "MRR"]
-    size = ", ".join(f"{count:,} {unit}" for unit, count in result.get("n", {}).items())
-    size = size or f"{result['samples_analyzed']:,} pairs"
-    warnings = [f"Warning: {text}" for text in result["warnings"]]
-    return "\n".join([f"{size}, {means}", grid(header, rows), *warnings, result["run_dir"]])
+    paired, unpaired = (format_metric(result[f"mean_{kind}_similarity"], 4) for kind in ("paired", "unpaired"))
+    size = format_cohort(result["n"]) if result.get("n") else plural(result["samples_analyzed"], "pair")
+    head = f"{size}, mean similarity: paired {paired}, unpaired {unpaired}"
+    table = grid(["", *(f"R@{k}" for k in depths), "MRR"], rows)
+    return "\n".join([head, table, *warning_lines(result["warnings"]), result["run_dir"]])
 
 
 def check_table(result: CheckResult) -> str:
-    """Return the verdict, counts by split, and every error and warning."""
-    verdict = "Ready" if result.ok else f"{len(result.errors)} error{'s' if len(result.errors) > 1 else ''}"
+    """Return the verdict, every error and warning, and the size of each split."""
+    verdict = "Ready" if result.ok else plural(len(result.errors), "error")
     if result.ok and result.warnings:
-        verdict += f" with {len(result.warnings)} warning{'s' if len(result.warnings) > 1 else ''}"
-    rows = [
-        [name, *(f"{counts[unit]:,}" for unit in ("volumes", "exams", "patients"))]
-        for name, counts in result.counts.items()
-    ]
-    parts = [verdict, *(f"Error: {text}" for text in result.errors), *(f"Warning: {text}" for text in result.warnings)]
+        verdict += f" with {plural(len(result.warnings), 'warning')}"
+    units = ("volumes", "exams", "patients")
+    rows = [[name, *(f"{counts[unit]:,}" for unit in units)] for name, counts in result.counts.items()]
+    parts = [verdict, *(f"Error: {text}" for text in result.errors), *warning_lines(result.warnings)]
     parts += [f"Note: {text}" for text in result.notes]
-    return "\n".join([*parts, grid(["split", "volumes", "exams", "patients"], rows)] if rows else parts)
+    return "\n".join([*parts, grid(["split", *units], rows)] if rows else parts)
 
 
-def prepare_table(prepared: Prepared, written: bool) -> str:
-    """Return the counts of a prepared manifest, what did not join, and the prevalence of each finding."""
+def prepare_table(prepared: PrepareResult, written: bool) -> str:
+    """Return the size of a prepared manifest, the rows that did not join, and the prevalence of each finding."""
     manifest = prepared.manifest
-    counts = ", ".join(f"{count:,} {unit}" for unit, count in manifest.counts().items())
-    parts = [f"{manifest.path if written else 'Preview, nothing written'}: {counts}"]
+    parts = [f"{manifest.path if written else 'Preview, nothing written'}: {format_cohort(manifest.counts())}"]
     for reason, names in prepared.unmatched.items():
-        parts.append(f"{len(names):,} {REASONS[reason]} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
-    parts += [f"Warning: {text}" for text in prepared.warnings]
+        examples = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        parts.append(f"{len(names):,} {UNMATCHED_REASONS[reason]} ({examples})")
+    parts += warning_lines(prepared.warnings)
     known = (manifest.targets == manifest.targets).sum(axis=0)
     rows = [[label, format_metric(share), f"{n:,}"] for (label, share), n in zip(manifest.prevalence().items(), known)]
-    return "\n".join([*parts, grid(["finding", "prevalence", "known"], rows)] if rows else parts)
+    return "\n".join([*parts, grid(["finding", "prevalence", "labelled"], rows)] if rows else parts)
 
 
 def agreement_table(agreement: Agreement) -> str:
@@ -141,10 +155,7 @@ def agreement_table(agreement: Agreement) -> str:
     rows = [
         [
             row.finding,
-            *(
-                format_metric(value)
-                for value in (row.agreement, row.kappa, row.prevalence_first, row.prevalence_second)
-            ),
+            *map(format_metric, (row.agreement, row.kappa, row.prevalence_first, row.prevalence_second)),
             f"{row.only_first:,}",
             f"{row.only_second:,}",
             f"{row.volumes:,}",
@@ -152,12 +163,22 @@ def agreement_table(agreement: Agreement) -> str:
         ]
         for row in agreement.table.itertuples()
     ]
-    counts = ", ".join(f"{count:,} {unit}" for unit, count in agreement.n.items())
+    excluded = f"{plural(agreement.only_first, 'volume')} only in (1), {agreement.only_second:,} only in (2)"
     head = [
-        f"{agreement.first} (1) and {agreement.second} (2) over {counts}",
-        f"{agreement.only_first:,} volumes only in (1), {agreement.only_second:,} only in (2): left out",
+        f"{agreement.first} (1) and {agreement.second} (2) on {format_cohort(agreement.n)}",
+        f"Excluded: {excluded}",
     ]
-    header = ["", "agreement", "kappa", "prevalence (1)", "(2)", "only (1)", "only (2)", "volumes", ""]
+    header = [
+        "finding",
+        "agreement",
+        "kappa",
+        "prevalence (1)",
+        "prevalence (2)",
+        "only (1)",
+        "only (2)",
+        "volumes",
+        "",
+    ]
     return "\n".join([*head, grid(header, rows)])
 
 
@@ -169,24 +190,56 @@ def pack_table(result: dict[str, Any]) -> str:
         + [f"{part['audit'][name]:,}" for name in result["audit"]]
         for kind, part in result["parts"].items()
     ]
-    header = ["", "files", "read now", "values", *(name.replace("_", " ") for name in result["audit"])]
+    header = ["features", "files", "files read", "dimensions", *(name.replace("_", " ") for name in result["audit"])]
     times = (
         f"open {1e3 * seconds['open']:.0f} ms, verify {1e3 * seconds['verify']:.0f} ms, read {seconds['read']:.2f} s"
     )
-    parts = [f"{result['volumes']:,} volumes; {times}", grid(header, rows)]
-    parts += [f"Warning: {text}" for text in result["warnings"]]
+    parts = [f"{plural(result['volumes'], 'volume')}; {times}", grid(header, rows), *warning_lines(result["warnings"])]
     return "\n".join([*parts, *(part["path"] for part in result["parts"].values() if part["path"])])
 
 
+def search_table(result: dict[str, Any]) -> str:
+    """Return the counts of a search and its best trial."""
+    counts = f"{plural(result['trials'], 'trial')}, {result['pruned']} pruned, {result['failed']} failed"
+    best = result["best"]
+    if not best:
+        return f"{counts}\n{result['study_dir']}"
+    rows = [[key, str(value)] for key, value in best["params"].items()]
+    value = f"Best validation metric {format_metric(best['value'], 4)}"
+    return "\n".join([counts, value, grid(["parameter", "value"], rows), best["run_dir"], result["study_dir"]])
+
+
+def study_table(result: dict[str, Any]) -> str:
+    """Return the counts of a study, and mean, SD and interval of every cell."""
+    parts = [
+        f"{plural(result['runs'], 'run')}, " + ", ".join(f"{result[n]} {n}" for n in ("finished", "reused", "failed"))
+    ]
+    cells = [cell for cell in result["by_cell"] if cell["metric"] == "auprc"]
+    rows = [
+        [
+            " · ".join(cell["cell"].values()) or "all",
+            format_interval(cell["mean"], (cell["lo"], cell["hi"])),
+            format_metric(cell["std"]),
+            str(cell["n"]),
+        ]
+        for cell in cells
+    ]
+    if rows:
+        parts.append(grid([f"AUPRC, {cells[0]['set']}", "mean [95 % CI]", "SD", "runs"], rows))
+    parts += [f"Error: {text}" for text in result["errors"][:5]]
+    if result["stopped"]:
+        parts.append("Stopped. The same command continues.")
+    return "\n".join([*parts, *filter(None, [result["table"]]), result["study_dir"]])
+
+
 def doctor_table(diagnosis: Diagnosis) -> str:
-    """Return every check by topic: its level, what was found, and what to do."""
-    width = max(len(finding.name) for finding in diagnosis.findings)
+    """Return every check by topic: its level, what it saw, and what to do."""
+    width = max(len(outcome.name) for outcome in diagnosis.outcomes)
     lines = []
-    for topic in dict.fromkeys(finding.topic for finding in diagnosis.findings):
+    for topic in dict.fromkeys(outcome.topic for outcome in diagnosis.outcomes):
         lines += ["", topic.capitalize()]
-        for finding in (one for one in diagnosis.findings if one.topic == topic):
-            lines.append(f"  {finding.level:<8} {finding.name:<{width}}  {finding.found}")
-            lines += [f"  {'':<8} {'':<{width}}  -> {finding.advice}"] if finding.advice else []
-    counts = [len(diagnosis.of(level)) for level in ("error", "warning")]
-    names = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in zip(counts, ("error", "warning"))]
-    return "\n".join([*lines[1:], "", f"{' and '.join(names)} in {diagnosis.seconds:.1f} s"])
+        for outcome in (outcome for outcome in diagnosis.outcomes if outcome.topic == topic):
+            lines.append(f"  {outcome.level:<8} {outcome.name:<{width}}  {outcome.observation}")
+            lines += [f"  {'':<8} {'':<{width}}  -> {outcome.advice}"] if outcome.advice else []
+    counts = " and ".join(plural(len(diagnosis.of(level)), level) for level in ("error", "warning"))
+    return "\n".join([*lines[1:], "", f"{counts} in {diagnosis.seconds:.1f} s"])

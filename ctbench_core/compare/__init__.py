@@ -1,7 +1,13 @@
-"""Comparison: paired differences on common volumes, corrections for many tests, K-fold inference."""
+"""Comparison of runs, recipes and label sets on common volumes."""
 
+from ctbench_core.compare.comparability import (
+    ModelScores,
+    common_sets,
+    config_differences,
+    published_frame,
+    read_model_scores,
+    scores_path,
+)
 from ctbench_core.compare.comparison import MACRO, Comparison, compare_models, compare_runs
 from ctbench_core.compare.label_sets import compare_label_sets
-from ctbench_core.compare.published import published_frame
 from ctbench_core.compare.recipes import compare_recipes
-from ctbench_core.compare.tables import config_differences, read_scored, scores_path, tests_of

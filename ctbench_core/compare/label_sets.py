@@ -1,6 +1,6 @@
-"""The same predictions scored against two label sets: what label noise alone does to a figure.
+"""Score the same predictions against two label sets, to see the effect of label noise on the metrics.
 
-Shapes: N rows, C labels.
+Shapes: N volumes, C findings.
 """
 
 from __future__ import annotations
@@ -10,56 +10,54 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare.tables import Scored, common_ground
+from ctbench_core.compare.comparability import ModelScores, keep_common, label_columns
 from ctbench_core.inference import (
     METRICS,
     RESAMPLES,
-    Evidence,
-    evidence,
-    no_interval,
-    quantile,
+    PatientCounts,
+    count_patients,
+    missing_interval_reasons,
     resampled,
     standard_error,
+    t_quantile,
 )
-from ctbench_core.metrics import ranking_figures
+from ctbench_core.metrics import ranking_metric_fn
 
 
-def compare_label_sets(scored: Scored, labels: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:
+def compare_label_sets(model: ModelScores, labels: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Score one model against its own labels and against others, paired by volume.
 
-    ``labels`` has a column volumename and one column 0, 1 or blank a finding. Returns a row a metric and finding:
-    metric, label, own, other, delta (other - own), lo, hi, agreement, volumes, reason. Rows unknown in either set are
-    left out of both. The interval resamples patients, the same for both sets. Raises InputError when nothing is common.
+    ``labels`` has a column volumename and one column of 0, 1 or blank a finding. Returns a row a metric and finding:
+    metric, label, own, other, delta (other - own), lo, hi, agreement, volumes, reason. Labels that are unknown in either
+    set are left out of both. The interval resamples patients, the same for both sets. Raises InputError without common
+    volumes or findings.
     """
-    known = [label for label in scored.labels if label in labels]
+    known = [label for label in model.labels if label in labels]
     renamed = labels[["volumename", *known]].rename(columns={label: f"target_{label}" for label in known})
-    merged = scored.frame.drop(columns=[f"target_{label}" for label in known]).merge(renamed, on="volumename")
-    other_frame = merged[[name for name in merged if not name.startswith("prob_") or name[5:] in known]]
-    common = common_ground([scored, Scored("other labels", other_frame)])
-    own = common.targets
-    columns = [f"target_{label}" for label in common.labels]
-    other = (
-        other_frame.drop_duplicates("volumename").set_index("volumename").loc[common.volumes, columns].astype("Float64")
-    ).to_numpy(np.float64, na_value=np.nan)
+    merged = model.frame.drop(columns=[f"target_{label}" for label in known]).merge(renamed, on="volumename")
+    relabelled = merged[[name for name in merged if not name.startswith("prob_") or name[5:] in known]]
+    common = keep_common([model, ModelScores("other labels", relabelled)])
+    rows_of_common = relabelled.drop_duplicates("volumename").set_index("volumename").loc[common.volumes]
+    own, other = common.targets, label_columns(rows_of_common, "target_", common.labels)
     unknown = np.isnan(own) | np.isnan(other)
     own, other = np.where(unknown, np.nan, own), np.where(unknown, np.nan, other)
-    count = len(common.labels)
-    both = np.concatenate([own, other], axis=1)
-    scores = np.concatenate([common.scores[0]] * 2, axis=1)
-    draws = resampled(ranking_figures, both, scores, common.patients, resamples)
-    values = ranking_figures(both, scores, None)
-    sides = [evidence(targets, common.patients) for targets in (own, other)]
-    least = Evidence(np.minimum(sides[0].positive, sides[1].positive), np.minimum(sides[0].negative, sides[1].negative))
+    both, scores = np.concatenate([own, other], axis=1), np.concatenate([common.scores[0]] * 2, axis=1)
+    draws = resampled(ranking_metric_fn, both, scores, common.patients, resamples)
+    values = ranking_metric_fn(both, scores, None)
+    first, second = (count_patients(targets, common.patients) for targets in (own, other))
+    n_patients = PatientCounts(np.minimum(first.positive, second.positive), np.minimum(first.negative, second.negative))
     agreement = np.where(unknown, np.nan, own == other)
+    count = len(common.labels)
     rows: list[dict[str, Any]] = []
     for metric in METRICS:
-        apart = draws[metric][:, count:] - draws[metric][:, :count]
-        reach = quantile(np.maximum(least.scarcer - 1, 1)) * standard_error(apart)
-        for c, reason in enumerate(no_interval(apart, least)):
-            first, second = values[metric][c], values[metric][count + c]
-            row = {"metric": metric, "label": common.labels[c], "own": first, "other": second, "delta": second - first}
-            spread = reach[c] if reason is None else np.nan
-            row |= {"lo": row["delta"] - spread, "hi": row["delta"] + spread, "error": spread}
-            row |= {"agreement": float(np.nanmean(agreement[:, c])) if (~unknown[:, c]).any() else np.nan}
-            rows.append(row | {"volumes": int((~unknown[:, c]).sum()), "reason": reason or ""})
-    return pd.DataFrame(rows).drop(columns="error")
+        delta_draws = draws[metric][:, count:] - draws[metric][:, :count]
+        half_width = t_quantile(np.maximum(n_patients.scarcer - 1, 1)) * standard_error(delta_draws)
+        for c, reason in enumerate(missing_interval_reasons(delta_draws, n_patients)):
+            value, relabelled_value = values[metric][c], values[metric][count + c]
+            delta, width = relabelled_value - value, half_width[c] if reason is None else np.nan
+            volumes = int((~unknown[:, c]).sum())
+            row = {"metric": metric, "label": common.labels[c], "own": value, "other": relabelled_value}
+            row |= {"delta": delta, "lo": delta - width, "hi": delta + width}
+            row |= {"agreement": float(np.nanmean(agreement[:, c])) if volumes else np.nan, "volumes": volumes}
+            rows.append(row | {"reason": reason or ""})
+    return pd.DataFrame(rows)

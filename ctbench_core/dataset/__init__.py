@@ -1,16 +1,16 @@
-"""Manifests and features joined for a run: its splits, its matrix, what runs share, and packed stores."""
+"""Manifests and features joined for a run: its splits, its feature matrix, shared data and packed stores."""
 
 from ctbench_core.dataset.load import Dataset, feature_kinds, load_dataset, load_inputs, pack_cache
-from ctbench_core.dataset.packing import KnownPack, known_packs, pack_features
+from ctbench_core.dataset.packing import StoreUsage, pack_features, store_usage
 from ctbench_core.dataset.shared import SharedData, feature_key
 from ctbench_core.dataset.splits import (
-    Sources,
+    ManifestCache,
     Splits,
-    check_places,
+    check_paths,
+    find_leaks,
+    list_test_sets,
     make_splits,
     manifest_path,
-    mark_leaks,
-    names_of_tests,
     read_test_manifests,
     read_training_manifests,
 )

@@ -1,4 +1,4 @@
-"""From manifests to one matrix: features loaded, unusable rows dropped or refused."""
+"""Load the features of manifests as one matrix, without the rows of unusable files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
-from ctbench_core.features import Features, load_features, pack_folder, require_usable
+from ctbench_core.features import FeatureMatrix, load_features, pack_folder, require_usable
 from ctbench_core.manifest import Manifest, Selection
 from ctbench_core.progress import Progress
 
@@ -22,13 +22,13 @@ class Dataset:
 
     Attributes:
         manifests: by split name: train, val, or a test manifest's file name.
-        matrix: float32, shape (M, D), distinct inputs.
+        matrix: float32, shape (M, D), the distinct inputs.
         rows: by split name, int64 of shape (N,): positions in ``matrix``.
-        dropped: by split name, the volumes left out for unusable features.
-        leaks: by split name, patients that also stand in another given manifest.
+        dropped: by split name, the volumes skipped for unusable features.
+        leaks: by split name, patients that are also in another manifest.
         warnings: what may be wrong, one sentence each.
-        widths: of the inputs that lie side by side in a row of ``matrix``, visual first.
-        selection: the volumes by role, where a budget, fold or selection file chose them.
+        widths: of the inputs concatenated in a row of ``matrix``, visual first.
+        selection: the volumes by role, where a budget, fold or selection file chooses them.
     """
 
     manifests: dict[str, Manifest]
@@ -43,7 +43,7 @@ class Dataset:
 
     @property
     def notes(self) -> list[str]:
-        """What was decided for the user: inferred findings, visual-only."""
+        """Return the defaults applied: inferred findings, visual-only."""
         return self.manifests["train"].notes if "train" in self.manifests else []
 
     def inputs(self, split: str) -> np.ndarray:
@@ -55,14 +55,15 @@ def load_dataset(
     config: Config,
     manifests: dict[str, Manifest],
     progress: Progress | None = None,
-    inputs: dict[str, Features] | None = None,
+    inputs: dict[str, FeatureMatrix] | None = None,
 ) -> Dataset:
-    """Load the features of all given splits into one matrix, and drop or refuse unusable rows.
+    """Load the features of all splits as one matrix, and skip or refuse unusable rows.
 
-    ``inputs``: what `load_inputs` gave for these manifests, where the caller has it.
+    Args:
+        inputs: the result of `load_inputs` for these manifests, where the caller has it.
 
     Raises:
-        FeatureError: unusable feature files under ``data.on_bad_feature=fail``, or a split left empty.
+        FeatureError: unusable feature files under ``data.on_bad_feature=fail``, or a split without usable rows.
     """
     inputs = inputs if inputs is not None else load_inputs(config, manifests, progress)
     if config.data.on_bad_feature == "fail":
@@ -75,10 +76,10 @@ def load_dataset(
     return dataset
 
 
-def join_inputs(config: Config, inputs: dict[str, Features]) -> tuple[np.ndarray, np.ndarray]:
-    """Lay the inputs side by side and scale them: matrix (M, D), and each sample's row (N,), -1 where unusable."""
+def join_inputs(config: Config, inputs: dict[str, FeatureMatrix]) -> tuple[np.ndarray, np.ndarray]:
+    """Concatenate and scale the inputs: matrix (M, D), and each sample's row (N,), -1 where unusable."""
     parts = list(inputs.values())
-    rows, matrix = _joined(parts)
+    rows, matrix = _concatenate(parts)
     if config.data.standardise == "l2":
         norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
         matrix = (matrix / np.where(norms == 0, 1, norms)).astype(np.float32)
@@ -86,23 +87,19 @@ def join_inputs(config: Config, inputs: dict[str, Features]) -> tuple[np.ndarray
     return matrix, rows
 
 
-def digest_of(inputs: dict[str, Features], samples: np.ndarray | None = None) -> str:
+def digest_of(inputs: dict[str, FeatureMatrix], samples: np.ndarray | None = None) -> str:
     """Return the digest of the vectors of all samples, or of some, in their order."""
     parts = [part.digest if samples is None else part.digest_of(part.rows[samples]) for part in inputs.values()]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def check_width(config: Config, matrix: np.ndarray) -> None:
-    """Refuse features of another width than the config expects.
-
-    Raises:
-        ConfigError: they are.
-    """
+    """Refuse features of another width than ``model.params.in_features``."""
     expected = config.model.params.in_features
     if expected is not None and expected != matrix.shape[1]:
         raise ConfigError(
-            f"model.params.in_features is {expected}, but the features are {matrix.shape[1]} wide. "
-            "Correct it, or leave it out to infer it."
+            f"model.params.in_features is {expected}, but the features have {matrix.shape[1]} dimensions. "
+            "Correct it, or leave it empty to infer it."
         )
 
 
@@ -114,14 +111,13 @@ def pack_cache(config: Config) -> Path:
 def pack_folders(config: Config, cache: Path | None = None) -> list[Path]:
     """Return the folders, present or not, of the packed stores of a config's features: visual, text."""
     root = Path(config.paths.data_root).expanduser()
-    place = pack_cache(config) if cache is None else cache
-    return [pack_folder(place, root, kind, config.data.feature_key, config.data.pool) for kind in ("visual", "text")]
+    cache = pack_cache(config) if cache is None else cache
+    return [pack_folder(cache, root, kind, config.data.feature_key, config.data.pool) for kind in ("visual", "text")]
 
 
 def feature_kinds(config: Config) -> list[str]:
     """Name the kinds of vectors that the head reads."""
-    both = ["visual", "text"]
-    return {"visual": ["visual"], "text": ["text"], "concat": both, "gated": both}[config.model.inputs]
+    return ["visual", "text"] if config.model.inputs in ("concat", "gated") else [config.model.inputs]
 
 
 def load_inputs(
@@ -131,33 +127,35 @@ def load_inputs(
     *,
     kinds: Sequence[str] | None = None,
     mode: str = "auto",
-) -> dict[str, Features]:
-    """Load the features of all given splits, end to end, by kind: visual, text; unusable ones are only listed.
+) -> dict[str, FeatureMatrix]:
+    """Load the features of all splits in one sequence, by kind: visual, text; unusable ones are only listed.
 
     Args:
         kinds: by default those that the head reads.
-        mode: what becomes of the packed store, as in `load_features`.
+        mode: whether to write a packed store, as in `load_features`.
 
     Raises:
-        ManifestError: a manifest has no text column where text is read.
-        FeatureError: not one file is usable.
+        ManifestError: text is needed, but a manifest has no text column.
+        FeatureError: no file is usable.
     """
     return {kind: _load(config, manifests, kind, progress, mode) for kind in kinds or feature_kinds(config)}
 
 
-def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: Progress | None, mode: str) -> Features:
-    written = []
+def _load(
+    config: Config, manifests: dict[str, Manifest], kind: str, progress: Progress | None, mode: str
+) -> FeatureMatrix:
+    paths = []
     for manifest in manifests.values():
-        paths = manifest.visual_paths if kind == "visual" else manifest.text_paths
-        if paths is None:
+        column = manifest.visual_paths if kind == "visual" else manifest.text_paths
+        if column is None:
             raise ManifestError(
                 f"{manifest.path} has no column {config.data.columns.text_feature!r}, which model.inputs={config.model.inputs} "
                 "needs. Add it, or set model.inputs=visual."
             )
-        written.append(paths)
+        paths.append(column)
     return load_features(
         config.paths.data_root,
-        np.concatenate(written).tolist(),
+        np.concatenate(paths).tolist(),
         ids=np.concatenate([manifest.volumes for manifest in manifests.values()]).tolist(),
         key=config.data.feature_key,
         pool=config.data.pool,
@@ -169,20 +167,16 @@ def _load(config: Config, manifests: dict[str, Manifest], kind: str, progress: P
     )
 
 
-def refuse_unusable(config: Config, manifests: dict[str, Manifest], inputs: dict[str, Features]) -> None:
-    """Name every unusable file with the manifests' lines that use it.
-
-    Raises:
-        FeatureError: there is one.
-    """
+def refuse_unusable(config: Config, manifests: dict[str, Manifest], inputs: dict[str, FeatureMatrix]) -> None:
+    """Refuse inputs with unusable files; the error names each with the manifest lines that use it."""
     for features in inputs.values():
         if features.problems:
-            lines = [place for manifest in manifests.values() for place in manifest.places()]
+            lines = [name for manifest in manifests.values() for name in manifest.row_names()]
             require_usable(features, f"Feature root {config.paths.data_root}", lines)
 
 
-def _joined(parts: list[Features]) -> tuple[np.ndarray, np.ndarray]:
-    """Join the inputs side by side: rows (N,), -1 where any part is unusable, and matrix (M, D)."""
+def _concatenate(parts: list[FeatureMatrix]) -> tuple[np.ndarray, np.ndarray]:
+    """Concatenate the inputs: rows (N,), -1 where any part is unusable, and matrix (M, D)."""
     if len(parts) == 1:
         return parts[0].rows, parts[0].matrix
     usable = np.all([part.rows >= 0 for part in parts], axis=0)
@@ -192,17 +186,13 @@ def _joined(parts: list[Features]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_split(dataset: Dataset, name: str, manifest: Manifest, rows: np.ndarray) -> None:
-    """Add a split to a dataset, without the rows (-1) that have no usable features.
-
-    Raises:
-        FeatureError: no row has any.
-    """
+    """Add a split to a dataset, without the rows (-1) of unusable features; one at least must be usable."""
     usable = rows >= 0
     if not usable.any():
-        raise FeatureError(f"{manifest.path}: no row has usable features.")
+        raise FeatureError(f"{manifest.path}: no row has usable features. Check paths.data_root and the feature paths.")
     if not usable.all():
         dropped = manifest.volumes[~usable].tolist()
         dataset.dropped[name] = dropped
-        dataset.warnings.append(f"{manifest.name}: {first_rows(dropped, len(dropped))} left out for unusable features.")
+        dataset.warnings.append(f"{manifest.name}: {first_rows(dropped, 'volume')} skipped for unusable features.")
     dataset.manifests[name] = manifest.select(usable)
     dataset.rows[name] = rows[usable]

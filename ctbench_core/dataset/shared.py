@@ -1,4 +1,4 @@
-"""One feature matrix for many configs: budgets, folds, seeds and label sources of a study.
+"""Share one feature matrix among many configs: budgets, folds, seeds and label sources of a study.
 
 Shape suffixes: N samples of all manifests, M vectors, D features.
 """
@@ -21,11 +21,11 @@ from ctbench_core.dataset.load import (
     refuse_unusable,
 )
 from ctbench_core.dataset.splits import (
-    Sources,
-    check_places,
+    ManifestCache,
+    check_paths,
+    find_leaks,
+    list_test_sets,
     make_splits,
-    mark_leaks,
-    names_of_tests,
     read_test_manifests,
 )
 from ctbench_core.errors import ConfigError
@@ -34,52 +34,52 @@ from ctbench_core.progress import Progress
 
 
 class SharedData:
-    """Features loaded once for configs that differ in budget, fold, seed, label source or head only.
+    """Features loaded once for configs that differ only in budget, fold, seed, label source or head.
 
-    Every manifest that any of the configs names is read, joined and divided once; `dataset` then makes
-    each config's `Dataset` on the one matrix.
+    Every manifest of the configs is read, joined and divided once; `dataset` then builds each config's `Dataset` on
+    the shared matrix.
 
     Args:
-        configs: all that `dataset` will be asked for.
-        tests: whether the test sets are loaded too, as further splits of each dataset.
+        configs: all configs that `dataset` may be called with.
+        tests: whether to load the test sets too, as further splits of each dataset.
 
     Raises:
-        InputError: a manifest is at fault, or the configs do not read the same features.
+        InputError: a manifest is invalid, or the configs do not read the same features.
     """
 
     def __init__(self, configs: Sequence[Config], progress: Progress | None = None, *, tests: bool = False) -> None:
-        first, self._tests, self._sources = configs[0], tests, Sources()
+        first, self._tests, self._cache = configs[0], tests, ManifestCache()
         if any(feature_key(config) != feature_key(first) for config in configs):
-            raise ConfigError("These configs read different features. Load each feature root by itself.")
+            raise ConfigError("These configs read different features. Load each feature root separately.")
         for config in configs:
-            check_places(config)
-        read = {id(manifest): manifest for config in configs for manifest in self._read(config)}
-        self._manifests = {str(at): manifest for at, manifest in enumerate(read.values())}
+            check_paths(config)
+        distinct = {id(manifest): manifest for config in configs for manifest in self._read(config)}
+        self._manifests = {str(at): manifest for at, manifest in enumerate(distinct.values())}
         self._inputs = load_inputs(first, self._manifests, progress)
         self._matrix, self._rows = join_inputs(first, self._inputs)
         self._samples = _samples_by_line(list(self._manifests.values()))
 
     def _read(self, config: Config) -> list[Manifest]:
-        """Read a config's manifests whole: what is chosen of them is no matter here."""
-        given = self._sources.given(config)
-        tests = names_of_tests(config, files_only=True) if self._tests else []
-        return given + [self._sources.read(config, name, given[0].labels) for name in tests]
+        """Read a config's manifests whole, before any split or budget."""
+        manifests = self._cache.training(config)
+        tests = list_test_sets(config, files_only=True) if self._tests else []
+        return manifests + [self._cache.read(config, name, manifests[0].labels) for name in tests]
 
     def dataset(self, config: Config) -> Dataset:
-        """Return the dataset of one of the configs: equal to `load_training` of it, on the shared matrix.
+        """Return the dataset of one of the configs, equal to its `load_training`, on the shared matrix.
 
         Raises:
             InputError: its budget, fold or selection is not possible, or its features are unusable.
         """
         check_width(config, self._matrix)
-        splits = make_splits(config, sources=self._sources)
+        splits = make_splits(config, cache=self._cache)
         manifests = {"train": splits.train, "val": splits.val}
         if self._tests:
-            files = names_of_tests(config, files_only=True)
-            manifests |= read_test_manifests(config, splits.train.labels, files, self._sources)
-            if splits.fold is not None and splits.fold.name in names_of_tests(config):
+            files = list_test_sets(config, files_only=True)
+            manifests |= read_test_manifests(config, splits.train.labels, files, self._cache)
+            if splits.fold is not None and splits.fold.name in list_test_sets(config):
                 manifests[splits.fold.name] = splits.fold
-        leaks, leak_warnings = mark_leaks(config, manifests)
+        leaks, leak_warnings = find_leaks(config, manifests)
         samples = {name: self._find(manifest) for name, manifest in manifests.items()}
         digest = digest_of(self._inputs, np.concatenate([samples["train"], samples["val"]]))
         dataset = Dataset({}, self._matrix, {}, digest, selection=splits.selection)
@@ -93,23 +93,23 @@ class SharedData:
         return dataset
 
     def _find(self, manifest: Manifest) -> np.ndarray:
-        """Return the place of each row among the N samples."""
-        found = np.empty(len(manifest), dtype=np.int64)
+        """Return the position of each row among the N samples."""
+        samples = np.empty(len(manifest), dtype=np.int64)
         codes, files = pd.factorize(manifest.files)
         for code, file in enumerate(files):
-            found[codes == code] = self._samples[file][manifest.lines[codes == code]]
-        return found
+            samples[codes == code] = self._samples[file][manifest.lines[codes == code]]
+        return samples
 
 
 def feature_key(config: Config) -> tuple[object, ...]:
-    """Return what decides the input vectors: configs of one key can share a matrix."""
+    """Return the settings that decide the input vectors: configs of one key can share a matrix."""
     data = config.data
     columns = (data.columns.visual_feature, data.columns.text_feature)
     return (config.paths.data_root, data.feature_key, data.pool, data.standardise == "l2", config.model.inputs, columns)
 
 
 def _samples_by_line(manifests: Sequence[Manifest]) -> dict[str, np.ndarray]:
-    """Return, by file, the place of each line among all samples; a line read twice has the later one."""
+    """Return, by file, the sample of each line among all samples; a line read twice has the later one."""
     lines: dict[str, dict[int, int]] = {}
     start = 0
     for manifest in manifests:
@@ -117,8 +117,8 @@ def _samples_by_line(manifests: Sequence[Manifest]) -> dict[str, np.ndarray]:
             zip(manifest.lines.tolist(), range(start, start + len(manifest)))
         )
         start += len(manifest)
-    found = {}
-    for file, places in lines.items():
-        found[file] = np.full(max(places) + 1, -1, dtype=np.int64)
-        found[file][list(places)] = list(places.values())
-    return found
+    samples = {}
+    for file, sample_of in lines.items():
+        samples[file] = np.full(max(sample_of) + 1, -1, dtype=np.int64)
+        samples[file][list(sample_of)] = list(sample_of.values())
+    return samples

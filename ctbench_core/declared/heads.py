@@ -1,4 +1,4 @@
-"""The registered heads, by name: what stands between an embedding and the logits."""
+"""The registered heads by name: models from embeddings to logits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ctbench_core.errors import unknown_name
 
 @dataclass(frozen=True)
 class Head:
-    """One head: its title, and how it is trained.
+    """Title of a head and how it is trained.
 
-    ``stepwise`` heads are trained batch by batch, in banks; the others are fitted whole. ``learned`` is false for
-    heads that only compare with stored vectors.
+    A ``stepwise`` head is trained batch by batch, together with others; the other heads are fitted whole. A head that
+    only compares with stored vectors is not ``learned``.
     """
 
     title: str
@@ -31,7 +31,7 @@ HEADS = {
 STEPWISE = tuple(name for name, head in HEADS.items() if head.stepwise)
 UNLEARNED = tuple(name for name, head in HEADS.items() if not head.learned)
 
-# Import paths in older configs; they are looked up here, never imported.
+# Import paths in older configs; they are translated here, never imported.
 HEAD_ALIASES = {
     "classification.models.mlp.MLP": "mlp",
     "src.classification.models.mlp.MLP": "mlp",
@@ -43,7 +43,7 @@ def head_name(target: str) -> str:
     """Return the registered name of ``model._target_``.
 
     Raises:
-        ConfigError: it names no registered head.
+        ConfigError: no head has this name.
     """
     name = HEAD_ALIASES.get(target, target)
     if name not in HEADS:

@@ -1,13 +1,13 @@
-"""The registered losses, by name; ``train/losses.py`` computes them."""
+"""The registered losses by name; ``train/losses.py`` computes them."""
 
 from __future__ import annotations
 
 from ctbench_core.errors import unknown_name
 
-# name -> title
+# Titles by name.
 LOSSES = {"bce": "BCE", "focal": "Focal", "asymmetric": "Asymmetric"}
 
-# Import paths in older configs; they are looked up here, never imported.
+# Import paths in older configs; they are translated here, never imported.
 LOSS_ALIASES = {"torch.nn.BCEWithLogitsLoss": "bce"}
 
 
@@ -15,7 +15,7 @@ def loss_name(target: str) -> str:
     """Return the registered name of ``training.loss._target_``.
 
     Raises:
-        ConfigError: it names no registered loss.
+        ConfigError: no loss has this name.
     """
     name = LOSS_ALIASES.get(target, target)
     if name not in LOSSES:

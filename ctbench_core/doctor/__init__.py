@@ -1,4 +1,4 @@
-"""Doctor: what may be wrong on a user's machine, check by check, each with what to do about it. Nothing is changed."""
+"""Check a user's machine, folders, data and runs, and say how to fix each problem. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 from ctbench_core.config import Config
-from ctbench_core.doctor import data, machine, places, store
-from ctbench_core.doctor.diagnosis import ERROR, LEVELS, OK, WARNING, Diagnosis, Finding, sized
+from ctbench_core.doctor import data, machine, store
+from ctbench_core.doctor.diagnosis import ERROR, LEVELS, OK, WARNING, CheckOutcome, Diagnosis
 from ctbench_core.errors import CtbenchError, InputError
+from ctbench_core.progress import Progress, silent
 
-Check = Callable[[Config], Finding]
+Check = Callable[[Config], CheckOutcome]
 
-# topic: the checks by name, in the order in which they are told
+# topic: its checks by name, in the order of the report
 CHECKS: dict[str, dict[str, Check]] = {
     "machine": {
         "Python": machine.python,
@@ -22,12 +23,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "Threads": machine.threads,
         "Memory": machine.memory,
     },
-    "folders": {
-        "Disk": places.disk,
-        "Writing": places.writing,
-        "Locks": places.locks,
-        "Clock": places.clock,
-    },
+    "folders": {"Disk": machine.disk, "Writing": machine.writing, "Locks": machine.locks, "Clock": machine.clock},
     "data": {
         "Allowed folders": data.allowed,
         "Manifests": data.manifests,
@@ -41,28 +37,27 @@ CHECKS: dict[str, dict[str, Check]] = {
         "Leftovers": store.leftovers,
     },
 }
-_GIVEN = "data"  # errors here are the input's
+_INPUT_TOPIC = "data"  # every error here comes from the input
 
 
-def examine(config: Config, progress: Callable[[str, int, int], None] = lambda phase, done, total: None) -> Diagnosis:
-    """Go through every check for the folders and data of a config; none stops another, and nothing is kept on disk."""
+def examine(config: Config, progress: Progress = silent) -> Diagnosis:
+    """Run every check on the folders and data of a config; a failed check does not stop the others."""
     started = time.perf_counter()
     checks = [(topic, name, check) for topic, named in CHECKS.items() for name, check in named.items()]
-    findings = []
+    outcomes = []
     for done, (topic, name, check) in enumerate(checks):
         progress(name, done, len(checks))
-        found = _looked(check, config)
-        of_input = found.of_input or topic == _GIVEN
-        findings.append(dataclasses.replace(found, topic=topic, name=name, of_input=of_input))
-    return Diagnosis(findings, time.perf_counter() - started)
+        outcome = _run(check, config)
+        of_input = outcome.of_input or topic == _INPUT_TOPIC
+        outcomes.append(dataclasses.replace(outcome, topic=topic, name=name, of_input=of_input))
+    return Diagnosis(outcomes, time.perf_counter() - started)
 
 
-def _looked(check: Check, config: Config) -> Finding:
+def _run(check: Check, config: Config) -> CheckOutcome:
     try:
         return check(config)
     except CtbenchError as error:
-        return Finding(ERROR, str(error), of_input=isinstance(error, InputError))
+        return CheckOutcome(ERROR, str(error), of_input=isinstance(error, InputError))
     except OSError as error:
-        return Finding(
-            ERROR, f"{error.strerror or error}: {error.filename}", "Mend the rights or the path, then look again."
-        )
+        advice = "Fix the permissions or the path, then check again."
+        return CheckOutcome(ERROR, f"{error.strerror or error}: {error.filename}", advice)

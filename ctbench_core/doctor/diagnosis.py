@@ -1,4 +1,4 @@
-"""What one look at the machine, the folders, the data or the runs gave."""
+"""The outcome of one check of the doctor, and the diagnosis that collects them."""
 
 from __future__ import annotations
 
@@ -7,60 +7,54 @@ from typing import Any
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 LEVELS = (ERROR, WARNING, OK)
-_UNITS = ((30, 1, "GiB"), (20, 1, "MiB"), (10, 0, "KiB"))
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One check: its level (ok, warning, error), what was found, and what to do about it.
+class CheckOutcome:
+    """The outcome of one check.
 
-    ``of_input``: whether an error is of what was given, as a path or a key, rather than of the machine or the store.
+    Attributes:
+        level: ok, warning or error.
+        observation: what the check saw.
+        advice: what to do about it; empty when nothing is needed.
+        of_input: whether an error comes from the input (a path, a key), not from the machine or the run store.
     """
 
     level: str
-    found: str
+    observation: str
     advice: str = ""
     topic: str = ""
     name: str = ""
     of_input: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """Return every field; the observation keeps its published key ``found``."""
+        return {"found" if name == "observation" else name: value for name, value in asdict(self).items()}
+
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, in the order of the checks, and how long looking took."""
+    """All outcomes in the order of the checks, and the seconds they took."""
 
-    findings: list[Finding]
+    outcomes: list[CheckOutcome]
     seconds: float
 
-    def of(self, level: str) -> list[Finding]:
-        """Return the findings of a level."""
-        return [finding for finding in self.findings if finding.level == level]
+    def of(self, level: str) -> list[CheckOutcome]:
+        """Return the outcomes of a level."""
+        return [outcome for outcome in self.outcomes if outcome.level == level]
 
     @property
     def code(self) -> int:
-        """The exit code: 0 without an error, 2 where what was given alone is at fault, else 1."""
-        wrong = self.of(ERROR)
-        return 0 if not wrong else 2 if all(finding.of_input for finding in wrong) else 1
+        """The exit code: 0 without errors, 2 when every error comes from the input, else 1."""
+        errors = self.of(ERROR)
+        return 0 if not errors else 2 if all(outcome.of_input for outcome in errors) else 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return the `doctor` JSON."""
+        """Return the JSON of the verb ``doctor``."""
         return {
             "ok": not self.of(ERROR),
             "errors": len(self.of(ERROR)),
             "warnings": len(self.of(WARNING)),
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [outcome.to_json() for outcome in self.outcomes],
             "seconds": {"total": self.seconds},
         }
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a count with its noun: ``1 file``, ``3 files``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def sized(count: float) -> str:
-    """Write bytes in their largest fitting unit: ``1.3 GiB``, ``34.0 MiB``."""
-    return next(
-        (f"{count / 2**power:,.{digits}f} {unit}" for power, digits, unit in _UNITS if count >= 2**power),
-        f"{count:,.0f} bytes",
-    )

@@ -1,74 +1,98 @@
-"""Python, packages, devices, threads and memory."""
+"""Check the machine: Python, packages, device, threads, memory, disk space, writing, file locks and clocks.
+
+The checks of folders work in a temporary folder of their own, which they remove.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
+import sys
+import tempfile
+import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from ctbench_core.atomic import write_text
 from ctbench_core.config import Config
-from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, Finding, counted
+from ctbench_core.dataset import pack_cache
+from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
+from ctbench_core.errors import ConfigError
+from ctbench_core.features import check_allowed
+from ctbench_core.formatting import format_bytes, plural
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, read_json, run_folders
 
 PROJECT = Path(__file__).resolve().parents[2]
 _INSTALL = "python -m pip install -r requirements.txt"
-_SCARCE_MEMORY = 2 * 2**30
+_LOW_MEMORY = 2 * 2**30
+_LOW_DISK, _FULL_DISK = 5 * 2**30, 2**29
+_SKEW_S = 5.0
+_LOCKED = 3
+# Run in another process, which must not get the lock that this process holds.
+_TRY_LOCK = (
+    "import sys\nfrom filelock import FileLock, Timeout\n"
+    f"try:\n    FileLock(sys.argv[1]).acquire(timeout=0)\nexcept Timeout:\n    sys.exit({_LOCKED})\n"
+)
 
 
-def python(config: Config) -> Finding:
-    """Compare the version of Python with what the project asks for."""
-    asked, _ = _declared()
-    found = platform.python_version()
-    if asked and not SpecifierSet(asked).contains(found, prereleases=True):
-        return Finding(ERROR, f"Python {found}; expected {asked}", "Make a virtual environment with such a Python.")
-    return Finding(OK, f"Python {found}")
+def python(config: Config) -> CheckOutcome:
+    """Compare the Python version with the one that the project requires."""
+    required, _ = _requirements()
+    version = platform.python_version()
+    if required and not SpecifierSet(required).contains(version, prereleases=True):
+        advice = "Create a virtual environment with a suitable Python."
+        return CheckOutcome(ERROR, f"Python {version}; expected {required}", advice)
+    return CheckOutcome(OK, f"Python {version}")
 
 
-def packages(config: Config) -> Finding:
-    """Compare the installed packages with what the project asks for, and with the versions it was tested with."""
-    _, asked = _declared()
-    wanted, pins = [Requirement(line) for line in asked], _pins()
-    missing = [one.name for one in wanted if _installed(one.name) is None]
-    unfit = [
-        f"{one.name} {_installed(one.name)} (expected {one.specifier})"
-        for one in wanted
-        if one.name not in missing and not one.specifier.contains(str(_installed(one.name)), prereleases=True)
+def packages(config: Config) -> CheckOutcome:
+    """Compare the installed packages with the required versions, and with the tested ones."""
+    required, pins = [Requirement(line) for line in _requirements()[1]], _pins()
+    problems = [f"{package.name} is missing" for package in required if _version(package.name) is None]
+    problems += [
+        f"{package.name} {version} (expected {package.specifier})"
+        for package in required
+        if (version := _version(package.name)) and not package.specifier.contains(version, prereleases=True)
     ]
-    if missing or unfit:
-        return Finding(ERROR, "; ".join([*(f"{name} is missing" for name in missing), *unfit]), _INSTALL)
-    tested = {one.name: pin for one in wanted if (pin := pins.get(canonicalize_name(one.name)))}
+    if problems:
+        return CheckOutcome(ERROR, "; ".join(problems), _INSTALL)
+    tested = {package.name: pin for package in required if (pin := pins.get(canonicalize_name(package.name)))}
     # A local part such as +cu128 or +cpu is another build of the same version.
-    other = [
-        f"{name} {found} (tested with {pin})"
+    untested = [
+        f"{name} {version} (tested with {pin})"
         for name, pin in tested.items()
-        if (found := str(_installed(name))).partition("+")[0] != pin
+        if (version := str(_version(name))).partition("+")[0] != pin
     ]
-    if other:
-        return Finding(WARNING, "; ".join(other), f"If something behaves oddly, {_INSTALL}")
-    said = "of the tested versions" if tested else "of fitting versions"
-    return Finding(OK, f"{counted(len(wanted), 'package')} {said}")
+    if untested:
+        return CheckOutcome(WARNING, "; ".join(untested), f"If something behaves oddly: {_INSTALL}")
+    kind = "tested" if tested else "compatible"
+    return CheckOutcome(OK, f"{plural(len(required), 'package')} installed, {kind} versions")
 
 
-def _declared() -> tuple[str, list[str]]:
-    """Return the Python versions and the packages that this project asks for, from its source tree or its installation."""
+def _requirements() -> tuple[str, list[str]]:
+    """Return the required Python versions and packages, from the source tree or the installed package."""
     file = PROJECT / "pyproject.toml"
     if file.is_file():
         project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
         if project.get("name") == "ctbench":
             return project["requires-python"], project["dependencies"]
     try:
-        facts = importlib.metadata.metadata("ctbench")
+        metadata = importlib.metadata.metadata("ctbench")
     except importlib.metadata.PackageNotFoundError:
         return "", []
-    asked = importlib.metadata.requires("ctbench") or []
-    return facts["Requires-Python"] or "", [line for line in asked if "extra ==" not in line]
+    lines = importlib.metadata.requires("ctbench") or []
+    return metadata["Requires-Python"] or "", [line for line in lines if "extra ==" not in line]
 
 
 def _pins() -> dict[str, str]:
@@ -78,15 +102,15 @@ def _pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, equals, version in parts if equals}
 
 
-def _installed(name: str) -> str | None:
+def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def device(config: Config) -> Finding:
-    """Name what torch can train on, and try each GPU with one product."""
+def device(config: Config) -> CheckOutcome:
+    """Name the devices that torch can train on, and try each GPU with one matrix product."""
     import torch
 
     from ctbench_core.train.trainer import choose_device
@@ -95,47 +119,156 @@ def device(config: Config) -> Finding:
     version = f"torch {torch.__version__}"
     if not torch.cuda.is_available():
         if shutil.which("nvidia-smi"):
-            advice = "Install a torch that is built for this machine's CUDA driver; heads train on the CPU until then."
-            return Finding(WARNING, f"{version} finds no GPU, though an NVIDIA driver is installed", advice)
-        return Finding(OK, f"{version}, CPU")
+            advice = "Install a torch build for this machine's CUDA driver. Until then heads train on the CPU."
+            return CheckOutcome(WARNING, f"{version} sees no GPU, though an NVIDIA driver is installed", advice)
+        return CheckOutcome(OK, f"{version}, CPU")
     names = []
-    for place in range(torch.cuda.device_count()):
+    for index in range(torch.cuda.device_count()):
         try:
-            ones = torch.ones(8, 8, device=f"cuda:{place}")
+            ones = torch.ones(8, 8, device=f"cuda:{index}")
             float((ones @ ones).sum())
-            free, total = torch.cuda.mem_get_info(place)
+            free, total = torch.cuda.mem_get_info(index)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            return Finding(ERROR, f"cuda:{place} does not work: {reason}", "Set utils.device=cpu, or mend the driver.")
-        names.append(f"{torch.cuda.get_device_name(place)} ({free / 2**30:.0f} of {total / 2**30:.0f} GiB free)")
-    return Finding(OK, f"{version}, {', '.join(names)}; heads train on {chosen}")
+            advice = "Set utils.device=cpu, or repair the driver."
+            return CheckOutcome(ERROR, f"cuda:{index} does not work: {reason}", advice)
+        names.append(f"{torch.cuda.get_device_name(index)} ({format_bytes(free)} of {format_bytes(total)} free)")
+    return CheckOutcome(OK, f"{version}, {', '.join(names)}; heads train on {chosen}")
 
 
-def threads(config: Config) -> Finding:
-    """Compare the threads of torch with the processors that this process may use."""
+def threads(config: Config) -> CheckOutcome:
+    """Compare the threads of torch with the processors available to this process."""
     import torch
 
-    used, here = torch.get_num_threads(), _processors()
-    if used > here:
-        return Finding(
-            WARNING,
-            f"torch uses {used} threads on {here} processors that this process may use",
-            f"Set OMP_NUM_THREADS={here}: more threads than processors slow each other down.",
-        )
-    return Finding(OK, f"torch uses {used} of {here} processors")
+    used, available = torch.get_num_threads(), _processors()
+    if used > available:
+        observation = f"torch uses {used} threads, but this process may use {plural(available, 'processor')}"
+        advice = f"Set OMP_NUM_THREADS={available}: more threads than processors slow each other down."
+        return CheckOutcome(WARNING, observation, advice)
+    return CheckOutcome(OK, f"torch uses {used} of {plural(available, 'processor')}")
 
 
 def _processors() -> int:
-    """Return how many processors this process may use: a scheduler often gives fewer than the machine has."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    """Return how many processors this process may use: a scheduler often allows fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def memory(config: Config) -> Finding:
-    """Tell how much memory is free."""
-    seen = psutil.virtual_memory()
-    found = f"{seen.available / 2**30:.1f} of {seen.total / 2**30:.1f} GiB free"
-    if seen.available < _SCARCE_MEMORY:
-        advice = "Features are held in memory once: 50,000 vectors of 512 values take .1 GiB. Close what else is open."
-        return Finding(WARNING, found, advice)
-    return Finding(OK, found)
+def memory(config: Config) -> CheckOutcome:
+    """Report the free memory."""
+    usage = psutil.virtual_memory()
+    observation = f"{format_bytes(usage.available)} of {format_bytes(usage.total)} free"
+    if usage.available < _LOW_MEMORY:
+        advice = "Close other programs. Features are held in memory once: 50,000 vectors of 512 values take .1 GiB."
+        return CheckOutcome(WARNING, observation, advice)
+    return CheckOutcome(OK, observation)
+
+
+def _folders(config: Config) -> list[Path]:
+    """Return the run store and the cache of packed features, or their nearest parents that exist."""
+    folders = [check_allowed(config.paths.outputs_root), check_allowed(pack_cache(config))]
+    return list(dict.fromkeys(_nearest_folder(path.resolve()) for path in folders))
+
+
+def _nearest_folder(path: Path) -> Path:
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise ConfigError(
+            f"{nearest} is a file; expected a folder. Set paths.outputs_root or paths.cache_dir to a folder."
+        )
+    return nearest
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder, ignore_cleanup_errors=True) as scratch:
+        yield Path(scratch)
+
+
+def disk(config: Config) -> CheckOutcome:
+    """Report the free space where runs and packed features are written."""
+    free = {folder: shutil.disk_usage(folder).free for folder in _folders(config)}
+    folder, least = min(free.items(), key=lambda item: item[1])
+    observation = f"{format_bytes(least)} free at {folder}"
+    if least >= _LOW_DISK:
+        return CheckOutcome(OK, observation)
+    advice = (
+        "Empty the trash and remove unused packed features on the System page, or set paths.outputs_root elsewhere."
+    )
+    return CheckOutcome(ERROR if least < _FULL_DISK else WARNING, observation, advice)
+
+
+def writing(config: Config) -> CheckOutcome:
+    """Write a file and replace it, as every result is written."""
+    folders = _folders(config)
+    for folder in folders:
+        try:
+            with _scratch(folder) as scratch:
+                file = scratch / "file"
+                for text in ("first", "second"):
+                    write_text(file, text)
+                if file.read_text(encoding="utf-8") != "second":
+                    return CheckOutcome(ERROR, f"{folder}: a replaced file keeps its old content", "Use a local disk.")
+        except OSError as error:
+            advice = (
+                "Fix the permissions, or set paths.outputs_root (CTBENCH_OUTPUTS for the app) to a folder that can be "
+                "written."
+            )
+            return CheckOutcome(ERROR, f"{folder} cannot be written: {error.strerror or error}", advice)
+    root = Path(config.paths.outputs_root)
+    later = "" if root.exists() else f"; the first run creates {root}"
+    return CheckOutcome(OK, f"files are replaced in one step at {', '.join(map(str, folders))}{later}")
+
+
+def locks(config: Config) -> CheckOutcome:
+    """Hold a file lock while another process tries to take it: some network disks let both have it."""
+    advice = "Set paths.outputs_root and paths.cache_dir to a local disk, or let one process at a time work there."
+    for folder in _folders(config):
+        try:
+            with _scratch(folder) as scratch, FileLock(scratch / "lock").acquire(timeout=1):
+                command = [sys.executable, "-c", _TRY_LOCK, str(scratch / "lock")]
+                process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        except (OSError, NotImplementedError, subprocess.TimeoutExpired) as error:
+            return CheckOutcome(ERROR, f"{folder}: file locks do not work ({error})", advice)
+        if process.returncode == 0:
+            return CheckOutcome(WARNING, f"{folder}: two processes got the same file lock", advice)
+        if process.returncode != _LOCKED:
+            reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
+            return CheckOutcome(WARNING, f"{folder}: another process could not try the lock ({reason})", advice)
+    return CheckOutcome(OK, "a lock keeps other processes out")
+
+
+def clock(config: Config) -> CheckOutcome:
+    """Compare this machine's clock with the disk's and with the runs' heartbeats, which are judged by it."""
+    folder = _folders(config)[0]
+    try:
+        with _scratch(folder) as scratch:
+            write_text(scratch / "now", "")
+            skew = (scratch / "now").stat().st_mtime - time.time()
+    except OSError:
+        skew = 0.0  # reported by the check of writing
+    ahead = _newest_heartbeat(config) - time.time()
+    advice = "Synchronise the clocks: the age of its heartbeat decides whether another machine's run is interrupted."
+    if abs(skew) > _SKEW_S:
+        direction = "ahead of" if skew > 0 else "behind"
+        return CheckOutcome(WARNING, f"the disk's clock is {abs(skew):.0f} s {direction} this machine's", advice)
+    if ahead > HEARTBEAT_LIMIT_S:
+        return CheckOutcome(WARNING, f"a run was written {_duration(ahead)} in the future", advice)
+    return CheckOutcome(OK, "this machine, the disk and the runs agree on the time")
+
+
+def _newest_heartbeat(config: Config) -> float:
+    """Return the newest heartbeat in the run store, in seconds since 1970; 0 without a run."""
+    from datetime import datetime
+
+    times = [0.0]
+    for folder in run_folders(config.paths.outputs_root):
+        content = read_json(Path(folder) / "status.json")
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            times.append(datetime.fromisoformat(content["heartbeat"]).timestamp())
+    return max(times)
+
+
+def _duration(seconds: float) -> str:
+    days, hours, minutes = seconds / 86400, seconds / 3600, seconds / 60
+    return f"{days:.0f} days" if days >= 2 else f"{hours:.0f} hours" if hours >= 2 else f"{minutes:.0f} minutes"

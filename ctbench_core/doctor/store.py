@@ -1,8 +1,8 @@
-"""The run store: folders that cannot be read, runs that were left, torn checkpoints, and what killed writers left."""
+"""Check the run store: unreadable folders, unfinished runs, damaged checkpoints, and temporary files left behind."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
 import zipfile
 from collections.abc import Sequence
@@ -10,35 +10,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, Finding, counted, sized
+from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CheckpointError, CtbenchError
+from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, open_run, run_folders
 
 _NAMED = 3
 _STALE_S = 3600.0
 
 
-def readable(config: Config) -> Finding:
+def readable(config: Config) -> CheckOutcome:
     """Open every run folder."""
     folders = [*run_folders(config.paths.outputs_root), *_without_status(Path(config.paths.outputs_root))]
-    damaged = {}
+    errors = {}
     for folder in folders:
         try:
             open_run(folder)
         except CtbenchError as error:
-            damaged[Path(folder).name] = str(error)
-    if damaged:
-        first = next(iter(damaged.values()))
-        return Finding(
-            ERROR,
-            f"{len(damaged)} of {len(folders)} run folders cannot be read ({_some(list(damaged))}), as: {first}",
-            "They are left out of every table. Put the file back from a copy, or move the folder out of the run store.",
-        )
-    return Finding(OK, f"{counted(len(folders), 'run folder')}, all readable")
+            errors[Path(folder).name] = str(error)
+    if not errors:
+        return CheckOutcome(OK, f"{plural(len(folders), 'run folder')}, all readable")
+    first = next(iter(errors.values()))
+    return CheckOutcome(
+        ERROR,
+        f"{len(errors)} of {plural(len(folders), 'run folder')} cannot be read ({_some(list(errors))}). First: {first}",
+        "No table shows them. Restore the file from a copy, or move the folder out of the run store.",
+    )
 
 
 def _without_status(root: Path) -> list[str]:
-    """Return folders that hold a config and checkpoints, but no status: their runs would be overlooked."""
+    """Return folders with a config and checkpoints but no status: the run store overlooks their runs."""
     return [
         str(path.parent)
         for path in root.glob("*/*/config.yaml")
@@ -53,48 +54,47 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMED])}{more}"
 
 
-def unfinished(config: Config) -> Finding:
-    """Name runs whose process is gone, and runs whose process lives but has long been silent."""
+def unfinished(config: Config) -> CheckOutcome:
+    """Find runs whose process has ended, and runs whose process lives but no longer writes its heartbeat."""
     runs = RunStore(config.paths.outputs_root).runs(kind=None)
-    silent = [run.run_id for run in runs if run.status.state in ("running", "cancelling") and _silent(run)]
-    left = [run.run_id for run in runs if run.status.state == "interrupted"]
+    silent = [run.run_id for run in runs if run.status.state in ("running", "cancelling") and _is_silent(run)]
+    interrupted = [run.run_id for run in runs if run.status.state == "interrupted"]
     if silent:
-        return Finding(
+        limit = f"{HEARTBEAT_LIMIT_S / 60:.0f} minutes"
+        return CheckOutcome(
             WARNING,
-            f"{_some(silent)}: no heartbeat for over {HEARTBEAT_LIMIT_S / 60:.0f} minutes, though the process lives",
-            "It may hang on a disk or be suspended. Stop it on the Runs page, or end its process; Resume goes on.",
+            f"{_some(silent)}: no heartbeat for over {limit}, though the process is alive",
+            "It may wait for a disk or be suspended. Stop it on the Runs page or end its process, then resume it.",
         )
-    if left:
-        said = f"{len(left)} interrupted: {_some(left)}"
-        return Finding(WARNING, said, "Resume them on the Runs page (training.resume.enabled=true), or delete them.")
-    return Finding(OK, "none was left half done")
+    if interrupted:
+        observation = f"{len(interrupted)} interrupted: {_some(interrupted)}"
+        advice = "Resume on the Runs page or with training.resume.enabled=true, or delete."
+        return CheckOutcome(WARNING, observation, advice)
+    return CheckOutcome(OK, "no unfinished run")
 
 
-def _silent(run: Run) -> bool:
+def _is_silent(run: Run) -> bool:
     try:
-        beat = datetime.fromisoformat(run.status.heartbeat)
+        heartbeat = datetime.fromisoformat(run.status.heartbeat)
     except ValueError:
         return True
-    return (datetime.now(UTC) - beat).total_seconds() > HEARTBEAT_LIMIT_S
+    return (datetime.now(UTC) - heartbeat).total_seconds() > HEARTBEAT_LIMIT_S
 
 
-def checkpoints(config: Config) -> Finding:
-    """Look into every checkpoint; those that a run would go on from are read whole."""
+def checkpoints(config: Config) -> CheckOutcome:
+    """Check every checkpoint; one that a run can resume from is read completely."""
     runs = [run for run in RunStore(config.paths.outputs_root).runs() if not run.status.active]
-    torn, looked = [], 0
-    for run in runs:
-        for path in (run.paths.final_model, run.paths.last_state):
-            if path.is_file():
-                looked += 1
-                torn += [f"{run.run_id}/{path.name}"] if _is_torn(run, path) else []
-    if torn:
-        advice = "Resume and Evaluate refuse them. Train the run again (Clone on the Runs page), or restore a copy."
-        return Finding(ERROR, f"{len(torn)} of {looked} checkpoints cannot be read: {_some(torn)}", advice)
-    return Finding(OK, f"{counted(looked, 'checkpoint')}, none torn")
+    files = [(run, path) for run in runs for path in (run.paths.final_model, run.paths.last_state) if path.is_file()]
+    damaged = [f"{run.run_id}/{path.name}" for run, path in files if _is_damaged(run, path)]
+    count = plural(len(files), "checkpoint")
+    if damaged:
+        advice = "Resume and Evaluate refuse them. Train again (Clone on the Runs page), or restore a copy."
+        return CheckOutcome(ERROR, f"{len(damaged)} of {count} cannot be read: {_some(damaged)}", advice)
+    return CheckOutcome(OK, f"{count}, all readable")
 
 
-def _is_torn(run: Run, path: Path) -> bool:
-    """Whether a checkpoint cannot be read. A zip with its directory at the end, as torch writes, is whole."""
+def _is_damaged(run: Run, path: Path) -> bool:
+    """Return whether a checkpoint cannot be read. A zip with its directory at the end, as torch writes, is complete."""
     if zipfile.is_zipfile(path) and not (path == run.paths.last_state and run.status.state in RESUMABLE):
         return False
     from ctbench_core.train.checkpoint import load
@@ -106,25 +106,20 @@ def _is_torn(run: Run, path: Path) -> bool:
     return False
 
 
-def leftovers(config: Config) -> Finding:
-    """Find temporary files that killed writers left, and the size of the trash."""
-    found, size = [], 0
+def leftovers(config: Config) -> CheckOutcome:
+    """Find temporary files of processes that were killed."""
+    files: dict[str, int] = {}
     limit = time.time() - _STALE_S
-    for folder, _, files in os.walk(config.paths.outputs_root):
-        for name in files:
-            if name.startswith(".") and name.endswith(".tmp"):
-                path = Path(folder) / name
-                try:
-                    facts = path.stat()
-                except OSError:
-                    continue  # its writer has just renamed it
-                if facts.st_mtime < limit:
-                    found.append(str(path))
-                    size += facts.st_size
-    if found:
-        return Finding(
-            WARNING,
-            f"{counted(len(found), 'temporary file')} of killed writers, {sized(size)}: {_some(found)}",
-            "They harm nothing; delete them by hand to free the space.",
-        )
-    return Finding(OK, "no temporary file was left behind")
+    for path in Path(config.paths.outputs_root).rglob(".*.tmp"):
+        with contextlib.suppress(OSError):  # its writer may just have renamed it
+            status = path.stat()
+            if path.is_file() and status.st_mtime < limit:
+                files[str(path)] = status.st_size
+    if not files:
+        return CheckOutcome(OK, "no temporary file left behind")
+    size = format_bytes(sum(files.values()))
+    return CheckOutcome(
+        WARNING,
+        f"{plural(len(files), 'temporary file')} of killed processes, {size}: {_some(list(files))}",
+        "They are harmless. Delete them to free the space.",
+    )

@@ -1,9 +1,22 @@
-"""Evaluation: a stored head on a test set, as one bundle of files. Predictions load torch, so they are imported by name."""
+"""Evaluation: metrics of a run on test sets, as one bundle of files. Torch is loaded only when a run is scored."""
 
-from ctbench_core.evaluate.bundle import compute_metrics, per_class_frame, write_bundle
-from ctbench_core.evaluate.counts import best_thresholds, confusion_at, counts_frame
-from ctbench_core.evaluate.opening import evaluate_run, named_tests, open_tests, summary
-from ctbench_core.evaluate.score import ScoreOptions, options_from, score_table
-from ctbench_core.evaluate.scores import numbers
-from ctbench_core.evaluate.subgroups import MACRO, METRICS, columns_of, known_subgroups, subgroups_of
+from ctbench_core.evaluate.bundle import compute_metrics, write_bundle
+from ctbench_core.evaluate.bundle_tables import (
+    GRID,
+    best_thresholds,
+    confusion_at,
+    counts_frame,
+    label_columns,
+    per_class_frame,
+    sigmoid,
+)
+from ctbench_core.evaluate.predictions import ScoreOptions, score_options, score_table
+from ctbench_core.evaluate.run_evaluation import (
+    evaluate_on_tests,
+    evaluate_run,
+    predict_logits,
+    require_test_manifests,
+    run_summary,
+)
+from ctbench_core.evaluate.subgroups import MACRO, METRICS, evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.evaluate.tuning import BEFORE, RULES, read_tuning, validation_choice

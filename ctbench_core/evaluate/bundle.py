@@ -1,51 +1,62 @@
-"""The evaluation bundle: scores, curves, counts, per-class table and metrics, computed once and looked up by pages."""
+"""The evaluation bundle of a test set: METRICS with intervals, tuned thresholds and calibration, and its tables."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_bytes, write_json, write_with
-from ctbench_core.evaluate.counts import counts_frame
-from ctbench_core.evaluate.scores import metadata_frame, scores_frame, sigmoid
-from ctbench_core.evaluate.tuning import BEFORE, calibration_frame, reliability_frame, stages, tuned_thresholds
-from ctbench_core.inference import bootstrap, bootstrap_intervals, curve_bands
+from ctbench_core.atomic import write_csv, write_json
+from ctbench_core.evaluate.bundle_tables import (
+    PER_CLASS,
+    bands_frame,
+    counts_frame,
+    curves_frame,
+    metadata_frame,
+    per_class_frame,
+    scores_frame,
+    sigmoid,
+    write_parquet,
+)
+from ctbench_core.evaluate.tuning import (
+    BEFORE,
+    calibration_frame,
+    calibration_stages,
+    reliability_frame,
+    tuned_thresholds,
+)
+from ctbench_core.inference import bootstrap, bootstrap_intervals
 from ctbench_core.manifest import Manifest
-from ctbench_core.metrics import curve_points, macro, ranking_metrics, thin, thresholded_figures, thresholded_metrics
+from ctbench_core.metrics import macro, ranking_metrics, thresholded_metric_fn, thresholded_metrics
 from ctbench_core.runs import Disclosures, EvaluationPaths
 
-TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")
-PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
-# What METRICS calls the macro mean of a figure.
+# The key in METRICS of a metric's macro mean.
 MACROS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}
 
 
 def compute_metrics(
     manifest: Manifest, probabilities: np.ndarray, leaked: list[str], threshold: float = 0.5
 ) -> dict[str, Any]:
-    """Compute METRICS of the contracts from probabilities of shape (N, C).
+    """Compute METRICS from probabilities of shape (N, C).
 
-    Undefined figures are NaN, and ``undefined`` says why, by finding.
+    Undefined metrics are NaN, with a reason by finding in ``undefined``.
     """
     ranks = ranking_metrics(manifest.targets, probabilities)
-    counted = thresholded_metrics(manifest.targets, probabilities, threshold)
-    columns = {name: getattr(ranks if name in ("auprc", "auroc") else counted, name) for name in PER_CLASS}
+    rates = thresholded_metrics(manifest.targets, probabilities, threshold)
+    columns = {name: getattr(ranks if name in ("auprc", "auroc") else rates, name) for name in PER_CLASS}
     per_class = {
         label: {name: float(values[c]) for name, values in columns.items()} for c, label in enumerate(manifest.labels)
     }
-    reasons = zip(manifest.labels, ranks.reasons, counted.reasons)
-    undefined = {label: of_ranks or of_counts for label, of_ranks, of_counts in reasons if of_ranks or of_counts}
+    reasons = zip(manifest.labels, ranks.reasons, rates.reasons)
     return {
         "auprc": float(macro(ranks.auprc)[0]),
         "auroc": float(macro(ranks.auroc)[0]),
-        "f1_macro": float(macro(counted.f1)[0]),
+        "f1_macro": float(macro(rates.f1)[0]),
         "n": manifest.counts(),
         "leak": {"patients": len(leaked)},
-        "undefined": undefined,
+        "undefined": {label: rank or rate for label, rank, rate in reasons if rank or rate},
         "threshold": threshold,
         "per_class": per_class,
     }
@@ -53,44 +64,46 @@ def compute_metrics(
 
 def with_intervals(metrics: dict[str, Any], manifest: Manifest, probabilities: np.ndarray) -> dict[str, Any]:
     """Return METRICS with 95 % patient-clustered intervals of AUROC, AUPRC and F1; NaN where none is given."""
-    threshold = metrics["threshold"]
-    found = bootstrap_intervals(manifest.targets, probabilities, manifest.patients)
-    called = bootstrap(thresholded_figures(threshold), manifest.targets, probabilities, manifest.patients)
-    found = {**found, "f1": called["f1"]}
+    arguments = (manifest.targets, probabilities, manifest.patients)
+    f1 = bootstrap(thresholded_metric_fn(metrics["threshold"]), *arguments)["f1"]
+    estimates = {**bootstrap_intervals(*arguments), "f1": f1}
     per_class = {}
     for c, (label, values) in enumerate(metrics["per_class"].items()):
-        bounds = {f"{name}_ci": estimate.bounds[c].tolist() for name, estimate in found.items()}
-        reason = found["auroc"].reasons[c]
+        bounds = {f"{name}_ci": estimate.bounds[c].tolist() for name, estimate in estimates.items()}
+        reason = estimates["auroc"].reasons[c]
         per_class[label] = values | bounds | ({"no_interval": reason} if reason else {})
-    macros = {f"{MACROS[name]}_ci": estimate.macro_bounds.tolist() for name, estimate in found.items()}
-    macros["macro_interval_labels"] = found["auroc"].macro_labels
-    macros["macro_no_interval"] = {MACROS[name]: one.macro_reason for name, one in found.items() if one.macro_reason}
+    macros: dict[str, Any] = {f"{MACROS[name]}_ci": one.macro_bounds.tolist() for name, one in estimates.items()}
+    macros["macro_interval_labels"] = estimates["auroc"].macro_labels
+    macros["macro_no_interval"] = {
+        MACROS[name]: one.macro_reason for name, one in estimates.items() if one.macro_reason
+    }
     return metrics | macros | {"per_class": per_class}
 
 
 def with_tuning(
     metrics: dict[str, Any], manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return METRICS with the figures at the thresholds that validation chose, and how far validation flattered.
+    """Return METRICS with the metrics at tuned thresholds, and validation - test as ``optimism``.
 
-    ``optimism`` is validation less test: validation also chose the epoch, and its thresholds are cross-fitted.
+    Validation metrics are optimistic, because validation also chose the epoch; its thresholds are cross-fitted.
     """
     thresholds = tuned_thresholds(tuning, manifest.labels)
-    found = bootstrap(thresholded_figures(thresholds), manifest.targets, probabilities, manifest.patients)
+    estimates = bootstrap(thresholded_metric_fn(thresholds), manifest.targets, probabilities, manifest.patients)
+    f1 = estimates["f1"]
     per_class = {}
     for c, (label, values) in enumerate(metrics["per_class"].items()):
-        tuned = {f"{name}_tuned": float(found[name].value[c]) for name in ("f1", "precision", "recall", "specificity")}
-        tuned |= {"threshold_tuned": float(thresholds[c])}
-        per_class[label] = values | tuned | {"f1_tuned_ci": found["f1"].bounds[c].tolist()}
-    macros = {"f1_tuned": float(macro(found["f1"].value)[0]), "f1_tuned_ci": found["f1"].macro_bounds.tolist()}
-    of_validation = tuning["validation"]
-    figures = metrics | macros
-    optimism = {name: _less(of_validation[name], figures[name]) for name in ("auprc", "auroc", "f1_tuned")}
-    return figures | {"optimism": optimism, "per_class": per_class}
-
-
-def _less(first: float | None, second: float) -> float:
-    return float("nan") if first is None else first - second
+        rates = {name: float(estimates[name].value[c]) for name in ("f1", "precision", "recall", "specificity")}
+        tuned: dict[str, Any] = {f"{name}_tuned": value for name, value in rates.items()}
+        per_class[label] = (
+            values | tuned | {"threshold_tuned": float(thresholds[c]), "f1_tuned_ci": f1.bounds[c].tolist()}
+        )
+    result = metrics | {"f1_tuned": float(macro(f1.value)[0]), "f1_tuned_ci": f1.macro_bounds.tolist()}
+    validation = tuning["validation"]
+    optimism = {
+        name: np.nan if validation[name] is None else validation[name] - result[name]
+        for name in ("auprc", "auroc", "f1_tuned")
+    }
+    return result | {"optimism": optimism, "per_class": per_class}
 
 
 def write_bundle(
@@ -100,34 +113,39 @@ def write_bundle(
     leaked: list[str],
     probabilities: np.ndarray | None = None,
     tuning: dict[str, Any] | None = None,
-    marks: Disclosures | None = None,
+    disclosures: Disclosures | None = None,
     epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
 
-    ``probabilities`` are those of the logits unless given; ``tuning`` is what validation chose; ``marks`` stand in
-    METRICS and in the tables of findings; ``epoch`` is the one whose weights gave the logits. ``metrics.json`` is written last: a reader that finds it finds the rest.
+    ``metrics.json`` is written last and marks the bundle as complete.
+
+    Args:
+        probabilities: by default those of the logits.
+        tuning: the run's ``tuning.json``, for tuned thresholds and calibration.
+        disclosures: added to METRICS and to the tables of findings.
+        epoch: the epoch of the evaluated weights.
     """
-    marks = marks or Disclosures(Path(manifest.name).stem, manifest.counts(), leaked=len(leaked))
+    disclosures = disclosures or Disclosures(Path(manifest.name).stem, manifest.counts(), leak_patients=len(leaked))
     probabilities = sigmoid(logits) if probabilities is None else probabilities
     metrics = with_intervals(compute_metrics(manifest, probabilities, leaked), manifest, probabilities)
     if tuning:
         metrics = with_tuning(metrics, manifest, probabilities, tuning)
-    of_stages = stages(logits, probabilities, manifest.labels, tuning)
-    calibration = calibration_frame(manifest, of_stages)
-    metrics = _with_calibration(metrics, calibration) | marks.to_json() | _of_epoch(epoch)
+    stages = calibration_stages(logits, probabilities, manifest.labels, tuning)
+    calibration = calibration_frame(manifest, stages)
+    metrics = _with_calibration(metrics, calibration) | disclosures.to_json() | _epoch_entry(epoch)
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
-        paths.curves: _curves(manifest, probabilities),
-        paths.bands: _bands(manifest, probabilities),
+        paths.curves: curves_frame(manifest, probabilities),
+        paths.bands: bands_frame(manifest, probabilities),
         paths.counts: counts_frame(manifest.targets, probabilities, manifest.labels),
-        paths.reliability: reliability_frame(manifest, of_stages),
+        paths.reliability: reliability_frame(manifest, stages),
         paths.metadata: metadata_frame(manifest),
     }
     for path, frame in tables.items():
-        write_with(path, partial(frame.to_parquet, index=False))
-    write_bytes(paths.calibration, marks.add_to(calibration).to_csv(index=False).encode("utf-8"))
-    write_bytes(paths.per_class, marks.add_to(per_class_frame(metrics)).to_csv(index=False).encode("utf-8"))
+        write_parquet(path, frame)
+    write_csv(paths.calibration, disclosures.add_to(calibration))
+    write_csv(paths.per_class, disclosures.add_to(per_class_frame(metrics)))
     write_json(paths.metrics, metrics)
     return metrics
 
@@ -138,74 +156,38 @@ def write_scores(
     logits: np.ndarray,
     leaked: list[str],
     tuning: dict[str, Any] | None,
-    marks: Disclosures,
+    disclosures: Disclosures,
     epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.
 
-    A study judges its runs together, from their scores; opening one of them on its own completes the bundle.
+    A study compares its runs by their scores; evaluating a run on its own writes the full bundle.
     """
     probabilities = sigmoid(logits)
-    metrics = (
-        compute_metrics(manifest, probabilities, leaked) | marks.to_json() | {"detail": "scores"} | _of_epoch(epoch)
-    )
+    metrics = compute_metrics(manifest, probabilities, leaked) | disclosures.to_json()
+    metrics |= {"detail": "scores"} | _epoch_entry(epoch)
     if tuning:
         thresholds = tuned_thresholds(tuning, manifest.labels)
-        tuned = thresholded_metrics(manifest.targets, probabilities, thresholds).f1
-        metrics["f1_tuned"] = float(macro(tuned)[0])
+        f1 = thresholded_metrics(manifest.targets, probabilities, thresholds).f1
+        metrics["f1_tuned"] = float(macro(f1)[0])
         for c, label in enumerate(manifest.labels):
-            metrics["per_class"][label] |= {"f1_tuned": float(tuned[c]), "threshold_tuned": float(thresholds[c])}
-    frame = scores_frame(manifest, logits, probabilities)
-    write_with(paths.scores, partial(frame.to_parquet, index=False))
-    write_bytes(paths.per_class, marks.add_to(per_class_frame(metrics)).to_csv(index=False).encode("utf-8"))
+            metrics["per_class"][label] |= {"f1_tuned": float(f1[c]), "threshold_tuned": float(thresholds[c])}
+    write_parquet(paths.scores, scores_frame(manifest, logits, probabilities))
+    write_csv(paths.per_class, disclosures.add_to(per_class_frame(metrics)))
     write_json(paths.metrics, metrics)
     return metrics
 
 
-def _of_epoch(epoch: int | None) -> dict[str, int]:
-    """Return which epoch was judged: a run that is trained on later outgrows its bundle."""
+def _epoch_entry(epoch: int | None) -> dict[str, int]:
+    """Return the evaluated epoch for METRICS: the bundle is stale when the run's best epoch is another."""
     return {} if epoch is None else {"best_epoch": epoch}
 
 
 def _with_calibration(metrics: dict[str, Any], calibration: pd.DataFrame) -> dict[str, Any]:
-    """Return METRICS with Brier score and ECE of the probabilities as they are."""
+    """Return METRICS with Brier score and ECE of the uncalibrated probabilities."""
     before = calibration[calibration["stage"] == BEFORE].set_index("finding")
     per_class = {
         label: values | {name: float(before.loc[label, name]) for name in ("brier", "ece")}
         for label, values in metrics["per_class"].items()
     }
     return metrics | {"per_class": per_class}
-
-
-def per_class_frame(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return METRICS as a table, one row a finding; undefined figures are blank, with their reason."""
-    rows = []
-    for label, values in metrics["per_class"].items():
-        row = {"finding": label, **{name: values[name] for name in PER_CLASS}}
-        for name in ("auroc_ci", "auprc_ci", "f1_ci", "f1_tuned_ci"):
-            row[f"{name}_lower"], row[f"{name}_upper"] = values.get(name, [np.nan, np.nan])
-        row |= {name: values[name] for name in (*TUNED, "brier", "ece") if name in values}
-        rows.append(row | {"undefined": metrics["undefined"].get(label, "")})
-    return pd.DataFrame(rows)
-
-
-def _curves(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
-    """Return PR (x recall, y precision) and ROC (x fpr, y tpr) points of every finding that has both classes."""
-    parts = []
-    for c, label in enumerate(manifest.labels):
-        curves = curve_points(manifest.targets[:, c], probabilities[:, c])
-        for name, curve in (("pr", curves.pr), ("roc", curves.roc)):
-            points = thin(curve)
-            part = {"threshold": points.threshold, "x": points.x, "y": points.y}
-            parts.append(pd.DataFrame(part).assign(label=label, curve=name))
-    frame = pd.concat(parts, ignore_index=True)
-    return frame[["label", "curve", "threshold", "x", "y"]]
-
-
-def _bands(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
-    """Return the bands of both curves of every finding whose intervals can be given."""
-    parts = []
-    for c, label in enumerate(manifest.labels):
-        for name, band in curve_bands(manifest.targets[:, c], probabilities[:, c], manifest.patients).items():
-            parts.append(pd.DataFrame(band._asdict()).assign(label=label, curve=name))
-    return pd.concat(parts, ignore_index=True)[["label", "curve", "x", "lower", "upper"]]

@@ -1,64 +1,63 @@
-"""Subgroups: every group of a metadata column against its complement, by finding and in the macro mean.
+"""Subgroups of an evaluation: every group of a metadata column against all other volumes.
 
 Shapes: N rows, C labels, R resamples.
-
-MERGED: Subgroups of a stored evaluation, worked out once and kept beside its scores.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
 
-from ctbench_core.atomic import write_with
 from ctbench_core.errors import ManifestError
-from ctbench_core.evaluate.groups import UNKNOWN, groups_of, order_of, usable_columns
-from ctbench_core.evaluate.scores import scored_arrays
+from ctbench_core.evaluate.bundle_tables import score_arrays, write_parquet
+from ctbench_core.evaluate.groups import UNKNOWN, comparable_columns, metadata_groups, sorted_groups
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import plural
 from ctbench_core.inference import (
     LEVEL,
     Estimate,
-    Evidence,
+    PatientCounts,
     benjamini_hochberg,
-    dof_of,
+    count_patients,
     estimates,
-    evidence,
-    inflation,
-    macro_draws,
+    macro_error,
+    macro_means,
+    metric_dof,
+    missing_interval_reasons,
     moderated_error,
-    no_interval,
     patient_weights,
-    quantile,
     satterthwaite,
     standard_error,
+    t_test,
 )
 from ctbench_core.manifest import clean_names
-from ctbench_core.metrics import Floats, divide, ranking_figures
+from ctbench_core.metrics import Floats, divide, ranking_metric_fn
 from ctbench_core.progress import Progress
 from ctbench_core.runs import EvaluationPaths
 from ctbench_core.tables import read_table
 
 METRICS = ("auprc", "auroc")
 MACRO = "macro"
-# Enough for standard errors and, on the way to an interval of AUPRC, for percentiles.
+# Enough for standard errors, and for percentiles where AUPRC averages them with a t interval.
 RESAMPLES = 500
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One group, or its complement: figures (C,) and their draws (R, C) by name, and what they rest on."""
+    """One group or its complement: metrics (C,), their draws (R, C) and estimates by name, and its patients."""
 
     value: dict[str, Floats]
     draws: dict[str, Floats]
-    rests_on: Evidence
-    found: dict[str, Estimate]
+    n_patients: PatientCounts
+    estimates: dict[str, Estimate]
+
+    def dof(self, metric: str) -> Floats:
+        return metric_dof(metric, self.n_patients)
 
 
 def subgroup_frame(
@@ -74,27 +73,27 @@ def subgroup_frame(
 
     targets (N, C) in {0, 1, NaN}; scores (N, C); patients, groups (N,), where `UNKNOWN` is left out. Columns group,
     metric, finding, volumes, patients, positives, prevalence, value, lo, hi, complement, gap (value - complement),
-    gap_lo, gap_hi, p, p_adjusted, family, reason. Patients are resampled once for both sides; the gap's interval and p
-    are those of t with the freedom of the side with fewer patients (AUPRC: half-way to the percentiles).
-    p is adjusted over the table (two groups mirror each other and count once). AUPRC grows with
-    prevalence: groups of other prevalence differ in it by that alone.
+    gap_lo, gap_hi, p, p_adjusted, family, reason. Patients are resampled once for both sides. Interval and p of the gap
+    use t with the degrees of freedom of the side with fewer patients (AUPRC: half-way to the percentiles). p is
+    adjusted over the table; of two groups, whose gaps mirror each other, one counts. AUPRC grows with prevalence, so
+    groups of different prevalence differ in AUPRC for that reason alone.
     """
     known = groups != UNKNOWN
     truth, values = np.asarray(targets, np.float64)[known], np.asarray(scores, np.float64)[known]
-    people, at = patients[known], groups[known]
-    names = order_of(at)
+    known_patients, known_groups = patients[known], groups[known]
+    names = sorted_groups(known_groups)
     rows: list[dict[str, Any]] = []
-    for place, name in enumerate(names):
+    for done, name in enumerate(names):
         if progress:
-            progress("subgroups", place, len(names))
-        rows += _group_rows(truth, values, people, at == name, name, labels, resamples)
+            progress("subgroups", done, len(names))
+        rows += _group_rows(truth, values, known_patients, known_groups == name, name, labels, resamples)
     frame = pd.DataFrame(rows)
     if len(names) < 2:
         return frame.iloc[:0]
-    tested = frame["group"] == names[0] if len(names) == 2 else pd.Series(True, frame.index)
-    adjusted = benjamini_hochberg(frame.loc[tested, "p"].to_numpy(float))
+    in_family = frame["group"] == names[0] if len(names) == 2 else pd.Series(True, frame.index)
+    adjusted = benjamini_hochberg(frame.loc[in_family, "p"].to_numpy(float))
     frame["p_adjusted"] = np.concatenate([adjusted, adjusted]) if len(names) == 2 else adjusted
-    frame["family"] = int(frame.loc[tested, "p"].notna().sum())
+    frame["family"] = int(frame.loc[in_family, "p"].notna().sum())
     return frame[[*(name for name in frame if name != "reason"), "reason"]]
 
 
@@ -109,102 +108,99 @@ def _group_rows(
 ) -> list[dict[str, Any]]:
     own, other = (_side(targets, scores, patients, mask, resamples) for mask in (inside, ~inside))
     size = {"group": group, "volumes": int(inside.sum()), "patients": len(np.unique(patients[inside]))}
-    mine = targets[inside]
-    positives = (mine == 1).sum(axis=0)
-    prevalence = divide(positives, (~np.isnan(mine)).sum(axis=0))
+    group_targets = targets[inside]
+    positives = (group_targets == 1).sum(axis=0)
+    prevalence = divide(positives, (~np.isnan(group_targets)).sum(axis=0))
     rows = []
     for metric in METRICS:
         gaps = _gaps(metric, own, other)
         for c, label in enumerate(labels):
-            about = {"finding": label, "positives": int(positives[c]), "prevalence": float(prevalence[c])}
-            rows.append(size | {"metric": metric} | about | gaps[c])
-        nothing = {"finding": MACRO, "positives": int(positives.sum()), "prevalence": np.nan}
-        rows.append(size | {"metric": metric} | nothing | _macro(metric, own, other, gaps))
+            counts = {"finding": label, "positives": int(positives[c]), "prevalence": float(prevalence[c])}
+            rows.append(size | {"metric": metric} | counts | gaps[c])
+        counts = {"finding": MACRO, "positives": int(positives.sum()), "prevalence": np.nan}
+        rows.append(size | {"metric": metric} | counts | _macro(metric, own, other, gaps))
     return rows
 
 
 def _side(targets: Floats, scores: Floats, patients: np.ndarray, mask: np.ndarray, resamples: int) -> _Side:
-    """Resample all patients, the same for every side, and judge the rows of one side."""
+    """Resample all patients, the same for both sides, and estimate the metrics of one side."""
     truth, values = targets[mask], scores[mask]
-    value = {name: np.asarray(v) for name, v in ranking_figures(truth, values, None).items()}
-    parts = [ranking_figures(truth, values, weights[:, mask]) for weights in patient_weights(patients, resamples)]
+    value = {name: np.asarray(v) for name, v in ranking_metric_fn(truth, values, None).items()}
+    parts = [ranking_metric_fn(truth, values, weights[:, mask]) for weights in patient_weights(patients, resamples)]
     draws = {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
-    rests_on = evidence(truth, patients[mask])
-    return _Side(value, draws, rests_on, estimates(value, draws, rests_on))
+    n_patients = count_patients(truth, patients[mask])
+    return _Side(value, draws, n_patients, estimates(value, draws, n_patients))
 
 
 def _gaps(metric: str, own: _Side, other: _Side) -> list[dict[str, Any]]:
-    """Return figure, complement and gap of every label; intervals and p only where both sides may have them."""
-    reasons = [
-        (first and f"group: {first}") or (second and f"complement: {second}") or ""
-        for first, second in zip(*(no_interval(side.draws[metric], side.rests_on) for side in (own, other)))
-    ]
-    error, dof = _gap_error(metric, own, other), _freedom(metric, own, other)
-    first, second, bounds = own.value[metric], other.value[metric], own.found[metric].bounds
-    apart = own.draws[metric] - other.draws[metric]
+    """Return value, complement and gap of every label; interval and p only where both sides have enough patients."""
+    own_reasons, other_reasons = (
+        missing_interval_reasons(side.draws[metric], side.n_patients) for side in (own, other)
+    )
+    error, dof = _gap_error(metric, own, other), np.minimum(own.dof(metric), other.dof(metric))
+    first, second, bounds = own.value[metric], other.value[metric], own.estimates[metric].bounds
+    gap_draws = own.draws[metric] - other.draws[metric]
     rows = []
-    for c, reason in enumerate(reasons):
+    for c, (own_reason, other_reason) in enumerate(zip(own_reasons, other_reasons)):
+        reason = (own_reason and f"group: {own_reason}") or (other_reason and f"complement: {other_reason}") or ""
         row = {"value": float(first[c]), "lo": float(bounds[c, 0]), "hi": float(bounds[c, 1])}
         row |= {"complement": float(second[c]), "gap": float(first[c] - second[c])}
-        tested = _tested(metric, row["gap"], apart[:, c], error[c], dof[c], not reason)
-        rows.append(row | tested | {"reason": reason})
+        test = _test(metric, row["gap"], gap_draws[:, c], np.nan if reason else error[c], dof[c])
+        rows.append(row | test | {"reason": reason})
     return rows
 
 
 def _gap_error(metric: str, own: _Side, other: _Side) -> Floats:
-    """Return the error of a gap, (C,): its spread, for AUROC drawn towards the model as the errors of both sides are."""
+    """Return the error of a gap, (C,): its spread, for AUROC times the moderation of the errors of both sides."""
     spread = standard_error(own.draws[metric] - other.draws[metric])
     if metric != "auroc":
         return spread
     spreads = [standard_error(side.draws[metric]) for side in (own, other)]
-    errors = [moderated_error(side.value[metric], s, side.rests_on) for side, s in zip((own, other), spreads)]
+    errors = [moderated_error(side.value[metric], s, side.n_patients) for side, s in zip((own, other), spreads)]
     ratio = divide(sum(e**2 for e in errors), sum(s**2 for s in spreads))
     return np.asarray(spread * np.sqrt(np.where(np.isnan(ratio), 1.0, ratio)))
 
 
-def _freedom(metric: str, own: _Side, other: _Side) -> Floats:
-    return np.minimum(dof_of(metric, own.rests_on), dof_of(metric, other.rests_on))
-
-
-def _tested(metric: str, gap: float, draws: Floats, error: float, dof: float, given: bool) -> dict[str, float]:
-    if not given or not error > 0:
+def _test(metric: str, gap: float, draws: Floats, error: float, dof: float) -> dict[str, float]:
+    """Return interval and p of a gap; NaN without a positive error."""
+    if not error > 0:
         return {"gap_lo": np.nan, "gap_hi": np.nan, "p": np.nan}
-    reach = float(quantile(dof)) * error
-    low, high = gap - reach, gap + reach
+    low, high, p = t_test(gap, error, dof)
     if metric == "auprc":
         edges = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low, high = (low + edges[0]) / 2, (high + edges[1]) / 2
-    return {"gap_lo": float(low), "gap_hi": float(high), "p": float(2 * stdtr(dof, -abs(gap) / error))}
+    return {"gap_lo": float(low), "gap_hi": float(high), "p": p}
 
 
 def _macro(metric: str, own: _Side, other: _Side, gaps: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the macro row, over the labels that both sides can judge."""
+    """Return the macro row, over the labels with enough patients on both sides."""
     usable = np.array([not gap["reason"] for gap in gaps], bool)
     if not usable.any():
         names = ("value", "lo", "hi", "complement", "gap", "gap_lo", "gap_hi", "p")
-        return dict.fromkeys(names, np.nan) | {"reason": "no finding can be judged on both sides"}
+        return dict.fromkeys(names, np.nan) | {"reason": "no finding has enough patients on both sides"}
     first, second = (float(side.value[metric][usable].mean()) for side in (own, other))
-    rests_on = Evidence(own.rests_on.positive[usable], own.rests_on.negative[usable])
-    alone = estimates({metric: own.value[metric][usable]}, {metric: own.draws[metric][:, usable]}, rests_on)[metric]
-    apart = macro_draws(own.draws[metric][:, usable])[:, 0] - macro_draws(other.draws[metric][:, usable])[:, 0]
+    n_patients = PatientCounts(own.n_patients.positive[usable], own.n_patients.negative[usable])
+    group = estimates({metric: own.value[metric][usable]}, {metric: own.draws[metric][:, usable]}, n_patients)[metric]
+    gap_draws = macro_means(own.draws[metric][:, usable])[:, 0] - macro_means(other.draws[metric][:, usable])[:, 0]
     error, spread = _gap_error(metric, own, other), standard_error(own.draws[metric] - other.draws[metric])
-    total = float(standard_error(apart[:, None])[0]) * inflation(error[usable], spread[usable])
-    dof = satterthwaite(error[usable] ** 2, _freedom(metric, own, other)[usable])
-    row = {"value": first, "lo": float(alone.macro_bounds[0]), "hi": float(alone.macro_bounds[1])}
+    total_error = macro_error(gap_draws, error[usable], spread[usable])
+    dof = satterthwaite(error[usable] ** 2, np.minimum(own.dof(metric), other.dof(metric))[usable])
+    row = {"value": first, "lo": float(group.macro_bounds[0]), "hi": float(group.macro_bounds[1])}
     row |= {"complement": second, "gap": first - second}
-    left = len(usable) - int(usable.sum())
-    row |= _tested(metric, first - second, apart, total, dof, True)
-    return row | {"reason": f"over the {usable.sum()} findings that both sides can judge" if left else ""}
+    row |= _test(metric, first - second, gap_draws, total_error, dof)
+    number = plural(int(usable.sum()), "finding")
+    reason = "" if usable.all() else f"over {number} with enough patients on both sides"
+    return row | {"reason": reason}
 
 
-_NAMES = ("volumename", "volume", "name", "id")
+_VOLUME_COLUMNS = ("volumename", "volume", "name", "id")
 
 
-def metadata_of(paths: EvaluationPaths, table: Path | str | None = None) -> pd.DataFrame:
+def read_metadata(paths: EvaluationPaths, table: Path | str | None = None) -> pd.DataFrame:
     """Return the metadata of an evaluation's volumes in the order of its scores, (N rows).
 
     Args:
-        table: a CSV or Parquet of metadata with one row a volume, in place of the manifest's own columns.
+        table: a CSV or Parquet of metadata with one row a volume, instead of the manifest's own columns.
 
     Raises:
         ManifestError: the table is unreadable, has no column of volume names, or none of the volumes.
@@ -216,23 +212,27 @@ def metadata_of(paths: EvaluationPaths, table: Path | str | None = None) -> pd.D
         frame = pd.read_parquet(paths.metadata).set_index("volumename")
         return frame.loc[volumes].reset_index(drop=True)
     frame = read_table(check_allowed(table), "Table")[0]
-    name = next((column for column in frame if str(column).lower() in _NAMES), None)
+    name = next((column for column in frame if str(column).lower() in _VOLUME_COLUMNS), None)
     if name is None:
-        raise ManifestError(f"{table} has no column of volume names: expected one of {', '.join(_NAMES)}.")
-    found = frame.assign(**{name: clean_names(frame[name])}).drop_duplicates(name).set_index(name)
-    if not volumes.isin(found.index).any():
-        raise ManifestError(f"None of the volumes is in {table}: it has {found.index[0]}, the scores {volumes[0]}.")
-    return found.reindex(volumes).reset_index(drop=True)
+        raise ManifestError(
+            f"{table} has no column of volume names. Name the column one of {', '.join(_VOLUME_COLUMNS)}."
+        )
+    metadata = frame.assign(**{name: clean_names(frame[name])}).drop_duplicates(name).set_index(name)
+    if not volumes.isin(metadata.index).any():
+        raise ManifestError(
+            f"None of the volumes is in {table}: it has, for example, {metadata.index[0]}, the scores {volumes[0]}."
+        )
+    return metadata.reindex(volumes).reset_index(drop=True)
 
 
-def columns_of(paths: EvaluationPaths, table: Path | str | None = None) -> list[str]:
-    """Name the metadata columns whose groups can be compared; arguments as `metadata_of`."""
+def subgroup_columns(paths: EvaluationPaths, table: Path | str | None = None) -> list[str]:
+    """Return the metadata columns whose groups can be compared; arguments as `read_metadata`."""
     patients = pd.read_parquet(paths.scores, columns=["patient"])["patient"].to_numpy(str)
-    return usable_columns(metadata_of(paths, table), patients)
+    return comparable_columns(read_metadata(paths, table), patients)
 
 
-def known_subgroups(paths: EvaluationPaths, column: str) -> pd.DataFrame | None:
-    """Return the stored table of a column; None where there is none, or the scores are newer."""
+def stored_subgroups(paths: EvaluationPaths, column: str) -> pd.DataFrame | None:
+    """Return the stored table of a column; None if there is none or the scores are newer."""
     stored = paths.subgroups(column)
     with contextlib.suppress(OSError):
         if stored.stat().st_mtime_ns >= paths.scores.stat().st_mtime_ns:
@@ -240,22 +240,22 @@ def known_subgroups(paths: EvaluationPaths, column: str) -> pd.DataFrame | None:
     return None
 
 
-def subgroups_of(
+def evaluate_subgroups(
     paths: EvaluationPaths, column: str, table: Path | str | None = None, progress: Progress | None = None
 ) -> pd.DataFrame:
-    """Compare the groups of a metadata column (`subgroup_frame`); arguments as `metadata_of`.
+    """Compare the groups of a metadata column (`subgroup_frame`); arguments as `read_metadata`.
 
-    What rests on the manifest's own columns is kept beside the scores and read again while they stay as they are.
+    Results for the manifest's own columns are stored beside the scores, and read again until the scores change.
     """
-    if table is None and (known := known_subgroups(paths, column)) is not None:
-        return known
+    if table is None and (stored := stored_subgroups(paths, column)) is not None:
+        return stored
     scores = pd.read_parquet(paths.scores)
-    labels, targets, probabilities = scored_arrays(scores)
-    groups = groups_of(metadata_of(paths, table)[column])
+    labels, targets, probabilities = score_arrays(scores)
+    groups = metadata_groups(read_metadata(paths, table)[column])
     patients = scores["patient"].to_numpy(str)
-    found = subgroup_frame(targets, probabilities, patients, groups, labels, progress=progress)
-    found["unknown"] = int(np.sum(groups == UNKNOWN))
+    frame = subgroup_frame(targets, probabilities, patients, groups, labels, progress=progress)
+    frame["unknown"] = int(np.sum(groups == UNKNOWN))
     if table is None:
-        with contextlib.suppress(OSError):  # a store that may only be read still shows the figures
-            write_with(paths.subgroups(column), partial(found.to_parquet, index=False))
-    return found
+        with contextlib.suppress(OSError):  # a read-only store shows the result without storing it
+            write_parquet(paths.subgroups(column), frame)
+    return frame

@@ -1,8 +1,7 @@
-"""What validation decides for a run: thresholds and calibration maps; and what both are worth there, cross-fitted.
+"""Tune thresholds and calibration on validation, and report calibration before and after on any set.
 
-Nothing here sees a test set. The files lie in `<run>/validation/`: ``scores.parquet`` and ``tuning.json``.
-
-MERGED: Calibration of a test set before and after the maps that validation fitted, as tables.
+Nothing here sees a test set while it fits. The files are ``scores.parquet`` and ``tuning.json`` in `<run>/validation/`.
+Shapes: N volumes, C findings.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_json, write_with
-from ctbench_core.evaluate.scores import numbers, scores_frame, sigmoid
+from ctbench_core.atomic import write_json
+from ctbench_core.evaluate.bundle_tables import label_columns, scores_frame, sigmoid, write_parquet
 from ctbench_core.inference import bootstrap, calibration_lines
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
@@ -22,7 +21,7 @@ from ctbench_core.metrics import (
     METHODS,
     CalibrationMap,
     brier_score,
-    calibration_figures,
+    calibration_metric_fn,
     choose_thresholds,
     cross_fitted_calls,
     ece,
@@ -36,90 +35,86 @@ from ctbench_core.metrics import (
 )
 from ctbench_core.runs import RunPaths, read_json
 
-# The threshold rules that are fitted; the first is the one that tables and F1 "tuned" use.
+# The fitted threshold rules; tables and "tuned" metrics use the first.
 RULES = ("f1", "youden", "sensitivity=.95", "specificity=.95")
+BEFORE = "before"
+_RESAMPLES = 400  # enough for a standard error: its own relative error is 3.5 %
 
 
 def fit_tuning(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
     """Fit thresholds and calibration of every finding on validation logits (N, C); return plain values.
 
-    ``validation`` holds the figures of validation itself: AUROC and AUPRC as they are (validation also chose the epoch),
-    thresholds and calibration cross-fitted over patients, so that no patient judges what it took part in choosing.
+    ``validation`` holds metrics of validation itself: AUROC and AUPRC as they are (validation also chose the epoch),
+    thresholds and calibration cross-fitted over patients: no patient is scored by a value that was fitted to it.
     """
-    targets, probabilities = manifest.targets, sigmoid(logits)
+    targets, probabilities, labels = manifest.targets, sigmoid(logits), list(manifest.labels)
     thresholds = {rule: choose_thresholds(targets, probabilities, rule) for rule in RULES}
     maps = {method: fit_calibration(targets, logits, method) for method in METHODS}
-    reasons = {
-        label: reason for label, reason in zip(manifest.labels, thresholds[RULES[0]].reasons) if reason is not None
-    }
     return {
         "n": manifest.counts(),
         "folds": FOLDS,
-        "labels": list(manifest.labels),
-        "thresholds": {rule: dict(zip(manifest.labels, found.values.tolist())) for rule, found in thresholds.items()},
+        "labels": labels,
+        "thresholds": {rule: dict(zip(labels, one.values.tolist())) for rule, one in thresholds.items()},
         "calibration": {
             method: {
-                "slope": dict(zip(manifest.labels, found.slope.tolist())),
-                "intercept": dict(zip(manifest.labels, found.intercept.tolist())),
+                "slope": dict(zip(labels, one.slope.tolist())),
+                "intercept": dict(zip(labels, one.intercept.tolist())),
             }
-            for method, found in maps.items()
+            for method, one in maps.items()
         },
-        "reasons": reasons,
-        "validation": _validation_figures(manifest, logits),
+        "reasons": {label: reason for label, reason in zip(labels, thresholds[RULES[0]].reasons) if reason is not None},
+        "validation": _validation_metrics(manifest, logits),
     }
 
 
-def tuned_alone(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
-    """Fit the thresholds of the first rule alone, in a fiftieth of the time of `fit_tuning`; the form is the same."""
-    found = choose_thresholds(manifest.targets, sigmoid(logits), RULES[0])
-    return {"thresholds": {RULES[0]: dict(zip(manifest.labels, found.values.tolist()))}}
+def tune_thresholds(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
+    """Fit the thresholds of the first rule only, in a fiftieth of the time of `fit_tuning`, in the same form."""
+    thresholds = choose_thresholds(manifest.targets, sigmoid(logits), RULES[0])
+    return {"thresholds": {RULES[0]: dict(zip(manifest.labels, thresholds.values.tolist()))}}
 
 
-def _validation_figures(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
+def _validation_metrics(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
     targets, probabilities = np.asarray(manifest.targets, np.float64), sigmoid(logits)
     ranks = ranking_metrics(targets, probabilities)
-    tuned = f1_of_calls(targets, cross_fitted_calls(targets, probabilities, manifest.patients, RULES[0]))
-    columns = {"auprc": ranks.auprc, "auroc": ranks.auroc, "f1_tuned": tuned}
+    f1 = f1_of_calls(targets, cross_fitted_calls(targets, probabilities, manifest.patients, RULES[0]))
+    columns = {"auprc": ranks.auprc, "auroc": ranks.auroc, "f1_tuned": f1}
     for method in METHODS:
         calibrated = cross_fitted_probabilities(targets, logits, manifest.patients, method)
         columns[f"brier_{method}"] = brier_score(targets, calibrated).brier
         columns[f"ece_{method}"] = np.array([ece(y, p) for y, p in zip(targets.T, calibrated.T)])
-    return {
-        **{name: float(macro(values)[0]) for name, values in columns.items()},
-        "per_class": {
-            label: {name: float(values[c]) for name, values in columns.items()}
-            for c, label in enumerate(manifest.labels)
-        },
+    per_class = {
+        label: {name: float(values[c]) for name, values in columns.items()} for c, label in enumerate(manifest.labels)
     }
+    return {name: float(macro(values)[0]) for name, values in columns.items()} | {"per_class": per_class}
 
 
 def cross_fitted_probabilities(
     targets: np.ndarray, logits: np.ndarray, patients: np.ndarray, method: str = "platt"
 ) -> np.ndarray:
-    """Calibrate every row (N, C) by the map that the other folds' patients fit."""
-    at = patient_folds(patients)
-    found = np.empty(logits.shape)
+    """Calibrate every row (N, C) by the map fitted on the other folds' patients."""
+    fold_of = patient_folds(patients)
+    probabilities = np.empty(logits.shape)
     for fold in range(FOLDS):
-        mine = at == fold
-        found[mine] = fit_calibration(targets[~mine], logits[~mine], method).apply(logits[mine])
-    return found
+        inside = fold_of == fold
+        fitted = fit_calibration(targets[~inside], logits[~inside], method)
+        probabilities[inside] = fitted.apply(logits[inside])
+    return probabilities
 
 
 def write_tuning(paths: RunPaths, manifest: Manifest, logits: np.ndarray, epoch: int | None = None) -> dict[str, Any]:
     """Fit on validation, write the files of `<run>/validation`, and return the tuning.
 
     Args:
-        epoch: the one whose weights gave the logits; None for a checkpoint from elsewhere.
+        epoch: the epoch of the weights that gave the logits; None for a checkpoint of another run.
     """
     tuning = fit_tuning(manifest, logits) | {"best_epoch": epoch}
-    frame = scores_frame(manifest, logits, sigmoid(logits))
-    write_with(paths.validation_scores, lambda file: frame.to_parquet(file, index=False))
+    write_parquet(paths.validation_scores, scores_frame(manifest, logits, sigmoid(logits)))
     write_json(paths.tuning, tuning)
     return tuning
 
 
 def read_tuning(path: Path) -> dict[str, Any] | None:
-    """Return a run's ``tuning.json``; None when validation was never scored."""
+    """Return a run's ``tuning.json``; None if there is none."""
     return read_json(path)
 
 
@@ -129,12 +124,12 @@ def validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
     ``threshold`` is chosen on all of validation; precision, recall, specificity and f1 are cross-fitted over patients.
     """
     frame = pd.read_parquet(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
-    targets, probabilities = numbers(frame, "target_", [label]), numbers(frame, "prob_", [label])
-    chosen = choose_thresholds(targets, probabilities, rule)
+    targets, probabilities = (label_columns(frame, prefix, [label]) for prefix in ("target_", "prob_"))
+    threshold = choose_thresholds(targets, probabilities, rule).values[0]
     calls = cross_fitted_calls(targets, probabilities, frame["patient"].to_numpy(str), rule)
-    rates = thresholded_metrics(targets, calls, 0.5)
-    found = {name: float(getattr(rates, name)[0]) for name in ("precision", "recall", "specificity", "f1")}
-    return {"threshold": float(chosen.values[0]), **found}
+    metrics = thresholded_metrics(targets, calls, 0.5)
+    rates = {name: float(getattr(metrics, name)[0]) for name in ("precision", "recall", "specificity", "f1")}
+    return {"threshold": float(threshold), **rates}
 
 
 def tuned_thresholds(tuning: dict[str, Any], labels: list[str], rule: str = RULES[0]) -> np.ndarray:
@@ -149,45 +144,38 @@ def calibration_map(tuning: dict[str, Any], labels: list[str], method: str) -> C
     return CalibrationMap(method, slope, intercept, [tuning["reasons"].get(label) for label in labels])
 
 
-BEFORE = "before"
-_RESAMPLES = 400  # enough for a standard error: that of the standard error itself is 3.5 %
-
-
-def stages(
+def calibration_stages(
     logits: np.ndarray, probabilities: np.ndarray, labels: list[str], tuning: dict[str, Any] | None
 ) -> dict[str, np.ndarray]:
-    """Return the probabilities (N, C) before and, where validation was scored, after each calibration method."""
-    found = {BEFORE: probabilities}
+    """Return the probabilities (N, C) before calibration and, given a tuning, after each calibration method."""
+    stages = {BEFORE: probabilities}
     for method in METHODS if tuning else ():
-        found[method] = calibration_map(tuning or {}, labels, method).apply(logits)
-    return found
+        stages[method] = calibration_map(tuning or {}, labels, method).apply(logits)
+    return stages
 
 
-def calibration_frame(manifest: Manifest, of_stages: dict[str, np.ndarray]) -> pd.DataFrame:
+def calibration_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:
     """Return one row a finding and stage: brier, ece, slope, intercept, each with lower and upper bounds."""
     targets = np.asarray(manifest.targets, np.float64)
     rows = []
-    for stage, p in of_stages.items():
-        of_bins = bootstrap(calibration_figures(targets, p), targets, p, manifest.patients, _RESAMPLES)
+    for stage, p in stages.items():
+        estimates = bootstrap(calibration_metric_fn(targets, p), targets, p, manifest.patients, _RESAMPLES)
         lines = calibration_lines(targets, p, manifest.patients)
+        columns = {name: (one.value, one.bounds) for name, one in estimates.items()}
+        columns |= {"slope": (lines.slope, lines.slope_bounds), "intercept": (lines.intercept, lines.intercept_bounds)}
         for c, label in enumerate(manifest.labels):
             row: dict[str, Any] = {"finding": label, "stage": stage}
-            for name, estimate in of_bins.items():
-                row |= _figure(name, estimate.value[c], estimate.bounds[c])
-            row |= _figure("slope", lines.slope[c], lines.slope_bounds[c])
-            row |= _figure("intercept", lines.intercept[c], lines.intercept_bounds[c])
+            for name, (value, bounds) in columns.items():
+                low, high = map(float, bounds[c])
+                row |= {name: float(value[c]), f"{name}_ci_lower": low, f"{name}_ci_upper": high}
             rows.append(row | {"undefined": lines.reasons[c] or ""})
     return pd.DataFrame(rows)
 
 
-def _figure(name: str, value: float, bounds: np.ndarray) -> dict[str, float]:
-    return {name: float(value), f"{name}_ci_lower": float(bounds[0]), f"{name}_ci_upper": float(bounds[1])}
-
-
-def reliability_frame(manifest: Manifest, of_stages: dict[str, np.ndarray]) -> pd.DataFrame:
+def reliability_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:
     """Return the bins of every reliability plot: finding, stage, forecast, observed, rows."""
     parts = []
-    for stage, p in of_stages.items():
+    for stage, p in stages.items():
         for c, label in enumerate(manifest.labels):
             bins = reliability(manifest.targets[:, c], p[:, c])
             part = {"forecast": bins.forecast, "observed": bins.observed, "rows": bins.rows.astype(int)}

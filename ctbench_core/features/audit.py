@@ -1,4 +1,4 @@
-"""What is wrong or odd with the vectors of a data set: unusable files, zero norms, duplicates, dead dimensions."""
+"""Audit the vectors of a data set: unusable files, zero norms, duplicates, constant dimensions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.features.load import Features, Problem
+from ctbench_core.features.load import FeatureMatrix, Problem
+from ctbench_core.formatting import plural
 
 _KINDS = ("missing", "unreadable", "wrong_dim", "non_finite")
 _FIXES = {
     "missing": "Correct the path, export the file, or leave the row out.",
-    "unreadable": "Export the file again, or leave the row out.",
-    "wrong dim": "Export it with the encoder of the others, or leave the row out.",
-    "non finite": "Look for an overflow in the export; export it again, or leave the row out.",
-    "zero norm": "Usable, but the encoder gave nothing: check the volume, or exclude it.",
-    "duplicate": "Usable, but one may be a copy of another's file: check the export, or exclude one.",
+    "unreadable": "Re-export the file, or leave the row out.",
+    "wrong dim": "Re-export it with the encoder of the other files, or leave the row out.",
+    "non finite": "Check the export for an overflow and re-export, or leave the row out.",
+    "zero norm": "Usable, but without information: check the volume, or exclude it.",
+    "duplicate": "Usable, but one file may be a copy of the other: check the export, or exclude one.",
 }
 _CHUNK_ROWS = 8192
 _NORM_BINS = 61
@@ -27,11 +28,11 @@ _NORM_BINS = 61
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings of one audit.
+    """The result of one audit.
 
     Attributes:
-        files: distinct files (or rows of a table) asked for.
-        dim: values of a vector.
+        files: distinct files, or rows of a table, in use.
+        dim: length of a vector.
         problems: unusable files, each with its samples.
         zero_norm: files whose vector is all zero.
         duplicates: files with bit-identical vectors that belong to different patients, a tuple a vector.
@@ -58,58 +59,53 @@ class Audit:
         return counts | {"constant_dims": len(self.constant_dims), "norms": self.norms}
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a finding: kind, file, what is wrong, how to mend it, number of samples that use it."""
-        rows = [(p.kind.replace("_", " "), p.written, p.message, len(p.samples)) for p in self.problems]
+        """Return one row a problem: kind, file, what is wrong, how to fix it, number of samples that use it."""
+        rows = [(p.kind.replace("_", " "), p.path, p.message, len(p.samples)) for p in self.problems]
         rows += [("zero norm", name, "Every value is 0.", 0) for name in self.zero_norm]
         rows += [
-            ("duplicate", group[0], f"The same vector, of other patients: {', '.join(group[1:6])}", len(group))
+            ("duplicate", group[0], f"Same vector for other patients: {', '.join(group[1:6])}", len(group))
             for group in self.duplicates
         ]
-        found = pd.DataFrame(rows, columns=["kind", "file", "what", "samples"])
-        found.insert(3, "fix", found["kind"].map(_FIXES))
-        return found
+        frame = pd.DataFrame(rows, columns=["kind", "file", "what", "samples"])
+        frame.insert(3, "fix", frame["kind"].map(_FIXES))
+        return frame
 
     def warnings(self) -> list[str]:
-        """Return one sentence for each kind of oddity that does not stop a run."""
-        found = []
+        """Return one sentence for each kind of problem that does not stop a run."""
+        texts = []
         if self.zero_norm:
-            found.append(f"{len(self.zero_norm)} feature vectors are all zero, as {self.zero_norm[0]}.")
+            count = plural(len(self.zero_norm), "feature file")
+            texts.append(f"All-zero vectors in {count}, e.g. {self.zero_norm[0]}.")
         if self.duplicates:
-            found.append(
-                f"{len(self.duplicates)} feature vectors are shared, bit for bit, by files of different patients, "
-                f"as {' and '.join(self.duplicates[0][:2])}."
+            texts.append(
+                f"Different patients share {plural(len(self.duplicates), 'feature vector')} bit for bit, "
+                f"e.g. {' and '.join(self.duplicates[0][:2])}."
             )
         if self.constant_dims:
-            found.append(f"{len(self.constant_dims)} of {self.dim} feature dimensions have the same value everywhere.")
-        return found
+            texts.append(f"Constant values in {len(self.constant_dims)} of {plural(self.dim, 'feature dimension')}.")
+        return texts
 
 
-def audit(features: Features, patients: Sequence[str] | np.ndarray | None = None) -> Audit:
+def audit(features: FeatureMatrix, patients: Sequence[str] | np.ndarray | None = None) -> Audit:
     """Audit the vectors that samples use.
 
-    patients: one name a sample; without them every file counts as a patient of its own.
+    Args:
+        patients: one name a sample; without them every file counts as its own patient.
     """
     norms, constant = _norms_and_constants(features.matrix)
-    # Unit vectors differ in their rounding only: a histogram of that would look like a spread.
+    # Unit vectors differ only by rounding, which must not fill the whole histogram.
     middle = float(np.mean(norms)) if len(norms) else 0.0
-    reach = max(float(np.abs(norms - middle).max(initial=0.0)), 0.01 * middle, 1e-9)
-    counts, edges = np.histogram(norms, bins=_NORM_BINS, range=(middle - reach, middle + reach))
+    half_width = max(float(np.abs(norms - middle).max(initial=0.0)), 0.01 * middle, 1e-9)
+    counts, edges = np.histogram(norms, bins=_NORM_BINS, range=(middle - half_width, middle + half_width))
     quantiles = np.quantile(norms, [0, 0.01, 0.5, 0.99, 1]).tolist() if len(norms) else []
-    return Audit(
-        features.files,
-        features.dim,
-        features.problems,
-        features.notes["zero_norm"],
-        _duplicates(features, patients),
-        np.flatnonzero(constant).tolist(),
-        dict(zip(("min", "p1", "median", "p99", "max"), quantiles)),
-        counts.tolist(),
-        edges.tolist(),
-    )
+    zero, duplicates = features.notes["zero_norm"], _duplicates(features, patients)
+    dims, summary = np.flatnonzero(constant).tolist(), dict(zip(("min", "p1", "median", "p99", "max"), quantiles))
+    histogram = counts.tolist(), edges.tolist()
+    return Audit(features.files, features.dim, features.problems, zero, duplicates, dims, summary, *histogram)
 
 
 def _norms_and_constants(matrix_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return float64 norms (M,), and bool (D,) where all vectors have the same value; a single one tells nothing."""
+    """Return float64 norms (M,), and bool (D,) where all vectors, two at least, have the same value."""
     norms = np.empty(len(matrix_MD))
     constant = np.full(matrix_MD.shape[1], len(matrix_MD) > 1)
     for start in range(0, len(matrix_MD), _CHUNK_ROWS):
@@ -121,8 +117,8 @@ def _norms_and_constants(matrix_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return norms, constant
 
 
-def _duplicates(features: Features, patients: Sequence[str] | np.ndarray | None) -> list[tuple[str, ...]]:
-    """Return groups of files with equal bits and several patients, the zero vectors aside."""
+def _duplicates(features: FeatureMatrix, patients: Sequence[str] | np.ndarray | None) -> list[tuple[str, ...]]:
+    """Return groups of files with equal bits and several patients, without zero vectors."""
     order = np.argsort(features.prints, kind="stable")
     same = np.diff(features.prints[order]) == 0
     if not same.any():
@@ -130,18 +126,18 @@ def _duplicates(features: Features, patients: Sequence[str] | np.ndarray | None)
     users = _patients_by_row(features, patients)
     zero = set(features.notes["zero_norm"])
     groups = []
-    # Runs of equal fingerprints; equal fingerprints are no proof, so the bits are compared as well.
+    # Equal fingerprints do not prove equal vectors, so the bits are compared as well.
     for run in np.split(order, np.flatnonzero(~same) + 1):
         if len(run) > 1:
             by_bits: dict[bytes, list[int]] = {}
             for row in run.tolist():
                 by_bits.setdefault(features.matrix[row].tobytes(), []).append(row)
             groups += [rows for rows in by_bits.values() if len(set().union(*(users[row] for row in rows))) > 1]
-    named = (tuple(features.names[row] for row in rows) for rows in groups)
-    return [group for group in named if group[0] not in zero]
+    names = (tuple(features.names[row] for row in rows) for rows in groups)
+    return [group for group in names if group[0] not in zero]
 
 
-def _patients_by_row(features: Features, patients: Sequence[str] | np.ndarray | None) -> list[set[str]]:
+def _patients_by_row(features: FeatureMatrix, patients: Sequence[str] | np.ndarray | None) -> list[set[str]]:
     if patients is None:
         return [{name} for name in features.names]
     users: list[set[str]] = [set() for _ in features.names]

@@ -1,10 +1,10 @@
-"""Many files of one size and shape at once: the first is parsed in full, the others are compared with it.
+"""Read many files of one size and layout at once: parse the first in full and compare the others with it.
 
-Files of one export differ only in their values and in what follows from them (a checksum, the name
-inside a .pt). A `Template` is made of a file that the full parser has read; a file of equal size whose
-every other byte is the same would be parsed the same, so its vector is those bytes, taken out of a
-block of many files by one strided copy. What differs anywhere else goes to the full parser. Measured
-on 50,188 .npz of 512 values, two cores: 0.5 s in all, where parsing each took 4.
+Files of one export differ only in their values and in what follows from them (a checksum, the name inside a .pt). A
+`Template` is made from a file that the full parser has read. A file of equal size whose other bytes are all the same
+would be parsed in the same way, so its vector is copied out of a block of many files by one strided copy. A file that
+differs anywhere else goes to the full parser. Measured on 50,188 .npz of 512 values, two cores: 0.5 s in all, where
+parsing each takes 4.
 
 Shape suffixes: B files, S bytes a file, D features.
 """
@@ -22,7 +22,7 @@ import numpy as np
 
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import formats
-from ctbench_core.features.one_file import DAMAGE, parse_vector, suffix_of
+from ctbench_core.features.vector import READ_ERRORS, parse_vector, suffix_of
 
 Range = tuple[int, int]
 
@@ -31,15 +31,15 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the values of a file stand, and which other bytes may differ between files of one export.
+    """Where the values of a file are, and which other bytes may differ between files of one export.
 
     Attributes:
         dtype: type of the values; None means bfloat16.
         values: byte range of the values.
-        free: ranges that the full parser does not use.
-        digits: ranges that the full parser only wants to be decimal digits.
-        tied: groups of ranges that must be alike within a file.
-        checked: ranges of the checksum, and of the bytes it is taken over; None where there is none.
+        free: ranges that the full parser ignores.
+        digits: ranges where the full parser accepts any decimal digits.
+        tied: groups of ranges that must be equal within a file.
+        checked: ranges of the checksum and of the bytes it covers; None without a checksum.
     """
 
     dtype: np.dtype | None
@@ -51,7 +51,7 @@ class Layout:
 
 
 class Template:
-    """What files of one export have in common."""
+    """The bytes that all files of one export have in common."""
 
     def __init__(self, content: bytes, layout: Layout) -> None:
         self.layout = layout
@@ -62,7 +62,7 @@ class Template:
         ]
 
     def match(self, block_BS: np.ndarray, joined: bytes) -> np.ndarray:
-        """Tell which files of a block, uint8 (B, S), the template holds for; ``joined`` is the same as bytes."""
+        """Mark the files of a block, uint8 (B, S), that match the template; ``joined`` is the same block as bytes."""
         alike = np.ones(len(block_BS), dtype=bool)
         for (start, end), expected in self._fixed:
             alike &= (block_BS[:, start:end] == expected).all(axis=1)
@@ -72,11 +72,11 @@ class Template:
         for start, end in self.layout.digits:
             alike &= (block_BS[:, start:end] - ord("0") < 10).all(axis=1)  # unsigned: smaller bytes wrap around
         if self.layout.checked:
-            alike &= _checksums_hold(block_BS, joined, *self.layout.checked)
+            alike &= _checksums_match(block_BS, joined, *self.layout.checked)
         return alike
 
     def vectors(self, block_BS: np.ndarray) -> np.ndarray:
-        """Return the vectors of a block's files (B, D), as a view of it in the files' own type where there is one."""
+        """Return the vectors of a block's files (B, D), as a view in the files' own type where NumPy has it."""
         start, end = self.layout.values
         dtype = np.dtype("<u2") if self.layout.dtype is None else self.layout.dtype
         shape, strides = (len(block_BS), (end - start) // dtype.itemsize), (block_BS.strides[0], dtype.itemsize)
@@ -84,7 +84,7 @@ class Template:
         return formats.widen_bfloat16(values) if self.layout.dtype is None else values
 
 
-def _checksums_hold(block_BS: np.ndarray, joined: bytes, at: Range, over: Range) -> np.ndarray:
+def _checksums_match(block_BS: np.ndarray, joined: bytes, at: Range, over: Range) -> np.ndarray:
     stored = np.ascontiguousarray(block_BS[:, slice(*at)]).view("<u4")[:, 0]
     view, size = memoryview(joined), block_BS.shape[1]
     starts = range(over[0], over[0] + len(joined), size)
@@ -103,31 +103,27 @@ def _gaps(spans: Iterable[Range], size: int) -> list[Range]:
 
 
 def make_template(path: str, content: bytes, key: str | None, pool: str) -> Template | None:
-    """Return the template of a file's kind; None when the file is unusable or its kind has no fixed layout."""
+    """Return the template of a file's format; None when the file is unusable or the format has no fixed layout."""
     locate = _LOCATE.get(suffix_of(path))
     if locate is None:
         return None
     try:
         vector = parse_vector(path, content, key, pool)
         layout = locate(content, key)
-    except (FeatureError, *DAMAGE):
+    except (FeatureError, *READ_ERRORS):
         return None
     if layout is None:
         return None
     template = Template(content, layout)
     block = np.frombuffer(content, np.uint8)[None]
-    # Pooled or reordered values are no plain copy: those files take the full parser.
+    # Pooled or reordered values are not a plain copy: those files need the full parser.
     with np.errstate(over="ignore"):
-        found = template.vectors(block)[0].astype(np.float32)
-    same = found.shape == vector.shape and found.tobytes() == vector.tobytes()
+        copied = template.vectors(block)[0].astype(np.float32)
+    same = copied.shape == vector.shape and copied.tobytes() == vector.tobytes()
     return template if same and template.match(block, content)[0] else None
 
 
-def _locate_npy(content: bytes, key: str | None) -> Layout | None:
-    return _npy_layout(content, 0)
-
-
-def _npy_layout(content: bytes, base: int) -> Layout | None:
+def _locate_npy(content: bytes, key: str | None, base: int = 0) -> Layout | None:
     dtype, shape, fortran, offset = formats.npy_header(content[base:])
     if fortran:
         return None
@@ -137,14 +133,14 @@ def _npy_layout(content: bytes, base: int) -> Layout | None:
 
 def _locate_safetensors(content: bytes, key: str | None) -> Layout:
     name, _, start, end = formats.safetensors_entry(content, key)
-    return Layout(None if name == "BF16" else formats.safetensors_dtype(name), (start, end))
+    return Layout(None if name == "BF16" else np.dtype(formats.SAFETENSORS[name]), (start, end))
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A stored zip member: where its local header, its central entry and its bytes begin, and its size.
+    """An uncompressed zip member: where its local header, its central entry and its bytes begin, and its size.
 
-    ``trails``: its checksum follows the bytes, as torch writes it, instead of standing before them.
+    ``trails``: its checksum follows the bytes, as torch writes it, instead of preceding them.
     """
 
     name: str
@@ -186,19 +182,19 @@ def _locate_npz(content: bytes, key: str | None) -> Layout | None:
     if members is None or len(members) != 1:
         return None
     (member,) = members
-    inner = _npy_layout(content, member.start)
+    inner = _locate_npy(content, key, member.start)
     if inner is None or inner.values[1] > member.bytes[1]:
         return None
     return Layout(inner.dtype, inner.values, tied=[member.checksums], checked=(member.checksums[0], member.bytes))
 
 
 def _locate_torch(content: bytes, key: str | None) -> Layout | None:
-    """Find the one storage that holds the chosen tensor's values; other storages do not matter."""
+    """Locate the one storage with the chosen tensor's values; other storages may differ."""
     members = _stored_members(content)
-    wanted = _torch_storage(content, key)
-    if members is None or wanted is None:
+    chosen = _torch_storage(content, key)
+    if members is None or chosen is None:
         return None
-    dtype, raw = wanted
+    dtype, raw = chosen
     storages = [member for member in members if "/data/" in member.name]
     holders = [member for member in storages if content[slice(*member.bytes)] == raw]
     if len(holders) != 1:
@@ -206,24 +202,24 @@ def _locate_torch(content: bytes, key: str | None) -> Layout | None:
     prefix = len(members[0].name.partition("/")[0])
     names = [(at, at + prefix) for member in members for at in (member.local + 30, member.central + 46)]
     others = [member for member in storages if member not in holders]
-    # A hash of the rest that torch writes, and reads as text only.
+    # Torch writes a hash of the other members here, and reads it as text only.
     hashes = [member for member in members if member.name.endswith("/.data/serialization_id")]
     free = [span for member in others for span in (member.bytes, *member.checksums)]
     free += [span for member in hashes for span in member.checksums]
     sums = holders[0].checksums
-    real = struct.unpack_from("<L", content, sums[0][0])[0] == zlib.crc32(raw)
+    has_checksum = struct.unpack_from("<L", content, sums[0][0])[0] == zlib.crc32(raw)
     return Layout(
         dtype,
         holders[0].bytes,
         free,
         [member.bytes for member in hashes],
         [sums, names],
-        (sums[0], holders[0].bytes) if real else None,
+        (sums[0], holders[0].bytes) if has_checksum else None,
     )
 
 
 def _torch_storage(content: bytes, key: str | None) -> tuple[np.dtype | None, bytes] | None:
-    """Return type and bytes of the chosen tensor's storage; None when the tensor is not all of it, in order."""
+    """Return type and bytes of the chosen tensor's storage; None unless the tensor is all of it, in order."""
     import torch
 
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

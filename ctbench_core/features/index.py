@@ -1,4 +1,4 @@
-"""What is known of E files and where their vectors stand in a matrix.
+"""The index of E files: where their vectors are in a matrix, and what else is known of them.
 
 Shape suffixes: E files, M vectors, D features.
 """
@@ -17,17 +17,17 @@ _CHUNK_ROWS = 4096
 
 @dataclass
 class Index:
-    """What a pack knows of E files.
+    """The index of a pack of E files.
 
     Attributes:
-        width: D, values of a vector.
+        width: D, length of a vector.
         names: the files' paths as written in manifests.
         rows: int64 (E,): row of the matrix; -1 where the file has no usable vector of width D.
-        widths: int64 (E,): values in the file; 0 where it could not be read.
+        widths: int64 (E,): number of values in the file; 0 where it could not be read.
         stamps: int64 (E, 3): size and times of the file when it was read; -1 where it could not be opened.
         prints: uint64 (M,): fingerprints of the matrix rows.
         failures: by name, kind (missing, unreadable, non_finite, table) and message of unusable files.
-        moved: by name, the path of files found elsewhere than written.
+        moved: by name, the path of files that are not where their name says.
     """
 
     width: int
@@ -41,35 +41,35 @@ class Index:
 
     @classmethod
     def of(cls, names: Sequence[str], width: int, stamps: np.ndarray | None = None) -> Index:
-        """Return an index of files of which nothing is known but, where given, their stamps."""
+        """Return the index of unread files, with their stamps where known."""
         unknown = np.full((len(names), 3), -1, np.int64)
         rows, widths = np.full(len(names), -1, np.int64), np.zeros(len(names), np.int64)
         return cls(width, list(names), rows, widths, unknown if stamps is None else stamps, np.empty(0, np.uint64))
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Position of each name."""
+        """Return the position of each name."""
         return {name: i for i, name in enumerate(self.names)}
 
-    def select(self, at: np.ndarray) -> tuple[Index, np.ndarray]:
-        """Return the index of some files, and the rows that their vectors have here, in that order."""
-        names, old = [self.names[i] for i in at.tolist()], self.rows[at]
-        usable = old >= 0
-        chosen = Index(
+    def select(self, positions: np.ndarray) -> tuple[Index, np.ndarray]:
+        """Return the index of some files, and the present rows of their vectors, in the same order."""
+        names, rows = [self.names[i] for i in positions.tolist()], self.rows[positions]
+        usable = rows >= 0
+        index = Index(
             self.width,
             names,
             np.where(usable, np.cumsum(usable) - 1, -1),
-            self.widths[at],
-            self.stamps[at],
-            self.prints[old[usable]],
+            self.widths[positions],
+            self.stamps[positions],
+            self.prints[rows[usable]],
             {name: self.failures[name] for name in names if name in self.failures},
             {name: self.moved[name] for name in names if name in self.moved},
         )
-        return chosen, old[usable]
+        return index, rows[usable]
 
 
 def join_indexes(parts: Sequence[Index], width: int) -> Index:
-    """Lay indexes of different files end to end, as their matrices are."""
+    """Concatenate the indexes of different files, as their matrices are."""
     if not parts:
         return Index.of([], width)
     starts = np.cumsum([0, *(len(part.prints) for part in parts)])
@@ -87,7 +87,7 @@ def join_indexes(parts: Sequence[Index], width: int) -> Index:
 
 @dataclass
 class Pack:
-    """An index and the matrix it speaks of; ``path`` is the matrix file, None when it is only in memory."""
+    """An index and its matrix; ``path`` is the matrix file, None for a matrix in memory."""
 
     index: Index
     matrix: np.ndarray
@@ -97,7 +97,7 @@ class Pack:
 def fingerprints(matrix_MD: np.ndarray) -> np.ndarray:
     """Return a 64-bit fingerprint of each row of a float32 matrix, uint64 (M,): a weighted sum of its bits.
 
-    Rows of equal bits have equal fingerprints; others agree once in 2^32 or less.
+    Rows of equal bits have equal fingerprints; others agree with a probability of at most 2^-32.
     """
     weights = np.random.default_rng(20_261_123).integers(0, 2**64, matrix_MD.shape[1], dtype=np.uint64)
     prints = np.empty(len(matrix_MD), np.uint64)

@@ -1,11 +1,11 @@
-"""The packed store: the vectors of many files as one memory-mapped matrix, with an index of what they came from.
+"""The packed store: the vectors of many files as one memory-mapped matrix, with an index of the files.
 
-A folder holds one pack. Each change writes a new generation, ``<name>.f32`` (the matrix) and ``<name>.npz``
-(the index), and then moves the pointer ``current.json`` to it; a reader has the old pack or the new one.
-A writer holds the lock. What a killed writer left behind is no generation, and the next writer removes it.
+A folder has one pack. Each change writes a new generation, ``<name>.f32`` (the matrix) and ``<name>.npz`` (the
+index), and then moves the pointer ``current.json`` to it: a reader gets the old pack or the new one. Writers take the
+lock. The next writer removes what a killed writer left behind.
 
-The matrix is not flushed to the disk before the pointer moves: a loss of power may leave zeros in it. Every
-use compares its rows with their fingerprints (20 ms for 50,000 x 512) and reads damaged ones anew.
+The matrix is not flushed to the disk before the pointer moves, so a loss of power may leave zeros in it. Every use
+compares the rows with their fingerprints (20 ms for 50,000 x 512) and reads damaged ones again.
 
 Shape suffixes: B rows, D features.
 """
@@ -19,9 +19,9 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -30,30 +30,27 @@ from filelock import FileLock, Timeout
 from ctbench_core.atomic import write_json, write_with
 from ctbench_core.errors import RunError
 from ctbench_core.features.index import Index, Pack
-from ctbench_core.features.one_file import DAMAGE
+from ctbench_core.features.reader import FileReader
+from ctbench_core.features.vector import READ_ERRORS
 
 VERSION = 1
 POINTER, LOCK = "current.json", "lock"
 
-# A generation may vanish between reading the pointer and opening it, when a writer has just replaced it.
+# A writer may replace a generation after a reader has read the pointer, before it opens the files.
 _OPEN_TRIES = 5
 _LOCK_POLL_S = 0.2
 
 
 def pack_folder(cache: Path, root: Path, name: str, key: str | None, pool: str) -> Path:
-    """Return the folder of the pack of one feature root and one way of reading it."""
+    """Return the folder of the pack of one feature root, kind of vectors, key and pooling."""
     identity = json.dumps([VERSION, str(root.resolve()), name, key, pool])
-    spoken = re.sub(r"[^\w.-]", "_", root.resolve().name)[:40]
-    return cache / f"{spoken}-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    readable = re.sub(r"[^\w.-]", "_", root.resolve().name)[:40]
+    return cache / f"{readable}-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 @contextlib.contextmanager
-def locked(folder: Path, waiting: Callable[[], object]) -> Iterator[None]:
-    """Hold the writer's lock of a pack; ``waiting`` is called while another process holds it, and may raise.
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
+def writer_lock(folder: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold the writers' lock of a pack; ``waiting`` is called while another process holds it, and may raise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
@@ -74,12 +71,12 @@ def locked(folder: Path, waiting: Callable[[], object]) -> Iterator[None]:
 def _cannot_write(folder: Path, error: OSError) -> RunError:
     return RunError(
         f"The packed store {folder} cannot be written: {error.strerror or error}. "
-        "Free space or mend the rights there, or set paths.cache_dir to another folder."
+        "Free space or correct the permissions there, or set paths.cache_dir to another folder."
     )
 
 
 def open_pack(folder: Path) -> Pack | None:
-    """Open a pack; None when there is none, or it is damaged and must be built anew."""
+    """Open a pack; None when there is none, or it is damaged and must be rebuilt."""
     for _ in range(_OPEN_TRIES):
         try:
             pointer = (folder / POINTER).read_text(encoding="utf-8")
@@ -90,7 +87,7 @@ def open_pack(folder: Path) -> Pack | None:
             return _open_generation(folder, Path(generation).name)
         except FileNotFoundError:
             continue
-        except DAMAGE:
+        except READ_ERRORS:
             return None
     return None
 
@@ -114,25 +111,26 @@ def _open_generation(folder: Path, generation: str) -> Pack:
     path, shape = folder / f"{generation}.f32", (len(index.prints), index.width)
     if facts["version"] != VERSION or path.stat().st_size != 4 * shape[0] * shape[1] or len(names) != len(index.rows):
         raise ValueError("index and matrix do not belong together")
-    return Pack(index, _mapped(path, shape), path)
+    return Pack(index, _map_matrix(path, shape), path)
 
 
-def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _map_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if not shape[0]:
         return np.empty(shape, np.float32)
-    # Copy on write: torch wants a writable array, and whatever is written stays in this process.
+    # Copy on write: torch needs a writable array, and changes stay in this process.
     return np.memmap(path, "<f4", "c", shape=shape).view(np.ndarray)
 
 
 class PackWriter:
-    """Takes the rows of a new generation in order; `commit` makes it the current one.
+    """Writes the rows of a new generation in order; `commit` makes it the current one.
 
-    Used inside `locked`. Left without a commit, it leaves nothing behind.
+    Use it inside `writer_lock`. Without a commit, it leaves nothing behind.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._committed = folder, False
         self.generation = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self._matrix = folder / f"{self.generation}.f32"
 
     def __enter__(self) -> PackWriter:
         try:
@@ -140,10 +138,6 @@ class PackWriter:
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         return self
-
-    @property
-    def _matrix(self) -> Path:
-        return self.folder / f"{self.generation}.f32"
 
     def write(self, rows_BD: np.ndarray) -> None:
         """Append rows, float32 (B, D)."""
@@ -155,7 +149,7 @@ class PackWriter:
             raise _cannot_write(self.folder, error) from error
 
     def commit(self, index: Index) -> Pack:
-        """Write the index, point to the new generation, remove the old ones, and return the new pack."""
+        """Write the index, point to the new generation, remove the old ones and return the new pack."""
         facts = {"version": VERSION, "width": index.width, "failures": index.failures, "moved": index.moved}
         arrays: dict[str, Any] = {
             "names": np.frombuffer("\0".join(index.names).encode("utf-8", "surrogatepass"), np.uint8),
@@ -173,7 +167,7 @@ class PackWriter:
             raise _cannot_write(self.folder, error) from error
         self._committed = True
         self._remove_others()
-        return Pack(index, _mapped(self._matrix, (len(index.prints), index.width)), self._matrix)
+        return Pack(index, _map_matrix(self._matrix, (len(index.prints), index.width)), self._matrix)
 
     def _remove_others(self) -> None:
         for path in self.folder.iterdir():
@@ -181,9 +175,7 @@ class PackWriter:
                 with contextlib.suppress(OSError):  # Windows keeps a file that another process has mapped
                     path.unlink()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
         if not self._committed:
             with contextlib.suppress(OSError):
@@ -191,7 +183,7 @@ class PackWriter:
 
 
 class MemoryWriter:
-    """Takes rows as `PackWriter` does and keeps them in memory: for few files, and where nothing may be written."""
+    """Keeps rows in memory instead of a file: for few files, or where nothing may be written."""
 
     def __enter__(self) -> MemoryWriter:
         self._parts: list[np.ndarray] = []
@@ -206,7 +198,77 @@ class MemoryWriter:
         rows = [part for part in self._parts if len(part)]
         return Pack(index, np.concatenate(rows) if rows else np.empty((0, index.width), np.float32))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._parts = []
+
+
+@dataclass(frozen=True)
+class PackedStore:
+    """A packed store: its folder, its bytes on disk, the number of its files and the width of their vectors.
+
+    A damaged store has no files and width 0.
+    """
+
+    folder: Path
+    size: int
+    files: int
+    width: int
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of its vectors: visual or text."""
+        return self.folder.name.rsplit("-", 2)[-2] if self.folder.name.count("-") > 1 else ""
+
+
+def packed_stores(cache: Path) -> list[PackedStore]:
+    """Return the packed stores below a cache folder, the largest first."""
+    stores = [_describe(folder) for folder in (cache.iterdir() if cache.is_dir() else ()) if folder.is_dir()]
+    return sorted((store for store in stores if store.size), key=lambda store: (-store.size, store.folder.name))
+
+
+def _describe(folder: Path) -> PackedStore:
+    size = _size(folder)
+    pack = open_pack(folder) if size else None
+    return PackedStore(folder, size, len(pack.index.names) if pack else 0, pack.index.width if pack else 0)
+
+
+def _content(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK and path.is_file()]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _content(folder))
+
+
+def changed_files(folder: Path, root: Path, key: str | None, pool: str) -> int:
+    """Count the files of a store that are missing, or of another size or time than when they were packed.
+
+    Raises:
+        PathError: the root lies outside CTBENCH_ROOTS.
+    """
+    pack = open_pack(folder)
+    if pack is None:
+        return 0
+    stamps = FileReader(root, key, pool).stamps(pack.index, pack.index.names)
+    return int((stamps != pack.index.stamps).any(axis=1).sum())
+
+
+def remove_store(folder: Path) -> int:
+    """Remove a packed store and return the bytes freed; the next use of its files packs them again.
+
+    The lock file stays, so that processes that wait for it and later ones use the same lock.
+
+    Raises:
+        RunError: another process is writing the store, or its files cannot be removed.
+    """
+    try:
+        with FileLock(folder / LOCK).acquire(timeout=0):
+            before = _size(folder)
+            for path in sorted(_content(folder), key=lambda path: path.suffix != ".json"):  # the pointer first
+                with contextlib.suppress(PermissionError):  # Windows keeps a file that another process has mapped
+                    path.unlink()
+            return before - _size(folder)
+    except Timeout as error:
+        raise RunError(f"{folder} is being written by another process. Wait until it has packed its files.") from error
+    except OSError as error:
+        raise RunError(f"{folder} cannot be removed: {error.strerror or error}. Check its permissions.") from error

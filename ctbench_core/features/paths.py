@@ -1,10 +1,11 @@
-"""Where a manifest's feature path leads on this machine, and whether it may be followed."""
+"""Find the file that a manifest's feature path means, inside the allowed folders only."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from ctbench_core.errors import PathError
@@ -17,79 +18,65 @@ _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 def allowed_roots() -> tuple[Path, ...]:
     """Return the folders of CTBENCH_ROOTS, resolved; empty means every folder of this machine."""
-    given = os.environ.get("CTBENCH_ROOTS", "")
-    return tuple(Path(part).expanduser().resolve() for part in given.split(os.pathsep) if part.strip())
+    parts = os.environ.get("CTBENCH_ROOTS", "").split(os.pathsep)
+    return tuple(Path(part).expanduser().resolve() for part in parts if part.strip())
 
 
 def check_allowed(path: Path | str) -> Path:
-    """Return the path, if it lies inside CTBENCH_ROOTS or no such limit is set.
-
-    Links are followed first, so that none leads out.
+    """Return the path if, links followed, it is inside CTBENCH_ROOTS or no such limit is set.
 
     Raises:
-        PathError: the path lies outside every allowed folder.
+        PathError: the path is outside every allowed folder.
     """
     roots = allowed_roots()
     resolved = Path(path).expanduser().resolve()
     if roots and not any(resolved.is_relative_to(root) for root in roots):
-        raise PathError(
-            f"{path} lies outside the allowed folders ({', '.join(map(str, roots))}). Add its folder to CTBENCH_ROOTS."
-        )
+        allowed = ", ".join(map(str, roots))
+        raise PathError(f"{path} lies outside the allowed folders ({allowed}). Add its folder to CTBENCH_ROOTS.")
     return Path(path).expanduser()
 
 
-def relative_path(written: str) -> str:
-    """Normalise a path as written in a manifest to one relative to the feature root.
+def relative_path(path: str) -> str:
+    """Return a manifest's path relative to the feature root.
 
-    Backslashes separate, a leading slash means the root, ``.`` and inner ``..`` are folded.
-
-    Raises:
-        PathError: the path climbs out of the root.
+    Backslashes separate, a leading slash means the root, ``.`` and inner ``..`` are resolved.
     """
     parts: list[str] = []
-    for part in written.replace("\\", "/").split("/"):
+    for part in path.replace("\\", "/").split("/"):
         if part in ("", "."):
             continue
         if part == ".." and not parts:
             raise PathError(
-                f"Feature path {written!r} climbs out of the feature root with '..'. Write it relative to paths.data_root."
+                f"Feature path {path!r} points outside the feature root with '..'. Write it relative to paths.data_root."
             )
         parts.pop() if part == ".." else parts.append(part)
     return "/".join(parts)
 
 
-def find_file(root: Path, written: str) -> Path | None:
+def find_file(root: Path, path: str) -> Path | None:
     """Return the feature file that a manifest's path means, or None when there is none.
 
-    Tried in turn below the root: as written, with ``.nii.gz`` dropped, with another known suffix;
-    then the same for an absolute path of this machine.
+    The file is searched below the root: as written, without ``.nii.gz``, then with another known suffix; an absolute
+    path is then tried in the same way as a path of this machine.
 
     Raises:
-        PathError: the path climbs out of the root, or leads outside CTBENCH_ROOTS.
+        PathError: the path points outside the root or outside CTBENCH_ROOTS.
     """
-    relative = relative_path(written) if not _DRIVE.match(written) else None
+    relative = relative_path(path) if not _DRIVE.match(path) else None
     bases = [] if relative is None else [root / relative]
-    if os.path.isabs(written) or _DRIVE.match(written):
-        bases.append(Path(written))
-    for base in bases:
-        found = _with_known_suffix(str(base))
-        if found is not None:
-            return check_allowed(found) if allowed_roots() else found
-    return None
-
-
-def _with_known_suffix(base: str) -> Path | None:
-    for candidate in _candidates(base):
+    if os.path.isabs(path) or _DRIVE.match(path):
+        bases.append(Path(path))
+    for candidate in chain.from_iterable(_candidates(str(base)) for base in bases):
         if os.path.isfile(candidate):
-            return Path(candidate)
+            return check_allowed(candidate) if allowed_roots() else Path(candidate)
     return None
 
 
-def _candidates(base: str) -> Iterable[str]:
+def _candidates(base: str) -> Iterator[str]:
     if base.lower().endswith(SUFFIXES):
         yield base
     stem = re.sub(r"\.nii(\.gz)?$", "", base)
     known = next((suffix for suffix in SUFFIXES if stem.endswith(suffix)), "")
     stem = re.sub(r"\.nii(\.gz)?$", "", stem.removesuffix(known))
     yield from (stem + suffix for suffix in SUFFIXES)
-    yield base  # last: the image itself may lie beside its features
+    yield base  # last, since the image itself may be beside its features

@@ -1,4 +1,4 @@
-"""One table for all volumes: Parquet, Arrow, or an .npz of ids and a matrix.
+"""Read one table of all volumes' vectors: Parquet, Arrow, or an .npz of ids and a matrix.
 
 Shape suffixes: R rows, D features.
 """
@@ -16,25 +16,25 @@ import numpy as np
 
 from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features import formats
-from ctbench_core.features.one_file import DAMAGE, reason, suffix_of
 from ctbench_core.features.paths import SUFFIXES, TABLE_SUFFIXES
+from ctbench_core.features.vector import READ_ERRORS, explain, suffix_of
 
-# Columns that usually hold the ids, in the order they are looked for.
+# Usual names of the id column, in order of preference.
 _ID_COLUMNS = ("volumename", "volume_name", "volume", "id", "ids", "name", "path", "file", "filename")
 
 _BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class Table:
-    """R vectors by id: ``row_of[plain id]`` is a row of ``matrix``, float32 (R, D)."""
+class VectorTable:
+    """R vectors by id: ``row_of[canonical id]`` is a row of ``matrix``, float32 (R, D)."""
 
     matrix: np.ndarray
     row_of: dict[str, int]
 
 
-def plain_id(name: str) -> str:
-    """Return an id without what formats and exports hang on it: spaces, ``.nii.gz``, a feature suffix."""
+def canonical_id(name: str) -> str:
+    """Return an id without spaces, a leading slash, ``.nii.gz`` and a feature suffix."""
     name = name.strip().replace("\\", "/").lstrip("/")
     for _ in range(2):
         suffix = suffix_of(name)
@@ -42,30 +42,28 @@ def plain_id(name: str) -> str:
     return name
 
 
-def read_table(path: Path, key: str | None = None) -> Table:
+def read_vector_table(path: Path, key: str | None = None) -> VectorTable:
     """Read the ids and vectors of a table.
 
-    A Parquet or Arrow table has a column of ids (volumename, id ..., else the first of text) and either
-    a list column of vectors (``key``, features ..., else the only one) or one number column a dimension.
+    A Parquet or Arrow table has a column of ids (volumename, id ..., else the first of text) and either a list column
+    of vectors (``key``, features ..., else the only one) or one number column a dimension.
 
     Raises:
-        FeatureError: unreadable, without ids or vectors, rows of several widths, or an id that stands twice.
+        FeatureError: unreadable, without ids or vectors, rows of several widths, or a duplicate id.
     """
     try:
         if suffix_of(str(path)) in TABLE_SUFFIXES:
             ids, matrix = _read_arrow(path, key)
         else:
             ids, matrix = _read_npz(path, key)
-    except FeatureError:
-        raise
-    except DAMAGE as error:
-        raise FeatureError(f"{path} cannot be read as a table: {reason(error)}") from error
-    row_of = {plain_id(name): row for row, name in enumerate(ids)}
+    except READ_ERRORS as error:
+        raise FeatureError(f"{path} cannot be read as a table: {explain(error)}") from error
+    row_of = {canonical_id(name): row for row, name in enumerate(ids)}
     if len(row_of) < len(ids):
-        # A later row of the same id has taken the earlier one's place.
-        twice = [name for row, name in enumerate(ids) if row_of[plain_id(name)] != row]
-        raise FeatureError(f"{path} gives ids more than once: {first_rows(twice, len(twice))}. Keep one row an id.")
-    return Table(matrix, row_of)
+        # Of duplicate ids the last row is in row_of.
+        repeated = [name for row, name in enumerate(ids) if row_of[canonical_id(name)] != row]
+        raise FeatureError(f"{path}: duplicate id {first_rows(repeated)}. Keep one row an id.")
+    return VectorTable(matrix, row_of)
 
 
 def _read_npz(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
@@ -73,7 +71,7 @@ def _read_npz(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
         members = formats.npz_members(archive)
         names = formats.table_members(archive, members, key)
         if names is None:
-            raise FeatureError(f"{path} holds no pair of ids (N,) and matrix (N, D): {', '.join(members)}.")
+            raise FeatureError(f"{path} has no pair of ids (N,) and matrix (N, D); it has {', '.join(members)}.")
         ids, matrix = (formats.parse_npy(formats.read_member(archive, members[name])) for name in names)
     if ids.dtype.kind == "S":
         ids = np.char.decode(ids, "utf-8")
@@ -98,12 +96,12 @@ def _read_arrow(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
                 matrix = np.empty((rows, width), np.float32)
             if values.shape[1] != matrix.shape[1]:
                 raise FeatureError(
-                    f"{path}: row {len(ids)} has {values.shape[1]} values, earlier ones {matrix.shape[1]}."
+                    f"{path}: row {len(ids)} has {values.shape[1]} values, earlier rows {matrix.shape[1]}. Re-export it."
                 )
             matrix[len(ids) : len(ids) + len(values)] = values
             ids += map(str, batch.column(0).to_pylist())
     except pa.ArrowException as error:
-        raise FeatureError(f"{path} cannot be read as a table: {reason(error)}") from error
+        raise FeatureError(f"{path} cannot be read as a table: {explain(error)}") from error
     return ids, matrix
 
 
@@ -117,7 +115,7 @@ def _open_arrow(path: Path) -> tuple[Any, int, Any]:
         groups = range(file.metadata.num_row_groups)
         unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
         formats.refuse_bomb(str(path), unpacked, path.stat().st_size)
-        return file.schema_arrow, file.metadata.num_rows, lambda names: _aligned(file, names)
+        return file.schema_arrow, file.metadata.num_rows, lambda names: _read_batches(file, names)
     source = pa.memory_map(str(path))
     try:
         table = pa.ipc.open_file(source).read_all()
@@ -127,10 +125,9 @@ def _open_arrow(path: Path) -> tuple[Any, int, Any]:
     return table.schema, table.num_rows, lambda names: table.select(names).to_batches(_BATCH_ROWS)
 
 
-def _aligned(file: Any, names: list[str]) -> Iterator[Any]:
-    # Parquet gives the columns in the file's order; the ids must come first.
+def _read_batches(file: Any, names: list[str]) -> Iterator[Any]:
     for batch in file.iter_batches(_BATCH_ROWS, columns=names):
-        yield batch.select(names)
+        yield batch.select(names)  # Parquet returns the columns in the file's order; the ids must come first
 
 
 def _id_column(path: Path, schema: Any) -> str:
@@ -141,7 +138,7 @@ def _id_column(path: Path, schema: Any) -> str:
     small = {field.name.lower(): field.name for field in reversed(list(schema))}
     usual = [small[name] for name in _ID_COLUMNS if name in small and not _is_vector(schema.field(small[name]).type)]
     if not usual and not texts:
-        raise FeatureError(f"{path} has no column of ids: expected one named {_ID_COLUMNS[0]}, or one of text.")
+        raise FeatureError(f"{path} has no column of ids: expected one named {_ID_COLUMNS[0]}, or a text column.")
     return (usual or texts)[0]
 
 
@@ -152,23 +149,22 @@ def _is_vector(kind: Any) -> bool:
 
 
 def _vector_columns(path: Path, schema: Any, key: str | None, id_column: str) -> list[str]:
-    """Return the one list column, or all number columns: the floating ones where there are any."""
+    """Return the one list column, or else all float columns, or else all integer columns."""
     import pyarrow as pa
 
     lists = [field.name for field in schema if _is_vector(field.type)]
     if key is not None or lists:
         if key is not None and key not in lists:
             raise FeatureError(f"{path} has no list column {key!r}; it has {', '.join(lists) or 'none'}.")
-        wanted = formats.USUAL_ENTRIES if key is None else (key,)
-        usual = [name for name in wanted if name in lists]
+        usual = [name for name in (formats.USUAL_ENTRIES if key is None else (key,)) if name in lists]
         if not usual and len(lists) > 1:
             raise FeatureError(f"{path} has several list columns, {', '.join(lists)}. Set data.feature_key to one.")
         return (usual or lists)[:1]
     floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    whole = [field.name for field in schema if pa.types.is_integer(field.type) and field.name != id_column]
-    if not floats and not whole:
+    integers = [field.name for field in schema if pa.types.is_integer(field.type) and field.name != id_column]
+    if not floats and not integers:
         raise FeatureError(f"{path} has no vectors: expected a list column, or one number column a dimension.")
-    return floats or whole
+    return floats or integers
 
 
 def _vectors(path: Path, batch: Any, columns: list[str], before: int) -> np.ndarray:
@@ -179,35 +175,34 @@ def _vectors(path: Path, batch: Any, columns: list[str], before: int) -> np.ndar
             return np.stack([_numbers(path, batch.column(1 + i)) for i in range(len(columns))], axis=1)
         if column.null_count:
             nulls = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)) + before
-            raise FeatureError(
-                f"{path} has no vector in rows {first_rows(nulls, len(nulls))}. Drop them, or fill them in."
-            )
+            raise FeatureError(f"{path} has no vector in rows {first_rows(nulls)}. Fill them in, or drop the rows.")
         sizes = np.asarray(column.value_lengths())
         if sizes.min() != sizes.max():
             odd = np.flatnonzero(sizes != np.bincount(sizes).argmax()) + before
-            raise FeatureError(f"{path}: the vectors of rows {first_rows(odd, len(odd))} have another width.")
+            raise FeatureError(f"{path}: the vectors of rows {first_rows(odd)} have another length. Re-export it.")
         return _numbers(path, column.flatten()).reshape(len(column), -1)
 
 
 def _numbers(path: Path, column: Any) -> np.ndarray:
     values = column.to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "fiub":
-        raise FeatureError(f"{path} holds values of type {column.type}, not numbers. Export float32.")
+        raise FeatureError(f"{path} has values of type {column.type}, not numbers. Export float32.")
     return values.astype(np.float32, copy=False)
 
 
-def rows_of(path: Path, table: Table, ids: Sequence[str], written: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
+def match_samples(
+    path: Path, table: VectorTable, ids: Sequence[str], paths: Sequence[str]
+) -> tuple[np.ndarray, dict[int, str]]:
     """Return the row of each of N samples, int64 (N,), -1 where there is none, and messages for those.
 
     A sample is looked up by its id, then by its path as written, then by that path's last part.
     """
-    rows, messages = np.full(len(written), -1, dtype=np.int64), {}
-    for i, path_written in enumerate(written):
-        plain = plain_id(path_written)
-        names = [plain_id(ids[i])] if ids else []
-        row = next((table.row_of[n] for n in (*names, plain, plain.rpartition("/")[2]) if n in table.row_of), -1)
+    rows, messages = np.full(len(paths), -1, dtype=np.int64), {}
+    for i, sample_path in enumerate(paths):
+        by_path = canonical_id(sample_path)
+        names = [*([canonical_id(ids[i])] if ids else []), by_path]
+        row = next((table.row_of[n] for n in (*names, by_path.rpartition("/")[2]) if n in table.row_of), -1)
         rows[i] = row
         if row < 0:
-            tried = " or ".join(dict.fromkeys([*names, plain]))
-            messages[i] = f"{path} has no row for {tried}. Add it, or drop the volume."
+            messages[i] = f"{path} has no row for {' or '.join(dict.fromkeys(names))}. Add it, or drop the volume."
     return rows, messages

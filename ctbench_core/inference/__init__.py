@@ -1,6 +1,5 @@
-"""How sure a figure is, and whether two differ: every interval, p-value and correction of the product."""
+"""Statistical inference: intervals of metrics, tests of differences, corrections for many tests."""
 
-from ctbench_core.inference.bands import Band, curve_bands
 from ctbench_core.inference.calibration_line import CalibrationLines, calibration_lines
 from ctbench_core.inference.delong import AurocCovariance, auroc_covariance
 from ctbench_core.inference.intervals import (
@@ -10,16 +9,17 @@ from ctbench_core.inference.intervals import (
     Estimate,
     bootstrap,
     bootstrap_intervals,
-    dof_of,
     estimates,
-    inflation,
-    macro_draws,
-    mixed_freedom,
+    macro_error,
+    macro_means,
+    metric_dof,
+    missing_interval_reasons,
+    mixed_dof,
     moderated_error,
-    no_interval,
-    quantile,
     satterthwaite,
     standard_error,
+    t_quantile,
+    t_test,
 )
 from ctbench_core.inference.kfold import (
     SensitivityTest,
@@ -30,6 +30,6 @@ from ctbench_core.inference.kfold import (
 )
 from ctbench_core.inference.many_tests import Best, benjamini_hochberg, best_by_max_t
 from ctbench_core.inference.paired import METRICS, SWAPS, Difference, difference_error, paired_difference, rank_swap
+from ctbench_core.inference.percentiles import Band, curve_bands, query_intervals
 from ctbench_core.inference.recipe import RecipeEstimate, recipe_intervals
-from ctbench_core.inference.resampling import RESAMPLES, Evidence, evidence, patient_weights, resampled
-from ctbench_core.inference.retrieval import query_intervals
+from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, patient_weights, resampled

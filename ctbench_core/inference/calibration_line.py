@@ -1,4 +1,4 @@
-"""Calibration slope and intercept of every label, with intervals that know rows of one patient belong together.
+"""Estimate calibration slope and intercept of every label, with patient-clustered intervals.
 
 Shapes: n known rows of one label, k columns of a design.
 """
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from ctbench_core.inference.intervals import MIN_PATIENTS, quantile
-from ctbench_core.inference.resampling import evidence, patient_codes
+from ctbench_core.inference.intervals import MIN_PATIENTS, t_quantile
+from ctbench_core.inference.resampling import count_patients, patient_codes
 from ctbench_core.metrics import Floats, as_scores, as_targets, logistic_fit
 
 # Probabilities this close to 0 or 1 have no usable logit.
@@ -36,40 +36,34 @@ def calibration_lines(targets: ArrayLike, probabilities: ArrayLike, patients: Ar
     targets (N, C) in {0, 1, NaN = left out}; probabilities (N, C) in [0, 1]; patients (N,). The slope b is that of
     logit P(y) = a + b logit(p): below 1, forecasts are too extreme. The intercept is a of logit P(y) = a + logit(p),
     calibration in the large: above 0, forecasts are too low on average. Errors are the sandwich estimate with scores
-    summed by patient, times t of the patients of the scarcer class. Source: Van Calster et al., J. Clin. Epidemiol.
-    2016; Liang and Zeger, Biometrika 1986. Fewer than 10 patients of a class: neither figure, since the fit is unsure.
+    summed by patient, times t of the patients of the scarcer class. Both are NaN with fewer than 10 patients of a
+    class. Source: Van Calster et al., J. Clin. Epidemiol. 2016; Liang and Zeger, Biometrika 1986.
     """
     truth = as_targets(targets, axes=2)
     values = as_scores(probabilities, truth)
-    codes, scarcer = patient_codes(patients), evidence(truth, patients).scarcer
-    found = np.full((truth.shape[1], 6), np.nan)
+    codes, scarcer = patient_codes(patients), count_patients(truth, patients).scarcer
+    lines = np.full((truth.shape[1], 6), np.nan)
     reasons: list[str | None] = []
     for c, (column, p) in enumerate(zip(truth.T, values.T)):
         known = ~np.isnan(column) & ~np.isnan(p)
         few = scarcer[c] < MIN_PATIENTS
         reasons.append(f"{scarcer[c]} patients in the scarcer class: {MIN_PATIENTS} are needed" if few else None)
         if not few:
-            reach = float(quantile(scarcer[c] - 1))
-            found[c] = _line(column[known], logit(np.clip(p[known], _EDGE, 1 - _EDGE)), codes[known], reach)
-    slope, low, high, intercept, down, up = found.T
-    return CalibrationLines(slope, np.stack([low, high], -1), intercept, np.stack([down, up], -1), reasons)
+            t = float(t_quantile(scarcer[c] - 1))
+            lines[c] = _line(column[known], logit(np.clip(p[known], _EDGE, 1 - _EDGE)), codes[known], t)
+    return CalibrationLines(lines[:, 0], lines[:, 1:3], lines[:, 3], lines[:, 4:6], reasons)
 
 
-def _line(y: Floats, z: Floats, codes: np.ndarray, reach: float) -> tuple[float, ...]:
-    one = np.ones((len(z), 1))
-    tilted = np.column_stack([one, z])
-    both = logistic_fit(tilted, y)
-    slope, error = float(both[1]), _sandwich(tilted, y, expit(tilted @ both), codes)[1]
-    level = logistic_fit(one, y, offset=z)
-    intercept, shift = float(level[0]), _sandwich(one, y, expit(z + level[0]), codes)[0]
-    return (
-        slope,
-        slope - reach * error,
-        slope + reach * error,
-        intercept,
-        intercept - reach * shift,
-        intercept + reach * shift,
-    )
+def _line(y: Floats, z: Floats, codes: np.ndarray, t: float) -> tuple[float, ...]:
+    """Return slope, its bounds, intercept, its bounds, of targets y and logits z of the known rows."""
+    ones = np.ones((len(z), 1))
+    design = np.column_stack([ones, z])
+    fit = logistic_fit(design, y)
+    slope, half_width = float(fit[1]), t * _sandwich(design, y, expit(design @ fit), codes)[1]
+    shift = logistic_fit(ones, y, offset=z)
+    intercept, shift_width = float(shift[0]), t * _sandwich(ones, y, expit(z + shift[0]), codes)[0]
+    slope_bounds = slope - half_width, slope + half_width
+    return slope, *slope_bounds, intercept, intercept - shift_width, intercept + shift_width
 
 
 def _sandwich(design: Floats, y: Floats, p: Floats, codes: np.ndarray) -> Floats:

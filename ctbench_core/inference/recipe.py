@@ -1,4 +1,4 @@
-"""Intervals of a recipe: the same training with other seeds, judged on other patients.
+"""Intervals of a recipe: the same training over other seeds and other patients.
 
 Shapes: S seeds, N rows, C labels, R resamples.
 """
@@ -12,29 +12,29 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.errors import InputError
 from ctbench_core.inference.intervals import (
-    dof_of,
-    inflation,
-    macro_draws,
-    macro_freedom,
+    error_inflation,
+    macro_dof,
     macro_interval,
-    mixed_freedom,
-    moderation,
-    no_interval,
-    no_macro_interval,
+    macro_means,
+    metric_dof,
+    missing_interval_reasons,
+    missing_macro_reason,
+    mixed_dof,
+    moderation_factor,
     rate_interval,
     standard_error,
 )
-from ctbench_core.inference.resampling import RESAMPLES, Evidence, evidence, resampled
-from ctbench_core.metrics import Floats, MetricFn, divide, ranking_figures
+from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, resampled
+from ctbench_core.metrics import Floats, MetricFn, divide, ranking_metric_fn
 
 
 @dataclass(frozen=True)
 class RecipeEstimate:
-    """Mean figure of a recipe over seeds, with its interval over seeds and patients.
+    """A metric of a recipe: its mean over seeds, with an interval over seeds and patients.
 
     Attributes:
         mean, sd: over the seeds, each (C,); sd with S - 1 degrees of freedom, NaN for one seed.
-        bounds: (C, 2), NaN where no interval is given; reasons: why, else None.
+        bounds: (C, 2), NaN where no interval is given; reasons: why a label has none, else None.
         patient_error, seed_error: the two parts of the standard error of the mean, each (C,).
         seeds: S.
         macro, macro_sd, macro_bounds, macro_patient_error, macro_seed_error, macro_reason: the same for the mean over
@@ -60,66 +60,72 @@ def recipe_intervals(
     targets: ArrayLike,
     scores: ArrayLike,
     patients: ArrayLike,
-    figures: MetricFn = ranking_figures,
+    metric_fn: MetricFn = ranking_metric_fn,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, RecipeEstimate]:
-    """Estimate every figure of a recipe from the scores of its S seeds on the same rows, by name.
+    """Estimate every metric of a recipe, by name, from the scores of its S seeds on the same rows.
 
     targets (N, C) in {0, 1, NaN}; scores (S, N, C); patients (N,). Patients are resampled, the same for all seeds. The
-    variance of the mean over seeds is that of its resamples (patients, and their interaction with these seeds) plus s^2
-    / S (seeds, and the interaction again), less the interaction, which the resamples of each seed's distance from the
-    mean estimate. Its degrees of freedom come from S - 1 and the patients of the scarcer class (`mixed_freedom`).
-    One seed has no interval. Raises InputError for wrong shapes.
+    variance of the mean over seeds is that of its resamples (patients, and their interaction with these seeds) plus
+    s^2 / S (seeds, and the interaction again), minus the interaction, which is estimated from the resamples of each
+    seed's distance from the mean. Its degrees of freedom come from S - 1 and the patients of the scarcer class
+    (`mixed_dof`). One seed has no interval. Raises InputError for wrong shapes.
     """
     values = np.asarray(scores, np.float64)
     if values.ndim != 3:
         raise InputError(f"Scores of a recipe must have shape (seeds, rows, labels), got {values.shape}.")
     truth = np.asarray(targets, np.float64)
-    draws = resampled(figures, truth, values, patients, resamples, seed)
-    found = figures(truth, values, None)
-    rests_on = evidence(truth, patients)
-    return {name: recipe_of_draws(name, np.asarray(found[name]), draws[name], rests_on) for name in found}
+    draws = resampled(metric_fn, truth, values, patients, resamples, seed)
+    metrics = metric_fn(truth, values, None)
+    n_patients = count_patients(truth, patients)
+    return {name: estimate_recipe(name, np.asarray(metrics[name]), draws[name], n_patients) for name in metrics}
 
 
-def recipe_of_draws(name: str, value: Floats, draws: Floats, rests_on: Evidence) -> RecipeEstimate:
-    """Estimate one figure of a recipe from its values (S, C) and their resamples (R, S, C)."""
+def estimate_recipe(name: str, value: Floats, draws: Floats, n_patients: PatientCounts) -> RecipeEstimate:
+    """Estimate one metric of a recipe from its values (S, C) and their resamples (R, S, C)."""
     seeds = len(value)
-    reasons = no_interval(draws.mean(axis=1), rests_on)
+    reasons = missing_interval_reasons(draws.mean(axis=1), n_patients)
     if seeds < 2:
-        reasons = [reason or "one seed: how far seeds lie apart cannot be told" for reason in reasons]
-    given = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value).any(axis=0)
-    mean, dof = value.mean(axis=0), dof_of("auroc" if name == "auroc" else "auprc", rests_on)
-    spread, between = _errors(value, draws)
-    patient = spread * moderation(value, draws, rests_on) if name == "auroc" else spread
+        reasons = [reason or "one seed: the spread over seeds is unknown" for reason in reasons]
+    usable = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value).any(axis=0)
+    mean, dof = value.mean(axis=0), metric_dof("auroc" if name == "auroc" else "auprc", n_patients)
+    spread, seed_error = _errors(value, draws)
+    patient_error = spread * moderation_factor(value, draws, n_patients) if name == "auroc" else spread
     bounds, macro_bounds = np.full((len(mean), 2), np.nan), np.full(2, np.nan)
-    macro, macro_patient, macro_between = np.full((seeds, 1), np.nan), np.full(1, np.nan), np.full(1, np.nan)
-    if given.any():
-        error, of_t = _whole(patient, between, dof, seeds)
-        wider = np.where(spread > 0, divide(error, spread), 1.0)
-        bounds = rate_interval(name, mean, draws.mean(axis=1), error, of_t, rests_on.scarcer, wider)
-        bounds[~given] = np.nan
-        macro, tries = value[:, given].mean(axis=1, keepdims=True), macro_draws(draws[:, :, given])
-        macro_patient, macro_between = _errors(macro, tries)
-        macro_patient = macro_patient * inflation(patient[given], spread[given])
-        of_patients = macro_freedom(name, patient[given], dof[given])
-        error, of_t = _whole(macro_patient, macro_between, np.array([of_patients]), seeds)
-        middle, tried = float(macro.mean()), tries.mean(axis=1)[:, 0]
-        macro_bounds = macro_interval(name, middle, tried, float(error[0]), float(of_t[0]), rests_on.scarcer[given])
+    macro, macro_patient, macro_seed = np.full((seeds, 1), np.nan), np.full(1, np.nan), np.full(1, np.nan)
+    if usable.any():
+        error, total_dof = _total(patient_error, seed_error, dof, seeds)
+        inflation = np.where(spread > 0, divide(error, spread), 1.0)
+        bounds = rate_interval(name, mean, draws.mean(axis=1), error, total_dof, n_patients.scarcer, inflation)
+        bounds[~usable] = np.nan
+        macro, macros = value[:, usable].mean(axis=1, keepdims=True), macro_means(draws[:, :, usable])
+        macro_patient, macro_seed = _errors(macro, macros)
+        macro_patient = macro_patient * error_inflation(patient_error[usable], spread[usable])
+        patient_dof = macro_dof(name, patient_error[usable], dof[usable])
+        error, total_dof = _total(macro_patient, macro_seed, np.array([patient_dof]), seeds)
+        macro_bounds = macro_interval(
+            name,
+            float(macro.mean()),
+            macros.mean(axis=1)[:, 0],
+            float(error[0]),
+            float(total_dof[0]),
+            n_patients.scarcer[usable],
+        )
     return RecipeEstimate(
         mean=mean,
         sd=_sd(value),
         bounds=bounds,
         reasons=reasons,
-        patient_error=patient,
-        seed_error=between,
+        patient_error=patient_error,
+        seed_error=seed_error,
         seeds=seeds,
         macro=float(macro.mean()),
         macro_sd=float(_sd(macro)[0]),
         macro_bounds=macro_bounds,
         macro_patient_error=float(macro_patient[0]),
-        macro_seed_error=float(macro_between[0]),
-        macro_reason=no_macro_interval(name, rests_on.scarcer[given]),
+        macro_seed_error=float(macro_seed[0]),
+        macro_reason=missing_macro_reason(name, n_patients.scarcer[usable]),
     )
 
 
@@ -128,18 +134,18 @@ def _sd(value: Floats) -> Floats:
 
 
 def _errors(value: Floats, draws: Floats) -> tuple[Floats, Floats]:
-    """Return the patients' and the seeds' part of the error of the mean over seeds (C,), from (S, C) and (R, S, C)."""
+    """Return the patient and the seed part of the error of the mean over seeds, (C,), from (S, C) and (R, S, C)."""
     seeds = len(value)
     patient = standard_error(draws.mean(axis=1))
     if seeds < 2:
         return patient, np.full(patient.shape, np.nan)
-    apart = standard_error(draws - draws.mean(axis=1, keepdims=True)) ** 2
-    interaction = apart.sum(axis=0) / (seeds * (seeds - 1))
+    variances = standard_error(draws - draws.mean(axis=1, keepdims=True)) ** 2
+    interaction = variances.sum(axis=0) / (seeds * (seeds - 1))
     return patient, np.sqrt(np.maximum(value.var(axis=0, ddof=1) / seeds - interaction, 0.0))
 
 
-def _whole(patient: Floats, between: Floats, dof: Floats, seeds: int) -> tuple[Floats, Floats]:
+def _total(patient_error: Floats, seed_error: Floats, dof: Floats, seeds: int) -> tuple[Floats, Floats]:
     """Return the error of the mean over seeds and its degrees of freedom, (C,) each."""
-    variances = np.stack([patient**2, np.nan_to_num(between) ** 2], axis=-1)
-    of_t = [mixed_freedom(v, [f, max(seeds - 1, 1)]) for v, f in zip(variances, dof)]
-    return np.sqrt(variances.sum(axis=-1)), np.array(of_t)
+    variances = np.stack([patient_error**2, np.nan_to_num(seed_error) ** 2], axis=-1)
+    total_dof = [mixed_dof(v, [f, max(seeds - 1, 1)]) for v, f in zip(variances, dof)]
+    return np.sqrt(variances.sum(axis=-1)), np.array(total_dof)

@@ -1,4 +1,3 @@
 """Background work: a queue of runs and the thread that trains them."""
 
-from ctbench_core.jobs.active import active_runs
 from ctbench_core.jobs.runner import JobRunner, get_runner

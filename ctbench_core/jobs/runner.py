@@ -1,7 +1,7 @@
-"""Training in a background thread: one queue a process, first come, first trained.
+"""Train runs in a background thread, one queue a process, in the order of submission.
 
-The run directory is the truth: whatever this module knows can be lost, and a page rebuilds its view
-from the store. It lives in a plain module, not in a cache that a user can clear.
+Nothing is lost with the process, since the run directories hold the truth. The runner is a plain module variable:
+Streamlit's cache can be cleared by a user.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from ctbench_core.runs import (
 log = logging.getLogger(__name__)
 
 Work = Callable[[threading.Event], object]
+_UNEXPECTED = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass
 class Job:
-    """One run, study or alignment in the queue: its folder, and what does it; ``cancel`` asks to stop after the present batch."""
+    """One run, study or alignment in the queue; set ``cancel`` to stop it after the present batch."""
 
     run_dir: Path
     work: Work
@@ -45,7 +46,7 @@ class Job:
 
 
 class JobRunner:
-    """A queue of runs and the one thread that works them off."""
+    """A queue of runs and the thread that trains them."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
@@ -55,7 +56,7 @@ class JobRunner:
         self._stopping = False
 
     def start(self) -> None:
-        """Start the worker thread, unless it runs already."""
+        """Start the worker thread if it is not running."""
         with self._changed:
             self._stopping = False
             if self._thread is None or not self._thread.is_alive():
@@ -63,7 +64,7 @@ class JobRunner:
                 self._thread.start()
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Cancel the active run, leave the queue, and wait for the thread to end."""
+        """Cancel the active run, leave the others queued, and wait for the thread to end."""
         with self._changed:
             self._stopping = True
             if self._active is not None:
@@ -77,22 +78,23 @@ class JobRunner:
         """Queue a new run and return its directory.
 
         Raises:
-            InputError: the run directory cannot be made.
+            InputError: the run directory cannot be created.
         """
         run_dir = queue_run(config)
         return self._enqueue(Job(run_dir, _training(config, run_dir)))
 
     def submit_work(self, folder: Path, work: Work) -> Path:
-        """Queue work that keeps its own state in a folder, a study or an alignment; nothing when it is queued already."""
+        """Queue a study or an alignment, which keeps its own state in its folder, unless it is queued already."""
+        folder = Path(folder)
         with self._changed:
-            known = self._find(Path(folder))
-        return Path(folder) if known else self._enqueue(Job(Path(folder), work))
+            job = self._find(folder)
+        return folder if job else self._enqueue(Job(folder, work))
 
     def resume(self, run_dir: Path) -> Path:
         """Queue an interrupted, cancelled or failed run again.
 
         Raises:
-            InputError: the run is in no state to be resumed, or has no checkpoint to go on from.
+            InputError: the run's state, or a missing checkpoint, does not allow it.
         """
         run = open_run(run_dir)
         check_resumable(run)
@@ -107,7 +109,7 @@ class JobRunner:
         return job.run_dir
 
     def cancel(self, run_dir: Path) -> bool:
-        """Ask a run to stop, also one that another process trains; return whether there was one to stop.
+        """Ask a run to stop, in this process or another; return whether it was waiting or running.
 
         Raises:
             RunError: the run's files cannot be read or written.
@@ -119,14 +121,14 @@ class JobRunner:
             job.cancel.set()
             if job is not self._active:
                 self._jobs.remove(job)
-                if RunPaths(job.run_dir).status.is_file():  # a study has none of its own
+                if RunPaths(job.run_dir).status.is_file():  # a study has no status file
                     path = open_run(job.run_dir).paths.status
                     write_status(path, read_status(path), state="cancelled")
                 job.done.set()
         return True
 
     def move_up(self, run_dir: Path) -> bool:
-        """Let a waiting run change places with the one before it; return whether it moved."""
+        """Move a waiting run one place forward; return whether it moved."""
         with self._changed:
             place = next((i for i, job in enumerate(self._jobs) if job.run_dir == Path(run_dir)), 0)
             if place:
@@ -134,43 +136,39 @@ class JobRunner:
         return place > 0
 
     def wait(self, run_dir: Path, timeout: float | None = None) -> bool:
-        """Wait until a run of this process has ended; True when it has."""
+        """Wait until a run of this process has ended; return whether it has."""
         with self._changed:
             job = self._find(Path(run_dir))
         return job is None or job.done.wait(timeout)
 
     def active(self) -> Path | None:
-        """Return the directory of the run at work."""
+        """Return the directory of the run being trained."""
         active = self._active
         return active.run_dir if active else None
 
     def queued(self) -> list[Path]:
         """Return the directories of the waiting runs, next first."""
         with self._changed:
-            return [job.run_dir for job in self._jobs if not _is_unwanted(job)]
+            return [job.run_dir for job in self._jobs if not _is_withdrawn(job)]
 
     def _find(self, run_dir: Path) -> Job | None:
         jobs = [self._active, *self._jobs] if self._active else list(self._jobs)
         return next((job for job in jobs if job and job.run_dir == run_dir), None)
 
     def _work(self) -> None:
-        _leave_a_core_to_the_pages()
+        from ctbench_core.train.loop import limit_threads
+
+        # With every core busy, a page takes half as long again to draw.
+        limit_threads((os.cpu_count() or 2) - 1)
         while (job := self._next()) is not None:
             try:
-                if not self._is_taken_back(job):
+                if _is_withdrawn(job):
+                    withdraw_stop(job.run_dir)
+                else:
                     job.work(job.cancel)
             except CtbenchError as error:
-                log.warning("%s: %s", job.run_dir.name, error)  # its status.json says the same
-            except (
-                ArithmeticError,
-                AttributeError,
-                ImportError,
-                LookupError,
-                OSError,
-                RuntimeError,
-                TypeError,
-                ValueError,
-            ):
+                log.warning("%s: %s", job.run_dir.name, error)  # also in its status.json
+            except _UNEXPECTED:
                 log.exception("%s failed unexpectedly", job.run_dir.name)  # the queue goes on
             finally:
                 with self._changed:
@@ -186,28 +184,14 @@ class JobRunner:
             self._active = self._jobs.popleft()
             return self._active
 
-    @staticmethod
-    def _is_taken_back(job: Job) -> bool:
-        """Whether another process took the run back while it waited; its request is cleared then."""
-        taken_back = _is_unwanted(job)
-        if taken_back:
-            withdraw_stop(job.run_dir)
-        return taken_back
-
 
 def _training(config: Config, run_dir: Path, resume: bool = False) -> Work:
     return lambda cancel: run_experiment(config, run_dir=run_dir, resume=resume, cancel=cancel)
 
 
-def _is_unwanted(job: Job) -> bool:
+def _is_withdrawn(job: Job) -> bool:
+    """Whether another process asked to stop the run while it waited."""
     return is_stop_requested(job.run_dir, new_status(""))
-
-
-def _leave_a_core_to_the_pages() -> None:
-    """Cap tensor threads: with every core busy, a page takes half as long again to draw."""
-    from ctbench_core.train.loop import limit_threads
-
-    limit_threads((os.cpu_count() or 2) - 1)
 
 
 _runner = JobRunner()

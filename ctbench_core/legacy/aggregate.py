@@ -1,7 +1,7 @@
-"""Many runs in two tables: one row a run, and mean, deviation and count by label budget.
+"""Summarise many runs as the older system's scripts did: a table by run, a table by label budget, a scaling plot.
 
-The columns are those that the older system's scripts wrote, so that what reads them goes on working. Runs are ours,
-or folders of the older system, which are taken into the run store first.
+The columns are those of the older scripts, so that their readers keep working. The runs may be ours or folders of the
+older system, which are imported first.
 """
 
 from __future__ import annotations
@@ -10,56 +10,54 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ctbench_core.config import Config
-from ctbench_core.errors import InputError, RunError
+from ctbench_core.declared import metric_title
+from ctbench_core.errors import InputError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import plural
 from ctbench_core.legacy.folders import find_old_runs
 from ctbench_core.legacy.importing import import_runs
+from ctbench_core.legacy.training_record import MACROS
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Run, open_run, read_json
+from ctbench_core.runs import Run, open_run, read_json, try_open
 
-MACROS = ("auprc", "auroc", "f1_macro")
-PRIMARY = tuple(f"test_primary_{name}" for name in MACROS)
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PRIMARY_METRICS = tuple(f"test_primary_{name}" for name in MACROS)  # columns: a run's mean over its test sets
 _BUDGET = re.compile(r"_n(\d+)_s(\d+)")
 _FOLD = re.compile(r"_f(\d+)(?=_|\.|$)")
-# Beside source and budget, what tells recipes apart, where the runs differ in it.
-_APART = ("encoder", "model", "inputs")
+# Columns that separate rows of the table by budget, beside source and budget, when the runs differ in them.
+_RECIPE_COLUMNS = ("encoder", "model", "inputs")
 
 
 def find_runs(folder: Path | str, outputs_root: Path | str, progress: Progress = silent) -> list[Run]:
-    """Return the finished runs that a folder holds; those of the older system are taken into the run store first.
+    """Return the finished runs in a folder; runs of the older system are imported into the run store first.
 
     Raises:
         InputError: the folder holds no finished run.
     """
     folder = check_allowed(folder)
-    places = [path.parent for path in sorted(folder.rglob("status.json")) if not _hidden(path.relative_to(folder))]
+    run_dirs = [
+        path.parent
+        for path in sorted(folder.rglob("status.json"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     if folder.is_dir() and next(folder.rglob(".hydra/config.yaml"), None) is not None:
         find_old_runs(folder)
-        taken = import_runs(folder, outputs_root, progress=progress)
-        known = {place.resolve() for place in places}
-        places += [run.run_dir for run in taken if run.present and run.run_dir.resolve() not in known]
-    runs = [run for place in places if (run := _opened(place)) is not None]
+        imported = import_runs(folder, outputs_root, progress=progress)
+        known = {run_dir.resolve() for run_dir in run_dirs}
+        run_dirs += [run.run_dir for run in imported if run.present and run.run_dir.resolve() not in known]
+    runs = [run for run_dir in run_dirs if (run := try_open(run_dir)) is not None]
     finished = [run for run in runs if run.status.kind == "train" and run.status.state == "finished"]
     if not finished:
-        raise InputError(f"{folder} holds no finished run. Give a job's folder, a study's folder, or the run store.")
+        raise InputError(f"{folder} holds no finished run. Give the folder of a job or a study, or the run store.")
     return finished
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _opened(place: Path) -> Run | None:
-    try:
-        return open_run(place)
-    except (InputError, RunError):
-        return None
 
 
 def evaluate_runs(
@@ -69,12 +67,12 @@ def evaluate_runs(
     again: bool = False,
     progress: Progress = silent,
 ) -> list[str]:
-    """Open test sets for the runs that have not opened them, and return warnings.
+    """Evaluate runs on the test sets that they have no results for, and return warnings.
 
     Args:
-        tests: manifest names; by default what each run names.
-        manifest_dir: where they lie; by default where each run's manifests lie.
-        again: open also what is stored.
+        tests: manifest names; by default those of each run's config.
+        manifest_dir: the folder of the manifests; by default that of each run's config.
+        again: repeat evaluations that are stored.
 
     Raises:
         InputError: a test set is missing or unusable.
@@ -83,27 +81,26 @@ def evaluate_runs(
     for done, run in enumerate(runs):
         progress("evaluating runs", done, len(runs))
         stored = set(run.evaluations())
-        wanted = None if tests is None else [name for name in tests if again or Path(name).stem not in stored]
-        if wanted == [] or (wanted is None and stored and not again):
+        missing = None if tests is None else [name for name in tests if again or Path(name).stem not in stored]
+        if missing == [] or (missing is None and stored and not again):
             continue
         config = run.config.copy()
         config.paths.manifest_dir = str(manifest_dir or config.paths.manifest_dir)
-        warnings |= dict.fromkeys(evaluate_run(run.paths.root, wanted, config=config)["warnings"])
+        warnings |= dict.fromkeys(evaluate_run(run.paths.root, missing, config=config)["warnings"])
     progress("evaluating runs", len(runs), len(runs))
     return list(warnings)
 
 
 def per_run_table(runs: Sequence[Run], source: str | None = None) -> pd.DataFrame:
-    """Return one row a run: what it was trained on and how, its best validation, its stored test sets.
+    """Return one row a run: its settings, best validation metrics and stored test metrics.
 
-    Columns of a test set are ``test_<manifest>_auprc`` and so on; ``test_primary_*`` is the mean over a run's test
-    sets, since each fold of a K-fold has one of its own name. Leaks are counted in ``shared_patients``.
+    Columns of a test set are ``test_<manifest>_auprc`` and so on. ``test_primary_*`` is the mean over a run's test
+    sets, because each fold of a K-fold has a test set of its own name. ``shared_patients`` counts leaks.
 
     Args:
-        source: name of the label source; by default told by the folder of the manifests.
+        source: name of the label source; by default derived from the folder of the manifests.
     """
-    rows = [_row(run, source or source_of(run, runs)) for run in runs]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([_row(run, source or _source_name(run, runs)) for run in runs])
     for name in MACROS:
         columns = [column for column in frame if re.fullmatch(rf"test_(?!primary_).+_{name}", str(column))]
         values = frame[columns].apply(pd.to_numeric, errors="coerce") if columns else pd.DataFrame(index=frame.index)
@@ -111,13 +108,13 @@ def per_run_table(runs: Sequence[Run], source: str | None = None) -> pd.DataFram
     return frame
 
 
-def source_of(run: Run, runs: Sequence[Run] = ()) -> str:
-    """Name the label source of a run: the word in its manifests' folder or job that the older system went by, else the folder."""
+def _source_name(run: Run, runs: Sequence[Run]) -> str:
+    """Name a run's label source: ``gpt`` or ``manual`` where job or folder say so, as in the older system, else the folder."""
     folder = Path(run.config.paths.manifest_dir)
     if len({other.config.paths.manifest_dir for other in runs}) > 1:
         return folder.name
-    named = f"{run.job} {folder.name}".lower()
-    return next((word for word in ("gpt", "manual") if word in named), folder.name)
+    text = f"{run.job} {folder.name}".lower()
+    return next((source for source in ("gpt", "manual") if source in text), folder.name)
 
 
 def _row(run: Run, source: str) -> dict[str, Any]:
@@ -128,7 +125,7 @@ def _row(run: Run, source: str) -> dict[str, Any]:
         "checkpoint_path": run.paths.final_model.as_posix(),
         "train_manifest": config.data.train_manifest,
         "val_manifest": config.data.val_manifest,
-        **_place_in_study(run),
+        **_budget_and_fold(run),
         "utils_seed": config.utils.seed,
         "learning_rate": config.training.learning_rate,
         "weight_decay": config.training.weight_decay,
@@ -141,53 +138,53 @@ def _row(run: Run, source: str) -> dict[str, Any]:
         "label_origin": config.data.label_origin,
     }
     row |= {f"best_val_{name}": best.get(name) for name in MACROS}
-    leaked = 0
+    shared = 0
     for stem in run.evaluations():
         metrics = read_json(run.paths.evaluation(stem).metrics) or {}
         column = f"test_{stem.removeprefix('test_')}.csv"
         row |= {f"{column}_{name}": metrics.get(name) for name in MACROS}
-        leaked = max(leaked, metrics.get("leak", {}).get("patients", 0))
-    return row | {"shared_patients": leaked}
+        shared = max(shared, metrics.get("leak", {}).get("patients", 0))
+    return row | {"shared_patients": shared}
 
 
-def _place_in_study(run: Run) -> dict[str, int | None]:
-    """Tell budget, its seed and the fold, by the config or, as the older system did, by the manifest's name."""
+def _budget_and_fold(run: Run) -> dict[str, int | None]:
+    """Return budget, budget seed and fold from the config, else from the manifest's name, as in the older system."""
     data = run.config.data
     name = Path(data.train_manifest).name
     budget, fold = _BUDGET.search(name), _FOLD.search(name)
     return {
-        "budget_n": data.budget or (int(budget[1]) if budget else _all(run)),
+        "budget_n": data.budget or (int(budget[1]) if budget else _cohort_size(run)),
         "split_seed": data.budget_seed if data.budget_seed is not None else int(budget[2]) if budget else None,
         "cv_fold": data.kfold.fold if data.kfold.folds else int(fold[1]) if fold else None,
     }
 
 
-def _all(run: Run) -> int | None:
-    """Count what a run without a budget was trained and chosen on, in the unit of budgets."""
+def _cohort_size(run: Run) -> int | None:
+    """Count the training and validation rows of a run without a budget, in the unit of budgets."""
     manifests = (read_json(run.paths.provenance) or {}).get("manifests", {})
     counts = [manifests.get(side, {}).get(f"{run.config.data.budget_unit}s") for side in ("train", "val")]
     return sum(counts) if all(isinstance(count, int) for count in counts) else None
 
 
 def by_budget_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, standard deviation (n - 1) and count of every figure by source and budget.
+    """Return mean, standard deviation (n - 1) and count of every metric by source and budget.
 
-    Where runs differ in encoder, head or inputs these part the rows too.
+    Runs that differ in encoder, head or inputs get rows of their own.
     """
-    parts = ["source", *(name for name in _APART if name in frame and frame[name].nunique() > 1), "budget_n"]
-    figures = [column for column in frame if str(column).startswith(("best_val_", "test_"))]
-    numbers = frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce") for column in figures})
-    grouped = numbers.groupby(parts, dropna=False)[figures].agg(["mean", "std", "count"])
-    grouped.columns = [f"{figure}_{what}" for figure, what in grouped.columns]
-    return grouped.reset_index().sort_values(parts, na_position="last").reset_index(drop=True)
+    keys = ["source", *(name for name in _RECIPE_COLUMNS if name in frame and frame[name].nunique() > 1), "budget_n"]
+    metrics = [column for column in frame if str(column).startswith(("best_val_", "test_"))]
+    numbers = frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce") for column in metrics})
+    grouped = numbers.groupby(keys, dropna=False)[metrics].agg(["mean", "std", "count"])
+    grouped.columns = [f"{metric}_{statistic}" for metric, statistic in grouped.columns]
+    return grouped.reset_index().sort_values(keys, na_position="last").reset_index(drop=True)
 
 
-def budget_parts(by_budget: pd.DataFrame) -> list[str]:
-    """Name the columns that tell the rows of the table by budget apart."""
-    return [name for name in ("source", *_APART, "budget_n") if name in by_budget]
+def budget_keys(by_budget: pd.DataFrame) -> list[str]:
+    """Return the columns that identify the rows of the table by budget."""
+    return [name for name in ("source", *_RECIPE_COLUMNS, "budget_n") if name in by_budget]
 
 
-def aggregate(
+def aggregate_runs(
     folder: Path | str,
     config: Config,
     *,
@@ -198,17 +195,68 @@ def aggregate(
     """Evaluate the runs of a folder and return the table by run, the table by budget, and warnings.
 
     Args:
-        config: ``paths.outputs_root`` is where older runs go; ``data.test_manifests`` and, where it differs from the
-            default, ``paths.manifest_dir`` say which test sets to open; by default each run's own.
+        config: ``paths.outputs_root`` receives imported runs; ``data.test_manifests`` and a ``paths.manifest_dir``
+            other than the default name the test sets; by default each run's own.
 
     Raises:
         InputError: the folder holds no finished run, or a test set is missing or unusable.
     """
     runs = find_runs(folder, config.paths.outputs_root, progress)
     default = next(item.default for item in dataclasses.fields(config.paths) if item.name == "manifest_dir")
-    moved = config.paths.manifest_dir if config.paths.manifest_dir != default else None
-    warnings = evaluate_runs(runs, config.data.test_manifests, moved, again, progress)
+    manifest_dir = config.paths.manifest_dir if config.paths.manifest_dir != default else None
+    warnings = evaluate_runs(runs, config.data.test_manifests, manifest_dir, again, progress)
     table = per_run_table([open_run(run.paths.root) for run in runs], source)
-    if table["shared_patients"].any():
-        warnings.append(f"Leak: {int((table['shared_patients'] > 0).sum())} runs share patients with a test set.")
+    leaking = int((table["shared_patients"] > 0).sum())
+    if leaking:
+        warnings.append(f"Leak: {plural(leaking, 'run')} share patients with a test set.")
     return table, by_budget_table(table), warnings
+
+
+def scaling_figure(by_budget: pd.DataFrame) -> go.Figure | None:
+    """Draw the mean ± one standard deviation of each primary test metric against the budget (log axis).
+
+    Args:
+        by_budget: the result of `by_budget_table`.
+
+    Returns:
+        None when no budget is known.
+    """
+    from plotly.subplots import make_subplots
+
+    rows = by_budget.dropna(subset=["budget_n"])
+    if rows.empty:
+        return None
+    titles = [metric_title(name) for name in MACROS]
+    figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.09)
+    keys = [key for key in budget_keys(by_budget) if key != "budget_n"]
+    budgets = sorted(rows["budget_n"].unique())
+    for index, (values, line) in enumerate(rows.groupby(keys, dropna=False, sort=False)):
+        name = " · ".join(map(str, values))
+        for panel, metric in enumerate(PRIMARY_METRICS, 1):
+            figure.add_scatter(
+                x=line["budget_n"],
+                y=line[f"{metric}_mean"],
+                error_y={"type": "data", "array": line[f"{metric}_std"].fillna(0), "thickness": 1.2, "width": 3},
+                name=name,
+                legendgroup=name,
+                showlegend=panel == 1,
+                mode="lines+markers",
+                marker={"size": 8, "symbol": index % 8},
+                customdata=line[[f"{metric}_std", f"{metric}_count"]],
+                hovertemplate="%{x:,}: %{y:.3f} ± %{customdata[0]:.3f}, %{customdata[1]} runs<extra>%{fullData.name}</extra>",
+                row=1,
+                col=panel,
+            )
+    colours = figure.layout.template.layout.colorway or ()
+    for index, trace in enumerate(figure.data):  # one colour a line, in every panel
+        trace.update(line={"color": colours[index // len(PRIMARY_METRICS) % len(colours)]} if colours else {})
+    ticks = [f"{budget:,.0f}" for budget in budgets]
+    figure.update_xaxes(type="log", title="label budget", tickvals=budgets, ticktext=ticks)
+    figure.update_yaxes(tickformat=".2f")
+    return figure.update_layout(height=420, legend={"orientation": "h", "y": -0.25}, margin={"t": 40, "b": 8})
+
+
+def scaling_page(by_budget: pd.DataFrame) -> str | None:
+    """Return the plot as one HTML page that needs no network; None when no budget is known."""
+    figure = scaling_figure(by_budget)
+    return None if figure is None else figure.to_html(include_plotlyjs=True)

@@ -1,12 +1,12 @@
-"""Two label sources compared run by run, as the older system's phase 3 did: pairs of the same budget, fold and seed.
+"""Compare two label sources as the older system's phase 3 did: by pairs of runs of the same budget, fold and seed.
 
-Folds and seeds are taken as independent here, which they are not: these are sensitivity tests. The main inference
-is by patients (`ctbench_core.compare`): the verb `compare`, and studies.
+The tests treat folds and seeds as independent, which they are not, so use them as sensitivity tests only. The main
+inference is by patients: `ctbench_core.compare`, the verb `compare`, and studies.
 
-Definitions, for the n differences d of a metric at a budget: ``delta_mean``, ``delta_std`` (n - 1); ``delta_ci_*``
-the percentile bootstrap of the mean (`scipy.stats.bootstrap`); ``p_value`` the share of all sign patterns whose mean
-is at least as far from 0 (`compare.sign_flip`); ``t_p_value`` the paired t-test; ``effect_size`` delta_mean /
-delta_std (Cohen's d of pairs); ``p_value_adj`` Benjamini-Hochberg over all rows of the table.
+For the n differences d of a metric at a budget, the summary holds ``delta_mean`` and ``delta_std`` (n - 1);
+``delta_ci_*``, the percentile bootstrap of the mean (`scipy.stats.bootstrap`); ``p_value``, the share of all sign
+patterns whose mean is at least as far from 0 (`inference.sign_flip`); ``t_p_value``, the paired t-test;
+``effect_size``, delta_mean / delta_std (Cohen's d of pairs); ``p_value_adj``, Benjamini-Hochberg over all rows.
 """
 
 from __future__ import annotations
@@ -20,34 +20,36 @@ import pandas as pd
 
 from ctbench_core.errors import ConfigError, InputError, ManifestError
 from ctbench_core.inference import benjamini_hochberg, sign_flip
-from ctbench_core.legacy.aggregate import PRIMARY
+from ctbench_core.legacy.aggregate import PRIMARY_METRICS
 from ctbench_core.runs import open_run, read_json
 from ctbench_core.tables import read_table
 
 PAIR_KEYS = ("budget_n", "cv_fold", "utils_seed")
-PER_CLASS = ("precision", "recall", "f1", "auprc", "auroc")
+FINDING_METRICS = ("precision", "recall", "f1", "auprc", "auroc")
 RESAMPLES = 5000
 SEED = 52
 
 
 def read_per_run(path: Path) -> pd.DataFrame:
-    """Read a table of runs, ours or one of the older system.
+    """Read a per-run table, ours or the older system's.
 
     Raises:
-        ManifestError: it cannot be read, or is no such table.
+        ManifestError: it cannot be read, or has no column ``budget_n``.
     """
-    frame, _ = read_table(path, kind="Table of runs")
+    frame, _ = read_table(path, kind="Per-run table")
     if "budget_n" not in frame:
-        raise ManifestError(f"{path} is no table of runs: it has no column budget_n. It has {', '.join(frame)}.")
+        raise ManifestError(
+            f"{path} is not a per-run table: column budget_n is missing. Its columns: {', '.join(frame)}."
+        )
     numbers = [name for name in frame if name in PAIR_KEYS or name.startswith(("test_", "best_val_"))]
     return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce") for name in numbers})
 
 
 def runs_of_source(table: pd.DataFrame, source: str, where: str = "The table") -> pd.DataFrame:
-    """Return the rows of one source.
+    """Return the rows of one label source.
 
     Raises:
-        InputError: it has none.
+        InputError: the table has none.
     """
     rows = table[table["source"] == source]
     if rows.empty:
@@ -59,51 +61,42 @@ def contrast_tables(
     first: pd.DataFrame,
     second: pd.DataFrame,
     names: tuple[str, str],
-    metrics: Sequence[str] = PRIMARY,
+    metrics: Sequence[str] = PRIMARY_METRICS,
     keys: Sequence[str] = PAIR_KEYS,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables ``paired`` and ``summary``, and where the runs themselves are there those by finding.
+    """Return the tables ``paired`` and ``summary``, and those by finding when the run folders exist.
 
     Raises:
         ConfigError: a column is missing, or the two sources have one name.
-        InputError: no runs pair, several of a source have the same keys, or none were evaluated.
+        InputError: no runs pair, several runs of a source have the same keys, or none was evaluated.
     """
-    pairs = paired_runs(first, second, names, metrics, keys)
+    pairs = _pair_runs(first, second, names, metrics, keys)
     tables = {"paired": pairs, "summary": summarise(pairs, names, metrics)}
-    if all("run_dir" in side and all(Path(place).is_dir() for place in side["run_dir"]) for side in (first, second)):
-        classes = paired_classes(first, second, names, keys)
-        tables |= {"per_class_paired": classes, "per_class_summary": class_summary(classes, names)}
+    if all("run_dir" in side and all(Path(folder).is_dir() for folder in side["run_dir"]) for side in (first, second)):
+        findings = _pair_findings(first, second, names, keys)
+        tables |= {"per_class_paired": findings, "per_class_summary": _summarise_findings(findings, names)}
     return tables
 
 
-def paired_runs(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    names: tuple[str, str],
-    metrics: Sequence[str] = PRIMARY,
-    keys: Sequence[str] = PAIR_KEYS,
+def _pair_runs(
+    first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str], metrics: Sequence[str], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row a pair of runs with the same keys: ``<metric>_<first>``, ``<metric>_<second>``, ``delta_<metric>``.
-
-    Raises:
-        ConfigError: a column is missing, or the two sources have one name.
-        InputError: no runs pair, or several of a source have the same keys.
-    """
+    """Return one row a pair of runs with the same keys: ``<metric>_<first>``, ``<metric>_<second>``, ``delta_<metric>``."""
     if names[0] == names[1]:
         raise ConfigError(f"Both sources are called {names[0]!r}. Name them with first_name= and second_name=.")
     for name, frame in zip(names, (first, second)):
-        absent = [column for column in (*keys, *metrics) if column not in frame]
-        if absent:
-            raise ConfigError(f"The runs of {name} have no {', '.join(absent)}. They have: {', '.join(frame)}.")
-        twice = frame[frame.duplicated(list(keys), keep=False)]
-        if len(twice):
-            at = ", ".join(f"{key} {twice.iloc[0][key]}" for key in keys)
+        missing = [column for column in (*keys, *metrics) if column not in frame]
+        if missing:
+            raise ConfigError(f"The runs of {name} lack {', '.join(missing)}. Their columns: {', '.join(frame)}.")
+        duplicates = frame[frame.duplicated(list(keys), keep=False)]
+        if len(duplicates):
+            example = ", ".join(f"{key} {duplicates.iloc[0][key]}" for key in keys)
             raise InputError(
-                f"{len(twice)} runs of {name} have the keys of another ({at}). Add what tells them apart to pair_keys, "
-                "such as model or encoder."
+                f"{len(duplicates)} runs of {name} have the same keys as another run ({example}). Add a column in "
+                "which they differ to pair_keys, such as model or encoder."
             )
-    wanted = [*keys, *metrics]
-    pairs = first[wanted].merge(second[wanted], on=list(keys), suffixes=[f"_{name}" for name in names])
+    columns = [*keys, *metrics]
+    pairs = first[columns].merge(second[columns], on=list(keys), suffixes=[f"_{name}" for name in names])
     if pairs.empty:
         raise InputError(f"No runs of {names[0]} and {names[1]} agree in {', '.join(keys)}.")
     for metric in metrics:
@@ -114,20 +107,22 @@ def paired_runs(
 def summarise(
     pairs: pd.DataFrame,
     names: tuple[str, str],
-    metrics: Sequence[str] = PRIMARY,
+    metrics: Sequence[str] = PRIMARY_METRICS,
     *,
     alpha: float = 0.05,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> pd.DataFrame:
-    """Return one row a metric and budget, as defined at the top of this file."""
+    """Return one row for each metric and budget; the columns are defined at the top of this file."""
     rows = []
     for metric in metrics:
         for budget, group in pairs.groupby("budget_n", dropna=False):
             columns = [f"{metric}_{names[0]}", f"{metric}_{names[1]}", f"delta_{metric}"]
             values = group[columns].dropna().to_numpy(dtype=float).T
             if values.shape[1]:
-                rows.append({"budget_n": budget, "metric": metric, **_compared(values, names, alpha, resamples, seed)})
+                rows.append(
+                    {"budget_n": budget, "metric": metric, **_statistics(values, names, alpha, resamples, seed)}
+                )
     if not rows:
         raise InputError(
             f"No pair has {', '.join(metrics)} on both sides. Evaluate the runs first: aggregate <folder>."
@@ -138,8 +133,8 @@ def summarise(
     return frame
 
 
-def _compared(values: np.ndarray, names: tuple[str, str], alpha: float, resamples: int, seed: int) -> dict[str, Any]:
-    """Compare values of shape (3, n): of the first source, of the second, and their differences."""
+def _statistics(values: np.ndarray, names: tuple[str, str], alpha: float, resamples: int, seed: int) -> dict[str, Any]:
+    """Return the statistics of values of shape (3, n): first source, second source, differences."""
     from scipy import stats
 
     count, deltas = values.shape[1], values[2]
@@ -163,49 +158,45 @@ def _interval(sample: np.ndarray, alpha: float, resamples: int, seed: int) -> tu
 
     if len(sample) < 2:
         return np.nan, np.nan
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         (sample,), np.mean, n_resamples=resamples, confidence_level=1 - alpha, method="percentile", rng=seed
     )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def paired_classes(
-    first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str], keys: Sequence[str] = PAIR_KEYS
+def _pair_findings(
+    first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row a pair of runs and finding: every figure of both, and the deltas; read from stored evaluations.
-
-    Raises:
-        InputError: no runs pair, or none has a stored evaluation.
-    """
-    sides = [_classes(frame, name, keys) for name, frame in zip(names, (first, second))]
-    on = [*keys, "manifest", "class_name"]
-    pairs = sides[0].merge(sides[1], on=on)
+    """Return one row for each pair of runs and finding: the stored metrics of both, and their differences."""
+    sides = [_finding_metrics(frame, name, keys) for name, frame in zip(names, (first, second))]
+    pairs = sides[0].merge(sides[1], on=[*keys, "manifest", "class_name"])
     if pairs.empty:
-        raise InputError(f"No finding of {names[0]} and {names[1]} pairs: evaluate both on the same test sets first.")
-    for figure in PER_CLASS:
-        pairs[f"delta_{figure}"] = pairs[f"{names[0]}_{figure}"] - pairs[f"{names[1]}_{figure}"]
+        raise InputError(f"No findings of {names[0]} and {names[1]} pair. Evaluate both on the same test sets first.")
+    for metric in FINDING_METRICS:
+        pairs[f"delta_{metric}"] = pairs[f"{names[0]}_{metric}"] - pairs[f"{names[1]}_{metric}"]
     return pairs.rename(columns={"cv_fold": "fold"}).sort_values(["class_name", "budget_n"]).reset_index(drop=True)
 
 
-def _classes(frame: pd.DataFrame, name: str, keys: Sequence[str]) -> pd.DataFrame:
+def _finding_metrics(frame: pd.DataFrame, name: str, keys: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each run, test set and finding; ``class_name`` is the older system's name of the column."""
     rows = []
-    for run in frame.to_dict("records"):
-        stored = open_run(run["run_dir"])
-        for manifest in stored.evaluations():
-            metrics = read_json(stored.paths.evaluation(manifest).metrics) or {}
-            for label, values in metrics.get("per_class", {}).items():
-                figures = {f"{name}_{figure}": values.get(figure) for figure in (*PER_CLASS, "support")}
-                rows.append({**{key: run[key] for key in keys}, "manifest": manifest, "class_name": label, **figures})
-    columns = [*keys, "manifest", "class_name", *(f"{name}_{figure}" for figure in (*PER_CLASS, "support"))]
-    found = pd.DataFrame(rows, columns=columns)
-    numbers = [column for column in columns if column.startswith(f"{name}_")]
-    return found.assign(**{column: pd.to_numeric(found[column], errors="coerce") for column in numbers})
+    columns = {metric: f"{name}_{metric}" for metric in (*FINDING_METRICS, "support")}
+    for record in frame.to_dict("records"):
+        run = open_run(record["run_dir"])
+        for manifest in run.evaluations():
+            per_class = (read_json(run.paths.evaluation(manifest).metrics) or {}).get("per_class", {})
+            for finding, values in per_class.items():
+                metrics = {column: values.get(metric) for metric, column in columns.items()}
+                row = {key: record[key] for key in keys}
+                rows.append(row | {"manifest": manifest, "class_name": finding, **metrics})
+    table = pd.DataFrame(rows, columns=[*keys, "manifest", "class_name", *columns.values()])
+    return table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in columns.values()})
 
 
-def class_summary(pairs: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
-    """Return mean, standard deviation and count by budget and finding, where the first source leads most on top."""
-    figures = [f"{side}_{figure}" for side in (*names, "delta") for figure in PER_CLASS]
-    grouped = pairs.groupby(["budget_n", "class_name"], dropna=False)[figures].agg(["mean", "std", "count"])
-    grouped.columns = [f"{figure}_{what}" for figure, what in grouped.columns]
+def _summarise_findings(pairs: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
+    """Return mean, standard deviation and count by budget and finding, largest lead of the first source on top."""
+    metrics = [f"{side}_{metric}" for side in (*names, "delta") for metric in FINDING_METRICS]
+    grouped = pairs.groupby(["budget_n", "class_name"], dropna=False)[metrics].agg(["mean", "std", "count"])
+    grouped.columns = [f"{metric}_{statistic}" for metric, statistic in grouped.columns]
     frame = grouped.reset_index()
     return frame.sort_values(["budget_n", "delta_f1_mean"], ascending=[True, False]).reset_index(drop=True)

@@ -1,19 +1,18 @@
-"""Run folders of the older system: how they are known, and every file name in them.
+"""Recognise run folders of the older system, and name every file in them.
 
 <run>/.hydra/config.yaml            the config, interpolations unresolved
 <run>/.hydra/hydra.yaml             job name, working folder
 <run>/checkpoints/final_model.pt    state_dict of the best epoch
 <run>/checkpoints/last_state.pt     snapshot of the last epoch, random states included
-<run>/metrics.jsonl                 a line an epoch
+<run>/metrics.jsonl                 one line an epoch
 <run>/best_metrics.json             the best epoch
-<run>/latest_run.json, or beside it in the job's folder: where the newest run lies, with its best figures
+<run>/latest_run.json               or in the job's folder: the path of the newest run, with its best metrics
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,57 +21,29 @@ from ctbench_core.errors import InputError
 _STARTED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 
 
-@dataclass(frozen=True)
 class OldRun:
-    """The files of one older run."""
+    """The files of one older run; those of a stopped run lack the model."""
 
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The config as Hydra saved it."""
-        return self.root / ".hydra" / "config.yaml"
-
-    @property
-    def hydra(self) -> Path:
-        """Hydra's own settings: job name, working folder."""
-        return self.root / ".hydra" / "hydra.yaml"
-
-    @property
-    def model(self) -> Path:
-        """Weights of the best epoch; absent when the run was stopped."""
-        return self.root / "checkpoints" / "final_model.pt"
-
-    @property
-    def state(self) -> Path:
-        """Snapshot of the last epoch."""
-        return self.root / "checkpoints" / "last_state.pt"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON line an epoch."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def best(self) -> Path:
-        """The best epoch."""
-        return self.root / "best_metrics.json"
-
-    @property
-    def pointers(self) -> list[Path]:
-        """Where the pointer to the job's newest run may lie."""
-        return [folder / "latest_run.json" for folder in (self.root, self.root.parent)]
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / ".hydra" / "config.yaml"
+        self.hydra = root / ".hydra" / "hydra.yaml"
+        self.model = root / "checkpoints" / "final_model.pt"
+        self.state = root / "checkpoints" / "last_state.pt"
+        self.metrics = root / "metrics.jsonl"
+        self.best = root / "best_metrics.json"
+        self.pointers = [folder / "latest_run.json" for folder in (root, root.parent)]
 
     def started(self) -> datetime:
-        """Return when it began: its folder's name tells, else the time of its config file."""
+        """Return the start time from the folder's name, else from the time of its config file."""
         if _STARTED.fullmatch(self.root.name):
             return datetime.strptime(self.root.name, "%Y-%m-%d_%H-%M-%S").astimezone(UTC)
         return datetime.fromtimestamp(self.config.stat().st_mtime, UTC)
 
     def new_id(self) -> str:
-        """Return the run id it gets in the run store: its start, and six digits of what it holds.
+        """Return its run id in the run store: the start time and six digits of its content.
 
-        The same run gets the same id wherever its folder lies, so that importing twice makes no copy.
+        The id does not depend on where the folder lies, so importing twice makes no copy.
         """
         weights = self.model if self.model.is_file() else self.state
         digest = hashlib.sha256(self.config.read_bytes() + weights.read_bytes()).hexdigest()
@@ -80,26 +51,25 @@ class OldRun:
 
 
 def is_old_run(folder: Path) -> bool:
-    """Whether a folder is a run of the older system; ours have a ``status.json``."""
+    """Return whether a folder is a run of the older system; ours have a ``status.json``."""
     run = OldRun(folder)
-    return (
-        run.config.is_file() and (run.model.is_file() or run.state.is_file()) and not (folder / "status.json").exists()
-    )
+    has_weights = run.model.is_file() or run.state.is_file()
+    return run.config.is_file() and has_weights and not (folder / "status.json").exists()
 
 
 def find_old_runs(folder: Path) -> list[OldRun]:
-    """Return the older run that a folder is, or all below it, by name.
+    """Return the older run in a folder, or all below it, by name.
 
     Raises:
-        InputError: the folder does not exist, or holds none.
+        InputError: the folder does not exist, or holds no such run.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} does not exist. Give a run folder of the older system, or one that holds several.")
-    found = [folder] if is_old_run(folder) else [path.parent.parent for path in folder.rglob(".hydra/config.yaml")]
-    runs = [OldRun(path) for path in sorted(found) if is_old_run(path)]
+        raise InputError(f"{folder} does not exist. Give a run folder of the older system, or a folder of such runs.")
+    candidates = [folder] if is_old_run(folder) else [path.parent.parent for path in folder.rglob(".hydra/config.yaml")]
+    runs = [OldRun(path) for path in sorted(candidates) if is_old_run(path)]
     if not runs:
         raise InputError(
             f"{folder} holds no run of the older system: expected .hydra/config.yaml and checkpoints/final_model.pt "
-            "in a folder of each run."
+            "in the folder of each run."
         )
     return runs

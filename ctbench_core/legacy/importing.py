@@ -1,7 +1,7 @@
-"""Take runs of the older system into the run store: listed, evaluated and compared there like any other.
+"""Import runs of the older system into the run store, where they are listed, evaluated and compared like any other.
 
-The older folder is only read. Its weights are copied, its config resolved, its figures rewritten; checkpoints are
-read without running any code in them.
+The older folder is only read. Weights are copied, the config is resolved and the metrics are rewritten in our format.
+No code in a checkpoint is run.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from ctbench_core.atomic import dump_json, write_json, write_text
 from ctbench_core.config import Config
 from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.features import check_allowed
+from ctbench_core.formatting import plural
 from ctbench_core.legacy.config import read_old_config
 from ctbench_core.legacy.folders import OldRun, find_old_runs
-from ctbench_core.legacy.history import read_old_history
+from ctbench_core.legacy.training_record import MACROS, read_old_history, strip_prefixes, to_last_state
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RunPaths, job_dir, new_status, now, write_config, write_status
 
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedRun:
     """An older run and its place in the run store.
 
     Attributes:
-        new: whether this import brought it; it may have been there already, or only be listed.
+        new: whether this import added it.
         present: whether the run store has it.
-        problem: why it cannot be taken in, else empty.
+        problem: why it cannot be imported; empty when it can.
     """
 
     source: Path
@@ -50,13 +51,13 @@ class Imported:
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return every field as a plain value."""
         return dataclasses.asdict(self) | {"source": str(self.source), "run_dir": str(self.run_dir)}
 
 
 @dataclass(frozen=True)
-class _Read:
-    """An older run, read whole."""
+class _Content:
+    """Everything read from an older run."""
 
     run: OldRun
     config: Config
@@ -67,157 +68,160 @@ class _Read:
 
     @property
     def target(self) -> RunPaths:
-        """Where it goes."""
+        """Its run directory in the run store."""
         return RunPaths(job_dir(self.config) / self.run.new_id())
 
     @property
     def epochs(self) -> int:
-        """How many epochs it trained, as far as it kept them."""
+        """The number of epochs it trained, as far as they are stored."""
         known = [line["epoch"] for line in [*self.lines, self.best] if line and isinstance(line["epoch"], int)]
         return max(known, default=0)
 
-    def told(self, **more: Any) -> Imported:
-        """Return what is said of it."""
-        figures = self.best.get("val_metrics", {})
-        best_val = {name: figures.get(name) for name in ("auprc", "auroc", "f1_macro")}
-        return Imported(
+    def to_imported(self, new: bool = False) -> ImportedRun:
+        """Describe the run; ``new`` when this import added it."""
+        metrics = self.best.get("val_metrics", {})
+        return ImportedRun(
             self.run.root,
             self.target.root,
             self.run.root.name,
             self.config.job_name,
             self.epochs,
             self.best.get("epoch"),
-            best_val,
-            **{"present": self.target.status.is_file(), "warnings": self.warnings, **more},
+            {name: metrics.get(name) for name in MACROS},
+            new=new,
+            present=new or self.target.status.is_file(),
+            warnings=self.warnings,
         )
 
 
-def list_runs(folder: Path | str, outputs_root: Path | str, given: Mapping[str, Any] | None = None) -> list[Imported]:
+def list_runs(
+    folder: Path | str, outputs_root: Path | str, overrides: Mapping[str, Any] | None = None
+) -> list[ImportedRun]:
     """Return the older runs in a folder; nothing is written.
 
     Raises:
         InputError: there is none, or the folder lies outside CTBENCH_ROOTS.
     """
     runs = find_old_runs(check_allowed(folder))
-    return [_told_or_problem(run, Path(outputs_root), given or {}, take=False) for run in runs]
+    return [_import(run, Path(outputs_root), overrides or {}, write=False) for run in runs]
 
 
 def import_runs(
     folder: Path | str,
     outputs_root: Path | str,
-    given: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress = silent,
-) -> list[Imported]:
-    """Take one older run, or all in a folder, into a run store; those it has already stay as they are.
+) -> list[ImportedRun]:
+    """Import one older run, or all in a folder, into a run store; runs that it already has stay unchanged.
 
     Args:
-        given: config keys laid over each run's own, such as ``paths.data_root`` where the data has moved.
+        overrides: config keys that replace each run's own, such as ``paths.data_root`` when the data has moved.
 
     Raises:
         InputError: there is none, or a folder lies outside CTBENCH_ROOTS.
     """
     runs = find_old_runs(check_allowed(folder))
     check_allowed(outputs_root)
-    taken = []
+    imported = []
     for done, run in enumerate(runs):
         progress("importing", done, len(runs))
-        taken.append(_told_or_problem(run, Path(outputs_root), given or {}, take=True))
+        imported.append(_import(run, Path(outputs_root), overrides or {}, write=True))
     progress("importing", len(runs), len(runs))
-    return taken
+    return imported
 
 
-def _told_or_problem(run: OldRun, outputs_root: Path, given: Mapping[str, Any], take: bool) -> Imported:
-    """Return what is said of one run; one that is at fault does not keep the others out."""
+def _import(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any], write: bool) -> ImportedRun:
+    """Import or describe one run; an unusable one is reported, so that it does not stop the others."""
     try:
-        read = _read(run, outputs_root, given)
-        if not take or read.target.status.is_file():
-            return read.told()
-        _write(read)
-        return read.told(new=True, present=True)
+        content = _read(run, outputs_root, overrides)
+        if not write or content.target.status.is_file():
+            return content.to_imported()
+        _write(content)
+        return content.to_imported(new=True)
     except InputError as error:
-        return Imported(run.root, run.root, run.root.name, run.root.parent.name, 0, None, {}, problem=str(error))
+        return ImportedRun(run.root, run.root, run.root.name, run.root.parent.name, 0, None, {}, problem=str(error))
 
 
-def _read(run: OldRun, outputs_root: Path, given: Mapping[str, Any]) -> _Read:
-    config, warnings = read_old_config(run, given)
+def _read(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any]) -> _Content:
+    config, warnings = read_old_config(run, overrides)
     config.paths.outputs_root = str(outputs_root)
     labels = list(config.training.target_labels or config.data.columns.labels or [])
     lines, best = read_old_history(run, labels)
     if not labels:
-        labels = [name for name in best.get("val_metrics", {}).get("per_class", {}) if name != _negative(config)]
+        negative = config.evaluation.negative_class_name
+        labels = [name for name in best.get("val_metrics", {}).get("per_class", {}) if name != negative]
         lines, best = read_old_history(run, labels)
     if not best:
-        warnings.append("It kept no figures of its validation: metrics.jsonl and best_metrics.json are not there.")
-    return _Read(run, config, labels, lines, best, warnings)
+        warnings.append("No validation metrics: the run has neither metrics.jsonl nor best_metrics.json.")
+    return _Content(run, config, labels, lines, best, warnings)
 
 
-def _negative(config: Config) -> str:
-    return config.evaluation.negative_class_name
-
-
-def _write(read: _Read) -> None:
-    """Write the run directory; the status, written last, makes it a run."""
-    from ctbench_core.legacy.snapshot import continued
+def _write(content: _Content) -> None:
+    """Write the run directory; the status comes last, because it makes the folder a run."""
     from ctbench_core.train import checkpoint
 
-    run, paths = read.run, read.target
-    state, snapshot = _weights(read)
-    checkpoint.save(paths.final_model, state)
-    goes_on = snapshot and continued(snapshot, read.config, read.labels, read.best)
-    if goes_on:
-        checkpoint.save(paths.last_state, goes_on)
-    write_config(paths.config, read.config)
-    if read.lines:
-        write_text(paths.metrics, "".join(dump_json(line) + "\n" for line in read.lines))
-    if read.best:
-        write_json(paths.best_metrics, read.best)
-    write_json(paths.provenance, _provenance(read))
-    begun = run.started().isoformat(timespec="milliseconds")
+    paths = content.target
+    weights, snapshot = _read_weights(content)
+    checkpoint.save(paths.final_model, weights)
+    last_state = snapshot and to_last_state(snapshot, content.config, content.labels, content.best)
+    if last_state:
+        checkpoint.save(paths.last_state, last_state)
+    write_config(paths.config, content.config)
+    if content.lines:
+        write_text(paths.metrics, "".join(dump_json(line) + "\n" for line in content.lines))
+    if content.best:
+        write_json(paths.best_metrics, content.best)
+    write_json(paths.provenance, _provenance(content))
+    _write_status(content, stopped=bool(snapshot), resumable=bool(last_state))
+
+
+def _write_status(content: _Content, stopped: bool, resumable: bool) -> None:
+    started = content.run.started().isoformat(timespec="milliseconds")
     status = dataclasses.replace(
-        new_status(run.root.name, max_epochs=read.config.training.max_epochs),
-        created=begun,
-        epoch=read.epochs,
-        best_epoch=read.best.get("epoch"),
+        new_status(content.run.root.name, max_epochs=content.config.training.max_epochs),
+        created=started,
+        epoch=content.epochs,
+        best_epoch=content.best.get("epoch"),
     )
-    if snapshot:
-        after = "Resume continues it." if goes_on else "It cannot be continued: its snapshot lacks the optimiser."
-        error = f"The older run was stopped before its end; these are the best weights it had. {after}"
-        write_status(paths.status, status, state="cancelled", error=error, updated=begun)
-    else:
-        write_status(paths.status, status, state="finished", updated=begun)
+    path = content.target.status
+    if not stopped:
+        write_status(path, status, state="finished", updated=started)
+        return
+    next_step = "Resume continues it." if resumable else "It cannot be resumed: its snapshot lacks the optimiser."
+    error = f"The older system stopped this run early; these are its best weights. {next_step}"
+    write_status(path, status, state="cancelled", error=error, updated=started)
 
 
-def _weights(read: _Read) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the best weights, and the snapshot of a run that did not come to its end, else nothing.
+def _read_weights(content: _Content) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the best weights and, for a run that was stopped, its snapshot, else an empty one.
 
     Raises:
-        CheckpointError: they cannot be read without running code, or are of another shape than the config says.
+        CheckpointError: they cannot be read without running code, or their shape does not fit the config.
     """
-    from ctbench_core.legacy.snapshot import plain_names
     from ctbench_core.train.checkpoint import load, load_model_state, widths_of
 
-    run = read.run
-    ended = run.model.is_file()
-    plain = plain_names(load_model_state(run.model if ended else run.state, snapshot=not ended))
-    outputs = widths_of(plain)[-1]
-    if read.labels and outputs != len(read.labels):
+    run, labels = content.run, content.labels
+    finished = run.model.is_file()
+    weights = strip_prefixes(load_model_state(run.model if finished else run.state, snapshot=not finished))
+    outputs = widths_of(weights)[-1]
+    if labels and outputs != len(labels):
         raise CheckpointError(
-            f"{run.root}: the head has {outputs} outputs, but the config names {len(read.labels)} findings. "
-            "Name them in training.target_labels, in the order of training."
+            f"{run.root}: the head has {plural(outputs, 'output')}, but the config names "
+            f"{plural(len(labels), 'finding')}. Name them in training.target_labels, in the order of training."
         )
-    return plain, {} if ended else load(run.state, snapshot=True)
+    return weights, {} if finished else load(run.state, snapshot=True)
 
 
-def _provenance(read: _Read) -> dict[str, Any]:
-    run = read.run
+def _provenance(content: _Content) -> dict[str, Any]:
+    run = content.run
     files = [path for path in (run.config, run.model, run.state, run.metrics, run.best) if path.is_file()]
     return {
         "imported_from": str(run.root.resolve()),
         "system": "ct-rate-feature-benchmarks",
         "imported": now(),
-        "seeds": {"utils.seed": read.config.utils.seed},
+        "seeds": {"utils.seed": content.config.utils.seed},
         "files": {
             path.relative_to(run.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         },
-        "warnings": read.warnings,
+        "warnings": content.warnings,
     }

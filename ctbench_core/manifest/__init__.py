@@ -1,22 +1,26 @@
-"""Manifests: which volumes, whose they are, what is known of them."""
+"""Manifests: which volumes there are, their patients and labels, and how they are divided."""
 
 from ctbench_core.manifest.agreement import Agreement, compare_labels
 from ctbench_core.manifest.budget import (
     DrawingOrder,
     Selection,
+    apply_selection,
     choose_selection,
     draw_rows,
-    draw_selections,
     read_selections,
     select_volumes,
-    take_volumes,
-    uncovered,
     write_selections,
 )
 from ctbench_core.manifest.cohort import apply_cohort
-from ctbench_core.manifest.identity import Identities, clean_names, parse_identities
-from ctbench_core.manifest.kfold import assign_folds, hold_out, read_folds, write_folds
-from ctbench_core.manifest.manifest import Manifest, shared_patients
-from ctbench_core.manifest.prepare import REASONS, Prepared, PrepareOptions, options_from, prepare, write_manifest
-from ctbench_core.manifest.read import infer_labels, read_cohort, read_manifest
-from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
+from ctbench_core.manifest.manifest import Manifest, clean_names, parse_identities, shared_patients
+from ctbench_core.manifest.prepare import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
+from ctbench_core.manifest.read import read_cohort, read_manifest
+from ctbench_core.manifest.split import (
+    assign_folds,
+    join_manifests,
+    read_folds,
+    split_by_fold,
+    split_by_group,
+    units_of,
+    write_folds,
+)

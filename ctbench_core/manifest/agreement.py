@@ -1,4 +1,4 @@
-"""How far two label sources agree on the volumes that both label."""
+"""Agreement of two label sources on the volumes that both label."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Agreement:
 
     Attributes:
         first, second: names of the manifests.
-        table: a row a finding; columns finding, volumes (known in both), agreement, kappa,
-            prevalence_first, prevalence_second, both, only_first, only_second, neither (volumes),
-            undefined (why kappa is NaN, else empty).
+        table: one row a finding; columns finding, volumes (known in both), agreement, kappa, prevalence_first,
+            prevalence_second, both, only_first, only_second, neither (volumes), undefined (why kappa is NaN, else
+            empty).
         n: volumes, exams and patients in both manifests.
         only_first, only_second: volumes of one manifest that the other lacks.
     """
@@ -36,19 +36,13 @@ class Agreement:
     only_second: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values, NaN included."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "n": self.n,
-            "only_first": self.only_first,
-            "only_second": self.only_second,
-            "per_class": {row.pop("finding"): row for row in self.table.to_dict("records")},
-        }
+        """Return everything as plain values; NaN stays NaN."""
+        values = {name: getattr(self, name) for name in ("first", "second", "n", "only_first", "only_second")}
+        return values | {"per_class": {row.pop("finding"): row for row in self.table.to_dict("records")}}
 
 
 def compare_labels(first: Manifest, second: Manifest) -> Agreement:
-    """Compare two manifests over the volumes and findings that both have; unknown labels are left out.
+    """Compare two manifests over the volumes and findings that both have, without unknown labels.
 
     Raises:
         ManifestError: they share no volume or no finding.
@@ -56,50 +50,43 @@ def compare_labels(first: Manifest, second: Manifest) -> Agreement:
     labels = [label for label in first.labels if label in second.labels]
     if not labels:
         raise ManifestError(
-            f"{first.name} and {second.name} share no finding: {', '.join(first.labels)}; {', '.join(second.labels)}."
+            f"{first.name} and {second.name} share no finding: {', '.join(first.labels)}; {', '.join(second.labels)}. "
+            "Give the same finding the same column name in both."
         )
-    places = pd.Index(second.volumes).get_indexer(first.volumes)
-    rows = places >= 0
+    positions = pd.Index(second.volumes).get_indexer(first.volumes)
+    rows = positions >= 0
     if not rows.any():
         raise ManifestError(
             f"{first.name} and {second.name} share no volume: the first begins with {first.volumes[0]}, "
             f"the second with {second.volumes[0]}. Compare two label sources of the same volumes."
         )
-    table = [
-        {"finding": label}
-        | _agreement(
-            first.targets[rows, first.labels.index(label)], second.targets[places[rows], second.labels.index(label)]
-        )
+    targets, others = first.targets[rows], second.targets[positions[rows]]
+    table = pd.DataFrame(
+        {"finding": label} | _agreement(targets[:, first.labels.index(label)], others[:, second.labels.index(label)])
         for label in labels
-    ]
-    common = first.select(rows)
-    return Agreement(
-        first.name,
-        second.name,
-        pd.DataFrame(table),
-        common.counts(),
-        len(first) - len(common),
-        len(second) - len(common),
     )
+    common = first.select(rows)
+    only_first, only_second = len(first) - len(common), len(second) - len(common)
+    return Agreement(first.name, second.name, table, common.counts(), only_first, only_second)
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """Compare two 0/1/NaN columns of shape (N,): Cohen's kappa (Educ. Psychol. Meas. 1960) and what it rests on."""
+    """Compare two 0/1/NaN columns of shape (N,): Cohen's kappa (Educ. Psychol. Meas. 1960) and its counts."""
     known = ~(np.isnan(a) | np.isnan(b))
     a, b = a[known] == 1, b[known] == 1
     n = len(a)
     cells = {"both": a & b, "only_first": a & ~b, "only_second": ~a & b, "neither": ~a & ~b}
     counts = {name: int(cell.sum()) for name, cell in cells.items()}
     if n == 0:
-        figures = dict.fromkeys(("agreement", "kappa", "prevalence_first", "prevalence_second"), float("nan"))
-        return {"volumes": 0, **figures, **counts, "undefined": NO_COMMON}
+        metrics = dict.fromkeys(("agreement", "kappa", "prevalence_first", "prevalence_second"), float("nan"))
+        return {"volumes": 0, **metrics, **counts, "undefined": NO_COMMON}
     observed, p, q = (counts["both"] + counts["neither"]) / n, a.mean(), b.mean()
     expected = p * q + (1 - p) * (1 - q)
     one_class = p == q and p in (0, 1)  # chance alone agrees everywhere: kappa is 0 / 0
-    figures = {
+    metrics = {
         "agreement": observed,
         "kappa": float("nan") if one_class else float((observed - expected) / (1 - expected)),
         "prevalence_first": float(p),
         "prevalence_second": float(q),
     }
-    return {"volumes": n, **figures, **counts, "undefined": ONE_CLASS if one_class else ""}
+    return {"volumes": n, **metrics, **counts, "undefined": ONE_CLASS if one_class else ""}

@@ -1,8 +1,8 @@
-"""Label budgets: the same growing choice of patients, exams or volumes for every label source.
+"""Label budgets: nested selections of patients, exams or volumes, the same for every label source.
 
-A budget counts training and validation units together. Each side's units get one random order, in which
-units that bring a positive or a negative of some finding not seen yet come first; a budget takes the
-beginning of both orders. So budgets are nested, no unit changes sides, and small ones show each finding.
+A budget counts training and validation units together. Each side's units get one random order that begins with units
+that show a positive or a negative of a finding for the first time; a budget takes the beginning of both orders. So
+budgets are nested, no unit changes sides, and small budgets show each finding.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_text
+from ctbench_core.atomic import write_csv
 from ctbench_core.config import AutoSplitConfig
 from ctbench_core.errors import ConfigError, ManifestError, first_rows
-from ctbench_core.manifest.identity import clean_names
-from ctbench_core.manifest.manifest import Manifest
+from ctbench_core.manifest.manifest import Manifest, clean_names
 from ctbench_core.manifest.split import join_manifests, split_by_group, units_of
 from ctbench_core.tables import read_table
 
@@ -32,7 +30,7 @@ _ROLES = ("train", "val", "test")
 class Selection:
     """The volumes of one budget and seed, by name and role.
 
-    ``val`` is empty where a file tells no split; ``test`` holds those of a held-out fold.
+    ``val`` is empty where a file has no split; ``test`` holds the volumes of a held-out fold.
     """
 
     budget: int
@@ -42,39 +40,16 @@ class Selection:
     test: np.ndarray = field(default_factory=lambda: np.empty(0, object))
 
 
-def draw_selections(
-    train: Manifest,
-    val: Manifest,
-    budgets: Sequence[int | None],
-    unit: Literal["patient", "exam", "volume"] = "patient",
-    seed: int = 42,
-) -> list[Selection]:
-    """Draw nested selections; a budget of None takes all units.
-
-    Validation gets its share of the units in every budget, one at least.
-
-    Raises:
-        ConfigError: a budget is below 2 or above the number of units.
-    """
-    sides = DrawingOrder(train, unit, seed, 0), DrawingOrder(val, unit, seed, 1)
-    chosen = []
-    for budget in budgets:
-        of_train, of_val = draw_rows(*sides, budget)
-        counted = budget or len(sides[0]) + len(sides[1])
-        chosen.append(Selection(counted, seed, train.volumes[of_train], val.volumes[of_val]))
-    return chosen
-
-
 class DrawingOrder:
     """The units of one side (0 training, 1 validation) in the order in which budgets take them."""
 
-    def __init__(self, manifest: Manifest, unit: str, seed: int, at: int) -> None:
+    def __init__(self, manifest: Manifest, unit: str, seed: int, side: int) -> None:
         self.manifest, self.unit = manifest, unit
         codes, names = pd.factorize(pd.Series(units_of(manifest, unit)), sort=True)
-        order = _covering_order(_presence(manifest, codes, len(names)), np.random.default_rng([seed, at]))
+        order = _covering_order(_presence(manifest, codes, len(names)), np.random.default_rng([seed, side]))
         ranks = np.empty(len(names), dtype=np.int64)
         ranks[order] = np.arange(len(names))
-        self.count, self.ranks = len(names), ranks[codes]  # each volume's unit's place in the order
+        self.count, self.ranks = len(names), ranks[codes]  # ranks: the place of each volume's unit in the order
 
     def __len__(self) -> int:
         return self.count
@@ -94,9 +69,12 @@ def draw_rows(train: DrawingOrder, val: DrawingOrder, budget: int | None) -> tup
     budget = total if budget is None else budget
     if not 2 <= budget <= total:
         names = f"{train.manifest.name} and {val.manifest.name}"
-        raise ConfigError(f"Budget {budget} is not possible: {names} hold {total} {train.unit}s.")
-    held = min(max(int(budget * len(val) / total + 0.5), 1), budget - 1)
-    return train.first(budget - held), val.first(held)
+        raise ConfigError(
+            f"Budget {budget} is not possible: {names} hold {total} {train.unit}s. "
+            f"Set data.budget to a number from 2 to {total}."
+        )
+    val_count = min(max(int(budget * len(val) / total + 0.5), 1), budget - 1)
+    return train.first(budget - val_count), val.first(val_count)
 
 
 def _presence(manifest: Manifest, codes: np.ndarray, count: int) -> np.ndarray:
@@ -119,61 +97,57 @@ def _covering_order(present: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return order[np.r_[front, np.setdiff1d(np.arange(len(order)), front)].astype(np.int64)]
 
 
-def select_volumes(selection: Selection, manifests: Sequence[Manifest]) -> tuple[Manifest, Manifest]:
-    """Take a selection's training and validation rows out of a label source, in the selection's order.
+def apply_selection(selection: Selection, manifests: Sequence[Manifest]) -> tuple[Manifest, Manifest]:
+    """Return a selection's training and validation rows of a label source, in the selection's order.
 
-    The source may keep its volumes in one manifest or in several. A selection without a split is split by
-    patient with its seed, labels aside, so that every label source gets the same sides.
+    The source may keep its volumes in one manifest or in several. A selection without a split is split by patient
+    with its seed and without stratification, so that every label source gets the same sides.
 
     Raises:
         ManifestError: the source lacks volumes of the selection.
     """
     pool = join_manifests(manifests)
-    named = f"the selection of budget {selection.budget}, seed {selection.seed}"
-    take_volumes(pool, np.concatenate([selection.train, selection.val]), named)  # what is absent is named at once
-    train = take_volumes(pool, selection.train)
+    name = f"the selection of budget {selection.budget}, seed {selection.seed}"
+    select_volumes(pool, np.concatenate([selection.train, selection.val]), name)  # one message for both sides
+    train = select_volumes(pool, selection.train)
     if len(selection.val):
-        return train, take_volumes(pool, selection.val)
+        return train, select_volumes(pool, selection.val)
     return split_by_group(train, AutoSplitConfig(stratify=False), selection.seed)
 
 
-def take_volumes(pool: Manifest, volumes: np.ndarray, of: str = "the selection") -> Manifest:
+def select_volumes(manifest: Manifest, volumes: np.ndarray, origin: str = "the selection") -> Manifest:
     """Return the rows of the named volumes, in the order of the names.
 
     Raises:
         ManifestError: the manifest lacks any.
     """
-    places = pd.Index(pool.volumes).get_indexer(volumes)
-    absent = volumes[places < 0]
+    rows = pd.Index(manifest.volumes).get_indexer(volumes)
+    absent = volumes[rows < 0]
     if len(absent):
         raise ManifestError(
-            f"{pool.name} lacks {first_rows(absent, len(absent))} of {of}. Label sources compare over "
-            "the same volumes: draw the selection from those that all have."
+            f"{manifest.name} lacks {first_rows(absent, 'volume')} of {origin}. Label sources are compared on "
+            "the same volumes: draw the selection from volumes that all of them have."
         )
-    return pool.select(places)
-
-
-def uncovered(manifest: Manifest) -> list[str]:
-    """Name the findings that lack a positive or a negative."""
-    return [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
+    return manifest.select(rows)
 
 
 def choose_selection(path: Path, selections: Sequence[Selection], budget: int | None, seed: int) -> Selection:
-    """Take the one selection of a file, or the one of this budget and seed where it holds several.
+    """Return the one selection of a file, or the one of this budget and seed where it holds several.
 
     Raises:
         ConfigError: none fits, or several do.
     """
-    fitting = [s for s in selections if budget in (None, s.budget)]
-    if len(fitting) > 1:
-        fitting = [s for s in fitting if s.seed == seed]
-    if len(fitting) != 1:
-        held = ", ".join(f"budget {s.budget} seed {s.seed}" for s in selections[:8])
-        asked = f"seed {seed}" if budget is None else f"budget {budget} and seed {seed}"
+    matches = [s for s in selections if budget in (None, s.budget)]
+    if len(matches) > 1:
+        matches = [s for s in matches if s.seed == seed]
+    if len(matches) != 1:
+        known = ", ".join(f"budget {s.budget} seed {s.seed}" for s in selections[:8])
+        wanted = f"seed {seed}" if budget is None else f"budget {budget} and seed {seed}"
         raise ConfigError(
-            f"{path} holds {len(fitting) or 'no'} selection of {asked}; it holds {held}. Choose one by data.budget and data.budget_seed."
+            f"{path} has {len(matches) or 'no'} selection{'s' * (len(matches) > 1)} of {wanted}; it has {known}. "
+            "Choose one with data.budget and data.budget_seed."
         )
-    return fitting[0]
+    return matches[0]
 
 
 def write_selections(path: Path, selections: Sequence[Selection]) -> None:
@@ -183,7 +157,7 @@ def write_selections(path: Path, selections: Sequence[Selection]) -> None:
         for s in selections
         for split, names in zip(_ROLES, (s.train, s.val, s.test))
     ]
-    write_text(Path(path), pd.concat(frames).to_csv(index=False, lineterminator="\n"))
+    write_csv(Path(path), pd.concat(frames))
 
 
 def read_selections(path: Path) -> list[Selection]:
@@ -202,20 +176,17 @@ def read_selections(path: Path) -> list[Selection]:
     bad = lines[(numbers.isna().any(axis=1) | ~splits.isin(_ROLES)).to_numpy()]
     if len(bad):
         raise ManifestError(
-            f"Selection {path} on line {first_rows(bad, len(bad))}: budget and seed are numbers, split is train, val or test."
+            f"Selection {path}, line {first_rows(bad)}: budget and seed must be numbers, "
+            "split must be train, val or test."
         )
     frame = numbers.astype(np.int64).assign(split=splits, volume=clean_names(frame["selection_value"]))
-    twice = lines[frame.duplicated(["budget", "seed", "volume"]).to_numpy()]
-    if len(twice):
+    repeated = lines[frame.duplicated(["budget", "seed", "volume"]).to_numpy()]
+    if len(repeated):
         raise ManifestError(
-            f"Selection {path} names a volume twice in one budget and seed, on line {first_rows(twice, len(twice))}. "
+            f"Selection {path}: duplicate volume in one budget and seed, on line {first_rows(repeated)}. "
             "Keep one row, of one split."
         )
     return [
-        Selection(
-            int(budget),
-            int(seed),
-            *(part["volume"][part["split"] == s].to_numpy(dtype=object) for s in _ROLES),
-        )
+        Selection(int(budget), int(seed), *(part["volume"][part["split"] == s].to_numpy(dtype=object) for s in _ROLES))
         for (budget, seed), part in frame.groupby(["budget", "seed"], sort=False)
     ]

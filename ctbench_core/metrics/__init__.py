@@ -1,20 +1,22 @@
 """Metrics as pure functions: arrays in, arrays out; no files, no logging, no argument changed.
 
-NumPy in float64 is the engine; torch tensors are converted at the door. What is undefined is NaN and says why."""
+Inputs, torch tensors too, become NumPy arrays in float64. Undefined values are NaN, with a reason."""
 
 from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, class_reasons, divide, nan_scores
 from ctbench_core.metrics.calibration import (
     METHODS,
+    BrierScore,
     CalibrationMap,
     Reliability,
+    brier_score,
     ece,
     fit_calibration,
     logistic_fit,
     reliability,
 )
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
-from ctbench_core.metrics.metric_fns import MetricFn, calibration_figures, ranking_figures, thresholded_figures
-from ctbench_core.metrics.ranking import RankingMetrics, macro, ranking_metrics
+from ctbench_core.metrics.metric_fns import MetricFn, calibration_metric_fn, ranking_metric_fn, thresholded_metric_fn
+from ctbench_core.metrics.ranking import RankingMetrics, auprc_skill, macro, ranking_metrics
 from ctbench_core.metrics.retrieval import (
     RetrievalMetrics,
     TiedBlocks,
@@ -22,7 +24,6 @@ from ctbench_core.metrics.retrieval import (
     retrieval_metrics,
     tied_blocks,
 )
-from ctbench_core.metrics.scores import BrierScore, auprc_skill, brier_score
 from ctbench_core.metrics.thresholded import ThresholdedMetrics, thresholded_metrics
 from ctbench_core.metrics.thresholds import (
     FOLDS,
@@ -32,6 +33,7 @@ from ctbench_core.metrics.thresholds import (
     cross_fitted_calls,
     f1_of_calls,
     patient_folds,
+    rule_score,
     sensitivity_at_specificity,
     specificity_at_sensitivity,
 )

@@ -1,6 +1,6 @@
-"""Check arrays at the door of this package and bring them to float64.
+"""Check arrays and convert them to float64.
 
-Shapes, here and in the sibling files: N rows, C labels, R resample weights; ``...`` leading axes such as heads.
+Shapes, in all files of this package: N rows, C labels, R resamples; ``...`` leading axes such as heads.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ def to_numpy(values: ArrayLike | Any) -> NDArray[Any]:
 
 
 def as_targets(targets: ArrayLike, axes: int) -> Floats:
-    """Return targets of so many axes as float64 in {0, 1, NaN}; InputError names any other value or shape."""
+    """Return targets with this number of axes as float64 in {0, 1, NaN}; InputError for another value or shape."""
     array = to_numpy(targets).astype(np.float64)
     if array.ndim != axes:
         raise InputError(f"Targets must have shape {('(rows,)', '(rows, labels)')[axes - 1]}, got {array.shape}.")
     valid = (array == 0) | (array == 1) | np.isnan(array)
     if not valid.all():
-        raise InputError(f"Targets must be 0, 1 or NaN (unknown), got {array[~valid][0]:g}: recode or blank it.")
+        raise InputError(
+            f"Targets must be 0, 1 or NaN (unknown), got {array[~valid][0]:g}. Recode it or leave it blank."
+        )
     return array
 
 
@@ -45,19 +47,25 @@ def as_scores(scores: ArrayLike, targets: Floats) -> Floats:
 
 
 def as_weights(weights: ArrayLike | None, rows: int) -> Floats:
-    """Return row weights as (R, N) float64, ones when None; InputError for a wrong length or an unusable weight."""
+    """Return row weights as float64 (R, N), ones for None; InputError for a wrong length or an unusable weight."""
     if weights is None:
         return np.ones((1, rows))
     array = to_numpy(weights).astype(np.float64)
     if array.ndim not in (1, 2) or array.shape[-1] != rows:
         raise InputError(f"Weights must have shape ({rows},) or (resamples, {rows}), got {array.shape}.")
     if not (np.isfinite(array).all() and (array >= 0).all()):
-        raise InputError("Weights must be finite and not negative; leave a row out with weight 0.")
+        raise InputError("Weights must be finite and not negative. Give a row weight 0 to leave it out.")
     return np.atleast_2d(array)
 
 
+def as_arrays(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
+    """Return targets (N, C), scores (..., N, C) and row weights (R, N) as `as_targets`, `as_scores`, `as_weights`."""
+    truth = as_targets(targets, axes=2)
+    return truth, as_scores(scores, truth), as_weights(weights, len(truth))
+
+
 def has_resamples(weights: ArrayLike | None) -> bool:
-    """Tell whether results gain a leading R axis: only for weights of two axes."""
+    """Return whether results have a leading R axis: only for weights with two axes."""
     return weights is not None and np.ndim(to_numpy(weights)) == 2
 
 
@@ -69,27 +77,23 @@ def divide(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
 
 
 def nan_scores(targets: Floats, scores: Floats) -> Bools:
-    """Tell for each head and label (..., C) whether a row of known target has a NaN score."""
-    broken = np.isnan(scores)
-    if not broken.any():
+    """Return for each head and label (..., C) whether a row with a known target has a NaN score."""
+    is_nan = np.isnan(scores)
+    if not is_nan.any():
         return np.zeros(scores.shape[:-2] + scores.shape[-1:], bool)
-    return np.asarray((broken & ~np.isnan(targets)).any(axis=-2))
+    return np.asarray((is_nan & ~np.isnan(targets)).any(axis=-2))
 
 
-def class_reasons(targets: Floats, broken: Bools) -> list[str | None]:
-    """Say per label why a metric over both classes is undefined, None where it is defined; `broken` (..., C)."""
-    positive, negative = (targets == 1).any(axis=0), (targets == 0).any(axis=0)
-    return [_reason(*flags) for flags in zip(positive, negative, any_head(broken))]
+def class_reasons(targets: Floats, nan_labels: Bools) -> list[str | None]:
+    """Return per label why a metric of both classes is undefined, else None; `nan_labels` (..., C) of `nan_scores`."""
+    has_positive, has_negative = (targets == 1).any(axis=0), (targets == 0).any(axis=0)
+    reasons: list[str | None] = ["scores are NaN" if is_nan else None for is_nan in any_head(nan_labels)]
+    for c, (positive, negative) in enumerate(zip(has_positive, has_negative)):
+        if not (positive and negative):
+            reasons[c] = "no negative rows" if positive else "no positive rows" if negative else "no known rows"
+    return reasons
 
 
 def any_head(flags: Bools) -> Bools:
-    """Tell per label whether a flag (..., C) is set in any head."""
+    """Return per label whether a flag (..., C) is set in any head."""
     return np.asarray(flags.any(axis=tuple(range(flags.ndim - 1))))
-
-
-def _reason(positive: bool, negative: bool, broken: bool) -> str | None:
-    if not positive:
-        return "no positive rows" if negative else "no known rows"
-    if not negative:
-        return "no negative rows"
-    return "scores are NaN" if broken else None

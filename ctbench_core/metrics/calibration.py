@@ -1,6 +1,6 @@
-"""Calibration: how far probabilities can be taken at their word, and maps that mend them, fitted on validation.
+"""Errors of probabilities (Brier score, ECE, reliability bins) and calibration maps, which are fitted on validation.
 
-Training with pos_weight shifts the intercept of the logits, which a temperature cannot undo: Platt's map (slope and
+Training with pos_weight shifts the intercept of the logits, which a temperature cannot undo. So Platt's map (slope and
 intercept, one pair a label) is the default.
 
 Shapes: N rows, C labels, R resamples, K bins.
@@ -15,20 +15,66 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from ctbench_core.errors import unknown_name
-from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, divide
+from ctbench_core.errors import InputError, unknown_name
+from ctbench_core.metrics.arrays import (
+    Floats,
+    any_head,
+    as_arrays,
+    as_scores,
+    as_targets,
+    divide,
+    has_resamples,
+    nan_scores,
+)
 
 BINS = 15
-_STEPS, _SETTLED = 100, 1e-10
+_STEPS, _TOLERANCE = 100, 1e-10
+
+
+@dataclass(frozen=True)
+class BrierScore:
+    """Brier score and its skill per label, NaN where undefined; the reasons are of the score itself."""
+
+    brier: Floats
+    skill: Floats
+    reasons: list[str | None]
+
+
+def brier_score(targets: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> BrierScore:
+    """Compute the mean squared error of probabilities per label, and its skill 1 - brier / (p (1 - p)).
+
+    targets (N, C) in {0, 1, NaN = unknown, left out}; probabilities (..., N, C) in [0, 1]; weights None, (N,) or
+    (R, N). Shapes (..., C), with a leading R axis for weights (R, N). p is the prevalence, whose constant forecast
+    scores p (1 - p); skill is NaN with one class. Source: Brier, Monthly Weather Review 1950; scikit-learn
+    `brier_score_loss`. Raises InputError for wrong shapes and for a probability outside [0, 1].
+
+    >>> brier_score([[0], [1]], [[0.5], [1.0]]).brier
+    array([0.125])
+    """
+    truth, values, draws = as_arrays(targets, probabilities, weights)
+    known = ~np.isnan(truth)
+    if ((values < 0) | (values > 1)).any():
+        raise InputError("Probabilities must lie in [0, 1]: pass the sigmoid of logits.")
+    error = np.where(known, (values - truth) ** 2, 0.0)
+    total, count = draws @ error, draws @ known
+    prevalence = divide(draws @ (truth == 1), count)
+    brier = np.moveaxis(divide(total, count), -2, 0)
+    chance = np.expand_dims(prevalence * (1 - prevalence), tuple(range(1, brier.ndim - 1)))
+    skill = 1 - divide(brier, chance)
+    reasons = [
+        ("scores are NaN" if is_nan else None) if is_known else "no known rows"
+        for is_known, is_nan in zip(any_head(known), any_head(nan_scores(truth, values)))
+    ]
+    return BrierScore(brier, skill, reasons) if has_resamples(weights) else BrierScore(brier[0], skill[0], reasons)
 
 
 @dataclass(frozen=True)
 class CalibrationMap:
-    """A map of logits to probabilities, sigmoid(slope * logit + intercept), one pair a label.
+    """A map from logits to probabilities, sigmoid(slope * logit + intercept), one pair a label.
 
     Attributes:
-        slope, intercept: shape (C,); 1 and 0, which change nothing, where a reason says why none was fitted.
-        reasons: per label, None where a map was fitted.
+        slope, intercept: shape (C,); 1 and 0 (no change) where none could be fitted.
+        reasons: per label, why no map was fitted, else None.
     """
 
     method: str
@@ -46,7 +92,7 @@ def fit_calibration(targets: ArrayLike, logits: ArrayLike, method: str = "platt"
 
     targets (N, C) in {0, 1, NaN = left out}; logits (N, C). platt: slope and intercept, against Platt's smoothed
     targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2), which keep separable labels finite; temperature: the slope alone,
-    against the targets smoothed in the same way. Source: Platt 1999 with Lin, Lin and Weng, Mach. Learn. 2007; Guo et
+    against the same targets. Source: Platt 1999 with Lin, Lin and Weng, Mach. Learn. 2007; Guo et
     al., ICML 2017. A label with one class keeps its probabilities, with a reason. Raises ConfigError for another method.
     """
     if method not in METHODS:
@@ -80,9 +126,10 @@ METHODS: dict[str, Callable[[Floats, Floats], tuple[float, float]]] = {"platt": 
 
 
 def logistic_fit(design: Floats, y: Floats, offset: Floats | float = 0.0) -> Floats:
-    """Maximise the logistic likelihood of y (N,) in [0, 1] given a design (N, k), by Newton steps that never lose ground.
+    """Maximise the logistic likelihood of y (N,) in [0, 1] given a design (N, k), by damped Newton steps.
 
-    Columns are scaled inside, so units do not matter. Separable targets end at the last of a hundred steps.
+    A step is halved while the loss grows. Columns are scaled inside, so units do not matter. Separable targets stop
+    after a hundred steps.
     """
     scale = np.maximum(np.abs(design).max(axis=0, initial=0.0), np.finfo(np.float64).tiny)
     x = design / scale
@@ -92,12 +139,12 @@ def logistic_fit(design: Floats, y: Floats, offset: Floats | float = 0.0) -> Flo
         p = expit(x @ beta + offset)
         hessian = (x * (p * (1 - p))[:, None]).T @ x
         step = np.linalg.lstsq(hessian, x.T @ (y - p), rcond=None)[0]
-        share = 1.0
-        while (moved := _log_loss(x @ (beta + share * step) + offset, y)) > loss and share > _SETTLED:
-            share /= 2
-        if loss - moved <= _SETTLED * (1 + abs(loss)) * 1e-4:
-            return np.asarray((beta + share * step if moved <= loss else beta) / scale)
-        beta, loss = beta + share * step, moved
+        damping = 1.0
+        while (new_loss := _log_loss(x @ (beta + damping * step) + offset, y)) > loss and damping > _TOLERANCE:
+            damping /= 2
+        if loss - new_loss <= _TOLERANCE * (1 + abs(loss)) * 1e-4:
+            return np.asarray((beta + damping * step if new_loss <= loss else beta) / scale)
+        beta, loss = beta + damping * step, new_loss
     return np.asarray(beta / scale)
 
 
@@ -107,7 +154,7 @@ def _log_loss(z: Floats, y: Floats) -> float:
 
 @dataclass(frozen=True)
 class Reliability:
-    """K bins of one label for a reliability plot, by rising probability: mean forecast, observed share, rows."""
+    """K bins of one label for a reliability plot, by rising probability: mean forecast, observed rate, rows."""
 
     forecast: Floats
     observed: Floats
@@ -115,7 +162,7 @@ class Reliability:
 
 
 def equal_mass_bins(probabilities: ArrayLike, bins: int = BINS) -> np.ndarray:
-    """Assign each of n probabilities to one of so many bins of nearly equal size; equal values share a bin."""
+    """Return the bin of each of n probabilities; bins have nearly equal size, and equal values share a bin."""
     values = np.asarray(probabilities, np.float64)
     if not len(values):
         return np.empty(0, np.intp)
@@ -129,21 +176,22 @@ def reliability(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) 
     truth = as_targets(targets, axes=1)
     known = ~np.isnan(truth)
     y, p = truth[known], as_scores(probabilities, truth)[known]
-    at = equal_mass_bins(p, bins)
-    rows = np.bincount(at).astype(np.float64)
-    return Reliability(divide(np.bincount(at, weights=p), rows), divide(np.bincount(at, weights=y), rows), rows)
+    bin_of = equal_mass_bins(p, bins)
+    rows = np.bincount(bin_of).astype(np.float64)
+    forecast, observed = (divide(np.bincount(bin_of, weights=values), rows) for values in (p, y))
+    return Reliability(forecast, observed, rows)
 
 
 def ece(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
-    """Compute the expected calibration error of one label: the mean gap of forecast and observed share over bins.
+    """Compute the expected calibration error of one label: the mean gap of forecast and observed rate over bins.
 
     Bins of equal mass; arrays (N,); NaN without known rows. Source: Naeini et al., AAAI 2015; equal mass as Nixon et
-    al. 2019. It is biased upwards: perfect forecasts have a positive one in any sample.
+    al. 2019. It is biased upwards: in any sample even perfect forecasts have a positive ECE.
 
     >>> ece([0, 1, 0, 1], [0.5, 0.5, 0.5, 0.5])
     0.0
     """
-    found = reliability(targets, probabilities, bins)
-    if not len(found.rows):
+    points = reliability(targets, probabilities, bins)
+    if not len(points.rows):
         return float("nan")
-    return float((found.rows * np.abs(found.forecast - found.observed)).sum() / found.rows.sum())
+    return float((points.rows * np.abs(points.forecast - points.observed)).sum() / points.rows.sum())

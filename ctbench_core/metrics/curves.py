@@ -1,7 +1,7 @@
-"""Counts at every threshold of one label, and the PR and ROC curves drawn from them.
+"""Count true and false positives of one label at every threshold, and compute its PR and ROC curves.
 
-Arrays of a curve run from the highest threshold down; T distinct scores give T + 1 points, the first at an
-infinite threshold, where nothing is called positive.
+Curves begin at the highest threshold; T distinct scores give T + 1 points, the first at an infinite threshold, where
+nothing is predicted positive.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ctbench_core.metrics.arrays import (
 
 
 class ThresholdCounts(NamedTuple):
-    """Weighted true and false positives (T + 1,) of calling ``score >= threshold``; the last hold every row."""
+    """Weighted true and false positives (T + 1,) of the prediction ``score >= threshold``; the last include every row."""
 
     threshold: Floats
     tp: Floats
@@ -59,31 +59,30 @@ def threshold_counts(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike |
     truth = as_targets(targets, axes=1)
     values = as_scores(scores, truth)
     if values.ndim != 1 or has_resamples(weights):
-        raise InputError("A curve belongs to one label, one head and one set of weights: pass arrays of shape (rows,).")
+        raise InputError("A curve is of one label, one head and one set of weights: pass arrays of shape (rows,).")
     weight = as_weights(weights, len(truth))[0]
-    kept = ~np.isnan(truth) & (weight > 0)
-    if np.isnan(values[kept]).any():
+    used = ~np.isnan(truth) & (weight > 0)
+    if np.isnan(values[used]).any():
         raise InputError("A score of a known row is NaN: a curve needs a score for every known row.")
-    order = np.argsort(-values[kept])
-    ranked, hit, weight = values[kept][order], truth[kept][order] == 1, weight[kept][order]
+    order = np.argsort(-values[used])
+    ranked, hit, weight = values[used][order], truth[used][order] == 1, weight[used][order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
     tp, fp = np.cumsum(weight * hit)[last], np.cumsum(weight * ~hit)[last]
     return ThresholdCounts(np.append(np.inf, ranked[last]), np.append(0.0, tp), np.append(0.0, fp))
 
 
 def curve_points(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> CurvePoints:
-    """Compute the PR and the ROC curve of one label, as scikit-learn does with every threshold kept.
+    """Compute the PR and the ROC curve of one label with all thresholds, as scikit-learn does.
 
-    Arrays as `threshold_counts`. PR opens at recall 0, precision 1; ROC at (0, 0). Source: scikit-learn
-    `precision_recall_curve` (which runs the other way) and `roc_curve(drop_intermediate=False)`. Raises InputError
+    Arrays as `threshold_counts`. PR begins at recall 0, precision 1; ROC at (0, 0). Source: scikit-learn
+    `precision_recall_curve` (in the opposite direction) and `roc_curve(drop_intermediate=False)`. Raises InputError
     for wrong shapes, targets or weights.
     """
     truth = as_targets(targets, axes=1)
     values = as_scores(scores, truth)
-    rows = (
-        truth[:, None] if weights is None else np.where(as_weights(weights, len(truth))[0] > 0, truth, np.nan)[:, None]
-    )
-    reason = class_reasons(rows, nan_scores(rows, values[:, None]))[0]
+    weighted = truth if weights is None else np.where(as_weights(weights, len(truth))[0] > 0, truth, np.nan)
+    column = weighted[:, None]
+    reason = class_reasons(column, nan_scores(column, values[:, None]))[0]
     if reason:
         empty = Curve(np.empty(0), np.empty(0), np.empty(0))
         return CurvePoints(empty, empty, reason)
@@ -94,29 +93,28 @@ def curve_points(targets: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
 
 
 def thin(curve: Curve, points: int = 300) -> Curve:
-    """Keep at most so many points of a curve for drawing, each exactly where it was.
+    """Keep at most `points` points of a curve for drawing, each exactly where it was.
 
-    First the points inside a straight run go, which changes nothing; from what are then the corners, when still too
-    many, points evenly spaced along the drawn line are taken, first and last included.
+    Points inside a straight run are dropped, which leaves the drawn line unchanged. If too many corners remain, those
+    nearest to even steps along the line are kept, first and last included.
     """
     if points < 2:
         raise InputError(f"A curve needs at least 2 points to draw, got points={points}.")
     corners = Curve(*(values[_corners(curve)] for values in curve))
     if len(corners.x) <= points:
         return corners
-    travelled = np.append(0.0, np.cumsum(np.hypot(np.diff(corners.x), np.diff(corners.y))))
-    kept = np.unique(np.searchsorted(travelled, np.linspace(0.0, travelled[-1], points)).clip(0, len(travelled) - 1))
-    # The end is reached through rounding otherwise.
-    kept[-1] = len(travelled) - 1
-    return Curve(*(values[kept] for values in corners))
+    length = np.append(0.0, np.cumsum(np.hypot(np.diff(corners.x), np.diff(corners.y))))
+    index = np.unique(np.searchsorted(length, np.linspace(0.0, length[-1], points)).clip(0, len(length) - 1))
+    index[-1] = len(length) - 1  # rounding may end before the last point
+    return Curve(*(values[index] for values in corners))
 
 
 def _corners(curve: Curve) -> np.ndarray:
-    """Return which points are ends or turn the line: every point that does not lie on its neighbours' segment."""
+    """Return which points are ends or corners, that is, not on the segment between their neighbours."""
     if len(curve.x) < 3:
         return np.ones(len(curve.x), bool)
     dx, dy = np.diff(curve.x), np.diff(curve.y)
     turn = dx[:-1] * dy[1:] - dx[1:] * dy[:-1]
-    back = dx[:-1] * dx[1:] + dy[:-1] * dy[1:] < 0
-    # Steps are multiples of 1 / rows: a straight run's turn is rounding, far below the smallest real one.
-    return np.concatenate([[True], (np.abs(turn) > 1e-15) | back, [True]])
+    reversal = dx[:-1] * dx[1:] + dy[:-1] * dy[1:] < 0
+    # Steps are multiples of 1 / rows, so rounding on a straight run is far below the smallest real turn.
+    return np.concatenate([[True], (np.abs(turn) > 1e-15) | reversal, [True]])

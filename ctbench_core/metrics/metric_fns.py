@@ -1,4 +1,4 @@
-"""The figures that have intervals, as functions of targets, scores and row weights, for `resampled`.
+"""Metrics that are resampled for intervals, as functions of targets, scores and row weights.
 
 Shapes: N rows, C labels, R resamples; ``...`` leading axes such as models or seeds.
 """
@@ -11,48 +11,44 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctbench_core.metrics.arrays import Floats, divide
-from ctbench_core.metrics.calibration import equal_mass_bins
+from ctbench_core.metrics.calibration import brier_score, equal_mass_bins
 from ctbench_core.metrics.ranking import ranking_metrics
-from ctbench_core.metrics.scores import brier_score
 from ctbench_core.metrics.thresholded import RATES, thresholded_metrics
 
 # Metrics (R, ..., C) by name, of targets (N, C), scores (..., N, C) and row weights (R, N); without weights (..., C).
 MetricFn = Callable[[Floats, Floats, "Floats | None"], Mapping[str, Floats]]
 
 
-def ranking_figures(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
+def ranking_metric_fn(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
     """Return AUROC and AUPRC."""
-    found = ranking_metrics(targets, scores, weights)
-    return {"auroc": found.auroc, "auprc": found.auprc}
+    metrics = ranking_metrics(targets, scores, weights)
+    return {"auroc": metrics.auroc, "auprc": metrics.auprc}
 
 
-def thresholded_figures(thresholds: ArrayLike) -> MetricFn:
-    """Return a function that gives precision, recall, F1, specificity, balanced accuracy at thresholds () or (C,)."""
+def thresholded_metric_fn(thresholds: ArrayLike) -> MetricFn:
+    """Return the function of precision, recall, F1, specificity, balanced accuracy at thresholds () or (C,)."""
 
-    def figures(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
-        found = thresholded_metrics(targets, scores, thresholds, weights)
-        return {rate: getattr(found, rate) for rate in RATES}
+    def metric_fn(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
+        metrics = thresholded_metrics(targets, scores, thresholds, weights)
+        return {rate: getattr(metrics, rate) for rate in RATES}
 
-    return figures
+    return metric_fn
 
 
-def calibration_figures(targets: Floats, probabilities: Floats) -> MetricFn:
-    """Return a function that gives Brier score and ECE of probabilities (N, C), its bins those of the whole sample."""
+def calibration_metric_fn(targets: Floats, probabilities: Floats) -> MetricFn:
+    """Return the function of Brier score and ECE of probabilities (N, C), with the bins of the whole sample."""
     known = ~np.isnan(targets)
-    bins = []
-    for column, p, there in zip(targets.T, probabilities.T, known.T):
-        at = equal_mass_bins(p[there])
-        gaps = np.zeros((len(column), int(at.max(initial=-1)) + 1))
-        gaps[np.flatnonzero(there), at] = (p - np.nan_to_num(column))[there]
-        bins.append(gaps)
+    label_gaps = []
+    for column, p, rows in zip(targets.T, probabilities.T, known.T):
+        bins = equal_mass_bins(p[rows])
+        gaps = np.zeros((len(column), int(bins.max(initial=-1)) + 1))
+        gaps[np.flatnonzero(rows), bins] = (p - np.nan_to_num(column))[rows]
+        label_gaps.append(gaps)
 
-    def figures(truth: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
+    def metric_fn(truth: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
         draws = np.ones((1, len(truth))) if weights is None else weights
-        gap = np.stack([np.abs(draws @ gaps).sum(axis=1) for gaps in bins], axis=-1)
+        gap = np.stack([np.abs(draws @ gaps).sum(axis=1) for gaps in label_gaps], axis=-1)
         error = divide(gap, draws @ known)
-        return {
-            "brier": brier_score(truth, scores, weights).brier,
-            "ece": error[0] if weights is None else error,
-        }
+        return {"brier": brier_score(truth, scores, weights).brier, "ece": error[0] if weights is None else error}
 
-    return figures
+    return metric_fn

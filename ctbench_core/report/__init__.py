@@ -1,4 +1,4 @@
-"""How results are written for a paper: Methods, LaTeX and tables, for one run or a comparison."""
+"""The paper files of a run or a comparison: Methods, LaTeX and tables."""
 
 from ctbench_core.report.comparison import paper_files, write_paper
 from ctbench_core.report.evaluation import run_paper

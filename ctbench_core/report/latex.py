@@ -1,9 +1,11 @@
-"""Pieces of LaTeX tables: escaped text, figures as papers print them, and the frame of a table (booktabs)."""
+"""Write LaTeX tables: escaped text, cells with intervals, and the frame of a table (booktabs)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from ctbench_core.formatting import format_metric
 
 DIGITS = 3
 _SPECIAL = {
@@ -13,6 +15,7 @@ _SPECIAL = {
     "·": r"$\cdot$",
     "→": r"$\to$",
     "–": "--",
+    "−": "$-$",
     "±": r"$\pm$",
     "∞": r"$\infty$",
     "×": r"$\times$",
@@ -35,20 +38,16 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(letter, letter) for letter in text)
 
 
-def share(value: float) -> str:
-    """Write a share as papers do (``.842``); undefined as two dashes."""
-    return "--" if value is None or math.isnan(value) else f"{value:.{DIGITS}f}".replace("0.", ".", 1)
-
-
-def cell(value: float, low: float, high: float, sd: float = math.nan, mark: str = "") -> str:
-    """Write a figure with its spread over seeds and its interval, each where it is known."""
-    spread = "" if math.isnan(sd) else f" $\\pm$ {share(sd)}"
-    bounds = "" if math.isnan(low) else f" [{share(low)}, {share(high)}]"
-    return share(value) + mark + spread + bounds
+def metric_cell(value: float, low: float, high: float, sd: float = math.nan, mark: str = "") -> str:
+    """Return a metric with its SD over seeds and its interval, each where it is defined, as LaTeX."""
+    number, sd_number, *bounds = (format_metric(x, DIGITS) for x in (value, sd, low, high))
+    spread = "" if math.isnan(sd) else f" ± {sd_number}"
+    interval = "" if math.isnan(low) else f" [{', '.join(bounds)}]"
+    return escape(number) + mark + escape(spread + interval)
 
 
 def table(caption: str, columns: int, lines: Sequence[str]) -> str:
-    """Return a floating table of one text column and others, shrunk only where it is wider than the page.
+    """Return a floating table with one text column and others, shrunk only if it is wider than the page.
 
     Args:
         caption: as LaTeX. lines: the rows between the first and the last rule, as LaTeX.

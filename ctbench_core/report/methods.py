@@ -1,13 +1,16 @@
-"""What a training did, in the words of a Methods paragraph: from the config and status alone, and nothing else."""
+"""Write sentences of a Methods paragraph: training and test set, from config, status and ledger alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.declared import STEPWISE, head_name, loss_name
+from ctbench_core.declared import METRICS, STEPWISE, head_name, loss_name
+from ctbench_core.formatting import plural
+from ctbench_core.inference import MIN_MACRO_AUPRC, MIN_PATIENTS
 from ctbench_core.label_leakage import encoder_name
-from ctbench_core.runs import Run
+from ctbench_core.runs import VALIDATION, Run, openings_of
 
 _INPUTS = {
     "visual": "visual embeddings",
@@ -15,66 +18,85 @@ _INPUTS = {
     "concat": "concatenated visual and report embeddings",
     "gated": "visual and report embeddings joined by a learned gate",
 }
+_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
+_LOSSES = {"bce": "binary cross-entropy", "focal": "focal loss", "asymmetric": "asymmetric loss"}
+_STANDARDISATION = {"none": "none", "zscore": "z-scores", "l2": "unit L2 norm"}
+INTERVAL_CONDITION = (
+    f"given for findings that at least {MIN_PATIENTS} patients have and at least {MIN_PATIENTS} lack (for macro AUPRC, "
+    f"{MIN_MACRO_AUPRC} in the median finding)"
+)
+
+
+def set_phrase(runs: Sequence[Run], name: str, n: Mapping[str, int]) -> str:
+    """Return a set with its size, a test set by its file name in the ledger: ``the test set ("test.csv"; 2 volumes)``."""
+    files = [Path(str(entry["manifest"])).name for entry in openings_of(runs, name)]
+    title = "the validation set (" if name == VALIDATION else f'the test set ("{files[-1] if files else name}"; '
+    volumes, exams, patients = (plural(n[f"{unit}s"], unit) for unit in ("volume", "exam", "patient"))
+    return f"{title}{volumes} of {exams} and {patients})"
 
 
 def training_sentences(runs: Sequence[Run]) -> list[str]:
-    """Say how these runs were trained; where they differ, all values are named. Empty for predictions from a table."""
-    trained = [run for run in runs if run.status.kind == "train"]
+    """Return how runs were trained, with all values where they differ; nothing for predictions from a table."""
     groups: dict[str, list[Run]] = {}
-    for run in trained:
-        name = head_name(run.config.model._target_)
-        groups.setdefault("stepwise" if name in STEPWISE else name, []).append(run)
-    return [_SAID[kind](mine) for kind, mine in groups.items()]
+    for run in runs:
+        if run.status.kind == "train":
+            name = head_name(run.config.model._target_)
+            groups.setdefault("stepwise" if name in STEPWISE else name, []).append(run)
+    return [_SENTENCES[kind](group) for kind, group in groups.items()]
 
 
-def words(values: Sequence[object]) -> str:
-    """Join the distinct values in the order given: ``1, 2 or 3``."""
+def join_distinct(values: Sequence[object]) -> str:
+    """Join the distinct values in their order: ``1, 2 or 3``."""
     distinct = list(dict.fromkeys(str(value) for value in values))
     return distinct[0] if len(distinct) == 1 else f"{', '.join(distinct[:-1])} or {distinct[-1]}"
 
 
-def _each(runs: Sequence[Run], of: Callable[[Config], object]) -> str:
-    return words([of(run.config) for run in runs])
+def _each(runs: Sequence[Run], value: Callable[[Config], object]) -> str:
+    return join_distinct([value(run.config) for run in runs])
 
 
 def _stepwise(runs: list[Run]) -> str:
+    subject, verb = ("A head", "was") if len(runs) == 1 else ("Heads", "were")
     parts = [
-        f"Heads ({_each(runs, _head)}) were trained on frozen {_data(runs)} with "
-        f"{_each(runs, lambda c: c.training.optimizer)}, learning rate {_each(runs, lambda c: f'{c.training.learning_rate:g}')}, "
-        f"batch size {_each(runs, lambda c: c.training.batch_size)}"
+        f"{subject} ({_each(runs, _head)}) {verb} trained on frozen {_data(runs)} with "
+        f"{_each(runs, lambda c: _OPTIMIZERS[c.training.optimizer])}",
+        f"learning rate {_each(runs, lambda c: f'{c.training.learning_rate:g}')}",
+        f"batch size {_each(runs, lambda c: c.training.batch_size)}",
     ]
     if any(run.config.training.weight_decay for run in runs):
         parts.append(f"weight decay {_each(runs, lambda c: f'{c.training.weight_decay:g}')}")
     if any(run.config.training.scheduler != "none" for run in runs):
         parts.append(f"learning-rate schedule {_each(runs, lambda c: c.training.scheduler)}")
-    parts.append(f"loss {_each(runs, _loss)}")
+    parts.append(f"loss {_each(runs, lambda c: _LOSSES[loss_name(c.training.loss._target_)] + _weighting(c))}")
+    epochs = join_distinct([run.status.epoch for run in runs])
     return (
-        f"{', '.join(parts)}, for {words([run.status.epoch for run in runs])} epochs (at most "
-        f"{_each(runs, lambda c: c.training.max_epochs)}, stopped after {_each(runs, lambda c: c.training.early_stopping_patience)} "
-        f"without a better validation {_monitor(runs)}); the best epoch by it was kept{_seeds(runs)}."
+        f"{', '.join(parts)}, for {epochs} epochs (at most {_each(runs, lambda c: c.training.max_epochs)}; early stopping "
+        f"after {_each(runs, lambda c: c.training.early_stopping_patience)} epochs without improvement in validation "
+        f"{_monitor(runs)}). The epoch with the best value of this metric was selected{_seeds(runs)}."
     )
 
 
 def _logistic(runs: list[Run]) -> str:
     return (
-        f"L2-penalised logistic regression{_each(runs, _weighted)} was fitted on frozen {_data(runs)}; of the penalties C = "
-        f"{_each(runs, lambda c: ', '.join(f'{value:g}' for value in c.model.params.c))} the best by validation "
-        f"{_monitor(runs)} was kept."
+        f"L2-penalised logistic regression{_each(runs, _weighting)} was fitted on frozen {_data(runs)}. Of the penalties "
+        f"C = {_each(runs, lambda c: ', '.join(f'{value:g}' for value in c.model.params.c))}, the one with the best "
+        f"validation {_monitor(runs)} was selected."
     )
 
 
 def _knn(runs: list[Run]) -> str:
     return (
-        f"k nearest neighbours were looked up among frozen {_data(runs)}; of k = "
-        f"{_each(runs, lambda c: ', '.join(map(str, c.model.params.k)))} the best by validation {_monitor(runs)} was kept."
+        f"k-nearest-neighbour classification was used on frozen {_data(runs)}. Of k = "
+        f"{_each(runs, lambda c: ', '.join(map(str, c.model.params.k)))}, the one with the best validation "
+        f"{_monitor(runs)} was selected."
     )
 
 
 def _zero_shot(runs: list[Run]) -> str:
-    return f"Frozen {_data(runs)} were scored against prompt embeddings; nothing was trained."
+    return f"Frozen {_data(runs)} were scored against prompt embeddings, without training."
 
 
-_SAID = {"stepwise": _stepwise, "logistic": _logistic, "knn": _knn, "zero_shot": _zero_shot}
+_SENTENCES = {"stepwise": _stepwise, "logistic": _logistic, "knn": _knn, "zero_shot": _zero_shot}
 
 
 def _head(config: Config) -> str:
@@ -82,40 +104,35 @@ def _head(config: Config) -> str:
     if name != "mlp" or not config.model.params.hidden_dims:
         return "linear"
     widths = "-".join(map(str, config.model.params.hidden_dims))
-    return f"MLP with hidden width {widths}, dropout {config.model.params.dropout:g}"
+    return f"MLP with hidden width {widths} and dropout {config.model.params.dropout:g}"
 
 
-def _loss(config: Config) -> str:
-    loss = config.training.loss
-    name = loss_name(loss._target_)
-    return f"{'binary cross-entropy' if name == 'bce' else name}{_weighted(config)}"
-
-
-def _weighted(config: Config) -> str:
-    given = config.training.loss.pos_weight
-    if given == "none":
+def _weighting(config: Config) -> str:
+    weight = config.training.loss.pos_weight
+    if weight == "none":
         return ""
-    return " with positives weighted by " + ("negatives / positives" if given in (None, "auto") else "given numbers")
+    return " with positives weighted by " + ("negatives / positives" if weight in (None, "auto") else "given numbers")
 
 
 def _data(runs: Sequence[Run]) -> str:
     text = _each(runs, lambda c: f"{_INPUTS[c.model.inputs]} ({encoder_name(c)})")
     if any(run.config.data.standardise != "none" for run in runs):
-        text += f" (standardised: {_each(runs, lambda c: c.data.standardise)})"
+        text += f" (standardisation: {_each(runs, lambda c: _STANDARDISATION[c.data.standardise])})"
     if any(run.config.data.budget for run in runs):
-        text += f" of {_each(runs, _budget)}, validation included,"
+        text += f" of {_each(runs, _budget)} (training and validation)"
     return text
 
 
 def _budget(config: Config) -> str:
-    return f"{config.data.budget} {config.data.budget_unit}s" if config.data.budget else "all patients"
+    return plural(config.data.budget, config.data.budget_unit) if config.data.budget else "all patients"
 
 
 def _monitor(runs: Sequence[Run]) -> str:
-    names = {"auprc": "macro AUPRC", "auroc": "macro AUROC", "f1_macro": "macro F1", "loss": "loss"}
-    return _each(runs, lambda c: names[c.training.monitor])
+    return _each(
+        runs, lambda c: "loss" if c.training.monitor == "loss" else f"macro {METRICS[c.training.monitor].title}"
+    )
 
 
 def _seeds(runs: Sequence[Run]) -> str:
-    seeds = list(dict.fromkeys(run.config.utils.seed for run in runs))
-    return f" (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+    seeds = list(dict.fromkeys(str(run.config.utils.seed) for run in runs))
+    return f" (seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)})"

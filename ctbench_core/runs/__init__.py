@@ -1,4 +1,4 @@
-"""The run store: run directories, their status, and the ledger of opened test sets."""
+"""The run store: run directories, their status, and the ledger of test evaluations."""
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.disclosures import (
@@ -9,9 +9,9 @@ from ctbench_core.runs.disclosures import (
     is_stale,
     openings_of,
 )
-from ctbench_core.runs.layout import EvaluationPaths, RunPaths, job_dir, new_run_id, run_paths
-from ctbench_core.runs.reading import follow_history, parsed
-from ctbench_core.runs.recipe import recipe_of
+from ctbench_core.runs.layout import Below, EvaluationPaths, RunPaths, job_dir, new_run_id, run_paths
+from ctbench_core.runs.readers import follow_history, read_cached, read_history, read_json, truncate_history
+from ctbench_core.runs.recipe import changed_keys_without, recipe_of
 from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.resuming import check_resumable, newest_resumable, why_not_resumable
 from ctbench_core.runs.status import (
@@ -20,25 +20,30 @@ from ctbench_core.runs.status import (
     HEARTBEAT_LIMIT_S,
     RESUMABLE,
     Status,
+    is_stop_requested,
     new_status,
     now,
     read_status,
+    request_stop,
+    try_status,
+    withdraw_stop,
     write_status,
 )
-from ctbench_core.runs.stop_requests import is_stop_requested, request_stop, withdraw_stop
 from ctbench_core.runs.store import (
     LEDGER,
+    TRASH,
     Run,
     RunStore,
-    cut_history,
+    active_runs,
+    delete_run,
+    empty_trash,
     latest_run,
     open_run,
     read_config,
-    read_history,
-    read_json,
+    restore_run,
     run_folders,
+    try_open,
     write_config,
     write_latest,
 )
-from ctbench_core.runs.trackers import Tracker, tracked
-from ctbench_core.runs.trash import TRASH, delete_run, empty_trash, restore_run
+from ctbench_core.runs.trackers import Tracker, open_tracker

@@ -1,4 +1,4 @@
-"""What people write on a run: a star, tags, notes. Kept beside the run, changed without touching its results."""
+"""Read and write what people note on a run: a star, tags and text, kept beside its results and apart from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import write_json
-from ctbench_core.runs.reading import parsed
+from ctbench_core.runs.readers import read_cached
 
 FILE = "annotations.json"
 
@@ -24,9 +24,9 @@ class Annotations:
 
 
 def read_annotations(run_dir: Path) -> Annotations:
-    """Return a run's annotations; none, or unreadable ones, read as empty."""
+    """Return a run's annotations; missing or unreadable ones read as empty."""
     try:
-        content = parsed(run_dir / FILE, json.loads)
+        content = read_cached(run_dir / FILE, json.loads)
         return Annotations(bool(content["pinned"]), [str(tag) for tag in content["tags"]], str(content["notes"]))
     except (OSError, ValueError, LookupError, TypeError):
         return Annotations()

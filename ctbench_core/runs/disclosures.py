@@ -1,8 +1,8 @@
-"""What stands beside every figure of a set of volumes, and in every file that leaves the store.
+"""Build the disclosures that accompany the metrics of a set of volumes, on the screen and in every exported file.
 
-How often the test set was opened, by the ledger; how many of its patients also stand in training or validation data;
-where its labels come from; whether text inputs make its scores measure label leakage; and whether the run was trained
-on since the test set was opened.
+They say how often the test set was evaluated, by the ledger; how many of its patients are also in training or
+validation data; where its labels come from; whether text inputs make its scores measure label leakage; and whether
+the run was trained further since its evaluation.
 """
 
 from __future__ import annotations
@@ -15,161 +15,162 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.config import Config
-from ctbench_core.label_leakage import leakage_banner, leakage_mark, relevance_mark
-from ctbench_core.runs.store import Run, RunStore, read_json
+from ctbench_core.formatting import format_cohort, plural
+from ctbench_core.label_leakage import leakage_banner, leakage_note, relevance_note
+from ctbench_core.runs.readers import read_json
+from ctbench_core.runs.store import Run, RunStore
 
 VALIDATION = "validation"
 
 
 @dataclass(frozen=True)
 class Disclosures:
-    """The marks of one set, for one run or several.
+    """The disclosures of one set, for one run or several.
 
     Attributes:
-        on: the set: a test set's name, or ``validation``.
-        n: volumes, exams, patients.
-        openings: how often the runs' jobs opened the set, by the ledger; None where it does not apply (validation, or
-            predictions that came as a table). runs: how many runs did.
-        uncounted: why no ledger counts openings, in words, where that is so of a test set.
-        leaked: patients who also stand in training or validation data; None where nothing was trained.
+        set_name: a test set's name, or ``validation``.
+        n: number of volumes, exams and patients.
+        openings: evaluations on the set by the runs' jobs, by the ledger; None where it does not apply (validation,
+            or predictions that came as a table). runs: how many runs they were.
+        no_ledger_reason: why no ledger counts the evaluations on a test set.
+        leak_patients: patients also in training or validation data; None where nothing was trained.
         label_origins: manual, report-derived, unknown.
-        warning: a few words where scores measure, or may measure, label leakage, or are of an epoch that is no longer
-            the best; banner: the same as sentences.
+        warning: a phrase where scores measure, or may measure, label leakage, or are not of the best epoch any more;
+            banner: the same as sentences.
     """
 
-    on: str
+    set_name: str
     n: dict[str, int] = field(default_factory=dict)
     openings: int | None = None
     runs: int = 0
-    uncounted: str = "predictions from a table, outside the ledger"
-    leaked: int | None = 0
+    no_ledger_reason: str = "predictions from a table, outside the ledger"
+    leak_patients: int | None = 0
     label_origins: list[str] = field(default_factory=list)
     warning: str = ""
     banner: str = ""
 
     def sentences(self) -> list[str]:
-        """Return the marks in words: the set's size, openings, label origin, and, where there is one, leak and banner."""
-        size = " / ".join(f"{self.n[name]:,} {name}" for name in ("volumes", "exams", "patients") if name in self.n)
-        found = [f"{self.on}: {size}" if size else self.on]
+        """Return short texts: the set's size, evaluations, label origin, and a leak and a warning where there is one."""
+        texts = [f"{self.set_name}: {format_cohort(self.n)}" if self.n else self.set_name]
         if self.openings is not None:
-            found.append(f"opened {_count(self.openings, 'time')} by {_count(self.runs, 'run')} of this job")
-        elif self.on != VALIDATION:
-            found.append(self.uncounted)
-        found.append(f"label origin: {', '.join(self.label_origins) or 'unknown'}")
-        found += [f"leak: {_count(self.leaked, 'patient')}"] if self.leaked else []
-        return found + ([self.warning] if self.warning else [])
+            texts.append(f"evaluated {plural(self.openings, 'time')} by {plural(self.runs, 'run')} of this job")
+        elif self.set_name != VALIDATION:
+            texts.append(self.no_ledger_reason)
+        texts.append(f"label origin: {', '.join(self.label_origins) or 'unknown'}")
+        texts += [f"leak: {plural(self.leak_patients, 'patient')}"] if self.leak_patients else []
+        return texts + ([self.warning] if self.warning else [])
 
     def methods(self) -> list[str]:
-        """Return the marks as sentences of a Methods paragraph."""
-        found = []
+        """Return the sentences of a Methods paragraph."""
+        texts = []
         if self.openings is not None:
-            by = _count(self.runs, "run")
-            found.append(
-                f"The ledger of the run store counts {_count(self.openings, 'opening')} of this test set by {by}."
+            times, runs = plural(self.openings, "time"), plural(self.runs, "run")
+            texts.append(f"This test set was evaluated {times} by {runs}, according to the ledger of the run store.")
+        elif self.set_name != VALIDATION:
+            texts.append("The predictions came as a table: no ledger counts how often this test set was evaluated.")
+        if self.leak_patients:
+            verb = "was" if self.leak_patients == 1 else "were"
+            texts.append(
+                f"{plural(self.leak_patients, 'patient')} of it {verb} also in the training or validation data."
             )
-        elif self.on != VALIDATION:
-            found.append("The predictions came as a table: no ledger counts how often this test set was opened.")
-        if self.leaked:
-            found.append(f"{_count(self.leaked, 'patient')} of it also stood in the training or validation data.")
-        found += [f"Label origin: {', '.join(self.label_origins)}."] if self.label_origins else []
-        return found + ([self.banner] if self.banner else [])
+        texts += [f"Label origin: {', '.join(self.label_origins)}."] if self.label_origins else []
+        return texts + ([self.banner] if self.banner else [])
 
     def columns(self) -> dict[str, Any]:
-        """Return the marks as columns of an exported table."""
+        """Return the columns of an exported table."""
         return {
             "test_openings": pd.NA if self.openings is None else self.openings,
-            "leak_patients": pd.NA if self.leaked is None else self.leaked,
+            "leak_patients": pd.NA if self.leak_patients is None else self.leak_patients,
             "label_origin": ", ".join(self.label_origins) or "unknown",
             "warning": self.warning,
         }
 
     def add_to(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with the marks as its last columns: every row carries them wherever it is copied."""
+        """Return a table with the disclosures as its last columns, so that every copied row carries them."""
         return frame.assign(**self.columns())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the marks for JSON files."""
+        """Return the content of JSON files."""
         return {
             "openings": self.openings,
             "opened_by_runs": self.runs,
-            "leak": {"patients": self.leaked},
+            "leak": {"patients": self.leak_patients},
             "label_origin": list(self.label_origins),
             "warning": self.banner,
         }
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def disclosures_of(
-    runs: Sequence[Run], on: str, leaked: int | None = None, n: dict[str, int] | None = None
+    runs: Sequence[Run], set_name: str, leak_patients: int | None = None, n: dict[str, int] | None = None
 ) -> Disclosures:
-    """Return the marks of a set for runs that were scored on it.
+    """Return the disclosures of a set for runs that were scored on it.
 
     Args:
-        leaked, n: given where the evaluation is not stored yet; by default what is stored with the runs.
+        leak_patients, n: given where the evaluation is not stored yet; by default what is stored with the runs.
     """
     configs = [run.config for run in runs]
-    stored = [_stored(run, on) for run in runs]
-    # While a test is opened again, what is stored is the bundle that is being replaced.
-    stale = [] if leaked is not None else list(filter(None, map(_stale, runs, stored)))
-    counted = on != VALIDATION and any(run.status.kind == "train" for run in runs)
-    entries = openings_of(runs, on) if counted else []
+    stored = [_stored(run, set_name) for run in runs]
+    # During an evaluation, the stored bundle is the one that is being replaced.
+    stale = [] if leak_patients is not None else list(filter(None, map(_stale_warning, runs, stored)))
+    is_counted = set_name != VALIDATION and any(run.status.kind == "train" for run in runs)
+    entries = openings_of(runs, set_name) if is_counted else []
+    banners = [*filter(None, map(leakage_banner, configs)), *(f"{text}." for text in stale)]
     return Disclosures(
-        on=on,
-        n=n if n is not None else next((one["n"] for one in stored if one.get("n")), {}),
-        openings=len(entries) if counted else None,
+        set_name=set_name,
+        n=n if n is not None else next((facts["n"] for facts in stored if facts.get("n")), {}),
+        openings=len(entries) if is_counted else None,
         runs=len({Path(str(entry.get("run", ""))).name for entry in entries}),
-        leaked=leaked if leaked is not None else max((one["leaked"] for one in stored), default=0),
+        leak_patients=leak_patients
+        if leak_patients is not None
+        else max((facts["leak_patients"] for facts in stored), default=0),
         label_origins=sorted({config.data.label_origin for config in configs}),
-        warning="; ".join(dict.fromkeys([*filter(None, map(leakage_mark, configs)), *stale])),
-        banner=" ".join(dict.fromkeys([*filter(None, map(leakage_banner, configs)), *(f"{one}." for one in stale)])),
+        warning="; ".join(dict.fromkeys([*filter(None, map(leakage_note, configs)), *stale])),
+        banner=" ".join(dict.fromkeys(banners)),
     )
 
 
-def is_stale(judged: int | None, best: int | None) -> bool:
-    """Whether figures are of another epoch than a run's best one now; those that hold no epoch cannot be called so."""
-    return None not in (judged, best) and judged != best
+def is_stale(evaluated: int | None, best: int | None) -> bool:
+    """Whether an evaluation is of another epoch than a run's best one now; False where an epoch is unknown."""
+    return None not in (evaluated, best) and evaluated != best
 
 
-def _stale(run: Run, stored: dict[str, Any]) -> str:
-    """Say that a run was trained on since a test set was opened; empty where its figures are of its best epoch."""
-    best, judged = run.best().get("epoch"), stored.get("epoch")
-    if not is_stale(judged, best):
+def _stale_warning(run: Run, stored: dict[str, Any]) -> str:
+    """Say that a run was trained further since its evaluation; empty where the evaluation is of its best epoch."""
+    best, evaluated = run.best().get("epoch"), stored.get("epoch")
+    if not is_stale(evaluated, best):
         return ""
-    return f"{run.run_id}: figures of epoch {judged:,}, trained on since to a best epoch {best:,}"
+    return f"{run.run_id}: metrics of epoch {evaluated:,}; trained further since, the best epoch is now {best:,}"
 
 
-def alignment_disclosures(config: Config, on: str, n: dict[str, int], by_label: bool) -> Disclosures:
-    """Return the marks of an alignment result.
+def alignment_disclosures(config: Config, set_name: str, n: dict[str, int], by_label: bool) -> Disclosures:
+    """Return the disclosures of an alignment result.
 
-    It trains nothing, so the ledger does not count it and no patient can leak: both stay empty, not 0. What applies
-    is where the labels come from and, where hits are judged by label (``by_label``), that report-derived labels were
-    read from the very texts that are searched.
+    Alignment trains nothing, so the ledger does not count it and no patient can leak: both stay empty, not 0. What
+    applies is where the labels come from and, where hits are judged by label (``by_label``), that report-derived
+    labels were read from the very texts that are searched.
     """
     return Disclosures(
-        on=on,
+        set_name=set_name,
         n=n,
-        uncounted="alignment trains nothing: not in the ledger",
-        leaked=None,
+        no_ledger_reason="alignment trains nothing: not in the ledger",
+        leak_patients=None,
         label_origins=[config.data.label_origin],
-        warning=relevance_mark(config) if by_label else "",
+        warning=relevance_note(config) if by_label else "",
     )
 
 
-def openings_of(runs: Sequence[Run], on: str) -> list[dict[str, Any]]:
+def openings_of(runs: Sequence[Run], set_name: str) -> list[dict[str, Any]]:
     """Return the ledger's entries of a test set by the runs' jobs."""
-    stores = dict.fromkeys((run.store, run.job) for run in runs)
-    entries = [entry for root, job in stores for entry in RunStore(root).openings(job)]
-    return [entry for entry in entries if Path(str(entry.get("manifest", ""))).stem == Path(on).stem]
+    jobs = dict.fromkeys((run.store, run.job) for run in runs)
+    entries = [entry for root, job in jobs for entry in RunStore(root).openings(job)]
+    return [entry for entry in entries if Path(str(entry.get("manifest", ""))).stem == Path(set_name).stem]
 
 
-def _stored(run: Run, on: str) -> dict[str, Any]:
-    """Return size and leak of a set as a run keeps them: of a test in its bundle, with its epoch; else with its tuning."""
-    if on == VALIDATION:
+def _stored(run: Run, set_name: str) -> dict[str, Any]:
+    """Return size, leak and, of a test set, epoch of an evaluation as stored with a run."""
+    if set_name == VALIDATION:
         leaks = (read_json(run.paths.provenance) or {}).get("leaks") or {}
-        return {"n": (read_json(run.paths.tuning) or {}).get("n"), "leaked": len(leaks.get("val", []))}
-    metrics = read_json(run.paths.evaluation(on).metrics) or {}
-    leaked = int((metrics.get("leak") or {}).get("patients", 0))
-    return {"n": metrics.get("n"), "leaked": leaked, "epoch": metrics.get("best_epoch")}
+        return {"n": (read_json(run.paths.tuning) or {}).get("n"), "leak_patients": len(leaks.get("val", []))}
+    metrics = read_json(run.paths.evaluation(set_name).metrics) or {}
+    leak_patients = int((metrics.get("leak") or {}).get("patients", 0))
+    return {"n": metrics.get("n"), "leak_patients": leak_patients, "epoch": metrics.get("best_epoch")}

@@ -1,4 +1,4 @@
-"""Every file name of a run directory and of the run store, in one place."""
+"""Name every file of a run directory and of the run store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ctbench_core.config import Config
+
+
+class Below:
+    """An attribute that gives a path below its object's ``root``."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, paths: Any, kind: type) -> Path:
+        return paths.root / self._path
 
 
 @dataclass(frozen=True)
@@ -19,35 +30,14 @@ class RunPaths:
     root: Path
     checkpoint_dir: Path | None = None
 
-    @property
-    def config(self) -> Path:
-        """The resolved config, enough to repeat the run."""
-        return self.root / "config.yaml"
-
-    @property
-    def status(self) -> Path:
-        """State, epoch, process and heartbeat: what readers trust."""
-        return self.root / "status.json"
-
-    @property
-    def provenance(self) -> Path:
-        """Versions, device, seeds, digests and cohort counts."""
-        return self.root / "provenance.json"
-
-    @property
-    def selection(self) -> Path:
-        """The volumes of a budget, fold or selection, by role."""
-        return self.root / "selection_index.csv"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON line an epoch."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def best_metrics(self) -> Path:
-        """The line of the best epoch."""
-        return self.root / "best_metrics.json"
+    config = Below("config.yaml")  # resolved: enough to repeat the run
+    status = Below("status.json")  # state, epoch, process and heartbeat
+    provenance = Below("provenance.json")  # versions, device, seeds, digests and cohort counts
+    selection = Below("selection_index.csv")  # the volumes of a budget, fold or selection, and what each is used for
+    metrics = Below("metrics.jsonl")  # one JSON line an epoch
+    best_metrics = Below("best_metrics.json")  # the line of the best epoch
+    validation_scores = Below("validation/scores.parquet")  # in the form of a test set's scores
+    tuning = Below("validation/tuning.json")  # thresholds and calibration chosen on validation
 
     @property
     def checkpoints(self) -> Path:
@@ -64,16 +54,6 @@ class RunPaths:
         """Everything a resume needs."""
         return self.checkpoints / "last_state.pt"
 
-    @property
-    def validation_scores(self) -> Path:
-        """Scores of the validation set, as those of a test set."""
-        return self.root / "validation" / "scores.parquet"
-
-    @property
-    def tuning(self) -> Path:
-        """Thresholds and calibration that validation chose."""
-        return self.root / "validation" / "tuning.json"
-
     def evaluation(self, manifest: str) -> EvaluationPaths:
         """Return the evaluation bundle of one manifest, named by its file name."""
         return EvaluationPaths(self.root / "evaluation" / Path(manifest).stem)
@@ -89,53 +69,18 @@ class EvaluationPaths:
 
     root: Path
 
-    @property
-    def scores(self) -> Path:
-        """Per volume: ids, targets, logits, probabilities."""
-        return self.root / "scores.parquet"
-
-    @property
-    def metrics(self) -> Path:
-        """METRICS of the contracts."""
-        return self.root / "metrics.json"
-
-    @property
-    def per_class(self) -> Path:
-        """One row a finding."""
-        return self.root / "per_class.csv"
-
-    @property
-    def curves(self) -> Path:
-        """PR and ROC points of every finding."""
-        return self.root / "curves.parquet"
-
-    @property
-    def counts(self) -> Path:
-        """True and false positives of every finding by threshold."""
-        return self.root / "counts.parquet"
-
-    @property
-    def bands(self) -> Path:
-        """Pointwise 95 % bands of the curves."""
-        return self.root / "bands.parquet"
-
-    @property
-    def calibration(self) -> Path:
-        """Brier score, ECE, slope and intercept of every finding, before and after calibration."""
-        return self.root / "calibration.csv"
-
-    @property
-    def reliability(self) -> Path:
-        """Bins of the reliability plots, before and after calibration."""
-        return self.root / "reliability.parquet"
-
-    @property
-    def metadata(self) -> Path:
-        """Metadata columns of the manifest, for subgroups; absent when it has none."""
-        return self.root / "metadata.parquet"
+    scores = Below("scores.parquet")  # per volume: ids, targets, logits, probabilities
+    metrics = Below("metrics.json")  # METRICS of the contracts
+    per_class = Below("per_class.csv")  # one row a finding
+    curves = Below("curves.parquet")  # PR and ROC points of every finding
+    counts = Below("counts.parquet")  # true and false positives of every finding by threshold
+    bands = Below("bands.parquet")  # pointwise 95 % bands of the curves
+    calibration = Below("calibration.csv")  # Brier score, ECE, slope and intercept, before and after calibration
+    reliability = Below("reliability.parquet")  # bins of the reliability plots, before and after calibration
+    metadata = Below("metadata.parquet")  # metadata columns for subgroups; absent when the manifest has none
 
     def subgroups(self, column: str) -> Path:
-        """Figures by the groups of a metadata column; made when a reader first asks."""
+        """Return the file of metrics by the groups of a metadata column, written when they are first shown."""
         plain = re.sub(r"[^\w-]+", "_", column)[:60]
         return self.root / "subgroups" / f"{plain}-{zlib.crc32(column.encode()):08x}.parquet"
 
@@ -156,8 +101,8 @@ def latest_pointer(config: Config) -> Path:
 
 
 def run_paths(config: Config) -> RunPaths:
-    """Choose the run directory of a config: exactly the given one, or a new id in the job's folder."""
-    given = config.paths.run_dir or config.paths.output_dir
-    root = Path(given) if given else job_dir(config) / new_run_id()
+    """Return the run directory of a config: the one it names, or a new id in the job's folder."""
+    run_dir = config.paths.run_dir or config.paths.output_dir
+    root = Path(run_dir) if run_dir else job_dir(config) / new_run_id()
     checkpoints = config.paths.checkpoint_dir
     return RunPaths(root, Path(checkpoints) if checkpoints else None)

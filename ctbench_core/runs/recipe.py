@@ -1,4 +1,4 @@
-"""What makes two runs repeats of one another: the same config but for the seed, the fold and where things lie."""
+"""Find the config keys that make two runs repeats of one recipe: all but seed, fold, places and what follows training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from ctbench_core.config import Config, changed_keys
 
-# Keys that repeat a recipe (seed, fold), and those that change nothing of it: places, and what happens after training.
-_NOT_PART = (
+# Repeats (seed, fold), names, and what happens after training.
+_EXCLUDED = (
     "utils.",
     "logging.",
     "evaluation.",
@@ -23,15 +23,19 @@ _NOT_PART = (
     "model.model_name",
     "job_name",
 )
-_PLACES = ("paths.data_root", "paths.manifest_dir")
+_INPUT_PATHS = ("paths.data_root", "paths.manifest_dir")
 
 
 def recipe_of(config: Config) -> dict[str, Any]:
-    """Return the changed keys that runs of one recipe share: all but seed, fold, places and what follows training."""
-    return {key: value for key, value in changed_keys(config).items() if _is_part(key)}
+    """Return the keys, changed from their defaults, that all runs of one recipe share."""
+    keys = changed_keys_without(config, _EXCLUDED)
+    return {key: value for key, value in keys.items() if key != "data.kfold.fold"}
 
 
-def _is_part(key: str) -> bool:
-    if key.startswith("paths."):
-        return key in _PLACES
-    return key != "data.kfold.fold" and not key.startswith(_NOT_PART)
+def changed_keys_without(config: Config, excluded: tuple[str, ...]) -> dict[str, Any]:
+    """Return the changed keys, without those that begin with an excluded text, and of the paths those of the input."""
+    return {
+        key: value
+        for key, value in changed_keys(config).items()
+        if (key in _INPUT_PATHS if key.startswith("paths.") else not key.startswith(excluded))
+    }

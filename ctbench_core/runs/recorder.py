@@ -1,4 +1,4 @@
-"""Keep a run's ``status.json`` true from its first moment to its end, however it ends."""
+"""Keep a run's ``status.json`` up to date from its start to its end, however it ends."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from filelock import FileLock, Timeout
 
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
 from ctbench_core.runs.layout import RunPaths
-from ctbench_core.runs.status import Status, now, write_status
-from ctbench_core.runs.stop_requests import is_stop_requested, withdraw_stop
+from ctbench_core.runs.status import Status, is_stop_requested, now, withdraw_stop, write_status
 
-# Status writes are flushed to the disk; at most two a second leave the training undisturbed.
+# Each write is flushed to the disk; two a second do not slow the training.
 WRITE_EVERY_S = 0.5
 HEARTBEAT_EVERY_S = 5.0
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
 class Recorder:
     """A context that marks a run running, renews its heartbeat, and records how it ended.
 
-    An error inside the block marks the run ``failed`` with its text and goes on to the caller.
+    An error inside the block marks the run ``failed`` with its text and is passed on.
     """
 
     def __init__(self, paths: RunPaths, status: Status) -> None:
         self.paths, self.status = paths, status
-        self._written_at = self._looked_at = 0.0
-        # Held while the run is at work; the system lets go of it when the process dies.
+        self._written_at = self._checked_at = 0.0
+        # Held while the run trains; the system releases it when the process dies.
         self._lock = FileLock(paths.root / ".lock")
 
     def __enter__(self) -> Recorder:
@@ -53,15 +52,14 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._record(error)
+            if error is not None:
+                self._record(error)
             with contextlib.suppress(OSError):
                 withdraw_stop(self.paths.root)
         finally:
             self._lock.release()
 
-    def _record(self, error: BaseException | None) -> None:
-        if error is None:
-            return
+    def _record(self, error: BaseException) -> None:
         state = "cancelled" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"
         text = str(error) if isinstance(error, CtbenchError) else f"{type(error).__name__}: {error}"
         # A full disk may refuse this write too; the run then reads as interrupted, which is true.
@@ -69,38 +67,38 @@ class Recorder:
             self._write(state=state, error=text)
 
     def epoch(self, epoch: int, best_epoch: int | None = None) -> None:
-        """Note the epoch just ended."""
-        self._note(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch)
+        """Record the epoch that has just ended."""
+        self._update(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch)
 
-    def stopping(self, asked: Callable[[], bool]) -> Callable[[], bool]:
-        """Wrap a stop question so that asking it renews the heartbeat and shows ``cancelling``.
+    def stop_check(self, stop_requested: Callable[[], bool]) -> Callable[[], bool]:
+        """Return a function that says whether to stop, renews the heartbeat, and shows ``cancelling``.
 
-        What another process asked for counts too: see `requests`.
+        It is true when ``stop_requested`` is, or when another process has written a stop request.
         """
 
         def stop() -> bool:
-            if asked() or self._asked_from_elsewhere():
+            if stop_requested() or self._has_stop_request():
                 if self.status.state == "running":
                     self._write(state="cancelling")
                 return True
-            self._note(HEARTBEAT_EVERY_S)
+            self._update(HEARTBEAT_EVERY_S)
             return False
 
         return stop
 
-    def _asked_from_elsewhere(self) -> bool:
+    def _has_stop_request(self) -> bool:
         if self.status.state == "cancelling":
             return True
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+        if time.monotonic() - self._checked_at < CHECK_EVERY_S:
             return False
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         return is_stop_requested(self.paths.root, self.status)
 
     def end(self, state: str, **changes: Any) -> None:
         """Write the final state."""
         self._write(state=state, **changes)
 
-    def _note(self, every_s: float, **changes: Any) -> None:
+    def _update(self, every_s: float, **changes: Any) -> None:
         self.status = dataclasses.replace(self.status, **changes)
         if time.monotonic() - self._written_at >= every_s:
             self._write()

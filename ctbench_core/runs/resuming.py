@@ -1,4 +1,4 @@
-"""Which runs can be continued from their last checkpoint."""
+"""Decide which runs can be continued from their last checkpoint."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from pathlib import Path
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.runs.layout import job_dir
+from ctbench_core.runs.readers import read_json
 from ctbench_core.runs.status import RESUMABLE
-from ctbench_core.runs.store import Run, read_json, try_open
+from ctbench_core.runs.store import Run, try_open
 
 
 def why_not_resumable(run: Run) -> str:
     """Return why a run cannot be continued, and what to do instead; empty when it can."""
     state = run.status.state
     if run.status.kind != "train":
-        return f"{run.run_id} is no training run: it cannot go on, only be measured again."
+        return f"{run.run_id} is not a training run: it can be evaluated again, but not continued."
     if state not in RESUMABLE:
         return f"{run.run_id} is {state}; only {', '.join(RESUMABLE)} runs can be resumed."
-    # A run of ours without a checkpoint had no epoch yet, and begins; one from elsewhere would begin anew unasked.
+    # Without a checkpoint, one of our runs has had no epoch and starts; an imported one would start over by surprise.
     if not run.paths.last_state.is_file() and (read_json(run.paths.provenance) or {}).get("imported_from"):
         return (
-            f"{run.run_id} was imported without a snapshot that training can go on from: resuming would start over. "
-            "Train its settings as a new run instead: Clone on the Runs page, or train with the words it was made with."
+            f"{run.run_id} was imported without a snapshot to continue from: resuming would start over. "
+            "Train its settings as a new run instead: Clone on the Runs page, or train with the same overrides."
         )
     return ""
 
@@ -31,7 +32,7 @@ def check_resumable(run: Run) -> None:
     """Refuse to continue a run that cannot be.
 
     Raises:
-        InputError: it has no state, or no checkpoint, to be resumed from.
+        InputError: its state, or a missing checkpoint, does not allow it.
     """
     if reason := why_not_resumable(run):
         raise InputError(reason)
@@ -46,14 +47,15 @@ def newest_resumable(config: Config, run_dir: Path | None = None) -> Run:
     folder = job_dir(config)
     candidates = [run_dir] if run_dir else [path.parent for path in folder.glob("*/status.json")]
     runs = [run for path in candidates if (run := try_open(path))]
-    resumable = [run for run in runs if not why_not_resumable(run)]
-    if resumable:
-        return max(resumable, key=lambda run: (run.status.created, run.run_id))
-    stopped = [run for run in runs if run.status.state in RESUMABLE]
-    if stopped:
-        check_resumable(max(stopped, key=lambda run: (run.status.created, run.run_id)))
-    found = ", ".join(f"{run.run_id} is {run.status.state}" for run in runs[:3]) or "no run found"
+    runs.sort(key=lambda run: (run.status.created, run.run_id), reverse=True)
+    for run in runs:
+        if not why_not_resumable(run):
+            return run
+    for run in runs:
+        if run.status.state in RESUMABLE:
+            check_resumable(run)
+    states = ", ".join(f"{run.run_id} is {run.status.state}" for run in runs[:3]) or "no run found"
     raise InputError(
-        f"No run to resume in {run_dir or folder}: {found}. Only {', '.join(RESUMABLE)} runs can be resumed; "
+        f"No run to resume in {run_dir or folder}: {states}. Only {', '.join(RESUMABLE)} runs can be resumed; "
         "name one with training.resume.state_path=<run>/checkpoints/last_state.pt."
     )

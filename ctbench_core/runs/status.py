@@ -1,4 +1,8 @@
-"""What a run is doing, as told by its ``status.json`` and by whether its process still lives."""
+"""Read and write what a run is doing (``status.json``), and ask it to stop from any process.
+
+A stop request is a file in the run's folder, which the process that trains it checks; no process is signalled. It
+names that process, so that a request left over by a crash does not stop a resumed run.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,16 @@ from typing import Any
 
 import psutil
 
-from ctbench_core.atomic import write_json
+from ctbench_core.atomic import write_json, write_text
 from ctbench_core.errors import RunError
+from ctbench_core.runs.layout import RunPaths
 
 ACTIVE = ("queued", "running", "cancelling")
 ENDED = ("finished", "cancelled", "failed", "interrupted")
 RESUMABLE = ("cancelled", "failed", "interrupted")
+STOP_REQUEST = "stop_request"
 
-# Runs of another host are judged by their heartbeat, which is renewed every few seconds.
+# A run of another host counts as gone when its heartbeat, renewed every few seconds, is older than this.
 HEARTBEAT_LIMIT_S = 120.0
 
 
@@ -32,7 +38,10 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Status:
-    """Contents of ``status.json``. ``kind`` tells training runs from others in the store."""
+    """Contents of ``status.json``; ``kind`` is ``train`` for training runs.
+
+    ``started`` and ``started_epoch`` say when the run last began to work, after waiting or on Resume, and at which epoch.
+    """
 
     state: str = "queued"
     epoch: int = 0
@@ -47,13 +56,13 @@ class Status:
     label: str = ""
     kind: str = "train"
     best_epoch: int | None = None
-    started: str = ""  # when it last began to work, after waiting or with Resume, and at which epoch
+    started: str = ""
     started_epoch: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def active(self) -> bool:
-        """Whether the run is waiting or at work."""
+        """Whether the run is waiting or running."""
         return self.state in ACTIVE
 
 
@@ -63,7 +72,7 @@ def _host() -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _started(pid: int) -> float:
+def _process_start(pid: int) -> float:
     return psutil.Process(pid).create_time()
 
 
@@ -73,7 +82,7 @@ def new_status(label: str, kind: str = "train", max_epochs: int = 0) -> Status:
     return Status(
         host=_host(),
         pid=os.getpid(),
-        process_started=_started(os.getpid()),
+        process_started=_process_start(os.getpid()),
         heartbeat=moment,
         created=moment,
         updated=moment,
@@ -103,27 +112,27 @@ def read_status(path: Path) -> Status:
         status = Status(**{name: value for name, value in content.items() if name in names})
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise RunError(
-            f"{path} holds no readable status ({error}). The folder is no run directory, or was damaged."
+            f"{path} is not a readable status file ({error}). The folder is damaged, or is not a run directory."
         ) from error
-    if status.active and not _alive(status):
+    if status.active and not _is_alive(status):
         return dataclasses.replace(
-            status, state="interrupted", error="The process that ran it is gone. Resume continues it."
+            status, state="interrupted", error="The process that ran it is gone. Resume continues the run."
         )
     return status
 
 
-def is_settled(path: Path) -> bool:
-    """Whether the file itself says that the run has ended."""
+def try_status(path: Path) -> Status | None:
+    """Read a ``status.json``; return None when it is missing or holds no status."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("state") in ENDED
-    except (OSError, ValueError):
-        return False
+        return read_status(path)
+    except RunError:
+        return None
 
 
-def _alive(status: Status) -> bool:
+def _is_alive(status: Status) -> bool:
     if status.host == _host():
         try:
-            # The start time guards against another process having got the same number since.
+            # The system reuses process numbers, so the start time is compared too.
             return abs(psutil.Process(status.pid).create_time() - status.process_started) < 2.0
         except psutil.NoSuchProcess:
             return False
@@ -134,3 +143,40 @@ def _alive(status: Status) -> bool:
     except ValueError:
         return False
     return (datetime.now(UTC) - beat).total_seconds() < HEARTBEAT_LIMIT_S
+
+
+def request_stop(run_dir: Path) -> bool:
+    """Ask the process that has a run to stop it; return whether the run was waiting or running.
+
+    Raises:
+        RunError: the folder holds no run, or cannot be written to.
+    """
+    path = RunPaths(run_dir).status
+    status = read_status(path)
+    try:
+        if status.active:
+            write_text(run_dir / STOP_REQUEST, _process(status))
+        if status.state == "queued":  # its process reads the request only when the run's turn comes
+            write_status(path, status, state="cancelled")
+    except OSError as error:
+        raise RunError(
+            f"No stop request can be written to {run_dir}: {error}. Stop the run where it was started."
+        ) from error
+    return status.active
+
+
+def is_stop_requested(run_dir: Path, status: Status) -> bool:
+    """Whether the process of ``status`` has been asked to stop the run."""
+    try:
+        return (run_dir / STOP_REQUEST).read_text(encoding="utf-8") == _process(status)
+    except OSError:
+        return False
+
+
+def withdraw_stop(run_dir: Path) -> None:
+    """Remove a stop request."""
+    (run_dir / STOP_REQUEST).unlink(missing_ok=True)
+
+
+def _process(status: Status) -> str:
+    return f"{status.host} {status.pid} {status.process_started}"

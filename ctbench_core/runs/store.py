@@ -1,10 +1,14 @@
-"""The run store: a folder of jobs, each a folder of runs. The files are the truth; this reads them."""
+"""The run store, a folder of jobs, each a folder of runs: open, list, delete and restore runs, and log test evaluations.
+
+The files are the truth; nothing is kept beside them. A deleted run is moved to the trash until that is emptied.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,11 @@ from ctbench_core.config import Config, from_mapping
 from ctbench_core.errors import ConfigError, InputError, RunError
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
-from ctbench_core.runs.reading import parsed
-from ctbench_core.runs.status import Status, is_settled, now, read_status, write_status
+from ctbench_core.runs.readers import Fingerprint, fingerprint, read_cached, read_history, read_json, read_lines
+from ctbench_core.runs.status import ENDED, Status, now, read_status, try_status, write_status
 
 LEDGER = "evaluations.jsonl"
+TRASH = ".trash"
 
 # libyaml reads a config in 0.4 ms where the pure Python loader takes 5.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,7 +32,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the store: where it lies, what it is doing, how it was configured.
+    """One run of the store: its files, status and config.
 
     ``config`` is shared between readers: copy it before changing it.
     """
@@ -39,25 +44,22 @@ class Run:
     @property
     def run_id(self) -> str:
         """The folder's name."""
-        return self._place.name
+        return self._folder.name
 
     @property
     def job(self) -> str:
         """The job's folder name."""
-        return self._place.parent.name
+        return self._folder.parent.name
 
     @property
-    def _place(self) -> Path:
-        # "." and a bare name have no parent of their own.
-        return (
-            self.paths.root
-            if self.paths.root.is_absolute() and ".." not in self.paths.root.parts
-            else self.paths.root.resolve()
-        )
+    def _folder(self) -> Path:
+        # "." and a bare name have no parent of their own; most runs need no slow resolve.
+        root = self.paths.root
+        return root if root.is_absolute() and ".." not in root.parts else root.resolve()
 
     @property
     def name(self) -> str:
-        """What tables call the run: its label, else its id."""
+        """The run's label, else its id."""
         return self.status.label or self.run_id
 
     @property
@@ -66,13 +68,13 @@ class Run:
 
         The config's may be relative to where the run was started, and stores are moved.
         """
-        above = self._place.parent.parent
+        above = self._folder.parent.parent
         return above if (above / LEDGER).is_file() else Path(self.config.paths.outputs_root).resolve()
 
     def best(self) -> dict[str, Any]:
         """Return the metrics of the best epoch; empty before the first."""
         try:
-            return parsed(self.paths.best_metrics, json.loads)
+            return read_cached(self.paths.best_metrics, json.loads)
         except (OSError, ValueError):
             return {}
 
@@ -85,33 +87,44 @@ class Run:
         return read_history(self.paths.metrics)
 
     def evaluations(self) -> list[str]:
-        """Name the manifests whose evaluation is complete."""
-        return sorted(path.parent.name for path in (self.paths.root / "evaluation").glob("*/metrics.json"))
+        """List the manifests whose evaluation is complete."""
+        return self._complete("evaluation")
 
     def alignments(self) -> list[str]:
-        """Name the alignment results that are complete."""
-        return sorted(path.parent.name for path in (self.paths.root / "alignment").glob("*/metrics.json"))
+        """List the alignment results that are complete."""
+        return self._complete("alignment")
+
+    def _complete(self, kind: str) -> list[str]:
+        return sorted(path.parent.name for path in (self.paths.root / kind).glob("*/metrics.json"))
 
 
 def open_run(folder: Path | str) -> Run:
     """Read a run directory.
 
     Raises:
-        InputError: the folder is no run directory.
+        InputError: the folder is not a run directory.
     """
     folder = Path(folder)
     paths = RunPaths(folder)
     if not paths.config.is_file() or not paths.status.is_file():
         older = (folder / ".hydra" / "config.yaml").is_file()
-        what = f"It is a run of an older system: import {folder} first." if older else "Give the folder of one run."
-        raise InputError(f"{folder} is no run directory: expected config.yaml and status.json in it. {what}")
+        advice = f"It is a run of an older system: import {folder} first." if older else "Give the folder of one run."
+        raise InputError(f"{folder} is not a run directory: it has no config.yaml and status.json. {advice}")
     config = read_config(paths.config)
     if config.paths.checkpoint_dir:
         paths = RunPaths(folder, Path(config.paths.checkpoint_dir))
     return Run(paths, read_status(paths.status), config)
 
 
-def _config_of(text: str) -> Config:
+def try_open(folder: Path) -> Run | None:
+    """Read a run directory; return None when it is damaged or not one."""
+    try:
+        return open_run(folder)
+    except (InputError, RunError):
+        return None
+
+
+def _parse_config(text: str) -> Config:
     content = yaml.load(text, Loader=_LOADER)
     return from_mapping(content or {})[0]
 
@@ -123,9 +136,9 @@ def read_config(path: Path) -> Config:
         InputError: it is not readable YAML.
     """
     try:
-        return parsed(path, _config_of)
+        return read_cached(path, _parse_config)
     except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
-        raise InputError(f"{path} is no readable config: {error}") from error
+        raise InputError(f"{path} is not a readable config: {error}") from error
 
 
 def write_config(path: Path, config: Config) -> None:
@@ -134,15 +147,16 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def run_folders(root: Path | str) -> list[str]:
-    """Return the run directories under an outputs root, as text: those of its jobs, and any beside the jobs.
+    """List the run directories under an outputs root, as text: those of its jobs, and any beside the jobs.
 
-    Pages ask at every click: strings and one look a folder, since path objects of 1,000 runs cost 30 ms.
+    Pages ask at every click: path objects of 1,000 runs would cost 30 ms more than strings.
     """
-    jobs = _below(str(root))
-    return [folder for folder in (*jobs, *(run for job in jobs for run in _below(job))) if _is_run(folder)]
+    jobs = _subfolders(str(root))
+    folders = (*jobs, *(run for job in jobs for run in _subfolders(job)))
+    return [folder for folder in folders if os.path.isfile(f"{folder}{os.sep}status.json")]
 
 
-def _below(folder: str) -> list[str]:
+def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
@@ -150,8 +164,36 @@ def _below(folder: str) -> list[str]:
         return []
 
 
-def _is_run(folder: str) -> bool:
-    return os.path.isfile(f"{folder}{os.sep}status.json")
+_MAX_ENDED = 20_000
+_ended: dict[str, Fingerprint] = {}  # status file of each run known to have ended
+
+
+def active_runs(outputs_root: Path) -> dict[Path, Status]:
+    """Return the status of every waiting or running run, oldest first, whichever process has it.
+
+    Fast enough for every click: the status file of a run that has ended is not read twice.
+    """
+    active = {}
+    for folder in run_folders(outputs_root):
+        if _may_be_active(folder) and (status := try_status(RunPaths(Path(folder)).status)) and status.active:
+            active[Path(folder)] = status
+    return dict(sorted(active.items(), key=lambda item: item[1].created))
+
+
+def _may_be_active(folder: str) -> bool:
+    file = f"{folder}{os.sep}status.json"
+    try:
+        current = fingerprint(os.stat(file))  # noqa: PTH116  five times as fast as a path object's
+        if _ended.get(folder) == current:
+            return False
+        if json.loads(Path(file).read_text(encoding="utf-8")).get("state") not in ENDED:
+            return True
+    except (OSError, ValueError, AttributeError):
+        return False
+    if len(_ended) >= _MAX_ENDED:
+        _ended.clear()
+    _ended[folder] = current
+    return False
 
 
 class RunStore:
@@ -162,48 +204,41 @@ class RunStore:
 
     def runs(self, kind: str | None = "train") -> list[Run]:
         """List the runs, newest first; damaged folders are left out."""
-        opened = [try_open(Path(folder)) for folder in run_folders(self.root)]
-        found = [run for run in opened if run and kind in (None, run.status.kind)]
-        return sorted(found, key=lambda run: (run.status.created, run.run_id), reverse=True)
+        readable = [run for folder in run_folders(self.root) if (run := try_open(Path(folder)))]
+        runs = [run for run in readable if kind in (None, run.status.kind)]
+        return sorted(runs, key=lambda run: (run.status.created, run.run_id), reverse=True)
 
-    def settle(self) -> list[Run]:
-        """Write down which runs were interrupted: their process is gone, their files still say running.
+    def mark_interrupted(self) -> list[Run]:
+        """Write to their files which runs were interrupted, and return them.
 
-        Called when a process that trains starts; other readers only see it so.
+        Their process is gone but their files still say running. Called when a process that trains starts; readers
+        only show such runs as interrupted.
         """
         interrupted = []
         for run in self.runs(kind=None):
-            if run.status.state == "interrupted" and not is_settled(run.paths.status):
+            if run.status.state == "interrupted" and (read_json(run.paths.status) or {}).get("state") not in ENDED:
                 write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
                 interrupted.append(run)
         return interrupted
 
     def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
-        """Write down that a test set is opened; return how many runs of the job opened it before."""
+        """Log that a run is evaluated on a test set; return how many other runs of the job were before."""
         entries = [entry for entry in self.openings(job) if entry.get("manifest") == manifest]
-        run = _resolved(str(run_dir))  # however it was spelt, a run is one run
+        run = _resolved(str(run_dir))  # one run may be spelled in several ways
         before = len({_resolved(entry["run"]) for entry in entries} - {run})
         entry = {"when": now(), "run": run, "job": job, "manifest": manifest, "opened_before": before}
         append_line(self.root / LEDGER, dump_json(entry))
         return before
 
     def openings(self, job: str) -> list[dict[str, Any]]:
-        """Return the ledger's entries of a job: when which run opened which test set."""
+        """Return the ledger's entries of a job: when which run was evaluated on which test set."""
         return [entry for entry in read_lines(self.root / LEDGER) if entry.get("job") == job]
 
 
 @functools.lru_cache(maxsize=65_536)
 def _resolved(folder: str) -> str:
-    """Resolve a run's folder once: a study of a thousand runs asks half a million times."""
+    """Resolve a run's folder, once: a study of a thousand runs asks half a million times."""
     return str(Path(folder).resolve())
-
-
-def try_open(folder: Path) -> Run | None:
-    """Read a run directory; None when it is damaged or none."""
-    try:
-        return open_run(folder)
-    except (InputError, RunError):
-        return None
 
 
 def write_latest(config: Config, run_dir: Path) -> None:
@@ -222,41 +257,51 @@ def latest_run(config: Config) -> Path:
     folder = content.get("run_dir") if isinstance(content, dict) else None
     if not folder:
         raise ConfigError(
-            f"Which run? {pointer} names none. Give run=<run directory>, as printed at the end of a training, "
-            "or the job_name of its runs."
+            f"No run was given, and {pointer} names none. Give run=<run directory>, as printed at the end of a "
+            "training, or the job_name of its runs."
         )
     return Path(folder)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or torn one gives None."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def delete_run(outputs_root: Path, run: Run) -> Path:
+    """Move a run to the store's trash and return its folder there.
+
+    Raises:
+        InputError: the run is waiting or running, or is outside the run store.
+    """
+    if run.status.active:
+        raise InputError(f"{run.run_id} is {run.status.state}. Stop it before deleting it.")
+    root, folder = outputs_root.resolve(), run.paths.root.resolve()
+    if not folder.is_relative_to(root) or folder == root:
+        raise InputError(f"{folder} is outside the run store {root}; delete that folder yourself.")
+    target = root / TRASH / folder.relative_to(root)
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, target)
+    return target
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; a torn last line is ignored."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    entries = []
-    for line in text.split("\n"):  # a finding may hold what splitlines() also takes for a line end
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            continue
-    return [entry for entry in entries if isinstance(entry, dict)]
+def restore_run(outputs_root: Path, trashed: Path) -> Run:
+    """Move a deleted run back to where it was.
+
+    Raises:
+        InputError: it is not in the trash, or its folder exists again.
+    """
+    trash = outputs_root.resolve() / TRASH
+    if not trashed.is_dir() or not trashed.resolve().is_relative_to(trash):
+        raise InputError(f"{trashed} is not in the trash; it may have been emptied.")
+    folder = outputs_root.resolve() / trashed.resolve().relative_to(trash)
+    if folder.exists():
+        raise InputError(f"{folder} exists again; move it before restoring the deleted run.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(trashed, folder)
+    return open_run(folder)
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read a ``metrics.jsonl``, one entry an epoch."""
-    return [entry for entry in read_lines(path) if "epoch" in entry]
-
-
-def cut_history(path: Path, epoch: int) -> None:
-    """Drop the lines after ``epoch``, and a torn last line, so that a resumed run continues it cleanly."""
-    kept = [entry for entry in read_history(path) if entry["epoch"] <= epoch]
-    write_text(path, "".join(dump_json(entry) + "\n" for entry in kept))
+def empty_trash(outputs_root: Path) -> int:
+    """Delete the runs in the trash for good; return how many bytes that freed."""
+    trash = outputs_root / TRASH
+    size = sum(path.stat().st_size for path in trash.rglob("*") if path.is_file())
+    shutil.rmtree(trash, ignore_errors=True)
+    return size

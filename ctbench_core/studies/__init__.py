@@ -1,21 +1,16 @@
-"""Studies: grids of runs worked off as banks by any number of processes, with the statistics to judge them."""
+"""Studies: grids of runs, trained as banks by any number of processes, and the statistics that compare them."""
 
-from ctbench_core.studies.cells import METRICS, bottlenecks, cell_frame
-from ctbench_core.studies.control import CANCELLED, PAUSED, want
-from ctbench_core.studies.differences import best_of, differences, load_recipes
-from ctbench_core.studies.disclosures import study_disclosures
+from ctbench_core.studies.budget_curves import Curve, find_crossing, fit_curve, labels_needed
+from ctbench_core.studies.cells import CELL_METRICS, VARIANCE_PARTS, bottlenecks, cell_frame
+from ctbench_core.studies.differences import best_of, differences
+from ctbench_core.studies.execution import plan_study, read_shard, run_study, write_sbatch
 from ctbench_core.studies.layout import StudyPaths, study_paths
-from ctbench_core.studies.overview import Overview, is_worked_on, overview, pace, studies_in
-from ctbench_core.studies.plan import Plan, PlannedRun, read_plan, spelled_out
-from ctbench_core.studies.recipes import REPEATS, cell_axes, cell_of
-from ctbench_core.studies.results import VALIDATION, read_results, run_table
-from ctbench_core.studies.run import plan_study, run_study
-from ctbench_core.studies.sbatch import write_sbatch
-from ctbench_core.studies.scaling import Curve, crossing, fit_curve, labels_needed
-from ctbench_core.studies.search import DEFAULT_SPACE, Search, read_search, search_from
-from ctbench_core.studies.search_work import plan_search, run_search, trials_of
-from ctbench_core.studies.stability import TOP, stability
-from ctbench_core.studies.study import AXES, GROUP, Study, groups, read_study, study_from
-from ctbench_core.studies.trials import importance, row
-from ctbench_core.studies.variance import PARTS
-from ctbench_core.studies.work import read_shard
+from ctbench_core.studies.plan import Plan, PlannedRun, expand_grid, read_plan
+from ctbench_core.studies.recipe_scores import REPEATS, cell_axes, cell_of, load_recipes
+from ctbench_core.studies.results import read_results, run_table, study_disclosures
+from ctbench_core.studies.search import DEFAULT_SPACE, TOP, Search, parse_search, read_search, stability
+from ctbench_core.studies.search_execution import plan_search, read_trials, run_search
+from ctbench_core.studies.status import StudyStatus, seconds_per_run, studies_in, study_status
+from ctbench_core.studies.study import AXES, GROUP, Study, model_groups, parse_study, read_study
+from ctbench_core.studies.trials import parameter_importance, trial_row
+from ctbench_core.studies.workers import CANCELLED, PAUSED, has_active_worker, request_state

@@ -1,14 +1,15 @@
-"""Cells of a study: mean, spread and interval of every recipe, macro and finding by finding.
+"""Summarise the cells of a study: mean, spread and interval of every recipe, macro and finding by finding.
 
-The interval of several seeds runs over seeds and patients (what this way of training gives), that of a single run
-over patients alone (what this model gives); ``interval`` says which.
-
-MERGED: Which findings hold a recipe back, and whether labels, seeds or test patients would help.
+A cell holds the runs that differ by seed and fold alone. The interval of several seeds covers seeds and patients (what
+this way of training gives), that of a single run patients alone (what this model gives); the column ``interval`` says
+which. Of a K-fold study, the variance of a metric is also split into parts for folds, seeds, and the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,142 +18,133 @@ from filelock import FileLock
 
 from ctbench_core.atomic import dump_json, write_bytes, write_with
 from ctbench_core.inference import Estimate, RecipeEstimate, bootstrap, recipe_intervals
-from ctbench_core.metrics import ranking_figures, thresholded_figures
+from ctbench_core.metrics import Floats, ranking_metric_fn, thresholded_metric_fn
 from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
-from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe, of_set
-from ctbench_core.studies.results import MACROS, TRAINING
-from ctbench_core.studies.variance import PARTS, variance_frame
+from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
+from ctbench_core.studies.results import MACROS, TRAINING, comparison_set, rows_of_set
 
-METRICS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}  # a finding's figure and its macro's name
+CELL_METRICS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}  # metric of a finding -> name of its macro mean
+VARIANCE_PARTS = ("fold_variance", "seed_variance", "rest_variance")
 SEEDS_AND_PATIENTS, PATIENTS = "seeds and patients", "patients"
+_KEY = ["cell", "finding", "metric"]
 _ESTIMATES = ("finding", "metric", "lo", "hi", "patient_error", "seed_error", "interval", "reason")
+_RECORD = ("metric", "set", "mean", "std", "n", "lo", "hi", "patient_error", "seed_error", "n_patients")
 
 
 def cell_frame(
-    paths: StudyPaths, plan: Plan, results: pd.DataFrame, progress: Progress = silent, *, only_known: bool = False
+    paths: StudyPaths, plan: Plan, results: pd.DataFrame, progress: Progress = silent, *, cached_only: bool = False
 ) -> pd.DataFrame:
     """Return one row a cell, finding (empty: macro) and metric.
 
     Columns: the axes, set, finding, metric, mean, std, n, lo, hi, patient_error and seed_error (the two parts of the
     standard error), interval, reason (why there is none), n_patients, n_volumes (median over the runs' training and
-    validation rows); of a K-fold also the variances of `variance.PARTS`. ``only_known`` leaves out intervals that have not been computed yet: they take a second a cell.
+    validation rows); of a K-fold also `VARIANCE_PARTS`.
+
+    Args:
+        cached_only: leave out intervals that have not been computed yet: they take a second a cell.
     """
-    judged, axes, cells = judged_on(results), cell_axes(plan), cells_of(plan)
-    means = _means(of_set(results, judged), cells, axes)
+    set_name, axes, cells = comparison_set(results), cell_axes(plan), cells_of(plan)
+    rows = rows_of_set(results, set_name)
     with FileLock(paths.intervals.with_suffix(".lock")):
-        estimates = _estimates(paths, cells, results, judged, progress, only_known)
-    sizes = _sizes(results, cells)
-    found = means.merge(estimates, on=["cell", "finding", "metric"], how="left").merge(sizes, on="cell", how="left")
+        estimates = _estimates(paths, cells, results, set_name, progress, cached_only)
+    frame = (
+        _means(rows, cells).merge(estimates, on=_KEY, how="left").merge(_sizes(results, cells), on="cell", how="left")
+    )
     if plan.study.folds:
-        parts = variance_frame(of_set(results, judged), cells)
-        found = found.merge(parts, on=["cell", "finding", "metric"], how="left")
-    labels = pd.DataFrame([dict(zip(axes, cell)) for cell in found["cell"]], index=found.index)
-    return pd.concat([labels, found.drop(columns="cell").assign(set=judged)], axis=1)
+        frame = frame.merge(variance_frame(rows, cells), on=_KEY, how="left")
+    labels = pd.DataFrame([dict(zip(axes, cell)) for cell in frame["cell"]], index=frame.index)
+    return pd.concat([labels, frame.drop(columns="cell").assign(set=set_name)], axis=1)
 
 
-def _means(results: pd.DataFrame, cells: dict[Cell, list[PlannedRun]], axes: list[str]) -> pd.DataFrame:
-    of_run = {run.id: cell for cell, runs in cells.items() for run in runs}
+def _means(rows: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) -> pd.DataFrame:
+    cell_by_run = {run.id: cell for cell, runs in cells.items() for run in runs}
     order = {cell: place for place, cell in enumerate(cells)}
-    kept = results[results["metric"].isin([*METRICS, *MACROS])].assign(cell=results["run"].map(of_run))
-    found = kept.groupby(["cell", "finding", "metric"], sort=False)["value"].agg(["mean", "std", "count"])
-    found = found.rename(columns={"count": "n"}).reset_index()
-    return found.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
+    rows = rows[rows["metric"].isin([*CELL_METRICS, *MACROS])].assign(cell=rows["run"].map(cell_by_run))
+    means = rows.groupby(_KEY, sort=False)["value"].agg(["mean", "std", "count"])
+    means = means.rename(columns={"count": "n"}).reset_index()
+    return means.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
 
 
-def _sizes(results: pd.DataFrame, cells: dict[Cell, list[PlannedRun]]) -> pd.DataFrame:
-    used = results[results["set"] == TRAINING].pivot(index="run", columns="metric", values="value")
+def _sizes(results: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) -> pd.DataFrame:
+    counts = results[results["set"] == TRAINING].pivot(index="run", columns="metric", values="value")
     rows = []
     for cell, runs in cells.items():
-        mine = used.reindex([run.id for run in runs]).median()
-        rows.append({"cell": cell, "n_patients": mine.get("patients"), "n_volumes": mine.get("volumes")})
+        medians = counts.reindex([run.id for run in runs]).median()
+        rows.append({"cell": cell, "n_patients": medians.get("patients"), "n_volumes": medians.get("volumes")})
     return pd.DataFrame(rows)
 
 
 def _estimates(
     paths: StudyPaths,
-    cells: dict[Cell, list[PlannedRun]],
+    cells: Mapping[Cell, Sequence[PlannedRun]],
     results: pd.DataFrame,
-    judged: str,
+    set_name: str,
     progress: Progress,
-    only_known: bool,
+    cached_only: bool,
 ) -> pd.DataFrame:
-    """Return the intervals of every cell; those of cells whose runs have not changed are taken from the cache."""
-    known = (
+    """Return the intervals of every cell, from the cache where its finished runs have not changed."""
+    cache = (
         pd.read_parquet(paths.intervals) if paths.intervals.is_file() else pd.DataFrame(columns=["key", *_ESTIMATES])
     )
     finished = set(results["run"])
-    parts, keys, fresh = [], [], False
+    parts, is_new = [], False
     for place, (cell, runs) in enumerate(cells.items()):
-        key = hashlib.sha256(dump_json([judged, [run.id for run in runs if run.id in finished]]).encode()).hexdigest()[
-            :16
-        ]
-        rows = known[known["key"] == key]
-        if not len(rows):
-            if only_known:
-                continue
+        key = _cache_key(set_name, [run.id for run in runs if run.id in finished])
+        rows = cache[cache["key"] == key]
+        if not len(rows) and not cached_only:
             progress("intervals", place, len(cells))
-            recipe = load_recipe(paths, cell, runs, judged)
-            if recipe is None:
-                continue
-            rows, fresh = pd.DataFrame(_rows(recipe)).assign(key=key), True
-        keys.append(key)
-        parts.append(rows.assign(cell=[cell] * len(rows)))
+            if recipe := load_recipe(paths, cell, runs, set_name):
+                rows, is_new = pd.DataFrame(_estimate_recipe(recipe)).assign(key=key), True
+        if len(rows):
+            parts.append(rows.assign(cell=[cell] * len(rows)))
     if not parts:
         return pd.DataFrame(columns=["cell", *_ESTIMATES])
-    found = pd.concat(parts, ignore_index=True)
-    if fresh:
-        write_with(paths.intervals, lambda file: found.drop(columns="cell").to_parquet(file, index=False))
-    return found.drop(columns="key")
+    frame = pd.concat(parts, ignore_index=True)
+    if is_new:
+        write_with(paths.intervals, lambda file: frame.drop(columns="cell").to_parquet(file, index=False))
+    return frame.drop(columns="key")
 
 
-def _rows(recipe: Recipe) -> list[dict[str, Any]]:
+def _cache_key(set_name: str, run_ids: list[str]) -> str:
+    return hashlib.sha256(dump_json([set_name, run_ids]).encode()).hexdigest()[:16]
+
+
+def _estimate_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     rows = []
-    arguments = (recipe.targets, recipe.scores, recipe.patients)
-    single = len(recipe.seeds) == 1
-    for figures in (ranking_figures, thresholded_figures(0.5)):
-        found: dict[str, Any] = (
-            bootstrap(figures, arguments[0], arguments[1][0], arguments[2])
-            if single
-            else recipe_intervals(*arguments, figures=figures)
+    for metric_fn in (ranking_metric_fn, thresholded_metric_fn(0.5)):
+        estimates: dict[str, Any] = (
+            bootstrap(metric_fn, recipe.targets, recipe.scores[0], recipe.patients)
+            if len(recipe.seeds) == 1
+            else recipe_intervals(recipe.targets, recipe.scores, recipe.patients, metric_fn=metric_fn)
         )
-        for metric, macro in METRICS.items():
-            if metric in found:
-                rows += _of_estimate(recipe.findings, metric, macro, found[metric])
+        for metric, macro in CELL_METRICS.items():
+            if metric in estimates:
+                rows += _estimate_rows(recipe.findings, metric, macro, estimates[metric])
     return rows
 
 
-def _of_estimate(
-    findings: list[str], metric: str, macro: str, found: RecipeEstimate | Estimate
+def _estimate_rows(
+    findings: list[str], metric: str, macro: str, estimate: RecipeEstimate | Estimate
 ) -> list[dict[str, Any]]:
-    single = isinstance(found, Estimate)
-    kind = PATIENTS if single else SEEDS_AND_PATIENTS
-    patient = found.error if isinstance(found, Estimate) else found.patient_error
-    between = np.full(len(findings), np.nan) if isinstance(found, Estimate) else found.seed_error
+    if isinstance(estimate, Estimate):
+        kind, patient_error, seed_error = PATIENTS, estimate.error, np.full(len(findings), np.nan)
+        macro_errors = (np.nan, np.nan)
+    else:
+        kind, patient_error, seed_error = SEEDS_AND_PATIENTS, estimate.patient_error, estimate.seed_error
+        macro_errors = (estimate.macro_patient_error, estimate.macro_seed_error)
     rows = [
-        dict(zip(_ESTIMATES, (finding, metric, *found.bounds[c], patient[c], between[c], kind, found.reasons[c] or "")))
+        (finding, metric, *estimate.bounds[c], patient_error[c], seed_error[c], kind, estimate.reasons[c] or "")
         for c, finding in enumerate(findings)
     ]
-    errors = (np.nan, np.nan) if isinstance(found, Estimate) else (found.macro_patient_error, found.macro_seed_error)
-    return [*rows, dict(zip(_ESTIMATES, ("", macro, *found.macro_bounds, *errors, kind, found.macro_reason or "")))]
+    rows.append(("", macro, *estimate.macro_bounds, *macro_errors, kind, estimate.macro_reason or ""))
+    return [dict(zip(_ESTIMATES, row)) for row in rows]
 
 
-def by_cell(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
+def cell_records(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
     """Return the macro rows of `cell_frame` as the JSON of the contracts."""
-    names: tuple[str, ...] = (
-        "metric",
-        "set",
-        "mean",
-        "std",
-        "n",
-        "lo",
-        "hi",
-        "patient_error",
-        "seed_error",
-        "n_patients",
-    )
-    names += tuple(name for name in PARTS if name in frame)
+    names = (*_RECORD, *(name for name in VARIANCE_PARTS if name in frame))
     rows = frame[frame["finding"] == ""].to_dict("records")
     return [{"cell": {axis: row[axis] for axis in axes}, **{name: row[name] for name in names}} for row in rows]
 
@@ -163,36 +155,85 @@ def write_cells(paths: StudyPaths, frame: pd.DataFrame) -> None:
 
 
 def bottlenecks(cells: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
-    """Return, weakest first, each finding's figure at the most labels of each recipe, and what the last step brought.
+    """Return, weakest first, each finding's metric at the largest budget of each recipe, and what limits it.
 
     Args:
-        cells: `cells.cell_frame`.
+        cells: as `cell_frame` returns them.
 
     Returns:
-        Columns: the axes without budget, finding, mean, lo, hi, sd, gain (to the budget before; NaN with one budget),
+        Columns: the axes without budget, finding, mean, lo, hi, sd, gain (over the budget before; NaN with one budget),
         patient_error, seed_error, limited_by (patients or seeds: the larger part of the error; empty if unknown).
     """
-    rows = cells[(cells["metric"] == metric) & (cells["finding"] != "")]
+    cells = cells[(cells["metric"] == metric) & (cells["finding"] != "")]
     others = [axis for axis in axes if axis != "budget"]
-    found = []
-    for _, group in rows.groupby([*others, "finding"], sort=False):
+    rows = []
+    for _, group in cells.groupby([*others, "finding"], sort=False):
         ordered = group.sort_values("n_patients", kind="stable")
         last = ordered.iloc[-1]
-        gain = last["mean"] - ordered.iloc[-2]["mean"] if len(ordered) > 1 else np.nan
-        parts = {"patients": last["patient_error"], "seeds": last["seed_error"]}
-        known = {name: part for name, part in parts.items() if not np.isnan(part)}
-        found.append(
-            {
-                **{axis: last[axis] for axis in others},
-                "finding": last["finding"],
-                "mean": last["mean"],
-                "lo": last["lo"],
-                "hi": last["hi"],
-                "sd": last["std"],
-                "gain": gain,
-                "patient_error": last["patient_error"],
-                "seed_error": last["seed_error"],
-                "limited_by": max(known, key=lambda name: known[name]) if len(known) == 2 else "",
-            }
-        )
-    return pd.DataFrame(found).sort_values("mean", kind="stable").reset_index(drop=True)
+        row = {name: last[name] for name in (*others, "finding", "mean", "lo", "hi")}
+        row["sd"] = last["std"]
+        row["gain"] = last["mean"] - ordered.iloc[-2]["mean"] if len(ordered) > 1 else np.nan
+        row |= {name: last[name] for name in ("patient_error", "seed_error")}
+        rows.append(row | {"limited_by": _larger_part(last["patient_error"], last["seed_error"])})
+    return pd.DataFrame(rows).sort_values("mean", kind="stable").reset_index(drop=True)
+
+
+def _larger_part(patient_error: float, seed_error: float) -> str:
+    if np.isnan(patient_error) or np.isnan(seed_error):
+        return ""
+    return "seeds" if seed_error > patient_error else "patients"
+
+
+def variance_frame(rows: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) -> pd.DataFrame:
+    """Split the variance of every cell's metrics over folds and seeds, finding by finding; empty without folds.
+
+    Args:
+        rows: of the folds' own sets: run, finding, metric, value.
+
+    Returns:
+        Columns cell, finding, metric and `VARIANCE_PARTS`; NaN where a (seed, fold) is missing, or with one of either.
+    """
+    labels = {
+        run.id: (cell, run.labels.get("seed", ""), run.labels["fold"])
+        for cell, runs in cells.items()
+        for run in runs
+        if "fold" in run.labels
+    }
+    rows = rows[rows["run"].isin(labels)]
+    if not len(rows):
+        return pd.DataFrame(columns=[*_KEY, *VARIANCE_PARTS])
+    cell, seed, fold = zip(*(labels[name] for name in rows["run"]))
+    parts = []
+    for key, group in rows.assign(cell=list(cell), seed=seed, fold=fold).groupby(_KEY, sort=False):
+        table = group.pivot(index="seed", columns="fold", values="value").to_numpy(dtype=float)
+        parts.append((*key, *astuple(variance_parts(table))))
+    return pd.DataFrame(parts, columns=[*_KEY, *VARIANCE_PARTS])
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """Variances of a metric between folds, between seeds, and the rest; never below 0."""
+
+    fold: float
+    seed: float
+    rest: float
+
+
+def variance_parts(table: Floats) -> VarianceParts:
+    """Split the variance of a table (seeds, folds) without gaps by the two-way random-effects analysis.
+
+    With mean squares MS of the rows, columns and rest: rest = MS_rest, seed = (MS_seed - MS_rest) / K, fold =
+    (MS_fold - MS_rest) / S. Source: Searle, Casella, McCulloch, Variance Components, 1992. NaN with one seed or fold.
+    """
+    values = np.asarray(table, np.float64)
+    seeds, folds = values.shape
+    if seeds < 2 or folds < 2 or np.isnan(values).any():
+        return VarianceParts(np.nan, np.nan, np.nan)
+    seed_means, fold_means = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
+    mean = values.mean()
+    rest = ((values - seed_means - fold_means + mean) ** 2).sum() / ((seeds - 1) * (folds - 1))
+    between_seeds = folds * ((seed_means - mean) ** 2).sum() / (seeds - 1)
+    between_folds = seeds * ((fold_means - mean) ** 2).sum() / (folds - 1)
+    return VarianceParts(
+        float(max((between_folds - rest) / seeds, 0.0)), float(max((between_seeds - rest) / folds, 0.0)), float(rest)
+    )

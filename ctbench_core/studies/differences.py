@@ -1,13 +1,15 @@
-"""Paired differences between the recipes of a study, and which recipe may be called best.
+"""Compare the recipes of a study in pairs, and find which recipe may be called best.
 
 Two recipes are compared over the seeds and volumes that both have, seed by seed: a seed gives both the same draw of
-training patients. The error of the mean difference has a part of the test patients and a part of the seeds.
+training patients. The error of the mean difference has one part from the test patients and one from the seeds.
+
+Shapes: S seeds, N volumes, C findings, R resamples, J pairs of (fold, seed).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,33 +22,33 @@ from ctbench_core.inference import (
     benjamini_hochberg,
     best_by_max_t,
     corrected_resampled_t,
-    evidence,
+    count_patients,
     fold_differences,
-    mixed_freedom,
+    mixed_dof,
     out_of_fold_scores,
     paired_difference,
-    quantile,
     recipe_intervals,
     resampled,
     satterthwaite,
     sign_flip,
+    t_quantile,
 )
-from ctbench_core.metrics import Floats, MetricFn, ranking_figures
+from ctbench_core.metrics import Floats, MetricFn, ranking_metric_fn
 from ctbench_core.progress import Progress, silent
-from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
-from ctbench_core.studies.recipes import Cell, Recipe, cell_axes, cells_of, judged_on, load_recipe
+from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of
 
 LEVEL = 0.05
 RANKED = ("auprc", "auroc")
-CONDITIONAL = 0.5
+MAX_OVERLAP = 0.5  # of training patients between seeds, up to which the answer holds for other training patients
 
 
 @dataclass(frozen=True)
 class Delta:
-    """One figure's difference first - second: ``finding`` is empty for the macro mean over findings with an interval.
+    """The difference first - second of a metric; ``finding`` is empty for the macro mean over findings with an interval.
 
-    Of a K-fold, ``p_sign_flip`` and ``p_corrected_t`` test the differences of (fold, seed): sensitivity, as ``note`` says.
+    Of a K-fold, ``p_sign_flip`` and ``p_corrected_t`` test the differences of (fold, seed): a sensitivity analysis,
+    with its limits in ``note``.
     """
 
     metric: str
@@ -64,23 +66,29 @@ class Delta:
 def recipe_difference(first: Recipe, second: Recipe, seed: int = 0, overlap: float = 0.0) -> list[Delta]:
     """Compare two recipes over their common seeds, volumes and findings.
 
-    With several seeds the error runs over seeds and patients, and p is that of the t whose interval it is; one common
-    seed compares two models (`paired_difference`), and so does a K-fold (`_out_of_fold`). ``overlap`` is the share of a seed's training patients that another
-    seed has too, budget / pool: seeds that share patients lie nearer each other than draws of new patients would, so
-    the variance of their mean is (1 / S + overlap / (1 - overlap)) s^2 and not s^2 / S (as Nadeau and Bengio, Mach.
-    Learn. 2003, for resampled splits). Raises InputError where the recipes have nothing in common.
+    With several seeds the error covers seeds and patients, and p belongs to the t of the interval. One common seed
+    compares two models (`paired_difference`); a K-fold compares out-of-fold scores.
+
+    ``overlap`` is the share of a seed's training patients that another seed has too, budget / pool. Seeds that share
+    patients are closer to each other than draws of new patients would be, so the variance of their mean is
+    (1 / S + overlap / (1 - overlap)) s^2, not s^2 / S (as Nadeau and Bengio, Mach. Learn. 2003, for resampled splits).
+
+    Raises:
+        InputError: the recipes have nothing in common.
     """
     a, b = common(first, second)
     if a.folds is not None:
-        return _out_of_fold(a, b, a.folds, seed)
+        return _compare_folds(a, b, a.folds, seed)
     if len(a.seeds) == 1:
-        return _of_models(a, b, a.scores[0], b.scores[0], seed)
+        return _compare_models(a, b, a.scores[0], b.scores[0], seed)
     scores = np.concatenate([a.scores, b.scores])
-    found = recipe_intervals(a.targets, scores, a.patients, figures=_apart(len(a.seeds)), seed=seed)
-    scarcer = evidence(a.targets, a.patients).scarcer
-    wider = float(np.sqrt(1 + len(a.seeds) * overlap / (1 - overlap)))
+    estimates = recipe_intervals(a.targets, scores, a.patients, metric_fn=_difference_fn(len(a.seeds)), seed=seed)
+    dof = np.maximum(count_patients(a.targets, a.patients).scarcer - 1, 1).astype(np.float64)
+    inflation = float(np.sqrt(1 + len(a.seeds) * overlap / (1 - overlap)))
     return [
-        delta for metric in RANKED for delta in _of_recipes(metric, found[f"{metric} difference"], a, scarcer, wider)
+        delta
+        for metric in RANKED
+        for delta in _recipe_deltas(metric, estimates[_difference_name(metric)], a.findings, dof, inflation)
     ]
 
 
@@ -94,7 +102,9 @@ def common(first: Recipe, second: Recipe) -> tuple[Recipe, Recipe]:
     seeds = [seed for seed in first.seeds if seed in second.seeds]
     findings = [name for name in first.findings if name in second.findings]
     if not len(volumes) or not seeds or not findings:
-        raise InputError(f"{first.cell} and {second.cell} share no seeds, volumes and findings to be compared over.")
+        raise InputError(
+            f"{first.cell} and {second.cell} cannot be compared: they share no seeds, volumes or findings."
+        )
     a, b = (recipe.over(volumes, seeds, findings) for recipe in (first, second))
     if not np.array_equal(a.targets, b.targets, equal_nan=True):
         raise InputError(
@@ -104,87 +114,87 @@ def common(first: Recipe, second: Recipe) -> tuple[Recipe, Recipe]:
     return a, b
 
 
-def _apart(seeds: int) -> MetricFn:
+def _difference_fn(seeds: int) -> MetricFn:
     """Return the function that gives, seed by seed, the difference of two recipes stacked as (2S, N, C)."""
 
-    def figures(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
-        found = ranking_figures(targets, scores, weights)
-        return {f"{name} difference": v[..., :seeds, :] - v[..., seeds:, :] for name, v in found.items()}
+    def difference(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
+        metrics = ranking_metric_fn(targets, scores, weights)
+        return {_difference_name(name): v[..., :seeds, :] - v[..., seeds:, :] for name, v in metrics.items()}
 
-    return figures
+    return difference
 
 
-def _of_recipes(metric: str, found: RecipeEstimate, recipe: Recipe, scarcer: np.ndarray, wider: float) -> list[Delta]:
-    dof = np.maximum(scarcer - 1, 1).astype(np.float64)
-    given = np.array([reason is None for reason in found.reasons])
+def _difference_name(metric: str) -> str:
+    """Return a name of its own: the interval rules of a metric named ``auprc`` or ``auroc`` do not fit a difference."""
+    return f"{metric} difference"
+
+
+def _recipe_deltas(
+    metric: str, estimate: RecipeEstimate, findings: Sequence[str], dof: Floats, inflation: float
+) -> list[Delta]:
+    has_interval = np.array([reason is None for reason in estimate.reasons])
+    seeds = estimate.seeds
     rows = []
-    for c, finding in enumerate(recipe.findings):
-        if given[c]:
-            errors = found.patient_error[c], found.seed_error[c] * wider
-            rows.append(_tested(metric, finding, found.mean[c], *errors, dof[c], found.seeds))
+    for c, finding in enumerate(findings):
+        if has_interval[c]:
+            errors = estimate.patient_error[c], estimate.seed_error[c] * inflation
+            rows.append(_t_test(metric, finding, estimate.mean[c], *errors, dof[c], seeds))
         else:
-            rows.append(Delta(metric, finding, float(found.mean[c]), np.nan, np.nan, np.nan, found.reasons[c] or ""))
-    if given.any():
-        of_patients = satterthwaite(found.patient_error[given] ** 2, dof[given])
-        errors = found.macro_patient_error, found.macro_seed_error * wider
-        rows.append(_tested(metric, "", found.macro, *errors, of_patients, found.seeds))
+            mean, reason = float(estimate.mean[c]), estimate.reasons[c] or ""
+            rows.append(Delta(metric, finding, mean, np.nan, np.nan, np.nan, reason))
+    if has_interval.any():
+        macro_dof = satterthwaite(estimate.patient_error[has_interval] ** 2, dof[has_interval])
+        errors = estimate.macro_patient_error, estimate.macro_seed_error * inflation
+        rows.append(_t_test(metric, "", estimate.macro, *errors, macro_dof, seeds))
     return rows
 
 
-def _tested(metric: str, finding: str, delta: float, patient: float, between: float, dof: float, seeds: int) -> Delta:
-    error = float(np.hypot(patient, between))
-    of_t = mixed_freedom([patient**2, between**2], [dof, seeds - 1])
-    reach = float(quantile(of_t)) * error
-    p = 2 * float(stdtr(of_t, -abs(delta) / error)) if error > 0 else float(delta == 0)
-    return Delta(metric, finding, float(delta), float(delta) - reach, float(delta) + reach, p)
+def _t_test(
+    metric: str, finding: str, delta: float, patient_error: float, seed_error: float, dof: float, seeds: int
+) -> Delta:
+    error = float(np.hypot(patient_error, seed_error))
+    t_dof = mixed_dof([patient_error**2, seed_error**2], [dof, seeds - 1])
+    half_width = float(t_quantile(t_dof)) * error
+    p = 2 * float(stdtr(t_dof, -abs(delta) / error)) if error > 0 else float(delta == 0)
+    return Delta(metric, finding, float(delta), float(delta) - half_width, float(delta) + half_width, p)
 
 
-def _of_models(a: Recipe, b: Recipe, first: Floats, second: Floats, seed: int) -> list[Delta]:
+def _compare_models(a: Recipe, b: Recipe, first: Floats, second: Floats, seed: int) -> list[Delta]:
     """Compare two models' scores (N, C)."""
     rows = []
-    for metric, found in paired_difference(a.targets, first, second, a.patients, seed=seed).items():
+    for metric, difference in paired_difference(a.targets, first, second, a.patients, seed=seed).items():
         for c, finding in enumerate(a.findings):
-            bounds = (float(found.bounds[c, 0]), float(found.bounds[c, 1]))
-            rows.append(
-                Delta(metric, finding, float(found.delta[c]), *bounds, float(found.p[c]), found.reasons[c] or "")
-            )
-        rows.append(
-            Delta(metric, "", found.macro, float(found.macro_bounds[0]), float(found.macro_bounds[1]), found.macro_p)
-        )
+            delta, lo, hi, p = map(float, (difference.delta[c], *difference.bounds[c], difference.p[c]))
+            rows.append(Delta(metric, finding, delta, lo, hi, p, difference.reasons[c] or ""))
+        lo, hi = map(float, difference.macro_bounds)
+        rows.append(Delta(metric, "", difference.macro, lo, hi, difference.macro_p))
     return rows
 
 
-def _out_of_fold(a: Recipe, b: Recipe, folds: np.ndarray, seed: int) -> list[Delta]:
-    """Compare out-of-fold scores, averaged over seeds, patient by patient; the tests over folds stand beside.
+def _compare_folds(a: Recipe, b: Recipe, folds: np.ndarray, seed: int) -> list[Delta]:
+    """Compare out-of-fold scores, averaged over seeds, patient by patient, and add the tests over folds.
 
-    Folds share training patients, so their figures are no independent sample: the main test is the patients'.
+    Folds share training patients, so their metrics are not an independent sample: the main test is over patients.
     """
-    main = _of_models(a, b, out_of_fold_scores(a.scores), out_of_fold_scores(b.scores), seed)
-    apart = fold_differences(a.targets, a.scores, b.scores, folds)
-    known = {name: [row.finding for row in main if row.metric == name and not np.isnan(row.p)] for name in RANKED}
+    rows = _compare_models(a, b, out_of_fold_scores(a.scores), out_of_fold_scores(b.scores), seed)
+    by_fold = fold_differences(a.targets, a.scores, b.scores, folds)
+    tested = {name: [row.finding for row in rows if row.metric == name and not np.isnan(row.p)] for name in RANKED}
     count = len(np.unique(folds.astype(str)))
-    return [_beside(row, apart[row.metric], a.findings, known[row.metric], count) for row in main]
+    return [_add_fold_tests(row, by_fold[row.metric], a.findings, tested[row.metric], count) for row in rows]
 
 
-def _beside(row: Delta, by_run: Floats, findings: Sequence[str], known: Sequence[str], folds: int) -> Delta:
+def _add_fold_tests(
+    row: Delta, differences: Floats, findings: Sequence[str], tested: Sequence[str], folds: int
+) -> Delta:
     """Add the two sensitivity tests over differences by (fold, seed) and finding, (J, C)."""
-    columns = [findings.index(name) for name in ([row.finding] if row.finding else known) if name]
-    values = by_run[:, columns].mean(axis=1) if columns else np.empty(0)
-    if np.isnan(row.p) or not np.isfinite(values).all():
-        why = "" if np.isnan(row.p) else "a fold holds one class only: no test over folds"
-        return replace(row, note=why)
-    flipped, corrected = sign_flip(values), corrected_resampled_t(values, 1 / (folds - 1))
-    return replace(row, p_sign_flip=flipped.p, p_corrected_t=corrected.p, note=f"{flipped.note}; {corrected.note}")
-
-
-def load_recipes(
-    paths: StudyPaths, plan: Plan, results: pd.DataFrame, only: Collection[Cell] | None = None
-) -> dict[Cell, Recipe]:
-    """Read the scores of every cell, or of some, that has finished runs on the judged set."""
-    judged = judged_on(results)
-    wanted = {cell: runs for cell, runs in cells_of(plan).items() if only is None or cell in only}
-    found = {cell: load_recipe(paths, cell, runs, judged) for cell, runs in wanted.items()}
-    return {cell: recipe for cell, recipe in found.items() if recipe is not None}
+    columns = [findings.index(name) for name in ([row.finding] if row.finding else tested) if name]
+    values = differences[:, columns].mean(axis=1) if columns else np.empty(0)
+    if np.isnan(row.p):
+        return row
+    if not np.isfinite(values).all():
+        return replace(row, note="a fold holds one class only: no test over folds")
+    flip, corrected = sign_flip(values), corrected_resampled_t(values, 1 / (folds - 1))
+    return replace(row, p_sign_flip=flip.p, p_corrected_t=corrected.p, note=f"{flip.note}; {corrected.note}")
 
 
 def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress: Progress = silent) -> pd.DataFrame:
@@ -193,8 +203,8 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
     Returns:
         One row a comparison, metric and finding: the other axes' labels, a, b, metric, finding, delta (a - b), lo, hi
         (unadjusted), p, p_adjusted (Benjamini-Hochberg over the whole table), family (its size), seeds, volumes, and
-        overlap: the share of training patients that seeds have in common. From `CONDITIONAL` on nothing can be said
-        about other training patients, and the answer is for these. Of a K-fold also p_sign_flip, p_corrected_t, note.
+        overlap: the share of training patients that seeds have in common. From `MAX_OVERLAP` on, the answer is for
+        these training patients only. Of a K-fold also p_sign_flip, p_corrected_t, note.
 
     Raises:
         ConfigError: the study has no such axis.
@@ -206,24 +216,25 @@ def differences(plan: Plan, recipes: Mapping[Cell, Recipe], axis: str, progress:
     groups: dict[Cell, dict[str, Recipe]] = {}
     for cell, recipe in recipes.items():
         groups.setdefault((*cell[:at], *cell[at + 1 :]), {})[cell[at]] = recipe
-    pairs = [(rest, pair) for rest, mine in groups.items() for pair in itertools.combinations(mine, 2)]
+    pairs = [(rest, pair) for rest, group in groups.items() for pair in itertools.combinations(group, 2)]
     overlaps = _overlaps(plan)
     rows = []
     for place, (rest, (first, second)) in enumerate(pairs):
         progress("comparing", place, len(pairs))
-        one, other = groups[rest][first], groups[rest][second]
+        a, b = groups[rest][first], groups[rest][second]
         labels = dict(zip([name for name in axes if name != axis], rest))
-        shared = common(one, other)[0]
-        overlap = overlaps[one.cell]
+        shared, overlap = common(a, b)[0], overlaps[a.cell]
         size = {"seeds": len(shared.seeds), "volumes": len(shared.volumes), "overlap": overlap}
-        found = recipe_difference(one, other, overlap=overlap if overlap < CONDITIONAL else 0.0)
-        rows += [{**labels, "a": first, "b": second, **vars(delta), **size} for delta in found]
-    frame = pd.DataFrame(rows)
-    if len(frame) and (frame["note"] == "").all():
+        deltas = recipe_difference(a, b, overlap=overlap if overlap < MAX_OVERLAP else 0.0)
+        rows += [{**labels, "a": first, "b": second, **vars(delta), **size} for delta in deltas]
+    return _adjust(pd.DataFrame(rows)) if rows else pd.DataFrame(rows)
+
+
+def _adjust(frame: pd.DataFrame) -> pd.DataFrame:
+    if (frame["note"] == "").all():
         frame = frame.drop(columns=["p_sign_flip", "p_corrected_t", "note"])
-    if len(frame):
-        frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy())
-        frame["family"] = int(frame["p"].notna().sum())
+    frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy())
+    frame["family"] = int(frame["p"].notna().sum())
     return frame
 
 
@@ -232,19 +243,19 @@ def _overlaps(plan: Plan) -> dict[Cell, float]:
     from ctbench_core.dataset import read_training_manifests
 
     configs, pools = plan.configs(), {}
-    found = {}
+    overlaps = {}
     for cell, runs in cells_of(plan).items():
         config = configs[runs[0].id].copy()
         budget, config.data.budget = config.data.budget, None
         if budget is None or config.data.budget_seed is not None:
-            found[cell] = 1.0  # every seed learns from the same patients
+            overlaps[cell] = 1.0  # every seed trains on the same patients
             continue
         key = (config.paths.manifest_dir, config.data.train_manifest, config.data.val_manifest)
         if key not in pools:
             manifests, _ = read_training_manifests(config)
             pools[key] = sum(manifest.counts()[f"{config.data.budget_unit}s"] for manifest in manifests.values())
-        found[cell] = min(1.0, budget / pools[key])
-    return found
+        overlaps[cell] = min(1.0, budget / pools[key])
+    return overlaps
 
 
 def best_of(recipes: Sequence[Recipe], metric: str, seed: int = 0) -> pd.DataFrame:
@@ -265,8 +276,8 @@ def best_of(recipes: Sequence[Recipe], metric: str, seed: int = 0) -> pd.DataFra
     rows = []
     for c, finding in enumerate(names):
         best = best_by_max_t(np.array([v[c] for v in values]), np.stack([d[:, c] for d in draws], axis=1))
-        worst = np.nanmax(best.p) if np.isfinite(best.p).any() else np.nan
-        rows.append({"finding": finding, "best": best.index, "p": worst})
+        p = np.nanmax(best.p) if np.isfinite(best.p).any() else np.nan
+        rows.append({"finding": finding, "best": best.index, "p": p})
     frame = pd.DataFrame(rows)
     frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy(dtype=float))
     frame["marked"] = frame["p_adjusted"] < LEVEL
@@ -274,12 +285,12 @@ def best_of(recipes: Sequence[Recipe], metric: str, seed: int = 0) -> pd.DataFra
 
 
 def _draws(recipe: Recipe, metric: str, place: int, seed: int) -> tuple[Floats, Floats]:
-    """Return a recipe's mean figure (C,) and its resamples (R, C): the same patients for all, and seeds of its own."""
-    value = ranking_figures(recipe.targets, recipe.scores, None)[metric]
-    tries = resampled(ranking_figures, recipe.targets, recipe.scores, recipe.patients, seed=seed)[metric]
-    drawn = tries.mean(axis=1)
+    """Return a recipe's mean metric (C,) and its resamples (R, C): the same patients for all, and seeds of its own."""
+    value = ranking_metric_fn(recipe.targets, recipe.scores, None)[metric]
+    by_seed = resampled(ranking_metric_fn, recipe.targets, recipe.scores, recipe.patients, seed=seed)[metric]
+    draws = by_seed.mean(axis=1)
     seeds = len(recipe.seeds)
-    if seeds > 1:  # seeds come as a random sample too
-        noise = np.random.default_rng([seed, place]).standard_t(seeds - 1, drawn.shape)
-        drawn = drawn + noise * value.std(axis=0, ddof=1) / np.sqrt(seeds)
-    return value.mean(axis=0), drawn
+    if seeds > 1:  # seeds are a random sample too
+        noise = np.random.default_rng([seed, place]).standard_t(seeds - 1, draws.shape)
+        draws = draws + noise * value.std(axis=0, ddof=1) / np.sqrt(seeds)
+    return value.mean(axis=0), draws

@@ -1,15 +1,15 @@
-"""The plan of a study: which runs there are and which of them train as one bank, fixed before any of them starts.
+"""Plan a study: which runs there are, their ids, and which of them train together as a bank.
 
-A run's float32 figures may differ in their last digits with the company it trains in, so the company is part of
-the plan: shards, kills and resumes do not change it. A study that is extended keeps its banks and gets new ones.
-
-MERGED: Run ids of studies: they depend on the resolved config alone, so that a run is known wherever it was made.
+The plan is fixed before any run starts. The last float32 digits of a run's metrics may depend on the runs it trains
+with, so shards, kills and resumes must not change its bank; an extended study keeps its banks and gets new ones.
+A run's id depends on its resolved config alone, so that it is recognised wherever it was trained.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,21 +18,20 @@ import yaml
 from filelock import FileLock
 
 from ctbench_core.atomic import dump_json, write_json, write_text
-from ctbench_core.config import Config, changed_keys
+from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.runs import now
+from ctbench_core.runs import changed_keys_without, now
 from ctbench_core.studies.layout import StudyPaths
-from ctbench_core.studies.study import Study, expanded, study_from
+from ctbench_core.studies.study import Study, expand_keys, parse_study
 
-# Runs of a bank: enough to share the passes over the features, few enough for shards to share a study
-# and for a kill to cost little.
+# Enough runs to share the passes over the features, few enough for shards to share a study and a kill to cost little.
 BANK_RUNS = 32
 ALL_ROWS = 10**9
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a plan: its id, its place in the grid, its bank, and the extension that brought it (0: none)."""
+    """One run of a plan: its id, its label on each axis, its bank, and the extension that added it (0: none)."""
 
     id: str
     labels: dict[str, str]
@@ -42,11 +41,11 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study in order, and the history of how it grew.
+    """All runs of a study in order, and how it was extended.
 
     Attributes:
-        studies: the study as it was when planned, then as extended, oldest first.
-        extensions: when each was planned, how many runs it brought, and the seeds that were planned then.
+        studies: the definition as first planned, then as extended, oldest first.
+        extensions: when each was planned, how many runs it added, and its seeds.
     """
 
     runs: list[PlannedRun]
@@ -55,71 +54,71 @@ class Plan:
 
     @property
     def study(self) -> Study:
-        """The study with the widest grid."""
-        return study_from(self.studies[-1])
+        """The latest definition, with the widest grid."""
+        return parse_study(self.studies[-1])
 
     def banks(self) -> dict[int, list[PlannedRun]]:
         """Return the runs of each bank."""
-        found: dict[int, list[PlannedRun]] = {}
+        banks: dict[int, list[PlannedRun]] = {}
         for run in self.runs:
-            found.setdefault(run.bank, []).append(run)
-        return found
+            banks.setdefault(run.bank, []).append(run)
+        return banks
 
     def configs(self) -> dict[str, Config]:
         """Return the config of every run by id."""
-        return {run_id(config): config for given in self.studies for _, config in study_from(given).configs()}
+        return {run_id(config): config for content in self.studies for _, config in parse_study(content).configs()}
 
 
 def make_plan(
     study: Study, paths: StudyPaths, bank_key: Callable[[Config], Hashable], bank_runs: int = BANK_RUNS
 ) -> Plan:
-    """Plan a study in its folder, or extend the plan that lies there; return the whole plan.
+    """Write the plan of a study, or extend the one in its folder; return the whole plan.
 
     Raises:
         InputError: the folder holds a study of the same name with another base or protocol.
     """
-    wanted = spelled_out(study)
+    grid = expand_grid(study)
     paths.root.mkdir(parents=True, exist_ok=True)
     with FileLock(paths.lock):
         known = read_plan(paths) if paths.plan.is_file() else Plan([], [])
         if known.studies:
             _require_same_recipe(known, study, paths)
-        have = {run.id for run in known.runs}
-        fresh = {name: item for name, item in wanted.items() if name not in have}
+        ids = {run.id for run in known.runs}
+        fresh = {name: item for name, item in grid.items() if name not in ids}
         if known.runs and not fresh:
             return known
         extension = len(known.extensions)
         first_bank = max((run.bank for run in known.runs), default=-1) + 1
-        # Heads with as many rows stay together: a bank's epoch lasts as long as its longest.
+        # Runs of like budgets stay together: a bank's epoch lasts as long as its longest.
         sized = sorted(fresh, key=lambda name: fresh[name][1].data.budget or ALL_ROWS)
         banks = _assign({name: bank_key(fresh[name][1]) for name in sized}, bank_runs, first_bank)
         runs = known.runs + [PlannedRun(name, labels, banks[name], extension) for name, (labels, _) in fresh.items()]
-        seeds = sorted({config.utils.seed for _, config in wanted.values()})
-        grown = [*known.extensions, {"when": now(), "runs": len(fresh), "seeds": seeds}]
-        plan = Plan(runs, [*known.studies, study.to_dict()], grown)
+        seeds = sorted({config.utils.seed for _, config in grid.values()})
+        extensions = [*known.extensions, {"when": now(), "runs": len(fresh), "seeds": seeds}]
+        plan = Plan(runs, [*known.studies, study.to_dict()], extensions)
         write_text(paths.study, yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True))
         write_json(paths.plan, asdict(plan))
     return plan
 
 
 def _assign(keys: dict[str, Hashable], bank_runs: int, first: int) -> dict[str, int]:
-    """Give runs with equal keys to banks of at most ``bank_runs``, in order, banks of near equal size."""
+    """Assign runs with equal keys to banks of at most ``bank_runs``, in order, banks of nearly equal size."""
     groups: dict[Hashable, list[str]] = {}
     for name, key in keys.items():
         groups.setdefault(key, []).append(name)
-    found: dict[str, int] = {}
+    banks: dict[str, int] = {}
     for names in groups.values():
         count = -(-len(names) // bank_runs)
         for part in range(count):
             for name in names[part * len(names) // count : (part + 1) * len(names) // count]:
-                found[name] = first
+                banks[name] = first
             first += 1
-    return found
+    return banks
 
 
 def _require_same_recipe(known: Plan, study: Study, paths: StudyPaths) -> None:
     old = known.study
-    before, after = expanded(old.base), expanded(study.base)
+    before, after = expand_keys(old.base), expand_keys(study.base)
     differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     if old.folds != study.folds:
         differing.append("protocol")
@@ -128,7 +127,7 @@ def _require_same_recipe(known: Plan, study: Study, paths: StudyPaths) -> None:
     if differing:
         raise InputError(
             f"{paths.root} holds the study {old.name!r} with other {', '.join(differing)}. "
-            "A study is extended by more values on its axes; give this one another name."
+            "Only more values on its axes can extend a study; give this one another name."
         )
 
 
@@ -136,7 +135,7 @@ def read_plan(paths: StudyPaths) -> Plan:
     """Read a study's plan.
 
     Raises:
-        InputError: the folder holds none, or it is damaged.
+        InputError: there is none, or it is damaged.
     """
     try:
         content = json.loads(paths.plan.read_text(encoding="utf-8"))
@@ -144,28 +143,28 @@ def read_plan(paths: StudyPaths) -> Plan:
         return Plan(runs, content["studies"], content["extensions"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{paths.root} holds no readable study ({error}). Give a study's YAML file, or the folder of one begun."
+            f"{paths.root} holds no readable study ({error}). Give a study's YAML file, or the folder of a planned study."
         ) from error
 
 
-def spelled_out(study: Study) -> dict[str, tuple[dict[str, str], Config]]:
+def expand_grid(study: Study) -> dict[str, tuple[dict[str, str], Config]]:
     """Build every run of a study: its labels and config by id.
 
     Raises:
-        ConfigError: a value does not fit its key, or two places of the grid are the same run.
+        ConfigError: a value does not fit its key, or two points of the grid are the same run.
     """
-    found: dict[str, tuple[dict[str, str], Config]] = {}
+    runs: dict[str, tuple[dict[str, str], Config]] = {}
     for point, config in study.configs():
         name = run_id(config)
-        if name in found:
-            raise ConfigError(f"Two places of the grid are the same run: {found[name][0]} and {point.labels}.")
-        found[name] = point.labels, config
-    return found
+        if name in runs:
+            raise ConfigError(f"Two points of the grid are the same run: {runs[name][0]} and {point.labels}.")
+        runs[name] = point.labels, config
+    return runs
 
 
 # Keys that change neither the data, the training nor what is evaluated: places, names, machine, trackers.
-_PLACES = ("paths.data_root", "paths.manifest_dir")
-_NOT_PART = (
+# Changing this list changes run ids.
+_EXCLUDED = (
     "job_name",
     "logging.",
     "analysis.",
@@ -181,19 +180,13 @@ _NOT_PART = (
 
 def identity(config: Config) -> dict[str, Any]:
     """Return the changed keys that a run's outcome depends on, sorted."""
-    return {key: value for key, value in sorted(changed_keys(config).items()) if _is_part(key)}
-
-
-def _is_part(key: str) -> bool:
-    return key in _PLACES if key.startswith("paths.") else not key.startswith(_NOT_PART)
+    return dict(sorted(changed_keys_without(config, _EXCLUDED).items()))
 
 
 def run_id(config: Config) -> str:
     """Return the id of a study's run: head, seed and the hash of the resolved config, as ``mlp-s1-3f9a1c0b52de``."""
     digest = hashlib.blake2b(dump_json(identity(config)).encode("utf-8"), digest_size=6).hexdigest()
-    head = "".join(
-        letter for letter in config.model._target_.rsplit(".", 1)[-1].lower() if letter.isalnum() or letter == "_"
-    )
+    head = re.sub(r"\W", "", config.model._target_.rsplit(".", 1)[-1].lower())
     return f"{head}-s{config.utils.seed}-{digest}"
 
 

@@ -1,6 +1,7 @@
-"""A search: a base config, a space, and how many trials; validation alone judges, no test is opened.
+"""Define a search: a base config, the space that trials draw from, and the number of trials.
 
-MERGED: The space of a search: for each config key (or depth and width) the values that trials may take.
+Trials are compared on validation alone; no test set is evaluated. The best trials can be trained again on fresh seeds:
+as studies of their own, to estimate how good the winner is and whether the order of the best holds.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
 
-from ctbench_core.config import KEYS, Config, set_key
-from ctbench_core.errors import ConfigError, unknown_name
+from ctbench_core.config import KEYS, Config, flatten, set_key
+from ctbench_core.errors import ConfigError, InputError, unknown_name
+from ctbench_core.runs import VALIDATION
 from ctbench_core.studies.layout import StudyPaths, study_paths
-from ctbench_core.studies.study import GROUP, Study, _flat, axis_name, expanded, slug
+from ctbench_core.studies.plan import Plan, read_plan
+from ctbench_core.studies.results import read_results
+from ctbench_core.studies.study import GROUP, Study, axis_name, expand_keys, read_definition, slug
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-
-DEPTH, WIDTH = "depth", "width"  # together they spell model.params.hidden_dims; depth 0 is a linear probe
-# What a search looks at unless told otherwise.
+DEPTH, WIDTH = "depth", "width"  # together they make model.params.hidden_dims; depth 0 is a linear probe
 DEFAULT_SPACE: dict[str, Any] = {
     DEPTH: {"low": 0, "high": 2},
     WIDTH: [128, 256, 512, 1024],
@@ -32,60 +36,63 @@ DEFAULT_SPACE: dict[str, Any] = {
     "training.loss._target_": ["torch.nn.BCEWithLogitsLoss", "focal"],
 }
 _RANGE = {"low", "high", "log", "step"}
+TRIALS, BATCH = 30, 3
+TOP = 5
+_PARTS = ("name", "base", "space", "trials", "batch")
 
 
 @dataclass(frozen=True)
 class Space:
-    """What trials choose from, by parameter: a list of values, or low and high with log or step."""
+    """The values of each parameter: a list, or low and high with log or step."""
 
     parameters: dict[str, Any]
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Return what Optuna draws from, by parameter."""
-        return {name: _distribution(name, given) for name, given in self.parameters.items()}
+        """Return the Optuna distribution of each parameter."""
+        return {name: _distribution(name, values) for name, values in self.parameters.items()}
 
     def changes(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """Return the config keys that drawn parameters set."""
         values = {name: _value(self.parameters[name], drawn[name]) for name in self.parameters}
-        changes = expanded({name: value for name, value in values.items() if name not in (DEPTH, WIDTH)})
+        changes = expand_keys({name: value for name, value in values.items() if name not in (DEPTH, WIDTH)})
         if DEPTH in values or WIDTH in values:
             changes["model.params.hidden_dims"] = [int(values.get(WIDTH, 1024))] * int(values.get(DEPTH, 1))
         return changes
 
 
-def space_from(given: Mapping[str, Any] | None) -> Space:
+def parse_space(content: Mapping[str, Any] | None) -> Space:
     """Build a space from a mapping; without one, the default.
 
     Raises:
-        ConfigError: a parameter is unknown or its values are none.
+        ConfigError: a parameter is unknown, or its values are not a list or a range.
     """
-    parameters = dict(given or DEFAULT_SPACE)
+    parameters = dict(content or DEFAULT_SPACE)
     for name, values in parameters.items():
         if name not in (DEPTH, WIDTH) and axis_name(name) != GROUP and name not in KEYS:
-            raise ConfigError(f"Unknown parameter {name!r} of the space.")
+            raise ConfigError(f"Unknown parameter {name!r} of the space. Use depth, width, model or a config key.")
         _distribution(name, values)
     return Space(parameters)
 
 
-def _distribution(name: str, given: Any) -> BaseDistribution:
+def _distribution(name: str, values: Any) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if isinstance(given, Sequence) and not isinstance(given, str) and given:
-        return CategoricalDistribution([_choice(value) for value in given])
-    if not isinstance(given, Mapping) or not {"low", "high"} <= set(given) or set(given) - _RANGE:
+    if isinstance(values, Sequence) and not isinstance(values, str) and values:
+        return CategoricalDistribution([_choice(value) for value in values])
+    if not isinstance(values, Mapping) or not {"low", "high"} <= set(values) or set(values) - _RANGE:
         raise ConfigError(
-            f"The space gives {name} as {given!r}; expected a list of values, or low and high (with log: true or step)."
+            f"{name} of the space is {values!r}; expected a list of values, or low and high (with log: true or step)."
         )
-    low, high, step = (_number(name, given.get(part)) for part in ("low", "high", "step"))
+    low, high, step = (_number(name, values.get(part)) for part in ("low", "high", "step"))
     assert low is not None and high is not None
     try:
         whole = all(isinstance(number, int) for number in (low, high, step or 1))
-        log = bool(given.get("log"))
+        log = bool(values.get("log"))
         if whole and (name not in KEYS or KEYS[name].annotation is not float):
             return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
         return FloatDistribution(float(low), float(high), log=log, step=step)
     except ValueError as error:
-        raise ConfigError(f"The space of {name} cannot be drawn from: {error}") from error
+        raise ConfigError(f"{name} of the space is not a range to draw from: {error}") from error
 
 
 def _number(name: str, value: Any) -> int | float | None:
@@ -94,23 +101,19 @@ def _number(name: str, value: Any) -> int | float | None:
     try:
         return float(value)  # YAML reads 1e-4 as text
     except (TypeError, ValueError):
-        raise ConfigError(f"The space of {name} holds {value!r}; expected a number.") from None
+        raise ConfigError(f"{name} of the space holds {value!r}; expected a number.") from None
 
 
 def _choice(value: Any) -> Any:
-    """Write a list as text: Optuna's choices are plain values."""
+    """Return a value as Optuna takes it: lists as text."""
     return str(list(value)) if isinstance(value, (list, tuple)) else value
 
 
-def _value(given: Any, drawn: Any) -> Any:
-    """Return the value behind a choice that was written as text."""
-    if isinstance(given, Mapping):
+def _value(values: Any, drawn: Any) -> Any:
+    """Return the value that `_choice` made from one of a parameter's values."""
+    if isinstance(values, Mapping):
         return drawn
-    return next((value for value in given if _choice(value) == drawn), drawn)
-
-
-TRIALS, BATCH = 30, 3
-_PARTS = ("name", "base", "space", "trials", "batch")
+    return next((value for value in values if _choice(value) == drawn), drawn)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Search:
 
     Attributes:
         base: config keys that every trial shares.
-        space: as given; see `space`.
+        space: values by parameter; see `Space`.
         batch: trials drawn together, before any of them has ended; those of one head shape train as one bank.
     """
 
@@ -130,9 +133,9 @@ class Search:
     batch: int = BATCH
 
     def config(self, drawn: Mapping[str, Any] | None = None) -> Config:
-        """Return the config of drawn parameters; without any, the base alone."""
+        """Return the config of drawn parameters; without them, the base alone."""
         config = Config()
-        layers = [expanded(self.base), self.parsed_space().changes(drawn) if drawn else {}]
+        layers = [expand_keys(self.base), self.parsed_space().changes(drawn) if drawn else {}]
         for changes in layers:
             for key, value in changes.items():
                 set_key(config, key, value)
@@ -142,33 +145,36 @@ class Search:
 
     def parsed_space(self) -> Space:
         """Return the space, checked."""
-        return space_from(self.space)
+        return parse_space(self.space)
 
     def paths(self) -> StudyPaths:
         """Return the search's folder."""
         return study_paths(self.config())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the form that `search_from` reads."""
+        """Return the form that `parse_search` reads."""
         return {name: getattr(self, name) for name in _PARTS}
 
-    def again(self, drawn: Mapping[str, Any], seeds: int = 5) -> Study:
-        """Return the study that trains drawn parameters on fresh seeds, its tests opened: winners flatter themselves."""
-        base = {**expanded(self.base), **self.parsed_space().changes(drawn)}
+    def confirmation_study(self, drawn: Mapping[str, Any], seeds: int = 5) -> Study:
+        """Return the study that trains drawn parameters on fresh seeds and tests them.
+
+        The winner's own value is biased upwards, since it was selected for it.
+        """
+        base = {**expand_keys(self.base), **self.parsed_space().changes(drawn)}
         first = int(base.pop("utils.seed", Config().utils.seed)) + 1
         base.pop("evaluation.after_training", None)
         return Study(f"{self.name} best again", base, {"utils.seed": list(range(first, first + seeds))})
 
-    def stability(self, ranked: list[Mapping[str, Any]], seeds: int = 3) -> Study:
-        """Return the study that trains the best parameters on fresh seeds, tests closed: does their order hold?"""
-        base = {**expanded(self.base), "evaluation.after_training": False}
+    def stability_study(self, ranked: list[Mapping[str, Any]], seeds: int = 3) -> Study:
+        """Return the study that trains the best parameters on fresh seeds, without tests, to see if their order holds."""
+        base = {**expand_keys(self.base), "evaluation.after_training": False}
         first = int(base.pop("utils.seed", Config().utils.seed)) + 1
         ranks = {str(rank): self.parsed_space().changes(drawn) for rank, drawn in enumerate(ranked, start=1)}
         grid = {"training.learning_rate": ranks, "utils.seed": list(range(first, first + seeds))}
         return Study(f"{self.name} top {len(ranked)} again", base, grid)
 
 
-def search_from(content: Mapping[str, Any]) -> Search:
+def parse_search(content: Mapping[str, Any]) -> Search:
     """Build a search from its YAML content.
 
     Raises:
@@ -179,12 +185,12 @@ def search_from(content: Mapping[str, Any]) -> Search:
             raise unknown_name("part of a search", str(part), _PARTS)
     base, space = content.get("base") or {}, content.get("space") or dict(DEFAULT_SPACE)
     if not isinstance(base, Mapping) or not isinstance(space, Mapping):
-        raise ConfigError("base and space of a search are mappings of config keys.")
+        raise ConfigError("base and space of a search must be mappings of config keys.")
     name = str(content.get("name") or "search")
     search = Search(
         name,
-        {str(key): value for key, value in _flat(base)},
-        {str(key): value for key, value in space.items()},
+        {str(key): value for key, value in flatten(base)},
+        {str(key): values for key, values in space.items()},
         _count("trials", content.get("trials", TRIALS)),
         _count("batch", content.get("batch", BATCH)),
     )
@@ -195,7 +201,7 @@ def search_from(content: Mapping[str, Any]) -> Search:
 
 def _count(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} is {value!r}; expected a number from 1.")
+        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1.")
     return value
 
 
@@ -203,13 +209,58 @@ def read_search(path: Path | str) -> Search:
     """Read a search from a YAML file.
 
     Raises:
-        ConfigError: the file is missing or holds no search.
+        ConfigError: the file is missing or does not define a search.
     """
-    path = Path(path)
+    return parse_search(read_definition(Path(path), "Search", "base, space and trials"))
+
+
+@dataclass(frozen=True)
+class Stability:
+    """The best trials of a search, trained again on fresh seeds.
+
+    Attributes:
+        table: one row a trial: rank and value in the search, mean, sd and n over fresh seeds, rank by that mean,
+            flattered (value - mean: how much the search overestimated it).
+        tau: Kendall's rank correlation of both orders; NaN for fewer than two trials.
+        stays: share of the fresh seeds in which the search's best is the best of these trials.
+        paths: the study that trained them again.
+    """
+
+    table: pd.DataFrame
+    tau: float
+    stays: float
+    paths: StudyPaths
+
+
+def stability(search: Search, ranked: Sequence[tuple[float, Mapping[str, Any]]]) -> Stability | None:
+    """Compare values of the best trials, best first, with validation metrics of `Search.stability_study`.
+
+    None before that study was planned, or while no seed has all its trials finished.
+    """
+    study = search.stability_study([drawn for _, drawn in ranked])
+    paths = study_paths(next(study.configs())[1])
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Search {path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"Search {path} holds no mapping. It needs base, space and trials.")
-    return search_from({"name": path.stem, **content})
+        plan = read_plan(paths)
+    except InputError:
+        return None
+    complete = _values_by_seed(paths, plan, study, len(ranked)).dropna()
+    if not len(complete):
+        return None
+    values = np.array([value for value, _ in ranked])
+    table = pd.DataFrame({"rank": complete.columns, "value": values, "mean": complete.mean().to_numpy()})
+    table["sd"], table["n"] = complete.std(ddof=1).to_numpy(), len(complete)
+    table["rank again"] = table["mean"].rank(ascending=False, method="min").astype(int)
+    table["flattered"] = table["value"] - table["mean"]
+    tau = float(kendalltau(-values, -table["mean"]).statistic) if len(values) > 1 else float("nan")
+    return Stability(table, tau, float((complete.to_numpy().argmax(axis=1) == 0).mean()), paths)
+
+
+def _values_by_seed(paths: StudyPaths, plan: Plan, study: Study, ranks: int) -> pd.DataFrame:
+    """Return the monitored validation metric of a stability study by seed (rows) and rank (columns, from 1)."""
+    axis = next(axis for axis in study.axes() if axis != "seed")
+    labels = {run.id: (int(run.labels[axis]), run.labels["seed"]) for run in plan.runs}
+    monitor = next(study.configs())[1].training.monitor
+    rows = read_results(paths, plan)
+    rows = rows[(rows["set"] == VALIDATION) & (rows["finding"] == "") & (rows["metric"] == monitor)]
+    rows = rows.assign(rank=[labels[name][0] for name in rows["run"]], seed=[labels[name][1] for name in rows["run"]])
+    return rows.pivot(index="seed", columns="rank", values="value").reindex(columns=range(1, ranks + 1))

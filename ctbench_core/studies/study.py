@@ -1,4 +1,4 @@
-"""A study: one base config and a grid over it, read from YAML or built by a page; it spells out every run's config."""
+"""Define a study: one base config and a grid over it, from YAML or a page, expanded to every run's config."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from ctbench_core.config import ALIASES, KEYS, Config, nearest_keys, set_key
+from ctbench_core.config import ALIASES, KEYS, Config, flatten, nearest_keys, set_key
 from ctbench_core.errors import ConfigError, unknown_name
 
-# Short names of the axes that most studies have; any other axis is a config key.
+# Short names of common axes; any other axis is a config key.
 AXES = {
     "budget": "data.budget",
     "seed": "utils.seed",
@@ -32,7 +32,7 @@ _PARTS = ("name", "base", "grid", "protocol")
 
 @dataclass(frozen=True)
 class Option:
-    """One value of an axis: what tables call it, and the config keys it sets."""
+    """One value of an axis: its label in tables, and the config keys it sets."""
 
     label: str
     changes: dict[str, Any]
@@ -40,7 +40,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Point:
-    """One place of the grid: its label on each axis, and the config keys that it sets."""
+    """One point of the grid: its label on each axis, and the config keys it sets."""
 
     labels: dict[str, str]
     changes: dict[str, Any]
@@ -52,7 +52,7 @@ class Study:
 
     Attributes:
         base: config keys that every run shares.
-        grid: as given: axis name to a list of values, or to a mapping of label to value.
+        grid: axis name to a list of values, or to a mapping of label to value.
         folds: K of a patient-grouped K-fold, 0 for a fixed test.
     """
 
@@ -62,23 +62,23 @@ class Study:
     folds: int = 0
 
     def axes(self) -> dict[str, list[Option]]:
-        """Return the options of every axis by its short name, in the order given; folds come last.
+        """Return the options of every axis by its short name, in the order of the grid; folds come last.
 
         Raises:
             ConfigError: an axis is unknown, empty, or names a value twice.
         """
-        found = {axis_name(given): _options(axis_name(given), values) for given, values in self.grid.items()}
+        axes = {axis_name(key): _options(axis_name(key), values) for key, values in self.grid.items()}
         if self.folds:
-            found["fold"] = [
+            axes["fold"] = [
                 Option(str(fold), {"data.kfold.folds": self.folds, "data.kfold.fold": fold})
                 for fold in range(self.folds)
             ]
-        for axis, options in found.items():
+        for axis, options in axes.items():
             _check_axis(axis, options)
-        return found
+        return axes
 
     def points(self) -> Iterator[Point]:
-        """Yield the places of the grid, the first axis slowest."""
+        """Yield the points of the grid, the first axis slowest."""
         axes = self.axes()
         for options in itertools.product(*axes.values()):
             changes: dict[str, Any] = {}
@@ -87,40 +87,40 @@ class Study:
             yield Point({axis: option.label for axis, option in zip(axes, options)}, changes)
 
     def config(self, point: Point) -> Config:
-        """Return the resolved config of a place of the grid.
+        """Return the resolved config of a point of the grid.
 
         Raises:
             ConfigError: a key is unknown or a value does not fit it.
         """
         config = Config()
-        # A study's test is part of its protocol; say `evaluation.after_training: false` to keep it closed.
+        # The test set is part of a study's protocol; `evaluation.after_training: false` leaves it out.
         config.evaluation.after_training = True
         config.evaluation.detail = "scores"
         config.job_name = slug(self.name)
-        for changes in (expanded(self.base), point.changes):
+        for changes in (expand_keys(self.base), point.changes):
             for key, value in changes.items():
                 set_key(config, key, value)
-        if "source" in point.labels and "data.reference" not in expanded(self.base):
+        if "source" in point.labels and "data.reference" not in expand_keys(self.base):
             config.data.reference = self._reference(config)
         return config
 
     def _reference(self, config: Config) -> str | None:
-        """Return the first label source, which draws for all and judges all; None for that source itself."""
+        """Return the first label source, on which all sources draw and are tested; None for that source itself."""
         first = self.axes()["source"][0].changes[AXES["source"]]
         return None if first == config.paths.manifest_dir else str(first)
 
     def configs(self) -> Iterator[tuple[Point, Config]]:
-        """Yield every place of the grid with its config."""
+        """Yield every point of the grid with its config."""
         for point in self.points():
             yield point, self.config(point)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the form that `study_from` reads."""
+        """Return the form that `parse_study` reads."""
         protocol = {"kfold": self.folds} if self.folds else "fixed_test"
         return {"name": self.name, "base": self.base, "grid": self.grid, "protocol": protocol}
 
     def with_base(self, changes: Mapping[str, Any]) -> Study:
-        """Return the study with keys of the base set anew."""
+        """Return the study with changed keys of the base."""
         return Study(self.name, {**self.base, **changes}, self.grid, self.folds)
 
 
@@ -128,23 +128,28 @@ def read_study(path: Path | str) -> Study:
     """Read a study from a YAML file.
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, or has parts that no study has.
+        ConfigError: the file is missing, is not a YAML mapping, or has an unknown part.
     """
-    path = Path(path)
+    return parse_study(read_definition(Path(path), "Study", "name, base and grid"))
+
+
+def read_definition(path: Path, kind: str, parts: str) -> dict[str, Any]:
+    """Read the YAML mapping of a study or search; its name is that of the file unless it has one.
+
+    Raises:
+        ConfigError: the file is missing or is not a YAML mapping.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"Study {path} cannot be read: {error}. Give a YAML file with name, base and grid."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Study {path} is no readable YAML: {' '.join(str(error).split())}") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{kind} {path} cannot be read: {reason}. Give a YAML file with {parts}.") from error
     if not isinstance(content, Mapping):
-        raise ConfigError(f"Study {path} holds no mapping. It needs name, base and grid.")
-    return study_from({"name": path.stem, **content})
+        raise ConfigError(f"{kind} {path} is not a YAML mapping. It needs {parts}.")
+    return {"name": path.stem, **content}
 
 
-def study_from(content: Mapping[str, Any]) -> Study:
+def parse_study(content: Mapping[str, Any]) -> Study:
     """Build a study from its YAML content.
 
     Raises:
@@ -159,12 +164,12 @@ def study_from(content: Mapping[str, Any]) -> Study:
             raise ConfigError(f"{part} of a study is {value!r}; expected a mapping of config keys.")
     name = str(content.get("name") or "").strip()
     if not name or not slug(name):
-        raise ConfigError("A study needs a name; its folder in the run store is called by it.")
-    base = {str(key): value for key, value in _flat(parts["base"])}
+        raise ConfigError("A study needs a name: its folder in the run store takes it.")
+    base = {str(key): value for key, value in flatten(parts["base"])}
     grid = {str(key): value for key, value in parts["grid"].items()}
     study = Study(name, base, grid, _folds(content.get("protocol")))
     study.axes()
-    expanded(study.base)
+    expand_keys(study.base)
     return study
 
 
@@ -172,8 +177,8 @@ def _folds(protocol: Any) -> int:
     """Read ``fixed_test``, ``kfold: 5`` as a mapping, or the same as text."""
     if protocol in (None, "fixed_test"):
         return 0
-    found = re.fullmatch(r"kfold\s*[:= ]\s*(\d+)", protocol.strip()) if isinstance(protocol, str) else None
-    folds = int(found[1]) if found else protocol.get("kfold") if isinstance(protocol, Mapping) else None
+    match = re.fullmatch(r"kfold\s*[:= ]\s*(\d+)", protocol.strip()) if isinstance(protocol, str) else None
+    folds = int(match[1]) if match else protocol.get("kfold") if isinstance(protocol, Mapping) else None
     if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
         raise ConfigError(f"protocol is {protocol!r}; expected fixed_test, or kfold with at least 2 folds (kfold: 5).")
     return folds
@@ -184,19 +189,19 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9_.]+", "-", name.lower()).strip("-.")
 
 
-def axis_name(given: str) -> str:
+def axis_name(name: str) -> str:
     """Return the short name of an axis; a config key without one keeps its own.
 
     Raises:
-        ConfigError: neither a known axis nor a config key.
+        ConfigError: it is neither a known axis nor a config key.
     """
-    key = ALIASES.get(given, given)
+    key = ALIASES.get(name, name)
     if key in AXES or key == GROUP:
         return key
     if key in _NAMES:
         return _NAMES[key]
     if key not in KEYS:
-        raise ConfigError(f"Unknown axis {given!r} of the grid. Axes: {', '.join([*AXES, GROUP])}.{nearest_keys(key)}")
+        raise ConfigError(f"Unknown axis {name!r} of the grid. Axes: {', '.join([*AXES, GROUP])}.{nearest_keys(key)}")
     return key
 
 
@@ -217,60 +222,50 @@ def _label(value: Any) -> str:
 def _changes(axis: str, value: Any) -> dict[str, Any]:
     """Return the config keys that a value of an axis sets; a mapping of keys may set several."""
     if isinstance(value, Mapping):
-        return expanded(dict(_flat(value)))
+        return expand_keys(dict(flatten(value)))
     if axis == GROUP:
-        return expanded({GROUP: value})
+        return expand_keys({GROUP: value})
     if axis == "budget" and value == ALL:
         value = None
     return {AXES.get(axis, axis): value}
 
 
-def expanded(changes: Mapping[str, Any]) -> dict[str, Any]:
+def expand_keys(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return config keys with short names and the config group written out; the group comes first.
 
     Raises:
         ConfigError: a key or the group is unknown.
     """
-    found = _group(str(changes[GROUP])) if GROUP in changes else {}
-    for given, value in changes.items():
-        if given == GROUP:
+    keys = _group(str(changes[GROUP])) if GROUP in changes else {}
+    for name, value in changes.items():
+        if name == GROUP:
             continue
-        key = AXES.get(given, ALIASES.get(given, given))
+        key = AXES.get(name, ALIASES.get(name, name))
         if key not in KEYS:
-            raise ConfigError(f"Unknown key {given!r} in a study.{nearest_keys(given)}")
-        found[key] = None if given == "budget" and value == ALL else value
-    return found
+            raise ConfigError(f"Unknown key {name!r} in a study.{nearest_keys(name)}")
+        keys[key] = None if name == "budget" and value == ALL else value
+    return keys
 
 
-def groups() -> list[str]:
-    """Name the files of the config group: linear_probe, mlp_visual ..."""
+def model_groups() -> list[str]:
+    """List the files of the config group: linear_probe, mlp_visual ..."""
     folder = files("ctbench_core.conf") / GROUP
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def _group(name: str) -> dict[str, Any]:
-    """Return the keys of a file of the config group: ``linear_probe`` to model._target_ and the rest."""
-    folder, known = files("ctbench_core.conf") / GROUP, groups()
+    """Return the keys that a file of the config group sets, such as model._target_ for ``linear_probe``."""
+    folder, known = files("ctbench_core.conf") / GROUP, model_groups()
     if name not in known:
         raise unknown_name("model", name, known)
     content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    return {f"{GROUP}.{key}": value for key, value in _flat(content)}
-
-
-def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys of a nested or dotted mapping; a mapping that is a key's own value stays whole."""
-    for part, value in content.items():
-        name = f"{prefix}{part}"
-        if isinstance(value, Mapping) and ALIASES.get(name, name) not in KEYS:
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, value
+    return {f"{GROUP}.{key}": value for key, value in flatten(content)}
 
 
 def _check_axis(axis: str, options: list[Option]) -> None:
     if not options:
-        raise ConfigError(f"Axis {axis} of the grid has no value. Give a list, such as [1, 2, 3].")
+        raise ConfigError(f"Axis {axis} of the grid is empty. Give a list, such as [1, 2, 3].")
     labels = [option.label for option in options]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ConfigError(f"Axis {axis} of the grid names {', '.join(twice)} more than once.")
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise ConfigError(f"Axis {axis} of the grid has {', '.join(repeated)} more than once. Remove the repetition.")

@@ -1,7 +1,7 @@
-"""The trials of a search in Optuna's journal, asked and told so that a search stopped anywhere goes on as never stopped.
+"""Keep the trials of a search in Optuna's journal, so that a stopped search continues as if it had never stopped.
 
-What trial n is depends on (seed, n) and on the trials of earlier batches alone: the sampler is seeded anew for each
-trial and sees the trials of its own batch as still running, however far they have come. The same holds for pruning.
+Trial n depends on (seed, n) and on the trials of earlier batches alone: the sampler gets a seed for each trial and
+sees the trials of its own batch as still running, however far they are. The same holds for pruning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ctbench_core.studies.search import Space
 if TYPE_CHECKING:
     import optuna
 
-RUN = "run"  # user attribute of a trial: the id of its run
+RUN = "run"  # user attribute of a trial: its run's id
 
 
 class Trials:
@@ -31,7 +31,7 @@ class Trials:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         paths.root.mkdir(parents=True, exist_ok=True)
         journal = str(paths.journal)
-        # A lock by an exclusively made file holds on network file systems too.
+        # An exclusively created lock file works on network file systems too.
         storage = JournalStorage(JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal)))
         self._study = optuna.create_study(
             storage=storage, study_name="search", direction="maximize", load_if_exists=True
@@ -44,24 +44,24 @@ class Trials:
         return self._study.get_trials(deepcopy=False)
 
     def is_open(self, number: int) -> bool:
-        """Whether a trial has been asked for and not told."""
+        """Whether a trial exists and has not ended."""
         return self.all()[number].state.name == "RUNNING"
 
     def ask(self, number: int) -> None:
-        """Make sure that trial ``number`` exists."""
+        """Create trial ``number`` unless it exists."""
         if number < len(self.all()):
             return
-        view = self._before(number)
+        view = self._earlier_batches(number)
         for trial in self.all()[self._first_of_batch(number) : number]:
             view.add_trial(_running(trial))
-        # One entry of the journal: killed before or after it, never in between.
+        # One entry of the journal: a kill leaves either the whole trial or none.
         self._study.add_trial(_running(view.ask(self._space)))
 
     def _first_of_batch(self, number: int) -> int:
         return number - number % self._batch
 
-    def _before(self, number: int) -> optuna.Study:
-        """Return a study in memory that holds the trials of the batches before trial ``number``."""
+    def _earlier_batches(self, number: int) -> optuna.Study:
+        """Return a study in memory that holds the trials of the batches before that of trial ``number``."""
         import optuna
 
         seed = (self._options.seed * 1_000_003 + number) % 2**32
@@ -79,8 +79,8 @@ class Trials:
             self._options.pruner_startup_trials, self._options.pruner_warmup_steps, self._options.pruner_interval_steps
         )
 
-    def note_run(self, number: int, run: str) -> None:
-        """Write down which run a trial is."""
+    def set_run(self, number: int, run: str) -> None:
+        """Store the id of a trial's run."""
         self._handle(number).set_user_attr(RUN, run)
 
     def _handle(self, number: int) -> optuna.trial.Trial:
@@ -88,29 +88,29 @@ class Trials:
 
         return optuna.trial.Trial(self._study, self.all()[number]._trial_id)
 
-    def watcher(self, number: int) -> Watcher:
-        """Return what judges the epochs of a trial."""
-        return Watcher(self._before(number), self.all()[number])
+    def pruner(self, number: int) -> TrialPruner:
+        """Return the pruner of a trial."""
+        return TrialPruner(self._earlier_batches(number), self.all()[number])
 
-    def tell(self, number: int, watcher: Watcher, value: float, failed: bool) -> None:
-        """End a trial: pruned, failed, or with its value; and keep its epochs for the pruning of later ones."""
+    def tell(self, number: int, pruner: TrialPruner, value: float, failed: bool) -> None:
+        """End a trial as pruned, failed, or with its value, and store its epochs for the pruning of later trials."""
         from optuna.trial import TrialState
 
         known = self.all()[number].intermediate_values
         handle = self._handle(number)
-        for step, figure in watcher.reported.items():
-            if step not in known:  # a search killed while it told a trial tells it again
-                handle.report(figure, step)
+        for step, reported in pruner.reported.items():
+            if step not in known:  # those that were stored before a kill are not stored twice
+                handle.report(reported, step)
         if failed or math.isnan(value):
             self._study.tell(number, state=TrialState.FAIL)
-        elif watcher.pruned:
+        elif pruner.pruned:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
             self._study.tell(number, value)
 
 
-class Watcher:
-    """Judges the epochs of one trial against the trials of earlier batches."""
+class TrialPruner:
+    """Compares the epochs of one trial with those of earlier batches, and prunes it when it is worse."""
 
     def __init__(self, view: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         view.enqueue_trial(trial.params)
@@ -119,7 +119,7 @@ class Watcher:
         self.reported: dict[int, float] = {}
 
     def epoch(self, step: int, value: float) -> bool:
-        """Note the figure of an epoch; return whether the trial shall end here. Later epochs are not heard."""
+        """Report the metric of an epoch; return whether the trial is pruned. Later epochs are ignored then."""
         if self.pruned or step in self.reported or math.isnan(value):
             return self.pruned
         self.reported[step] = value
@@ -134,8 +134,11 @@ def _running(trial: optuna.trial.BaseTrial) -> optuna.trial.FrozenTrial:
     return create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
 
 
-def importance(trials: list[optuna.trial.FrozenTrial]) -> Mapping[str, float]:
-    """Return how much of the spread of values each parameter explains (fANOVA), largest first; empty when too few."""
+def parameter_importance(trials: list[optuna.trial.FrozenTrial]) -> Mapping[str, float]:
+    """Return the share of the variance of values that each parameter explains (fANOVA), largest first.
+
+    Empty for fewer than four finished trials, or equal values.
+    """
     import optuna
 
     ended = [trial for trial in trials if trial.state.name == "COMPLETE"]
@@ -147,8 +150,8 @@ def importance(trials: list[optuna.trial.FrozenTrial]) -> Mapping[str, float]:
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
-def row(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """Return what tables show of a trial."""
+def trial_row(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """Return the row of a trial in tables."""
     best = max(trial.intermediate_values.values(), default=math.nan)
     state = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
     return {

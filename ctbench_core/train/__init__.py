@@ -1,1 +1,1 @@
-"""Training: heads in banks, on whole tensors, with every epoch on disk."""
+"""Training: heads in stacks on whole tensors, with every epoch on disk. Most files load torch: import them in functions."""

@@ -1,7 +1,7 @@
-"""Heads that are fitted whole, once for each candidate setting: the best candidate on validation is kept.
+"""Heads that are fitted whole, once for each candidate setting; the best candidate on validation is kept.
 
-A candidate takes the place of an epoch, so that such a run has the same files, the same resume and the same pages as
-any other: a strength of the penalty for logistic regression, a number of neighbours for kNN.
+Each candidate counts as an epoch, so that such a run has the same files, resume and pages as any other. A candidate
+is a penalty strength of logistic regression or a number of neighbours of kNN.
 
 Shape suffixes: N volumes, B rows, D features, C findings.
 """
@@ -18,27 +18,28 @@ from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset
-from ctbench_core.declared import head_name
 from ctbench_core.errors import ConfigError, RunError
-from ctbench_core.train.batches import Features, Rows
-from ctbench_core.train.epoch import EpochReport, reports
+from ctbench_core.train.checkpoint import head_logits, load_head
+from ctbench_core.train.epoch_report import EpochReport, report_epochs
+from ctbench_core.train.inputs import DeviceFeatures, Rows, fit_scaler, fold_scaler
 from ctbench_core.train.logistic import LogisticPath
 from ctbench_core.train.losses import class_weights, element_weights, known_labels
 from ctbench_core.train.prompts import read_prompts
-from ctbench_core.train.standardise import fit_scaler, folded
-from ctbench_core.train.stored import logits_on, restored
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
 class Fitter:
-    """One head, fitted once a candidate; it answers as a trainer of a bank of one does."""
+    """One head that is fitted once for each candidate; it has the interface of a trainer of one head."""
+
+    candidates: Sequence[Any]
+    setting = ""  # name of a candidate in metrics.jsonl
 
     def __init__(self, config: Config, dataset: Dataset, device: str) -> None:
         self.config, self.dataset, self.device = config, dataset, device
         self.dtype = DTYPES[config.training.precision]
         self.labels = dataset.manifests["train"].labels
-        self.features = Features(dataset.matrix, self.dtype, device)
+        self.features = DeviceFeatures(dataset.matrix, self.dtype, device)
         self.scaler = fit_scaler(config, dataset, self.dtype, device)
         self.train, self.val = self._rows("train"), self._rows("val")
         self.pos_weight_C = class_weights(config, self.train.targets, len(self.labels))
@@ -50,18 +51,15 @@ class Fitter:
         return Rows(torch.as_tensor(self.dataset.rows[split]), targets, self.scaler)
 
     def prepare(self) -> None:
-        """Set ``candidates`` and whatever all of them need."""
+        """Set ``candidates`` and what all of them need."""
         raise NotImplementedError
 
     def fit(self, candidate: Any, keep_going: Callable[[], bool]) -> float | None:
-        """Set ``state`` for a candidate; return the training loss (NaN where there is none), None when stopped."""
-        raise NotImplementedError
-
-    candidates: Sequence[Any]
-    named = ""  # what a candidate is called in metrics.jsonl
+        """Set ``state`` for a candidate; return the training loss, NaN where there is none, None when stopped."""
+        return float("nan")
 
     def limits(self, options: TrainingConfig) -> TrainingConfig:
-        """Return the options with one epoch a candidate."""
+        """Return the options with one epoch for each candidate."""
         count = len(self.candidates)
         return dataclasses.replace(options, max_epochs=count, early_stopping_patience=count)
 
@@ -74,30 +72,32 @@ class Fitter:
             loss = self.fit(candidate, keep_going)
             if loss is None:
                 return None
-            logits = logits_on(restored(self.state, self.device), self.features, self.val.rows)
+            logits = head_logits(load_head(self.state, self.device), self.features, self.val.rows)
             labels, known = known_labels(self.val.targets)
             weights = element_weights(labels, known, self.pos_weight_C).double()
             values = F.binary_cross_entropy_with_logits(logits.double(), labels.double(), weights, reduction="sum")
             probabilities = torch.sigmoid(logits.double()).cpu().numpy()[None]
         val_loss = float(values / known.sum().clamp(min=1))
-        (report,) = reports(epochs, [loss], [val_loss], self.val.targets.cpu().numpy(), probabilities, self.labels)
-        return [dataclasses.replace(report, setting={self.named: candidate} if self.named else {})]
+        (report,) = report_epochs(
+            epochs, [loss], [val_loss], self.val.targets.cpu().numpy(), probabilities, self.labels
+        )
+        return [dataclasses.replace(report, setting={self.setting: candidate} if self.setting else {})]
 
-    def anew(self) -> Callable[[Sequence[int]], Fitter]:
-        """Return what makes it again."""
+    def starter(self) -> Callable[[Sequence[int]], Fitter]:
+        """Return a function that makes the fitter again."""
         kind, config, dataset, device = type(self), self.config, self.dataset, self.device
         return lambda heads: kind(config, dataset, device)
 
-    def keep(self, heads: Sequence[int]) -> Fitter:
-        """Return itself: a bank of one has no other heads."""
+    def subset(self, heads: Sequence[int]) -> Fitter:
+        """Return this fitter: it has one head."""
         return self
 
     def state_dict(self, head: int) -> dict[str, Tensor]:
-        """Return the head of the present candidate as a plain state_dict."""
+        """Return the head of the present candidate."""
         return {name: tensor.cpu().clone() for name, tensor in self.state.items()}
 
     def snapshot(self, head: int) -> dict[str, Any]:
-        """Return what the next candidate starts from."""
+        """Return what the next candidate needs for its start."""
         return {"model": {}, "optimizer": {}}
 
     def restore(self, head: int, saved: dict[str, Any]) -> None:
@@ -107,11 +107,10 @@ class Fitter:
 class Logistic(Fitter):
     """Logistic regression of every finding, from the strongest penalty to the weakest."""
 
-    named = "c"
+    setting = "c"
 
     def prepare(self) -> None:
-        """Order the strengths, so that each starts where the one before ended."""
-        self.candidates = sorted(self.config.model.params.c)
+        self.candidates = sorted(self.config.model.params.c)  # each fit starts from the result of the one before
         self._path: LogisticPath | None = None
         self._start: Tensor | None = None
 
@@ -120,15 +119,13 @@ class Logistic(Fitter):
             x_ND = self.features.take(self.train.rows, self.scaler).clone()
             labels, known = known_labels(self.train.targets)
             self._path = LogisticPath(x_ND, labels, element_weights(labels, known, self.pos_weight_C), known)
-        found = self._path.fit(candidate, self._start, keep_going)
-        if found is None:
+        result = self._path.fit(candidate, self._start, keep_going)
+        if result is None:
             return None
-        self._start, loss = found
-        state = {
-            "network.0.weight": self._start[:, :-1].to(self.dtype),
-            "network.0.bias": self._start[:, -1].to(self.dtype),
-        }
-        self.state = folded({n: t.contiguous() for n, t in state.items()}, {"network.0": slice(None)}, self.scaler)
+        self._start, loss = result
+        weight, bias = (part.to(self.dtype).contiguous() for part in (self._start[:, :-1], self._start[:, -1]))
+        state = {"network.0.weight": weight, "network.0.bias": bias}
+        self.state = fold_scaler(state, {"network.0": slice(None)}, self.scaler)
         return loss
 
     def snapshot(self, head: int) -> dict[str, Any]:
@@ -138,17 +135,16 @@ class Logistic(Fitter):
         start = saved["model"]["start"]
         expected = (len(self.labels), self.features.width + 1)
         if tuple(start.shape) != expected:
-            raise ConfigError(f"Its weights have shape {tuple(start.shape)}, this data needs {expected}.")
+            raise ConfigError(f"The weights have shape {tuple(start.shape)}, but the data need {expected}.")
         self._start = start.to(self.device)
 
 
 class Neighbours(Fitter):
-    """k nearest training volumes by cosine; each finding's share of positives among them."""
+    """k nearest training volumes by cosine, and the share of positives among them for each finding."""
 
-    named = "k"
+    setting = "k"
 
     def prepare(self) -> None:
-        """Keep the numbers of neighbours that there are."""
         count = len(self.train.rows)
         self.candidates = sorted({min(k, count) for k in self.config.model.params.k})
 
@@ -165,23 +161,15 @@ class Neighbours(Fitter):
 
 
 class ZeroShot(Fitter):
-    """Similarity to a finding's positive prompt, less that to its negative one; nothing is fitted."""
+    """Similarity to the positive prompt of a finding minus that to its negative prompt; nothing is fitted."""
 
     def prepare(self) -> None:
-        """Read the prompts."""
         if self.config.data.standardise == "zscore":
-            raise ConfigError("zero_shot compares raw embeddings with prompts: set data.standardise to none or l2.")
+            raise ConfigError("zero_shot compares raw embeddings with prompts. Set data.standardise to none or l2.")
         self.candidates = [None]
+        assert self.config.model.prompts is not None  # check_head refuses a zero-shot head without prompts
         prompts = read_prompts(self.config.model.prompts, self.labels, self.features.width)
         self.state = {f"zero_shot.{name}": tensor.to(self.device, self.dtype) for name, tensor in prompts.items()}
 
-    def fit(self, candidate: None, keep_going: Callable[[], bool]) -> float | None:
-        return float("nan")
-
 
 FITTERS: dict[str, type[Fitter]] = {"logistic": Logistic, "knn": Neighbours, "zero_shot": ZeroShot}
-
-
-def make_fitter(config: Config, dataset: Dataset, device: str) -> Fitter:
-    """Return the fitter of a config's head."""
-    return FITTERS[head_name(config.model._target_)](config, dataset, device)

@@ -1,8 +1,8 @@
-"""Logistic regression of all findings at once by L-BFGS, each finding its own convex problem and step length.
+"""Logistic regression of all findings at once by L-BFGS; each finding is a convex problem with its own step length.
 
 Minimises, for each finding, mean(w l(x . b, y)) + |b|^2 / (2 c n), the bias free of penalty: scikit-learn's
-LogisticRegression(C=c) divided by c n, with w its class weights. The problem is solved in the eigenbasis of the
-features' second moments, where one Hessian fits all findings up to a factor: some 20 products suffice.
+LogisticRegression(C=c) divided by c n, with w its class weights. It is solved in the eigenbasis of the features'
+second moments, where one Hessian fits all findings up to a factor: some 20 products suffice.
 
 Shape suffixes: N volumes, P = D + 1 parameters, C findings.
 """
@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MOST_STEPS, MEMORY = 300, 12
-# Expected decrease at which a finding is done, relative to its loss; float32 products cannot tell less than 1e-8.
+MAX_STEPS, MEMORY = 300, 12
+# A finding has converged at this expected decrease relative to its loss; float32 products resolve no less than 1e-8.
 TOLERANCE = {torch.float32: 1e-8, torch.float64: 1e-15}
 
 
 class LogisticPath:
-    """The training rows of a family of strengths."""
+    """Training rows, prepared once for all penalty strengths."""
 
     def __init__(self, x_ND: Tensor, labels_NC: Tensor, weights_NC: Tensor, known_NC: Tensor) -> None:
         self.x_ND, self.labels_NC, self.weights_NC = x_ND, labels_NC, weights_NC
@@ -76,10 +76,10 @@ def _minimise(
     tolerance: float,
     keep_going: Callable[[], bool],
 ) -> Tensor | None:
-    """Run L-BFGS on rows that are problems of their own; in this basis the first Hessian is about the identity."""
+    """Run L-BFGS on each row as a problem of its own; in this basis the first Hessian is about the identity."""
     value_C, gradient_CP = evaluate(v_CP)
     pairs: list[tuple[Tensor, Tensor, Tensor]] = []
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         if not keep_going():
             return None
         step_CP = -_inverse_hessian(gradient_CP, pairs)
@@ -98,7 +98,7 @@ def _minimise(
         pairs = [*pairs[1 - MEMORY :], (moved, change, inverse)]
         v_CP, (value_C, gradient_CP) = v_CP + moved, new
         if not bool((length_C > 0).any()):
-            break  # no finding can be lowered further at this precision
+            break  # no loss can decrease further at this precision
     return v_CP
 
 

@@ -1,8 +1,8 @@
-"""Drive the heads of a bank to their ends and keep every run's directory true all the while.
+"""Train the heads of a stack to their ends, and keep every run's directory up to date.
 
-Everything that a crash could lose is in ``last_state.pt``: written after the first epoch, then every two seconds of
-training, and at the end, and never so often that it takes more than a twentieth of the time. Epochs between two writes are repeated
-on resume and give the same weights, because every random draw is keyed by its epoch.
+Everything that a crash could lose is in ``last_state.pt``. It is written after the first epoch, then every two seconds
+of training and at the end, but takes at most a twentieth of the time. Epochs after the last write are repeated on
+resume and give the same weights, because every random draw is keyed by its epoch.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from torch import Tensor
 from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_json
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
-from ctbench_core.runs import RunPaths, cut_history
+from ctbench_core.runs import RunPaths, truncate_history
 from ctbench_core.train import checkpoint
-from ctbench_core.train.epoch import EpochReport
-from ctbench_core.train.failures import Guarded, OutOfMemory, explained
+from ctbench_core.train.epoch_report import EpochReport
 from ctbench_core.train.fitted import Fitter
+from ctbench_core.train.run_errors import ErrorIsolation, OutOfMemory, as_run_error
 from ctbench_core.train.trainer import Trainer
 
-Heads = Trainer | Fitter
+AnyTrainer = Trainer | Fitter
 
 CHECKPOINT_EVERY_S = 2.0
 CHECKPOINT_SHARE = 0.05  # of the time, at most
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a watcher is told after each epoch of a run."""
+class EpochProgress:
+    """Progress of a run after an epoch."""
 
     epoch: int
     max_epochs: int
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass
 class Best:
-    """The best epoch so far; ``value`` is the monitored figure, larger being better."""
+    """The best epoch so far: ``value`` of the monitored metric, larger is better; ``stale`` epochs since."""
 
     epoch: int = 0
     value: float = -math.inf
@@ -56,20 +56,20 @@ class Best:
 
 
 @dataclass
-class Pace:
-    """How much of a bank's time went into checkpoints."""
+class SaveSchedule:
+    """Time that a stack has spent on checkpoints."""
 
     started: float = field(default_factory=time.monotonic)
     spent: float = 0.0
 
     def allows(self, last: float) -> bool:
-        """Whether a checkpoint is due, the last one having been written at a given moment."""
+        """Whether a checkpoint is due, given the time of the last one."""
         now = time.monotonic()
         return now - last >= CHECKPOINT_EVERY_S and self.spent <= CHECKPOINT_SHARE * (now - self.started)
 
 
 class RunLog:
-    """One run of a bank: its epochs, its best one, its patience, and its files."""
+    """The epochs of one run: the last, the best, the patience that is left, and the files."""
 
     def __init__(self, paths: RunPaths, options: TrainingConfig, seed: int) -> None:
         self.paths, self.options, self.seed = paths, options, seed
@@ -81,11 +81,11 @@ class RunLog:
         """Whether patience or epochs have run out."""
         return self.epoch >= self.options.max_epochs or self.best.stale >= self.options.early_stopping_patience
 
-    def resume(self, trainer: Heads, head: int) -> None:
+    def resume(self, trainer: AnyTrainer, head: int) -> None:
         """Continue from ``last_state.pt``; without one, from the beginning.
 
         Raises:
-            CheckpointError: it is damaged or of another shape.
+            CheckpointError: the file is damaged, or its head has another shape.
         """
         path = self.paths.last_state
         self.epoch, self.best = 0, Best()
@@ -94,11 +94,12 @@ class RunLog:
                 self._restore(trainer, head, checkpoint.load(path))
             except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise CheckpointError(
-                    f"{path} cannot be resumed: {error} Resume with the config that the run was started with, or start a new run."
+                    f"{path} cannot be resumed: {error} Resume with the config that the run was started with, or "
+                    "start a new run."
                 ) from error
-        cut_history(self.paths.metrics, self.epoch)
+        truncate_history(self.paths.metrics, self.epoch)
 
-    def _restore(self, trainer: Heads, head: int, saved: dict[str, Any]) -> None:
+    def _restore(self, trainer: AnyTrainer, head: int, saved: dict[str, Any]) -> None:
         trainer.restore(head, saved)
         self.epoch = self._saved_epoch = int(saved["epoch"])
         self.best = Best(
@@ -109,11 +110,11 @@ class RunLog:
             stale=saved["epochs_no_improve"],
         )
 
-    def add(self, report: EpochReport, trainer: Heads, head: int) -> dict[str, Any]:
-        """Note an epoch, and return its line of ``metrics.jsonl``.
+    def add(self, report: EpochReport, trainer: AnyTrainer, head: int) -> dict[str, Any]:
+        """Record an epoch, and return its line of ``metrics.jsonl``.
 
         Raises:
-            InputError: the monitored figure is undefined on this validation set.
+            InputError: the monitored metric is undefined on this validation set.
         """
         self.epoch = report.epoch
         value = report.monitored(self.options.monitor)
@@ -130,9 +131,9 @@ class RunLog:
         append_line(self.paths.metrics, dump_json(line))
         return line
 
-    def save(self, trainer: Heads, head: int, pace: Pace | None = None) -> bool:
-        """Write the last epoch's checkpoint, then the best epoch's files, if it is time; return whether it was."""
-        if self._saved_epoch == self.epoch or not self.epoch or (pace and not pace.allows(self._saved_at)):
+    def save(self, trainer: AnyTrainer, head: int, schedule: SaveSchedule | None = None) -> bool:
+        """Write the last epoch's checkpoint, then the best epoch's files, if due; return whether it was."""
+        if self._saved_epoch == self.epoch or not self.epoch or (schedule and not schedule.allows(self._saved_at)):
             return False
         before, best = time.monotonic(), _best_values(self.best.line or {})
         flush_to_disk(self.paths.metrics)
@@ -148,132 +149,128 @@ class RunLog:
                 "epochs_no_improve": self.best.stale,
                 "best_model_state": self.best.state,
                 "best_line": self.best.line,
-                # Draws are keyed by (seed, purpose, epoch), so the seed is the whole random state.
+                # Draws are keyed by (seed, purpose, epoch): the seed is the whole random state.
                 "rng_state": {"seed": self.seed},
             },
         )
         self.write_best()
         self._saved_epoch, self._saved_at = self.epoch, time.monotonic()
-        if pace:
-            pace.spent += self._saved_at - before
+        if schedule:
+            schedule.spent += self._saved_at - before
         return True
 
     def write_best(self) -> None:
-        """Write the best epoch's weights and figures."""
+        """Write the best epoch's weights and metrics."""
         if self.best.state is not None and self.best.line is not None:
             checkpoint.save(self.paths.final_model, self.best.state)
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line))
 
 
-class TrainingRun(Guarded):
-    """One run at work in a bank; its end, good or bad, is kept here.
+@dataclass(eq=False)
+class TrainingRun(ErrorIsolation):
+    """One run in training: ``state`` is running, finished, cancelled or failed, the last with its ``error``.
 
-    Args:
+    Attributes:
         prepare: restores the head before its first epoch.
-        stop: asked between batches of a run that is alone in its bank, else between epochs.
-        watch: hears of each epoch.
+        stop: whether a stop is requested; called between batches of a run alone in its stack, else between epochs.
+        watch: called after each epoch.
         end: called once, when the run has finished, was stopped, or has failed.
     """
 
-    def __init__(
-        self,
-        log: RunLog,
-        config: Config,
-        prepare: Callable[[Heads, int], None],
-        stop: Callable[[], bool],
-        watch: Callable[[Progress], None],
-        end: Callable[[TrainingRun], None],
-    ) -> None:
-        self.log, self.config = log, config
-        self.prepare, self.stop, self._watch, self.end = prepare, stop, watch, end
-        self.state = "running"
-        self.error: CtbenchError | None = None
+    log: RunLog
+    config: Config
+    prepare: Callable[[AnyTrainer, int], None]
+    stop: Callable[[], bool]
+    watch: Callable[[EpochProgress], None]
+    end: Callable[[TrainingRun], None]
+    state: str = "running"
+    error: CtbenchError | None = None
 
     def fail(self, error: CtbenchError) -> None:
         """End the run with an error."""
         self.state, self.error = "failed", error
 
-    def begin(self, trainer: Heads, head: int) -> None:
-        """Restore the head; a run that had come to its end finishes at once."""
-        with self.guarded():
+    def begin(self, trainer: AnyTrainer, head: int) -> None:
+        """Restore the head; a run that is complete already finishes at once."""
+        with self.isolate_errors():
             self.prepare(trainer, head)
             if self.log.done:
                 self._finish(trainer, head)
 
-    def rewind(self, trainer: Heads, head: int) -> None:
-        """Go back to the last checkpoint, or to the beginning: the epochs since are repeated."""
-        with self.guarded():
+    def rewind(self, trainer: AnyTrainer, head: int) -> None:
+        """Go back to the last checkpoint, or to the beginning; the epochs since are repeated."""
+        with self.isolate_errors():
             self.log.resume(trainer, head)
 
-    def hear(self, outcome: EpochReport | RunError, trainer: Heads, head: int, pace: Pace) -> None:
-        """Note an epoch, and whether it was the last."""
-        with self.guarded():
+    def record(self, outcome: EpochReport | RunError, trainer: AnyTrainer, head: int, schedule: SaveSchedule) -> None:
+        """Record an epoch, and finish the run if it was the last."""
+        with self.isolate_errors():
             if isinstance(outcome, RunError):
                 raise outcome
             line, options = self.log.add(outcome, trainer, head), self.log.options
             best = self.log.best
-            self._watch(Progress(self.log.epoch, options.max_epochs, outcome, line, best.epoch, best.value))
+            self.watch(EpochProgress(self.log.epoch, options.max_epochs, outcome, line, best.epoch, best.value))
             if self.log.done:
                 self._finish(trainer, head)
             else:
-                self.log.save(trainer, head, pace)
+                self.log.save(trainer, head, schedule)
 
-    def _finish(self, trainer: Heads, head: int) -> None:
+    def _finish(self, trainer: AnyTrainer, head: int) -> None:
         if not self.log.save(trainer, head):
-            self.log.write_best()  # a kill may have come between the last checkpoint and these files
+            self.log.write_best()  # the process may have been killed between the last checkpoint and these files
         self.state = "finished"
 
     def cancel(self) -> None:
-        """Keep the best epoch of a run that was told to stop; its last checkpoint stands."""
-        with self.guarded():
+        """Stop the run: write its best epoch, and leave its last checkpoint as it is."""
+        with self.isolate_errors():
             self.log.write_best()
             self.state = "cancelled"
 
 
-def train_stack(trainer: Heads, runs: Sequence[TrainingRun]) -> None:
-    """Train every run of a bank to its end; where memory runs out, the bank goes on in two halves, one by one."""
+def train_stack(trainer: AnyTrainer, runs: Sequence[TrainingRun]) -> None:
+    """Train every run of a stack to its end; where memory runs out, continue with one half after the other."""
     for head, run in enumerate(runs):
         run.begin(trainer, head)
-    make, pace = trainer.anew(), Pace()
+    start, schedule = trainer.starter(), SaveSchedule()
     heads = {run: head for head, run in enumerate(runs)}
-    halves = _to_the_end(trainer, runs, pace)
-    del trainer  # its memory is what the first half needs
+    halves = _train_to_end(trainer, runs, schedule)
+    del trainer  # the first half needs its memory
     while halves:
         half = halves.pop()
-        smaller = make([heads[run] for run in half])
+        smaller = start([heads[run] for run in half])
         for head, run in enumerate(half):
             run.rewind(smaller, head)
-        halves += _to_the_end(smaller, half, pace)
+        halves += _train_to_end(smaller, half, schedule)
 
 
-def _to_the_end(trainer: Heads, runs: Sequence[TrainingRun], pace: Pace) -> list[list[TrainingRun]]:
-    """Train runs until all have ended, which leave the bank one after another, or until memory runs out.
+def _train_to_end(trainer: AnyTrainer, runs: Sequence[TrainingRun], schedule: SaveSchedule) -> list[list[TrainingRun]]:
+    """Train runs until all have ended, or until memory runs out; a run that ends leaves the stack.
 
     Returns:
-        The halves of the runs then at work, which need to be rewound; empty when all have ended.
+        Empty when all have ended; else the halves of the running ones, which must be rewound.
     """
-    at_work = list(runs)
+    running = list(runs)
     while True:
-        for run in at_work:
+        for run in running:
             if run.state == "running" and run.stop():
                 run.cancel()
             if run.state != "running":
                 run.end(run)
-        left = [head for head, run in enumerate(at_work) if run.state == "running"]
+        left = [head for head, run in enumerate(running) if run.state == "running"]
         if not left:
             return []
-        if len(left) < len(at_work):
-            trainer, at_work = trainer.keep(left), [at_work[head] for head in left]
-        if not _one_epoch(trainer, at_work, pace):
-            middle = len(at_work) // 2
-            return [at_work[middle:], at_work[:middle]]
+        if len(left) < len(running):
+            trainer, running = trainer.subset(left), [running[head] for head in left]
+        if not _train_epoch(trainer, running, schedule):
+            middle = len(running) // 2
+            return [running[middle:], running[:middle]]
 
 
-def _one_epoch(trainer: Heads, runs: Sequence[TrainingRun], pace: Pace) -> bool:
+def _train_epoch(trainer: AnyTrainer, runs: Sequence[TrainingRun], schedule: SaveSchedule) -> bool:
     """Train one epoch; return False when memory ran out and fewer runs may fit."""
     stops = [run.stop for run in runs]
     try:
-        with explained(runs[0].config):
+        with as_run_error(runs[0].config):
             outcomes = trainer.run_epoch([run.log.epoch + 1 for run in runs], lambda: not all(stop() for stop in stops))
     except RunError as error:
         if isinstance(error, OutOfMemory) and len(runs) > 1:
@@ -286,7 +283,7 @@ def _one_epoch(trainer: Heads, runs: Sequence[TrainingRun], pace: Pace) -> bool:
             run.cancel()
         return True
     for head, (run, outcome) in enumerate(zip(runs, outcomes)):
-        run.hear(outcome, trainer, head, pace)
+        run.record(outcome, trainer, head, schedule)
     return True
 
 
@@ -296,5 +293,5 @@ def _best_values(line: dict[str, Any]) -> dict[str, float]:
 
 
 def limit_threads(count: int) -> None:
-    """Cap the threads of tensor work, so that a server's pages stay quick beside a training."""
+    """Limit the threads of tensor work, so that a server's pages stay fast during a training."""
     torch.set_num_threads(max(1, count))

@@ -1,9 +1,7 @@
-"""Losses on logits, one value an element; whoever sums them weights the positives and masks what is unknown.
+"""Losses on logits, and the weights of their elements: positives by class weight, unknown labels 0.
 
-To add a loss, add a function of (logits, targets) to ``LOSSES`` that returns one value an element. Its gradient
-comes from autograd unless one is written out in ``GRADIENTS``.
-
-MERGED: Class weights of a run: how much more a positive counts than a negative.
+To add a loss, declare its name in ``declared/losses.py`` and add a function of (logits, targets) to ``LOSS_FUNCTIONS`` that
+returns one value for each element. Its gradient comes from autograd unless ``GRADIENTS`` has a formula.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctbench_core.config import Config
-from ctbench_core.declared import loss_name
 from ctbench_core.errors import ConfigError
+from ctbench_core.formatting import plural
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,8 +29,8 @@ def bce(logits: Tensor, targets: Tensor) -> Tensor:
 
 def focal(logits: Tensor, targets: Tensor) -> Tensor:
     """Focal loss: (1 - p_t)^2 times the cross-entropy (Lin et al., ICCV 2017); their alpha is the class weight."""
-    right = torch.sigmoid(torch.where(targets > 0, logits, -logits))
-    return (1 - right) ** FOCAL_GAMMA * bce(logits, targets)
+    p_target = torch.sigmoid(torch.where(targets > 0, logits, -logits))
+    return (1 - p_target) ** FOCAL_GAMMA * bce(logits, targets)
 
 
 def asymmetric(logits: Tensor, targets: Tensor) -> Tensor:
@@ -42,7 +40,7 @@ def asymmetric(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.where(targets > 0, F.softplus(-logits), negative)
 
 
-LOSSES: dict[str, LossFunction] = {"bce": bce, "focal": focal, "asymmetric": asymmetric}
+LOSS_FUNCTIONS: dict[str, LossFunction] = {"bce": bce, "focal": focal, "asymmetric": asymmetric}
 
 
 def _bce_gradient(logits: Tensor, targets: Tensor) -> Tensor:
@@ -50,9 +48,9 @@ def _bce_gradient(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _focal_gradient(logits: Tensor, targets: Tensor) -> Tensor:
-    towards = torch.where(targets > 0, logits, -logits)
-    right = torch.sigmoid(towards)
-    slope = (1 - right) ** 2 * (2 * right * F.softplus(-towards) + 1 - right)
+    signed = torch.where(targets > 0, logits, -logits)
+    p_target = torch.sigmoid(signed)
+    slope = (1 - p_target) ** 2 * (2 * p_target * F.softplus(-signed) + 1 - p_target)
     return torch.where(targets > 0, -slope, slope)
 
 
@@ -63,7 +61,7 @@ def _asymmetric_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.where(targets > 0, p - 1, negative)
 
 
-# By loss; one that is not here gets its gradient from autograd.
+# A loss without an entry gets its gradient from autograd.
 GRADIENTS: dict[LossFunction, LossFunction] = {
     bce: _bce_gradient,
     focal: _focal_gradient,
@@ -71,17 +69,8 @@ GRADIENTS: dict[LossFunction, LossFunction] = {
 }
 
 
-def find_loss(name: str) -> LossFunction:
-    """Return a registered loss.
-
-    Raises:
-        ConfigError: the name is not registered.
-    """
-    return LOSSES[loss_name(name)]
-
-
-def slopes(loss: LossFunction, logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the derivative of a loss by each logit; ``targets`` hold no NaN."""
+def loss_gradient(loss: LossFunction, logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the derivative of a loss with respect to each logit; ``targets`` hold no NaN."""
     if loss in GRADIENTS:
         return GRADIENTS[loss](logits, targets)
     with torch.inference_mode(False), torch.enable_grad():
@@ -96,12 +85,12 @@ def known_labels(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def element_weights(targets: Tensor, known: Tensor, pos_weight: Tensor | None) -> Tensor:
-    """Return how much each element of (..., B, C) counts: 0 where unknown, ``pos_weight`` if positive, else 1."""
+    """Return the weight of each element of (..., B, C): 0 where unknown, ``pos_weight`` where positive, else 1."""
     return known if pos_weight is None else torch.where(targets > 0, pos_weight, known)
 
 
 def weighted_sum(loss: LossFunction, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Sum a loss over (..., B, C) with a weight an element, in float64: shape (...). Weight 0 hides even a NaN."""
+    """Sum a weighted loss over (..., B, C) in float64, shape (...). Weight 0 hides even a NaN."""
     values = torch.where(weights > 0, loss(logits, targets) * weights, 0.0)
     return values.sum(dim=(-2, -1), dtype=torch.float64)
 
@@ -117,15 +106,16 @@ def class_weights(config: Config, targets: Tensor, labels: int) -> Tensor | None
     """Return the weight of each finding's positives (C,), None where all are 1.
 
     Raises:
-        ConfigError: weights were given, but not one a finding.
+        ConfigError: the number of weights is not the number of findings.
     """
-    given = config.training.loss.pos_weight
-    if given is None or given == "auto":
+    weights = config.training.loss.pos_weight
+    if weights is None or weights == "auto":
         return positive_weights(targets)
-    if given == "none":
+    if weights == "none":
         return None
-    if isinstance(given, str) or len(given) != labels:
+    if isinstance(weights, str) or len(weights) != labels:
         raise ConfigError(
-            f"training.loss.pos_weight is {given!r}: expected auto, none, or {labels} numbers, one a finding."
+            f"training.loss.pos_weight is {weights!r}: expected auto, none, or one number for each of the "
+            f"{plural(labels, 'finding')}."
         )
-    return targets.new_tensor(given)
+    return targets.new_tensor(weights)

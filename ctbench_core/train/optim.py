@@ -1,7 +1,7 @@
-"""Optimisers and learning-rate schedules over a bank, each head with its own rate, decay and count of steps.
+"""Optimisers and learning-rate schedules of a stack, each head with its own rate, decay and count of steps.
 
-The fused kernels behind torch.optim are called directly: one pass over a head's parameters, no bookkeeping in
-Python, and torch.optim's import of the compiler (a second at start-up) is spared.
+The fused kernels behind torch.optim are called directly. That takes one pass over a head's parameters and no
+bookkeeping in Python, and saves torch.optim's import of the compiler (a second at start-up).
 """
 
 from __future__ import annotations
@@ -16,33 +16,23 @@ from torch.nn.functional import hardshrink
 
 from ctbench_core.config import TrainingConfig
 from ctbench_core.errors import CheckpointError
-from ctbench_core.train.bank import Bank
+from ctbench_core.train.parameters import StackedParameters
 
-MOMENTUM = 0.9  # of SGD
-
-# The first moment of a unit that no longer fires shrinks by a tenth a step and, after some 830, sticks among the
-# subnormal numbers, on which a CPU is a hundred times slower: one step of Adam took 1.8 ms instead of .2 once a tenth
-# of the hidden units were silent. What is below FAINT times the smallest normal number is therefore set to 0 often
-# enough for nothing to get there; in all it would have moved a weight by 1e-24.
+# The first moment of a unit that no longer fires shrinks by a tenth at each step. After some 830 steps it is subnormal,
+# and a CPU computes with subnormal numbers a hundred times slower: a step of Adam took 1.8 ms instead of .2 once a
+# tenth of the hidden units were silent. So every CLEAR_EVERY steps what is below FAINT times the smallest normal number
+# is set to 0, before it becomes subnormal; in all it would have moved a weight by 1e-24.
 FAINT, CLEAR_EVERY = 2.0**27, 128  # .9 ** 128 > 2 ** -27
 
 
+_ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
+# With a buffer of zeros the first step needs no special case.
+_SGD: dict[str, Any] = {"momentum": 0.9, "dampening": 0.0, "nesterov": False, "maximize": False, "is_first_step": False}
+
+
 def _adam(tensors: dict[str, list[Tensor]], rate: float, decay: float, step: Any = torch._fused_adam_) -> None:
-    step(
-        tensors["param"],
-        tensors["grad"],
-        tensors["exp_avg"],
-        tensors["exp_avg_sq"],
-        [],
-        tensors["step"],
-        lr=rate,
-        beta1=0.9,
-        beta2=0.999,
-        weight_decay=decay,
-        eps=1e-8,
-        amsgrad=False,
-        maximize=False,
-    )
+    moments = tensors["exp_avg"], tensors["exp_avg_sq"]
+    step(tensors["param"], tensors["grad"], *moments, [], tensors["step"], lr=rate, weight_decay=decay, **_ADAM)
 
 
 def _adamw(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
@@ -50,93 +40,83 @@ def _adamw(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
 
 
 def _sgd(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
-    torch._fused_sgd_(
-        tensors["param"],
-        tensors["grad"],
-        tensors["exp_avg"],
-        weight_decay=decay,
-        momentum=MOMENTUM,
-        lr=rate,
-        dampening=0.0,
-        nesterov=False,
-        maximize=False,
-        is_first_step=False,  # a buffer of zeros makes the first step like any other
-    )
+    torch._fused_sgd_(tensors["param"], tensors["grad"], tensors["exp_avg"], lr=rate, weight_decay=decay, **_SGD)
 
 
 OPTIMISERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
 _MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("exp_avg",)}
-
-
 _Group = tuple[dict[str, list[Tensor]], float, float]  # tensors of some heads, their rate and decay
 
 
 class Optimiser:
-    """The state of one optimiser for every head of a bank."""
+    """The state of one optimiser for every head of a stack."""
 
-    def __init__(self, bank: Bank, options: Sequence[TrainingConfig]) -> None:
+    def __init__(self, parameters: StackedParameters, options: Sequence[TrainingConfig]) -> None:
         self.name = options[0].optimizer
-        self._bank, self._options = bank, list(options)
-        self.moments = {name: torch.zeros_like(bank.flat_KP) for name in _MOMENTS[self.name]}
-        self.step_K = torch.zeros(len(bank), dtype=torch.float32, device=bank.flat_KP.device)
-        self._rates, self._steps = [0.0] * len(bank), 0
-        self._faint: dict[int, list[int]] = {}  # heads to clear, by the steps of the epoch modulo CLEAR_EVERY
+        self._parameters, self._options = parameters, list(options)
+        self.moments = {name: torch.zeros_like(parameters.flat_KP) for name in _MOMENTS[self.name]}
+        self.step_K = torch.zeros(len(parameters), dtype=torch.float32, device=parameters.flat_KP.device)
+        self._rates, self._steps = [0.0] * len(parameters), 0
+        self._heads_to_clear: dict[int, list[int]] = {}  # by the steps of the epoch modulo CLEAR_EVERY
         self._plans: dict[int, tuple[Tensor, list[_Group]]] = {}
 
     def start_epoch(self, epochs: Sequence[int]) -> None:
         """Set each head's learning rate for its present epoch."""
         rates = [learning_rate(options, epoch) for options, epoch in zip(self._options, epochs)]
-        self._steps, self._faint = 0, {}
-        for k, taken in enumerate(self.step_K.tolist()):
-            # A head's own steps are counted: alone, in company and resumed it is cleared at the same ones.
-            self._faint.setdefault(-int(taken) % CLEAR_EVERY, []).append(k)
+        self._steps, self._heads_to_clear = 0, {}
+        for k, steps in enumerate(self.step_K.tolist()):
+            # By a head's own steps: alone, in a stack or resumed, it is cleared at the same ones.
+            self._heads_to_clear.setdefault(-int(steps) % CLEAR_EVERY, []).append(k)
         if rates != self._rates:
             self._rates, self._plans = rates, {}
 
     def step(self, heads: int) -> None:
-        """Move the first heads by their gradients."""
+        """Update the first heads by their gradients."""
         self._steps += 1
-        for k in self._faint.get(self._steps % CLEAR_EVERY, ()):
+        for k in self._heads_to_clear.get(self._steps % CLEAR_EVERY, ()):
             if k < heads:
-                self._clear(k)
+                self._clear_faint_moments(k)
         if heads not in self._plans:
             self._plans[heads] = self._plan(heads)
-        taken_K, groups = self._plans[heads]
-        taken_K.add_(1)
+        step_K, groups = self._plans[heads]
+        step_K.add_(1)
         for tensors, rate, decay in groups:
             OPTIMISERS[self.name](tensors, rate, decay)
 
     def _plan(self, heads: int) -> tuple[Tensor, list[_Group]]:
-        """Return the step counts of the first heads, and the heads that share rate and decay: one call moves them all."""
-        whole = {"param": self._bank.flat_KP, "grad": self._bank.grad_KP, "step": self.step_K, **self.moments}
+        """Return the step counts of the first heads, and the groups with one rate and decay that one call updates."""
+        whole = {
+            "param": self._parameters.flat_KP,
+            "grad": self._parameters.grad_KP,
+            "step": self.step_K,
+            **self.moments,
+        }
         groups: dict[tuple[float, float], list[int]] = {}
         for k in range(heads):
             groups.setdefault((self._rates[k], self._options[k].weight_decay), []).append(k)
         return self.step_K[:heads], [
-            ({name: [tensor[k] for k in members] for name, tensor in whole.items()}, rate, decay)
-            for (rate, decay), members in groups.items()
+            ({name: [tensor[k] for k in group] for name, tensor in whole.items()}, rate, decay)
+            for (rate, decay), group in groups.items()
         ]
 
-    def _clear(self, k: int) -> None:
+    def _clear_faint_moments(self, k: int) -> None:
         for tensor in self.moments.values():
             tensor[k].copy_(hardshrink(tensor[k], FAINT * torch.finfo(tensor.dtype).tiny))
 
     def state_dict(self, k: int) -> dict[str, Any]:
         """Return the state of head k, on the CPU."""
-        moments = {name: self._bank.plain(tensor[k]).cpu().clone() for name, tensor in self.moments.items()}
+        moments = {
+            name: self._parameters.to_canonical(tensor[k]).cpu().clone() for name, tensor in self.moments.items()
+        }
         return {"name": self.name, "step": self.step_K[k].cpu().clone(), **moments}
 
     def load_state_dict(self, k: int, state: dict[str, Any]) -> None:
-        """Restore head k.
-
-        Raises:
-            CheckpointError: the state is another optimiser's.
-        """
+        """Restore head k; refuse the state of another optimiser."""
         if state.get("name") != self.name:
-            raise CheckpointError("It was made with another optimiser.")
+            raise CheckpointError(f"It was made with another optimiser ({state.get('name')}, not {self.name}).")
         self.step_K[k] = state["step"]
         for name, tensor in self.moments.items():
-            tensor[k].copy_(self._bank.laid(state[name]))
+            tensor[k].copy_(self._parameters.to_parts(state[name]))
 
 
 def learning_rate(options: TrainingConfig, epoch: int) -> float:

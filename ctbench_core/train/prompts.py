@@ -1,7 +1,7 @@
-"""Prompt embeddings for zero-shot classification: one file, positive and negative prompts of every finding.
+"""Read the prompt embeddings of zero-shot classification: positive and negative prompts of every finding in one file.
 
-A .npz holds ``labels`` (C,), ``positive`` and ``negative``, each (C, D) or (C, P, D) for P prompts a finding, and
-optionally ``logit_scale``. A .parquet has one row a prompt: ``label``, ``kind`` (positive or negative), ``embedding``.
+A .npz holds ``labels`` (C,), ``positive`` and ``negative``, each (C, D) or (C, P, D) for P prompts of a finding, and
+optionally ``logit_scale``. A .parquet has one row per prompt: ``label``, ``kind`` (positive or negative), ``embedding``.
 """
 
 from __future__ import annotations
@@ -15,21 +15,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ctbench_core.errors import ConfigError, FeatureError
+from ctbench_core.errors import FeatureError
 from ctbench_core.features import check_allowed
 
-LOGIT_SCALE = 1 / 0.07  # CLIP's temperature at the start of its training; it moves no ranking and no .5 threshold
+LOGIT_SCALE = 1 / 0.07  # CLIP's initial temperature; it changes no ranking and no decision at .5
 
 
-def read_prompts(path: str | None, labels: Sequence[str], width: int) -> dict[str, Tensor]:
+def read_prompts(path: str, labels: Sequence[str], width: int) -> dict[str, Tensor]:
     """Return unit-norm prompts ``positive`` and ``negative`` (C, D), averaged over a finding's prompts, and ``scale``.
 
     Raises:
-        ConfigError: no file is named.
-        FeatureError: it cannot be read, lacks a finding, or is of another width.
+        FeatureError: the file is missing or unreadable, lacks a finding, or is of another width.
     """
-    if not path:
-        raise ConfigError("zero_shot needs model.prompts: a .npz or .parquet of prompt embeddings.")
     file = check_allowed(path)
     if not file.is_file():
         raise FeatureError(f"Prompt file {file} does not exist. Correct model.prompts.")
@@ -40,8 +37,8 @@ def read_prompts(path: str | None, labels: Sequence[str], width: int) -> dict[st
             f"{file} holds no prompts ({error}). Expected .npz with labels, positive, negative, or .parquet with "
             "label, kind, embedding."
         ) from error
-    found = {kind: _chosen(file, kind, table, labels, width) for kind, table in tables.items()}
-    return {**found, "scale": torch.tensor(scale)}
+    prompts = {kind: _average(file, kind, table, labels, width) for kind, table in tables.items()}
+    return {**prompts, "scale": torch.tensor(scale)}
 
 
 def _npz(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
@@ -60,18 +57,23 @@ def _parquet(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
     return tables, LOGIT_SCALE
 
 
-def _chosen(file: Path, kind: str, table: dict[str, np.ndarray], labels: Sequence[str], width: int) -> Tensor:
-    absent = [label for label in labels if label not in table]
-    if absent:
-        raise FeatureError(f"{file} has no {kind} prompt of {', '.join(absent[:5])}. Add it, or name fewer findings.")
+def _average(file: Path, kind: str, table: dict[str, np.ndarray], labels: Sequence[str], width: int) -> Tensor:
+    missing = [label for label in labels if label not in table]
+    if missing:
+        raise FeatureError(
+            f"{file} has no {kind} prompt of {', '.join(missing[:5])}. Add it, or choose fewer findings "
+            "(training.target_labels)."
+        )
     means = np.stack([_mean(np.atleast_2d(table[label]).astype(np.float64)) for label in labels])
     if means.shape[1] != width:
-        raise FeatureError(f"{file}: prompts are {means.shape[1]} wide, the features {width}. Use the same encoder.")
+        raise FeatureError(
+            f"{file}: prompts are {means.shape[1]} wide, the features {width}. Use the same encoder for both."
+        )
     return torch.from_numpy(means)
 
 
 def _mean(prompts: np.ndarray) -> np.ndarray:
-    """Average unit vectors, and scale the mean to unit norm; a zero vector stays one."""
+    """Average unit vectors, and scale the mean to unit norm; a zero vector stays zero."""
     units = prompts / np.maximum(np.linalg.norm(prompts, axis=1, keepdims=True), 1e-12)
     mean = units.mean(axis=0)
     return mean / max(float(np.linalg.norm(mean)), 1e-12)

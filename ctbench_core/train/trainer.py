@@ -1,8 +1,8 @@
-"""Train a bank of heads epoch by epoch.
+"""Train a stack of heads epoch by epoch.
 
-The trainer knows no files and no clock: `loop.py` drives it, writes what it reports, and decides when
-to stop. Every draw comes from a stream keyed by (seed, purpose, epoch), so an epoch can be repeated
-after a crash and gives the same weights, and no head knows which others share its bank.
+The trainer knows no files and no clock: `loop.py` drives it, writes its reports, and decides when to stop. Every draw
+comes from a stream keyed by (seed, purpose, epoch), so an epoch that is repeated after a crash gives the same weights,
+whichever heads share the stack.
 
 Shape suffixes: K heads, S steps of a block, N volumes, B batch rows, D features, C findings.
 """
@@ -20,29 +20,28 @@ from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset
-from ctbench_core.declared import STEPWISE, head_name
+from ctbench_core.declared import STEPWISE, head_name, loss_name
 from ctbench_core.errors import ConfigError, RunError
-from ctbench_core.train.bank import Bank, take_heads
-from ctbench_core.train.batches import Batches, Block, Features, Rows
-from ctbench_core.train.epoch import EpochReport, reports
-from ctbench_core.train.fitted import Fitter, make_fitter
-from ctbench_core.train.heads import check_head, layer_widths
-from ctbench_core.train.losses import class_weights, element_weights, find_loss, known_labels, slopes, weighted_sum
-from ctbench_core.train.network import Dropout, Gated, Mlp, Network, parts_for
+from ctbench_core.formatting import plural
+from ctbench_core.train import losses
+from ctbench_core.train.batches import Batches, Block
+from ctbench_core.train.epoch_report import EpochReport, report_epochs
+from ctbench_core.train.fitted import DTYPES, FITTERS, Fitter
+from ctbench_core.train.inputs import DeviceFeatures, Rows, Scaler, fit_scaler, fold_scaler
+from ctbench_core.train.network import Dropout, Gated, Mlp, Network, part_count
 from ctbench_core.train.optim import Optimiser
-from ctbench_core.train.standardise import Scaler, fit_scaler, folded
+from ctbench_core.train.parameters import StackedParameters, take_heads
+from ctbench_core.train.planning import check_head, layer_widths
 
-# Numbers in the widest layer of one forward pass outside training, features included: its memory stays in the cache.
+# Values in the widest layer of one forward pass outside training, features included: that many stay in the cache.
 EVALUATION_UNITS = 1 << 21
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
 def choose_device(name: str) -> str:
-    """Return the torch device that ``utils.device`` means on this machine.
+    """Return the torch device of ``utils.device`` on this machine.
 
     Raises:
-        ConfigError: the name is unknown, or no such device is here.
+        ConfigError: the name is unknown, or this machine has no such device.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -51,24 +50,26 @@ def choose_device(name: str) -> str:
         raise ConfigError(f"utils.device is {name!r}. Known: auto, cpu, cuda, cuda:N.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"utils.device is {name}, but this machine shows {torch.cuda.device_count()} CUDA devices. Use auto or cpu."
+            f"utils.device is {name}, but this machine shows {plural(torch.cuda.device_count(), 'CUDA device')}. "
+            "Use auto or cpu."
         )
     return name
 
 
 def make_trainer(configs: Sequence[Config], datasets: Sequence[Dataset]) -> Trainer | Fitter:
-    """Return what trains these heads: a bank, or the fit of a head that is not trained step by step."""
+    """Return the trainer of a stack, or the fitter of a head that is not trained step by step."""
     check_head(configs[0].model)
-    if head_name(configs[0].model._target_) in STEPWISE:
+    name = head_name(configs[0].model._target_)
+    if name in STEPWISE:
         return Trainer(configs, datasets)
-    return make_fitter(configs[0], datasets[0], choose_device(configs[0].utils.device))
+    return FITTERS[name](configs[0], datasets[0], choose_device(configs[0].utils.device))
 
 
 def _network(config: Config, dataset: Dataset, heads: int, device: str) -> Network:
     labels = len(dataset.manifests["train"].labels)
     widths, dropout = layer_widths(config.model, dataset.matrix.shape[1], labels), Dropout(config.model.params.dropout)
     if config.model.inputs != "gated":
-        return Mlp(widths, dropout, parts_for(widths[1], heads, device) if len(widths) > 2 else 1)
+        return Mlp(widths, dropout, part_count(widths[1], heads, device) if len(widths) > 2 else 1)
     gate = 1 if config.model.params.gate == "scalar" else widths[1]
     return Gated(dataset.widths, widths[1:], gate, dropout)
 
@@ -76,11 +77,11 @@ def _network(config: Config, dataset: Dataset, heads: int, device: str) -> Netwo
 class Trainer:
     """K heads of one shape on the rows of one matrix, with their optimiser.
 
-    Heads are kept in falling order of training rows; whoever calls sees them in the order given.
+    Inside, heads are ordered by falling number of training rows (``order``); callers number them as they passed them.
     """
 
     def __init__(
-        self, configs: Sequence[Config], datasets: Sequence[Dataset], features: Features | None = None
+        self, configs: Sequence[Config], datasets: Sequence[Dataset], features: DeviceFeatures | None = None
     ) -> None:
         first, data = configs[0], datasets[0]
         self.labels = data.manifests["train"].labels
@@ -90,43 +91,40 @@ class Trainer:
         self.configs = [configs[k] for k in self.order]
         self.datasets = [datasets[k] for k in self.order]
         self.seeds = [config.utils.seed for config in self.configs]
-        self.features = features or Features(data.matrix, work, self.device)
+        self.features = features or DeviceFeatures(data.matrix, work, self.device)
         self._tensors: dict[bytes, Rows] = {}
         self._train = [self._rows(dataset, "train", self._scaler(dataset)) for dataset in self.datasets]
         scalers = [rows.scaler for rows in self._train]
         self._val = [self._rows(dataset, "val", scaler) for dataset, scaler in zip(self.datasets, scalers)]
-        self.loss = find_loss(first.training.loss._target_)
+        self.loss = losses.LOSS_FUNCTIONS[loss_name(first.training.loss._target_)]
         self.pos_weight_K1C = self._pos_weight()
         self.network = _network(first, data, len(configs), self.device)
-        self.bank = Bank(self.network, len(configs), self.dtype, self.device, work)
+        self.parameters = StackedParameters(self.network, len(configs), self.dtype, self.device, work)
         for k, seed in enumerate(self.seeds):
-            self.bank.initialise(k, seed)
-        self.optimiser = Optimiser(self.bank, [config.training for config in self.configs])
+            self.parameters.initialise(k, seed)
+        self.optimiser = Optimiser(self.parameters, [config.training for config in self.configs])
         self._batches = Batches(self.features, self._train, first.training.batch_size, self.network)
 
     def _rows(self, dataset: Dataset, split: str, scaler: Scaler | None) -> Rows:
-        """Return the rows of a split; heads whose rows are equal get the same ones."""
+        """Return the rows of a split; heads with equal rows share one object."""
         rows, targets = dataset.rows[split], dataset.manifests[split].targets
         key = hashlib.blake2b(rows.tobytes() + targets.tobytes() + str(id(scaler)).encode()).digest()
         if key not in self._tensors:
-            there = torch.as_tensor(targets, dtype=self.dtype, device=self.device)
-            self._tensors[key] = Rows(torch.as_tensor(rows, device=self.device), there, scaler)
+            targets_NC = torch.as_tensor(targets, dtype=self.dtype, device=self.device)
+            self._tensors[key] = Rows(torch.as_tensor(rows, device=self.device), targets_NC, scaler)
         return self._tensors[key]
 
     def _scaler(self, dataset: Dataset) -> Scaler | None:
-        """Return mean and deviation of the training rows, the same ones for equal rows; a constant dimension keeps 1."""
-        if self.configs[0].data.standardise != "zscore":
-            return None
+        """Return the scaler of the training rows; heads with equal rows share one object."""
         key = dataset.rows["train"].tobytes()
         if key not in self.features.scalers:
-            found = fit_scaler(self.configs[0], dataset, self.dtype, self.device)
-            assert found is not None
-            self.features.scalers[key] = found
+            self.features.scalers[key] = fit_scaler(self.configs[0], dataset, self.dtype, self.device)
         return self.features.scalers[key]
 
     def _pos_weight(self) -> Tensor | None:
         weights = [
-            class_weights(config, rows.targets, len(self.labels)) for config, rows in zip(self.configs, self._train)
+            losses.class_weights(config, rows.targets, len(self.labels))
+            for config, rows in zip(self.configs, self._train)
         ]
         if all(weight is None for weight in weights):
             return None
@@ -136,20 +134,18 @@ class Trainer:
     def run_epoch(
         self, epochs: Sequence[int], keep_going: Callable[[], bool] = lambda: True
     ) -> list[EpochReport | RunError] | None:
-        """Train each head for the given epoch, counted from 1, and validate it.
+        """Train each head for its epoch, counted from 1, and validate it.
 
         Returns:
-            A report a head, or the error of a head whose loss is not finite; None when ``keep_going`` turned false:
-            the epoch is then incomplete and the bank must be thrown away or restored.
+            For each head a report, or the error of a loss that is not finite; None when ``keep_going`` turned false:
+            the epoch is then incomplete, and the trainer must be discarded or restored.
         """
-        own = [epochs[k] for k in self.order]
-        train_loss_K = self._train_epoch(own, keep_going)
+        ordered = [epochs[k] for k in self.order]
+        train_loss_K = self._train_epoch(ordered, keep_going)
         if train_loss_K is None:
             return None
-        found: list[Any] = [None] * len(own)
-        for given, outcome in zip(self.order, self._validate(own, train_loss_K)):
-            found[given] = outcome
-        return found
+        outcomes = dict(zip(self.order, self._validate(ordered, train_loss_K)))
+        return [outcomes[head] for head in range(len(epochs))]
 
     def _train_epoch(self, epochs: Sequence[int], keep_going: Callable[[], bool]) -> list[float] | None:
         total_K = torch.zeros(len(epochs), dtype=torch.float64, device=self.device)
@@ -164,64 +160,63 @@ class Trainer:
         return (total_K / known_K.clamp(min=1)).tolist()
 
     def _train_block(self, block: Block) -> Tensor:
-        """Take the steps of a block; return each head's summed loss (K,)."""
-        weight_SKBC = element_weights(block.y_SKBC, block.known_SKBC, self.pos_weight_K1C)
+        """Run the steps of a block; return each head's summed loss (K,)."""
+        weight_SKBC = losses.element_weights(block.y_SKBC, block.known_SKBC, self.pos_weight_K1C)
         share_SKBC = weight_SKBC / block.count_SK.clamp(min=1).to(self.dtype)[..., None, None]
         logits_SKBC = torch.zeros_like(block.y_SKBC)
         parts = [block.x_SKBD, logits_SKBC, block.y_SKBC, share_SKBC, *block.draws]
-        whole = tuple(block.x_SKBD.shape[1:3])  # heads, rows; random bytes may have the parts of the one head instead
+        whole = tuple(block.x_SKBD.shape[1:3])  # heads, rows; dropout bytes may have the parts of a single head instead
         for (heads, rows), step in zip(block.sizes, zip(*(part.unbind() for part in parts))):
             full = (heads, rows) == whole
             self._step(heads, *(step if full else (t[: len(t) * heads // whole[0], :rows] for t in step)))
-        return weighted_sum(self.loss, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
+        return losses.weighted_sum(self.loss, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
 
     def _step(
         self, heads: int, x_KBD: Tensor, logits_KBC: Tensor, y_KBC: Tensor, share_KBC: Tensor, *draws: Tensor
     ) -> None:
-        """Move the first heads by one batch each, and leave its logits."""
-        layers, grads = self.bank.first(heads)
-        self.bank.refresh()
+        """Update the first heads by one batch each, and write its logits into ``logits_KBC``."""
+        layers, grads = self.parameters.leading_layers(heads)
+        self.parameters.update_work_copy()
         self.network.forward(layers, x_KBD, draws, logits_KBC)
-        slope = slopes(self.loss, logits_KBC, y_KBC).mul_(share_KBC)
+        slope = losses.loss_gradient(self.loss, logits_KBC, y_KBC).mul_(share_KBC)
         self.network.backward(layers, slope, grads)
-        self.bank.collect()
+        self.parameters.collect_gradients()
         self.optimiser.step(heads)
 
     def _validate(self, epochs: Sequence[int], train_loss_K: Sequence[float]) -> list[EpochReport | RunError]:
-        found: list[Any] = [None] * len(epochs)
+        outcomes: dict[int, EpochReport | RunError] = {}
         groups: dict[int, list[int]] = {}
         for k, rows in enumerate(self._val):
             groups.setdefault(id(rows), []).append(k)
         for heads in groups.values():
-            for k, outcome in zip(heads, self._validate_together(heads, epochs, train_loss_K)):
-                found[k] = outcome
-        return found
+            outcomes |= zip(heads, self._validate_together(heads, epochs, train_loss_K))
+        return [outcomes[k] for k in range(len(epochs))]
 
     def _validate_together(
         self, heads: list[int], epochs: Sequence[int], train_loss_K: Sequence[float]
     ) -> list[EpochReport | RunError]:
-        """Measure heads that share their validation rows."""
+        """Validate heads that share their validation rows."""
         val = self._val[heads[0]]
         with torch.inference_mode():
             logits_KNC = self.logits(val, heads)
-            labels, known = known_labels(val.targets)
+            labels, known = losses.known_labels(val.targets)
             class_weight = None if self.pos_weight_K1C is None else self.pos_weight_K1C[heads]
-            weights = element_weights(labels, known, class_weight)
-            total_K = weighted_sum(self.loss, logits_KNC, labels.expand_as(logits_KNC), weights)
+            weights = losses.element_weights(labels, known, class_weight)
+            total_K = losses.weighted_sum(self.loss, logits_KNC, labels.expand_as(logits_KNC), weights)
             loss_K = (total_K / known.sum().clamp(min=1)).tolist()
             # float32 sigmoids saturate and make ties, so probabilities are taken in float64.
             probabilities = torch.sigmoid(logits_KNC.double()).cpu().numpy()
-        broken = [self._trouble(k, epochs[k], train_loss_K[k], loss) for k, loss in zip(heads, loss_K)]
-        if any(broken):
+        errors = [self._loss_error(k, epochs[k], train_loss_K[k], loss) for k, loss in zip(heads, loss_K)]
+        if any(errors):
             probabilities = np.nan_to_num(probabilities)
         train = [train_loss_K[k] for k in heads]
-        found = reports(
+        reports = report_epochs(
             [epochs[k] for k in heads], train, loss_K, val.targets.cpu().numpy(), probabilities, self.labels
         )
-        return [error or report for error, report in zip(broken, found)]
+        return [error or report for error, report in zip(errors, reports)]
 
-    def _trouble(self, k: int, epoch: int, train_loss: float, val_loss: float) -> RunError | None:
-        """Return the error of a loss that is not finite; the last step of an epoch may ruin the weights."""
+    def _loss_error(self, k: int, epoch: int, train_loss: float, val_loss: float) -> RunError | None:
+        """Return the error of a loss that is not finite; validation shows it when the last step ruined the weights."""
         for kind, value in (("training", train_loss), ("validation", val_loss)):
             if not math.isfinite(value):
                 return RunError(
@@ -231,58 +226,59 @@ class Trainer:
         return None
 
     def logits(self, rows: Rows, heads: Sequence[int]) -> Tensor:
-        """Return the logits of some heads on rows that they share, shape (K, N, C), without dropout."""
-        every = list(heads) == list(range(len(self.bank)))
-        chosen = [slice(None)] if every else [slice(k, k + 1) for k in heads]
-        units = max([*self.network.hidden, len(self.labels)]) * (len(self.bank) if every else 1)
+        """Return the logits of some heads on shared rows, shape (K, N, C), without dropout."""
+        every = list(heads) == list(range(len(self.parameters)))
+        groups = [slice(None)] if every else [slice(k, k + 1) for k in heads]
+        units = max([*self.network.hidden, len(self.labels)]) * (len(self.parameters) if every else 1)
         size = max(64, EVALUATION_UNITS // max(units, self.features.width))
         parts = []
         for chunk in rows.rows.split(size):
             x = self.features.take(chunk, rows.scaler)
-            parts.append(torch.cat([self.bank.logits(x, one) for one in chosen]))
+            parts.append(torch.cat([self.parameters.logits(x, group) for group in groups]))
         return torch.cat(parts, dim=1)
 
-    def state_dict(self, given: int) -> dict[str, Tensor]:
-        """Return a head as a plain state_dict that reads unstandardised features."""
-        k = self.order.index(given)
-        return folded(self.bank.state_dict(k), self.network.reads, self._train[k].scaler)
+    def state_dict(self, head: int) -> dict[str, Tensor]:
+        """Return the state_dict of a head, for unstandardised features."""
+        k = self.order.index(head)
+        return fold_scaler(self.parameters.state_dict(k), self.network.input_slices, self._train[k].scaler)
 
     def limits(self, options: TrainingConfig) -> TrainingConfig:
-        """Return how long a run may go on: as its options say."""
+        """Return the options that limit a run's epochs, here unchanged."""
         return options
 
-    def snapshot(self, given: int) -> dict[str, Any]:
+    def snapshot(self, head: int) -> dict[str, Any]:
         """Return weights and optimiser state of a head, for its checkpoint."""
-        k = self.order.index(given)
-        return {"model": self.bank.state_dict(k), "optimizer": self.optimiser.state_dict(k)}
+        k = self.order.index(head)
+        return {"model": self.parameters.state_dict(k), "optimizer": self.optimiser.state_dict(k)}
 
-    def anew(self) -> Callable[[Sequence[int]], Trainer]:
-        """Return what makes trainers of some of the heads as they were before their first epoch."""
-        given = {k: (config, data) for k, config, data in zip(self.order, self.configs, self.datasets)}
-        features = self.features  # nothing below keeps the bank itself in memory
+    def starter(self) -> Callable[[Sequence[int]], Trainer]:
+        """Return a function that makes trainers of some of the heads, as before their first epoch."""
+        inputs = {k: (config, data) for k, config, data in zip(self.order, self.configs, self.datasets)}
+        features = self.features  # the function below must not keep this trainer in memory
 
-        def make(heads: Sequence[int]) -> Trainer:
-            configs, datasets = zip(*(given[k] for k in heads))
+        def start(heads: Sequence[int]) -> Trainer:
+            configs, datasets = zip(*(inputs[k] for k in heads))
             return Trainer(configs, datasets, features)
 
-        return make
+        return start
 
-    def keep(self, heads: Sequence[int]) -> Trainer:
+    def subset(self, heads: Sequence[int]) -> Trainer:
         """Return a trainer of some of the heads, as they are now."""
-        rest = self.anew()(heads)
-        chosen = [self.order.index(heads[k]) for k in rest.order]
-        rest.bank.flat_KP.copy_(rest.bank.laid(take_heads(self.bank.plain(self.bank.flat_KP), chosen)))
-        rest.optimiser.step_K.copy_(take_heads(self.optimiser.step_K, chosen))
-        for name, tensor in rest.optimiser.moments.items():
-            tensor.copy_(rest.bank.laid(take_heads(self.bank.plain(self.optimiser.moments[name]), chosen)))
-        return rest
+        trainer = self.starter()(heads)
+        positions = [self.order.index(heads[k]) for k in trainer.order]
 
-    def restore(self, given: int, saved: dict[str, Any]) -> None:
-        """Continue a head from its checkpoint.
+        def copy(target: Tensor, source: Tensor) -> None:
+            rows = take_heads(self.parameters.to_canonical(source), positions)
+            target.copy_(trainer.parameters.to_parts(rows))
 
-        Raises:
-            CheckpointError: it is of another shape, or another optimiser's.
-        """
-        k = self.order.index(given)
-        self.bank.load_state_dict(k, saved["model"])
+        copy(trainer.parameters.flat_KP, self.parameters.flat_KP)
+        trainer.optimiser.step_K.copy_(take_heads(self.optimiser.step_K, positions))
+        for name, tensor in trainer.optimiser.moments.items():
+            copy(tensor, self.optimiser.moments[name])
+        return trainer
+
+    def restore(self, head: int, saved: dict[str, Any]) -> None:
+        """Continue a head from its checkpoint; refuse one of another shape or optimiser."""
+        k = self.order.index(head)
+        self.parameters.load_state_dict(k, saved["model"])
         self.optimiser.load_state_dict(k, saved["optimizer"])

@@ -1,4 +1,4 @@
-"""Map: volumes and reports on one plane; what a lasso takes becomes a table and a CSV."""
+"""Map: volumes and reports on one plane, and the volumes inside a lasso as a table and a CSV."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui.alignment import plots, store
-from ctbench_ui.shared import charts, tables
-from ctbench_ui.shared.figures import Source, with_note
+from ctbench_core.formatting import format_cohort, plural
+from ctbench_ui.alignment import alignment_charts, store
+from ctbench_ui.shared import charts, exports
+from ctbench_ui.shared.exports import Source, add_note
 from ctbench_ui.shared.style import COLOURS, GREY
 
-# Points drawn: a browser sends every point inside a lasso back, some 130 bytes each. The lasso itself takes all.
+# Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
 _DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000
 _KINDS = {"both": ("visual", "text"), "volumes": ("visual",), "reports": ("text",)}
 
 
 def tab(folder: Path, source: Source) -> None:
-    """Draw the map with its choices, and what was selected."""
+    """Draw the map with its settings, and the selected volumes."""
     if not (folder / "map.parquet").is_file() or not (folder / "samples.parquet").is_file():
-        st.info("This result has no map: it was measured without a manifest, or before maps were kept.")
+        st.info("This result has no map: it was measured without a manifest or by an older version. Measure it again.")
         return
-    places, names = store.places(folder), store.names(folder)
-    labels = store.columns(folder, "target_")
+    positions, names = store.positions(folder), store.names(folder)
+    labels = store.findings(folder)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         shown = st.segmented_control("Show", list(_KINDS), default="both", required=True, key="map.kinds") or "both"
         colour = st.selectbox("Colour by", ["modality", "first hit", "split", *labels], key="map.colour", width=240)
         joined = st.toggle("Pair lines", key="map.lines", help=f"Up to {_LINES} pairs")
     groups, colours = _groups(folder, colour, names)
-    drawn = np.sort(np.random.default_rng(0).permutation(len(places))[: _DRAWN // len(_KINDS[shown])])
-    figure = plots.landscape(
-        _points(places, names, groups, drawn, shown), colours, places.iloc[drawn[:_LINES]] if joined else None
+    drawn = np.sort(np.random.default_rng(0).permutation(len(positions))[: _DRAWN // len(_KINDS[shown])])
+    chart = alignment_charts.embedding_map(
+        _points(positions, names, groups, drawn, shown), colours, positions.iloc[drawn[:_LINES]] if joined else None
     )
     event = st.plotly_chart(
-        with_note(figure, source.plain_note),
+        add_note(chart, source.plain_note),
         config=charts.CONFIG | {"scrollZoom": True},
         key="map.chart",
         on_select="rerun",
@@ -44,13 +45,13 @@ def tab(folder: Path, source: Source) -> None:
         alt="Volumes and reports on one plane",
     )
     note = (
-        f"{len(drawn):,} of {len(places):,} volumes drawn; a lasso takes all inside. "
-        if len(drawn) < len(places)
+        f"{len(drawn):,} of {len(positions):,} volumes drawn; a lasso selects all. "
+        if len(drawn) < len(positions)
         else ""
     )
-    st.caption(f"{note}Circles are volumes, diamonds their reports, placed by the same axes.")
-    inside = _inside(places, event["selection"], shown)
-    _selected(names, places, folder, inside, source)
+    st.caption(f"{note}Circles are volumes, diamonds are reports, on common axes.")
+    inside = _inside(positions, event["selection"], shown)
+    _selection(names, positions, folder, inside, source)
 
 
 def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -61,13 +62,13 @@ def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, n
             {"volumes": COLOURS[0], "reports": COLOURS[1]},
         )
     if colour == "first hit":
-        found = {}
+        groups = {}
         for kind, way in (("visual", "v_to_t"), ("text", "t_to_v")):
             rank = store.first_ranks(folder, way)
-            found[kind] = np.select(
+            groups[kind] = np.select(
                 [rank <= 1, rank <= 10, rank <= 100], ["rank 1", "rank 2 to 10", "rank 11 to 100"], "beyond 100"
             )
-        return found, dict(
+        return groups, dict(
             zip(
                 ("rank 1", "rank 2 to 10", "rank 11 to 100", "beyond 100"),
                 (COLOURS[2], COLOURS[5], COLOURS[4], COLOURS[1]),
@@ -83,31 +84,31 @@ def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, n
 
 
 def _points(
-    places: pd.DataFrame, names: pd.DataFrame, groups: dict[str, np.ndarray], drawn: np.ndarray, shown: str
+    positions: pd.DataFrame, names: pd.DataFrame, groups: dict[str, np.ndarray], drawn: np.ndarray, shown: str
 ) -> pd.DataFrame:
     parts = []
     for kind in _KINDS[shown]:
-        columns = {"x": places[f"{kind}_x"].to_numpy()[drawn], "y": places[f"{kind}_y"].to_numpy()[drawn]}
+        columns = {"x": positions[f"{kind}_x"].to_numpy()[drawn], "y": positions[f"{kind}_y"].to_numpy()[drawn]}
         columns |= {"group": groups[kind][drawn], "volumename": names["volumename"].to_numpy()[drawn]}
         parts.append(pd.DataFrame(columns).assign(kind="volume" if kind == "visual" else "report"))
     return pd.concat(parts, ignore_index=True)
 
 
-def _inside(places: pd.DataFrame, selection: Any, shown: str) -> np.ndarray:
-    """Return the numbers of all volumes of which a shown point lies inside a lasso or box."""
-    taken = np.zeros(len(places), bool)
+def _inside(positions: pd.DataFrame, selection: Any, shown: str) -> np.ndarray:
+    """Return the row numbers of all volumes with a shown point inside a lasso or box."""
+    inside = np.zeros(len(positions), bool)
     for kind in _KINDS[shown]:
-        x, y = places[f"{kind}_x"].to_numpy(), places[f"{kind}_y"].to_numpy()
+        x, y = positions[f"{kind}_x"].to_numpy(), positions[f"{kind}_y"].to_numpy()
         for outline in selection.get("lasso", []):
-            taken |= in_polygon(x, y, np.asarray(outline["x"], float), np.asarray(outline["y"], float))
+            inside |= in_polygon(x, y, np.asarray(outline["x"], float), np.asarray(outline["y"], float))
         for box in selection.get("box", []):
             (x0, x1), (y0, y1) = sorted(box["x"]), sorted(box["y"])
-            taken |= (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
-    return np.flatnonzero(taken)
+            inside |= (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+    return np.flatnonzero(inside)
 
 
 def in_polygon(x: np.ndarray, y: np.ndarray, corners_x: np.ndarray, corners_y: np.ndarray) -> np.ndarray:
-    """Tell which points lie inside a polygon, by the parity of the edges crossed to their right."""
+    """Return which points lie inside a polygon, by the parity of the edges crossed to their right."""
     inside = np.zeros(len(x), bool)
     for x0, y0, x1, y1 in zip(corners_x, corners_y, np.roll(corners_x, -1), np.roll(corners_y, -1)):
         if y0 == y1:
@@ -117,27 +118,28 @@ def in_polygon(x: np.ndarray, y: np.ndarray, corners_x: np.ndarray, corners_y: n
     return inside
 
 
-def _selected(names: pd.DataFrame, places: pd.DataFrame, folder: Path, inside: np.ndarray, source: Source) -> None:
+def _selection(names: pd.DataFrame, positions: pd.DataFrame, folder: Path, inside: np.ndarray, source: Source) -> None:
     if not len(inside):
-        st.caption("Draw a lasso around points to list their volumes.")
+        st.caption("Draw a lasso to list volumes.")
         return
     frame = names.iloc[inside].reset_index(drop=True)
     for way, title in (("v_to_t", "rank of its report"), ("t_to_v", "rank of its volume")):
         frame[title] = store.first_ranks(folder, way)[inside]
-    st.markdown(
-        f"**{len(inside):,} volumes selected** · {frame['exam'].nunique():,} exams / {frame['patient'].nunique():,} patients"
-    )
-    shares = {
-        label: float(np.nanmean(store.targets(folder, label)[inside] == 1))
-        for label in store.columns(folder, "target_")
-    }
-    often = sorted(shares, key=lambda label: -shares[label])[:4]
-    if often:
+    counts = {"exams": frame["exam"].nunique(), "patients": frame["patient"].nunique()}
+    st.markdown(f"**{plural(len(inside), 'volume')} selected** · {format_cohort(counts)}")
+    shares = {label: float((store.targets(folder, label)[inside] == 1).mean()) for label in store.findings(folder)}
+    if often := sorted(shares, key=lambda label: -shares[label])[:4]:
         st.caption("Most frequent: " + ", ".join(f"{label} {shares[label]:.0%}" for label in often))
-    st.dataframe(frame.head(_ROWS_SHOWN), hide_index=True, key="map.table", alt="Volumes inside the lasso")
-    tables.download(
+    st.dataframe(
+        frame.head(_ROWS_SHOWN),
+        hide_index=True,
+        column_config={name: name.capitalize() for name in frame} | {"volumename": "Volume"},
+        key="map.table",
+        alt="Volumes inside the lasso",
+    )
+    exports.download(
         "Selection as CSV",
-        pd.concat([frame, places.iloc[inside].reset_index(drop=True)], axis=1),
+        pd.concat([frame, positions.iloc[inside].reset_index(drop=True)], axis=1),
         f"{source.stem}-selection.csv",
         "map-csv",
         source,

@@ -1,49 +1,57 @@
-"""One alignment result: recall at K in both directions, similarities, ranks, and their files."""
+"""One alignment result: its tabs, and its metrics, ranks and findings."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.formatting import format_interval, format_metric
+from ctbench_core.declared import metric_title
+from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.runs import Run, alignment_disclosures, open_run
 from ctbench_ui import form
-from ctbench_ui.alignment import details, embedding_map, neighbours, two_results
-from ctbench_ui.alignment.plots import DIRECTIONS
-from ctbench_ui.alignment.store import prefix_of
-from ctbench_ui.shared import cache, charts, feedback, figures, tables
-from ctbench_ui.shared.figures import Source, marked_source
+from ctbench_ui.alignment import alignment_charts, embedding_map, neighbours, two_results
+from ctbench_ui.alignment.store import first_ranks, prefix_of
+from ctbench_ui.shared import cache, charts, controls, exports, feedback
+from ctbench_ui.shared.charts import DIRECTIONS
+from ctbench_ui.shared.exports import Source, marked_source
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
-_DIRECTIONS = DIRECTIONS
-# Which queries and candidates the figures by labels are over.
+# Queries and candidates of the metrics by labels.
 _VIEWS = {
     "semantic": "all",
     "semantic_others": "own exam left out",
     "semantic_normal": "normal queries",
     "semantic_abnormal": "abnormal queries",
 }
-_ARROWS = {"v_to_t": "→", "t_to_v": "←"}
-_WIDTHS = {"figure": 92, "chance →": 68, "chance ←": 68, "chance": 68}
-_MEANS = {"median_rank": "Median rank", "mrr": "MRR", "map": "MAP"}
+_CROSS = ("v_to_t", "t_to_v")
+_ARROWS = {"v_to_t": "→", "t_to_v": "←", "v_to_v": "volumes", "t_to_t": "reports"}
+_CHANCES = [f"Chance {_ARROWS[way]}" for way in _CROSS]
+_WIDTHS = {"Metric": 92, "Chance": 68, **dict.fromkeys(_CHANCES, 68)}
+_RANK_TRUTHS = {"instance": "hit as chosen", "semantic": "same label vector", "semantic_others": "own exam left out"}
+_GEOMETRY = {
+    "modality_gap": "Distance of the two centres",
+    "mean_paired_similarity": "Mean similarity, own pair",
+    "mean_unpaired_similarity": "Mean similarity, other pairs",
+    "mean_visual_similarity": "Mean similarity among volumes",
+    "mean_text_similarity": "Mean similarity among reports",
+}
 
 
-def stored(outputs_root: str) -> dict[str, str]:
+def list_stored(outputs_root: str) -> dict[str, str]:
     """Return the titles of every alignment of the run store, newest first, by ``<run directory>/<name>``."""
-    found = {}
+    titles = {}
     for row in cache.run_rows(outputs_root, None):
         if not row["alignments"]:
             continue
         hit = _hit(open_run(row["run_dir"]), "instance")
         for name in row["alignments"]:
             title = row["name"] if row["kind"] == "align" else f"{name} of {row['name']}"
-            found[f"{row['run_dir']}/{name}"] = f"{title} · {row['encoder']} · hit: {hit} · {row['run_id']}"
-    return found
+            titles[f"{row['run_dir']}/{name}"] = f"{title} · {row['encoder']} · hit: {hit} · {row['run_id']}"
+    return titles
 
 
 def _hit(run: Run, truth: str) -> str:
@@ -54,81 +62,29 @@ def draw(run_dir: Path, name: str) -> None:
     """Draw one stored alignment result; a click inside a tab redraws that tab alone."""
     run = open_run(run_dir)
     folder = run.paths.alignment(name)
-    metrics = cache.metrics(cache.stamp(folder / "metrics.json"))
+    metrics = cache.load_metrics(folder / "metrics.json")
     source = _source(run, name, metrics)
-    st.markdown(source.note)
-    feedback.caution("Good to know", metrics.get("warnings", []))
-    contents: dict[str, Callable[[], None]] = {
-        "Figures": lambda: _all_figures(run, folder, metrics, source),
-        "Ranks and findings": lambda: details.tab(folder, metrics, source),
+    st.caption(source.note)
+    feedback.show_warnings(metrics.get("warnings", []))
+    contents = {
+        "Metrics": lambda: _metrics_tab(run, folder, metrics, source),
+        "Ranks and findings": lambda: _ranks_tab(folder, metrics, source),
         "Browse": lambda: neighbours.tab(folder, source),
         "Map": lambda: embedding_map.tab(folder, source),
-        "Beside another": lambda: two_results.tab(
-            str(folder),
+        "Compare": lambda: two_results.tab(
+            folder,
             source,
-            stored(str(form.outputs_root())),
+            list_stored(str(form.outputs_root())),
             metrics,
-            lambda other, title, theirs: _source(open_run(other), title, theirs),
+            lambda other, title, other_metrics: _source(open_run(other), title, other_metrics),
         ),
     }
-    for shown, content in zip(st.tabs(list(contents), key="alignment.tab", on_change="rerun"), contents.values()):
-        if shown.open:
-            with shown:
-                st.fragment(content)()
-
-
-def _all_figures(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:
-    """Draw what counts as a hit by instance, and beside it by labels."""
-    recall = cache.table(cache.stamp(folder / "recall.csv"))
-    histogram = cache.table(cache.stamp(folder / "histogram.csv"))
-    truths = [truth for truth in _TRUTHS if truth in set(recall["truth"])]
-    sides = st.columns(2, gap="medium")
-    for truth, side in zip(truths, sides):
-        with side:
-            # A heading without a choice is given the height of one with, so that both sides stand level.
-            with st.container(
-                horizontal=True,
-                vertical_alignment="center",
-                height="content" if truth == "semantic" else 40,
-                border=False,
-            ):
-                st.subheader(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
-                view = _view(recall) if truth == "semantic" else truth
-            _figures(metrics, recall[recall["truth"] == view], truth, view)
-            _recall(recall[recall["truth"] == view], truth, source)
-        # A single truth leaves the other half free for its similarities.
-        with side if len(truths) > 1 else sides[1]:
-            _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
-    if len(recall) and recall.get("lower", pd.Series(dtype=float)).notna().any():
-        st.caption("Bands: 95 % intervals over query patients, the gallery as it is.")
-    with st.container(horizontal=True):
-        tables.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
-        tables.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv", source)
-        ranks = folder / "ranks.parquet"
-        tables.download_stored("Ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
-        tables.download("All figures as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source)
-
-
-def _view(recall: pd.DataFrame) -> str:
-    """Ask which queries and candidates the figures by labels are over."""
-    known = [view for view in _VIEWS if view in set(recall["truth"])]
-    if len(known) < 2:
-        return "semantic"
-    return str(
-        st.selectbox(
-            "Over",
-            known,
-            format_func=_VIEWS.__getitem__,
-            key="alignment.view",
-            label_visibility="collapsed",
-            width=190,
-        )
-    )
+    controls.tabs({title: st.fragment(content) for title, content in contents.items()}, "alignment.tab")
 
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
-    normal = ", normal ones skipped" if run.config.analysis.filter_normal_cases else ""
-    pairs = f"{metrics['samples_analyzed']:,} pairs{normal}"
+    normal = ", normal ones excluded" if run.config.analysis.filter_normal_cases else ""
+    pairs = f"{plural(metrics['samples_analyzed'], 'pair')}{normal}"
     by_label = run.config.analysis.truth == "labels" or any(key.startswith(("semantic_", "graded_")) for key in metrics)
     size = metrics.get("n", {})  # bare arrays have neither exams nor patients
     source = marked_source(
@@ -137,28 +93,71 @@ def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")
 
 
-def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: str) -> None:
-    """Draw the figures of both directions with chance."""
-    start = prefix_of(view)
-    ways = {way: title for way, title in _DIRECTIONS.items() if f"{start}{way}_mrr" in metrics}
-    rows: list[dict[str, str]] = []
-    bounds = metrics.get("intervals", {})
+def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:
+    """Draw the metrics of hits by instance, and beside them those of hits by label."""
+    recall, histogram = cache.load_table(folder / "recall.csv"), cache.load_table(folder / "histogram.csv")
+    truths = [truth for truth in _TRUTHS if truth in set(recall["truth"])]
+    sides = st.columns(2, gap="medium")
+    for truth, side in zip(truths, sides):
+        with side:
+            # A heading without a choice gets the height of one with, so that both sides are level.
+            height: Any = "content" if truth == "semantic" else 40
+            with st.container(horizontal=True, vertical_alignment="center", height=height, border=False):
+                st.subheader(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
+                view = _pick_view(recall) if truth == "semantic" else truth
+            rows = recall[recall["truth"] == view]
+            _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
+            st.markdown("**Recall@K**")
+            alt = f"Recall at K in both directions, with chance ({truth})"
+            exports.draw_chart(charts.recall_at_k(rows), rows, source, f"recall-{truth}", alt)
+        # A single truth leaves the other half free for its similarities.
+        with side if len(truths) > 1 else sides[1]:
+            _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
+    if len(recall) and recall.get("lower", pd.Series(dtype=float)).notna().any():
+        st.caption("Bands: 95 % intervals over query patients, for this gallery.")
+    with st.container(horizontal=True):
+        exports.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
+        exports.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv", source)
+        ranks = folder / "ranks.parquet"
+        exports.download_stored("Ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
+        exports.download("All metrics as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source)
 
-    def told(name: str) -> str:
-        return format_interval(metrics.get(name), bounds.get(name))
 
-    for k in sorted(recall["k"].unique()):
-        row = {"figure": f"Recall@{k}"}
-        for way, title in ways.items():
-            row[title] = told(f"{start}{way}_recall_at_{k}")
-            if way in _ARROWS:
-                row[f"chance {_ARROWS[way]}"] = format_metric(metrics.get(f"{start}{way}_chance_at_{k}"))
+def _pick_view(recall: pd.DataFrame) -> str:
+    """Draw the choice of queries and candidates for the metrics by labels."""
+    views = [view for view in _VIEWS if view in set(recall["truth"])]
+    if len(views) < 2:
+        return "semantic"
+    return st.selectbox(
+        "Queries",
+        views,
+        format_func=_VIEWS.__getitem__,
+        key="alignment.view",
+        label_visibility="collapsed",
+        width=190,
+    )
+
+
+def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: str) -> None:
+    """Draw the metrics of all directions with chance."""
+    prefix, intervals = prefix_of(view), metrics.get("intervals", {})
+    ways = [way for way in DIRECTIONS if f"{prefix}{way}_mrr" in metrics]
+    rows = []
+    for k in depths:
+        row = {"Metric": f"Recall@{k}"}
+        for way in ways:
+            name = f"{prefix}{way}_recall_at_{k}"
+            row[DIRECTIONS[way]] = format_interval(metrics.get(name), intervals.get(name))
+            if way in _CROSS:
+                row[f"Chance {_ARROWS[way]}"] = format_metric(metrics.get(f"{prefix}{way}_chance_at_{k}"))
         rows.append(row)
-    for name, title in _MEANS.items():
-        names = {title: f"{start}{way}_{name}" for way, title in ways.items()}
-        shown = {key: _rank(metrics.get(at)) if name == "median_rank" else told(at) for key, at in names.items()}
-        rows.append({"figure": title, **shown})
-    rows = _one_chance(rows)
+    for metric in ("median_rank", "mrr", "map"):
+        names = {DIRECTIONS[way]: f"{prefix}{way}_{metric}" for way in ways}
+        values = {title: format_interval(metrics.get(name), intervals.get(name)) for title, name in names.items()}
+        if metric == "median_rank":
+            values = {title: format_rank(metrics.get(name)) for title, name in names.items()}
+        rows.append({"Metric": metric_title(metric), **values})
+    rows = _merge_chance(rows)
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
@@ -166,49 +165,152 @@ def _figures(metrics: dict[str, Any], recall: pd.DataFrame, truth: str, view: st
         column_config={name: st.column_config.TextColumn(width=_WIDTHS.get(name, 138)) for name in rows[0]},
         placeholder="",
         key=f"figures-{truth}",
-        alt=f"Figures of both directions, {truth}",
+        alt=f"Metrics of all directions, {truth}",
     )
-    st.caption(" · ".join(_queries(metrics, start, way) for way in ways))
+    st.caption(" · ".join(_queries(metrics, prefix, way) for way in ways))
 
 
-def _one_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Tell chance once where it is the same in both directions: the table then fits beside the other."""
-    both = [f"chance {arrow}" for arrow in _ARROWS.values()]
-    if any(row.get(both[0]) != row.get(both[1]) for row in rows):
+def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Write chance once where both directions have the same: the table then fits beside the other."""
+    first, second = _CHANCES
+    if any(row.get(first) != row.get(second) for row in rows):
         return rows
-    return [{**{k: v for k, v in row.items() if k not in both}, "chance": row.get(both[0], "")} for row in rows]
+    return [{**{k: v for k, v in row.items() if k not in _CHANCES}, "Chance": row.get(first, "")} for row in rows]
 
 
-def _rank(value: float | None) -> str:
+def format_rank(value: float | None) -> str:
+    """Write a rank, which ties may make a fraction."""
     return "–" if value is None else f"{value:,.1f}"
 
 
-def _queries(metrics: dict[str, Any], start: str, way: str) -> str:
-    found = {name: metrics.get(f"{start}{way}_{name}", 0) for name in ("queries", "tied_queries")}
-    alone = metrics.get(f"{start}{way}_queries_without_relevant", 0)
-    told = f"{_DIRECTIONS[way]}: {found['queries']:,} queries, {found['tied_queries']:,} with ties"
-    return told + (f", {alone:,} without a relevant candidate" if alone else "")
-
-
-def _recall(recall: pd.DataFrame, truth: str, source: Source) -> None:
-    st.markdown("**Recall@K**")
-    alt = f"Recall at K in both directions, with chance ({truth})"
-    figures.show(charts.recall_at_k(recall), recall, source, f"recall-{truth}", alt)
+def _queries(metrics: dict[str, Any], prefix: str, way: str) -> str:
+    counts = {
+        name: metrics.get(f"{prefix}{way}_{name}", 0)
+        for name in ("queries", "tied_queries", "queries_without_relevant")
+    }
+    text = f"{DIRECTIONS[way]}: {counts['queries']:,} queries, {counts['tied_queries']:,} with ties"
+    alone = counts["queries_without_relevant"]
+    return text + (f", {alone:,} without a relevant candidate" if alone else "")
 
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
     means = {kind: metrics.get(f"{prefix_of(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
-    told = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
-    st.markdown(f"**Similarities** · mean {told}")
+    text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
+    st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
-    figures.show(charts.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
+    exports.draw_chart(charts.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
 
 
 def _all(metrics: dict[str, Any]) -> pd.DataFrame:
-    known = metrics.get("intervals", {})
-    rows = []
+    intervals, rows = metrics.get("intervals", {}), []
     for name, value in metrics.items():
         if isinstance(value, (int, float)):
-            lower, upper = known.get(name, (None, None))
+            lower, upper = intervals.get(name, (None, None))
             rows.append({"figure": name, "value": value, "lower": lower, "upper": upper})
     return pd.DataFrame(rows)
+
+
+def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:
+    """Draw the distribution of first ranks, the geometry of both modalities, findings and hubs."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _ranks(folder, metrics, source)
+    with right:
+        _geometry(metrics)
+        _graded(metrics)
+    if (folder / "findings.csv").is_file():
+        _findings(cache.load_table(folder / "findings.csv"), source)
+    if (folder / "hubs.csv").is_file():
+        _hubs(cache.load_table(folder / "hubs.csv"), metrics, source)
+
+
+def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
+    st.subheader("Rank of the first hit", anchor=False)
+    truths = [truth for truth in _RANK_TRUTHS if f"{prefix_of(truth)}v_to_t_mrr" in metrics]
+    truth = st.segmented_control(
+        "Hit", truths, format_func=_RANK_TRUTHS.__getitem__, default=truths[0], required=True, key="ranks.truth"
+    )
+    ways = [way for way in DIRECTIONS if f"{way}_mrr" in metrics]
+    ranks = {way: first_ranks(folder, way, truth or truths[0]) for way in ways}
+    frame = pd.concat([pd.DataFrame({"direction": way, "first_rank": values}) for way, values in ranks.items()])
+    chart = alignment_charts.rank_distribution(frame, int(metrics["samples_analyzed"]))
+    exports.draw_chart(chart, frame, source, "ranks", "Share of queries by the rank of their first hit")
+
+
+def _geometry(metrics: dict[str, Any]) -> None:
+    st.subheader("Modality gap", anchor=False)
+    rows = [{"Unit vectors": title, "": format_metric(metrics.get(name))} for name, title in _GEOMETRY.items()]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Distance and similarities of the two modalities")
+
+
+def _graded(metrics: dict[str, Any]) -> None:
+    """Draw the metrics that weigh candidates by the findings they share."""
+    depths = sorted({int(name.rsplit("_", 1)[1]) for name in metrics if name.startswith("graded_v_to_t_jaccard_at_")})
+    if not depths:
+        return
+    st.subheader("Graded by shared findings", anchor=False)
+    rows = []
+    for k in depths:
+        row = {"Metric": f"@{k}"}
+        for way in DIRECTIONS:
+            if f"graded_{way}_jaccard_at_{k}" in metrics:
+                row[f"Overlap {_ARROWS[way]}"] = format_metric(metrics[f"graded_{way}_jaccard_at_{k}"])
+                row[f"nDCG {_ARROWS[way]}"] = format_metric(metrics[f"graded_{way}_ndcg_at_{k}"])
+        if f"ctclip_v_to_v_map_at_{k}" in metrics:
+            row["CT-CLIP's MAP@K"] = format_metric(metrics[f"ctclip_v_to_v_map_at_{k}"])
+        rows.append(row)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="graded", alt="Metrics graded by shared findings")
+    st.caption(
+        "Overlap: shared findings divided by findings of either, mean over the first K. nDCG uses it as gain. "
+        "→ from volumes, ← from reports."
+    )
+
+
+def _findings(findings: pd.DataFrame, source: Source) -> None:
+    st.subheader("Findings", anchor=False)
+    depths = [int(name.rsplit("_", 1)[1]) for name in findings if name.startswith("precision_at_")]
+    k = st.segmented_control("K", depths, default=10 if 10 in depths else depths[-1], required=True, key="findings.k")
+    k = k or depths[0]
+    left, right = st.columns(2, gap="medium")
+    with left:
+        chart, alt = alignment_charts.finding_precision(findings, k), f"Share of the first {k} with the finding"
+        exports.draw_chart(chart, findings, source, "findings", alt)
+    by_finding = findings.set_index("finding")
+    shown = findings.drop_duplicates("finding").set_index("finding")[["queries", "prevalence"]].copy()
+    for way in _CROSS:
+        rows = by_finding[by_finding["direction"] == way]
+        shown[f"P@{k} {_ARROWS[way]}"] = rows[f"precision_at_{k}"]
+        shown[f"Lift {_ARROWS[way]}"] = rows[f"lift_at_{k}"]
+    headings = {name: name.capitalize() for name in ("finding", "queries", "prevalence")}
+    right.dataframe(
+        exports.styled(shown.reset_index()),
+        hide_index=True,
+        column_config=headings,
+        key="findings-table",
+        height=520,
+        alt="Findings",
+    )
+
+
+def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
+    st.subheader("Hubs", anchor=False)
+    parts = [
+        f"{title}: skewness {format_metric(metrics.get(f'{way}_hub_skewness'))}, "
+        f"{metrics[f'{way}_hub_never']:.0%} never among the first 10"
+        for way, title in DIRECTIONS.items()
+        if f"{way}_hub_never" in metrics
+    ]
+    st.caption(" · ".join(parts))
+    for side, way in zip(st.columns(2, gap="medium"), _CROSS):
+        rows = hubs[hubs["direction"] == way]
+        side.dataframe(
+            rows[[name for name in ("volumename", "occurrences") if name in rows]].head(10),
+            hide_index=True,
+            column_config={
+                "volumename": "Volume",
+                "occurrences": st.column_config.NumberColumn(f"Retrieved, {DIRECTIONS[way]}", format="%.1f"),
+            },
+            key=f"hubs-{way}",
+            alt=f"Most often retrieved, {DIRECTIONS[way]}",
+        )
+    exports.download("Hubs as CSV", hubs, f"{source.stem}-hubs.csv", "hubs-csv", source)

@@ -1,4 +1,4 @@
-"""Two alignment results side by side: recall of both directions, and every figure that both have."""
+"""Two alignment results side by side: recall of both directions, and the metrics that both have."""
 
 from __future__ import annotations
 
@@ -11,72 +11,78 @@ import streamlit as st
 
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import Disclosures
-from ctbench_ui.alignment import plots
-from ctbench_ui.alignment.plots import DIRECTIONS
-from ctbench_ui.shared import cache, charts, tables
-from ctbench_ui.shared.figures import Source, marked_source, with_note
+from ctbench_ui.alignment import alignment_charts
+from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.shared.charts import DIRECTIONS
+from ctbench_ui.shared.exports import Source, marked_source
 
-_FIGURES = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
+_METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
+# Columns of the file, with their headings on the screen.
+_HEADINGS = {"figure": "Metric", "this result": "This result", "the other": "Other result"}
 
 
 def tab(
-    folder: str,
+    folder: Path,
     source: Source,
     results: dict[str, str],
     metrics: dict[str, Any],
     source_of: Callable[[Path, str, dict[str, Any]], Source],
 ) -> None:
-    """Ask for another result and draw both; ``source_of`` tells what the other rests on."""
-    others = {key: title for key, title in results.items() if _folder(key) != Path(folder)}
+    """Draw the choice of another result, and both.
+
+    Args:
+        results: titles of all results, by ``<run directory>/<name>``.
+        source_of: returns the source of the other one, from its run directory, name and metrics.
+    """
+    others = {key: title for key, title in results.items() if _folder(key) != folder}
     if not others:
-        st.info("There is no other result yet. Measure another encoder, split or cohort, then set it beside this one.")
+        st.info("There is no other result yet. Measure another encoder, split or cohort, then compare it here.")
         return
-    key = st.selectbox("Beside", list(others), format_func=others.__getitem__, key="beside.other")
+    key = st.selectbox("Compare with", list(others), format_func=others.__getitem__, key="beside.other")
     other = _folder(key)
-    theirs = cache.metrics(cache.stamp(other / "metrics.json"))
-    if theirs["samples_analyzed"] != metrics["samples_analyzed"]:
+    other_metrics = cache.load_metrics(other / "metrics.json")
+    if other_metrics["samples_analyzed"] != metrics["samples_analyzed"]:
         st.warning(
-            f"{metrics['samples_analyzed']:,} and {theirs['samples_analyzed']:,} pairs: recall at K falls with the size "
-            "of the gallery, so compare the lift over chance.",
+            f"{metrics['samples_analyzed']:,} and {other_metrics['samples_analyzed']:,} pairs: recall at K falls with "
+            "the size of the gallery, so compare the lift over chance.",
             icon=":material/warning:",
         )
-    both = _both(source, source_of(other.parents[1], other.name, theirs))
-    recalls = {"this result": _recall(Path(folder)), "the other": _recall(other)}
+    both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
+    recalls = {"this result": _recall(folder), "the other": _recall(other)}
     for way, side in zip(("v_to_t", "t_to_v"), st.columns(2, gap="medium")):
-        with side:
-            st.markdown(f"**{DIRECTIONS[way]}**")
-            st.plotly_chart(
-                with_note(plots.side_by_side(recalls, way), both.plain_note),
-                config=charts.CONFIG,
-                key=f"beside-{way}",
-                alt=f"Recall at K of both results, {DIRECTIONS[way]}",
-            )
+        side.markdown(f"**{DIRECTIONS[way]}**")
+        side.plotly_chart(
+            exports.add_note(alignment_charts.side_by_side(recalls, way), both.plain_note),
+            config=charts.CONFIG,
+            key=f"beside-{way}",
+            alt=f"Recall at K of both results, {DIRECTIONS[way]}",
+        )
     frame = pd.DataFrame(
         {
-            "figure": f"{DIRECTIONS[way]}, {figure.replace('_at_', ' @')}",
-            "this result": _written(metrics, f"{way}_{figure}"),
-            "the other": _written(theirs, f"{way}_{figure}"),
+            "figure": f"{DIRECTIONS[way]}, {name.replace('_at_', ' @')}",
+            "this result": _with_interval(metrics, f"{way}_{name}"),
+            "the other": _with_interval(other_metrics, f"{way}_{name}"),
         }
         for way in ("v_to_t", "t_to_v")
-        for figure in _FIGURES
-        if f"{way}_{figure}" in metrics and f"{way}_{figure}" in theirs
+        for name in _METRICS
+        if f"{way}_{name}" in metrics and f"{way}_{name}" in other_metrics
     )
-    st.dataframe(frame, hide_index=True, key="beside-table", alt="Figures of both results")
+    st.dataframe(frame, hide_index=True, column_config=_HEADINGS, key="beside-table", alt="Metrics of both results")
     st.caption("95 % intervals over query patients, of each result alone: not of their difference.")
-    tables.download("Both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
+    exports.download("Both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
 
 
-def _both(one: Source, other: Source) -> Source:
-    """Return what a table of two results rests on, with the marks of both."""
+def _common_source(one: Source, other: Source) -> Source:
+    """Return the source of a table of two results, with the disclosures of both."""
     marks = [source.marks for source in (one, other) if source.marks]
-    together = Disclosures(
-        on=" and ".join(dict.fromkeys(each.on for each in marks)),
-        uncounted=marks[0].uncounted,
-        leaked=None,
+    both = Disclosures(
+        set_name=" and ".join(dict.fromkeys(each.set_name for each in marks)),
+        no_ledger_reason=marks[0].no_ledger_reason,
+        leak_patients=None,
         label_origins=sorted({origin for each in marks for origin in each.label_origins}),
         warning="; ".join(dict.fromkeys(each.warning for each in marks if each.warning)),
     )
-    return marked_source(one.title, together, one.stem)
+    return marked_source(one.title, both, one.stem)
 
 
 def _folder(key: str) -> Path:
@@ -85,9 +91,9 @@ def _folder(key: str) -> Path:
 
 
 def _recall(folder: Path) -> pd.DataFrame:
-    frame = cache.table(cache.stamp(folder / "recall.csv"))
+    frame = cache.load_table(folder / "recall.csv")
     return frame[frame["truth"] == "instance"]
 
 
-def _written(metrics: dict[str, Any], name: str) -> str:
+def _with_interval(metrics: dict[str, Any], name: str) -> str:
     return format_interval(metrics[name], metrics.get("intervals", {}).get(name))

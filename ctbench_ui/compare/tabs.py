@@ -9,179 +9,185 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.compare import published_frame, scores_path
-from ctbench_core.formatting import format_interval, format_p, plural
+from ctbench_core.declared import metric_title
+from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
-from ctbench_ui.shared import cache, charts, feedback, figures, forest, tables
-from ctbench_ui.shared.figures import Source
+from ctbench_ui.shared import cache, charts, exports, feedback
+from ctbench_ui.shared.exports import Source
 
-_TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
-
-
-def source(found: dict[str, Any], on: str) -> Source:
-    """Return what every figure of a comparison rests on."""
-    title = f"{', '.join(found['names'][1:])} against {found['names'][0]}"
-    return figures.marked_source(title, found["marks"], f"compare-{on}")
+_METRICS = ("auprc", "auroc")
 
 
-def head(found: dict[str, Any]) -> None:
-    """Draw the macro differences and what was left out."""
-    macro = found["differences"][found["differences"]["label"] == "macro"]
-    rows = []
-    for row in macro.itertuples():
-        rows.append(
-            {
-                "Model": row.a,
-                "Metric": _TITLES[str(row.metric)],
-                "Difference [95 %]": format_interval(row.delta, [row.lo, row.hi]),
-                "p": format_p(row.p),
-                "adjusted p": format_p(row.p_adjusted),
-            }
-        )
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Macro differences from the baseline", key="compare-macro")
-    if found["marks"].banner:
-        st.warning(found["marks"].banner, icon=":material/warning:")
-    family = found["differences"]["family"].iloc[0]
-    st.caption(
-        f"Macro differences from **{found['names'][0]}**. p adjusted by Benjamini-Hochberg over {family}; intervals are not."
+def source_of(comparison: dict[str, Any], on: str) -> Source:
+    """Return what every chart and table of a comparison comes from."""
+    title = f"{', '.join(comparison['names'][1:])} against {comparison['names'][0]}"
+    return exports.marked_source(title, comparison["marks"], f"compare-{on}")
+
+
+def macro_differences(comparison: dict[str, Any]) -> None:
+    """Draw the macro differences, and what was left out."""
+    every = comparison["differences"]
+    rows = every[every["label"] == "macro"]
+    bounds = rows[["delta", "lo", "hi"]].to_numpy()
+    shown = pd.DataFrame(
+        {
+            "Model": rows["a"],
+            "Metric": rows["metric"].map(metric_title),
+            "Difference [95 % CI]": [format_interval(delta, [lo, hi]) for delta, lo, hi in bounds],
+            "p": rows["p"],
+            "p (adjusted)": rows["p_adjusted"],
+        }
     )
-    for metric, best in found["best"].items():
+    alt = "Macro differences from the baseline"
+    st.dataframe(exports.styled(shown), hide_index=True, alt=alt, key="compare-macro")
+    if comparison["marks"].banner:
+        st.warning(comparison["marks"].banner, icon=":material/warning:")
+    st.caption(
+        f"Macro differences from **{comparison['names'][0]}**. p is adjusted by Benjamini-Hochberg over "
+        f"{every['family'].iloc[0]}; intervals are not."
+    )
+    for metric, best in comparison["best"].items():
         if best["marked"]:
             st.caption(
-                f":material/trophy: Best macro {_TITLES[metric]} against all others (max-T): **{best['model']}**"
+                f":material/trophy: Best macro {metric_title(metric)} against all others (max-T): **{best['model']}**"
             )
-    if found["left_out"] or found["disagreeing_labels"]:
+    if comparison["left_out"] or comparison["disagreeing_labels"]:
         st.caption(
-            f":material/info: {plural(found['left_out'], 'volume')} not scored by all left out; "
-            f"{plural(found['disagreeing_labels'], 'label')} differ between the runs, those of the baseline count."
+            f":material/info: {plural(comparison['left_out'], 'volume')} not scored by every run left out. The runs "
+            f"disagree on {plural(comparison['disagreeing_labels'], 'label')}; the baseline's count."
         )
 
 
-def differences(found: dict[str, Any], about: Source) -> None:
-    """Draw the forest plot of one metric, and the table behind it."""
-    metric = _metric("compare-metric")
-    part = found["differences"][found["differences"]["metric"] == metric]
-    plot = forest.forest(part, ["macro", *found["labels"]])
-    alt = f"Differences of {_TITLES[metric]} by finding with 95 % intervals; filled where adjusted p < .05"
-    figures.show(plot, part, about, f"forest-{metric}", alt)
-    with st.expander("All figures"):
-        shown = tables.with_p_values(part.drop(columns=["family", "metric"]))
-        st.dataframe(shown, hide_index=True, key="compare-table", alt="Differences by finding")
-
-
-def _metric(key: str) -> str:
-    chosen = st.segmented_control(
+def differences(comparison: dict[str, Any], source: Source) -> None:
+    """Draw the forest plot of one metric, and its table."""
+    metric = st.segmented_control(
         "Metric",
-        list(_TITLES),
-        default="auprc",
+        _METRICS,
+        default=_METRICS[0],
         required=True,
-        key=key,
-        format_func=_TITLES.__getitem__,
+        key="compare-metric",
+        format_func=metric_title,
         label_visibility="collapsed",
     )
-    return chosen or "auprc"
+    every = comparison["differences"]
+    rows = every[every["metric"] == (metric or _METRICS[0])]
+    chart, exported = charts.forest(rows, ["macro", *comparison["labels"]]), rows.rename(columns={"label": "finding"})
+    alt = f"Differences of {metric_title(str(metric))} by finding with 95 % intervals; filled where adjusted p < .05"
+    exports.draw_chart(chart, exported, source, f"forest-{metric}", alt)
+    with st.expander("All differences"):
+        exports.draw_differences(exported.drop(columns=["family", "metric"]), "compare-table", "Differences by finding")
 
 
-def overlaid(found: dict[str, Any], run_dirs: list[str], on: str, about: Source) -> None:
+def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw one finding's curves of every run."""
-    label = st.selectbox("Finding", found["labels"], key="compare-curve-finding", width=280)
-    curves = {}
-    for name, folder in zip(found["names"], run_dirs):
+    label = st.selectbox("Finding", comparison["labels"], key="compare-curve-finding", width=280)
+    points = {}
+    for name, folder in zip(comparison["names"], run_dirs):
         path = open_run(folder).paths.evaluation(on).curves
         if path.is_file():
-            frame = cache.table(cache.stamp(path))
-            curves[name] = frame[frame["label"] == label]
-    if not curves:
-        st.caption("Curves are stored for opened test sets only.")
+            frame = cache.load_table(path)
+            points[name] = frame[frame["label"] == label]
+    if not points:
+        st.caption("Curves are stored for test sets only.")
         return
-    if found["left_out"]:
-        st.caption("Each curve rests on all volumes that its run scored, not only on those in common.")
-    data = pd.concat([frame.assign(model=name) for name, frame in curves.items()])
-    for column, curve in zip(st.columns(2, gap="medium"), ("pr", "roc")):
+    if comparison["left_out"]:
+        st.caption("Each curve covers all volumes that its run scored, not only the common ones.")
+    data = pd.concat([frame.assign(model=name) for name, frame in points.items()]).rename(columns={"label": "finding"})
+    titles = {"pr": "Precision over recall", "roc": "True over false positive rate"}
+    for column, (curve, title) in zip(st.columns(2, gap="medium"), titles.items()):
         with column:
-            what = "Precision over recall" if curve == "pr" else "True over false positive rate"
-            figures.show(
-                forest.overlaid(curves, curve),
-                data[data["curve"] == curve],
-                about,
-                f"overlaid-{curve}",
-                f"{what}: {label}",
-            )
+            rows = data[data["curve"] == curve]
+            chart = charts.model_curves(points, curve)
+            exports.draw_chart(chart, rows, source, f"overlaid-{curve}", f"{title}: {label}")
 
 
-def disagreements(found: dict[str, Any], run_dirs: list[str], on: str, about: Source) -> None:
+def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw the probabilities of two runs against each other; a click or lasso lists volumes."""
+    names = comparison["names"]
     left, right = st.columns([3, 2], gap="medium")
     with left:
         with st.container(horizontal=True):
-            label = st.selectbox("Finding", found["labels"], key="compare-scatter-finding", width=280)
-            other = st.selectbox("Against the baseline", found["names"][1:], key="compare-scatter-other", width=320)
-        folders = [run_dirs[0], run_dirs[found["names"].index(other)]]
-        at = [cache.stamp(scores_path(open_run(folder), on)) for folder in folders]
-        frame = results.probabilities(at[0], at[1], label)
+            label = st.selectbox("Finding", comparison["labels"], key="compare-scatter-finding", width=280)
+            other = st.selectbox("Against the baseline", names[1:], key="compare-scatter-other", width=320)
+        paths = [scores_path(open_run(folder), on) for folder in (run_dirs[0], run_dirs[names.index(other)])]
+        frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
         event = st.plotly_chart(
-            figures.with_note(forest.scatter(frame, found["names"][0], other), about.plain_note),
+            exports.add_note(charts.scatter(frame, names[0], other), source.plain_note),
             config=charts.CONFIG,
             key=f"compare-scatter-{label}",
             on_select="rerun",
             alt=f"Probabilities of {label} by two runs",
         )
-    chosen = {point.get("customdata") for point in event.selection.points} if event and event.selection else set()
-    chosen = {one[0] if isinstance(one, (list, tuple)) else one for one in chosen}
+    points = [point.get("customdata") for point in event.selection.points] if event and event.selection else []
+    chosen = {point[0] if isinstance(point, (list, tuple)) else point for point in points}
     shown = frame[frame["volume"].isin(chosen)] if chosen else frame.head(200)
     with right:
-        st.markdown(f"**{plural(len(shown), 'volume')}** {'selected' if chosen else 'furthest apart'}")
+        st.markdown(f"**{plural(len(shown), 'volume')}** {'selected' if chosen else 'with the largest disagreement'}")
         st.dataframe(
-            shown,
+            exports.styled(shown),
             hide_index=True,
             height=420,
             column_order=["volume", "label", "first", "second", "apart"],
-            column_config={name: st.column_config.NumberColumn(format="%.3f") for name in ("first", "second", "apart")},
+            column_config={
+                "volume": "Volume",
+                "label": "Label",
+                "first": st.column_config.NumberColumn("First", help=names[0]),
+                "second": st.column_config.NumberColumn("Second", help=other),
+                "apart": "Difference",
+            },
             key="compare-volumes",
             alt="Volumes by disagreement",
         )
-        tables.download("CSV", shown if chosen else frame, f"{label}-disagreements.csv", "disagreements-csv", about)
+        exports.download("CSV", shown if chosen else frame, f"{label}-disagreements.csv", "disagreements-csv", source)
 
 
-def settings(found: dict[str, Any]) -> None:
+def settings(comparison: dict[str, Any]) -> None:
     """List the settings in which the runs differ."""
-    if found["settings"].empty:
-        st.caption("The runs' settings do not differ.")
+    if comparison["settings"].empty:
+        st.caption("The runs have the same settings.")
         return
-    st.dataframe(found["settings"], hide_index=True, key="compare-settings", alt="Settings that differ")
+    config = {"setting": "Setting"}
+    st.dataframe(
+        comparison["settings"],
+        hide_index=True,
+        column_config=config,
+        key="compare-settings",
+        alt="Settings that differ",
+    )
 
 
-def label_noise(found: dict[str, Any], run_dirs: list[str], on: str, about: Source) -> None:
+def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Score one run against a second label table."""
-    st.caption("The same predictions against two label sets: what label noise alone does to a figure.")
+    st.caption("The same predictions against two label sets: the effect of label noise alone on a metric.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox("Run", found["names"], key="compare-labels-run", width=320)
+        name = st.selectbox("Run", comparison["names"], key="compare-labels-run", width=320)
         path = st.text_input("Table of other labels (CSV or Parquet)", key="compare-labels-path", width=420)
     if not path:
         return
-    folder = run_dirs[found["names"].index(name)]
-    with feedback.guarded("These labels cannot be used"):
-        table = results.against_labels(
-            folder, on, cache.stamp(scores_path(open_run(folder), on)), cache.stamp(Path(path))
-        )
-        st.dataframe(table, hide_index=True, key="compare-labels", alt="Figures against two label sets")
-        tables.download("CSV", table, f"{about.stem}-label-sets.csv", "labels-csv", about)
+    folder = run_dirs[comparison["names"].index(name)]
+    with feedback.show_errors("These labels cannot be used"):
+        scores = cache.stamp(scores_path(open_run(folder), on))
+        table = results.against_labels(folder, on, scores, cache.stamp(Path(path))).rename(columns={"label": "finding"})
+        exports.draw_differences(table, "compare-labels", "Metrics against two label sets")
+        exports.download("CSV", table, f"{source.stem}-label-sets.csv", "labels-csv", source)
 
 
-def published(found: dict[str, Any], run_dirs: list[str]) -> None:
-    """List published figures beside ours, with why they are or are not comparable."""
+def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
+    """List published results with their protocol, and whether they are comparable."""
     inputs = open_run(run_dirs[0]).config.model.inputs
-    ours = found["figures"]
+    ours = comparison["metrics"]
     macro = ours[(ours["finding"] == "macro") & (ours["metric"] == "auroc")]
     st.markdown(
         " · ".join(f"{row.model} **{format_interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples())
     )
-    table = published_frame("auroc", found["labels"], found["n"]["volumes"], inputs)
-    alt = "Published macro AUROC with their protocol"
-    st.dataframe(table, hide_index=True, key="compare-published", placeholder="–", alt=alt)
-    st.caption("Published figures stand beside ours with their protocol; they are never tested against.")
-
-
-def paper(found: dict[str, Any], on: str) -> None:
-    """Offer the table as CSV and LaTeX, and the Methods paragraph."""
-    tables.draw(found["files"](), f"compare-{on}")
+    table = published_frame("auroc", comparison["labels"], comparison["n"]["volumes"], inputs)
+    st.dataframe(
+        exports.styled(table),
+        hide_index=True,
+        column_config={name: name.capitalize() for name in table} | {"value": "AUROC"},
+        key="compare-published",
+        placeholder="–",
+        alt="Published macro AUROC with their protocol",
+    )
+    st.caption("Published results are listed with their protocol. They are never tested against.")

@@ -1,22 +1,34 @@
-"""The left side of the Data page: features, manifests, findings, cohort."""
+"""The left side of the Data page: features, manifests and uploads, findings, cohort."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from ctbench_core.config import DEFAULT_TESTS, Config, PathsConfig
+from ctbench_core.atomic import write_bytes
+from ctbench_core.config import DEFAULT_TESTS, KEYS, ColumnsConfig, Config, PathsConfig
 from ctbench_core.errors import CtbenchError
+from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
 from ctbench_core.label_leakage import encoder_name
+from ctbench_core.manifest import read_manifest
 from ctbench_ui import form
-from ctbench_ui.data import uploads
-from ctbench_ui.form import conditions, folder_field
-from ctbench_ui.shared import cache, folders
+from ctbench_ui.form.folder_field import folder_field
+from ctbench_ui.shared import cache, controls, feedback, folders
+
+UPLOADS = ".uploads"
+WHERE = "data.cohort.where"
+_UPLOAD, _UPLOAD_ERROR = "data.upload", "data.upload-problem"
+_OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in")
 
 
-def saved(names: list[str]) -> None:
+def draw_saved(names: list[str]) -> None:
     """Draw the list of saved data sets; choosing one fills the fields."""
     st.session_state["data.open"] = form.dataset_name()
     st.selectbox(
@@ -33,122 +45,218 @@ def _open() -> None:
             st.session_state["data.problem"] = str(error)
 
 
-def places(root: Path) -> None:
+def draw_places(root: Path) -> None:
     """Draw the fields of the feature root and the manifests."""
-    folder_field.field("paths.data_root", "Feature root", folders.feature_roots(root))
-    folder_field.field("paths.manifest_dir", "Manifest folder", folders.manifest_folders(root), on_change=_guess_roles)
-    uploads.draw()
-    found = folders.manifests(Path(st.session_state["paths.manifest_dir"] or "."))
+    folder_field("paths.data_root", "Feature root", folders.feature_roots(root))
+    folder_field("paths.manifest_dir", "Manifest folder", folders.manifest_folders(root), on_change=_guess_roles)
+    _offer_upload()
+    files = _manifests()
     train, val = st.columns(2)
     with train:
-        form.choice("data.train_manifest", "Training manifest", found)
+        form.choice_field("data.train_manifest", "Training manifest", files)
     with val:
-        form.choice("data.val_manifest", "Validation manifest", found)
-    if found and st.session_state["data.val_manifest"] not in found:
-        st.caption("No such validation manifest: a share of the training patients is set aside instead.")
-    form.choices("data.test_manifests", "Test manifests", found, accept_new_options=True, placeholder="The usual names")
+        form.choice_field("data.val_manifest", "Validation manifest", files)
+    if files and st.session_state["data.val_manifest"] not in files:
+        st.caption("Validation manifest not found: part of the training patients is used for validation.")
+    form.choices_field(
+        "data.test_manifests", "Test manifests", files, accept_new_options=True, placeholder="Auto-detect"
+    )
     if not st.session_state["data.test_manifests"]:
-        usual = [name for name in DEFAULT_TESTS if name in found]
-        st.caption(f"Test sets: {', '.join(usual) if usual else 'none of the usual names is in this folder'}.")
+        tests = [name for name in DEFAULT_TESTS if name in files]
+        st.caption(f"Test sets: {', '.join(tests)}." if tests else "No test manifest found: choose one.")
+
+
+def _manifests() -> list[str]:
+    return folders.list_manifests(Path(st.session_state["paths.manifest_dir"] or "."))
 
 
 def _guess_roles() -> None:
-    """Give the manifests of a newly chosen folder their parts, where the names chosen before are not in it."""
-    found = folders.manifests(Path(st.session_state["paths.manifest_dir"] or "."))
-    if found and st.session_state.get("data.train_manifest") not in found:
-        form.take(folders.roles(found))
-    if found:
-        form.take({"data.columns.labels": None})  # another folder, other columns: they are detected anew
+    """Guess the manifests of a newly chosen folder, unless it has the one chosen before; detect findings again."""
+    files = _manifests()
+    if files and st.session_state.get("data.train_manifest") not in files:
+        form.set_fields(folders.guess_roles(files))
+    if files:
+        form.set_fields({"data.columns.labels": None})
 
 
-def findings() -> None:
+def _offer_upload() -> None:
+    """Offer to upload manifests; valid ones become the manifest folder."""
+    with st.popover("Upload manifests", icon=":material/upload_file:", key="data.upload-box"):
+        st.file_uploader(
+            "CSV or Parquet: training, validation, tests",
+            [suffix.lstrip(".") for suffix in folders.MANIFEST_SUFFIXES],
+            accept_multiple_files=True,
+            key=_UPLOAD,
+            on_change=_use_upload,
+        )
+        st.caption("Feature paths are relative to the feature root.")
+        if error := st.session_state.get(_UPLOAD_ERROR):
+            feedback.show_error("Not a manifest", error)
+
+
+def _use_upload() -> None:
+    st.session_state.pop(_UPLOAD_ERROR, None)
+    files = [(file.name, file.getvalue()) for file in st.session_state[_UPLOAD]]
+    if not files:
+        return
+    try:
+        folder = store_upload(form.outputs_root(), files, form.config().data.columns)
+    except CtbenchError as error:
+        st.session_state[_UPLOAD_ERROR] = str(error)
+        return
+    use_manifests(folder)
+
+
+def use_manifests(folder: Path) -> None:
+    """Choose a folder of manifests; their roles are guessed, their findings detected."""
+    roles = folders.guess_roles(folders.list_manifests(folder))
+    form.set_fields({"paths.manifest_dir": str(folder), "data.columns.labels": None} | roles)
+
+
+def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], columns: ColumnsConfig) -> Path:
+    """Write uploaded manifests to a folder of their own, and return it.
+
+    The folder's name depends on their content, so that no upload ever changes what an earlier run read.
+
+    Args:
+        files: names and contents.
+
+    Raises:
+        ManifestError: a file is not a manifest; then none is kept.
+        PathError: the run store is outside CTBENCH_ROOTS.
+    """
+    digest = hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in sorted(files)))
+    stem = "-".join(Path(name).stem for name, _ in files)
+    folder = check_allowed(
+        outputs_root / UPLOADS / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', stem)[:40]}-{digest.hexdigest()[:8]}"
+    )
+    existed = folder.is_dir()
+    paths = [folder / Path(name.replace("\\", "/")).name for name, _ in files]
+    for path, (_, content) in zip(paths, files):
+        write_bytes(path, content)
+    try:
+        for path in paths:
+            read_manifest(path, columns)
+    except CtbenchError:
+        if not existed:  # the same files may have been valid under other columns
+            shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def draw_findings() -> None:
     """Show which columns count as findings; one click confirms them, two change them."""
     try:
-        found = cache.manifest_summary(form.config())
+        summary = cache.manifest_summary(form.config())
     except CtbenchError:
-        return  # the manifest is not there yet; the check says what is wrong with one that is
+        return  # the check says what is wrong with a manifest
     confirmed = bool(st.session_state.get("data.columns.labels"))
     with st.container(border=True, gap="small"):
-        mark = ":green-badge[:material/check: confirmed]" if confirmed else ":blue-badge[detected]"
-        st.markdown(f"**{plural(len(found['all_labels']), 'finding')}** in {found['name']} {mark}")
-        st.caption(", ".join(found["all_labels"]))
-        inputs = ["image features"] + (["text features"] if found["first_text"] else [])
-        st.caption(
-            f"{' and '.join(inputs).capitalize()}{'' if found['first_text'] else ' only'}, {_width(found['dim'])}."
-        )
+        badge = ":green-badge[:material/check: confirmed]" if confirmed else ":blue-badge[detected]"
+        st.markdown(f"**{plural(len(summary['all_labels']), 'finding')}** in {summary['name']} {badge}")
+        st.caption(", ".join(summary["all_labels"]))
+        inputs = "Image and text features" if summary["first_text"] else "Image features only"
+        st.caption(f"{inputs}, {_describe_width(summary['dim'])}.")
         with st.container(horizontal=True):
             if not confirmed:
                 st.button(
                     "Confirm",
                     icon=":material/check:",
                     key="confirm-findings",
-                    on_click=form.take,
-                    args=({"data.columns.labels": found["all_labels"]},),
+                    on_click=form.set_fields,
+                    args=({"data.columns.labels": summary["all_labels"]},),
                 )
             with st.popover("Change", icon=":material/edit:", key="change-findings"):
                 _edit_findings()
 
 
-def _width(dim: int) -> str:
-    return f"{dim:,} values each" if dim else "not found below the feature root"
+def _describe_width(dim: int) -> str:
+    return plural(dim, "dimension") if dim else "not found below the feature root"
 
 
 def _edit_findings() -> None:
-    columns = folders.columns(form.config)
+    columns = folders.list_columns(form.config)
     more = {"accept_new_options": True}
-    form.choices("data.columns.labels", "Findings", columns, placeholder="Every 0/1/blank column", **more)
-    form.choices("data.columns.metadata", "Columns that are no findings", columns, placeholder="None", **more)
+    form.choices_field("data.columns.labels", "Findings", columns, placeholder="Every 0/1/blank column", **more)
+    form.choices_field("data.columns.metadata", "Metadata columns", columns, placeholder="None", **more)
 
 
-def details() -> None:
-    """Draw what most data sets leave alone; fields of a closed box cost no time. A box in use stands open."""
-    cohort = ("data.columns.visual", "data.columns.text", "data.columns.grouping", "data.cohort", "data.auto_split")
-    boxes = {
-        "Columns, cohort and split": (":material/tune:", _cohort, (*cohort, "data.on_", "data.pool", "data.standard")),
-        "Budget and folds": (":material/call_split:", _parts, ("data.budget", "data.kfold", "data.selection")),
-        "Labels and encoder": (":material/id_card:", _origins, ("data.label_origin", "data.encoder")),
+def draw_details() -> None:
+    """Draw the fields that most data sets leave alone, in boxes; a closed box costs no time."""
+    columns = ("data.columns.visual", "data.columns.text", "data.columns.grouping")
+    cohort = (*columns, "data.cohort", "data.auto_split", "data.on_", "data.pool", "data.standard")
+    boxes: dict[str, tuple[str, Callable[[], None], tuple[str, ...]]] = {
+        "Columns, cohort and split": (":material/tune:", _draw_cohort, cohort),
+        "Budget and folds": (":material/call_split:", _draw_budget, ("data.budget", "data.kfold", "data.selection")),
+        "Labels and encoder": (":material/id_card:", _draw_origins, ("data.label_origin", "data.encoder")),
     }
-    for title, (icon, draw, keys) in boxes.items():
+    for title, (icon, draw, prefixes) in boxes.items():
         name = f"data.box-{title.split()[0].lower()}"
-        # Asked once a session: a box does not open or close under the hand that fills it.
-        in_use = st.session_state.setdefault(f"{name}-in-use", form.chosen(keys))
-        with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as box:
-            if box.open:
+        # Decided once a session: a box must not open or close while a user fills it.
+        in_use = st.session_state.setdefault(f"{name}-in-use", form.is_changed(prefixes))
+        with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as expander:
+            if expander.open:
                 draw()
 
 
-def _cohort() -> None:
-    columns = folders.columns(form.config)
-    form.choice("data.columns.visual_feature", "Visual feature column", columns)
-    form.choice("data.columns.text_feature", "Text feature column", columns)
-    form.choice("data.columns.grouping_col", "Patient column", columns)
+def _draw_cohort() -> None:
+    columns = folders.list_columns(form.config)
+    form.choice_field("data.columns.visual_feature", "Visual feature column", columns)
+    form.choice_field("data.columns.text_feature", "Text feature column", columns)
+    form.choice_field("data.columns.grouping_col", "Patient column", columns)
     form.field("data.cohort.recon", "Reconstructions")
-    form.field("data.cohort.exclude", "File of volumes to leave out")
-    conditions.draw(columns)
+    form.field("data.cohort.exclude", "Exclusion list", placeholder="File with volume names")
+    st.session_state.setdefault(WHERE, list(KEYS[WHERE].default))
+    controls.edit_rows(WHERE, "where", lambda row: "{column} {op} {value}".format(**row), lambda: _draw_where(columns))
     form.field("data.auto_split.val_fraction", "Validation share", step=0.05)
-    form.field("data.auto_split.group", "Never divided")
-    form.field("data.on_leak", "Patients on both sides")
-    form.field("data.on_bad_feature", "Unusable feature files")
-    form.field("data.pool", "Token features")
+    form.field("data.auto_split.group", "Keep together")
+    form.field("data.on_leak", "Shared patients", format_func={"mark": "warn", "refuse": "stop"}.__getitem__)
+    form.field("data.on_bad_feature", "Bad features", format_func={"fail": "stop", "drop": "skip rows"}.__getitem__)
+    form.field("data.pool", "Token pooling")
     form.field("data.standardise", "Scaling")
 
 
-def _parts() -> None:
+def _draw_where(columns: list[str]) -> Callable[[], dict[str, Any] | None]:
+    """Draw the fields of a new condition on a metadata column; return what reads them."""
+    help = KEYS[WHERE].tooltip
+    st.selectbox("Condition", columns, index=None, key="where.column", placeholder="Column", help=help)
+    st.selectbox("Is", _OPERATORS, key="where.op", width=90)
+    st.text_input("Value", key="where.value", width=130, placeholder="40, or F, M")
+    return _read_where
+
+
+def _read_where() -> dict[str, Any] | None:
+    column, text = st.session_state.get("where.column"), str(st.session_state.get("where.value") or "").strip()
+    if not column or not text:
+        return None
+    st.session_state["where.value"] = ""
+    operator = st.session_state["where.op"]
+    return {"column": column, "op": operator, "value": parse_value(text, operator)}
+
+
+def parse_value(text: str, operator: str) -> Any:
+    """Read a typed value: a number, a text, or for ``in`` several texts with commas between."""
+    if operator == "in":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return float(text) if not text.lstrip("-").isdigit() else int(text)
+    except ValueError:
+        return text
+
+
+def _draw_budget() -> None:
     form.field("data.budget", "Budget", placeholder="All volumes")
-    form.field("data.budget_unit", "Counted in")
+    form.field("data.budget_unit", "Budget unit")
     form.field("data.kfold.folds", "Folds", placeholder="No folds")
     form.field("data.kfold.fold", "Held-out fold")
-    form.field("data.kfold.group", "Never divided between folds")
-    form.field("data.selection", "Volumes of another run", placeholder="…/selection_index.csv")
+    form.field("data.kfold.group", "Keep together in folds")
+    form.field("data.selection", "Selection file", placeholder="…/selection_index.csv")
 
 
-def _origins() -> None:
-    form.field("data.label_origin", "Labels come from")
-    form.field("data.encoder.name", "Encoder", placeholder=encoder_name(Config(paths=_root())))
-    form.field("data.encoder.pretraining", "Pre-trained on")
-    form.field("data.encoder.projection", "Embedding taken")
-
-
-def _root() -> PathsConfig:
+def _draw_origins() -> None:
     root = st.session_state.get("paths.data_root")
-    return PathsConfig(data_root=root) if root else PathsConfig()
+    paths = PathsConfig(data_root=root) if root else PathsConfig()
+    form.field("data.label_origin", "Label origin")
+    form.field("data.encoder.name", "Encoder", placeholder=encoder_name(Config(paths=paths)))
+    form.field("data.encoder.pretraining", "Pre-training")
+    form.field("data.encoder.projection", "Projection")

@@ -1,84 +1,61 @@
-"""Figures of a data set, from frames."""
+"""Charts of a data set, from frames."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_ui.shared.charts import laid_out
+from ctbench_ui.shared.charts import histogram_bars, prevalence, set_layout
 from ctbench_ui.shared.style import COLOURS, GREY, SEQUENCE
 
 
 def norms(histograms: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:
-    """Draw how long the vectors are, one colour a kind.
+    """Draw a histogram of the norms of the vectors, one colour a kind.
 
     Args:
         histograms: B counts and B + 1 edges by kind (visual, text).
     """
-    found = go.Figure()
-    for place, (kind, (counts, edges)) in enumerate(histograms.items()):
-        found.add_bar(
-            x=[(low + high) / 2 for low, high in itertools.pairwise(edges)],
-            y=list(counts),
-            width=[high - low for low, high in itertools.pairwise(edges)],
-            name=kind,
-            marker={"color": COLOURS[place % len(COLOURS)], "line": {"width": 0}},
-            opacity=0.75,
-            hovertemplate=kind + ", length %{x:.4g}: %{y:,}<extra></extra>",
-        )
-    found.update_layout(barmode="overlay", bargap=0)
-    found.update_xaxes(title="length of a vector (Euclidean norm)", tickformat=".4~g")
-    found.update_yaxes(title="vectors", rangemode="tozero")
-    return laid_out(found, height=280, legend_below=False)
+    chart = go.Figure()
+    for (kind, (counts, edges)), colour in zip(histograms.items(), COLOURS):
+        tip = f"{kind}, norm %{{x:.4g}}: %{{y:,}}<extra></extra>"
+        chart.add_trace(histogram_bars(edges[:-1], edges[1:], counts, kind, colour, tip, opacity=0.75))
+    chart.update_layout(barmode="overlay", bargap=0)
+    chart.update_xaxes(title="Euclidean norm of a vector", tickformat=".4~g")
+    chart.update_yaxes(title="vectors", rangemode="tozero")
+    return set_layout(chart, height=280, legend_below=False)
 
 
-def sources(table: pd.DataFrame, first: str, second: str) -> go.Figure:
+def prevalences(table: pd.DataFrame, first: str, second: str) -> go.Figure:
     """Draw each finding's prevalence in two label sources, joined by a line.
 
     Args:
         table: of `Agreement`: finding, prevalence_first, prevalence_second.
     """
-    found = go.Figure()
-    for row in table.itertuples():
-        found.add_scatter(
-            x=[row.prevalence_first, row.prevalence_second],
-            y=[row.finding, row.finding],
-            mode="lines",
-            line={"color": GREY, "width": 2},
-            showlegend=False,
-            hoverinfo="skip",
-        )
-    for place, (name, column) in enumerate(((first, "prevalence_first"), (second, "prevalence_second"))):
-        found.add_scatter(
-            x=table[column],
-            y=table["finding"],
-            name=name,
-            mode="markers",
-            marker={"size": 9, "color": COLOURS[place], "symbol": ("circle", "diamond")[place]},
-            hovertemplate="%{y}<br>" + name + " %{x:.1%}<extra></extra>",
-        )
-    found.update_yaxes(autorange="reversed", ticksuffix="  ")
-    found.update_xaxes(tickformat=".0%", rangemode="tozero", title="volumes with the finding")
-    return laid_out(found, height=90 + 24 * len(table), legend_below=False)
+    columns = {first: "prevalence_first", second: "prevalence_second"}
+    chart = prevalence({name: dict(zip(table["finding"], table[column])) for name, column in columns.items()})
+    ends = table[list(columns.values())].assign(gap=np.nan).to_numpy(float).ravel()  # a gap ends each line
+    line = {"color": GREY, "width": 2}
+    chart.add_scatter(x=ends, y=table["finding"].repeat(3), mode="lines", line=line, showlegend=False, hoverinfo="skip")
+    chart.data = chart.data[-1:] + chart.data[:-1]  # lines below dots
+    return chart
 
 
 def co_occurrence(counts: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """Draw how often a finding (column) is there where another one (row) is.
+    """Draw the share of the volumes with one finding (row) that have another one (column).
 
     Args:
         counts: volumes with both findings, square, the diagonal holding the volumes with the finding.
-        dark: whether few are to be dark, as the page is.
+        dark: use dark colours for low shares, as on a dark page.
     """
     labels, both = list(counts.columns), counts.to_numpy(np.float64)
     alone = np.diag(both)[:, None]
     share = np.divide(both, alone, out=np.full_like(both, np.nan), where=alone > 0)
-    np.fill_diagonal(share, np.nan)  # always 1: it would only bleach the rest
+    np.fill_diagonal(share, np.nan)  # always 1, which would leave the others pale
     scale = SEQUENCE[::-1] if dark else SEQUENCE
-    found = go.Figure(
+    chart = go.Figure(
         go.Heatmap(
             z=share.astype(np.float32),
             x=labels,
@@ -94,7 +71,7 @@ def co_occurrence(counts: pd.DataFrame, dark: bool = False) -> go.Figure:
             colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0},
         )
     )
-    found.update_xaxes(tickangle=-60, showgrid=False, automargin=True, dtick=1)
-    found.update_yaxes(autorange="reversed", showgrid=False, automargin=True, ticksuffix="  ", dtick=1)
-    found.update_layout(height=200 + 22 * len(labels), margin={"l": 8, "r": 8, "t": 8, "b": 8})
-    return found
+    chart.update_xaxes(tickangle=-60, showgrid=False, automargin=True, dtick=1)
+    chart.update_yaxes(autorange="reversed", showgrid=False, automargin=True, ticksuffix="  ", dtick=1)
+    chart.update_layout(height=200 + 22 * len(labels), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return chart

@@ -1,116 +1,105 @@
-"""Calibration of a test set before and after the maps that validation fitted, and what they promised there."""
+"""Calibration of a test set before and after the maps fitted on validation."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.declared import METRICS
 from ctbench_core.evaluate import BEFORE
-from ctbench_core.formatting import format_interval, format_metric
+from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.metrics import METHODS
 from ctbench_core.runs import EvaluationPaths
-from ctbench_ui.shared import cache, charts, figures, tables
-from ctbench_ui.shared.figures import Source
+from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.shared.exports import Source
 
-_FIGURES = {"ece": "ECE", "brier": "Brier", "slope": "Slope", "intercept": "Intercept"}
-_HELP = {
-    "ece": "Mean gap of forecast and observed share over 15 bins of equal mass; 0 is perfect, though no sample reaches it.",
-    "brier": "Mean squared error of the probabilities.",
-    "slope": "1 is perfect; below 1, forecasts are too extreme.",
-    "intercept": "0 is perfect; above 0, forecasts are too low on average.",
-}
-_METHODS = {"platt": "Platt (slope and intercept)", "temperature": "Temperature (slope alone)"}
+_SHORT = {name: METRICS[name].short for name in ("ece", "brier", "slope", "intercept")}
+_METHODS = {"platt": "Platt (slope and intercept)", "temperature": "Temperature (slope only)"}
+
+# Rows of the calibration table by finding and stage.
+Rows = Mapping[tuple[str, str], dict[str, Any]]
 
 
 def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], source: Source) -> None:
-    """Draw the reliability of one finding before and after calibration, and the figures of all."""
+    """Draw one finding's reliability before and after calibration, and the metrics of all findings."""
     if not (paths.calibration.is_file() and paths.reliability.is_file()):
-        st.info("This evaluation is from before calibration was kept: open the test set again to have it.")
+        st.info("This evaluation was stored before calibration was. Evaluate on test again to compute it.")
         return
-    table, bins = cache.table(cache.stamp(paths.calibration)), cache.table(cache.stamp(paths.reliability))
-    after = [stage for stage in METHODS if (table["stage"] == stage).any()]
+    table, bins = cache.load_table(paths.calibration), cache.load_table(paths.reliability)
+    rows = {(row["finding"], row["stage"]): row for row in table.to_dict("records")}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = str(st.selectbox("Finding", labels, key="calibration.finding", width=280))
-        method = _method(after)
+        method = _pick_method([method for method in METHODS if (table["stage"] == method).any()])
     stages = [BEFORE, method] if method else [BEFORE]
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        mine = bins[(bins["finding"] == label) & bins["stage"].isin(stages)]
-        found = charts.reliability(mine, label)
-        figures.show(found, mine, source, "reliability", f"Observed share by forecast of {label}, before and after")
+        shown = bins[(bins["finding"] == label) & bins["stage"].isin(stages)]
+        alt = f"Observed share by forecast of {label}, before and after"
+        exports.draw_chart(charts.reliability(shown, label), shown, source, "reliability", alt)
     with right:
-        _figures(table[table["finding"] == label].set_index("stage"), stages)
-        _promise(table, tuning, label, method)
-    shown = _wide(table, labels, stages)
-    st.dataframe(shown, hide_index=True, height=38 + 35 * len(shown), key="calibration-table", placeholder="–")
-    tables.download("Calibration of every finding", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
+        _metrics(rows, label, stages)
+        if method:
+            _optimism(rows[label, method], tuning, label, method)
+    wide = _wide(rows, labels, stages)
+    st.dataframe(wide, hide_index=True, height=38 + 35 * len(wide), key="calibration-table", placeholder="–")
+    exports.download("Calibration of every finding", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
 
 
-def _method(after: list[str]) -> str | None:
-    """Let the map be chosen; say so where validation fitted none."""
-    if not after:
-        st.caption("Validation was not scored for these predictions, so no map was fitted: before only.")
+def _pick_method(methods: list[str]) -> str | None:
+    """Draw the choice of a map; None where validation fitted none."""
+    if not methods:
+        st.caption("No map was fitted: there are no validation scores for these predictions.")
         return None
     return st.segmented_control(
         "Fitted on validation",
-        after,
-        default=after[0],
+        methods,
+        default=methods[0],
         required=True,
         key="calibration.method",
         format_func=_METHODS.__getitem__,
     )
 
 
-def _figures(rows: pd.DataFrame, stages: list[str]) -> None:
-    """Draw the four figures of a finding, a column a stage."""
-    values = {_titled(stage): [_of(rows, stage, name) for name in _FIGURES] for stage in stages}
-    frame = pd.DataFrame({"": list(_FIGURES.values()), **values})
+def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
+    """Draw the metrics of a finding, a column a stage."""
+    titles = {stage: "before" if stage == BEFORE else f"after ({stage})" for stage in stages}
+    columns = {title: [_interval(rows[label, stage], name) for name in _SHORT] for stage, title in titles.items()}
+    frame = pd.DataFrame({"": list(_SHORT.values()), **columns})
     st.dataframe(frame, hide_index=True, key="calibration-figures", alt="Calibration of the finding")
-    st.caption(" ".join(f"**{_FIGURES[name]}**: {text}" for name, text in _HELP.items()))
-    reasons = [str(text) for text in rows["undefined"].dropna() if text]
-    if reasons:
-        st.caption(f":material/info: slope and intercept undefined: {reasons[0]}")
+    st.caption(" ".join(f"**{short}**: {METRICS[name].help}" for name, short in _SHORT.items()))
+    texts = [row["undefined"] for (finding, _), row in rows.items() if finding == label]
+    if reasons := [text for text in texts if isinstance(text, str) and text]:
+        st.caption(f":material/info: Slope and intercept are undefined: {reasons[0]}")
 
 
-def _titled(stage: str) -> str:
-    return "before" if stage == BEFORE else f"after ({stage})"
-
-
-def _of(rows: pd.DataFrame, stage: str, name: str) -> str:
-    row = rows.loc[stage]
+def _interval(row: dict[str, Any], name: str) -> str:
     return format_interval(row[name], [row[f"{name}_ci_lower"], row[f"{name}_ci_upper"]])
 
 
-def _promise(table: pd.DataFrame, tuning: dict[str, Any], label: str, method: str | None) -> None:
-    """Say what the map was worth on validation, cross-fitted, and here: the difference is optimism."""
-    of_label = tuning.get("validation", {}).get("per_class", {}).get(label)
-    if not method or not of_label:
+def _optimism(row: dict[str, Any], tuning: dict[str, Any], label: str, method: str) -> None:
+    """Write the metrics of a map on validation, cross-fitted, beside those on test: the difference is optimism."""
+    validation = tuning.get("validation", {}).get("per_class", {}).get(label)
+    if not validation:
         return
-    here = table[(table["finding"] == label) & (table["stage"] == method)].iloc[0]
-    parts = []
-    for name in ("ece", "brier"):
-        promised = of_label.get(f"{name}_{method}")
-        if promised is not None:
-            parts.append(f"{_FIGURES[name]} {format_metric(promised)} there, {format_metric(here[name])} here")
-    reason = tuning.get("reasons", {}).get(label)
-    text = f"nothing was fitted: {reason}" if reason else "; ".join(parts)
-    st.caption(
-        f":material/balance: **Optimism.** Cross-fitted over patients on validation ({tuning['n']['patients']:,} patients): {text}."
+    pairs = {name: validation.get(f"{name}_{method}") for name in ("ece", "brier")}
+    text = "; ".join(
+        f"{_SHORT[name]} {format_metric(value)} on validation, {format_metric(row[name])} on test"
+        for name, value in pairs.items()
+        if value is not None
     )
+    if reason := tuning.get("reasons", {}).get(label):
+        text = f"no map was fitted: {reason}"
+    patients = plural(tuning["n"]["patients"], "patient")
+    st.caption(f":material/balance: **Optimism** (validation cross-fitted over {patients}): {text}.")
 
 
-def _wide(table: pd.DataFrame, labels: list[str], stages: list[str]) -> pd.DataFrame:
-    """Return a row a finding, the figures of each stage side by side with their intervals."""
-    known = {(row["finding"], row["stage"]): row for row in table.to_dict("records")}
-    rows = []
-    for label in labels:
-        row = {"Finding": label}
-        for name, title in _FIGURES.items():
-            for stage in stages:
-                found = known[label, stage]
-                text = format_interval(found[name], [found[f"{name}_ci_lower"], found[f"{name}_ci_upper"]])
-                row[f"{title}, {stage}"] = text
-        rows.append(row)
-    return pd.DataFrame(rows)
+def _wide(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:
+    """Return a row a finding, the metrics of each stage side by side with their intervals."""
+    columns = {f"{short}, {stage}": (stage, name) for name, short in _SHORT.items() for stage in stages}
+    return pd.DataFrame(
+        {"Finding": label} | {title: _interval(rows[label, stage], name) for title, (stage, name) in columns.items()}
+        for label in labels
+    )

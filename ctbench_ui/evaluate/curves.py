@@ -1,4 +1,4 @@
-"""Precision-recall and ROC figures from frames, one finding or all."""
+"""Precision-recall and ROC curves: the tab, and its charts from frames."""
 
 from __future__ import annotations
 
@@ -9,22 +9,76 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import streamlit as st
 from numpy.typing import ArrayLike
 
 from ctbench_core.formatting import format_metric
-from ctbench_ui.shared.charts import drawn_once, laid_out
-from ctbench_ui.shared.style import COLOURS, GREY, faint, finding_colour, finding_style
+from ctbench_ui.shared import exports
+from ctbench_ui.shared.charts import band, build_chart, set_layout
+from ctbench_ui.shared.exports import Source
+from ctbench_ui.shared.style import COLOURS, GREY, finding_colour, finding_style
 
-# More lines than this need dashes to be told apart.
-SOLID_LINES = 8
-# Bands of more findings than this hide one another.
-BANDS = 5
+SOLID_LINES = 8  # more lines than this need dashes
+BANDS = 5  # bands of more findings than this hide one another
 F1_LEVELS = (0.2, 0.4, 0.6, 0.8)
-# Panels in a row, and how far apart they lie, where a panel is 1 x 1.
+# Panels in a row, and the distance of their corners, where a panel is 1 x 1.
 _COLUMNS, _WIDE, _HIGH = 6, 1.16, 1.42
-# Height of the axes of a figure of chosen findings, in pixels.
+# Height between the axes of a chart of chosen findings, in pixels.
 _PLOT = 330
 _QUIET = {"hoverinfo": "skip", "showlegend": False}
+_KINDS = {"chosen": "Chosen findings", "pr": "All: precision, recall", "roc": "All: ROC"}
+
+
+def tab(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFrame, source: Source) -> None:
+    """Draw precision-recall and ROC curves: of the chosen findings, or of every finding in a panel of its own."""
+    kind = st.segmented_control(
+        "Curves",
+        list(_KINDS),
+        default="chosen",
+        required=True,
+        key="curves.kind",
+        format_func=_KINDS.__getitem__,
+        label_visibility="collapsed",
+    )
+    if kind not in ("pr", "roc"):
+        _chosen(points, bands, per_class, source)
+        return
+    chart = small_multiples(points, per_class, list(per_class["finding"]), kind, bands)
+    alt = f"{_KINDS[kind].removeprefix('All: ').capitalize()} of every finding, with the level of chance"
+    exports.draw_chart(chart, _exported(points[points["curve"] == kind]), source, f"all-{kind}", alt)
+
+
+def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFrame, source: Source) -> None:
+    labels = list(per_class["finding"])
+    frequent = per_class.dropna(subset=["auprc"]).sort_values("prevalence", ascending=False)["finding"].head(4)
+    chosen = st.multiselect(
+        "Findings",
+        labels,
+        default=list(frequent),
+        key=f"curves-{source.stem}",
+        placeholder="Choose findings",
+        help="Dot: threshold .5. Diamond: the threshold chosen on validation. Thin line: chance, the prevalence. "
+        "Band, of up to five findings: 95 % limits at each point, patients resampled.",
+    )
+    if not chosen:
+        st.caption("Choose one or more findings.")
+        return
+    shown = points[points["label"].isin(chosen)]
+    shown_bands = None if bands is None else bands[bands["label"].isin(chosen)]
+    panels = {
+        "pr": ("Precision and recall", precision_recall, "Precision over recall"),
+        "roc": ("Receiver operating characteristic", receiver_operating, "True over false positive rate"),
+    }
+    for column, (name, (title, draw, alt)) in zip(st.columns(2, gap="medium"), panels.items()):
+        with column:
+            st.markdown(f"**{title}**")
+            chart, rows = draw(shown, per_class, chosen, labels, shown_bands), shown[shown["curve"] == name]
+            exports.draw_chart(chart, _exported(rows), source, name, f"{alt} of the chosen findings")
+    exports.download("Download curves as CSV", _exported(shown), f"{source.stem}-curves.csv", "curves-csv", source)
+
+
+def _exported(points: pd.DataFrame) -> pd.DataFrame:
+    return points.rename(columns={"label": "finding"})
 
 
 def precision_recall(
@@ -52,12 +106,12 @@ def precision_recall(
             traces.append(_prevalence(label, share, line["color"], len(chosen) == 1))
     traces += _operating_points(known, "recall", "precision", [line["color"] for line in lines])
     x, y = {"title": "recall", "range": [0, 1.01]}, {"title": "precision", "range": [0, 1.02]}
-    found = drawn_once(traces, _PLOT, len(chosen), x, y)
+    chart = build_chart(traces, _PLOT, len(chosen), x, y)
     if len(chosen) == 1:
         share = float(known["prevalence"].iloc[0])
         text = f"prevalence {format_metric(share)}"
-        found.add_annotation(x=1, y=share, text=text, showarrow=False, xanchor="right", yanchor="bottom")
-    return found
+        chart.add_annotation(x=1, y=share, text=text, showarrow=False, xanchor="right", yanchor="bottom")
+    return chart
 
 
 def receiver_operating(
@@ -76,7 +130,7 @@ def receiver_operating(
         traces.append(_curve(curves, label, line, "roc", format_metric(known.loc[label, "auroc"])))
     traces += _operating_points(known, "specificity", "recall", [line["color"] for line in lines])
     x = {"title": "false positive rate", "range": [-0.01, 1.0]}
-    return drawn_once(traces, _PLOT, len(chosen), x, {"title": "true positive rate", "range": [0, 1.02]})
+    return build_chart(traces, _PLOT, len(chosen), x, {"title": "true positive rate", "range": [0, 1.02]})
 
 
 @functools.cache
@@ -87,11 +141,11 @@ def _equal_f1() -> list[dict[str, Any]]:
         recall = np.linspace(level / (2 - level), 1, 60)
         lines += [np.column_stack([recall, level * recall / (2 * recall - level)]), np.full((1, 2), np.nan)]
     points = np.concatenate(lines)
-    look = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
+    style = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
     names = {"mode": "text", "textposition": "middle right", "textfont": {"color": GREY}, "cliponaxis": False}
     names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
     names |= {"text": [f"F1 {format_metric(level, 1)}" for level in F1_LEVELS]}
-    return [{"x": points[:, 0], "y": points[:, 1]} | look | _QUIET, names | _QUIET]
+    return [{"x": points[:, 0], "y": points[:, 1]} | style | _QUIET, names | _QUIET]
 
 
 def _line(label: str, labels: Sequence[str], lines: int) -> dict[str, Any]:
@@ -124,10 +178,7 @@ def _bands(
     for label in chosen:
         part = bands[(bands["label"] == label) & (bands["curve"] == curve)]
         if len(part):
-            x = np.concatenate([part["x"], part["x"][::-1]]).astype(np.float32)
-            y = np.concatenate([part["upper"], part["lower"][::-1]]).astype(np.float32)
-            look = {"fill": "toself", "fillcolor": faint(finding_colour(label, labels), 0.13), "line": {"width": 0}}
-            traces.append({"x": x, "y": y, "mode": "lines"} | look | _QUIET)
+            traces.append(band(part["x"], part["lower"], part["upper"], finding_colour(label, labels), 0.13))
     return traces
 
 
@@ -145,9 +196,7 @@ def _prevalence(label: str, share: float, colour: str, alone: bool) -> dict[str,
 
 
 def _operating_points(known: pd.DataFrame, x: str, y: str, colours: Sequence[str]) -> list[dict[str, Any]]:
-    """Mark where thresholds stand on each finding's curve: .5, and the one that validation chose, where there is one.
-
-    Nothing is drawn where a rate is undefined.
+    """Return the points of threshold .5 and of the threshold chosen on validation, where their rates are defined.
 
     Args:
         known: the per-class table by finding, in the order of the colours.
@@ -192,7 +241,7 @@ def small_multiples(
         curve: "pr", where chance is the prevalence, or "roc", where it is the diagonal.
     """
     area = {"pr": "auprc", "roc": "auroc"}[curve]
-    known, mine = per_class.set_index("finding"), dict(list(curves[curves["curve"] == curve].groupby("label")))
+    known, points_of = per_class.set_index("finding"), dict(list(curves[curves["curve"] == curve].groupby("label")))
     corners = [(place % _COLUMNS * _WIDE, -(place // _COLUMNS) * _HIGH) for place in range(len(labels))]
     lines, chances, frames = [], [], []
     for label, corner in zip(labels, corners):
@@ -200,44 +249,42 @@ def small_multiples(
         level = [share, share] if curve == "pr" else [0, 1]
         chances.append(_moved([0, 1], level, corner))
         frames.append(_moved([0, 0, 1], [1, 0, 0], corner))
-        if label in mine:
-            lines.append(_moved(mine[label]["x"], mine[label]["y"], corner, mine[label]["threshold"]))
-    found = go.Figure()
-    _add_moved_bands(found, bands, curve, dict(zip(labels, corners)))
+        if label in points_of:
+            part = points_of[label]
+            lines.append(_moved(part["x"], part["y"], corner, part["threshold"]))
+    chart = go.Figure()
+    _add_moved_bands(chart, bands, curve, dict(zip(labels, corners)))
     for parts, colour, width in ((frames, GREY, 0.5), (chances, GREY, 1.2), (lines, COLOURS[0], 1.8)):
         points = np.concatenate([np.empty((0, 5)), *parts]).astype(np.float32)
         hover = {"hovertemplate": "%{customdata[0]:.3f}, %{customdata[1]:.3f} at threshold %{customdata[2]:.3f}"}
-        more = hover | {"customdata": points[:, 2:]} if parts is lines else {"hoverinfo": "skip"}
-        look = {"mode": "lines", "line": {"color": colour, "width": width}, "name": ""}
-        found.add_scatter(x=points[:, 0], y=points[:, 1], **look, **more)
+        more: dict[str, Any] = hover | {"customdata": points[:, 2:]} if parts is lines else {"hoverinfo": "skip"}
+        style = {"mode": "lines", "line": {"color": colour, "width": width}, "name": ""}
+        chart.add_scatter(x=points[:, 0], y=points[:, 1], **style, **more)
     titles = [f"{_short(label)} <b>{format_metric(known.loc[label, area])}</b>" for label in labels]
-    _add_texts(found, [(x + 0.5, y + 1.1, title) for (x, y), title in zip(corners, titles)], 11)
-    _add_texts(found, [(x - 0.05, y + v, str(v)) for x, y in corners if x == 0 for v in (0, 1)], 10)
-    _add_texts(found, [(x + v, y - 0.09, str(v)) for x, y in corners for v in (0, 1)], 10)
-    found.update_xaxes(visible=False).update_yaxes(visible=False)
+    _add_texts(chart, [(x + 0.5, y + 1.1, title) for (x, y), title in zip(corners, titles)], 11)
+    _add_texts(chart, [(x - 0.05, y + v, str(v)) for x, y in corners if x == 0 for v in (0, 1)], 10)
+    _add_texts(chart, [(x + v, y - 0.09, str(v)) for x, y in corners for v in (0, 1)], 10)
+    chart.update_xaxes(visible=False).update_yaxes(visible=False)
     rows = -(-len(labels) // _COLUMNS)
-    return laid_out(found, height=40 + 190 * rows, legend_below=False).update_layout(showlegend=False)
+    return set_layout(chart, height=40 + 190 * rows, legend_below=False).update_layout(showlegend=False)
 
 
 def _add_moved_bands(
-    found: go.Figure, bands: pd.DataFrame | None, curve: str, corners: Mapping[str, tuple[float, float]]
+    chart: go.Figure, bands: pd.DataFrame | None, curve: str, corners: Mapping[str, tuple[float, float]]
 ) -> None:
-    """Draw every panel's band as one trace; a NaN parts the outlines."""
+    """Draw the bands of all panels as one trace; a NaN separates the outlines."""
     if bands is None or not len(bands):
         return
-    mine = dict(list(bands[bands["curve"] == curve].groupby("label")))
-    parts = [np.empty((0, 2))]
+    parts = dict(list(bands[bands["curve"] == curve].groupby("label")))
+    outline: dict[str, Any] = {}
+    points = [np.empty((0, 2))]
     for label, corner in corners.items():
-        if label in mine:
-            part = mine[label]
-            y = np.concatenate([part["upper"], part["lower"][::-1]])
-            parts += [
-                np.column_stack([[*part["x"], *part["x"][::-1]], y]) + np.asarray(corner),
-                np.full((1, 2), np.nan),
-            ]
-    points = np.concatenate(parts).astype(np.float32)
-    look = {"mode": "lines", "fill": "toself", "fillcolor": faint(COLOURS[0], 0.18), "line": {"width": 0}, "name": ""}
-    found.add_scatter(x=points[:, 0], y=points[:, 1], hoverinfo="skip", **look)
+        if label in parts:
+            part = parts[label]
+            outline = band(part["x"], part["lower"], part["upper"], COLOURS[0], 0.18)
+            points += [np.column_stack([outline["x"], outline["y"]]) + np.asarray(corner), np.full((1, 2), np.nan)]
+    x, y = np.concatenate(points).astype(np.float32).T
+    chart.add_scatter(**(outline | {"x": x, "y": y, "name": ""}))
 
 
 def _moved(x: ArrayLike, y: ArrayLike, corner: tuple[float, float], threshold: ArrayLike = np.nan) -> np.ndarray:
@@ -247,9 +294,9 @@ def _moved(x: ArrayLike, y: ArrayLike, corner: tuple[float, float], threshold: A
     return np.vstack([np.column_stack([drawn, points]), np.full(5, np.nan)])
 
 
-def _add_texts(found: go.Figure, texts: Sequence[tuple[float, float, str]], size: int) -> None:
+def _add_texts(chart: go.Figure, texts: Sequence[tuple[float, float, str]], size: int) -> None:
     x, y, text = zip(*texts) if texts else ((), (), ())
-    found.add_scatter(
+    chart.add_scatter(
         x=x, y=y, text=text, mode="text", textfont={"size": size}, hoverinfo="skip", name="", cliponaxis=False
     )
 

@@ -1,90 +1,120 @@
-"""Evaluate: open a test set for a run, and look at it finding by finding."""
+"""Evaluate: evaluate a run on test, and see its results finding by finding."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
+from ctbench_core.declared import METRICS
+from ctbench_core.formatting import format_cohort, format_interval, format_metric, plural
+from ctbench_core.label_leakage import leakage_banner
 from ctbench_core.report import run_paper
-from ctbench_core.runs import EvaluationPaths, open_run
+from ctbench_core.runs import Run, disclosures_of, open_run
 from ctbench_ui import form
-from ctbench_ui.evaluate import calibration, findings, opening, subgroups, summary, threshold, volumes
+from ctbench_ui.evaluate import calibration, curves, evaluate_on_test, findings, subgroups, threshold, volumes
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import cache, feedback, run_picker, tables
+from ctbench_ui.shared import cache, controls, exports, feedback, run_picker
 
-_TAB = "tab"  # a link carries the open tab under this name
+_TAB = "tab"  # the query parameter of the open tab
+_CARDS = {"auprc": "Macro AUPRC", "auroc": "Macro AUROC", "f1_macro": "Macro F1 @ .5", "f1_tuned": "Macro F1, tuned"}
 
 
 def draw() -> None:
     """Draw the page."""
-    place = readonly.head("Evaluate")
+    place = readonly.draw_title("Evaluate")
     rows = run_picker.evaluable(str(form.outputs_root()))
     if not rows:
-        feedback.empty(
-            "No trained run yet", "Train a head; then its test sets can be opened here.", "Set up a run", "train"
+        feedback.show_empty(
+            "No trained runs yet", "Train a head, then evaluate it on test here.", "Configure a run", "train"
         )
-        st.stop()
-    choose, which = st.columns([3, 2])
-    with choose:
-        run_id = run_picker.choose(rows)
-    run_dir = Path(rows[run_id]["run_dir"])
-    done = list(rows[run_id]["tests"])
-    with which:
-        name = None
-        if done:
-            asked = st.query_params.get("test")
-            usual = asked if asked in done else done[0]
-            name = st.segmented_control("Test set", done, default=usual, required=True, key=f"test-{run_id}")
-            if name and len(done) > 1:
-                st.query_params["test"] = name
-    readonly.offer(place, run=run_id, test=name)
+        return
+    left, right = st.columns([3, 2])
+    with left:
+        run_id = run_picker.pick_run(rows)
+    run_dir, tests = Path(rows[run_id]["run_dir"]), list(rows[run_id]["tests"])
+    with right:
+        name = _pick_test(run_id, tests) if tests else None
+    readonly.offer_link(place, run=run_id, test=name)
     if rows[run_id]["kind"] == "train":
-        opening.open_tests(run_dir, done)
+        evaluate_on_test.offer(run_dir, tests)
     if name is None:
-        st.stop()
-    with feedback.guarded("This evaluation cannot be shown"):
-        opening.stale(open_run(run_dir), name)
-        summary.header(open_run(run_dir), name)
-    look(run_dir, name)
+        return
+    with feedback.show_errors("This evaluation cannot be shown"):
+        run = open_run(run_dir)
+        evaluate_on_test.warn_if_stale(run, name)
+        _header(run, name)
+    _tabs(run_dir, name)
 
 
-def stored(path: Path) -> pd.DataFrame:
-    """Return a table of the bundle."""
-    return cache.table(cache.stamp(path))
+def _pick_test(run_id: str, tests: list[str]) -> str | None:
+    """Draw the choice of a test set; the address carries it where there are several."""
+    linked = st.query_params.get("test")
+    name = st.segmented_control(
+        "Test set", tests, default=linked if linked in tests else tests[0], required=True, key=f"test-{run_id}"
+    )
+    if name and len(tests) > 1:
+        st.query_params["test"] = name
+    return name
 
 
-def bands_of(paths: EvaluationPaths) -> pd.DataFrame | None:
-    """Return the bands of the curves; None in a bundle from before they were kept."""
-    return stored(paths.bands) if paths.bands.is_file() else None
+def _header(run: Run, name: str) -> None:
+    """Draw the macro metrics of one test set with intervals, its cohort, and how often it was used."""
+    metrics = cache.load_metrics(run.paths.evaluation(name).metrics)
+    use = evaluate_on_test.describe(run, name) if run.status.kind == "train" else "predictions from a table"
+    st.markdown(
+        f"**{name}** · {format_cohort(metrics['n'])} {feedback.leak_badge(metrics['leak']['patients'])}"
+        + (f" · :gray[{use}]" if use else "")
+    )
+    if run.status.kind == "train" and (banner := leakage_banner(run.config)):
+        st.warning(banner, icon=":material/warning:")
+    values = metrics["per_class"].values()
+    defined = sum(value["auprc"] is not None for value in values)
+    count = f"{defined} of {plural(len(values), 'finding')}"
+    cards = {name: title for name, title in _CARDS.items() if name in metrics}
+    for card, (metric, title) in zip(st.columns(len(cards)), cards.items()):
+        text = format_interval(metrics[metric], metrics.get(f"{metric}_ci"))
+        card.metric(title, text, border=True, help=f"Mean over the {count} where it is defined.")
+    st.caption(" · ".join([f"AUPRC defined for {count}", *_optimism(metrics)]))
+    if undefined := metrics["undefined"]:
+        with st.expander(f"{plural(len(undefined), 'finding')} with an undefined metric"):
+            for label, reason in undefined.items():
+                st.caption(f":material/info: {label}: {reason}")
+
+
+def _optimism(metrics: dict[str, Any]) -> list[str]:
+    """Write by how much the metrics on validation exceed those on test."""
+    gaps = {name: gap for name, gap in metrics.get("optimism", {}).items() if gap is not None}
+    parts = [f"{METRICS[name].title} {format_metric(gap, signed=True)}" for name, gap in gaps.items()]
+    return [f"validation − test: {', '.join(parts)}"] if parts else []
 
 
 @st.fragment
-def look(run_dir: Path, name: str) -> None:
+def _tabs(run_dir: Path, name: str) -> None:
     """Draw the tabs; a click inside reruns them alone."""
-    with feedback.guarded("This evaluation cannot be shown"):
+    with feedback.show_errors("This evaluation cannot be shown"):
         run = open_run(run_dir)
-        paths = run.paths.evaluation(name)
-        if not opening.complete(run_dir, paths, name):
+        if not evaluate_on_test.is_complete(run, name):
             return
-        metrics = cache.metrics(cache.stamp(paths.metrics))
-        per_class = cache.table(cache.stamp(paths.per_class))
-        source = summary.source(run, name)
-        labels, tuning = list(per_class["finding"]), cache.metrics(cache.stamp(run.paths.tuning))
+        paths = run.paths.evaluation(name)
+        metrics, tuning = cache.load_metrics(paths.metrics), cache.load_metrics(run.paths.tuning)
+        per_class = cache.load_table(paths.per_class)
+        source = exports.marked_source(f"{run.name} on {name}", disclosures_of([run], name), f"{run.name}-{name}")
+        labels = list(per_class["finding"])
+        # A bundle of an older version has no bands.
+        bands = paths.bands if paths.bands.is_file() else None
         contents = {
-            "Findings": lambda: findings.table(per_class, source),
-            "Curves": lambda: findings.curve_tab(stored(paths.curves), bands_of(paths), per_class, source),
+            "Findings": lambda: findings.tab(per_class, source),
+            "Curves": lambda: curves.tab(
+                cache.load_table(paths.curves), cache.load_table(bands) if bands else None, per_class, source
+            ),
             "Threshold": lambda: threshold.tab(run.paths, name, tuning, labels, source),
             "Calibration": lambda: calibration.tab(paths, tuning, labels, source),
             "Subgroups": lambda: subgroups.tab(paths, labels, source),
-            "Paper": lambda: tables.draw(run_paper(run, name), f"{source.stem}-paper"),
+            "Paper": lambda: exports.draw_paper(run_paper(run, name), f"{source.stem}-paper"),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.get("threshold", 0.5), source),
         }
-        if (asked := st.query_params.get(_TAB, "").capitalize()) in contents:  # links are written in small letters, too
-            st.session_state.setdefault(_TAB, asked)
-        drawn = st.tabs(list(contents), key=_TAB, on_change="rerun", bind="query-params")
-        for tab, draw in zip(drawn, contents.values()):
-            if tab.open:
-                with tab:
-                    draw()
+        if (linked := st.query_params.get(_TAB, "").capitalize()) in contents:  # links may be in small letters
+            st.session_state.setdefault(_TAB, linked)
+        controls.tabs(contents, _TAB, bind="query-params")

@@ -1,4 +1,4 @@
-"""Subgroups of a test set: figures of each group of a metadata column, and the gap to its complement."""
+"""Subgroups of a test set: metrics of each group of a metadata column, and the gap to all others."""
 
 from __future__ import annotations
 
@@ -7,70 +7,72 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.evaluate import MACRO, METRICS, columns_of, known_subgroups, subgroups_of
-from ctbench_core.formatting import format_interval, format_p, plural
+from ctbench_core.declared import metric_title
+from ctbench_core.evaluate import MACRO, METRICS, evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import EvaluationPaths
-from ctbench_ui.shared import cache, feedback, figures, forest, tables
+from ctbench_ui.shared import cache, charts, exports, feedback
 from ctbench_ui.shared.cache import Stamp
-from ctbench_ui.shared.figures import Source
+from ctbench_ui.shared.exports import Source
 
-_TITLES = {"auprc": "AUPRC", "auroc": "AUROC"}
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
 _COLUMNS = {
     "group": _TEXT("Group", pinned=True),
     "volumes": _NUMBER("Volumes", format="localized"),
     "patients": _NUMBER("Patients", format="localized"),
     "positives": _NUMBER("Positives", format="localized", help="Positive labels; of the macro mean, of all findings."),
-    "prevalence": _NUMBER("Prev.", format=tables.SHARE, help="The AUPRC of chance in the group."),
-    "value": _TEXT("Group [95 %]"),
-    "complement": _NUMBER("Others", format=tables.SHARE, help="All other volumes whose group is known."),
-    "gap": _TEXT("Gap [95 %]", help="Group less others; patients resampled, not adjusted."),
-    "p_adjusted": _TEXT("adj. p", help="Benjamini-Hochberg over all groups, findings and metrics of this column."),
+    "prevalence": _NUMBER("Prev.", help="The AUPRC of chance in the group."),
+    "value": _TEXT("Group [95 % CI]"),
+    "complement": _NUMBER("Others", help="All other volumes whose group is known."),
+    "gap": _TEXT("Gap [95 % CI]", help="Group − others; patients resampled, not adjusted."),
+    "p_adjusted": _NUMBER(
+        "p (adjusted)", help="Benjamini-Hochberg over all groups, findings and metrics of this column."
+    ),
     "reason": _TEXT("Note"),
 }
 
 
 def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
-    """Draw the groups of one metadata column against their complements."""
+    """Draw the groups of one metadata column against all others."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        own = _columns(cache.stamp(paths.scores), cache.stamp(paths.metadata), None)
-        table, names, column = _other_table(bool(own)), None, None
-        with feedback.guarded("This table cannot be used"):
-            names = own if table is None else _columns(cache.stamp(paths.scores), table, table)
-            column = st.selectbox("Groups by", names, key="subgroups.column", width=220) if names else None
+        own = _group_columns(cache.stamp(paths.scores), cache.stamp(paths.metadata), None)
+        table, names, column = _metadata_table(bool(own)), None, None
+        with feedback.show_errors("This table cannot be used"):
+            names = own if table is None else _group_columns(cache.stamp(paths.scores), table, table)
+            column = st.selectbox("Group by", names, key="subgroups.column", width=220) if names else None
         metric = st.segmented_control(
             "Metric",
-            list(METRICS),
+            METRICS,
             default=METRICS[0],
             required=True,
             key="subgroups.metric",
-            format_func=_TITLES.__getitem__,
+            format_func=metric_title,
         )
         rows = [MACRO, *labels]
-        finding = st.selectbox("Finding", rows, key="subgroups.finding", width=260, format_func=_titled)
+        finding = st.selectbox("Finding", rows, key="subgroups.finding", width=260, format_func=_finding_title)
     if names is None:
         return
     if column is None:
         st.info(
-            "The manifest of this test set has no column that divides its volumes into groups (sex, age, manufacturer "
-            "...). Name a table that has them, one row a volume.",
+            "The manifest of this test set has no column of groups (sex, age, manufacturer ...). Enter a table that "
+            "has one, one row a volume.",
             icon=":material/group_off:",
         )
         return
-    found = _table(paths, column, table)
-    if not len(found):
+    groups = _groups(paths, column, table)
+    if not len(groups):
         st.info(f"{column} has one group only: there is nothing to compare.")
         return
-    _draw(found[found["metric"] == (metric or METRICS[0])], str(finding), column, labels, source)
-    tables.download("All groups, findings and metrics", found, f"{source.stem}-{column}.csv", "subgroups-csv", source)
+    _draw(groups[groups["metric"] == (metric or METRICS[0])], str(finding), column, labels, source)
+    exports.download("All groups, findings and metrics", groups, f"{source.stem}-{column}.csv", "subgroups-csv", source)
 
 
-def _titled(finding: str) -> str:
+def _finding_title(finding: str) -> str:
     return "Macro mean" if finding == MACRO else finding
 
 
-def _other_table(has_own: bool) -> Stamp | None:
-    """Let a table of metadata be named; return its stamp."""
+def _metadata_table(has_own: bool) -> Stamp | None:
+    """Draw the field for a table of metadata; return the table's stamp."""
     path = st.text_input(
         "Table of metadata" if has_own else "Table of metadata (CSV or Parquet)",
         key="subgroups.table",
@@ -82,59 +84,58 @@ def _other_table(has_own: bool) -> Stamp | None:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _columns(scores: Stamp, metadata: Stamp, table: Stamp | None) -> list[str]:
-    return columns_of(EvaluationPaths(Path(scores[0]).parent), table[0] if table else None)
+def _group_columns(scores: Stamp, metadata: Stamp, table: Stamp | None) -> list[str]:
+    return subgroup_columns(EvaluationPaths(Path(scores[0]).parent), table[0] if table else None)
 
 
-def _table(paths: EvaluationPaths, column: str, table: Stamp | None) -> pd.DataFrame:
-    """Return the table of a column: stored, remembered, or worked out now under a bar."""
-    if table is None and known_subgroups(paths, column) is not None:
-        return cache.table(cache.stamp(paths.subgroups(column)))
-    return _worked_out(cache.stamp(paths.scores), column, table)
+def _groups(paths: EvaluationPaths, column: str, table: Stamp | None) -> pd.DataFrame:
+    """Return the metrics of a column's groups: stored, cached, or computed now under a progress bar."""
+    if table is None and stored_subgroups(paths, column) is not None:
+        return cache.load_table(paths.subgroups(column))
+    return _computed_groups(cache.stamp(paths.scores), column, table)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _worked_out(scores: Stamp, column: str, table: Stamp | None) -> pd.DataFrame:
-    with feedback.progress(f"Resampling patients by {column}") as progress:
-        return subgroups_of(EvaluationPaths(Path(scores[0]).parent), column, table[0] if table else None, progress)
+def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.DataFrame:
+    with feedback.progress_bar(f"Resampling patients by {column}") as progress:
+        paths = EvaluationPaths(Path(scores[0]).parent)
+        return evaluate_subgroups(paths, column, table[0] if table else None, progress)
 
 
-def _draw(part: pd.DataFrame, finding: str, column: str, labels: list[str], source: Source) -> None:
-    mine = part[part["finding"] == finding]
+def _draw(rows: pd.DataFrame, finding: str, column: str, labels: list[str], source: Source) -> None:
+    """Draw the table of one finding and the gaps of all, for one metric."""
+    shown = exports.styled(with_intervals(rows[rows["finding"] == finding]))
     st.dataframe(
-        shown(mine), hide_index=True, column_config=_COLUMNS, key="subgroups-table", placeholder="–", alt="Groups"
+        shown, hide_index=True, column_config=_COLUMNS, key="subgroups-table", placeholder="–", alt="Subgroups"
     )
-    family, unknown = int(part["family"].iloc[0]), int(part["unknown"].iloc[0])
-    left_out = f" {plural(unknown, 'volume')} of unknown {column} left out." if unknown else ""
+    family, unknown = int(rows["family"].iloc[0]), int(rows["unknown"].iloc[0])
+    excluded = f" {plural(unknown, 'volume')} of unknown {column} excluded." if unknown else ""
     st.caption(
-        f"{column}, {_titled(finding)}: each group against all others; p adjusted over the {plural(family, 'test')} of "
-        f"this column, intervals not adjusted; at least 10 patients with and without the finding on both sides.{left_out}"
+        f"{column}, {_finding_title(finding)}: each group against all others. p is adjusted over the "
+        f"{plural(family, 'test')} of this column, intervals are not. Both sides need at least 10 patients with and "
+        f"without the finding.{excluded}"
     )
-    gaps = part.rename(columns={"group": "a", "finding": "label"})
-    plot = gaps[["a", "label", "p_adjusted"]].assign(delta=gaps["gap"], lo=gaps["gap_lo"], hi=gaps["gap_hi"])
-    groups = list(dict.fromkeys(plot["a"]))
-    if len(groups) == 2:  # the other group's gaps are these, mirrored
-        plot = plot[plot["a"] == groups[0]]
-    title = f"{groups[0]} less {groups[1]}" if len(groups) == 2 else "group less all others"
-    metric = _TITLES[str(part["metric"].iloc[0])]
-    found = forest.forest(plot.dropna(subset=["lo"]), [MACRO, *labels], f"difference in {metric}: {title}")
+    chart, metric = _gap_chart(rows, labels), metric_title(str(rows["metric"].iloc[0]))
     alt = f"Gaps in {metric} by finding and {column}, with 95 % intervals; filled where adjusted p < .05"
-    figures.show(found, part, source, f"subgroups-{column}", alt)
+    exports.draw_chart(chart, rows, source, f"subgroups-{column}", alt)
     if metric == "AUPRC":
-        st.caption(
-            ":material/info: AUPRC grows with prevalence: groups in which a finding is more frequent score higher by that alone."
-        )
+        st.caption(":material/info: AUPRC grows with prevalence: a group where a finding is frequent scores higher.")
 
 
-def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what the table shows: figures with intervals as papers write them; no reason column where all are defined."""
+def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> charts.go.Figure:
+    gaps = rows.rename(columns={"group": "a", "finding": "label"})
+    gaps = gaps[["a", "label", "p_adjusted"]].assign(delta=rows["gap"], lo=rows["gap_lo"], hi=rows["gap_hi"])
+    groups, title = list(dict.fromkeys(gaps["a"])), "group − all others"
+    if len(groups) == 2:  # the gaps of the other group are the same, mirrored
+        gaps, title = gaps[gaps["a"] == groups[0]], f"{groups[0]} − {groups[1]}"
+    metric = metric_title(str(rows["metric"].iloc[0]))
+    return charts.forest(gaps.dropna(subset=["lo"]), [MACRO, *labels], f"difference in {metric}: {title}")
+
+
+def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of the table: values with intervals as text, and notes where there are any."""
     table = rows.copy()
-    table["value"] = [format_interval(*_parts(row)) for row in rows[["value", "lo", "hi"]].to_numpy().tolist()]
-    table["gap"] = [format_interval(*_parts(row)) for row in rows[["gap", "gap_lo", "gap_hi"]].to_numpy().tolist()]
-    table["p_adjusted"] = [format_p(p) for p in rows["p_adjusted"]]
-    columns = [name for name in _COLUMNS if name != "reason" or (rows["reason"] != "").any()]
-    return table[columns]
-
-
-def _parts(row: list[float]) -> tuple[float, list[float | None]]:
-    return row[0], [row[1], row[2]]
+    for name, low, high in (("value", "lo", "hi"), ("gap", "gap_lo", "gap_hi")):
+        triples = rows[[name, low, high]].to_numpy().tolist()
+        table[name] = [format_interval(value, bounds) for value, *bounds in triples]
+    return table[[name for name in _COLUMNS if name != "reason" or (rows["reason"] != "").any()]]

@@ -1,11 +1,7 @@
-"""What a threshold does to one finding: confusion counts, rates, scores, and the volumes behind a cell.
-
-MERGED: Thresholds that validation chose for one finding, what each promised there, and what it is worth on the test.
-"""
+"""One finding at a threshold: confusion counts, rates, scores, and the thresholds chosen on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +9,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, numbers, validation_choice
-from ctbench_core.formatting import format_metric
+from ctbench_core.declared import METRICS
+from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, label_columns, validation_choice
+from ctbench_core.formatting import format_metric, plural
 from ctbench_core.metrics import ThresholdedMetrics, thresholded_metrics
 from ctbench_core.runs import RunPaths
 from ctbench_ui.evaluate import volumes
-from ctbench_ui.shared import cache, charts, figures, tables
-from ctbench_ui.shared.cache import Stamp
-from ctbench_ui.shared.figures import Source
+from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.shared.exports import Source
 
 _KEY, _CELL = "threshold", "threshold.cell"
 _CELLS = {"tp": "true positives", "fn": "missed", "fp": "false alarms", "tn": "true negatives"}
-_RATES = {"precision": "Precision", "recall": "Recall", "specificity": "Specificity", "f1": "F1"}
+_RATES = {name: METRICS[name].title for name in ("precision", "recall", "specificity", "f1")}
 _BINS = 50
 
 
@@ -34,9 +30,9 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
     left, right = st.columns([1, 1], gap="medium")
     with left:
         label = st.selectbox("Finding", labels, key="finding", bind="query-params")
-        counts = cache.counts(cache.stamp(paths.counts), cache.stamp(paths.scores), label)
+        counts = cache.load_counts(paths.counts, paths.scores, label)
         if counts.empty:
-            st.info("This finding has no positives or no negatives here, so no threshold tells anything.")
+            st.info("This finding has no positives or no negatives here, so it has no threshold.")
             return
         threshold, confusion = confusion_at(counts, _slider(counts))
         cell = _cells(confusion)
@@ -45,30 +41,31 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
             card.metric(title, format_metric(float(getattr(confusion, rate))), border=True)
         bins = histogram(counts)
         alt = f"Scores of positives and negatives of {label}, threshold {format_metric(threshold)}"
-        figures.show(charts.score_histogram(bins, threshold), bins, source, "threshold", alt)
+        exports.draw_chart(charts.score_histogram(bins, threshold), bins, source, "threshold", alt)
     if cell:
-        frame = volumes.of_cell(volumes.scored(paths.scores, label), threshold, cell)
-        st.markdown(f"**{label}: {_CELLS[cell]}** at threshold {format_metric(threshold)}, the most wrong first")
+        frame = volumes.select_cells(volumes.load_scores(paths.scores, label), threshold, cell)
+        st.markdown(f"**{label}: {_CELLS[cell]}** at threshold {format_metric(threshold)}, largest error first")
         file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
-        volumes.show(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
-    draw(run, tuning, label, paths.scores, source, lambda value: _set(_KEY, value))
+        volumes.draw_table(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
+    _chosen_on_validation(run, tuning, label, paths.scores, source)
 
 
 def _slider(counts: pd.DataFrame) -> float:
+    """Draw the slider, with buttons for .5 and for the best thresholds on this set."""
     st.session_state.setdefault(_KEY, 0.5)
-    asked = st.slider(
+    threshold = st.slider(
         "Threshold", 0.0, 1.0, step=0.001, format="%.3f", key=_KEY, bind="query-params", persist_state="session"
     )
     best = best_thresholds(counts)
-    presets = {".5": 0.5, "What if: Youden": best["youden"], "What if: max F1": best["f1"]}
+    presets = {"5": (".5", 0.5), "Youden": ("Best Youden", best["youden"]), "F1": ("Best F1", best["f1"])}
     with st.container(horizontal=True, gap="small"):
-        for text, value in presets.items():
-            st.button(text, key=f"preset-{text.split()[-1].strip('.')}", on_click=_set, args=(_KEY, value))
+        for key, (text, value) in presets.items():
+            st.button(text, key=f"preset-{key}", on_click=_set, args=(_KEY, value))
     st.caption(
-        ":material/info: *What if* thresholds are the best on this very set: hindsight, not a result to report. "
-        "Those that validation chose stand below."
+        ":material/info: *Best* thresholds are the best on this very set: hindsight, not a result to report. "
+        "The thresholds chosen on validation are below."
     )
-    return float(asked)
+    return float(threshold)
 
 
 def _set(key: str, value: float | str | None) -> None:
@@ -76,7 +73,7 @@ def _set(key: str, value: float | str | None) -> None:
 
 
 def _cells(confusion: ThresholdedMetrics) -> str | None:
-    """Draw the confusion counts as buttons; return the cell whose volumes are asked for."""
+    """Draw the confusion counts as buttons; return the pressed cell."""
     chosen = st.session_state.get(_CELL)
     for title, pair in (("Finding present", ("tp", "fn")), ("Finding absent", ("fp", "tn"))):
         name, *columns = st.columns([1, 2, 2], vertical_alignment="center", gap="small")
@@ -91,7 +88,7 @@ def _cells(confusion: ThresholdedMetrics) -> str | None:
                 on_click=_set,
                 args=(_CELL, None if cell == chosen else cell),
             )
-    st.caption("Press a count to see its volumes, the most wrong first.")
+    st.caption("Press a count to list its volumes.")
     return chosen
 
 
@@ -111,79 +108,61 @@ def histogram(counts: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-_TUNED_RATES = {"recall": "Sensitivity", "specificity": "Specificity", "precision": "Precision", "f1": "F1"}
-
-
-def draw(
-    run: RunPaths,
-    tuning: dict[str, Any],
-    label: str,
-    scores: Path,
-    source: Source,
-    use: Callable[[float], None],
-) -> None:
-    """Draw a row a rule: threshold, its rates on validation (cross-fitted) and here, and the difference, optimism.
-
-    Args:
-        scores: the scores table of the test. use: called with the threshold to move the slider to.
-    """
+def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, scores: Path, source: Source) -> None:
+    """Draw a row a rule: its threshold, and its rates on validation (cross-fitted) and on test."""
     st.markdown("**Chosen on validation**")
     if label not in tuning.get("labels", []) or not run.validation_scores.is_file():
-        st.caption("Validation was not scored for these predictions, so no threshold was chosen on it.")
+        st.caption("No threshold was chosen: there are no validation scores for these predictions.")
         return
     target = st.number_input(
         "Target sensitivity, specificity", 0.5, 0.999, 0.95, 0.01, key="threshold.target", width=220, format="%.3f"
     )
     rules = [rule for rule in RULES if "=" not in rule] + [f"sensitivity={target:g}", f"specificity={target:g}"]
-    found = table(run, label, scores, rules)
-    st.dataframe(_shown(found), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
+    table = tuned_rates(run, label, scores, rules)
+    st.dataframe(_arrows(table), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
     if reason := tuning.get("reasons", {}).get(label):
-        st.caption(f":material/info: none could be chosen, .5 stands in: {reason}")
+        st.caption(f":material/info: No threshold could be chosen, .5 is used: {reason}")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        for rule, threshold in zip(found["rule"], found["threshold"]):
-            name = rule.partition("=")[0]
-            st.button(f"Use {_titled(rule)}", key=f"use-{name}", on_click=use, args=(float(threshold),))
-        tables.download("CSV", found, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
+        for rule, threshold in zip(table["rule"], table["threshold"]):
+            key = f"use-{rule.partition('=')[0]}"
+            st.button(f"Use {_rule_title(rule)}", key=key, on_click=_set, args=(_KEY, float(threshold)))
+        exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
     st.caption(
-        f"Validation: {tuning['n']['patients']:,} patients, each called by the threshold that the other folds' patients chose. "
-        "Optimism is validation less test: validation also chose the epoch."
+        f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients. Optimism is "
+        "validation − test; validation also chose the epoch."
     )
 
 
-def _titled(rule: str) -> str:
+def _rule_title(rule: str) -> str:
     name, _, target = rule.partition("=")
     return f"{name} ≥ {format_metric(float(target))}" if target else {"f1": "max F1", "youden": "Youden"}[name]
 
 
-def _shown(found: pd.DataFrame) -> pd.DataFrame:
-    """Return what the table shows: each rate on validation and, after the arrow, on the test."""
-    shown = pd.DataFrame({"Rule": found["rule"].map(_titled), "Threshold": found["threshold"].map(format_metric)})
-    for title in _TUNED_RATES.values():
-        pairs = zip(found[f"{title}, validation"], found[f"{title}, test"])
-        shown[f"{title}, validation → test"] = [
-            f"{format_metric(there)} → {format_metric(here)}" for there, here in pairs
-        ]
-    shown["F1 optimism"] = found["F1 optimism"].map(format_metric)
+def _arrows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the screen: each rate on validation and, after an arrow, on test."""
+    shown = pd.DataFrame({"Rule": table["rule"].map(_rule_title), "Threshold": table["threshold"].map(format_metric)})
+    for title in _RATES.values():
+        pairs = zip(table[f"{title}, validation"].map(format_metric), table[f"{title}, test"].map(format_metric))
+        shown[f"{title}, validation → test"] = list(map(" → ".join, pairs))
+    shown["F1 optimism"] = [format_metric(value, signed=True) for value in table["F1 optimism"]]
     return shown
 
 
-def table(run: RunPaths, label: str, scores: Path, rules: list[str]) -> pd.DataFrame:
-    """Return a row a rule: rule, threshold, and each rate on validation, on the test, and their difference."""
-    test = cache.part(cache.stamp(scores), (f"target_{label}", f"prob_{label}"))
-    targets, probabilities = numbers(test, "target_", [label]), numbers(test, "prob_", [label])
+def tuned_rates(run: RunPaths, label: str, scores: Path, rules: list[str]) -> pd.DataFrame:
+    """Return a row a rule: rule, threshold, each rate on validation and on test, and the optimism of F1."""
+    test = cache.load_columns(scores, (f"target_{label}", f"prob_{label}"))
+    targets, probabilities = label_columns(test, "target_", [label]), label_columns(test, "prob_", [label])
     rows = []
     for rule in rules:
-        choice = _choice(cache.stamp(run.validation_scores), label, rule)
-        here = thresholded_metrics(targets, probabilities, choice["threshold"])
+        choice = _validation_choice(run.validation_scores, label, rule)
+        on_test = thresholded_metrics(targets, probabilities, choice["threshold"])
         row: dict[str, Any] = {"rule": rule, "threshold": choice["threshold"]}
-        for rate, title in _TUNED_RATES.items():
-            there, value = choice[rate], float(getattr(here, rate)[0])
-            row |= {f"{title}, validation": there, f"{title}, test": value}
-        row["F1 optimism"] = choice["f1"] - float(here.f1[0])
-        rows.append(row)
+        for rate, title in _RATES.items():
+            row |= {f"{title}, validation": choice[rate], f"{title}, test": float(getattr(on_test, rate)[0])}
+        rows.append(row | {"F1 optimism": choice["f1"] - float(on_test.f1[0])})
     return pd.DataFrame(rows)
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def _choice(scores: Stamp, label: str, rule: str) -> dict[str, float]:
-    return validation_choice(Path(scores[0]), label, rule)
+@cache.per_file(max_entries=512)
+def _validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
+    return validation_choice(scores, label, rule)

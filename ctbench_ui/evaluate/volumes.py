@@ -1,79 +1,85 @@
-"""Volumes of a test set for one finding: scores, how wrong they are, and filters."""
+"""Volumes of a test set for one finding: their scores and errors, with filters."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_ui.shared import cache, tables
-from ctbench_ui.shared.figures import Source
+from ctbench_core.formatting import format_metric, plural
+from ctbench_ui.shared import cache, exports
+from ctbench_ui.shared.exports import Source
+from ctbench_ui.shared.style import SHARE
 
-# More rows make a table heavy to send; the CSV holds them all.
+# More rows make a table slow to send; the CSV holds them all.
 SHOWN = 1000
-_KINDS = ("all", "missed", "false alarms", "right", "unknown")
+# Confusion cells by what a reader asks for.
+_KINDS = {"all": (), "missed": ("fn",), "false alarms": ("fp",), "right": ("tp", "tn"), "unknown": ()}
 
 
-def scored(scores: Path, label: str) -> pd.DataFrame:
-    """Return volume, exam, patient, label, probability and error of a finding, the most wrong first."""
-    names = ("volumename", "exam", "patient", f"target_{label}", f"prob_{label}")
-    frame = cache.part(cache.stamp(scores), names)
+def load_scores(scores: Path, label: str) -> pd.DataFrame:
+    """Return volume, exam, patient, label, probability and error of a finding, largest error first."""
+    frame = cache.load_columns(scores, ("volumename", "exam", "patient", f"target_{label}", f"prob_{label}"))
     frame = frame.set_axis(["volume", "exam", "patient", "label", "probability"], axis=1)
     frame["error"] = (frame["label"].astype("Float64") - frame["probability"]).abs()
     return frame.sort_values("error", ascending=False, na_position="last", kind="stable")
 
 
-def of_cell(frame: pd.DataFrame, threshold: float, cell: str) -> pd.DataFrame:
-    """Return the volumes of a confusion cell: tp, fp, fn or tn."""
-    positive, called = (frame["label"] == int(cell in ("tp", "fn"))).fillna(False), frame["probability"] >= threshold
-    return frame[positive & (called if cell in ("tp", "fp") else ~called)]
+def select_cells(frame: pd.DataFrame, threshold: float, *cells: str) -> pd.DataFrame:
+    """Return the volumes of confusion cells: tp, fp, fn, tn."""
+    label, called = frame["label"], frame["probability"] >= threshold
+    masks = {
+        "tp": (label == 1) & called,
+        "fn": (label == 1) & ~called,
+        "fp": (label == 0) & called,
+        "tn": (label == 0) & ~called,
+    }
+    return frame[np.logical_or.reduce([masks[cell].fillna(False).astype(bool) for cell in cells])]
 
 
-def of_kind(frame: pd.DataFrame, threshold: float, kind: str) -> pd.DataFrame:
-    """Return the volumes that a threshold judges right or wrong, in one of the ways a reader asks for."""
-    if kind == "all":
-        return frame
+def select_kind(frame: pd.DataFrame, threshold: float, kind: str) -> pd.DataFrame:
+    """Return the volumes of one kind of `_KINDS` at a threshold."""
     if kind == "unknown":
         return frame[frame["label"].isna()]
-    cells = {"missed": ("fn",), "false alarms": ("fp",), "right": ("tp", "tn")}[kind]
-    return pd.concat([of_cell(frame, threshold, cell) for cell in cells]).sort_values("error", ascending=False)
+    return select_cells(frame, threshold, *_KINDS[kind]) if _KINDS[kind] else frame
 
 
-def of_name(frame: pd.DataFrame, text: str) -> pd.DataFrame:
-    """Return the volumes whose name, exam or patient holds the text."""
-    text = text.strip()
-    if not text:
-        return frame
-    found = [frame[name].str.contains(text, case=False, regex=False) for name in ("volume", "exam", "patient")]
-    return frame[found[0] | found[1] | found[2]]
+def search(frame: pd.DataFrame, text: str) -> pd.DataFrame:
+    """Return the volumes whose name, exam or patient contains the text."""
+    columns = [frame[name] for name in ("volume", "exam", "patient")]
+    matches = [column.str.contains(text.strip(), case=False, regex=False) for column in columns]
+    return frame[matches[0] | matches[1] | matches[2]] if text.strip() else frame
 
 
-def show(frame: pd.DataFrame, source: Source, file_name: str, key: str, alt: str) -> None:
-    """Draw volumes as a table, the first thousand of many, and offer them all as CSV."""
+def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, alt: str) -> None:
+    """Draw the first thousand volumes as a table, and offer all of them as CSV."""
     config = {
         "volume": st.column_config.TextColumn("Volume", pinned=True),
         "exam": st.column_config.TextColumn("Exam"),
         "patient": st.column_config.TextColumn("Patient"),
         "label": st.column_config.NumberColumn("Label", format="%d"),
-        "probability": st.column_config.ProgressColumn("Probability", format=tables.SHARE, min_value=0, max_value=1),
-        "error": st.column_config.NumberColumn("Off by", format=tables.SHARE, help="Distance of score and label."),
+        "probability": st.column_config.ProgressColumn("Probability", format=SHARE, min_value=0, max_value=1),
+        "error": st.column_config.NumberColumn("Error", format=SHARE, help="Distance of probability and label."),
     }
     st.dataframe(frame.head(SHOWN), hide_index=True, column_config=config, key=f"table-{key}", placeholder="–", alt=alt)
     with st.container(horizontal=True, vertical_alignment="center"):
-        rest = f"{SHOWN:,} of {len(frame):,} volumes shown; the CSV holds all." if len(frame) > SHOWN else ""
-        st.caption(rest or f"{len(frame):,} volumes", width="stretch")
-        tables.download("CSV", frame, file_name, f"{key}-csv", source)
+        rest = f"{SHOWN:,} of {len(frame):,} volumes shown. The CSV has all." if len(frame) > SHOWN else ""
+        st.caption(rest or plural(len(frame), "volume"), width="stretch")
+        exports.download("CSV", frame, file_name, f"{key}-csv", source)
 
 
 def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> None:
-    """Draw the scores of every volume for one finding, filtered by how they are judged and by name."""
+    """Draw the scores of every volume for one finding, filtered by error and by name."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox("Finding", labels, key="volumes.finding", width=250)
         kind = st.segmented_control(
-            f"At threshold {threshold:g}", _KINDS, default="all", required=True, key="volumes.kind"
+            f"At threshold {format_metric(threshold)}", list(_KINDS), default="all", required=True, key="volumes.kind"
         )
         text = st.text_input("Volume, exam or patient", key="volumes.text", width=180, placeholder="part of a name")
-    frame = of_name(of_kind(scored(scores, label), threshold, kind or "all"), text)
-    show(frame, source, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, most wrong first")
-    tables.download_stored("All scores, every finding", scores, f"{source.stem}-scores.csv", "scores-csv", source)
+    frame = search(select_kind(load_scores(scores, label), threshold, kind or "all"), text)
+    draw_table(
+        frame, source, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, largest error first"
+    )
+    exports.download_stored("All scores, every finding", scores, f"{source.stem}-scores.csv", "scores-csv", source)

@@ -1,19 +1,20 @@
-"""The form is the session: every field under its config key."""
+"""The form of all pages: every field is in the session, under its config key."""
 
 from ctbench_ui.form.fields import (
-    choice,
-    choices,
-    chosen,
+    choice_field,
+    choices_field,
     config,
-    data_chosen,
     dataset_name,
     field,
     fill,
-    fill_next,
-    keep,
+    fill_on_rerun,
+    is_changed,
+    is_data_changed,
     open_dataset,
     outputs_root,
+    parse_list,
     restore,
+    save,
     save_dataset,
-    take,
+    set_fields,
 )

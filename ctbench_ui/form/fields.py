@@ -1,16 +1,17 @@
-"""The form is the session: every field's value lies in the session under its config key.
+"""The form of all pages: every field's value is in the session, under its config key.
 
-A page draws a field with `field`; `config()` reads all of them, drawn or not, into one Config. Widget
-bounds hold in the browser only, so `config()` lets the core check every value again.
+A page draws a field with `field`; `config()` reads all of them, drawn or not, into one Config. Widget bounds hold in
+the browser only, so `config()` lets the core check every value again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import streamlit as st
 import yaml
@@ -21,9 +22,11 @@ from ctbench_core.errors import ConfigError, CtbenchError
 from ctbench_core.runs import RunStore, read_config
 from ctbench_ui.shared import datasets
 
+T = TypeVar("T")
+
 _RESTORED, _PENDING, _WRITTEN = "form.restored", "form.pending", "form.written"
 _FILE = ".form.yaml"
-_KEPT = ("model.", "training.", "utils.", *datasets.PREFIXES)
+_SAVED = ("model.", "training.", "utils.", *datasets.PREFIXES)
 
 
 def outputs_root() -> Path:
@@ -32,41 +35,40 @@ def outputs_root() -> Path:
 
 
 def restore() -> None:
-    """Begin a session with what was set last: the kept form, the newest run, or the data set; apply `fill_next`."""
+    """Apply `fill_on_rerun`; begin a session with what was set last: the saved form, newest run, or data set."""
     st.session_state.update(st.session_state.pop(_PENDING, {}))
     if _RESTORED in st.session_state:
         return
     st.session_state[_RESTORED] = True
     root, used = outputs_root(), 0.0
-    with contextlib.suppress(CtbenchError, OSError):  # what cannot be read shows where the user opens it
+    with contextlib.suppress(CtbenchError, OSError):  # an unreadable file is shown where the user opens it
         for run in RunStore(root).runs()[:1]:
-            fill(run.config, lambda key: key.startswith(_KEPT) and not key.startswith("training.resume"))
+            fill(run.config, lambda key: key.startswith(_SAVED) and not key.startswith("training.resume"))
             used = run.paths.config.stat().st_mtime
         if (root / _FILE).is_file() and (root / _FILE).stat().st_mtime > used:
-            fill(read_config(root / _FILE), lambda key: key.startswith(_KEPT))
+            fill(read_config(root / _FILE), lambda key: key.startswith(_SAVED))
             used = (root / _FILE).stat().st_mtime
         for name in datasets.names(root)[:1]:
             if datasets.path_of(root, name).stat().st_mtime > used:
                 open_dataset(name)
 
 
-def keep() -> None:
-    """Keep the fields in the run store when they have changed, so that a new session begins with them.
+def save() -> None:
+    """Save changed fields in the run store, so that a new session begins with them.
 
     A session reads the file only when it begins: two browsers never change each other's fields.
     """
     try:
-        kept = {key: value for key, value in changed_keys(config()).items() if key.startswith(_KEPT)}
-        before = st.session_state.setdefault(_WRITTEN, kept)
-        if kept != before:
-            write_text(outputs_root() / _FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
-            st.session_state[_WRITTEN] = kept
+        values = {key: value for key, value in changed_keys(config()).items() if key.startswith(_SAVED)}
+        if values != st.session_state.setdefault(_WRITTEN, values):
+            write_text(outputs_root() / _FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+            st.session_state[_WRITTEN] = values
     except (CtbenchError, OSError):
-        return  # a field that does not fit is told beside it; a store that cannot be written, when a run starts
+        return  # the page shows a field that does not fit, and Start a store that cannot be written
 
 
 def dataset_name() -> str | None:
-    """Return the saved data set that the data fields spell; None when they spell none."""
+    """Return the name of the saved data set with the values of the data fields; None without one."""
     try:
         return datasets.name_of(outputs_root(), config())
     except CtbenchError:
@@ -79,9 +81,8 @@ def open_dataset(name: str) -> None:
     Raises:
         InputError: it cannot be read.
     """
-    saved = datasets.load(outputs_root(), name)
-    fill(saved, datasets.is_data_key)
-    datasets.path_of(outputs_root(), name).touch()  # the last opened comes first
+    fill(datasets.load(outputs_root(), name), datasets.is_data_key)
+    datasets.path_of(outputs_root(), name).touch()  # lists begin with the last opened
 
 
 def save_dataset(name: str) -> None:
@@ -93,24 +94,20 @@ def save_dataset(name: str) -> None:
     datasets.save(outputs_root(), name, config())
 
 
-def fill(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> None:
-    """Set the fields of the wanted keys to a config's values; call it before they are drawn."""
-    for key, info in KEYS.items():
-        if wanted(key):
-            st.session_state[key] = _to_widget(info, get_key(source, key))
-
-
-def take(values: Mapping[str, Any]) -> None:
+def set_fields(values: Mapping[str, Any]) -> None:
     """Set the fields of some keys; call it before they are drawn."""
-    for key, value in values.items():
-        st.session_state[key] = _to_widget(KEYS[key], value)
+    st.session_state.update({key: _to_widget(KEYS[key], value) for key, value in values.items()})
 
 
-def fill_next(source: Config, wanted: Callable[[str], bool] = lambda key: True) -> None:
-    """Set fields as `fill` does, but before the next run draws them: for buttons below the fields."""
-    values = {key: _to_widget(info, get_key(source, key)) for key, info in KEYS.items() if wanted(key)}
-    pending = st.session_state.get(_PENDING, {})
-    st.session_state[_PENDING] = pending | values
+def fill(source: Config, select: Callable[[str], bool] = lambda key: True) -> None:
+    """Set the fields of the selected keys to a config's values; call it before they are drawn."""
+    set_fields({key: get_key(source, key) for key in KEYS if select(key)})
+
+
+def fill_on_rerun(source: Config, select: Callable[[str], bool] = lambda key: True) -> None:
+    """Set fields as `fill` does, but when the page is next drawn: for buttons below the fields."""
+    values = {key: _to_widget(info, get_key(source, key)) for key, info in KEYS.items() if select(key)}
+    st.session_state[_PENDING] = st.session_state.get(_PENDING, {}) | values
 
 
 def config() -> Config:
@@ -124,31 +121,34 @@ def config() -> Config:
     for key, info in KEYS.items():
         if key in st.session_state:
             set_key(result, key, _from_widget(info, st.session_state[key]))
-    result.model.model_name = result.model._target_  # tables call a run by the head it has now
+    result.model.model_name = result.model._target_  # tables name a run by its present head
     return result
 
 
 def field(key: str, label: str, **options: Any) -> Any:
     """Draw the field of a config key, with its tooltip and bounds, and return its value."""
     info = KEYS[key]
-    st.session_state.setdefault(key, _to_widget(info, info.default))
-    draw = _WIDGETS[_kind(info)]
-    return draw(info, label, {"key": key, "help": info.tooltip, "persist_state": "session"} | options)
+    return _WIDGETS[_kind(info)](info, label, _options(key) | options)
 
 
-def choice(key: str, label: str, options: list[Any], **more: Any) -> Any:
-    """Draw a config key as a drop-down of known values; others may be typed where ``accept_new_options`` is set."""
+def choice_field(key: str, label: str, options: list[Any], **more: Any) -> Any:
+    """Draw a config key as a select box of known values; ``accept_new_options`` lets others be typed."""
+    widget, present = _options(key), st.session_state[key]
+    choices = options if present in options or present is None else [present, *options]
+    return st.selectbox(label, choices, **widget, **more)
+
+
+def choices_field(key: str, label: str, options: list[str], **more: Any) -> list[str]:
+    """Draw a config key as a list to choose from; an empty choice means null."""
+    widget = _options(key)
+    choices = [*options, *(value for value in st.session_state[key] if value not in options)]
+    return st.multiselect(label, choices, **widget, **more)
+
+
+def _options(key: str) -> dict[str, Any]:
+    """Set a field to its default unless it has a value; return the options that all its widgets have."""
     st.session_state.setdefault(key, _to_widget(KEYS[key], KEYS[key].default))
-    present = st.session_state[key]
-    known = options if present in options or present is None else [present, *options]
-    return st.selectbox(label, known, key=key, help=KEYS[key].tooltip, persist_state="session", **more)
-
-
-def choices(key: str, label: str, options: list[str], **more: Any) -> list[str]:
-    """Draw a config key as a list to pick from; nothing picked means null."""
-    st.session_state.setdefault(key, _to_widget(KEYS[key], KEYS[key].default))
-    known = [*options, *(value for value in st.session_state[key] if value not in options)]
-    return st.multiselect(label, known, key=key, help=KEYS[key].tooltip, persist_state="session", **more)
+    return {"key": key, "help": KEYS[key].tooltip, "persist_state": "session"}
 
 
 def _kind(info: KeyInfo) -> str:
@@ -205,28 +205,32 @@ def _to_widget(info: KeyInfo, value: Any) -> Any:
 def _from_widget(info: KeyInfo, value: Any) -> Any:
     item = _is_list(info)
     if item in _NUMBERS and str not in get_args(info.annotation) and isinstance(value, str):
-        return _numbers(info, value, item)
+        return parse_list(info.name, value, item, _NUMBERS[item])
     nullable = type(None) in get_args(info.annotation)
     if nullable and value in ("", []):
         return None
     return value.strip() if isinstance(value, str) else value
 
 
-def _numbers(info: KeyInfo, text: str, item: type) -> list[float]:
-    parts = text.replace(";", ",").replace(" ", ",").split(",")
+def parse_list(name: str, text: str, parse: Callable[[str], T], expected: str) -> list[T]:
+    """Read typed values with commas, semicolons or spaces between.
+
+    Raises:
+        ConfigError: one cannot be parsed.
+    """
     try:
-        return [item(part) for part in parts if part]
+        return [parse(part) for part in re.split("[;, ]+", text) if part]
     except ValueError:
-        raise ConfigError(f"{info.name} is {text!r}; expected {_NUMBERS[item]}.") from None
+        raise ConfigError(f"{name} is {text!r}; expected {expected}.") from None
 
 
-def data_chosen() -> bool:
+def is_data_changed() -> bool:
     """Whether a data field of this session differs from its default."""
     return any(datasets.is_data_key(key) for key in _changed())
 
 
-def chosen(prefixes: tuple[str, ...]) -> bool:
-    """Whether a field whose key begins so differs from its default in this session."""
+def is_changed(prefixes: tuple[str, ...]) -> bool:
+    """Whether a field with a key of these prefixes differs from its default in this session."""
     return any(key.startswith(prefixes) for key in _changed())
 
 

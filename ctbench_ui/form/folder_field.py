@@ -1,6 +1,6 @@
-"""A field for a folder: typed, chosen from known ones, or clicked through from folder to folder.
+"""A field for a folder: typed, suggested, or browsed.
 
-It is a text field: a drop-down that takes new values cuts its present one off the end of what is typed.
+It is a text field: a select box that takes new values cuts its present one off the end of what is typed.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from ctbench_core.formatting import plural
 from ctbench_ui.form import fields
 from ctbench_ui.shared import folders
 
-_MOST, _KNOWN = 200, 5  # buttons; what lies in a folder with more is typed
+_MOST, _KNOWN = 200, 5  # buttons; in a folder with more, a path is typed
 
 
-def field(key: str, label: str, known: list[str], on_change: Callable[[], None] | None = None) -> None:
-    """Draw a config key that holds a folder, with a button that opens a browser of folders."""
+def folder_field(key: str, label: str, suggestions: list[str], on_change: Callable[[], None] | None = None) -> None:
+    """Draw a config key that holds a folder, with a button that browses folders."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         fields.field(key, label, on_change=on_change, placeholder="Type or browse")
         with st.popover(
             "", icon=":material/folder_open:", key=f"{key}-browse", help="Browse", on_change="rerun"
-        ) as box:
-            if box.open:
-                _known(key, known, on_change)
-                _browser(key, on_change)
+        ) as popover:
+            if popover.open:
+                _draw_suggestions(key, suggestions, on_change)
+                _draw_browser(key, on_change)
 
 
-def _known(key: str, known: list[str], on_change: Callable[[], None] | None) -> None:
-    """Offer the folders used before and those near by."""
-    others = [folder for folder in known if folder != st.session_state[key]]
+def _draw_suggestions(key: str, suggestions: list[str], on_change: Callable[[], None] | None) -> None:
+    """Offer the folders of saved data sets and those near by."""
+    others = [folder for folder in suggestions if folder != st.session_state[key]]
     for folder in others[:_KNOWN]:
         st.button(
             folder,
@@ -44,10 +44,10 @@ def _known(key: str, known: list[str], on_change: Callable[[], None] | None) -> 
         )
 
 
-def _browser(key: str, on_change: Callable[[], None] | None) -> None:
-    """List the folders below one; a click goes down, *Up* goes up."""
+def _draw_browser(key: str, on_change: Callable[[], None] | None) -> None:
+    """List the subfolders of a folder; a click opens one, *Up* its parent."""
     at = f"{key}-at"
-    here = Path(st.session_state.get(at) or folders.nearest(str(st.session_state[key] or "")))
+    here = Path(st.session_state.get(at) or folders.nearest_folder(str(st.session_state[key] or "")))
     st.code(str(here), language=None, wrap_lines=True)
     with st.container(horizontal=True):
         parent = here.parent
@@ -56,13 +56,13 @@ def _browser(key: str, on_change: Callable[[], None] | None) -> None:
             icon=":material/arrow_upward:",
             key=f"{key}-up",
             disabled=parent == here or not folders.is_allowed(parent),
-            on_click=_go,
+            on_click=_browse_to,
             args=(at, parent),
         )
         st.button("Use this folder", type="primary", key=f"{key}-use", on_click=_use, args=(key, here, on_change))
-    st.caption(_contents(here))
+    st.caption(_describe_manifests(here))
     try:
-        below = folders.subfolders(here)
+        below = folders.list_subfolders(here)
     except CtbenchError as error:
         st.caption(str(error))
         return
@@ -73,23 +73,23 @@ def _browser(key: str, on_change: Callable[[], None] | None) -> None:
                 type="tertiary",
                 icon=":material/folder:",
                 key=f"{key}-into-{name}",
-                on_click=_go,
+                on_click=_browse_to,
                 args=(at, here / name),
             )
     if len(below) > _MOST:
         st.caption(f"… and {plural(len(below) - _MOST, 'folder')} more: type the path.")
 
 
-def _contents(here: Path) -> str:
-    """Say which manifests lie in a folder."""
-    found = folders.manifests(here)
-    if not found:
+def _describe_manifests(here: Path) -> str:
+    """List the manifests of a folder as text."""
+    files = folders.list_manifests(here)
+    if not files:
         return "No manifest in this folder."
-    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-    return f"Manifests here: {', '.join(found[:4])}{more}"
+    more = f" and {len(files) - 4} more" if len(files) > 4 else ""
+    return f"Manifests here: {', '.join(files[:4])}{more}"
 
 
-def _go(at: str, folder: Path) -> None:
+def _browse_to(at: str, folder: Path) -> None:
     st.session_state[at] = str(folder)
 
 

@@ -1,1 +1,1 @@
-"""What stands around every page: the status bar, the outline while a page loads, and read-only links."""
+"""The frame of every page: status bar, outline while a page loads, read-only links."""

@@ -1,15 +1,14 @@
-"""The outline of a page until its first part comes: a page's first visit to a server takes a second of imports.
+"""The outline of a page until its first part is drawn: a server's first visit to a page takes a second of imports.
 
-One element ahead of the page, which hides itself by style as soon as anything follows it: the page clears nothing and
-moves nothing. Later visits find the imports done and the title at once; their outline would come after it, since a
-browser loads what draws it on demand. What a page works out between its parts is held open by `st.skeleton`.
+The outline is one element before the page, hidden by style as soon as anything follows it, so that nothing is cleared or
+moved. Later visits draw the title at once, and their outline would come after it: the browser loads it on demand.
 """
 
 from __future__ import annotations
 
 import streamlit as st
 
-# page: rows of its outline under the title, each the shares of its parts and their height in pixels
+# page: rows of its outline under the title, each the widths of its parts and their height in pixels
 _FIELD, _TABS, _TALL = 40, 28, 380
 _LAYOUTS: dict[str, list[tuple[tuple[int, ...], int]]] = {
     "evaluate": [((3, 2), _FIELD), ((1, 1, 1, 1), 84), ((1,), _TABS), ((1,), _TALL)],
@@ -22,12 +21,13 @@ _LAYOUTS: dict[str, list[tuple[tuple[int, ...], int]]] = {
     "system": [((1, 1, 1, 1), 84), ((1, 1), _TALL)],
     "": [((1, 1, 1), 84), ((3, 1), _TALL)],
 }
-_NARROW = 640  # pixels: below, parts lie on one another, as columns do
-_DELAY_S = 0.15  # a page that is there at once shows no outline
-_STRIP = "2.7rem"  # the strip above (its least height is in main.py) and its gap; until it comes, an outline is the first thing of the page
+_NARROW = 640  # pixels: in narrower windows parts are stacked, as columns are
+_DELAY_S = 0.15  # a page that is drawn at once shows no outline
+# The status bar (its minimal height is in main.py) and its gap; before it is drawn, the outline is the first element.
+_BAR = "2.7rem"
 _STYLE = f"""<style>
 [data-testid=stElementContainer]:has(.ctbench-outline):not(:last-child) {{display: none}}
-[data-testid=stElementContainer]:has(.ctbench-outline):first-child {{margin-top: {_STRIP}}}
+[data-testid=stElementContainer]:has(.ctbench-outline):first-child {{margin-top: {_BAR}}}
 .ctbench-outline {{opacity: 0; animation: ctbench-outline .3s {_DELAY_S}s forwards}}
 .ctbench-outline div {{display: flex; gap: 1rem; margin-bottom: 1rem}}
 .ctbench-outline i {{background: currentColor; opacity: .08; border-radius: .35rem}}
@@ -39,9 +39,9 @@ _STYLE = f"""<style>
 _visited: set[str] = set()  # by this server
 
 
-def draw(address: str) -> None:
-    """Draw the outline of a page that this server has not drawn yet; nothing may follow it but the page itself."""
-    slot = st.empty()  # always there, so that no part of the page changes its place
+def draw_outline(address: str) -> None:
+    """Draw the outline of a page that this server has not drawn yet; only the page itself may follow it."""
+    slot = st.empty()  # always drawn, so that no part of the page changes its place
     if address in _visited:
         return
     _visited.add(address)

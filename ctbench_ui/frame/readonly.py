@@ -1,7 +1,7 @@
-"""Read-only links: an address with ``view=read`` shows figures without anything that opens, starts or deletes.
+"""Read-only links: an address with ``view=read`` shows results without any control that changes something.
 
-A view, not access control: who can reach the server can also open it without. It lasts as long as the browser's tab,
-whichever page is turned to.
+A view, not access control: who can reach the server can also open it without. It lasts as long as the browser tab, on
+all pages.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _KEY, _VALUE = "view", "read"
 _STATE = "readonly"
 
 
-def take_link() -> bool:
-    """Return whether this tab only reads: its address says so, or said so when it was opened."""
+def read_link() -> bool:
+    """Return whether this tab is read-only: its address says so, or did when it was opened."""
     if st.query_params.get(_KEY) == _VALUE:
         st.session_state[_STATE] = True
     elif is_on():
-        st.query_params[_KEY] = _VALUE  # turning to another page has emptied the address
+        st.query_params[_KEY] = _VALUE  # opening another page has emptied the address
     return is_on()
 
 
 def is_on() -> bool:
-    """Whether this tab only reads."""
+    """Whether this tab is read-only."""
     return bool(st.session_state.get(_STATE))
 
 
-def draw() -> None:
-    """Draw the note that stands in place of the strip, and the way out."""
+def draw_bar() -> None:
+    """Draw the bar in the place of the status bar, with the way out."""
     with st.container(key="readonly", horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(":material/visibility: **Read-only link** · figures as they are stored", width="content")
+        st.caption(":material/visibility: **Read-only link** · stored results", width="content")
         st.button("Leave", type="tertiary", icon=":material/logout:", key="readonly-leave", on_click=_leave)
 
 
@@ -44,34 +44,32 @@ def _leave() -> None:
     st.query_params.pop(_KEY, None)
 
 
-def closed(shown: Any) -> bool:
-    """Tell that a page is no part of the view, where that is so, and lead to one that is."""
+def refuse(shown: Any) -> bool:
+    """Return whether a page is not part of the view; then draw links to those that are."""
     if shown.url_path in PAGES:
         return False
     st.title(shown.title, anchor=False)
-    st.info(
-        "This page sets up or changes things, so that a read-only link leaves it out.", icon=":material/visibility:"
-    )
+    st.info("This page changes things: a read-only link leaves it out.", icon=":material/visibility:")
     for name in PAGES:
         st.page_link(page(name))
     return True
 
 
-def head(title: str) -> Any:
-    """Draw a page's title; return the place beside it for `offer`, once it is known what is shown."""
+def draw_title(title: str) -> Any:
+    """Draw a page's title; return the place beside it for `offer_link`, when the page knows its content."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
         return st.container(width="content")
 
 
-def offer(place: Any, **query: str | None) -> None:
-    """Offer the address of what is shown, read-only, in a tab of its own, to be passed on."""
+def offer_link(place: Any, **query: str | None) -> None:
+    """Offer the read-only address of what is shown, in a tab of its own."""
     if not is_on():
-        known = {key: value for key, value in query.items() if value}
+        parameters = {key: value for key, value in query.items() if value}
         place.link_button(
             "Read-only link",
-            f"?{urlencode({**known, _KEY: _VALUE})}",
+            f"?{urlencode({**parameters, _KEY: _VALUE})}",
             type="tertiary",
             icon=":material/visibility:",
-            help="Opens what is shown in a tab without anything that opens, starts or deletes; pass on its address.",
+            help="Opens these results in a tab without controls that change them. Share its address.",
         )

@@ -1,4 +1,4 @@
-"""The slim strip on top of every page: data set, running job, device; and the toast when a job ends."""
+"""The status bar on top of every page: data set, active job, device; and the toast when a job ends."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
-from ctbench_core.formatting import format_cohort
+from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.runs import Status
 from ctbench_ui import form
 from ctbench_ui.pages import page
 from ctbench_ui.shared import active_jobs, cache, meters
-from ctbench_ui.shared.style import duration, seconds_between
 
 _WATCHED = "strip.watched"
 _EVERY_S = 1.5
@@ -20,92 +19,77 @@ _IDLE_EVERY_S = 4.0
 
 
 def draw() -> None:
-    """Draw the strip; it redraws itself, and the page when a run begins or ends, in whichever tab or process."""
-    for folder in _ended():
-        text, icon = _farewell(folder)
+    """Draw the bar; it redraws itself, and the page when a job of any tab or process starts or ends."""
+    for folder in _update_watched():
+        text, icon = _describe_end(folder)
         st.toast(text, icon=icon, duration="long")
-    redraw = _EVERY_S if st.session_state[_WATCHED] else _IDLE_EVERY_S
+    every_s = _EVERY_S if st.session_state[_WATCHED] else _IDLE_EVERY_S
     with st.container(key="strip"):
         dataset, job, machine = st.columns([4, 5, 1], vertical_alignment="center")
-        dataset.caption(_dataset())
+        dataset.caption(_describe_dataset())
         with job:
-            st.fragment(_job, run_every=redraw)({"whole page"})
-        machine.caption(f":material/memory: {device()}", text_alignment="right")
+            st.fragment(_draw_job, run_every=every_s)({"whole page"})
+        machine.caption(f":material/memory: {describe_device()}", text_alignment="right")
 
 
-def _ended() -> list[Path]:
-    """Bring the watched runs up to date, and return those that have ended since."""
+def _update_watched() -> list[Path]:
+    """Update the jobs that this session watches; return those that have ended since."""
     watched = [Path(folder) for folder in st.session_state.get(_WATCHED, [])]
-    going = active_jobs.jobs()
-    st.session_state[_WATCHED] = [str(folder) for folder in going]
-    return [folder for folder in watched if folder not in going]
+    active = active_jobs.list_jobs()
+    st.session_state[_WATCHED] = [str(folder) for folder in active]
+    return [folder for folder in watched if folder not in active]
 
 
-def _dataset() -> str:
+def _describe_dataset() -> str:
     try:
-        found = cache.manifest_summary(form.config())
+        summary = cache.manifest_summary(form.config())
     except CtbenchError:
-        return ":material/database: no data set chosen"
-    name = form.dataset_name() or found["name"]
-    return f":material/database: **{name}** · {format_cohort(found['counts'])}"
+        return ":material/database: No data set"
+    name = form.dataset_name() or summary["name"]
+    return f":material/database: **{name}** · {format_cohort(summary['counts'])}"
 
 
-def _job(first: set[str]) -> None:
-    # A rerun of the page while it is being drawn would swallow the click that it is drawn for.
+def _draw_job(first: set[str]) -> None:
+    # A rerun of the page while it is being drawn would lose the click that it is drawn for.
     if first:
         first.clear()
-    elif {str(folder) for folder in active_jobs.jobs()} != set(st.session_state.get(_WATCHED, [])):
-        st.rerun(scope="app")  # one has ended, or another tab or process has begun one
-    present = st.session_state.get(_WATCHED, [])  # a session that ends while this runs has lost its state
-    waiting = f" · {len(present) - 1} more" if len(present) > 1 else ""
-    if present and active_jobs.is_study(Path(present[0])):
-        st.page_link(page("studies"), label=f"{Path(present[0]).name}{waiting}", icon=":material/play_circle:")
+    elif {str(folder) for folder in active_jobs.list_jobs()} != set(st.session_state.get(_WATCHED, [])):
+        st.rerun(scope="app")
+    watched = st.session_state.get(_WATCHED, [])  # a session that ends meanwhile has lost its state
+    more = f" · {len(watched) - 1} more" if len(watched) > 1 else ""
+    if watched and active_jobs.is_study(Path(watched[0])):
+        st.page_link(page("studies"), label=f"{Path(watched[0]).name}{more}", icon=":material/play_circle:")
         return
-    status = active_jobs.status_of(Path(present[0])) if present else None
+    status = active_jobs.status_of(Path(watched[0])) if watched else None
     if status is None:
-        st.caption(":material/hourglass_empty: no job")
+        st.caption(":material/hourglass_empty: No active job")
         return
-    label = f"{_place(status)} · ETA {eta(status)} · {status.label}{waiting}"
+    label = f"{_describe_progress(status)} · ETA {active_jobs.time_left(status)} · {status.label}{more}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
-    bar.progress(share(status))
+    bar.progress(active_jobs.share_done(status))
 
 
-def _place(status: Status) -> str:
-    """Say how far a run is; only training counts epochs."""
-    return f"epoch {status.epoch:,}/{status.max_epochs:,}" if status.kind == "train" else f"{share(status):.0%}"
+def _describe_progress(status: Status) -> str:
+    """Write how far a run is; only training counts epochs."""
+    if status.kind == "train":
+        return f"epoch {status.epoch:,}/{status.max_epochs:,}"
+    return f"{active_jobs.share_done(status):.0%}"
 
 
-def _farewell(folder: Path) -> tuple[str, str]:
+def _describe_end(folder: Path) -> tuple[str, str]:
+    """Return the text and icon of the toast of an ended job."""
     if active_jobs.is_study(folder):
-        return f"{folder.name} has ended", ":material/check_circle:"
+        return f"{folder.name}: ended", ":material/check_circle:"
     status = active_jobs.status_of(folder)
     if status is None:
-        return f"{folder.name} has gone", ":material/help:"
+        return f"{folder.name}: deleted", ":material/help:"
     icon = ":material/check_circle:" if status.state == "finished" else ":material/info:"
-    after = f" after {status.epoch} epochs" if status.kind == "train" else ""
+    after = f" after {plural(status.epoch, 'epoch')}" if status.kind == "train" else ""
     return f"{status.label}: {status.state}{after}", icon
 
 
-def share(status: Status) -> float:
-    """Return the share of a run's epochs that is done, 0 to 1."""
-    return min(1.0, status.epoch / max(1, status.max_epochs))
-
-
-def eta(status: Status) -> str:
-    """Return how long the remaining epochs would take at the pace so far; early stopping often ends a run before."""
-    done = status.epoch - status.started_epoch
-    if done <= 0:
-        return "–"
-    return duration(worked(status) / done * (status.max_epochs - status.epoch))
-
-
-def worked(status: Status) -> float:
-    """Return the seconds since the run began to work, without its time in the queue."""
-    return seconds_between(status.started or status.created, status.updated)
-
-
-def device() -> str:
-    """Name the device that runs train on, once the job thread has brought up torch."""
+def describe_device() -> str:
+    """Name the device that runs train on, once the job thread has loaded torch."""
     gpu = meters.gpu()
     return "CPU" if gpu is None else f"{gpu[0]} · {gpu[1] / 2**30:.0f} of {gpu[2] / 2**30:.0f} GiB"

@@ -1,4 +1,4 @@
-"""One run in detail: what was set, what it was made with, its files, and what can be done with it."""
+"""The card of one run: settings, provenance, files and notes, and the actions on it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from ctbench_core.config import KEYS, changed_keys, get_key
 from ctbench_core.export import export_run
 from ctbench_core.jobs import get_runner
 from ctbench_core.overrides import to_command
-from ctbench_core.runs import RESUMABLE, Run, open_run, read_json, why_not_resumable
+from ctbench_core.runs import (
+    RESUMABLE,
+    Run,
+    annotate,
+    delete_run,
+    open_run,
+    read_json,
+    restore_run,
+    why_not_resumable,
+)
 from ctbench_ui import form
 from ctbench_ui.pages import go
-from ctbench_ui.runs import edits
-from ctbench_ui.shared import cache, feedback, live
+from ctbench_ui.shared import cache, controls, feedback, live
 from ctbench_ui.shared.style import state_badge
 
-# What a clone does not take over: where the run lies.
-_PLACE = ("paths.run_dir", "paths.output_dir", "paths.outputs_root", "paths.checkpoint_dir", "training.resume")
+# A clone does not take over where the run is stored.
+_LOCATION = ("paths.run_dir", "paths.output_dir", "paths.outputs_root", "paths.checkpoint_dir", "training.resume")
+_DELETED = "runs.deleted"
 
 
 def draw(run_dir: Path, known_tags: list[str]) -> None:
@@ -30,29 +39,23 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
     Args:
         known_tags: tags of other runs, to choose from.
     """
-    with feedback.guarded("This run cannot be read"), st.container(border=True, key="run-card"):
+    with feedback.show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
         st.subheader(run.name, anchor=False)
         st.markdown(f"{state_badge(run.status.state)} `{run.paths.root}`")
         if run.status.error:
-            feedback.problem("What happened", run.status.error)
-        reason = why_not_resumable(run)
-        _actions(run, resumable=not reason)
-        if reason and run.status.state in RESUMABLE:
-            st.caption(f":material/info: {reason}")
-        edits.draw_notes(run, known_tags)
-        settings, curves, made = st.tabs(
-            ["Settings", "Curves", "Provenance and files"], on_change="rerun", key="card-tabs"
-        )
-        if settings.open:
-            with settings:
-                _settings(run)
-        if curves.open:
-            with curves:
-                live.curves_of(run, "card")
-        if made.open:
-            with made:
-                _made(run)
+            feedback.show_error("Error", run.status.error)
+        obstacle = why_not_resumable(run)
+        _actions(run, resumable=not obstacle)
+        if obstacle and run.status.state in RESUMABLE:
+            st.caption(f":material/info: {obstacle}")
+        _notes(run, known_tags)
+        contents = {
+            "Settings": lambda: _settings(run),
+            "Curves": lambda: live.draw_curves_of(run, "card"),
+            "Provenance and files": lambda: _files(run),
+        }
+        controls.tabs(contents, "card-tabs")
 
 
 def _actions(run: Run, resumable: bool) -> None:
@@ -67,12 +70,12 @@ def _actions(run: Run, resumable: bool) -> None:
         if st.button(
             "Clone", icon=":material/content_copy:", key="card-clone", help="Fill the Train form with these settings."
         ):
-            form.fill_next(run.config, lambda key: not key.startswith(_PLACE))
+            form.fill_on_rerun(run.config, lambda key: not key.startswith(_LOCATION))
             go("train")
-        edits.star(run)
+        _star(run)
         st.download_button(
             "Zip",
-            data=lambda: zipped(run),
+            data=lambda: zip_bytes(run),
             file_name=f"{run.run_id}.zip",
             mime="application/zip",
             key="card-zip",
@@ -80,17 +83,17 @@ def _actions(run: Run, resumable: bool) -> None:
             on_click="ignore",
             help="Config, command, scores, tables, curves, weights and provenance in one file.",
         )
-        said = "Stop it first." if run.status.active else "Can be undone."
-        if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=said):
-            edits.delete(run)
+        hint = "Stop the run first." if run.status.active else "Can be undone."
+        if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
+            st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
             st.rerun()
 
 
-def zipped(run: Run) -> bytes:
+def zip_bytes(run: Run) -> bytes:
     """Return a run as one zip.
 
     Raises:
-        InputError: its folder has gone.
+        InputError: its folder no longer exists.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "run.zip"
@@ -98,10 +101,65 @@ def zipped(run: Run) -> bytes:
         return target.read_bytes()
 
 
+def offer_undo() -> None:
+    """Offer to restore the last deleted run, until the offer is closed."""
+    if _DELETED not in st.session_state:
+        return
+    name, run_id, trashed = st.session_state[_DELETED]
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f":material/delete: Deleted **{name}** :gray[{run_id}]", width="stretch")
+        if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
+            with feedback.show_errors("The run cannot be restored"):
+                restore_run(form.outputs_root(), Path(trashed))
+                st.session_state.pop(_DELETED)
+                st.rerun()
+        st.button("Close", key="undo-close", type="tertiary", on_click=lambda: st.session_state.pop(_DELETED, None))
+
+
+def _star(run: Run) -> None:
+    """Draw the button that stars or unstars a run."""
+    pinned = run.annotations().pinned
+    st.button(
+        "Starred" if pinned else "Star",
+        icon=":material/star:" if pinned else ":material/star_outline:",
+        key="card-star",
+        help="Starred runs come first on Home.",
+        on_click=_annotate,
+        args=(run, {"pinned": not pinned}),
+    )
+
+
+def _notes(run: Run, known_tags: list[str]) -> None:
+    """Draw a run's tags and notes as fields that save themselves."""
+    stored = run.annotations()
+    tags, notes = f"tags-{run.run_id}", f"notes-{run.run_id}"
+    # The file decides: another browser tab may have changed it since this one was drawn.
+    st.session_state[tags], st.session_state[notes] = list(stored.tags), stored.notes
+    left, right = st.columns([2, 3])
+    left.multiselect(
+        "Tags",
+        list(dict.fromkeys([*known_tags, *stored.tags])),
+        key=tags,
+        accept_new_options=True,
+        placeholder="Choose or type a tag",
+        on_change=lambda: _annotate(run, {"tags": st.session_state[tags]}),
+    )
+    right.text_area(
+        "Notes",
+        key=notes,
+        height=68,
+        placeholder="What this run was for, what it showed",
+        on_change=lambda: _annotate(run, {"notes": st.session_state[notes]}),
+    )
+
+
+def _annotate(run: Run, values: dict[str, Any]) -> None:
+    annotate(run.paths.root, **values)
+
+
 def _settings(run: Run) -> None:
-    changed = changed_keys(run.config)
-    st.caption("What differs from the defaults.")
-    _keys(changed, "Settings that differ from the defaults")
+    st.caption("Settings that differ from the defaults.")
+    _keys(changed_keys(run.config), "Settings that differ from the defaults")
     st.code(to_command(run.config), language="bash", wrap_lines=True)
     with st.expander("All settings", key="card-all", on_change="rerun") as box:
         if box.open:
@@ -109,19 +167,14 @@ def _settings(run: Run) -> None:
 
 
 def _keys(values: dict[str, Any], alt: str) -> None:
-    rows = [{"key": key, "value": str(value)} for key, value in values.items()]
+    rows = [{"Key": key, "Value": str(value)} for key, value in values.items()]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
 
 
-def _made(run: Run) -> None:
-    content: dict[str, Any] = read_json(run.paths.provenance) or {}
+def _files(run: Run) -> None:
     left, right = st.columns(2)
-    with left:
-        st.json(content, expanded=1)
-    with right:
-        files = [file for file in sorted(run.paths.root.rglob("*")) if file.is_file()]
-        rows = [
-            {"file": file.relative_to(run.paths.root).as_posix(), "KiB": cache.stamp(file)[2] / 1024} for file in files
-        ]
-        config = {"KiB": st.column_config.NumberColumn(format="%.1f")}
-        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Files of the run")
+    left.json(read_json(run.paths.provenance) or {}, expanded=1)
+    files = [file for file in sorted(run.paths.root.rglob("*")) if file.is_file()]
+    rows = [{"File": file.relative_to(run.paths.root).as_posix(), "KiB": cache.stamp(file)[2] / 1024} for file in files]
+    config = {"KiB": st.column_config.NumberColumn(format="%.1f")}
+    right.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Files of the run")

@@ -1,4 +1,4 @@
-"""The queue: the run at work with its curves, and those that wait, in order."""
+"""The queue: the running job with its curves, and the waiting ones in order."""
 
 from __future__ import annotations
 
@@ -8,54 +8,51 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import Status
-from ctbench_ui.shared import active_jobs, alignment_progress, live
+from ctbench_ui.shared import active_jobs, live
 from ctbench_ui.shared.style import state_badge
 
 
 def draw() -> None:
-    """Draw what is at work, with Stop, and what waits, with Up and Remove."""
-    going = [
-        (folder, status) for folder in active_jobs.folders() if (status := active_jobs.status_of(folder)) is not None
-    ]
-    busy = [(folder, status) for folder, status in going if status.state != "queued"]
-    waiting = [(folder, status) for folder, status in going if status.state == "queued"]
-    for place, (folder, status) in enumerate(busy):
+    """Draw what runs, with Stop, and what waits, with Up and Remove."""
+    jobs = [(folder, status) for folder in active_jobs.list_runs() if (status := active_jobs.status_of(folder))]
+    for place, (folder, status) in enumerate([job for job in jobs if job[1].state != "queued"]):
         if status.kind == "align":
-            alignment_progress.draw(folder)
+            active_jobs.draw_alignment(folder)
             continue
         with st.container(border=True):
-            _stop(folder, status, titled=place > 0)
+            _header(folder, status, titled=place > 0)
             if place == 0:
-                live.draw(folder, "runs-live")
-    if waiting:
+                live.draw_run(folder, "runs-live")
+    if waiting := [job for job in jobs if job[1].state == "queued"]:
         with st.container(border=True, gap="small"):
             _waiting(waiting)
 
 
-def _stop(folder: Path, status: Status, titled: bool) -> None:
+def _header(folder: Path, status: Status, titled: bool) -> None:
+    """Draw the name of a running job and its Stop button."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        elsewhere = active_jobs.place(status)
-        title = f"{state_badge(status.state)} **{status.label}**" if titled else "**At work**"
+        elsewhere = active_jobs.other_process(status)
+        title = f"{state_badge(status.state)} **{status.label}**" if titled else "**Running**"
         st.markdown(f"{title} :gray[in {elsewhere}]" if elsewhere else title)
         key = "stop" if not elsewhere else f"stop-{folder.name}"
-        said = "Keeps the best epoch so far; Resume goes on from where it stopped."
-        if st.button("Stop", icon=":material/stop:", key=key, help=said, disabled=status.state == "cancelling"):
+        hint = "Keeps the best epoch so far. Resume continues from here."
+        if st.button("Stop", icon=":material/stop:", key=key, help=hint, disabled=status.state == "cancelling"):
             active_jobs.stop(folder)
             st.rerun()
 
 
-def _waiting(waiting: list[tuple[Path, Status]]) -> None:
-    movable = get_runner().queued()
-    for place, (folder, status) in enumerate(waiting, start=1):
+def _waiting(jobs: list[tuple[Path, Status]]) -> None:
+    movable = get_runner().queued()[1:]
+    for place, (folder, status) in enumerate(jobs, start=1):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            elsewhere = active_jobs.place(status)
-            said = f"in {elsewhere}" if elsewhere else "next" if place == 1 else "waiting"
-            st.markdown(f":material/schedule: **{status.label}** :gray[{folder.name} · {said}]", width="stretch")
+            elsewhere = active_jobs.other_process(status)
+            where = f"in {elsewhere}" if elsewhere else "next" if place == 1 else "waiting"
+            st.markdown(f":material/schedule: **{status.label}** :gray[{folder.name} · {where}]", width="stretch")
             if st.button(
                 "Up",
                 icon=":material/arrow_upward:",
                 key=f"up-{folder.name}",
-                disabled=folder not in movable[1:],
+                disabled=folder not in movable,
                 help="Train it before the one above.",
             ):
                 get_runner().move_up(folder)

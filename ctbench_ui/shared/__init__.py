@@ -1,1 +1,1 @@
-"""What several pages share: charts, tables, style, cached reads, and messages."""
+"""Charts, tables, controls, cached reads and messages that several pages share."""

@@ -1,4 +1,4 @@
-"""What is waiting or at work in the run store: runs of this server, and runs of other processes."""
+"""Runs that wait or are running, of this server or of other processes: how far they are, and Stop."""
 
 from __future__ import annotations
 
@@ -8,29 +8,41 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
-from ctbench_core.jobs import active_runs, get_runner
-from ctbench_core.runs import RunPaths, Status, read_status
+from ctbench_core.jobs import get_runner
+from ctbench_core.runs import RunPaths, Status, active_runs, read_status
 from ctbench_core.studies import StudyPaths
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
+from ctbench_ui.shared.style import duration, seconds_between
+
+EVERY_S = 1.0
 
 
-def folders() -> list[Path]:
-    """Return the active runs: the one at work here, those that wait here, then those of other processes.
+def list_runs() -> list[Path]:
+    """Return the active runs: the one running here, those queued here, then those of other processes.
 
     The files decide: between the queue and the worker, a run is for a moment in neither.
     """
-    runner = get_runner()
-    here = [folder for folder in (runner.active(), *runner.queued()) if folder is not None]
-    return list(dict.fromkeys([*(folder for folder in here if is_active(folder)), *active_runs(form.outputs_root())]))
+    here = [folder for folder in _queue() if is_active(folder)]
+    return list(dict.fromkeys([*here, *active_runs(form.outputs_root())]))
 
 
-def jobs() -> list[Path]:
-    """Return what a person started: active runs, and for those of a study or search the folder of that, once."""
-    runner = get_runner()
-    studies = [folder for folder in (runner.active(), *runner.queued()) if folder is not None and is_study(folder)]
-    own = [folder.parent if is_study(folder.parent) else folder for folder in folders()]
+def list_jobs() -> list[Path]:
+    """Return what a user started: active runs, and for those of a study or search its folder, once."""
+    studies = [folder for folder in _queue() if is_study(folder)]
+    own = [folder.parent if is_study(folder.parent) else folder for folder in list_runs()]
     return list(dict.fromkeys([*studies, *own]))
+
+
+def list_alignments() -> list[Path]:
+    """Return the active alignments, of whichever process."""
+    statuses = [(folder, status_of(folder)) for folder in list_runs()]
+    return [folder for folder, status in statuses if status is not None and status.kind == "align"]
+
+
+def _queue() -> list[Path]:
+    runner = get_runner()
+    return [folder for folder in (runner.active(), *runner.queued()) if folder is not None]
 
 
 def is_study(folder: Path) -> bool:
@@ -39,7 +51,7 @@ def is_study(folder: Path) -> bool:
 
 
 def status_of(folder: Path) -> Status | None:
-    """Return a run's status; None when its files have gone."""
+    """Return a run's status; None when its files are gone."""
     try:
         return read_status(RunPaths(folder).status)
     except CtbenchError:
@@ -47,20 +59,64 @@ def status_of(folder: Path) -> Status | None:
 
 
 def is_active(folder: Path) -> bool:
-    """Whether a run waits or is at work, as its files tell."""
+    """Whether a run waits or is running, by its files."""
     status = status_of(folder)
     return status is not None and status.active
 
 
-def place(status: Status) -> str:
+def other_process(status: Status) -> str:
     """Name the process that has a run; empty when it is this one."""
     return "" if status.pid == os.getpid() else f"process {status.pid} on {status.host}"
 
 
+def share_done(status: Status) -> float:
+    """Return the share of a run's epochs that is done, 0 to 1."""
+    return min(1.0, status.epoch / max(1, status.max_epochs))
+
+
+def time_left(status: Status) -> str:
+    """Return how long the remaining epochs would take at the pace so far; early stopping often ends a run before."""
+    done = status.epoch - status.started_epoch
+    if done <= 0:
+        return "–"
+    return duration(seconds_running(status) / done * (status.max_epochs - status.epoch))
+
+
+def seconds_running(status: Status) -> float:
+    """Return the seconds since a run left the queue."""
+    return seconds_between(status.started or status.created, status.updated)
+
+
 def stop(folder: Path) -> None:
-    """Ask a run to stop, wherever it is; its best checkpoint is kept."""
+    """Ask a run of any process to stop; its best checkpoint is kept."""
     status = status_of(folder)
-    with feedback.guarded("This run cannot be stopped"):
+    with feedback.show_errors("This run cannot be stopped"):
         get_runner().cancel(folder)
-        if status is not None and (elsewhere := place(status)):
-            st.toast(f"Asked {elsewhere} to stop this run.", icon=":material/pending:")
+        if status is not None and (process := other_process(status)):
+            st.toast(f"Asked {process} to stop this run.", icon=":material/pending:")
+
+
+def draw_alignment(folder: Path) -> None:
+    """Draw an alignment until it is finished: its progress with Stop, or why it ended."""
+    status = status_of(folder)
+    if status is None or status.state == "finished":
+        return
+    if status.active:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.fragment(_draw_bar, run_every=EVERY_S)(str(folder))
+            stopping = status.state == "cancelling"
+            if st.button("Stop", icon=":material/stop:", key=f"stop-{folder.name}", disabled=stopping):
+                stop(folder)
+                st.rerun()
+    elif status.state == "cancelled":
+        st.caption(f"{status.label}: stopped. No result was kept.")
+    else:
+        feedback.show_error("The alignment failed", status.error or status.state)
+
+
+def _draw_bar(folder: str) -> None:
+    status = status_of(Path(folder))
+    if status is None or not status.active:
+        st.rerun(scope="app")
+    phase = " · queued" if status.state == "queued" else " · reading features" if not status.epoch else ""
+    st.progress(share_done(status), text=f"**{status.label}**{phase}")

@@ -1,4 +1,4 @@
-"""Named data sets: which features, manifests and columns a user works on, kept as small YAML files in the run store."""
+"""Named data sets: the features, manifests and columns of a user, as small YAML files in the run store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 
 def is_data_key(key: str) -> bool:
-    """Whether a config key tells what data a run works on."""
+    """Whether a config key describes the data of a run."""
     return key.startswith(PREFIXES)
 
 
@@ -35,11 +35,11 @@ def path_of(outputs_root: Path, name: str) -> Path:
 
 
 def name_of(outputs_root: Path, config: Config) -> str | None:
-    """Return the saved data set that a config's data keys spell, the last used first; None when they spell none."""
-    wanted = _data_keys(config)
+    """Return the saved data set with the data keys of a config, the last used first; None without one."""
+    own_keys = _data_keys(config)
     for name in names(outputs_root):
         with contextlib.suppress(InputError):
-            if _data_keys(load(outputs_root, name)) == wanted:
+            if _data_keys(load(outputs_root, name)) == own_keys:
                 return name
     return None
 
@@ -52,7 +52,7 @@ def save(outputs_root: Path, name: str, config: Config) -> Path:
     """Write the data keys of a config as a named data set.
 
     Raises:
-        InputError: the name cannot be a file name.
+        InputError: the name is not a file name.
     """
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The demo data set: made on a button, chosen, and ready to train on."""
+"""The demo data set: created by a button, chosen, and ready to train on."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ NAME = "demo"
 
 
 def folder() -> Path:
-    """Return where the demo data go."""
+    """Return the folder of the demo data."""
     return Path(os.environ.get("CTBENCH_DEMO", "data/demo"))
 
 
 def has_data() -> bool:
-    """Whether the chosen training manifest can be read."""
+    """Whether the chosen training manifest is readable and has findings."""
     try:
         return bool(cache.manifest_summary(form.config())["labels"])
     except CtbenchError:
         return False
 
 
-def make() -> None:
-    """Write the demo data, choose them, and open the Train page with settings that take seconds."""
+def create() -> None:
+    """Write the demo data, choose them, and open the Train page with settings for a run of seconds."""
     from ctbench_core.demo import write_demo
 
-    with feedback.guarded("The demo data could not be written"):
-        with feedback.progress("Writing the demo data") as progress:
-            made = write_demo(folder(), progress=progress)
+    with feedback.show_errors("The demo data could not be written"):
+        with feedback.progress_bar("Writing the demo data") as progress:
+            places = write_demo(folder(), progress=progress)
         config = Config()
-        config.paths.data_root, config.paths.manifest_dir = str(made["data_root"]), str(made["manifest_dir"])
+        config.paths.data_root, config.paths.manifest_dir = str(places["data_root"]), str(places["manifest_dir"])
         config.training.learning_rate, config.training.max_epochs = 1e-3, 60
         datasets.save(form.outputs_root(), NAME, config)
-        form.fill_next(config, lambda key: datasets.is_data_key(key) or key.startswith("training."))
+        form.fill_on_rerun(config, lambda key: datasets.is_data_key(key) or key.startswith("training."))
         go("train")

@@ -2,7 +2,7 @@
 
 The function runs again whenever its data or the theme change. The plots of a panel are kept between
 runs, so that a zoom, a hidden line and the cursor stay while new epochs come in. `uPlot` stands above
-this text: `epochs.py` puts the library first.
+this text: `live.py` puts the library first.
 */
 
 const SMALL = "11px system-ui, sans-serif";

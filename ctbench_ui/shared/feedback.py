@@ -1,14 +1,15 @@
-"""What a page says when it has nothing to show, or when the input is at fault."""
+"""Messages of a page: errors, warnings, progress, and an empty page with its one button."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import plural
+from ctbench_core.progress import Progress
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import go
 
@@ -16,17 +17,17 @@ _SHOWN = 5
 
 
 @contextmanager
-def guarded(title: str) -> Iterator[None]:
-    """Show an error of the core under a title instead of passing it on."""
+def show_errors(title: str) -> Iterator[None]:
+    """Show an error of the core under a title instead of raising it."""
     try:
         yield
     except CtbenchError as error:
-        problem(title, str(error))
+        show_error(title, str(error))
 
 
 @contextmanager
-def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar while the block runs, and hand out the callable that the core reports to."""
+def progress_bar(text: str) -> Iterator[Progress]:
+    """Show a bar while the block runs; yield the callable that the core reports to."""
     bar = st.progress(0.0, text=text)
 
     def show(phase: str, done: int, total: int) -> None:
@@ -38,20 +39,20 @@ def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
         bar.empty()
 
 
-def problem(title: str, text: str) -> None:
+def show_error(title: str, text: str) -> None:
     """Show one error; its text can be copied."""
     st.error(_fenced(text), title=title, icon=":material/error:")
 
 
-def caution(title: str, texts: Sequence[str]) -> None:
-    """Show warnings as a list, the first few open."""
+def show_warnings(texts: Sequence[str]) -> None:
+    """Show the first few warnings as a list."""
     if texts:
         rest = f"\n… and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-        st.warning(_fenced("\n".join(texts[:_SHOWN]) + rest), title=title, icon=":material/warning:")
+        st.warning(_fenced("\n".join(texts[:_SHOWN]) + rest), title="Warnings", icon=":material/warning:")
 
 
-def empty(title: str, text: str, button: str, target: str) -> None:
-    """Say in one sentence what belongs here, with the one button that leads on."""
+def show_empty(title: str, text: str, button: str, target: str) -> None:
+    """Say in one sentence what belongs here, with a button to the page that makes it."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("small")
         st.subheader(title, text_alignment="center", anchor=False)
@@ -61,8 +62,15 @@ def empty(title: str, text: str, button: str, target: str) -> None:
         st.space("small")
 
 
+def show_hint(title: str, text: str) -> None:
+    """Say what will appear here."""
+    with st.container(border=True):
+        st.subheader(title, anchor=False)
+        st.markdown(text)
+
+
 def leak_badge(patients: int | None) -> str:
-    """Return the mark that figures of a leaking manifest carry, as Markdown; empty without a leak."""
+    """Return the Markdown badge of a test set that shares patients with training; empty without a leak."""
     return f":orange-badge[:material/warning: leak: {plural(patients, 'patient')}]" if patients else ""
 
 

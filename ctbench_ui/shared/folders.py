@@ -1,7 +1,8 @@
-"""Folders and files that fields offer: those on disk near by, and those of saved data sets."""
+"""Folders and manifests that fields offer: those on disk near by, and those of saved data sets."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,16 +19,16 @@ MANIFEST_SUFFIXES = (".csv", ".parquet", ".pq")
 def feature_roots(outputs_root: Path) -> list[str]:
     """Offer the feature roots of saved data sets and the folders of data/features."""
     near = [str(folder) for folder in sorted(Path("data/features").glob("*")) if folder.is_dir()]
-    return _distinct([*_saved(outputs_root, lambda config: config.paths.data_root), *near])
+    return list(dict.fromkeys([*_saved(outputs_root, lambda config: config.paths.data_root), *near]))
 
 
 def manifest_folders(outputs_root: Path) -> list[str]:
     """Offer the manifest folders of saved data sets and data/manifests."""
     near = [str(folder) for folder in [Path("data/manifests")] if folder.is_dir()]
-    return _distinct([*_saved(outputs_root, lambda config: config.paths.manifest_dir), *near])
+    return list(dict.fromkeys([*_saved(outputs_root, lambda config: config.paths.manifest_dir), *near]))
 
 
-def manifests(folder: Path) -> list[str]:
+def list_manifests(folder: Path) -> list[str]:
     """List the manifest files of a folder; empty where there is none or it is not allowed."""
     try:
         files = sorted(check_allowed(folder).iterdir())
@@ -36,31 +37,30 @@ def manifests(folder: Path) -> list[str]:
     return [file.name for file in files if file.suffix in MANIFEST_SUFFIXES]
 
 
-def roles(files: Sequence[str]) -> dict[str, str | list[str] | None]:
+def guess_roles(files: Sequence[str]) -> dict[str, str | list[str] | None]:
     """Guess from their names which manifests are for training, validation and tests, as config keys.
 
-    Test manifests of the usual names need no naming: None.
+    Test manifests with default names need no key: None.
     """
     train = _named(files, "train.csv", "train") or next(iter(files), None)
     val = _named([file for file in files if file != train], "valid.csv", "val")
     tests = [file for file in files if "test" in file.lower() and file not in (train, val)]
-    found: dict[str, str | list[str] | None] = {
-        "data.test_manifests": None if set(tests) <= set(DEFAULT_TESTS) else tests
+    return {
+        "data.test_manifests": None if set(tests) <= set(DEFAULT_TESTS) else tests,
+        **({"data.train_manifest": train} if train else {}),
+        "data.val_manifest": val or "valid.csv",  # without one, the training manifest is split
     }
-    if train:
-        found["data.train_manifest"] = train
-    return found | {"data.val_manifest": val or "valid.csv"}  # without one, the training manifest is split
 
 
 def _named(files: Sequence[str], usual: str, part: str) -> str | None:
     return usual if usual in files else next((file for file in files if part in file.lower()), None)
 
 
-def subfolders(folder: Path) -> list[str]:
-    """List the folders that may be entered from a folder, hidden ones left out.
+def list_subfolders(folder: Path) -> list[str]:
+    """List the allowed subfolders of a folder, without hidden ones.
 
     Raises:
-        PathError: the folder lies outside CTBENCH_ROOTS.
+        PathError: the folder is outside CTBENCH_ROOTS.
     """
     check_allowed(folder)
     try:
@@ -72,7 +72,7 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def is_allowed(folder: Path) -> bool:
-    """Whether a folder lies inside CTBENCH_ROOTS."""
+    """Whether a folder is inside CTBENCH_ROOTS."""
     try:
         check_allowed(folder)
     except CtbenchError:
@@ -80,31 +80,24 @@ def is_allowed(folder: Path) -> bool:
     return True
 
 
-def nearest(written: str) -> Path:
-    """Return the folder where browsing begins: the written one or its nearest parent that exists and is allowed."""
+def nearest_folder(written: str) -> Path:
+    """Return the folder where browsing begins: the typed one, or its nearest parent that exists and is allowed."""
     start = Path(written or ".").expanduser().absolute()
-    found = next((folder for folder in (start, *start.parents) if folder.is_dir() and is_allowed(folder)), None)
-    return found or next(iter(allowed_roots()), Path.cwd())
+    usable = (folder for folder in (start, *start.parents) if folder.is_dir() and is_allowed(folder))
+    return next(usable, None) or next(iter(allowed_roots()), Path.cwd())
 
 
-def columns(config: Callable[[], Config]) -> list[str]:
+def list_columns(config: Callable[[], Config]) -> list[str]:
     """List the columns of the chosen training manifest; empty while it cannot be read."""
     try:
-        chosen = config()
-        return cache.columns(cache.stamp(manifest_path(chosen, chosen.data.train_manifest)))
+        return cache.column_names(manifest_path(config(), config().data.train_manifest))
     except CtbenchError:
         return []
 
 
 def _saved(outputs_root: Path, part: Callable[[Config], str]) -> list[str]:
-    found = []
+    values = []
     for name in datasets.names(outputs_root):
-        try:
-            found.append(part(datasets.load(outputs_root, name)))
-        except CtbenchError:
-            continue
-    return found
-
-
-def _distinct(values: list[str]) -> list[str]:
-    return list(dict.fromkeys(values))
+        with contextlib.suppress(CtbenchError):
+            values.append(part(datasets.load(outputs_root, name)))
+    return values

@@ -1,4 +1,4 @@
-"""The machine over the last ten minutes, and the last lines of the log: gathered while the server runs."""
+"""The load of the machine over the last ten minutes, and the last lines of the log, while the server runs."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ class Tail(logging.Handler):
 
 
 class Meters:
-    """A thread that looks at the machine again and again, and what it saw in the last ten minutes.
+    """A thread that samples the machine.
 
-    ``samples`` are of `sample`, oldest first; ``tail`` has the log.
+    Attributes:
+        samples: what `sample` returned in the last ten minutes, oldest first.
+        tail: the last lines of the log.
     """
 
     def __init__(self, every_s: float = EVERY_S) -> None:
@@ -46,43 +48,42 @@ class Meters:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look at the machine and to keep the log, unless that has begun."""
+        """Start the thread and the log, unless they have started."""
         log = logging.getLogger(_LOG)
-        if not log.hasHandlers():  # the first handler silences the one that Python falls back on
+        if not log.hasHandlers():  # without one, Python's fallback handler would go silent
             log.addHandler(logging.StreamHandler())
         log.addHandler(self.tail)
         if self._thread is None or not self._thread.is_alive():
             self._stopping.clear()
-            self._thread = threading.Thread(target=self._work, name="ctbench-meters", daemon=True)
+            self._thread = threading.Thread(target=self._sample, name="ctbench-meters", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and leave the log."""
+        """Stop the thread and the log."""
         logging.getLogger(_LOG).removeHandler(self.tail)
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_END_S)
 
-    def _work(self) -> None:
-        psutil.cpu_percent()  # each answer is the share since the one before
+    def _sample(self) -> None:
+        psutil.cpu_percent()  # each call returns the share since the last one
         while not self._stopping.wait(self.every_s):
-            with contextlib.suppress(RuntimeError):  # a GPU may refuse to answer
+            with contextlib.suppress(RuntimeError):  # a GPU may fail to answer
                 self.samples.append(sample())
 
 
 def sample() -> dict[str, Any]:
-    """Return the time (UTC) and the shares of processors, memory and, with a GPU, its memory that are in use."""
-    found = {"time": datetime.now(UTC), "processors": psutil.cpu_percent() / 100}
-    found["memory"] = psutil.virtual_memory().percent / 100
-    if (known := gpu()) is not None:
-        found["gpu_memory"] = known[1] / known[2]
-    return found
+    """Return the time (UTC) and the shares in use of processors, memory and, with a GPU, its memory."""
+    shares = {"processors": psutil.cpu_percent() / 100, "memory": psutil.virtual_memory().percent / 100}
+    if (device := gpu()) is not None:
+        shares["gpu_memory"] = device[1] / device[2]
+    return {"time": datetime.now(UTC), **shares}
 
 
 def gpu() -> tuple[str, int, int] | None:
-    """Return the GPU's name, its bytes in use and all of them; None without one, or before torch was needed."""
+    """Return the GPU's name, its bytes in use and its bytes; None without one, or before torch is loaded."""
     torch: Any = sys.modules.get("torch")
-    # The job thread may be half way through importing it.
+    # The job thread may still be importing it.
     if torch is None or getattr(torch.__spec__, "_initializing", False) or not torch.cuda.is_available():
         return None
     free, total = torch.cuda.mem_get_info()
@@ -93,5 +94,5 @@ _meters = Meters()
 
 
 def get_meters() -> Meters:
-    """Return this server's meters."""
+    """Return the meters of this server."""
     return _meters

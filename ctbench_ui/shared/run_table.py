@@ -1,4 +1,4 @@
-"""The table of runs: the best epoch of each, its validation curve in small, and what its opened tests gave."""
+"""The table of runs: the best epoch of each, a small validation curve, and its test results."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import streamlit as st
 
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import RunStore
-from ctbench_ui.shared.style import COLOURS, GREY, STATES, duration, test_marks
+from ctbench_ui.shared import controls
+from ctbench_ui.shared.style import COLOURS, GREY, SHARE, STATES, duration, test_marks
 
-_SHARE = "%.3f"
 _STAR = "★"
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
-# column: how it is drawn. The order is the table's.
+# In the order of the table.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
     "name": _text("Run", width=168),
     "state": st.column_config.MultiselectColumn(
-        "State", options=list(STATES), color=[colour for colour, _ in STATES.values()], width=96
+        "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
     "encoder": _text("Encoder"),
     "head": _text("Head"),
     "inputs": _text("Inputs"),
     "volumes": _number("N", format="localized", help="Volumes that the run was trained on."),
     "seed": _number("Seed", format="%d"),
-    "auprc": _number("Val. AUPRC", format=_SHARE, help="Macro mean over findings at the best epoch, on validation."),
-    "trace": st.column_config.LineChartColumn("by epoch", width=76, help="Validation AUPRC from the first epoch on."),
+    "auprc": _number("Val. AUPRC", format=SHARE, help="Macro mean over findings at the best epoch, on validation."),
+    "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "best": _number("Best epoch", format="%d"),
-    "auroc": _number("Val. AUROC", format=_SHARE),
-    "f1": _number("Val. F1", format=_SHARE),
+    "auroc": _number("Val. AUROC", format=SHARE),
+    "f1": _number("Val. F1", format=SHARE),
     "test": _text(
-        "Test AUPRC",
-        help="Of opened test sets, with 95 % interval. ⚠: shares patients with training. ⟳: of an earlier epoch than the "
-        "best one now; open the test set again on Evaluate.",
+        "Test AUPRC [95 %]",
+        help="Of evaluated test sets. ⚠: shares patients with training. ⟳: of an earlier epoch than the best one now; "
+        "evaluate again on Evaluate.",
     ),
     "bar": st.column_config.ImageColumn(
-        "0 to 1", width=110, help="AUPRC of the first opened test set: interval and value."
+        "Test AUPRC", width=110, help="Value and interval on the first evaluated test set, from 0 to 1."
     ),
     "time": _text("Time"),
     "tags": st.column_config.ListColumn("Tags"),
@@ -49,12 +49,12 @@ COLUMNS: dict[str, Any] = {
     "when": st.column_config.DatetimeColumn("When", format="distance"),
 }
 _FIRST = ("star", "name", "state", "encoder", "head", "volumes", "auprc", "trace", "best", "test", "tags", "when")
-BRIEF = ("star", "name", "encoder", "auprc", "bar", "test", "when")
+_BRIEF = ("star", "name", "encoder", "auprc", "bar", "test", "when")
 _ONLY_IF_ANY = ("star", "bar", "test", "tags", "notes")
 
 
 def pick_columns() -> list[str]:
-    """Draw the choice of columns and return the chosen ones, in the table's order."""
+    """Draw the choice of columns; return it in the order of the table."""
     titles = {name: column["label"] for name, column in COLUMNS.items()}
     with st.popover("Columns", icon=":material/view_column:"):
         chosen = st.pills(
@@ -69,72 +69,55 @@ def pick_columns() -> list[str]:
     return [name for name in COLUMNS if name in chosen]
 
 
-def draw(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: Sequence[str] = ()) -> list[str]:
-    """Draw runs to choose from, and return the run ids of those that are chosen.
+def select_runs(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: Sequence[str] = ()) -> list[str]:
+    """Draw the table; return the run ids of the selected rows.
 
     Args:
         frame: rows of `cache.run_row`, in the order to show.
-        columns: names out of `COLUMNS`.
-        chosen: run ids that are chosen already.
+        columns: names in `COLUMNS`.
+        chosen: run ids that are selected at first.
     """
     ids = list(frame["run_id"])
-    # A selection is a position: another order or filter must not carry it over to another run.
-    event = st.dataframe(
-        _told(shown(frame, columns)),
-        hide_index=True,
-        key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
-        column_config=COLUMNS,
-        on_select="rerun",
-        selection_mode="multi-row",
-        selection_default={"selection": {"rows": [ids.index(one) for one in chosen if one in ids]}},
-        lazy=False,
-        alt="Runs and their figures",
-    )
-    return [ids[row] for row in event.selection.rows if row < len(ids)]
+    table = _without_empty(table_of(frame, columns))
+    rows = [ids.index(run_id) for run_id in chosen if run_id in ids]
+    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Runs and their metrics", rows)]
 
 
-def brief(frame: pd.DataFrame, key: str) -> None:
-    """Draw a few runs to look at."""
-    table = _told(shown(frame, BRIEF))
-    st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their figures")
+def draw_brief(frame: pd.DataFrame, key: str) -> None:
+    """Draw a few columns of a few runs, without selection."""
+    table = _without_empty(table_of(frame, _BRIEF))
+    st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their metrics")
 
 
-def _told(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out columns that would be empty all the way down."""
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out optional columns without a value."""
     return table.drop(columns=[name for name in _ONLY_IF_ANY if name in table and not table[name].map(len).any()])
 
 
-def shown(frame: pd.DataFrame, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
-    """Return columns of the table, of rows of `cache.run_row`; those that nobody asks for are not made."""
-    return pd.DataFrame({name: _VALUES[name](frame) for name in columns}, index=frame.index)
+def table_of(frame: pd.DataFrame, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+    """Return some columns of the table from rows of `cache.run_row`."""
+    values = {name: _VALUES[name](frame) if name in _VALUES else frame[name] for name in columns}
+    return pd.DataFrame(values, index=frame.index)
 
 
-# How a column comes from rows of `cache.run_row`.
+# How columns are made from rows of `cache.run_row`; the others are as in the rows.
 _VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "star": lambda frame: [_STAR if pinned else "" for pinned in frame["pinned"]],
-    "name": lambda frame: frame["name"],
     "state": lambda frame: [[state] for state in frame["state"]],
-    "encoder": lambda frame: frame["encoder"],
-    "head": lambda frame: frame["head"],
-    "inputs": lambda frame: frame["inputs"],
     "volumes": lambda frame: frame["volumes"].astype("Int64"),
-    "seed": lambda frame: frame["seed"],
     "auprc": lambda frame: frame["val_auprc"].astype(float),
-    "trace": lambda frame: frame["trace"],
     "best": lambda frame: frame["best_epoch"].astype("Int64"),
     "auroc": lambda frame: frame["val_auroc"].astype(float),
     "f1": lambda frame: frame["val_f1"].astype(float),
     "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["stale"])),
     "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
     "time": lambda frame: ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
-    "tags": lambda frame: frame["tags"],
-    "notes": lambda frame: frame["notes"],
     "when": lambda frame: pd.to_datetime(frame["created"], format="ISO8601", errors="coerce"),
 }
 
 
 def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str:
-    """Return a small picture of the first opened test's AUPRC between 0 and 1, with its interval; empty without one."""
+    """Return a small image of the first test's AUPRC between 0 and 1, with its interval; empty without one."""
     name = next(iter(tests), "")
     value = tests.get(name)
     if value is None:
@@ -145,8 +128,8 @@ def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str
         whisker = f"<path d='M{lower * 100:.1f} 10H{upper * 100:.1f}' stroke='{COLOURS[0]}' stroke-width='4'/>"
     track = f"<path d='M0 10H100' stroke='{GREY}' stroke-opacity='.4'/>"
     dot = f"<circle cx='{value * 100:.1f}' cy='10' r='4' fill='{COLOURS[0]}'/>"
-    picture = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-5 0 110 20' width='110' height='20'>{track}{whisker}{dot}</svg>"
-    return f"data:image/svg+xml,{quote(picture)}"
+    image = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-5 0 110 20' width='110' height='20'>{track}{whisker}{dot}</svg>"
+    return f"data:image/svg+xml,{quote(image)}"
 
 
 def _tests(
@@ -160,8 +143,8 @@ def _tests(
     return " · ".join(parts)
 
 
-def export(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows as a table of plain values, one column a test set, with every digit."""
+def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as a table of plain values with every digit, and columns for each test set."""
     plain = frame.drop(columns=["kind", "tests", "test_intervals", "leaks", "stale", "alignments", "trace", "recipe"])
     plain["tags"] = plain["tags"].map(";".join)
     for name in sorted({name for tests in frame["tests"] for name in tests}):
@@ -176,7 +159,7 @@ def export(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _openings(run_dirs: pd.Series, test: str) -> list[int]:
-    """Return how often each run's job opened a test set, by the ledger."""
+    """Return how often each run's job evaluated a test set, by the ledger."""
     jobs = [Path(folder).parent for folder in run_dirs]
     counted = {
         job: sum(Path(str(entry.get("manifest", ""))).stem == test for entry in RunStore(job.parent).openings(job.name))

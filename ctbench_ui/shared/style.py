@@ -1,15 +1,19 @@
-"""How figures, findings, states and times look, on every page alike."""
+"""Colours of findings and charts, badges of states, and times as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-# Okabe and Ito's colours that stand out on white and on near-black. Eighteen findings are told apart by six
-# colours times three dashes: no palette keeps eighteen hues distinct for colour-blind readers.
+from ctbench_core.demo import FINDINGS as CT_RATE_FINDINGS
+
+# Okabe and Ito's colours that are clear on white and on near-black. Eighteen findings need six colours times three
+# dashes: no palette keeps eighteen hues distinct for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
 GREY = "#8A949E"
+SHARE = "%.3f"  # how a column of numbers shows a share or a metric
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
 SEQUENCE = (
     "#F1F6FA",
@@ -23,49 +27,46 @@ SEQUENCE = (
     "#0F5582",
     "#083E61",
 )
+FINDINGS = tuple(CT_RATE_FINDINGS)
 
-FINDINGS = (
-    "Medical material",
-    "Arterial wall calcification",
-    "Cardiomegaly",
-    "Pericardial effusion",
-    "Coronary artery wall calcification",
-    "Hiatal hernia",
-    "Lymphadenopathy",
-    "Emphysema",
-    "Atelectasis",
-    "Lung nodule",
-    "Lung opacity",
-    "Pulmonary fibrotic sequela",
-    "Pleural effusion",
-    "Mosaic attenuation pattern",
-    "Peribronchial thickening",
-    "Consolidation",
-    "Bronchiectasis",
-    "Interlobular septal thickening",
-)
+
+@dataclass(frozen=True)
+class StateStyle:
+    """How a state looks: the colour and icon of its badge, its colour in charts, and a glyph beside that colour."""
+
+    badge: str
+    icon: str
+    colour: str
+    glyph: str
+
 
 STATES = {
-    "queued": ("gray", ":material/schedule:"),
-    "running": ("blue", ":material/play_circle:"),
-    "cancelling": ("orange", ":material/pending:"),
-    "finished": ("green", ":material/check_circle:"),
-    "cancelled": ("orange", ":material/stop_circle:"),
-    "failed": ("red", ":material/error:"),
-    "interrupted": ("red", ":material/power_off:"),
-    "paused": ("orange", ":material/pause_circle:"),
-    "waiting": ("gray", ":material/hourglass_empty:"),
-    "pruned": ("gray", ":material/content_cut:"),
+    "queued": StateStyle("gray", ":material/schedule:", "#56B4E9", "·"),
+    "running": StateStyle("blue", ":material/play_circle:", "#0072B2", "▶"),
+    "cancelling": StateStyle("orange", ":material/pending:", "#E69F00", "…"),
+    "finished": StateStyle("green", ":material/check_circle:", "#009E73", "✓"),
+    "cancelled": StateStyle("orange", ":material/stop_circle:", "#E69F00", "⏸"),
+    "failed": StateStyle("red", ":material/error:", "#D55E00", "✕"),
+    "interrupted": StateStyle("red", ":material/power_off:", "#CC79A7", "⏸"),
+    "paused": StateStyle("orange", ":material/pause_circle:", GREY, "⏸"),
+    "waiting": StateStyle("gray", ":material/hourglass_empty:", "#B9C2CB", ""),
+    "pruned": StateStyle("gray", ":material/content_cut:", GREY, "?"),
 }
+_UNKNOWN = StateStyle("gray", ":material/help:", GREY, "?")
+
+
+def state_style(state: str) -> StateStyle:
+    """Return how a state looks; a state that is not listed is gray."""
+    return STATES.get(state, _UNKNOWN)
 
 
 def test_marks(leaked: object, stale: bool) -> str:
-    """Write what stands behind a figure of an opened test set: patients shared with training, an earlier epoch."""
+    """Return the marks of a test result: ⚠ when it shares patients with training, ⟳ when it is of an earlier epoch."""
     return (" ⚠" if leaked else "") + (" ⟳" if stale else "")
 
 
 def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
-    """Return the colour and dash of a finding: fixed for the known ones, by position for others."""
+    """Return the colour and dash of a finding: fixed for those of CT-RATE, by position for others."""
     place = FINDINGS.index(label) if label in FINDINGS else list(labels).index(label)
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
@@ -85,9 +86,9 @@ def faint(colour: str, share: float) -> str:
 
 
 def state_badge(state: str) -> str:
-    """Return a run's state as a Markdown badge with colour and glyph."""
-    colour, icon = STATES.get(state, ("gray", ":material/help:"))
-    return f":{colour}-badge[{icon} {state}]"
+    """Return a run's state as a Markdown badge with colour and icon."""
+    style = state_style(state)
+    return f":{style.badge}-badge[{style.icon} {state}]"
 
 
 def duration(seconds: float) -> str:

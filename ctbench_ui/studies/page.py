@@ -1,4 +1,4 @@
-"""Studies: hundreds of runs as one click, and searches over settings; each is a folder of the run store."""
+"""Studies: grids of runs and searches over settings; each is a folder of the run store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from ctbench_core.studies import StudyPaths, plan_study, studies_in
 from ctbench_ui import form
 from ctbench_ui.shared import demo, feedback
-from ctbench_ui.studies import build, progress, results, search_results
+from ctbench_ui.studies import progress, results_tabs, search, study_form
 
 _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
 
@@ -15,47 +15,52 @@ _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
 def draw() -> None:
     """Draw the page."""
     st.title("Studies", anchor=False)
-    if not demo.has_data() and not form.data_chosen():
-        feedback.empty("No data yet", "Choose features and manifests; a study trains on them.", "Choose data", "data")
-        st.stop()
+    if not demo.has_data() and not form.is_data_changed():
+        text = "Choose features and manifests; a study trains on them."
+        feedback.show_empty("No data yet", text, "Choose data", "data")
+        return
     known = {paths.root.name: paths for paths in studies_in(form.outputs_root())}
-    names = [*known, _NEW, _NEW_SEARCH]
-    asked = st.query_params.get(_KEY)
-    if asked in names:
-        st.session_state[_KEY] = asked
+    chosen = _pick_study([*known, _NEW, _NEW_SEARCH])
+    if chosen == _NEW:
+        if (study := study_form.draw()) is not None:
+            with feedback.show_errors("The study cannot start"):
+                paths = plan_study(study)
+                progress.start(paths)
+                _open(paths)
+    elif chosen == _NEW_SEARCH:
+        if (new := search.draw_form()) is not None:
+            with feedback.show_errors("The search cannot start"):
+                _open(search.start(new))
+    elif known[chosen].search.is_file():
+        search.draw(known[chosen])
+    else:
+        progress.draw(known[chosen])
+        with feedback.show_errors("The results of this study cannot be shown"):
+            st.fragment(results_tabs.draw)(str(known[chosen].root))
+
+
+def _pick_study(names: list[str]) -> str:
+    """Draw the choice of a study, which the address carries."""
+    linked = st.query_params.get(_KEY)
+    if linked in names:
+        st.session_state[_KEY] = linked
     elif st.session_state.get(_KEY) not in names:
         st.session_state[_KEY] = names[0]
-    chosen = st.selectbox(
+    return st.selectbox(
         "Study",
         names,
         key=_KEY,
         persist_state="session",
-        on_change=_into_the_link,
+        on_change=_write_link,
         width=420,
         label_visibility="collapsed",
     )
-    if chosen == _NEW:
-        if (study := build.draw()) is not None:
-            with feedback.guarded("The study cannot start"):
-                planned = plan_study(study)
-                progress.start(planned)
-                _show(planned)
-    elif chosen == _NEW_SEARCH:
-        if (search := search_results.build()) is not None:
-            with feedback.guarded("The search cannot start"):
-                _show(search_results.start(search))
-    elif known[chosen].search.is_file():
-        search_results.draw(known[chosen])
-    else:
-        progress.draw(known[chosen])
-        with feedback.guarded("The results of this study cannot be shown"):
-            st.fragment(results.draw)(str(known[chosen].root))
 
 
-def _into_the_link() -> None:
+def _write_link() -> None:
     st.query_params[_KEY] = st.session_state[_KEY]
 
 
-def _show(paths: StudyPaths) -> None:
+def _open(paths: StudyPaths) -> None:
     st.query_params[_KEY] = paths.root.name
     st.rerun()

@@ -1,4 +1,4 @@
-"""A study at work: its cells filling up, how long it may still take, pause, resume and cancel."""
+"""The progress of a study: a matrix of its runs, the time left, and the buttons to pause, resume and cancel."""
 
 from __future__ import annotations
 
@@ -14,114 +14,97 @@ from ctbench_core.studies import (
     CANCELLED,
     PAUSED,
     REPEATS,
-    Overview,
     Plan,
     StudyPaths,
+    StudyStatus,
     cell_axes,
     cell_of,
-    overview,
     read_plan,
+    request_state,
     run_study,
-    want,
+    study_status,
 )
-from ctbench_ui.shared import charts, feedback
+from ctbench_ui.shared import feedback
+from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.style import duration, state_badge
-from ctbench_ui.studies import plots
+from ctbench_ui.studies import study_charts
 
 EVERY_S = 1.5
 
 
 def start(paths: StudyPaths) -> None:
-    """Queue the work that is left of a planned study."""
+    """Queue the remaining runs of a planned study."""
     folder = paths.root
     get_runner().submit_work(folder, lambda cancel: run_study(folder, cancel=cancel))
 
 
 def is_queued(paths: StudyPaths) -> bool:
-    """Whether this server has the study at work or waiting."""
+    """Whether the study is running or queued on this server."""
     runner = get_runner()
     return paths.root in (runner.active(), *runner.queued())
 
 
 def draw(paths: StudyPaths) -> None:
-    """Draw where a study stands, with its buttons; while it is at work it redraws itself."""
-    with feedback.guarded("This study cannot be shown"):
+    """Draw the progress of a study, with its buttons; it redraws itself while the study is active."""
+    with feedback.show_errors("This study cannot be shown"):
         plan = read_plan(paths)
-        seen = overview(paths, plan)
-        at_work = seen.state == "running" or is_queued(paths)
-        _buttons(paths, seen, at_work)
-        if at_work:
+        status = study_status(paths, plan)
+        active = status.state == "running" or is_queued(paths)
+        _buttons(paths, status, active)
+        if active:
             st.fragment(_view, run_every=EVERY_S)(str(paths.root))
         else:
-            _show(paths, plan, seen)
+            _show(paths, plan, status)
 
 
-def _buttons(paths: StudyPaths, seen: Overview, at_work: bool) -> None:
+def _buttons(paths: StudyPaths, status: StudyStatus, active: bool) -> None:
+    titles = {"finished": "Retry failed runs", "waiting": "Start"}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if at_work:
-            if st.button(
-                "Pause",
-                icon=":material/pause:",
-                key="study-pause",
-                help="Stops in good order; Resume goes on from the checkpoints.",
-            ):
+        if active:
+            help_ = "Finishes the epoch, then pauses. Resume continues from the checkpoints."
+            if st.button("Pause", icon=":material/pause:", key="study-pause", help=help_):
                 _stop(paths, PAUSED)
-            if st.button(
-                "Cancel",
-                icon=":material/stop:",
-                key="study-cancel",
-                help="Stops and leaves the rest undone; what is finished stays.",
-            ):
+            help_ = "Stops the study. Finished runs stay."
+            if st.button("Cancel", icon=":material/stop:", key="study-cancel", help=help_):
                 _stop(paths, CANCELLED)
-        elif seen.state != "finished" or seen.counts["failed"]:
-            title = (
-                "Try failed runs again"
-                if seen.state == "finished"
-                else "Start"
-                if seen.state == "waiting"
-                else "Resume"
-            )
+        elif status.state != "finished" or status.counts["failed"]:
+            title = titles.get(status.state, "Resume")
             if st.button(title, type="primary", icon=":material/play_arrow:", key="study-resume"):
                 start(paths)
                 st.rerun()
 
 
-def _stop(paths: StudyPaths, what: str) -> None:
-    want(paths, what)
+def _stop(paths: StudyPaths, state: str) -> None:
+    request_state(paths, state)
     get_runner().cancel(paths.root)
     st.rerun()
 
 
 def _view(folder: str) -> None:
-    """Draw a study at work; once it has ended, the page around it is drawn anew."""
+    """Draw an active study; redraw the whole page once it has ended."""
     paths = StudyPaths(Path(folder))
     plan = read_plan(paths)
-    seen = overview(paths, plan)
-    if not (seen.state == "running" or is_queued(paths)):
+    status = study_status(paths, plan)
+    if not (status.state == "running" or is_queued(paths)):
         st.rerun(scope="app")
-    _show(paths, plan, seen)
+    _show(paths, plan, status)
 
 
-def _show(paths: StudyPaths, plan: Plan, seen: Overview) -> None:
-    done, total = seen.counts["finished"], len(plan.runs)
-    queued = is_queued(paths)
+def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:
+    counts, total, queued = status.counts, len(plan.runs), is_queued(paths)
+    done = counts["finished"]
     parts = [f"{done:,} of {plural(total, 'run')}"]
-    parts += [f"{seen.counts['failed']} failed"] if seen.counts["failed"] else []
-    parts += [f"{plural(seen.workers, 'bank')} at work"] if seen.workers else []
-    parts += [f"about {duration(seen.eta)} left"] if seen.eta and (queued or seen.state == "running") else []
+    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+    parts += [f"training {plural(counts['running'], 'run')} together"] if counts["running"] > 1 else []
+    parts += [f"about {duration(status.eta)} left"] if status.eta and (queued or status.state == "running") else []
     parts += [f"extended {plural(len(plan.extensions) - 1, 'time')}"] if len(plan.extensions) > 1 else []
-    parts += ["working out intervals"] if queued and done + seen.counts["failed"] == total else []
-    state = "queued" if queued and seen.state != "running" else seen.state
+    parts += ["computing intervals"] if queued and done + counts["failed"] == total else []
+    state = "queued" if queued and status.state != "running" else status.state
     st.markdown(f"{state_badge(state)} {' · '.join(parts)}")
     if done < total:
         st.progress(done / max(1, total))
-        matrix(plan, seen, f"matrix-{paths.root.name}")
-
-
-def matrix(plan: Plan, seen: Overview, key: str) -> None:
-    """Draw one square a run."""
-    frame = matrix_frame(plan, seen.states)
-    st.plotly_chart(plots.run_matrix(frame), key=key, config=charts.CONFIG, theme="streamlit")
+        chart = study_charts.run_matrix(matrix_frame(plan, status.states))
+        st.plotly_chart(chart, key=f"matrix-{paths.root.name}", config=CONFIG, theme="streamlit")
 
 
 def matrix_frame(plan: Plan, states: dict[str, str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The Doctor on the System page: what may be wrong on this machine, the same checks as the verb of that name."""
+"""The Doctor on the System page: the same checks of this machine as the command's."""
 
 from __future__ import annotations
 
@@ -22,57 +22,60 @@ _SPECIAL = re.compile(r"([\\`*_\[\]$~<>#|:])")
 
 
 def draw() -> None:
-    """Offer to look, and tell what was found; what is in order is folded."""
+    """Offer the checks and draw their result: problems first, passed checks folded."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Doctor", anchor=False, width="content")
-        asked = st.button("Look for problems", icon=":material/stethoscope:", key="doctor")
-    if asked:
-        _look()
-    found = last()
-    if found is None:
+        start = st.button("Run checks", icon=":material/stethoscope:", key="doctor")
+    if start:
+        _examine()
+    result = last_result()
+    if result is None:
         st.caption(
-            "Packages, device, disk, file locks, clock, the chosen data, packed features, and every run of the store. "
-            "Nothing is changed; `python -m ctbench_core doctor` looks at the same."
+            "Checks packages, device, disk, file locks, clock, the chosen data, packed features and every run. Changes "
+            "nothing. `python -m ctbench_core doctor` runs the same checks."
         )
         return
-    _tell(found)
+    _draw_result(result)
 
 
-def last() -> dict[str, Any] | None:
-    """Return what this session's last look gave, as the `doctor` JSON; None before the first."""
+def last_result() -> dict[str, Any] | None:
+    """Return the last result of this session, as the `doctor` JSON; None before the first."""
     return st.session_state.get(_RESULT)
 
 
-def _look() -> None:
+def _examine() -> None:
     st.session_state.pop(_RESULT, None)
-    with feedback.guarded("The settings of this session cannot be read"), feedback.progress("Looking") as progress:
+    with (
+        feedback.show_errors("The settings of this session cannot be read"),
+        feedback.progress_bar("Checking") as progress,
+    ):
         st.session_state[_RESULT] = examine(form.config(), progress).to_json()
 
 
-def _tell(result: dict[str, Any]) -> None:
+def _draw_result(result: dict[str, Any]) -> None:
     findings = result["findings"]
-    wrong = [one for level in (ERROR, WARNING) for one in findings if one["level"] == level]
-    fine = [one for one in findings if one["level"] == OK]
-    if wrong:
-        said = [plural(result[f"{level}s"], level) for level in (ERROR, WARNING) if result[f"{level}s"]]
-        st.markdown(f"**{' and '.join(said)}**")
+    problems = [finding for level in (ERROR, WARNING) for finding in findings if finding["level"] == level]
+    passed = [finding for finding in findings if finding["level"] == OK]
+    if problems:
+        counts = [plural(result[f"{level}s"], level) for level in (ERROR, WARNING) if result[f"{level}s"]]
+        st.markdown(f"**{' and '.join(counts)}**")
         with st.container(border=True):
-            for one in wrong:
-                _row(one)
-    with st.expander(f"{plural(len(fine), 'check')} in order", icon=":material/check_circle:", expanded=not wrong):
-        for one in fine:
-            _row(one)
+            for finding in problems:
+                _draw_finding(finding)
+    with st.expander(f"{plural(len(passed), 'check')} passed", icon=":material/check_circle:", expanded=not problems):
+        for finding in passed:
+            _draw_finding(finding)
 
 
-def _row(finding: dict[str, Any]) -> None:
-    name, said = st.columns([1, 4], gap="small")
+def _draw_finding(finding: dict[str, Any]) -> None:
+    name, text = st.columns([1, 4], gap="small")
     name.markdown(f"{_MARKS[finding['level']]} **{finding['name']}**")
-    with said.container(gap=None):
-        st.markdown(_plain(finding["found"]))
+    with text.container(gap=None):
+        st.markdown(_escape(finding["found"]))
         if finding["advice"]:
             st.caption(finding["advice"])
 
 
-def _plain(text: str) -> str:
-    """Keep paths and names from being read as Markdown; advice is ours and holds none."""
+def _escape(text: str) -> str:
+    """Keep paths and names from being read as Markdown; advice has none."""
     return _SPECIAL.sub(r"\\\1", text).replace("\n", "  \n")

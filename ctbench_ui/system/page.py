@@ -1,4 +1,4 @@
-"""System: versions, machine, folders, and the diagnostics to send along with a question."""
+"""The System page: doctor, versions, machine, folders, and diagnostics for a problem report."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import streamlit as st
 import ctbench_core
 from ctbench_core.config import Config, PathsConfig
 from ctbench_core.dataset import pack_cache
-from ctbench_core.doctor import sized
 from ctbench_core.features import allowed_roots
+from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import TRASH, empty_trash, run_folders
 from ctbench_ui import form
@@ -29,68 +29,75 @@ from ctbench_ui.system import doctor_panel, packed_features
 def draw() -> None:
     """Draw the page."""
     st.title("System", anchor=False)
-    memory, process = psutil.virtual_memory(), psutil.Process()
     root = form.outputs_root()
-    here = root if root.is_dir() else Path()
-    cards = st.columns(4)
-    cards[0].metric("Device", status_bar.device(), border=True)
-    cards[1].metric("Processors", f"{psutil.cpu_count()}", border=True)
-    cards[2].metric("Memory in use", f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB", border=True)
-    cards[3].metric("Disk free", f"{shutil.disk_usage(here).free / 2**30:.0f} GiB", border=True)
-    doctor_panel.draw()
-    config = Config(paths=PathsConfig(outputs_root=str(root)))
-    packed = pack_cache(config)
+    packed = pack_cache(Config(paths=PathsConfig(outputs_root=str(root))))
     packed_size = folder_size(packed)
-    versions = {
-        "ctbench": ctbench_core.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-    versions |= {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
-    roots = ", ".join(map(str, allowed_roots())) or "every folder of this machine"
-    folders = {
-        "run store": f"{root.resolve()} ({len(run_folders(root))} runs)",
-        "packed features": f"{packed.resolve()} ({sized(packed_size)})",
-        "started in": str(Path.cwd()),
-        "allowed folders": roots,
-    }
+    versions, folders = _versions(), _folders(root, packed, packed_size)
+    _draw_machine(root)
+    doctor_panel.draw()
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Versions", anchor=False)
-        st.dataframe(pd.DataFrame(versions.items(), columns=["package", "version"]), hide_index=True, alt="Versions")
+        _draw_pairs(versions, ("package", "version"), "Versions")
     with right:
         st.subheader("Folders", anchor=False)
-        st.dataframe(pd.DataFrame(folders.items(), columns=["what", "where"]), hide_index=True, alt="Folders")
-        st.caption("The run store is set by CTBENCH_OUTPUTS, the allowed folders by CTBENCH_ROOTS.")
-        st.metric("Memory of this app", f"{process.memory_info().rss / 2**30:.2f} GiB")
+        _draw_pairs(folders, ("what", "where"), "Folders")
+        st.caption("CTBENCH_OUTPUTS sets the run store, CTBENCH_ROOTS the allowed folders.")
+        _draw_memory_and_trash(root)
+    with st.expander(
+        f"Packed features · {format_bytes(packed_size)}", icon=":material/inventory_2:", key="packs", on_change="rerun"
+    ) as expander:
+        if expander.open:
+            packed_features.draw(packed)
+    st.fragment(draw_history, run_every=meters.EVERY_S)()
+    _draw_diagnostics(versions, folders)
+
+
+def _draw_machine(root: Path) -> None:
+    memory = psutil.virtual_memory()
+    disk = shutil.disk_usage(root if root.is_dir() else Path())
+    cards = st.columns(4)
+    cards[0].metric("Device", status_bar.describe_device(), border=True)
+    cards[1].metric("Processors", f"{psutil.cpu_count()}", border=True)
+    cards[2].metric("Memory in use", f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB", border=True)
+    cards[3].metric("Disk free", f"{disk.free / 2**30:.0f} GiB", border=True)
+
+
+def _versions() -> dict[str, str]:
+    own = {"ctbench": ctbench_core.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    return own | {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
+
+
+def _folders(root: Path, packed: Path, packed_size: int) -> dict[str, str]:
+    return {
+        "run store": f"{root.resolve()} ({plural(len(run_folders(root)), 'run')})",
+        "packed features": f"{packed.resolve()} ({format_bytes(packed_size)})",
+        "started in": str(Path.cwd()),
+        "allowed folders": ", ".join(map(str, allowed_roots())) or "every folder of this machine",
+    }
+
+
+def _draw_pairs(pairs: dict[str, str], columns: tuple[str, str], alt: str) -> None:
+    frame = pd.DataFrame(pairs.items(), columns=list(columns))
+    first, second = columns
+    text = st.column_config.TextColumn
+    config = {first: text(first.capitalize(), width=130), second: text(second.capitalize(), width="large")}
+    st.dataframe(frame, hide_index=True, column_config=config, alt=alt)
+
+
+def _draw_memory_and_trash(root: Path) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.metric("Memory of this app", f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB")
         deleted = folder_size(root / TRASH)
         if st.button(
-            f"Empty the trash · {sized(deleted)}",
+            f"Empty the trash · {format_bytes(deleted)}",
             icon=":material/delete_forever:",
             key="empty-trash",
             disabled=not deleted,
-            help="Deleted runs lie in the run store until then, and can be put back.",
+            help="Deleted runs can be restored until then.",
         ):
-            st.toast(f"Freed {sized(empty_trash(root))}", icon=":material/check_circle:")
+            st.toast(f"Freed {format_bytes(empty_trash(root))}", icon=":material/check_circle:")
             st.rerun()
-    box = st.expander(
-        f"Packed features · {sized(packed_size)}", icon=":material/inventory_2:", key="packs", on_change="rerun"
-    )
-    if box.open:
-        with box:
-            packed_features.draw(packed)
-    st.fragment(lately, run_every=meters.EVERY_S)()
-    st.subheader("Diagnostics", anchor=False)
-    st.caption("Versions, machine and folders, and what the Doctor found; no data. Copy it into a report of a problem.")
-    content = {
-        "versions": versions,
-        "folders": folders,
-        "cpus": os.cpu_count(),
-        "memory_gib": round(memory.total / 2**30, 1),
-    }
-    if (looked := doctor_panel.last()) is not None:
-        content["doctor"] = [finding for finding in looked["findings"] if finding["level"] != "ok"]
-    st.code(json.dumps(content, indent=2), language="json")
 
 
 def folder_size(folder: Path) -> int:
@@ -98,18 +105,28 @@ def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def lately() -> None:
+def draw_history() -> None:
     """Draw the machine over the last ten minutes, and the end of the log."""
-    seen = meters.get_meters()
-    frame, lines = pd.DataFrame(list(seen.samples)), list(seen.tail.lines)
+    history = meters.get_meters()
+    frame, lines = pd.DataFrame(list(history.samples)), list(history.tail.lines)
     st.subheader("Last ten minutes", anchor=False)
     if len(frame):
         alt = "Processors and memory in use over the last ten minutes"
-        st.plotly_chart(charts.machine(frame), key="meters", config=charts.CONFIG, alt=alt)
+        st.plotly_chart(charts.machine_load(frame), key="meters", config=charts.CONFIG, alt=alt)
     else:
-        st.caption("The first look at the machine comes a few seconds after the server starts.")
+        st.caption("The first sample comes a few seconds after the server starts.")
     st.subheader("Log", anchor=False)
     if lines:
         st.code("\n".join(lines), language=None, height=220)
     else:
-        st.caption("Nothing was logged since the server started: runs that fail are told here.")
+        st.caption("Nothing logged since the server started. Failures appear here.")
+
+
+def _draw_diagnostics(versions: dict[str, str], folders: dict[str, str]) -> None:
+    memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
+    content = {"versions": versions, "folders": folders, "cpus": os.cpu_count(), "memory_gib": memory_gib}
+    if (result := doctor_panel.last_result()) is not None:
+        content["doctor"] = [finding for finding in result["findings"] if finding["level"] != "ok"]
+    st.subheader("Diagnostics", anchor=False)
+    st.caption("Versions, machine, folders and problems of the Doctor; no data. Copy it into a problem report.")
+    st.code(json.dumps(content, indent=2), language="json")

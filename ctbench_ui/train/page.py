@@ -1,71 +1,119 @@
-"""Train: set up one run, start it, watch it."""
+"""The Train page: configure one run, start it, watch it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import streamlit as st
 
+from ctbench_core.config import Config
 from ctbench_core.dataset import read_training_manifests
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
 from ctbench_core.overrides import to_command
 from ctbench_ui import form
-from ctbench_ui.shared import cache, feedback, live
-from ctbench_ui.train import budget_preview, current_run, train_form
+from ctbench_ui.pages import go
+from ctbench_ui.shared import active_jobs, cache, feedback, live
+from ctbench_ui.train import budget_preview, train_form
+
+_RUN = "train_run"  # in the address, so that a refresh finds the run again
 
 
 def draw() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("Train", anchor=False)
-        train_form.preset_menu(train_form.HEADS)
-    shown = current_run.chosen()
-    found = None
-    try:
-        found = cache.manifest_summary(form.config())
-    except CtbenchError as error:
-        if not shown and not form.data_chosen():
-            feedback.empty(
-                "No data yet", "Choose a feature root and manifests, or make the demo data.", "Choose data", "data"
-            )
-            st.stop()
-        feedback.problem("The chosen data cannot be read", str(error))
-    what, head, how = st.columns(3, gap="large")
-    with what:
-        train_form.what(found)
-    with head:
-        train_form.head(found)
-    with how:
-        train_form.how()
+        train_form.draw_presets()
+    run_dir = _shown_run()
+    _draw_form(_read_data(can_be_empty=run_dir is None))
+    form.save()
     config = None
-    more, command = st.columns(2, gap="large")
-    with more:
-        train_form.advanced()
-    form.keep()
-    with command, feedback.guarded("A setting does not fit"):
+    with feedback.show_errors("A setting does not fit"):
         config = form.config()
-        with st.expander(
-            "The same on the command line", icon=":material/terminal:", key="train.command", on_change="rerun"
-        ) as box:
-            if box.open:
-                st.code(to_command(config), language="bash", wrap_lines=True)
-    budget_preview.draw(config)
-    runner = get_runner()
+    budget_preview.draw_budget(config)
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button(
-            "Queue" if runner.active() else "Start",
+            "Queue" if get_runner().active() else "Start",
             type="primary",
             icon=":material/play_arrow:",
             key="start",
             disabled=config is None,
         )
-        if shown:
-            current_run.actions(shown)
-        if estimate := train_form.estimate(config):
-            st.caption(estimate)
+        if run_dir:
+            _draw_actions(run_dir)
+        if config is not None:
+            _draw_command(config)
+            if estimate := train_form.estimate(config):
+                st.caption(estimate)
     if start and config is not None:
-        with feedback.guarded("The run cannot start"):
-            read_training_manifests(config)  # what is wrong with a manifest shows before anything is queued
-            current_run.choose(runner.submit(config))
-            st.rerun()
-    if shown:
-        live.draw(shown, "train-live")
+        _start(config)
+    if run_dir:
+        live.draw_run(run_dir, "train-live")
+
+
+def _read_data(can_be_empty: bool) -> dict[str, Any] | None:
+    """Return the summary of the chosen data; None when it is unreadable. Without any data, end the page."""
+    try:
+        return cache.manifest_summary(form.config())
+    except CtbenchError as error:
+        if can_be_empty and not form.is_data_changed():
+            feedback.show_empty(
+                "No data yet", "Choose a feature root and manifests, or create the demo data.", "Choose data", "data"
+            )
+            st.stop()
+        feedback.show_error("The chosen data cannot be read", str(error))
+        return None
+
+
+def _draw_form(data: dict[str, Any] | None) -> None:
+    inputs, head, training = st.columns(3, gap="large")
+    with inputs:
+        train_form.draw_inputs(data)
+    with head:
+        train_form.draw_head(data)
+    with training:
+        train_form.draw_training()
+    train_form.draw_advanced()
+
+
+def _draw_command(config: Config) -> None:
+    with st.popover(
+        "Equivalent command", icon=":material/terminal:", key="train.command", on_change="rerun", type="tertiary"
+    ) as popover:
+        if popover.open:
+            st.code(to_command(config), language="bash", wrap_lines=True)
+
+
+def _start(config: Config) -> None:
+    with feedback.show_errors("The run cannot start"):
+        read_training_manifests(config)  # shows an error of a manifest before anything is queued
+        run_dir = get_runner().submit(config)
+        st.session_state[_RUN] = str(run_dir)
+        st.query_params[_RUN] = run_dir.name
+        st.rerun()
+
+
+def _shown_run() -> Path | None:
+    """Return the run to show: the one started here, that of the address, or the active one."""
+    if _RUN in st.session_state:
+        return Path(st.session_state[_RUN])
+    linked = st.query_params.get(_RUN)
+    rows = cache.run_rows(str(form.outputs_root())) if linked else []
+    return next((Path(row["run_dir"]) for row in rows if row["run_id"] == linked), None) or get_runner().active()
+
+
+def _draw_actions(run_dir: Path) -> None:
+    """Draw *Stop* for an active run, else the way to its results."""
+    if active_jobs.is_active(run_dir):
+        if st.button("Stop", icon=":material/stop:", key="stop", help="Keeps the best epoch so far."):
+            active_jobs.stop(run_dir)
+        return
+    if st.button("Evaluate this run", icon=":material/query_stats:", key="to-evaluate"):
+        go("evaluate", {"run": run_dir.name})
+    st.button("Close", key="close", type="tertiary", on_click=_close)
+
+
+def _close() -> None:
+    st.session_state.pop(_RUN, None)
+    st.query_params.pop(_RUN, None)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctbench_core.alignment.engine import align
+from ctbench_core.alignment import align
 from ctbench_core.errors import FeatureError, InputError, Interrupted
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from brute_force import query_figures, retrieval, similarities
+from brute_force import query_metrics, retrieval, similarities
 
 KS = [1, 5, 10, 50, 100]
 
@@ -46,16 +46,16 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
 def expected(image: np.ndarray, text: np.ndarray, groups: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     matrix = similarities(image, text)
     own, same = np.eye(len(image), dtype=bool), labels[:, None] == labels
-    found = {"samples_analyzed": len(image)}
+    metrics = {"samples_analyzed": len(image)}
     for prefix, paired in (("", own), ("semantic_", same)):
-        found[f"{prefix}mean_paired_similarity"] = matrix[paired].mean()
-        found[f"{prefix}mean_unpaired_similarity"] = matrix[~paired].mean() if (~paired).any() else np.nan
+        metrics[f"{prefix}mean_paired_similarity"] = matrix[paired].mean()
+        metrics[f"{prefix}mean_unpaired_similarity"] = matrix[~paired].mean() if (~paired).any() else np.nan
     for direction, scores in (("v_to_t", matrix), ("t_to_v", matrix.T)):
         truths = {"": (groups, None), "semantic_": (labels, None), "semantic_others_": (labels, groups)}
         for prefix, (truth, left_out) in truths.items():
-            figures = retrieval(scores, truth, KS, left_out)
-            found |= {f"{prefix}{direction}_{name}": value for name, value in figures.items()}
-    return found
+            values = retrieval(scores, truth, KS, left_out)
+            metrics |= {f"{prefix}{direction}_{name}": value for name, value in values.items()}
+    return metrics
 
 
 @pytest.mark.parametrize("block", range(20))
@@ -100,11 +100,11 @@ def test_queries_of_a_large_gallery_equal_brute_force(precision: str, error: flo
     matrix = similarities(image[:12], text)
     for query, scores in enumerate(matrix):
         for truth, relevant in (("instance", groups == groups[query]), ("semantic", labels == labels[query])):
-            wanted, found = query_figures(scores, relevant, []), ranks.loc["v_to_t", truth, query]
-            assert found["first_rank"] == wanted["rank"]
-            assert found["reciprocal_rank"] == pytest.approx(wanted["mrr"], abs=1e-12)
-            assert found["average_precision"] == pytest.approx(wanted["map"], abs=error)
-            assert found["n_relevant"] == relevant.sum()
+            wanted, row = query_metrics(scores, relevant, []), ranks.loc["v_to_t", truth, query]
+            assert row["first_rank"] == wanted["rank"]
+            assert row["reciprocal_rank"] == pytest.approx(wanted["mrr"], abs=1e-12)
+            assert row["average_precision"] == pytest.approx(wanted["map"], abs=error)
+            assert row["n_relevant"] == relevant.sum()
 
 
 @pytest.mark.parametrize("sizes", [(40, 3), (7, 1), (23, 23)])
@@ -135,17 +135,15 @@ def test_groups_may_be_names() -> None:
     assert align(image, text, named).metrics == align(image, text, numbers).metrics
 
 
-def test_normal_and_abnormal_queries_are_reported_apart() -> None:
+def test_normal_and_abnormal_queries_are_also_reported_separately() -> None:
     rng = np.random.default_rng(4)
     image, text = rng.standard_normal((2, 50, 8)).astype(np.float32)
     labels = rng.integers(0, 4, 50)
     metrics = align(image, text, np.arange(50), labels, normal=labels == 0).metrics
     share = (labels == 0).mean()
     for name in ("recall_at_5", "mrr", "map"):
-        exact_against = [metrics[f"semantic_{kind}_t_to_v_{name}"] for kind in ("normal", "abnormal")]
-        assert share * exact_against[0] + (1 - share) * exact_against[1] == pytest.approx(
-            metrics[f"semantic_t_to_v_{name}"], abs=1e-12
-        )
+        parts = [metrics[f"semantic_{kind}_t_to_v_{name}"] for kind in ("normal", "abnormal")]
+        assert share * parts[0] + (1 - share) * parts[1] == pytest.approx(metrics[f"semantic_t_to_v_{name}"], abs=1e-12)
 
 
 def test_one_sample_has_no_unpaired_mean_and_says_why() -> None:
@@ -202,9 +200,9 @@ def test_progress_counts_up_and_cancel_stops() -> None:
     ],
 )
 def test_unfit_arrays_are_refused(change: dict, message: str) -> None:
-    given = {"image": np.ones((5, 3)), "text": np.ones((5, 3)), "groups": np.arange(5)}
+    arrays = {"image": np.ones((5, 3)), "text": np.ones((5, 3)), "groups": np.arange(5)}
     with pytest.raises(InputError, match=message):
-        align(**(given | change))
+        align(**(arrays | change))
 
 
 def test_nan_is_refused_with_its_rows() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ctbench_core.alignment import job
-from ctbench_core.alignment.job import queue_alignment, run_alignment
+from ctbench_core.alignment import job, queue_alignment, run_alignment
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError, Interrupted
 from ctbench_core.jobs import JobRunner
@@ -22,7 +21,7 @@ def config(data: Path, make_config: Make, tmp_path: Path) -> Config:
     return make_config(data, {"paths.outputs_root": store, "data.train_manifest": "test.csv", "job_name": "align"})
 
 
-def test_a_waiting_alignment_is_measured_into_its_own_directory(config: Config) -> None:
+def test_a_queued_alignment_is_measured_into_its_own_directory(config: Config) -> None:
     folder = queue_alignment(config)
     waiting = read_status(folder / "status.json")
     assert (waiting.state, waiting.kind, waiting.epoch) == ("queued", "align", 0)
@@ -37,11 +36,11 @@ def test_a_waiting_alignment_is_measured_into_its_own_directory(config: Config) 
     assert stored["warnings"] == result["warnings"]
 
 
-def test_the_same_figures_with_and_without_a_queue(config: Config) -> None:
-    told = {"seconds", "peak_gib", "run_dir"}
+def test_the_same_metrics_with_and_without_a_queue(config: Config) -> None:
+    varying = {"seconds", "peak_gib", "run_dir"}
     first, second = run_alignment(config), run_alignment(config, run_dir=queue_alignment(config))
-    assert {k: str(v) for k, v in first.items() if k not in told} == {
-        k: str(v) for k, v in second.items() if k not in told
+    assert {k: str(v) for k, v in first.items() if k not in varying} == {
+        k: str(v) for k, v in second.items() if k not in varying
     }
 
 
@@ -54,10 +53,10 @@ def test_progress_rises_to_the_end(config: Config, monkeypatch: pytest.MonkeyPat
     assert seen[-1] == 100
 
 
-@pytest.mark.parametrize("from_elsewhere", [False, True])
-def test_stop_ends_it_and_keeps_nothing(config: Config, from_elsewhere: bool) -> None:
+@pytest.mark.parametrize("from_another_process", [False, True])
+def test_stop_ends_it_and_keeps_nothing(config: Config, from_another_process: bool) -> None:
     folder, cancel = queue_alignment(config), threading.Event()
-    if from_elsewhere:
+    if from_another_process:
         request_stop(folder)
     else:
         cancel.set()
@@ -67,7 +66,7 @@ def test_stop_ends_it_and_keeps_nothing(config: Config, from_elsewhere: bool) ->
     assert not list(folder.glob("alignment/*"))
 
 
-def test_what_goes_wrong_stands_in_the_status(config: Config, data: Path) -> None:
+def test_an_error_is_written_into_the_status(config: Config, data: Path) -> None:
     folder = queue_alignment(config)
     for file in (data / "features").rglob("*.npz"):
         file.write_bytes(b"no vector")

@@ -1,4 +1,4 @@
-"""Figures of the nearest candidates, and retrieval inside one modality, against the whole matrix in float64."""
+"""Metrics of the nearest candidates, and retrieval inside one modality, against the whole matrix in float64."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctbench_core.alignment.engine import AlignmentOptions, align
+from ctbench_core.alignment import AlignmentOptions, align
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from brute_force import query_figures, similarities
+from brute_force import query_metrics, similarities
 from test_align import random_case
 
 KS = [1, 5, 10]
@@ -33,7 +33,7 @@ def jaccard(left: np.ndarray, right: np.ndarray) -> float:
 
 
 def expected_weights(scores: np.ndarray, k: int, discount: bool = False) -> np.ndarray:
-    """Each candidate's chance to stand in the first k over all orders of ties, or its expected discount."""
+    """Return each candidate's probability of the first k over all orders of ties, or its expected discount."""
     weights = np.zeros(len(scores))
     for score in np.unique(scores):
         above, tied = int((scores > score).sum()), int((scores == score).sum())
@@ -43,29 +43,29 @@ def expected_weights(scores: np.ndarray, k: int, discount: bool = False) -> np.n
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 5))
-def test_graded_figures_findings_and_hubs_equal_brute_force(seed: int) -> None:
+def test_graded_metrics_findings_and_hubs_equal_brute_force(seed: int) -> None:
     image, text, groups, labels = random_case(seed)
     n, targets = len(image), targets_of(seed, len(image))
-    extras = AlignmentOptions(targets=targets, names=list("abcd"), nearest=60, within=True)
-    result = align(image, text, groups, labels, k=KS, extras=extras)
+    options = AlignmentOptions(targets=targets, names=list("abcd"), nearest=60, within=True)
+    result = align(image, text, groups, labels, k=KS, options=options)
     matrix = similarities(image, text)
-    alike = np.array([[jaccard(left, right) for right in targets] for left in targets])
+    overlap = np.array([[jaccard(left, right) for right in targets] for left in targets])
     findings = result.tables["findings"].set_index(["direction", "finding"])
     for way, scores in (("v_to_t", matrix), ("t_to_v", matrix.T)):
         for k in KS:
             first = np.stack([expected_weights(row, k) for row in scores])
-            mean = (first * alike).sum() / n / min(k, n)
+            mean = (first * overlap).sum() / n / min(k, n)
             assert result.metrics[f"graded_{way}_jaccard_at_{k}"] == pytest.approx(mean, abs=1e-6)
-            gain = (np.stack([expected_weights(row, k, discount=True) for row in scores]) * alike).sum(axis=1)
+            gain = (np.stack([expected_weights(row, k, discount=True) for row in scores]) * overlap).sum(axis=1)
             ranks = np.log2(np.arange(2, min(k, n) + 2))
-            best = (np.sort(alike, axis=1)[:, ::-1][:, :k] / ranks).sum(axis=1)
+            best = (np.sort(overlap, axis=1)[:, ::-1][:, :k] / ranks).sum(axis=1)
             ndcg = np.mean(gain[best > 0] / best[best > 0]) if (best > 0).any() else np.nan
             assert result.metrics[f"graded_{way}_ndcg_at_{k}"] == pytest.approx(ndcg, abs=1e-6, nan_ok=True)
             for c, name in enumerate("abcd"):
                 mine = targets[:, c] == 1
                 wanted = (first[mine] @ mine).sum() / max(mine.sum(), 1) / min(k, n) if mine.any() else np.nan
-                found = findings.loc[(way, name), f"precision_at_{k}"]
-                assert found == pytest.approx(wanted, abs=1e-6, nan_ok=True)
+                precision = findings.loc[(way, name), f"precision_at_{k}"]
+                assert precision == pytest.approx(wanted, abs=1e-6, nan_ok=True)
         counts = np.stack([expected_weights(row, 10) for row in scores]).sum(axis=0)
         assert result.metrics[f"{way}_hub_most"] == pytest.approx(counts.max(), abs=1e-6)
         near = result.tables[f"neighbours_{way}"]
@@ -82,9 +82,9 @@ def test_graded_figures_findings_and_hubs_equal_brute_force(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 6))
-def test_a_modality_among_itself_leaves_each_query_out(seed: int) -> None:
+def test_retrieval_within_a_modality_leaves_each_query_out(seed: int) -> None:
     image, text, groups, labels = random_case(seed)
-    metrics = align(image, text, groups, labels, k=KS, extras=AlignmentOptions(within=True)).metrics
+    metrics = align(image, text, groups, labels, k=KS, options=AlignmentOptions(within=True)).metrics
     for way, side in (("v_to_v", image), ("t_to_t", text)):
         matrix, n = similarities(side, side), len(side)
         for prefix, truth, left_out in (
@@ -92,15 +92,15 @@ def test_a_modality_among_itself_leaves_each_query_out(seed: int) -> None:
             ("semantic_", labels, np.arange(n)),
             ("semantic_others_", labels, groups),
         ):
-            found = []
+            scored = []
             for query in range(n):
-                kept = left_out != left_out[query]
-                relevant = (truth == truth[query])[kept]
+                gallery = left_out != left_out[query]
+                relevant = (truth == truth[query])[gallery]
                 if relevant.any():
-                    found.append(query_figures(matrix[query][kept], relevant, KS))
-            assert metrics[f"{prefix}{way}_queries_without_relevant"] == n - len(found)
+                    scored.append(query_metrics(matrix[query][gallery], relevant, KS))
+            assert metrics[f"{prefix}{way}_queries_without_relevant"] == n - len(scored)
             for name in ("map", "mrr", *(f"{kind}_at_{k}" for k in KS for kind in ("recall", "ndcg", "chance"))):
-                wanted = np.mean([figures[name] for figures in found]) if found else np.nan
+                wanted = np.mean([values[name] for values in scored]) if scored else np.nan
                 assert metrics[f"{prefix}{way}_{name}"] == pytest.approx(wanted, abs=1e-9, nan_ok=True), name
 
 
@@ -109,7 +109,7 @@ def test_ctclip_map_is_the_mean_overlap_of_the_nearest_volumes_with_a_finding() 
     image = rng.standard_normal((40, 8)).astype(np.float32)
     targets = (rng.random((40, 5)) < 0.3).astype(float)
     metrics = align(
-        image, image, np.arange(40), k=KS, extras=AlignmentOptions(targets, list("abcde"), nearest=40, within=True)
+        image, image, np.arange(40), k=KS, options=AlignmentOptions(targets, list("abcde"), nearest=40, within=True)
     ).metrics
     matrix = similarities(image, image)
     for k in KS:
@@ -121,7 +121,7 @@ def test_ctclip_map_is_the_mean_overlap_of_the_nearest_volumes_with_a_finding() 
         assert metrics[f"ctclip_v_to_v_map_at_{k}"] == pytest.approx(np.mean(means), abs=1e-6)
 
 
-def test_intervals_hold_the_figure_and_widen_with_clustered_patients() -> None:
+def test_intervals_contain_the_metric_and_widen_with_clustered_patients() -> None:
     rng = np.random.default_rng(0)
     n = 400
     image = rng.standard_normal((n, 16)).astype(np.float32)
@@ -129,7 +129,7 @@ def test_intervals_hold_the_figure_and_widen_with_clustered_patients() -> None:
         image + 2.5 * np.repeat(rng.standard_normal((n // 8, 1)) ** 2, 8, axis=0) * rng.standard_normal((n, 16))
     ).astype(np.float32)
     alone, clustered = (
-        align(image, text, np.arange(n), extras=AlignmentOptions(patients=patients)).metrics
+        align(image, text, np.arange(n), options=AlignmentOptions(patients=patients)).metrics
         for patients in (np.arange(n), np.arange(n) // 8)
     )
     for metrics in (alone, clustered):
@@ -137,11 +137,11 @@ def test_intervals_hold_the_figure_and_widen_with_clustered_patients() -> None:
             assert low <= metrics[name] <= high
     widths = [np.ptp(metrics["intervals"]["v_to_t_mrr"]) for metrics in (alone, clustered)]
     assert widths[1] > 1.3 * widths[0]
-    few = align(image[:40], text[:40], np.arange(40), extras=AlignmentOptions(patients=np.arange(40) // 5)).metrics
+    few = align(image[:40], text[:40], np.arange(40), options=AlignmentOptions(patients=np.arange(40) // 5)).metrics
     assert np.isnan(few["intervals"]["v_to_t_mrr"]).all()
 
 
-def test_the_gap_is_the_distance_of_the_centres() -> None:
+def test_the_modality_gap_is_the_distance_of_the_centres() -> None:
     rng = np.random.default_rng(1)
     image, text = rng.standard_normal((2, 30, 6)) + np.array([[[1.0]], [[-1.0]]])
     metrics = align(image.astype(np.float32), text.astype(np.float32), np.arange(30)).metrics

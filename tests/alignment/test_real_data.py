@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_core.alignment.engine import AlignmentResult, align
+from ctbench_core.alignment import AlignmentResult, align
 
 DATA = Path(os.environ.get("CTBENCH_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
 
@@ -19,8 +19,8 @@ def test_clip_on_coco_reaches_its_known_recall() -> None:
     arrays = np.load(DATA / "pairs/clip_coco.npz")
     metrics = align(arrays["image"], arrays["text"], np.arange(500)).metrics
     known = {"v_to_t": (0.552, 0.808, 0.892), "t_to_v": (0.506, 0.766, 0.862)}
-    found = {way: tuple(metrics[f"{way}_recall_at_{k}"] for k in (1, 5, 10)) for way in known}
-    assert found == {way: pytest.approx(values, abs=1e-12) for way, values in known.items()}
+    actual = {way: tuple(metrics[f"{way}_recall_at_{k}"] for k in (1, 5, 10)) for way in known}
+    assert actual == {way: pytest.approx(values, abs=1e-12) for way, values in known.items()}
 
 
 @pytest.fixture(scope="module", params=["test", "valid"])
@@ -38,7 +38,7 @@ def cohort(request: pytest.FixtureRequest) -> tuple[AlignmentResult, dict[str, f
     return result, json.loads((DATA / "reference/alignment.json").read_text())[request.param]
 
 
-def test_older_figures_agree_up_to_ties(cohort: tuple[AlignmentResult, dict[str, float]]) -> None:
+def test_metrics_of_the_older_system_agree_up_to_ties(cohort: tuple[AlignmentResult, dict[str, float]]) -> None:
     result, reference = cohort
     for name in (name for name in reference if "similarity" in name):
         assert result.metrics[name] == pytest.approx(reference[name], abs=1e-6)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ctbench_core.alignment.engine import align, write_alignment
+from ctbench_core.alignment import align, write_alignment
 
 
-def test_files_hold_what_the_result_holds(tmp_path: Path) -> None:
+def test_files_hold_the_result(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image, text = rng.standard_normal((2, 12, 5)).astype(np.float32)
     result = align(image, text, np.arange(12), np.arange(12), k=(1, 3))
@@ -25,7 +25,7 @@ def test_files_hold_what_the_result_holds(tmp_path: Path) -> None:
 
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["v_to_t_recall_at_3"] == result.metrics["v_to_t_recall_at_3"]
-    # Every label is a group's own: nothing is left once the own exam is out.
+    # Every label is a group's own: no candidate is left without the own exam.
     assert metrics["semantic_others_v_to_t_queries_without_relevant"] == 12
     assert metrics["semantic_others_v_to_t_mrr"] is None
     assert metrics["undefined"]["semantic_others_v_to_t_mrr"] == "no query has a relevant candidate"
@@ -39,7 +39,7 @@ def test_files_hold_what_the_result_holds(tmp_path: Path) -> None:
     assert np.isclose((first["first_rank"] <= 3).mean(), metrics["t_to_v_recall_at_3"])
 
 
-def test_result_names_the_contracts_figures() -> None:
+def test_result_has_the_metrics_of_the_contract() -> None:
     metrics = align(np.eye(4), np.eye(4), np.arange(4), np.zeros(4)).metrics
     tails = ["recall_at_1", "recall_at_100", "mrr", "map", "ndcg_at_5", "ndcg_at_10", "ndcg_at_50"]
     tails += ["median_rank", "chance_at_1", "tied_queries", "queries_without_relevant"]

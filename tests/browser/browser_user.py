@@ -1,11 +1,16 @@
-"""What a person does on a page, and how one waits until the page has answered."""
+"""Drive one page of the app in a browser, and wait until the server has answered.
+
+Widgets are found by their keys and pages by their addresses, so that a test does not depend on the wording of the screen.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +19,29 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from tests.browser.app_server import find_browser, serve_app
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements.txt names it)")
 
-STEP_MS = 60_000
-_BEGIN_MS = 2000
+# Where tabs are shown: the key of the tabs, and a name for each tab in the order of the screen.
+TABS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "data": ("data.tab", ("data set", "prepare", "budgets", "labels")),
+    "check": ("data.figures", ("prevalence", "co-occurrence", "norms")),
+    "run card": ("card-tabs", ("settings", "curves", "files")),
+    "evaluate": ("tab", ("findings", "curves", "threshold", "calibration", "subgroups", "paper", "volumes")),
+    "compare": (
+        "compare-tabs",
+        ("differences", "curves", "disagreements", "settings", "label noise", "published", "paper"),
+    ),
+    "alignment": ("alignment.tab", ("metrics", "ranks", "browse", "map", "two results")),
+    "studies": (  # of a study with several budgets: others have no curves
+        "study-tabs",
+        ("curves", "overview", "findings", "differences", "bottlenecks", "runs", "export"),
+    ),
+}
+
+_STEP_MS = 60_000
+_REQUEST_MS = 2000
 _TAGS = {
     "rerun": BackMsg(rerun_script={}).SerializeToString()[0],
     "finished": ForwardMsg(script_finished=0).SerializeToString()[0],
@@ -27,105 +51,156 @@ _TAGS = {
 _WATCH = f"const TAGS = {json.dumps(_TAGS)};\n{Path(__file__).with_name('watch.js').read_text(encoding='utf-8')}"
 
 
-class Hands:
-    """A person at a page of the app, who counts clicks and typed fields.
+class BrowserUser:
+    """A user of the app in a browser, whose clicks and typed fields are counted.
 
     Attributes:
         page: the page of Playwright.
         actions: clicks and typed fields so far.
-        asked: every address that the page asked for.
+        requests: every address that the page has requested.
     """
 
     def __init__(self, context: Any, url: str) -> None:
-        context.set_default_timeout(STEP_MS)
+        context.set_default_timeout(_STEP_MS)
         context.add_init_script(f"(() => {{{_WATCH}}})()")
         self.page, self.url, self.actions = context.new_page(), url, 0
-        self.asked: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.requests: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
 
     def go(self, address: str = "") -> None:
-        """Open an address of the app, and wait until it is drawn."""
+        """Load an address of the app, and wait until the page is drawn."""
         self.page.goto(f"{self.url}/{address}")
         self.settle()
 
-    def turn(self, title: str) -> None:
-        """Go to another page by the navigation."""
-        self.click(self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True))
+    def nav_link(self, address: str) -> Any:
+        """Return the link to a page in the navigation."""
+        return self.page.locator(f'[data-testid=stSidebarNavLink][href="{self.url}/{address}"]')
+
+    def navigate(self, address: str) -> None:
+        """Go to another page through the navigation."""
+        self.click(self.nav_link(address))
 
     def settle(self) -> None:
         """Wait until the app has drawn the page."""
         self.page.wait_for_function("window.ctbench.isAnswered()")
         self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
 
-    def answered(self, act: Callable[[], Any]) -> None:
-        """Act, and wait until the app has answered; what asks for no answer is given two seconds."""
-        before = self.page.evaluate("window.ctbench.asked")
-        act()
+    def act(self, action: Callable[[], Any]) -> None:
+        """Do something, and wait for the answer; an action without a request is given two seconds to send one."""
+        before = self.page.evaluate("window.ctbench.requests")
+        action()
         with contextlib.suppress(sync_api.TimeoutError):
-            self.page.wait_for_function(f"window.ctbench.asked > {before}", timeout=_BEGIN_MS)
+            self.page.wait_for_function(f"window.ctbench.requests > {before}", timeout=_REQUEST_MS)
         self.settle()
 
     def click(self, target: Any) -> None:
         """Click something, and wait for the answer."""
         self.actions += 1
-        self.answered(target.click)
+        self.act(target.click)
+
+    def widget(self, key: str, part: str = "") -> Any:
+        """Return the first widget with a key, or a part of it; a redraw shows the old and the new one for a moment."""
+        return self.page.locator(f".st-key-{re.sub('[^A-Za-z0-9_-]', '-', key)} {part}".strip()).first
 
     def button(self, key: str) -> Any:
-        """Return a button; while a fragment redraws, its old button may stand beside the new one for a moment."""
-        return self.page.locator(f".st-key-{key} button").first
+        """Return the button with a key."""
+        return self.widget(key, "button")
 
     def press(self, key: str) -> None:
-        """Press the button of a key, and wait for the answer."""
+        """Press the button with a key, and wait for the answer."""
         self.click(self.button(key))
 
     def field(self, key: str) -> Any:
-        """Return the field of a config key."""
-        return self.page.locator(f".st-key-{key.replace('.', '-')} input").first
+        """Return the input of a field."""
+        return self.widget(key, "input")
 
     def fill(self, key: str, value: str) -> None:
-        """Type into the field of a config key, and press Enter."""
+        """Type into a field, press Enter, and wait for the answer."""
         self.actions += 1
 
-        def type_() -> None:
+        def type_value() -> None:
             self.field(key).fill(value)
             self.field(key).press("Enter")
 
-        self.answered(type_)
+        self.act(type_value)
 
-    def open_tab(self, name: str) -> None:
-        """Open a tab of the page, and wait for the answer."""
-        self.click(self.page.get_by_role("tab", name=name))
+    def choose(self, key: str, text: str) -> None:
+        """Choose the first option of a select box that contains a text."""
+        self.field(key).click()
+        self.field(key).press_sequentially(text)
+        self.click(self.page.get_by_role("option").filter(has_text=text).first)
 
-    def sees(self, text: str) -> None:
-        """Wait until a text stands on the page, and the page around it too."""
+    def segment(self, key: str, index: int) -> Any:
+        """Return one option of a segmented control."""
+        return self.widget(key, f"button >> nth={index}")
+
+    def slider(self, key: str) -> Any:
+        """Return the handle of a slider."""
+        return self.widget(key, "input[type=range]")
+
+    def tabs(self, place: str) -> Any:
+        """Return the tabs of a place of `TABS`."""
+        return self.widget(TABS[place][0], "[role=tablist]").get_by_role("tab")
+
+    def open_tab(self, place: str, name: str) -> None:
+        """Open a tab that `TABS` names, and wait for the answer."""
+        self.click(self.tabs(place).nth(TABS[place][1].index(name)))
+
+    def current_tab(self, place: str) -> str:
+        """Return the name of the open tab."""
+        selected = [tab.get_attribute("aria-selected") for tab in self.tabs(place).all()]
+        return TABS[place][1][selected.index("true")]
+
+    def wait_for_text(self, text: str | re.Pattern[str]) -> None:
+        """Wait until the page shows a text, and until it is drawn."""
         self.page.get_by_text(text).first.wait_for()
         self.settle()
 
-    def arrives(self, address: str) -> None:
-        """Wait until the app has gone to another page."""
+    def wait_for_toast(self, text: str | re.Pattern[str]) -> None:
+        """Wait until a notification with a text appears, and until the page is drawn."""
+        self.page.get_by_test_id("stToast").filter(has_text=text).first.wait_for()
+        self.settle()
+
+    def wait_for_page(self, address: str) -> None:
+        """Wait until the app has gone to another page; ``*`` and ``**`` match any text."""
         self.page.wait_for_url(f"**/{address}")
         self.settle()
 
-    def take(self, key: str) -> bytes:
-        """Press a download button and return what comes."""
-        with self.page.expect_download() as waiting:
+    def download(self, key: str) -> bytes:
+        """Press a download button and return the file's content."""
+        with self.page.expect_download() as download:
             self.button(key).click()
-        return Path(waiting.value.path()).read_bytes()
+        return Path(download.value.path()).read_bytes()
 
-    def frame(self, key: str) -> pd.DataFrame:
-        """Press a download button and return the table that comes."""
-        return pd.read_csv(io.BytesIO(self.take(key)))
+    def download_table(self, key: str) -> pd.DataFrame:
+        """Press a download button and return the table in the file."""
+        return pd.read_csv(io.BytesIO(self.download(key)))
 
-    def pick_row(self, row: int, then: str) -> None:
-        """Select a row of the first table by its box, and wait for what stands below it."""
+    def select_row(self, row: int, result: str) -> None:
+        """Select a row of the first table by its check box, and wait for the widget that shows the result."""
         box = self.page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
         self.page.mouse.click(box["x"] + 15, box["y"] + 35 * (row + 1) + 17)
-        self.page.locator(f".st-key-{then}").first.wait_for()
+        self.widget(result).wait_for()
 
     def use_demo(self, epochs: int | None = None) -> None:
-        """Make the demo data from Home; with ``epochs``, set the Train page for a run of exactly so many."""
+        """Create the demo data on Home; with ``epochs``, set up Train for a run of exactly that length."""
         self.go()
         self.press("demo")
-        self.arrives("train")
+        self.wait_for_page("train")
         for key in ("training.max_epochs", "training.early_stopping_patience") if epochs else ():
             self.fill(key, str(epochs))
+
+
+@contextmanager
+def open_app(folder: Path) -> Iterator[Callable[..., BrowserUser]]:
+    """Serve the app on the run store of a folder, for benchmarks and screenshots.
+
+    Yields:
+        A function that opens the app in a browser context of its own; it takes the options of the context.
+    """
+    with serve_app(folder) as server, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        yield lambda **options: BrowserUser(
+            browser.new_context(**{"viewport": {"width": 1440, "height": 1000}} | options), server.url
+        )
+        browser.close()

@@ -1,4 +1,4 @@
-"""The app in a process of its own, and persons who look at it in a browser."""
+"""Start the app in a process of its own, and open it in a browser."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.filled import fill
-from tests.browser.hands import Hands, sync_api
-from tests.browser.served import BROWSERS, Server, find_browser, serving
-
-Meet = Callable[..., Hands]
+from tests.browser.app_server import BROWSERS, AppServer, find_browser, serve_app
+from tests.browser.browser_user import BrowserUser, sync_api
+from tests.browser.demo_runs import write_runs
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Return a function that starts the app on a free port with options of streamlit; all share one run store."""
+def serve(tmp_path: Path) -> Iterator[Callable[..., AppServer]]:
+    """Return a function that starts the app with Streamlit options; all servers share one run store."""
     with ExitStack() as servers:
-        yield lambda *options: servers.enter_context(serving(tmp_path, *options))
+        yield lambda *options: servers.enter_context(serve_app(tmp_path, *options))
 
 
 @pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    """Start the app with an empty run store, and stop it afterwards."""
+def server(serve: Callable[..., AppServer]) -> AppServer:
+    """Start the app with an empty run store, and stop it after the test."""
     return serve()
 
 
@@ -35,47 +33,47 @@ def browser() -> Iterator[sync_api.Browser]:
     if path is None:
         pytest.skip(f"no browser on this machine: looked for {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
-def meet(browser: sync_api.Browser) -> Iterator[Meet]:
-    """Return a function that sits a person down at a server, in a browser that shares nothing with the others.
+def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], BrowserUser]]:
+    """Return a function that opens a server in a browser context of its own.
 
-    At the end, no page may show a traceback, or have asked another host for anything.
+    After the test no page may show a traceback, or have sent a request to another host.
     """
-    met: list[Hands] = []
+    users: list[BrowserUser] = []
 
-    def sit_down(server: Server) -> Hands:
+    def open_browser(server: AppServer) -> BrowserUser:
         context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-        met.append(Hands(context, server.url))
-        return met[-1]
+        users.append(BrowserUser(context, server.url))
+        return users[-1]
 
-    yield sit_down
-    for person in met:
-        assert person.page.locator("[data-testid=stException]").count() == 0
-        assert [url for url in person.asked if not url.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
-        person.page.context.close()
+    yield open_browser
+    for user in users:
+        assert user.page.locator("[data-testid=stException]").count() == 0
+        assert [url for url in user.requests if not url.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
+        user.page.context.close()
 
 
 @pytest.fixture
-def user(meet: Meet, server: Server) -> Hands:
-    """Sit a person down at the app with an empty run store."""
-    return meet(server)
+def user(new_user: Callable[[AppServer], BrowserUser], server: AppServer) -> BrowserUser:
+    """Open the app with an empty run store."""
+    return new_user(server)
 
 
 @pytest.fixture(scope="session")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, Path]]]:
-    """Serve a store as after a week of work, and return its runs by what they show; tests only look at it."""
-    folder = tmp_path_factory.mktemp("week")
-    runs = fill(folder, epochs=6)
-    with serving(folder) as server:
+def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppServer, dict[str, Path]]]:
+    """Serve a store with finished and evaluated runs, and return their directories by name; tests must not change it."""
+    folder = tmp_path_factory.mktemp("demo_runs")
+    runs = write_runs(folder, epochs=6)
+    with serve_app(folder) as server:
         yield server, runs
 
 
 @pytest.fixture
-def reader(week: tuple[Server, dict[str, Path]], meet: Meet) -> Hands:
-    """Sit a person down at the filled store."""
-    return meet(week[0])
+def reader(demo_runs: tuple[AppServer, dict[str, Path]], new_user: Callable[[AppServer], BrowserUser]) -> BrowserUser:
+    """Open the app with the store of `demo_runs`."""
+    return new_user(demo_runs[0])

@@ -1,13 +1,13 @@
-"""Jobs survive what browsers and servers do: refresh, second browser, cleared cache, a killed server, a second server."""
+"""Jobs survive a reload, a second browser, a cleared cache, a killed server, and a second server."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,145 +15,162 @@ from ctbench_core.config import Config
 from ctbench_core.demo import write_demo
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import open_run, read_history, read_status
-from tests.browser.hands import Hands
+from tests.browser.app_server import AppServer
+from tests.browser.browser_user import BrowserUser
 
-Meet = Callable[[Any], Hands]
-Serve = Callable[..., Any]
+NewUser = Callable[[AppServer], BrowserUser]
+Serve = Callable[..., AppServer]
 LIMIT_S = 60.0
 ENDLESS = 100_000
 
 
-def started(user: Hands, store: Path) -> Path:
-    """Press Start and return the folder of the run once it trains."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline, pause = time.monotonic() + LIMIT_S, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        pause.wait(0.05)
+
+
+def start_run(user: BrowserUser, store: Path) -> Path:
+    """Press Start, and return the run's directory once it trains."""
     before = set(store.glob("train/*/status.json"))
     user.press("start")
     user.button("stop").wait_for()
     wait_until(lambda: len(set(store.glob("train/*/status.json")) - before) == 1)
     (status,) = set(store.glob("train/*/status.json")) - before
-    wait_until(lambda: len(read_history(status.parent / "metrics.jsonl")) > 3)
+    wait_until(lambda: epochs_of(status.parent) > 3)
     return status.parent
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline, pause = time.monotonic() + LIMIT_S, threading.Event()
-    while not true():
-        assert time.monotonic() < deadline
-        pause.wait(0.05)
+def epochs_of(run_dir: Path) -> int:
+    return len(read_history(run_dir / "metrics.jsonl"))
 
 
-def state(run_dir: Path) -> str:
+def wait_for_state(run_dir: Path, state: str) -> None:
+    wait_until(lambda: state_of(run_dir) == state)
+
+
+def state_of(run_dir: Path) -> str:
     return read_status(run_dir / "status.json").state
 
 
-def shown_epoch(page: Any) -> int:
+def wait_for_end(user: BrowserUser, run_dir: Path) -> None:
+    """Wait for the notification that a run has ended after its last epoch."""
+    epoch = read_status(run_dir / "status.json").epoch
+    user.wait_for_toast(re.compile(rf"\b({epoch}|{epoch:,})\b"))
+
+
+def shown_epoch(user: BrowserUser) -> int:
     """Return the epoch that the live view shows."""
-    text = page.locator("[data-testid=stMetric]").filter(has_text="Epoch").first.inner_text()
-    return int(text.split("\n")[-1].split("/")[0].replace(",", ""))
+    text = user.page.get_by_test_id("stMetricValue").filter(has_text=f"{ENDLESS:,}").first.inner_text()
+    return int(text.split("/")[0].replace(",", ""))
 
 
-def test_a_refresh_re_attaches_with_the_curve_complete(server: Any, user: Hands) -> None:
+def test_a_reload_shows_the_complete_curve(server: AppServer, user: BrowserUser) -> None:
     user.use_demo(ENDLESS)
-    run_dir = started(user, server.store)
+    run_dir = start_run(user, server.store)
     user.page.reload()
-    user.sees(run_dir.name)
-    at_reload = len(read_history(run_dir / "metrics.jsonl"))
-    user.page.goto("about:blank")  # a closed tab
-    wait_until(lambda: len(read_history(run_dir / "metrics.jsonl")) > at_reload + 5)
+    user.wait_for_text(run_dir.name)
+    at_reload = epochs_of(run_dir)
+    user.page.goto("about:blank")  # like a closed tab
+    wait_until(lambda: epochs_of(run_dir) > at_reload + 5)
     user.go("runs")
     user.button("stop").wait_for()
-    assert shown_epoch(user.page) >= at_reload
+    assert shown_epoch(user) >= at_reload
     user.press("stop")
-    wait_until(lambda: state(run_dir) == "cancelled")
-    user.sees("cancelled after")
+    wait_for_state(run_dir, "cancelled")
+    wait_for_end(user, run_dir)
     run = open_run(run_dir)
     assert [line["epoch"] for line in run.history()] == list(range(1, run.status.epoch + 1))
     assert run.paths.final_model.is_file()
-    # Stop keeps the best epoch, and the table shows it with the whole curve in small.
-    user.pick_row(0, "run-card")
-    user.open_tab("Curves")
-    panel = user.page.locator(".st-key-run-card .panel").first
+    # Stop keeps the best epoch, and the run's card shows the complete curve.
+    user.select_row(0, "run-card")
+    user.open_tab("run card", "curves")
+    panel = user.widget("run-card", ".panel")
     panel.wait_for()
     assert (panel.get_attribute("data-from"), panel.get_attribute("data-to")) == ("1", str(run.status.epoch))
 
 
-def test_clearing_the_cache_loses_no_job(serve: Serve, meet: Meet) -> None:
-    server = serve("--client.toolbarMode=developer")  # a viewer has no such key
-    user = meet(server)
+def test_clearing_the_cache_loses_no_job(serve: Serve, new_user: NewUser) -> None:
+    server = serve("--client.toolbarMode=developer")  # in other modes the key C does nothing
+    user = new_user(server)
     user.use_demo(ENDLESS)
-    run_dir = started(user, server.store)
-    user.page.get_by_role("heading", name="Train", exact=True).click()
+    run_dir = start_run(user, server.store)
+    user.page.locator("h1").first.click()
     user.page.keyboard.press("c")
-    user.page.get_by_role("dialog").get_by_role("button", name="Clear caches").click()
+    user.page.get_by_role("dialog").get_by_role("button", name="Clear caches").click()  # Streamlit's own text
     user.page.get_by_role("dialog").wait_for(state="detached")
     user.go("runs")
     user.press("stop")
-    wait_until(lambda: state(run_dir) == "cancelled")
+    wait_for_state(run_dir, "cancelled")
 
 
-def test_two_browsers_see_the_same_jobs_and_keep_their_own_forms(server: Any, user: Hands, meet: Meet) -> None:
+def test_two_browsers_share_jobs_but_not_forms(server: AppServer, user: BrowserUser, new_user: NewUser) -> None:
     user.use_demo(ENDLESS)
-    other = meet(server)
+    other = new_user(server)
     other.go("train")
     other.fill("training.batch_size", "77")
-    run_dir = started(user, server.store)
-    # The strip of the other browser notices by itself; its form keeps what was typed there, and only there.
-    other.page.locator(".st-key-strip").get_by_text("epoch").wait_for()
+    run_dir = start_run(user, server.store)
+    # The status bar of the other browser shows the run by itself; its form keeps its own values.
+    other.page.get_by_test_id("stPageLink").filter(has_text=f"{ENDLESS:,}").wait_for()
     assert other.field("training.batch_size").input_value() == "77"
     assert user.field("training.batch_size").input_value() != "77"
     user.fill("training.batch_size", "33")
-    other.turn("Runs")
-    other.sees(run_dir.name)
-    other.turn("Train")
+    other.navigate("runs")
+    other.wait_for_text(run_dir.name)
+    other.navigate("train")
     assert other.field("training.batch_size").input_value() == "77"
-    other.turn("Runs")
+    other.navigate("runs")
     other.press("stop")
-    user.sees("cancelled after")
+    wait_for_state(run_dir, "cancelled")
+    wait_for_end(user, run_dir)
     assert user.field("training.batch_size").input_value() == "33"
-    assert state(run_dir) == "cancelled"
+    assert state_of(run_dir) == "cancelled"
     assert open_run(run_dir).config.training.batch_size == Config().training.batch_size
 
 
-def test_a_killed_server_leaves_a_run_that_resume_finishes(serve: Serve, meet: Meet) -> None:
-    first = serve()
-    user = meet(first)
+def test_a_run_of_a_killed_server_can_be_resumed(serve: Serve, new_user: NewUser) -> None:
+    server = serve()
+    user = new_user(server)
     user.use_demo(3000)
-    run_dir = started(user, first.store)
+    run_dir = start_run(user, server.store)
     user.page.goto("about:blank")
-    first.process.kill()
-    first.process.wait()
-    assert state(run_dir) == "interrupted"
-    done = len(read_history(run_dir / "metrics.jsonl"))
+    server.process.kill()
+    server.process.wait()
+    assert state_of(run_dir) == "interrupted"
+    done = epochs_of(run_dir)
     assert done < 3000
     config = run_dir / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 3000", f"max_epochs: {done + 20}"))
-    user = meet(serve())
+    user = new_user(serve())
     user.go("runs")
-    user.pick_row(0, "run-card")
+    user.select_row(0, "run-card")
     user.press("card-resume")
-    wait_until(lambda: state(run_dir) == "finished")
-    user.sees(f"finished after {done + 20}")
+    wait_for_state(run_dir, "finished")
+    assert read_status(run_dir / "status.json").epoch == done + 20
+    wait_for_end(user, run_dir)
     assert [line["epoch"] for line in open_run(run_dir).history()] == list(range(1, done + 21))
 
 
-def test_two_servers_on_one_store_do_not_fight(serve: Serve, server: Any, user: Hands, meet: Meet) -> None:
-    theirs = serve()
+def test_two_servers_share_one_store(serve: Serve, server: AppServer, user: BrowserUser, new_user: NewUser) -> None:
+    second = serve()
     user.use_demo(ENDLESS)
-    run_dir = started(user, server.store)
-    other = meet(theirs)
+    run_dir = start_run(user, server.store)
+    other = new_user(second)
     other.go("runs")
-    other.sees(f"process {server.process.pid} on")
-    assert state(run_dir) == "running"
+    other.wait_for_text(re.compile(rf"\b{server.process.pid}\b"))
+    assert state_of(run_dir) == "running"
     other.press(f"stop-{run_dir.name}")
-    wait_until(lambda: state(run_dir) == "cancelled")
-    user.sees("cancelled after")
+    wait_for_state(run_dir, "cancelled")
+    wait_for_end(user, run_dir)
     assert open_run(run_dir).paths.final_model.is_file()
     assert not (run_dir / "stop_request").exists()
 
 
-def test_a_zoom_stays_while_new_epochs_come_in(server: Any, user: Hands) -> None:
+def test_a_zoom_stays_while_epochs_are_added(server: AppServer, user: BrowserUser) -> None:
     user.use_demo(ENDLESS)
-    run_dir = started(user, server.store)
-    wait_until(lambda: len(read_history(run_dir / "metrics.jsonl")) > 40)
+    run_dir = start_run(user, server.store)
+    wait_until(lambda: epochs_of(run_dir) > 40)
     loss, validation = (user.page.locator(".panel").nth(place) for place in (0, 1))
     box = loss.locator(".u-over").bounding_box()
     mouse, middle = user.page.mouse, box["y"] + box["height"] / 2
@@ -162,51 +179,51 @@ def test_a_zoom_stays_while_new_epochs_come_in(server: Any, user: Hands) -> None
     mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
     mouse.up()
     user.page.locator(".panel[data-zoomed=true]").first.wait_for()
-    shown = [loss.get_attribute(f"data-{name}") for name in ("from", "to")]
-    assert float(shown[1]) < int(loss.get_attribute("data-last"))
+    zoom = [loss.get_attribute(f"data-{name}") for name in ("from", "to")]
+    assert float(zoom[1]) < int(loss.get_attribute("data-last"))
     last = int(loss.get_attribute("data-last"))
     wait_until(lambda: int(loss.get_attribute("data-last")) > last + 1)
-    # The zoom stands where it stood, in the panel beside it too, and a new smoothing keeps it as well.
+    # Both panels keep the zoom, also when the smoothing changes.
     for panel in (loss, validation):
-        assert [panel.get_attribute(f"data-{name}") for name in ("from", "to")] == shown
-    user.page.locator(".st-key-train-live-smoothing input[type=range]").press("ArrowRight")
+        assert [panel.get_attribute(f"data-{name}") for name in ("from", "to")] == zoom
+    user.slider("train-live-smoothing").press("ArrowRight")
     loss.locator(".u-legend .raw").first.wait_for(state="attached")
-    assert [loss.get_attribute(f"data-{name}") for name in ("from", "to")] == shown
-    loss.get_by_role("button", name="Reset zoom").click()
+    assert [loss.get_attribute(f"data-{name}") for name in ("from", "to")] == zoom
+    loss.get_by_role("button").click()  # resets the zoom
     assert loss.get_attribute("data-from") == "1"
     user.press("stop")
-    wait_until(lambda: state(run_dir) == "cancelled")
+    wait_for_state(run_dir, "cancelled")
 
 
-def test_repeats_are_grouped_with_mean_and_spread(server: Any, user: Hands, tmp_path: Path) -> None:
-    made = write_demo(tmp_path / "demo")
+def test_repeats_are_grouped_with_mean_and_spread(server: AppServer, user: BrowserUser, tmp_path: Path) -> None:
+    demo = write_demo(tmp_path / "demo")
     values = []
     for seed in (1, 2, 3):
         config = Config()
-        config.paths.data_root, config.paths.manifest_dir = str(made["data_root"]), str(made["manifest_dir"])
+        config.paths.data_root, config.paths.manifest_dir = str(demo["data_root"]), str(demo["manifest_dir"])
         config.paths.outputs_root, config.training.max_epochs, config.utils.seed = str(server.store), 2, seed
         values.append(run_experiment(config)["best_val"]["auprc"])
     user.go("runs")
-    user.click(user.page.get_by_text("By recipe", exact=True))
-    user.sees("Select a recipe")
-    (row,) = user.frame("runs-csv").to_dict("records")
+    user.click(user.segment("runs.view", 1))
+    user.page.locator("[class*=st-key-recipes-]").wait_for()
+    (row,) = user.download_table("runs-csv").to_dict("records")
     mean = sum(values) / 3
     assert row["n"] == 3
     assert row["val_auprc"] == pytest.approx(mean, abs=1e-12)
     assert row["val_auprc_sd"] == pytest.approx((sum((v - mean) ** 2 for v in values) / 2) ** 0.5, abs=1e-12)
 
 
-def test_the_zip_and_the_deleted_run_come_back_whole(server: Any, user: Hands) -> None:
+def test_a_run_is_downloaded_deleted_and_restored(server: AppServer, user: BrowserUser) -> None:
     user.use_demo(epochs=2)
     user.press("start")
     user.button("to-evaluate").wait_for()
     (status,) = server.store.glob("train/*/status.json")
     run_dir = status.parent
     user.go("runs")
-    user.pick_row(0, "run-card")
-    with user.page.expect_download() as waiting:
+    user.select_row(0, "run-card")
+    with user.page.expect_download() as download:
         user.button("card-zip").click()
-    with zipfile.ZipFile(waiting.value.path()) as archive:
+    with zipfile.ZipFile(download.value.path()) as archive:
         for file in ("config.yaml", "metrics.jsonl", "best_metrics.json", "checkpoints/final_model.pt"):
             assert archive.read(f"{run_dir.name}/{file}") == (run_dir / file).read_bytes()
         assert archive.read(f"{run_dir.name}/command.txt").startswith(b"python -m ctbench_core train")
@@ -215,4 +232,4 @@ def test_the_zip_and_the_deleted_run_come_back_whole(server: Any, user: Hands) -
     assert not run_dir.exists()
     user.press("undo")
     user.button("undo").wait_for(state="detached")
-    assert state(run_dir) == "finished"
+    assert state_of(run_dir) == "finished"

@@ -1,45 +1,46 @@
-"""A page on its first visit to a server: an outline until the page's first part comes, and nothing of it afterwards."""
+"""The first visit to a page: an outline is shown until the page's first part appears, and then goes."""
 
 from __future__ import annotations
 
-from tests.browser.hands import Hands
+from tests.browser.browser_user import BrowserUser
 
-# Note when an outline was in sight, when the title came, and where both stood. What the server says after an outline
-# is heard once that was in sight: a page that comes sooner than the browser has loaded what draws it shows none.
+# Record when an outline was visible, when the title appeared, and where both were. Messages after an outline are held
+# back until the outline is visible: a page that answers before the browser has loaded its code would never show one.
 _WATCH = """
 window.seen = {};
-const inSight = new Promise((resolve) => { window.outlineSeen = resolve; });
-const shows = (data) => new TextDecoder("latin1").decode(data).includes('class="ctbench-outline"');
+const visible = new Promise((resolve) => { window.onOutline = resolve; });
+const isOutline = (data) => new TextDecoder("latin1").decode(data).includes('class="ctbench-outline"');
 window.WebSocket = class extends WebSocket {
   addEventListener(kind, listener, ...rest) {
     if (kind !== "message") return super.addEventListener(kind, listener, ...rest);
-    let before = Promise.resolve();
+    let previous = Promise.resolve();
     super.addEventListener(kind, (event) => {
-      before = before.then(() => { listener.call(this, event); return shows(event.data) ? inSight : undefined; });
+      previous = previous.then(() => { listener.call(this, event); return isOutline(event.data) ? visible : undefined; });
     }, ...rest);
   }
 };
-document.addEventListener("DOMContentLoaded", () => { const look = () => {
+document.addEventListener("DOMContentLoaded", () => { const check = () => {
   const outline = document.querySelector(".ctbench-outline"), title = document.querySelector("h1");
   const shown = outline !== null && outline.getClientRects().length > 0;
-  if (shown) { seen.at = outline.getBoundingClientRect().top; outlineSeen(); }
+  if (shown) { seen.outline = outline.getBoundingClientRect().top; onOutline(); }
   if (title && shown) { seen.both = true; }
-  if (title) { (seen.places ??= []).push(title.getBoundingClientRect().top); }
-  requestAnimationFrame(look); }; look(); });
+  if (title) { (seen.titles ??= []).push(title.getBoundingClientRect().top); }
+  requestAnimationFrame(check); }; check(); });
 """
+_SHIFT = 8  # pixels
 
 
-def test_an_outline_stands_where_the_page_comes(user: Hands) -> None:
+def test_an_outline_is_shown_where_the_page_appears(user: BrowserUser) -> None:
     user.page.add_init_script(f"(() => {{{_WATCH}}})()")
-    for address, outlined in (("evaluate", True), ("system", True), ("evaluate", False)):
+    for address, is_first in (("evaluate", True), ("system", True), ("evaluate", False)):
         user.go(address)
         user.page.locator("h1").first.wait_for()
-        user.page.wait_for_function("window.seen.places")
+        user.page.wait_for_function("window.seen.titles")
         seen = user.page.evaluate("window.seen")
         assert "both" not in seen
-        assert ("at" in seen) == outlined
-        if outlined:
-            assert abs(seen["at"] - seen["places"][0]) < 8  # pixels that the page moves when it comes
-        else:  # seen before: nothing stands in its place, and nothing pushes it
-            assert max(seen["places"]) - min(seen["places"]) < 8
+        assert ("outline" in seen) == is_first
+        if is_first:
+            assert abs(seen["outline"] - seen["titles"][0]) < _SHIFT
+        else:  # without an outline nothing moves the page
+            assert max(seen["titles"]) - min(seen["titles"]) < _SHIFT
         assert user.page.locator(".ctbench-outline").is_hidden()

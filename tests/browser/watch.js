@@ -1,19 +1,19 @@
-/* When the app asked its server for a run of the script, when the server was done with it, and when the page last changed.
+/* Record when the page asked the server for a run of the script, when the run ended, and when the page last changed.
 
-The attribute data-test-script-state cannot tell: a quick answer comes and goes between two drawings of the page,
-which then never shows that the script was running. `hands.py` puts `TAGS` above this text: how the two messages begin.
+The attribute data-test-script-state is not enough: after a quick answer the page may never show that the script ran.
+`browser_user.py` puts `TAGS` above this text: the first bytes of the two kinds of message.
 */
 
 const QUIET_MS = 100;
-const LONGEST = 128; // above it a length takes more than a byte, and no message that the script is done is as long
-const watch = { asked: 0, askedAt: 0, answeredAt: 0, shownAt: 0, pressedAt: 0, paintedAt: 0 };
+const LONGEST = 128; // a length from here on takes more than a byte; the message that the script has ended is shorter
+const watch = { requests: 0, requestedAt: 0, answeredAt: 0, shownAt: 0, pressedAt: 0, paintedAt: 0 };
 window.ctbench = watch;
 
-watch.isAnswered = () => watch.answeredAt > watch.askedAt;
+watch.isAnswered = () => watch.answeredAt > watch.requestedAt;
 watch.drawnAt = () => Math.max(watch.answeredAt, watch.paintedAt);
 watch.isAtRest = () => watch.isAnswered() && performance.now() - watch.drawnAt() > QUIET_MS;
 
-/* A message of Protocol Buffers: what all have in common, then what kind it is, each as a tag and a length or value. */
+/* A Protocol Buffers message: the fields common to all kinds, then its kind, each as a tag and a length or value. */
 function isAnswer(bytes) {
   let at = 0;
   while (bytes.length < LONGEST && TAGS.common.includes(bytes[at])) at += 2 + bytes[at + 1];
@@ -31,8 +31,8 @@ window.WebSocket = class extends WebSocket {
   }
   send(data) {
     if (new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0)[0] === TAGS.rerun) {
-      watch.asked += 1;
-      watch.askedAt = performance.now();
+      watch.requests += 1;
+      watch.requestedAt = performance.now();
     }
     super.send(data);
   }

@@ -1,4 +1,4 @@
-"""Bad input from outside: exit 2, one clear message, no traceback, and nothing written."""
+"""Invalid input ends with exit code 2, one clear message, no traceback, and nothing written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 Cli = Callable[..., Any]
-Words = Callable[[Path], list[str]]
+MakeOverrides = Callable[[Path], list[str]]
 
 
 def edit_rows(path: Path, change: Callable[[list[list[str]]], object]) -> None:
@@ -56,17 +56,17 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
         [],
         ["valid.csv", "'Lung nodule'"],
     ),
-    "row too long": (edit("train.csv", lambda r: r[3].append("1")), [], ["train.csv", "6 values"]),
+    "row too long": (edit("train.csv", lambda r: r[3].append("1")), [], ["train.csv", "6 columns", "line 4 has 7 values"]),
     "missing feature": (
         lambda d: (d / "features/image/train_9_a.npz").unlink(),
         [],
         ["train_9_a.npz", "train.csv line 18"],
     ),
     "torn feature": (vector("train_9_a", b"PK\x03\x04"), [], ["train_9_a.npz", "cannot be read"]),
-    "wrong width": (vector("valid_9_a", np.zeros((1, 17))), [], ["valid_9_a.npz", "17 values", "16", "valid.csv line"]),
+    "wrong width": (vector("valid_9_a", np.zeros((1, 17))), [], ["valid_9_a.npz", "17 dimensions", "16", "valid.csv line"]),
     "NaN": (vector("train_9_a", np.full((1, 16), np.nan)), [], ["train_9_a.npz", "NaN"]),
     "object array": (vector("train_9_a", np.array([{}], dtype=object)), [], ["train_9_a.npz", "pickled"]),
-    "climbing path": (edit("train.csv", lambda r: r[2].__setitem__(1, "../../x.npz")), [], ["'../../x.npz'", "climbs"]),
+    "climbing path": (edit("train.csv", lambda r: r[2].__setitem__(1, "../../x.npz")), [], ["'../../x.npz'", "points outside"]),
     "no such root": (nothing, ["paths.data_root=/no/such/root"], ["/no/such/root", "paths.data_root"]),
     "no such folder": (nothing, ["paths.manifest_dir=/no/such"], ["/no/such/train.csv"]),
     "unknown head": (nothing, ["model._target_=mlpp"], ["'mlpp'", "mlp,"]),
@@ -75,12 +75,12 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
     "unknown key": (nothing, ["training.lr=1"], ["'training.lr'"]),
     "unknown group": (nothing, ["model=vit"], ["vit"]),
     "bad value": (nothing, ["training.batch_size=0"], ["training.batch_size", "at least 1"]),
-    "bad word": (nothing, ["batch size 3"], ["batch size 3", "key=value"]),
+    "bad override": (nothing, ["batch size 3"], ["batch size 3", "key=value"]),
     "a grid without -m": (nothing, ["utils.seed=1,2"], ["utils.seed=1,2", "several values"]),
     "no such label": (nothing, ["training.target_labels=[Lung noodle]"], ["'Lung noodle'", "Lung nodule"]),
-    "label twice": (nothing, ["training.target_labels=[Emphysema,Emphysema]"], ["'Emphysema'", "twice"]),
+    "label twice": (nothing, ["training.target_labels=[Emphysema,Emphysema]"], ["'Emphysema'", "duplicate label"]),
     "wrong in_features": (nothing, ["model.params.in_features=512"], ["512", "16"]),
-    "weights of another number": (nothing, ["training.loss.pos_weight=[1,2]"], ["pos_weight", "3 numbers"]),
+    "weights of another number": (nothing, ["training.loss.pos_weight=[1,2]"], ["pos_weight", "3 findings"]),
     "no such device": (nothing, ["utils.device=cuda:63"], ["cuda:63"]),
     "leak refused": (
         edit("valid.csv", lambda r: r[1].__setitem__(0, "train_3_z_1")),
@@ -116,14 +116,14 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_train_refuses_says_why_and_writes_nothing(
-    cli: Cli, make_overrides: Words, data: Path, tmp_path: Path, case: str
+    cli: Cli, make_overrides: MakeOverrides, data: Path, tmp_path: Path, case: str
 ) -> None:
-    spoil, extra, told = CASES[case]
-    spoil(data)
+    damage, extra, parts = CASES[case]
+    damage(data)
     ended = cli("train", *make_overrides(data), *extra)
     assert ended.code == 2, ended.err
     assert "Traceback" not in ended.err
-    for part in told:
+    for part in parts:
         assert part in ended.err
         assert part in ended.json["error"]
     assert ended.json["exit"] == 2
@@ -133,17 +133,17 @@ def test_train_refuses_says_why_and_writes_nothing(
 
 
 def test_paths_outside_the_allowed_folders_are_refused(
-    cli: Cli, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CTBENCH_ROOTS", str(tmp_path / "allowed"))
-    ended = cli("train", *words)
+    ended = cli("train", *overrides)
     assert ended.code == 2
     assert "lies outside the allowed folders" in ended.err
     assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
-    "word",
+    "override",
     [
         "paths.outputs_root={0}/out",
         "paths.run_dir={0}/run",
@@ -154,14 +154,14 @@ def test_paths_outside_the_allowed_folders_are_refused(
     ],
 )
 def test_nothing_is_written_or_read_outside_the_allowed_folders(
-    cli: Cli, make_overrides: Words, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    cli: Cli, make_overrides: MakeOverrides, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str
 ) -> None:
     (tmp_path / "outputs").mkdir()
     monkeypatch.setenv("CTBENCH_ROOTS", os.pathsep.join([str(data), str(tmp_path / "outputs")]))
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "names.txt").write_text("train_1_a_1")
-    ended = cli("train", *make_overrides(data), word.format(outside))
+    ended = cli("train", *make_overrides(data), override.format(outside))
     assert ended.code == 2, ended.err
     assert "lies outside the allowed folders" in ended.err or "leads out of its folder" in ended.err
     assert [path.name for path in outside.iterdir()] == ["names.txt"]
@@ -169,25 +169,25 @@ def test_nothing_is_written_or_read_outside_the_allowed_folders(
     assert cli("train", *make_overrides(data)).code == 0
 
 
-def test_an_outputs_root_that_cannot_be_written_is_named(cli: Cli, words: list[str], tmp_path: Path) -> None:
+def test_an_outputs_root_that_cannot_be_written_is_named(cli: Cli, overrides: list[str], tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file, not a folder")
-    ended = cli("train", *words)
+    ended = cli("train", *overrides)
     assert ended.code == 2
     assert "Traceback" not in ended.err
     assert str(tmp_path / "outputs") in ended.err
 
 
-def test_a_run_directory_is_not_used_twice(cli: Cli, words: list[str], tmp_path: Path) -> None:
+def test_a_run_directory_is_not_used_twice(cli: Cli, overrides: list[str], tmp_path: Path) -> None:
     place = f"paths.run_dir={tmp_path / 'outputs' / 'mine'}"
-    assert cli("train", *words, place).code == 0
+    assert cli("train", *overrides, place).code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.is_file()}
-    ended = cli("train", *words, place, "utils.seed=3")
+    ended = cli("train", *overrides, place, "utils.seed=3")
     assert ended.code == 2
     assert "already holds a run" in ended.err
     assert {path: path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.is_file()} == before
 
 
-def test_align_without_text_says_so(cli: Cli, make_overrides: Words, data: Path, tmp_path: Path) -> None:
+def test_align_without_text_says_so(cli: Cli, make_overrides: MakeOverrides, data: Path, tmp_path: Path) -> None:
     edit_rows(data / "manifests" / "train.csv", lambda rows: rows[0].__setitem__(2, "note_path"))
     ended = cli("align", *make_overrides(data))
     assert ended.code == 2
@@ -195,15 +195,15 @@ def test_align_without_text_says_so(cli: Cli, make_overrides: Words, data: Path,
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_head_that_no_memory_holds_is_one_message(cli: Cli, words: list[str], tmp_path: Path) -> None:
-    ended = cli("train", *words, "model.params.hidden_dims=[1000000000000]")
+def test_a_head_that_no_memory_holds_is_one_message(cli: Cli, overrides: list[str], tmp_path: Path) -> None:
+    ended = cli("train", *overrides, "model.params.hidden_dims=[1000000000000]")
     assert ended.code == 1
     assert "Out of memory" in ended.err
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_failed_training_exits_one_and_says_why(cli: Cli, words: list[str]) -> None:
-    ended = cli("train", *words, "training.learning_rate=1e30", "training.optimizer=sgd")
+def test_a_failed_training_exits_one_and_says_why(cli: Cli, overrides: list[str]) -> None:
+    ended = cli("train", *overrides, "training.learning_rate=1e30", "training.optimizer=sgd")
     assert ended.code == 1
     assert "Lower training.learning_rate" in ended.err
     assert "Traceback" not in ended.err

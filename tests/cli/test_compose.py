@@ -1,4 +1,4 @@
-"""Old trees and words to one config, as Hydra would compose them, and with every key of ours on top."""
+"""Old config trees and overrides compose to one config as in Hydra, and every key of ours can be set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def change(tree: Path, old: str, new: str) -> None:
 @pytest.fixture
 def compose(tree: Path) -> Callable[..., Composed]:
     """Return a composer over the old tree."""
-    return lambda *words, **options: compose_config(words, config_dir=tree, **options)
+    return lambda *overrides, **options: compose_config(overrides, config_dir=tree, **options)
 
 
 def test_the_old_tree_composes_unedited(compose: Callable[..., Composed]) -> None:
@@ -61,23 +61,23 @@ def test_interpolations_agree_on_one_run_directory(compose: Callable[..., Compos
     assert paths.latest_run_pointer == "outputs/train/latest_run.txt"
 
 
-@pytest.mark.parametrize("word", ["hydra.job.name=ablation", "job_name=ablation", "job_name='ablation'"])
-def test_the_job_can_be_named_by_a_word(compose: Callable[..., Composed], word: str) -> None:
-    config = compose(word).config
+@pytest.mark.parametrize("override", ["hydra.job.name=ablation", "job_name=ablation", "job_name='ablation'"])
+def test_an_override_names_the_job(compose: Callable[..., Composed], override: str) -> None:
+    config = compose(override).config
     assert config.job_name == "ablation"
     assert (config.paths.run_dir or "").startswith("outputs/ablation/")
     assert config.paths.job_base_dir == "outputs/ablation"
 
 
-def test_the_job_can_be_named_by_the_tree(tree: Path, compose: Callable[..., Composed]) -> None:
+def test_the_tree_names_the_job(tree: Path, compose: Callable[..., Composed]) -> None:
     change(tree, "    chdir: false", "    chdir: false\n    name: from_tree")
     assert compose().config.job_name == "from_tree"
-    assert compose("job_name=word").config.job_name == "word"
+    assert compose("job_name=mine").config.job_name == "mine"
 
 
-@pytest.mark.parametrize("word", ["hydra.run.dir=/runs/a b,c", "hydra.run.dir='/runs/a b,c'"])
-def test_the_run_directory_can_be_a_word(compose: Callable[..., Composed], word: str) -> None:
-    paths = compose(word).config.paths
+@pytest.mark.parametrize("override", ["hydra.run.dir=/runs/a b,c", "hydra.run.dir='/runs/a b,c'"])
+def test_an_override_names_the_run_directory(compose: Callable[..., Composed], override: str) -> None:
+    paths = compose(override).config.paths
     assert paths.run_dir == "/runs/a b,c"
     assert paths.checkpoint_dir == "/runs/a b,c/checkpoints"
 
@@ -93,7 +93,7 @@ def test_a_tree_without_hydra_run_dir_leaves_the_place_to_us(tree: Path, compose
     assert (paths.run_dir, paths.output_dir, paths.checkpoint_dir) == (None, None, None)
 
 
-def test_groups_are_chosen_by_words_from_the_tree_and_from_ours(compose: Callable[..., Composed]) -> None:
+def test_groups_are_chosen_by_overrides_from_the_tree_and_from_ours(compose: Callable[..., Composed]) -> None:
     other = compose("data=other").config
     assert other.data.train_manifest == "other.csv"
     assert other.data.val_manifest == "valid.csv"
@@ -104,7 +104,7 @@ def test_groups_are_chosen_by_words_from_the_tree_and_from_ours(compose: Callabl
     assert linear.training.batch_size == 16
 
 
-def test_words_lie_over_the_tree_before_it_is_resolved(compose: Callable[..., Composed]) -> None:
+def test_overrides_lie_over_the_tree_before_it_is_resolved(compose: Callable[..., Composed]) -> None:
     config = compose("data.columns.labels=[Lung opacity]", "training.max_epochs=9").config
     assert config.training.target_labels == ["Lung opacity"]
     assert config.training.max_epochs == 9
@@ -112,8 +112,8 @@ def test_words_lie_over_the_tree_before_it_is_resolved(compose: Callable[..., Co
 
 
 def test_keys_of_ours_that_the_tree_does_not_know_can_be_set(compose: Callable[..., Composed]) -> None:
-    words = ["data.standardise=zscore", "training.optimizer=sgd", "+utils.seed=3", "++training.warmup_epochs=2"]
-    config = compose(*words).config
+    overrides = ["data.standardise=zscore", "training.optimizer=sgd", "+utils.seed=3", "++training.warmup_epochs=2"]
+    config = compose(*overrides).config
     assert (config.data.standardise, config.training.optimizer) == ("zscore", "sgd")
     assert (config.utils.seed, config.training.warmup_epochs) == (3, 2)
 
@@ -123,7 +123,7 @@ def test_keys_that_only_the_tree_knows_can_be_set_and_deleted(compose: Callable[
     assert "training.gradient_clip" not in " ".join(compose("~training.gradient_clip").warnings)
 
 
-def test_an_unknown_word_is_an_error_over_a_tree_too(compose: Callable[..., Composed]) -> None:
+def test_an_unknown_override_is_an_error_over_a_tree_too(compose: Callable[..., Composed]) -> None:
     with pytest.raises(ConfigError, match=r"Unknown key 'training.lerning_rate'.*training.learning_rate"):
         compose("training.lerning_rate=1")
 
@@ -135,7 +135,7 @@ def test_a_value_of_the_tree_that_does_not_fit_is_an_error(tree: Path, compose: 
     assert compose("training.batch_size=4").config.training.batch_size == 4
 
 
-def test_an_open_value_asks_for_a_word(tree: Path, compose: Callable[..., Composed]) -> None:
+def test_an_open_value_asks_for_an_override(tree: Path, compose: Callable[..., Composed]) -> None:
     change(tree, "data_root: data/features/image", "data_root: ???")
     with pytest.raises(ConfigError, match=r"leaves paths.data_root open \(\?\?\?\)"):
         compose()
@@ -190,10 +190,10 @@ def test_a_stored_config_repeats_its_run(tmp_path: Path, make_config: Callable[.
     assert composed.warnings == []
 
 
-def test_the_words_of_a_verb_are_kept_apart() -> None:
-    words = ["run=/runs/a=b, c", "embeddings='x y.npz'", "name=mine", "training.batch_size=3"]
-    composed = compose_config(words, extras=("run", "embeddings", "name"))
+def test_the_overrides_of_a_verb_are_kept_apart() -> None:
+    overrides = ["run=/runs/a=b, c", "embeddings='x y.npz'", "name=mine", "training.batch_size=3"]
+    composed = compose_config(overrides, extras=("run", "embeddings", "name"))
     assert composed.extras == {"run": "/runs/a=b, c", "embeddings": "x y.npz", "name": "mine"}
-    assert composed.given == {"training.batch_size": 3}
+    assert composed.overrides == {"training.batch_size": 3}
     with pytest.raises(ConfigError, match="Unknown key 'run'"):
-        compose_config(words)
+        compose_config(overrides)

@@ -1,4 +1,4 @@
-"""Every head, optimiser, schedule and precision from words to figures."""
+"""Every head, optimiser, schedule and precision trains and evaluates from overrides."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def prompts(tmp_path: Path, labels: list[str]) -> Path:
     ],
 )
 def test_trains_evaluates_and_can_be_evaluated_again(
-    cli: Callable[..., Any], words: list[str], prompts: Path, choice: str
+    cli: Callable[..., Any], overrides: list[str], prompts: Path, choice: str
 ) -> None:
-    given = [word.format(prompts=prompts) for word in choice.split()]
-    ended = cli("train", *words, *given, "evaluation.after_training=true")
+    choices = [override.format(prompts=prompts) for override in choice.split()]
+    ended = cli("train", *overrides, *choices, "evaluation.after_training=true")
     assert ended.code == 0, ended.err
-    figures = ended.json["test"]["test.csv"]
-    assert 0 <= figures["auroc"] <= 1
+    metrics = ended.json["test"]["test.csv"]
+    assert 0 <= metrics["auroc"] <= 1
     run = open_run(ended.json["run_dir"])
     assert run.status.state == "finished"
     assert ended.json["best_val"]["auprc"] == pytest.approx(run.best()["val_metrics"]["auprc"])
     again = cli("evaluate", f"run={run.paths.root}")
     assert again.code == 0, again.err
-    assert again.json["test"]["test.csv"]["auroc"] == figures["auroc"]
+    assert again.json["test"]["test.csv"]["auroc"] == metrics["auroc"]

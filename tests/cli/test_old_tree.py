@@ -1,4 +1,4 @@
-"""An old tree trains unedited: from a named folder, from ./configs, with words on top, and resumes."""
+"""An old config tree trains without edits: from a named folder, from ./configs, with overrides, and resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Cli = Callable[..., Any]
 
 @pytest.fixture
 def project(tree: Path, data: Path, tmp_path: Path) -> Path:
-    """Return a working folder laid out as the old system's: configs/ and data/, paths relative to it."""
+    """Return a working folder like the old system's: configs/ and data/, with relative paths."""
     folder = tmp_path / "working"
     folder.mkdir(exist_ok=True)
     shutil.move(tree, folder / "configs")
@@ -47,16 +47,16 @@ def test_trains_in_a_process_of_its_own_from_its_folder(
         assert f"Unknown key '{name}' is ignored" in err
 
 
-def test_trains_from_a_named_folder_with_words_on_top(project: Path, cli: Cli, tmp_path: Path) -> None:
+def test_trains_from_a_named_folder_with_overrides_on_top(project: Path, cli: Cli, tmp_path: Path) -> None:
     shutil.move(project / "configs", tmp_path / "trees")
-    words = [
+    overrides = [
         "model=linear_probe",
         "hydra.job.name=probe",
         f"hydra.run.dir={tmp_path / 'my run'}",
         "training.max_epochs=1",
     ]
     for flag in ("--config-dir", "--config-path"):
-        ended = cli("train", flag, str(tmp_path / "trees"), *words)
+        ended = cli("train", flag, str(tmp_path / "trees"), *overrides)
         assert ended.code == 0, ended.err
         run = open_run(tmp_path / "my run")
         assert Path(ended.json["run_dir"]) == run.paths.root
@@ -72,7 +72,7 @@ def test_another_data_group_trains_on_its_manifest(project: Path, cli: Cli) -> N
     assert open_run(ended.json["run_dir"]).config.training.target_labels == ["Lung opacity"]
 
 
-def test_evaluates_and_resumes_by_the_old_words(project: Path, cli: Cli) -> None:
+def test_evaluates_and_resumes_by_the_old_overrides(project: Path, cli: Cli) -> None:
     first = cli("train").json["run_dir"]
     evaluated = cli("evaluate", f"run={first}")
     assert evaluated.code == 0, evaluated.err

@@ -1,4 +1,4 @@
-"""The `pack` verb: what it builds, says and leaves alone."""
+"""The `pack` verb: what it builds and prints, and what it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ctbench_core.dataset import pack_features
 from ctbench_core.errors import Interrupted
 
 
-def test_visual_and_text_are_packed_and_opened_again(cli: Any, words: list[str], tmp_path: Path) -> None:
-    first = cli("pack", *words)
+def test_visual_and_text_are_packed_and_opened_again(cli: Any, overrides: list[str], tmp_path: Path) -> None:
+    first = cli("pack", *overrides)
     assert first.code == 0
     assert (first.json["volumes"], first.json["files"], first.json["files_read"]) == (112, 112, 112)
     assert first.json["dim"] == 16
@@ -27,7 +27,7 @@ def test_visual_and_text_are_packed_and_opened_again(cli: Any, words: list[str],
     assert {"total", "open", "verify", "read"} <= set(first.json["seconds"])
     assert Path(first.json["path"]).is_file()
     assert Path(first.json["path"]).is_relative_to(tmp_path / "outputs" / ".packed")
-    again = cli("pack", *words)
+    again = cli("pack", *overrides)
     assert again.json["files_read"] == 0
     assert again.json["path"] == first.json["path"]
     assert "112 volumes" in again.out
@@ -46,8 +46,8 @@ def test_bad_files_are_counted_and_named_and_stop_nothing(
     assert any("train_3_a" in text for text in ended.json["warnings"])
 
 
-def test_the_cache_folder_is_a_choice(cli: Any, words: list[str], tmp_path: Path) -> None:
-    ended = cli("pack", *words, f"paths.cache_dir={tmp_path / 'elsewhere'}")
+def test_the_cache_folder_is_a_choice(cli: Any, overrides: list[str], tmp_path: Path) -> None:
+    ended = cli("pack", *overrides, f"paths.cache_dir={tmp_path / 'elsewhere'}")
     assert Path(ended.json["path"]).is_relative_to(tmp_path / "elsewhere")
     assert not (tmp_path / "outputs").exists()
 
@@ -75,10 +75,10 @@ def test_training_on_packed_features_gives_the_same_run(
 ) -> None:
     from ctbench_core.experiment import run_experiment
 
-    figures = []
+    results = []
     for name in ("direct", "packed"):
         config = make_config(tiny_data, {"paths.outputs_root": str(tmp_path / name)})
         if name == "packed":
             pack_features(config)
-        figures.append(run_experiment(config)["best_val"])
-    assert figures[0] == figures[1]
+        results.append(run_experiment(config)["best_val"])
+    assert results[0] == results[1]

@@ -1,4 +1,4 @@
-"""`study` and `train -m`: from words and YAML to one study, its JSON, its exit codes."""
+"""`study`, `search` and `train -m`: overrides and YAML to one study, its JSON and its exit codes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def study_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_study_from_yaml_with_words_over_its_base(cli: Any, words: list[str], study_file: Path, tmp_path: Path) -> None:
-    ended = cli("study", str(study_file), *words, "training.max_epochs=2", "model=linear_probe")
+def test_study_from_yaml_with_overrides_over_its_base(
+    cli: Any, overrides: list[str], study_file: Path, tmp_path: Path
+) -> None:
+    ended = cli("study", str(study_file), *overrides, "training.max_epochs=2", "model=linear_probe")
     assert ended.code == 0, ended.err
     result = ended.json
     assert Path(result["study_dir"]) == tmp_path / "outputs" / "two-seeds"
@@ -34,8 +36,8 @@ def test_study_from_yaml_with_words_over_its_base(cli: Any, words: list[str], st
     assert cli("study", result["study_dir"]).json["reused"] == 2
 
 
-def test_train_m_builds_the_same_study(cli: Any, words: list[str]) -> None:
-    ended = cli("train", "-m", *words, "utils.seed=1,2", "model=linear_probe,mlp_visual", "hydra.job.name=grid")
+def test_train_m_builds_the_same_study(cli: Any, overrides: list[str]) -> None:
+    ended = cli("train", "-m", *overrides, "utils.seed=1,2", "model=linear_probe,mlp_visual", "hydra.job.name=grid")
     assert ended.code == 0, ended.err
     assert ended.json["runs"] == 4
     assert [cell["cell"] for cell in ended.json["by_cell"] if cell["metric"] == "auprc"] == [
@@ -43,21 +45,23 @@ def test_train_m_builds_the_same_study(cli: Any, words: list[str]) -> None:
         {"model": "mlp_visual"},
     ]
     assert (
-        cli("train", "-m", *words, "utils.seed=1,2", "model=linear_probe,mlp_visual", "job_name=grid").json["reused"]
+        cli("train", "-m", *overrides, "utils.seed=1,2", "model=linear_probe,mlp_visual", "job_name=grid").json[
+            "reused"
+        ]
         == 4
     )
 
 
-def test_train_m_without_a_name_goes_on_with_the_same_words(cli: Any, words: list[str]) -> None:
-    first = cli("train", *words, "--multirun", "utils.seed=1,2", "training.max_epochs=1")
-    again = cli("train", *words, "--multirun", "utils.seed=1,2,3", "training.max_epochs=1")
-    other = cli("train", *words, "--multirun", "utils.seed=1,2", "training.max_epochs=2", "--dry-run")
+def test_train_m_without_a_name_goes_on_with_the_same_words(cli: Any, overrides: list[str]) -> None:
+    first = cli("train", *overrides, "--multirun", "utils.seed=1,2", "training.max_epochs=1")
+    again = cli("train", *overrides, "--multirun", "utils.seed=1,2,3", "training.max_epochs=1")
+    other = cli("train", *overrides, "--multirun", "utils.seed=1,2", "training.max_epochs=2", "--dry-run")
     assert again.json["study_dir"] == first.json["study_dir"]
     assert (again.json["runs"], again.json["reused"]) == (3, 2)
     assert other.json["runs"] == 2
 
 
-def test_words_are_split_into_axes_and_the_rest() -> None:
+def test_overrides_are_split_into_axes_and_the_rest() -> None:
     axes, rest = split_grid(
         [
             "utils.seed=1,2",
@@ -80,15 +84,21 @@ def test_words_are_split_into_axes_and_the_rest() -> None:
     assert rest == ["training.learning_rate=1e-3", "training.target_labels=[A b,C]", "paths.cache_dir=c"]
 
 
-def test_search_takes_ranges_as_its_space(cli: Any, words: list[str], tmp_path: Path) -> None:
-    asked = [*words, "trials=3", "name=Mine", "training.learning_rate=tag(log,interval(1e-3,1e-1))", "depth=0,1"]
-    ended = cli("search", *asked)
+def test_search_takes_ranges_as_its_space(cli: Any, overrides: list[str], tmp_path: Path) -> None:
+    arguments = [
+        *overrides,
+        "trials=3",
+        "name=Mine",
+        "training.learning_rate=tag(log,interval(1e-3,1e-1))",
+        "depth=0,1",
+    ]
+    ended = cli("search", *arguments)
     assert ended.code == 0, ended.err
     result = ended.json
     assert Path(result["study_dir"]) == tmp_path / "outputs" / "mine"
     assert (result["trials"], set(result["best"]["params"])) == (3, {"training.learning_rate", "depth"})
     assert not open_run(result["best"]["run_dir"]).evaluations()
-    longer = cli("search", *asked, "trials=4").json
+    longer = cli("search", *arguments, "trials=4").json
     assert longer["trials"] == 4
     assert cli("search", result["study_dir"]).json["best"] == longer["best"]
 
@@ -113,11 +123,11 @@ def test_spaces_are_written_as_sweeps() -> None:
     assert rest == ["training.batch_size=32", "paths.data_root=a,b"]
 
 
-def test_dry_run_and_sbatch_train_nothing(cli: Any, words: list[str], study_file: Path, tmp_path: Path) -> None:
-    ended = cli("study", str(study_file), *words, "--dry-run")
+def test_dry_run_and_sbatch_train_nothing(cli: Any, overrides: list[str], study_file: Path, tmp_path: Path) -> None:
+    ended = cli("study", str(study_file), *overrides, "--dry-run")
     assert ended.json == {"runs": 2, "axes": {"seed": ["1", "2"]}}
     assert not (tmp_path / "outputs").exists()
-    planned = cli("study", str(study_file), *words, "--sbatch", "4").json
+    planned = cli("study", str(study_file), *overrides, "--sbatch", "4").json
     script = Path(planned["sbatch"]).read_text()
     assert "#SBATCH --array=1-4" in script
     assert f"study {Path(planned['study_dir']).resolve()} --shard ${{SLURM_ARRAY_TASK_ID:-1}}/4" in script

@@ -1,4 +1,4 @@
-"""Every verb from outside: its JSON, its exit code, its files, and what it says to people."""
+"""Every verb from outside: its JSON, exit code, files and printed text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ctbench_core.config import KEYS
 from ctbench_core.runs import open_run
 
 Cli = Callable[..., Any]
-Words = Callable[[Path], list[str]]
+MakeOverrides = Callable[[Path], list[str]]
 
 METRICS = {"auprc", "auroc", "f1_macro", "n", "leak", "undefined", "per_class"}
 PER_CLASS = {"auprc", "auroc", "precision", "recall", "f1", "support", "prevalence"}
@@ -34,15 +34,15 @@ def edit(path: Path, change: Callable[[list[list[str]]], object]) -> None:
 
 
 @pytest.fixture
-def trained(cli: Cli, words: list[str]) -> Path:
+def trained(cli: Cli, overrides: list[str]) -> Path:
     """Train a small run and return its directory."""
-    ended = cli("train", *words)
+    ended = cli("train", *overrides)
     assert ended.code == 0, ended.err
     return Path(ended.json["run_dir"])
 
 
-def test_train_prints_its_json_and_leaves_its_files(cli: Cli, words: list[str], tmp_path: Path) -> None:
-    ended = cli("train", *words)
+def test_train_prints_its_json_and_leaves_its_files(cli: Cli, overrides: list[str], tmp_path: Path) -> None:
+    ended = cli("train", *overrides)
     result = ended.json
     assert ended.code == 0
     assert {"run_dir", "state", "best_epoch", "epochs", "best_val", "test", "seconds", "warnings"} <= set(result)
@@ -62,17 +62,17 @@ def test_train_prints_its_json_and_leaves_its_files(cli: Cli, words: list[str], 
     assert str(run_dir) in ended.out
 
 
-def test_provenance_tells_what_the_run_was_made_with(trained: Path) -> None:
-    told = json.loads((trained / "provenance.json").read_text())
-    assert told["packages"]["torch"].startswith(torch.__version__.split("+")[0])
-    assert told["seeds"] == {"utils.seed": 42}
-    assert told["manifests"]["train"]["volumes"] == 60
-    assert told["manifests"]["train"]["patients"] == 30
-    assert len(told["manifests"]["train"]["sha256"]) == len(told["features"]["digest"]) == 64
+def test_provenance_lists_packages_seeds_and_manifests(trained: Path) -> None:
+    content = json.loads((trained / "provenance.json").read_text())
+    assert content["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert content["seeds"] == {"utils.seed": 42}
+    assert content["manifests"]["train"]["volumes"] == 60
+    assert content["manifests"]["train"]["patients"] == 30
+    assert len(content["manifests"]["train"]["sha256"]) == len(content["features"]["digest"]) == 64
 
 
-def test_tests_can_be_opened_right_after_training(cli: Cli, words: list[str]) -> None:
-    result = cli("train", *words, "evaluation.after_training=true").json
+def test_tests_can_be_evaluated_right_after_training(cli: Cli, overrides: list[str]) -> None:
+    result = cli("train", *overrides, "evaluation.after_training=true").json
     assert list(result["test"]) == ["test.csv"]
     metrics = result["test"]["test.csv"]
     assert set(metrics) >= METRICS
@@ -83,7 +83,7 @@ def test_tests_can_be_opened_right_after_training(cli: Cli, words: list[str]) ->
     assert result["seconds"]["evaluate"] > 0
 
 
-def test_evaluate_opens_tests_and_counts_the_opening(cli: Cli, trained: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_its_files_and_is_logged(cli: Cli, trained: Path, tmp_path: Path) -> None:
     ended = cli("evaluate", f"run={trained}")
     assert ended.code == 0, ended.err
     assert ended.json["run_dir"] == str(trained)
@@ -151,11 +151,11 @@ def test_evaluate_takes_other_tests_from_another_place(cli: Cli, trained: Path, 
 def test_evaluate_of_what_is_no_run_is_refused(cli: Cli, tmp_path: Path) -> None:
     ended = cli("evaluate", f"run={tmp_path / 'nothing'}")
     assert (ended.code, ended.json["exit"]) == (2, 2)
-    assert "is no run directory" in ended.err
+    assert "is not a run directory" in ended.err
     assert cli("evaluate").code == 2
 
 
-def test_patients_on_both_sides_mark_every_figure(cli: Cli, make_overrides: Words, data: Path) -> None:
+def test_shared_patients_mark_every_result(cli: Cli, make_overrides: MakeOverrides, data: Path) -> None:
     edit(data / "manifests" / "test.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
     ended = cli("train", *make_overrides(data), "evaluation.after_training=true")
     assert ended.code == 0
@@ -169,7 +169,9 @@ def test_patients_on_both_sides_mark_every_figure(cli: Cli, make_overrides: Word
     assert "train_3" in refused.err
 
 
-def test_labels_without_both_classes_are_null_with_a_reason(cli: Cli, make_overrides: Words, data: Path) -> None:
+def test_labels_without_both_classes_are_null_with_a_reason(
+    cli: Cli, make_overrides: MakeOverrides, data: Path
+) -> None:
     def no_positives(rows: list[list[str]]) -> None:
         for row in rows[1:]:
             row[5] = "0"
@@ -184,18 +186,18 @@ def test_labels_without_both_classes_are_null_with_a_reason(cli: Cli, make_overr
     assert result["auroc"] == pytest.approx(np.mean(others), abs=1e-12)
 
 
-def test_dropped_rows_are_recorded(cli: Cli, make_overrides: Words, data: Path) -> None:
+def test_dropped_rows_are_recorded(cli: Cli, make_overrides: MakeOverrides, data: Path) -> None:
     (data / "features" / "image" / "train_9_a.npz").unlink()
     ended = cli("train", *make_overrides(data), "data.on_bad_feature=drop")
     assert ended.code == 0
     assert any("train_9_a_1, train_9_a_2" in text for text in ended.json["warnings"])
-    told = json.loads((Path(ended.json["run_dir"]) / "provenance.json").read_text())
-    assert told["dropped"] == {"train": ["train_9_a_1", "train_9_a_2"]}
-    assert told["manifests"]["train"]["volumes"] == 58
+    content = json.loads((Path(ended.json["run_dir"]) / "provenance.json").read_text())
+    assert content["dropped"] == {"train": ["train_9_a_1", "train_9_a_2"]}
+    assert content["manifests"]["train"]["volumes"] == 58
 
 
 def test_check_reports_counts_prevalence_and_leaks_and_writes_nothing(
-    cli: Cli, make_overrides: Words, data: Path, tmp_path: Path
+    cli: Cli, make_overrides: MakeOverrides, data: Path, tmp_path: Path
 ) -> None:
     edit(data / "manifests" / "test.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
     ended = cli("check", *make_overrides(data))
@@ -211,7 +213,7 @@ def test_check_reports_counts_prevalence_and_leaks_and_writes_nothing(
     assert not (tmp_path / "outputs").exists()
 
 
-def test_check_lists_errors_and_exits_two(cli: Cli, make_overrides: Words, data: Path, tmp_path: Path) -> None:
+def test_check_lists_errors_and_exits_two(cli: Cli, make_overrides: MakeOverrides, data: Path, tmp_path: Path) -> None:
     (data / "features" / "image" / "train_9_a.npz").unlink()
     ended = cli("check", *make_overrides(data), "data.test_manifests=[none.csv]")
     assert ended.code == 2
@@ -222,8 +224,8 @@ def test_check_lists_errors_and_exits_two(cli: Cli, make_overrides: Words, data:
     assert not (tmp_path / "outputs").exists()
 
 
-def test_align_prints_recall_both_ways_with_chance(cli: Cli, words: list[str]) -> None:
-    ended = cli("align", *words, "analysis.k=[1,5]")
+def test_align_prints_recall_both_ways_with_chance(cli: Cli, overrides: list[str]) -> None:
+    ended = cli("align", *overrides, "analysis.k=[1,5]")
     result = ended.json
     assert ended.code == 0, ended.err
     assert result["samples_analyzed"] == 60
@@ -246,14 +248,14 @@ def test_align_prints_recall_both_ways_with_chance(cli: Cli, words: list[str]) -
     assert result["peak_gib"] > 0
 
 
-def test_align_takes_bare_arrays(cli: Cli, words: list[str], tmp_path: Path) -> None:
+def test_align_takes_bare_arrays(cli: Cli, overrides: list[str], tmp_path: Path) -> None:
     vectors = np.eye(7, dtype=np.float32)
     np.savez(tmp_path / "a b=c.npz", image=vectors, text=vectors)
-    ended = cli("align", *words, f"embeddings={tmp_path / 'a b=c.npz'}")
+    ended = cli("align", *overrides, f"embeddings={tmp_path / 'a b=c.npz'}")
     assert ended.code == 0, ended.err
     assert ended.json["samples_analyzed"] == 7
     assert ended.json["v_to_t_recall_at_1"] == 1.0
-    missing = cli("align", *words, f"embeddings={tmp_path / 'none.npz'}")
+    missing = cli("align", *overrides, f"embeddings={tmp_path / 'none.npz'}")
     assert missing.code == 2
 
 
@@ -299,10 +301,10 @@ def test_the_command_alone_lists_its_verbs(cli: Cli, capsys: pytest.CaptureFixtu
     assert "Unknown verb 'trian'. Known: train" in capsys.readouterr().err
 
 
-def test_the_tree_of_the_working_folder_is_used_and_said(cli: Cli, words: list[str]) -> None:
+def test_the_tree_of_the_working_folder_is_used_and_reported(cli: Cli, overrides: list[str]) -> None:
     Path("configs").mkdir()
     Path("configs/config.yaml").write_text("training: {max_epochs: 2}\nstranger: 1\n")
-    ended = cli("train", *[word for word in words if "max_epochs" not in word])
+    ended = cli("train", *[override for override in overrides if "max_epochs" not in override])
     assert ended.code == 0, ended.err
     assert ended.json["epochs"] == 2
     assert "Using the config tree" in ended.err

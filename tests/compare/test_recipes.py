@@ -1,8 +1,7 @@
-"""Recipes compared: means over seeds, errors of seeds and patients, and the paper's table of them."""
+"""Compare recipes: means over seeds, errors of seeds and patients."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,49 +14,32 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.compare import MACRO, Comparison
 from ctbench_core.compare.recipes import compare_scored_recipes, recipes_of
-from ctbench_core.compare.tables import Scored
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
-from ctbench_core.report.comparison import latex_table, methods_paragraph, paper_frame
 from ctbench_core.runs import open_run
-
-LABELS = ("Lung nodule", "Emphysema")
-
-
-def seeds(name: str, quality: float, count: int, noise: float = 0.3, cohort: int = 7, rows: int = 240) -> list[Scored]:
-    """Draw a recipe: what it sees of a patient is shared by its seeds, the rest is each seed's own."""
-    codes = np.arange(rows) // 2
-    found = []
-    for seed in range(count):
-        draw, frame = np.random.default_rng([cohort, seed, len(name)]), pd.DataFrame({"volumename": codes.astype(str)})
-        frame["volumename"] = [f"v_{code}_a_{row % 2}" for row, code in enumerate(codes)]
-        frame["exam"] = frame["patient"] = [f"v_{code}" for code in codes]
-        shared = np.random.default_rng([cohort, 99, len(name)])
-        for label in LABELS:
-            y = (np.random.default_rng([cohort, len(label)]).random(rows // 2) < 0.35)[codes]
-            seen = shared.normal(size=rows // 2)[codes] + noise * draw.normal(size=rows // 2)[codes]
-            frame[f"target_{label}"] = pd.array(y.astype(int), dtype="Int8")
-            frame[f"prob_{label}"] = 1 / (1 + np.exp(-(quality * y + seen)))
-        found.append(Scored(f"{name} {seed}", frame))
-    return found
+from tests.model_scores import RECIPE_LABELS, recipe_scores
 
 
 @pytest.fixture(scope="module")
-def found() -> Comparison:
-    recipes = {"weak": seeds("weak", 0.3, 3), "strong": seeds("strong", 2.0, 4), "single": seeds("single", 0.3, 1)}
+def comparison() -> Comparison:
+    recipes = {
+        "weak": recipe_scores("weak", 0.3, 3),
+        "strong": recipe_scores("strong", 2.0, 4),
+        "single": recipe_scores("single", 0.3, 1),
+    }
     return compare_scored_recipes(recipes, "test", resamples=300)
 
 
-def test_a_recipes_figure_is_the_mean_over_its_seeds(found: Comparison) -> None:
-    table = found.figures.set_index(["model", "metric", "finding"])
+def test_a_recipes_figure_is_the_mean_over_its_seeds(comparison: Comparison) -> None:
+    table = comparison.metrics.set_index(["model", "metric", "finding"])
     for name, quality, count in (("weak", 0.3, 3), ("strong", 2.0, 4), ("single", 0.3, 1)):
         for metric, figure in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
             values = [
-                figure(one.frame[f"target_{LABELS[0]}"].astype(int), one.frame[f"prob_{LABELS[0]}"])
-                for one in seeds(name, quality, count)
+                figure(one.frame[f"target_{RECIPE_LABELS[0]}"].astype(int), one.frame[f"prob_{RECIPE_LABELS[0]}"])
+                for one in recipe_scores(name, quality, count)
             ]
-            row = table.loc[(name, metric, LABELS[0])]
+            row = table.loc[(name, metric, RECIPE_LABELS[0])]
             assert row["value"] == pytest.approx(np.mean(values), abs=1e-12)
             assert row["seeds"] == count
             if count > 1:
@@ -67,10 +49,10 @@ def test_a_recipes_figure_is_the_mean_over_its_seeds(found: Comparison) -> None:
                 assert np.isnan(row["sd"])
 
 
-def test_differences_are_of_means_and_adjusted_over_the_table(found: Comparison) -> None:
-    table = found.differences
+def test_differences_are_of_means_and_adjusted_over_the_table(comparison: Comparison) -> None:
+    table = comparison.differences
     assert len(table) == 2 * 2 * 3
-    figures = found.figures.set_index(["model", "metric", "finding"])["value"]
+    figures = comparison.metrics.set_index(["model", "metric", "finding"])["value"]
     for row in table.itertuples():
         first, second = (figures[name, row.metric, row.label] for name in (row.a, row.b))
         assert row.delta == pytest.approx(first - second, abs=1e-12)
@@ -80,14 +62,14 @@ def test_differences_are_of_means_and_adjusted_over_the_table(found: Comparison)
     np.testing.assert_allclose(table["p_adjusted"], stats.false_discovery_control(table["p"]), atol=1e-12)
     assert (table.loc[(table["a"] == "strong") & (table["label"] == MACRO), "p_adjusted"] < 0.001).all()
     assert (table.loc[table["a"] == "single", "p"] > 0.05).all()
-    assert found.common.names[found.best["auprc"].index] == "strong"
-    assert found.best["auprc"].marked
+    assert comparison.common.names[comparison.best["auprc"].index] == "strong"
+    assert comparison.best["auprc"].marked
 
 
 def test_seeds_that_lie_far_apart_widen_the_interval() -> None:
     def width(noise: float) -> float:
         one = compare_scored_recipes(
-            {"a": seeds("a", 1, 3, noise), "bb": seeds("bb", 1, 3, noise)}, "test", resamples=200
+            {"a": recipe_scores("a", 1, 3, noise), "bb": recipe_scores("bb", 1, 3, noise)}, "test", resamples=200
         )
         row = one.differences.set_index(["metric", "label"]).loc[("auroc", MACRO)]
         return float(row["hi"] - row["lo"])
@@ -98,28 +80,9 @@ def test_seeds_that_lie_far_apart_widen_the_interval() -> None:
 def test_equal_recipes_are_seldom_called_different() -> None:
     calls = []
     for cohort in range(60):
-        recipes = {"a": seeds("a", 1, 3, 0.6, cohort, 160), "bb": seeds("bb", 1, 3, 0.6, cohort, 160)}
+        recipes = {"a": recipe_scores("a", 1, 3, 0.6, cohort, 160), "bb": recipe_scores("bb", 1, 3, 0.6, cohort, 160)}
         calls.append((compare_scored_recipes(recipes, "test", resamples=100).differences["p"] < 0.05).mean())
     assert 0.005 < np.mean(calls) < 0.105  # 60 cohorts of six dependent tests: about 1.9 points of error
-
-
-def test_the_paper_table_of_recipes_has_means_with_sd(found: Comparison) -> None:
-    frame, text = paper_frame(found), latex_table(found)
-    assert {"strong sd", "weak sd"} <= set(frame)
-    assert "single sd" not in frame
-    lines = [line for line in text.splitlines() if " & " in line and "[" in line]
-    printed = [float(n) for line in lines for n in re.findall(r"(?<![\d\w])\d?\.\d{3}", line)]
-    stored = frame[[c for c in frame if c.endswith((" value", " sd", " lo", " hi"))]].to_numpy()
-    assert printed == stored[~np.isnan(stored)].tolist()
-    said = methods_paragraph(found)
-    for part in (
-        "means over seeds (weak: 3, strong: 4, single: 1)",
-        "t statistic",
-        "over the 12 tests",
-        "300 bootstrap",
-    ):
-        assert part in said
-    assert "exchanges" not in said
 
 
 def test_runs_are_grouped_by_what_they_share_but_the_seed(

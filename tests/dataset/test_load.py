@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import load_dataset, mark_leaks, read_test_manifests, read_training_manifests
+from ctbench_core.dataset import find_leaks, load_dataset, read_test_manifests, read_training_manifests
 from ctbench_core.errors import ConfigError, FeatureError, LeakError, ManifestError
 from ctbench_core.experiment import load_training
 
@@ -122,7 +122,7 @@ def test_patients_on_both_sides_are_named_and_the_run_goes_on(make_config: Build
     dataset = load_training(make_config(data))
     assert dataset.leaks == {"val": ["train_3"]}
     warning = next(text for text in dataset.warnings if text.startswith("Leak"))
-    assert "train_3 (1 patient) of valid.csv also stand in train.csv" in warning
+    assert "patients of valid.csv are also in train.csv: train_3 (1 patient)" in warning
 
 
 def test_leaks_are_refused_on_request(make_config: Build, data: Path) -> None:
@@ -136,7 +136,7 @@ def test_tests_are_held_against_training_and_validation(make_config: Build, data
     config = make_config(data)
     manifests = read_training_manifests(config)[0]
     manifests |= read_test_manifests(config, manifests["train"].labels)
-    assert mark_leaks(config, manifests)[0] == {"test.csv": ["train_4", "valid_3"]}
+    assert find_leaks(config, manifests)[0] == {"test.csv": ["train_4", "valid_3"]}
 
 
 def test_usual_tests_are_found_and_named_ones_must_exist(make_config: Build, data: Path, labels: list[str]) -> None:
@@ -195,13 +195,13 @@ def test_a_split_left_empty_is_refused(make_config: Build, data: Path) -> None:
 
 def test_a_blank_path_is_a_missing_feature(make_config: Build, data: Path) -> None:
     edit(data, "train.csv", lambda rows: rows[1].__setitem__(1, ""))
-    with pytest.raises(FeatureError, match=r"a feature path is blank(.|\n)*train.csv line 2"):
+    with pytest.raises(FeatureError, match=r"A feature path is blank(.|\n)*train.csv line 2"):
         load_training(make_config(data))
 
 
 def test_given_width_is_checked(make_config: Build, tiny_data: Path) -> None:
     assert load_training(make_config(tiny_data, {"model.params.in_features": 16})).matrix.shape[1] == 16
-    with pytest.raises(ConfigError, match=r"in_features is 512, but the features are 16 wide"):
+    with pytest.raises(ConfigError, match=r"in_features is 512, but the features have 16 dimensions"):
         load_training(make_config(tiny_data, {"model.params.in_features": 512}))
 
 

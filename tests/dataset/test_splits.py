@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import SharedData, make_splits, names_of_tests, read_test_manifests
+from ctbench_core.dataset import SharedData, list_test_sets, make_splits, read_test_manifests
 from ctbench_core.errors import ConfigError, InputError, ManifestError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import load_training, run_experiment
@@ -53,7 +53,7 @@ def test_a_budget_too_large_or_too_thin_is_said(make_config: Build, tiny_data: P
     with pytest.raises(ConfigError, match=r"Budget 45 is not possible: train.csv and valid.csv hold 44 patients"):
         make_splits(make_config(tiny_data, {"data.budget": 45}))
     thin = make_splits(make_config(tiny_data, {"data.budget": 2}))
-    assert any("A budget of 2 patients shows one class only of" in text for text in thin.warnings)
+    assert any("A budget of 2 patients has only one class in training of" in text for text in thin.warnings)
 
 
 def test_folds_cover_each_volume_once_and_divide_no_patient(make_config: Build, tiny_data: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_fold_by_volume_carries_the_mark(make_config: Build, tiny_data: Path) 
 
 def test_the_fold_is_the_test_set(make_config: Build, tiny_data: Path) -> None:
     config = make_config(tiny_data, {"data.kfold.folds": 4, "data.kfold.fold": 2})
-    assert names_of_tests(config) == ["fold_2"]
+    assert list_test_sets(config) == ["fold_2"]
     labels = make_splits(config).train.labels
     backwards = read_test_manifests(config, labels[::-1])["fold_2"]
     assert (backwards.name, backwards.labels) == ("fold_2", labels[::-1])
@@ -113,9 +113,9 @@ def test_out_of_fold_scores_cover_every_volume_and_are_counted(make_config: Buil
         scores.append(pd.read_parquet(run / "evaluation" / f"fold_{fold}" / "scores.parquet"))
         selection = read_selections(run / "selection_index.csv")[0]
         assert set(selection.test) == set(scores[-1]["volumename"])
-    found = pd.concat(scores)
-    assert found["volumename"].is_unique
-    assert len(found) == 88
+    frame = pd.concat(scores)
+    assert frame["volumename"].is_unique
+    assert len(frame) == 88
     openings = RunStore(config.paths.outputs_root).openings("train")
     assert [entry["manifest"] for entry in openings] == ["fold_0", "fold_1"]
 
@@ -154,7 +154,7 @@ def test_a_selection_that_does_not_fit_is_named(make_config: Build, data: Path, 
     with pytest.raises(ManifestError, match=r"lacks nobody \(1 row\) of the selection of budget 2, seed 1"):
         make_splits(config)
     path.write_text(head + "2,1,train_1_a_1,train\n2,1,train_1_a_1.nii.gz,val\n")
-    with pytest.raises(ManifestError, match=r"names a volume twice in one budget and seed, on line 3"):
+    with pytest.raises(ManifestError, match=r"duplicate volume in one budget and seed, on line 3"):
         make_splits(config)
     rows = [f"{n},{s},train_{n}_a_1,{split}" for n in (3, 4) for s in (42, 7) for split in ("train",)]
     path.write_text(head + "\n".join(rows) + "\n")
@@ -186,7 +186,7 @@ def test_shared_features_give_the_datasets_that_each_config_loads(make_config: B
             assert ours.manifests[split].volumes.tolist() == alone.manifests[split].volumes.tolist()
             np.testing.assert_array_equal(ours.inputs(split), alone.inputs(split))
             np.testing.assert_array_equal(ours.manifests[split].targets, alone.manifests[split].targets)
-        assert sorted(set(ours.manifests) - {"train", "val"}) == (names_of_tests(config) if tests else [])
+        assert sorted(set(ours.manifests) - {"train", "val"}) == (list_test_sets(config) if tests else [])
         assert ours.matrix is shared.dataset(configs[0]).matrix
 
 

@@ -13,7 +13,7 @@ import pytest
 from ctbench_core.config import Config
 from ctbench_core.dataset import make_splits, read_test_manifests
 from ctbench_core.errors import ManifestError
-from ctbench_core.studies import study_from
+from ctbench_core.studies import parse_study
 
 Make = Callable[..., Config]
 
@@ -84,7 +84,7 @@ def test_volumes_that_a_source_lacks_are_named(data: Path, noisy: Path, make_con
 
 def test_the_first_source_of_a_study_draws_and_judges_for_all() -> None:
     grid = {"source": {"manual": "m", "gpt": "g"}, "seed": [1]}
-    configs = [config for _, config in study_from({"name": "s", "grid": grid}).configs()]
+    configs = [config for _, config in parse_study({"name": "s", "grid": grid}).configs()]
     assert [config.data.reference for config in configs] == [None, "m"]
-    own = study_from({"name": "s", "base": {"data.reference": None}, "grid": grid})
+    own = parse_study({"name": "s", "base": {"data.reference": None}, "grid": grid})
     assert [config.data.reference for _, config in own.configs()] == [None, None]

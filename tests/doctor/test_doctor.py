@@ -1,4 +1,4 @@
-"""The doctor: in order on a good machine, and each thing that may be wrong is found when it is made wrong."""
+"""The doctor reports nothing on a healthy machine, and reports each problem that a test creates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import pack_features
-from ctbench_core.doctor import CHECKS, Finding, examine, machine, places
+from ctbench_core.doctor import CHECKS, CheckOutcome, examine, machine
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import new_status, open_run, write_status
 
@@ -25,7 +25,7 @@ Make = Callable[..., Config]
 
 @pytest.fixture
 def own(data: Path, make_config: Make) -> Config:
-    """Return the config of a small run on data that a test may spoil."""
+    """Return the config of a small run on data that a test may damage."""
     return make_config(data)
 
 
@@ -35,8 +35,8 @@ def run_dir(own: Config) -> Path:
     return Path(run_experiment(own)["run_dir"])
 
 
-def look(config: Config, name: str) -> Finding:
-    """Return the finding of one check."""
+def outcome_of(config: Config, name: str) -> CheckOutcome:
+    """Return the outcome of one check."""
     (check,) = (named[name] for named in CHECKS.values() if name in named)
     return check(config)
 
@@ -45,90 +45,88 @@ def tree(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*"))
 
 
-def test_a_good_machine_has_nothing_wrong_and_is_left_as_it_was(run_dir: Path, own: Config, tmp_path: Path) -> None:
+def test_a_healthy_machine_passes_and_nothing_changes(run_dir: Path, own: Config, tmp_path: Path) -> None:
     before = tree(tmp_path)
-    told = []
-    diagnosis = examine(own, lambda name, done, total: told.append((name, done, total)))
+    calls = []
+    diagnosis = examine(own, lambda name, done, total: calls.append((name, done, total)))
     assert diagnosis.of("error") == []
     assert diagnosis.code == 0
     assert tree(tmp_path) == before
-    assert [finding.name for finding in diagnosis.findings] == [name for name, _, _ in told]
-    found = {finding.name: finding.found for finding in diagnosis.findings}
-    assert "train 60 volumes, val 28 volumes, test.csv 24 volumes; 3 findings" in found["Manifests"]
-    assert found["Checkpoints"] == "2 checkpoints, none torn"
+    assert [outcome.name for outcome in diagnosis.outcomes] == [name for name, _, _ in calls]
+    observations = {outcome.name: outcome.observation for outcome in diagnosis.outcomes}
+    assert "train 60 volumes, val 28 volumes, test.csv 24 volumes; 3 findings" in observations["Manifests"]
+    assert observations["Checkpoints"] == "2 checkpoints, all readable"
     assert json.loads(json.dumps(diagnosis.to_json()))["ok"] is True
 
 
-def test_without_chosen_data_and_store_there_is_nothing_to_complain_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_data_and_store_there_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     diagnosis = examine(Config())
     assert diagnosis.of("error") == []
     assert tree(tmp_path) == []
 
 
-def _project(folder: Path, monkeypatch: pytest.MonkeyPatch, python: str, asked: list[str], pins: str) -> None:
-    text = f'[project]\nname = "ctbench"\nrequires-python = "{python}"\ndependencies = {json.dumps(asked)}\n'
+def _project(folder: Path, monkeypatch: pytest.MonkeyPatch, python: str, required: list[str], pins: str) -> None:
+    text = f'[project]\nname = "ctbench"\nrequires-python = "{python}"\ndependencies = {json.dumps(required)}\n'
     (folder / "pyproject.toml").write_text(text, encoding="utf-8")
     (folder / "requirements.txt").write_text(f"# pinned\n{pins}\n", encoding="utf-8")
     monkeypatch.setattr(machine, "PROJECT", folder)
 
 
 @pytest.mark.parametrize(
-    ("asked", "pins", "level", "said"),
+    ("required", "pins", "level", "observation"),
     [
         (["numpy>=1", "no-such-package>=2"], "", "error", "no-such-package is missing"),
         (["numpy>=99"], "", "error", f"numpy {np.__version__} (expected >=99)"),
         (["numpy>=1"], "numpy==1.0.0", "warning", f"numpy {np.__version__} (tested with 1.0.0)"),
-        (["numpy>=1"], f"numpy=={np.__version__}", "ok", "1 package of the tested versions"),
+        (["numpy>=1"], f"numpy=={np.__version__}", "ok", "1 package installed, tested versions"),
     ],
 )
 def test_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str], pins: str, level: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: list[str], pins: str, level: str, observation: str
 ) -> None:
-    _project(tmp_path, monkeypatch, ">=3.11", asked, pins)
-    found = look(Config(), "Packages")
-    assert (found.level, found.found) == (level, said)
-    assert ("pip install" in found.advice) == (level != "ok")
+    _project(tmp_path, monkeypatch, ">=3.11", required, pins)
+    outcome = outcome_of(Config(), "Packages")
+    assert (outcome.level, outcome.observation) == (level, observation)
+    assert ("pip install" in outcome.advice) == (level != "ok")
 
 
-def test_an_unfit_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _project(tmp_path, monkeypatch, "<3.0", [], "")
-    assert look(Config(), "Python").level == "error"
+    assert outcome_of(Config(), "Python").level == "error"
 
 
-def test_a_device_that_is_not_here_is_the_inputs_fault(own: Config) -> None:
+def test_an_absent_device_is_an_input_error(own: Config) -> None:
     own.utils.device = "cuda:77"
     diagnosis = examine(own)
-    (wrong,) = diagnosis.of("error")
-    assert (wrong.name, diagnosis.code) == ("Device", 2)
+    (error,) = diagnosis.of("error")
+    assert (error.name, diagnosis.code) == ("Device", 2)
 
 
 def test_more_threads_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.get_num_threads", lambda: 64)
     monkeypatch.setattr(machine, "_processors", lambda: 4)
-    found = look(Config(), "Threads")
-    assert found.level == "warning"
-    assert "OMP_NUM_THREADS=4" in found.advice
+    outcome = outcome_of(Config(), "Threads")
+    assert outcome.level == "warning"
+    assert "OMP_NUM_THREADS=4" in outcome.advice
 
 
 @pytest.mark.parametrize(("free", "level"), [(2**28, "error"), (2**31, "warning"), (2**40, "ok")])
 def test_free_disk(own: Config, monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
     usage = namedtuple("usage", "total used free")(2**41, 0, free)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    assert look(own, "Disk").level == level
+    assert outcome_of(own, "Disk").level == level
 
 
 def test_a_store_that_cannot_be_written(own: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(places, "write_text", full)
+    monkeypatch.setattr(machine, "write_text", full)
     diagnosis = examine(own)
-    (wrong,) = diagnosis.of("error")
-    assert wrong.name == "Writing"
-    assert "No space left" in wrong.found
+    (error,) = diagnosis.of("error")
+    assert error.name == "Writing"
+    assert "No space left" in error.observation
     assert diagnosis.code == 1
 
 
@@ -136,32 +134,32 @@ def test_a_store_that_is_a_file(own: Config, tmp_path: Path) -> None:
     own.paths.outputs_root = str(tmp_path / "outputs")
     (tmp_path / "outputs").write_text("", encoding="utf-8")
     diagnosis = examine(own)
-    assert {wrong.name for wrong in diagnosis.of("error")} == {"Disk", "Writing", "Locks", "Clock"}
+    assert {error.name for error in diagnosis.of("error")} == {"Disk", "Writing", "Locks", "Clock"}
     assert diagnosis.code == 2
 
 
-def test_locks_that_keep_nobody_out(own: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "_OTHER", "pass")  # as where the other process gets the lock too
-    found = look(own, "Locks")
-    assert found.level == "warning"
-    assert "two processes got the same file lock" in found.found
+def test_locks_that_two_processes_get(own: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_TRY_LOCK", "pass")  # as where the other process gets the lock too
+    outcome = outcome_of(own, "Locks")
+    assert outcome.level == "warning"
+    assert "two processes got the same file lock" in outcome.observation
 
 
 def test_locks_that_do_not_work(own: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(places, "FileLock", refuse)
-    assert look(own, "Locks").level == "error"
+    monkeypatch.setattr(machine, "FileLock", refuse)
+    assert outcome_of(own, "Locks").level == "error"
 
 
 def test_a_run_from_the_future(run_dir: Path, own: Config) -> None:
     path = run_dir / "status.json"
     content = json.loads(path.read_text(encoding="utf-8")) | {"heartbeat": "2190-01-01T00:00:00+00:00"}
     path.write_text(json.dumps(content), encoding="utf-8")
-    found = look(own, "Clock")
-    assert found.level == "warning"
-    assert "days in the future" in found.found
+    outcome = outcome_of(own, "Clock")
+    assert outcome.level == "warning"
+    assert "days in the future" in outcome.observation
 
 
 def test_folders_outside_the_allowed_ones(own: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,40 +167,40 @@ def test_folders_outside_the_allowed_ones(own: Config, tmp_path: Path, monkeypat
     other.mkdir()
     monkeypatch.setenv("CTBENCH_ROOTS", str(other))
     diagnosis = examine(own)
-    assert "Allowed folders" in {wrong.name for wrong in diagnosis.of("error")}
+    assert "Allowed folders" in {error.name for error in diagnosis.of("error")}
     assert diagnosis.code == 2
     monkeypatch.setenv("CTBENCH_ROOTS", os.pathsep.join([str(tmp_path), str(tmp_path / "gone")]))
-    found = look(own, "Allowed folders")
-    assert (found.level, "gone" in found.found) == ("warning", True)
+    outcome = outcome_of(own, "Allowed folders")
+    assert (outcome.level, "gone" in outcome.observation) == ("warning", True)
 
 
 def test_missing_data(own: Config, tmp_path: Path) -> None:
     own.paths.data_root = str(tmp_path / "not mounted")
     diagnosis = examine(own)
-    assert [wrong.name for wrong in diagnosis.of("error")] == ["Features"]
+    assert [error.name for error in diagnosis.of("error")] == ["Features"]
     assert diagnosis.code == 2
     own.paths.manifest_dir = str(tmp_path / "nowhere")
-    assert {wrong.name for wrong in examine(own).of("error")} == {"Manifests", "Features"}
+    assert {error.name for error in examine(own).of("error")} == {"Manifests", "Features"}
 
 
 def test_an_unreadable_feature_file(own: Config) -> None:
     file = Path(own.paths.data_root) / "image" / "train_1_a.npz"
     file.write_bytes(b"not a zip")
-    found = look(own, "Features")
-    assert found.level == "error"
-    assert "train_1_a" in found.found
+    outcome = outcome_of(own, "Features")
+    assert outcome.level == "error"
+    assert "train_1_a" in outcome.observation
 
 
 def test_packed_features_that_no_longer_match(own: Config, make_config: Make, data: Path, tmp_path: Path) -> None:
     pack_features(own)
-    assert look(own, "Packed features").level == "ok"
+    assert outcome_of(own, "Packed features").level == "ok"
     np.savez(Path(own.paths.data_root) / "image" / "train_1_a.npz", np.ones((1, 16), np.float32))
-    found = look(own, "Packed features")
-    assert found.level == "warning"
-    assert "1 of 56 files changed or gone" in found.found
+    outcome = outcome_of(own, "Packed features")
+    assert outcome.level == "warning"
+    assert "1 of 56 files changed or missing" in outcome.observation
     other = make_config(data, {"paths.data_root": str(tmp_path / "elsewhere")})
-    found = look(other, "Packed features")
-    assert (found.level, "2 that no run reads" in found.found) == ("ok", True)
+    outcome = outcome_of(other, "Packed features")
+    assert (outcome.level, "2 used by no run" in outcome.observation) == ("ok", True)
 
 
 def test_run_folders_that_cannot_be_read(run_dir: Path, own: Config) -> None:
@@ -210,10 +208,10 @@ def test_run_folders_that_cannot_be_read(run_dir: Path, own: Config) -> None:
     (copy / "status.json").write_text("{", encoding="utf-8")
     bare = shutil.copytree(run_dir, run_dir.with_name("bare"))
     (bare / "status.json").unlink()
-    found = look(own, "Run folders")
-    assert found.level == "error"
-    assert "2 of 3 run folders" in found.found
-    assert {"torn", "bare"} <= set(found.found.replace("(", " ").replace(")", " ").replace(",", " ").split())
+    outcome = outcome_of(own, "Run folders")
+    assert outcome.level == "error"
+    assert "2 of 3 run folders" in outcome.observation
+    assert {"torn", "bare"} <= set(outcome.observation.replace("(", " ").replace(")", " ").replace(",", " ").split())
 
 
 def _rewrite_status(run_dir: Path, **changes: Any) -> None:
@@ -222,54 +220,54 @@ def _rewrite_status(run_dir: Path, **changes: Any) -> None:
     )
 
 
-def test_runs_that_were_left(run_dir: Path, own: Config) -> None:
-    assert look(own, "Unfinished runs").level == "ok"
+def test_unfinished_runs(run_dir: Path, own: Config) -> None:
+    assert outcome_of(own, "Unfinished runs").level == "ok"
     _rewrite_status(run_dir, state="running", process_started=1.0)
-    found = look(own, "Unfinished runs")
-    assert (found.level, f"1 interrupted: {run_dir.name}" == found.found) == ("warning", True)
+    outcome = outcome_of(own, "Unfinished runs")
+    assert (outcome.level, f"1 interrupted: {run_dir.name}" == outcome.observation) == ("warning", True)
     _rewrite_status(run_dir, state="running", heartbeat="2020-01-01T00:00:00+00:00")
-    assert "no heartbeat for over 2 minutes" in look(own, "Unfinished runs").found
+    assert "no heartbeat for over 2 minutes" in outcome_of(own, "Unfinished runs").observation
     _rewrite_status(run_dir, state="running")
-    assert look(own, "Unfinished runs").level == "ok"
+    assert outcome_of(own, "Unfinished runs").level == "ok"
 
 
-def test_torn_checkpoints(run_dir: Path, own: Config) -> None:
+def test_damaged_checkpoints(run_dir: Path, own: Config) -> None:
     paths = open_run(run_dir).paths
-    whole = paths.last_state.read_bytes()
-    paths.last_state.write_bytes(whole[: len(whole) // 2])
-    found = look(own, "Checkpoints")
-    assert found.level == "error"
-    assert found.found == f"1 of 2 checkpoints cannot be read: {run_dir.name}/last_state.pt"
-    # A run that can go on has its state read whole: zip directory in order, a tensor's bytes damaged.
-    at = whole.index(b"data.pkl") + 100
-    paths.last_state.write_bytes(whole[:at] + bytes(200) + whole[at + 200 :])
+    content = paths.last_state.read_bytes()
+    paths.last_state.write_bytes(content[: len(content) // 2])
+    outcome = outcome_of(own, "Checkpoints")
+    assert outcome.level == "error"
+    assert outcome.observation == f"1 of 2 checkpoints cannot be read: {run_dir.name}/last_state.pt"
+    # A run that can resume has its state read completely: the zip directory is intact, a tensor's bytes damaged.
+    at = content.index(b"data.pkl") + 100
+    paths.last_state.write_bytes(content[:at] + bytes(200) + content[at + 200 :])
     write_status(paths.status, open_run(run_dir).status, state="cancelled")
-    assert look(own, "Checkpoints").level == "error"
+    assert outcome_of(own, "Checkpoints").level == "error"
 
 
-def test_what_killed_writers_left(run_dir: Path, own: Config) -> None:
-    left = run_dir / ".scores.parquet.0a1b2c3d.tmp"
-    left.write_bytes(bytes(2**20))
-    assert look(own, "Leftovers").level == "ok"  # its writer may be at work
-    os.utime(left, (1.0, 1.0))
-    found = look(own, "Leftovers")
-    assert found.level == "warning"
-    assert "1 temporary file of" in found.found
-    assert "1.0 MiB" in found.found
+def test_temporary_files_of_killed_processes(run_dir: Path, own: Config) -> None:
+    leftover = run_dir / ".scores.parquet.0a1b2c3d.tmp"
+    leftover.write_bytes(bytes(2**20))
+    assert outcome_of(own, "Leftovers").level == "ok"  # its writer may still run
+    os.utime(leftover, (1.0, 1.0))
+    outcome = outcome_of(own, "Leftovers")
+    assert outcome.level == "warning"
+    assert "1 temporary file of" in outcome.observation
+    assert "1.0 MiB" in outcome.observation
 
 
-def test_the_verb_tells_the_same(
+def test_the_verb_reports_the_same(
     cli: Callable[..., Any], data: Path, make_overrides: Callable[[Path], list[str]]
 ) -> None:
-    words = make_overrides(data)
-    ended = cli("doctor", *words)
+    overrides = make_overrides(data)
+    ended = cli("doctor", *overrides)
     assert ended.code == 0
     assert "0 errors" in ended.out
     shutil.rmtree(data / "features")
-    ended = cli("doctor", *words)
+    ended = cli("doctor", *overrides)
     assert ended.code == 2
     assert ended.json["errors"] == 1
-    (wrong,) = [one for one in ended.json["findings"] if one["level"] == "error"]
-    assert (wrong["topic"], wrong["name"]) == ("data", "Features")
-    assert wrong["advice"]
-    assert list((Path(words[2].partition("=")[2])).glob("*")) == []
+    (error,) = [row for row in ended.json["findings"] if row["level"] == "error"]
+    assert (error["topic"], error["name"]) == ("data", "Features")
+    assert error["advice"]
+    assert list((Path(overrides[2].partition("=")[2])).glob("*")) == []

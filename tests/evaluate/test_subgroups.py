@@ -1,4 +1,4 @@
-"""Subgroups: who is in which group, and a group's figures against those of its complement."""
+"""Subgroups: the group of each volume, and the metrics of a group against its complement."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.config import Config
 from ctbench_core.errors import ManifestError
-from ctbench_core.evaluate import MACRO, columns_of, evaluate_run, known_subgroups, subgroups_of
-from ctbench_core.evaluate.groups import OTHER, UNKNOWN, groups_of, order_of, usable_columns
-from ctbench_core.evaluate.subgroups import metadata_of, subgroup_frame
+from ctbench_core.evaluate import MACRO, evaluate_run, evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.evaluate.groups import OTHER, UNKNOWN, comparable_columns, metadata_groups, sorted_groups
+from ctbench_core.evaluate.subgroups import read_metadata, subgroup_frame
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import EvaluationPaths, RunPaths
 
@@ -26,7 +26,7 @@ def column(name: str, values: list[object]) -> pd.Series:
 
 
 def test_spellings_of_a_maker_are_one_group() -> None:
-    found = groups_of(
+    groups = metadata_groups(
         column(
             "Manufacturer",
             [
@@ -43,7 +43,7 @@ def test_spellings_of_a_maker_are_one_group() -> None:
             ],
         )
     )
-    assert found.tolist() == [
+    assert groups.tolist() == [
         "Siemens",
         "Siemens",
         "Philips",
@@ -56,14 +56,14 @@ def test_spellings_of_a_maker_are_one_group() -> None:
         "Acme",
     ]
     # A model is no maker, and General Dynamics is not General Electric.
-    assert groups_of(column("ManufacturerModelName", ["SIEMENS go"])).tolist() == ["SIEMENS go"]
-    assert groups_of(column("manufacturer", ["Gemini"])).tolist() == ["Gemini"]
+    assert metadata_groups(column("ManufacturerModelName", ["SIEMENS go"])).tolist() == ["SIEMENS go"]
+    assert metadata_groups(column("manufacturer", ["Gemini"])).tolist() == ["Gemini"]
 
 
 def test_ages_become_bands() -> None:
     ages = ["036Y", "039Y", "040Y", "74", "075Y", "102Y", "007M", "", "n/a"]
-    found = groups_of(column("PatientAge", ages))
-    assert found.tolist() == [
+    groups = metadata_groups(column("PatientAge", ages))
+    assert groups.tolist() == [
         "under 40",
         "under 40",
         "40 to 59",
@@ -74,33 +74,33 @@ def test_ages_become_bands() -> None:
         "",
         "",
     ]
-    assert order_of(found) == ["under 40", "40 to 59", "60 to 74", "75 and over"]
-    assert groups_of(column("StageName", ["1", "2"])).tolist() == ["1", "2"]  # a stage is no age
-    assert groups_of(column("age", ["old", "young"])).tolist() == ["old", "young"]
+    assert sorted_groups(groups) == ["under 40", "40 to 59", "60 to 74", "75 and over"]
+    assert metadata_groups(column("StageName", ["1", "2"])).tolist() == ["1", "2"]  # a stage is no age
+    assert metadata_groups(column("age", ["old", "young"])).tolist() == ["old", "young"]
 
 
-def test_numbers_are_cut_into_quarters_and_rare_texts_joined() -> None:
-    found = groups_of(column("ZSpacing", [str(value / 10) for value in range(1, 41)] + [""]))
-    assert pd.Series(found).value_counts()[order_of(found)].tolist() == [10, 10, 10, 10]
-    assert found[-1] == UNKNOWN
+def test_numbers_become_quartiles_and_rare_texts_are_merged() -> None:
+    groups = metadata_groups(column("ZSpacing", [str(value / 10) for value in range(1, 41)] + [""]))
+    assert pd.Series(groups).value_counts()[sorted_groups(groups)].tolist() == [10, 10, 10, 10]
+    assert groups[-1] == UNKNOWN
     texts = [f"kernel {number}" for number in range(12) for _ in range(12 - number)]
-    named = groups_of(column("ConvolutionKernel", texts))
-    assert order_of(named)[-1] == OTHER
-    assert len(order_of(named)) == 9
-    assert groups_of(column("PatientSex", ["M", "m ", "F", "M"])).tolist() == ["M", "M", "F", "M"]
+    named = metadata_groups(column("ConvolutionKernel", texts))
+    assert sorted_groups(named)[-1] == OTHER
+    assert len(sorted_groups(named)) == 9
+    assert metadata_groups(column("PatientSex", ["M", "m ", "F", "M"])).tolist() == ["M", "M", "F", "M"]
 
 
-def test_only_columns_that_divide_are_offered() -> None:
+def test_only_columns_with_several_groups_are_offered() -> None:
     patients = np.array([f"p{number}" for number in range(40)])
     frame = pd.DataFrame({"Rows": ["512"] * 40, "SeriesDescription": [f"s{n}" for n in range(40)]})
     frame["PatientSex"] = ["M", "F"] * 20
     frame["Site"] = ["a"] * 36 + ["b"] * 4
     frame["Age"] = ["050Y"] * 20 + ["070Y"] * 20
-    assert usable_columns(frame, patients) == ["PatientSex", "Age"]
+    assert comparable_columns(frame, patients) == ["PatientSex", "Age"]
 
 
 def cohort(patients: int = 200, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw two rows a patient: scores tell more in group a, blanks stand here and there, one finding is rare."""
+    """Draw two rows a patient: scores are better in group a, some labels are blank, one finding is rare."""
     draw = np.random.default_rng(seed)
     people = np.repeat(np.arange(patients), 2)
     groups = np.array(["a", "b", ""], object)[np.repeat(draw.choice(3, patients, p=[0.45, 0.45, 0.1]), 2)]
@@ -111,7 +111,7 @@ def cohort(patients: int = 200, seed: int = 3) -> tuple[np.ndarray, np.ndarray, 
     return targets, 1 / (1 + np.exp(-scores)), people.astype(str), groups
 
 
-def test_a_group_stands_against_its_complement() -> None:
+def test_a_group_is_compared_with_its_complement() -> None:
     targets, scores, patients, groups = cohort()
     frame = subgroup_frame(targets, scores, patients, groups, LABELS, resamples=300).set_index(
         ["group", "metric", "finding"]
@@ -129,7 +129,7 @@ def test_a_group_stands_against_its_complement() -> None:
                 assert (row["volumes"], row["patients"]) == ((groups == group).sum(), (groups == group).sum() / 2)
                 assert row["lo"] < row["value"] < row["hi"]
         row = frame.loc[("a", name, "Emphysema")]
-        assert row["complement"] == pytest.approx(values["b", "Emphysema"], abs=1e-12)  # the unknown group is nowhere
+        assert row["complement"] == pytest.approx(values["b", "Emphysema"], abs=1e-12)  # unknown groups are left out
         assert 0 < row["gap_lo"] < row["gap"] < row["gap_hi"]
         assert row["p"] < 1e-3
         macro = frame.loc[("a", name, MACRO)]
@@ -142,7 +142,7 @@ def test_a_group_stands_against_its_complement() -> None:
     np.testing.assert_allclose(mirrored[0]["p"], mirrored[1]["p"], atol=1e-12)
 
 
-def test_a_rare_finding_has_no_gap_and_says_why() -> None:
+def test_a_rare_finding_has_a_reason_and_no_gap() -> None:
     targets, scores, patients, groups = cohort()
     frame = subgroup_frame(targets, scores, patients, groups, LABELS, resamples=100)
     rare = frame[frame["finding"] == "Rare"]
@@ -161,16 +161,16 @@ def test_one_group_compares_nothing() -> None:
 
 
 def test_equal_groups_are_seldom_called_different() -> None:
-    found = []
+    significant = []
     for seed in range(150):
         draw = np.random.default_rng(seed)
         targets = (draw.random((240, 2)) < 0.35).astype(float)
         scores = draw.normal(size=(240, 2)) + targets
         groups = draw.choice(np.array(["a", "b"], object), 240)
         frame = subgroup_frame(targets, scores, np.arange(240).astype(str), groups, ["x", "y"], resamples=100)
-        found.append(frame.loc[frame["group"] == "a", "p"].to_numpy() < 0.05)
+        significant.append(frame.loc[frame["group"] == "a", "p"].to_numpy() < 0.05)
     # 900 tests, dependent in sixes: the standard error is about 1.2 points.
-    assert 0.015 < np.mean(found) < 0.085
+    assert 0.015 < np.mean(significant) < 0.085
 
 
 @pytest.fixture
@@ -186,14 +186,14 @@ def bundle(config: Config, data: Path) -> EvaluationPaths:
     return RunPaths(run_dir).evaluation("test")
 
 
-def test_subgroups_are_worked_out_once_and_kept(bundle: EvaluationPaths) -> None:
-    assert known_subgroups(bundle, "PatientSex") is None
-    found = subgroups_of(bundle, "PatientSex")
-    assert found["volumes"].unique().tolist() == [12]
-    pd.testing.assert_frame_equal(subgroups_of(bundle, "PatientSex"), found)
-    assert known_subgroups(bundle, "PatientSex") is not None
-    bundle.scores.touch()  # opened anew: what was kept no longer counts
-    assert known_subgroups(bundle, "PatientSex") is None
+def test_subgroups_are_computed_once_and_stored(bundle: EvaluationPaths) -> None:
+    assert stored_subgroups(bundle, "PatientSex") is None
+    table = evaluate_subgroups(bundle, "PatientSex")
+    assert table["volumes"].unique().tolist() == [12]
+    pd.testing.assert_frame_equal(evaluate_subgroups(bundle, "PatientSex"), table)
+    assert stored_subgroups(bundle, "PatientSex") is not None
+    bundle.scores.touch()  # evaluated again: the stored table is stale
+    assert stored_subgroups(bundle, "PatientSex") is None
 
 
 def test_metadata_may_come_from_a_table_of_its_own(bundle: EvaluationPaths, tmp_path: Path) -> None:
@@ -201,13 +201,13 @@ def test_metadata_may_come_from_a_table_of_its_own(bundle: EvaluationPaths, tmp_
     table = tmp_path / "metadata.csv"
     own = pd.DataFrame({"VolumeName": volumes + ".nii.gz", "Site": ["north", "south"] * 12})
     own.sample(frac=1, random_state=1).to_csv(table, index=False)
-    assert metadata_of(bundle, table)["Site"].tolist() == ["north", "south"] * 12
-    assert columns_of(bundle, table) == ["Site"]
-    assert set(subgroups_of(bundle, "Site", table)["group"]) == {"north", "south"}
+    assert read_metadata(bundle, table)["Site"].tolist() == ["north", "south"] * 12
+    assert subgroup_columns(bundle, table) == ["Site"]
+    assert set(evaluate_subgroups(bundle, "Site", table)["group"]) == {"north", "south"}
     assert not bundle.subgroups("Site").exists()
     own.assign(VolumeName="x").to_csv(table, index=False)
     with pytest.raises(ManifestError, match="None of the volumes"):
-        metadata_of(bundle, table)
+        read_metadata(bundle, table)
     own.rename(columns={"VolumeName": "thing"}).to_csv(table, index=False)
     with pytest.raises(ManifestError, match="no column of volume names"):
-        metadata_of(bundle, table)
+        read_metadata(bundle, table)

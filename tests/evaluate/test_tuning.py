@@ -1,4 +1,4 @@
-"""What validation chooses: no test set, however spoilt, changes a threshold, a calibration or a selection."""
+"""Tuning on validation: no test set, however wrong, changes a threshold, a calibration or the selected epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ctbench_core.runs import RunPaths, RunStore
 
 
 def flip_labels(path: Path) -> None:
-    """Turn every label of a manifest round, and give each volume the features of another."""
+    """Flip every label of a manifest, and give each volume the features of another."""
     with path.open(newline="", encoding="utf-8") as file:
         head, *rows = list(csv.reader(file))
     shifted = rows[1:] + rows[:1]
@@ -35,22 +35,22 @@ def test_a_poisoned_test_set_changes_no_choice(data: Path, make_config: Callable
     config = make_config(data, {"evaluation.after_training": True})
     clean = RunPaths(Path(run_experiment(config)["run_dir"]))
     flip_labels(data / "manifests" / "test.csv")
-    spoilt = RunPaths(Path(run_experiment(config)["run_dir"]))
-    assert json.loads(clean.tuning.read_text()) == json.loads(spoilt.tuning.read_text())
-    assert json.loads(clean.best_metrics.read_text()) == json.loads(spoilt.best_metrics.read_text())
-    figures = [json.loads(paths.evaluation("test").metrics.read_text()) for paths in (clean, spoilt)]
-    for label, values in figures[0]["per_class"].items():
-        assert values["threshold_tuned"] == figures[1]["per_class"][label]["threshold_tuned"]
-    # The maps that the spoilt test was calibrated by are the clean validation's.
-    tuning, bundle = json.loads(clean.tuning.read_text()), spoilt.evaluation("test")
+    poisoned = RunPaths(Path(run_experiment(config)["run_dir"]))
+    assert json.loads(clean.tuning.read_text()) == json.loads(poisoned.tuning.read_text())
+    assert json.loads(clean.best_metrics.read_text()) == json.loads(poisoned.best_metrics.read_text())
+    both = [json.loads(paths.evaluation("test").metrics.read_text()) for paths in (clean, poisoned)]
+    for label, values in both[0]["per_class"].items():
+        assert values["threshold_tuned"] == both[1]["per_class"][label]["threshold_tuned"]
+    # The poisoned test was calibrated by the maps of the clean validation.
+    tuning, bundle = json.loads(clean.tuning.read_text()), poisoned.evaluation("test")
     scores, stored = pd.read_parquet(bundle.scores), pd.read_csv(bundle.calibration)
     for method in ("platt", "temperature"):
         logits = scores[[f"logit_{label}" for label in tuning["labels"]]].to_numpy(float)
         forecast = calibration_map(tuning, tuning["labels"], method).apply(logits)
         expected = ((forecast - scores[[f"target_{label}" for label in tuning["labels"]]].to_numpy(float)) ** 2).mean(0)
         assert stored.loc[stored["stage"] == method, "brier"].tolist() == pytest.approx(expected.tolist(), abs=1e-12)
-    # The poison did reach the test figures.
-    assert figures[0]["auroc"] != figures[1]["auroc"]
+    # The poison did reach the test metrics.
+    assert both[0]["auroc"] != both[1]["auroc"]
 
 
 def test_thresholds_and_maps_are_those_of_the_validation_scores(config: Config) -> None:
@@ -83,7 +83,7 @@ def test_the_bundle_holds_calibration_before_and_after(config: Config) -> None:
     assert (rows == len(pd.read_parquet(bundle.scores))).all()
 
 
-def test_without_validation_the_tests_still_open_and_it_is_said(config: Config, data: Path) -> None:
+def test_without_validation_tests_are_evaluated_with_a_warning(config: Config, data: Path) -> None:
     config.paths.manifest_dir = str(data / "manifests")
     run_dir = Path(run_experiment(config)["run_dir"])
     (data / "manifests" / "train.csv").unlink()

@@ -1,4 +1,4 @@
-"""Killed at any moment and resumed equals never killed; stopped by a signal, the state is saved."""
+"""A run killed at any moment and resumed equals one never killed; a signal stops a run with its state saved."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LIMIT_S = 120.0
 EPOCHS = 200
 
 
-def run_words(words: list[str], run_dir: Path, epochs: int = EPOCHS) -> list[str]:
-    """Return the words of a run that patience does not end."""
+def run_overrides(overrides: list[str], run_dir: Path, epochs: int = EPOCHS) -> list[str]:
+    """Return the overrides of a run that early stopping does not end."""
     long = [f"training.max_epochs={epochs}", "training.early_stopping_patience=100000", f"paths.run_dir={run_dir}"]
-    return [*words, *long, "data.standardise=zscore", "training.scheduler=cosine", "utils.device=cpu"]
+    return [*overrides, *long, "data.standardise=zscore", "training.scheduler=cosine", "utils.device=cpu"]
 
 
 def wait_for_epochs(process: subprocess.Popen[str], run_dir: Path, count: int) -> None:
@@ -44,17 +44,17 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(out.splitlines()[-1])
 
 
-def test_killed_twice_and_resumed_equals_never_killed(start_cli: Start, words: list[str], tmp_path: Path) -> None:
+def test_killed_twice_and_resumed_equals_never_killed(start_cli: Start, overrides: list[str], tmp_path: Path) -> None:
     whole, parts = tmp_path / "outputs" / "whole", tmp_path / "outputs" / "parts"
-    uninterrupted = start_cli("train", *run_words(words, whole), "--json")
-    killed = start_cli("train", *run_words(words, parts))
+    uninterrupted = start_cli("train", *run_overrides(overrides, whole), "--json")
+    killed = start_cli("train", *run_overrides(overrides, parts))
     for _ in range(2):
         wait_for_epochs(killed, parts, 3)
         killed.kill()
         killed.wait(LIMIT_S)
         assert len(read_history(parts / "metrics.jsonl")) < EPOCHS
         assert open_run(parts).status.state == "interrupted"
-        killed = start_cli("train", *run_words(words, parts), "training.resume.enabled=true", "--json")
+        killed = start_cli("train", *run_overrides(overrides, parts), "training.resume.enabled=true", "--json")
     result = finished(killed)
     assert finished(uninterrupted)["best_epoch"] == result["best_epoch"]
     assert (result["state"], result["epochs"]) == ("finished", EPOCHS)
@@ -62,13 +62,13 @@ def test_killed_twice_and_resumed_equals_never_killed(start_cli: Start, words: l
     assert open_run(parts).config.training.resume.enabled is False
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGINT for one process alone")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a single process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_in_good_order_and_the_run_can_go_on(
-    start_cli: Start, cli: Callable[..., Any], words: list[str], tmp_path: Path, number: signal.Signals
+def test_a_signal_stops_the_run_which_can_be_resumed(
+    start_cli: Start, cli: Callable[..., Any], overrides: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     run_dir = tmp_path / "outputs" / "train" / "stopped"
-    process = start_cli("train", *run_words(words, run_dir, 100_000), "--json")
+    process = start_cli("train", *run_overrides(overrides, run_dir, 100_000), "--json")
     wait_for_epochs(process, run_dir, 2)
     process.send_signal(number)
     out, err = process.communicate(timeout=LIMIT_S)
@@ -79,17 +79,17 @@ def test_a_signal_stops_in_good_order_and_the_run_can_go_on(
     epochs = len(read_history(run_dir / "metrics.jsonl"))
     assert result["epochs"] == epochs
     assert torch.load(run_dir / "checkpoints" / "final_model.pt", weights_only=True)
-    # Found by the job alone, in its usual place; with a nearer end.
-    again = cli("train", *words, "training.resume.enabled=true", f"training.max_epochs={epochs + 5}")
+    # The run is found by its job alone, and gets fewer epochs.
+    again = cli("train", *overrides, "training.resume.enabled=true", f"training.max_epochs={epochs + 5}")
     assert again.code == 0, again.err
     assert (again.json["run_dir"], again.json["epochs"]) == (str(run_dir), epochs + 5)
 
 
-def test_a_piped_result_is_one_json_line_at_the_end(start_cli: Start, words: list[str], tmp_path: Path) -> None:
-    """In a process of its own: progress on stderr, the table and then the JSON on stdout."""
-    result = finished(start_cli("train", *words, "--json"))
+def test_a_piped_result_is_one_json_line_at_the_end(start_cli: Start, overrides: list[str], tmp_path: Path) -> None:
+    """In another process: progress on stderr, the table and then the JSON on stdout."""
+    result = finished(start_cli("train", *overrides, "--json"))
     assert result["state"] == "finished"
-    bad = start_cli("train", *words, "training.lr=1", "--json")
+    bad = start_cli("train", *overrides, "training.lr=1", "--json")
     out, err = bad.communicate(timeout=LIMIT_S)
     assert bad.returncode == 2
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""The machine gives out: a full disk, no memory. The run says so, keeps what it has, and goes on later."""
+"""A full disk or memory: the run reports it, keeps its epochs, and can be resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fail_at(call: int, error: BaseException, real: Callable[..., Any]) -> Callab
 
 @pytest.mark.parametrize("name", ["append_line", "write_json", "flush_to_disk"])
 @pytest.mark.parametrize("call", [1, 2, 4])
-def test_a_full_disk_fails_the_run_and_resume_ends_as_if_nothing_had_been(
+def test_a_run_that_failed_on_a_full_disk_resumes_to_the_same_result(
     make_config: Build, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
 ) -> None:
     changes = {"training.max_epochs": 6, "paths.run_dir": str(tmp_path / "whole")}
@@ -74,13 +74,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
     real = torch.save
 
-    def torn(content: Any, file: Any) -> None:
+    def write_half(content: Any, file: Any) -> None:
         if content.get("epoch") == 4:
             file.write(b"half of a checkpoint")
             raise OSError(28, "No space left on device")
         real(content, file)
 
-    monkeypatch.setattr(torch, "save", torn)
+    monkeypatch.setattr(torch, "save", write_half)
     with pytest.raises(RunError, match="No space left"):
         run_experiment(config)
     run = only_run(config)
@@ -97,11 +97,11 @@ def test_no_memory_names_a_smaller_batch(config: Config, monkeypatch: pytest.Mon
     assert "batch_size=8" in only_run(config).status.error
 
 
-@pytest.mark.parametrize(("room", "banks"), [(3, [4, 2, 2]), (1, [4, 2, 1, 1, 2, 1, 1])])
-def test_a_bank_that_memory_does_not_hold_goes_on_in_smaller_ones(
-    make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, room: int, banks: list[int]
+@pytest.mark.parametrize(("capacity", "stacks"), [(3, [4, 2, 2]), (1, [4, 2, 1, 1, 2, 1, 1])])
+def test_a_stack_that_does_not_fit_in_memory_is_halved(
+    make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, stacks: list[int]
 ) -> None:
-    """Memory ends in the third epoch; every run ends as it does alone, with each epoch once in its history."""
+    """Memory runs out in the third epoch; every run ends as it does alone, with each epoch once in its history."""
     configs = [
         make_config(tiny_data, {"utils.seed": seed, "training.precision": "float64", "training.max_epochs": 4})
         for seed in range(4)
@@ -110,13 +110,13 @@ def test_a_bank_that_memory_does_not_hold_goes_on_in_smaller_ones(
     real, sizes = Trainer.run_epoch, []
 
     def crowded(trainer: Trainer, epochs: list[int], *rest: Any) -> Any:
-        if len(epochs) > room and epochs[0] >= 3:
+        if len(epochs) > capacity and epochs[0] >= 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(trainer, epochs, *rest)
 
     monkeypatch.setattr(Trainer, "run_epoch", crowded)
     monkeypatch.setattr(
-        loop, "_to_the_end", lambda t, runs, p, f=loop._to_the_end: sizes.append(len(runs)) or f(t, runs, p)
+        loop, "_train_to_end", lambda t, runs, p, f=loop._train_to_end: sizes.append(len(runs)) or f(t, runs, p)
     )
     for one, other in zip(run_bank(configs), alone):
         assert other["state"] == one["state"] == "finished"
@@ -124,10 +124,10 @@ def test_a_bank_that_memory_does_not_hold_goes_on_in_smaller_ones(
         for lines in zip(*histories, strict=True):
             assert lines[0]["epoch"] == lines[1]["epoch"]
             assert lines[0]["val_loss"] == pytest.approx(lines[1]["val_loss"], abs=1e-8)
-    assert sizes == banks
+    assert sizes == stacks
 
 
-def test_only_the_runs_that_memory_never_holds_fail(
+def test_only_the_runs_that_never_fit_in_memory_fail(
     make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = [make_config(tiny_data, {"utils.seed": seed}) for seed in range(3)]
@@ -139,9 +139,9 @@ def test_only_the_runs_that_memory_never_holds_fail(
         return real(trainer, *rest)
 
     monkeypatch.setattr(Trainer, "run_epoch", crowded)
-    found = run_bank(configs)
-    assert [result["state"] for result in found] == ["finished", "failed", "finished"]
-    assert "training.batch_size=8" in found[1]["error"]
+    results = run_bank(configs)
+    assert [result["state"] for result in results] == ["finished", "failed", "finished"]
+    assert "training.batch_size=8" in results[1]["error"]
 
 
 def test_a_loss_that_is_not_finite_keeps_the_epochs_before(make_config: Build, tiny_data: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_keeps_the_epochs_before(make_config: Build, t
     assert "Lower training.learning_rate" in run.status.error
 
 
-def test_a_store_on_a_full_disk_is_the_users_to_mend(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_on_a_full_disk_is_an_input_error(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -162,7 +162,7 @@ def test_a_store_on_a_full_disk_is_the_users_to_mend(config: Config, monkeypatch
         run_experiment(config)
 
 
-def test_features_that_vanish_after_the_check_fail_the_queued_run(make_config: Build, data: Path) -> None:
+def test_features_deleted_after_the_check_fail_the_queued_run(make_config: Build, data: Path) -> None:
     from ctbench_core.experiment import queue_run
 
     config = make_config(data)

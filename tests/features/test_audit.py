@@ -1,4 +1,4 @@
-"""An audit names what is wrong or odd with the vectors of a data set."""
+"""An audit reports unusable and unusual vectors of a data set."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def root(tmp_path: Path) -> Path:
 
 def test_sound_vectors_have_norms_and_one_dead_dimension(root: Path) -> None:
     names = [f"v{i}.npy" for i in range(10)]
-    found = audit(load_features(root, names))
+    result = audit(load_features(root, names))
     norms = np.linalg.norm([np.load(root / name).astype(np.float64) for name in names], axis=1)
-    assert found.norms["min"] == pytest.approx(norms.min(), rel=1e-12)
-    assert found.norms["median"] == pytest.approx(np.median(norms), rel=1e-12)
-    assert found.norms["max"] == pytest.approx(norms.max(), rel=1e-12)
-    assert found.constant_dims == [7]
-    assert (found.problems, found.zero_norm, found.duplicates) == ([], [], [])
-    assert found.warnings() == ["1 of 8 feature dimensions have the same value everywhere."]
+    assert result.norms["min"] == pytest.approx(norms.min(), rel=1e-12)
+    assert result.norms["median"] == pytest.approx(np.median(norms), rel=1e-12)
+    assert result.norms["max"] == pytest.approx(norms.max(), rel=1e-12)
+    assert result.constant_dims == [7]
+    assert (result.problems, result.zero_norm, result.duplicates) == ([], [], [])
+    assert result.warnings() == ["Constant values in 1 of 8 feature dimensions."]
 
 
 def test_duplicates_count_across_patients_only(root: Path) -> None:
@@ -48,10 +48,10 @@ def test_negative_zero_is_zero_norm_and_zeros_are_no_duplicates(root: Path) -> N
     np.save(root / "z1.npy", np.zeros(8, np.float32))
     np.save(root / "z2.npy", np.zeros(8, np.float32))
     np.save(root / "z3.npy", np.full(8, -0.0, np.float32))
-    found = audit(load_features(root, ["v1.npy", "z1.npy", "z2.npy", "z3.npy"]))
-    assert found.zero_norm == ["z1.npy", "z2.npy", "z3.npy"]
-    assert found.duplicates == []
-    assert found.norms["min"] == 0
+    result = audit(load_features(root, ["v1.npy", "z1.npy", "z2.npy", "z3.npy"]))
+    assert result.zero_norm == ["z1.npy", "z2.npy", "z3.npy"]
+    assert result.duplicates == []
+    assert result.norms["min"] == 0
 
 
 def test_every_finding_is_counted_and_listed(root: Path) -> None:
@@ -60,8 +60,8 @@ def test_every_finding_is_counted_and_listed(root: Path) -> None:
     (root / "torn.npy").write_bytes(b"torn")
     (root / "copy.npy").write_bytes((root / "v2.npy").read_bytes())
     names = ["v0.npy", "v1.npy", "v2.npy", "copy.npy", "wide.npy", "nan.npy", "torn.npy", "gone.npy", "gone.npy"]
-    found = audit(load_features(root, names))
-    counts = found.to_json()
+    result = audit(load_features(root, names))
+    counts = result.to_json()
     assert {
         name: counts[name] for name in ("missing", "unreadable", "wrong_dim", "non_finite", "zero_norm", "duplicates")
     } == {
@@ -72,7 +72,7 @@ def test_every_finding_is_counted_and_listed(root: Path) -> None:
         "zero_norm": 0,
         "duplicates": 1,
     }
-    frame = found.frame()
+    frame = result.frame()
     assert sorted(frame["kind"]) == ["duplicate", "missing", "non finite", "unreadable", "wrong dim"]
     assert frame.set_index("file").loc["gone.npy", "samples"] == 2
     assert frame.set_index("file").loc["v2.npy", "what"].endswith("copy.npy")
@@ -90,10 +90,10 @@ def test_the_histogram_of_norms_holds_every_vector(tmp_path: Path, spread: float
         vector = draw.standard_normal(32)
         vector *= (1 + spread * i / 49) / np.linalg.norm(vector)
         np.save(tmp_path / f"{i}.npy", vector.astype(np.float32))
-    found = audit(load_features(tmp_path, [f"{i}.npy" for i in range(50)]))
-    assert sum(found.norm_counts) == 50
-    assert len(found.norm_edges) == len(found.norm_counts) + 1
-    assert (max(found.norm_counts) == 50) == (spread == 0)
+    result = audit(load_features(tmp_path, [f"{i}.npy" for i in range(50)]))
+    assert sum(result.norm_counts) == 50
+    assert len(result.norm_edges) == len(result.norm_counts) + 1
+    assert (max(result.norm_counts) == 50) == (spread == 0)
 
 
 @pytest.mark.parametrize(("part", "extra"), [("findings", 58), ("impressions", 238)])
@@ -103,6 +103,6 @@ def test_reports_that_read_alike_are_found_among_the_real_ones(
     root = real_data(f"ctrate/features/minilm/{part}")
     names = sorted(path.name for path in root.glob("*.npz"))
     features = load_features(root, names)
-    found = audit(features)
+    result = audit(features)
     distinct = len(np.unique(features.matrix, axis=0))
-    assert sum(len(group) - 1 for group in found.duplicates) == len(names) - distinct == extra
+    assert sum(len(group) - 1 for group in result.duplicates) == len(names) - distinct == extra

@@ -1,4 +1,4 @@
-"""Files read together give what each gives alone, whatever is done to one of them."""
+"""Files read together give the same vectors as files read alone, even when one is changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import read_vector
 from ctbench_core.features.blocks import make_template
-from ctbench_core.features.files import Reader
+from ctbench_core.features.reader import FileReader
 
 Save = Callable[[Path, np.ndarray], None]
 
@@ -62,7 +62,7 @@ def alone(path: Path) -> np.ndarray | None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_template_serves_every_export_of_one_kind(tmp_path: Path, kind: str) -> None:
     names = write(tmp_path, kind, 40)
-    batch = Reader(tmp_path, None, "flatten").read(names, 24)
+    batch = FileReader(tmp_path, None, "flatten").read(names, 24)
     assert batch.index.failures == {}
     np.testing.assert_array_equal(batch.matrix, [read_vector(tmp_path / name) for name in names])
     first, others = (tmp_path / names[0]).read_bytes(), [(tmp_path / name).read_bytes() for name in names[1:]]
@@ -94,7 +94,7 @@ def test_what_a_template_accepts_the_full_parser_reads_alike(tmp_path: Path, kin
                 expected = alone(victim)
                 assert expected is not None, position
                 assert template.vectors(block)[0].astype(np.float32).tobytes() == expected.tobytes()
-    # Values of a .npz stand under a checksum; elsewhere a changed value is a value.
+    # The values of a .npz have a checksum; elsewhere any value is valid.
     assert (accepted > 0) == (not kind.startswith("npz"))
 
 
@@ -110,7 +110,7 @@ def test_one_damaged_file_among_others_reads_as_it_does_alone(tmp_path: Path, ki
             damaged = bytearray(whole)
             damaged[position] ^= int(draw.integers(1, 256))
             victim.write_bytes(bytes(damaged))
-            batch, expected = Reader(tmp_path, None, "flatten").read(names, 24), alone(victim)
+            batch, expected = FileReader(tmp_path, None, "flatten").read(names, 24), alone(victim)
             usable = expected is not None and len(expected) == 24 and bool(np.isfinite(expected).all())
             assert (batch.index.rows[3] >= 0) == usable, position
             if usable:
@@ -125,7 +125,7 @@ def test_swapped_headers_and_checksums_do_not_pass(tmp_path: Path) -> None:
     forged = bytearray(one)
     forged[values] = other[values]  # values of the one under the checksum of the other
     (tmp_path / names[3]).write_bytes(bytes(forged))
-    batch = Reader(tmp_path, None, "flatten").read(names, 24)
+    batch = FileReader(tmp_path, None, "flatten").read(names, 24)
     assert batch.index.failures[names[3]][0] == "unreadable"
     assert "CRC" in batch.index.failures[names[3]][1]
 
@@ -138,7 +138,7 @@ def test_shapes_of_one_size_are_told_apart(tmp_path: Path) -> None:
     for name, array in zip(names, arrays):
         np.save(tmp_path / name, array)
     assert len({(tmp_path / name).stat().st_size for name in names}) == 1
-    batch = Reader(tmp_path, None, "flatten").read(names, 24)
+    batch = FileReader(tmp_path, None, "flatten").read(names, 24)
     assert batch.index.widths.tolist() == [24 if i % 3 == 0 else 48 for i in range(12)]
     np.testing.assert_array_equal(batch.matrix, arrays[::3])
 
@@ -151,7 +151,7 @@ def test_tokens_and_reordered_arrays_are_pooled_alike(tmp_path: Path, pool: str)
         array = draw.standard_normal((3, 8)).astype(np.float32)
         np.save(tmp_path / name, np.asfortranarray(array) if i % 2 else array)
     expected = [read_vector(tmp_path / name, pool=pool) for name in names]
-    batch = Reader(tmp_path, None, pool).read(names, len(expected[0]))
+    batch = FileReader(tmp_path, None, pool).read(names, len(expected[0]))
     np.testing.assert_array_equal(batch.matrix, expected)
 
 
@@ -162,5 +162,5 @@ def test_a_key_is_honoured_and_a_part_of_a_storage_is_not_taken_for_the_whole(tm
     names = [f"{i}.pt" for i in range(8)]
     for key in ("a", "b", "c"):
         expected = [read_vector(tmp_path / name, key) for name in names]
-        batch = Reader(tmp_path, key, "flatten").read(names, len(expected[0]))
+        batch = FileReader(tmp_path, key, "flatten").read(names, len(expected[0]))
         np.testing.assert_array_equal(batch.matrix, expected)

@@ -1,4 +1,4 @@
-"""Many paths to one matrix: each file once, problems listed with the samples they hit."""
+"""Many paths to one matrix: each file is read once, and problems list their samples."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ def test_problems_are_listed_with_their_samples(root: Path) -> None:
     (root / "torn.npy").write_bytes((root / "v1.npy").read_bytes()[:-3])
     written = ["v1.npy", "gone.npy", "v2.npy", "wide.npy", "nan.npy", "torn.npy", "gone.npy", ""]
     features = load_features(root, written)
-    found = {problem.kind + ":" + problem.written: problem for problem in features.problems}
-    assert {name: problem.samples for name, problem in found.items()} == {
+    problems = {problem.kind + ":" + problem.path: problem for problem in features.problems}
+    assert {name: problem.samples for name, problem in problems.items()} == {
         "missing:gone.npy": (1, 6),
         "missing:": (7,),
         "wrong_dim:wide.npy": (3,),
         "non_finite:nan.npy": (4,),
         "unreadable:torn.npy": (5,),
     }
-    assert "has 5 values where the others have 4" in found["wrong_dim:wide.npy"].message
-    assert "2 values that are NaN or infinite" in found["non_finite:nan.npy"].message
+    assert "has 5 dimensions, the other files 4" in problems["wrong_dim:wide.npy"].message
+    assert "NaN or infinite values (2 of" in problems["non_finite:nan.npy"].message
     assert features.rows.tolist() == [0, -1, 1, -1, -1, -1, -1, -1]
     with pytest.raises(
         FeatureError, match=r"5 feature files cannot be used \(.*2 missing.*\)(.|\n)*on_bad_feature=drop"
@@ -113,7 +113,7 @@ def test_nothing_usable_is_an_error(root: Path) -> None:
 
 
 def test_a_root_that_is_no_folder_is_named(root: Path) -> None:
-    with pytest.raises(FeatureError, match=r"nowhere is no folder. Set paths.data_root"):
+    with pytest.raises(FeatureError, match=r"nowhere is not a folder. Set paths.data_root"):
         load_features(root / "nowhere", ["a"])
 
 
@@ -124,7 +124,7 @@ def test_a_root_outside_the_allowed_folders_is_refused(root: Path, monkeypatch: 
 
 
 def test_climbing_paths_stop_the_load(root: Path) -> None:
-    with pytest.raises(PathError, match=r"'../v1.npy' climbs out"):
+    with pytest.raises(PathError, match=r"'../v1.npy' points outside"):
         load_features(root, ["v1.npy", "../v1.npy"])
 
 

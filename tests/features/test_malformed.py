@@ -1,4 +1,4 @@
-"""A hundred and more malformed inputs: each works, or is named with its file, its row and what to do."""
+"""Over a hundred malformed inputs: each is read, or reported with its file, its rows and a fix."""
 
 from __future__ import annotations
 
@@ -94,20 +94,20 @@ ZEROS = bytes(200 * 2**20)  # 200 MiB that deflate to 200 KiB
 
 def bad_contents() -> dict[str, bytes]:
     """Return unusable contents by file name."""
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for suffix, whole in GOOD.items():
         kind = suffix[1:]
-        found[f"{kind}-empty{suffix}"] = b""
+        files[f"{kind}-empty{suffix}"] = b""
         for share in (0.02, 0.3, 0.6, 0.9, 0.99):
-            found[f"{kind}-cut-{share}{suffix}"] = whole[: int(share * len(whole))]
-        found[f"{kind}-last-byte-lost{suffix}"] = whole[:-1]
-        found[f"{kind}-noise{suffix}"] = np.random.default_rng(1).bytes(500)
-        found[f"{kind}-text{suffix}"] = b"volumename,0,1,2\n" * 9
-        found[f"{kind}-zeros{suffix}"] = bytes(len(whole))
-        found[f"{kind}-html{suffix}"] = b"<!DOCTYPE html><title>404 Not Found</title>"
+            files[f"{kind}-cut-{share}{suffix}"] = whole[: int(share * len(whole))]
+        files[f"{kind}-last-byte-lost{suffix}"] = whole[:-1]
+        files[f"{kind}-noise{suffix}"] = np.random.default_rng(1).bytes(500)
+        files[f"{kind}-text{suffix}"] = b"volumename,0,1,2\n" * 9
+        files[f"{kind}-zeros{suffix}"] = bytes(len(whole))
+        files[f"{kind}-html{suffix}"] = b"<!DOCTYPE html><title>404 Not Found</title>"
     for suffix in (".npz", ".npy", ".pt", ".pth"):
-        found[f"pickled-list{suffix}"] = pickle.dumps([1, 2, 3])
-        found[f"other-format{suffix}"] = GOOD[".safetensors"]
+        files[f"pickled-list{suffix}"] = pickle.dumps([1, 2, 3])
+        files[f"other-format{suffix}"] = GOOD[".safetensors"]
     wrong_shapes = {
         "scalar-width": np.float32(3.0),
         "other-width": np.ones(WIDTH + 1, np.float32),
@@ -124,8 +124,8 @@ def bad_contents() -> dict[str, bytes]:
         "void": np.zeros(WIDTH, dtype="V4"),
     }
     for name, array in wrong_shapes.items():
-        found[f"{name}.npy"] = npy(array)
-        found[f"{name}.npz"] = npz(features=array)
+        files[f"{name}.npy"] = npy(array)
+        files[f"{name}.npz"] = npz(features=array)
     headers = {
         "terabytes": header("(1000000000000,)"),
         "more-than-there": header("(17,)"),
@@ -140,9 +140,9 @@ def bad_contents() -> dict[str, bytes]:
         "version-9": header("(16,)", version=b"\x09\x00"),
     }
     for name, start in headers.items():
-        found[f"{name}.npy"] = start + VECTOR.tobytes()
-        found[f"in-archive-{name}.npz"] = archive({"arr_0.npy": start + VECTOR.tobytes()})
-    found |= {
+        files[f"{name}.npy"] = start + VECTOR.tobytes()
+        files[f"in-archive-{name}.npz"] = archive({"arr_0.npy": start + VECTOR.tobytes()})
+    files |= {
         "bomb.npz": archive({"arr_0.npy": header(f"({len(ZEROS) // 4},)") + ZEROS}, zipfile.ZIP_DEFLATED),
         "bomb.pt": archive({"archive/data.pkl": ZEROS, "archive/version": b"3"}, zipfile.ZIP_DEFLATED),
         "small-bomb.npz": packed_npz(np.zeros(2**22, np.float32)),
@@ -180,7 +180,7 @@ def bad_contents() -> dict[str, bytes]:
         "table.csv": b"1,2,3",
         "no-suffix": b"1,2,3",
     }
-    return found
+    return files
 
 
 def objects_npy() -> bytes:
@@ -226,7 +226,7 @@ def test_each_is_named_with_its_row_and_the_good_ones_work(root: Path, tmp_path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile and torch remark on some before they give up
         features = load_features(root, written, **options)  # type: ignore[arg-type]
-    named = {problem.written: problem for problem in features.problems}
+    named = {problem.path: problem for problem in features.problems}
     passed = sorted(set(BAD) - set(named))
     assert passed == []
     assert set(named) == set(BAD)
@@ -274,7 +274,7 @@ def test_unusual_names_work_or_are_named(tmp_path: Path) -> None:
         np.save(tmp_path / name, VECTOR)
     bad = ["y" * 300 + ".npy", "z" * 300 + "/a.npy", "nul\0in.npy", "\udcff.npy", " ", ".", "", "a\nb.npy"]
     features = load_features(tmp_path, [*good, *bad])
-    assert [problem.written for problem in features.problems] == bad
+    assert [problem.path for problem in features.problems] == bad
     assert (features.rows[: len(good)] >= 0).all()
     assert all(problem.message for problem in features.problems)
 
@@ -291,9 +291,9 @@ def test_links_folders_and_pipes_work_or_are_named_and_none_hangs(tmp_path: Path
     (tmp_path / "device.npy").symlink_to("/dev/zero")
     bad = ["dangling.npy", "loop.npy", "folder.npy", "pipe.npy", "device.npy"]
     features = load_features(tmp_path, ["link.npy", "deep/deep/good.npy", *bad])
-    assert [problem.written for problem in features.problems] == bad
+    assert [problem.path for problem in features.problems] == bad
     assert (features.rows[:2] >= 0).all()
-    with pytest.raises(PathError, match="climbs out"):
+    with pytest.raises(PathError, match="points outside the feature root"):
         load_features(tmp_path, ["good.npy", "deep/../../x.npy"])
 
 
@@ -302,7 +302,7 @@ def test_a_huge_sparse_file_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "huge.npy").open("wb") as file:
         file.truncate(2**34)
     features = load_features(tmp_path, ["good.npy", "huge.npy"])
-    assert "17,179,869,184 bytes long" in features.problems[0].message
+    assert "17,179,869,184 bytes" in features.problems[0].message
 
 
 def test_zero_norm_passes_with_a_note_and_odd_but_sound_files_work(tmp_path: Path) -> None:

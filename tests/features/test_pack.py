@@ -1,4 +1,4 @@
-"""The packed store: read once, opened again, renewed where files changed, rebuilt where it is damaged."""
+"""The packed store: read once, reopened, updated where files changed, rebuilt when damaged."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from ctbench_core.errors import RunError
-from ctbench_core.features import Features, gather, load_features
+from ctbench_core.features import FeatureMatrix, gather, load_features
 from ctbench_core.features.index import Pack, fingerprints
 from ctbench_core.features.pack import open_pack
 
 NAMES = [f"v{i}.npz" for i in range(700)]
-Load = Callable[..., Features]
+Load = Callable[..., FeatureMatrix]
 
 
 def vector(i: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 def load(root: Path, tmp_path: Path) -> Load:
     """Return a loader that packs into one cache."""
 
-    def call(names: list[str] = NAMES, **options: object) -> Features:
+    def call(names: list[str] = NAMES, **options: object) -> FeatureMatrix:
         return load_features(root, names, **{"cache": tmp_path / "cache", "mode": "always", **options})  # type: ignore[arg-type]
 
     return call
@@ -111,7 +111,7 @@ def test_a_deleted_file_is_missing_and_found_when_it_returns(load: Load, root: P
     content = (root / NAMES[9]).read_bytes()
     (root / NAMES[9]).unlink()
     gone = load()
-    assert [(problem.kind, problem.written, problem.samples) for problem in gone.problems] == [
+    assert [(problem.kind, problem.path, problem.samples) for problem in gone.problems] == [
         ("missing", NAMES[9], (9,))
     ]
     assert gone.rows[9] == -1
@@ -127,7 +127,7 @@ def test_problems_are_remembered_until_their_files_change(load: Load, root: Path
     np.savez(root / NAMES[8], np.full((1, 16), np.nan, np.float32))
     first, again = load(), load()
     assert again.files_read == 0
-    kinds = [(problem.kind, problem.written) for problem in again.problems]
+    kinds = [(problem.kind, problem.path) for problem in again.problems]
     assert kinds == [("unreadable", NAMES[3]), ("wrong_dim", NAMES[4]), ("non_finite", NAMES[8])]
     assert [problem.message for problem in first.problems] == [problem.message for problem in again.problems]
     (root / NAMES[3]).write_bytes(good)
@@ -280,7 +280,7 @@ def test_one_thread_or_several_read_the_same(
     several = load(names, cache=None, workers=0 if slow else 3)
     assert several.digest == alone.digest
     assert several.problems == alone.problems
-    assert [problem.written for problem in alone.problems] == [NAMES[50], NAMES[60], "large.npy", "a\0b.npz"]
+    assert [problem.path for problem in alone.problems] == [NAMES[50], NAMES[60], "large.npy", "a\0b.npz"]
 
 
 def test_links_that_lead_outside_the_allowed_folders_are_refused_from_a_pack_too(

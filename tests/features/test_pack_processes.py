@@ -1,4 +1,4 @@
-"""Several processes on one pack, and processes killed in the middle: always one valid pack, never an error."""
+"""Several processes on one pack, and killed processes: always one valid pack, never an error."""
 
 from __future__ import annotations
 

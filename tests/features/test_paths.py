@@ -1,4 +1,4 @@
-"""Where a path as written leads, and where it may not lead."""
+"""Paths as written and the files they mean, inside the allowed folders only."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_ways_of_writing_the_same_file(root: Path, written: str) -> None:
-    found = find_file(root, written)
-    assert found is not None
-    assert found.samefile(root / "image" / "one.npz")
+    path = find_file(root, written)
+    assert path is not None
+    assert path.samefile(root / "image" / "one.npz")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -77,7 +77,7 @@ def test_a_folder_or_nothing_is_no_file(root: Path) -> None:
     ["../secret.npz", "..\\secret.npz", "image/../../secret.npz", "/../secret.npz", "image\\..\\..\\secret.npz", ".."],
 )
 def test_climbing_out_is_refused_and_named(root: Path, written: str) -> None:
-    with pytest.raises(PathError, match=r"climbs out of the feature root"):
+    with pytest.raises(PathError, match=r"points outside the feature root"):
         find_file(root, written)
 
 

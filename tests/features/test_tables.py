@@ -61,8 +61,8 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / name
 
 
-def close(found: np.ndarray, expected: np.ndarray, table: Path) -> None:
-    np.testing.assert_allclose(found, expected, rtol=2e-3)  # half precision is among them
+def close(vectors: np.ndarray, expected: np.ndarray, table: Path) -> None:
+    np.testing.assert_allclose(vectors, expected, rtol=2e-3)  # half precision is among them
 
 
 def test_each_row_finds_its_volume_through_the_manifests_path(table: Path) -> None:
@@ -94,7 +94,7 @@ def test_tables_and_files_may_stand_side_by_side(table: Path) -> None:
     features = load_features(table.parent, ["one.npy", table.name, table.name], ids=["x", IDS[2], IDS[3]])
     close(features.matrix[features.rows], np.stack([np.ones(6), MATRIX[2], MATRIX[3]]), table)
     np.save(table.parent / "one.npy", np.ones(5, np.float32))
-    with pytest.raises(FeatureError, match=r"vectors of \[5, 6\] values"):
+    with pytest.raises(FeatureError, match=r"vectors of \[5, 6\] dimensions"):
         load_features(table.parent, ["one.npy", table.name], ids=["x", IDS[2]])
 
 
@@ -123,8 +123,8 @@ def test_the_key_chooses_a_column(tmp_path: Path) -> None:
     [
         ({"id": IDS}, "has no vectors"),
         ({"x": [1.0, 2.0]}, "no column of ids"),
-        ({"id": ["a", "b", "a"], "v": fixed(MATRIX[:3])}, r"more than once: a \(1 row\)"),
-        ({"id": ["a", "b"], "v": [[1.0], [1.0, 2.0]]}, "another width"),
+        ({"id": ["a", "b", "a"], "v": fixed(MATRIX[:3])}, r"duplicate id a \(1 row\)"),
+        ({"id": ["a", "b"], "v": [[1.0], [1.0, 2.0]]}, "another length"),
         ({"id": ["a", "b"], "v": [[1.0], None]}, r"no vector in rows 1 \(1 row\)"),
         ({"id": ["a", "b"], "v": [["x"], ["y"]]}, "not numbers"),
     ],
@@ -164,7 +164,7 @@ def test_rows_with_nan_are_problems_of_their_own(tmp_path: Path) -> None:
     spoiled[3, 2] = np.nan
     pq.write_table(lists(matrix=spoiled), tmp_path / "t.parquet")
     features = load_features(tmp_path / "t.parquet", IDS)
-    assert [(p.kind, p.written, p.samples) for p in features.problems] == [("non_finite", IDS[3], (3,))]
+    assert [(p.kind, p.path, p.samples) for p in features.problems] == [("non_finite", IDS[3], (3,))]
     assert features.rows[3] == -1
 
 

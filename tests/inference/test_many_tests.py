@@ -17,8 +17,8 @@ def test_bh_equals_scipy(seed: int) -> None:
 
 
 def test_bh_leaves_undefined_tests_out_of_the_family() -> None:
-    found = benjamini_hochberg([0.01, np.nan, 0.04])
-    np.testing.assert_allclose(found, [0.02, np.nan, 0.04])
+    result = benjamini_hochberg([0.01, np.nan, 0.04])
+    np.testing.assert_allclose(result, [0.02, np.nan, 0.04])
     assert benjamini_hochberg([]).shape == (0,)
     with pytest.raises(InputError, match=r"\[0, 1\]"):
         benjamini_hochberg([1.2])

@@ -1,4 +1,4 @@
-"""The queue of runs: order, cancel, failure, resume; what it leaves on disk is all that pages know."""
+"""The queue of runs: order, cancel, failure, resume, checked by what is on disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_
 
 @pytest.fixture
 def runner() -> Iterator[JobRunner]:
-    """Return a runner of this test's own, stopped at its end."""
+    """Return a new runner, stopped after the test."""
     runner = JobRunner()
     yield runner
     runner.stop()
@@ -31,15 +31,15 @@ def runner() -> Iterator[JobRunner]:
 
 
 class Gate:
-    """Stands in the way of `run_experiment`: says when a run has begun, and lets it go on when told."""
+    """Wraps `run_experiment`: signals that a run has started, and holds it until the gate is opened."""
 
     def __init__(self, real: Callable[..., Any]) -> None:
         self.real = real
-        self.begun: list[Path] = []
+        self.started: list[Path] = []
         self.entered, self.open = threading.Semaphore(0), threading.Semaphore(0)
 
     def __call__(self, config: Config, **options: Any) -> Any:
-        self.begun.append(options["run_dir"])
+        self.started.append(options["run_dir"])
         self.entered.release()
         assert self.open.acquire(timeout=LIMIT_S)
         return self.real(config, **options)
@@ -73,7 +73,7 @@ def test_a_submitted_run_is_queued_on_disk_then_trained(runner: JobRunner, gate:
     assert runner.queued() == []
 
 
-def test_runs_are_trained_in_the_order_they_came(
+def test_runs_are_trained_in_the_order_of_submission(
     runner: JobRunner, gate: Gate, make_config: Build, tiny_data: Path
 ) -> None:
     runs = [runner.submit(make_config(tiny_data, {"utils.seed": seed, "training.max_epochs": 1})) for seed in (1, 2, 3)]
@@ -82,11 +82,11 @@ def test_runs_are_trained_in_the_order_they_came(
     for _ in runs:
         gate.open.release()
     assert all(runner.wait(run_dir, LIMIT_S) for run_dir in runs)
-    assert gate.begun == runs
+    assert gate.started == runs
     assert [state(run_dir) for run_dir in runs] == ["finished"] * 3
 
 
-def test_a_queued_run_can_be_cancelled_before_it_begins(runner: JobRunner, gate: Gate, config: Config) -> None:
+def test_a_queued_run_can_be_cancelled_before_it_starts(runner: JobRunner, gate: Gate, config: Config) -> None:
     first, second, third = (runner.submit(config) for _ in range(3))
     assert gate.entered.acquire(timeout=LIMIT_S)
     assert runner.cancel(second)
@@ -97,7 +97,7 @@ def test_a_queued_run_can_be_cancelled_before_it_begins(runner: JobRunner, gate:
         gate.open.release()
     assert runner.wait(first, LIMIT_S)
     assert runner.wait(third, LIMIT_S)
-    assert gate.begun == [first, third]
+    assert gate.started == [first, third]
     assert not (second / "metrics.jsonl").exists()
     assert not runner.cancel(second)
 
@@ -108,12 +108,12 @@ def epochs_seen(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     seen = threading.Semaphore(0)
     real = runner_module.run_experiment
 
-    def told(config: Config, **options: Any) -> Any:
+    def counted(config: Config, **options: Any) -> Any:
         return real(
             config, **options, progress=lambda phase, done, total: phase.startswith("training") and seen.release()
         )
 
-    monkeypatch.setattr(runner_module, "run_experiment", told)
+    monkeypatch.setattr(runner_module, "run_experiment", counted)
     return seen
 
 
@@ -122,7 +122,7 @@ def wait_for_epochs(seen: threading.Semaphore, count: int) -> None:
         assert seen.acquire(timeout=LIMIT_S)
 
 
-def test_cancelling_the_active_run_keeps_its_best_and_the_next_goes_on(
+def test_cancelling_the_active_run_keeps_its_best_and_starts_the_next(
     runner: JobRunner, epochs_seen: threading.Semaphore, make_config: Build, tiny_data: Path
 ) -> None:
     long = runner.submit(make_config(tiny_data, LONG))
@@ -155,12 +155,12 @@ def test_a_cancelled_run_is_resumed_where_it_stopped(
     assert runner.wait(run_dir, LIMIT_S)
     after = open_run(run_dir)
     assert after.status.created == created
-    kept = min(len(before), len(after.history()))
-    assert after.history()[:kept] == before[:kept]
+    shared = min(len(before), len(after.history()))
+    assert after.history()[:shared] == before[:shared]
     assert [line["epoch"] for line in after.history()] == list(range(1, len(after.history()) + 1))
 
 
-def test_a_failed_run_says_why_and_the_next_one_runs(runner: JobRunner, make_config: Build, data: Path) -> None:
+def test_a_failed_run_has_its_error_and_the_next_one_runs(runner: JobRunner, make_config: Build, data: Path) -> None:
     bad = runner.submit(make_config(data, {"training.target_labels": ["No such finding"]}))
     good = runner.submit(make_config(data))
     assert runner.wait(bad, LIMIT_S)
@@ -172,12 +172,12 @@ def test_a_failed_run_says_why_and_the_next_one_runs(runner: JobRunner, make_con
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyError, AttributeError, ZeroDivisionError, MemoryError, OSError])
-def test_an_error_of_our_own_ends_its_run_and_nothing_else(
+def test_an_unexpected_error_ends_its_run_and_nothing_else(
     runner: JobRunner, config: Config, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    import ctbench_core.bank_runs as members
+    import ctbench_core.bank_runs as bank_runs
 
-    real, calls = members.SharedData, []
+    real, calls = bank_runs.SharedData, []
 
     def broken_once(*arguments: Any) -> Any:
         calls.append(1)
@@ -185,7 +185,7 @@ def test_an_error_of_our_own_ends_its_run_and_nothing_else(
             raise error("a bug")
         return real(*arguments)
 
-    monkeypatch.setattr(members, "SharedData", broken_once)
+    monkeypatch.setattr(bank_runs, "SharedData", broken_once)
     bad, good = runner.submit(config), runner.submit(config)
     assert runner.wait(bad, LIMIT_S)
     assert runner.wait(good, LIMIT_S)
@@ -219,7 +219,7 @@ def test_a_run_directory_is_not_queued_twice(
     assert runner.wait(tmp_path / "mine", LIMIT_S)
 
 
-def test_unknown_runs_are_nothing_to_cancel_or_wait_for(runner: JobRunner, tmp_path: Path) -> None:
+def test_unknown_runs_cannot_be_cancelled_or_waited_for(runner: JobRunner, tmp_path: Path) -> None:
     assert not runner.cancel(tmp_path)
     assert runner.wait(tmp_path, 0)
     assert runner.active() is None

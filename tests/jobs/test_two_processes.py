@@ -1,4 +1,4 @@
-"""Two processes on one run store: each sees what the other trains, and can ask it to stop."""
+"""Two processes on one run store: each sees the other's runs, and can ask it to stop them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 import ctbench_core.jobs.runner as runner_module
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
-from ctbench_core.jobs import JobRunner, active_runs
-from ctbench_core.runs import RunStore, new_status, open_run, read_history, request_stop, write_status
+from ctbench_core.jobs import JobRunner
+from ctbench_core.runs import RunStore, active_runs, new_status, open_run, read_history, request_stop, write_status
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LIMIT_S = 60.0
@@ -32,10 +32,10 @@ def runner() -> Iterator[JobRunner]:
 
 
 @pytest.fixture
-def elsewhere(start_cli: Start, words: list[str], tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
+def other_process(start_cli: Start, overrides: list[str], tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
     """Start a long run in another process; return the process and the run's folder once two epochs are done."""
     run_dir = tmp_path / "outputs" / "train" / "theirs"
-    process = start_cli("train", *words, *LONG, f"paths.run_dir={run_dir}", "--json")
+    process = start_cli("train", *overrides, *LONG, f"paths.run_dir={run_dir}", "--json")
     deadline, pause = time.monotonic() + LIMIT_S, threading.Event()
     while len(read_history(run_dir / "metrics.jsonl")) < 2:
         assert process.poll() is None, process.communicate()[1]
@@ -44,13 +44,13 @@ def elsewhere(start_cli: Start, words: list[str], tmp_path: Path) -> tuple[subpr
     return process, run_dir
 
 
-def test_a_run_of_another_process_is_seen_and_stopped_in_good_order(
-    elsewhere: tuple[subprocess.Popen[str], Path], runner: JobRunner, tmp_path: Path
+def test_a_run_of_another_process_is_seen_and_stopped(
+    other_process: tuple[subprocess.Popen[str], Path], runner: JobRunner, tmp_path: Path
 ) -> None:
-    process, run_dir = elsewhere
-    seen = active_runs(tmp_path / "outputs")
-    assert list(seen) == [run_dir]
-    assert seen[run_dir].pid == process.pid
+    process, run_dir = other_process
+    active = active_runs(tmp_path / "outputs")
+    assert list(active) == [run_dir]
+    assert active[run_dir].pid == process.pid
     assert runner.active() is None
     assert runner.cancel(run_dir)
     out, err = process.communicate(timeout=LIMIT_S)
@@ -64,28 +64,28 @@ def test_a_run_of_another_process_is_seen_and_stopped_in_good_order(
     assert not runner.cancel(run_dir)
 
 
-def test_a_run_at_work_elsewhere_is_neither_resumed_nor_settled(
-    elsewhere: tuple[subprocess.Popen[str], Path], runner: JobRunner, tmp_path: Path
+def test_a_run_of_another_process_is_neither_resumed_nor_marked_interrupted(
+    other_process: tuple[subprocess.Popen[str], Path], runner: JobRunner, tmp_path: Path
 ) -> None:
-    _, run_dir = elsewhere
+    _, run_dir = other_process
     with pytest.raises(InputError, match="is running"):
         runner.resume(run_dir)
-    assert RunStore(tmp_path / "outputs").settle() == []
+    assert RunStore(tmp_path / "outputs").mark_interrupted() == []
     assert open_run(run_dir).status.state == "running"
 
 
 def test_a_killed_process_leaves_a_run_that_this_one_finishes(
-    elsewhere: tuple[subprocess.Popen[str], Path], runner: JobRunner, tmp_path: Path
+    other_process: tuple[subprocess.Popen[str], Path], runner: JobRunner, tmp_path: Path
 ) -> None:
-    """Also a request to stop that came too late does not stop the resumed run."""
-    process, run_dir = elsewhere
+    """A stop request that came too late does not stop the resumed run either."""
+    process, run_dir = other_process
     psutil.Process(process.pid).suspend()
     assert request_stop(run_dir)
     process.kill()
     process.wait(LIMIT_S)
     assert (run_dir / "stop_request").exists()
     assert active_runs(tmp_path / "outputs") == {}
-    assert [run.paths.root for run in RunStore(tmp_path / "outputs").settle()] == [run_dir]
+    assert [run.paths.root for run in RunStore(tmp_path / "outputs").mark_interrupted()] == [run_dir]
     config_path = run_dir / "config.yaml"
     done = len(read_history(run_dir / "metrics.jsonl"))
     config_path.write_text(config_path.read_text().replace("max_epochs: 100000", f"max_epochs: {done + 20}"))
@@ -96,29 +96,29 @@ def test_a_killed_process_leaves_a_run_that_this_one_finishes(
     assert [line["epoch"] for line in run.history()] == list(range(1, done + 21))
 
 
-def test_a_waiting_run_taken_back_from_elsewhere_is_never_begun(
+def test_a_waiting_run_stopped_by_another_process_never_starts(
     runner: JobRunner, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, begun = threading.Event(), []
+    gate, started = threading.Event(), []
 
-    def held(config: Config, run_dir: Path, **_: object) -> None:
-        begun.append(run_dir)
+    def hold(config: Config, run_dir: Path, **_: object) -> None:
+        started.append(run_dir)
         assert gate.wait(LIMIT_S)
 
-    monkeypatch.setattr(runner_module, "run_experiment", held)
+    monkeypatch.setattr(runner_module, "run_experiment", hold)
     first, second = runner.submit(config), runner.submit(config)
-    assert request_stop(second)  # what another process does
+    assert request_stop(second)  # as another process does
     assert open_run(second).status.state == "cancelled"
     assert runner.queued() == []
     gate.set()
     assert runner.wait(first, LIMIT_S)
     assert runner.wait(second, LIMIT_S)
-    assert begun == [first]
+    assert started == [first]
 
 
 def test_damaged_and_ended_runs_are_not_active(tmp_path: Path) -> None:
-    (tmp_path / "train" / "torn").mkdir(parents=True)
-    (tmp_path / "train" / "torn" / "status.json").write_text('{"state": "runn')
+    (tmp_path / "train" / "cut").mkdir(parents=True)
+    (tmp_path / "train" / "cut" / "status.json").write_text('{"state": "runn')
     write_status(tmp_path / "train" / "done" / "status.json", new_status("done"), state="finished")
     write_status(tmp_path / "train" / "now" / "status.json", new_status("now"), state="running")
     assert [folder.name for folder in active_runs(tmp_path)] == ["now"]

@@ -1,4 +1,4 @@
-"""Old runs move in: listed, imported, evaluated and exported, with the figures of a plain PyTorch forward pass."""
+"""Old runs are listed, imported, evaluated and compared, with the metrics of a plain PyTorch forward pass."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import evaluate_run
-from ctbench_core.legacy.folders import find_old_runs
-from ctbench_core.legacy.importing import import_runs, list_runs
+from ctbench_core.legacy import find_old_runs, import_runs, list_runs
 from ctbench_core.runs import RunStore, open_run
-from tests.old_system import MLP, figures, read_split
+from tests.old_system import MLP, epoch_metrics, read_split
 
 Cli = Callable[..., Any]
 Old = Callable[..., Path]
@@ -35,7 +34,7 @@ def plain_forward(old: Path, data: Path, manifest: str, labels: list[str]) -> tu
         return y, model.eval().double()(x.double()).sigmoid().numpy()
 
 
-def test_an_imported_run_has_the_figures_of_a_plain_forward_pass(
+def test_an_imported_run_has_the_metrics_of_a_plain_forward_pass(
     make_old_run: Old, tmp_path: Path, labels: list[str]
 ) -> None:
     old = make_old_run()
@@ -44,7 +43,7 @@ def test_an_imported_run_has_the_figures_of_a_plain_forward_pass(
     assert (run.new, run.job, run.epochs) == (True, "manual_budget", 4)
     result = evaluate_run(run.run_dir)["test"]["test.csv"]
     y, probabilities = plain_forward(old, tmp_path / "project" / "data", "test.csv", labels)
-    expected = figures(y, probabilities, labels)
+    expected = epoch_metrics(y, probabilities, labels)
     for name in ("auprc", "auroc", "f1_macro"):
         assert result[name] == pytest.approx(expected[name], abs=1e-6)
     for label in labels:
@@ -80,7 +79,9 @@ def test_importing_again_makes_no_copy_even_from_another_place(make_old_run: Old
     assert (again.new, again.present, again.run_dir) == (False, True, first.run_dir)
 
 
-def test_a_folder_of_runs_is_taken_in_whole_and_one_bad_run_keeps_none_out(make_old_run: Old, tmp_path: Path) -> None:
+def test_a_folder_of_runs_is_imported_and_one_bad_run_stops_none(
+    make_old_run: Old, tmp_path: Path
+) -> None:
     for seed in (1, 2):
         make_old_run(f"gpt_budget/train_n50_s{seed}", seed=seed)
     bad = make_old_run("gpt_budget/train_n50_s3", seed=3)
@@ -88,17 +89,17 @@ def test_a_folder_of_runs_is_taken_in_whole_and_one_bad_run_keeps_none_out(make_
     listed = list_runs(tmp_path / "project", tmp_path / "store")
     assert [run.label for run in listed] == ["train_n50_s1", "train_n50_s2", "train_n50_s3"]
     assert not (tmp_path / "store").exists()
-    taken = import_runs(tmp_path / "project", tmp_path / "store")
-    assert [run.new for run in taken] == [True, True, False]
-    assert "could run code" in taken[2].problem
+    imported = import_runs(tmp_path / "project", tmp_path / "store")
+    assert [run.new for run in imported] == [True, True, False]
+    assert "could run code" in imported[2].problem
     assert {run.job for run in RunStore(tmp_path / "store").runs()} == {"gpt_budget"}
 
 
 def test_a_stopped_run_gives_its_best_weights_from_its_snapshot(make_old_run: Old, tmp_path: Path) -> None:
     """Its random states hold a NumPy array, which torch refuses by itself; nothing in it is run."""
     old = make_old_run(finished=False)
-    (taken,) = import_runs(old, tmp_path / "store")
-    run = open_run(taken.run_dir)
+    (imported,) = import_runs(old, tmp_path / "store")
+    run = open_run(imported.run_dir)
     assert run.status.state == "cancelled"
     expected = torch.load(old / "checkpoints" / "last_state.pt", weights_only=False)["best_model_state"]
     stored = torch.load(run.paths.final_model, weights_only=True)
@@ -106,7 +107,7 @@ def test_a_stopped_run_gives_its_best_weights_from_its_snapshot(make_old_run: Ol
 
 
 class _Harmful:
-    """What a checkpoint must not be able to do."""
+    """A pickle that touches a file when it is loaded."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path(self.path),))
@@ -120,44 +121,44 @@ def test_no_code_in_a_checkpoint_is_run(make_old_run: Old, tmp_path: Path, finis
     old = make_old_run(finished=finished)
     name = "final_model.pt" if finished else "last_state.pt"
     torch.save({"best_model_state": _Harmful(tmp_path / "harmed")}, old / "checkpoints" / name)
-    (taken,) = import_runs(old, tmp_path / "store")
-    assert "could run code" in taken.problem
+    (imported,) = import_runs(old, tmp_path / "store")
+    assert "could run code" in imported.problem
     assert not (tmp_path / "harmed").exists()
     with (old / "checkpoints" / name).open("wb") as file:
         pickle.dump(_Harmful(tmp_path / "harmed"), file, protocol=2)
-    (taken,) = import_runs(old, tmp_path / "store")
-    assert taken.problem
+    (imported,) = import_runs(old, tmp_path / "store")
+    assert imported.problem
     assert not (tmp_path / "harmed").exists()
 
 
 @pytest.mark.parametrize(
     "missing", [("metrics.jsonl",), ("best_metrics.json",), ("metrics.jsonl", "best_metrics.json")]
 )
-def test_what_a_run_did_not_keep_is_told_from_the_rest(
-    make_old_run: Old, tmp_path: Path, missing: tuple[str, ...]
-) -> None:
+def test_missing_files_are_replaced_by_the_others(make_old_run: Old, tmp_path: Path, missing: tuple[str, ...]) -> None:
     old = make_old_run()
     best = json.loads((old / "best_metrics.json").read_text())["val_metrics"]
     for name in missing:
         (old / name).unlink()
-    (taken,) = import_runs(old, tmp_path / "store")
-    assert taken.best_val == {name: best[name] for name in ("auprc", "auroc", "f1_macro")}  # at last from the pointer
-    assert evaluate_run(taken.run_dir)["test"]["test.csv"]["n"]["volumes"] == 24
+    (imported,) = import_runs(old, tmp_path / "store")
+    assert imported.best_val == {
+        name: best[name] for name in ("auprc", "auroc", "f1_macro")
+    }  # at last from the pointer
+    assert evaluate_run(imported.run_dir)["test"]["test.csv"]["n"]["volumes"] == 24
 
 
 def test_findings_are_those_of_the_config_and_must_fit_the_head(make_old_run: Old, tmp_path: Path) -> None:
     old = make_old_run()
-    (taken,) = import_runs(old, tmp_path / "store", {"training.target_labels": ["Lung nodule"]})
-    assert "has 3 outputs, but the config names 1 findings" in taken.problem
+    (imported,) = import_runs(old, tmp_path / "store", {"training.target_labels": ["Lung nodule"]})
+    assert "has 3 outputs, but the config names 1 finding" in imported.problem
     assert not (tmp_path / "store").exists()
 
 
-def test_data_that_has_moved_is_named_by_words(make_old_run: Old, tmp_path: Path, tiny_data: Path) -> None:
+def test_data_that_has_moved_is_named_by_overrides(make_old_run: Old, tmp_path: Path, tiny_data: Path) -> None:
     old = make_old_run()
     shutil.rmtree(tmp_path / "project" / "data")
     places = {"paths.data_root": str(tiny_data / "features"), "paths.manifest_dir": str(tiny_data / "manifests")}
-    (taken,) = import_runs(old, tmp_path / "store", places)
-    assert evaluate_run(taken.run_dir)["test"]["test.csv"]["n"]["patients"] == 12
+    (imported,) = import_runs(old, tmp_path / "store", places)
+    assert evaluate_run(imported.run_dir)["test"]["test.csv"]["n"]["patients"] == 12
 
 
 def test_a_folder_without_old_runs_says_what_was_expected(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_folder_without_old_runs_says_what_was_expected(tmp_path: Path) -> Non
         find_old_runs(tmp_path / "nothing")
 
 
-def test_the_verb_lists_takes_in_and_says_what_it_could_not_use(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
+def test_the_verb_lists_imports_and_reports_ignored_keys(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
     old = make_old_run()
     store = f"paths.outputs_root={tmp_path / 'store'}"
     listed = cli("import", str(old), "list=true", store)
@@ -182,10 +183,10 @@ def test_the_verb_lists_takes_in_and_says_what_it_could_not_use(make_old_run: Ol
     assert cli("import", str(tmp_path / "store"), store).code == 2
 
 
-def test_evaluate_takes_an_old_folder_as_it_is(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
+def test_evaluate_accepts_an_old_folder(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
     old = make_old_run()
-    for words in ([f"run={old}"], [f"paths.checkpoint_path={old / 'checkpoints' / 'final_model.pt'}"]):
-        ended = cli("evaluate", *words, f"paths.outputs_root={tmp_path / 'store'}")
+    for overrides in ([f"run={old}"], [f"paths.checkpoint_path={old / 'checkpoints' / 'final_model.pt'}"]):
+        ended = cli("evaluate", *overrides, f"paths.outputs_root={tmp_path / 'store'}")
         assert ended.code == 0, ended.err
         assert Path(ended.json["run_dir"]).parent == tmp_path / "store" / "manual_budget"
         assert ended.json["test"]["test.csv"]["n"] == {"volumes": 24, "exams": 12, "patients": 12}
@@ -198,23 +199,23 @@ def test_two_old_runs_are_compared_with_the_differences_of_plain_forward_passes(
     refused = cli("compare", *map(str, olds))
     assert (refused.code, "import" in refused.json["error"]) == (2, True)
     store = f"paths.outputs_root={tmp_path / 'store'}"
-    taken = {run["label"]: run["run_dir"] for run in cli("import", str(olds[0].parent), store).json["runs"]}
-    folders = [taken[old.name] for old in olds]
+    imported = {run["label"]: run["run_dir"] for run in cli("import", str(olds[0].parent), store).json["runs"]}
+    folders = [imported[old.name] for old in olds]
     for folder in folders:
         assert cli("evaluate", f"run={folder}").code == 0
     ended = cli("compare", *folders)
     assert ended.code == 0, ended.err
     assert (ended.json["on"], ended.json["n"]) == ("test", {"volumes": 24, "exams": 12, "patients": 12})
     passes = [plain_forward(old, tmp_path / "project" / "data", "test.csv", labels) for old in olds]
-    first, second = (figures_by_finding(*one) for one in passes)
-    found = {(row["metric"], row["label"]): row["delta"] for row in ended.json["differences"]}
+    first, second = (metrics_by_finding(*pair) for pair in passes)
+    deltas = {(row["metric"], row["label"]): row["delta"] for row in ended.json["differences"]}
     for metric in ("auprc", "auroc"):
         for c, label in enumerate(labels):
-            assert found[metric, label] == pytest.approx(second[metric][c] - first[metric][c], abs=1e-6)
-    assert any(abs(delta) > 0.01 for delta in found.values() if delta is not None)
+            assert deltas[metric, label] == pytest.approx(second[metric][c] - first[metric][c], abs=1e-6)
+    assert any(abs(delta) > 0.01 for delta in deltas.values() if delta is not None)
 
 
-def figures_by_finding(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+def metrics_by_finding(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "auprc": np.asarray(average_precision_score(targets, probabilities, average=None)),
         "auroc": np.asarray(roc_auc_score(targets, probabilities, average=None)),

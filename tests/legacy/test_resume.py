@@ -1,4 +1,4 @@
-"""A stopped run of the older system goes on from its snapshot; one that cannot is refused, never begun anew unasked."""
+"""A stopped run of the older system resumes from its snapshot; one that cannot is refused, and never restarted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 
 from ctbench_core.errors import InputError
 from ctbench_core.jobs import get_runner
-from ctbench_core.legacy.importing import import_runs
+from ctbench_core.legacy import import_runs
 from ctbench_core.runs import RunPaths, open_run
 from tests.old_system import MLP, drop_optimiser, read_split
 
 Cli = Callable[..., Any]
 Old = Callable[..., Path]
-# One batch an epoch, no dropout, no weights: what an epoch does depends on nothing drawn.
+# One batch an epoch, no dropout, no weights: an epoch depends on no random draw.
 WHOLE = ["training.batch_size=512", "model.params.dropout=0", "training.loss.pos_weight=none"]
 
 
@@ -38,7 +38,7 @@ def plain_epochs(old: Path, data: Path, labels: list[str], count: int) -> dict[s
     return model.state_dict()
 
 
-def test_it_goes_on_with_the_weights_moments_and_patience_of_its_snapshot(
+def test_it_resumes_with_the_weights_moments_and_patience_of_its_snapshot(
     make_old_run: Old, cli: Cli, tmp_path: Path, labels: list[str]
 ) -> None:
     old = make_old_run(finished=False)
@@ -64,14 +64,14 @@ def test_it_goes_on_with_the_weights_moments_and_patience_of_its_snapshot(
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
 
 
-def test_the_words_of_the_older_system_find_the_stopped_run_of_the_job(make_old_run: Old, cli: Cli) -> None:
+def test_the_overrides_of_the_older_system_find_the_stopped_run_of_the_job(make_old_run: Old, cli: Cli) -> None:
     old = make_old_run(finished=False)
-    words = ["training.resume.enabled=true", "hydra.job.name=manual_budget", "training.max_epochs=5"]
-    ended = cli("train", *words, f"paths.outputs_root={old.parents[1]}")
+    overrides = ["training.resume.enabled=true", "hydra.job.name=manual_budget", "training.max_epochs=5"]
+    ended = cli("train", *overrides, f"paths.outputs_root={old.parents[1]}")
     assert ended.code == 0, ended.err
     assert ended.json["epochs"] == 5
     assert Path(ended.json["run_dir"]).parent == old.parent
-    again = cli("train", *words, f"paths.outputs_root={old.parents[1]}")
+    again = cli("train", *overrides, f"paths.outputs_root={old.parents[1]}")
     assert again.code == 2
     assert "is finished" in again.json["error"]
 
@@ -79,11 +79,11 @@ def test_the_words_of_the_older_system_find_the_stopped_run_of_the_job(make_old_
 def test_one_without_its_optimiser_is_refused_with_what_to_do(make_old_run: Old, cli: Cli, tmp_path: Path) -> None:
     old = make_old_run(finished=False)
     drop_optimiser(old)
-    (taken,) = import_runs(old, tmp_path / "store")
-    for state in (old / "checkpoints" / "last_state.pt", RunPaths(taken.run_dir).last_state):
+    (imported,) = import_runs(old, tmp_path / "store")
+    for state in (old / "checkpoints" / "last_state.pt", RunPaths(imported.run_dir).last_state):
         ended = cli("train", f"training.resume.state_path={state}", f"paths.outputs_root={tmp_path / 'store'}")
         assert ended.code == 2
         assert "Clone on the Runs page" in ended.json["error"]
     with pytest.raises(InputError, match="would start over"):
-        get_runner().resume(taken.run_dir)
-    assert open_run(taken.run_dir).status.state == "cancelled"
+        get_runner().resume(imported.run_dir)
+    assert open_run(imported.run_dir).status.state == "cancelled"

@@ -1,4 +1,4 @@
-"""The older system's tables out of one study, and out of its own folders: every figure equal to plain pandas and SciPy."""
+"""The older system's tables, from a study and from its own run folders, equal plain pandas and SciPy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ctbench_core.legacy.contrast import summarise
-from ctbench_core.legacy.plots import scaling_figure
+from ctbench_core.legacy import scaling_figure, summarise
 from ctbench_core.runs import RunStore, open_run
 from ctbench_core.studies import Study, run_study
 
@@ -58,7 +57,7 @@ def tables(study: Path, cli: Cli) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(path) for name, path in (files | ended.json["files"]).items()}
 
 
-def test_one_row_a_run_with_the_older_columns_and_the_stored_figures(
+def test_one_row_a_run_with_the_older_columns_and_the_stored_metrics(
     study: Path, tables: dict[str, pd.DataFrame]
 ) -> None:
     table = tables["per_run"]
@@ -97,10 +96,10 @@ def test_by_budget_is_mean_deviation_and_count(tables: dict[str, pd.DataFrame]) 
 
 
 def test_the_scaling_plot_holds_the_means_and_deviations_by_budget(tables: dict[str, pd.DataFrame]) -> None:
-    found = scaling_figure(tables["by_budget"])
-    assert found is not None
-    assert len(found.data) == 2 * 3  # two sources, three figures
-    for trace in found.data:
+    figure = scaling_figure(tables["by_budget"])
+    assert figure is not None
+    assert len(figure.data) == 2 * 3  # two sources, three metrics
+    for trace in figure.data:
         rows = tables["by_budget"].query("source == @trace.name")
         column = "test_primary_auprc" if trace.xaxis == "x" else None
         assert list(trace.x) == list(rows["budget_n"]) == [12, 20]
@@ -159,8 +158,8 @@ def test_two_tables_of_the_older_system_are_compared_as_they_are(tables: dict[st
     assert ended.code == 0, ended.err
     assert sorted(ended.json["files"]) == ["paired", "summary"]
     rows = tables["summary"].query("budget_n == 20")
-    found = pd.read_csv(ended.json["files"]["summary"])
-    np.testing.assert_allclose(found["p_value"], rows["p_value"], atol=1e-12)
+    contrast = pd.read_csv(ended.json["files"]["summary"])
+    np.testing.assert_allclose(contrast["p_value"], rows["p_value"], atol=1e-12)
     assert ended.json["family"] == 3
 
 
@@ -195,10 +194,10 @@ def test_old_folders_are_evaluated_on_other_manifests_and_aggregated_by_budget(
     assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4
     again = cli("aggregate", str(tmp_path / "store"), "data.test_manifests=[test_manual_all.csv]")
     assert again.code == 0, again.err
-    assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4  # what is stored is not opened again
+    assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4  # stored results are not computed again
 
 
-def test_sources_that_cannot_be_told_apart_or_are_not_there_are_named(study: Path, cli: Cli) -> None:
+def test_unknown_or_equal_sources_are_named(study: Path, cli: Cli) -> None:
     ended = cli("contrast", str(study), "first=manual", "second=human")
     assert ended.code == 2
     assert "It has: gpt, manual" in ended.json["error"]
@@ -207,10 +206,12 @@ def test_sources_that_cannot_be_told_apart_or_are_not_there_are_named(study: Pat
     assert "first_name=" in ended.json["error"]
 
 
-def test_budget_manifests_are_nested_indexed_and_train(cli: Cli, words: list[str], tmp_path: Path, data: Path) -> None:
-    places = [word for word in words if word.startswith("paths.")]
+def test_budget_manifests_are_nested_indexed_and_train(
+    cli: Cli, overrides: list[str], tmp_path: Path, data: Path
+) -> None:
+    path_overrides = [override for override in overrides if override.startswith("paths.")]
     out = tmp_path / "splits"
-    ended = cli("budgets", *places, "budgets=[8,16,all]", "seeds=[1,2]", f"output_dir={out}")
+    ended = cli("budgets", *path_overrides, "budgets=[8,16,all]", "seeds=[1,2]", f"output_dir={out}")
     assert ended.code == 0, ended.err
     index = pd.read_csv(out / "manifest_index.csv")
     assert list(index["budget"]) == [8, 16, 44] * 2
@@ -222,7 +223,7 @@ def test_budget_manifests_are_nested_indexed_and_train(cli: Cli, words: list[str
     assert drawn[8, 1] < drawn[16, 1] < drawn[44, 1]
     selections = pd.read_csv(out / "selection_index.csv")
     assert set(selections.columns) == {"budget", "seed", "selection_value", "split"}
-    one = [word for word in words if not word.startswith("paths.manifest_dir")]
+    one = [override for override in overrides if not override.startswith("paths.manifest_dir")]
     names = [
         f"paths.manifest_dir={out}",
         "data.train_manifest=train_n16_s1.csv",
@@ -232,7 +233,7 @@ def test_budget_manifests_are_nested_indexed_and_train(cli: Cli, words: list[str
     # Another label source takes the same volumes from the exported selection.
     again = cli(
         "budgets",
-        *places,
+        *path_overrides,
         "budgets=[16]",
         "seeds=[2]",
         f"data.selection={out / 'selection_index.csv'}",
@@ -242,12 +243,12 @@ def test_budget_manifests_are_nested_indexed_and_train(cli: Cli, words: list[str
     assert set(pd.read_csv(tmp_path / "other" / "train_n16_s2.csv")["volumename"]) == drawn[16, 2]
 
 
-def test_kfold_budget_manifests_hold_each_fold_out(cli: Cli, words: list[str], tmp_path: Path) -> None:
-    places = [word for word in words if word.startswith("paths.")]
+def test_kfold_budget_manifests_hold_each_fold_out(cli: Cli, overrides: list[str], tmp_path: Path) -> None:
+    path_overrides = [override for override in overrides if override.startswith("paths.")]
     out = tmp_path / "folds"
     ended = cli(
         "budgets",
-        *places,
+        *path_overrides,
         "budgets=[8,1000]",
         "seeds=[52]",
         "data.kfold.folds=3",
@@ -258,7 +259,7 @@ def test_kfold_budget_manifests_hold_each_fold_out(cli: Cli, words: list[str], t
     index = pd.read_csv(out / "manifest_index.csv")
     assert list(index["fold"]) == [1, 1, 2, 2, 3, 3]
     assert index["train_manifest"][0] == "manual_kfold_f1_n8_s52.csv"
-    assert any("Budget 1000: there are" in text for text in ended.json["warnings"])
+    assert any("Budget 1000: only" in text for text in ended.json["warnings"])
     tests = [set(pd.read_csv(out / f"manual_kfold_f{fold}_test.csv")["volumename"]) for fold in (1, 2, 3)]
     assert sum(map(len, tests)) == len(set().union(*tests)) == 88
     for row in index.to_dict("records"):

@@ -1,4 +1,4 @@
-"""Two label sources over the same volumes, against scikit-learn."""
+"""Agreement of two label sources on the same volumes, against scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ctbench_core.errors import ManifestError
 from ctbench_core.manifest import Manifest, compare_labels, read_manifest
 
 
-def manifest_of(path: Path, names: list[str], labels: dict[str, list[Any]]) -> Manifest:
+def write_manifest(path: Path, names: list[str], labels: dict[str, list[Any]]) -> Manifest:
     rows = [",".join(["volumename", "visual_feature_path", *labels])]
     rows += [
         ",".join([name, "v", *("" if v is None else str(v) for v in values)])
@@ -29,17 +29,17 @@ def test_kappa_and_agreement_are_scikit_learns_on_the_common_volumes(tmp_path: P
     names = [f"t_{i // 2}_a_{i % 2 + 1}" for i in range(300)]
     truth = draw.integers(0, 2, 300)
     other = np.where(draw.random(300) < 0.2, 1 - truth, truth)
-    first = manifest_of(tmp_path / "manual.csv", names[:250], {"A": truth[:250].tolist(), "B": truth[:250].tolist()})
+    first = write_manifest(tmp_path / "manual.csv", names[:250], {"A": truth[:250].tolist(), "B": truth[:250].tolist()})
     shuffled = draw.permutation(np.arange(50, 300))
-    second = manifest_of(
+    second = write_manifest(
         tmp_path / "report.csv", [names[i] for i in shuffled], {"C": [0] * 250, "A": other[shuffled].tolist()}
     )
-    found = compare_labels(first, second)
-    row = found.table.iloc[0]
+    agreement = compare_labels(first, second)
+    row = agreement.table.iloc[0]
     a, b = truth[50:250], other[50:250]
-    assert found.table["finding"].tolist() == ["A"]
-    assert found.n == {"volumes": 200, "exams": 100, "patients": 100}
-    assert (found.only_first, found.only_second) == (50, 50)
+    assert agreement.table["finding"].tolist() == ["A"]
+    assert agreement.n == {"volumes": 200, "exams": 100, "patients": 100}
+    assert (agreement.only_first, agreement.only_second) == (50, 50)
     assert row["kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=1e-12)
     assert row["agreement"] == pytest.approx((a == b).mean())
     assert (row["prevalence_first"], row["prevalence_second"]) == pytest.approx((a.mean(), b.mean()))
@@ -49,8 +49,12 @@ def test_kappa_and_agreement_are_scikit_learns_on_the_common_volumes(tmp_path: P
 
 def test_unknown_labels_are_left_out_and_undefined_kappa_says_why(tmp_path: Path) -> None:
     names = ["t_1_a_1", "t_2_a_1", "t_3_a_1", "t_4_a_1"]
-    first = manifest_of(tmp_path / "a.csv", names, {"A": [1, 0, None, 1], "B": [0, 0, 0, 0], "C": [None, None, 1, 0]})
-    second = manifest_of(tmp_path / "b.csv", names, {"A": [1, 0, 1, None], "B": [0, 0, 0, 0], "C": [1, 0, None, None]})
+    first = write_manifest(
+        tmp_path / "a.csv", names, {"A": [1, 0, None, 1], "B": [0, 0, 0, 0], "C": [None, None, 1, 0]}
+    )
+    second = write_manifest(
+        tmp_path / "b.csv", names, {"A": [1, 0, 1, None], "B": [0, 0, 0, 0], "C": [1, 0, None, None]}
+    )
     a, b, c = compare_labels(first, second).table.to_dict("records")
     assert (a["volumes"], a["kappa"], a["undefined"]) == (2, 1.0, "")
     assert b["agreement"] == 1.0 and math.isnan(b["kappa"]) and "one class" in b["undefined"]
@@ -59,23 +63,23 @@ def test_unknown_labels_are_left_out_and_undefined_kappa_says_why(tmp_path: Path
 
 def test_opposite_constants_have_a_kappa_of_zero(tmp_path: Path) -> None:
     names = ["t_1_a_1", "t_2_a_1"]
-    first = manifest_of(tmp_path / "a.csv", names, {"A": [1, 1]})
-    second = manifest_of(tmp_path / "b.csv", names, {"A": [0, 0]})
+    first = write_manifest(tmp_path / "a.csv", names, {"A": [1, 1]})
+    second = write_manifest(tmp_path / "b.csv", names, {"A": [0, 0]})
     assert compare_labels(first, second).table["kappa"].tolist() == [cohen_kappa_score([1, 1], [0, 0])] == [0.0]
 
 
 def test_sources_that_share_nothing_are_named(tmp_path: Path) -> None:
-    first = manifest_of(tmp_path / "a.csv", ["t_1_a_1"], {"A": [1]})
+    first = write_manifest(tmp_path / "a.csv", ["t_1_a_1"], {"A": [1]})
     with pytest.raises(ManifestError, match=r"share no finding: A; B"):
-        compare_labels(first, manifest_of(tmp_path / "b.csv", ["t_1_a_1"], {"B": [1]}))
+        compare_labels(first, write_manifest(tmp_path / "b.csv", ["t_1_a_1"], {"B": [1]}))
     with pytest.raises(ManifestError, match=r"share no volume: the first begins with t_1_a_1, the second with v_1_a_1"):
-        compare_labels(first, manifest_of(tmp_path / "c.csv", ["v_1_a_1"], {"A": [1]}))
+        compare_labels(first, write_manifest(tmp_path / "c.csv", ["v_1_a_1"], {"A": [1]}))
 
 
 def test_the_command_line_compares_too(cli: Any, tmp_path: Path) -> None:
     names = ["t_1_a_1", "t_2_a_1", "t_3_a_1", "t_4_a_1"]
-    manifest_of(tmp_path / "a.csv", names, {"A": [1, 0, 0, 1]})
-    manifest_of(tmp_path / "b.csv", names, {"A": [1, 0, 1, 1]})
+    write_manifest(tmp_path / "a.csv", names, {"A": [1, 0, 0, 1]})
+    write_manifest(tmp_path / "b.csv", names, {"A": [1, 0, 1, 1]})
     ended = cli("agree", f"first_csv={tmp_path / 'a.csv'}", f"second_csv={tmp_path / 'b.csv'}")
     assert ended.code == 0
     assert ended.json["per_class"]["A"]["kappa"] == pytest.approx(cohen_kappa_score([1, 0, 0, 1], [1, 0, 1, 1]))

@@ -1,8 +1,9 @@
-"""Budgets: nested, covering every finding, the same volumes for every label source."""
+"""Budgets: nested, showing every finding, the same volumes for every label source."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,32 @@ import pytest
 from ctbench_core.config import AutoSplitConfig
 from ctbench_core.errors import ConfigError, ManifestError
 from ctbench_core.manifest import (
+    DrawingOrder,
     Manifest,
-    draw_selections,
+    Selection,
+    apply_selection,
+    draw_rows,
     read_manifest,
     read_selections,
-    select_volumes,
     shared_patients,
     split_by_group,
-    uncovered,
     write_selections,
 )
 
 BUDGETS = [10, 25, 60, 150, None]
+
+
+def draw_selections(
+    train: Manifest, val: Manifest, budgets: Sequence[int | None], unit: str = "patient", seed: int = 42
+) -> list[Selection]:
+    """Draw nested selections; a budget of None takes all units."""
+    orders = DrawingOrder(train, unit, seed, 0), DrawingOrder(val, unit, seed, 1)
+    selections = []
+    for budget in budgets:
+        train_rows, val_rows = draw_rows(*orders, budget)
+        units = budget or len(orders[0]) + len(orders[1])
+        selections.append(Selection(units, seed, train.volumes[train_rows], val.volumes[val_rows]))
+    return selections
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +66,7 @@ def sides(manifest: Manifest) -> tuple[Manifest, Manifest]:
 def test_budgets_count_both_sides_and_are_nested(sides: tuple[Manifest, Manifest], unit: str, seed: int) -> None:
     names = {side.volumes[i]: getattr(side, f"{unit}s")[i] for side in sides for i in range(len(side))}
     total = len(set(names.values()))
-    selections = draw_selections(*sides, BUDGETS, unit, seed)  # type: ignore[arg-type]
+    selections = draw_selections(*sides, BUDGETS, unit, seed)
     assert [s.budget for s in selections] == [10, 25, 60, 150, total]
     for smaller, larger in itertools.pairwise(selections):
         assert set(smaller.train) < set(larger.train)
@@ -67,21 +82,21 @@ def test_budgets_count_both_sides_and_are_nested(sides: tuple[Manifest, Manifest
 @pytest.mark.parametrize("seed", range(10))
 def test_small_budgets_show_every_finding_on_both_sides(sides: tuple[Manifest, Manifest], seed: int) -> None:
     selection = draw_selections(*sides, [25], "patient", seed)[0]
-    train, val = select_volumes(selection, sides)
-    assert uncovered(train) == []
-    assert uncovered(val) == uncovered(sides[1])
+    train, val = apply_selection(selection, sides)
+    assert train.one_class_findings() == []
+    assert val.one_class_findings() == sides[1].one_class_findings()
     assert shared_patients(val, [train]) == []
 
 
 def test_what_a_budget_cannot_cover_is_named(sides: tuple[Manifest, Manifest]) -> None:
-    train, _ = select_volumes(draw_selections(*sides, [2])[0], sides)
-    assert set(uncovered(train)) & {"rare", "rarer"}
+    train, _ = apply_selection(draw_selections(*sides, [2])[0], sides)
+    assert set(train.one_class_findings()) & {"rare", "rarer"}
 
 
 def test_budgets_above_the_cover_are_random(sides: tuple[Manifest, Manifest]) -> None:
     """Covering brings a handful of patients forward; the common finding keeps its prevalence on average."""
     shares = [
-        select_volumes(draw_selections(*sides, [60], seed=seed)[0], sides)[0].prevalence()["common"]
+        apply_selection(draw_selections(*sides, [60], seed=seed)[0], sides)[0].prevalence()["common"]
         for seed in range(30)
     ]
     assert abs(np.mean(shares) - sides[0].prevalence()["common"]) < 0.03
@@ -107,7 +122,7 @@ def test_a_file_gives_another_label_source_the_same_volumes(
     table.to_csv(tmp_path / "other.csv", index=False)
     other = read_manifest(tmp_path / "other.csv")
     for before, after in zip(drawn, read):
-        for mine, theirs in zip(select_volumes(before, sides), select_volumes(after, [other])):
+        for mine, theirs in zip(apply_selection(before, sides), apply_selection(after, [other])):
             assert mine.volumes.tolist() == theirs.volumes.tolist()
             assert theirs.labels == ["common"]
 
@@ -120,22 +135,22 @@ def test_a_file_without_a_split_is_split_alike_for_every_source(manifest: Manife
     assert selection.train.tolist() == manifest.volumes[:100].tolist()
     frame = manifest.frame.assign(common="0")
     frame.to_csv(tmp_path / "other.csv", index=False)
-    here, there = (select_volumes(selection, [m]) for m in (manifest, read_manifest(tmp_path / "other.csv")))
+    here, there = (apply_selection(selection, [m]) for m in (manifest, read_manifest(tmp_path / "other.csv")))
     assert [side.volumes.tolist() for side in here] == [side.volumes.tolist() for side in there]
     assert shared_patients(here[1], [here[0]]) == []
 
 
 def test_volumes_that_a_source_lacks_are_named(sides: tuple[Manifest, Manifest]) -> None:
     selection = draw_selections(*sides, [150])[0]
-    with pytest.raises(ManifestError, match=r"lacks t_.* \(\d+ rows\) of the selection of budget 150, seed 42"):
-        select_volumes(selection, [sides[0]])
+    with pytest.raises(ManifestError, match=r"lacks t_.* \(\d+ volumes\) of the selection of budget 150, seed 42"):
+        apply_selection(selection, [sides[0]])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("budget,selection_value\n10,a\n", r"no column seed"),
-        ("budget,seed,selection_value,split\n10,1,a,other\nx,1,b,val\n", r"on line 2, 3 \(2 rows\): budget and seed"),
+        ("budget,seed,selection_value,split\n10,1,a,other\nx,1,b,val\n", r"line 2, 3 \(2 rows\): budget and seed"),
     ],
 )
 def test_a_damaged_selection_is_named(tmp_path: Path, text: str, message: str) -> None:

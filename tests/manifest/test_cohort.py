@@ -1,4 +1,4 @@
-"""Which rows count: exclusions, conditions on metadata, one reconstruction an exam."""
+"""Cohorts: exclusions, conditions on metadata, one reconstruction of each exam."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def manifest(tmp_path: Path) -> Manifest:
     return read_manifest(tmp_path / "train.csv")
 
 
-def kept(manifest: Manifest, **cohort: Any) -> list[str]:
+def volumes(manifest: Manifest, **cohort: Any) -> list[str]:
     return [name.removeprefix("train_") for name in apply_cohort(manifest, CohortConfig(**cohort)).volumes]
 
 
@@ -37,13 +37,13 @@ def test_all_keeps_the_manifest_itself(manifest: Manifest) -> None:
 
 
 def test_one_reconstruction_an_exam_by_number_not_by_name(manifest: Manifest) -> None:
-    assert kept(manifest, recon="first") == ["1_a_1", "1_b_9", "2_a_1", "3_a_3"]
-    assert kept(manifest, recon="last") == ["1_a_2", "1_b_10", "2_a_1", "3_a_3"]
+    assert volumes(manifest, recon="first") == ["1_a_1", "1_b_9", "2_a_1", "3_a_3"]
+    assert volumes(manifest, recon="last") == ["1_a_2", "1_b_10", "2_a_1", "3_a_3"]
 
 
-def test_the_first_reconstruction_is_chosen_among_those_kept(manifest: Manifest) -> None:
+def test_the_first_reconstruction_is_chosen_among_those_volumes(manifest: Manifest) -> None:
     conditions = [{"column": "ZSpacing", "op": ">", "value": 1}]
-    assert kept(manifest, recon="first", where=conditions) == ["1_a_2", "1_b_10", "2_a_1", "3_a_3"]
+    assert volumes(manifest, recon="first", where=conditions) == ["1_a_2", "1_b_10", "2_a_1", "3_a_3"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_first_reconstruction_is_chosen_among_those_kept(manifest: Manifest)
     ],
 )
 def test_conditions(manifest: Manifest, column: str, op: str, value: Any, expected: list[str]) -> None:
-    assert kept(manifest, where=[{"column": column, "op": op, "value": value}]) == expected
+    assert volumes(manifest, where=[{"column": column, "op": op, "value": value}]) == expected
 
 
 def test_conditions_add_up(manifest: Manifest) -> None:
@@ -73,15 +73,15 @@ def test_conditions_add_up(manifest: Manifest) -> None:
         {"column": "PatientSex", "op": "==", "value": "M"},
         {"column": "PatientAge", "op": ">", "value": 36},
     ]
-    assert kept(manifest, where=conditions) == ["1_b_10", "1_b_9"]
+    assert volumes(manifest, where=conditions) == ["1_b_10", "1_b_9"]
 
 
 def test_exclusions_are_a_list_of_names(manifest: Manifest, tmp_path: Path) -> None:
     path = tmp_path / "exclude.txt"
     path.write_bytes("\ufefftrain_1_a_1.nii.gz\n\n train_3_a_3 ,moved\nunknown\n".encode())
-    assert kept(manifest, exclude=str(path)) == ["1_a_2", "1_b_10", "1_b_9", "2_a_1"]
-    with pytest.raises(ManifestError, match=r"exclude names .*none.txt, which does not exist"):
-        kept(manifest, exclude=str(tmp_path / "none.txt"))
+    assert volumes(manifest, exclude=str(path)) == ["1_a_2", "1_b_10", "1_b_9", "2_a_1"]
+    with pytest.raises(ManifestError, match=r"Exclusion list .*none.txt does not exist"):
+        volumes(manifest, exclude=str(tmp_path / "none.txt"))
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_exclusions_are_a_list_of_names(manifest: Manifest, tmp_path: Path) -> N
 )
 def test_a_condition_that_cannot_hold_is_refused(manifest: Manifest, condition: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        kept(manifest, where=[condition])
+        volumes(manifest, where=[condition])
 
 
 def test_an_empty_cohort_is_refused(manifest: Manifest) -> None:
-    with pytest.raises(ManifestError, match=r"leaves no row \(6 volumes given, 0 with"):
-        kept(manifest, where=[{"column": "PatientAge", "op": ">", "value": 200}])
+    with pytest.raises(ManifestError, match=r"leaves no row \(6 volumes in all, 0 with"):
+        volumes(manifest, where=[{"column": "PatientAge", "op": ">", "value": 200}])

@@ -11,7 +11,7 @@ import pytest
 
 from ctbench_core.config import ColumnsConfig
 from ctbench_core.errors import ConfigError, ManifestError
-from ctbench_core.manifest import Prepared, PrepareOptions, prepare, read_manifest, shared_patients, write_manifest
+from ctbench_core.manifest import PrepareOptions, PrepareResult, prepare, read_manifest, shared_patients, write_manifest
 
 LABELS = """VolumeName,Nodule,Emphysema
 train_1_a_1.nii.gz,1,0
@@ -31,25 +31,25 @@ TRAIN_PREVALENCE = {
 
 
 @pytest.fixture
-def join(tmp_path: Path) -> Callable[..., Prepared]:
-    """Return a function that writes the given tables and joins them; other words are options."""
+def join(tmp_path: Path) -> Callable[..., PrepareResult]:
+    """Return a function that writes the given tables and joins them; other arguments are options."""
 
-    def run(**given: Any) -> Prepared:
-        for name, value in given.items():
+    def run(**tables: Any) -> PrepareResult:
+        for name, value in tables.items():
             if name.endswith("_csv"):
                 path = tmp_path / f"{name}.csv"
                 path.write_text(value, encoding="utf-8")
-                given[name] = str(path)
-        return prepare(PrepareOptions(**given))
+                tables[name] = str(path)
+        return prepare(PrepareOptions(**tables))
 
     return run
 
 
-def names(prepared: Prepared) -> list[str]:
+def names(prepared: PrepareResult) -> list[str]:
     return prepared.manifest.volumes.tolist()
 
 
-def test_labels_alone_make_a_manifest(join: Callable[..., Prepared]) -> None:
+def test_labels_alone_make_a_manifest(join: Callable[..., PrepareResult]) -> None:
     prepared = join(labels_csv=LABELS)
     assert names(prepared) == VOLUMES
     assert prepared.manifest.labels == ["Nodule", "Emphysema"]
@@ -58,7 +58,7 @@ def test_labels_alone_make_a_manifest(join: Callable[..., Prepared]) -> None:
     assert prepared.unmatched == {}
 
 
-def test_a_split_chooses_and_orders(join: Callable[..., Prepared]) -> None:
+def test_a_split_chooses_and_orders(join: Callable[..., PrepareResult]) -> None:
     prepared = join(labels_csv=LABELS, split_csv="VolumeName\ntrain_3_b_1.nii.gz\ntrain_9_a_1\ntrain_1_a_2\n")
     assert names(prepared) == ["train_3_b_1", "train_1_a_2"]
     assert prepared.unmatched == {
@@ -68,17 +68,17 @@ def test_a_split_chooses_and_orders(join: Callable[..., Prepared]) -> None:
 
 
 @pytest.mark.parametrize("split", ["train_1_a_1\ntrain_3_b_1.nii.gz\n", "Volume Name\ntrain_1_a_1\ntrain_3_b_1\n"])
-def test_a_plain_list_needs_no_header(join: Callable[..., Prepared], split: str) -> None:
+def test_a_plain_list_needs_no_header(join: Callable[..., PrepareResult], split: str) -> None:
     assert names(join(labels_csv=LABELS, split_csv=split)) == ["train_1_a_1", "train_3_b_1"]
 
 
-def test_a_split_by_exam_means_its_volumes(join: Callable[..., Prepared]) -> None:
+def test_a_split_by_exam_means_its_volumes(join: Callable[..., PrepareResult]) -> None:
     prepared = join(labels_csv=LABELS, split_csv="VolumeName\ntrain_1_a\ntrain_8_a\n")
     assert names(prepared) == ["train_1_a_1", "train_1_a_2"]
     assert prepared.unmatched["split_without_labels"] == ["train_8_a"]
 
 
-def test_labels_by_exam_go_to_its_volumes(join: Callable[..., Prepared]) -> None:
+def test_labels_by_exam_go_to_its_volumes(join: Callable[..., PrepareResult]) -> None:
     prepared = join(
         labels_csv="VolumeName,A\ntrain_1_a,1\ntrain_2_a,0\n", split_csv="\n".join(["VolumeName", *VOLUMES])
     )
@@ -87,7 +87,7 @@ def test_labels_by_exam_go_to_its_volumes(join: Callable[..., Prepared]) -> None
     assert prepared.unmatched == {"split_without_labels": ["train_3_b_1"]}
 
 
-def test_tables_by_exam_make_a_manifest_by_exam(join: Callable[..., Prepared]) -> None:
+def test_tables_by_exam_make_a_manifest_by_exam(join: Callable[..., PrepareResult]) -> None:
     metadata = "VolumeName,PatientSex\ntrain_2_a_1,F\ntrain_1_a_1,M\ntrain_1_a_2,O\n"
     prepared = join(labels_csv="VolumeName,A\ntrain_1_a,1\ntrain_2_a,0\n", metadata_csv=metadata)
     assert names(prepared) == ["train_1_a", "train_2_a"]
@@ -95,15 +95,15 @@ def test_tables_by_exam_make_a_manifest_by_exam(join: Callable[..., Prepared]) -
     assert prepared.manifest.frame["PatientSex"].tolist() == ["M", "F"]
 
 
-def test_a_split_column_is_obeyed_or_mentioned(join: Callable[..., Prepared]) -> None:
+def test_a_split_column_is_obeyed_or_mentioned(join: Callable[..., PrepareResult]) -> None:
     split = "VolumeName,Split\ntrain_1_a_1,train\ntrain_2_a_1, val\ntrain_3_b_1,train\n"
     assert names(join(labels_csv=LABELS, split_csv=split, split="train")) == ["train_1_a_1", "train_3_b_1"]
-    assert "tells splits train, val: all taken" in join(labels_csv=LABELS, split_csv=split).warnings[0]
-    with pytest.raises(ManifestError, match=r"no row of split 'test': its column split holds train, val"):
+    assert "has splits train, val: all are used" in join(labels_csv=LABELS, split_csv=split).warnings[0]
+    with pytest.raises(ManifestError, match=r"no row with split 'test'; its column split has train, val"):
         join(labels_csv=LABELS, split_csv=split, split="test")
 
 
-def test_metadata_may_be_absent_for_some(join: Callable[..., Prepared]) -> None:
+def test_metadata_may_be_absent_for_some(join: Callable[..., PrepareResult]) -> None:
     metadata = "VolumeName,PatientSex,SamplesPerPixel,Site\ntrain_1_a_1.nii.gz,M,1,1\ntrain_2_a_1.nii.gz,F,1,0\ntrain_7_a_1,F,1,0\n"
     prepared = join(labels_csv=LABELS, metadata_csv=metadata)
     assert prepared.manifest.frame["PatientSex"].tolist() == ["M", "", "F", ""]
@@ -113,10 +113,10 @@ def test_metadata_may_be_absent_for_some(join: Callable[..., Prepared]) -> None:
     }
     assert prepared.manifest.labels == ["Nodule", "Emphysema"]
     assert len(prepared.warnings) == 1
-    assert prepared.warnings[0].startswith("Site hold only 0 and 1")
+    assert prepared.warnings[0].startswith("Not used as findings, though all values are 0 or 1: Site.")
 
 
-def test_a_report_by_exam_serves_every_volume_and_one_by_volume_its_exam(join: Callable[..., Prepared]) -> None:
+def test_a_report_by_exam_serves_every_volume_and_one_by_volume_its_exam(join: Callable[..., PrepareResult]) -> None:
     rows = 'train_1_a,"Two\nlines, quoted"\n'
     by_exam = join(labels_csv=LABELS, reports_csv="VolumeName,Findings_EN\n" + rows)
     assert by_exam.manifest.frame["Findings_EN"].tolist() == ["Two\nlines, quoted"] * 2 + ["", ""]
@@ -127,7 +127,7 @@ def test_a_report_by_exam_serves_every_volume_and_one_by_volume_its_exam(join: C
     assert by_volume.unmatched == {"without_report": ["train_2_a_1"]}
 
 
-def test_columns_can_be_chosen(join: Callable[..., Prepared]) -> None:
+def test_columns_can_be_chosen(join: Callable[..., PrepareResult]) -> None:
     metadata = "VolumeName,PatientSex,PatientAge\ntrain_1_a_1,M,036Y\n"
     frame = join(labels_csv=LABELS, metadata_csv=metadata, metadata_columns=["PatientAge"]).manifest.frame
     assert "PatientAge" in frame and "PatientSex" not in frame
@@ -135,7 +135,7 @@ def test_columns_can_be_chosen(join: Callable[..., Prepared]) -> None:
         join(labels_csv=LABELS, metadata_csv=metadata, metadata_columns=["Age"])
 
 
-def test_paths_are_made_from_prefix_suffix_and_level(join: Callable[..., Prepared]) -> None:
+def test_paths_are_made_from_prefix_suffix_and_level(join: Callable[..., PrepareResult]) -> None:
     options = {"visual_prefix": "ctclip/", "visual_suffix": "pt", "text_prefix": "", "text_suffix": "_t.npy"}
     manifest = join(labels_csv=LABELS, visual_level="exam", **options).manifest
     assert manifest.visual_paths.tolist()[1:3] == ["ctclip/train_1_a.pt", "ctclip/train_2_a.pt"]
@@ -143,7 +143,7 @@ def test_paths_are_made_from_prefix_suffix_and_level(join: Callable[..., Prepare
     assert manifest.text_paths.tolist()[1:3] == ["train_1_a_2_t.npy", "train_2_a_1_t.npy"]
 
 
-def test_paths_and_ids_of_the_tables_are_kept_unless_a_prefix_is_given(join: Callable[..., Prepared]) -> None:
+def test_paths_and_ids_of_the_tables_are_kept_unless_a_prefix_is_given(join: Callable[..., PrepareResult]) -> None:
     split = "volumename,visual_feature_path,patient_id,note\ntrain_1_a_1,x/1.npz,P1,hello\ntrain_2_a_1,x/2.npz,P1,\n"
     manifest = join(labels_csv=LABELS, split_csv=split).manifest
     assert manifest.visual_paths.tolist() == ["x/1.npz", "x/2.npz"]
@@ -153,7 +153,7 @@ def test_paths_and_ids_of_the_tables_are_kept_unless_a_prefix_is_given(join: Cal
     assert made.visual_paths.tolist() == ["y/train_1_a_1.npz", "y/train_2_a_1.npz"]
 
 
-def test_a_folder_of_features_is_a_list_of_volumes(join: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_a_folder_of_features_is_a_list_of_volumes(join: Callable[..., PrepareResult], tmp_path: Path) -> None:
     folder = tmp_path / "features" / "image"
     folder.mkdir(parents=True)
     for name in ("train_2_a_1.npz", "train_1_a_1.nii.gz.pt", "train_9_a_1.npy", "notes.txt"):
@@ -165,12 +165,12 @@ def test_a_folder_of_features_is_a_list_of_volumes(join: Callable[..., Prepared]
     prepared = prepare(options)
     assert names(prepared) == ["train_1_a_1", "train_2_a_1"]
     assert prepared.unmatched["split_without_labels"] == ["train_9_a_1"]
-    with pytest.raises(ManifestError, match="holds no feature file"):
+    with pytest.raises(ManifestError, match="contains no feature file"):
         (tmp_path / "empty").mkdir()
         prepare(PrepareOptions(split_csv=str(tmp_path / "empty")))
 
 
-def test_manual_labels_go_through_the_accession_mapping(join: Callable[..., Prepared]) -> None:
+def test_manual_labels_go_through_the_accession_mapping(join: Callable[..., PrepareResult]) -> None:
     labels = "AccessionNo,Nodule\n001,1\n002,0\n003,1\n004,0\n002,0\n"
     mapping = "AccessionNo,NameinCTRATE\n001,train_1_a\n002,train_2_a_1.nii.gz\n002,train_2_a_2\n003,not in CT-RATE\n009,train_9_a_1\n"
     prepared = join(labels_csv=labels, mapping_csv=mapping)
@@ -186,36 +186,38 @@ def test_manual_labels_go_through_the_accession_mapping(join: Callable[..., Prep
         join(labels_csv=labels, mapping_csv="Accession,Name\n001,train_1_a_1\n")
 
 
-def test_equal_rows_count_once_and_different_ones_are_refused(join: Callable[..., Prepared]) -> None:
+def test_equal_rows_count_once_and_different_ones_are_refused(join: Callable[..., PrepareResult]) -> None:
     prepared = join(labels_csv=LABELS + "train_1_a_1, 1,0\n")
     assert names(prepared) == VOLUMES
     assert prepared.unmatched == {"repeated_rows": ["train_1_a_1"]}
-    with pytest.raises(ManifestError, match=r"labels_csv.csv: train_1_a_1 \(1 row\) has two rows.*again on line 6"):
+    with pytest.raises(ManifestError, match=r"labels_csv.csv: duplicate name with different values train_1_a_1 \(1 row\), on line 6"):
         join(labels_csv=LABELS + "train_1_a_1,0,0\n")
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("tables", "message"),
     [
         ({"labels_csv": LABELS.replace("VolumeName", "Scan")}, r"labels_csv.csv has no column VolumeName.*name_column="),
         ({"labels_csv": LABELS.replace("train_2_a_1.nii.gz", "")}, r"labels_csv.csv: .*name is blank on line 4"),
-        ({"labels_csv": LABELS.replace("_1.nii.gz,0,\n", "_1,yes,\n")}, r"labels_csv.csv: label column 'Nodule' holds 'yes' on line 4"),
+        ({"labels_csv": LABELS.replace("_1.nii.gz,0,\n", "_1,yes,\n")}, r"labels_csv.csv: label column 'Nodule' has 'yes' on line 4"),
         ({"labels_csv": LABELS, "split_csv": "VolumeName\nvalid_1_a_1\n"}, r"share no volume: the first begins with valid_1_a_1"),
-        ({"labels_csv": LABELS, "reports_csv": "VolumeName,A,A\nx,1,2\n"}, r"Table .*reports_csv.csv names column 'A' twice"),
-        ({"labels_csv": LABELS, "metadata_csv": "VolumeName,A\nx\n"}, r"metadata_csv.csv cannot be parsed: line 2"),
-        ({}, r"needs labels_csv=, split_csv= or both"),
+        ({"labels_csv": LABELS, "reports_csv": "VolumeName,A,A\nx,1,2\n"}, r"Table .*reports_csv.csv: duplicate column 'A'"),
+        ({"labels_csv": LABELS, "metadata_csv": "VolumeName,A\nx\n"}, r"metadata_csv.csv cannot be parsed: .*line 2"),
+        ({}, r"Set labels_csv= .*, split_csv= .* or both"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_table_is_said(join: Callable[..., Prepared], given: dict[str, str], message: str) -> None:
+def test_what_is_wrong_with_a_table_is_said(
+    join: Callable[..., PrepareResult], tables: dict[str, str], message: str
+) -> None:
     with pytest.raises((ManifestError, ConfigError), match=message):
-        join(**given)
+        join(**tables)
 
 
-def test_named_findings_leave_other_columns_alone(join: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_named_findings_leave_other_columns_alone(join: Callable[..., PrepareResult], tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("VolumeName,A,comment\ntrain_1_a_1,1,fine\ntrain_2_a_1,0,\n")
     options = PrepareOptions(labels_csv=str(path))
-    with pytest.raises(ManifestError, match=r"'comment' holds 'fine' on line 2.*data.columns.metadata"):
+    with pytest.raises(ManifestError, match=r"'comment' has 'fine' on line 2.*data.columns.metadata"):
         prepare(options)
     for columns in (ColumnsConfig(labels=["A"]), ColumnsConfig(metadata=["comment"])):
         manifest = prepare(options, columns).manifest
@@ -224,7 +226,7 @@ def test_named_findings_leave_other_columns_alone(join: Callable[..., Prepared],
 
 
 @pytest.mark.parametrize("name", ["train.csv", "train.parquet"])
-def test_what_is_written_reads_back_alike(join: Callable[..., Prepared], tmp_path: Path, name: str) -> None:
+def test_what_is_written_reads_back_alike(join: Callable[..., PrepareResult], tmp_path: Path, name: str) -> None:
     reports = 'VolumeName,Findings_EN\ntrain_1_a,"A ""quoted"" line,\nand another"\n'
     prepared = join(labels_csv=LABELS, reports_csv=reports, output_file=str(tmp_path / "new" / name))
     assert not prepared.manifest.path.exists()
@@ -239,7 +241,7 @@ def test_what_is_written_reads_back_alike(join: Callable[..., Prepared], tmp_pat
 def test_a_table_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(LABELS)
-    with pytest.raises(ConfigError, match="is also read"):
+    with pytest.raises(ConfigError, match="is also an input"):
         prepare(PrepareOptions(labels_csv=str(path), output_file=str(tmp_path / "." / "labels.csv")))
 
 

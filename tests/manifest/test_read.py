@@ -1,4 +1,4 @@
-"""A table on disk to a validated manifest, or one message that says what to mend."""
+"""A table on disk to a validated manifest, or one message that says what to fix."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_volumes_that_tell_no_patient_are_counted_once_and_named(write: Callable
     manifest = read_manifest(path)
     assert manifest.patients.tolist() == ["scan-a", "scan-b", "train_1"]
     assert len(manifest.warnings) == 1
-    assert "scan-a, scan-b (2 rows)" in manifest.warnings[0]
+    assert "scan-a, scan-b (2 volumes)" in manifest.warnings[0]
     assert "patient_id" in manifest.warnings[0]
 
 
@@ -173,12 +173,12 @@ def test_select_keeps_everything_aligned(write: Callable[..., Path]) -> None:
         (HEADER, r"train.csv has no rows"),
         ("name,visual_feature_path,x\na,b,1\n", r"no column 'volumename'.*Its columns are: name, visual_feature_path"),
         ("volumename,path,x\na,b,1\n", r"no column 'visual_feature_path'"),
-        (HEADER + ROWS + ROWS, r"train_1_a_1, train_1_a_2, train_2_a_1 \(3 rows\).*more than once.*line 5"),
-        (HEADER + "a.nii.gz,p,1,0\na,p,1,0\n", r"a \(1 row\) stand more than once"),
+        (HEADER + ROWS + ROWS, r"duplicate volumename train_1_a_1, train_1_a_2, train_2_a_1 \(3 rows\).*line 5"),
+        (HEADER + "a.nii.gz,p,1,0\na,p,1,0\n", r"duplicate volumename a \(1 row\)"),
         (HEADER + ROWS.replace("train_2_a_1", " "), r"volumename is blank on line 4 \(1 row\)"),
-        ("volumename,visual_feature_path,x,x\na,b,1,0\n", r"names column 'x' twice"),
+        ("volumename,visual_feature_path,x,x\na,b,1,0\n", r"duplicate column 'x'"),
         ("volumename,visual_feature_path,note\na,b,hello\n", r"no label column"),
-        (HEADER + "a,b,1,0,0\n", r"cannot be parsed.*needs 4 values"),
+        (HEADER + "a,b,1,0,0\n", r"cannot be parsed: line 1 names 4 columns"),
         ('volumename,visual_feature_path,x\n"a,b,1\n', r"cannot be parsed"),
     ],
 )
@@ -189,9 +189,9 @@ def test_what_is_wrong_with_a_file_is_said(write: Callable[..., Path], text: str
 
 
 def test_too_many_values_are_refused_outside_tests_too(write: Callable[..., Path]) -> None:
-    """pandas only warns here, and then cuts the row: the guard must not lean on the tests' strict warnings."""
+    """pandas only warns here, and then cuts the row: the check must not rely on the tests' strict warnings."""
     path = write(HEADER + "a,b,1,0,0\n")
-    with warnings.catch_warnings(), pytest.raises(ManifestError, match="needs 4 values"):
+    with warnings.catch_warnings(), pytest.raises(ManifestError, match="names 4 columns, but line 2 has 5 values"):
         warnings.simplefilter("ignore")
         read_manifest(path)
 
@@ -200,7 +200,7 @@ def test_labels_that_are_no_labels_name_column_values_and_lines(write: Callable[
     rows = "".join(
         f"train_{i}_a_1,v,{value},0\n" for i, value in enumerate(["1", "2", "yes", "0", "-1", "2", "3", "9"])
     )
-    message = r"'Lung nodule' holds '2', 'yes', '-1' on line 3, 4, 6, 7, 8, ... \(6 rows\).*0, 1 or blank"
+    message = r"'Lung nodule' has '2', 'yes', '-1' on line 3, 4, 6, 7, 8, ... \(6 rows\).*0, 1 or blank"
     with pytest.raises(ManifestError, match=message):
         read_manifest(write(HEADER + rows), labels=["Lung nodule"])
 
@@ -211,13 +211,13 @@ def test_absent_label_column_lists_the_columns(write: Callable[..., Path]) -> No
 
 
 def test_a_label_named_twice_is_refused(write: Callable[..., Path]) -> None:
-    with pytest.raises(ManifestError, match=r"'Emphysema'.*twice"):
+    with pytest.raises(ManifestError, match="duplicate label 'Emphysema'"):
         read_manifest(write(HEADER + ROWS), labels=["Emphysema", "Emphysema"])
 
 
 def test_missing_file_names_its_neighbours(write: Callable[..., Path], tmp_path: Path) -> None:
     write(HEADER + ROWS)
-    with pytest.raises(ManifestError, match=r"trian.csv does not exist. That folder holds: train.csv"):
+    with pytest.raises(ManifestError, match=r"trian.csv does not exist. That folder contains: train.csv"):
         read_manifest(tmp_path / "trian.csv")
     with pytest.raises(ManifestError, match="does not exist"):
         read_manifest(tmp_path / "nowhere" / "train.csv")
@@ -240,7 +240,7 @@ def test_a_file_that_may_not_be_read_is_named(write: Callable[..., Path], monkey
 
 
 def test_damaged_parquet_is_named(write: Callable[..., Path]) -> None:
-    with pytest.raises(ManifestError, match="no readable Parquet"):
+    with pytest.raises(ManifestError, match="not a readable Parquet"):
         read_manifest(write(b"PAR1 but not quite", "train.parquet"))
 
 

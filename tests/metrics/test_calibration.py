@@ -7,10 +7,11 @@ import pytest
 from scipy import optimize
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
 
-from ctbench_core.errors import ConfigError
+from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.inference import bootstrap, calibration_lines
-from ctbench_core.metrics import calibration_figures, ece, fit_calibration, logistic_fit, reliability
+from ctbench_core.metrics import brier_score, calibration_metric_fn, ece, fit_calibration, logistic_fit, reliability
 from ctbench_core.metrics.calibration import equal_mass_bins
 
 
@@ -38,8 +39,8 @@ def test_platt_minimises_its_smoothed_loss() -> None:
         return float((np.logaddexp(0, beta[0] * z + beta[1]) - t * (beta[0] * z + beta[1])).sum())
 
     best = optimize.minimize(loss, [1.0, 0.0], method="BFGS", options={"gtol": 1e-10}).x
-    found = fit_calibration(y, z)
-    np.testing.assert_allclose([found.slope[0], found.intercept[0]], best, atol=1e-6)
+    result = fit_calibration(y, z)
+    np.testing.assert_allclose([result.slope[0], result.intercept[0]], best, atol=1e-6)
 
 
 def test_platt_undoes_a_shifted_intercept_and_a_temperature_cannot() -> None:
@@ -54,11 +55,11 @@ def test_platt_undoes_a_shifted_intercept_and_a_temperature_cannot() -> None:
 def test_separable_and_one_class_labels() -> None:
     z = np.array([[-2.0, 1.0], [-1.0, 2.0], [1.0, 3.0], [2.0, 4.0]])
     y = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
-    found = fit_calibration(y, z)
-    assert np.isfinite(found.slope).all()
-    assert found.slope[0] > 0
-    assert found.reasons == [None, "validation holds one class only"]
-    np.testing.assert_array_equal(found.apply(z)[:, 1], expit(z[:, 1]))
+    result = fit_calibration(y, z)
+    assert np.isfinite(result.slope).all()
+    assert result.slope[0] > 0
+    assert result.reasons == [None, "validation holds one class only"]
+    np.testing.assert_array_equal(result.apply(z)[:, 1], expit(z[:, 1]))
     assert np.isfinite(logistic_fit(np.ones((4, 1)), np.ones(4))).all()
 
 
@@ -90,37 +91,79 @@ def test_brier_and_ece_have_intervals_from_patients() -> None:
     y, z = tilted(400, 1.0, 0.0, seed=6)
     p = expit(z)
     patients = np.repeat(np.arange(200), 2)
-    found = bootstrap(calibration_figures(y, p), y, p, patients, resamples=200)
-    assert found["brier"].value[0] == pytest.approx(((p - y) ** 2).mean(), abs=1e-12)
-    assert found["ece"].value[0] == pytest.approx(ece(y[:, 0], p[:, 0]), abs=1e-12)
+    result = bootstrap(calibration_metric_fn(y, p), y, p, patients, resamples=200)
+    assert result["brier"].value[0] == pytest.approx(((p - y) ** 2).mean(), abs=1e-12)
+    assert result["ece"].value[0] == pytest.approx(ece(y[:, 0], p[:, 0]), abs=1e-12)
     for name in ("brier", "ece"):
-        assert found[name].bounds[0, 0] < found[name].value[0] < found[name].bounds[0, 1]
+        assert result[name].bounds[0, 0] < result[name].value[0] < result[name].bounds[0, 1]
 
 
 def test_lines_of_calibrated_forecasts_are_one_and_zero_and_their_intervals_hold() -> None:
-    draw, held = np.random.default_rng(7), np.zeros(2)
+    draw, fixed = np.random.default_rng(7), np.zeros(2)
     for _ in range(200):
         shift = np.repeat(draw.normal(0, 1, 150), 2)  # two equal rows a patient: half the evidence that they seem
         p = expit(shift)
         y = np.repeat(draw.random(150) < p[::2], 2).astype(float)
-        found = calibration_lines(y[:, None], p[:, None], np.repeat(np.arange(150), 2))
-        for at, (bounds, truth) in enumerate(((found.slope_bounds, 1), (found.intercept_bounds, 0))):
-            held[at] += bounds[0, 0] <= truth <= bounds[0, 1]
-    assert (held / 200 > 0.90).all()
-    assert (held / 200 < 0.99).all()
+        result = calibration_lines(y[:, None], p[:, None], np.repeat(np.arange(150), 2))
+        for at, (bounds, truth) in enumerate(((result.slope_bounds, 1), (result.intercept_bounds, 0))):
+            fixed[at] += bounds[0, 0] <= truth <= bounds[0, 1]
+    assert (fixed / 200 > 0.90).all()
+    assert (fixed / 200 < 0.99).all()
 
 
 def test_slope_and_intercept_of_forecasts_too_extreme_and_too_low() -> None:
     y, z = tilted(20000, 0.5, 0.0, seed=8)
-    found = calibration_lines(y, expit(z), np.arange(20000))
-    assert found.slope[0] == pytest.approx(0.5, abs=0.03)
+    result = calibration_lines(y, expit(z), np.arange(20000))
+    assert result.slope[0] == pytest.approx(0.5, abs=0.03)
     y, z = tilted(20000, 1.0, 0.8, seed=9)
-    found = calibration_lines(y, expit(z), np.arange(20000))
-    assert found.intercept[0] == pytest.approx(0.8, abs=0.06)
+    result = calibration_lines(y, expit(z), np.arange(20000))
+    assert result.intercept[0] == pytest.approx(0.8, abs=0.06)
     assert logit(0.5) == 0
 
 
 def test_lines_of_too_few_patients_are_undefined() -> None:
-    found = calibration_lines([[0.0], [1.0]] * 5, [[0.2], [0.7]] * 5, np.arange(10))
-    assert found.reasons == ["5 patients in the scarcer class: 10 are needed"]
-    assert np.isnan(found.slope).all()
+    result = calibration_lines([[0.0], [1.0]] * 5, [[0.2], [0.7]] * 5, np.arange(10))
+    assert result.reasons == ["5 patients in the scarcer class: 10 are needed"]
+    assert np.isnan(result.slope).all()
+
+
+def test_random_brier_scores_equal_scikit_learn(case):
+    for seed in range(200):
+        targets, scores, weights = case(seed)
+        actual = brier_score(targets, scores, weights)
+        for c, (column, values) in enumerate(zip(targets.T, scores.T)):
+            mask = ~np.isnan(column) & (weights > 0)
+            if not mask.any():
+                assert np.isnan(actual.brier[c])
+                continue
+            options = {"sample_weight": weights[mask]}
+            expected = np.average((values[mask] - column[mask]) ** 2, weights=weights[mask])
+            if len(set(column[mask])) == 2:
+                expected = brier_score_loss(column[mask], values[mask], **options)
+                constant = np.full(mask.sum(), np.average(column[mask], weights=weights[mask]))
+                chance = brier_score_loss(column[mask], constant, **options)
+                assert actual.skill[c] == pytest.approx(1 - expected / chance, abs=1e-9)
+            else:
+                assert np.isnan(actual.skill[c])
+            assert actual.brier[c] == pytest.approx(expected, abs=1e-12)
+
+
+def test_brier_of_heads_and_resamples_equals_single_calls(case):
+    targets, first, _ = case(31)
+    scores, weights = np.stack([first, 1 - first]), np.random.default_rng(0).random((4, len(targets)))
+    actual = brier_score(targets, scores, weights)
+    for r, h in np.ndindex(4, 2):
+        one = brier_score(targets, scores[h], weights[r])
+        np.testing.assert_allclose([actual.brier[r, h], actual.skill[r, h]], [one.brier, one.skill], atol=1e-12)
+
+
+def test_undefined_brier_has_a_reason():
+    actual = brier_score([[np.nan, 1, 1], [np.nan, 1, 0]], [[0.5, 1.0, np.nan], [0.5, 1.0, 0.5]])
+    assert actual.reasons == ["no known rows", None, "scores are NaN"]
+    np.testing.assert_array_equal(actual.brier, [np.nan, 0.0, np.nan])
+    assert np.isnan(brier_score(np.empty((0, 1)), np.empty((0, 1))).brier[0])
+
+
+def test_logits_are_refused():
+    with pytest.raises(InputError, match="sigmoid"):
+        brier_score([[1]], [[3.0]])

@@ -15,22 +15,22 @@ def test_random_curves_equal_scikit_learn(case):
     for seed in range(200):
         targets, scores, weights = case(seed)
         for column, values in zip(targets.T, scores.T):
-            got = curve_points(column, values, weights)
-            kept = ~np.isnan(column) & (weights > 0)
-            if got.reason:
-                assert len(set(column[kept])) < 2 and len(got.pr.x) == 0
+            actual = curve_points(column, values, weights)
+            mask = ~np.isnan(column) & (weights > 0)
+            if actual.reason:
+                assert len(set(column[mask])) < 2 and len(actual.pr.x) == 0
                 continue
             precision, recall, threshold = precision_recall_curve(
-                column[kept], values[kept], sample_weight=weights[kept]
+                column[mask], values[mask], sample_weight=weights[mask]
             )
-            np.testing.assert_allclose(got.pr.x[::-1], recall, **CLOSE)
-            np.testing.assert_allclose(got.pr.y[::-1], precision, **CLOSE)
-            np.testing.assert_array_equal(got.pr.threshold[:0:-1], threshold)
+            np.testing.assert_allclose(actual.pr.x[::-1], recall, **CLOSE)
+            np.testing.assert_allclose(actual.pr.y[::-1], precision, **CLOSE)
+            np.testing.assert_array_equal(actual.pr.threshold[:0:-1], threshold)
             fpr, tpr, threshold = roc_curve(
-                column[kept], values[kept], sample_weight=weights[kept], drop_intermediate=False
+                column[mask], values[mask], sample_weight=weights[mask], drop_intermediate=False
             )
-            np.testing.assert_allclose([got.roc.x, got.roc.y], [fpr, tpr], **CLOSE)
-            np.testing.assert_array_equal(got.roc.threshold, threshold)
+            np.testing.assert_allclose([actual.roc.x, actual.roc.y], [fpr, tpr], **CLOSE)
+            np.testing.assert_array_equal(actual.roc.threshold, threshold)
             compared += 1
     assert compared > 100
 
@@ -38,8 +38,8 @@ def test_random_curves_equal_scikit_learn(case):
 def test_counts_equal_counting():
     draw = np.random.default_rng(0)
     targets, scores = draw.integers(0, 2, 80), np.round(draw.random(80), 1)
-    got = threshold_counts(targets, scores)
-    for threshold, tp, fp in zip(*got):
+    actual = threshold_counts(targets, scores)
+    for threshold, tp, fp in zip(*actual):
         assert tp == np.sum((scores >= threshold) & (targets == 1))
         assert fp == np.sum((scores >= threshold) & (targets == 0))
 
@@ -81,9 +81,9 @@ def test_thinning_keeps_a_turn_back_and_the_ends_of_a_straight_line():
     ("targets", "reason"), [([], "no known rows"), ([1], "no negative rows"), ([0, np.nan], "no positive rows")]
 )
 def test_a_label_of_one_class_has_no_curve_and_says_why(targets, reason):
-    got = curve_points(targets, np.full(len(targets), 0.3))
-    assert got.reason == reason
-    assert len(got.roc.x) == len(got.pr.x) == 0
+    actual = curve_points(targets, np.full(len(targets), 0.3))
+    assert actual.reason == reason
+    assert len(actual.roc.x) == len(actual.pr.x) == 0
     assert np.isfinite(threshold_counts(targets, np.full(len(targets), 0.3)).tp).all()
 
 

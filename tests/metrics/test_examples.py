@@ -16,6 +16,7 @@ def test_the_worked_examples_hold(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_every_public_name_is_there():
-    assert [name for name in metrics.__all__ if not hasattr(metrics, name)] == []
-    assert list(metrics.__all__) == sorted(metrics.__all__)
+def test_every_public_function_is_documented():
+    public = {name: value for name, value in vars(metrics).items() if callable(value) and not name.startswith("_")}
+    assert len(public) > 20
+    assert [name for name, value in public.items() if not value.__doc__] == []

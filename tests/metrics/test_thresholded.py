@@ -13,39 +13,41 @@ CLOSE = {"rtol": 0, "atol": 1e-12, "equal_nan": True}
 def test_500_random_cases_equal_scikit_learn(case):
     for seed in range(500):
         targets, scores, weights = case(seed)
-        got = thresholded_metrics(targets, scores, 0.5, weights)
+        actual = thresholded_metrics(targets, scores, 0.5, weights)
         for c, (column, values) in enumerate(zip(targets.T, scores.T)):
-            kept = ~np.isnan(column) & (weights > 0)
-            if not kept.any():
-                assert np.isnan(got.f1[c]) and np.isnan(got.prevalence[c])
+            mask = ~np.isnan(column) & (weights > 0)
+            if not mask.any():
+                assert np.isnan(actual.f1[c]) and np.isnan(actual.prevalence[c])
                 continue
-            truth, called, weight = column[kept] == 1, values[kept] >= 0.5, weights[kept]
+            truth, predicted, weight = column[mask] == 1, values[mask] >= 0.5, weights[mask]
             precision, recall, f1, support = precision_recall_fscore_support(
-                truth, called, labels=[False, True], sample_weight=weight, zero_division=np.nan
+                truth, predicted, labels=[False, True], sample_weight=weight, zero_division=np.nan
             )
-            ours = [got.precision[c], got.recall[c], got.f1[c], got.support[c], got.specificity[c]]
+            ours = [actual.precision[c], actual.recall[c], actual.f1[c], actual.support[c], actual.specificity[c]]
             np.testing.assert_allclose(ours, [precision[1], recall[1], f1[1], support[1], recall[0]], **CLOSE)
-            np.testing.assert_allclose(got.balanced_accuracy[c], recall.mean(), **CLOSE)
-            np.testing.assert_allclose(got.prevalence[c], np.average(truth, weights=weight), **CLOSE)
+            np.testing.assert_allclose(actual.balanced_accuracy[c], recall.mean(), **CLOSE)
+            np.testing.assert_allclose(actual.prevalence[c], np.average(truth, weights=weight), **CLOSE)
 
 
 def test_counts_and_averages_equal_scikit_learn_on_a_full_table():
     draw = np.random.default_rng(2)
     targets, scores = draw.integers(0, 2, (200, 6)), draw.random((200, 6))
-    got = thresholded_metrics(targets, scores, 0.6)
+    actual = thresholded_metrics(targets, scores, 0.6)
     matrices = multilabel_confusion_matrix(targets, scores >= 0.6)
-    np.testing.assert_array_equal(np.stack([got.tn, got.fp, got.fn, got.tp], axis=1), matrices.reshape(6, 4))
+    np.testing.assert_array_equal(
+        np.stack([actual.tn, actual.fp, actual.fn, actual.tp], axis=1), matrices.reshape(6, 4)
+    )
     for kind in ("macro", "micro", "weighted"):
         expected = precision_recall_fscore_support(targets, scores >= 0.6, average=kind, zero_division=np.nan)
-        average = got.average(kind)
+        average = actual.average(kind)
         np.testing.assert_allclose([average[x] for x in ("precision", "recall", "f1")], expected[:3], **CLOSE)
 
 
 def test_missed_positives_score_f1_zero_and_precision_undefined():
-    got = thresholded_metrics([[1], [0]], [[0.1], [0.2]])
-    assert got.f1[0] == 0.0
-    assert np.isnan(got.precision[0])
-    assert got.reasons == ["no rows predicted positive"]
+    actual = thresholded_metrics([[1], [0]], [[0.1], [0.2]])
+    assert actual.f1[0] == 0.0
+    assert np.isnan(actual.precision[0])
+    assert actual.reasons == ["no rows predicted positive"]
 
 
 def test_f1_is_undefined_only_without_positives_and_calls():
@@ -54,34 +56,34 @@ def test_f1_is_undefined_only_without_positives_and_calls():
 
 
 def test_a_probability_at_the_threshold_is_positive_and_each_label_has_its_own():
-    got = thresholded_metrics([[1, 1], [1, 1]], [[0.5, 0.5], [0.4, 0.4]], [0.5, 0.4])
-    np.testing.assert_array_equal(got.recall, [0.5, 1.0])
+    actual = thresholded_metrics([[1, 1], [1, 1]], [[0.5, 0.5], [0.4, 0.4]], [0.5, 0.4])
+    np.testing.assert_array_equal(actual.recall, [0.5, 1.0])
 
 
 def test_heads_and_resamples_at_once_equal_single_calls(case):
     targets, first, _ = case(31)
     scores, weights = np.stack([first, 1 - first]), np.random.default_rng(0).random((4, len(targets)))
-    got = thresholded_metrics(targets, scores, 0.5, weights)
-    assert got.tp.shape == (4, 2, targets.shape[1])
+    actual = thresholded_metrics(targets, scores, 0.5, weights)
+    assert actual.tp.shape == (4, 2, targets.shape[1])
     for r, h in np.ndindex(4, 2):
         one = thresholded_metrics(targets, scores[h], 0.5, weights[r])
-        np.testing.assert_allclose(got.f1[r, h], one.f1, **CLOSE)
-        np.testing.assert_allclose(got.average("micro")["f1"][r, h], one.average("micro")["f1"], **CLOSE)
+        np.testing.assert_allclose(actual.f1[r, h], one.f1, **CLOSE)
+        np.testing.assert_allclose(actual.average("micro")["f1"][r, h], one.average("micro")["f1"], **CLOSE)
 
 
 @pytest.mark.parametrize("kind", ["macro", "micro", "weighted"])
 @pytest.mark.parametrize("rows", [0, 1])
 def test_an_empty_table_and_a_single_unknown_row_give_nan(rows, kind):
-    got = thresholded_metrics(np.full((rows, 2), np.nan), np.full((rows, 2), 0.7))
-    assert got.reasons == ["no known rows"] * 2
-    assert all(np.isnan(value) for value in got.average(kind).values())
+    actual = thresholded_metrics(np.full((rows, 2), np.nan), np.full((rows, 2), 0.7))
+    assert actual.reasons == ["no known rows"] * 2
+    assert all(np.isnan(value) for value in actual.average(kind).values())
 
 
 def test_nan_probabilities_are_named_not_called_negative():
-    got = thresholded_metrics([[1, 1], [0, 0]], [[np.nan, 0.9], [0.2, 0.1]])
-    assert np.isnan(got.recall[0]) and got.recall[1] == 1.0
-    assert got.reasons == ["scores are NaN", None]
-    assert got.average("micro")["recall"] == 1.0
+    actual = thresholded_metrics([[1, 1], [0, 0]], [[np.nan, 0.9], [0.2, 0.1]])
+    assert np.isnan(actual.recall[0]) and actual.recall[1] == 1.0
+    assert actual.reasons == ["scores are NaN", None]
+    assert actual.average("micro")["recall"] == 1.0
 
 
 def test_unknown_averages_and_misshapen_thresholds_are_refused():

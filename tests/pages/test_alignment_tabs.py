@@ -23,9 +23,9 @@ def measured(places: dict[str, str], open_page: Open, align: Callable[[AppTest],
 def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[AppTest], str]) -> None:
     wanted = {
         "Ranks and findings": "Modality gap",
-        "Browse": "stands at rank",
+        "Browse": "has rank",
         "Map": "Draw a lasso",
-        "Beside another": "",
+        "Compare": "",
     }
     for tab, text in wanted.items():
         measured.session_state["alignment.tab"] = tab
@@ -42,7 +42,7 @@ def test_every_file_is_marked(
 ) -> None:
     """Nothing is trained, so openings and leak stay empty; the reports may hold the labels' source."""
     app = align(align(open_page("alignment", places)))
-    for tab in ("Figures", "Ranks and findings", "Browse", "Beside another"):
+    for tab in ("Metrics", "Ranks and findings", "Browse", "Compare"):
         app.session_state["alignment.tab"] = tab
         app.run()
         assert not app.exception, tab

@@ -1,4 +1,4 @@
-"""Budget and K-fold manifests written on the Data page, and one draw repeated for another label source."""
+"""The Data page writes budget and K-fold manifests, and repeats one draw for another label source."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_folds_are_held_out_and_a_large_budget_takes_all(tab: AppTest, data: Pat
     app = write(tab, budgets="8, 1000", seeds="52", prefix="manual_kfold", folder=str(data / "folds"))
     index = app.dataframe[0].value
     assert list(index["fold"]) == [1, 1, 2, 2, 3, 3]
-    assert "Budget 1000: there are" in said(app)
+    assert "Budget 1000: only" in said(app)
     tests = [set(pd.read_csv(data / "folds" / f"manual_kfold_f{fold}_test.csv")["volumename"]) for fold in (1, 2, 3)]
     assert sum(map(len, tests)) == len(set().union(*tests)) == 88
-    assert "budget-same" not in {button.key for button in app.button}  # a fold's selection is told by its own test
+    assert "budget-same" not in {button.key for button in app.button}  # the selection of a fold is its own test
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_folds_are_held_out_and_a_large_budget_takes_all(tab: AppTest, data: Pat
         ({"selection": "nowhere.csv"}, "nowhere.csv"),
     ],
 )
-def test_what_does_not_fit_is_said_and_nothing_is_written(
+def test_an_invalid_field_is_shown_and_nothing_is_written(
     tab: AppTest, data: Path, said: Said, fields: dict[str, str], answer: str
 ) -> None:
     app = write(tab, **fields)

@@ -13,16 +13,18 @@ import streamlit as st
 from ctbench_ui.shared import cache
 
 
-def test_no_cached_function_takes_anything_but_plain_values() -> None:
+def test_cached_functions_take_plain_values_only() -> None:
     cached = [value for value in vars(cache).values() if hasattr(value, "clear") and callable(value)]
     assert len(cached) >= 5
     for function in cached:
-        for parameter in inspect.signature(function).parameters.values():
-            assert parameter.annotation in ("Stamp", "str", "str | None", "tuple[str, ...]"), (function, parameter)
+        file, *others = inspect.signature(function).parameters.values()
+        assert file.annotation == "Path"  # which `per_file` turns into a stamp
+        for parameter in others:
+            assert parameter.annotation in ("str", "str | None", "tuple[str, ...]"), (function, parameter)
 
 
 def test_large_arrays_do_collide_in_streamlits_own_hash() -> None:
-    """Why the rule above stands; when this fails, Streamlit hashes whole arrays and the rule may go."""
+    """The reason for the rule above: when this fails, Streamlit hashes whole arrays, and the rule can be dropped."""
 
     @st.cache_data
     def total(values: np.ndarray) -> float:
@@ -38,13 +40,13 @@ def test_large_arrays_do_collide_in_streamlits_own_hash() -> None:
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a\n1\n")
-    assert cache.table(cache.stamp(path))["a"].tolist() == [1]
+    assert cache.load_table(path)["a"].tolist() == [1]
     path.write_text("a\n2\n")
     os.utime(path, ns=(1, 1))
-    assert cache.table(cache.stamp(path))["a"].tolist() == [2]
+    assert cache.load_table(path)["a"].tolist() == [2]
 
 
-def test_the_stamp_of_no_file_is_zero(tmp_path: Path) -> None:
+def test_the_stamp_of_a_missing_file_is_zero(tmp_path: Path) -> None:
     assert cache.stamp(tmp_path / "none") == (str(tmp_path / "none"), 0, 0)
 
 

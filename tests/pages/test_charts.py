@@ -1,4 +1,4 @@
-"""Figures show the numbers they were given."""
+"""Charts show the numbers of their frames."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import pytest
 
 from ctbench_core.formatting import format_cohort, format_metric
 from ctbench_ui.evaluate import curves
-from ctbench_ui.shared import charts, forest, tables
+from ctbench_ui.shared import charts, exports
 from ctbench_ui.shared.live import history_frame
 from ctbench_ui.shared.style import COLOURS, DASHES, FINDINGS, ago, duration, finding_colour, finding_style
-from ctbench_ui.studies import plots, run_tables
+from ctbench_ui.studies import study_charts, study_tables
 
 
 def _traces(chart: charts.go.Figure) -> dict[str, object]:
     return {trace.name: trace for trace in chart.data if trace.name}
 
 
-def test_every_finding_has_a_look_of_its_own_whatever_the_selection() -> None:
-    looks = {finding_style(label, FINDINGS) for label in FINDINGS}
-    assert len(looks) == len(FINDINGS) == len(COLOURS) * len(DASHES)
+def test_every_finding_has_its_own_style_in_any_selection() -> None:
+    styles = {finding_style(label, FINDINGS) for label in FINDINGS}
+    assert len(styles) == len(FINDINGS) == len(COLOURS) * len(DASHES)
     assert finding_style("Lung opacity", ["Lung opacity"]) == finding_style("Lung opacity", FINDINGS)
 
 
@@ -152,8 +152,8 @@ def test_lines_of_equal_f1_are_so() -> None:
 def test_recall_shows_both_directions_with_chance() -> None:
     frame = pd.DataFrame({"direction": ["v_to_t", "t_to_v"], "k": [1, 1], "recall": [0.3, 0.4], "chance": [0.1, 0.1]})
     traces = _traces(charts.recall_at_k(frame))
-    assert list(traces["visual → text"].y) == [0.3]
-    assert list(traces["text → visual, chance"].y) == [0.1]
+    assert list(traces["volume → report"].y) == [0.3]
+    assert list(traces["report → volume, chance"].y) == [0.1]
 
 
 def test_a_histogram_without_a_mean_is_drawn() -> None:
@@ -171,13 +171,13 @@ def test_a_long_history_is_thinned_and_keeps_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.8421, ".842"), (-0.05, "-.050"), (1.0, "1.000"), (float("nan"), "–"), (None, "–")]
+    ("value", "shown"), [(0.8421, ".842"), (-0.05, "−.050"), (1.0, "1.000"), (float("nan"), "–"), (None, "–")]
 )
-def test_figures_read_like_a_papers(value: float | None, shown: str) -> None:
+def test_metrics_read_like_a_papers(value: float | None, shown: str) -> None:
     assert format_metric(value) == shown
 
 
-def test_times_and_counts_are_written_for_people() -> None:
+def test_times_and_counts_are_readable() -> None:
     assert duration(41) == "0:41"
     assert duration(7390) == "2:03:10"
     assert ago("no time") == "just now"
@@ -187,23 +187,23 @@ def test_times_and_counts_are_written_for_people() -> None:
     )
 
 
-def test_every_cell_of_a_heat_map_is_written_once_in_an_ink_that_reads() -> None:
+def test_every_cell_of_a_heat_map_is_written_once_in_a_readable_colour() -> None:
     values = pd.DataFrame({"first": [0.2, 0.9], "second": [0.62, np.nan]}, index=["a", "b"])
     marked = pd.DataFrame(False, index=values.index, columns=values.columns)
     marked.loc["b", "first"] = True
-    layers = {layer.textfont.color: np.asarray(layer.text) for layer in plots.heat_map(values, marked, "auprc").data}
+    layers = {layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data}
     np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
     np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
 
 
-def test_tiny_p_values_are_told_as_such() -> None:
+def test_tiny_p_values_are_written_as_such() -> None:
     frame = pd.DataFrame({"p": [0.0001, 0.0123, np.nan], "p_adjusted": [0.0004, 0.2, 1.0], "precision": 0.00001})
-    shown = tables.with_p_values(frame)
+    shown = exports.with_p_values(frame)
     assert list(shown["p"]) == ["< .001", ".012", "–"]
     assert list(shown["p_adjusted"]) == ["< .001", ".200", "1.000"]
     assert list(shown["precision"]) == [0.00001] * 3
     rows = pd.DataFrame({"a": "x", "label": ["b"], "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_adjusted": 0.0002})
-    (dot,) = (trace for trace in forest.forest(rows, ["b"]).data if trace.customdata is not None)
+    (dot,) = (trace for trace in charts.forest(rows, ["b"]).data if trace.customdata is not None)
     assert dot.customdata[0][3] == "< .001"
     assert "%{customdata[3]}<" in dot.hovertemplate
 
@@ -212,7 +212,7 @@ def test_bottlenecks_are_named_as_they_are_read() -> None:
     table = pd.DataFrame(
         {"encoder": ["e"], "finding": ["b"], "mean": 0.4, "lo": 0.3, "hi": 0.5, "sd": 0.01, "gain": np.nan}
     ).assign(patient_error=0.02, seed_error=0.01, limited_by="patients")
-    shown = run_tables.bottleneck_frame(table)
-    assert list(shown)[:4] == ["encoder", "Finding", "Mean", "[95 %]"]
+    shown = study_tables.bottleneck_table(table)
+    assert list(shown)[:4] == ["Encoder", "Finding", "Mean", "95 % CI"]
     assert not any("_" in name for name in shown)
-    assert list(shown["[95 %]"]) == ["[.300, .500]"]
+    assert list(shown["95 % CI"]) == ["[.300, .500]"]

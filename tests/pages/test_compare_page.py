@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
-from ctbench_core.formatting import format_interval, format_p
+from ctbench_core.formatting import format_interval
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -76,14 +76,18 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     app.run()
     assert not app.exception
     expected = compare_runs([two["weak"], two["strong"]]).differences
-    expected = expected[expected["metric"] == metric].drop(columns=["family", "metric"])
+    expected = expected[expected["metric"] == metric].rename(columns={"label": "finding"})
     macro, table = (part.value for part in app.dataframe)
-    written = expected.assign(**{name: expected[name].map(format_p) for name in ("p", "p_adjusted", "p_delong")})
-    pd.testing.assert_frame_equal(table.reset_index(drop=True), written.reset_index(drop=True), check_dtype=False)
-    assert set(table["label"]) == {"macro", *FINDINGS}
-    row, whole = macro[macro["Metric"] == title].iloc[0], expected[expected["label"] == "macro"].iloc[0]
-    assert row["Difference [95 %]"] == format_interval(whole.delta, [whole.lo, whole.hi])
-    assert (row["p"], row["adjusted p"]) == (format_p(whole.p), format_p(whole.p_adjusted))
+    shown = ["a", "b", "finding", "delta", "p", "p_adjusted", "p_delong", "reason"]
+    pd.testing.assert_frame_equal(
+        table[shown].reset_index(drop=True), expected[shown].reset_index(drop=True), check_dtype=False
+    )
+    bounds = expected[["lo", "hi"]].to_numpy().tolist()
+    assert list(table["ci"]) == [format_interval(None, pair).removeprefix("– ") for pair in bounds]
+    assert set(table["finding"]) == {"macro", *FINDINGS}
+    row, whole = macro[macro["Metric"] == title].iloc[0], expected[expected["finding"] == "macro"].iloc[0]
+    assert row["Difference [95 % CI]"] == format_interval(whole.delta, [whole.lo, whole.hi])
+    assert (row["p"], row["p (adjusted)"]) == pytest.approx((whole.p, whole.p_adjusted))
     assert whole.delta > 0
 
 

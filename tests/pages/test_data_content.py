@@ -1,4 +1,4 @@
-"""The Data page: what is odd comes with a fix, cohorts with their N, label sources side by side."""
+"""The Data page offers fixes for what a check reports, shows cohorts with their N, and compares label sources."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from streamlit.testing.v1 import AppTest
 
-from ctbench_ui.data import plots
-from ctbench_ui.form import conditions
+from ctbench_ui.data import data_form, plots
 from ctbench_ui.shared import datasets
 
 Open = Callable[..., AppTest]
@@ -24,7 +23,7 @@ def table_with(app: AppTest, column: str) -> pd.DataFrame:
     return next(frame.value for frame in app.dataframe if column in frame.value)
 
 
-def checked(app: AppTest) -> AppTest:
+def check(app: AppTest) -> AppTest:
     app.button(key="check").click().run()
     assert not app.exception
     return app
@@ -34,31 +33,31 @@ def test_unusable_files_come_with_a_fix_and_one_click_leaves_them_out(
     data: Path, places: dict[str, str], open_page: Open, said: Said
 ) -> None:
     (data / "features" / "image" / "train_3_a.npz").unlink()
-    app = checked(open_page("data", places))
+    app = check(open_page("data", places))
     table = table_with(app, "fix")
     assert table[["kind", "file"]].to_numpy().tolist() == [["missing", "image/train_3_a.npz"]]
     assert "Correct the path" in table["fix"][0]
     app.button(key="mend-visual").click().run()
-    app = checked(app)
+    app = check(app)
     assert not app.error
     sizes = table_with(app, "Split").set_index("Split")
     assert sizes.loc["Training", "Volumes"] == 60  # manifests are whole; dropped rows are a warning
-    assert "train_3_a_1, train_3_a_2 (2 rows) left out" in said(app)
+    assert "train_3_a_1, train_3_a_2 (2 volumes) skipped" in said(app)
 
 
-def test_a_leak_of_validation_is_mended_by_one_click(
+def test_a_leak_of_validation_is_fixed_by_one_click(
     data: Path, places: dict[str, str], rewrite: Callable[..., None], open_page: Open
 ) -> None:
     rewrite(data / "manifests" / "valid.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
-    app = checked(open_page("data", places))
+    app = check(open_page("data", places))
     assert table_with(app, "patient")["patient"].tolist() == ["train_3"]
     app.button(key="mend-leak").click().run()
-    app = checked(app)
+    app = check(app)
     assert not any("patient" in frame.value for frame in app.dataframe)
     assert table_with(app, "Split")["Patients"].tolist()[:2] == [27, 3]
 
 
-def test_the_cohort_is_told_with_its_numbers(data: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
+def test_the_cohort_is_shown_with_its_numbers(data: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
     (data / "out.txt").write_text("train_1_a_1\ntrain_2_a_1.nii.gz\n")
     fields: dict[str, Any] = {"data.cohort.exclude": str(data / "out.txt"), "data.cohort.recon": "first"}
     app = open_page("data", places | fields)
@@ -66,15 +65,15 @@ def test_the_cohort_is_told_with_its_numbers(data: Path, places: dict[str, str],
     app.selectbox(key="where.op").set_value("!=")
     app.text_input(key="where.value").set_value("train_3_a_1")
     app.button(key="where-add").click().run()
-    app = checked(app)
+    app = check(app)
     expected = (
-        "Cohort of train.csv: 60 volumes given, 58 after the exclusion list, 57 with volumename != train_3_a_1, "
+        "Cohort of train.csv: 60 volumes in all, 58 after the exclusion list, 57 with volumename != train_3_a_1, "
         "30 with the first reconstruction of each exam."
     )
     assert expected in said(app)
     assert table_with(app, "Split")["Volumes"][0] == 30
     app.button(key="where-remove-0").click().run()
-    assert app.session_state[conditions.KEY] == []
+    assert app.session_state[data_form.WHERE] == []
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_the_cohort_is_told_with_its_numbers(data: Path, places: dict[str, str],
     [("40", ">=", 40), ("1.5", "<", 1.5), ("F", "==", "F"), ("F, M", "in", ["F", "M"]), ("-3", "<", -3)],
 )
 def test_a_typed_value_is_a_number_a_word_or_several(text: str, operator: str, value: object) -> None:
-    assert conditions.value_of(text, operator) == value
+    assert data_form.parse_value(text, operator) == value
 
 
 def test_the_card_is_shown_and_kept_with_the_data_set(
@@ -93,7 +92,7 @@ def test_the_card_is_shown_and_kept_with_the_data_set(
         "data.encoder.name": "CT-CLIP v2",
         "data.encoder.projection": "after",
     }
-    app = checked(open_page("data", places | card))
+    app = check(open_page("data", places | card))
     assert "Labels: **report-derived** · encoder: **CT-CLIP v2** · after projection" in said(app)
     app.text_input(key="data.name").set_value("mine").run()
     app.button(key="save").click().run()

@@ -1,4 +1,4 @@
-"""The Data page: what is right is counted, what is wrong is named with its file, column and rows."""
+"""The Data page counts what is right, and names what is wrong with its file, column and rows."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_bad_data_are_named(
     assert "Traceback" not in said(app)
 
 
-def test_a_leak_is_told_and_does_not_stop(
+def test_a_leak_is_shown_and_does_not_stop(
     data: Path, places: dict[str, str], rewrite: Rewrite, said: Said, open_page: Callable[..., AppTest]
 ) -> None:
     rewrite(data / "manifests" / "test.csv", lambda rows: rows[1].__setitem__(0, "train_3_a_1"))
@@ -110,7 +110,7 @@ def test_a_saved_data_set_is_there_in_the_next_session(
     assert later.selectbox(key="data.open").value == "tiny"
 
 
-def test_a_changed_choice_is_told_to_be_unchecked(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
+def test_changed_fields_ask_for_another_check(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
     app = open_page("data", places)
     app.button(key="check").click().run()
     app.session_state["data.cohort.recon"] = "first"
@@ -170,10 +170,10 @@ def test_a_folder_outside_the_allowed_ones_is_neither_listed_nor_entered(
     (tmp_path / "secret" / "inner").mkdir(parents=True)
     (data / "out").symlink_to(tmp_path / "secret", target_is_directory=True)
     _roots(monkeypatch, data)
-    assert folders.subfolders(data) == ["features", "manifests"]
+    assert folders.list_subfolders(data) == ["features", "manifests"]
     with pytest.raises(PathError, match="lies outside the allowed folders"):
-        folders.subfolders(tmp_path / "secret")
-    assert folders.nearest(str(tmp_path / "secret")) == data.resolve()
+        folders.list_subfolders(tmp_path / "secret")
+    assert folders.nearest_folder(str(tmp_path / "secret")) == data.resolve()
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_a_folder_outside_the_allowed_ones_is_neither_listed_nor_entered(
 def test_the_parts_of_manifests_are_guessed_from_their_names(
     files: list[str], train: str, val: str, tests: list[str] | None
 ) -> None:
-    found = folders.roles(files)
-    assert (found["data.train_manifest"], found["data.val_manifest"]) == (train, val)
-    assert found["data.test_manifests"] == tests
+    roles = folders.guess_roles(files)
+    assert (roles["data.train_manifest"], roles["data.val_manifest"]) == (train, val)
+    assert roles["data.test_manifests"] == tests
 
 
 def test_detected_findings_are_confirmed_with_one_click(

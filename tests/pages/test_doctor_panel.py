@@ -1,4 +1,4 @@
-"""System: the Doctor tells what the verb tells, and packed features that nobody uses can be removed."""
+"""The Doctor on System shows what the command shows, and unused packed features can be removed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def pack(store: Path, places: dict[str, str]) -> Config:
     return config
 
 
-def opened(open_page: Open, fields: dict[str, Any]) -> AppTest:
-    """Open System with the box of packed features open."""
+def open_system(open_page: Open, fields: dict[str, Any]) -> AppTest:
+    """Open System with the packed features expanded."""
     return open_page("system", fields | {"packs": True})
 
 
@@ -43,7 +43,7 @@ def states(app: AppTest) -> list[str]:
     return [state for (state,) in table["state"]]
 
 
-def test_the_doctor_tells_every_check(open_page: Open, places: dict[str, str], said: Said) -> None:
+def test_the_doctor_shows_every_check(open_page: Open, places: dict[str, str], said: Said) -> None:
     app = open_page("system", places)
     assert "python -m ctbench_core doctor" in said(app)
     app.button(key="doctor").click().run()
@@ -55,27 +55,25 @@ def test_the_doctor_tells_every_check(open_page: Open, places: dict[str, str], s
     assert "3 findings" in text
 
 
-def test_what_is_wrong_comes_first_and_into_the_diagnostics(
-    open_page: Open, places: dict[str, str], said: Said
-) -> None:
+def test_problems_come_first_and_are_in_the_diagnostics(open_page: Open, places: dict[str, str], said: Said) -> None:
     app = open_page("system", places | {"paths.data_root": "gone_*away*"})
     app.button(key="doctor").click().run()
     texts = [str(part.value) for part in app.markdown]
     assert "**1 error**" in texts
-    assert any("the feature root gone\\_\\*away\\* is not there" in text for text in texts)
+    assert any("the feature root gone\\_\\*away\\* is not a folder" in text for text in texts)
     content = json.loads(app.code[-1].value)
-    (wrong,) = [one for one in content["doctor"] if one["level"] == "error"]
-    assert wrong["name"] == "Features"
+    (error,) = [finding for finding in content["doctor"] if finding["level"] == "error"]
+    assert error["name"] == "Features"
 
 
-def test_only_what_nobody_uses_is_selected_and_removed(
+def test_only_unused_stores_are_selected_and_removed(
     store: Path, places: dict[str, str], open_page: Open, data: Path, tmp_path: Path
 ) -> None:
     used = pack(store, places)
     (data / "features").rename(tmp_path / "moved")
     left = pack(store, places | {"paths.data_root": str(tmp_path / "moved")})
     (tmp_path / "moved").rename(data / "features")
-    app = opened(open_page, places)
+    app = open_system(open_page, places)
     assert not app.exception
     assert sorted(states(app)) == ["unused", "unused", "up to date", "up to date"]
     before = sum(path.stat().st_size for folder in pack_folders(left) for path in folder.iterdir())
@@ -87,25 +85,27 @@ def test_only_what_nobody_uses_is_selected_and_removed(
     assert all((folder / "current.json").is_file() for folder in pack_folders(used))
 
 
-def test_a_changed_file_is_told(store: Path, places: dict[str, str], open_page: Open) -> None:
+def test_a_changed_file_is_shown(store: Path, places: dict[str, str], open_page: Open) -> None:
     pack(store, places)
     np.savez(Path(places["paths.data_root"]) / "image" / "train_1_a.npz", np.ones((1, 16), np.float32))
-    assert sorted(states(opened(open_page, places))) == ["outdated", "up to date"]
+    assert sorted(states(open_system(open_page, places))) == ["outdated", "up to date"]
 
 
-def test_what_a_waiting_run_reads_stays(store: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
+def test_stores_of_a_queued_run_are_kept(store: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
     config = pack(store, places)
-    app = opened(open_page, {})  # nobody's yet, and selected
+    app = open_system(open_page, {})  # unused, and selected
     assert states(app) == ["unused", "unused"]
-    queue_run(config)  # begun between the look and the press
+    queue_run(config)  # queued before the click
     app.button(key="packs-remove-now").click().run()
     assert states(app) == ["in use", "in use"]
     assert all((folder / "current.json").is_file() for folder in pack_folders(config))
 
 
-def test_what_another_process_writes_stays(store: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
+def test_stores_that_another_process_writes_are_kept(
+    store: Path, places: dict[str, str], open_page: Open, said: Said
+) -> None:
     config = pack(store, places)
-    app = opened(open_page, {})
+    app = open_system(open_page, {})
     with FileLock(pack_folders(config)[0] / "lock"):
         app.button(key="packs-remove-now").click().run()
     assert "is being written by another process" in said(app)
@@ -117,6 +117,6 @@ def test_what_another_process_writes_stays(store: Path, places: dict[str, str], 
     ("count", "text"), [(0, "0 bytes"), (900, "900 bytes"), (2**20 * 34, "34.0 MiB"), (2**30 * 1.25, "1.2 GiB")]
 )
 def test_sizes(count: float, text: str) -> None:
-    from ctbench_core.doctor import sized
+    from ctbench_core.formatting import format_bytes
 
-    assert sized(count) == text
+    assert format_bytes(count) == text

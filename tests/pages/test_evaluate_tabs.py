@@ -69,7 +69,7 @@ def test_calibration_shows_the_stored_figures_before_and_after(run: RunPaths, op
     assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (platt)"}
     tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
     promised = tuning["validation"]["per_class"][label]["ece_platt"]
-    assert f"ECE {f'{promised:.3f}'.replace('0.', '.')} there" in said(app)
+    assert f"ECE {f'{promised:.3f}'.replace('0.', '.')} on validation" in said(app)
     app.session_state["calibration.method"] = "temperature"
     app.run()
     assert "after (temperature)" in _table(app, "before")
@@ -83,7 +83,7 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
     assert shown["volumes"].tolist() == [12, 12]
     # Six patients a side are too few: no gap is given, and it is said.
     assert shown["gap"].str.endswith("–").all()
-    assert "no finding can be judged" in str(shown["reason"].iloc[0])
+    assert "no finding has enough patients" in str(shown["reason"].iloc[0])
     app.selectbox(key="subgroups.column").select("Manufacturer").run()
     assert not app.exception
     shown = _table(app, "group")
@@ -117,7 +117,7 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     for title, rule in (("max F1", "f1"), ("Youden", "youden"), ("sensitivity ≥ .950", "sensitivity=.95")):
         chosen = choose_thresholds(targets, probabilities, rule).values[0]
         assert float(shown.loc[title, "Threshold"]) == pytest.approx(chosen, abs=5e-4)
-    found = threshold.table(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
+    found = threshold.tuned_rates(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
     stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))["per_class"][label]
     assert found["F1, test"] == pytest.approx(stored["f1_tuned"])
     tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
@@ -140,7 +140,7 @@ def test_every_figure_says_what_it_rests_on(run: RunPaths, open_page: Open) -> N
         assert charts
         for plot in charts:
             note = plot["layout"]["title"]["text"]
-            for part in ("24 volumes", "opened 2 times", "report-derived"):
+            for part in ("24 volumes", "evaluated 2 times", "report-derived"):
                 assert part in note.replace("<br>", " "), tab
 
 
@@ -151,4 +151,4 @@ def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: 
     files = run_paper(open_run(run.root), "test")
     assert app.code[-1].value.strip() == files["table.tex"].strip()
     assert "Thresholds of highest F1 were chosen" in said(app)
-    assert "1 opening of this test set" in said(app)
+    assert "This test set was evaluated 1 time by 1 run" in said(app)

@@ -1,4 +1,4 @@
-"""The form and the config say the same, and data sets keep what they were given."""
+"""The form and the config agree, and data sets keep their keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 
 from ctbench_core.config import KEYS, Config, get_key, set_key
 from ctbench_core.errors import ConfigError, InputError
@@ -17,7 +18,7 @@ from ctbench_ui.shared import datasets
 def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Put a plain dict in the place of the session."""
     state: dict[str, Any] = {}
-    monkeypatch.setattr(form.st, "session_state", state)
+    monkeypatch.setattr(st, "session_state", state)
     monkeypatch.setenv("CTBENCH_OUTPUTS", "outputs")
     return state
 
@@ -47,13 +48,13 @@ def test_a_value_survives_the_form(key: str, value: Any) -> None:
     assert get_key(form.config(), key) == value
 
 
-def test_a_value_that_does_not_fit_is_named(session: dict[str, Any]) -> None:
+def test_an_invalid_value_is_named(session: dict[str, Any]) -> None:
     session["training.batch_size"] = 0
     with pytest.raises(ConfigError, match=r"training\.batch_size is 0"):
         form.config()
 
 
-def test_widths_that_are_no_numbers_are_named(session: dict[str, Any]) -> None:
+def test_widths_that_are_not_numbers_are_named(session: dict[str, Any]) -> None:
     session["model.params.hidden_dims"] = "wide"
     with pytest.raises(ConfigError, match="hidden_dims is 'wide'"):
         form.config()
@@ -90,12 +91,12 @@ def test_a_new_session_begins_with_what_was_set_last(
 ) -> None:
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
     form.fill(Config())
-    form.keep()
+    form.save()
     assert not list(tmp_path.iterdir())  # nothing has changed yet
-    form.take({"training.batch_size": 7, "model.params.hidden_dims": [8, 4]})
-    form.keep()
+    form.set_fields({"training.batch_size": 7, "model.params.hidden_dims": [8, 4]})
+    form.save()
     other: dict[str, Any] = {}
-    monkeypatch.setattr(form.st, "session_state", other)
+    monkeypatch.setattr(st, "session_state", other)
     form.restore()
     assert form.config().training.batch_size == 7
     assert form.config().model.params.hidden_dims == [8, 4]
@@ -106,20 +107,20 @@ def test_two_sessions_do_not_change_each_other(tmp_path: Path, monkeypatch: pyte
     first: dict[str, Any] = {}
     second: dict[str, Any] = {}
     for state, size in ((first, 7), (second, 9), (first, 7)):
-        monkeypatch.setattr(form.st, "session_state", state)
+        monkeypatch.setattr(st, "session_state", state)
         form.restore()
-        form.keep()
-        form.take({"training.batch_size": size})
-        form.keep()
+        form.save()
+        form.set_fields({"training.batch_size": size})
+        form.save()
     assert (first["training.batch_size"], second["training.batch_size"]) == (7, 9)
 
 
-def test_a_field_that_does_not_fit_is_not_kept(
+def test_an_invalid_field_is_not_saved(
     session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
     form.fill(Config())
-    form.keep()
+    form.save()
     session["training.batch_size"] = 0
-    form.keep()
+    form.save()
     assert not list(tmp_path.iterdir())

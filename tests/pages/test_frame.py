@@ -1,4 +1,4 @@
-"""Every page opens, says what belongs on it when empty, and offers one way on."""
+"""Every page opens on an empty store, and an empty page offers one button."""
 
 from __future__ import annotations
 

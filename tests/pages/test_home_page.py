@@ -1,4 +1,4 @@
-"""Home: the checklist tells where one stands, the best runs come first, and what ended since is named."""
+"""Home shows the state of each step, the best runs first, and the runs that ended since the last visit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
-    """Train three small runs, one to no good end."""
+    """Train two small runs, and add a failed one."""
     changes: list[dict[str, Any]] = [{"utils.seed": 1}, {"utils.seed": 2, "training.max_epochs": 1}]
     folders = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
     bad = store / "train" / "bad"
@@ -44,13 +44,13 @@ def test_best_runs_come_by_validation_and_starred_ones_first(
     assert list(table["auprc"])[:2] == [runs[other], runs[best]]
 
 
-def test_the_checklist_and_what_ended_are_told(
+def test_the_steps_and_recent_activity_are_shown(
     trained: list[Path], open_page: Open, places: dict[str, str], said: Said
 ) -> None:
     text = said(open_page("home", places))
     assert "60 volumes / 30 exams / 30 patients" in text
     assert "3 runs so far" in text
-    assert "No test set opened yet" in text
+    assert "No test results yet" in text
     assert "disk full" in text
     assert "more" not in text.split("disk full")[1].splitlines()[0]
 
@@ -64,7 +64,7 @@ def test_a_refresh_is_the_same_visit_and_a_later_one_is_not(tmp_path: Path) -> N
     assert recent_runs.note_visit(path, later + timedelta(minutes=1)) == (MOMENT + timedelta(minutes=5)).isoformat()
 
 
-def test_a_damaged_note_of_visits_is_no_visit(tmp_path: Path) -> None:
+def test_a_damaged_record_of_visits_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / ".visits.json"
     path.write_text("[torn")
     assert recent_runs.note_visit(path, MOMENT) == ""

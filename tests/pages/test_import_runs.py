@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.compare import compare_runs
 from ctbench_core.jobs import get_runner
-from ctbench_core.legacy.importing import import_runs
+from ctbench_core.legacy import import_runs
 from ctbench_core.runs import RunStore, open_run
 from tests.old_system import drop_optimiser
 
@@ -30,12 +30,12 @@ def test_old_runs_are_looked_at_and_brought_in(
     assert not app.exception
     table = app.dataframe[0].value
     assert list(table["run"]) == [f"gpt_budget/train_n50_s{seed}" for seed in (1, 2, 3)]
-    assert "no mapping" in table["problem"][2]
+    assert "expected a mapping" in table["problem"][2]
     assert not list(store.rglob("status.json"))
-    assert app.button(key="bring-in-take").label == "Bring in 2 runs"
+    assert app.button(key="bring-in-take").label == "Import 2 runs"
     app.button(key="bring-in-take").click().run()
     assert not app.exception
-    assert "2 runs brought in" in said(app)
+    assert "2 runs imported" in said(app)
     runs = RunStore(store).runs()
     assert sorted(run.name for run in runs) == ["train_n50_s1", "train_n50_s2"]
     shown = next(frame.value for frame in app.dataframe if "auprc" in frame.value and "name" in frame.value)
@@ -57,7 +57,7 @@ def test_resume_is_offered_only_where_the_older_run_goes_on(
     drop_optimiser(old)
     (stuck,) = import_runs(old, store)
     app = open_page("runs", {"runs.chosen": [stuck.run_dir.name]})
-    assert "cannot be continued" in said(app)
+    assert "cannot be resumed" in said(app)
     assert "would start over" in said(app)
     assert "card-resume" not in {button.key for button in app.button}
     more = {"training.max_epochs": 6}  # it was stopped after four
@@ -83,5 +83,5 @@ def test_older_runs_are_evaluated_and_compared_on_the_pages(
     app = open_page("compare", {"compare.baseline": runs["run_s1"].name, "compare.others": [runs["run_s2"].name]})
     assert not app.exception and not app.error
     expected = compare_runs(list(runs.values())).differences.query("metric == 'auprc'")
-    shown = next(frame.value for frame in app.dataframe if "label" in frame.value and "delta" in frame.value)
+    shown = next(frame.value for frame in app.dataframe if "finding" in frame.value and "delta" in frame.value)
     assert list(shown["delta"]) == pytest.approx(list(expected["delta"]), nan_ok=True)

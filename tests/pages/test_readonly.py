@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ctbench_core.alignment.job import run_alignment
+from ctbench_core.alignment import run_alignment
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
@@ -111,7 +111,7 @@ def test_a_run_whose_test_was_not_opened_says_so(store: Path, config: Config, fo
     config.paths.outputs_root = str(store)
     run_experiment(config)
     app = follow("evaluate")
-    assert "No test set of this run was opened." in said(app)
+    assert "This run has no test results." in said(app)
     assert not (store / "evaluations.jsonl").exists()
     assert pressable(app) <= HARMLESS
 

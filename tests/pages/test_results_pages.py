@@ -19,7 +19,7 @@ from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import disclosures_of, open_run, write_status
-from ctbench_ui.evaluate.opening import ordinal
+from ctbench_ui.evaluate.evaluate_on_test import ordinal
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -215,7 +215,7 @@ def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.Dat
 
 def test_hindsight_thresholds_are_called_so(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
     app = _look(open_page("evaluate"), "Threshold")
-    assert app.button(key="preset-F1").label == "What if: max F1"
+    assert app.button(key="preset-F1").label == "Best F1"
     assert "hindsight, not a result to report" in said(app)
     app.button(key="preset-F1").click().run()
     truth, scores = predictions["target_Emphysema"], predictions["prob_Emphysema"]
@@ -254,12 +254,12 @@ def test_the_ledger_tells_how_many_runs_saw_a_test_set(
     small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], said: Said
 ) -> None:
     first = train(open_page("train", small_run))
-    assert "1st run of this job opened on test" in said(_evaluated(open_page, first))
+    assert 'First evaluation on "test"' in said(_evaluated(open_page, first))
     second = train(open_page("train", small_run | {"utils.seed": 1}))
     app = open_page("evaluate", query={"run": second.name})
-    assert "1 other run of this job opened it before" in said(app)
+    assert "1 other run of this job was evaluated on it" in said(app)
     app.button(key="evaluate").click().run()
-    assert "2nd run of this job opened on test" in said(app)
+    assert '2nd run of this job evaluated on "test"' in said(app)
 
 
 def test_figures_of_an_older_epoch_are_called_so_and_opened_again(
@@ -278,18 +278,18 @@ def test_figures_of_an_older_epoch_are_called_so_and_opened_again(
     assert after["epoch"] > before
 
     app = open_page("evaluate", query={"run": trained.name})
-    assert f"of epoch {before}. The run was trained on since, and its best epoch is now {after['epoch']}" in said(app)
+    assert f"of epoch {before}. The run was trained further: its best epoch is now {after['epoch']}" in said(app)
     assert len((store / "evaluations.jsonl").read_text().splitlines()) == 1
     marks, best = disclosures_of([open_run(trained)], "test"), after["epoch"]
     assert (
         marks.columns()["warning"]
-        == f"{trained.name}: figures of epoch {before}, trained on since to a best epoch {best}"
+        == f"{trained.name}: metrics of epoch {before}; trained further since, the best epoch is now {best}"
     )
     assert marks.to_json()["warning"] == f"{marks.warning}."
     assert open_page("home").dataframe[0].value["test"].iloc[0].endswith(" ⟳")
     app.button(key="open-again").click().run()
     assert not app.exception
-    assert "trained on since" not in said(app)
+    assert "trained further" not in said(app)
     assert disclosures_of([open_run(trained)], "test").warning == ""
     assert pd.read_csv(trained / "evaluation" / "test" / "per_class.csv")["warning"].isna().all()
     assert not open_page("home").dataframe[0].value["test"].iloc[0].endswith(" ⟳")
@@ -350,9 +350,9 @@ def test_alignment_shows_the_stored_figures(
     app = align(open_page("alignment", places))
     (path,) = store.glob("align/*/alignment/test/metrics.json")
     metrics = json.loads(path.read_text())
-    assert [table.value.columns[0] for table in app.dataframe] == ["figure", "figure"]
+    assert [table.value.columns[0] for table in app.dataframe] == ["Metric", "Metric"]
     for table, start in zip(app.dataframe, ("", "semantic_")):
-        shown = table.value.set_index("figure")
+        shown = table.value.set_index("Metric")
         for way, title in (("v_to_t", "volume → report"), ("t_to_v", "report → volume")):
             recall, _, bounds = shown.loc["Recall@1", title].partition(" ")
             lower, upper = metrics["intervals"][f"{start}{way}_recall_at_1"]
@@ -360,7 +360,7 @@ def test_alignment_shows_the_stored_figures(
             assert float(recall) == pytest.approx(metrics[f"{start}{way}_recall_at_1"], abs=5e-4)
             assert float(shown.loc["MRR", title].split()[0]) == pytest.approx(metrics[f"{start}{way}_mrr"], abs=5e-4)
         chances = [metrics[f"{start}{way}_chance_at_5"] for way in ("v_to_t", "t_to_v")]
-        names = ["chance", "chance"] if "chance" in shown else ["chance →", "chance ←"]  # told once where it is one
+        names = ["Chance", "Chance"] if "Chance" in shown else ["Chance →", "Chance ←"]  # told once where it is one
         assert [float(shown.loc["Recall@5", name]) for name in names] == pytest.approx(chances, abs=5e-4)
     assert len(app.get("plotly_chart")) == 4
     assert "24 pairs · test: 24 volumes / 12 exams / 12 patients" in said(app)

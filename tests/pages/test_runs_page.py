@@ -19,7 +19,8 @@ from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore, annotate, new_status, open_run, write_status
-from ctbench_ui.runs import card, filter, recipes
+from ctbench_ui.runs import card, recipes
+from ctbench_ui.runs.page import filter_rows
 from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
@@ -92,7 +93,7 @@ def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], st
     frame["test_intervals"] = [{"test": [0.829, 0.8561]}, {"a": [None, None]}, {}]
     frame["leaks"] = [{"test": 0}, {"a": 3, "b": 0}, {}]
     frame["stale"] = [["test"], [], []]
-    assert list(run_table.shown(frame)["test"]) == [".842 [.829, .856] ⟳", "a .500 ⚠ · b –", ""]
+    assert list(run_table.table_of(frame)["test"]) == [".842 [.829, .856] ⟳", "a .500 ⚠ · b –", ""]
 
 
 def test_the_table_tells_how_many_volumes_a_run_learned_from(
@@ -115,9 +116,9 @@ def test_a_test_opened_before_a_later_best_epoch_is_marked(
     assert [text.endswith("⟳") for text in marked if text].count(True) == 1
     recipe = open_page("runs", {"runs.view": "By recipe"}).dataframe[0].value["test"]
     assert [text.endswith("(n 2) ⟳") for text in recipe if text] == [True]
-    told = said(open_page("compare"))
-    assert "Trained on since test was opened" in told
-    assert trained[0].name in told.partition("Trained on since")[2]
+    text = said(open_page("compare"))
+    assert "Trained further after their evaluation on test" in text
+    assert trained[0].name in text.partition("Trained further")[2]
 
 
 def test_by_budget_has_no_order_or_columns_to_choose(trained: list[Path], open_page: Open) -> None:
@@ -203,7 +204,7 @@ def test_filters_keep_what_they_say(trained: list[Path], store: Path) -> None:
     frame = rows(store)
 
     def kept(text: str = "", **chosen: list[str]) -> set[str]:
-        return set(filter.apply(frame, text, chosen)["run_id"])
+        return set(filter_rows(frame, text, chosen)["run_id"])
 
     every = {folder.name for folder in trained}
     assert kept() == every
@@ -218,7 +219,7 @@ def test_a_filter_without_matches_says_so(trained: list[Path], open_page: Open) 
     app = open_page("runs")
     app.text_input(key="runs.filter").set_value("no such run").run()
     assert not app.exception
-    assert "No run passes" in app.info[0].value
+    assert "No runs match" in app.info[0].value
 
 
 def test_stars_tags_and_notes_are_kept_with_the_run(trained: list[Path], open_page: Open) -> None:
@@ -309,7 +310,7 @@ def test_a_run_of_another_process_is_shown_with_its_stop(
 
 def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) -> None:
     result = evaluate_run(trained[1], ["test.csv"])["test"]["test.csv"]
-    table = pd.read_csv(io.StringIO(run_table.export(rows(store)).to_csv(index=False))).set_index("run_id")
+    table = pd.read_csv(io.StringIO(run_table.export_frame(rows(store)).to_csv(index=False))).set_index("run_id")
     assert set(table["test_openings"]) == {1}
     assert set(table["label_origin"]) == {"unknown"}
     for folder in trained:
@@ -320,7 +321,7 @@ def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) 
 
 def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Path]) -> None:
     run = open_run(trained[0])
-    with zipfile.ZipFile(io.BytesIO(card.zipped(run))) as archive:
+    with zipfile.ZipFile(io.BytesIO(card.zip_bytes(run))) as archive:
         names = {name.removeprefix(f"{run.run_id}/") for name in archive.namelist()}
         config = archive.read(f"{run.run_id}/config.yaml")
     assert {"config.yaml", "command.txt", "metrics.jsonl", "checkpoints/final_model.pt"} <= names

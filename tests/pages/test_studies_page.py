@@ -16,23 +16,22 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
-from ctbench_core.label_leakage import LEAKAGE_MARK
+from ctbench_core.label_leakage import LEAKAGE_NOTE
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     Study,
     StudyPaths,
-    overview,
+    parse_search,
     read_plan,
     read_results,
     run_search,
     run_study,
-    search_from,
     study_disclosures,
+    study_status,
 )
-from ctbench_core.studies.control import wanted
 from ctbench_core.studies.results import COLUMNS, LEAKED
-from ctbench_ui.studies import frames, plots, report
-from ctbench_ui.studies.curves import crossing_frame, needed_frame
+from ctbench_core.studies.workers import requested_state
+from ctbench_ui.studies import study_charts, study_files, study_tables
 from ctbench_ui.studies.progress import matrix_frame
 
 Open = Callable[..., AppTest]
@@ -90,7 +89,7 @@ def test_a_study_is_built_started_and_looked_at(
     app.run()
     assert "4 of 4 runs" in said(app)
     assert not app.exception
-    found = overview(StudyPaths(folder), read_plan(StudyPaths(folder)))
+    found = study_status(StudyPaths(folder), read_plan(StudyPaths(folder)))
     assert (found.state, found.counts["finished"]) == ("finished", 4)
 
 
@@ -130,18 +129,18 @@ def test_paused_and_resumed_from_the_page(open_page: Open, small_run: dict[str, 
     app.button(key="study-pause").click().run()
     folder = store / "my-study"
     assert get_runner().wait(folder, 60)
-    assert wanted(StudyPaths(folder)) == "paused"
+    assert requested_state(StudyPaths(folder)) == "paused"
     app.run()
     app.button(key="study-resume").click().run()
     assert not app.exception
     app.button(key="study-cancel").click().run()
     assert get_runner().wait(folder, 60)
-    seen = overview(StudyPaths(folder), read_plan(StudyPaths(folder)))
+    seen = study_status(StudyPaths(folder), read_plan(StudyPaths(folder)))
     assert (seen.state, seen.counts["finished"]) == ("cancelled", 0)
 
 
 def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> None:
-    page = report.html(budgets)
+    page = study_files.html(budgets)
     assert page.count("Plotly.newPlot(") >= 6
     assert 'src="http' not in page
     for part in (
@@ -159,8 +158,8 @@ def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> Non
 
 
 def test_latex_holds_the_cells(budgets: str, tmp_path: Path) -> None:
-    text = report.latex(budgets)
-    frame = frames.cells(budgets, frames.results_stamp(budgets))
+    text = study_files.latex(budgets)
+    frame = study_tables.load_cells(budgets, study_tables.update_results(budgets))
     macros = frame[(frame["finding"] == "") & (frame["metric"] == "auprc")]
     for mean in macros["mean"]:
         assert f"{mean:.3f}".replace("0.", ".") in text
@@ -198,7 +197,7 @@ def test_every_file_of_a_study_is_marked(
         assert table[MARKS[:3]].drop_duplicates().to_numpy().tolist() == [[19, 0, "unknown"]], key
         assert table["warning"].isna().all(), key
     for ending in ("tex", "html"):
-        assert "opened 19 times by 18 runs of this job" in files[f"export-{ending}"].decode()
+        assert "evaluated 19 times by 18 runs of this job" in files[f"export-{ending}"].decode()
         assert "label origin: unknown" in files[f"export-{ending}"].decode()
 
 
@@ -221,11 +220,11 @@ def test_the_marks_of_a_study_sum_up_those_of_its_runs(budgets: str) -> None:
     plain, reading = Config(), Config()
     plain.data.label_origin, reading.data.label_origin, reading.model.inputs = "manual", "report-derived", "text"
     marks = study_disclosures(paths, results, [plain, reading])
-    assert (marks.openings, marks.runs, marks.leaked) == (2, 1, 3)
+    assert (marks.openings, marks.runs, marks.leak_patients) == (2, 1, 3)
     assert marks.label_origins == ["manual", "report-derived"]
-    assert marks.warning == LEAKAGE_MARK
+    assert marks.warning == LEAKAGE_NOTE
     closed = study_disclosures(paths, results[results["set"] == "validation"], [plain])
-    assert (closed.openings, closed.leaked, closed.warning) == (None, 1, "")
+    assert (closed.openings, closed.leak_patients, closed.warning) == (None, 1, "")
 
 
 def test_leaks_missing_from_older_results_are_read_again(budgets: str) -> None:
@@ -234,28 +233,28 @@ def test_leaks_missing_from_older_results_are_read_again(budgets: str) -> None:
     before[before["metric"] != LEAKED].to_parquet(paths.results, index=False)
     after = read_results(paths, read_plan(paths))
     pd.testing.assert_frame_equal(after.sort_values(list(COLUMNS[:4])), before.sort_values(list(COLUMNS[:4])))
-    assert LEAKED not in "".join(frames.runs(budgets, frames.results_stamp(budgets)))
+    assert LEAKED not in "".join(study_tables.load_runs(budgets, study_tables.update_results(budgets)))
 
 
 def test_points_know_their_runs(budgets: str) -> None:
-    at = frames.results_stamp(budgets)
-    rows = frames.lines(budgets, at, "auprc", "")
-    table = frames.runs(budgets, at)
+    at = study_tables.update_results(budgets)
+    rows = study_tables.curve_points(budgets, at, "auprc", "")
+    table = study_tables.load_runs(budgets, at)
     assert set(rows["line"]) == {"mlp_visual", "linear_probe"}
     for row in rows.to_dict("records"):
         budget, model = json.loads(row["cell"])
         mine = table[(table["budget"] == budget) & (table["model"] == model)]
         assert mine["test_auprc"].mean() == pytest.approx(row["mean"])
         assert mine["n_patients"].median() == row["n"]
-    fits = frames.fits(budgets, at, "auprc")
-    assert len(needed_frame(fits, 0.5)) == 2
-    assert len(crossing_frame(budgets, at, "auprc")) == 1
+    fits = study_tables.curve_fits(budgets, at, "auprc")
+    assert len(study_tables.needed_table(fits, 0.5)) == 2
+    assert len(study_tables.crossing_table(budgets, at, "auprc")) == 1
 
 
 def test_the_matrix_has_one_square_a_run(budgets: str) -> None:
     plan = read_plan(StudyPaths(Path(budgets)))
-    frame = matrix_frame(plan, overview(StudyPaths(Path(budgets)), plan).states)
-    figure = plots.run_matrix(frame)
+    frame = matrix_frame(plan, study_status(StudyPaths(Path(budgets)), plan).states)
+    figure = study_charts.run_matrix(frame)
     assert sum(len(trace.x) for trace in figure.data) == 18
     assert set(frame["state"]) == {"finished"}
 
@@ -265,7 +264,7 @@ def test_a_search_shows_what_it_found(
 ) -> None:
     base = study_of(tiny_data, store, "none", {}).base
     space = {"depth": {"low": 0, "high": 1}, "training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
-    run_search(search_from({"name": "look", "base": base, "space": space, "trials": 8}))
+    run_search(parse_search({"name": "look", "base": base, "space": space, "trials": 8}))
     app = open_page("studies", small_run, {"study": "look"})
     assert not app.exception
     assert "8 of 8 trials" in said(app)

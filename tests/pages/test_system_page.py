@@ -1,4 +1,4 @@
-"""System: the machine over the last ten minutes, the end of the log, and folders with their sizes."""
+"""System shows the machine over the last ten minutes, the end of the log, and folders with their sizes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Said = Callable[[AppTest], str]
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[meters.Meters]:
-    """Return the meters that the page shows, without a sample or a line yet."""
+def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[meters.Meters]:
+    """Return the meters that the page shows, without samples and lines."""
     own = meters.Meters()
     monkeypatch.setattr(meters, "_meters", own)
     yield own
     own.stop()
 
 
-def test_the_machine_is_drawn_over_time(seen: meters.Meters, open_page: Open) -> None:
+def test_the_machine_is_drawn_over_time(history: meters.Meters, open_page: Open) -> None:
     start = datetime(2026, 11, 25, tzinfo=UTC)
     shares = [0.25, 0.5, 0.75]
     for place, share in enumerate(shares):
-        seen.samples.append({"time": start + timedelta(seconds=5 * place), "processors": share, "memory": 0.5})
+        history.samples.append({"time": start + timedelta(seconds=5 * place), "processors": share, "memory": 0.5})
     app = open_page("system")
     assert not app.exception
     (chart,) = app.get("plotly_chart")
@@ -43,46 +43,45 @@ def test_the_machine_is_drawn_over_time(seen: meters.Meters, open_page: Open) ->
     assert np.frombuffer(base64.b64decode(lines["Processors 75%"]["y"]["bdata"])).tolist() == shares
 
 
-def test_ten_minutes_are_kept(seen: meters.Meters) -> None:
+def test_ten_minutes_are_kept(history: meters.Meters) -> None:
     for place in range(1000):
-        seen.samples.append({"place": place})
-    assert len(seen.samples) * seen.every_s == 600
-    assert seen.samples[-1] == {"place": 999}
+        history.samples.append({"place": place})
+    assert len(history.samples) * history.every_s == 600
+    assert history.samples[-1] == {"place": 999}
 
 
 def test_a_sample_is_of_shares() -> None:
-    found = meters.sample()
-    shares = [value for name, value in found.items() if name != "time"]
+    shares = [value for name, value in meters.sample().items() if name != "time"]
     assert len(shares) >= 2
     assert all(0 <= share <= 1 for share in shares)
 
 
-def test_the_thread_looks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = threading.Event()
+def test_the_thread_samples_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampled = threading.Event()
 
     def sample() -> dict[str, Any]:
-        looked.set()
+        sampled.set()
         return {"memory": 0.5}
 
     monkeypatch.setattr(meters, "sample", sample)
     own = meters.Meters(every_s=0.01)
     own.start()
-    assert looked.wait(10)
+    assert sampled.wait(10)
     own.stop()
     assert {"memory": 0.5} in own.samples
     assert "ctbench-meters" not in {thread.name for thread in threading.enumerate() if thread.is_alive()}
 
 
-def test_what_is_logged_is_shown(seen: meters.Meters, open_page: Open, said: Said) -> None:
-    assert "Nothing was logged" in said(open_page("system"))
-    seen.start()
+def test_what_is_logged_is_shown(history: meters.Meters, open_page: Open, said: Said) -> None:
+    assert "Nothing logged" in said(open_page("system"))
+    history.start()
     logging.getLogger("ctbench_core.jobs.runner").warning("%s failed", "20261125T010000Z-abcdef")
     text = said(open_page("system"))
     assert "WARNING 20261125T010000Z-abcdef failed" in text
-    assert "Nothing was logged" not in text
+    assert "Nothing logged" not in text
 
 
-def test_the_packed_features_are_told_with_their_size(store: Path, open_page: Open) -> None:
+def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: Open) -> None:
     (store / ".packed" / "features").mkdir(parents=True)
     (store / ".packed" / "features" / "a.f32").write_bytes(bytes(3 * 2**20))
     app = open_page("system")

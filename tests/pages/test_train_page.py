@@ -1,4 +1,4 @@
-"""The Train page: what is set is what runs, the command says the same, and what is wrong is said before it starts."""
+"""The Train page runs what its form says, writes the same command, and shows errors before a run starts."""
 
 from __future__ import annotations
 
@@ -185,11 +185,11 @@ def test_a_head_shows_its_own_settings(
     assert shown in {field.key for kind in (app.text_input, app.segmented_control) for field in kind}
     assert {metric.label: metric.value for metric in app.metric}["Parameters"] == parameters
     config = compose_config(shlex.split(app.code[0].value)[4:], job_name="train").config
-    taken = {key: get_key(config, key) for key in chosen}
-    assert taken == chosen | {key: _NUMBERS[value] for key, value in chosen.items() if value in _NUMBERS}
+    values = {key: get_key(config, key) for key in chosen}
+    assert values == chosen | {key: _NUMBERS[value] for key, value in chosen.items() if value in _NUMBERS}
 
 
-def test_a_second_run_waits_and_can_be_taken_back(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
+def test_a_second_run_waits_and_can_be_cancelled(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
     app = open_page("train", small_run | {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000})
     app.button(key="start").click().run()
     app.button(key="start").click().run()
@@ -205,7 +205,7 @@ def test_a_second_run_waits_and_can_be_taken_back(small_run: dict[str, Any], ope
     assert {open_run(folder).status.state for folder in folders} == {"cancelled"}
 
 
-def test_settings_of_an_older_tree_are_understood(small_run: dict[str, Any], open_page: Open) -> None:
+def test_settings_of_an_older_version_are_understood(small_run: dict[str, Any], open_page: Open) -> None:
     app = open_page("train", small_run | {"model._target_": "classification.models.mlp.MLP"})
     assert not app.exception
     assert app.selectbox(key="model._target_").value == "mlp"
@@ -259,7 +259,7 @@ def test_no_more_epochs_are_expected_than_allowed() -> None:
     assert train_form.expected_time([{"seconds": 60.0, "epoch": 30}], max_epochs=10).startswith("About 0:20")
 
 
-def test_every_number_on_the_form_tells_a_usual_range_or_bound(small_run: dict[str, Any], open_page: Open) -> None:
+def test_every_number_on_the_form_has_a_usual_range_or_bound(small_run: dict[str, Any], open_page: Open) -> None:
     app = open_page("train", small_run)
     assert app.number_input
     for number in app.number_input:
@@ -275,9 +275,9 @@ def test_a_budget_says_what_it_leaves_for_validation_and_offers_the_loss(
     labels = list(rows.columns[3:])
     app = open_page("train", {**small_run, "data.budget": 20})
     assert not app.exception
-    assert re.search(r"Budget 20: \d+ to learn from, \d+ patients to choose the epoch by", said(app))
+    assert re.search(r"Budget: 20 patients \(\d+ training, \d+ validation\)", said(app))
     assert "monitor-loss" not in {button.key for button in app.button}
-    rows[labels] = 0  # nothing is found in any validation volume
+    rows[labels] = 0  # no validation volume has a finding
     rows.to_csv(data / "manifests" / "valid.csv", index=False)
     app = open_page("train", {**small_run, "data.budget": 20})
     assert "one class only of every finding" in said(app)
@@ -285,4 +285,4 @@ def test_a_budget_says_what_it_leaves_for_validation_and_offers_the_loss(
     assert app.session_state["training.monitor"] == "loss"
     assert f"both classes of 0 of {len(labels)} findings" in said(app)
     app.session_state["data.budget"] = None
-    assert "to choose the epoch by" not in said(app.run())
+    assert "Budget: 20" not in said(app.run())

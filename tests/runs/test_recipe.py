@@ -1,4 +1,4 @@
-"""A recipe is what repeats share: it ignores the seed and places, and nothing that changes a result."""
+"""A recipe ignores the seed and where files are, and nothing that changes a result."""
 
 from __future__ import annotations
 

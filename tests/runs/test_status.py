@@ -1,4 +1,4 @@
-"""What a run is doing: as written, and as judged by whether its process still lives."""
+"""A run's status as its file has it, corrected by whether its process is alive; the recorder that keeps it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def ago(seconds: float) -> str:
     return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
 
 
-def test_file_holds_what_the_contracts_name(status_file: Callable[..., Path]) -> None:
+def test_file_holds_the_fields_of_the_contracts(status_file: Callable[..., Path]) -> None:
     content = json.loads(status_file(state="running", epoch=3).read_text())
-    named = [
+    fields = [
         "state",
         "epoch",
         "max_epochs",
@@ -47,14 +47,14 @@ def test_file_holds_what_the_contracts_name(status_file: Callable[..., Path]) ->
         "error",
         "label",
     ]
-    assert set(named) <= set(content)
+    assert set(fields) <= set(content)
     assert datetime.fromisoformat(content["created"]).utcoffset() == timedelta(0)
     assert content["pid"] == psutil.Process().pid
     assert content["process_started"] == pytest.approx(psutil.Process().create_time(), abs=0.1)
 
 
 @pytest.mark.parametrize("state", [*ACTIVE, *ENDED])
-def test_a_living_process_is_believed(status_file: Callable[..., Path], state: str) -> None:
+def test_the_state_of_a_living_process_is_as_stored(status_file: Callable[..., Path], state: str) -> None:
     status = read_status(status_file(state=state))
     assert (status.state, status.active) == (state, state in ACTIVE)
 
@@ -73,7 +73,7 @@ def test_an_ended_run_of_a_dead_process_keeps_its_end(status_file: Callable[...,
     assert read_status(status_file(state=state, pid=2**22 + 1, process_started=0.0)).state == state
 
 
-def test_another_process_of_the_same_number_is_another_process(status_file: Callable[..., Path]) -> None:
+def test_another_process_with_the_same_number_does_not_count(status_file: Callable[..., Path]) -> None:
     started = psutil.Process().create_time() - 3600
     assert read_status(status_file(state="running", process_started=started)).state == "interrupted"
 
@@ -104,7 +104,7 @@ def test_damage_is_one_error_that_names_the_file(tmp_path: Path, content: bytes)
     try:
         state = read_status(tmp_path / "status.json").state
     except RunError as error:
-        assert "status.json holds no readable status" in str(error)
+        assert "status.json is not a readable status file" in str(error)
     else:
         assert state == "interrupted"
 
@@ -114,20 +114,20 @@ def test_fields_of_later_versions_are_skipped(tmp_path: Path) -> None:
     assert read_status(tmp_path / "status.json").state == "finished"
 
 
-def begun(tmp_path: Path) -> Recorder:
+def recorder_in(tmp_path: Path) -> Recorder:
     return Recorder(RunPaths(tmp_path), new_status("a run"))
 
 
-def state_of(tmp_path: Path) -> tuple[str, str | None]:
+def state_and_error(tmp_path: Path) -> tuple[str, str | None]:
     status = read_status(tmp_path / "status.json")
     return status.state, status.error
 
 
-def test_recorder_says_running_then_how_it_ended(tmp_path: Path) -> None:
-    with begun(tmp_path) as recorder:
-        assert state_of(tmp_path) == ("running", None)
+def test_recorder_writes_running_then_how_the_run_ended(tmp_path: Path) -> None:
+    with recorder_in(tmp_path) as recorder:
+        assert state_and_error(tmp_path) == ("running", None)
         recorder.end("finished", epoch=4)
-    assert state_of(tmp_path) == ("finished", None)
+    assert state_and_error(tmp_path) == ("finished", None)
     assert read_status(tmp_path / "status.json").epoch == 4
 
 
@@ -141,36 +141,40 @@ def test_recorder_says_running_then_how_it_ended(tmp_path: Path) -> None:
         (Interrupted("Stopped."), "cancelled", "Stopped."),
     ],
 )
-def test_recorder_writes_why_and_lets_the_error_go_on(
+def test_recorder_writes_the_error_and_passes_it_on(
     tmp_path: Path, error: BaseException, state: str, text: str
 ) -> None:
-    with pytest.raises(type(error)), begun(tmp_path):
+    with pytest.raises(type(error)), recorder_in(tmp_path):
         raise error
-    assert state_of(tmp_path) == (state, text)
+    assert state_and_error(tmp_path) == (state, text)
 
 
-def test_recorder_shows_that_it_is_being_cancelled(tmp_path: Path) -> None:
-    asked = False
-    with begun(tmp_path) as recorder:
-        stop = recorder.stopping(lambda: asked)
+def test_recorder_shows_a_requested_stop(tmp_path: Path) -> None:
+    requested = False
+    with recorder_in(tmp_path) as recorder:
+        stop = recorder.stop_check(lambda: requested)
         assert not stop()
-        assert state_of(tmp_path)[0] == "running"
-        asked = True
+        assert state_and_error(tmp_path)[0] == "running"
+        requested = True
         assert stop()
-        assert state_of(tmp_path)[0] == "cancelling"
+        assert state_and_error(tmp_path)[0] == "cancelling"
 
 
 def test_two_recorders_do_not_train_one_run(tmp_path: Path) -> None:
-    with begun(tmp_path), pytest.raises(InputError, match="being trained by another process"), begun(tmp_path):
+    with (
+        recorder_in(tmp_path),
+        pytest.raises(InputError, match="being trained by another process"),
+        recorder_in(tmp_path),
+    ):
         pass
-    with begun(tmp_path):
-        assert state_of(tmp_path)[0] == "running"
+    with recorder_in(tmp_path):
+        assert state_and_error(tmp_path)[0] == "running"
 
 
-def test_a_full_disk_at_the_end_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_end_does_not_hide_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(RunError, match="the cause"), begun(tmp_path):
+    with pytest.raises(RunError, match="the cause"), recorder_in(tmp_path):
         monkeypatch.setattr("ctbench_core.runs.status.write_json", full)
         raise RunError("the cause")

@@ -1,4 +1,4 @@
-"""The store: run directories listed, opened, resumed, and the ledger of opened test sets."""
+"""The store: run directories are listed, opened, resumed, annotated, deleted and restored; the ledger counts evaluations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ import pytest
 
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
+from ctbench_core.experiment import queue_run
 from ctbench_core.runs import (
     RunPaths,
     RunStore,
-    cut_history,
+    annotate,
+    delete_run,
+    empty_trash,
     new_status,
     newest_resumable,
     open_run,
-    read_history,
+    read_annotations,
     read_status,
+    restore_run,
     write_config,
     write_latest,
     write_status,
@@ -49,7 +53,7 @@ def store(tmp_path: Path) -> RunStore:
 
 def test_an_absent_store_is_empty(store: RunStore) -> None:
     assert store.runs() == []
-    assert store.settle() == []
+    assert store.mark_interrupted() == []
     assert not store.root.exists()
 
 
@@ -67,26 +71,28 @@ def test_runs_come_newest_first_in_jobs_and_alone(store: RunStore, put: Callable
 
 @pytest.mark.parametrize("name", ["status.json", "config.yaml"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe\x00", b"a: [", b"training: {batch_size: -1}"])
-def test_damaged_runs_hide_no_other(store: RunStore, put: Callable[..., Path], name: str, content: bytes) -> None:
+def test_a_damaged_run_does_not_hide_the_others(
+    store: RunStore, put: Callable[..., Path], name: str, content: bytes
+) -> None:
     (put("train/bad") / name).write_bytes(content)
     put("train/good")
     assert "good" in [run.run_id for run in store.runs()]
 
 
-def test_settle_writes_down_who_was_interrupted(store: RunStore, put: Callable[..., Path]) -> None:
+def test_interrupted_runs_are_marked_on_disk(store: RunStore, put: Callable[..., Path]) -> None:
     dead = put("train/dead", state="running", heartbeat="2026-01-01T00:00:00+00:00", **DEAD)
     alive = put("train/alive", state="running")
     ended = put("train/ended", state="finished", **DEAD)
-    assert [run.run_id for run in store.settle()] == ["dead"]
+    assert [run.run_id for run in store.mark_interrupted()] == ["dead"]
     written = json.loads((dead / "status.json").read_text())
     assert (written["state"], written["pid"]) == ("interrupted", DEAD["pid"])
     assert read_status(alive / "status.json").state == "running"
     assert read_status(ended / "status.json").state == "finished"
-    assert store.settle() == []
+    assert store.mark_interrupted() == []
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is no run directory: expected config.yaml and status.json"):
+def test_a_folder_that_is_not_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is not a run directory: it has no config.yaml and status.json"):
         open_run(tmp_path)
 
 
@@ -114,12 +120,12 @@ def test_the_pointer_names_the_newest_run(store: RunStore) -> None:
     assert json.loads((store.root / "train" / "latest_run.json").read_text())["run_dir"].endswith("x")
 
 
-def test_the_ledger_counts_other_runs_of_the_job_that_opened_the_set(store: RunStore) -> None:
+def test_the_ledger_counts_other_runs_of_the_job_on_the_test_set(store: RunStore) -> None:
     counts = [
         store.record_opening(Path(run), job, manifest)
         for run, job, manifest in [
             ("r1", "train", "test.csv"),
-            ("r1", "train", "test.csv"),  # again by the same run: no other had
+            ("r1", "train", "test.csv"),  # the same run again: no other run yet
             ("r2", "train", "test.csv"),
             ("r3", "train", "other.csv"),
             ("r4", "sweep", "test.csv"),
@@ -132,7 +138,7 @@ def test_the_ledger_counts_other_runs_of_the_job_that_opened_the_set(store: RunS
     assert {"when", "run", "manifest"} <= set(entries[0])
 
 
-def test_a_ledger_torn_by_a_crash_still_counts(store: RunStore) -> None:
+def test_a_ledger_with_an_incomplete_line_still_counts(store: RunStore) -> None:
     store.record_opening(Path("r1"), "train", "test.csv")
     with (store.root / "evaluations.jsonl").open("a") as file:
         file.write('{"when": "20')
@@ -140,17 +146,9 @@ def test_a_ledger_torn_by_a_crash_still_counts(store: RunStore) -> None:
     assert store.record_opening(Path("r3"), "train", "test.csv") == 2
 
 
-def test_history_ignores_a_torn_last_line_and_is_cut_cleanly(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"epoch": epoch, "label": "a\u2028b\x85c"}, ensure_ascii=False) for epoch in (1, 2, 3, 4)]
-    path.write_text("\n".join(lines) + '\n{"epoch": 5, "va', encoding="utf-8")
-    assert [entry["epoch"] for entry in read_history(path)] == [1, 2, 3, 4]
-    cut_history(path, 2)
-    assert [json.loads(line)["epoch"] for line in path.read_text(encoding="utf-8").strip().split("\n")] == [1, 2]
-    assert read_history(tmp_path / "none.jsonl") == []
-
-
-def test_a_config_comes_back_from_its_run(store: RunStore, make_config: Callable[..., Config], tmp_path: Path) -> None:
+def test_a_config_is_read_back_from_its_run(
+    store: RunStore, make_config: Callable[..., Config], tmp_path: Path
+) -> None:
     changes = {
         "training.target_labels": ["Lung nodule", "yes", "01"],
         "job_name": "001",
@@ -164,9 +162,76 @@ def test_a_config_comes_back_from_its_run(store: RunStore, make_config: Callable
 
 
 def test_status_changes_are_seen_at_once(put: Callable[..., Path]) -> None:
-    """However fast they follow each other, and though the file keeps its size."""
+    """However fast they follow each other, and although the file keeps its size."""
     root = put("train/quick")
     status = read_status(root / "status.json")
     for epoch in range(10, 40):
         status = write_status(root / "status.json", status, epoch=epoch)
         assert open_run(root).status.epoch == epoch
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Path:
+    """Return a finished run in the store tmp_path/out."""
+    config = Config()
+    config.paths.outputs_root = str(tmp_path / "out")
+    run_dir = queue_run(config)
+    run = open_run(run_dir)
+    write_status(run.paths.status, run.status, state="finished")
+    return run_dir
+
+
+def test_annotations_change_one_at_a_time_and_survive_damage(ended: Path) -> None:
+    annotate(ended, tags=["paper"], notes="läuft")
+    annotate(ended, pinned=True)
+    assert read_annotations(ended) == open_run(ended).annotations()
+    assert (read_annotations(ended).tags, read_annotations(ended).notes) == (["paper"], "läuft")
+    (ended / "annotations.json").write_text("{torn")
+    assert read_annotations(ended).tags == []
+
+
+def test_a_changed_file_is_read_again(ended: Path) -> None:
+    best = open_run(ended).paths.best_metrics
+    best.write_text(json.dumps({"epoch": 1}))
+    assert open_run(ended).best()["epoch"] == 1
+    best.write_text(json.dumps({"epoch": 12}))
+    assert open_run(ended).best()["epoch"] == 12
+
+
+def test_a_deleted_run_is_restored_completely(ended: Path, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "out")
+    annotate(ended, notes="keep me")
+    trashed = delete_run(store.root, open_run(ended))
+    assert store.runs() == []
+    restored = restore_run(store.root, trashed)
+    assert restored.annotations().notes == "keep me"
+    assert [run.run_id for run in store.runs()] == [ended.name]
+
+
+def test_a_running_run_is_not_deleted(ended: Path, tmp_path: Path) -> None:
+    run = open_run(ended)
+    write_status(run.paths.status, run.status, state="running")
+    with pytest.raises(InputError, match=r"is running\. Stop it"):
+        delete_run(tmp_path / "out", open_run(ended))
+    assert ended.is_dir()
+
+
+def test_runs_outside_the_store_are_not_deleted(ended: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="outside the run store"):
+        delete_run(tmp_path / "other", open_run(ended))
+
+
+def test_emptying_the_trash_frees_what_was_deleted(ended: Path, tmp_path: Path) -> None:
+    trashed = delete_run(tmp_path / "out", open_run(ended))
+    assert empty_trash(tmp_path / "out") > 0
+    with pytest.raises(InputError, match="not in the trash"):
+        restore_run(tmp_path / "out", trashed)
+
+
+def test_the_ledger_counts_other_runs_once(ended: Path, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "out")
+    first, second = tmp_path / "a", tmp_path / "b"
+    assert store.record_opening(first, "train", "test.csv") == 0
+    assert store.record_opening(first, "train", "test.csv") == 0
+    assert store.record_opening(second, "train", "test.csv") == 1
+    assert store.record_opening(second, "train", "other.csv") == 0

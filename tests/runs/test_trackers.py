@@ -1,6 +1,6 @@
-"""Trackers are told of epochs and of the end; whatever is wrong with them stops no run.
+"""Trackers receive the epochs and the end of a run; a tracker that fails does not stop the run.
 
-The tests of the real libraries run where those are installed: pip install 'ctbench[wandb,mlflow,tensorboard]'.
+The tests with the real libraries run where those are installed: pip install 'ctbench[wandb,mlflow,tensorboard]'.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from ctbench_core.config import Config, set_key
 from ctbench_core.errors import RunError
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import RunPaths, open_run, trackers
-from ctbench_core.runs.trackers import Service, figures_of
+from ctbench_core.runs.trackers import Service, epoch_metrics
 
-UNREACHABLE = "http://127.0.0.1:9"  # the port that discards: nothing answers
+UNREACHABLE = "http://127.0.0.1:9"  # the discard port: nothing answers
 
 
 @pytest.fixture(autouse=True)
 def _forget_failures() -> Iterator[None]:
-    trackers._shunned.clear()
+    trackers._failures.clear()
     yield
-    trackers._shunned.clear()
+    trackers._failures.clear()
 
 
-class Remembering(Service):
-    """A service that remembers what it was told."""
+class RecordingService(Service):
+    """A service that records its calls."""
 
-    told: list[Any]
+    calls: list[Any]
 
     def open(self) -> None:
-        type(self).told = [("open", self.name)]
+        type(self).calls = [("open", self.name)]
 
     def epochs(self, lines: list[dict[str, Any]]) -> None:
-        self.told += [("epoch", line["epoch"], figures_of(line)) for line in lines]
+        self.calls += [("epoch", line["epoch"], epoch_metrics(line)) for line in lines]
 
-    def end(self, result: dict[str, Any] | None) -> None:
-        self.told.append(("end", (result or {})["state"], trackers.final_figures(result)))
+    def end(self, result: dict[str, Any]) -> None:
+        self.calls.append(("end", result["state"], trackers.final_metrics(result)))
 
 
 @pytest.fixture
@@ -61,35 +61,35 @@ def run(config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[s
     return train
 
 
-def test_every_epoch_and_the_end_are_told_in_order(run: Callable[..., Any]) -> None:
-    result = run(Remembering, {"evaluation.after_training": True})
+def test_every_epoch_and_the_end_arrive_in_order(run: Callable[..., Any]) -> None:
+    result = run(RecordingService, {"evaluation.after_training": True})
     history = open_run(result["run_dir"]).history()
     assert result["warnings"] == []
-    opened, *epochs, end = Remembering.told
+    opened, *epochs, end = RecordingService.calls
     assert opened == ("open", Path(result["run_dir"]).name)
     assert [epoch for _, epoch, _ in epochs] == [1, 2, 3]
-    for line, (_, _, figures) in zip(history, epochs):
-        assert figures["val/auprc"] == line["val_metrics"]["auprc"]
-        assert figures["best/val_auprc"] == line["best_val_auprc"]
-        assert figures["val/Lung nodule/f1"] == line["val_metrics"]["per_class"]["Lung nodule"]["f1"]
+    for line, (_, _, metrics) in zip(history, epochs):
+        assert metrics["val/auprc"] == line["val_metrics"]["auprc"]
+        assert metrics["best/val_auprc"] == line["best_val_auprc"]
+        assert metrics["val/Lung nodule/f1"] == line["val_metrics"]["per_class"]["Lung nodule"]["f1"]
     assert end[1] == "finished"
     assert end[2]["best_val_auprc"] == result["best_val"]["auprc"]
     assert end[2]["test/test.csv/auroc"] == result["test"]["test.csv"]["auroc"]
 
 
-def test_without_a_tracker_nothing_runs_beside(run: Callable[..., Any]) -> None:
+def test_without_a_tracker_no_thread_runs(run: Callable[..., Any]) -> None:
     assert run("none")["warnings"] == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ctbench-")]
 
 
-def test_an_unknown_tracker_is_a_warning_that_names_the_known(run: Callable[..., Any]) -> None:
+def test_an_unknown_tracker_is_a_warning_that_lists_the_known_ones(run: Callable[..., Any]) -> None:
     result = run("neptune")
     assert result["state"] == "finished"
     assert "wandb, mlflow, tensorboard" in result["warnings"][-1]
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow", "tensorboard"])
-def test_a_missing_package_is_a_warning_that_says_how_to_get_it(
+def test_a_missing_package_is_a_warning_with_the_install_command(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for module in [
@@ -102,7 +102,7 @@ def test_a_missing_package_is_a_warning_that_says_how_to_get_it(
     assert f"pip install 'ctbench[{name}]'" in result["warnings"][-1]
 
 
-def test_a_silent_server_holds_no_run_up(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_delays_no_run(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
 
     class Silent(Service):
@@ -114,7 +114,7 @@ def test_a_silent_server_holds_no_run_up(run: Callable[..., Any], monkeypatch: p
     assert (result["state"], result["epochs"]) == ("finished", 3)
     assert "no answer within 0.05 s" in result["warnings"][-1]
     again = run(Silent)
-    assert "failed a moment ago: no answer" in again["warnings"][-1]
+    assert "failed less than 5 minutes ago: no answer" in again["warnings"][-1]
     answered.set()
 
 
@@ -128,45 +128,45 @@ def test_a_server_that_goes_away_is_one_warning(run: Callable[..., Any]) -> None
     assert [text for text in result["warnings"] if "connection reset" in text] == result["warnings"]
 
 
-def test_a_failed_run_is_told_as_failed(run: Callable[..., Any]) -> None:
+def test_a_failed_run_is_marked_failed_at_the_tracker(run: Callable[..., Any]) -> None:
     with pytest.raises(RunError):
-        run(Remembering, {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.monitor": "loss"})
-    assert Remembering.told[-1][1] == "failed"
+        run(RecordingService, {"training.learning_rate": 1e30, "training.optimizer": "sgd", "training.monitor": "loss"})
+    assert RecordingService.calls[-1][1] == "failed"
 
 
-def settled(result: dict[str, Any]) -> RunPaths:
+def finished_paths(result: dict[str, Any]) -> RunPaths:
     assert (result["state"], result["warnings"]) == ("finished", [])
     return open_run(result["run_dir"]).paths
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_tensorboard_holds_epochs_config_and_final_figures(run: Callable[..., Any]) -> None:
+def test_tensorboard_holds_epochs_config_and_final_metrics(run: Callable[..., Any]) -> None:
     pytest.importorskip("tensorboard", reason="pip install 'ctbench[tensorboard]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     result = run("tensorboard")
-    paths = settled(result)
-    found = EventAccumulator(str(paths.root / "tensorboard"), size_guidance={"scalars": 0})
-    found.Reload()
+    paths = finished_paths(result)
+    events_file = EventAccumulator(str(paths.root / "tensorboard"), size_guidance={"scalars": 0})
+    events_file.Reload()
     history = open_run(paths.root).history()
-    events = found.Scalars("val/auprc")
+    events = events_file.Scalars("val/auprc")
     assert [event.step for event in events] == [1, 2, 3]
     assert [event.value for event in events] == pytest.approx([line["val_metrics"]["auprc"] for line in history])
-    assert found.Scalars("final/best_val_auroc")[0].value == pytest.approx(result["best_val"]["auroc"])
-    text = found.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert events_file.Scalars("final/best_val_auroc")[0].value == pytest.approx(result["best_val"]["auroc"])
+    text = events_file.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "training.max_epochs: 3" in text
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("place", ["default", "folder"])
-def test_mlflow_holds_epochs_config_and_final_figures(run: Callable[..., Any], tmp_path: Path, place: str) -> None:
+def test_mlflow_holds_epochs_config_and_final_metrics(run: Callable[..., Any], tmp_path: Path, place: str) -> None:
     pytest.importorskip("mlflow", reason="pip install 'ctbench[mlflow]'")
     from mlflow.tracking import MlflowClient
 
     folder = (tmp_path / "mlruns").as_uri()
     changes = {"logging.project_name": "mine", "logging.log_model": True, "logging.tags": ["phase3"]}
     result = run("mlflow", changes | ({"logging.tracking_uri": folder} if place == "folder" else {}))
-    settled(result)
+    finished_paths(result)
     address = folder if place == "folder" else f"sqlite:///{tmp_path}/outputs/.mlflow/mlflow.db"
     client = MlflowClient(address)
     (stored,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
@@ -184,17 +184,17 @@ def test_mlflow_holds_epochs_config_and_final_figures(run: Callable[..., Any], t
 
 def _records(content: bytes) -> Iterator[bytes]:
     """Yield the records of a LevelDB log: blocks of 32 KiB of fragments, after a header of 7 bytes."""
-    at, whole = 7, b""
+    at, record = 7, b""
     while at + 7 <= len(content):
-        if 32768 - at % 32768 < 7:  # the rest of a block is filled up
+        if 32768 - at % 32768 < 7:  # the rest of a block is padding
             at += 32768 - at % 32768
             continue
         length, kind = struct.unpack_from("<HB", content, at + 4)
-        whole += content[at + 7 : at + 7 + length]
+        record += content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # the whole record, or its last fragment
-            yield whole
-            whole = b""
+            yield record
+            record = b""
 
 
 def _read_wandb(file: Path) -> tuple[list[dict[str, Any]], dict[str, Any], Any]:
@@ -218,13 +218,13 @@ def _read_wandb(file: Path) -> tuple[list[dict[str, Any]], dict[str, Any], Any]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_wandb_offline_holds_epochs_config_and_final_figures(
+def test_wandb_offline_holds_epochs_config_and_final_metrics(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("wandb", reason="pip install 'ctbench[wandb]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     result = run("wandb", {"logging.project_name": "mine", "logging.tags": ["phase3"], "logging.job_type": "probe"})
-    paths = settled(result)
+    paths = finished_paths(result)
     (file,) = paths.root.glob("wandb/offline-run-*/*.wandb")
     history, summary, header = _read_wandb(file)
     assert header is not None
@@ -243,7 +243,7 @@ def test_mlflow_without_its_server_lets_the_run_finish(run: Callable[..., Any]) 
     pytest.importorskip("mlflow", reason="pip install 'ctbench[mlflow]'")
     result = run("mlflow", {"logging.tracking_uri": UNREACHABLE})
     assert (result["state"], result["epochs"]) == ("finished", 3)
-    assert "not tracked by mlflow" in result["warnings"][-1]
+    assert "mlflow did not receive the whole run" in result["warnings"][-1]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -256,4 +256,4 @@ def test_wandb_without_its_server_lets_the_run_finish(run: Callable[..., Any], m
     monkeypatch.setattr(trackers, "_OPEN_WITHIN_S", 2)
     result = run("wandb")
     assert (result["state"], result["epochs"]) == ("finished", 3)
-    assert "not tracked by wandb" in result["warnings"][-1]
+    assert "wandb did not receive the whole run" in result["warnings"][-1]

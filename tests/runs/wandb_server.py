@@ -1,6 +1,6 @@
-"""As much of a Weights & Biases server as its library needs to begin a run; it keeps nothing. Usage: PORT.
+"""Serve as much of Weights & Biases as its library needs to start a run; nothing is stored. Usage: PORT.
 
-Every request is printed, so that a test sees how far the library has come.
+Every request is printed, so that a test sees how far the library is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 _RUN = {"id": "run", "name": "run", "displayName": "run", "config": "{}", "historyLineCount": 0}
 _PROJECT = {"id": "project", "name": "ctbench", "entity": {"id": "entity", "name": "me"}}
-# A word of the query: what it is answered with.
+# A word of a query -> the answer to the query.
 _ANSWERS: dict[str, dict[str, Any]] = {
     "upsertBucket": {"upsertBucket": {"bucket": _RUN | {"project": _PROJECT}, "inserted": True}},
     "__type": {"__type": None, "QueryType": {"fields": []}, "MutationType": {"fields": []}},
@@ -24,7 +24,7 @@ _ANSWERS: dict[str, dict[str, Any]] = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GraphQL by the first known word of a query, everything else with nothing."""
+    """Answers GraphQL queries by their first known word, and everything else with an empty object."""
 
     protocol_version = "HTTP/1.1"
 
@@ -34,8 +34,8 @@ class Handler(BaseHTTPRequestHandler):
             content = gzip.decompress(content)
         text = content.decode("utf-8", errors="replace")
         print(self.path, text[:200].replace("\n", " "), flush=True)
-        found = next((answer for word, answer in _ANSWERS.items() if word in text), {})
-        body = json.dumps({"data": found} if "graphql" in self.path else {}).encode()
+        answer = next((answer for word, answer in _ANSWERS.items() if word in text), {})
+        body = json.dumps({"data": answer} if "graphql" in self.path else {}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing beside the requests."""
+        """Print nothing but the requests."""
 
 
 if __name__ == "__main__":

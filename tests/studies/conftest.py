@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ctbench_core.studies import Study, study_from
+from ctbench_core.studies import Study, parse_study
 
 SMALL = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.hidden_dims": [8]}
 GRID = {"utils.seed": [1, 2], "model": ["mlp_visual", "linear_probe"]}
@@ -16,7 +16,7 @@ GRID = {"utils.seed": [1, 2], "model": ["mlp_visual", "linear_probe"]}
 
 @pytest.fixture
 def make_study(tiny_data: Path, tmp_path: Path) -> Callable[..., Study]:
-    """Return a builder of studies on the tiny data set; `base` and `grid` come as mappings."""
+    """Return a builder of studies on the tiny data set; ``base`` and ``grid`` are mappings."""
 
     def build(grid: dict[str, Any] | None = None, base: dict[str, Any] | None = None, **parts: Any) -> Study:
         places = {
@@ -24,6 +24,6 @@ def make_study(tiny_data: Path, tmp_path: Path) -> Callable[..., Study]:
             "paths.manifest_dir": str(tiny_data / "manifests"),
             "paths.outputs_root": str(tmp_path / "outputs"),
         }
-        return study_from({"name": "tiny", "base": {**places, **SMALL, **(base or {})}, "grid": grid or GRID, **parts})
+        return parse_study({"name": "tiny", "base": {**places, **SMALL, **(base or {})}, "grid": grid or GRID, **parts})
 
     return build

@@ -1,4 +1,4 @@
-"""Paired differences of recipes: their error by hand, their level and power, and who may be called best."""
+"""Paired differences of recipes: their error by hand, their level and power, and which recipe is called best."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ctbench_core.studies import (
     run_study,
 )
 from ctbench_core.studies.differences import common, recipe_difference
-from ctbench_core.studies.recipes import Recipe
+from ctbench_core.studies.recipe_scores import Recipe
 
 PATIENTS, SEEDS, FINDINGS = 120, 5, 2
 
@@ -38,7 +38,7 @@ def _recipe(name: str, skill: float, seed: int = 0, seeds: int = SEEDS, own: int
     return Recipe((name,), ["a", "b"], [str(s) for s in range(seeds)], names, patients, targets, scores)
 
 
-def test_the_difference_is_that_of_the_mean_figures_and_p_goes_with_the_interval() -> None:
+def test_the_difference_is_that_of_the_mean_metrics_and_p_matches_the_interval() -> None:
     first, second = _recipe("first", 2.0, own=1), _recipe("second", 1.0, own=2)
     rows = {(row.metric, row.finding): row for row in recipe_difference(first, second)}
     for metric in ("auprc", "auroc"):
@@ -51,12 +51,12 @@ def test_the_difference_is_that_of_the_mean_figures_and_p_goes_with_the_interval
         assert rows[metric, ""].delta == pytest.approx(macro(np.mean(by_seed, axis=0))[0])
     for row in rows.values():
         assert (row.p < 0.05) == (not row.lo <= 0 <= row.hi)
-    backwards = {(row.metric, row.finding): row for row in recipe_difference(second, first)}
-    assert backwards["auprc", "a"].delta == pytest.approx(-rows["auprc", "a"].delta)
+    reverse = {(row.metric, row.finding): row for row in recipe_difference(second, first)}
+    assert reverse["auprc", "a"].delta == pytest.approx(-rows["auprc", "a"].delta)
 
 
 def test_seeds_alone_are_a_paired_t() -> None:
-    """With the same figure for every patient draw, only seeds vary: the paired t-test of the seeds' differences."""
+    """Where every draw of patients has the same metric, only seeds vary: the paired t-test of the seeds' differences."""
     first, second = _recipe("first", 30.0), _recipe("second", 30.0)
     assert {row.delta for row in recipe_difference(first, second)} == {0.0}
     assert all(row.p == 1 for row in recipe_difference(first, second) if not np.isnan(row.p))
@@ -64,11 +64,11 @@ def test_seeds_alone_are_a_paired_t() -> None:
 
 def test_equal_recipes_are_seldom_called_different_and_unequal_ones_often() -> None:
     calls = {0.0: [], 0.5: []}
-    for gap, found in calls.items():
+    for gap, rejections in calls.items():
         for k in range(40):
             rows = recipe_difference(_recipe("a", 1.0 + gap, k, own=1), _recipe("b", 1.0, k, own=2), seed=k)
-            found += [row.p < 0.05 for row in rows if row.metric == "auroc" and not row.finding]
-    assert np.mean(calls[0.0]) <= 0.125  # 5 of 40 and more by chance: 5 %
+            rejections += [row.p < 0.05 for row in rows if row.metric == "auroc" and not row.finding]
+    assert np.mean(calls[0.0]) <= 0.125  # 5 or more of 40 by chance: 5 %
     assert np.mean(calls[0.5]) > 0.8
 
 
@@ -79,7 +79,7 @@ def test_only_what_both_have_is_compared() -> None:
     assert (a.seeds, a.findings, len(a.volumes)) == (["1", "2"], ["b"], 50)
     assert (a.volumes == b.volumes).all()
     assert a.scores[0, 0, 0] == first.scores[1, list(first.volumes).index(a.volumes[0]), 1]
-    with pytest.raises(InputError, match="share no"):
+    with pytest.raises(InputError, match="share no seeds, volumes or findings"):
         common(first, second.over(second.volumes, second.seeds, []))
     other = _recipe("third", 1.0, seed=5)
     with pytest.raises(InputError, match="different labels"):
@@ -115,7 +115,7 @@ def test_a_study_compares_the_values_of_an_axis(make_study: Callable[..., Study]
         differences(plan, {}, "encoder")
 
 
-def test_p_and_interval_are_of_one_t() -> None:
+def test_p_and_interval_come_from_one_t() -> None:
     for own in (1, 2, 3, 4):
         for row in recipe_difference(_recipe("first", 1.4, own=own), _recipe("second", 1.0, own=own + 4)):
             assert (row.p < 0.05) == (row.lo > 0 or row.hi < 0)

@@ -1,4 +1,4 @@
-"""A search: its space, its trials, and that stopping it anywhere changes nothing."""
+"""A search: its space, its trials, and that it does not depend on where it is stopped and resumed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.runs import open_run
-from ctbench_core.studies import Search, StudyPaths, importance, run_search, search_from
-from ctbench_core.studies.search import space_from
-from ctbench_core.studies.search_work import history
+from ctbench_core.studies import (
+    Search,
+    StudyPaths,
+    parameter_importance,
+    parse_search,
+    read_trials,
+    run_search,
+    trial_row,
+)
+from ctbench_core.studies.search import parse_space
 from ctbench_core.studies.trials import Trials
 
 SPACE = {
@@ -38,18 +46,22 @@ def make_search(tiny_data: Path, tmp_path: Path) -> Callable[..., Search]:
             "optuna.pruner_startup_trials": 2,
             "optuna.pruner_warmup_steps": 1,
         }
-        return search_from({"name": "Small", "base": base, "space": SPACE, "trials": 7, "batch": 2, **parts})
+        return parse_search({"name": "Small", "base": base, "space": SPACE, "trials": 7, "batch": 2, **parts})
 
     return build
 
 
-def test_a_space_spells_configs(make_search: Callable[..., Search]) -> None:
+def _table(paths: StudyPaths) -> pd.DataFrame:
+    return pd.DataFrame([trial_row(trial) for trial in read_trials(paths)])
+
+
+def test_a_space_sets_config_keys(make_search: Callable[..., Search]) -> None:
     search = make_search()
     drawn = {"depth": 2, "width": 8, "training.learning_rate": 0.01, "model.params.dropout": 0.1}
     config = search.config(drawn)
     assert config.model.params.hidden_dims == [8, 8]
     assert (config.training.learning_rate, config.evaluation.after_training) == (0.01, False)
-    listed = space_from({"model.params.hidden_dims": [[8], [4, 4]], "model": ["mlp_visual", "linear_probe"]})
+    listed = parse_space({"model.params.hidden_dims": [[8], [4, 4]], "model": ["mlp_visual", "linear_probe"]})
     assert listed.changes({"model.params.hidden_dims": "[4, 4]", "model": "mlp_visual"}) == {
         "model._target_": "mlp",
         "model.params.hidden_dims": [4, 4],
@@ -63,20 +75,20 @@ def test_a_space_spells_configs(make_search: Callable[..., Search]) -> None:
         ({"width": []}, "expected a list"),
         ({"training.learning_rate": {"low": 1}}, "low and high"),
         ({"training.learning_rate": {"low": "a", "high": 2}}, "expected a number"),
-        ({"training.learning_rate": {"low": 2, "high": 1}}, "cannot be drawn"),
+        ({"training.learning_rate": {"low": 2, "high": 1}}, "not a range to draw from"),
         ({"training.learning_rate": 0.1}, "expected a list"),
     ],
 )
 def test_wrong_spaces_are_named(space: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        space_from(space)
+        parse_space(space)
 
 
-def test_a_search_stopped_and_resumed_goes_on_as_never_stopped(make_search: Callable[..., Search]) -> None:
+def test_a_search_stopped_and_resumed_continues_as_never_stopped(make_search: Callable[..., Search]) -> None:
     whole = run_search(make_search())
-    told = history(StudyPaths(Path(whole["study_dir"])))
+    trials = _table(StudyPaths(Path(whole["study_dir"])))
     assert (whole["trials"], whole["stopped"]) == (7, False)
-    assert whole["best"]["value"] == pytest.approx(told[told["state"] == "finished"]["value"].max())
+    assert whole["best"]["value"] == pytest.approx(trials[trials["state"] == "finished"]["value"].max())
     run = open_run(whole["best"]["run_dir"])
     assert run.best()["val_metrics"]["auprc"] == pytest.approx(whole["best"]["value"])
     assert not run.evaluations()
@@ -93,21 +105,21 @@ def test_a_search_stopped_and_resumed_goes_on_as_never_stopped(make_search: Call
     stopped = run_search(make_search("parts"), cancel=cancel, progress=stop_in_a_training)
     assert stopped["stopped"]
     rest = run_search(make_search("parts"))
-    again = history(StudyPaths(Path(rest["study_dir"])))
+    resumed = _table(StudyPaths(Path(rest["study_dir"])))
     parameters = list(SPACE)
-    assert again[["trial", "state", *parameters]].equals(told[["trial", "state", *parameters]])
-    assert again["value"].to_numpy() == pytest.approx(told["value"].to_numpy(), abs=1e-6, nan_ok=True)
+    assert resumed[["trial", "state", *parameters]].equals(trials[["trial", "state", *parameters]])
+    assert resumed["value"].to_numpy() == pytest.approx(trials["value"].to_numpy(), abs=1e-6, nan_ok=True)
 
 
-def test_pruned_trials_stop_early_and_say_so(make_search: Callable[..., Search]) -> None:
+def test_pruned_trials_stop_early(make_search: Callable[..., Search]) -> None:
     search = make_search(trials=10, batch=2)
     result = run_search(search)
-    told = history(search.paths())
-    assert result["pruned"] == (told["state"] == "pruned").sum() > 0
-    assert (told[told["state"] == "pruned"]["epochs"] <= 6).all()
-    closed = make_search("closed", trials=10, batch=2)
-    closed.base["optuna.disable_pruning"] = True
-    assert run_search(closed)["pruned"] == 0
+    trials = _table(search.paths())
+    assert result["pruned"] == (trials["state"] == "pruned").sum() > 0
+    assert (trials[trials["state"] == "pruned"]["epochs"] <= 6).all()
+    unpruned = make_search("closed", trials=10, batch=2)
+    unpruned.base["optuna.disable_pruning"] = True
+    assert run_search(unpruned)["pruned"] == 0
 
 
 def test_another_search_of_the_name_is_refused(make_search: Callable[..., Search]) -> None:
@@ -116,7 +128,7 @@ def test_another_search_of_the_name_is_refused(make_search: Callable[..., Search
         run_search(make_search(trials=1, space={"width": [4]}))
 
 
-def test_what_trial_n_is_depends_on_earlier_batches_alone(make_search: Callable[..., Search], tmp_path: Path) -> None:
+def test_trial_n_depends_on_earlier_batches_alone(make_search: Callable[..., Search], tmp_path: Path) -> None:
     """Whether a batch's first trial has ended or still runs does not change the second."""
     search = make_search(batch=3)
     drawn = []
@@ -127,20 +139,20 @@ def test_what_trial_n_is_depends_on_earlier_batches_alone(make_search: Callable[
             if tell_first or number % 3 == 2:
                 done = [number] if tell_first else range(number - 2, number + 1)
                 for ended in done:
-                    trials.tell(ended, trials.watcher(ended), 0.1 * ended, failed=False)
+                    trials.tell(ended, trials.pruner(ended), 0.1 * ended, failed=False)
         drawn.append([trial.params for trial in trials.all()])
     assert drawn[0] == drawn[1]
-    assert importance(trials.all())
+    assert parameter_importance(trials.all())
 
 
-def test_fresh_seeds_of_the_best_open_the_test(make_search: Callable[..., Search]) -> None:
+def test_fresh_seeds_of_the_best_are_tested(make_search: Callable[..., Search]) -> None:
     search = make_search()
     drawn = {"depth": 1, "width": 8, "training.learning_rate": 0.01, "model.params.dropout": 0.1}
-    again = search.again(drawn)
+    again = search.confirmation_study(drawn)
     configs = [config for _, config in again.configs()]
     assert [config.utils.seed for config in configs] == [43, 44, 45, 46, 47]
     assert {config.training.learning_rate for config in configs} == {0.01}
     assert all(config.evaluation.after_training for config in configs)
-    stable = [config for _, config in search.stability([drawn, drawn | {"width": 4}]).configs()]
+    stable = [config for _, config in search.stability_study([drawn, drawn | {"width": 4}]).configs()]
     assert len(stable) == 6
     assert not any(config.evaluation.after_training for config in stable)

@@ -1,4 +1,4 @@
-"""A study spells out its grid: labels, configs, ids that depend on the config alone, and clear errors."""
+"""A study expands its grid: labels, configs, ids that depend on the config alone, and clear errors."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import yaml
 
 from ctbench_core.config import Config, set_key
 from ctbench_core.errors import ConfigError
-from ctbench_core.studies import Study, read_study, spelled_out, study_from
+from ctbench_core.studies import Study, expand_grid, parse_study, read_study
 from ctbench_core.studies.plan import run_id
 
 MakeStudy = Callable[..., Study]
 
 
-def test_every_place_of_the_grid_has_its_config(make_study: MakeStudy) -> None:
+def test_every_point_of_the_grid_has_its_config(make_study: MakeStudy) -> None:
     study = make_study(
         {"utils.seed": [1, 2], "model": ["mlp_visual", "linear_probe"], "model.params.dropout": [0.1, 0.2, 0.3]}
     )
-    found = list(study.configs())
-    assert len(found) == 12
-    assert found[0][0].labels == {"seed": "1", "model": "mlp_visual", "model.params.dropout": "0.1"}
-    last = found[-1][1]
+    runs = list(study.configs())
+    assert len(runs) == 12
+    assert runs[0][0].labels == {"seed": "1", "model": "mlp_visual", "model.params.dropout": "0.1"}
+    last = runs[-1][1]
     assert (last.utils.seed, last.model._target_, last.model.params.hidden_dims) == (2, "linear", [])
     assert last.model.params.dropout == 0.3
-    assert found[0][1].model.params.hidden_dims == [8]  # the base's, where the group says nothing
-    assert all(config.evaluation.after_training for _, config in found)
+    assert runs[0][1].model.params.hidden_dims == [8]  # from the base, where the group does not set it
+    assert all(config.evaluation.after_training for _, config in runs)
 
 
-def test_base_may_keep_the_test_closed(make_study: MakeStudy) -> None:
+def test_the_base_may_leave_the_test_out(make_study: MakeStudy) -> None:
     study = make_study(base={"evaluation.after_training": False})
     assert not any(config.evaluation.after_training for _, config in study.configs())
 
 
-def test_labelled_values_may_be_places_or_several_keys(make_study: MakeStudy) -> None:
+def test_labelled_values_may_be_paths_or_several_keys(make_study: MakeStudy) -> None:
     study = make_study(
         {
             "encoder": {"a": "roots/a", "b": "roots/b"},
@@ -59,7 +59,7 @@ def test_lists_are_one_value_each(make_study: MakeStudy) -> None:
 
 def test_run_ids_depend_on_the_config_alone(make_study: MakeStudy) -> None:
     narrow, wide = make_study({"utils.seed": [2]}), make_study({"utils.seed": [1, 2, 3]})
-    assert set(spelled_out(narrow)) < set(spelled_out(wide))
+    assert set(expand_grid(narrow)) < set(expand_grid(wide))
     config = next(iter(narrow.configs()))[1]
     moved = config.copy()
     for key, value in (("paths.outputs_root", "elsewhere"), ("job_name", "other"), ("utils.device", "cpu")):
@@ -72,7 +72,7 @@ def test_run_ids_depend_on_the_config_alone(make_study: MakeStudy) -> None:
     assert run_id(Config()).startswith("mlp-s42-")
 
 
-def test_a_study_survives_its_own_yaml(make_study: MakeStudy, tmp_path: Path) -> None:
+def test_a_study_is_read_back_from_its_yaml(make_study: MakeStudy, tmp_path: Path) -> None:
     study = make_study(protocol={"kfold": 3})
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study.to_dict()), encoding="utf-8")
@@ -84,7 +84,7 @@ def test_a_study_survives_its_own_yaml(make_study: MakeStudy, tmp_path: Path) ->
     [(None, 0), ("fixed_test", 0), ({"kfold": 5}, 5), ("kfold: 5", 5), ("kfold=4", 4)],
 )
 def test_protocols(protocol: Any, folds: int) -> None:
-    assert study_from({"name": "a", "protocol": protocol}).folds == folds
+    assert parse_study({"name": "a", "protocol": protocol}).folds == folds
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_protocols(protocol: Any, folds: int) -> None:
         ({"name": "a", "grids": {}}, "Unknown part of a study 'grids'.*grid"),
         ({"name": "", "grid": {}}, "needs a name"),
         ({"name": "a", "grid": {"utils.sede": [1]}}, "utils.seed"),
-        ({"name": "a", "grid": {"utils.seed": []}}, "has no value"),
+        ({"name": "a", "grid": {"utils.seed": []}}, "is empty"),
         ({"name": "a", "grid": {"utils.seed": [1, 1]}}, "more than once"),
         ({"name": "a", "grid": {"model": ["liner"]}}, "Unknown model 'liner'.*linear_probe"),
         ({"name": "a", "base": {"training.lr": 1}}, "learning_rate|Did you mean"),
@@ -102,17 +102,17 @@ def test_protocols(protocol: Any, folds: int) -> None:
         ({"name": "a", "protocol": "leave one out"}, "expected fixed_test"),
     ],
 )
-def test_what_is_wrong_is_named(content: dict[str, Any], message: str) -> None:
+def test_errors_name_the_fault(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        study_from(content)
+        parse_study(content)
 
 
-def test_wrong_values_and_doubled_runs_are_named(make_study: MakeStudy) -> None:
+def test_wrong_values_and_repeated_runs_are_named(make_study: MakeStudy) -> None:
     with pytest.raises(ConfigError, match="must be above 0"):
-        spelled_out(make_study({"training.learning_rate": [-1]}))
-    doubled = make_study({"model.params.dropout": {"low": 0.1, "also low": 0.1}})
+        expand_grid(make_study({"training.learning_rate": [-1]}))
+    repeated = make_study({"model.params.dropout": {"low": 0.1, "also low": 0.1}})
     with pytest.raises(ConfigError, match="the same run"):
-        spelled_out(doubled)
+        expand_grid(repeated)
 
 
 @pytest.mark.parametrize("text", ["name: [", "- 1", "\x00"])

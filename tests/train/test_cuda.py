@@ -1,4 +1,4 @@
-"""A GPU gives what the CPU gives; skipped where there is none."""
+"""Training on a GPU gives the same results as on the CPU; skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import ctbench_core.train.batches as batches
+import ctbench_core.train.inputs as inputs
 from ctbench_core.config import Config
 from ctbench_core.experiment import load_training, run_experiment
 from ctbench_core.runs import open_run
@@ -54,12 +54,12 @@ def test_a_head_trains_as_on_the_cpu(make_config: Build, tiny_data: Path, change
         torch.testing.assert_close(state[name], tensor, rtol=0, atol=tolerance)
 
 
-def test_features_that_do_not_fit_are_taken_from_the_map(
+def test_features_that_do_not_fit_are_read_from_the_memory_map(
     make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config(tiny_data, {"training.precision": "float64"})
     _, expected = trained(config, "cuda")
-    monkeypatch.setattr(batches, "_fits", lambda host, device: False)
+    monkeypatch.setattr(inputs, "_fits", lambda host, device: False)
     for name, tensor in trained(config, "cuda")[1].items():
         assert torch.equal(tensor, expected[name])
 

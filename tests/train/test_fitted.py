@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import ctbench_core
 from ctbench_core.config import Config
 from ctbench_core.errors import ConfigError, FeatureError
-from ctbench_core.evaluate.predict import predict_logits
+from ctbench_core.evaluate import predict_logits
 from ctbench_core.experiment import load_training, run_bank, run_experiment
 from ctbench_core.runs import open_run, read_history
 from ctbench_core.train.logistic import LogisticPath
@@ -63,14 +63,14 @@ def test_logistic_on_unscaled_features_and_unknown_labels(spread: float) -> None
     weights = torch.from_numpy(known.astype(np.float32))
     path = LogisticPath(torch.from_numpy(x), torch.from_numpy(y * known), weights, weights)
     for c in (1e-3, 1.0, 1e3):
-        found = path.fit(c, None)
-        assert found is not None
+        fit = path.fit(c, None)
+        assert fit is not None
         for k in range(3):
             rows = known[:, k]
             wide, labels = x[rows].astype(np.float64), y[rows, k]
 
             plain = LogisticRegression(C=c, tol=1e-10, max_iter=20_000, solver="newton-cholesky").fit(wide, labels)
-            ours = objective(wide, labels, c, found[0][k, :-1].numpy(), float(found[0][k, -1]))
+            ours = objective(wide, labels, c, fit[0][k, :-1].numpy(), float(fit[0][k, -1]))
             theirs = objective(wide, labels, c, plain.coef_[0], float(plain.intercept_[0]))
             assert ours == pytest.approx(theirs, abs=1e-6)
 
@@ -186,16 +186,16 @@ def test_a_gated_head_is_its_formula_in_plain_pytorch(
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
-def test_gated_heads_train_the_same_alone_and_in_a_bank(make_config: Build, tiny_data: Path) -> None:
+def test_gated_heads_train_the_same_alone_and_in_a_stack(make_config: Build, tiny_data: Path) -> None:
     changes = {"model.inputs": "gated", "training.precision": "float64", "training.learning_rate": 0.01}
     configs = [make_config(tiny_data, {**changes, "utils.seed": seed}) for seed in (1, 2)]
     data = load_training(configs[0])
-    bank, solo = Trainer(configs, [data, data]), Trainer(configs[1:], [data])
+    stack, solo = Trainer(configs, [data, data]), Trainer(configs[1:], [data])
     for epoch in (1, 2, 3):
-        bank.run_epoch([epoch, epoch])
+        stack.run_epoch([epoch, epoch])
         solo.run_epoch([epoch])
     for name, tensor in solo.state_dict(0).items():
-        torch.testing.assert_close(bank.state_dict(1)[name], tensor, rtol=0, atol=1e-8)
+        torch.testing.assert_close(stack.state_dict(1)[name], tensor, rtol=0, atol=1e-8)
 
 
 def test_bf16_trains_with_wide_weights(make_config: Build, tiny_data: Path) -> None:

@@ -36,7 +36,7 @@ def same_tensors(one: Any, other: Any) -> bool:
 
 
 class Loop:
-    """A run alone in its bank."""
+    """A run alone in its stack."""
 
     def __init__(self, config: Config, paths: RunPaths) -> None:
         self.paths = paths
@@ -84,7 +84,7 @@ def silent(progress: object) -> None:
 
 
 @pytest.mark.parametrize("monitor", ["auprc", "auroc", "f1_macro", "loss"])
-def test_patience_and_best_epoch_follow_the_monitored_figure(make_loop: Callable[..., Loop], monitor: str) -> None:
+def test_patience_and_best_epoch_follow_the_monitored_metric(make_loop: Callable[..., Loop], monitor: str) -> None:
     changes = {
         "training.max_epochs": 200,
         "training.early_stopping_patience": 4,
@@ -140,7 +140,7 @@ def test_an_undefined_monitor_says_what_to_do(make_config: Build, data: Path) ->
 
 
 class StopAfter:
-    """Stop in the middle of the epoch that follows ``epochs`` whole ones: asked before it, then at its first block."""
+    """Stop in the middle of the epoch that follows ``epochs`` whole ones: called before it, then at its first block."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs * 2 + 1
@@ -186,7 +186,7 @@ def test_stopped_and_resumed_equals_never_stopped(
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_the_end_writes_the_best_weights_once_and_mends_a_kill_before_them(
+def test_the_end_writes_the_best_weights_once_and_repairs_a_kill_before_them(
     make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
     if killed:
@@ -194,7 +194,7 @@ def test_the_end_writes_the_best_weights_once_and_mends_a_kill_before_them(
         first.run(never, silent)
         first.paths.final_model.unlink()
         first.paths.best_metrics.unlink()
-    monkeypatch.setattr(loop_module.Pace, "allows", lambda pace, last: False)
+    monkeypatch.setattr(loop_module.SaveSchedule, "allows", lambda schedule, last: False)
     written: list[Path] = []
     real = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda path, content: (written.append(path), real(path, content))[1])
@@ -220,7 +220,9 @@ def test_torn_and_surplus_lines_are_cut_back_to_the_checkpoint(
     changes = {"training.max_epochs": 6}
     whole = make_loop(changes, "whole")
     whole.run(never, silent)
-    monkeypatch.setattr(loop_module.Pace, "allows", lambda pace, last: last == -math.inf)  # the first epoch alone
+    monkeypatch.setattr(
+        loop_module.SaveSchedule, "allows", lambda schedule, last: last == -math.inf
+    )  # the first epoch alone
     parts = make_loop(changes, "parts")
     parts.run(StopAfter(4), silent)
     assert checkpoint.load(parts.paths.last_state)["epoch"] == 1
@@ -235,7 +237,7 @@ def test_torn_and_surplus_lines_are_cut_back_to_the_checkpoint(
     assert last.paths.metrics.read_bytes() == whole.paths.metrics.read_bytes()
 
 
-def test_resume_without_a_checkpoint_begins_anew(make_loop: Callable[..., Loop]) -> None:
+def test_resume_without_a_checkpoint_starts_from_the_beginning(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
     loop.paths.root.mkdir()
     loop.paths.metrics.write_text('{"epoch": 1}\n')
@@ -287,7 +289,7 @@ def test_a_damaged_checkpoint_is_named(make_loop: Callable[..., Loop], content: 
         loop.resume()
 
 
-def test_a_checkpoint_that_is_none_of_ours_is_named(make_loop: Callable[..., Loop]) -> None:
+def test_a_checkpoint_that_is_of_another_program_is_named(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
     checkpoint.save(loop.paths.last_state, {"epoch": 3})
     with pytest.raises(CheckpointError, match=r"last_state\.pt cannot be resumed"):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from ctbench_core.declared import LOSSES, loss_name
 from ctbench_core.errors import ConfigError
 from ctbench_core.train.losses import (
     GRADIENTS,
-    LOSSES,
+    LOSS_FUNCTIONS,
     element_weights,
-    find_loss,
     known_labels,
+    loss_gradient,
     positive_weights,
-    slopes,
     weighted_sum,
 )
 
@@ -39,40 +39,42 @@ def plain(loss: str, z: float, y: int, w: float) -> float:
     return positive if y else -(shifted**4) * math.log(1 - shifted)
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("loss", sorted(LOSS_FUNCTIONS))
 @pytest.mark.parametrize("target", [0, 1])
 @pytest.mark.parametrize("weight", [None, 2.5])
 def test_values_are_those_of_the_papers(loss: str, target: int, weight: float | None) -> None:
     targets = torch.full_like(LOGITS, target)
     pos_weight = None if weight is None else torch.full((LOGITS.shape[1],), weight, dtype=torch.float64)
-    values = LOSSES[loss](LOGITS, targets) * element_weights(targets, torch.ones_like(targets), pos_weight)
+    values = LOSS_FUNCTIONS[loss](LOGITS, targets) * element_weights(targets, torch.ones_like(targets), pos_weight)
     expected = [plain(loss, z, target, weight or 1.0) for z in LOGITS[0].tolist()]
     assert values[0].tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("loss", sorted(LOSS_FUNCTIONS))
 def test_extreme_logits_stay_finite(loss: str) -> None:
     logits = torch.tensor([[-1e4, 1e4, -1e4, 1e4]], dtype=torch.float32)
     targets = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    assert torch.isfinite(LOSSES[loss](logits, targets)).all()
-    assert torch.isfinite(slopes(LOSSES[loss], logits, targets)).all()
+    assert torch.isfinite(LOSS_FUNCTIONS[loss](logits, targets)).all()
+    assert torch.isfinite(loss_gradient(LOSS_FUNCTIONS[loss], logits, targets)).all()
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("loss", sorted(LOSS_FUNCTIONS))
 def test_gradients_written_out_are_those_of_autograd(loss: str) -> None:
     logits = torch.randn(500, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 4
     logits = torch.cat([logits, LOGITS[:, :4], LOGITS[:, 3:]]).requires_grad_(True)
     targets = (torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)) < 0.5).double()
-    (expected,) = torch.autograd.grad(LOSSES[loss](logits, targets).sum(), logits)
-    assert LOSSES[loss] in GRADIENTS
-    torch.testing.assert_close(slopes(LOSSES[loss], logits.detach(), targets), expected, rtol=0, atol=1e-10)
+    (expected,) = torch.autograd.grad(LOSS_FUNCTIONS[loss](logits, targets).sum(), logits)
+    assert LOSS_FUNCTIONS[loss] in GRADIENTS
+    torch.testing.assert_close(
+        loss_gradient(LOSS_FUNCTIONS[loss], logits.detach(), targets), expected, rtol=0, atol=1e-10
+    )
 
 
 def test_a_loss_without_a_written_gradient_gets_it_from_autograd() -> None:
     logits, targets = torch.tensor([[0.3, -2.0]], dtype=torch.float64), torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     with torch.inference_mode():
-        found = slopes(lambda z, y: (z - y) ** 2, logits, targets)
-    torch.testing.assert_close(found, 2 * (logits - targets))
+        gradient = loss_gradient(lambda z, y: (z - y) ** 2, logits, targets)
+    torch.testing.assert_close(gradient, 2 * (logits - targets))
 
 
 def random_case(rows: int = 12) -> tuple[Tensor, Tensor]:
@@ -83,21 +85,21 @@ def random_case(rows: int = 12) -> tuple[Tensor, Tensor]:
     return logits, targets
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_unknown_labels_have_no_say(loss: str) -> None:
+@pytest.mark.parametrize("loss", sorted(LOSS_FUNCTIONS))
+def test_unknown_labels_do_not_count(loss: str) -> None:
     logits, targets = random_case()
-    there = ~torch.isnan(targets)
+    present = ~torch.isnan(targets)
     labels, known = known_labels(targets)
     weights = element_weights(labels, known, None)
-    total = weighted_sum(LOSSES[loss], logits, labels, weights)
-    slope = slopes(LOSSES[loss], logits, labels) * weights
+    total = weighted_sum(LOSS_FUNCTIONS[loss], logits, labels, weights)
+    slope = loss_gradient(LOSS_FUNCTIONS[loss], logits, labels) * weights
     for k in range(2):
-        kept = LOSSES[loss](logits[k], torch.nan_to_num(targets[k]))[there[k]]
-        assert total[k].item() == pytest.approx(kept.sum().item(), rel=1e-12)
-    assert torch.equal(slope[~there], torch.zeros_like(slope[~there]))
-    assert (slope[there] != 0).all()
-    changed = torch.where(there, logits, torch.nan)
-    assert torch.equal(weighted_sum(LOSSES[loss], changed, labels, weights), total)
+        values = LOSS_FUNCTIONS[loss](logits[k], torch.nan_to_num(targets[k]))[present[k]]
+        assert total[k].item() == pytest.approx(values.sum().item(), rel=1e-12)
+    assert torch.equal(slope[~present], torch.zeros_like(slope[~present]))
+    assert (slope[present] != 0).all()
+    changed = torch.where(present, logits, torch.nan)
+    assert torch.equal(weighted_sum(LOSS_FUNCTIONS[loss], changed, labels, weights), total)
 
 
 def test_weights_are_negatives_over_positives_of_the_known() -> None:
@@ -107,6 +109,7 @@ def test_weights_are_negatives_over_positives_of_the_known() -> None:
 
 
 def test_names() -> None:
-    assert find_loss("torch.nn.BCEWithLogitsLoss") is LOSSES["bce"]
+    assert loss_name("torch.nn.BCEWithLogitsLoss") == "bce"
+    assert set(LOSS_FUNCTIONS) == set(LOSSES)
     with pytest.raises(ConfigError, match=r"Unknown loss 'focl'. Known: focal"):
-        find_loss("focl")
+        loss_name("focl")

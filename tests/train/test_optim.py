@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ctbench_core.config import TrainingConfig
-from ctbench_core.train.bank import Bank
 from ctbench_core.train.network import Dropout, Mlp
 from ctbench_core.train.optim import Optimiser, learning_rate
+from ctbench_core.train.parameters import StackedParameters
 
 
 def rates(**options: object) -> list[float]:
@@ -51,41 +51,41 @@ def test_warm_up_longer_than_the_run_is_harmless() -> None:
     ],
 )
 def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # type: ignore[no-untyped-def]
-    bank = Bank(Mlp([4, 3], Dropout(0)), 2, torch.float64, "cpu")
+    stack = StackedParameters(Mlp([4, 3], Dropout(0)), 2, torch.float64, "cpu")
     options = TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=0.05)  # type: ignore[arg-type]
     for k in range(2):
-        bank.initialise(k, k)
-    optimiser = Optimiser(bank, [options, options])
+        stack.initialise(k, k)
+    optimiser = Optimiser(stack, [options, options])
     optimiser.start_epoch([1, 1])
-    copies = [row.clone().requires_grad_(True) for row in bank.flat_KP]
+    copies = [row.clone().requires_grad_(True) for row in stack.flat_KP]
     reference = plain(copies)
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
-        bank.grad_KP.copy_(torch.randn(bank.grad_KP.shape, dtype=torch.float64, generator=generator))
-        for parameter, gradient in zip(copies, bank.grad_KP):
+        stack.grad_KP.copy_(torch.randn(stack.grad_KP.shape, dtype=torch.float64, generator=generator))
+        for parameter, gradient in zip(copies, stack.grad_KP):
             parameter.grad = gradient.clone()
         optimiser.step(2)
         reference.step()
-    torch.testing.assert_close(bank.flat_KP, torch.stack([c.detach() for c in copies]), rtol=0, atol=1e-12)
+    torch.testing.assert_close(stack.flat_KP, torch.stack([c.detach() for c in copies]), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_a_unit_that_fell_silent_leaves_no_subnormal_moments(name: str) -> None:
     """They are a hundred times slower to reckon with on a CPU, and nothing else: the weights are those of Adam."""
-    bank = Bank(Mlp([4, 3], Dropout(0)), 1, torch.float32, "cpu")
-    bank.initialise(0, 0)
-    optimiser = Optimiser(bank, [TrainingConfig(optimizer=name, learning_rate=1e-3)])  # type: ignore[arg-type]
-    plain = bank.flat_KP[0].clone().requires_grad_(True)
+    stack = StackedParameters(Mlp([4, 3], Dropout(0)), 1, torch.float32, "cpu")
+    stack.initialise(0, 0)
+    optimiser = Optimiser(stack, [TrainingConfig(optimizer=name, learning_rate=1e-3)])  # type: ignore[arg-type]
+    plain = stack.flat_KP[0].clone().requires_grad_(True)
     makers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     reference = makers[name]([plain], weight_decay=0.0, lr=1e-3) if name in makers else None
     generator = torch.Generator().manual_seed(0)
     for step in range(1200):
         if step % 100 == 0:
             optimiser.start_epoch([1 + step // 100])
-        bank.grad_KP.normal_(generator=generator)
+        stack.grad_KP.normal_(generator=generator)
         if step > 5:
-            bank.grad_KP[:, :6] = 0
-        plain.grad = bank.grad_KP[0].clone()
+            stack.grad_KP[:, :6] = 0
+        plain.grad = stack.grad_KP[0].clone()
         optimiser.step(1)
         if reference is not None:
             reference.step()
@@ -93,4 +93,4 @@ def test_a_unit_that_fell_silent_leaves_no_subnormal_moments(name: str) -> None:
     assert (optimiser.moments["exp_avg"][0, :6] == 0).all()
     assert not ((sizes > 0) & (sizes < torch.finfo(torch.float32).tiny)).any()
     if reference is not None:
-        torch.testing.assert_close(bank.flat_KP[0], plain.detach(), rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(stack.flat_KP[0], plain.detach(), rtol=1e-5, atol=1e-7)

@@ -1,4 +1,4 @@
-"""The trainer: it learns, folds its scaling away, and gives a head the same weights in any bank."""
+"""The trainer: it learns, folds its scaling away, and gives a head the same weights in any stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ctbench_core.dataset import Dataset
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.experiment import load_training
 from ctbench_core.train import network
-from ctbench_core.train.epoch import EpochReport
+from ctbench_core.train.epoch_report import EpochReport
 from ctbench_core.train.trainer import Trainer, choose_device
 
 Build = Callable[..., Config]
@@ -78,7 +78,7 @@ def test_every_loss_trains(make_trainer: Callable[..., Trainer], loss: str) -> N
 
 def reference_steps(dataset: Dataset, trainer: Trainer, state: dict[str, torch.Tensor], epochs: int) -> nn.Module:
     """Train the same linear head the conventional way, in the trainer's order of rows."""
-    from ctbench_core.train.streams import stream
+    from ctbench_core.train.batches import stream
 
     head = nn.Linear(16, 3).double()
     head.load_state_dict({name.removeprefix("network.0."): tensor for name, tensor in state.items()})
@@ -116,12 +116,12 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 @pytest.mark.parametrize("hidden", [[], [8], [8, 6]])
-def test_a_head_trains_the_same_alone_and_in_a_bank(
+def test_a_head_trains_the_same_alone_and_in_a_stack(
     make_trainer: Callable[..., Trainer], hidden: list[int], parts: int
 ) -> None:
     changes = {**DOUBLE, "model.params.hidden_dims": hidden, "training.learning_rate": 0.01}
-    bank = make_trainer(changes, seeds=(1, 2, 3))
-    together = train(bank, 5)
+    stack = make_trainer(changes, seeds=(1, 2, 3))
+    together = train(stack, 5)
     for k, seed in enumerate((1, 2, 3)):
         solo = make_trainer(changes, seeds=(seed,))
         assert solo.network.parts == (parts if hidden else 1)
@@ -129,21 +129,21 @@ def test_a_head_trains_the_same_alone_and_in_a_bank(
         assert alone.train_loss == pytest.approx(together[k].train_loss, abs=1e-10)
         assert alone.auprc == pytest.approx(together[k].auprc, abs=1e-10)
         for name, tensor in solo.state_dict(0).items():
-            torch.testing.assert_close(bank.state_dict(k)[name], tensor, rtol=0, atol=1e-10)
+            torch.testing.assert_close(stack.state_dict(k)[name], tensor, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("hidden", [[8], [8, 6]])
-def test_a_head_goes_on_where_its_bank_or_checkpoint_left_it(
+def test_a_head_goes_on_where_its_stack_or_checkpoint_left_it(
     make_trainer: Callable[..., Trainer], hidden: list[int], parts: int
 ) -> None:
-    """Left alone by its bank, or restored beside another, it becomes what it is when it never moves."""
+    """Left alone by its stack, or restored beside another, it becomes what it is when it never moves."""
     changes = {**DOUBLE, "model.params.hidden_dims": hidden, "training.learning_rate": 0.01}
     whole = make_trainer(changes, seeds=(2,))
     train(whole, 4)
 
-    bank = make_trainer(changes, seeds=(1, 2))
-    train(bank, 2)
-    left = bank.keep([1])
+    stack = make_trainer(changes, seeds=(1, 2))
+    train(stack, 2)
+    left = stack.subset([1])
     half = make_trainer(changes, seeds=(2,))
     train(half, 2)
     beside = make_trainer(changes, seeds=(1, 2))
@@ -285,7 +285,7 @@ def test_an_epoch_can_be_stopped_between_batches(make_trainer: Callable[..., Tra
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0, 4.0], "1.5"])
 def test_weights_must_be_one_a_finding(make_trainer: Callable[..., Trainer], weights: Any) -> None:
-    with pytest.raises(ConfigError, match="expected auto, none, or 3 numbers, one a finding"):
+    with pytest.raises(ConfigError, match="expected auto, none, or one number for each of the 3 findings"):
         make_trainer({"training.loss.pos_weight": weights})
 
 
@@ -335,4 +335,4 @@ def test_unknown_labels_leave_the_others_alone(make_config: Build, tiny_data: Pa
     assert report.auroc == pytest.approx(
         np.mean([report.per_class[name]["auroc"] for name in ("Lung nodule", "Emphysema")]), abs=1e-12
     )
-    assert torch.isfinite(other.bank.flat_KP).all()
+    assert torch.isfinite(other.parameters.flat_KP).all()

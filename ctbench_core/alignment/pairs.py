@@ -1,0 +1,163 @@
+"""Image-text pairs to align, from a manifest or from arrays: what is a hit, and what browsing shows of each volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.config import Config
+from ctbench_core.dataset import load_inputs, manifest_path
+from ctbench_core.errors import FeatureError, ManifestError
+from ctbench_core.features import FeatureMatrix, check_allowed, require_usable
+from ctbench_core.formatting import plural
+from ctbench_core.manifest import Manifest, apply_cohort, read_manifest
+from ctbench_core.progress import Progress
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N image-text pairs: distinct vectors, the row of each sample in them, and the groups of samples that match."""
+
+    name: str
+    image: np.ndarray
+    text: np.ndarray
+    image_rows: np.ndarray
+    text_rows: np.ndarray
+    groups: np.ndarray
+    label_groups: np.ndarray | None
+    volumes: np.ndarray
+    warnings: list[str]
+    manifest: Manifest | None = None
+
+
+def read_arrays(path: Path) -> Pairs:
+    """Read pairs from one .npz of ``image`` and ``text`` arrays, each of shape (N, D).
+
+    Raises:
+        FeatureError: the file is missing or unreadable, or the arrays do not pair.
+    """
+    if not check_allowed(path).is_file():
+        raise FeatureError(f"Embeddings {path} do not exist. Choose an .npz with arrays image and text.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            image, text = (np.asarray(arrays[name], dtype=np.float32) for name in ("image", "text"))
+    except (OSError, ValueError, KeyError) as error:
+        raise FeatureError(
+            f"{path} cannot be read as pairs: {error}. Expected an .npz with numeric arrays image and text."
+        ) from error
+    if image.ndim != 2 or image.shape != text.shape or not len(image):
+        raise FeatureError(
+            f"{path}: image is {image.shape} and text {text.shape}; both must have the same shape (N, D)."
+        )
+    if not (np.isfinite(image).all() and np.isfinite(text).all()):
+        raise FeatureError(f"{path} holds values that are NaN or infinite. Drop these rows, or export them again.")
+    rows = np.arange(len(image))
+    return Pairs(path.stem, image, text, rows, rows, rows, None, rows.astype(str), [])
+
+
+def read_pairs(config: Config, progress: Progress) -> Pairs:
+    """Read the pairs of ``data.train_manifest``: volumes, their reports, and which candidates are hits.
+
+    Raises:
+        InputError: the manifest has no text column, a feature file is unusable, or no row is left.
+    """
+    manifest = paired_manifest(config)
+    image = _features(config, manifest, "visual", progress)
+    text = _features(config, manifest, "text", progress)
+    if image.dim != text.dim:
+        raise FeatureError(
+            f"{manifest.path}: visual features have {plural(image.dim, 'dimension')} and text features {text.dim}; "
+            "similarity needs a common space. Use embeddings from after the projection layer."
+        )
+    usable = (image.rows >= 0) & (text.rows >= 0)
+    warnings = list(manifest.warnings)
+    if not usable.all():
+        warnings.append(f"{manifest.name}: {plural(int((~usable).sum()), 'row')} left out for unusable features.")
+    manifest = manifest.select(usable)
+    image_rows, text_rows = image.rows[usable], text.rows[usable]
+    groups = _groups(manifest, config.analysis.truth, text, text_rows)
+    semantic = _label_groups(manifest) if manifest.labels and config.analysis.truth != "labels" else None
+    vectors, rows, volumes = (image.matrix, text.matrix), (image_rows, text_rows), manifest.volumes
+    return Pairs(manifest.name, *vectors, *rows, groups, semantic, volumes, warnings, manifest)
+
+
+def paired_manifest(config: Config) -> Manifest:
+    """Read the cohort of ``data.train_manifest``: volumes with their reports.
+
+    Raises:
+        InputError: the manifest is unusable or has no text column, or no row is left.
+    """
+    wanted = config.training.target_labels or config.data.columns.labels
+    path = manifest_path(config, config.data.train_manifest)
+    manifest = read_manifest(path, config.data.columns, wanted, require_labels=False)
+    manifest = apply_cohort(manifest, config.data.cohort)
+    if manifest.text_paths is None:
+        raise ManifestError(
+            f"{path} has no column {config.data.columns.text_feature!r}, so there is no text to align with. "
+            "Add it, or set data.columns.text_feature to the column of the text features."
+        )
+    if config.analysis.truth == "labels" and not manifest.labels:
+        raise ManifestError(
+            f"{path} has no label column, which analysis.truth=labels needs. Add one, or choose another analysis.truth."
+        )
+    return _abnormal(manifest) if config.analysis.filter_normal_cases else manifest
+
+
+def _features(config: Config, manifest: Manifest, kind: str, progress: Progress) -> FeatureMatrix:
+    features = load_inputs(config, {manifest.name: manifest}, progress, kinds=[kind])[kind]
+    if config.data.on_bad_feature == "fail":
+        require_usable(features, f"Feature root {config.paths.data_root}", manifest.row_names())
+    return features
+
+
+def _abnormal(manifest: Manifest) -> Manifest:
+    abnormal = np.nansum(manifest.targets, axis=1) > 0
+    if not abnormal.any():
+        raise ManifestError(
+            f"{manifest.path}: analysis.filter_normal_cases leaves no row, because no volume has a finding."
+        )
+    return manifest.select(abnormal)
+
+
+def _groups(manifest: Manifest, truth: str, text: FeatureMatrix, text_rows: np.ndarray) -> np.ndarray:
+    """Return the group of each sample; a report of the same group is a hit."""
+    if truth == "labels":
+        return _label_groups(manifest)
+    if truth == "text":
+        # Reports are the same when their embeddings are bit-identical.
+        return np.unique(text.matrix, axis=0, return_inverse=True)[1].reshape(-1)[text_rows]
+    return manifest.exams if truth == "exam" else manifest.patients
+
+
+def _label_groups(manifest: Manifest) -> np.ndarray:
+    return np.unique(np.nan_to_num(manifest.targets, nan=-1), axis=0, return_inverse=True)[1].reshape(-1)
+
+
+# A column with that many words per cell, on average over some distinct cells, is report text.
+_MIN_WORDS, _MAX_CELLS = 5, 200
+
+
+def samples_frame(manifest: Manifest) -> pd.DataFrame:
+    """Return a row per volume: volumename, exam, patient, target_<finding> (0, 1, null), text_<column>."""
+    columns = {"volumename": manifest.volumes, "exam": manifest.exams, "patient": manifest.patients}
+    frame = pd.DataFrame({name: values.astype(str) for name, values in columns.items()})
+    for column, label in enumerate(manifest.labels):
+        frame[f"target_{label}"] = pd.array(manifest.targets[:, column], dtype="Float32").astype("Int8")
+    for name in _report_columns(manifest):
+        frame[f"text_{name}"] = manifest.frame[name].to_numpy()
+    return frame
+
+
+def _report_columns(manifest: Manifest) -> list[str]:
+    """Return the columns of report text, which are neither ids, paths nor findings."""
+    others = {"volumename", *manifest.labels}
+    names = [name for name in manifest.frame.columns if name not in others and not name.endswith(("_id", "_path"))]
+    return [name for name in names if _is_text(manifest.frame[name])]
+
+
+def _is_text(column: pd.Series) -> bool:
+    cells = column[column.str.strip() != ""].drop_duplicates().head(_MAX_CELLS)
+    return bool(len(cells)) and float(cells.str.split().str.len().mean()) >= _MIN_WORDS

@@ -1,0 +1,158 @@
+"""The tables of an evaluation bundle, and the values that pages read from them.
+
+Shapes: N volumes, C findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ctbench_core.atomic import write_with
+from ctbench_core.inference import curve_bands
+from ctbench_core.manifest import Manifest
+from ctbench_core.metrics import ThresholdedMetrics, curve_points, rule_score, thin, threshold_counts
+
+PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
+TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")
+# Positions of a threshold slider: .000, .001 ... 1.000.
+GRID = np.round(np.arange(1001) / 1000, 3)
+# A slider's .3 may arrive as .30000000000000004.
+_SLACK = 1e-9
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet without its index, atomically."""
+    write_with(path, partial(frame.to_parquet, index=False))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities in float64; a float32 sigmoid would saturate and make ties."""
+    z = logits.astype(np.float64)
+    decay = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1 / (1 + decay), decay / (1 + decay))
+
+
+def scores_frame(manifest: Manifest, logits: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return the table of ``scores.parquet``: ids, targets, logits and probabilities (N, C) of every volume."""
+    columns: dict[str, Any] = {"volumename": manifest.volumes, "exam": manifest.exams, "patient": manifest.patients}
+    columns = {name: values.astype(str) for name, values in columns.items()}
+    for c, label in enumerate(manifest.labels):
+        known = pd.array(np.nan_to_num(manifest.targets[:, c]).astype(np.int8), dtype="Int8")
+        known[np.isnan(manifest.targets[:, c])] = pd.NA
+        columns[f"target_{label}"] = known
+    columns |= {f"logit_{label}": logits[:, c] for c, label in enumerate(manifest.labels)}
+    columns |= {f"prob_{label}": probabilities[:, c] for c, label in enumerate(manifest.labels)}
+    return pd.DataFrame(columns)
+
+
+def score_arrays(frame: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return findings, targets (N, C) in {0, 1, NaN} and probabilities (N, C) of a scores table."""
+    labels = [name.removeprefix("prob_") for name in frame if name.startswith("prob_")]
+    return labels, label_columns(frame, "target_", labels), label_columns(frame, "prob_", labels)
+
+
+def label_columns(frame: pd.DataFrame, prefix: str, labels: Sequence[str]) -> np.ndarray:
+    """Return the columns with a prefix of these findings as float64 (N, C), NaN where blank."""
+    return frame[[prefix + label for label in labels]].astype("Float64").to_numpy(np.float64, na_value=np.nan)
+
+
+def metadata_frame(manifest: Manifest) -> pd.DataFrame:
+    """Return volumename and every column of the manifest that is not an id, a path or a finding, as text."""
+    known = {"volumename", "patient_id", "exam_id", *manifest.labels}
+    metadata = [name for name in manifest.frame if name not in known and not str(name).endswith(("_path", "_id"))]
+    return manifest.frame[metadata].astype("string").assign(volumename=manifest.volumes.astype(str))
+
+
+def per_class_frame(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return METRICS as a table, one row a finding; undefined metrics are blank, with a reason."""
+    rows = []
+    for label, values in metrics["per_class"].items():
+        row = {"finding": label, **{name: values[name] for name in PER_CLASS}}
+        for name in ("auroc_ci", "auprc_ci", "f1_ci", "f1_tuned_ci"):
+            row[f"{name}_lower"], row[f"{name}_upper"] = values.get(name, [np.nan, np.nan])
+        row |= {name: values[name] for name in (*TUNED, "brier", "ece") if name in values}
+        rows.append(row | {"undefined": metrics["undefined"].get(label, "")})
+    return pd.DataFrame(rows)
+
+
+def curves_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return PR (x recall, y precision) and ROC (x fpr, y tpr) points of every finding that has both classes."""
+    parts = []
+    for c, label in enumerate(manifest.labels):
+        curves = curve_points(manifest.targets[:, c], probabilities[:, c])
+        for name, curve in (("pr", curves.pr), ("roc", curves.roc)):
+            parts.append(pd.DataFrame(thin(curve)._asdict()).assign(label=label, curve=name))
+    return pd.concat(parts, ignore_index=True)[["label", "curve", "threshold", "x", "y"]]
+
+
+def bands_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return the 95 % bands of both curves of every finding with enough patients."""
+    parts = []
+    for c, label in enumerate(manifest.labels):
+        for name, band in curve_bands(manifest.targets[:, c], probabilities[:, c], manifest.patients).items():
+            parts.append(pd.DataFrame(band._asdict()).assign(label=label, curve=name))
+    return pd.concat(parts, ignore_index=True)[["label", "curve", "x", "lower", "upper"]]
+
+
+def counts_frame(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    """Count positive predictions (``probability >= threshold``) from targets {0, 1, NaN} and probabilities (N, C).
+
+    Columns: label, threshold (ascending within a label), tp, fp. Thresholds are `GRID`, the points of the thinned
+    curves, and those with the highest F1 and Youden index; all counts are exact. In the first row, at 0, everything is
+    predicted positive, so it holds the positives and the negatives. A label without both classes has no rows.
+    """
+    parts = [_label_counts(targets[:, c], probabilities[:, c]).assign(label=label) for c, label in enumerate(labels)]
+    return pd.concat(parts, ignore_index=True)[["label", "threshold", "tp", "fp"]]
+
+
+def _label_counts(targets: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    curves = curve_points(targets, probabilities)
+    if curves.reason:
+        return pd.DataFrame({"threshold": np.empty(0), "tp": np.empty(0, np.int64), "fp": np.empty(0, np.int64)})
+    counts = threshold_counts(targets, probabilities)
+    best = [counts.threshold[np.argmax(rule_score(rule)(counts))] for rule in ("f1", "youden")]
+    thresholds = np.concatenate([GRID, thin(curves.pr).threshold, thin(curves.roc).threshold, best])
+    thresholds = np.unique(thresholds[np.isfinite(thresholds)])
+    # Counted thresholds fall, so the counts are those of the last one that is not lower.
+    at = np.searchsorted(-counts.threshold, -thresholds, side="right") - 1
+    return pd.DataFrame(
+        {"threshold": thresholds, "tp": counts.tp[at].astype(np.int64), "fp": counts.fp[at].astype(np.int64)}
+    )
+
+
+def confusion_at(counts: pd.DataFrame, threshold: float) -> tuple[float, ThresholdedMetrics]:
+    """Return the stored threshold at or next above the given one, and its confusion counts, of shape ().
+
+    Args:
+        counts: the rows of one finding of `counts_frame`.
+    """
+    stored = counts["threshold"].to_numpy()
+    at = min(int(np.searchsorted(stored, threshold)), len(stored) - 1)
+    if stored[at] != threshold and at and threshold - stored[at - 1] < _SLACK:
+        at -= 1
+    return float(stored[at]), _confusion(counts, at)
+
+
+def _confusion(counts: pd.DataFrame, at: int | slice) -> ThresholdedMetrics:
+    tp, fp = (counts[name].to_numpy().astype(float) for name in ("tp", "fp"))
+    return ThresholdedMetrics(tp[at], fp[at], tp[0] - tp[at], fp[0] - fp[at], reasons=[])
+
+
+def best_thresholds(counts: pd.DataFrame) -> dict[str, float]:
+    """Return the thresholds with the highest F1 and Youden index on these rows; of ties, the highest.
+
+    They are chosen and scored on the same rows, so they must not be reported for a test set.
+
+    Args:
+        counts: the rows of one finding of `counts_frame`.
+    """
+    confusion = _confusion(counts, slice(None))
+    scores = {"f1": confusion.f1, "youden": confusion.recall + confusion.specificity - 1}
+    stored = counts["threshold"].to_numpy()
+    return {name: float(stored[np.flatnonzero(score == np.nanmax(score))[-1]]) for name, score in scores.items()}

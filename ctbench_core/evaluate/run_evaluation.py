@@ -1,0 +1,210 @@
+"""Evaluate a trained run on test sets; the ledger of the run store records each evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctbench_core.config import Config
+from ctbench_core.dataset import (
+    Dataset,
+    check_paths,
+    find_leaks,
+    load_dataset,
+    read_test_manifests,
+    read_training_manifests,
+)
+from ctbench_core.errors import CheckpointError, InputError
+from ctbench_core.evaluate.bundle import write_bundle, write_scores
+from ctbench_core.evaluate.tuning import read_tuning, tune_thresholds, write_tuning
+from ctbench_core.manifest import Manifest
+from ctbench_core.progress import Progress, silent
+from ctbench_core.runs import Run, RunStore, disclosures_of, open_run
+
+
+def evaluate_run(
+    run_dir: Path | str,
+    tests: list[str] | None = None,
+    *,
+    config: Config | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Evaluate a trained run on test sets, write their bundles, and return the `evaluate` JSON.
+
+    Args:
+        tests: manifest names; by default those of the config, else those with the usual names.
+        config: the run's config with other paths or tests; by default the run's own.
+
+    Raises:
+        InputError: no run, no checkpoint, no test manifest, or unusable features.
+    """
+    started = time.monotonic()
+    run = open_run(run_dir)
+    config = config or run.config
+    try:
+        trained, warnings = read_training_manifests(config)
+    except InputError as error:  # a run that was moved may have lost its manifests
+        trained, warnings = {}, [f"Leaks against the training manifest could not be checked: {error}"]
+    results = evaluate_on_tests(run, config, trained, tests, progress, warnings)
+    result = run_summary(run, results, warnings)
+    seconds = time.monotonic() - started
+    return result | {"seconds": result["seconds"] | {"evaluate": seconds, "total": seconds}}
+
+
+def evaluate_on_tests(
+    run: Run,
+    config: Config,
+    trained: Mapping[str, Manifest],
+    tests: list[str] | None,
+    progress: Progress,
+    warnings: list[str] | None = None,
+) -> dict[str, Any]:
+    """Evaluate a run on test sets, record it in the ledger, and return METRICS by test manifest.
+
+    Args:
+        trained: the manifests ``train`` and ``val`` of the run, as far as they were found.
+        warnings: receives the warnings.
+    """
+    from ctbench_core.train.trainer import choose_device
+
+    warnings = [] if warnings is None else warnings
+    check_paths(config)
+    state = _load_state(run, config)
+    manifests = require_test_manifests(config, _labels(run, config, trained), tests)
+    leaks, leak_warnings = find_leaks(
+        config, {**{name: trained[name] for name in ("train", "val") if name in trained}, **manifests}
+    )
+    dataset = load_dataset(config, manifests, progress)
+    warnings += leak_warnings + dataset.warnings
+    tuning, epoch = _tuning(run, config, trained, warnings), _best_epoch(run, config)
+    results: dict[str, Any] = {}
+    for name in manifests:
+        progress("evaluating", len(results), len(manifests))
+        logits = predict_logits(state, dataset, name, choose_device(config.utils.device))
+        RunStore(config.paths.outputs_root).record_opening(run.paths.root, run.job, name)
+        manifest, leaked = dataset.manifests[name], leaks.get(name, [])
+        disclosures = disclosures_of([run], Path(name).stem, len(leaked), manifest.counts())
+        write = write_scores if config.evaluation.detail == "scores" else write_bundle
+        results[name] = write(
+            run.paths.evaluation(name),
+            manifest,
+            logits,
+            leaked,
+            tuning=tuning,
+            disclosures=disclosures,
+            epoch=epoch,
+        )
+    return results
+
+
+def _tuning(run: Run, config: Config, trained: Mapping[str, Manifest], warnings: list[str]) -> dict[str, Any] | None:
+    """Return the run's tuning; fit it if it is missing or of another epoch. None, with a warning, if that fails."""
+    stored, epoch = read_tuning(run.paths.tuning), _best_epoch(run, config)
+    if stored is not None and not config.paths.checkpoint_path and stored.get("best_epoch", epoch) == epoch:
+        return stored
+    try:
+        if "val" not in trained:
+            raise InputError("the validation manifest was not found")
+        manifest, logits = _validation_logits(run, config, trained["val"])
+        if config.evaluation.detail == "scores":  # enough for a study; evaluating one of its runs fits the rest
+            return tune_thresholds(manifest, logits)
+        return write_tuning(run.paths, manifest, logits, epoch)
+    except InputError as error:
+        warnings.append(f"Thresholds and calibration could not be fitted on validation: {error}")
+        return None
+
+
+def _validation_logits(run: Run, config: Config, validation: Manifest) -> tuple[Manifest, np.ndarray]:
+    """Return the validation rows with usable features, and their logits (N, C)."""
+    from ctbench_core.train.trainer import choose_device
+
+    state = _load_state(run, config)
+    dataset = load_dataset(config, {"val": validation}, silent)
+    return dataset.manifests["val"], predict_logits(state, dataset, "val", choose_device(config.utils.device))
+
+
+def _load_state(run: Run, config: Config) -> Mapping[str, Any]:
+    from ctbench_core.train.checkpoint import load_model_state
+
+    path = config.paths.checkpoint_path
+    return load_model_state(Path(path) if path else run.paths.checkpoints / config.evaluation.checkpoint_name)
+
+
+def predict_logits(state: Mapping[str, Any], dataset: Dataset, split: str, device: str) -> np.ndarray:
+    """Return the logits of a state_dict on a split, float64 of shape (N, C).
+
+    Raises:
+        CheckpointError: the head has another number of features or findings.
+    """
+    import torch
+
+    from ctbench_core.train.checkpoint import head_logits, load_head
+    from ctbench_core.train.inputs import DeviceFeatures
+
+    # Wrappers put ``module.`` or ``model.`` before a layer's name.
+    head = load_head({name[max(name.find("network."), 0) :]: tensor for name, tensor in state.items()}, device)
+    manifest = dataset.manifests[split]
+    expected = (dataset.matrix.shape[1], len(manifest.labels))
+    if (head.features, head.findings) != expected:
+        raise CheckpointError(
+            f"The checkpoint maps {head.features} features to {head.findings} findings, but {manifest.name} has "
+            f"{expected[0]} features and {expected[1]} findings. Evaluate on the features and findings that the run "
+            "was trained on."
+        )
+    features = DeviceFeatures(dataset.matrix, head.dtype, device)
+    with torch.inference_mode():
+        return head_logits(head, features, torch.as_tensor(dataset.rows[split])).double().cpu().numpy()
+
+
+def require_test_manifests(config: Config, labels: list[str], names: list[str] | None = None) -> dict[str, Manifest]:
+    """Read the named test manifests, else those with the usual names.
+
+    Raises:
+        InputError: there is none, or one is missing or invalid.
+    """
+    manifests = read_test_manifests(config, labels, names)
+    if not manifests:
+        raise InputError(
+            f"No test manifest with a usual name was found in {config.paths.manifest_dir}. "
+            "Name the test manifests in data.test_manifests."
+        )
+    return manifests
+
+
+def _best_epoch(run: Run, config: Config) -> int | None:
+    """Return the epoch of the evaluated weights; None for a checkpoint of another run."""
+    return None if config.paths.checkpoint_path else run.best().get("epoch")
+
+
+def _labels(run: Run, config: Config, trained: Mapping[str, Manifest]) -> list[str]:
+    """Return the findings in the order the head was trained on."""
+    per_class = run.best().get("val_metrics", {}).get("per_class")
+    if per_class:
+        return list(per_class)
+    if "train" in trained:
+        return list(trained["train"].labels)
+    labels = config.training.target_labels or config.data.columns.labels
+    if not labels:
+        raise InputError(
+            f"{run.paths.root} does not store its findings. List them in training.target_labels, in the order of training."
+        )
+    return labels
+
+
+def run_summary(run: Run, tests: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Return the `train` and `evaluate` JSON of a run."""
+    best = run.best()
+    return {
+        "run_dir": str(run.paths.root),
+        "state": run.status.state,
+        "best_epoch": best.get("epoch"),
+        "epochs": run.status.epoch,
+        "best_val": {name: best.get("val_metrics", {}).get(name) for name in ("auprc", "auroc", "f1_macro")},
+        "test": tests,
+        "seconds": {"total": 0.0, "load": 0.0, "train": 0.0, "evaluate": 0.0, **run.status.seconds},
+        "warnings": warnings,
+    }

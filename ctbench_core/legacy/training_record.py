@@ -1,0 +1,157 @@
+"""Convert the older system's training record to our format: the metrics of each epoch and the last snapshot.
+
+A converted snapshot continues with its weights, Adam's moments, best epoch and patience. Batches and dropout are drawn
+by our random streams, so later epochs differ from those of the older program, but are equally valid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ctbench_core.config import Config
+from ctbench_core.legacy.folders import OldRun
+from ctbench_core.runs import read_history, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MACROS = ("auprc", "auroc", "f1_macro")
+_BLANK = dict.fromkeys(("auprc", "auroc", "precision", "recall", "f1", "support"))
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, the older system's optimiser
+
+
+def read_old_history(run: OldRun, labels: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return one entry an epoch, and the entry of the best epoch; empty when the run stored none.
+
+    Args:
+        labels: the findings, in the order of the head's outputs; other classes (``No pathology``) are dropped.
+    """
+    lines = [to_entry(line, labels) for line in read_history(run.metrics)]
+    best = _best_entry(run, lines, labels)
+    running: dict[str, Any] = {}
+    for line in lines:
+        if not running or _selection_value(line) > _selection_value(running):
+            running = line
+        line |= {"best_epoch": running["epoch"], **_best_values(running)}
+    return lines, best | _best_values(best) if best else {}
+
+
+def to_entry(old: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Convert one epoch of the older system; ``labels`` select its findings, empty keeps all."""
+    metrics = old.get("val_metrics")
+    metrics = metrics if isinstance(metrics, dict) else {name: old.get(f"val_{name}") for name in MACROS}
+    per_class = metrics.get("per_class")
+    per_class = per_class if isinstance(per_class, dict) else {}
+    findings = {label: _BLANK | (per_class.get(label) or {}) for label in labels or per_class}
+    return {
+        "epoch": old.get("epoch"),
+        "train_loss": old.get("train_loss"),
+        "val_loss": old.get("val_loss"),
+        "val_metrics": {name: metrics.get(name) for name in MACROS} | {"per_class": findings},
+    }
+
+
+def _best_entry(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the best epoch: as the run stored it, else the epoch of the highest AUPRC, else the job's pointer."""
+    stored = read_json(run.best)
+    if isinstance(stored, dict) and isinstance(stored.get("val_metrics"), dict):
+        best = to_entry(stored, labels)
+        if best["epoch"] is None:
+            matches = (line["epoch"] for line in lines if _selection_value(line) == _selection_value(best))
+            best["epoch"] = next(matches, None)
+        return best
+    if lines:
+        best = max(lines, key=_selection_value)
+        return best.copy()
+    for path in run.pointers:
+        pointer = read_json(path)
+        if isinstance(pointer, dict) and Path(str(pointer.get("run_dir", ""))).name in (run.root.name, ""):
+            metrics = {name: pointer.get(f"best_val_{name}") for name in MACROS}
+            if any(value is not None for value in metrics.values()):
+                return to_entry({"epoch": None, "val_metrics": metrics}, labels)
+    return {}
+
+
+def _selection_value(line: dict[str, Any]) -> float:
+    """Return the metric by which the older system chose the best epoch: AUPRC, in its first versions AUROC."""
+    metrics = line["val_metrics"]
+    value = metrics["auroc"] if metrics["auprc"] is None else metrics["auprc"]
+    return -math.inf if value is None or math.isnan(value) else float(value)
+
+
+def _best_values(line: dict[str, Any]) -> dict[str, Any]:
+    return {f"best_val_{name}": line["val_metrics"][name] for name in MACROS}
+
+
+def to_last_state(
+    snapshot: Mapping[str, Any], config: Config, labels: Sequence[str], best: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the content of ``last_state.pt``; None when the snapshot lacks what a resume needs.
+
+    Args:
+        snapshot: fields as in `ctbench_core.legacy.folders`; weights by PyTorch's names.
+        best: the entry of the best epoch; empty when the run did not keep it.
+    """
+    model, epoch = _state_dict(snapshot.get("model")), snapshot.get("epoch")
+    if not model or not isinstance(epoch, int) or epoch < 1:
+        return None
+    optimizer = _optimizer_state(config.training.optimizer, snapshot.get("optimizer"), model)
+    if optimizer is None:
+        return None
+    patience = int(snapshot.get("epochs_no_improve") or 0)
+    macros = {name: snapshot.get(f"best_val_{name}") for name in ("auprc", "auroc")}
+    line = dict(best) or to_entry({"epoch": max(epoch - patience, 1), "val_metrics": macros}, labels)
+    return {
+        "epoch": epoch,
+        "model": strip_prefixes(model),
+        "optimizer": optimizer,
+        "best_val_auprc": macros["auprc"],
+        "best_val_auroc": macros["auroc"],
+        "best_primary_metric": _best_primary(snapshot, line),
+        "best_epoch": line.get("epoch") or max(epoch - patience, 1),
+        "epochs_no_improve": patience,
+        "best_model_state": strip_prefixes(_state_dict(snapshot.get("best_model_state")) or model),
+        "best_line": line,
+        "rng_state": {"seed": config.utils.seed},
+    }
+
+
+def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name layers as the head itself does, without the prefix of a wrapper."""
+    return {name[name.index("network.") :] if "network." in name else name: value for name, value in state.items()}
+
+
+def _state_dict(content: Any) -> dict[str, Tensor]:
+    """Return a state_dict unchanged, and anything else as an empty one."""
+    from torch import Tensor
+
+    state = dict(content) if isinstance(content, Mapping) else {}
+    return state if all(isinstance(value, Tensor) for value in state.values()) else {}
+
+
+def _best_primary(snapshot: Mapping[str, Any], line: Mapping[str, Any]) -> float:
+    candidates = (snapshot.get("best_primary_metric"), snapshot.get("best_val_auprc"), line["val_metrics"].get("auprc"))
+    return float(next((value for value in candidates if value is not None), -math.inf))
+
+
+def _optimizer_state(name: str, saved: Any, model: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Return PyTorch's optimiser state in our layout: one vector of each moment, weights as (in, out)."""
+    import torch
+
+    states = saved.get("state") if isinstance(saved, Mapping) else None
+    if not isinstance(states, Mapping) or len(states) != len(model) or name not in ("adam", "adamw"):
+        return None
+    ordered = [states[index] for index in sorted(states)]
+    for state, weight in zip(ordered, model.values()):
+        if not isinstance(state, Mapping) or any(
+            getattr(state.get(moment), "shape", None) != weight.shape for moment in _MOMENTS
+        ):
+            return None
+    step = torch.as_tensor(ordered[0].get("step", 0), dtype=torch.float32).reshape(())
+    moments = {
+        moment: torch.cat([state[moment].detach().float().t().reshape(-1) for state in ordered]) for moment in _MOMENTS
+    }
+    return {"name": name, "step": step, **moments}

@@ -1,0 +1,182 @@
+"""Run a search: batch after batch of trials is drawn, trained as banks, and compared on validation."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctbench_core.atomic import write_text
+from ctbench_core.config import Config
+from ctbench_core.errors import InputError
+from ctbench_core.experiment import bank_key
+from ctbench_core.progress import Progress, silent
+from ctbench_core.runs import RunPaths, read_history, read_json, request_stop
+from ctbench_core.studies.execution import train_bank
+from ctbench_core.studies.layout import StudyPaths
+from ctbench_core.studies.plan import run_id
+from ctbench_core.studies.search import Search, read_search
+from ctbench_core.studies.status import run_state
+from ctbench_core.studies.trials import TrialPruner, Trials, trial_row
+from ctbench_core.studies.workers import RUN, StopEvent, claim, request_state
+
+_READ_EVERY_S = 0.3
+
+
+def plan_search(search: Search) -> StudyPaths:
+    """Check a search's input, write its definition, and return its folder.
+
+    Raises:
+        InputError: a manifest is at fault, or the folder holds another search of that name.
+    """
+    from ctbench_core.dataset import check_paths, read_training_manifests
+
+    config, paths = search.config(), search.paths()
+    check_paths(config)
+    read_training_manifests(config)
+    if paths.search.is_file():
+        known = read_search(paths.search)
+        if (known.base, known.space, known.batch) != (search.base, search.space, search.batch):
+            raise InputError(f"{paths.root} holds another search of that name. Give this one another name.")
+    write_text(paths.search, yaml.safe_dump(search.to_dict(), sort_keys=False, allow_unicode=True))
+    return paths
+
+
+def run_search(
+    search: Search | Path, *, cancel: threading.Event | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Run a search, or continue the one in a folder, and return the `search` JSON of the contracts.
+
+    Raises:
+        InputError: the input is at fault, or another process runs this search.
+    """
+    started = time.monotonic()
+    paths = StudyPaths(search) if isinstance(search, Path) else plan_search(search)
+    with claim(paths.claim(0)) as is_mine:
+        if not is_mine:
+            raise InputError(f"Another process runs the search in {paths.root}. Stop it there, or wait for it.")
+        request_state(paths, RUN)
+        searcher = _Searcher(paths, read_search(paths.search), StopEvent(paths, cancel), progress)
+        searcher.run()
+    return searcher.summary() | {"seconds": {"total": time.monotonic() - started}}
+
+
+def read_trials(paths: StudyPaths) -> list[Any]:
+    """Return the trials of a search as Optuna stores them.
+
+    Raises:
+        InputError: the folder holds no search.
+    """
+    return _open_trials(paths, read_search(paths.search)).all()
+
+
+def _open_trials(paths: StudyPaths, search: Search) -> Trials:
+    return Trials(paths, search.config().optuna, search.parsed_space(), search.batch)
+
+
+def _monitored(entry: Mapping[str, Any], monitor: str) -> float:
+    """Return the monitored metric of an epoch, the negative loss for ``loss``; NaN where it is undefined."""
+    loss = entry.get("val_loss")
+    metrics = {"loss": None if loss is None else -loss, **entry.get("val_metrics", {})}
+    value = metrics.get(monitor)
+    return math.nan if value is None else float(value)
+
+
+@dataclass
+class _TrialRun:
+    """A trial in training: its number, config, folder, and the pruner of its epochs."""
+
+    number: int
+    config: Config
+    run_dir: Path
+    pruner: TrialPruner
+
+    def report_epochs(self) -> None:
+        """Report the epochs that ended since the last call, and stop the run when it is pruned."""
+        for entry in read_history(RunPaths(self.run_dir).metrics)[len(self.pruner.reported) :]:
+            if self.pruner.epoch(entry["epoch"], _monitored(entry, self.config.training.monitor)):
+                if run_state(self.run_dir) == "running":
+                    request_stop(self.run_dir)
+                return
+
+
+class _Searcher:
+    def __init__(self, paths: StudyPaths, search: Search, stop: StopEvent, progress: Progress) -> None:
+        self.paths, self.search, self.stop, self._progress = paths, search, stop, progress
+        self.trials = _open_trials(paths, search)
+        self._read_at = 0.0
+
+    def run(self) -> None:
+        for first in range(0, self.search.trials, self.search.batch):
+            if self.stop.is_set():
+                return
+            numbers = range(first, min(first + self.search.batch, self.search.trials))
+            for number in numbers:
+                self.trials.ask(number)
+            batch = [self._trial_run(number) for number in numbers if self.trials.is_open(number)]
+            if batch and not self._train(batch):
+                return
+            for trial in batch:
+                self._end(trial)
+
+    def _trial_run(self, number: int) -> _TrialRun:
+        config = self.search.config(self.trials.all()[number].params)
+        run_dir = self.paths.run(run_id(config))
+        config.paths.run_dir = str(run_dir)
+        self.trials.set_run(number, run_dir.name)
+        return _TrialRun(number, config, run_dir, self.trials.pruner(number))
+
+    def _train(self, batch: Sequence[_TrialRun]) -> bool:
+        """Train a batch; return whether it ended without a stop."""
+
+        def report(phase: str, done: int, total: int) -> None:
+            if time.monotonic() - self._read_at > _READ_EVERY_S:
+                self._read_at = time.monotonic()
+                for trial in batch:
+                    trial.report_epochs()
+            best = self.best()
+            text = f"best {best['value']:.4f}, " if best else ""
+            self._progress(f"search ({text}{phase} {done}/{total})", batch[0].number, self.search.trials)
+
+        banks: dict[str, dict[str, _TrialRun]] = {}
+        for trial in batch:
+            trial.report_epochs()
+            if not trial.pruner.pruned:
+                banks.setdefault(bank_key(trial.config), {})[trial.run_dir.name] = trial
+        for bank in banks.values():
+            train_bank([t.config for t in bank.values()], [t.run_dir for t in bank.values()], self.stop, report)
+            if self.stop.is_set():
+                return False
+        for trial in batch:
+            trial.report_epochs()
+        return True
+
+    def _end(self, trial: _TrialRun) -> None:
+        best = read_json(RunPaths(trial.run_dir).best_metrics) or {}
+        value = _monitored(best, trial.config.training.monitor)
+        self.trials.tell(trial.number, trial.pruner, value, run_state(trial.run_dir) == "failed")
+
+    def best(self) -> dict[str, Any] | None:
+        finished = [trial_row(trial) for trial in self.trials.all() if trial.state.name == "COMPLETE"]
+        return max(finished, key=lambda row: row["value"]) if finished else None
+
+    def summary(self) -> dict[str, Any]:
+        best, trials = self.best(), self.trials.all()
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        if best is not None:
+            params, run_dir = trials[best["trial"]].params, str(self.paths.run(best["run"]))
+            best = {"value": best["value"], "params": params, "run_dir": run_dir}
+        return {
+            "study_dir": str(self.paths.root),
+            "trials": len(ended),
+            "pruned": sum(trial.state.name == "PRUNED" for trial in ended),
+            "failed": sum(trial.state.name == "FAIL" for trial in ended),
+            "stopped": len(ended) < self.search.trials,
+            "best": best,
+        }

@@ -1,0 +1,109 @@
+"""Coordinate the processes that train one study in a shared folder: who has which bank, and whether all shall stop.
+
+The system releases a file lock when its process dies. Where locks do not reach across machines (some network file
+systems), the heartbeat of a claim shows that another host is training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ctbench_core.atomic import write_json
+from ctbench_core.runs import Status, new_status, read_json, try_status, write_status
+from ctbench_core.studies.layout import StudyPaths
+
+RUN, PAUSED, CANCELLED = "run", "paused", "cancelled"
+HEARTBEAT_EVERY_S = 10.0
+_CHECK_EVERY_S = 0.5
+
+
+@contextlib.contextmanager
+def claim(path: Path) -> Iterator[bool]:
+    """Try to claim a bank for the block; yield whether this process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        if _is_claimed_by_other_host(path):
+            yield False
+            return
+        status = write_status(path, new_status(path.stem, kind="claim"), state="running")
+        try:
+            with _heartbeat(path, status):
+                yield True
+        finally:
+            write_status(path, status, state="finished")
+    finally:
+        lock.release()
+
+
+def _is_claimed_by_other_host(path: Path) -> bool:
+    """Whether a process of another host has the claim; on this host, the lock has ruled that out."""
+    status = try_status(path)
+    return status is not None and status.active and status.host != new_status("").host
+
+
+def has_active_worker(paths: StudyPaths, banks: int = 1) -> bool:
+    """Whether a process is training any of the first banks."""
+    return any(bool((status := try_status(paths.claim(bank))) and status.active) for bank in range(banks))
+
+
+@contextlib.contextmanager
+def _heartbeat(path: Path, status: Status) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_EVERY_S):
+            with contextlib.suppress(OSError):  # a full disk must not end the training
+                write_status(path, status, state="running")
+
+    thread = threading.Thread(target=beat, name="ctbench-claim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def request_state(paths: StudyPaths, state: str) -> None:
+    """Ask all workers of a study to run, or to stop as paused or cancelled; they stop within a second."""
+    write_json(paths.control, {"wanted": state})
+
+
+def requested_state(paths: StudyPaths) -> str:
+    """Return the state that was last requested of a study: run, paused or cancelled."""
+    return (read_json(paths.control) or {}).get("wanted", RUN)
+
+
+class StopEvent(threading.Event):
+    """An event that is set when this process cancels, or when the study's folder requests another state than run."""
+
+    def __init__(self, paths: StudyPaths, cancel: threading.Event | None) -> None:
+        super().__init__()
+        self._paths, self._cancel = paths, cancel
+        self._checked_at = 0.0
+
+    def is_set(self) -> bool:
+        """Whether to stop; the folder is checked twice a second at most."""
+        if not super().is_set() and self._must_stop():
+            self.set()
+        return super().is_set()
+
+    def _must_stop(self) -> bool:
+        if self._cancel is not None and self._cancel.is_set():
+            return True
+        if time.monotonic() - self._checked_at <= _CHECK_EVERY_S:
+            return False
+        self._checked_at = time.monotonic()
+        return requested_state(self._paths) != RUN

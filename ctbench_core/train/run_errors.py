@@ -1,0 +1,62 @@
+"""Errors of the machine as run errors that say what to do, and work in which an error ends one run only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ctbench_core.config import Config
+from ctbench_core.errors import CtbenchError, RunError
+
+
+class OutOfMemory(RunError):
+    """Memory ran out; fewer heads or smaller batches may fit."""
+
+
+@contextlib.contextmanager
+def as_run_error(config: Config) -> Iterator[None]:
+    """Raise errors of the machine as run errors that say what to do.
+
+    Raises:
+        OutOfMemory: memory ran out.
+        RunError: a file could not be written, for instance because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"Writing the run failed: {error}. Free space or make the folder writable; Resume then continues from the "
+            "last checkpoint."
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        batch = config.training.batch_size
+        raise OutOfMemory(
+            f"Out of memory at batch size {batch}. Try training.batch_size={max(1, batch // 2)}, or utils.device=cpu."
+        ) from error
+
+
+class ErrorIsolation:
+    """Base of the work on one run: an error ends that run only, in the way that a subclass's `fail` defines."""
+
+    config: Config
+
+    @contextlib.contextmanager
+    def isolate_errors(self) -> Iterator[None]:
+        """Pass an error to `fail` instead of raising it."""
+        try:
+            with as_run_error(self.config):
+                yield
+        except CtbenchError as error:
+            self.fail(error)
+
+    def fail(self, error: CtbenchError) -> None:
+        """End the run with an error."""
+        raise NotImplementedError
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Recognise memory errors: torch raises its own class on a GPU and a plain RuntimeError on a CPU."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "allocate memory" in str(error)

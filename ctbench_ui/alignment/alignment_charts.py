@@ -1,0 +1,123 @@
+"""Charts of alignment: ranks, findings, the map, and the recall of two results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ctbench_ui.shared.charts import DIRECTIONS, band, set_layout
+from ctbench_ui.shared.style import COLOURS, GREY
+
+
+def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:
+    """Draw the share of queries whose first hit has each rank or a better one, with that of one hit in random order.
+
+    Args:
+        ranks: columns direction, first_rank; rows of one truth.
+    """
+    chart = go.Figure()
+    ranked = np.unique(np.round(np.geomspace(1, max(n_candidates, 2), 160)))
+    for index, (way, rows) in enumerate(ranks.groupby("direction", sort=False)):
+        known = np.sort(rows["first_rank"].dropna().to_numpy())
+        share = np.searchsorted(known, ranked, side="right") / max(len(known), 1)
+        chart.add_scatter(
+            x=ranked,
+            y=share.astype(np.float32),
+            name=DIRECTIONS.get(str(way), str(way)),
+            mode="lines",
+            line={"color": COLOURS[index], "width": 2.5, "shape": "hv"},
+            hovertemplate="rank %{x:,}: %{y:.1%} of the queries<extra></extra>",
+        )
+    chance = {"color": GREY, "width": 1.2, "dash": "dot"}
+    chart.add_scatter(x=ranked, y=ranked / n_candidates, name="one hit by chance", mode="lines", line=chance)
+    chart.update_xaxes(type="log", dtick=1, title="rank of the first hit")
+    chart.update_yaxes(title="queries", tickformat=".0%", range=[0, 1.02])
+    return set_layout(chart, height=380, legend_below=False)
+
+
+def finding_precision(findings: pd.DataFrame, k: int) -> go.Figure:
+    """Draw each finding's precision among the first k of both directions, with its prevalence.
+
+    Args:
+        findings: columns direction, finding, prevalence, precision_at_<k>.
+    """
+    chart = go.Figure()
+    order = findings[findings["direction"] == "v_to_t"].sort_values(f"precision_at_{k}", ascending=False)["finding"]
+    first = findings.drop_duplicates("finding").set_index("finding").loc[order]
+    mark = {"symbol": "line-ns", "size": 11, "line": {"width": 2, "color": GREY}}
+    chart.add_scatter(x=first["prevalence"], y=order, name="prevalence", mode="markers", marker=mark)
+    for index, (way, rows) in enumerate(findings.groupby("direction", sort=False)):
+        by_finding = rows.set_index("finding").loc[order]
+        chart.add_scatter(
+            x=by_finding[f"precision_at_{k}"],
+            y=order,
+            name=DIRECTIONS.get(str(way), str(way)),
+            mode="markers",
+            marker={"size": 9, "color": COLOURS[index % len(COLOURS)]},
+            hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
+        )
+    chart.update_yaxes(autorange="reversed", ticksuffix="  ")
+    chart.update_xaxes(range=[0, 1.02], tickformat=".1f", title=f"share of the first {k} with the finding")
+    return set_layout(chart, height=100 + 22 * len(order), legend_below=False)
+
+
+def embedding_map(points: pd.DataFrame, colours: Mapping[str, str], lines: pd.DataFrame | None = None) -> go.Figure:
+    """Draw volumes and reports on one plane.
+
+    Args:
+        points: columns x, y (float32), kind (volume, report), group, volumename.
+        colours: by group.
+        lines: pairs to join: visual_x, visual_y, text_x, text_y.
+    """
+    chart = go.Figure()
+    if lines is not None and len(lines):
+        gaps = np.full(len(lines), np.nan, np.float32)
+        ends = {
+            axis: np.stack([lines[f"visual_{axis}"], lines[f"text_{axis}"], gaps], axis=1).ravel().astype(np.float32)
+            for axis in "xy"
+        }
+        thin = {"color": GREY, "width": 0.6}
+        chart.add_scattergl(**ends, mode="lines", line=thin, opacity=0.5, name="pairs", hoverinfo="skip")
+    for (group, kind), rows in points.groupby(["group", "kind"], sort=False):
+        chart.add_scattergl(
+            x=rows["x"].to_numpy(np.float32),
+            y=rows["y"].to_numpy(np.float32),
+            name=str(group) if group == f"{kind}s" else f"{group}, {kind}s",
+            mode="markers",
+            marker={
+                "size": 5,
+                "color": colours.get(str(group), GREY),
+                "symbol": "circle" if kind == "volume" else "diamond-open",
+                "opacity": 0.65,
+            },
+            text=rows["volumename"],
+            hovertemplate=f"%{{text}}<br>{kind}, {group}<extra></extra>",
+        )
+    chart.update_xaxes(title=None, showticklabels=False, showgrid=False, zeroline=False)
+    chart.update_yaxes(title=None, showticklabels=False, showgrid=False, zeroline=False)
+    chart.update_layout(dragmode="lasso")
+    return set_layout(chart, height=560, legend_below=False)
+
+
+def side_by_side(recalls: Mapping[str, pd.DataFrame], way: str) -> go.Figure:
+    """Draw Recall@K of one direction for several results, with bands where there are intervals.
+
+    Args:
+        recalls: by title, columns direction, k, recall, chance, and lower, upper where known.
+    """
+    chart = go.Figure()
+    depths: set[int] = set()
+    for index, (title, frame) in enumerate(recalls.items()):
+        rows = frame[frame["direction"] == way]
+        depths |= set(rows["k"].tolist())
+        colour = COLOURS[index % len(COLOURS)]
+        if "lower" in rows and rows["lower"].notna().any():
+            chart.add_scatter(**band(rows["k"], rows["lower"], rows["upper"], colour))
+        line = {"color": colour, "width": 2.5}
+        chart.add_scatter(x=rows["k"], y=rows["recall"], name=title, mode="lines+markers", line=line)
+    chart.update_xaxes(type="log", title="K", tickvals=sorted(depths), ticktext=[str(k) for k in sorted(depths)])
+    chart.update_yaxes(title="recall", range=[0, 1.02])
+    return set_layout(chart, height=380)

@@ -1,0 +1,120 @@
+"""Evaluate a run on test sets: a deliberate and logged step, since repeated evaluation makes a test less of a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from ctbench_core.dataset import list_test_sets
+from ctbench_core.errors import CtbenchError
+from ctbench_core.evaluate import evaluate_run
+from ctbench_core.formatting import plural
+from ctbench_core.runs import Run, RunStore, is_stale, open_run, openings_of
+from ctbench_ui.frame import readonly
+from ctbench_ui.shared import cache, feedback, folders
+
+
+def offer(run_dir: Path, evaluated: list[str]) -> None:
+    """Offer to evaluate a run on test sets, also again on those that it was evaluated on."""
+    if readonly.is_on():
+        if not evaluated:
+            st.info("This run has no test results.")
+        return
+    with feedback.show_errors("The test sets of this run cannot be listed"):
+        run = open_run(run_dir)
+        own = list_test_sets(run.config)
+        others = [name for name in folders.list_manifests(Path(run.config.paths.manifest_dir)) if name not in own]
+        with st.expander("Evaluate on test", expanded=not evaluated, icon=":material/query_stats:"):
+            st.markdown(
+                "Tune on validation, evaluate on test once. Each evaluation is logged in `evaluations.jsonl` of the run store."
+            )
+            names = st.multiselect(
+                "Test manifests", [*own, *others], default=own, key=f"tests-{run_dir.name}", accept_new_options=True
+            )
+            _show_earlier(run, names)
+            if st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names):
+                _evaluate(run_dir, names)
+
+
+def _show_earlier(run: Run, names: list[str]) -> None:
+    """Write how many other runs of the job were evaluated on each test set."""
+    for name in names:
+        if others := len(set(_ledger_runs(run, name)) - {run.run_id}):
+            verb = "was" if others == 1 else "were"
+            st.caption(f":material/history: {name}: {plural(others, 'other run')} of this job {verb} evaluated on it.")
+
+
+def describe(run: Run, name: str) -> str:
+    """Write the place of a run among the runs of its job on a test set, and its evaluations; empty if unknown."""
+    runs = _ledger_runs(run, name)
+    if run.run_id not in runs:
+        return ""
+    place, times = list(dict.fromkeys(runs)).index(run.run_id) + 1, runs.count(run.run_id)
+    first = "First evaluation" if place == 1 else f"{ordinal(place)} run of this job evaluated"
+    return f'{first} on "{name}"' + (f" · evaluated {times} times" if times > 1 else "")
+
+
+def _ledger_runs(run: Run, name: str) -> list[str]:
+    """Return the runs that the ledger holds for a test set, in order, one entry an evaluation."""
+    entries = RunStore(run.config.paths.outputs_root).openings(run.job)
+    return [Path(entry["run"]).name for entry in entries if Path(entry.get("manifest", "")).stem == Path(name).stem]
+
+
+def ordinal(number: int) -> str:
+    """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def warn_if_stale(run: Run, name: str) -> None:
+    """Warn when a run was trained further after this evaluation, and offer to repeat it."""
+    epoch = cache.load_metrics(run.paths.evaluation(name).metrics).get("best_epoch")
+    best = run.best().get("epoch")
+    if not is_stale(epoch, best):
+        return
+    text = f"These results are of epoch {epoch:,}. The run was trained further: its best epoch is now {best:,}."
+    if readonly.is_on():
+        st.warning(text, icon=":material/update:")
+        return
+    st.warning(f"{text} Evaluating again replaces them and is logged.", icon=":material/update:")
+    hint = "Wait until the run has ended." if run.status.active else None
+    if st.button(
+        "Evaluate again", icon=":material/query_stats:", key="open-again", disabled=run.status.active, help=hint
+    ):
+        _evaluate(run.paths.root, [_manifest_of(run, name)])
+
+
+def _manifest_of(run: Run, name: str) -> str:
+    """Return the manifest that an evaluation was made from: as the config names it, else as the ledger does."""
+    logged = [str(entry["manifest"]) for entry in openings_of([run], name)]
+    manifests = [one for one in (*list_test_sets(run.config), *reversed(logged)) if Path(one).stem == name]
+    return next(iter(manifests), f"{name}.csv")
+
+
+def _evaluate(run_dir: Path, names: list[str]) -> None:
+    try:
+        with feedback.progress_bar("Reading") as progress:
+            result = evaluate_run(run_dir, names, progress=progress)
+    except CtbenchError as error:
+        feedback.show_error("The run cannot be evaluated on test", str(error))
+        return
+    for text in result["warnings"]:
+        st.toast(text, icon=":material/warning:", duration="long")
+    st.rerun()
+
+
+def is_complete(run: Run, name: str) -> bool:
+    """Return whether an evaluation holds more than scores, as runs of a study store; else offer to compute the rest."""
+    if cache.load_metrics(run.paths.evaluation(name).metrics).get("detail") != "scores":
+        return True
+    st.info("Only scores are stored for this run of a study.")
+    if not readonly.is_on() and st.button(
+        "Compute intervals, curves and calibration", type="primary", icon=":material/query_stats:", key="complete"
+    ):
+        config = run.config.copy()
+        config.evaluation.detail = "full"
+        with feedback.progress_bar("Evaluating") as progress:
+            evaluate_run(run.paths.root, [_manifest_of(run, name)], config=config, progress=progress)
+        st.rerun(scope="app")
+    return False

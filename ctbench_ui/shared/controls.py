@@ -1,0 +1,104 @@
+"""Controls that several pages draw: tabs, text and path fields, tables of rows to select, lists of rows to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_ui.shared.feedback import show_errors
+
+_KEEP: dict[str, Any] = {"persist_state": "session"}
+
+
+def tabs(
+    contents: Mapping[str, Callable[[], Any]],
+    key: str,
+    bind: Literal["query-params"] | None = None,
+    error_title: str | None = None,
+) -> None:
+    """Draw tabs by title; only the open one costs time.
+
+    Args:
+        bind: ``query-params`` keeps the open tab in the address.
+        error_title: shows an error of the core in its tab, under this title.
+    """
+    for tab, draw in zip(st.tabs(list(contents), key=key, on_change="rerun", bind=bind), contents.values()):
+        if tab.open:
+            with tab, show_errors(error_title) if error_title else nullcontext():
+                draw()
+
+
+def text_field(key: str, label: str, help: str, placeholder: str = "", default: str = "") -> str:
+    """Draw a text field that keeps its value for the session, and return what it holds, stripped."""
+    st.session_state.setdefault(key, default)
+    return str(st.text_input(label, key=key, help=help, placeholder=placeholder, **_KEEP) or "").strip()
+
+
+def path_field(key: str, label: str, offered: Sequence[str], help: str | None = None) -> str:
+    """Draw a field for a path, typed or one of those offered, and return it; empty while it is blank."""
+    present = st.session_state.setdefault(key, None)
+    options = [*offered] if present is None or present in offered else [present, *offered]
+    path = st.selectbox(
+        label, options, key=key, help=help, accept_new_options=True, placeholder="Type a path or choose", **_KEEP
+    )
+    return str(path or "").strip()
+
+
+def select_rows(
+    frame: pd.DataFrame,
+    ids: Sequence[str],
+    key: str,
+    columns: Mapping[str, Any],
+    alt: str,
+    selected: Sequence[int] = (),
+) -> list[int]:
+    """Draw a table of rows to select; return the positions of the selected ones.
+
+    The key depends on the ids: a selection is a position, which must not pass to another row when rows change.
+    """
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
+        column_config=columns,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": list(selected)}},
+        lazy=False,
+        alt=alt,
+    )
+    return [row for row in event.selection.rows if row < len(ids)]
+
+
+def edit_rows(key: str, prefix: str, title: Callable[[Any], str], draw_new: Callable[[], Callable[[], Any]]) -> None:
+    """Draw a list of rows in the session, each with *Remove*, and the line that adds one.
+
+    Args:
+        key: the session's key of the list.
+        prefix: how the keys of the buttons begin.
+        title: writes a row as text.
+        draw_new: draws the fields of a new row; returns what reads them, which gives None while they are incomplete.
+    """
+    rows = st.session_state.setdefault(key, [])
+    for place, row in enumerate(rows):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(title(row))
+            rest = [*rows[:place], *rows[place + 1 :]]
+            remove = f"{prefix}-remove-{place}"
+            st.button("Remove", key=remove, type="tertiary", icon=":material/close:", on_click=_set, args=(key, rest))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        read = draw_new()
+        st.button("Add", key=f"{prefix}-add", on_click=_append, args=(key, read))
+
+
+def _set(key: str, rows: list[Any]) -> None:
+    st.session_state[key] = rows
+
+
+def _append(key: str, read: Callable[[], Any]) -> None:
+    if (row := read()) is not None:
+        st.session_state[key] = [*st.session_state[key], row]

@@ -1,0 +1,209 @@
+"""Charts and tables as every page shows them, with their files to download."""
+
+from __future__ import annotations
+
+import html as escape
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from pandas.io.formats.style import Styler
+
+from ctbench_core.declared import metric_title
+from ctbench_core.formatting import format_interval, format_metric, format_p
+from ctbench_core.runs import Disclosures
+from ctbench_ui.shared.charts import CONFIG
+from ctbench_ui.shared.feedback import leak_badge
+from ctbench_ui.shared.style import GREY
+
+# A line of a chart's note must fit a phone; its height in pixels.
+_NOTE_LETTERS, _LINE = 62, 14
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the numbers of a chart or table come from.
+
+    Attributes:
+        title: run and test set, as plain text.
+        note: cohort size and leak badge, as Markdown.
+        plain_note: the same as plain text, for files.
+        stem: how its file names begin.
+        marks: evaluations, leak, label origin and warning, which every file carries as its last columns.
+    """
+
+    title: str
+    note: str
+    plain_note: str
+    stem: str
+    marks: Disclosures | None = None
+
+    def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with the columns of the marks, where there are any."""
+        return self.marks.add_to(frame) if self.marks else frame
+
+
+def marked_source(title: str, marks: Disclosures, stem: str) -> Source:
+    """Return a source that carries marks: the same text on screen and in files."""
+    sentences = marks.sentences()
+    badge = leak_badge(marks.leak_patients)
+    note = " · ".join(part for part in sentences if not part.startswith("leak: ")) + (f" {badge}" if badge else "")
+    return Source(title, note, " · ".join(sentences), re.sub(r"[^\w.-]+", "_", stem), marks)
+
+
+def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:
+    """Draw a chart with its note; offer its frame as CSV and itself as HTML that opens without a network."""
+    st.plotly_chart(add_note(chart, source.plain_note), config=CONFIG, key=f"chart-{name}", alt=alt)
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        for label, mime, data in (
+            ("CSV", "text/csv", lambda: _csv(frame, source)),
+            ("HTML", "text/html", lambda: html_page(chart, source, alt).encode()),
+        ):
+            ending = label.lower()
+            _button(label, data, f"{source.stem}-{name}.{ending}", mime, f"{name}-{ending}", "tertiary")
+
+
+def add_note(chart: go.Figure, text: str) -> go.Figure:
+    """Write a note above a chart, inside the picture, so that a copy of the picture keeps it.
+
+    Returns:
+        The chart itself, changed: a copy takes half as long as drawing it.
+    """
+    text, added = _wrapped(text)
+    # Streamlit sets titles in bold.
+    lines = "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>"))
+    height = (chart.layout.height or 450) + added
+    # Set one by one: `update_layout` takes seven milliseconds. A title's y is its first line's base.
+    x = {"x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 8}}
+    y = {"y": 1 - 12 / height, "yref": "container", "yanchor": "bottom", "automargin": False}
+    chart.layout.title = {"text": lines, "font": {"size": 11, "color": GREY, "weight": "normal"}, **x, **y}
+    chart.layout.height = height
+    chart.layout.margin.t = (chart.layout.margin.t or 0) + added
+    return chart
+
+
+def add_note_below(chart: go.Figure, text: str) -> go.Figure:
+    """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
+    text, added = _wrapped(text)
+    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "yshift": -4}
+    chart.add_annotation(text=text, showarrow=False, align="left", font={"size": 11, "color": GREY}, **place)
+    margin = {"b": (chart.layout.margin.b or 0) + added}
+    return chart.update_layout(height=(chart.layout.height or 450) + added, margin=margin)
+
+
+def _wrapped(text: str) -> tuple[str, int]:
+    """Return a note as lines of HTML, and its height in pixels."""
+    lines = textwrap.wrap(text, _NOTE_LETTERS)
+    return "<br>".join(map(escape.escape, lines)), _LINE * len(lines) + 6
+
+
+def html_page(chart: go.Figure, source: Source, alt: str) -> str:
+    """Return a chart as an HTML page of its own, with the drawing code inside."""
+    body = (
+        go.Figure(chart)
+        .update_layout(template="plotly_white")
+        .to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
+    )
+    banner = source.marks.banner if source.marks else ""
+    title, note, what = (escape.escape(text) for text in (source.title, f"{source.plain_note}. {banner}", alt))
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        f'<body style="font-family: sans-serif; margin: 2rem"><h1 style="font-size: 1.2rem">{title}</h1>'
+        f"<p>{what}. {note}</p>{body}</body></html>"
+    )
+
+
+def download_html(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -> None:
+    """Offer curves that the page draws with another library as HTML; the chart is made on the click."""
+    page = lambda: html_page(draw(), source, alt).encode()  # noqa: E731
+    _button("Curves as HTML", page, f"{source.stem}-{key}.html", "text/html", key)
+
+
+def download(label: str, frame: pd.DataFrame, file_name: str, key: str, source: Source | None = None) -> None:
+    """Offer a frame as CSV, with every digit and the marks of its source; it is written on the click."""
+    _button(label, lambda: _csv(frame, source), file_name, "text/csv", key)
+
+
+def download_stored(label: str, path: Path, file_name: str, key: str, source: Source | None = None) -> None:
+    """Offer a stored Parquet table as CSV; it may be large, and is read on the click."""
+    _button(label, lambda: _csv(pd.read_parquet(path), source), file_name, "text/csv", key)
+
+
+def _csv(frame: pd.DataFrame, source: Source | None) -> bytes:
+    return (source.marked(frame) if source else frame).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _button(
+    label: str,
+    data: Callable[[], bytes] | bytes,
+    file_name: str,
+    mime: str | None,
+    key: str,
+    type: Literal["secondary", "tertiary"] = "secondary",
+) -> None:
+    st.download_button(
+        label,
+        data,
+        file_name=file_name,
+        mime=mime,
+        key=key,
+        icon=":material/download:",
+        type=type,
+        on_click="ignore",
+    )
+
+
+def with_p_values(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write every column of p-values (p, p_adjusted, p_delong, ...) as text, for a table on the screen."""
+    names = [name for name in frame if str(name) == "p" or str(name).startswith("p_")]
+    return frame.assign(**{name: frame[name].map(format_p) for name in names})
+
+
+# Columns of tables of differences, as the screen titles them; those of every other name are capitalised.
+_HEADINGS = {
+    "a": "First",
+    "b": "Second",
+    "label": "Finding",
+    "delta": "Difference",
+    "ci": "95 % CI",
+    "p": "p",
+    "p_adjusted": "p (adjusted)",
+    "p_delong": "p (DeLong)",
+    "p_sign_flip": "p (sign flip)",
+    "p_corrected_t": "p (corrected t)",
+    "reason": "Note",
+}
+
+
+def draw_differences(frame: pd.DataFrame, key: str, alt: str) -> None:
+    """Draw a table of differences: columns a, b, delta, lo, hi, p, ...; the bounds become one column."""
+    shown = frame.drop(columns=["lo", "hi"])
+    bounds = [format_interval(None, pair).removeprefix("– ") for pair in frame[["lo", "hi"]].to_numpy().tolist()]
+    shown.insert(list(shown).index("delta") + 1, "ci", bounds)
+    if "metric" in shown:
+        shown["metric"] = shown["metric"].map(metric_title)
+    headings = {name: _HEADINGS.get(name, name.capitalize()) for name in shown}
+    st.dataframe(styled(shown), hide_index=True, column_config=headings, key=key, placeholder="–", alt=alt)
+
+
+def styled(frame: pd.DataFrame) -> Styler:
+    """Return a table whose numbers read as in a paper, ``.842`` and ``< .001``, and are still sorted as numbers."""
+    numbers = list(frame.select_dtypes("float"))
+    p_values = [name for name in numbers if re.match(r"p\b|p_", str(name))]
+    return frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
+
+
+def draw_paper(files: Mapping[str, str], stem: str) -> None:
+    """Draw the Methods paragraph and the LaTeX table, and offer every file of a paper."""
+    st.markdown("**Methods**")
+    st.markdown("> " + files["methods.txt"].strip().translate({ord(sign): f"\\{sign}" for sign in "$*_~["}))
+    with st.container(horizontal=True):
+        for name, text in files.items():
+            _button(name, text.encode(), f"{stem}-{name}", None, f"paper-{name}")
+    st.code(files["table.tex"], language="latex", height=320)

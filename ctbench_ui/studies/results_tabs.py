@@ -1,0 +1,292 @@
+"""The results of a study in tabs: curves, overview, findings, differences, bottlenecks, runs, export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from ctbench_core.declared import METRICS, metric_title
+from ctbench_core.formatting import plural
+from ctbench_core.runs import VALIDATION
+from ctbench_core.studies import CELL_METRICS, VARIANCE_PARTS, Curve, StudyPaths, bottlenecks, cell_axes
+from ctbench_ui.pages import go
+from ctbench_ui.shared import controls, exports
+from ctbench_ui.shared.charts import CONFIG
+from ctbench_ui.shared.exports import add_note, add_note_below
+from ctbench_ui.studies import progress, study_charts, study_files, study_tables
+from ctbench_ui.studies.study_charts import key_title
+from ctbench_ui.studies.study_tables import BUDGET, MACROS, Stamp, load_cells, load_plan, load_runs
+
+# Up to so many runs the best are marked without asking; a table of 100 runs takes ten seconds.
+_MARKED_AT_ONCE = 200
+
+
+def draw(folder: str) -> None:
+    """Draw the tabs of a study's results."""
+    at = study_tables.update_results(folder)
+    with st.skeleton(height=420):  # a thousand runs are read once
+        runs = load_runs(folder, at)
+    if not len(runs):
+        st.caption("Results appear when the first run has finished.")
+        return
+    _offer_intervals(folder, at)
+    source = study_tables.source(folder, at)
+    st.caption(source.note)
+    if source.marks and source.marks.banner:
+        st.warning(source.marks.banner, icon=":material/warning:")
+    tabs: dict[str, Callable[[str, Stamp], None]] = {
+        "Curves": _curves,
+        "Overview": _overview,
+        "Findings": _findings,
+        "Differences": _differences,
+        "Bottlenecks": _bottlenecks,
+        "Runs": _runs,
+        "Export": _export,
+    }
+    if BUDGET not in cell_axes(load_plan(folder)):
+        tabs.pop("Curves")
+    contents = {title: lambda tab=tab: st.fragment(tab)(folder, at) for title, tab in tabs.items()}
+    controls.tabs(contents, "study-tabs", error_title="This cannot be shown")
+
+
+def _offer_intervals(folder: str, at: Stamp) -> None:
+    """Offer to compute the intervals of a finished study that lacks them: its process ended before."""
+    paths = StudyPaths(Path(folder))
+    if len(load_runs(folder, at)) < len(load_plan(folder).runs) or progress.is_queued(paths):
+        return
+    frame = load_cells(folder, at)
+    lacking = frame["interval"].isna() & (frame["finding"] == "") & frame["metric"].isin(CELL_METRICS.values())
+    on_test = frame["set"].iloc[0] != VALIDATION  # intervals need a test's scores
+    if on_test and lacking.any() and st.button("Compute intervals", icon=":material/functions:", key="study-intervals"):
+        progress.start(paths)
+        st.rerun(scope="app")
+
+
+def _pick_metric(key: str) -> str:
+    return str(
+        st.segmented_control("Metric", MACROS, default=MACROS[0], required=True, key=key, format_func=metric_title)
+    )
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    """Write on which set the rows are, and how many runs a cell has."""
+    return f"On {frame['set'].iloc[0]}, up to {plural(int(frame['n'].max()), 'run')} a point."
+
+
+def _curves(folder: str, at: Stamp) -> None:
+    """Draw the scaling curves, the table of labels needed, and the crossings."""
+    frame = load_cells(folder, at)
+    left, right = st.columns([1, 3])
+    with left:
+        metric = _pick_metric("curves-metric")
+    with right:
+        names = ["", *study_tables.sort_findings(frame["finding"].unique())]
+        finding = st.selectbox("Finding", names, format_func=lambda name: name or "macro mean", key="curves-finding")
+    points = study_tables.curve_points(folder, at, metric, finding or "")
+    fits = {} if finding else study_tables.curve_fits(folder, at, metric)
+    chart = study_charts.scaling_curves(points, fits, metric, "patients")
+    event = st.plotly_chart(
+        add_note(chart, study_tables.source(folder, at).plain_note),
+        key="curves",
+        config=CONFIG,
+        on_select="rerun",
+        selection_mode="points",
+    )
+    st.caption(
+        f"{_describe(frame)} Bands: 95 %, over seeds and test patients. Dotted: fitted power law. Select a point for its runs."
+    )
+    _selected_runs(folder, at, event)
+    if fits:
+        _labels_needed(fits, metric)
+    crossings = pd.DataFrame() if finding else study_tables.crossing_table(folder, at, metric)
+    if len(crossings):
+        st.subheader("Crossings", anchor=False)
+        st.dataframe(crossings, hide_index=True)
+
+
+def _selected_runs(folder: str, at: Stamp, event: Any) -> None:
+    """Draw the runs of the selected points."""
+    points = event.selection.points if event else []
+    cells = [json.loads(point["customdata"][0]) for point in points if point.get("customdata")]
+    if cells:
+        axes, table = cell_axes(load_plan(folder)), load_runs(folder, at)
+        labels = {tuple(map(str, cell)) for cell in cells}
+        rows = [tuple(map(str, row)) in labels for row in table[axes].itertuples(index=False)]
+        _run_table(table[rows], "behind")
+
+
+def _run_table(runs: pd.DataFrame, key: str) -> None:
+    """Draw runs to select one from, and a button that opens it."""
+    settings = [name for name in runs.select_dtypes("float") if _metric_of(name) is None]
+    event = st.dataframe(
+        exports.styled(runs).format("{:g}", subset=settings),
+        hide_index=True,
+        key=f"{key}-{hash(tuple(runs['run'])) & 0xFFFFFFFF:x}",
+        on_select="rerun",
+        selection_mode="single-row",
+        height=min(420, 38 + 35 * len(runs)),
+        lazy=False,
+        column_config={name: _run_heading(name) for name in runs},
+    )
+    if rows := event.selection.rows:
+        run = str(runs["run"].iloc[rows[0]])
+        if st.button(f"Open {run}", icon=":material/query_stats:", key=f"{key}-open"):
+            go("evaluate", {"run": run})
+
+
+def _metric_of(name: str) -> str | None:
+    """Return the metric of a column of the table of runs, such as ``test_f1_macro``."""
+    return next((one for one in sorted(METRICS, key=len, reverse=True) if name.endswith(f"_{one}")), None)
+
+
+def _run_heading(name: str) -> str:
+    """Write a column of the table of runs: ``Validation AUPRC``, ``Learning rate``."""
+    if metric := _metric_of(name):
+        return f"{key_title(name.removesuffix(f'_{metric}'))} {METRICS[metric].short}"
+    return key_title(name.removeprefix("n_"))
+
+
+def _labels_needed(fits: dict[str, Curve], metric: str) -> None:
+    st.subheader("Labels needed", anchor=False)
+    highest = max(float(np.nanmax(curve.mean)) for curve in fits.values())
+    value = st.slider(
+        f"{metric_title(metric)} to reach", 0.05, 0.99, round(highest * 0.95, 2), 0.01, key="needed", width=360
+    )
+    st.dataframe(study_tables.needed_table(fits, value), hide_index=True)
+    st.caption(
+        "From the fitted curve. The interval resamples whole seeds, since the budgets of a seed are nested. ∞: not reached."
+    )
+
+
+def _overview(folder: str, at: Stamp) -> None:
+    frame = load_cells(folder, at)
+    table = study_tables.overview_table(frame, cell_axes(load_plan(folder)))
+    st.dataframe(exports.styled(table), hide_index=True)
+    folds = (
+        " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
+        "SD (rest): what neither explains."
+    )
+    st.caption(
+        f"{_describe(frame)} 95 % CI over seeds and test patients; its standard error (SE) has two parts, patients and "
+        f"seeds.{folds if VARIANCE_PARTS[0] in frame else ''}"
+    )
+    exports.download("Every cell and finding", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at))
+
+
+def _findings(folder: str, at: Stamp) -> None:
+    frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
+    others = [axis for axis in axes if axis != study_tables.heat_axis(axes)]
+    left, right = st.columns([1, 3])
+    with left:
+        metric = _pick_metric("heat-metric")
+    with right:
+        fixed = {
+            axis: st.selectbox(key_title(axis), list(dict.fromkeys(frame[axis]))[::-1], key=f"heat-{axis}", width=200)
+            for axis in others
+        }
+    mark_best = st.toggle(
+        "Mark the best",
+        len(load_runs(folder, at)) <= _MARKED_AT_ONCE,
+        key="heat-marks",
+        help="Resamples patients for every run of the table.",
+    )
+    values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
+    if not len(values):
+        st.caption("No cell has these labels.")
+        return
+    chart = study_charts.heat_map(values, marked, metric)
+    st.plotly_chart(add_note_below(chart, study_tables.source(folder, at).plain_note), key="heat", config=CONFIG)
+    st.caption(
+        "★ best of the row, marked only where it beats all others (max-T over paired resamples of patients, seeds as a "
+        "random sample; adjusted over the findings by Benjamini-Hochberg)."
+    )
+
+
+def _differences(folder: str, at: Stamp) -> None:
+    frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
+    compared = [axis for axis in axes if frame[axis].nunique() > 1]
+    if not compared:
+        st.caption("The study has one recipe: there is nothing to compare.")
+        return
+    axis = st.segmented_control(
+        "Compare along", compared, default=compared[-1], required=True, key="differences-axis", format_func=key_title
+    )
+    help_ = "Resamples patients for every pair of values; a second or two each."
+    if not st.toggle("Compare", key="differences-go", help=help_):
+        return
+    table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
+    metric = _pick_metric("differences-metric")
+    chart = study_charts.macro_forest(study_tables.macro_differences(table, axes, str(axis), metric), metric)
+    st.plotly_chart(add_note(chart, source.plain_note), key="forest", config=CONFIG)
+    st.caption(
+        f"{_describe_pairs(table)} Intervals are unadjusted. Filled: adjusted p below .05, in the family of "
+        f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
+    )
+    exports.draw_differences(table, "differences", "Differences of the pairs")
+    exports.download("Differences", table, "differences.csv", "differences-csv", source)
+
+
+def _describe_pairs(table: pd.DataFrame) -> str:
+    """Write how the pairs of a table of differences are formed."""
+    if "note" not in table:
+        return "Macro means, paired over seeds and patients."
+    return (
+        "Macro means of out-of-fold scores, averaged over seeds, paired over patients. The tests over folds "
+        "(p_sign_flip, p_corrected_t) are a sensitivity analysis: folds share training patients, and five alone cannot "
+        "reach p < .05."
+    )
+
+
+def _bottlenecks(folder: str, at: Stamp) -> None:
+    metric = _pick_metric("bottlenecks-metric")
+    table = bottlenecks(load_cells(folder, at), cell_axes(load_plan(folder)), metric)
+    shown = exports.styled(study_tables.bottleneck_table(table))
+    st.dataframe(shown, hide_index=True, alt="Weakest findings of each recipe")
+    st.caption(
+        "Weakest first, at the largest budget of each recipe. Gain: what the last step of the budget brought. Where SE "
+        "(patients) is larger, more test patients help; where SE (seeds) is, more seeds."
+    )
+    exports.download("Bottlenecks", table, "bottlenecks.csv", "bottlenecks-csv", study_tables.source(folder, at))
+
+
+def _runs(folder: str, at: Stamp) -> None:
+    runs, plan = load_runs(folder, at), load_plan(folder)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for axis in plan.study.axes():
+            labels = list(dict.fromkeys(runs[axis]))
+            chosen = st.multiselect(key_title(axis), labels, key=f"runs-{axis}", width=180)
+            if chosen:
+                runs = runs[runs[axis].isin(chosen)]
+    st.caption(f"{len(runs):,} of {plural(len(plan.runs), 'run')}")
+    if len(runs):
+        _run_table(runs, "study-runs")
+
+
+def _export(folder: str, at: Stamp) -> None:
+    name, source = Path(folder).name, study_tables.source(folder, at)
+    with st.container(horizontal=True):
+        exports.download("Runs (CSV)", load_runs(folder, at), f"{name}-runs.csv", "export-runs", source)
+        exports.download("Cells (CSV)", load_cells(folder, at), f"{name}-cells.csv", "export-cells", source)
+        _download("Table (LaTeX)", study_files.latex, folder, "tex")
+        _download("Report (HTML)", study_files.html, folder, "html")
+    st.caption(
+        f"The report is one file with every chart and table. The study is stored in {StudyPaths(Path(folder)).root}."
+    )
+
+
+def _download(label: str, write: Callable[[str], str], folder: str, ending: str) -> None:
+    """Offer a file that is written on the click."""
+    st.download_button(
+        label,
+        data=lambda: write(folder).encode("utf-8"),
+        file_name=f"{Path(folder).name}.{ending}",
+        key=f"export-{ending}",
+        icon=":material/download:",
+        on_click="ignore",
+    )

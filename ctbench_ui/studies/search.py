@@ -1,0 +1,223 @@
+"""A search over settings: its form, its trials, and the best trials trained again with new seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_core.config import changed_keys
+from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import format_metric, plural
+from ctbench_core.jobs import get_runner
+from ctbench_core.studies import (
+    DEFAULT_SPACE,
+    PAUSED,
+    TOP,
+    Search,
+    Study,
+    StudyPaths,
+    has_active_worker,
+    parameter_importance,
+    parse_search,
+    plan_search,
+    plan_study,
+    read_search,
+    read_trials,
+    request_state,
+    run_search,
+    stability,
+    trial_row,
+)
+from ctbench_ui import form
+from ctbench_ui.shared import cache, exports, feedback
+from ctbench_ui.shared.charts import CONFIG
+from ctbench_ui.shared.style import SHARE, state_badge
+from ctbench_ui.studies import progress, study_charts
+from ctbench_ui.studies.study_charts import key_title
+
+EVERY_S = 2.0
+# Settings of the form that a search sets itself.
+_OWN = (
+    "data.budget",
+    "logging.run_name",
+    "paths.run_dir",
+    "paths.output_dir",
+    "training.resume",
+    "model.params.hidden_dims",
+)
+_ENDED = ("finished", "pruned", "failed")
+_KEEP: dict[str, Any] = {"persist_state": "session"}
+
+
+def draw_form() -> Search | None:
+    """Draw the form of a search; return the search when *Search* is pressed."""
+    st.session_state.setdefault("search.name", "search")
+    left, middle, right = st.columns(3)
+    left.text_input("Name", key="search.name", **_KEEP)
+    trials = middle.number_input("Trials", 1, 10_000, 30, key="search.trials", **_KEEP)
+    help_ = "Trials drawn before any of them has ended. Those of one shape train together."
+    batch = right.number_input("Parallel trials", 1, 100, 3, key="search.batch", help=help_, **_KEEP)
+    names = st.pills(
+        "Search over",
+        list(DEFAULT_SPACE),
+        selection_mode="multi",
+        default=list(DEFAULT_SPACE),
+        format_func=key_title,
+        key="search.space",
+        **_KEEP,
+    )
+    st.caption(
+        "Uses the validation metric only (TPE, median pruning); no trial is evaluated on test. All other settings are "
+        "those of Data and Train."
+    )
+    try:
+        changed = changed_keys(form.config())
+        base = {k: v for k, v in changed.items() if k != "job_name" and not k.startswith(_OWN) and k not in names}
+        space = {name: DEFAULT_SPACE[name] for name in names}
+        values = {"name": st.session_state["search.name"], "base": base, "space": space}
+        search = parse_search({**values, "trials": int(trials), "batch": int(batch)})
+    except CtbenchError as error:
+        feedback.show_error("A value does not fit", str(error))
+        return None
+    pressed = st.button(
+        f"Search {plural(int(trials), 'trial')}",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="search-start",
+        disabled=not names,
+    )
+    return search if pressed else None
+
+
+def start(search: Search) -> StudyPaths:
+    """Plan a search and queue it.
+
+    Raises:
+        InputError: the input is at fault.
+    """
+    paths = plan_search(search)
+    _queue(paths)
+    return paths
+
+
+def _queue(paths: StudyPaths) -> None:
+    get_runner().submit_work(paths.root, lambda cancel: run_search(paths.root, cancel=cancel))
+
+
+def draw(paths: StudyPaths) -> None:
+    """Draw a search; it redraws itself while the search is active."""
+    with feedback.show_errors("This search cannot be shown"):
+        search = read_search(paths.search)
+        active = _is_active(paths)
+        help_ = "Unfinished trials are completed first."
+        if active and st.button("Pause", icon=":material/pause:", key="search-pause"):
+            request_state(paths, PAUSED)
+            get_runner().cancel(paths.root)
+            st.rerun()
+        if not active and st.button("Resume", icon=":material/play_arrow:", key="search-resume", help=help_):
+            _queue(paths)
+            st.rerun()
+        st.fragment(_view, run_every=EVERY_S if active else None)(str(paths.root), search.trials, active)
+        _new_seeds(search, paths)
+
+
+def _is_active(paths: StudyPaths) -> bool:
+    return progress.is_queued(paths) or has_active_worker(paths)
+
+
+def _load_trials(paths: StudyPaths) -> list[Any]:
+    return _trials(paths.journal) if paths.journal.is_file() else []
+
+
+@cache.per_file(max_entries=8, read_only=True)
+def _trials(path: Path) -> list[Any]:
+    return read_trials(StudyPaths(path.parent))
+
+
+def _view(folder: str, planned: int, was_active: bool) -> None:
+    """Draw the state of a search, and its trials."""
+    paths = StudyPaths(Path(folder))
+    if was_active and not _is_active(paths):
+        st.rerun(scope="app")
+    trials = _load_trials(paths)
+    frame = pd.DataFrame([trial_row(trial) for trial in trials])
+    ended = int(frame["state"].isin(_ENDED).sum()) if len(frame) else 0
+    finished = frame[frame["state"] == "finished"].sort_values("value", ascending=False) if ended else frame
+    state = "running" if was_active else "finished" if ended >= planned else "paused"
+    best = format_metric(finished["value"].max() if len(finished) else None, 4)
+    st.markdown(f"{state_badge(state)} {ended} of {plural(planned, 'trial')} · best validation metric **{best}**")
+    st.progress(min(1.0, ended / planned))
+    if not ended:
+        return
+    left, right = st.columns([3, 2])
+    left.markdown("**History**")
+    left.plotly_chart(study_charts.search_history(frame), key="search-history", config=CONFIG)
+    right.markdown("**Importance**")
+    if shares := parameter_importance(trials):
+        right.plotly_chart(study_charts.importance_bars(shares), key="search-importance", config=CONFIG)
+    else:
+        right.caption("Available after four finished trials.")
+    if len(finished) > 1:
+        parameters = [name for name in frame if name not in ("trial", "state", "value", "epochs", "run")]
+        st.markdown("**Parallel coordinates**")
+        st.plotly_chart(study_charts.parallel(finished, parameters), key="search-parallel", config=CONFIG)
+    value = st.column_config.NumberColumn(format=SHARE)
+    st.dataframe(finished.rename(columns=key_title), hide_index=True, column_config={"Value": value})
+
+
+def _new_seeds(search: Search, paths: StudyPaths) -> None:
+    """Offer to train the best trials with new seeds: the best of many trials is optimistic."""
+    finished = [trial for trial in _load_trials(paths) if trial.state.name == "COMPLETE"]
+    top = sorted(finished, key=lambda trial: -trial.value)[:TOP]
+    if not top:
+        return
+    with st.container(horizontal=True):
+        if st.button(
+            "Train best with 5 new seeds",
+            type="primary",
+            icon=":material/repeat:",
+            key="search-again",
+            help="Starts a study that evaluates each run on test.",
+        ):
+            _start_study(search.confirmation_study(top[0].params))
+        if len(top) == TOP and st.button(
+            f"Retrain top {TOP} with 3 new seeds",
+            icon=":material/leaderboard:",
+            key="search-stability",
+            help="On validation only: shows whether the order of the best is more than chance.",
+        ):
+            _start_study(search.stability_study([trial.params for trial in top]))
+    if len(top) == TOP:
+        _stability(search, top)
+
+
+def _stability(search: Search, top: list[Any]) -> None:
+    """Draw whether the order of the best trials was the same with new seeds, once they were trained."""
+    result = stability(search, [(trial.value, trial.params) for trial in top])
+    if result is None:
+        return
+    st.markdown(f"**Top {len(top)} with new seeds**")
+    headings = {name: name.capitalize() for name in result.table} | {"flattered": "Search − new seeds"}
+    st.dataframe(
+        exports.styled(result.table),
+        hide_index=True,
+        width=720,
+        column_config=headings,
+        key="search-stability-table",
+    )
+    st.caption(
+        f"On validation only. Kendall's τ of both orders: {result.tau:.2f}. The best trial of the search is also the best "
+        f"here in {result.stays:.0%} of {plural(int(result.table['n'].iloc[0]), 'new seed')}. "
+        f"The runs are in the study {result.paths.root.name}."
+    )
+
+
+def _start_study(study: Study) -> None:
+    with feedback.show_errors("The study cannot start"):
+        paths = plan_study(study)
+        progress.start(paths)
+        st.query_params["study"] = paths.root.name
+        st.rerun()

@@ -1,0 +1,97 @@
+"""Run the app in a process of its own, and find a browser; for tests, benchmarks and screenshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+START_S, STOP_S = 60, 20
+
+
+@dataclass(frozen=True)
+class AppServer:
+    """A running app: its address, run store, process and log."""
+
+    url: str
+    store: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def serve_app(folder: Path, *options: str) -> Iterator[AppServer]:
+    """Serve the app on a free port with the run store ``folder/outputs``, and stop it at the end.
+
+    Args:
+        options: further command-line options of Streamlit.
+
+    Raises:
+        RuntimeError: the app does not start, or its log holds a traceback at the end.
+    """
+    server = _start(folder, options)
+    try:
+        _wait_until_healthy(server)
+        yield server
+    finally:
+        _stop(server.process)
+    if "Traceback" in (log := server.log.read_text(encoding="utf-8")):
+        raise RuntimeError(f"The app wrote a traceback:\n{log}")
+
+
+def find_browser() -> str | None:
+    """Return the path of a browser on this machine; None without one."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(folder: Path, options: tuple[str, ...]) -> AppServer:
+    port, store = _free_port(), folder / "outputs"
+    log = folder / f"server-{port}.log"
+    folders = {"CTBENCH_OUTPUTS": str(store), "CTBENCH_DEMO": str(folder / "demo")}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [*command, "--server.fileWatcherType=none", *options],
+            cwd=PROJECT,
+            env={**os.environ, **folders},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    return AppServer(f"http://127.0.0.1:{port}", store, process, log)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_healthy(server: AppServer) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.02)
+    raise RuntimeError(f"The app did not start:\n{server.log.read_text(encoding='utf-8')}")

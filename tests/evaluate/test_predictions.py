@@ -1,0 +1,139 @@
+"""The `score` verb: tables of predictions, against scikit-learn and published results."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ctbench_core.cli.main import main
+from ctbench_core.config import Config
+from ctbench_core.errors import ManifestError
+from ctbench_core.evaluate import ScoreOptions, score_table
+from ctbench_core.runs import open_run
+
+GOLDENS = Path(os.environ.get("CTBENCH_TEST_DATA", "../shared/data")) / "metrics_goldens"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """60 volumes of 30 patients, two findings, ties, blanks."""
+    rng = np.random.default_rng(0)
+    names = [f"valid_{p}_a_{r}.nii.gz" for p in range(1, 31) for r in (1, 2)]
+    frame = pd.DataFrame({"VolumeName": names})
+    for label in ("Lung nodule", "Emphysema"):
+        frame[f"target_{label}"] = pd.array(rng.integers(0, 2, 60), dtype="Int8")
+        frame[f"prob_{label}"] = rng.random(60).round(1)
+    frame.loc[3, "target_Emphysema"] = pd.NA
+    path = tmp_path / "predictions.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_csv_and_parquet_agree_with_scikit_learn(table: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(table)
+    frame.to_parquet(tmp_path / "predictions.parquet")
+    known = frame.dropna()
+    for path in (table, tmp_path / "predictions.parquet"):
+        metrics = score_table(path)["per_class"]["Emphysema"]
+        assert metrics["auroc"] == pytest.approx(
+            roc_auc_score(known["target_Emphysema"], known["prob_Emphysema"]), abs=1e-12
+        )
+        expected = average_precision_score(known["target_Emphysema"], known["prob_Emphysema"])
+        assert metrics["auprc"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_patients_come_from_the_volume_names(table: Path) -> None:
+    assert score_table(table)["n"] == {"volumes": 60, "exams": 30, "patients": 30}
+
+
+def test_clustering_widens_the_interval_of_repeated_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    single = pd.DataFrame({"target_A": rng.integers(0, 2, 80), "patient": np.arange(80).astype(str)})
+    single["prob_A"] = np.clip(0.5 + 0.2 * (single["target_A"] - 0.5) + rng.normal(0, 0.2, 80), 0, 1)
+    widths = {}
+    for copies in (1, 5):
+        path = tmp_path / f"{copies}.parquet"
+        pd.concat([single] * copies).to_parquet(path)
+        low, high = score_table(path)["per_class"]["A"]["auroc_ci"]
+        widths[copies] = high - low
+    assert widths[5] == pytest.approx(widths[1], rel=0.1)
+
+
+def test_stored_scores_are_a_run_with_a_bundle(table: Path, tmp_path: Path) -> None:
+    config = Config()
+    config.paths.outputs_root, config.job_name = str(tmp_path / "out"), "score"
+    result = score_table(table, ScoreOptions(name="external"), config)
+    run = open_run(result["run_dir"])
+    assert (run.status.state, run.status.kind, run.name) == ("finished", "score", "external")
+    stored = pd.read_parquet(run.paths.evaluation("predictions").scores)
+    source = pd.read_csv(table)
+    np.testing.assert_array_equal(stored["prob_Lung nodule"], source["prob_Lung nodule"])
+    assert stored["target_Emphysema"].isna().sum() == 1
+
+
+def test_targets_come_from_a_manifest_in_any_order(table: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(table)
+    manifest = frame[["VolumeName", "target_Lung nodule"]].rename(
+        columns={"VolumeName": "volumename", "target_Lung nodule": "Nodule"}
+    )
+    manifest.insert(1, "visual_feature_path", "x.npz")
+    path = tmp_path / "manifest.csv"
+    manifest.sample(frac=1, random_state=0).head(50).to_csv(path, index=False)
+    options = ScoreOptions(manifest=str(path), labels=["Nodule"], rename={"Lung nodule": "Nodule"})
+    result = score_table(table, options)
+    common = frame[frame["VolumeName"].isin(pd.read_csv(path)["volumename"])]
+    expected = roc_auc_score(common["target_Lung nodule"], common["prob_Lung nodule"])
+    assert result["per_class"]["Nodule"]["auroc"] == pytest.approx(expected, abs=1e-12)
+    assert result["n"]["volumes"] == 50
+    assert "10 predictions have no row" in result["warnings"][0]
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_undefined_is_nan_with_a_reason(
+    table: Path, tmp_path: Path, rows: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "few.csv"
+    pd.read_csv(table).head(rows).to_csv(path, index=False)
+    result = score_table(path)
+    assert math.isnan(result["auroc"])
+    assert math.isnan(result["per_class"]["Emphysema"]["auprc"])
+    assert set(result["undefined"]) == {"Emphysema", "Lung nodule"}
+    assert main(["score", str(path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed["auroc"] is None
+    assert printed["per_class"]["Emphysema"]["auroc_ci"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.assign(prob_Emphysema=1.5), "prob_Emphysema is not 0 to 1 or blank on line 2, 3, 4, 5, 6, ..."),
+        (lambda f: f.assign(target_Emphysema="yes"), "target_Emphysema is not 0, 1 or blank on line 2"),
+        (lambda f: f.drop(columns="target_Emphysema"), "no targets for 'Emphysema'"),
+        (lambda f: f[["VolumeName"]], "no column that begins with 'prob_'"),
+    ],
+)
+def test_messages_name_what_is_wrong(table: Path, tmp_path: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "bad.csv"
+    change(pd.read_csv(table)).to_csv(path, index=False)
+    with pytest.raises(ManifestError, match=message.replace("'", ".")):
+        score_table(path)
+
+
+@pytest.mark.skipif(not GOLDENS.is_dir(), reason=f"real predictions are not at {GOLDENS}")
+def test_reproduces_the_published_prediction_set() -> None:
+    metrics = score_table(GOLDENS / "chexnet_test.parquet")["per_class"]
+    expected = pd.read_csv(GOLDENS / "chexnet_expected.csv").set_index("label")
+    for label, row in expected.iterrows():
+        assert metrics[label]["auroc"] == pytest.approx(row["auroc"], abs=1e-9)
+        assert metrics[label]["auprc"] == pytest.approx(row["average_precision"], abs=1e-9)
+    published = pd.read_csv(GOLDENS / "chexnet_published_auroc.csv").set_index("label")["auc"]
+    agreeing = [label for label, value in published.items() if abs(metrics[label]["auroc"] - value) < 1e-6]
+    assert len(agreeing) == 8

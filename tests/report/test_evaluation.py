@@ -1,0 +1,135 @@
+"""The paper files of one run on one test set: table, LaTeX and Methods."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctbench_core.config import Config
+from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
+from ctbench_core.experiment import run_experiment
+from ctbench_core.report import run_paper
+from ctbench_core.runs import open_run
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(make_config: Callable[..., Config], tiny_data: Path) -> Run:
+    """Return a function that trains and evaluates a run; the changes are dotted keys."""
+
+    def make(changes: dict[str, Any] | None = None, openings: int = 1) -> Path:
+        folder = Path(run_experiment(make_config(tiny_data, changes or {}))["run_dir"])
+        for _ in range(openings):
+            evaluate_run(folder)
+        return folder
+
+    return make
+
+
+def test_the_paper_table_holds_the_stored_metrics_as_printed(run: Run) -> None:
+    folder = run()
+    files = run_paper(open_run(folder), "test")
+    table = pd.read_csv(io.StringIO(files["table.csv"])).set_index("finding")
+    metrics = json.loads((folder / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8"))
+    for label, values in metrics["per_class"].items():
+        for name in ("auprc", "auroc", "f1", "f1_tuned"):
+            assert table.loc[label, f"{name} value"] == pytest.approx(values[name], abs=5.1e-4)
+    assert table.loc["macro", "auroc value"] == pytest.approx(metrics["auroc"], abs=5.1e-4)
+    numbers = table[[name for name in table if name.endswith((" value", " lo", " hi"))]].to_numpy()
+    lines = [line for line in files["table.tex"].splitlines() if " & " in line]
+    printed = [float(n) for line in lines for n in re.findall(r"(?<![\d\w])\d?\.\d{3}", line)]
+    assert printed == numbers[~np.isnan(numbers)].tolist()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("packages", ["", "\\usepackage{booktabs,graphicx}"], ids=["bare", "booktabs"])
+def test_the_paper_table_compiles(run: Run, tmp_path: Path, packages: str) -> None:
+    folder = run({"data.label_origin": "report-derived", "model.inputs": "text"})
+    compiles(run_paper(open_run(folder), "test")["table.tex"], tmp_path, packages)
+
+
+def compiles(table: str, folder: Path, packages: str) -> None:
+    """Compile a table as a document, with pdflatex stopping at the first error."""
+    body = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{table}\\end{{document}}"
+    (folder / "table.tex").write_text(body, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert (folder / "table.pdf").stat().st_size > 0
+
+
+def methods(folder: Path) -> str:
+    return run_paper(open_run(folder), "test")["methods.txt"]
+
+
+def test_methods_name_the_config(run: Run) -> None:
+    text = methods(run({"training.optimizer": "adamw", "training.weight_decay": 0.01, "utils.seed": 7}))
+    for part in ("AdamW", "weight decay 0.01", "(seed 7)", "for 3 epochs", "hidden width 8", "negatives / positives"):
+        assert part in text
+    text = methods(run({"training.loss.pos_weight": "none", "model._target_": "linear", "training.monitor": "auroc"}))
+    assert "weight decay" not in text
+    assert "weighted by" not in text
+    assert "A head (linear) was trained" in text
+    assert "validation macro AUROC" in text
+    assert "hidden width" not in text
+
+
+def test_methods_of_fitted_heads_name_no_optimiser(run: Run) -> None:
+    text = methods(run({"model._target_": "logistic", "model.params.c": [0.1, 1.0]}))
+    assert "logistic regression" in text
+    assert "C = 0.1, 1" in text
+    for part in ("Adam", "batch size", "epochs", "seed 42"):
+        assert part not in text
+    text = methods(run({"model._target_": "knn", "model.params.k": [1, 5]}))
+    assert "k = 1, 5" in text
+    assert "regression" not in text
+
+
+def test_methods_mention_tuning_and_intervals_only_where_they_were_computed(run: Run, data: Path) -> None:
+    text = methods(run())
+    assert 'the test set ("test.csv"; 24 volumes' in text
+    assert "Thresholds of highest F1 were chosen per finding on the validation set (14 patients)" in text
+    assert "1,000 bootstrap resamples of patients" in text
+    assert "evaluated 1 time by 1 run" in text
+    assert "Label origin: unknown" in text
+    bare = methods(run({"evaluation.detail": "scores"}))  # as in studies: no intervals, validation not scored
+    assert "bootstrap" not in bare
+    assert "Thresholds" not in bare
+    config = {"paths.manifest_dir": str(data / "manifests")}
+    folder = run(config, openings=0)
+    (data / "manifests" / "train.csv").unlink()  # validation can no longer be scored
+    evaluate_run(folder)
+    files = run_paper(open_run(folder), "test")
+    assert "Thresholds" not in files["methods.txt"]
+    assert "tuned" not in files["table.csv"] + files["table.tex"]
+
+
+def test_methods_of_external_predictions_mention_no_training_and_no_ledger(tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame({"volumename": [f"v_{number}_a_1" for number in range(60)]})
+    frame["target_Emphysema"] = draw.integers(0, 2, 60)
+    frame["prob_Emphysema"] = draw.random(60)
+    frame.to_csv(tmp_path / "theirs.csv", index=False)
+    config = Config()
+    config.paths.outputs_root, config.data.label_origin = str(tmp_path / "out"), "manual"
+    result = score_table(tmp_path / "theirs.csv", ScoreOptions(name="theirs"), config)
+    assert result["openings"] is None
+    assert result["label_origin"] == ["manual"]
+    files = run_paper(open_run(result["run_dir"]), "theirs")
+    text = files["methods.txt"]
+    assert 'the test set ("theirs"; 60 volumes' in text
+    assert "no ledger counts" in text
+    assert "Label origin: manual" in text
+    assert "trained" not in text.replace("this trained model", "")
+    assert pd.read_csv(io.StringIO(files["table.csv"]))["test_openings"].isna().all()

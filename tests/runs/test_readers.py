@@ -1,0 +1,57 @@
+"""A history file is read incrementally, whatever happens to it between two reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ctbench_core.runs import follow_history, read_history, truncate_history
+
+
+def add(path: Path, *epochs: int, end: str = "\n") -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n".join(json.dumps({"epoch": epoch}) for epoch in epochs) + end)
+
+
+def epochs(path: Path) -> list[int]:
+    return [entry["epoch"] for entry in follow_history(path)]
+
+
+def test_new_lines_are_added_and_an_incomplete_one_waits_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert epochs(path) == []
+    add(path, 1, 2)
+    first = follow_history(path)
+    add(path, 3, end="")
+    assert epochs(path) == [1, 2]
+    add(path, end="\n")
+    assert epochs(path) == [1, 2, 3]
+    assert follow_history(path)[0] is first[0]  # nothing was read twice
+    assert len(first) == 2  # the list of an earlier call does not grow
+    assert follow_history(path) == read_history(path)
+
+
+def test_a_file_truncated_by_a_resume_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    add(path, 1, 2, 3, 4)
+    assert epochs(path) == [1, 2, 3, 4]
+    truncate_history(path, 2)
+    assert epochs(path) == [1, 2]
+    add(path, 3)
+    assert epochs(path) == [1, 2, 3]
+
+
+def test_lines_that_are_not_epochs_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epo\n{"note": 1}\n{"epoch": 1}\n', encoding="utf-8")
+    assert follow_history(path) == read_history(path) == [{"epoch": 1}]
+
+
+def test_history_ignores_an_incomplete_last_line_and_is_truncated_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"epoch": epoch, "label": "a\u2028b\x85c"}, ensure_ascii=False) for epoch in (1, 2, 3, 4)]
+    path.write_text("\n".join(lines) + '\n{"epoch": 5, "va', encoding="utf-8")
+    assert [entry["epoch"] for entry in read_history(path)] == [1, 2, 3, 4]
+    truncate_history(path, 2)
+    assert [json.loads(line)["epoch"] for line in path.read_text(encoding="utf-8").strip().split("\n")] == [1, 2]
+    assert read_history(tmp_path / "none.jsonl") == []
