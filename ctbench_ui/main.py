@@ -12,6 +12,7 @@ from ctbench_ui.pages import groups
 _STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding-inline: clamp(1rem, 3vw, 3rem)}
 .st-key-top {min-height: 1.7rem}
+[data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 </style>"""
 
 

@@ -61,7 +61,9 @@ def test_every_run_is_listed_with_its_metrics(store: Path, expected: dict[str, A
         run = runs[Path(old["run_dir"]).name]
         for name, metrics in old["test"].items():
             stored = json.loads(run.paths.evaluation(name).metrics.read_text(encoding="utf-8"))
-            _close({key: stored[key] for key in metrics if key in stored}, {k: metrics[k] for k in metrics if k in stored})
+            _close(
+                {key: stored[key] for key in metrics if key in stored}, {k: metrics[k] for k in metrics if k in stored}
+            )
     assert read_annotations(Path(expected["train"][0]["run_dir"])).tags == ["paper"]
 
 

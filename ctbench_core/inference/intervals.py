@@ -144,10 +144,8 @@ def _estimate(name: str, value: Floats, draws: Floats, n_patients: PatientCounts
         return Estimate(value, bounds, reasons, np.nan, np.full(2, np.nan), 0, error, NO_LABEL)
     bounds[usable] = rate_interval(name, value[usable], draws[:, usable], error[usable], dof[usable], patients[usable])
     macro, macros = float(value[usable].mean()), macro_means(draws[:, usable])[:, 0]
-    total_error, total_dof = (
-        macro_error(macros, error[usable], spread[usable]),
-        macro_dof(name, error[usable], dof[usable]),
-    )
+    total_error = macro_error(macros, error[usable], spread[usable])
+    total_dof = macro_dof(name, error[usable], dof[usable])
     macro_bounds = macro_interval(name, macro, macros, total_error, total_dof, patients[usable])
     reason = missing_macro_reason(name, patients[usable])
     return Estimate(value, bounds, reasons, macro, macro_bounds, int(usable.sum()), error, reason)

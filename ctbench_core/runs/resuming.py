@@ -16,7 +16,7 @@ def why_not_resumable(run: Run) -> str:
     """Return why a run cannot be continued, and what to do instead; empty when it can."""
     state = run.status.state
     if run.status.kind != "train":
-        return f"{run.run_id} is not a training run: it can be evaluated again, but not continued."
+        return f"{run.run_id} is not a training run: it can be computed again, but not resumed."
     if state not in RESUMABLE:
         return f"{run.run_id} is {state}; only {', '.join(RESUMABLE)} runs can be resumed."
     # Without a checkpoint, one of our runs has had no epoch and starts; an imported one would start over by surprise.

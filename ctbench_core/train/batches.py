@@ -29,10 +29,7 @@ BLOCK_STEPS, BLOCK_BYTES = 16, 12 << 20
 
 
 def stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """Return a fresh CPU generator for one purpose of one epoch of one seed.
-
-    Draws are made on the CPU and moved, so that they are the same on every device.
-    """
+    """Return a generator for one purpose of one epoch of one seed; it draws on the CPU, the same for every device."""
     return torch.Generator().manual_seed(_stream_key(seed, purpose, epoch) >> 1)
 
 

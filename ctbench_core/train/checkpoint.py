@@ -84,11 +84,7 @@ def load_model_state(path: Path, snapshot: bool = False) -> dict[str, Tensor]:
 
 
 def widths_of(state: Mapping[str, Tensor]) -> list[int]:
-    """Return the layer widths of a ``network.*`` state_dict.
-
-    Raises:
-        CheckpointError: the layers do not form a chain.
-    """
+    """Return the layer widths of a ``network.*`` state_dict; refuse layers that do not form a chain."""
     names = sorted(
         (n for n in state if n.endswith(".weight")), key=lambda n: [int(p) for p in n.split(".") if p.isdigit()]
     )
@@ -178,11 +174,7 @@ STORED: dict[str, Callable[[Mapping[str, Tensor], str], StoredHead]] = {
 
 
 def load_head(state: Mapping[str, Tensor], device: str) -> StoredHead:
-    """Return the head of a state_dict.
-
-    Raises:
-        CheckpointError: the tensors are those of no known head.
-    """
+    """Return the head of a state_dict; refuse tensors of no known head."""
     for prefix, kind in STORED.items():
         if any(name.startswith(prefix) for name in state):
             return kind(state, device)

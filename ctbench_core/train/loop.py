@@ -82,11 +82,7 @@ class RunLog:
         return self.epoch >= self.options.max_epochs or self.best.stale >= self.options.early_stopping_patience
 
     def resume(self, trainer: AnyTrainer, head: int) -> None:
-        """Continue from ``last_state.pt``; without one, from the beginning.
-
-        Raises:
-            CheckpointError: the file is damaged, or its head has another shape.
-        """
+        """Continue from ``last_state.pt``, else from the beginning; refuse a damaged file and a head of another shape."""
         path = self.paths.last_state
         self.epoch, self.best = 0, Best()
         if path.is_file():
@@ -111,11 +107,7 @@ class RunLog:
         )
 
     def add(self, report: EpochReport, trainer: AnyTrainer, head: int) -> dict[str, Any]:
-        """Record an epoch, and return its line of ``metrics.jsonl``.
-
-        Raises:
-            InputError: the monitored metric is undefined on this validation set.
-        """
+        """Record an epoch, and return its line of ``metrics.jsonl``; refuse an undefined monitored metric."""
         self.epoch = report.epoch
         value = report.monitored(self.options.monitor)
         if math.isnan(value):

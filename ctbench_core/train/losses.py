@@ -103,11 +103,7 @@ def positive_weights(targets: Tensor) -> Tensor:
 
 
 def class_weights(config: Config, targets: Tensor, labels: int) -> Tensor | None:
-    """Return the weight of each finding's positives (C,), None where all are 1.
-
-    Raises:
-        ConfigError: the number of weights is not the number of findings.
-    """
+    """Return the weight of each finding's positives (C,), None where all are 1; refuse another number of weights."""
     weights = config.training.loss.pos_weight
     if weights is None or weights == "auto":
         return positive_weights(targets)

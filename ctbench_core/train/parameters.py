@@ -114,11 +114,7 @@ class StackedParameters:
         return state
 
     def load_state_dict(self, k: int, state: Mapping[str, Tensor]) -> None:
-        """Copy a state_dict into head k.
-
-        Raises:
-            CheckpointError: a layer is missing, unexpected, or of another shape.
-        """
+        """Copy a state_dict into head k; refuse a layer that is missing, unexpected, or of another shape."""
         self._check_shapes(state)
         row = torch.empty_like(self.flat_KP[k])
         for layer, (weight, bias) in zip(self.network.shapes, self._canonical_views(row[None])):

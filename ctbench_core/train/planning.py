@@ -47,11 +47,7 @@ SPREAD = 2.0  # most steps an epoch in a stack, over the fewest
 
 
 def check_head(model: ModelConfig) -> None:
-    """Refuse a head whose inputs or prompts do not fit it.
-
-    Raises:
-        ConfigError: the head is unknown, needs prompts, or cannot weigh two modalities.
-    """
+    """Refuse an unknown head, one that lacks its prompts, and one that cannot weigh two modalities."""
     name = head_name(model._target_)
     if model.inputs == "gated" and name not in STEPWISE:
         raise ConfigError(f"model.inputs=gated needs a head that learns the gate: {' or '.join(STEPWISE)}, not {name}.")

@@ -17,6 +17,7 @@ from ctbench_ui.shared.style import COLOURS, GREY
 
 # Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
 _DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000
+_HITS = {"rank 1": COLOURS[2], "rank 2 to 10": COLOURS[5], "rank 11 to 100": COLOURS[4], "beyond 100": COLOURS[1]}
 _KINDS = {"both": ("visual", "text"), "volumes": ("visual",), "reports": ("text",)}
 
 
@@ -57,23 +58,12 @@ def tab(folder: Path, source: Source) -> None:
 def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the group of every volume and every report, and the colour of each group."""
     if colour == "modality":
-        return (
-            {"visual": np.full(len(names), "volumes"), "text": np.full(len(names), "reports")},
-            {"volumes": COLOURS[0], "reports": COLOURS[1]},
-        )
+        groups = {"visual": np.full(len(names), "volumes"), "text": np.full(len(names), "reports")}
+        return groups, {"volumes": COLOURS[0], "reports": COLOURS[1]}
     if colour == "first hit":
-        groups = {}
-        for kind, way in (("visual", "v_to_t"), ("text", "t_to_v")):
-            rank = store.first_ranks(folder, way)
-            groups[kind] = np.select(
-                [rank <= 1, rank <= 10, rank <= 100], ["rank 1", "rank 2 to 10", "rank 11 to 100"], "beyond 100"
-            )
-        return groups, dict(
-            zip(
-                ("rank 1", "rank 2 to 10", "rank 11 to 100", "beyond 100"),
-                (COLOURS[2], COLOURS[5], COLOURS[4], COLOURS[1]),
-            )
-        )
+        ranks = {"visual": store.first_ranks(folder, "v_to_t"), "text": store.first_ranks(folder, "t_to_v")}
+        *near, far = _HITS
+        return {kind: np.select([rank <= 1, rank <= 10, rank <= 100], near, far) for kind, rank in ranks.items()}, _HITS
     if colour == "split":
         split = names["volumename"].str.split("_").str[0].to_numpy(str)
         kinds = sorted(set(split))

@@ -129,12 +129,7 @@ def _pick_view(recall: pd.DataFrame) -> str:
     if len(views) < 2:
         return "semantic"
     return st.selectbox(
-        "Queries",
-        views,
-        format_func=_VIEWS.__getitem__,
-        key="alignment.view",
-        label_visibility="collapsed",
-        width=190,
+        "Queries", views, format_func=_VIEWS.__getitem__, key="alignment.view", label_visibility="collapsed", width=190
     )
 
 
@@ -155,7 +150,8 @@ def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: 
         names = {DIRECTIONS[way]: f"{prefix}{way}_{metric}" for way in ways}
         values = {title: format_interval(metrics.get(name), intervals.get(name)) for title, name in names.items()}
         if metric == "median_rank":
-            values = {title: format_rank(metrics.get(name)) for title, name in names.items()}
+            ranks = {title: metrics.get(name) for title, name in names.items()}  # which ties may make a fraction
+            values = {title: "–" if rank is None else f"{rank:,.1f}" for title, rank in ranks.items()}
         rows.append({"Metric": metric_title(metric), **values})
     rows = _merge_chance(rows)
     st.dataframe(
@@ -176,11 +172,6 @@ def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     if any(row.get(first) != row.get(second) for row in rows):
         return rows
     return [{**{k: v for k, v in row.items() if k not in _CHANCES}, "Chance": row.get(first, "")} for row in rows]
-
-
-def format_rank(value: float | None) -> str:
-    """Write a rank, which ties may make a fraction."""
-    return "–" if value is None else f"{value:,.1f}"
 
 
 def _queries(metrics: dict[str, Any], prefix: str, way: str) -> str:

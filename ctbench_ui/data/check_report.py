@@ -51,11 +51,14 @@ def draw_waiting() -> None:
 
 def draw(report: dict[str, Any], stale: bool) -> None:
     """Draw the report of a check."""
-    _draw_verdict(report)
+    if report["errors"]:
+        feedback.show_error(plural(len(report["errors"]), "error"), "\n".join(report["errors"]))
+    else:
+        warnings = len(report["warnings"])
+        text = f"Ready, with {plural(warnings, 'warning')}" if warnings else "Ready"
+        st.success(text, icon=":material/check_circle:")
     if stale:
         st.info("The fields have changed since this check. Check again.", icon=":material/update:")
-    if report["errors"]:
-        feedback.show_error("Errors", "\n".join(report["errors"]))
     feedback.show_warnings(report["warnings"])
     if report["counts"]:
         _draw_sizes(report)
@@ -73,16 +76,6 @@ def draw(report: dict[str, Any], stale: bool) -> None:
         _draw_save()
     if report["prevalence"]:
         _draw_charts(report)
-
-
-def _draw_verdict(report: dict[str, Any]) -> None:
-    errors, warnings = len(report["errors"]), len(report["warnings"])
-    if errors:
-        st.error(plural(errors, "error"), icon=":material/block:")
-    elif warnings:
-        st.success(f"Ready, with {plural(warnings, 'warning')}", icon=":material/check_circle:")
-    else:
-        st.success("Ready", icon=":material/check_circle:")
 
 
 def _draw_sizes(report: dict[str, Any]) -> None:

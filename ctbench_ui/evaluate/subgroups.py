@@ -41,12 +41,7 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
             names = own if table is None else _group_columns(cache.stamp(paths.scores), table, table)
             column = st.selectbox("Group by", names, key="subgroups.column", width=220) if names else None
         metric = st.segmented_control(
-            "Metric",
-            METRICS,
-            default=METRICS[0],
-            required=True,
-            key="subgroups.metric",
-            format_func=metric_title,
+            "Metric", METRICS, default=METRICS[0], required=True, key="subgroups.metric", format_func=metric_title
         )
         rows = [MACRO, *labels]
         finding = st.selectbox("Finding", rows, key="subgroups.finding", width=260, format_func=_finding_title)

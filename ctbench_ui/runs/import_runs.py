@@ -19,10 +19,7 @@ _LISTED, _DONE = "bring-in.found", "bring-in.done"
 _COLUMNS = {
     "run": st.column_config.TextColumn("Run"),
     "epochs": st.column_config.NumberColumn("Epochs", format="%d"),
-    **{
-        name: st.column_config.NumberColumn(f"Val. {METRICS[name].short}", format=SHARE)
-        for name in ("auprc", "auroc")
-    },
+    **{name: st.column_config.NumberColumn(f"Val. {METRICS[name].short}", format=SHARE) for name in ("auprc", "auroc")},
     "there": st.column_config.CheckboxColumn("Already imported"),
     "problem": st.column_config.TextColumn("Why it cannot be imported", width="large"),
 }

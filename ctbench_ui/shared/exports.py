@@ -159,12 +159,6 @@ def _button(
     )
 
 
-def with_p_values(frame: pd.DataFrame) -> pd.DataFrame:
-    """Write every column of p-values (p, p_adjusted, p_delong, ...) as text, for a table on the screen."""
-    names = [name for name in frame if str(name) == "p" or str(name).startswith("p_")]
-    return frame.assign(**{name: frame[name].map(format_p) for name in names})
-
-
 # Columns of tables of differences, as the screen titles them; those of every other name are capitalised.
 _HEADINGS = {
     "a": "First",

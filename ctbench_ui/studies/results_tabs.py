@@ -132,6 +132,7 @@ def _run_table(runs: pd.DataFrame, key: str) -> None:
         selection_mode="single-row",
         height=min(420, 38 + 35 * len(runs)),
         lazy=False,
+        column_order=[name for name in runs if name not in ("bank", "extension")],
         column_config={name: _run_heading(name) for name in runs},
     )
     if rows := event.selection.rows:

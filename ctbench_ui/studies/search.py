@@ -128,13 +128,9 @@ def _is_active(paths: StudyPaths) -> bool:
     return progress.is_queued(paths) or has_active_worker(paths)
 
 
-def _load_trials(paths: StudyPaths) -> list[Any]:
-    return _trials(paths.journal) if paths.journal.is_file() else []
-
-
 @cache.per_file(max_entries=8, read_only=True)
-def _trials(path: Path) -> list[Any]:
-    return read_trials(StudyPaths(path.parent))
+def _load_trials(journal: Path) -> list[Any]:
+    return read_trials(StudyPaths(journal.parent)) if journal.is_file() else []
 
 
 def _view(folder: str, planned: int, was_active: bool) -> None:
@@ -142,7 +138,7 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
     paths = StudyPaths(Path(folder))
     if was_active and not _is_active(paths):
         st.rerun(scope="app")
-    trials = _load_trials(paths)
+    trials = _load_trials(paths.journal)
     frame = pd.DataFrame([trial_row(trial) for trial in trials])
     ended = int(frame["state"].isin(_ENDED).sum()) if len(frame) else 0
     finished = frame[frame["state"] == "finished"].sort_values("value", ascending=False) if ended else frame
@@ -170,7 +166,7 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
 
 def _new_seeds(search: Search, paths: StudyPaths) -> None:
     """Offer to train the best trials with new seeds: the best of many trials is optimistic."""
-    finished = [trial for trial in _load_trials(paths) if trial.state.name == "COMPLETE"]
+    finished = [trial for trial in _load_trials(paths.journal) if trial.state.name == "COMPLETE"]
     top = sorted(finished, key=lambda trial: -trial.value)[:TOP]
     if not top:
         return

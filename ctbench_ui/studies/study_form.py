@@ -99,17 +99,17 @@ def _axes() -> None:
             st.text_input("Its values", key="study.values", placeholder="1e-4, 1e-3", **_KEEP)
     with right:
         root = form.outputs_root()
-        _folder_axis("encoder", "Encoders", "Feature root", folders.feature_roots(root))
-        _folder_axis("source", "Label sources", "Manifest folder", folders.manifest_folders(root))
+        _folder_axis("encoder", "Encoder", "Feature root", folders.feature_roots(root))
+        _folder_axis("source", "Label source", "Manifest folder", folders.manifest_folders(root))
 
 
 def _folder_axis(axis: str, title: str, label: str, offered: Sequence[str]) -> None:
     """Draw the values of an axis that are folders, each under a name."""
-    st.markdown(f"**{title}**", help="Empty: the folder chosen on Data.")
 
     def draw_new() -> Callable[[], tuple[str, str] | None]:
-        name = st.text_input("Name", key=f"study.{axis}.name", placeholder="folder's", width=92)
-        folder = controls.path_field(f"study.{axis}.folder", label, offered)
+        name = st.text_input(title, key=f"study.{axis}.name", placeholder="name", width=110)
+        help_ = "Without any, the folder chosen on Data is used. A name is optional."
+        folder = controls.path_field(f"study.{axis}.folder", label, offered, help_)
         return lambda: (name.strip() or Path(folder).name, folder) if folder else None
 
     controls.edit_rows(f"study.{axis}", f"study-{axis}", " = ".join, draw_new)

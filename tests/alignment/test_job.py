@@ -89,5 +89,5 @@ def test_an_alignment_is_not_resumed_as_a_training(config: Config) -> None:
     cancel.set()
     with pytest.raises(Interrupted):
         run_alignment(config, run_dir=folder, cancel=cancel)
-    with pytest.raises(InputError, match="measured again"):
+    with pytest.raises(InputError, match=r"is not a training run.*not resumed"):
         JobRunner().resume(folder)

@@ -40,7 +40,7 @@ def test_two_runs_are_compared_and_exported(reader: BrowserUser, demo_runs: tupl
     check_demo_disclosures(reader.download("paper-methods-txt").decode())
     reader.open_tab("compare", "differences")
     forest = _download(reader, "forest-auprc-csv")
-    macro = forest[forest["label"] == "macro"].iloc[0]
+    macro = forest[forest["finding"] == "macro"].iloc[0]
     # A table draws its cells on a canvas, with their texts in hidden elements behind it.
     cell = reader.page.get_by_text(format_metric(macro["delta"]))
     cell.first.wait_for(state="attached")

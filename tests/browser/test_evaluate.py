@@ -96,7 +96,7 @@ def test_every_download_holds_the_stored_numbers(user: BrowserUser, bundle: Eval
     stored = pd.read_csv(bundle.per_class)
     for key in ("per-class-csv", "dots-csv"):
         pd.testing.assert_frame_equal(without_disclosures(user.download_table(key)), without_disclosures(stored))
-    curves = pd.read_parquet(bundle.curves)
+    curves = pd.read_parquet(bundle.curves).rename(columns={"label": "finding"})
     user.open_tab("evaluate", "curves")
     parts = {"curves": curves, "pr": curves[curves["curve"] == "pr"], "roc": curves[curves["curve"] == "roc"]}
     for name, expected in parts.items():

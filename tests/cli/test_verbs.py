@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pandas as pd
 import pytest
 import torch
 
+from ctbench_core.cli.invocation import Outcome, Verb
+from ctbench_core.cli.main import main
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS
 from ctbench_core.runs import open_run
@@ -290,8 +294,6 @@ def test_every_verb_explains_itself(cli: Cli, verb: str) -> None:
 
 
 def test_the_command_alone_lists_its_verbs(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    from ctbench_core.cli.main import main
-
     assert main([]) == 2
     overview = capsys.readouterr().out
     assert all(verb in overview for verb in VERBS)
@@ -299,6 +301,14 @@ def test_the_command_alone_lists_its_verbs(cli: Cli, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert main(["trian"]) == 2
     assert "Unknown verb 'trian'. Known: train" in capsys.readouterr().err
+
+
+def test_an_encoding_without_the_minus_sign_escapes_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
+    monkeypatch.setitem(VERBS, "demo", Verb("", "", lambda call: Outcome({}, "−.031")))
+    assert main(["demo"]) == 0
+    assert printed.getvalue().strip() == rb"\u2212.031"
 
 
 def test_the_tree_of_the_working_folder_is_used_and_reported(cli: Cli, overrides: list[str]) -> None:

@@ -174,7 +174,7 @@ def test_bad_features_can_be_dropped_and_are_recorded(make_config: Build, data: 
     assert len(dataset.manifests["train"]) == 54
     assert dataset.manifests["train"].targets.shape == (54, 3)
     assert np.isfinite(dataset.inputs("train")).all()
-    assert any("6 rows" in text and "left out" in text for text in dataset.warnings)
+    assert any("6 volumes" in text and "skipped" in text for text in dataset.warnings)
 
 
 def test_a_row_is_dropped_when_either_of_its_inputs_is_bad(make_config: Build, data: Path) -> None:

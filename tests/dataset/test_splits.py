@@ -151,16 +151,16 @@ def test_a_selection_that_does_not_fit_is_named(make_config: Build, data: Path, 
     head = "budget,seed,selection_value,split\n"
     path.write_text(head + "2,1,train_1_a_1,train\n2,1,nobody,val\n")
     config = make_config(data, {"data.selection": str(path)})
-    with pytest.raises(ManifestError, match=r"lacks nobody \(1 row\) of the selection of budget 2, seed 1"):
+    with pytest.raises(ManifestError, match=r"lacks nobody \(1 volume\) of the selection of budget 2, seed 1"):
         make_splits(config)
     path.write_text(head + "2,1,train_1_a_1,train\n2,1,train_1_a_1.nii.gz,val\n")
     with pytest.raises(ManifestError, match=r"duplicate volume in one budget and seed, on line 3"):
         make_splits(config)
     rows = [f"{n},{s},train_{n}_a_1,{split}" for n in (3, 4) for s in (42, 7) for split in ("train",)]
     path.write_text(head + "\n".join(rows) + "\n")
-    with pytest.raises(ConfigError, match=r"holds 2 selection of seed 42; it holds budget 3 seed 42, budget 3 seed 7"):
+    with pytest.raises(ConfigError, match=r"has 2 selections of seed 42; it has budget 3 seed 42, budget 3 seed 7"):
         make_splits(config)
-    with pytest.raises(ConfigError, match=r"holds no selection of budget 5 and seed 42"):
+    with pytest.raises(ConfigError, match=r"has no selection of budget 5 and seed 42"):
         make_splits(make_config(data, {"data.selection": str(path), "data.budget": 5}))
 
 

@@ -111,9 +111,7 @@ def test_a_deleted_file_is_missing_and_found_when_it_returns(load: Load, root: P
     content = (root / NAMES[9]).read_bytes()
     (root / NAMES[9]).unlink()
     gone = load()
-    assert [(problem.kind, problem.path, problem.samples) for problem in gone.problems] == [
-        ("missing", NAMES[9], (9,))
-    ]
+    assert [(problem.kind, problem.path, problem.samples) for problem in gone.problems] == [("missing", NAMES[9], (9,))]
     assert gone.rows[9] == -1
     np.testing.assert_array_equal(gone.matrix[gone.rows[10:]], expected(NAMES[10:]))
     (root / NAMES[9]).write_bytes(content)

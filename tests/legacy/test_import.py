@@ -79,9 +79,7 @@ def test_importing_again_makes_no_copy_even_from_another_place(make_old_run: Old
     assert (again.new, again.present, again.run_dir) == (False, True, first.run_dir)
 
 
-def test_a_folder_of_runs_is_imported_and_one_bad_run_stops_none(
-    make_old_run: Old, tmp_path: Path
-) -> None:
+def test_a_folder_of_runs_is_imported_and_one_bad_run_stops_none(make_old_run: Old, tmp_path: Path) -> None:
     for seed in (1, 2):
         make_old_run(f"gpt_budget/train_n50_s{seed}", seed=seed)
     bad = make_old_run("gpt_budget/train_n50_s3", seed=3)

@@ -190,7 +190,9 @@ def test_equal_rows_count_once_and_different_ones_are_refused(join: Callable[...
     prepared = join(labels_csv=LABELS + "train_1_a_1, 1,0\n")
     assert names(prepared) == VOLUMES
     assert prepared.unmatched == {"repeated_rows": ["train_1_a_1"]}
-    with pytest.raises(ManifestError, match=r"labels_csv.csv: duplicate name with different values train_1_a_1 \(1 row\), on line 6"):
+    with pytest.raises(
+        ManifestError, match=r"labels_csv.csv: duplicate name with different values train_1_a_1 \(1 row\), on line 6"
+    ):
         join(labels_csv=LABELS + "train_1_a_1,0,0\n")
 
 

@@ -202,5 +202,5 @@ def test_unusable_input_says_what_was_expected():
         tied_blocks([[0.1, 0.2]], [[True]])
     with pytest.raises(InputError, match="NaN"):
         tied_blocks([[np.nan]], [[True]])
-    with pytest.raises(InputError, match="at least the relevant"):
+    with pytest.raises(InputError, match="at least the number of ranked relevant"):
         tied_blocks([[0.1, 0.2]], [[True, True]], n_relevant=[1])

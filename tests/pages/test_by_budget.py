@@ -79,7 +79,7 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
     assert set(shown["runs"]) == {2}
     again = evaluate(by_budget(fields={"by-budget.folder": str(other), "by-budget.tests": ["test_manual_all.csv"]}))
     assert not again.exception
-    assert len(RunStore(store).openings("gpt_budget")) == 4  # what is stored is not opened again
+    assert len(RunStore(store).openings("gpt_budget")) == 4  # stored results are not evaluated again
 
 
 def test_the_curve_shows_both_sources(sweep: Path, by_budget: Callable[..., AppTest]) -> None:
@@ -109,7 +109,7 @@ def test_two_sources_are_compared_as_contrast_does_down_to_the_findings(
     np.testing.assert_allclose(summary["Effect size"], rows["effect_size"])
     assert sorted(findings["Finding"]) == sorted(labels)
     assert "4 pairs" in said(app)
-    # A table of the older system stands in for one source.
+    # A table of the older system replaces one source.
     sides[1].assign(run_dir="gone").to_csv(tmp_path / "gpt_per_run.csv", index=False)
     app.selectbox(key="two-sources.second").set_value("A table of runs").run()
     app.text_input(key="two-sources.second.file").set_value(str(tmp_path / "gpt_per_run.csv")).run()

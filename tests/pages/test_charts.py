@@ -191,17 +191,21 @@ def test_every_cell_of_a_heat_map_is_written_once_in_a_readable_colour() -> None
     values = pd.DataFrame({"first": [0.2, 0.9], "second": [0.62, np.nan]}, index=["a", "b"])
     marked = pd.DataFrame(False, index=values.index, columns=values.columns)
     marked.loc["b", "first"] = True
-    layers = {layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data}
+    layers = {
+        layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data
+    }
     np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
     np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
 
 
 def test_tiny_p_values_are_written_as_such() -> None:
     frame = pd.DataFrame({"p": [0.0001, 0.0123, np.nan], "p_adjusted": [0.0004, 0.2, 1.0], "precision": 0.00001})
-    shown = exports.with_p_values(frame)
-    assert list(shown["p"]) == ["< .001", ".012", "–"]
-    assert list(shown["p_adjusted"]) == ["< .001", ".200", "1.000"]
-    assert list(shown["precision"]) == [0.00001] * 3
+    shown = exports.styled(frame)
+    pd.testing.assert_frame_equal(shown.data, frame)  # still sorted as numbers
+    lines = shown.hide(axis="index").to_string(delimiter="|").splitlines()[1:]
+    assert [line.split("|")[0] for line in lines] == ["< .001", ".012", "–"]
+    assert [line.split("|")[1] for line in lines] == ["< .001", ".200", "1.000"]
+    assert [line.split("|")[2] for line in lines] == [".000"] * 3
     rows = pd.DataFrame({"a": "x", "label": ["b"], "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_adjusted": 0.0002})
     (dot,) = (trace for trace in charts.forest(rows, ["b"]).data if trace.customdata is not None)
     assert dot.customdata[0][3] == "< .001"

@@ -37,7 +37,7 @@ def run(store: Path, data: Path, make_config: Callable[..., Config]) -> RunPaths
     return RunPaths(folder)
 
 
-def _look(open_page: Open, run: RunPaths, tab: str) -> AppTest:
+def _open_tab(open_page: Open, run: RunPaths, tab: str) -> AppTest:
     app = open_page("evaluate", query={"run": run.root.name})
     app.session_state["tab"] = tab
     app.run()
@@ -53,8 +53,8 @@ def _charts(app: AppTest) -> list[dict[str, Any]]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-def test_calibration_shows_the_stored_figures_before_and_after(run: RunPaths, open_page: Open, said: Said) -> None:
-    app = _look(open_page, run, "Calibration")
+def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, open_page: Open, said: Said) -> None:
+    app = _open_tab(open_page, run, "Calibration")
     bundle = run.evaluation("test")
     stored = pd.read_csv(bundle.calibration).set_index(["finding", "stage"])
     scores = pd.read_parquet(bundle.scores)
@@ -76,7 +76,7 @@ def test_calibration_shows_the_stored_figures_before_and_after(run: RunPaths, op
 
 
 def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) -> None:
-    app = _look(open_page, run, "Subgroups")
+    app = _open_tab(open_page, run, "Subgroups")
     assert app.selectbox(key="subgroups.column").options == ["PatientSex", "Manufacturer"]
     shown = _table(app, "group")
     assert shown["group"].tolist() == ["F", "M"]
@@ -99,7 +99,7 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
 def test_a_table_of_metadata_may_be_named(run: RunPaths, open_page: Open, tmp_path: Path, said: Said) -> None:
     volumes = pd.read_parquet(run.evaluation("test").scores)["volumename"]
     pd.DataFrame({"VolumeName": volumes, "Site": ["north", "south"] * 12}).to_csv(tmp_path / "meta.csv", index=False)
-    app = _look(open_page, run, "Subgroups")
+    app = _open_tab(open_page, run, "Subgroups")
     app.text_input(key="subgroups.table").set_value(str(tmp_path / "meta.csv")).run()
     assert not app.exception
     assert _table(app, "group")["group"].tolist() == ["north", "south"]
@@ -109,7 +109,7 @@ def test_a_table_of_metadata_may_be_named(run: RunPaths, open_page: Open, tmp_pa
 
 
 def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> None:
-    app = _look(open_page, run, "Threshold")
+    app = _open_tab(open_page, run, "Threshold")
     label = "Lung nodule"
     scores = pd.read_parquet(run.validation_scores)
     targets, probabilities = (scores[[f"{part}_{label}"]].to_numpy(float) for part in ("target", "prob"))
@@ -117,26 +117,28 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     for title, rule in (("max F1", "f1"), ("Youden", "youden"), ("sensitivity ≥ .950", "sensitivity=.95")):
         chosen = choose_thresholds(targets, probabilities, rule).values[0]
         assert float(shown.loc[title, "Threshold"]) == pytest.approx(chosen, abs=5e-4)
-    found = threshold.tuned_rates(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
+    rates = threshold.tuned_rates(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
     stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))["per_class"][label]
-    assert found["F1, test"] == pytest.approx(stored["f1_tuned"])
+    assert rates["F1, test"] == pytest.approx(stored["f1_tuned"])
     tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
-    assert found["F1, validation"] == pytest.approx(tuning["validation"]["per_class"][label]["f1_tuned"])
+    assert rates["F1, validation"] == pytest.approx(tuning["validation"]["per_class"][label]["f1_tuned"])
     app.button(key="use-f1").click().run()
     assert not app.exception
-    assert app.slider(key="threshold").value == pytest.approx(found["threshold"], abs=1e-3)
+    assert app.slider(key="threshold").value == pytest.approx(rates["threshold"], abs=1e-3)
 
 
 def test_bands_are_drawn_where_they_can_be_given(run: RunPaths, open_page: Open) -> None:
     bands = pd.read_parquet(run.evaluation("test").bands)
-    filled = [trace for plot in _charts(_look(open_page, run, "Curves")) for trace in plot["data"] if trace.get("fill")]
+    filled = [
+        trace for plot in _charts(_open_tab(open_page, run, "Curves")) for trace in plot["data"] if trace.get("fill")
+    ]
     assert len(filled) == bands.groupby(["label", "curve"]).ngroups
 
 
-def test_every_figure_says_what_it_rests_on(run: RunPaths, open_page: Open) -> None:
+def test_every_chart_states_its_disclosures(run: RunPaths, open_page: Open) -> None:
     evaluate_run(run.root)
     for tab in ("Findings", "Curves", "Threshold", "Calibration", "Subgroups"):
-        charts = _charts(_look(open_page, run, tab))
+        charts = _charts(_open_tab(open_page, run, tab))
         assert charts
         for plot in charts:
             note = plot["layout"]["title"]["text"]
@@ -147,7 +149,7 @@ def test_every_figure_says_what_it_rests_on(run: RunPaths, open_page: Open) -> N
 def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: Open, said: Said) -> None:
     from ctbench_core.report import run_paper
 
-    app = _look(open_page, run, "Paper")
+    app = _open_tab(open_page, run, "Paper")
     files = run_paper(open_run(run.root), "test")
     assert app.code[-1].value.strip() == files["table.tex"].strip()
     assert "Thresholds of highest F1 were chosen" in said(app)

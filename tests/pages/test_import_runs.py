@@ -1,4 +1,4 @@
-"""Runs of the older system, brought in on the Runs page as a person does it."""
+"""Import runs of the older system on the Runs page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.old_system import drop_optimiser
 Open = Callable[..., AppTest]
 
 
-def test_old_runs_are_looked_at_and_brought_in(
+def test_old_runs_are_listed_and_imported(
     open_page: Open, store: Path, make_old_run: Callable[..., Path], said: Callable[[AppTest], str]
 ) -> None:
     for seed in (1, 2):

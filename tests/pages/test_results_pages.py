@@ -1,4 +1,4 @@
-"""Evaluate, Alignment, Runs and Home: figures on the page are those of the files, and a test set opens on request only."""
+"""Evaluate, Alignment, Runs and Home show the stored metrics; a run is evaluated on test only on request."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def _cards(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
 
 
-def test_looking_at_a_run_opens_no_test_set(trained: Path, open_page: Open, store: Path) -> None:
+def test_a_visit_evaluates_nothing_on_test(trained: Path, open_page: Open, store: Path) -> None:
     app = open_page("evaluate", query={"run": trained.name})
     assert not app.exception
     assert not (store / "evaluations.jsonl").exists()
     assert not app.metric
 
 
-def test_an_opened_test_set_shows_the_stored_figures(trained: Path, open_page: Open, store: Path) -> None:
+def test_an_evaluated_test_set_shows_the_stored_metrics(trained: Path, open_page: Open, store: Path) -> None:
     app = _evaluated(open_page, trained)
     assert len((store / "evaluations.jsonl").read_text().splitlines()) == 1
     folder = trained / "evaluation" / "test"
@@ -113,7 +113,7 @@ def test_the_volumes_are_sorted_by_how_wrong(trained: Path, open_page: Open) -> 
     assert len(errors) == 24
 
 
-def _look(app: AppTest, tab: str) -> AppTest:
+def _open_tab(app: AppTest, tab: str) -> AppTest:
     app.session_state["tab"] = tab
     app.run()
     assert not app.exception
@@ -164,7 +164,7 @@ def test_a_link_leads_to_its_run_and_a_choice_is_put_into_it(
     assert app.selectbox(key="run").value in (trained.name, scored)
 
 
-def test_intervals_and_undefined_figures_are_shown_as_such(
+def test_intervals_and_undefined_metrics_are_shown(
     predictions: pd.DataFrame, open_page: Open, store: Path, said: Said
 ) -> None:
     app = open_page("evaluate")
@@ -185,7 +185,7 @@ def test_intervals_and_undefined_figures_are_shown_as_such(
 def test_the_threshold_moves_the_counts(predictions: pd.DataFrame, open_page: Open, store: Path, kept: bool) -> None:
     if not kept:
         next(store.glob("score/*/evaluation/predictions/counts.parquet")).unlink()
-    app = _look(open_page("evaluate"), "Threshold")
+    app = _open_tab(open_page("evaluate"), "Threshold")
     positive, scores = predictions["target_Emphysema"] == 1, predictions["prob_Emphysema"]
     for threshold in (0.5, 0.123, 0.0, 1.0):
         app.slider(key="threshold").set_value(threshold).run()
@@ -202,7 +202,7 @@ def test_the_threshold_moves_the_counts(predictions: pd.DataFrame, open_page: Op
 
 
 def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.DataFrame, open_page: Open) -> None:
-    app = _look(open_page("evaluate"), "Threshold")
+    app = _open_tab(open_page("evaluate"), "Threshold")
     app.button(key="cell-fn").click().run()
     assert not app.exception
     shown = app.dataframe[0].value
@@ -213,8 +213,8 @@ def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.Dat
     assert not app.dataframe
 
 
-def test_hindsight_thresholds_are_called_so(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
-    app = _look(open_page("evaluate"), "Threshold")
+def test_hindsight_thresholds_are_labelled(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
+    app = _open_tab(open_page("evaluate"), "Threshold")
     assert app.button(key="preset-F1").label == "Best F1"
     assert "hindsight, not a result to report" in said(app)
     app.button(key="preset-F1").click().run()
@@ -224,23 +224,23 @@ def test_hindsight_thresholds_are_called_so(predictions: pd.DataFrame, open_page
 
 
 def test_a_finding_without_positives_has_no_threshold(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
-    app = _look(open_page("evaluate"), "Threshold")
+    app = _open_tab(open_page("evaluate"), "Threshold")
     app.selectbox(key="finding").select("Nothing").run()
     assert not app.exception
     assert "no positives or no negatives" in said(app)
 
 
 def test_every_finding_has_a_panel(predictions: pd.DataFrame, open_page: Open) -> None:
-    app = _look(open_page("evaluate"), "Curves")
-    for kind, figures in (("pr", 1), ("roc", 1), ("chosen", 2)):
+    app = _open_tab(open_page("evaluate"), "Curves")
+    for kind, count in (("pr", 1), ("roc", 1), ("chosen", 2)):
         app.session_state["curves.kind"] = kind
         app.run()
         assert not app.exception
-        assert len(app.get("plotly_chart")) == figures
+        assert len(app.get("plotly_chart")) == count
 
 
 def test_volumes_are_filtered_by_error_and_name(predictions: pd.DataFrame, open_page: Open) -> None:
-    app = _look(open_page("evaluate"), "Volumes")
+    app = _open_tab(open_page("evaluate"), "Volumes")
     app.session_state["volumes.kind"] = "false alarms"
     app.run()
     alarms = predictions[(predictions["target_Emphysema"] == 0) & (predictions["prob_Emphysema"] >= 0.5)]
@@ -250,7 +250,7 @@ def test_volumes_are_filtered_by_error_and_name(predictions: pd.DataFrame, open_
     assert set(app.dataframe[0].value["patient"]) == {"test_6", "test_60"}
 
 
-def test_the_ledger_tells_how_many_runs_saw_a_test_set(
+def test_the_ledger_counts_the_runs_evaluated_on_a_test_set(
     small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], said: Said
 ) -> None:
     first = train(open_page("train", small_run))
@@ -262,7 +262,7 @@ def test_the_ledger_tells_how_many_runs_saw_a_test_set(
     assert '2nd run of this job evaluated on "test"' in said(app)
 
 
-def test_figures_of_an_older_epoch_are_called_so_and_opened_again(
+def test_results_of_an_older_epoch_are_marked_and_evaluated_again(
     trained: Path, open_page: Open, store: Path, said: Said
 ) -> None:
     app = _evaluated(open_page, trained)
@@ -307,7 +307,7 @@ def test_places_are_written_for_people(number: int, shown: str) -> None:
     assert ordinal(number) == shown
 
 
-def test_figures_of_a_leaking_test_set_carry_a_mark(
+def test_results_of_a_leaking_test_set_are_marked(
     small_run: dict[str, Any],
     data: Path,
     rewrite: Callable[..., None],
@@ -344,7 +344,7 @@ def test_a_missing_test_manifest_is_named(trained: Path, data: Path, open_page: 
     assert "test.csv does not exist" in said(app)
 
 
-def test_alignment_shows_the_stored_figures(
+def test_alignment_shows_the_stored_metrics(
     places: dict[str, str], open_page: Open, align: Align, store: Path, said: Said
 ) -> None:
     app = align(open_page("alignment", places))
@@ -360,7 +360,7 @@ def test_alignment_shows_the_stored_figures(
             assert float(recall) == pytest.approx(metrics[f"{start}{way}_recall_at_1"], abs=5e-4)
             assert float(shown.loc["MRR", title].split()[0]) == pytest.approx(metrics[f"{start}{way}_mrr"], abs=5e-4)
         chances = [metrics[f"{start}{way}_chance_at_5"] for way in ("v_to_t", "t_to_v")]
-        names = ["Chance", "Chance"] if "Chance" in shown else ["Chance →", "Chance ←"]  # told once where it is one
+        names = ["Chance", "Chance"] if "Chance" in shown else ["Chance →", "Chance ←"]  # once where both are equal
         assert [float(shown.loc["Recall@5", name]) for name in names] == pytest.approx(chances, abs=5e-4)
     assert len(app.get("plotly_chart")) == 4
     assert "24 pairs · test: 24 volumes / 12 exams / 12 patients" in said(app)

@@ -1,4 +1,4 @@
-"""The Runs page: filters, recipes, stars and notes, delete with undo, the queue, and what is taken away."""
+"""The Runs page: filters, recipes, stars and notes, delete with undo, the queue, and the exported files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_an_undefined_epoch_is_a_gap_in_the_trace(tmp_path: Path) -> None:
     assert cache.trace(path) == [None, 1e-05]
 
 
-def test_test_figures_are_shown_only_where_a_test_was_opened(trained: list[Path], open_page: Open) -> None:
+def test_test_results_are_shown_only_where_there_are_any(trained: list[Path], open_page: Open) -> None:
     result = evaluate_run(trained[1], ["test.csv"])["test"]["test.csv"]
     app = open_page("runs")
     table = app.dataframe[0].value
@@ -96,14 +96,12 @@ def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], st
     assert list(run_table.table_of(frame)["test"]) == [".842 [.829, .856] ⟳", "a .500 ⚠ · b –", ""]
 
 
-def test_the_table_tells_how_many_volumes_a_run_learned_from(
-    trained: list[Path], open_page: Open, tiny_data: Path
-) -> None:
+def test_the_table_shows_the_number_of_training_volumes(trained: list[Path], open_page: Open, tiny_data: Path) -> None:
     learned = len(pd.read_csv(tiny_data / "manifests" / "train.csv"))
     assert set(open_page("runs").dataframe[0].value["volumes"]) == {learned}
 
 
-def test_a_test_opened_before_a_later_best_epoch_is_marked(
+def test_a_test_result_of_an_earlier_epoch_is_marked(
     trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
 ) -> None:
     for folder in trained[:2]:
@@ -157,15 +155,15 @@ def test_folds_of_a_seed_are_one_repeat(trained: list[Path], store: Path) -> Non
     frame = rows(store)
     frame = frame[frame["recipe"] == frame.set_index("run_id").loc[trained[0].name, "recipe"]]
     frame["fold"], frame["seed"], frame["val_auprc"] = [0, 1, 0], [1, 1, 2], [0.5, 0.7, 0.4]
-    (found,) = recipes.table(frame).to_dict("records")
-    assert (found["n"], found["folds"]) == (2, 2)
-    assert found["val_auprc"] == pytest.approx((0.6 + 0.4) / 2, abs=1e-12)
-    assert found["val_auprc_sd"] == pytest.approx(0.2 / 2**0.5, abs=1e-12)
+    (row,) = recipes.table(frame).to_dict("records")
+    assert (row["n"], row["folds"]) == (2, 2)
+    assert row["val_auprc"] == pytest.approx((0.6 + 0.4) / 2, abs=1e-12)
+    assert row["val_auprc_sd"] == pytest.approx(0.2 / 2**0.5, abs=1e-12)
 
 
 def test_selected_runs_are_compared(trained: list[Path], open_page: Open) -> None:
     app = open_page("runs", {"runs.chosen": [folder.name for folder in trained[:2]]})
-    assert app.button(key="compare-selected").disabled  # neither has opened a test set
+    assert app.button(key="compare-selected").disabled  # neither has test results
     for folder in trained[:3]:
         evaluate_run(folder, ["test.csv"])
     chosen = [trained[2].name, trained[0].name]

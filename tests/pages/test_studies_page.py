@@ -1,4 +1,4 @@
-"""The Studies page: build, start, watch, look, take away; and the search beside it."""
+"""The Studies page: the form, progress, results and exported files of studies, and the search."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def test_without_data_it_leads_to_data(open_page: Open) -> None:
     assert open_page("studies").button(key="empty-data")
 
 
-def test_a_study_is_built_started_and_looked_at(
-    open_page: Open, small_run: dict[str, Any], said: Any, store: Path
-) -> None:
+def test_a_study_is_started_from_the_form(open_page: Open, small_run: dict[str, Any], said: Any, store: Path) -> None:
     app = open_page("studies", small_run)
     assert app.selectbox(key="study").value == "New study"
     app.button(key="protocol-Probe or MLP").click().run()
@@ -89,8 +87,8 @@ def test_a_study_is_built_started_and_looked_at(
     app.run()
     assert "4 of 4 runs" in said(app)
     assert not app.exception
-    found = study_status(StudyPaths(folder), read_plan(StudyPaths(folder)))
-    assert (found.state, found.counts["finished"]) == ("finished", 4)
+    status = study_status(StudyPaths(folder), read_plan(StudyPaths(folder)))
+    assert (status.state, status.counts["finished"]) == ("finished", 4)
 
 
 @pytest.mark.parametrize("tab", ["Curves", "Overview", "Findings", "Differences", "Bottlenecks", "Runs", "Export"])
@@ -202,7 +200,7 @@ def test_every_file_of_a_study_is_marked(
 
 
 def _ledger(folder: Path) -> str:
-    """Write a ledger in which every run of a study opened its test once, and the first once more; and another job's."""
+    """Write a ledger with one evaluation of every run of a study, a second one of the first run, and one of another job."""
     runs = [run.id for run in read_plan(StudyPaths(folder)).runs]
     entries = [{"job": folder.name, "run": str(folder / run), "manifest": "test.csv"} for run in [*runs, runs[0]]]
     entries.append({"job": "other", "run": "elsewhere", "manifest": "test.csv"})
@@ -210,12 +208,12 @@ def _ledger(folder: Path) -> str:
 
 
 def test_the_marks_of_a_study_sum_up_those_of_its_runs(budgets: str) -> None:
-    """The most opened fold, the largest leak, every label origin, and the warning of the one run that reads text."""
+    """The fold with most evaluations, the largest leak, every label origin, and the warning of the one run that reads text."""
     rows = [("a", "fold_0", 0), ("a", "validation", 0), ("b", "fold_1", 3), ("b", "validation", 1)]
     results = pd.DataFrame([(run, on, "", LEAKED, n) for run, on, n in rows], columns=list(COLUMNS))
     paths = StudyPaths(Path(budgets))
-    opened = [("a", "fold_0"), ("b", "fold_1"), ("b", "fold_1")]
-    lines = [{"job": "budgets", "run": run, "manifest": on} for run, on in opened]
+    evaluated = [("a", "fold_0"), ("b", "fold_1"), ("b", "fold_1")]
+    lines = [{"job": "budgets", "run": run, "manifest": on} for run, on in evaluated]
     (paths.root.parent / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
     plain, reading = Config(), Config()
     plain.data.label_origin, reading.data.label_origin, reading.model.inputs = "manual", "report-derived", "text"
@@ -264,26 +262,26 @@ def test_a_search_shows_what_it_found(
 ) -> None:
     base = study_of(tiny_data, store, "none", {}).base
     space = {"depth": {"low": 0, "high": 1}, "training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
-    run_search(parse_search({"name": "look", "base": base, "space": space, "trials": 8}))
-    app = open_page("studies", small_run, {"study": "look"})
+    run_search(parse_search({"name": "sweep", "base": base, "space": space, "trials": 8}))
+    app = open_page("studies", small_run, {"study": "sweep"})
     assert not app.exception
     assert "8 of 8 trials" in said(app)
     app.button(key="search-again").click().run()
     assert not app.exception
-    assert get_runner().wait(store / "look-best-again", 60)
-    assert len(pd.read_csv(store / "look-best-again" / "table.csv")) == 5
-    app = open_page("studies", small_run, {"study": "look"})
+    assert get_runner().wait(store / "sweep-best-again", 60)
+    assert len(pd.read_csv(store / "sweep-best-again" / "table.csv")) == 5
+    app = open_page("studies", small_run, {"study": "sweep"})
     app.button(key="search-stability").click().run()
-    assert get_runner().wait(store / "look-top-5-again", 60)
-    app = open_page("studies", small_run, {"study": "look"})
+    assert get_runner().wait(store / "sweep-top-5-again", 60)
+    app = open_page("studies", small_run, {"study": "sweep"})
     assert not app.exception
     assert "Kendall's τ" in said(app)
     _held_as_the_runs_say(app, store)
 
 
 def _held_as_the_runs_say(app: AppTest, store: Path) -> None:
-    """The table of the top 5 holds the means of their fresh runs, and the study opened no test."""
-    paths = StudyPaths(store / "look-top-5-again")
+    """The table of the top 5 holds the means of their fresh runs, and no run was evaluated on test."""
+    paths = StudyPaths(store / "sweep-top-5-again")
     runs = read_plan(paths).runs
     means = {}
     for run in runs:

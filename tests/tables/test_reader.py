@@ -49,7 +49,10 @@ def test_a_long_report_is_one_value(tmp_path: Path) -> None:
             HEADER + "x,p,1,0\ny,p,1\nz,p\n",
             r"table.csv cannot be parsed: .*line 3 has 3 values.*on line 3, 4 \(2 rows\): add or remove",
         ),
-        (HEADER + "x,p,1,0,\n", r"table.csv cannot be parsed: line 1 names 4 columns, but line 2 has 5 values.*on line 2 \(1 row\)"),
+        (
+            HEADER + "x,p,1,0,\n",
+            r"table.csv cannot be parsed: line 1 names 4 columns, but line 2 has 5 values.*on line 2 \(1 row\)",
+        ),
         (HEADER + 'x,p,1,0\n"y,p,1,0\nz,p,1,0\n', r"row that begins on line 3.*Close its quotes"),
         (HEADER + 'x,"p"q,1,0\n', r"begins on line 2.*double a quote inside a quoted value"),
         ("volumename,A, A ,B\nx,1,0,1\n", r"duplicate column 'A'. Rename or remove"),
