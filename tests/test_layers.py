@@ -93,6 +93,25 @@ def test_imports_lower_rooms_only(module: str) -> None:
     assert not climbs, f"{module} (floor {FLOORS[here]}) imports {climbs}"
 
 
+# Rooms that load torch, or are entered by one file: others import their files, inside functions where torch matters.
+BY_FILE = {"ctbench_core.train", "ctbench_core.alignment", "ctbench_core.legacy", "ctbench_core.cli"}
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith(("ctbench_core", "ctbench_ui"))])
+def test_other_rooms_are_used_through_their_public_names(module: str) -> None:
+    nodes = ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8")))
+    files = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module in SOURCES]
+    inside = [
+        file
+        for file in files
+        if file.startswith("ctbench_core.")
+        and file.count(".") == 2  # a file of a room
+        and (room := room_of(file)) not in BY_FILE
+        and room_of(module) != room
+    ]
+    assert not inside, f"import from the room, not from its file: {inside}"
+
+
 def test_modules_import_each_other_in_no_circle() -> None:
     graph = {
         module: {target for name in imports_of(module, path) if (target := _module(name)) and target != module}

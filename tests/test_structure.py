@@ -36,7 +36,9 @@ def test_files_that_docs_name_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = re.findall(r"`((?:ctbench_core|ctbench_ui|tests|pages|benchmarks|docs|examples)/[\w./]+\.\w+)`", text)
     missing = [name for name in named if not (PROJECT / name).exists()]
-    inside = [name for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text) if not name.startswith("scripts/")]  # older system
+    inside = [
+        name for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text) if not name.startswith("scripts/")
+    ]  # older system
     roots = [PROJECT, PROJECT / "ctbench_core", PROJECT / "ctbench_ui"]
     missing += [name for name in inside if not any((root / name).exists() for root in roots)]
     assert not missing

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from ctbench_core.errors import InputError
 from ctbench_core.inference.intervals import (
@@ -150,6 +149,8 @@ def rank_swap(
 
 def _ranks(scores: Floats, known: np.ndarray) -> Floats:
     """Return mid-ranks within each label (N, C); 0 in rows with unknown label."""
+    from scipy.stats import rankdata  # half a second to import
+
     ranks = np.zeros(scores.shape)
     for c, rows in enumerate(known.T):
         ranks[rows, c] = rankdata(scores[rows, c])

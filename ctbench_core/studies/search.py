@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from ctbench_core.config import KEYS, Config, flatten, set_key
 from ctbench_core.errors import ConfigError, InputError, unknown_name
@@ -251,6 +250,8 @@ def stability(search: Search, ranked: Sequence[tuple[float, Mapping[str, Any]]])
     table["sd"], table["n"] = complete.std(ddof=1).to_numpy(), len(complete)
     table["rank again"] = table["mean"].rank(ascending=False, method="min").astype(int)
     table["flattered"] = table["value"] - table["mean"]
+    from scipy.stats import kendalltau  # half a second to import
+
     tau = float(kendalltau(-values, -table["mean"]).statistic) if len(values) > 1 else float("nan")
     return Stability(table, tau, float((complete.to_numpy().argmax(axis=1) == 0).mean()), paths)
 

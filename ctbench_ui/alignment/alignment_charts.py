@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ctbench_ui.shared import COLOURS, GREY
 from ctbench_ui.shared.charts import DIRECTIONS, band, set_layout
-from ctbench_ui.shared.style import COLOURS, GREY
 
 
 def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:

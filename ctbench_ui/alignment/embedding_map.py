@@ -11,9 +11,8 @@ import streamlit as st
 
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui.alignment import alignment_charts, store
-from ctbench_ui.shared import charts, exports
+from ctbench_ui.shared import COLOURS, GREY, charts, exports
 from ctbench_ui.shared.exports import Source, add_note
-from ctbench_ui.shared.style import COLOURS, GREY
 
 # Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
 _DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000

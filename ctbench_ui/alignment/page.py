@@ -11,7 +11,7 @@ from ctbench_core.jobs import get_runner
 from ctbench_ui import form
 from ctbench_ui.alignment import result
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import active_jobs, demo, feedback, folders
+from ctbench_ui.shared import active_jobs, demo, folders, show_empty, show_errors
 
 _SHOWN = "alignment.run"
 _LINK, _LAST_LINK = "result", "alignment.taken"
@@ -24,7 +24,7 @@ def draw() -> None:
     stored = result.list_stored(str(form.outputs_root()))
     has_data = demo.has_data() or form.is_data_changed()
     if not has_data and not stored:
-        feedback.show_empty(
+        show_empty(
             "No data yet", "Choose features of volumes and reports in one embedding space.", "Choose data", "data"
         )
         return
@@ -39,7 +39,7 @@ def draw() -> None:
             st.markdown("Press **Measure**. The result is stored in the run store and shown here.")
         return
     chosen = _pick_result(stored)
-    with feedback.show_errors("This result cannot be shown"):
+    with show_errors("This result cannot be shown"):
         run_dir, _, name = chosen.rpartition("/")
         st.session_state[_LAST_LINK] = st.query_params[_LINK] = Path(run_dir).name
         readonly.offer_link(place, **{_LINK: Path(run_dir).name})
@@ -59,7 +59,7 @@ def _pick_result(stored: dict[str, str]) -> str:
 
 def _measure_form() -> None:
     """Draw the settings of a measurement, and queue one on the click."""
-    with feedback.show_errors("A setting does not fit"):
+    with show_errors("A setting does not fit"):
         manifests = folders.list_manifests(Path(form.config().paths.manifest_dir))
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             tests = [place for place, name in enumerate(manifests) if "test" in name]
@@ -82,7 +82,7 @@ def _measure_form() -> None:
         if pressed and manifest:
             config = form.config()
             config.data.train_manifest, config.job_name = manifest, "align"
-            with feedback.show_errors("Alignment cannot be measured"):
+            with show_errors("Alignment cannot be measured"):
                 st.session_state[_SHOWN] = str(_queue(config))
                 st.rerun()  # the status bar shows it too
 

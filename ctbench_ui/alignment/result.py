@@ -15,7 +15,7 @@ from ctbench_core.runs import Run, alignment_disclosures, open_run
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks, prefix_of
-from ctbench_ui.shared import cache, charts, controls, exports, feedback
+from ctbench_ui.shared import cache, charts, draw_tabs, exports, show_warnings
 from ctbench_ui.shared.charts import DIRECTIONS
 from ctbench_ui.shared.exports import Source, marked_source
 
@@ -65,7 +65,7 @@ def draw(run_dir: Path, name: str) -> None:
     metrics = cache.load_metrics(folder / "metrics.json")
     source = _source(run, name, metrics)
     st.caption(source.note)
-    feedback.show_warnings(metrics.get("warnings", []))
+    show_warnings(metrics.get("warnings", []))
     contents = {
         "Metrics": lambda: _metrics_tab(run, folder, metrics, source),
         "Ranks and findings": lambda: _ranks_tab(folder, metrics, source),
@@ -79,7 +79,7 @@ def draw(run_dir: Path, name: str) -> None:
             lambda other, title, other_metrics: _source(open_run(other), title, other_metrics),
         ),
     }
-    controls.tabs({title: st.fragment(content) for title, content in contents.items()}, "alignment.tab")
+    draw_tabs({title: st.fragment(content) for title, content in contents.items()}, "alignment.tab")
 
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:

@@ -13,7 +13,7 @@ from ctbench_core.runs import open_run
 from ctbench_ui import form
 from ctbench_ui.compare import results, tabs
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import controls, exports, feedback, run_picker
+from ctbench_ui.shared import draw_tabs, exports, run_picker, show_empty, show_errors
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -24,7 +24,7 @@ def draw() -> None:
     every = run_picker.evaluable(str(form.outputs_root()))
     rows = {key: row for key, row in every.items() if row["tests"] or common_sets([open_run(row["run_dir"])])}
     if len(rows) < 2:
-        feedback.show_empty(
+        show_empty(
             "Two scored runs make a comparison",
             "Evaluate two runs on test, then compare them here.",
             "Evaluate a run",
@@ -106,7 +106,7 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     Args:
         seeds: where recipes are compared, the runs of each.
     """
-    with feedback.show_errors("These runs cannot be compared"):
+    with show_errors("These runs cannot be compared"):
         every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
         with st.skeleton(height=420):  # takes some seconds where the runs were never compared
             comparison = results.compare(tuple(every), on, seeds is not None)
@@ -121,4 +121,4 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
             "Published": lambda: tabs.published(comparison, run_dirs),
             "Paper": lambda: exports.draw_paper(comparison["files"](), f"compare-{on}"),
         }
-        controls.tabs(contents, "compare-tabs")
+        draw_tabs(contents, "compare-tabs")

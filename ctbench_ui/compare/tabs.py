@@ -13,7 +13,7 @@ from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
-from ctbench_ui.shared import cache, charts, exports, feedback
+from ctbench_ui.shared import cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
 
 _METRICS = ("auprc", "auroc")
@@ -166,7 +166,7 @@ def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source
     if not path:
         return
     folder = run_dirs[comparison["names"].index(name)]
-    with feedback.show_errors("These labels cannot be used"):
+    with show_errors("These labels cannot be used"):
         scores = cache.stamp(scores_path(open_run(folder), on))
         table = results.against_labels(folder, on, scores, cache.stamp(Path(path))).rename(columns={"label": "finding"})
         exports.draw_differences(table, "compare-labels", "Metrics against two label sets")

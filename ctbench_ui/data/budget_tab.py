@@ -12,8 +12,7 @@ from ctbench_core.config import KEYS, Config
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import MANIFEST_INDEX, SELECTION_INDEX, write_budget_files
 from ctbench_ui import form
-from ctbench_ui.shared import exports, feedback
-from ctbench_ui.shared.controls import text_field
+from ctbench_ui.shared import exports, show_errors, show_hint, show_warnings, text_field
 
 _PREFIX, _WRITTEN = "budget-files.", "budget-files.written"
 _EXPECTED = "whole numbers with commas between, such as 20, 50"
@@ -73,7 +72,7 @@ def _read_fields() -> tuple[Config, Path]:
 
 def _write() -> None:
     st.session_state.pop(_WRITTEN, None)
-    with feedback.show_errors("The manifests cannot be written"):
+    with show_errors("The manifests cannot be written"):
         config, folder = _read_fields()
         budgets = form.parse_list("Budgets", _value("budgets"), _read_budget, _EXPECTED)
         seeds = form.parse_list("Seeds", _value("seeds"), int, _EXPECTED)
@@ -86,7 +85,7 @@ def _read_budget(text: str) -> int | None:
 
 
 def _draw_waiting() -> None:
-    feedback.show_hint(
+    show_hint(
         "Label budgets as files",
         "Writes a training and a validation manifest for every budget, seed and fold of the chosen data set, with "
         "an index, for tools that read files. **Train** and **Studies** need no such files: they take budgets and "
@@ -99,7 +98,7 @@ def _draw_written(written: dict[str, Any]) -> None:
     selection = Path(written["folder"]) / SELECTION_INDEX
     st.success(f"{plural(len(index), 'training manifest')} with validation rows", icon=":material/check:")
     st.caption(f"In `{written['folder']}`, with {MANIFEST_INDEX}.")
-    feedback.show_warnings(written["warnings"])
+    show_warnings(written["warnings"])
     st.dataframe(index, hide_index=True, alt="Manifests written")
     with st.container(horizontal=True):
         exports.download("Index (CSV)", index, MANIFEST_INDEX, "budget-index")

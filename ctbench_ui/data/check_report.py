@@ -13,7 +13,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
 from ctbench_ui.data import plots
 from ctbench_ui.pages import go
-from ctbench_ui.shared import charts, controls, exports, feedback
+from ctbench_ui.shared import charts, draw_tabs, exports, show_error, show_errors, show_hint, show_warnings
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
@@ -42,7 +42,7 @@ def _count_together(result: CheckResult) -> list[list[int]]:
 
 def draw_waiting() -> None:
     """Say what a check does."""
-    feedback.show_hint(
+    show_hint(
         "Not checked yet",
         "**Check** reads every manifest and feature file and lists what is wrong, with file, column and rows: "
         "missing or unreadable features, wrong dimensions, unusable labels, patients shared by two splits.",
@@ -52,14 +52,14 @@ def draw_waiting() -> None:
 def draw(report: dict[str, Any], stale: bool) -> None:
     """Draw the report of a check."""
     if report["errors"]:
-        feedback.show_error(plural(len(report["errors"]), "error"), "\n".join(report["errors"]))
+        show_error(plural(len(report["errors"]), "error"), "\n".join(report["errors"]))
     else:
         warnings = len(report["warnings"])
         text = f"Ready, with {plural(warnings, 'warning')}" if warnings else "Ready"
         st.success(text, icon=":material/check_circle:")
     if stale:
         st.info("The fields have changed since this check. Check again.", icon=":material/update:")
-    feedback.show_warnings(report["warnings"])
+    show_warnings(report["warnings"])
     if report["counts"]:
         _draw_sizes(report)
     if report["notes"]:
@@ -120,7 +120,7 @@ def _draw_leak(split: str, patients: list[str]) -> None:
             if split == "val":
                 st.button(
                     "Split training by patient",
-                    key="mend-leak",
+                    key="fix-leak",
                     icon=":material/healing:",
                     on_click=form.set_fields,
                     args=({"data.auto_split.enabled": True},),
@@ -146,7 +146,7 @@ def _draw_bad_features(kind: str, table: pd.DataFrame, failed: bool) -> None:
             if failed and not set(table["kind"]) <= _USABLE:
                 st.button(
                     "Skip unusable rows",
-                    key=f"mend-{kind}",
+                    key=f"fix-{kind}",
                     icon=":material/healing:",
                     on_click=form.set_fields,
                     args=({"data.on_bad_feature": "drop"},),
@@ -160,7 +160,7 @@ def _draw_save() -> None:
         st.session_state.setdefault("data.name", form.dataset_name() or "my data")
         name = st.text_input("Data set name", key="data.name", width=200)
         if st.button("Save", icon=":material/save:", key="save"):
-            with feedback.show_errors("Not saved"):
+            with show_errors("Not saved"):
                 form.save_dataset(name)
                 st.toast(f"Saved as {name}", icon=":material/save:")
         if st.button("Continue to training", icon=":material/arrow_forward:", key="to-train", type="primary"):
@@ -173,7 +173,7 @@ def _draw_charts(report: dict[str, Any]) -> None:
         "Co-occurrence": lambda: _draw_together(report),
         "Norms": lambda: _draw_norm_histogram(report),
     }
-    controls.tabs(contents, key="data.figures")
+    draw_tabs(contents, key="data.figures")
 
 
 def _draw_prevalence(report: dict[str, Any]) -> None:

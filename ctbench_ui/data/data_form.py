@@ -20,7 +20,7 @@ from ctbench_core.label_leakage import encoder_name
 from ctbench_core.manifest import read_manifest
 from ctbench_ui import form
 from ctbench_ui.form.folder_field import folder_field
-from ctbench_ui.shared import cache, controls, feedback, folders
+from ctbench_ui.shared import cache, edit_rows, folders, show_error
 
 UPLOADS = ".uploads"
 WHERE = "data.cohort.where"
@@ -91,7 +91,7 @@ def _offer_upload() -> None:
         )
         st.caption("Feature paths are relative to the feature root.")
         if error := st.session_state.get(_UPLOAD_ERROR):
-            feedback.show_error("Not a manifest", error)
+            show_error("Not a manifest", error)
 
 
 def _use_upload() -> None:
@@ -207,7 +207,7 @@ def _draw_cohort() -> None:
     form.field("data.cohort.recon", "Reconstructions")
     form.field("data.cohort.exclude", "Exclusion list", placeholder="File with volume names")
     st.session_state.setdefault(WHERE, list(KEYS[WHERE].default))
-    controls.edit_rows(WHERE, "where", lambda row: "{column} {op} {value}".format(**row), lambda: _draw_where(columns))
+    edit_rows(WHERE, "where", lambda row: "{column} {op} {value}".format(**row), lambda: _draw_where(columns))
     form.field("data.auto_split.val_fraction", "Validation share", step=0.05)
     form.field("data.auto_split.group", "Keep together")
     form.field("data.on_leak", "Shared patients", format_func={"mark": "warn", "refuse": "stop"}.__getitem__)

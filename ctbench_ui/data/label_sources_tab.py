@@ -13,8 +13,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import Agreement, compare_labels, read_manifest
 from ctbench_ui import form
 from ctbench_ui.data import plots
-from ctbench_ui.shared import charts, controls, exports, feedback, folders
-from ctbench_ui.shared.style import SHARE
+from ctbench_ui.shared import SHARE, charts, exports, folders, path_field, show_errors, show_hint
 
 _FIELDS = {"first": "First manifest", "second": "Second manifest"}
 _COMPARED = "sources.asked"
@@ -26,19 +25,19 @@ def draw() -> None:
     folder = Path(st.session_state.get("paths.manifest_dir") or ".")
     near = [str(folder / file) for file in folders.list_manifests(folder)]
     with left:
-        paths = [controls.path_field(f"sources.{name}", label, near) for name, label in _FIELDS.items()]
+        paths = [path_field(f"sources.{name}", label, near) for name, label in _FIELDS.items()]
         if st.button("Compare", type="primary", icon=":material/compare:", key="compare-labels"):
             st.session_state[_COMPARED] = paths
     with right:
         if st.session_state.get(_COMPARED) != paths:
             _draw_waiting()
             return
-        with feedback.show_errors("These label sources cannot be compared"):
+        with show_errors("These label sources cannot be compared"):
             _draw_agreement(compare_manifests(paths))
 
 
 def _draw_waiting() -> None:
-    feedback.show_hint(
+    show_hint(
         "Do two label sources agree?",
         "Choose two manifests of the same volumes, such as manual labels and labels from reports. **Compare** gives "
         "agreement, Cohen's kappa and both prevalences for each finding.",

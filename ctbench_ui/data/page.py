@@ -9,7 +9,7 @@ import streamlit as st
 from ctbench_core.checks import check
 from ctbench_ui import form
 from ctbench_ui.data import budget_tab, check_report, data_form, label_sources_tab, prepare_tab
-from ctbench_ui.shared import controls, datasets, demo, feedback
+from ctbench_ui.shared import datasets, demo, draw_tabs, progress_bar, show_error, show_errors
 
 _REPORT = "data.result"
 
@@ -23,7 +23,7 @@ def draw() -> None:
         "Budget files": budget_tab.draw,
         "Compare labels": label_sources_tab.draw,
     }
-    controls.tabs(contents, key="data.tab")
+    draw_tabs(contents, key="data.tab")
     form.save()
 
 
@@ -37,7 +37,7 @@ def _draw_data_set() -> None:
     root = form.outputs_root()
     saved = datasets.names(root)
     if error := st.session_state.pop("data.problem", None):
-        feedback.show_error("This data set cannot be opened", error)
+        show_error("This data set cannot be opened", error)
     left, right = st.columns([2, 3], gap="large")
     with left:
         if saved:
@@ -57,8 +57,8 @@ def _draw_data_set() -> None:
 
 def _check() -> None:
     st.session_state.pop(_REPORT, None)
-    with feedback.show_errors("The check could not run"):
-        with feedback.progress_bar("Reading manifests") as progress:
+    with show_errors("The check could not run"):
+        with progress_bar("Reading manifests") as progress:
             result = check(form.config(), progress)
         st.session_state[_REPORT] = check_report.to_report(result) | {"fingerprint": _fields()}
 
@@ -68,5 +68,5 @@ def _draw_report() -> None:
     if report is None:
         check_report.draw_waiting()
         return
-    with feedback.show_errors("The fields cannot be read"):
+    with show_errors("The fields cannot be read"):
         check_report.draw(report, stale=report["fingerprint"] != _fields())

@@ -15,8 +15,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
 from ctbench_ui import form
 from ctbench_ui.data.data_form import use_manifests
-from ctbench_ui.shared import feedback, folders
-from ctbench_ui.shared.controls import path_field, text_field
+from ctbench_ui.shared import folders, path_field, show_errors, show_hint, show_warnings, text_field
 
 _PREFIX, _PREVIEWED, _WRITTEN = "prepare.", "prepare.asked", "prepare.written"
 _ROWS, _NAMES = 20, 200
@@ -116,7 +115,7 @@ def join_tables(options: PrepareOptions) -> PrepareResult:
 
 
 def _draw_waiting() -> None:
-    feedback.show_hint(
+    show_hint(
         "One manifest from several tables",
         "Joins labels, a split, metadata and reports by volume or exam name. **Preview** shows which rows join; "
         "nothing is written before **Write manifest**.",
@@ -124,14 +123,14 @@ def _draw_waiting() -> None:
 
 
 def _draw_preview(options: PrepareOptions) -> None:
-    with feedback.show_errors("These tables do not join"):
+    with show_errors("These tables do not join"):
         result = join_tables(options)
         manifest = result.manifest
         st.success(
             f"{format_cohort(manifest.counts())} · {plural(len(manifest.labels), 'finding')}",
             icon=":material/join_inner:",
         )
-        feedback.show_warnings(result.warnings)
+        show_warnings(result.warnings)
         _draw_unmatched(result)
         st.markdown("**First rows**")
         st.dataframe(manifest.frame.head(_ROWS), hide_index=True, height=260, alt="First rows of the manifest")

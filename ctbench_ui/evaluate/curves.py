@@ -13,10 +13,9 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from ctbench_core.formatting import format_metric
-from ctbench_ui.shared import exports
+from ctbench_ui.shared import COLOURS, GREY, exports, finding_colour, finding_style
 from ctbench_ui.shared.charts import band, build_chart, set_layout
 from ctbench_ui.shared.exports import Source
-from ctbench_ui.shared.style import COLOURS, GREY, finding_colour, finding_style
 
 SOLID_LINES = 8  # more lines than this need dashes
 BANDS = 5  # bands of more findings than this hide one another

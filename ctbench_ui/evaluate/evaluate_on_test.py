@@ -12,7 +12,7 @@ from ctbench_core.evaluate import evaluate_run
 from ctbench_core.formatting import plural
 from ctbench_core.runs import Run, RunStore, is_stale, open_run, openings_of
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import cache, feedback, folders
+from ctbench_ui.shared import cache, folders, progress_bar, show_error, show_errors
 
 
 def offer(run_dir: Path, evaluated: list[str]) -> None:
@@ -21,7 +21,7 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
         if not evaluated:
             st.info("This run has no test results.")
         return
-    with feedback.show_errors("The test sets of this run cannot be listed"):
+    with show_errors("The test sets of this run cannot be listed"):
         run = open_run(run_dir)
         own = list_test_sets(run.config)
         others = [name for name in folders.list_manifests(Path(run.config.paths.manifest_dir)) if name not in own]
@@ -94,10 +94,10 @@ def _manifest_of(run: Run, name: str) -> str:
 
 def _evaluate(run_dir: Path, names: list[str]) -> None:
     try:
-        with feedback.progress_bar("Reading") as progress:
+        with progress_bar("Reading") as progress:
             result = evaluate_run(run_dir, names, progress=progress)
     except CtbenchError as error:
-        feedback.show_error("The run cannot be evaluated on test", str(error))
+        show_error("The run cannot be evaluated on test", str(error))
         return
     for text in result["warnings"]:
         st.toast(text, icon=":material/warning:", duration="long")
@@ -114,7 +114,7 @@ def is_complete(run: Run, name: str) -> bool:
     ):
         config = run.config.copy()
         config.evaluation.detail = "full"
-        with feedback.progress_bar("Evaluating") as progress:
+        with progress_bar("Evaluating") as progress:
             evaluate_run(run.paths.root, [_manifest_of(run, name)], config=config, progress=progress)
         st.rerun(scope="app")
     return False

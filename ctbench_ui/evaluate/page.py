@@ -15,7 +15,7 @@ from ctbench_core.runs import Run, disclosures_of, open_run
 from ctbench_ui import form
 from ctbench_ui.evaluate import calibration, curves, evaluate_on_test, findings, subgroups, threshold, volumes
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import cache, controls, exports, feedback, run_picker
+from ctbench_ui.shared import cache, draw_tabs, exports, leak_badge, run_picker, show_empty, show_errors
 
 _TAB = "tab"  # the query parameter of the open tab
 _CARDS = {"auprc": "Macro AUPRC", "auroc": "Macro AUROC", "f1_macro": "Macro F1 @ .5", "f1_tuned": "Macro F1, tuned"}
@@ -26,9 +26,7 @@ def draw() -> None:
     place = readonly.draw_title("Evaluate")
     rows = run_picker.evaluable(str(form.outputs_root()))
     if not rows:
-        feedback.show_empty(
-            "No trained runs yet", "Train a head, then evaluate it on test here.", "Configure a run", "train"
-        )
+        show_empty("No trained runs yet", "Train a head, then evaluate it on test here.", "Configure a run", "train")
         return
     left, right = st.columns([3, 2])
     with left:
@@ -41,7 +39,7 @@ def draw() -> None:
         evaluate_on_test.offer(run_dir, tests)
     if name is None:
         return
-    with feedback.show_errors("This evaluation cannot be shown"):
+    with show_errors("This evaluation cannot be shown"):
         run = open_run(run_dir)
         evaluate_on_test.warn_if_stale(run, name)
         _header(run, name)
@@ -64,7 +62,7 @@ def _header(run: Run, name: str) -> None:
     metrics = cache.load_metrics(run.paths.evaluation(name).metrics)
     use = evaluate_on_test.describe(run, name) if run.status.kind == "train" else "predictions from a table"
     st.markdown(
-        f"**{name}** · {format_cohort(metrics['n'])} {feedback.leak_badge(metrics['leak']['patients'])}"
+        f"**{name}** · {format_cohort(metrics['n'])} {leak_badge(metrics['leak']['patients'])}"
         + (f" · :gray[{use}]" if use else "")
     )
     if run.status.kind == "train" and (banner := leakage_banner(run.config)):
@@ -93,7 +91,7 @@ def _optimism(metrics: dict[str, Any]) -> list[str]:
 @st.fragment
 def _tabs(run_dir: Path, name: str) -> None:
     """Draw the tabs; a click inside reruns them alone."""
-    with feedback.show_errors("This evaluation cannot be shown"):
+    with show_errors("This evaluation cannot be shown"):
         run = open_run(run_dir)
         if not evaluate_on_test.is_complete(run, name):
             return
@@ -117,4 +115,4 @@ def _tabs(run_dir: Path, name: str) -> None:
         }
         if (linked := st.query_params.get(_TAB, "").capitalize()) in contents:  # links may be in small letters
             st.session_state.setdefault(_TAB, linked)
-        controls.tabs(contents, _TAB, bind="query-params")
+        draw_tabs(contents, _TAB, bind="query-params")

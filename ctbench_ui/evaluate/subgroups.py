@@ -11,7 +11,7 @@ from ctbench_core.declared import metric_title
 from ctbench_core.evaluate import MACRO, METRICS, evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import EvaluationPaths
-from ctbench_ui.shared import cache, charts, exports, feedback
+from ctbench_ui.shared import cache, charts, exports, progress_bar, show_errors
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.exports import Source
 
@@ -37,7 +37,7 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         own = _group_columns(cache.stamp(paths.scores), cache.stamp(paths.metadata), None)
         table, names, column = _metadata_table(bool(own)), None, None
-        with feedback.show_errors("This table cannot be used"):
+        with show_errors("This table cannot be used"):
             names = own if table is None else _group_columns(cache.stamp(paths.scores), table, table)
             column = st.selectbox("Group by", names, key="subgroups.column", width=220) if names else None
         metric = st.segmented_control(
@@ -92,7 +92,7 @@ def _groups(paths: EvaluationPaths, column: str, table: Stamp | None) -> pd.Data
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.DataFrame:
-    with feedback.progress_bar(f"Resampling patients by {column}") as progress:
+    with progress_bar(f"Resampling patients by {column}") as progress:
         paths = EvaluationPaths(Path(scores[0]).parent)
         return evaluate_subgroups(paths, column, table[0] if table else None, progress)
 

@@ -9,9 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import format_metric, plural
-from ctbench_ui.shared import cache, exports
+from ctbench_ui.shared import SHARE, cache, exports
 from ctbench_ui.shared.exports import Source
-from ctbench_ui.shared.style import SHARE
 
 # More rows make a table slow to send; the CSV holds them all.
 SHOWN = 1000

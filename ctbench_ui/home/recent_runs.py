@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core.atomic import write_json
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import ENDED, read_json
-from ctbench_ui.shared.style import ago, state_style
+from ctbench_ui.shared import ago, state_style
 
 _SINCE = "home.since"
 _SHOWN = 5

@@ -19,7 +19,7 @@ from ctbench_core.legacy import (
 )
 from ctbench_core.runs import open_run
 from ctbench_ui.runs import two_sources
-from ctbench_ui.shared import charts, controls, exports, feedback, folders
+from ctbench_ui.shared import charts, draw_tabs, exports, folders, leak_badge, progress_bar, show_errors
 
 _DONE = "by-budget.done"
 
@@ -34,7 +34,7 @@ def draw(rows: pd.DataFrame) -> None:
     if finished.empty:
         st.info("None of these runs has finished.", icon=":material/hourglass_empty:")
         return
-    with feedback.show_errors("These runs cannot be aggregated"):
+    with show_errors("These runs cannot be aggregated"):
         _evaluate(list(finished["run_dir"]))
         version = json.dumps(list(zip(finished["run_dir"], finished["updated"], finished["tests"])))
         table = per_run(version)
@@ -46,7 +46,7 @@ def draw(rows: pd.DataFrame) -> None:
             "Curve": lambda: _curve(table),
             "Two sources": lambda: two_sources.draw(table, version),
         }
-        controls.tabs(contents, "by-budget-tabs", error_title="This cannot be shown")
+        draw_tabs(contents, "by-budget-tabs", error_title="This cannot be shown")
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the runs")
@@ -78,7 +78,7 @@ def _evaluate(run_dirs: list[str]) -> None:
             placeholder="each run's own test sets",
         )
         if st.button("Evaluate on test", key="by-budget-evaluate"):
-            with feedback.progress_bar("Evaluating runs") as progress:
+            with progress_bar("Evaluating runs") as progress:
                 runs = [open_run(run_dir) for run_dir in run_dirs]
                 warnings = evaluate_runs(runs, names or None, folder or None, progress=progress)
             leaks = [text for text in warnings if "Leak" in text or "patients" in text]
@@ -100,7 +100,7 @@ def _budgets(table: pd.DataFrame) -> None:
         "trained and validated on counts."
     )
     if leaking := int((table["shared_patients"] > 0).sum()):
-        st.markdown(feedback.leak_badge(int(table["shared_patients"].max())) + f" in {plural(leaking, 'run')}")
+        st.markdown(leak_badge(int(table["shared_patients"].max())) + f" in {plural(leaking, 'run')}")
     with st.container(horizontal=True):
         exports.download("By budget (CSV)", by_budget, "by_budget.csv", "by-budget-csv")
         exports.download("By run (CSV)", table, "per_run.csv", "per-run-csv")

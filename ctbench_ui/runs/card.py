@@ -25,8 +25,7 @@ from ctbench_core.runs import (
 )
 from ctbench_ui import form
 from ctbench_ui.pages import go
-from ctbench_ui.shared import cache, controls, feedback, live
-from ctbench_ui.shared.style import state_badge
+from ctbench_ui.shared import cache, draw_tabs, live, show_error, show_errors, state_badge
 
 # A clone does not take over where the run is stored.
 _LOCATION = ("paths.run_dir", "paths.output_dir", "paths.outputs_root", "paths.checkpoint_dir", "training.resume")
@@ -39,12 +38,12 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
     Args:
         known_tags: tags of other runs, to choose from.
     """
-    with feedback.show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
+    with show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
         st.subheader(run.name, anchor=False)
         st.markdown(f"{state_badge(run.status.state)} `{run.paths.root}`")
         if run.status.error:
-            feedback.show_error("Error", run.status.error)
+            show_error("Error", run.status.error)
         obstacle = why_not_resumable(run)
         _actions(run, resumable=not obstacle)
         if obstacle and run.status.state in RESUMABLE:
@@ -55,7 +54,7 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
             "Curves": lambda: live.draw_curves_of(run, "card"),
             "Provenance and files": lambda: _files(run),
         }
-        controls.tabs(contents, "card-tabs")
+        draw_tabs(contents, "card-tabs")
 
 
 def _actions(run: Run, resumable: bool) -> None:
@@ -109,7 +108,7 @@ def offer_undo() -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f":material/delete: Deleted **{name}** :gray[{run_id}]", width="stretch")
         if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
-            with feedback.show_errors("The run cannot be restored"):
+            with show_errors("The run cannot be restored"):
                 restore_run(form.outputs_root(), Path(trashed))
                 st.session_state.pop(_DELETED)
                 st.rerun()

@@ -12,8 +12,7 @@ from ctbench_core.declared import METRICS
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import ImportedRun, import_runs, list_runs
 from ctbench_ui import form
-from ctbench_ui.shared import feedback
-from ctbench_ui.shared.style import SHARE
+from ctbench_ui.shared import SHARE, progress_bar, show_errors
 
 _LISTED, _DONE = "bring-in.found", "bring-in.done"
 _COLUMNS = {
@@ -43,7 +42,7 @@ def draw(outputs_root: Path) -> None:
         )
         if pressed:
             st.session_state.pop(_LISTED, None)
-            with feedback.show_errors("No run to import"):
+            with show_errors("No run to import"):
                 st.session_state[_LISTED] = folder, _rows(list_runs(folder, outputs_root, _overrides()))
         if _LISTED in st.session_state:
             _offer(outputs_root, *st.session_state[_LISTED])
@@ -77,8 +76,8 @@ def _offer(outputs_root: Path, folder: str, rows: list[dict[str, Any]]) -> None:
     fresh = sum(not row["there"] and not row["problem"] for row in rows)
     label = f"Import {plural(fresh, 'run')}" if fresh else "Nothing to import"
     if st.button(label, type="primary", key="bring-in-take", disabled=not fresh):
-        with feedback.show_errors("The runs cannot be imported"):
-            with feedback.progress_bar("Importing") as progress:
+        with show_errors("The runs cannot be imported"):
+            with progress_bar("Importing") as progress:
                 runs = import_runs(folder, outputs_root, _overrides(), progress)
             st.session_state.pop(_LISTED)
             count = plural(sum(run.new for run in runs), "run")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from ctbench_ui import form
 from ctbench_ui.runs import by_budget, card, import_runs, queue, recipes
-from ctbench_ui.shared import cache, exports, feedback, run_picker, run_table
+from ctbench_ui.shared import cache, exports, run_picker, run_table, show_empty
 
 _CHOSEN = "runs.chosen"
 _ORDERS = {"Best first": "val_auprc", "Newest first": "created"}
@@ -29,7 +29,7 @@ def draw() -> None:
         _runs(pd.DataFrame(rows))
     else:
         text = "Each training run appears here with its settings, curves and metrics."
-        feedback.show_empty("No runs yet", text, "Configure a run", "train")
+        show_empty("No runs yet", text, "Configure a run", "train")
     import_runs.draw(form.outputs_root())
 
 

@@ -8,8 +8,7 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import Status
-from ctbench_ui.shared import active_jobs, live
-from ctbench_ui.shared.style import state_badge
+from ctbench_ui.shared import active_jobs, live, state_badge
 
 
 def draw() -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.declared import METRICS
 from ctbench_core.formatting import format_mean_sd, format_metric
-from ctbench_ui.shared.style import SHARE, test_marks
+from ctbench_ui.shared import SHARE, test_marks
 
 # Settings that have a column of their own.
 _OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs")

@@ -1,1 +1,27 @@
-"""Charts, tables, controls, cached reads and messages that several pages share."""
+"""What several pages share. The names below are imported from here; charts, exports and caches by file."""
+
+from ctbench_ui.shared.controls import draw_tabs, edit_rows, path_field, select_rows, text_field
+from ctbench_ui.shared.feedback import (
+    leak_badge,
+    progress_bar,
+    show_empty,
+    show_error,
+    show_errors,
+    show_hint,
+    show_warnings,
+)
+from ctbench_ui.shared.style import (
+    COLOURS,
+    DASHES,
+    FINDINGS,
+    GREY,
+    SEQUENCE,
+    SHARE,
+    ago,
+    duration,
+    finding_colour,
+    finding_style,
+    state_badge,
+    state_style,
+    test_marks,
+)

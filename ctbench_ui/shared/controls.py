@@ -14,7 +14,7 @@ from ctbench_ui.shared.feedback import show_errors
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
-def tabs(
+def draw_tabs(
     contents: Mapping[str, Callable[[], Any]],
     key: str,
     bind: Literal["query-params"] | None = None,

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ctbench_core.studies import StudyPaths, plan_study, studies_in
 from ctbench_ui import form
-from ctbench_ui.shared import demo, feedback
+from ctbench_ui.shared import demo, show_empty, show_errors
 from ctbench_ui.studies import progress, results_tabs, search, study_form
 
 _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
@@ -17,25 +17,25 @@ def draw() -> None:
     st.title("Studies", anchor=False)
     if not demo.has_data() and not form.is_data_changed():
         text = "Choose features and manifests; a study trains on them."
-        feedback.show_empty("No data yet", text, "Choose data", "data")
+        show_empty("No data yet", text, "Choose data", "data")
         return
     known = {paths.root.name: paths for paths in studies_in(form.outputs_root())}
     chosen = _pick_study([*known, _NEW, _NEW_SEARCH])
     if chosen == _NEW:
         if (study := study_form.draw()) is not None:
-            with feedback.show_errors("The study cannot start"):
+            with show_errors("The study cannot start"):
                 paths = plan_study(study)
                 progress.start(paths)
                 _open(paths)
     elif chosen == _NEW_SEARCH:
         if (new := search.draw_form()) is not None:
-            with feedback.show_errors("The search cannot start"):
+            with show_errors("The search cannot start"):
                 _open(search.start(new))
     elif known[chosen].search.is_file():
         search.draw(known[chosen])
     else:
         progress.draw(known[chosen])
-        with feedback.show_errors("The results of this study cannot be shown"):
+        with show_errors("The results of this study cannot be shown"):
             st.fragment(results_tabs.draw)(str(known[chosen].root))
 
 

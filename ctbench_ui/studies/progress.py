@@ -24,9 +24,8 @@ from ctbench_core.studies import (
     run_study,
     study_status,
 )
-from ctbench_ui.shared import feedback
+from ctbench_ui.shared import duration, show_errors, state_badge
 from ctbench_ui.shared.charts import CONFIG
-from ctbench_ui.shared.style import duration, state_badge
 from ctbench_ui.studies import study_charts
 
 EVERY_S = 1.5
@@ -46,7 +45,7 @@ def is_queued(paths: StudyPaths) -> bool:
 
 def draw(paths: StudyPaths) -> None:
     """Draw the progress of a study, with its buttons; it redraws itself while the study is active."""
-    with feedback.show_errors("This study cannot be shown"):
+    with show_errors("This study cannot be shown"):
         plan = read_plan(paths)
         status = study_status(paths, plan)
         active = status.state == "running" or is_queued(paths)

@@ -16,7 +16,7 @@ from ctbench_core.formatting import plural
 from ctbench_core.runs import VALIDATION
 from ctbench_core.studies import CELL_METRICS, VARIANCE_PARTS, Curve, StudyPaths, bottlenecks, cell_axes
 from ctbench_ui.pages import go
-from ctbench_ui.shared import controls, exports
+from ctbench_ui.shared import draw_tabs, exports
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.exports import add_note, add_note_below
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
@@ -52,7 +52,7 @@ def draw(folder: str) -> None:
     if BUDGET not in cell_axes(load_plan(folder)):
         tabs.pop("Curves")
     contents = {title: lambda tab=tab: st.fragment(tab)(folder, at) for title, tab in tabs.items()}
-    controls.tabs(contents, "study-tabs", error_title="This cannot be shown")
+    draw_tabs(contents, "study-tabs", error_title="This cannot be shown")
 
 
 def _offer_intervals(folder: str, at: Stamp) -> None:

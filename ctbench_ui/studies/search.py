@@ -32,9 +32,8 @@ from ctbench_core.studies import (
     trial_row,
 )
 from ctbench_ui import form
-from ctbench_ui.shared import cache, exports, feedback
+from ctbench_ui.shared import SHARE, cache, exports, show_error, show_errors, state_badge
 from ctbench_ui.shared.charts import CONFIG
-from ctbench_ui.shared.style import SHARE, state_badge
 from ctbench_ui.studies import progress, study_charts
 from ctbench_ui.studies.study_charts import key_title
 
@@ -80,7 +79,7 @@ def draw_form() -> Search | None:
         values = {"name": st.session_state["search.name"], "base": base, "space": space}
         search = parse_search({**values, "trials": int(trials), "batch": int(batch)})
     except CtbenchError as error:
-        feedback.show_error("A value does not fit", str(error))
+        show_error("A value does not fit", str(error))
         return None
     pressed = st.button(
         f"Search {plural(int(trials), 'trial')}",
@@ -109,7 +108,7 @@ def _queue(paths: StudyPaths) -> None:
 
 def draw(paths: StudyPaths) -> None:
     """Draw a search; it redraws itself while the search is active."""
-    with feedback.show_errors("This search cannot be shown"):
+    with show_errors("This search cannot be shown"):
         search = read_search(paths.search)
         active = _is_active(paths)
         help_ = "Unfinished trials are completed first."
@@ -212,7 +211,7 @@ def _stability(search: Search, top: list[Any]) -> None:
 
 
 def _start_study(study: Study) -> None:
-    with feedback.show_errors("The study cannot start"):
+    with show_errors("The study cannot start"):
         paths = plan_study(study)
         progress.start(paths)
         st.query_params["study"] = paths.root.name

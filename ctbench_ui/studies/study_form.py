@@ -14,8 +14,7 @@ from ctbench_core.errors import ConfigError, CtbenchError
 from ctbench_core.formatting import plural
 from ctbench_core.studies import AXES, Study, model_groups, parse_study, seconds_per_run
 from ctbench_ui import form
-from ctbench_ui.shared import cache, controls, feedback, folders
-from ctbench_ui.shared.style import duration
+from ctbench_ui.shared import cache, duration, edit_rows, folders, path_field, show_error
 
 # protocol: its question, and the fields that it sets.
 PROTOCOLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -41,7 +40,7 @@ def draw() -> Study | None:
         study = _study()
         count = plural(len(list(study.configs())), "run")
     except CtbenchError as error:
-        feedback.show_error("A value of the grid does not fit", str(error))
+        show_error("A value of the grid does not fit", str(error))
         return None
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(f"Start {count}", type="primary", icon=":material/play_arrow:", key="study-start")
@@ -109,10 +108,10 @@ def _folder_axis(axis: str, title: str, label: str, offered: Sequence[str]) -> N
     def draw_new() -> Callable[[], tuple[str, str] | None]:
         name = st.text_input(title, key=f"study.{axis}.name", placeholder="name", width=110)
         help_ = "Without any, the folder chosen on Data is used. A name is optional."
-        folder = controls.path_field(f"study.{axis}.folder", label, offered, help_)
+        folder = path_field(f"study.{axis}.folder", label, offered, help_)
         return lambda: (name.strip() or Path(folder).name, folder) if folder else None
 
-    controls.edit_rows(f"study.{axis}", f"study-{axis}", " = ".join, draw_new)
+    edit_rows(f"study.{axis}", f"study-{axis}", " = ".join, draw_new)
 
 
 def _study() -> Study:

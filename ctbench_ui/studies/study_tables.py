@@ -35,8 +35,7 @@ from ctbench_core.studies import (
     run_table,
     study_disclosures,
 )
-from ctbench_ui.shared import cache, exports
-from ctbench_ui.shared.style import FINDINGS
+from ctbench_ui.shared import FINDINGS, cache, exports
 from ctbench_ui.studies.study_charts import key_title
 
 Stamp = cache.Stamp

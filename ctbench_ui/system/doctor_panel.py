@@ -10,7 +10,7 @@ import streamlit as st
 from ctbench_core.doctor import ERROR, OK, WARNING, examine
 from ctbench_core.formatting import plural
 from ctbench_ui import form
-from ctbench_ui.shared import feedback
+from ctbench_ui.shared import progress_bar, show_errors
 
 _RESULT = "system.doctor"
 _MARKS = {
@@ -46,8 +46,8 @@ def last_result() -> dict[str, Any] | None:
 def _examine() -> None:
     st.session_state.pop(_RESULT, None)
     with (
-        feedback.show_errors("The settings of this session cannot be read"),
-        feedback.progress_bar("Checking") as progress,
+        show_errors("The settings of this session cannot be read"),
+        progress_bar("Checking") as progress,
     ):
         st.session_state[_RESULT] = examine(form.config(), progress).to_json()
 

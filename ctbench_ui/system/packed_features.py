@@ -18,7 +18,7 @@ from ctbench_core.features import remove_store
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import RunStore
 from ctbench_ui import form
-from ctbench_ui.shared import active_jobs, controls, datasets, feedback
+from ctbench_ui.shared import active_jobs, datasets, select_rows, show_error
 
 _REMOVABLE = ("unused", "damaged")
 _HELP = {
@@ -45,7 +45,7 @@ def draw(cache: Path) -> None:
         "changed": st.column_config.NumberColumn("Changed", format="localized"),
         **{name: name.capitalize() for name in ("size", "features", "of", "read by")},
     }
-    rows = controls.select_rows(_table(packs), names, "packs", columns, "Packed features", removable)
+    rows = select_rows(_table(packs), names, "packs", columns, "Packed features", removable)
     states = dict.fromkeys(pack.state for pack in packs)
     st.caption(" · ".join(f"**{state}**: {_HELP[state]}" for state in states))
     _offer_removal([packs[row] for row in rows], cache)
@@ -119,7 +119,7 @@ def _remove(folders: list[Path], cache: Path) -> None:
             except CtbenchError as error:
                 problems.append(str(error))
     if problems:
-        feedback.show_error("Some packed features were not removed", "\n".join(problems))
+        show_error("Some packed features were not removed", "\n".join(problems))
         return
     st.toast(f"Freed {format_bytes(freed)}", icon=":material/check_circle:")
     st.rerun()

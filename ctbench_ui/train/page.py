@@ -14,7 +14,7 @@ from ctbench_core.jobs import get_runner
 from ctbench_core.overrides import to_command
 from ctbench_ui import form
 from ctbench_ui.pages import go
-from ctbench_ui.shared import active_jobs, cache, feedback, live
+from ctbench_ui.shared import active_jobs, cache, live, show_empty, show_error, show_errors
 from ctbench_ui.train import budget_preview, train_form
 
 _RUN = "train_run"  # in the address, so that a refresh finds the run again
@@ -29,7 +29,7 @@ def draw() -> None:
     _draw_form(_read_data(can_be_empty=run_dir is None))
     form.save()
     config = None
-    with feedback.show_errors("A setting does not fit"):
+    with show_errors("A setting does not fit"):
         config = form.config()
     budget_preview.draw_budget(config)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -58,11 +58,11 @@ def _read_data(can_be_empty: bool) -> dict[str, Any] | None:
         return cache.manifest_summary(form.config())
     except CtbenchError as error:
         if can_be_empty and not form.is_data_changed():
-            feedback.show_empty(
+            show_empty(
                 "No data yet", "Choose a feature root and manifests, or create the demo data.", "Choose data", "data"
             )
             st.stop()
-        feedback.show_error("The chosen data cannot be read", str(error))
+        show_error("The chosen data cannot be read", str(error))
         return None
 
 
@@ -86,7 +86,7 @@ def _draw_command(config: Config) -> None:
 
 
 def _start(config: Config) -> None:
-    with feedback.show_errors("The run cannot start"):
+    with show_errors("The run cannot start"):
         read_training_manifests(config)  # shows an error of a manifest before anything is queued
         run_dir = get_runner().submit(config)
         st.session_state[_RUN] = str(run_dir)

@@ -15,8 +15,7 @@ from ctbench_core.formatting import plural
 from ctbench_core.label_leakage import encoder_name
 from ctbench_ui import form
 from ctbench_ui.pages import page
-from ctbench_ui.shared import cache
-from ctbench_ui.shared.style import duration
+from ctbench_ui.shared import cache, duration
 
 _RUNS_OF_ESTIMATE = 5
 # The fields that only one kind of head has: key, label, options.

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ctbench_ui.shared.style import FINDINGS
+from ctbench_ui.shared import FINDINGS
 from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
 from tests.browser.timings import Timings, visit_pages, walk, write_large_store

@@ -8,9 +8,8 @@ import pytest
 
 from ctbench_core.formatting import format_cohort, format_metric
 from ctbench_ui.evaluate import curves
-from ctbench_ui.shared import charts, exports
+from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_colour, finding_style
 from ctbench_ui.shared.live import history_frame
-from ctbench_ui.shared.style import COLOURS, DASHES, FINDINGS, ago, duration, finding_colour, finding_style
 from ctbench_ui.studies import study_charts, study_tables
 
 

@@ -37,7 +37,7 @@ def test_unusable_files_come_with_a_fix_and_one_click_leaves_them_out(
     table = table_with(app, "fix")
     assert table[["kind", "file"]].to_numpy().tolist() == [["missing", "image/train_3_a.npz"]]
     assert "Correct the path" in table["fix"][0]
-    app.button(key="mend-visual").click().run()
+    app.button(key="fix-visual").click().run()
     app = check(app)
     assert not app.error
     sizes = table_with(app, "Split").set_index("Split")
@@ -51,7 +51,7 @@ def test_a_leak_of_validation_is_fixed_by_one_click(
     rewrite(data / "manifests" / "valid.csv", lambda rows: rows[1].__setitem__(0, "train_3_z_1"))
     app = check(open_page("data", places))
     assert table_with(app, "patient")["patient"].tolist() == ["train_3"]
-    app.button(key="mend-leak").click().run()
+    app.button(key="fix-leak").click().run()
     app = check(app)
     assert not any("patient" in frame.value for frame in app.dataframe)
     assert table_with(app, "Split")["Patients"].tolist()[:2] == [27, 3]
