@@ -93,7 +93,7 @@ class AutoSplitConfig:
 @dataclass
 class CohortConfig:
     recon: Literal["all", "first", "last"] = key("all", "Reconstructions of an exam to keep.")
-    exclude: str | None = key(None, "Exclusion list: a file with one volume name a line.")
+    exclude: str | None = key(None, "Exclusion list: a file with one volume name per line.")
     where: list[dict[str, Any]] = key([], "Conditions on columns: {column, op, value}, op one of == != < <= > >= in.")
 
 
@@ -139,11 +139,11 @@ class DataConfig:
         "Manifest folder of the reference label source: it defines splits, folds, budgets and test labels.",
     )
     label_origin: Literal["unknown", "manual", "report-derived"] = key(
-        "unknown", "Origin of the labels: read by people, or derived from the reports."
+        "unknown", "Origin of the labels: annotated by readers, or derived from the reports."
     )
     encoder: EncoderConfig = section(EncoderConfig)
     on_leak: Literal["mark", "refuse"] = key(
-        "mark", "Patients shared between splits: mark every result, or stop with an error."
+        "mark", "Patients shared between splits: warn and mark every result, or stop with an error."
     )
     on_bad_feature: Literal["fail", "drop"] = key(
         "fail", "Unusable feature files: stop with an error, or skip their rows and list them."
@@ -154,7 +154,7 @@ class DataConfig:
     )
     cohort: CohortConfig = section(CohortConfig)
     standardise: Literal["none", "zscore", "l2"] = key(
-        "none", "Scaling of the features: z-score by the training rows, or each vector to unit L2 norm."
+        "none", "Scaling of the features: z-scores (mean and SD of the training rows), or unit L2 norm of each vector."
     )
     preload_features: bool = key(True, "Accepted for older config trees; features are always held in memory.")
 
@@ -163,7 +163,7 @@ class DataConfig:
 class LossConfig:
     _target_: str = key("torch.nn.BCEWithLogitsLoss", "Name of the loss.")
     pos_weight: str | list[float] | None = key(
-        "auto", "Positive-class weight: auto (negatives / positives in training), none, or one number a finding."
+        "auto", "Positive-class weight: auto (negatives / positives in training), none, or one number per finding."
     )
 
 
@@ -178,10 +178,10 @@ class TrainingConfig:
     target_labels: list[str] | None = key(
         None, "Findings to train on. Empty = data.columns.labels, else every label column."
     )
-    batch_size: int = key(64, "Volumes a training step.", usual="32 to 512", low=1)
+    batch_size: int = key(64, "Volumes per training step.", usual="32 to 512", low=1)
     learning_rate: float = key(1e-4, "Step size of the optimiser.", usual="1e-4 to 1e-2", above=0)
     weight_decay: float = key(0.0, "Strength of the weight decay.", usual="0 to 1e-2", low=0)
-    max_epochs: int = key(5000, "Max epochs.", usual="50 to 5000; early stopping ends most runs", low=1)
+    max_epochs: int = key(5000, "Largest number of epochs.", usual="50 to 5000; early stopping ends most runs", low=1)
     early_stopping_patience: int = key(15, "Epochs without improvement before training stops.", usual="5 to 30", low=1)
     loss: LossConfig = section(LossConfig)
     optimizer: Literal["adam", "adamw", "sgd"] = key("adam", "Optimiser.")
@@ -207,14 +207,14 @@ class ModelParams:
         [1024], "Widths of the hidden layers. Empty = a linear probe.", usual="[256] to [1024, 512]", low=1
     )
     gate: Literal["scalar", "dimension"] = key(
-        "scalar", "Gate of inputs=gated: one weight a volume, or one a hidden unit."
+        "scalar", "Gate of the gated inputs: one weight per volume, or one per hidden unit."
     )
     c: list[float] = key(
         [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0],
-        "Inverse L2 penalties C of logistic (as in scikit-learn); validation selects the best.",
+        "Inverse L2 penalties C to try (as in scikit-learn); validation selects the best.",
         above=0,
     )
-    k: list[int] = key([1, 5, 10, 20, 50, 100], "Numbers of neighbours of knn; validation selects the best.", low=1)
+    k: list[int] = key([1, 5, 10, 20, 50, 100], "Numbers of neighbours to try; validation selects the best.", low=1)
     dropout: float = key(0.35, "Fraction of hidden units dropped in a training step.", usual="0 to .5", low=0, below=1)
 
 
@@ -224,7 +224,7 @@ class ModelConfig:
     model_name: str = key("mlp", "Name of the head in tables.")
     params: ModelParams = section(ModelParams)
     inputs: Literal["visual", "text", "concat", "gated"] = key(
-        "visual", "Embeddings that the head reads. gated learns how to weigh the two."
+        "visual", "Embeddings that the head uses: visual, text, both concatenated, or both weighted by a learned gate."
     )
     prompts: str | None = key(None, "Prompt embeddings for zero_shot (.npz or .parquet).")
 
@@ -277,7 +277,7 @@ class LoggingConfig:
     project_name: str | None = key(None, "Project in the tracker.")
     entity: str | None = key(None, "Team or user in the tracker.")
     group: str | None = key(None, "Group of runs in the tracker.")
-    run_name: str | None = key(None, "Run name in the tracker.")
+    run_name: str | None = key(None, "Run name in tables and in the tracker. Empty = automatic.")
     job_type: str | None = key(None, "Kind of run in the tracker.")
     tags: list[str] | None = key(None, "Tags of the run in the tracker.")
     log_model: bool | str = key(False, "Send the checkpoint to the tracker.")

@@ -94,7 +94,7 @@ def test_a_leak_is_on_every_table(run: Run, data: Path) -> None:
     test.write_text("\n".join([*test.read_text(encoding="utf-8").splitlines(), lines[5]]) + "\n", encoding="utf-8")
     files = unpacked(run({"paths.manifest_dir": str(data / "manifests")}))
     assert set(pd.read_csv(io.BytesIO(files["paper/test/table.csv"]))["leak_patients"]) == {1}
-    assert "1 patient of it was also in the training" in files["paper/test/methods.txt"].decode()
+    assert "1 of its patients was also in the training" in files["paper/test/methods.txt"].decode()
     assert "leak: 1 patient" in files["paper/test/table.tex"].decode()
 
 

@@ -45,7 +45,7 @@ def manifests(config: Config) -> CheckOutcome:
     manifests |= read_test_manifests(config, manifests["train"].labels)
     sizes = ", ".join(f"{name} {plural(len(manifest), 'volume')}" for name, manifest in manifests.items())
     if warnings:
-        advice = "See the rows with Check on the Data page, or with `check`."
+        advice = "Use Check on the Data page, or `check`, to list the rows."
         return CheckOutcome(WARNING, "; ".join([sizes, *warnings]), advice)
     return CheckOutcome(OK, f"{sizes}; {plural(len(manifests['train'].labels), 'finding')}")
 
@@ -63,7 +63,7 @@ def features(config: Config) -> CheckOutcome:
     try:
         train = read_training_manifests(config)[0]["train"]
     except InputError:
-        return CheckOutcome(OK, f"{root} exists", "Its files can be checked once the manifests can be read.")
+        return CheckOutcome(OK, f"{root} exists", "Fix the manifests first: they name its files.")
     columns = {"visual": train.visual_paths, "text": train.text_paths}
     used = [columns[kind] for kind in feature_kinds(config)]
     distinct = list(dict.fromkeys(str(path) for column in used if column is not None for path in column))
@@ -71,7 +71,7 @@ def features(config: Config) -> CheckOutcome:
     problems = [problem for path in sample if (problem := _problem(config, root, path))]
     if problems:
         observation = f"{len(problems)} of {plural(len(sample), 'sampled file')} cannot be read. First: {problems[0]}"
-        return CheckOutcome(ERROR, observation, "List every such file with Check on the Data page, or with `check`.")
+        return CheckOutcome(ERROR, observation, "Use Check on the Data page, or `check`, to list every such file.")
     return CheckOutcome(OK, f"{len(sample)} of {plural(len(distinct), 'file')} sampled, all readable")
 
 

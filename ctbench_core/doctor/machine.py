@@ -159,7 +159,7 @@ def memory(config: Config) -> CheckOutcome:
     usage = psutil.virtual_memory()
     observation = f"{format_bytes(usage.available)} of {format_bytes(usage.total)} free"
     if usage.available < _LOW_MEMORY:
-        advice = "Close other programs. Features are held in memory once: 50,000 vectors of 512 values take .1 GiB."
+        advice = "Close other programs. Features are held in memory once: 50,000 vectors of 512 dimensions take .1 GiB."
         return CheckOutcome(WARNING, observation, advice)
     return CheckOutcome(OK, observation)
 
@@ -248,7 +248,7 @@ def clock(config: Config) -> CheckOutcome:
     except OSError:
         skew = 0.0  # reported by the check of writing
     ahead = _newest_heartbeat(config) - time.time()
-    advice = "Synchronise the clocks: the age of its heartbeat decides whether another machine's run is interrupted."
+    advice = "Synchronise the clocks: a run on another machine counts as interrupted when its heartbeat is old."
     if abs(skew) > _SKEW_S:
         direction = "ahead of" if skew > 0 else "behind"
         return CheckOutcome(WARNING, f"the disk's clock is {abs(skew):.0f} s {direction} this machine's", advice)

@@ -84,7 +84,7 @@ def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
         models, resampled = "Recipes (one config, several seeds)", "seeds and the same resampled patients"
         seeds = ", ".join(f"{name}: {count}" for name, count in zip(common.names, settings["seeds"]))
         means, spread = f", as means over seeds ({seeds}),", " and on the spread over seeds"
-        p_values = "belong to the same t statistics as the intervals"
+        p_values = "were computed from the same t statistics as the intervals"
     else:
         models, resampled, means, spread = "Models", "resampled patients", "", ""
         swaps = f"{settings['swaps']:,} random exchanges"
@@ -100,10 +100,10 @@ def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
         f"below {settings['level']:g}; intervals were not adjusted.",
     ]
     if common.left_out:
-        parts.append(f"Volumes without scores of every model were left out ({common.left_out:,}).")
+        parts.append(f"Volumes not scored by every model were excluded ({common.left_out:,}).")
     if common.disagreeing:
         parts.append(
-            f"Labels that differ between the runs' manifests ({common.disagreeing:,}) are those of the first run."
+            f"Where labels differ between the runs' manifests ({common.disagreeing:,}), those of the first run were used."
         )
     return " ".join([*parts, *comparison.disclosures.methods()])
 

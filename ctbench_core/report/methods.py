@@ -22,8 +22,8 @@ _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
 _LOSSES = {"bce": "binary cross-entropy", "focal": "focal loss", "asymmetric": "asymmetric loss"}
 _STANDARDISATION = {"none": "none", "zscore": "z-scores", "l2": "unit L2 norm"}
 INTERVAL_CONDITION = (
-    f"given for findings that at least {MIN_PATIENTS} patients have and at least {MIN_PATIENTS} lack (for macro AUPRC, "
-    f"{MIN_MACRO_AUPRC} in the median finding)"
+    f"given for findings present in at least {MIN_PATIENTS} patients and absent in at least {MIN_PATIENTS} (for macro "
+    f"AUPRC, {MIN_MACRO_AUPRC} in the median finding)"
 )
 
 
@@ -68,12 +68,19 @@ def _stepwise(runs: list[Run]) -> str:
     if any(run.config.training.scheduler != "none" for run in runs):
         parts.append(f"learning-rate schedule {_each(runs, lambda c: c.training.scheduler)}")
     parts.append(f"loss {_each(runs, lambda c: _LOSSES[loss_name(c.training.loss._target_)] + _weighting(c))}")
-    epochs = join_distinct([run.status.epoch for run in runs])
+    epochs = _epochs([run.status.epoch for run in runs])
+    patience = _epochs([run.config.training.early_stopping_patience for run in runs])
     return (
-        f"{', '.join(parts)}, for {epochs} epochs (at most {_each(runs, lambda c: c.training.max_epochs)}; early stopping "
-        f"after {_each(runs, lambda c: c.training.early_stopping_patience)} epochs without improvement in validation "
-        f"{_monitor(runs)}). The epoch with the best value of this metric was selected{_seeds(runs)}."
+        f"{', '.join(parts)}, for {epochs} (at most {_each(runs, lambda c: c.training.max_epochs)}; early stopping "
+        f"after {patience} without improvement in validation {_monitor(runs)}). The epoch with the best value of this "
+        f"metric was selected{_seeds(runs)}."
     )
+
+
+def _epochs(counts: Sequence[int]) -> str:
+    """Join distinct counts of epochs with their noun: ``1 epoch``, ``3 or 5 epochs``."""
+    text = join_distinct(counts)
+    return f"{text} epoch{'' if text == '1' else 's'}"
 
 
 def _logistic(runs: list[Run]) -> str:

@@ -67,12 +67,12 @@ class Disclosures:
             times, runs = plural(self.openings, "time"), plural(self.runs, "run")
             texts.append(f"This test set was evaluated {times} by {runs}, according to the ledger of the run store.")
         elif self.set_name != VALIDATION:
-            texts.append("The predictions came as a table: no ledger counts how often this test set was evaluated.")
+            texts.append(
+                "The predictions were read from a table: no ledger counts how often this test set was evaluated."
+            )
         if self.leak_patients:
             verb = "was" if self.leak_patients == 1 else "were"
-            texts.append(
-                f"{plural(self.leak_patients, 'patient')} of it {verb} also in the training or validation data."
-            )
+            texts.append(f"{self.leak_patients:,} of its patients {verb} also in the training or validation data.")
         texts += [f"Label origin: {', '.join(self.label_origins)}."] if self.label_origins else []
         return texts + ([self.banner] if self.banner else [])
 

@@ -34,7 +34,7 @@ def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:
     chance = {"color": GREY, "width": 1.2, "dash": "dot"}
     chart.add_scatter(x=ranked, y=ranked / n_candidates, name="one hit by chance", mode="lines", line=chance)
     chart.update_xaxes(type="log", dtick=1, title="rank of the first hit")
-    chart.update_yaxes(title="queries", tickformat=".0%", range=[0, 1.02])
+    chart.update_yaxes(title="share of queries", tickformat=".0%", range=[0, 1.02])
     return set_layout(chart, height=380, legend_below=False)
 
 

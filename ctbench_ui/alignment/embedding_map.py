@@ -49,7 +49,7 @@ def tab(folder: Path, source: Source) -> None:
         if len(drawn) < len(positions)
         else ""
     )
-    st.caption(f"{note}Circles are volumes, diamonds are reports, on common axes.")
+    st.caption(f"{note}Circles are volumes, diamonds are reports, on the same axes.")
     inside = _inside(positions, event["selection"], shown)
     _selection(names, positions, folder, inside, source)
 
@@ -127,7 +127,7 @@ def _selection(names: pd.DataFrame, positions: pd.DataFrame, folder: Path, insid
         alt="Volumes inside the lasso",
     )
     exports.download(
-        "Selection as CSV",
+        "Download selection as CSV",
         pd.concat([frame, positions.iloc[inside].reset_index(drop=True)], axis=1),
         f"{source.stem}-selection.csv",
         "map-csv",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.formatting import format_metric
+from ctbench_core.formatting import format_metric, plural
 from ctbench_ui.alignment import store
 from ctbench_ui.shared import exports
 from ctbench_ui.shared.charts import DIRECTIONS
@@ -46,7 +46,7 @@ def tab(folder: Path, source: Source) -> None:
             rank=range(1, len(neighbours) + 1), similarity=near["similarity"], hit=near["hit"], copies=near["copies"]
         )
         file_name = f"{source.stem}-{query['volumename']}.csv"
-        exports.download("Neighbours as CSV", frame, file_name, "neighbours-csv", source)
+        exports.download("Download neighbours as CSV", frame, file_name, "neighbours-csv", source)
 
 
 def _pick_query(folder: Path) -> tuple[int | None, str]:
@@ -66,7 +66,9 @@ def _pick_query(folder: Path) -> tuple[int | None, str]:
         if not len(rows):
             return None, way
         query = st.selectbox(
-            f"{len(rows):,} matches" + (f", first {_OFFERED} listed" if len(rows) > _OFFERED else ""),
+            f"Query (first {_OFFERED} of {len(rows):,})"
+            if len(rows) > _OFFERED
+            else f"Query ({plural(len(rows), 'volume')})",
             rows[:_OFFERED].tolist(),
             format_func=lambda row: names["volumename"].iat[row],
             key="browse.query",
@@ -89,7 +91,7 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
     badge = ":green-badge[:material/check: hit]" if near["hit"][place] else ":gray-badge[miss]"
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            tied = f" · tied with {ties:,} other{'s' if ties > 1 else ''}" if ties > 0 else ""
+            tied = f" · tied with {plural(ties, 'other')}" if ties > 0 else ""
             similarity = format_metric(float(near["similarity"][place]))
             st.markdown(
                 f"**{place + 1}** · {neighbour['volumename']} · {similarity} {badge}{tied}",
@@ -100,7 +102,7 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
                 key=f"browse.go.{place}",
                 type="tertiary",
                 icon=":material/undo:",
-                help="Search in the other direction, from this one.",
+                help="Searches in the other direction, with this one as the query.",
                 on_click=_search_from,
                 args=(neighbour["volumename"], _WAYS[way == _WAYS[0]]),
             )

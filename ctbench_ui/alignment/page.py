@@ -25,7 +25,10 @@ def draw() -> None:
     has_data = demo.has_data() or form.is_data_changed()
     if not has_data and not stored:
         show_empty(
-            "No data yet", "Choose features of volumes and reports in one embedding space.", "Choose data", "data"
+            "No data yet",
+            "Choose features of volumes and reports that share one embedding space.",
+            "Choose data",
+            "data",
         )
         return
     if not readonly.is_on():
@@ -59,7 +62,7 @@ def _pick_result(stored: dict[str, str]) -> str:
 
 def _measure_form() -> None:
     """Draw the settings of a measurement, and queue one on the click."""
-    with show_errors("A setting does not fit"):
+    with show_errors("A setting is not valid"):
         manifests = folders.list_manifests(Path(form.config().paths.manifest_dir))
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             tests = [place for place, name in enumerate(manifests) if "test" in name]

@@ -31,11 +31,11 @@ _CROSS = ("v_to_t", "t_to_v")
 _ARROWS = {"v_to_t": "→", "t_to_v": "←", "v_to_v": "volumes", "t_to_t": "reports"}
 _CHANCES = [f"Chance {_ARROWS[way]}" for way in _CROSS]
 _WIDTHS = {"Metric": 92, "Chance": 68, **dict.fromkeys(_CHANCES, 68)}
-_RANK_TRUTHS = {"instance": "hit as chosen", "semantic": "same label vector", "semantic_others": "own exam left out"}
+_RANK_TRUTHS = {"instance": "as measured", "semantic": "same label vector", "semantic_others": "own exam left out"}
 _GEOMETRY = {
-    "modality_gap": "Distance of the two centres",
-    "mean_paired_similarity": "Mean similarity, own pair",
-    "mean_unpaired_similarity": "Mean similarity, other pairs",
+    "modality_gap": "Distance between the two centres",
+    "mean_paired_similarity": "Mean similarity, paired",
+    "mean_unpaired_similarity": "Mean similarity, unpaired",
     "mean_visual_similarity": "Mean similarity among volumes",
     "mean_text_similarity": "Mean similarity among reports",
 }
@@ -116,11 +116,15 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
     if len(recall) and recall.get("lower", pd.Series(dtype=float)).notna().any():
         st.caption("Bands: 95 % intervals over query patients, for this gallery.")
     with st.container(horizontal=True):
-        exports.download("Recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
-        exports.download("Histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv", source)
+        exports.download("Download recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
+        exports.download(
+            "Download histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv", source
+        )
         ranks = folder / "ranks.parquet"
-        exports.download_stored("Ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
-        exports.download("All metrics as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source)
+        exports.download_stored("Download ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
+        exports.download(
+            "Download all metrics as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source
+        )
 
 
 def _pick_view(recall: pd.DataFrame) -> str:
@@ -230,7 +234,9 @@ def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 def _geometry(metrics: dict[str, Any]) -> None:
     st.subheader("Modality gap", anchor=False)
-    rows = [{"Unit vectors": title, "": format_metric(metrics.get(name))} for name, title in _GEOMETRY.items()]
+    rows = [
+        {"Metric (unit vectors)": title, "Value": format_metric(metrics.get(name))} for name, title in _GEOMETRY.items()
+    ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Distance and similarities of the two modalities")
 
 
@@ -252,7 +258,7 @@ def _graded(metrics: dict[str, Any]) -> None:
         rows.append(row)
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="graded", alt="Metrics graded by shared findings")
     st.caption(
-        "Overlap: shared findings divided by findings of either, mean over the first K. nDCG uses it as gain. "
+        "Overlap: findings of both divided by findings of either (Jaccard), mean over the first K. It is the gain of nDCG. "
         "→ from volumes, ← from reports."
     )
 
@@ -304,4 +310,4 @@ def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
             key=f"hubs-{way}",
             alt=f"Most often retrieved, {DIRECTIONS[way]}",
         )
-    exports.download("Hubs as CSV", hubs, f"{source.stem}-hubs.csv", "hubs-csv", source)
+    exports.download("Download hubs as CSV", hubs, f"{source.stem}-hubs.csv", "hubs-csv", source)

@@ -44,11 +44,11 @@ def tab(
     if other_metrics["samples_analyzed"] != metrics["samples_analyzed"]:
         st.warning(
             f"{metrics['samples_analyzed']:,} and {other_metrics['samples_analyzed']:,} pairs: recall at K falls with "
-            "the size of the gallery, so compare the lift over chance.",
+            "gallery size. Compare the lift over chance.",
             icon=":material/warning:",
         )
     both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
-    recalls = {"this result": _recall(folder), "the other": _recall(other)}
+    recalls = {"this result": _recall(folder), "other result": _recall(other)}
     for way, side in zip(("v_to_t", "t_to_v"), st.columns(2, gap="medium")):
         side.markdown(f"**{DIRECTIONS[way]}**")
         side.plotly_chart(
@@ -68,8 +68,8 @@ def tab(
         if f"{way}_{name}" in metrics and f"{way}_{name}" in other_metrics
     )
     st.dataframe(frame, hide_index=True, column_config=_HEADINGS, key="beside-table", alt="Metrics of both results")
-    st.caption("95 % intervals over query patients, of each result alone: not of their difference.")
-    exports.download("Both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
+    st.caption("95 % intervals over query patients, for each result; not for their difference.")
+    exports.download("Download both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
 
 
 def _common_source(one: Source, other: Source) -> Source:

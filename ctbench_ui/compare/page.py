@@ -25,7 +25,7 @@ def draw() -> None:
     rows = {key: row for key, row in every.items() if row["tests"] or common_sets([open_run(row["run_dir"])])}
     if len(rows) < 2:
         show_empty(
-            "Two scored runs make a comparison",
+            "Nothing to compare yet",
             "Evaluate two runs on test, then compare them here.",
             "Evaluate a run",
             "evaluate",
@@ -59,7 +59,7 @@ def _pick_runs(rows: Rows) -> list[str]:
         chosen = [run_id for run_id in st.session_state.get("compare.others", []) if run_id in offered]
         st.session_state["compare.others"] = chosen or offered[:1]
         others = st.multiselect(
-            "Others",
+            "Other runs",
             offered,
             key="compare.others",
             persist_state="session",
@@ -72,8 +72,8 @@ def _pick_runs(rows: Rows) -> list[str]:
 def _warn_if_stale(rows: Rows, chosen: list[str], on: str) -> None:
     if stale := [run_picker.title(dict(rows[run_id])) for run_id in chosen if on in rows[run_id]["stale"]]:
         st.warning(
-            f"Trained further after their evaluation on {on}, so these results are not of their best epoch: "
-            f"{'; '.join(stale)}. Evaluate them on test again.",
+            f"Trained further since the evaluation on {on}: {'; '.join(stale)}. These results are not of the best epoch: "
+            "evaluate on test again.",
             icon=":material/update:",
         )
 
@@ -88,8 +88,8 @@ def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] 
             "Average over seeds",
             value=True,
             key="compare.by-recipe",
-            help="Compare recipes instead of runs: all finished runs that differ from a chosen one in their seed alone and "
-            "were scored on this set. Intervals then cover seeds and patients.",
+            help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
+            "Intervals then cover seeds and patients.",
         )
         parts = [
             f"{rows[run_id]['encoder']} · {rows[run_id]['head']}: {plural(len(run_dirs), 'seed')}"

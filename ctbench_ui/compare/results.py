@@ -95,7 +95,7 @@ def probabilities(first: Stamp, second: Stamp, label: str) -> pd.DataFrame:
     return frame.sort_values("apart", ascending=False, kind="stable")
 
 
-@st.cache_data(max_entries=16, show_spinner="Scoring against the other labels")
+@st.cache_data(max_entries=16, show_spinner="Scoring against the second label table")
 def against_labels(run_dir: str, on: str, scores: Stamp, labels: Stamp) -> pd.DataFrame:
     """Return a run's metrics against its own labels and against those of another table."""
     table = read_table(Path(labels[0]))[0]

@@ -54,8 +54,8 @@ def macro_differences(comparison: dict[str, Any]) -> None:
             )
     if comparison["left_out"] or comparison["disagreeing_labels"]:
         st.caption(
-            f":material/info: {plural(comparison['left_out'], 'volume')} not scored by every run left out. The runs "
-            f"disagree on {plural(comparison['disagreeing_labels'], 'label')}; the baseline's count."
+            f":material/info: {plural(comparison['left_out'], 'volume')} excluded: not scored by every run. The runs "
+            f"disagree on {plural(comparison['disagreeing_labels'], 'label')}: those of the baseline are used."
         )
 
 
@@ -92,7 +92,7 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
         st.caption("Curves are stored for test sets only.")
         return
     if comparison["left_out"]:
-        st.caption("Each curve covers all volumes that its run scored, not only the common ones.")
+        st.caption("Each curve covers all volumes of its run, not only the common ones.")
     data = pd.concat([frame.assign(model=name) for name, frame in points.items()]).rename(columns={"label": "finding"})
     titles = {"pr": "Precision over recall", "roc": "True over false positive rate"}
     for column, (curve, title) in zip(st.columns(2, gap="medium"), titles.items()):
@@ -109,7 +109,7 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
     with left:
         with st.container(horizontal=True):
             label = st.selectbox("Finding", comparison["labels"], key="compare-scatter-finding", width=280)
-            other = st.selectbox("Against the baseline", names[1:], key="compare-scatter-other", width=320)
+            other = st.selectbox("Other run", names[1:], key="compare-scatter-other", width=320)
         paths = [scores_path(open_run(folder), on) for folder in (run_dirs[0], run_dirs[names.index(other)])]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
         event = st.plotly_chart(
@@ -159,10 +159,10 @@ def settings(comparison: dict[str, Any]) -> None:
 
 def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Score one run against a second label table."""
-    st.caption("The same predictions against two label sets: the effect of label noise alone on a metric.")
+    st.caption("Scores the same predictions against two label sets: the metrics differ by label noise alone.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Run", comparison["names"], key="compare-labels-run", width=320)
-        path = st.text_input("Table of other labels (CSV or Parquet)", key="compare-labels-path", width=420)
+        path = st.text_input("Second label table (CSV or Parquet)", key="compare-labels-path", width=420)
     if not path:
         return
     folder = run_dirs[comparison["names"].index(name)]
@@ -190,4 +190,4 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
         placeholder="–",
         alt="Published macro AUROC with their protocol",
     )
-    st.caption("Published results are listed with their protocol. They are never tested against.")
+    st.caption("Published results are listed with their protocol. No test compares them with these runs.")

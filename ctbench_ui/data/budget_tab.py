@@ -15,7 +15,7 @@ from ctbench_ui import form
 from ctbench_ui.shared import exports, show_errors, show_hint, show_warnings, text_field
 
 _PREFIX, _WRITTEN = "budget-files.", "budget-files.written"
-_EXPECTED = "whole numbers with commas between, such as 20, 50"
+_EXPECTED = "whole numbers separated by commas, such as 20, 50"
 _UNITS = KEYS["data.budget_unit"].choices or ()
 
 
@@ -42,18 +42,20 @@ def _draw_fields() -> None:
         "Training and validation units together, such as 20, 50, all.",
         default="20, 50, 100",
     )
-    text_field(_PREFIX + "seeds", "Seeds", "One draw of patients a seed; budgets of one seed are nested.", default="42")
+    text_field(
+        _PREFIX + "seeds", "Seeds", "One draw of patients per seed. The budgets of a seed are nested.", default="42"
+    )
     st.segmented_control(
         "Budget unit", _UNITS, default=_UNITS[0], required=True, key=_PREFIX + "unit", help="Unit of a budget.", **keep
     )
-    st.number_input("Folds", 0, 50, key=_PREFIX + "folds", help="K of a patient-grouped K-fold; 0: none.", **keep)
+    st.number_input("Folds", 0, 50, key=_PREFIX + "folds", help="K of a patient-grouped K-fold. 0: no folds.", **keep)
     text_field(
         _PREFIX + "selection",
         "Selection file",
-        "A selection_index.csv of another label source: draws the same volumes.",
+        "The selection_index.csv of another label source: the same volumes are drawn.",
         "…/selection_index.csv",
     )
-    text_field(_PREFIX + "prefix", "File name prefix", "How the file names begin.", "the training manifest's name")
+    text_field(_PREFIX + "prefix", "File name prefix", "Start of the file names.", "the training manifest's name")
     text_field(_PREFIX + "folder", "Output folder", "Created if missing.", "budget_splits in the manifest folder")
 
 
@@ -101,16 +103,16 @@ def _draw_written(written: dict[str, Any]) -> None:
     show_warnings(written["warnings"])
     st.dataframe(index, hide_index=True, alt="Manifests written")
     with st.container(horizontal=True):
-        exports.download("Index (CSV)", index, MANIFEST_INDEX, "budget-index")
+        exports.download("Download index as CSV", index, MANIFEST_INDEX, "budget-index")
         if selection.is_file() and st.button(
-            "Draw the same for another source",
+            "Reuse for another source",
             icon=":material/content_copy:",
             key="budget-same",
-            help="Sets Selection file to these volumes; then choose the other source's manifests on Data set.",
+            help="Sets *Selection file* to these volumes. Then choose the other source's manifests on *Data set*.",
             on_click=_use_selection,
             args=(selection,),
         ):
-            st.toast("Choose the other source's manifests on Data set, then write again.", icon=":material/database:")
+            st.toast("Choose the other source's manifests on *Data set*, then write again.", icon=":material/database:")
 
 
 def _use_selection(path: Path) -> None:

@@ -19,6 +19,7 @@ from ctbench_ui.shared.exports import Source
 _MAX_ROWS = 200  # of a table of feature files
 _SPLITS = {"train": "Training", "val": "Validation"}
 _USABLE = {"zero norm", "duplicate"}  # odd features that can be read
+_AUDIT: dict[str, Any] = {"kind": "Kind", "file": "File", "fix": "Fix", "what": "Problem", "samples": "Rows"}
 
 
 def to_report(result: CheckResult) -> dict[str, Any]:
@@ -114,9 +115,15 @@ def _draw_leak(split: str, patients: list[str]) -> None:
     title = _SPLITS["val"] if split == "val" else split
     with st.expander(f"{title}: {plural(len(patients), 'patient')} also in another split", icon=":material/link:"):
         table = pd.DataFrame({"patient": patients})
-        st.dataframe(table, hide_index=True, height="content" if len(table) < 8 else 240, alt="Shared patients")
+        st.dataframe(
+            table,
+            hide_index=True,
+            height="content" if len(table) < 8 else 240,
+            column_config={"patient": "Patient"},
+            alt="Shared patients",
+        )
         with st.container(horizontal=True):
-            exports.download("CSV", table, f"leak-{split}.csv", f"leak-{split}")
+            exports.download("Download CSV", table, f"leak-{split}.csv", f"leak-{split}")
             if split == "val":
                 st.button(
                     "Split training by patient",
@@ -124,12 +131,12 @@ def _draw_leak(split: str, patients: list[str]) -> None:
                     icon=":material/healing:",
                     on_click=form.set_fields,
                     args=({"data.auto_split.enabled": True},),
-                    help="Takes validation from the training manifest instead of the validation manifest.",
+                    help="Takes the validation patients from the training manifest and ignores the validation manifest.",
                 )
         if split != "val":
             st.caption(
-                "Results on this manifest carry a mark. To fix it, list the volumes of these patients in a file and "
-                "name it as *Exclusion list*, or split by patient."
+                "Results on this manifest are marked ⚠. To fix the leak, list the volumes of these patients in a file and "
+                "enter it as *Exclusion list*, or split by patient."
             )
 
 
@@ -140,9 +147,11 @@ def _draw_bad_features(kind: str, table: pd.DataFrame, failed: bool) -> None:
     counts = ", ".join(f"{number:,} {name}" for name, number in table["kind"].value_counts().items())
     with st.expander(f"Bad {kind} features: {counts}", icon=":material/rule:"):
         columns = ["kind", "file", "fix", "what", "samples"]
-        st.dataframe(table[columns], hide_index=True, key=f"audit-{kind}", alt=f"Bad {kind} features")
+        st.dataframe(
+            table[columns], hide_index=True, key=f"audit-{kind}", alt=f"Bad {kind} features", column_config=_AUDIT
+        )
         with st.container(horizontal=True):
-            exports.download("CSV", table, f"audit-{kind}.csv", f"audit-csv-{kind}")
+            exports.download("Download CSV", table, f"audit-{kind}.csv", f"audit-csv-{kind}")
             if failed and not set(table["kind"]) <= _USABLE:
                 st.button(
                     "Skip unusable rows",
@@ -150,7 +159,7 @@ def _draw_bad_features(kind: str, table: pd.DataFrame, failed: bool) -> None:
                     icon=":material/healing:",
                     on_click=form.set_fields,
                     args=({"data.on_bad_feature": "drop"},),
-                    help="Their volumes are left out, which the run records. Check again afterwards.",
+                    help="Skips these volumes; each run records them. Check again afterwards.",
                 )
 
 

@@ -57,7 +57,7 @@ def draw_places(root: Path) -> None:
     with val:
         form.choice_field("data.val_manifest", "Validation manifest", files)
     if files and st.session_state["data.val_manifest"] not in files:
-        st.caption("Validation manifest not found: part of the training patients is used for validation.")
+        st.caption("No validation manifest found: a share of the training patients is used for validation.")
     form.choices_field(
         "data.test_manifests", "Test manifests", files, accept_new_options=True, placeholder="Auto-detect"
     )
@@ -83,7 +83,7 @@ def _offer_upload() -> None:
     """Offer to upload manifests; valid ones become the manifest folder."""
     with st.popover("Upload manifests", icon=":material/upload_file:", key="data.upload-box"):
         st.file_uploader(
-            "CSV or Parquet: training, validation, tests",
+            "Training, validation and test manifests (CSV or Parquet)",
             [suffix.lstrip(".") for suffix in folders.MANIFEST_SUFFIXES],
             accept_multiple_files=True,
             key=_UPLOAD,
@@ -155,7 +155,7 @@ def draw_findings() -> None:
         badge = ":green-badge[:material/check: confirmed]" if confirmed else ":blue-badge[detected]"
         st.markdown(f"**{plural(len(summary['all_labels']), 'finding')}** in {summary['name']} {badge}")
         st.caption(", ".join(summary["all_labels"]))
-        inputs = "Image and text features" if summary["first_text"] else "Image features only"
+        inputs = "Visual and text features" if summary["first_text"] else "Visual features only"
         st.caption(f"{inputs}, {_describe_width(summary['dim'])}.")
         with st.container(horizontal=True):
             if not confirmed:
@@ -177,7 +177,7 @@ def _describe_width(dim: int) -> str:
 def _edit_findings() -> None:
     columns = folders.list_columns(form.config)
     more = {"accept_new_options": True}
-    form.choices_field("data.columns.labels", "Findings", columns, placeholder="Every 0/1/blank column", **more)
+    form.choices_field("data.columns.labels", "Findings", columns, placeholder="All columns of 0, 1 and blanks", **more)
     form.choices_field("data.columns.metadata", "Metadata columns", columns, placeholder="None", **more)
 
 
@@ -220,7 +220,7 @@ def _draw_where(columns: list[str]) -> Callable[[], dict[str, Any] | None]:
     """Draw the fields of a new condition on a metadata column; return what reads them."""
     help = KEYS[WHERE].tooltip
     st.selectbox("Condition", columns, index=None, key="where.column", placeholder="Column", help=help)
-    st.selectbox("Is", _OPERATORS, key="where.op", width=90)
+    st.selectbox("Operator", _OPERATORS, key="where.op", width=90)
     st.text_input("Value", key="where.value", width=130, placeholder="40, or F, M")
     return _read_where
 

@@ -75,15 +75,16 @@ def _draw_agreement(agreement: Agreement) -> None:
     share = st.column_config.NumberColumn(format=SHARE)
     config: dict[str, Any] = {
         **dict.fromkeys(names, share),
-        **{name: name.capitalize() for name in ("finding", "volumes", "both", "undefined")},
+        **{name: name.capitalize() for name in ("finding", "volumes", "undefined")},
         "agreement": st.column_config.NumberColumn("Agreement", format=SHARE),
         "kappa": st.column_config.NumberColumn("Kappa", format=SHARE),
+        "both": "Positive in both",
         "only_first": f"Positive in {agreement.first} only",
         "only_second": f"Positive in {agreement.second} only",
     }
     alt = "Agreement of two label sources"
     st.dataframe(table[columns], hide_index=True, height="content", column_config=config, alt=alt)
-    exports.download("CSV", agreement.table, "label-agreement.csv", "agreement-csv")
+    exports.download("Download CSV", agreement.table, "label-agreement.csv", "agreement-csv")
     st.plotly_chart(
         plots.prevalences(agreement.table, *names),
         config=charts.CONFIG,

@@ -20,26 +20,29 @@ from ctbench_ui.shared import folders, path_field, show_errors, show_hint, show_
 _PREFIX, _PREVIEWED, _WRITTEN = "prepare.", "prepare.asked", "prepare.written"
 _ROWS, _NAMES = 20, 200
 _TABLES = {
-    "labels_csv": ("Labels", "Findings as 0, 1 or blank, one row a volume or exam."),
-    "split_csv": ("Split", "The volumes of the manifest; a folder means its feature files. Empty: all labelled."),
-    "metadata_csv": ("Metadata", "More columns, by volume."),
-    "reports_csv": ("Reports", "Report texts, by volume or exam."),
+    "labels_csv": ("Labels", "Table of findings as 0, 1 or blank, one row per volume or exam."),
+    "split_csv": (
+        "Split",
+        "Table of the volumes to keep, or a folder of their feature files. Empty: all labelled volumes.",
+    ),
+    "metadata_csv": ("Metadata", "Table of further columns, by volume."),
+    "reports_csv": ("Reports", "Table of report texts, by volume or exam."),
     "mapping_csv": ("Accession numbers", "Table of accession numbers and volumes, for labels by accession number."),
 }
 # name: label, help, placeholder
 _PATHS = {
     "visual_prefix": (
-        "Image feature folder",
-        "Below the feature root. Empty: the tables' own column, else image.",
+        "Visual feature folder",
+        "Folder below the feature root. Empty: the path column of the tables, else the folder image.",
         "from the tables",
     ),
-    "visual_suffix": ("Image file ending", "As .npz.", ".npz"),
+    "visual_suffix": ("Visual file ending", "File ending, such as .npz.", ".npz"),
     "text_prefix": (
         "Text feature folder",
-        "Below the feature root. Empty: the tables' own column, else no text.",
+        "Folder below the feature root. Empty: the path column of the tables, else no text features.",
         "from the tables",
     ),
-    "text_suffix": ("Text file ending", "As .npz.", ".npz"),
+    "text_suffix": ("Text file ending", "File ending, such as .npz.", ".npz"),
 }
 
 
@@ -75,7 +78,10 @@ def _draw_fields() -> None:
         for (name, (label, help, placeholder)), column in zip(_PATHS.items(), (first, second, first, second)):
             with column:
                 text_field(_PREFIX + name, label, help, placeholder)
-        for column, name, label in ((first, "visual_level", "Image files by"), (second, "text_level", "Text files by")):
+        for column, name, label in (
+            (first, "visual_level", "Visual files by"),
+            (second, "text_level", "Text files by"),
+        ):
             st.session_state.setdefault(_PREFIX + name, "volume")
             column.segmented_control(
                 label, ["volume", "exam"], key=_PREFIX + name, required=True, persist_state="session"
@@ -144,7 +150,7 @@ def _draw_unmatched(result: PrepareResult) -> None:
     rows = [{"names": len(names), "what": UNMATCHED_REASONS[reason]} for reason, names in result.unmatched.items()]
     config: dict[str, Any] = {
         "names": st.column_config.NumberColumn("Names", format="localized"),
-        "what": "Not joined",
+        "what": "Reason",
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Names that do not join")
     with st.expander("Names that do not join"):

@@ -26,7 +26,7 @@ Rows = Mapping[tuple[str, str], dict[str, Any]]
 def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], source: Source) -> None:
     """Draw one finding's reliability before and after calibration, and the metrics of all findings."""
     if not (paths.calibration.is_file() and paths.reliability.is_file()):
-        st.info("This evaluation was stored before calibration was. Evaluate on test again to compute it.")
+        st.info("An older version stored this evaluation, without calibration. Evaluate on test again.")
         return
     table, bins = cache.load_table(paths.calibration), cache.load_table(paths.reliability)
     rows = {(row["finding"], row["stage"]): row for row in table.to_dict("records")}
@@ -37,7 +37,7 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
     left, right = st.columns([3, 2], gap="medium")
     with left:
         shown = bins[(bins["finding"] == label) & bins["stage"].isin(stages)]
-        alt = f"Observed share by forecast of {label}, before and after"
+        alt = f"Observed frequency by predicted probability of {label}, before and after calibration"
         exports.draw_chart(charts.reliability(shown, label), shown, source, "reliability", alt)
     with right:
         _metrics(rows, label, stages)
@@ -45,13 +45,13 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
             _optimism(rows[label, method], tuning, label, method)
     wide = _wide(rows, labels, stages)
     st.dataframe(wide, hide_index=True, height=38 + 35 * len(wide), key="calibration-table", placeholder="–")
-    exports.download("Calibration of every finding", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
+    exports.download("Download calibration as CSV", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
 
 
 def _pick_method(methods: list[str]) -> str | None:
     """Draw the choice of a map; None where validation fitted none."""
     if not methods:
-        st.caption("No map was fitted: there are no validation scores for these predictions.")
+        st.caption("No calibration map: these predictions have no validation scores.")
         return None
     return st.segmented_control(
         "Fitted on validation",
@@ -67,8 +67,15 @@ def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
     """Draw the metrics of a finding, a column a stage."""
     titles = {stage: "before" if stage == BEFORE else f"after ({stage})" for stage in stages}
     columns = {title: [_interval(rows[label, stage], name) for name in _SHORT] for stage, title in titles.items()}
-    frame = pd.DataFrame({"": list(_SHORT.values()), **columns})
-    st.dataframe(frame, hide_index=True, key="calibration-figures", alt="Calibration of the finding")
+    frame = pd.DataFrame({"Metric": list(_SHORT.values()), **columns})
+    headings = {title: title.capitalize() for title in columns}
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config=headings,
+        key="calibration-figures",
+        alt="Calibration of the finding",
+    )
     st.caption(" ".join(f"**{short}**: {METRICS[name].help}" for name, short in _SHORT.items()))
     texts = [row["undefined"] for (finding, _), row in rows.items() if finding == label]
     if reasons := [text for text in texts if isinstance(text, str) and text]:
@@ -91,7 +98,7 @@ def _optimism(row: dict[str, Any], tuning: dict[str, Any], label: str, method: s
         if value is not None
     )
     if reason := tuning.get("reasons", {}).get(label):
-        text = f"no map was fitted: {reason}"
+        text = f"no calibration map: {reason}"
     patients = plural(tuning["n"]["patients"], "patient")
     st.caption(f":material/balance: **Optimism** (validation cross-fitted over {patients}): {text}.")
 

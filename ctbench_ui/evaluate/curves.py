@@ -25,7 +25,7 @@ _COLUMNS, _WIDE, _HIGH = 6, 1.16, 1.42
 # Height between the axes of a chart of chosen findings, in pixels.
 _PLOT = 330
 _QUIET = {"hoverinfo": "skip", "showlegend": False}
-_KINDS = {"chosen": "Chosen findings", "pr": "All: precision, recall", "roc": "All: ROC"}
+_KINDS = {"chosen": "Chosen findings", "pr": "All: precision-recall", "roc": "All: ROC"}
 
 
 def tab(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFrame, source: Source) -> None:
@@ -43,7 +43,7 @@ def tab(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFram
         _chosen(points, bands, per_class, source)
         return
     chart = small_multiples(points, per_class, list(per_class["finding"]), kind, bands)
-    alt = f"{_KINDS[kind].removeprefix('All: ').capitalize()} of every finding, with the level of chance"
+    alt = f"Curves of every finding ({_KINDS[kind].removeprefix('All: ')}), with the chance level"
     exports.draw_chart(chart, _exported(points[points["curve"] == kind]), source, f"all-{kind}", alt)
 
 
@@ -56,8 +56,8 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
         default=list(frequent),
         key=f"curves-{source.stem}",
         placeholder="Choose findings",
-        help="Dot: threshold .5. Diamond: the threshold chosen on validation. Thin line: chance, the prevalence. "
-        "Band, of up to five findings: 95 % limits at each point, patients resampled.",
+        help="Dot: threshold .5. Diamond: threshold chosen on validation. Thin line: chance level. "
+        "Band (up to five findings): pointwise 95 % interval over patients.",
     )
     if not chosen:
         st.caption("Choose one or more findings.")
@@ -65,7 +65,7 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
     shown = points[points["label"].isin(chosen)]
     shown_bands = None if bands is None else bands[bands["label"].isin(chosen)]
     panels = {
-        "pr": ("Precision and recall", precision_recall, "Precision over recall"),
+        "pr": ("Precision-recall", precision_recall, "Precision over recall"),
         "roc": ("Receiver operating characteristic", receiver_operating, "True over false positive rate"),
     }
     for column, (name, (title, draw, alt)) in zip(st.columns(2, gap="medium"), panels.items()):

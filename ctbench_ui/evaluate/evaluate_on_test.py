@@ -78,7 +78,7 @@ def warn_if_stale(run: Run, name: str) -> None:
         st.warning(text, icon=":material/update:")
         return
     st.warning(f"{text} Evaluating again replaces them and is logged.", icon=":material/update:")
-    hint = "Wait until the run has ended." if run.status.active else None
+    hint = "Wait until the run ends." if run.status.active else None
     if st.button(
         "Evaluate again", icon=":material/query_stats:", key="open-again", disabled=run.status.active, help=hint
     ):

@@ -101,11 +101,11 @@ def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
 
 def _columns() -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    ci = text("95 % CI", width=92, help="Patients are resampled. A dash: too few patients.")
+    ci = text("95 % CI", width=92, help="Over patients. A dash: too few patients.")
     return {
         "finding": text("Finding", width=215, pinned=True),
         **{name: number(METRICS[name].short, help=METRICS[name].help, width=px) for name, px in _WIDTHS.items()},
         "auprc_ci": ci,
         "auroc_ci": ci,
-        "undefined": text("Undefined because", help="Why a metric of this row is a dash."),
+        "undefined": text("Note", help="Why a metric in this row is undefined."),
     }

@@ -20,11 +20,13 @@ _COLUMNS = {
     "group": _TEXT("Group", pinned=True),
     "volumes": _NUMBER("Volumes", format="localized"),
     "patients": _NUMBER("Patients", format="localized"),
-    "positives": _NUMBER("Positives", format="localized", help="Positive labels; of the macro mean, of all findings."),
+    "positives": _NUMBER(
+        "Positives", format="localized", help="Positive labels of the finding; for the macro mean, of all findings."
+    ),
     "prevalence": _NUMBER("Prev.", help="The AUPRC of chance in the group."),
-    "value": _TEXT("Group [95 % CI]"),
-    "complement": _NUMBER("Others", help="All other volumes whose group is known."),
-    "gap": _TEXT("Gap [95 % CI]", help="Group − others; patients resampled, not adjusted."),
+    "value": _TEXT("Value [95 % CI]"),
+    "complement": _NUMBER("Others", help="Value over all other volumes whose group is known."),
+    "gap": _TEXT("Gap [95 % CI]", help="Value − others. Intervals are over patients, not adjusted."),
     "p_adjusted": _NUMBER(
         "p (adjusted)", help="Benjamini-Hochberg over all groups, findings and metrics of this column."
     ),
@@ -49,17 +51,17 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
         return
     if column is None:
         st.info(
-            "The manifest of this test set has no column of groups (sex, age, manufacturer ...). Enter a table that "
-            "has one, one row a volume.",
+            "The manifest of this test set has no group column (sex, age, manufacturer ...). Enter a metadata table "
+            "with one row per volume.",
             icon=":material/group_off:",
         )
         return
     groups = _groups(paths, column, table)
     if not len(groups):
-        st.info(f"{column} has one group only: there is nothing to compare.")
+        st.info(f"{column} has only one group: nothing to compare.")
         return
     _draw(groups[groups["metric"] == (metric or METRICS[0])], str(finding), column, labels, source)
-    exports.download("All groups, findings and metrics", groups, f"{source.stem}-{column}.csv", "subgroups-csv", source)
+    exports.download("Download all groups as CSV", groups, f"{source.stem}-{column}.csv", "subgroups-csv", source)
 
 
 def _finding_title(finding: str) -> str:
@@ -69,10 +71,10 @@ def _finding_title(finding: str) -> str:
 def _metadata_table(has_own: bool) -> Stamp | None:
     """Draw the field for a table of metadata; return the table's stamp."""
     path = st.text_input(
-        "Table of metadata" if has_own else "Table of metadata (CSV or Parquet)",
+        "Metadata table" if has_own else "Metadata table (CSV or Parquet)",
         key="subgroups.table",
         width=240,
-        placeholder="the manifest's own columns" if has_own else "path, one row a volume",
+        placeholder="the manifest's own columns" if has_own else "path, one row per volume",
         persist_state="session",
     )
     return cache.stamp(Path(path.strip())) if path and path.strip() else None
@@ -114,7 +116,9 @@ def _draw(rows: pd.DataFrame, finding: str, column: str, labels: list[str], sour
     alt = f"Gaps in {metric} by finding and {column}, with 95 % intervals; filled where adjusted p < .05"
     exports.draw_chart(chart, rows, source, f"subgroups-{column}", alt)
     if metric == "AUPRC":
-        st.caption(":material/info: AUPRC grows with prevalence: a group where a finding is frequent scores higher.")
+        st.caption(
+            ":material/info: AUPRC rises with prevalence: it is higher in a group where the finding is frequent."
+        )
 
 
 def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> charts.go.Figure:

@@ -19,7 +19,7 @@ from ctbench_ui.shared import cache, charts, exports
 from ctbench_ui.shared.exports import Source
 
 _KEY, _CELL = "threshold", "threshold.cell"
-_CELLS = {"tp": "true positives", "fn": "missed", "fp": "false alarms", "tn": "true negatives"}
+_CELLS = {"tp": "true positives", "fn": "false negatives", "fp": "false positives", "tn": "true negatives"}
 _RATES = {name: METRICS[name].title for name in ("precision", "recall", "specificity", "f1")}
 _BINS = 50
 
@@ -32,7 +32,7 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         label = st.selectbox("Finding", labels, key="finding", bind="query-params")
         counts = cache.load_counts(paths.counts, paths.scores, label)
         if counts.empty:
-            st.info("This finding has no positives or no negatives here, so it has no threshold.")
+            st.info("This finding has no positives or no negatives here, so no threshold applies.")
             return
         threshold, confusion = confusion_at(counts, _slider(counts))
         cell = _cells(confusion)
@@ -62,8 +62,8 @@ def _slider(counts: pd.DataFrame) -> float:
         for key, (text, value) in presets.items():
             st.button(text, key=f"preset-{key}", on_click=_set, args=(_KEY, value))
     st.caption(
-        ":material/info: *Best* thresholds are the best on this very set: hindsight, not a result to report. "
-        "The thresholds chosen on validation are below."
+        ":material/info: *Best* thresholds are chosen on this test set: do not report them. "
+        "Thresholds chosen on validation are below."
     )
     return float(threshold)
 
@@ -112,7 +112,7 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, sco
     """Draw a row a rule: its threshold, and its rates on validation (cross-fitted) and on test."""
     st.markdown("**Chosen on validation**")
     if label not in tuning.get("labels", []) or not run.validation_scores.is_file():
-        st.caption("No threshold was chosen: there are no validation scores for these predictions.")
+        st.caption("No threshold is chosen: these predictions have no validation scores.")
         return
     target = st.number_input(
         "Target sensitivity, specificity", 0.5, 0.999, 0.95, 0.01, key="threshold.target", width=220, format="%.3f"
@@ -121,7 +121,7 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, sco
     table = tuned_rates(run, label, scores, rules)
     st.dataframe(_arrows(table), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
     if reason := tuning.get("reasons", {}).get(label):
-        st.caption(f":material/info: No threshold could be chosen, .5 is used: {reason}")
+        st.caption(f":material/info: No threshold can be chosen; .5 is used: {reason}")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for rule, threshold in zip(table["rule"], table["threshold"]):
             key = f"use-{rule.partition('=')[0]}"
@@ -129,7 +129,7 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, sco
         exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
     st.caption(
         f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients. Optimism is "
-        "validation − test; validation also chose the epoch."
+        "validation − test. The epoch was also chosen on validation."
     )
 
 

@@ -15,7 +15,7 @@ from ctbench_ui.shared.exports import Source
 # More rows make a table slow to send; the CSV holds them all.
 SHOWN = 1000
 # Confusion cells by what a reader asks for.
-_KINDS = {"all": (), "missed": ("fn",), "false alarms": ("fp",), "right": ("tp", "tn"), "unknown": ()}
+_KINDS = {"all": (), "false negatives": ("fn",), "false positives": ("fp",), "correct": ("tp", "tn"), "unknown": ()}
 
 
 def load_scores(scores: Path, label: str) -> pd.DataFrame:
@@ -60,7 +60,9 @@ def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, al
         "patient": st.column_config.TextColumn("Patient"),
         "label": st.column_config.NumberColumn("Label", format="%d"),
         "probability": st.column_config.ProgressColumn("Probability", format=SHARE, min_value=0, max_value=1),
-        "error": st.column_config.NumberColumn("Error", format=SHARE, help="Distance of probability and label."),
+        "error": st.column_config.NumberColumn(
+            "Error", format=SHARE, help="Absolute difference between probability and label."
+        ),
     }
     st.dataframe(frame.head(SHOWN), hide_index=True, column_config=config, key=f"table-{key}", placeholder="–", alt=alt)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -74,11 +76,15 @@ def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> No
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox("Finding", labels, key="volumes.finding", width=250)
         kind = st.segmented_control(
-            f"At threshold {format_metric(threshold)}", list(_KINDS), default="all", required=True, key="volumes.kind"
+            f"Volumes at threshold {format_metric(threshold)}",
+            list(_KINDS),
+            default="all",
+            required=True,
+            key="volumes.kind",
         )
         text = st.text_input("Volume, exam or patient", key="volumes.text", width=180, placeholder="part of a name")
     frame = search(select_kind(load_scores(scores, label), threshold, kind or "all"), text)
     draw_table(
         frame, source, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, largest error first"
     )
-    exports.download_stored("All scores, every finding", scores, f"{source.stem}-scores.csv", "scores-csv", source)
+    exports.download_stored("Download all scores as CSV", scores, f"{source.stem}-scores.csv", "scores-csv", source)

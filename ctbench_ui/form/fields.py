@@ -168,8 +168,8 @@ def _number(info: KeyInfo, label: str, options: dict[str, Any]) -> Any:
 
 # Items of lists that are typed as text, and what is expected of them.
 _NUMBERS = {
-    int: "whole numbers with commas between, such as 1024, 512",
-    float: "numbers with commas between, such as 0.01, 1, 100",
+    int: "whole numbers separated by commas, such as 1024, 512",
+    float: "numbers separated by commas, such as 0.01, 1, 100",
 }
 _BOUNDS = {"min_value": "low", "max_value": "high"}
 

@@ -77,7 +77,7 @@ def _draw_browser(key: str, on_change: Callable[[], None] | None) -> None:
                 args=(at, here / name),
             )
     if len(below) > _MOST:
-        st.caption(f"… and {plural(len(below) - _MOST, 'folder')} more: type the path.")
+        st.caption(f"… and {plural(len(below) - _MOST, 'more folder')}: type the path.")
 
 
 def _describe_manifests(here: Path) -> str:

@@ -49,7 +49,7 @@ def refuse(shown: Any) -> bool:
     if shown.url_path in PAGES:
         return False
     st.title(shown.title, anchor=False)
-    st.info("This page changes things: a read-only link leaves it out.", icon=":material/visibility:")
+    st.info("This page is not available in a read-only link.", icon=":material/visibility:")
     for name in PAGES:
         st.page_link(page(name))
     return True

@@ -59,9 +59,9 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
 
 
 def _describe(row: dict[str, Any]) -> str:
-    parts = [f"{row['state']} {ago(row['updated'])}"]
+    parts = [f"{row['state'].capitalize()} {ago(row['updated'])}"]
     if row["best_epoch"]:
-        parts.append(f"AUPRC {format_metric(row['val_auprc'])} at epoch {row['best_epoch']}")
+        parts.append(f"validation AUPRC {format_metric(row['val_auprc'])} at epoch {row['best_epoch']}")
     if row["error"]:
         parts.append(row["error"].splitlines()[0])
     return " · ".join(parts)

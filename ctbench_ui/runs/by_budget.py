@@ -46,7 +46,7 @@ def draw(rows: pd.DataFrame) -> None:
             "Curve": lambda: _curve(table),
             "Two sources": lambda: two_sources.draw(table, version),
         }
-        draw_tabs(contents, "by-budget-tabs", error_title="This cannot be shown")
+        draw_tabs(contents, "by-budget-tabs", error_title="These results cannot be shown")
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the runs")
@@ -96,14 +96,14 @@ def _budgets(table: pd.DataFrame) -> None:
     names = {"source": "Source", "budget_n": "Budget", "runs": "Runs", "encoder": "Encoder", "model": "Head"}
     st.dataframe(shown, hide_index=True, column_config=names, height="content", alt="Test metrics by label budget")
     st.caption(
-        "Mean ± SD over runs; a run counts with the mean over its test sets. Without a budget, everything that a run was "
-        "trained and validated on counts."
+        "Mean ± SD over runs; the test sets of a run are averaged first. For a run without a budget, Budget is the size of "
+        "its training and validation sets together."
     )
     if leaking := int((table["shared_patients"] > 0).sum()):
         st.markdown(leak_badge(int(table["shared_patients"].max())) + f" in {plural(leaking, 'run')}")
     with st.container(horizontal=True):
-        exports.download("By budget (CSV)", by_budget, "by_budget.csv", "by-budget-csv")
-        exports.download("By run (CSV)", table, "per_run.csv", "per-run-csv")
+        exports.download("Download budgets as CSV", by_budget, "by_budget.csv", "by-budget-csv")
+        exports.download("Download runs as CSV", table, "per_run.csv", "per-run-csv")
 
 
 def _curve(table: pd.DataFrame) -> None:

@@ -73,7 +73,7 @@ def _actions(run: Run, resumable: bool) -> None:
             go("train")
         _star(run)
         st.download_button(
-            "Zip",
+            "Download",
             data=lambda: zip_bytes(run),
             file_name=f"{run.run_id}.zip",
             mime="application/zip",
@@ -119,7 +119,7 @@ def _star(run: Run) -> None:
     """Draw the button that stars or unstars a run."""
     pinned = run.annotations().pinned
     st.button(
-        "Starred" if pinned else "Star",
+        "Unstar" if pinned else "Star",
         icon=":material/star:" if pinned else ":material/star_outline:",
         key="card-star",
         help="Starred runs come first on Home.",
@@ -147,7 +147,7 @@ def _notes(run: Run, known_tags: list[str]) -> None:
         "Notes",
         key=notes,
         height=68,
-        placeholder="What this run was for, what it showed",
+        placeholder="Purpose and outcome of this run",
         on_change=lambda: _annotate(run, {"notes": st.session_state[notes]}),
     )
 

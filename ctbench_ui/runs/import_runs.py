@@ -20,7 +20,7 @@ _COLUMNS = {
     "epochs": st.column_config.NumberColumn("Epochs", format="%d"),
     **{name: st.column_config.NumberColumn(f"Val. {METRICS[name].short}", format=SHARE) for name in ("auprc", "auroc")},
     "there": st.column_config.CheckboxColumn("Already imported"),
-    "problem": st.column_config.TextColumn("Why it cannot be imported", width="large"),
+    "problem": st.column_config.TextColumn("Problem", width="large"),
 }
 
 

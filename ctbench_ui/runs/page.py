@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.formatting import plural
 from ctbench_ui import form
 from ctbench_ui.runs import by_budget, card, import_runs, queue, recipes
 from ctbench_ui.shared import cache, exports, run_picker, run_table, show_empty
@@ -68,9 +69,10 @@ def _table(view: str, rows: pd.DataFrame, columns: Sequence[str], every: pd.Data
     hint = "Select a run for its settings, curves and files, or several to compare."
     if by_recipe and not len(rows):
         hint = "Select a recipe for its runs."
+    noun = "recipe" if by_recipe else "run"
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{len(table):,} shown, {len(every):,} in the store. {hint}")
-        exports.download("Export table", table, "recipes.csv" if by_recipe else "runs.csv", "runs-csv")
+        st.caption(f"{plural(len(table), noun)} shown, {plural(len(every), 'run')} in the store. {hint}")
+        exports.download("Download table as CSV", table, "recipes.csv" if by_recipe else "runs.csv", "runs-csv")
     selected = rows.set_index("run_id").loc[chosen]
     if len(selected) > 1:
         run_picker.offer_comparison(selected)

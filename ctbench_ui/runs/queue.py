@@ -48,11 +48,11 @@ def _waiting(jobs: list[tuple[Path, Status]]) -> None:
             where = f"in {elsewhere}" if elsewhere else "next" if place == 1 else "waiting"
             st.markdown(f":material/schedule: **{status.label}** :gray[{folder.name} · {where}]", width="stretch")
             if st.button(
-                "Up",
+                "Move up",
                 icon=":material/arrow_upward:",
                 key=f"up-{folder.name}",
                 disabled=folder not in movable,
-                help="Train it before the one above.",
+                help="Starts before the run above.",
             ):
                 get_runner().move_up(folder)
                 st.rerun()

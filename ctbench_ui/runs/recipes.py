@@ -33,13 +33,15 @@ _COLUMNS: dict[str, Any] = {
     "head": _TEXT("Head"),
     "inputs": _TEXT("Inputs"),
     "differs": _TEXT("Differs in", width="medium", help="Settings in which the recipes shown differ."),
-    "n": _NUMBER("Seeds", format="%d", help="Finished runs with different seeds; of one seed, the newest counts."),
-    "folds": _NUMBER("Folds", format="%d", help="Folds held out in turn; the metric of a seed is their mean."),
+    "n": _NUMBER("Seeds", format="%d", help="Seeds with a finished run; the newest run of a seed counts."),
+    "folds": _NUMBER(
+        "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
+    ),
     **{key: column for name in _METRICS for key, column in _metric_columns(name).items()},
     "test": _TEXT(
         "Test AUPRC",
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
-        "⟳: a run was evaluated at an earlier epoch than its best one now.",
+        "⟳: a result is stale; its run has a better epoch now.",
     ),
     "others": _NUMBER("Not finished", format="%d"),
 }

@@ -23,7 +23,7 @@ from ctbench_ui.shared import cache, charts, exports
 
 TITLES = {name: metric_title(name.removeprefix("test_primary_")) for name in PRIMARY_METRICS}
 _OTHER_KEYS = ("split_seed", "learning_rate", "hidden_dims", "encoder", "model", "inputs")
-_FROM_FILE = "A table of runs"
+_FROM_FILE = "From a file"
 
 
 def draw(table: pd.DataFrame, version: str) -> None:
@@ -49,8 +49,7 @@ def draw(table: pd.DataFrame, version: str) -> None:
         )
     if first is None or second is None:
         st.info(
-            "Two sources are needed: runs whose manifests lie in two folders, such as manual and gpt, or a "
-            "`per_run.csv` of the older system.",
+            "Choose two sources. A source is a manifest folder of these runs, such as manual or gpt, or a `per_run.csv` file.",
             icon=":material/compare:",
         )
         return
@@ -130,11 +129,11 @@ def _summary(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         alt="Two sources by metric and budget",
     )
     st.caption(
-        f"{plural(len(tables['paired']), 'pair')}. p: sign flips, adjusted by Benjamini-Hochberg over the "
-        f"{plural(len(summary), 'row')} of this table; intervals are not adjusted. This is a sensitivity test: it treats "
-        "pairs of fold and seed as independent, which they are not. Studies and Compare test over patients."
+        f"{plural(len(tables['paired']), 'pair')}. p: sign-flip test, adjusted by Benjamini-Hochberg over the "
+        f"{plural(len(summary), 'row')} of this table; intervals are unadjusted. This is a sensitivity analysis: it treats "
+        "pairs of fold and seed as independent, which they are not. For tests over patients, see Studies and Compare."
     )
-    _downloads(names, {"summary": ("Summary", summary), "paired": ("Pairs", tables["paired"])})
+    _downloads(names, {"summary": ("summary", summary), "paired": ("pairs", tables["paired"])})
 
 
 def _budget_title(budget: Any) -> str:
@@ -146,7 +145,7 @@ def _mean_sd(rows: pd.DataFrame, name: str) -> list[str]:
 
 
 def _findings(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
-    st.subheader("Bottlenecks", anchor=False)
+    st.subheader("Differences by finding", anchor=False)
     summary = tables["per_class_summary"]
     budgets = list(dict.fromkeys(summary["budget_n"]))
     left, right = st.columns(2)
@@ -168,9 +167,9 @@ def _findings(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         shown[title] = _mean_sd(rows, f"{name}_{metric}")
     shown["Pairs"] = rows[f"delta_{metric}_count"]
     st.dataframe(shown, hide_index=True, height="content", alt="Two sources by finding")
-    st.caption(f"Sorted by the lead of {names[0]}. Mean ± SD over pairs of runs.")
+    st.caption(f"Largest difference ({names[0]} − {names[1]}) first. Mean ± SD over pairs of runs.")
     pairs = tables["per_class_paired"]
-    _downloads(names, {"per_class_summary": ("By finding", summary), "per_class_paired": ("Pairs by finding", pairs)})
+    _downloads(names, {"per_class_summary": ("findings", summary), "per_class_paired": ("pairs by finding", pairs)})
 
 
 def _downloads(names: tuple[str, str], tables: dict[str, tuple[str, pd.DataFrame]]) -> None:
@@ -178,4 +177,6 @@ def _downloads(names: tuple[str, str], tables: dict[str, tuple[str, pd.DataFrame
     with st.container(horizontal=True):
         for name, (title, table) in tables.items():
             named = table.rename(columns={"class_name": "finding"})
-            exports.download(f"{title} (CSV)", named, f"{'_vs_'.join(names)}_{name}.csv", f"two-sources-{name}")
+            exports.download(
+                f"Download {title} as CSV", named, f"{'_vs_'.join(names)}_{name}.csv", f"two-sources-{name}"
+            )

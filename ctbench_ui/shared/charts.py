@@ -94,7 +94,7 @@ def score_histogram(frame: pd.DataFrame, threshold: float) -> go.Figure:
         bars = histogram_bars(frame["bin_left"], frame["bin_right"], frame[side] / total, name, colour, tip)
         traces.append(bars | {"customdata": frame[side].to_numpy()})
     x = {"title": "probability", "range": [-0.005, 1.005]}
-    chart = build_chart(traces, 220, len(traces), x, {"title": "share of each", "tickformat": ".0%"})
+    chart = build_chart(traces, 220, len(traces), x, {"title": "share of volumes", "tickformat": ".0%"})
     chart.add_vline(x=threshold, line_width=2, line_color=COLOURS[0])
     return chart.update_layout(barmode="overlay", bargap=0)
 
@@ -127,13 +127,15 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
     for place, (stage, part) in enumerate(bins.groupby("stage", sort=False)):
         name = "before" if stage == "before" else f"after ({stage})"
         colour = GREY if stage == "before" else COLOURS[place % len(COLOURS)]
-        tip = f"{label}, {name}<br>forecast %{{x:.3f}}, observed %{{y:.3f}}<br>%{{customdata:,}} volumes<extra></extra>"
+        tip = (
+            f"{label}, {name}<br>predicted %{{x:.3f}}, observed %{{y:.3f}}<br>%{{customdata:,}} volumes<extra></extra>"
+        )
         size = 5 + 9 * (part["rows"] / most) ** 0.5
         points = {"x": part["forecast"], "y": part["observed"], "customdata": part["rows"]}
         style = {"line": {"width": 1.6, "color": colour}, "marker": {"color": colour, "size": size}}
         chart.add_scatter(name=name, mode="lines+markers", hovertemplate=tip, **points, **style)
-    chart.update_xaxes(title="mean forecast of the bin", range=[-0.02, 1.02])
-    chart.update_yaxes(title="observed share", range=[-0.02, 1.02])
+    chart.update_xaxes(title="mean predicted probability", range=[-0.02, 1.02])
+    chart.update_yaxes(title="observed frequency", range=[-0.02, 1.02])
     return set_layout(chart, height=430, legend_below=False)
 
 

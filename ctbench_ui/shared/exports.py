@@ -122,7 +122,7 @@ def html_page(chart: go.Figure, source: Source, alt: str) -> str:
 def download_html(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -> None:
     """Offer curves that the page draws with another library as HTML; the chart is made on the click."""
     page = lambda: html_page(draw(), source, alt).encode()  # noqa: E731
-    _button("Curves as HTML", page, f"{source.stem}-{key}.html", "text/html", key)
+    _button("Download curves as HTML", page, f"{source.stem}-{key}.html", "text/html", key)
 
 
 def download(label: str, frame: pd.DataFrame, file_name: str, key: str, source: Source | None = None) -> None:

@@ -78,12 +78,12 @@ def draw_curves_of(run: Run, key: str) -> None:
     """Draw the curves of a run that has ended, with their files."""
     entries = follow_history(run.paths.metrics)
     if not entries:
-        st.caption("No epoch was finished.")
+        st.caption("No finished epoch.")
         return
     _draw_curves(entries, key)
     with st.container(horizontal=True, gap="small"):
         frame = history_frame(entries, len(entries))
-        exports.download("Curves as CSV", frame, f"{run.run_id}-epochs.csv", f"{key}-csv")
+        exports.download("Download curves as CSV", frame, f"{run.run_id}-epochs.csv", f"{key}-csv")
         source = exports.Source(run.name, "", f"validation by epoch, run {run.run_id}", run.run_id)
         exports.download_html(
             lambda: charts.epoch_curves(history_frame(entries)), source, "Curves by epoch", f"{key}-html"
@@ -142,10 +142,10 @@ def _draw_curves(entries: Sequence[dict[str, Any]], key: str) -> None:
             0.05,
             key=f"{key}-smoothing",
             persist_state="session",
-            help="Exponential mean over epochs; 0 shows the raw curves.",
+            help="Exponential moving average over epochs. 0: raw curves.",
             width=200,
         )
-        st.caption("Drag over the epochs to zoom, double-click to see all. The dashed line is the best epoch.")
+        st.caption("Drag to zoom, double-click to see all epochs. The dashed line is the best epoch.")
     frame = history_frame(entries)
     panels = [{"title": title, "alt": alt, "lines": _lines(frame, names, smoothing)} for title, alt, names in _PANELS]
     data = {"epochs": frame["epoch"].tolist(), "best": entries[-1].get("best_epoch"), "panels": panels}

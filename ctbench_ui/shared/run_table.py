@@ -28,7 +28,7 @@ COLUMNS: dict[str, Any] = {
     "encoder": _text("Encoder"),
     "head": _text("Head"),
     "inputs": _text("Inputs"),
-    "volumes": _number("N", format="localized", help="Volumes that the run was trained on."),
+    "volumes": _number("N", format="localized", help="Training volumes."),
     "seed": _number("Seed", format="%d"),
     "auprc": _number("Val. AUPRC", format=SHARE, help="Macro mean over findings at the best epoch, on validation."),
     "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
@@ -36,9 +36,9 @@ COLUMNS: dict[str, Any] = {
     "auroc": _number("Val. AUROC", format=SHARE),
     "f1": _number("Val. F1", format=SHARE),
     "test": _text(
-        "Test AUPRC [95 %]",
-        help="Of evaluated test sets. ⚠: shares patients with training. ⟳: of an earlier epoch than the best one now; "
-        "evaluate again on Evaluate.",
+        "Test AUPRC [95 % CI]",
+        help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
+        "evaluate it again.",
     ),
     "bar": st.column_config.ImageColumn(
         "Test AUPRC", width=110, help="Value and interval on the first evaluated test set, from 0 to 1."
@@ -46,7 +46,7 @@ COLUMNS: dict[str, Any] = {
     "time": _text("Time"),
     "tags": st.column_config.ListColumn("Tags"),
     "notes": _text("Notes"),
-    "when": st.column_config.DatetimeColumn("When", format="distance"),
+    "when": st.column_config.DatetimeColumn("Created", format="distance"),
 }
 _FIRST = ("star", "name", "state", "encoder", "head", "volumes", "auprc", "trace", "best", "test", "tags", "when")
 _BRIEF = ("star", "name", "encoder", "auprc", "bar", "test", "when")

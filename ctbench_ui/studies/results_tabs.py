@@ -52,7 +52,7 @@ def draw(folder: str) -> None:
     if BUDGET not in cell_axes(load_plan(folder)):
         tabs.pop("Curves")
     contents = {title: lambda tab=tab: st.fragment(tab)(folder, at) for title, tab in tabs.items()}
-    draw_tabs(contents, "study-tabs", error_title="This cannot be shown")
+    draw_tabs(contents, "study-tabs", error_title="These results cannot be shown")
 
 
 def _offer_intervals(folder: str, at: Stamp) -> None:
@@ -76,7 +76,7 @@ def _pick_metric(key: str) -> str:
 
 def _describe(frame: pd.DataFrame) -> str:
     """Write on which set the rows are, and how many runs a cell has."""
-    return f"On {frame['set'].iloc[0]}, up to {plural(int(frame['n'].max()), 'run')} a point."
+    return f"On {frame['set'].iloc[0]}, up to {plural(int(frame['n'].max()), 'run')} per cell."
 
 
 def _curves(folder: str, at: Stamp) -> None:
@@ -87,7 +87,7 @@ def _curves(folder: str, at: Stamp) -> None:
         metric = _pick_metric("curves-metric")
     with right:
         names = ["", *study_tables.sort_findings(frame["finding"].unique())]
-        finding = st.selectbox("Finding", names, format_func=lambda name: name or "macro mean", key="curves-finding")
+        finding = st.selectbox("Finding", names, format_func=lambda name: name or "Macro mean", key="curves-finding")
     points = study_tables.curve_points(folder, at, metric, finding or "")
     fits = {} if finding else study_tables.curve_fits(folder, at, metric)
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
@@ -99,7 +99,7 @@ def _curves(folder: str, at: Stamp) -> None:
         selection_mode="points",
     )
     st.caption(
-        f"{_describe(frame)} Bands: 95 %, over seeds and test patients. Dotted: fitted power law. Select a point for its runs."
+        f"{_describe(frame)} Bands: 95 %, over seeds and test patients. Dotted: fitted power law. Select a point to list its runs."
     )
     _selected_runs(folder, at, event)
     if fits:
@@ -171,13 +171,15 @@ def _overview(folder: str, at: Stamp) -> None:
     st.dataframe(exports.styled(table), hide_index=True)
     folds = (
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
-        "SD (rest): what neither explains."
+        "SD (rest): the remainder."
     )
     st.caption(
         f"{_describe(frame)} 95 % CI over seeds and test patients; its standard error (SE) has two parts, patients and "
         f"seeds.{folds if VARIANCE_PARTS[0] in frame else ''}"
     )
-    exports.download("Every cell and finding", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at))
+    exports.download(
+        "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
+    )
 
 
 def _findings(folder: str, at: Stamp) -> None:
@@ -199,12 +201,12 @@ def _findings(folder: str, at: Stamp) -> None:
     )
     values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
     if not len(values):
-        st.caption("No cell has these labels.")
+        st.caption("No cell has these values.")
         return
     chart = study_charts.heat_map(values, marked, metric)
     st.plotly_chart(add_note_below(chart, study_tables.source(folder, at).plain_note), key="heat", config=CONFIG)
     st.caption(
-        "★ best of the row, marked only where it beats all others (max-T over paired resamples of patients, seeds as a "
+        "★: best of the row, shown only where it beats all others (max-T over paired resamples of patients, seeds as a "
         "random sample; adjusted over the findings by Benjamini-Hochberg)."
     )
 
@@ -213,12 +215,12 @@ def _differences(folder: str, at: Stamp) -> None:
     frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
     compared = [axis for axis in axes if frame[axis].nunique() > 1]
     if not compared:
-        st.caption("The study has one recipe: there is nothing to compare.")
+        st.caption("This study has one recipe: nothing to compare.")
         return
     axis = st.segmented_control(
         "Compare along", compared, default=compared[-1], required=True, key="differences-axis", format_func=key_title
     )
-    help_ = "Resamples patients for every pair of values; a second or two each."
+    help_ = "Resamples patients; takes a second or two per pair of values."
     if not st.toggle("Compare", key="differences-go", help=help_):
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
@@ -230,7 +232,7 @@ def _differences(folder: str, at: Stamp) -> None:
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
     exports.draw_differences(table, "differences", "Differences of the pairs")
-    exports.download("Differences", table, "differences.csv", "differences-csv", source)
+    exports.download("Download differences as CSV", table, "differences.csv", "differences-csv", source)
 
 
 def _describe_pairs(table: pd.DataFrame) -> str:
@@ -250,10 +252,12 @@ def _bottlenecks(folder: str, at: Stamp) -> None:
     shown = exports.styled(study_tables.bottleneck_table(table))
     st.dataframe(shown, hide_index=True, alt="Weakest findings of each recipe")
     st.caption(
-        "Weakest first, at the largest budget of each recipe. Gain: what the last step of the budget brought. Where SE "
-        "(patients) is larger, more test patients help; where SE (seeds) is, more seeds."
+        "Weakest first, at the largest budget of each recipe. Gain: change from the second-largest budget to the largest. If "
+        "SE (patients) is the larger, add test patients; if SE (seeds) is the larger, add seeds."
     )
-    exports.download("Bottlenecks", table, "bottlenecks.csv", "bottlenecks-csv", study_tables.source(folder, at))
+    exports.download(
+        "Download bottlenecks as CSV", table, "bottlenecks.csv", "bottlenecks-csv", study_tables.source(folder, at)
+    )
 
 
 def _runs(folder: str, at: Stamp) -> None:
@@ -272,10 +276,10 @@ def _runs(folder: str, at: Stamp) -> None:
 def _export(folder: str, at: Stamp) -> None:
     name, source = Path(folder).name, study_tables.source(folder, at)
     with st.container(horizontal=True):
-        exports.download("Runs (CSV)", load_runs(folder, at), f"{name}-runs.csv", "export-runs", source)
-        exports.download("Cells (CSV)", load_cells(folder, at), f"{name}-cells.csv", "export-cells", source)
-        _download("Table (LaTeX)", study_files.latex, folder, "tex")
-        _download("Report (HTML)", study_files.html, folder, "html")
+        exports.download("Download runs as CSV", load_runs(folder, at), f"{name}-runs.csv", "export-runs", source)
+        exports.download("Download cells as CSV", load_cells(folder, at), f"{name}-cells.csv", "export-cells", source)
+        _download("Download table as LaTeX", study_files.latex, folder, "tex")
+        _download("Download report as HTML", study_files.html, folder, "html")
     st.caption(
         f"The report is one file with every chart and table. The study is stored in {StudyPaths(Path(folder)).root}."
     )

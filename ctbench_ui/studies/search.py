@@ -52,12 +52,12 @@ _KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
 def draw_form() -> Search | None:
-    """Draw the form of a search; return the search when *Search* is pressed."""
+    """Draw the form of a search; return the search when *Start* is pressed."""
     st.session_state.setdefault("search.name", "search")
     left, middle, right = st.columns(3)
     left.text_input("Name", key="search.name", **_KEEP)
     trials = middle.number_input("Trials", 1, 10_000, 30, key="search.trials", **_KEEP)
-    help_ = "Trials drawn before any of them has ended. Those of one shape train together."
+    help_ = "Trials proposed at once, before any of them ends. Trials with heads of the same shape train together."
     batch = right.number_input("Parallel trials", 1, 100, 3, key="search.batch", help=help_, **_KEEP)
     names = st.pills(
         "Search over",
@@ -79,10 +79,10 @@ def draw_form() -> Search | None:
         values = {"name": st.session_state["search.name"], "base": base, "space": space}
         search = parse_search({**values, "trials": int(trials), "batch": int(batch)})
     except CtbenchError as error:
-        show_error("A value does not fit", str(error))
+        show_error("Invalid value", str(error))
         return None
     pressed = st.button(
-        f"Search {plural(int(trials), 'trial')}",
+        f"Start {plural(int(trials), 'trial')}",
         type="primary",
         icon=":material/play_arrow:",
         key="search-start",
@@ -171,7 +171,7 @@ def _new_seeds(search: Search, paths: StudyPaths) -> None:
         return
     with st.container(horizontal=True):
         if st.button(
-            "Train best with 5 new seeds",
+            "Retrain best with 5 new seeds",
             type="primary",
             icon=":material/repeat:",
             key="search-again",
@@ -182,7 +182,7 @@ def _new_seeds(search: Search, paths: StudyPaths) -> None:
             f"Retrain top {TOP} with 3 new seeds",
             icon=":material/leaderboard:",
             key="search-stability",
-            help="On validation only: shows whether the order of the best is more than chance.",
+            help="On validation only. Shows whether the ranking of the best trials is more than chance.",
         ):
             _start_study(search.stability_study([trial.params for trial in top]))
     if len(top) == TOP:
@@ -204,7 +204,7 @@ def _stability(search: Search, top: list[Any]) -> None:
         key="search-stability-table",
     )
     st.caption(
-        f"On validation only. Kendall's τ of both orders: {result.tau:.2f}. The best trial of the search is also the best "
+        f"On validation only. Kendall's τ between the two rankings: {result.tau:.2f}. The best trial of the search is also the best "
         f"here in {result.stays:.0%} of {plural(int(result.table['n'].iloc[0]), 'new seed')}. "
         f"The runs are in the study {result.paths.root.name}."
     )

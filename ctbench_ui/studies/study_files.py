@@ -80,7 +80,7 @@ def _scaling(folder: str, at: Stamp, metric: str) -> list[str]:
     name, fits = metric_title(metric), study_tables.curve_fits(folder, at, metric)
     points = study_tables.curve_points(folder, at, metric, "")
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
-    parts = [f"<h2>{name} by labels</h2>", _chart(add_note(chart, study_tables.source(folder, at).plain_note))]
+    parts = [f"<h2>{name} by label budget</h2>", _chart(add_note(chart, study_tables.source(folder, at).plain_note))]
     if fits:
         value = round(0.95 * max(float(curve.mean[-1]) for curve in fits.values()), 2)
         parts.append(f"<h3>Patients needed for {name} {format_metric(value, 2)}</h3>")

@@ -21,7 +21,7 @@ PROTOCOLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Label budgets": ("Performance against label budget", {"budget": "20, 50, 100, 250, 500, all", "seeds": 5}),
     "Few-shot": ("Performance with few labels", {"budget": "10, 20, 40", "seeds": 10}),
     "Encoders": ("Which encoder is best?", {"seeds": 5, "model": ["linear_probe"]}),
-    "Label sources": ("Which label source trains best?", {"seeds": 5}),
+    "Label sources": ("Which label source is best?", {"seeds": 5}),
     "Probe or MLP": ("Does an MLP beat a linear probe?", {"seeds": 5, "model": ["linear_probe", "mlp_visual"]}),
     "K-fold": ("Performance without a fixed test set", {"seeds": 3, "folds": 5}),
 }
@@ -40,7 +40,7 @@ def draw() -> Study | None:
         study = _study()
         count = plural(len(list(study.configs())), "run")
     except CtbenchError as error:
-        show_error("A value of the grid does not fit", str(error))
+        show_error("Invalid value in the grid", str(error))
         return None
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(f"Start {count}", type="primary", icon=":material/play_arrow:", key="study-start")
@@ -83,11 +83,13 @@ def _axes() -> None:
         st.session_state.setdefault(f"study.{field}", default)
     left, middle, right = st.columns(3, gap="large")
     with left:
-        st.text_input("Name", key="study.name", help="Folder in the run store. The same name extends a study.", **_KEEP)
+        st.text_input(
+            "Name", key="study.name", help="Folder in the run store. The name of an existing study extends it.", **_KEEP
+        )
         unit = KEYS["data.budget_unit"].default
         help_ = f"Training and validation {unit}s together: 20, 50, all."
         st.text_input("Budgets", key="study.budget", placeholder="all labels", help=help_, **_KEEP)
-        help_ = "Runs of each cell, with seeds 1, 2, ...: each draws its own patients."
+        help_ = "Runs per cell, with seeds 1, 2, …; each seed draws its own patients."
         st.number_input("Seeds", 1, 1000, key="study.seeds", help=help_, **_KEEP)
     with middle:
         st.multiselect("Heads", model_groups(), key="study.model", **_KEEP)
@@ -95,7 +97,7 @@ def _axes() -> None:
         st.number_input("Folds", 0, 50, key="study.folds", help=help_, **_KEEP)
         st.selectbox("Another setting", list(KEYS), index=None, key="study.more", placeholder="none", **_KEEP)
         if st.session_state.get("study.more"):
-            st.text_input("Its values", key="study.values", placeholder="1e-4, 1e-3", **_KEEP)
+            st.text_input("Values", key="study.values", placeholder="1e-4, 1e-3", **_KEEP)
     with right:
         root = form.outputs_root()
         _folder_axis("encoder", "Encoder", "Feature root", folders.feature_roots(root))
@@ -107,7 +109,7 @@ def _folder_axis(axis: str, title: str, label: str, offered: Sequence[str]) -> N
 
     def draw_new() -> Callable[[], tuple[str, str] | None]:
         name = st.text_input(title, key=f"study.{axis}.name", placeholder="name", width=110)
-        help_ = "Without any, the folder chosen on Data is used. A name is optional."
+        help_ = "Empty: the folder chosen on Data. The name is optional."
         folder = path_field(f"study.{axis}.folder", label, offered, help_)
         return lambda: (name.strip() or Path(folder).name, folder) if folder else None
 

@@ -46,7 +46,7 @@ _BOTTLENECKS = {
     "mean": "Mean",
     "ci": "95 % CI",
     "sd": "SD over seeds",
-    "gain": "Gain of the last step",
+    "gain": "Gain of the last budget step",
     "patient_error": "SE (patients)",
     "seed_error": "SE (seeds)",
     "limited_by": "Limited by",
@@ -218,7 +218,7 @@ def crossing_table(folder: str, at: Stamp, metric: str) -> pd.DataFrame:
                 "Second": second,
                 "Better at small budgets": names.get(crossing.ahead_at_first, "–"),
                 "Better at large budgets": names.get(crossing.ahead_at_last, "–"),
-                "Cross at (patients)": "no crossing" if np.isnan(crossing.n) else bounds,
+                "Crossing (patients)": "no crossing" if np.isnan(crossing.n) else bounds,
                 "Seeds that cross": f"{crossing.share:.0%}",
             }
         )

@@ -35,7 +35,7 @@ def draw(cache: Path) -> None:
     """Draw the packed stores of a cache folder; those that can be removed are selected."""
     packs = _list_packs(cache)
     if not packs:
-        st.caption("Nothing packed yet. The first use of a feature root packs it from 2,000 files on.")
+        st.caption("Nothing packed yet. A feature root of 2,000 files or more is packed on first use.")
         return
     names = [pack.store.folder.name for pack in packs]
     removable = [place for place, pack in enumerate(packs) if pack.state in _REMOVABLE]
@@ -43,7 +43,8 @@ def draw(cache: Path) -> None:
         "state": st.column_config.MultiselectColumn("State", options=list(_HELP), color=list(_COLOURS.values())),
         "files": st.column_config.NumberColumn("Files", format="localized"),
         "changed": st.column_config.NumberColumn("Changed", format="localized"),
-        **{name: name.capitalize() for name in ("size", "features", "of", "read by")},
+        "of": "Kind",
+        **{name: name.capitalize() for name in ("size", "features", "read by")},
     }
     rows = select_rows(_table(packs), names, "packs", columns, "Packed features", removable)
     states = dict.fromkeys(pack.state for pack in packs)
@@ -89,7 +90,7 @@ def _name(pack: StoreUsage) -> str:
 
 def _readers(pack: StoreUsage) -> str:
     parts = [plural(pack.runs, "run")] if pack.runs else []
-    return ", ".join([*parts, *(["chosen data"] if pack.chosen else [])]) or "nobody"
+    return ", ".join([*parts, *(["chosen data"] if pack.chosen else [])]) or "none"
 
 
 def _offer_removal(chosen: list[StoreUsage], cache: Path) -> None:

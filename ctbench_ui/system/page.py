@@ -41,7 +41,7 @@ def draw() -> None:
         _draw_pairs(versions, ("package", "version"), "Versions")
     with right:
         st.subheader("Folders", anchor=False)
-        _draw_pairs(folders, ("what", "where"), "Folders")
+        _draw_pairs(folders, ("folder", "path"), "Folders")
         st.caption("CTBENCH_OUTPUTS sets the run store, CTBENCH_ROOTS the allowed folders.")
         _draw_memory_and_trash(root)
     with st.expander(
@@ -94,7 +94,7 @@ def _draw_memory_and_trash(root: Path) -> None:
             icon=":material/delete_forever:",
             key="empty-trash",
             disabled=not deleted,
-            help="Deleted runs can be restored until then.",
+            help="Deletes the runs in the trash for good.",
         ):
             st.toast(f"Freed {format_bytes(empty_trash(root))}", icon=":material/check_circle:")
             st.rerun()
@@ -128,5 +128,7 @@ def _draw_diagnostics(versions: dict[str, str], folders: dict[str, str]) -> None
     if (result := doctor_panel.last_result()) is not None:
         content["doctor"] = [finding for finding in result["findings"] if finding["level"] != "ok"]
     st.subheader("Diagnostics", anchor=False)
-    st.caption("Versions, machine, folders and problems of the Doctor; no data. Copy it into a problem report.")
+    st.caption(
+        "Versions, machine, folders and problems found by the Doctor, without data. Copy this into a problem report."
+    )
     st.code(json.dumps(content, indent=2), language="json")

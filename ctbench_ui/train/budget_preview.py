@@ -32,13 +32,13 @@ def draw_budget(config: Config | None) -> None:
         st.caption(sizes)
     elif budget["judged"] or config.training.monitor == "loss":
         st.caption(
-            f"{sizes} Validation has both classes of {budget['judged']} of {plural(budget['findings'], 'finding')}; the "
-            "others have no validation metrics."
+            f"{sizes} Validation has positives and negatives for {budget['judged']} of "
+            f"{plural(budget['findings'], 'finding')}; the others have no validation metrics."
         )
     else:
         st.warning(
-            f"{sizes} Validation has one class only of every finding: AUPRC, AUROC and F1 are undefined, and the run would "
-            "stop at its first epoch. Take a larger budget or validation share (Data), or stop early on the loss.",
+            f"{sizes} No finding has both positives and negatives in validation: AUPRC, AUROC and F1 are undefined, and the "
+            "run stops at its first epoch. Choose a larger budget or validation share on Data, or stop early on the loss.",
             icon=":material/balance:",
         )
         st.button(

@@ -29,7 +29,7 @@ def draw() -> None:
     _draw_form(_read_data(can_be_empty=run_dir is None))
     form.save()
     config = None
-    with show_errors("A setting does not fit"):
+    with show_errors("Invalid setting"):
         config = form.config()
     budget_preview.draw_budget(config)
     with st.container(horizontal=True, vertical_alignment="center"):

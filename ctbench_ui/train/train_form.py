@@ -105,7 +105,7 @@ def draw_head(data: dict[str, Any] | None) -> None:
         key="model._target_",
         format_func=lambda name: HEADS[name].title,
         persist_state="session",
-        help="A linear probe measures the embedding as it is; an MLP what can be learned from it.",
+        help="A linear probe measures what the embedding separates linearly. An MLP can also use nonlinear structure.",
     )
     fields = dict(_HEAD_FIELDS.get(kind, {}))
     if st.session_state.get("model.inputs") == "gated":
@@ -151,7 +151,7 @@ def draw_training() -> None:
         form.field("training.early_stopping_patience", "Patience", disabled=whole)
         form.field("utils.seed", "Seed")
     if whole:
-        st.caption("This head is fitted once for each candidate; the best on validation is kept.")
+        st.caption("This head is fitted once per candidate value; the best on validation is kept.")
 
 
 def _losses() -> list[str]:

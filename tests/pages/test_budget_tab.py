@@ -61,7 +61,7 @@ def test_folds_are_held_out_and_a_large_budget_takes_all(tab: AppTest, data: Pat
 @pytest.mark.parametrize(
     ("fields", "answer"),
     [
-        ({"budgets": "few"}, "whole numbers with commas between"),
+        ({"budgets": "few"}, "whole numbers separated by commas"),
         ({"budgets": ""}, "at least one budget"),
         ({"budgets": "1"}, "Budget 1 is not possible"),
         ({"selection": "nowhere.csv"}, "nowhere.csv"),

@@ -111,7 +111,7 @@ def test_two_sources_are_compared_as_contrast_does_down_to_the_findings(
     assert "4 pairs" in said(app)
     # A table of the older system replaces one source.
     sides[1].assign(run_dir="gone").to_csv(tmp_path / "gpt_per_run.csv", index=False)
-    app.selectbox(key="two-sources.second").set_value("A table of runs").run()
+    app.selectbox(key="two-sources.second").set_value("From a file").run()
     app.text_input(key="two-sources.second.file").set_value(str(tmp_path / "gpt_per_run.csv")).run()
     assert not app.exception and not app.error
     pd.testing.assert_frame_equal(app.dataframe[0].value, summary)
@@ -127,4 +127,4 @@ def test_one_source_is_not_compared(
     evaluate(by_budget())
     app = by_budget("Two sources")
     assert not app.exception and not app.error
-    assert "Two sources are needed" in said(app)
+    assert "Choose two sources" in said(app)

@@ -58,7 +58,7 @@ def _opened(open_page: Open, two: dict[str, Path], tab: str) -> AppTest:
 def test_without_runs_the_page_says_what_it_needs(open_page: Open, said: Said) -> None:
     app = open_page("compare")
     assert not app.exception
-    assert "Two scored runs make a comparison" in said(app)
+    assert "Nothing to compare yet" in said(app)
     assert app.button(key="empty-evaluate").label == "Evaluate a run"
 
 
@@ -66,7 +66,7 @@ def test_one_run_is_not_compared(store: Path, tmp_path: Path, open_page: Open, s
     _scored(store, tmp_path, "alone", 0.2, 5)
     app = open_page("compare")
     assert not app.exception
-    assert "Two scored runs make a comparison" in said(app)
+    assert "Nothing to compare yet" in said(app)
 
 
 @pytest.mark.parametrize(("metric", "title"), [("auprc", "AUPRC"), ("auroc", "AUROC")])

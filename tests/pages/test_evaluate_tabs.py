@@ -61,7 +61,7 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
     label = "Lung nodule"
     direct = brier_score(scores[[f"target_{label}"]].astype(float), scores[[f"prob_{label}"]]).brier[0]
     assert stored.loc[(label, "before"), "brier"] == pytest.approx(direct, abs=1e-12)
-    shown = _table(app, "before").set_index("")
+    shown = _table(app, "before").set_index("Metric")
     for row, name in (("Brier", "brier"), ("ECE", "ece")):
         for column, stage in (("before", "before"), ("after (platt)", "platt")):
             assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)

@@ -216,7 +216,7 @@ def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.Dat
 def test_hindsight_thresholds_are_labelled(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
     app = _open_tab(open_page("evaluate"), "Threshold")
     assert app.button(key="preset-F1").label == "Best F1"
-    assert "hindsight, not a result to report" in said(app)
+    assert "chosen on this test set: do not report them" in said(app)
     app.button(key="preset-F1").click().run()
     truth, scores = predictions["target_Emphysema"], predictions["prob_Emphysema"]
     best = max(f1_score(truth, scores >= threshold) for threshold in scores)
@@ -241,7 +241,7 @@ def test_every_finding_has_a_panel(predictions: pd.DataFrame, open_page: Open) -
 
 def test_volumes_are_filtered_by_error_and_name(predictions: pd.DataFrame, open_page: Open) -> None:
     app = _open_tab(open_page("evaluate"), "Volumes")
-    app.session_state["volumes.kind"] = "false alarms"
+    app.session_state["volumes.kind"] = "false positives"
     app.run()
     alarms = predictions[(predictions["target_Emphysema"] == 0) & (predictions["prob_Emphysema"] >= 0.5)]
     assert set(app.dataframe[0].value["volume"]) == set(alarms["VolumeName"])

@@ -115,7 +115,7 @@ def test_a_test_result_of_an_earlier_epoch_is_marked(
     recipe = open_page("runs", {"runs.view": "By recipe"}).dataframe[0].value["test"]
     assert [text.endswith("(n 2) ⟳") for text in recipe if text] == [True]
     text = said(open_page("compare"))
-    assert "Trained further after their evaluation on test" in text
+    assert "Trained further since the evaluation on test" in text
     assert trained[0].name in text.partition("Trained further")[2]
 
 

@@ -142,8 +142,8 @@ def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> Non
     assert page.count("Plotly.newPlot(") >= 6
     assert 'src="http' not in page
     for part in (
-        "AUPRC by labels",
-        "AUROC by labels",
+        "AUPRC by label budget",
+        "AUROC by label budget",
         "by finding",
         "Cells",
         "Differences along model",

@@ -86,5 +86,5 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     (store / ".packed" / "features" / "a.f32").write_bytes(bytes(3 * 2**20))
     app = open_page("system")
     assert not app.exception
-    folders = next(table.value for table in app.dataframe if "where" in table.value).set_index("what")["where"]
+    folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
     assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"

@@ -280,9 +280,9 @@ def test_a_budget_says_what_it_leaves_for_validation_and_offers_the_loss(
     rows[labels] = 0  # no validation volume has a finding
     rows.to_csv(data / "manifests" / "valid.csv", index=False)
     app = open_page("train", {**small_run, "data.budget": 20})
-    assert "one class only of every finding" in said(app)
+    assert "No finding has both positives and negatives" in said(app)
     app.button(key="monitor-loss").click().run()
     assert app.session_state["training.monitor"] == "loss"
-    assert f"both classes of 0 of {len(labels)} findings" in said(app)
+    assert f"positives and negatives for 0 of {len(labels)} findings" in said(app)
     app.session_state["data.budget"] = None
     assert "Budget: 20" not in said(app.run())

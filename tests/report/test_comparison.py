@@ -70,7 +70,7 @@ def test_methods_say_what_was_done(comparison: Any) -> None:
     ):
         assert part in text
     assert "trained on frozen" not in text  # no run, no training to tell of
-    assert "left out" not in text
+    assert "excluded" not in text
 
 
 def test_the_paper_table_of_recipes_has_means_with_sd(recipes: Comparison) -> None:
