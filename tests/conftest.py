@@ -27,6 +27,28 @@ PATIENTS = {"train": 30, "valid": 14, "test": 12}  # one exam each, two reconstr
 SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.hidden_dims": [8]}
 
 
+# Left out of the fast lane (`-m "not slow"`): rooms whose tests start processes, train studies or draw pages, and files
+# that take longer than five seconds.
+SLOW_FOLDERS = {"browser", "cli", "faults", "jobs", "legacy", "pages", "studies"}
+SLOW_FILES = {
+    "test_align.py",
+    "test_docs.py",
+    "test_old_stores.py",
+    "test_pack_processes.py",
+    "test_recipes.py",
+    "test_reference.py",
+    "test_simulation.py",
+    "test_subgroups.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow rooms and files."""
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def labels() -> list[str]:
     """Return the findings of the tiny data set."""
