@@ -1,0 +1,41 @@
+"""Numbers are printed as papers print them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ctbench_core.formatting import format_cohort, format_interval, format_mean_sd, format_metric, format_p, plural
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.8421, ".842"),
+        (1.0, "1.000"),
+        (-0.0312, "−.031"),
+        (-0.0004, ".000"),
+        (0.0, ".000"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_a_metric_has_no_leading_zero_a_true_minus_and_no_negative_zero(value: float | None, text: str) -> None:
+    assert format_metric(value) == text
+
+
+def test_differences_may_carry_a_plus() -> None:
+    assert [format_metric(value, signed=True) for value in (0.02, -0.02, 0.0)] == ["+.020", "−.020", ".000"]
+
+
+def test_intervals_spreads_and_p_values() -> None:
+    assert format_interval(0.842, (0.829, 0.856)) == ".842 [.829, .856]"
+    assert format_interval(0.842, (math.nan, 0.856)) == format_interval(0.842, None) == ".842"
+    assert (format_mean_sd(0.842, 0.004), format_mean_sd(0.842, None)) == (".842 ± .004", ".842")
+    assert [format_p(p) for p in (0.0127, 0.0004, None)] == [".013", "< .001", "–"]
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert (plural(1, "run"), plural(3039, "volume")) == ("1 run", "3,039 volumes")
+    assert format_cohort({"volumes": 2, "exams": 1, "patients": 1}) == "2 volumes / 1 exam / 1 patient"
