@@ -15,7 +15,17 @@ import numpy as np
 import torch
 
 from benchmarks import alignment as alignment_benchmark
-from benchmarks.training import FINDINGS, HIDDEN, TRAIN, VAL, config, dataset, synthetic
+from benchmarks.training import (
+    FINDINGS,
+    HIDDEN,
+    TRAIN,
+    VAL,
+    budget_bank,
+    config,
+    dataset,
+    synthetic,
+    train_stacks,
+)
 from ctbench_core.alignment import align
 from ctbench_core.train.planning import divide_into_stacks
 from ctbench_core.train.trainer import Trainer
@@ -56,29 +66,14 @@ def epochs() -> dict[str, Any]:
     return results
 
 
-def bank(hidden: int = 256, width: int = 384, count: int = 6) -> dict[str, Any]:
+def bank(epoch_count: int = 6) -> dict[str, Any]:
     """Time 60 heads of 12 budgets x 5 seeds together, and six of them one by one."""
-    x, y = synthetic(width)
-    val = np.arange(TRAIN, TRAIN + 479)
-    configs, sets = [], []
-    for budget in (50, 75, 100, 150, 200, 300, 400, 500, 700, 900, 1200, 1800):
-        for seed in range(5):
-            data = dataset(x, y, np.random.default_rng(seed).permutation(TRAIN)[:budget])
-            data.rows["val"], data.manifests["val"].targets = val, y[val]  # type: ignore[misc]
-            settings = config(hidden, seed)
-            settings.utils.device = "cuda"
-            configs.append(settings)
-            sets.append(data)
-
-    def train(stacks: list[list[int]]) -> None:
-        for stack in stacks:
-            trainer = Trainer([configs[k] for k in stack], [sets[k] for k in stack])
-            for number in range(1, count + 1):
-                trainer.run_epoch([number] * len(stack))
-
+    configs, sets = budget_bank(256, 384, "cuda")
+    stacks = divide_into_stacks(configs, sets)
     every_tenth = [[k] for k in range(4, 60, 10)]
-    together = measured(lambda: train([list(stack) for stack in divide_into_stacks(configs, sets)]))
-    return {"together": together, "one_by_one_60": round(10 * measured(lambda: train(every_tenth), 2)["seconds"], 3)}
+    together = measured(lambda: train_stacks(configs, sets, stacks, epoch_count))
+    one_by_one = measured(lambda: train_stacks(configs, sets, every_tenth, epoch_count), 2)["seconds"]
+    return {"together": together, "one_by_one_60": round(10 * one_by_one, 3)}
 
 
 def alignment() -> dict[str, Any]:

@@ -180,25 +180,38 @@ def convex() -> None:
     print(f"ours {seconds:.2f} s, scikit-learn {theirs:.1f} s by 3 of 18 findings; loss above theirs {max(gaps):.1e}")
 
 
-def bank(hidden: int = 256, width: int = 384, epochs: int = 6) -> None:
-    """Time 60 heads, 12 budgets x 5 seeds: in stacks, one by one, and the conventional loop for one seed."""
+def budget_bank(hidden: int, width: int, device: str = "cpu") -> tuple[list[Config], list[Dataset]]:
+    """Return configs and datasets of 60 heads: 12 budgets x 5 seeds, 479 rows of validation."""
     x, y = synthetic(width)
-    budgets = [50, 75, 100, 150, 200, 300, 400, 500, 700, 900, 1200, 1800]
     val = np.arange(TRAIN, TRAIN + 479)
     configs, sets = [], []
-    for budget in budgets:
+    for budget in (50, 75, 100, 150, 200, 300, 400, 500, 700, 900, 1200, 1800):
         for seed in range(5):
             data = dataset(x, y, np.random.default_rng(seed).permutation(TRAIN)[:budget])
             data.rows["val"] = val
             data.manifests["val"].targets = y[val]  # type: ignore[misc]
-            configs.append(config(hidden, seed))
+            settings = config(hidden, seed)
+            settings.utils.device = device
+            configs.append(settings)
             sets.append(data)
+    return configs, sets
 
-    def train(groups: Sequence[Sequence[int]]) -> None:
-        for group in groups:
-            trainer = Trainer([configs[k] for k in group], [sets[k] for k in group])
-            for number in range(1, epochs + 1):
-                trainer.run_epoch([number] * len(group))
+
+def train_stacks(
+    configs: Sequence[Config], sets: Sequence[Dataset], stacks: Sequence[Sequence[int]], epochs: int
+) -> None:
+    """Train stacks of heads, given by their positions, one after the other."""
+    for stack in stacks:
+        trainer = Trainer([configs[k] for k in stack], [sets[k] for k in stack])
+        for number in range(1, epochs + 1):
+            trainer.run_epoch([number] * len(stack))
+
+
+def bank(hidden: int = 256, width: int = 384, epochs: int = 6) -> None:
+    """Time 60 heads, 12 budgets x 5 seeds: in stacks, one by one, and the conventional loop for one seed."""
+    configs, sets = budget_bank(hidden, width)
+    x, y = synthetic(width)
+    val = sets[0].rows["val"]
 
     def conventional() -> None:
         for k in range(0, 60, 5):
@@ -206,8 +219,8 @@ def bank(hidden: int = 256, width: int = 384, epochs: int = 6) -> None:
             for _ in range(epochs):
                 loop.epoch()
 
-    together = best(lambda: train(divide_into_stacks(configs, sets)))
-    one_by_one = best(lambda: train([[k] for k in range(60)]), 3)
+    together = best(lambda: train_stacks(configs, sets, divide_into_stacks(configs, sets), epochs))
+    one_by_one = best(lambda: train_stacks(configs, sets, [[k] for k in range(60)], epochs), 3)
     theirs = timed(conventional, 1) * 5
     print(f"MLP {width}-{hidden}: together {together:.2f} s, one by one {one_by_one:.2f} s ({one_by_one / together:.2f}x), "
           f"conventional {theirs:.1f} s by one seed of five ({theirs / together:.2f}x)")  # fmt: skip

@@ -120,6 +120,22 @@ def config(make_config: Callable[..., Config], tiny_data: Path) -> Config:
 
 
 @pytest.fixture
+def evaluated_run(make_config: Callable[..., Config], tiny_data: Path) -> Callable[..., Path]:
+    """Return a function that trains a run, evaluates it, and returns its folder; the changes are dotted keys."""
+
+    from ctbench_core.evaluate import evaluate_run
+    from ctbench_core.experiment import run_experiment
+
+    def make(changes: dict[str, Any] | None = None, openings: int = 1) -> Path:
+        folder = Path(run_experiment(make_config(tiny_data, changes or {}))["run_dir"])
+        for _ in range(openings):
+            evaluate_run(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
 def make_overrides(tmp_path: Path) -> Callable[[Path], list[str]]:
     """Return a builder of the overrides of a small run on a data folder."""
 

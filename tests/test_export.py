@@ -13,25 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
-from ctbench_core.experiment import run_experiment
 from ctbench_core.export import export_run
 
 Run = Callable[..., Path]
-
-
-@pytest.fixture
-def run(make_config: Callable[..., Config], tiny_data: Path) -> Run:
-    """Return a function that trains and evaluates a run; the changes are dotted keys."""
-
-    def make(changes: dict[str, Any] | None = None, openings: int = 1) -> Path:
-        folder = Path(run_experiment(make_config(tiny_data, changes or {}))["run_dir"])
-        for _ in range(openings):
-            evaluate_run(folder)
-        return folder
-
-    return make
 
 
 def unpacked(folder: Path) -> dict[str, bytes]:
@@ -43,8 +28,8 @@ def unpacked(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def test_the_zip_holds_config_command_and_ledger(run: Run) -> None:
-    folder = run()
+def test_the_zip_holds_config_command_and_ledger(evaluated_run: Run) -> None:
+    folder = evaluated_run()
     files = unpacked(folder)
     assert f"paths.outputs_root={folder.parents[1]}" in files["command.txt"].decode()
     assert [entry["manifest"] for entry in json.loads(files["openings.json"])] == ["test.csv"]
@@ -53,9 +38,9 @@ def test_the_zip_holds_config_command_and_ledger(run: Run) -> None:
     assert "checkpoints/last_state.pt" not in files
 
 
-def test_every_table_of_the_zip_has_its_disclosures(run: Run) -> None:
-    run({"utils.seed": 2})
-    folder = run({"data.label_origin": "report-derived", "model.inputs": "concat"}, openings=2)
+def test_every_table_of_the_zip_has_its_disclosures(evaluated_run: Run) -> None:
+    evaluated_run({"utils.seed": 2})
+    folder = evaluated_run({"data.label_origin": "report-derived", "model.inputs": "concat"}, openings=2)
     stored = pd.read_csv(folder / "evaluation" / "test" / "per_class.csv")
     assert set(stored["test_openings"]) == {3}
     evaluate_run(folder)  # one evaluation more, after those files
@@ -88,18 +73,18 @@ def test_every_table_of_the_zip_has_its_disclosures(run: Run) -> None:
     assert metrics["label_origin"] == ["report-derived"]
 
 
-def test_a_leak_is_on_every_table(run: Run, data: Path) -> None:
+def test_a_leak_is_on_every_table(evaluated_run: Run, data: Path) -> None:
     test, train = data / "manifests" / "test.csv", data / "manifests" / "train.csv"
     lines = train.read_text(encoding="utf-8").splitlines()
     test.write_text("\n".join([*test.read_text(encoding="utf-8").splitlines(), lines[5]]) + "\n", encoding="utf-8")
-    files = unpacked(run({"paths.manifest_dir": str(data / "manifests")}))
+    files = unpacked(evaluated_run({"paths.manifest_dir": str(data / "manifests")}))
     assert set(pd.read_csv(io.BytesIO(files["paper/test/table.csv"]))["leak_patients"]) == {1}
     assert "1 of its patients was also in the training" in files["paper/test/methods.txt"].decode()
     assert "leak: 1 patient" in files["paper/test/table.tex"].decode()
 
 
-def test_the_verb_takes_the_current_folder(run: Run, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = run()
+def test_the_verb_takes_the_current_folder(evaluated_run: Run, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = evaluated_run()
     for argument, where in ((".", folder), (folder.name, folder.parent), (f"../{folder.name}", folder)):
         monkeypatch.chdir(where)
         ended = cli("export", argument)

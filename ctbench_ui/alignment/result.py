@@ -17,7 +17,7 @@ from ctbench_ui.alignment import alignment_charts, embedding_map, neighbours, tw
 from ctbench_ui.alignment.store import first_ranks, prefix_of
 from ctbench_ui.shared import cache, charts, draw_tabs, exports, show_warnings
 from ctbench_ui.shared.charts import DIRECTIONS
-from ctbench_ui.shared.exports import Source, marked_source
+from ctbench_ui.shared.exports import Source, disclosed_source
 
 _TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
 # Queries and candidates of the metrics by labels.
@@ -87,7 +87,7 @@ def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     pairs = f"{plural(metrics['samples_analyzed'], 'pair')}{normal}"
     by_label = run.config.analysis.truth == "labels" or any(key.startswith(("semantic_", "graded_")) for key in metrics)
     size = metrics.get("n", {})  # bare arrays have neither exams nor patients
-    source = marked_source(
+    source = disclosed_source(
         f"Alignment of {name}", alignment_disclosures(run.config, name, size, by_label), f"{name}-alignment"
     )
     return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")

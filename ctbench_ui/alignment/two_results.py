@@ -14,7 +14,7 @@ from ctbench_core.runs import Disclosures
 from ctbench_ui.alignment import alignment_charts
 from ctbench_ui.shared import cache, charts, exports
 from ctbench_ui.shared.charts import DIRECTIONS
-from ctbench_ui.shared.exports import Source, marked_source
+from ctbench_ui.shared.exports import Source, disclosed_source
 
 _METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
 # Columns of the file, with their headings on the screen.
@@ -74,15 +74,15 @@ def tab(
 
 def _common_source(one: Source, other: Source) -> Source:
     """Return the source of a table of two results, with the disclosures of both."""
-    marks = [source.marks for source in (one, other) if source.marks]
+    disclosures = [source.disclosures for source in (one, other) if source.disclosures]
     both = Disclosures(
-        set_name=" and ".join(dict.fromkeys(each.set_name for each in marks)),
-        no_ledger_reason=marks[0].no_ledger_reason,
+        set_name=" and ".join(dict.fromkeys(each.set_name for each in disclosures)),
+        no_ledger_reason=disclosures[0].no_ledger_reason,
         leak_patients=None,
-        label_origins=sorted({origin for each in marks for origin in each.label_origins}),
-        warning="; ".join(dict.fromkeys(each.warning for each in marks if each.warning)),
+        label_origins=sorted({origin for each in disclosures for origin in each.label_origins}),
+        warning="; ".join(dict.fromkeys(each.warning for each in disclosures if each.warning)),
     )
-    return marked_source(one.title, both, one.stem)
+    return disclosed_source(one.title, both, one.stem)
 
 
 def _folder(key: str) -> Path:

@@ -71,7 +71,7 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, An
         "metrics": comparison.metrics,
         "differences": comparison.differences,
         "settings": config_differences(runs),
-        "marks": comparison.disclosures,
+        "disclosures": comparison.disclosures,
         "files": lambda: paper_files(comparison, runs),
         **{name: values[name] for name in ("n", "left_out", "disagreeing_labels", "best")},
     }

@@ -22,7 +22,7 @@ _METRICS = ("auprc", "auroc")
 def source_of(comparison: dict[str, Any], on: str) -> Source:
     """Return what every chart and table of a comparison comes from."""
     title = f"{', '.join(comparison['names'][1:])} against {comparison['names'][0]}"
-    return exports.marked_source(title, comparison["marks"], f"compare-{on}")
+    return exports.disclosed_source(title, comparison["disclosures"], f"compare-{on}")
 
 
 def macro_differences(comparison: dict[str, Any]) -> None:
@@ -41,8 +41,8 @@ def macro_differences(comparison: dict[str, Any]) -> None:
     )
     alt = "Macro differences from the baseline"
     st.dataframe(exports.styled(shown), hide_index=True, alt=alt, key="compare-macro")
-    if comparison["marks"].banner:
-        st.warning(comparison["marks"].banner, icon=":material/warning:")
+    if comparison["disclosures"].banner:
+        st.warning(comparison["disclosures"].banner, icon=":material/warning:")
     st.caption(
         f"Macro differences from **{comparison['names'][0]}**. p is adjusted by Benjamini-Hochberg over "
         f"{every['family'].iloc[0]}; intervals are not."

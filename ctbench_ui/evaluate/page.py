@@ -98,7 +98,7 @@ def _tabs(run_dir: Path, name: str) -> None:
         paths = run.paths.evaluation(name)
         metrics, tuning = cache.load_metrics(paths.metrics), cache.load_metrics(run.paths.tuning)
         per_class = cache.load_table(paths.per_class)
-        source = exports.marked_source(f"{run.name} on {name}", disclosures_of([run], name), f"{run.name}-{name}")
+        source = exports.disclosed_source(f"{run.name} on {name}", disclosures_of([run], name), f"{run.name}-{name}")
         labels = list(per_class["finding"])
         # A bundle of an older version has no bands.
         bands = paths.bands if paths.bands.is_file() else None

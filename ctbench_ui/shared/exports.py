@@ -35,26 +35,26 @@ class Source:
         note: cohort size and leak badge, as Markdown.
         plain_note: the same as plain text, for files.
         stem: how its file names begin.
-        marks: evaluations, leak, label origin and warning, which every file carries as its last columns.
+        disclosures: evaluations, leak, label origin and warning, which every file carries as its last columns.
     """
 
     title: str
     note: str
     plain_note: str
     stem: str
-    marks: Disclosures | None = None
+    disclosures: Disclosures | None = None
 
     def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with the columns of the marks, where there are any."""
-        return self.marks.add_to(frame) if self.marks else frame
+        """Return a table with the columns of the disclosures, where there are any."""
+        return self.disclosures.add_to(frame) if self.disclosures else frame
 
 
-def marked_source(title: str, marks: Disclosures, stem: str) -> Source:
-    """Return a source that carries marks: the same text on screen and in files."""
-    sentences = marks.sentences()
-    badge = leak_badge(marks.leak_patients)
+def disclosed_source(title: str, disclosures: Disclosures, stem: str) -> Source:
+    """Return a source that carries disclosures: the same text on screen and in files."""
+    sentences = disclosures.sentences()
+    badge = leak_badge(disclosures.leak_patients)
     note = " · ".join(part for part in sentences if not part.startswith("leak: ")) + (f" {badge}" if badge else "")
-    return Source(title, note, " · ".join(sentences), re.sub(r"[^\w.-]+", "_", stem), marks)
+    return Source(title, note, " · ".join(sentences), re.sub(r"[^\w.-]+", "_", stem), disclosures)
 
 
 def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:
@@ -110,7 +110,7 @@ def html_page(chart: go.Figure, source: Source, alt: str) -> str:
         .update_layout(template="plotly_white")
         .to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
     )
-    banner = source.marks.banner if source.marks else ""
+    banner = source.disclosures.banner if source.disclosures else ""
     title, note, what = (escape.escape(text) for text in (source.title, f"{source.plain_note}. {banner}", alt))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
@@ -126,7 +126,7 @@ def download_html(draw: Callable[[], go.Figure], source: Source, alt: str, key: 
 
 
 def download(label: str, frame: pd.DataFrame, file_name: str, key: str, source: Source | None = None) -> None:
-    """Offer a frame as CSV, with every digit and the marks of its source; it is written on the click."""
+    """Offer a frame as CSV, with every digit and the disclosures of its source; it is written on the click."""
     _button(label, lambda: _csv(frame, source), file_name, "text/csv", key)
 
 

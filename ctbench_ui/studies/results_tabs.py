@@ -38,8 +38,8 @@ def draw(folder: str) -> None:
     _offer_intervals(folder, at)
     source = study_tables.source(folder, at)
     st.caption(source.note)
-    if source.marks and source.marks.banner:
-        st.warning(source.marks.banner, icon=":material/warning:")
+    if source.disclosures and source.disclosures.banner:
+        st.warning(source.disclosures.banner, icon=":material/warning:")
     tabs: dict[str, Callable[[str, Stamp], None]] = {
         "Curves": _curves,
         "Overview": _overview,

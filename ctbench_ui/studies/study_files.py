@@ -56,7 +56,7 @@ def _facts(folder: str, at: Stamp) -> list[str]:
         f"Planned {first}",
         *(f"Extended {text}" for text in extensions),
         "Intervals: 95 %, over seeds and test patients where a cell has several seeds.",
-        " · ".join(filter(None, (source.plain_note, source.marks.banner if source.marks else ""))),
+        " · ".join(filter(None, (source.plain_note, source.disclosures.banner if source.disclosures else ""))),
     ]
 
 

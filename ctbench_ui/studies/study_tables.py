@@ -93,8 +93,10 @@ def _source(folder: str, at: Stamp, ledger: Stamp) -> exports.Source:
     paths = StudyPaths(Path(folder))
     results = read_results(paths, load_plan(folder))
     finished, configs = set(results["run"]), _configs(paths.plan)
-    marks = study_disclosures(paths, results, [config for name, config in configs.items() if name in finished])
-    return exports.marked_source(f"{load_plan(folder).study.name} on {marks.set_name}", marks, paths.root.name)
+    disclosures = study_disclosures(paths, results, [config for name, config in configs.items() if name in finished])
+    return exports.disclosed_source(
+        f"{load_plan(folder).study.name} on {disclosures.set_name}", disclosures, paths.root.name
+    )
 
 
 @cache.per_file(max_entries=4, read_only=True)

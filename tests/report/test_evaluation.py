@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,28 +16,14 @@ import pytest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
-from ctbench_core.experiment import run_experiment
 from ctbench_core.report import run_paper
 from ctbench_core.runs import open_run
 
 Run = Callable[..., Path]
 
 
-@pytest.fixture
-def run(make_config: Callable[..., Config], tiny_data: Path) -> Run:
-    """Return a function that trains and evaluates a run; the changes are dotted keys."""
-
-    def make(changes: dict[str, Any] | None = None, openings: int = 1) -> Path:
-        folder = Path(run_experiment(make_config(tiny_data, changes or {}))["run_dir"])
-        for _ in range(openings):
-            evaluate_run(folder)
-        return folder
-
-    return make
-
-
-def test_the_paper_table_holds_the_stored_metrics_as_printed(run: Run) -> None:
-    folder = run()
+def test_the_paper_table_holds_the_stored_metrics_as_printed(evaluated_run: Run) -> None:
+    folder = evaluated_run()
     files = run_paper(open_run(folder), "test")
     table = pd.read_csv(io.StringIO(files["table.csv"])).set_index("finding")
     metrics = json.loads((folder / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8"))
@@ -54,8 +39,8 @@ def test_the_paper_table_holds_the_stored_metrics_as_printed(run: Run) -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("packages", ["", "\\usepackage{booktabs,graphicx}"], ids=["bare", "booktabs"])
-def test_the_paper_table_compiles(run: Run, tmp_path: Path, packages: str) -> None:
-    folder = run({"data.label_origin": "report-derived", "model.inputs": "text"})
+def test_the_paper_table_compiles(evaluated_run: Run, tmp_path: Path, packages: str) -> None:
+    folder = evaluated_run({"data.label_origin": "report-derived", "model.inputs": "text"})
     compiles(run_paper(open_run(folder), "test")["table.tex"], tmp_path, packages)
 
 
@@ -73,11 +58,13 @@ def methods(folder: Path) -> str:
     return run_paper(open_run(folder), "test")["methods.txt"]
 
 
-def test_methods_name_the_config(run: Run) -> None:
-    text = methods(run({"training.optimizer": "adamw", "training.weight_decay": 0.01, "utils.seed": 7}))
+def test_methods_name_the_config(evaluated_run: Run) -> None:
+    text = methods(evaluated_run({"training.optimizer": "adamw", "training.weight_decay": 0.01, "utils.seed": 7}))
     for part in ("AdamW", "weight decay 0.01", "(seed 7)", "for 3 epochs", "hidden width 8", "negatives / positives"):
         assert part in text
-    text = methods(run({"training.loss.pos_weight": "none", "model._target_": "linear", "training.monitor": "auroc"}))
+    text = methods(
+        evaluated_run({"training.loss.pos_weight": "none", "model._target_": "linear", "training.monitor": "auroc"})
+    )
     assert "weight decay" not in text
     assert "weighted by" not in text
     assert "A head (linear) was trained" in text
@@ -85,29 +72,29 @@ def test_methods_name_the_config(run: Run) -> None:
     assert "hidden width" not in text
 
 
-def test_methods_of_fitted_heads_name_no_optimiser(run: Run) -> None:
-    text = methods(run({"model._target_": "logistic", "model.params.c": [0.1, 1.0]}))
+def test_methods_of_fitted_heads_name_no_optimiser(evaluated_run: Run) -> None:
+    text = methods(evaluated_run({"model._target_": "logistic", "model.params.c": [0.1, 1.0]}))
     assert "logistic regression" in text
     assert "C = 0.1, 1" in text
     for part in ("Adam", "batch size", "epochs", "seed 42"):
         assert part not in text
-    text = methods(run({"model._target_": "knn", "model.params.k": [1, 5]}))
+    text = methods(evaluated_run({"model._target_": "knn", "model.params.k": [1, 5]}))
     assert "k = 1, 5" in text
     assert "regression" not in text
 
 
-def test_methods_mention_tuning_and_intervals_only_where_they_were_computed(run: Run, data: Path) -> None:
-    text = methods(run())
+def test_methods_mention_tuning_and_intervals_only_where_they_were_computed(evaluated_run: Run, data: Path) -> None:
+    text = methods(evaluated_run())
     assert 'the test set ("test.csv"; 24 volumes' in text
     assert "Thresholds of highest F1 were chosen per finding on the validation set (14 patients)" in text
     assert "1,000 bootstrap resamples of patients" in text
     assert "evaluated 1 time by 1 run" in text
     assert "Label origin: unknown" in text
-    bare = methods(run({"evaluation.detail": "scores"}))  # as in studies: no intervals, validation not scored
+    bare = methods(evaluated_run({"evaluation.detail": "scores"}))  # as in studies: no intervals, validation not scored
     assert "bootstrap" not in bare
     assert "Thresholds" not in bare
     config = {"paths.manifest_dir": str(data / "manifests")}
-    folder = run(config, openings=0)
+    folder = evaluated_run(config, openings=0)
     (data / "manifests" / "train.csv").unlink()  # validation can no longer be scored
     evaluate_run(folder)
     files = run_paper(open_run(folder), "test")
