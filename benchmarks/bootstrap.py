@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.cohorts import cohort, noise
 from ctbench_core.inference import RESAMPLES, bootstrap_intervals, patient_weights, resampled
-from ctbench_core.metrics import ranking_metric_fn
+from ctbench_core.metrics import compared_metric_fn
 
 ROWS, PATIENTS, FINDINGS = 3039, 1304, 18
 
@@ -59,7 +59,7 @@ def main() -> None:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        ours = resampled(ranking_metric_fn, targets, scores, patients, resamples)
+        ours = resampled(compared_metric_fn, targets, scores, patients, resamples)
         seconds.append(time.perf_counter() - start)
     start = time.perf_counter()
     bootstrap_intervals(targets, scores, patients, resamples)

@@ -61,7 +61,7 @@ def epochs() -> dict[str, Any]:
         settings.utils.device, settings.training.precision = device, "float64"
         trainer = Trainer([settings], [dataset(x, y, np.arange(2_000))])
         reports[device] = [trainer.run_epoch([number])[0] for number in (1, 2, 3)][-1]
-    results["float64_auprc_gpu_less_cpu"] = reports["cuda"].auprc - reports["cpu"].auprc
+    results["float64_auprc_gpu_less_cpu"] = reports["cuda"].macros["auprc"] - reports["cpu"].macros["auprc"]
     results["float64_loss_gpu_less_cpu"] = reports["cuda"].val_loss - reports["cpu"].val_loss
     return results
 

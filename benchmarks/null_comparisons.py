@@ -23,7 +23,8 @@ from scipy import stats
 
 from benchmarks.cohorts import cohort, noise, strength
 from benchmarks.fast_resamples import drawn_patients
-from ctbench_core.inference import METRICS, auroc_covariance, benjamini_hochberg, best_by_max_t, paired_difference
+from ctbench_core.declared import compared_metrics
+from ctbench_core.inference import auroc_covariance, benjamini_hochberg, best_by_max_t, paired_difference
 from ctbench_core.metrics import ranking_metrics
 
 FINDINGS, MODELS, SWAPS, RESAMPLES = 4, 6, 999, 300
@@ -45,7 +46,7 @@ def models(draw: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarra
 def p_values(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int) -> dict[str, list[float]]:
     """Return p of the macro mean and of every finding, by test."""
     differences = paired_difference(targets, *scores, groups, resamples=20, swaps=SWAPS, seed=seed)
-    p = {f"swap {name}": [differences[name].macro_p, *differences[name].p] for name in METRICS}
+    p = {f"swap {name}": [differences[name].macro_p, *differences[name].p] for name in compared_metrics()}
     obuchowski = [auroc_covariance(targets[:, c], scores[:, :, c], groups).difference()[2] for c in range(FINDINGS)]
     return p | {"obuchowski": obuchowski}
 
@@ -65,7 +66,7 @@ def repeat(draw: np.random.Generator, extra: bool) -> dict[str, list[float]]:
     }
     worse = scores[1] - WORSE * targets * (np.arange(FINDINGS) < FINDINGS // 2)
     differing = paired_difference(targets, scores[0], worse, patient, resamples=20, swaps=SWAPS, seed=seed)
-    return p | {f"half {name}": list(differing[name].p) for name in METRICS}
+    return p | {f"half {name}": list(differing[name].p) for name in compared_metrics()}
 
 
 def run(path: Path, seconds: float, repeats: int) -> bool:
@@ -97,12 +98,14 @@ def report(path: Path) -> str:
             lines.append(
                 f"| {name}, {title} | {len(p):,} | {(p < LEVEL).mean():.4f} | {ks.statistic:.3f} | {ks.pvalue:.2g} |"
             )
-    whole = np.concatenate([tables[f"swap {name}"] for name in METRICS], axis=1)
+    whole = np.concatenate([tables[f"swap {name}"] for name in compared_metrics()], axis=1)
     any_mark = rejected(whole).any(axis=1).mean()
-    half = rejected(np.concatenate([tables[f"half {name}"] for name in METRICS], axis=1))
-    differs = np.tile(np.arange(FINDINGS) < FINDINGS // 2, len(METRICS))
+    half = rejected(np.concatenate([tables[f"half {name}"] for name in compared_metrics()], axis=1))
+    differs = np.tile(np.arange(FINDINGS) < FINDINGS // 2, len(compared_metrics()))
     false = (half & ~differs).sum(axis=1) / np.maximum(half.sum(axis=1), 1)
-    power = half[:, differs].sum() / np.sum(~np.isnan(tables["half auprc"][:, : FINDINGS // 2])) / len(METRICS)
+    power = (
+        half[:, differs].sum() / np.sum(~np.isnan(tables["half auprc"][:, : FINDINGS // 2])) / len(compared_metrics())
+    )
     return "\n".join(
         [
             *lines,

@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ctbench_core.atomic import write_json
-from ctbench_core.config import Config
-from ctbench_core.dataset import Dataset, SharedData, check_paths
+from ctbench_core.config import Config, ResumeConfig
+from ctbench_core.dataset import NOT_VERIFIABLE, Dataset, SharedData, check_paths, input_changes, write_inputs
+from ctbench_core.declared import hidden_widths
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run_summary
 from ctbench_core.manifest import write_selections
@@ -27,15 +28,23 @@ from ctbench_core.runs import (
     Recorder,
     Status,
     Tracker,
+    advice_on_changes,
+    changed_settings,
+    check_unchanged,
+    describe_changes,
     new_status,
     open_run,
     open_tracker,
+    read_json,
+    read_provenance,
+    record_segment,
     run_paths,
     write_config,
     write_latest,
     write_status,
 )
 from ctbench_core.train.planning import divide_into_stacks
+from ctbench_core.train.refusals import check_training
 from ctbench_core.train.run_errors import ErrorIsolation, as_run_error
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
         InputError: the directory already holds a run that is not being resumed.
     """
     check_paths(config)
+    check_training(config)
     paths = run_paths(config) if run_dir is None else open_run(run_dir).paths
     if previous is None and paths.status.is_file():
         raise InputError(
@@ -58,6 +68,7 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
         )
     status = new_status(_label(config), max_epochs=config.training.max_epochs)
     if previous is not None:
+        check_unchanged(paths, config)
         status = dataclasses.replace(status, created=previous.created, label=previous.label, epoch=previous.epoch)
     try:
         if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
@@ -74,9 +85,7 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
 def _label(config: Config) -> str:
     if config.logging.run_name:
         return config.logging.run_name
-    is_linear = config.model._target_ in ("linear", "linear_probe")
-    widths = "" if is_linear else "-".join(map(str, config.model.params.hidden_dims))
-    parts = (config.model.model_name, widths, config.model.inputs, f"seed {config.utils.seed}")
+    parts = (config.model.model_name, hidden_widths(config.model), config.model.inputs, f"seed {config.utils.seed}")
     return " · ".join(part for part in parts if part)
 
 
@@ -139,7 +148,9 @@ class RunTask(ErrorIsolation):
         self.run_dir = self.run_dir or queue_run(self.config)
         recorder = self._open_recorder(self.run_dir)
         self._tracker = self._contexts.enter_context(open_tracker(self.config, recorder.paths))
-        write_json(recorder.paths.provenance, provenance(self.config, self.dataset, device))
+        known = read_json(recorder.paths.provenance) or {}  # a resumed run keeps its segments and its origin
+        write_json(recorder.paths.provenance, known | provenance(self.config, self.dataset, device))
+        write_inputs(recorder.paths.inputs, self.dataset)
         if self.dataset.selection is not None:
             write_selections(recorder.paths.selection, [self.dataset.selection])
         return recorder
@@ -155,6 +166,8 @@ class RunTask(ErrorIsolation):
         """Start the run and return what a stack trains."""
         from ctbench_core.train.loop import RunLog, TrainingRun
 
+        before = read_provenance(open_run(self.run_dir).paths).inputs if self.run_dir else {}
+        changes = self._changes() if resume else {}
         recorder = self.start(trainer.device)
         options = trainer.limits(self.config.training)
         recorder.status = dataclasses.replace(recorder.status, max_epochs=options.max_epochs)
@@ -163,7 +176,12 @@ class RunTask(ErrorIsolation):
         def prepare(trainer: AnyTrainer, head: int) -> None:
             if resume:
                 log.resume(trainer, head)
-                write_config(recorder.paths.config, self.config)
+                first, digests = log.epoch + 1, self.dataset.digests if self.dataset else {}
+                log.segments = record_segment(recorder.paths, changes, first, before, digests)
+                self.warnings += describe_changes(changes, first)
+                config = self.config.copy()
+                config.training.resume = ResumeConfig()  # what was allowed once is not allowed for ever
+                write_config(recorder.paths.config, config)
 
         def watch(step: EpochProgress) -> None:
             assert self._tracker is not None
@@ -175,6 +193,27 @@ class RunTask(ErrorIsolation):
 
         stop = recorder.stop_check(stop_requested)
         return TrainingRun(log, self.config, prepare, stop, watch, lambda run: self.end(run, progress))
+
+    def _changes(self) -> dict[str, Any]:
+        """Return what has changed since the run was stopped: settings by key, and sentences about data under ``data``.
+
+        Raises:
+            InputError: something has, and changes are not allowed.
+        """
+        assert self.run_dir is not None and self.dataset is not None
+        paths = open_run(self.run_dir).paths
+        if not paths.last_state.is_file():
+            return {}  # the run begins
+        check_unchanged(paths, self.config)
+        changes: dict[str, Any] = changed_settings(paths, self.config)
+        inputs = input_changes(paths, self.dataset)
+        if inputs == [NOT_VERIFIABLE]:
+            self.warnings.append(NOT_VERIFIABLE)
+        elif inputs:
+            if not self.config.training.resume.allow_changes:
+                raise InputError(f"{self.run_dir.name} cannot be resumed: {' '.join(inputs)} {advice_on_changes()}")
+            changes["data"] = inputs
+        return changes
 
     def end(self, run: TrainingRun, progress: Progress) -> None:
         """Evaluate on the test sets if the config says so, and write the final state."""
@@ -213,8 +252,15 @@ def run_tasks(
     with contextlib.ExitStack() as unfinished:
         for task in tasks:
             unfinished.push(task.abandon)
-        _load(tasks, progress)
+            with task.isolate_errors():  # before any feature is read
+                check_training(task.config)
+        if possible := [task for task in tasks if task.error is None]:
+            _load(possible, progress)
         ready = [task for task in tasks if task.error is None]
+        if ready:
+            from ctbench_core.train.loop import use_threads
+
+            unfinished.enter_context(use_threads(ready[0].config.training.threads))
         datasets = [task.dataset for task in ready if task.dataset is not None]
         stop_requested = cancel.is_set if cancel is not None else lambda: False
         left = len(ready)

@@ -10,7 +10,6 @@ import numpy as np
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import find_leaks, load_dataset, load_inputs, read_test_manifests, read_training_manifests
-from ctbench_core.declared import loss_name
 from ctbench_core.errors import InputError
 from ctbench_core.features import Audit, audit
 from ctbench_core.label_leakage import data_card
@@ -83,7 +82,7 @@ class CheckResult:
 
 def check(config: Config, progress: Progress = silent) -> CheckResult:
     """Read every manifest and feature file of a config and return what is wrong; nothing is written."""
-    from ctbench_core.train.planning import layer_widths
+    from ctbench_core.train.refusals import check_training
     from ctbench_core.train.trainer import choose_device
 
     result = CheckResult(card=data_card(config))
@@ -92,8 +91,7 @@ def check(config: Config, progress: Progress = silent) -> CheckResult:
         _collect(result, lambda: result.manifests.update(read_test_manifests(config, result.labels)))
         _collect(result, lambda: _find_leaks(result, config))
         _collect(result, lambda: _load_features(result, config, progress))
-    _collect(result, lambda: layer_widths(config.model, max(result.dim, 1), max(len(result.labels), 1)))
-    _collect(result, lambda: loss_name(config.training.loss._target_))
+    _collect(result, lambda: check_training(config, result.labels))
     _collect(result, lambda: choose_device(config.utils.device))
     return result
 

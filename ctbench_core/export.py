@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ctbench_core.atomic import atomic_file, dump_json
 from ctbench_core.overrides import to_command
 from ctbench_core.report import run_paper
-from ctbench_core.runs import Run, RunStore, disclosures_of, open_run
+from ctbench_core.runs import Run, disclosures_of, open_run, openings_of, read_result_csv
 
 # What a resume needs is large and of no use to a reader.
 _EXCLUDED = ("last_state.pt", ".lock")
@@ -47,14 +45,15 @@ def _is_included(path: Path) -> bool:
 
 def _texts(run: Run) -> dict[str, str]:
     """Return the text files that are not in the run directory, or differ from it, by their path in the zip."""
+    openings = [opening for test in run.evaluations() for opening in openings_of([run], test)]
     files = {
         "command.txt": to_command(run.config) + "\n",
-        "openings.json": dump_json(RunStore(run.store).openings(run.job), indent=1) + "\n",
+        "openings.json": dump_json([dataclasses.asdict(one) for one in dict.fromkeys(openings)], indent=1) + "\n",
     }
     for test in run.evaluations():
         disclosures, bundle = disclosures_of([run], test), run.paths.evaluation(test)
         for path in sorted(bundle.root.glob("*.csv")):
-            table = disclosures.add_to(pd.read_csv(io.StringIO(path.read_text(encoding="utf-8"))))
+            table = disclosures.add_to(read_result_csv(path))
             files[f"evaluation/{test}/{path.name}"] = table.to_csv(index=False, lineterminator="\n")
         content = {"n": disclosures.n, **disclosures.to_json()}
         files[f"evaluation/{test}/marks.json"] = dump_json(content, indent=1) + "\n"

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from ctbench_core.config import Config, changed_keys
+from ctbench_core.config import KEYS, Config, changed_keys
 
-# Values of these keys are paths. They are used unchanged, so that no character of a path needs quoting.
-RAW_PREFIXES = ("paths.",)
-RAW_KEYS = frozenset(
-    {"run", "embeddings", "output_file", "output_dir", "first", "second"}
-    | {"hydra.run.dir", "training.resume.state_path", "data.selection", "data.reference"}
+# Options of verbs whose values are paths; config keys declare it themselves.
+RAW_OPTIONS = frozenset(
+    {"run", "embeddings", "root", "paper", "manifest", "output_file", "output_dir", "first", "second", "hydra.run.dir"}
 )
 RAW_SUFFIX = "_csv"
+# Names of a mapping that the grammar reads as text.
+_PLAIN_NAME = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z]\w*", re.ASCII | re.IGNORECASE)
 
 
 def is_raw(key: str) -> bool:
-    """Return whether an override's value is used unchanged after the first ``=``."""
-    return key in RAW_KEYS or key.startswith(RAW_PREFIXES) or key.endswith(RAW_SUFFIX)
+    """Return whether an override's value is used unchanged after the first ``=``, because it is a path or file name."""
+    return key in RAW_OPTIONS or key.endswith(RAW_SUFFIX) or (key in KEYS and KEYS[key].raw)
 
 
-def to_overrides(config: Config) -> list[str]:
-    """Return the overrides that turn the default config into this one, one for each changed key."""
+def to_overrides(config: Config, places: bool = True) -> list[str]:
+    """Return the overrides that turn the default config into this one, one for each changed key.
+
+    Args:
+        places: with the keys that say where this one run lies.
+    """
     return [
         f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
         for key, value in changed_keys(config).items()
+        if places or KEYS[key].scope != "place"
     ]
 
 
 def to_command(config: Config, verb: str = "train") -> str:
-    """Return the equivalent command, quoted for a POSIX shell."""
+    """Return the command for a run with the same settings in a directory of its own, quoted for a POSIX shell."""
     import shlex
 
-    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(override) for override in to_overrides(config))])
+    overrides = to_overrides(config, places=False)
+    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(override) for override in overrides)])
 
 
 def _raw(path: str) -> str:
     """Write a path unchanged; quote one that would be read as null, or would lose its own quotes."""
+    path = _escape_interpolation(path)
     is_quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
     return f"'{path}'" if is_quoted or path in ("null", "") else path
 
@@ -51,11 +59,18 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
-    if isinstance(value, dict):  # the grammar allows no quoted key
-        return "{" + ",".join(f"{k}:{_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, dict):
+        if all(_PLAIN_NAME.fullmatch(name) for name in value):
+            return "{" + ",".join(f"{name}:{_value(item)}" for name, item in value.items()) + "}"
+        return quote(_escape_interpolation(json.dumps(value, ensure_ascii=False)))  # the grammar allows no quoted name
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_value(item) for item in value) + "]"
-    return quote(str(value))
+    return quote(_escape_interpolation(str(value)))
+
+
+def _escape_interpolation(text: str) -> str:
+    """Escape ``${``, which a config tree would replace by the value of another key."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def quote(text: str) -> str:

@@ -18,6 +18,8 @@ PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "pyarrow")
 
 def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
     """Return the content of ``provenance.json``."""
+    import torch
+
     return {
         "ctbench": version(),
         "git_commit": _git_commit(),
@@ -25,10 +27,13 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _package_version(name) for name in PACKAGES},
         "device": device,
+        "threads": torch.get_num_threads(),
         "seeds": {"utils.seed": config.utils.seed},
-        "features": {"digest": dataset.digest, "shape": list(dataset.matrix.shape)},
+        "inputs": dataset.digests,
+        "features": {"shape": list(dataset.matrix.shape)},
         "manifests": {
             name: {"file": manifest.path, "sha256": manifest.digest, **manifest.counts()}
+            | ({"label_mapping": manifest.label_mapping} if manifest.label_mapping else {})
             for name, manifest in dataset.manifests.items()
         },
         "data_card": data_card(config),

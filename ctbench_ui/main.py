@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_ui.frame import loading, readonly
-from ctbench_ui.pages import groups
+from ctbench_ui.frame import address, loading, readonly
+from ctbench_ui.pages import declaration, groups
 
 _STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding-inline: clamp(1rem, 3vw, 3rem)}
@@ -30,15 +30,22 @@ st.set_page_config(
 )
 st.html(_STYLE)
 is_readonly = readonly.read_link()
-page = st.navigation(groups(readonly.PAGES) if is_readonly else groups())
+page = st.navigation(groups(readonly.names()) if is_readonly else groups())
+shown = declaration(page)
+address.enter(shown)
 top = st.container(key="top")
-refused = is_readonly and readonly.refuse(page)
+refused = is_readonly and readonly.refuse(shown)
 if not refused:
-    loading.draw_outline(page.url_path)
+    loading.draw_outline(shown)
 with top:
     if is_readonly:
         readonly.draw_bar()
     else:
         _draw_status_bar()
-if not refused:
-    page.run()
+    notes = st.container()
+try:
+    if not refused:
+        page.run()
+finally:  # a page may end early
+    with notes:
+        address.draw_notes()

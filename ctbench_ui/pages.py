@@ -1,49 +1,260 @@
-"""The pages of the app: file, address, and place in the navigation. To add a page, add it here."""
+"""The pages of the app, one declaration each: address, navigation, drawing function, outline, and what an address may say.
+
+Navigation, loading outline, read-only links, tabs and the check of addresses follow from it. To add a page, declare it
+here (or call ``PAGES.add``) and write the function that it names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-_FOLDER = Path(__file__).resolve().parent.parent / "pages"
+from ctbench_core.declared import Registry, load
 
-# address: (group, title, icon)
-_PAGES = {
-    "home": ("Start", "Home", ":material/home:"),
-    "data": ("Start", "Data", ":material/database:"),
-    "train": ("Run", "Train", ":material/model_training:"),
-    "runs": ("Run", "Runs", ":material/list_alt:"),
-    "studies": ("Run", "Studies", ":material/grid_on:"),
-    "evaluate": ("Results", "Evaluate", ":material/query_stats:"),
-    "compare": ("Results", "Compare", ":material/compare:"),
-    "alignment": ("Results", "Alignment", ":material/compare_arrows:"),
-    "system": ("System", "System", ":material/memory:"),
-}
+_SCRIPTS = Path(__file__).resolve().parent.parent / "pages"
+_FIELD, _TABS, _CARD, _TALL = 40, 28, 84, 380  # heights in an outline, in pixels
+
+_NO_RUN = "This run is not in the store"
+
+# A row of an outline: the relative widths of its parts, and their height in pixels.
+Row = tuple[tuple[int, ...], int]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Attributes:
+        name: its address; the first page is also the address without a name.
+        group: the heading of its link in the navigation.
+        draw: the function that draws it, as ``module:name``.
+        outline: what is shown under its title until its first part is drawn.
+        ids: query parameters that name something stored, and what is said where it is not there.
+        tabs: the titles of its tabs by the key of the tabs, which is also their query parameter.
+        filters: keys of its other widgets that the address holds.
+        readonly: whether a read-only link may open it.
+    """
+
+    name: str
+    title: str
+    group: str
+    icon: str
+    draw: str
+    outline: tuple[Row, ...] = (((1,), _TALL),)
+    ids: Mapping[str, str] = field(default_factory=dict)
+    tabs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
+    readonly: bool = False
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The query parameters that its address may have."""
+        return frozenset((*self.ids, *self.tabs, *self.filters))
+
+
+PAGES = Registry(
+    "page",
+    (
+        Page(
+            name="home",
+            title="Home",
+            group="Start",
+            icon=":material/home:",
+            draw="ctbench_ui.home.page:draw",
+            outline=(((1, 1, 1), _CARD), ((3, 1), _TALL)),
+        ),
+        Page(
+            name="data",
+            title="Data",
+            group="Start",
+            icon=":material/database:",
+            draw="ctbench_ui.data.page:draw",
+            outline=(((2, 3), _TALL),),
+            tabs={
+                "data.tab": ("Data set", "Prepare manifests", "Budget files", "Compare labels"),
+                "data.figures": ("Prevalence", "Co-occurrence", "Norms"),
+            },
+        ),
+        Page(
+            name="train",
+            title="Train",
+            group="Run",
+            icon=":material/model_training:",
+            draw="ctbench_ui.train.page:draw",
+            outline=(((1, 1, 1), _TALL),),
+            ids={"train_run": _NO_RUN},
+        ),
+        Page(
+            name="runs",
+            title="Runs",
+            group="Run",
+            icon=":material/list_alt:",
+            draw="ctbench_ui.runs.page:draw",
+            outline=(((1,), _CARD), ((1,), _TALL)),
+            ids={"run": _NO_RUN},
+            tabs={
+                "card-tabs": ("Settings", "Curves", "Provenance and files"),
+                "by-budget-tabs": ("Budgets", "Curve", "Two sources"),
+            },
+            filters=("runs.view", "runs.order", "runs.filter", "runs.state", "runs.encoder", "runs.head", "runs.tag"),
+        ),
+        Page(
+            name="studies",
+            title="Studies",
+            group="Run",
+            icon=":material/grid_on:",
+            draw="ctbench_ui.studies.page:draw",
+            outline=(((2, 3), _FIELD), ((1,), _TABS), ((1, 1), _TALL)),
+            ids={"study": "This study is not in the store"},
+            tabs={
+                "study-tabs": ("Curves", "Overview", "Findings", "Differences", "Bottlenecks", "Runs", "Export"),
+            },
+            filters=(
+                "curves-metric",
+                "curves-finding",
+                "heat-metric",
+                "heat-marks",
+                "differences-axis",
+                "differences-go",
+                "differences-metric",
+                "bottlenecks-metric",
+            ),
+        ),
+        Page(
+            name="evaluate",
+            title="Evaluate",
+            group="Results",
+            icon=":material/query_stats:",
+            draw="ctbench_ui.evaluate.page:draw",
+            outline=(((3, 2), _FIELD), ((1, 1, 1, 1), _CARD), ((1,), _TABS), ((1,), _TALL)),
+            ids={"run": _NO_RUN, "test": "This run has no results on this test set"},
+            tabs={"tab": ("Findings", "Curves", "Threshold", "Calibration", "Subgroups", "Paper", "Volumes")},
+            filters=(
+                "finding",
+                "threshold",
+                "findings.at",
+                "dots-metric",
+                "curves.kind",
+                "calibration.finding",
+                "calibration.method",
+                "subgroups.column",
+                "subgroups.metric",
+                "subgroups.finding",
+                "volumes.finding",
+                "volumes.kind",
+                "volumes.text",
+            ),
+            readonly=True,
+        ),
+        Page(
+            name="compare",
+            title="Compare",
+            group="Results",
+            icon=":material/compare:",
+            draw="ctbench_ui.compare.page:draw",
+            outline=(((1, 1), _FIELD), ((1,), _TABS), ((1,), _TALL)),
+            ids={"runs": _NO_RUN, "on": "These runs have no results on this test set"},
+            tabs={
+                "compare-tabs": (
+                    "Differences",
+                    "Curves",
+                    "Disagreements",
+                    "Settings",
+                    "Label noise",
+                    "Published",
+                    "Paper",
+                )
+            },
+            filters=(
+                "compare.by-recipe",
+                "compare-metric",
+                "compare-curve-finding",
+                "compare-scatter-finding",
+                "compare-scatter-other",
+                "compare-labels-run",
+            ),
+            readonly=True,
+        ),
+        Page(
+            name="alignment",
+            title="Alignment",
+            group="Results",
+            icon=":material/compare_arrows:",
+            draw="ctbench_ui.alignment.page:draw",
+            outline=(((1, 1, 1, 1), _FIELD), ((1,), _FIELD), ((1,), _TABS), ((1, 1), _TALL)),
+            ids={"result": "This result is not in the store"},
+            tabs={"alignment.tab": ("Metrics", "Ranks and findings", "Browse", "Map", "Compare")},
+            filters=(
+                "alignment.view",
+                "ranks.truth",
+                "findings.k",
+                "browse.way",
+                "browse.kind",
+                "browse.part",
+                "map.kinds",
+                "map.colour",
+                "map.lines",
+            ),
+            readonly=True,
+        ),
+        Page(
+            name="system",
+            title="System",
+            group="System",
+            icon=":material/memory:",
+            draw="ctbench_ui.system.page:draw",
+            outline=(((1, 1, 1, 1), _CARD), ((1, 1), _TALL)),
+        ),
+    ),
+)
 
 
 def page(name: str, visible: bool = True) -> Any:
-    """Return the page object of an address, for links and switches."""
-    _, title, icon = _PAGES[name]
-    address = None if name == "home" else name
+    """Return Streamlit's object of a page, for links and switches.
+
+    The pages that ship have scripts in ``pages/``, where tools look for them; others need none.
+    """
+    shown, is_first = PAGES[name], name == next(iter(PAGES))
+    script = _SCRIPTS / f"{name}.py"
+
+    def draw() -> None:
+        draw_page(name)
+
     return st.Page(
-        _FOLDER / f"{name}.py",
-        title=title,
-        icon=icon,
-        url_path=address,
-        default=name == "home",
+        script if script.is_file() else draw,
+        title=shown.title,
+        icon=shown.icon,
+        url_path=None if is_first else name,
+        default=is_first,
         visibility="visible" if visible else "hidden",
     )
 
 
-def groups(only: Collection[str] = tuple(_PAGES)) -> dict[str, list[Any]]:
+def draw_page(name: str) -> None:
+    """Draw a page; its room is imported only now."""
+    load(PAGES[name].draw)()
+
+
+def declaration(shown: Any) -> Page:
+    """Return the declaration of a page that the navigation returned."""
+    return PAGES[shown.url_path or next(iter(PAGES))]
+
+
+def groups(only: Collection[str] | None = None) -> dict[str, list[Any]]:
     """Return the pages by navigation group, in order; those not in ``only`` are hidden, but can be opened."""
     pages: dict[str, list[Any]] = {}
-    for name, (group, _, _) in _PAGES.items():
-        pages.setdefault(group, []).append(page(name, name in only))
+    for name, shown in PAGES.items():
+        pages.setdefault(shown.group, []).append(page(name, only is None or name in only))
     return pages
+
+
+def tab_titles(key: str) -> tuple[str, ...]:
+    """Return the titles of the tabs with a key, on whichever page they are."""
+    return next(shown.tabs[key] for shown in PAGES.values() if key in shown.tabs)
 
 
 def go(name: str, query: Mapping[str, str] | None = None) -> None:

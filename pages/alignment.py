@@ -1,5 +1,5 @@
 """Alignment: how well each volume retrieves its report, and each report its volume."""
 
-from ctbench_ui.alignment.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("alignment")

@@ -1,5 +1,5 @@
 """Compare: a baseline and other runs, on the volumes and findings that all of them have scored."""
 
-from ctbench_ui.compare.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("compare")

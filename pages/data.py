@@ -1,5 +1,5 @@
 """Data: choose and check a data set, prepare manifests, write budgets, compare label sources."""
 
-from ctbench_ui.data.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("data")

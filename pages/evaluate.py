@@ -1,5 +1,5 @@
 """Evaluate: evaluate a run on test, and see its results finding by finding."""
 
-from ctbench_ui.evaluate.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("evaluate")

@@ -1,5 +1,5 @@
 """Home: three steps with their state, the best runs, and demo data for a start."""
 
-from ctbench_ui.home.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("home")

@@ -1,5 +1,5 @@
 """Studies: grids of runs and searches over settings; each is a folder of the run store."""
 
-from ctbench_ui.studies.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("studies")

@@ -1,5 +1,5 @@
 """System: doctor, versions, machine, folders, and diagnostics for a problem report."""
 
-from ctbench_ui.system.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("system")

@@ -1,5 +1,5 @@
 """Train: configure one run, start it, watch it."""
 
-from ctbench_ui.train.page import draw
+from ctbench_ui.pages import draw_page
 
-draw()
+draw_page("train")

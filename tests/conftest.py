@@ -31,6 +31,7 @@ SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.
 # that take longer than five seconds.
 SLOW_FOLDERS = {"alignment", "browser", "cli", "faults", "jobs", "legacy", "pages", "studies", "train"}
 SLOW_FILES = {
+    "test_bank_properties.py",
     "test_docs.py",
     "test_old_stores.py",
     "test_pack_processes.py",

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ctbench_core.config import KEYS, Config, changed_keys, from_mapping, get_key, set_key
+from ctbench_core.config import (
+    KEYS,
+    Config,
+    changed_keys,
+    differing_keys,
+    flatten,
+    from_mapping,
+    get_key,
+    model_groups,
+    recipe_values,
+    set_key,
+    values_for,
+)
+from ctbench_core.declared import HEADS, SCOPES
 from ctbench_core.errors import ConfigError
+from ctbench_core.runs import read_config, write_config
+from ctbench_core.studies.identity import identity_text, run_id
+from tests.key_values import other_value
 
 # Names and defaults that people's trees and scripts rely on.
 CONTRACT: dict[str, Any] = {
@@ -268,3 +286,107 @@ def test_every_leaf_of_the_dataclasses_is_a_key() -> None:
         return [prefix]
 
     assert leaves(Config(), "") == list(KEYS)
+
+
+# The scope of every key but the parameters of losses and heads; a slip here lets different runs count as one.
+SCOPE: dict[str, str] = {
+    "bank": """paths.data_root data.columns.visual_feature data.columns.text_feature data.on_bad_feature
+        data.feature_key data.pool data.standardise training.batch_size training.optimizer training.precision
+        model._target_ model.params.in_features model.params.hidden_dims model.params.gate model.inputs model.prompts""",
+    "stack": "training.loss._target_ model.params.dropout",
+    "head": """training.learning_rate training.weight_decay training.max_epochs training.early_stopping_patience
+        training.loss.pos_weight training.scheduler training.warmup_epochs training.monitor model.params.c
+        model.params.k utils.seed""",
+    "data": """paths.manifest_dir data.train_manifest data.val_manifest data.columns.labels data.columns.volume
+        data.columns.patient data.columns.exam data.columns.grouping_col data.columns.metadata data.labels.uncertain
+        data.labels.blank data.labels.values data.labels.list_column data.labels.separator data.labels.rename
+        data.labels.only data.auto_split.enabled data.auto_split.val_fraction data.auto_split.stratify
+        data.auto_split.seed data.auto_split.group data.kfold.folds data.kfold.fold data.kfold.seed data.kfold.group
+        data.budget data.budget_unit data.budget_seed data.selection data.reference data.on_leak data.cohort.recon
+        data.cohort.exclude data.cohort.where training.target_labels""",
+}
+REPEATS = {"utils.seed", "data.kfold.fold", "data.budget_seed"}
+PARAMETERS = {f"training.loss.{name}" for name in ("smoothing", "gamma", "gamma_negative", "margin")}
+
+
+def changed(name: str, value: Any) -> Config:
+    config = Config()
+    set_key(config, name, value)
+    return config
+
+
+def test_every_key_that_changes_a_result_has_the_scope_of_what_it_changes() -> None:
+    for scope, names in SCOPE.items():
+        assert {name for name, info in KEYS.items() if info.scope == scope} - PARAMETERS == set(names.split())
+    assert {KEYS[name].scope for name in PARAMETERS} == {"stack"}
+    assert {info.scope for info in KEYS.values()} <= SCOPES.keys()
+    assert {name for name, info in KEYS.items() if info.repeats} == REPEATS
+
+
+@pytest.mark.parametrize("info", KEYS.values(), ids=lambda info: info.name)
+def test_two_values_are_two_runs_exactly_where_the_key_counts_for_identity(info: Any) -> None:
+    config = changed(info.name, other_value(info))
+    is_other = info.scope in ("bank", "stack", "head", "data")
+    assert (identity_text(config) != identity_text(Config())) is is_other
+    assert (run_id(config) != run_id(Config())) is is_other
+    assert differing_keys(Config(), config) == ([info.name] if is_other else [])
+    assert (recipe_values(config) != recipe_values(Config())) is (is_other and info.name not in REPEATS)
+    assert (values_for(config, "bank key") != values_for(Config(), "bank key")) is (info.scope in ("bank", "machine"))
+    assert (values_for(config, "stack key") != values_for(Config(), "stack key")) is (info.scope == "stack")
+
+
+def test_another_name_of_a_head_loss_or_optimiser_is_the_same_run() -> None:
+    for name, values in {
+        "model._target_": ("mlp", "src.classification.models.mlp.MLP"),
+        "training.loss._target_": ("bce", "torch.nn.BCEWithLogitsLoss"),
+    }.items():
+        first, second = (changed(name, value) for value in values)
+        assert identity_text(first) == identity_text(second)
+        assert get_key(second, name) == values[1]  # as it was written
+
+
+# What keys that release 0.1.0 did not have meant in its runs, whatever their defaults are today.
+INTRODUCED: dict[str, Any] = {
+    "data.columns.volume": None,
+    "data.columns.patient": None,
+    "data.columns.exam": None,
+    "data.labels.uncertain": "error",
+    "data.labels.blank": "unknown",
+    "data.labels.values": {},
+    "data.labels.list_column": None,
+    "data.labels.separator": "|",
+    "data.labels.rename": {},
+    "data.labels.only": None,
+    "training.loss.smoothing": 0.0,
+    "training.loss.gamma": 2.0,
+    "training.loss.gamma_negative": 4.0,
+    "training.loss.margin": 0.05,
+    "training.resume.allow_changes": False,
+    "training.threads": None,
+}
+
+
+def test_keys_that_an_old_run_lacks_read_as_their_values_when_introduced() -> None:
+    with zipfile.ZipFile(Path(__file__).parent / "data" / "store-0.1.0.zip") as store:
+        name = next(name for name in store.namelist() if name.endswith("config.yaml"))
+        stored = dict(flatten(yaml.safe_load(store.read(name))))
+    assert {name: info.introduced for name, info in KEYS.items() if name not in stored} == INTRODUCED
+
+
+def test_a_stored_config_keeps_the_introduced_value_when_the_default_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(tmp_path / "config.yaml", Config())
+    lines = (tmp_path / "config.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "config.yaml").write_text("".join(line for line in lines if "standardise" not in line))
+    monkeypatch.setitem(KEYS, "data.standardise", dataclasses.replace(KEYS["data.standardise"], introduced="l2"))
+    assert read_config(tmp_path / "config.yaml").data.standardise == "l2"
+    assert Config().data.standardise == "none"
+
+
+def test_every_head_has_a_group_and_those_of_old_commands_keep_their_settings() -> None:
+    groups = model_groups()
+    assert {keys["model._target_"] for keys in groups.values()} == set(HEADS)
+    for name in ("linear_probe", "logistic", "knn", "zero_shot"):
+        assert groups[name]["model.params.hidden_dims"] == []
+    assert groups["mlp_visual"] == {"model._target_": "mlp", "model.model_name": "mlp"}

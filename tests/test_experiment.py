@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import ctbench_core
 from ctbench_core.config import Config
@@ -119,3 +121,10 @@ def test_standardised_runs_are_evaluated_on_raw_features(make_config: Build, tin
         result = run_experiment(make_config(tiny_data, {"data.standardise": kind}))
         again = ctbench_core.evaluate_run(result["run_dir"], ["valid.csv"])["test"]["valid.csv"]
         assert again["auprc"] == pytest.approx(result["best_val"]["auprc"], abs=1e-6)
+
+
+def test_a_run_uses_the_threads_it_is_given_and_says_so(make_config: Build, tiny_data: Path) -> None:
+    before = torch.get_num_threads()
+    result = run_experiment(make_config(tiny_data, {"training.threads": 1}))
+    assert json.loads((Path(result["run_dir"]) / "provenance.json").read_text())["threads"] == 1
+    assert torch.get_num_threads() == before

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.dataset import NOT_VERIFIABLE
 from ctbench_core.runs import RunStore, read_annotations
 
 PROJECT = Path(__file__).resolve().parents[1]
+COUNTS = ("openings", "opened_by_runs")  # were counted by file name and job, now by the test set's identity
 STORES = sorted((Path(__file__).parent / "data").glob("store-*.zip"))
 
 
@@ -39,7 +41,7 @@ def expected(store: Path) -> dict[str, Any]:
 def _close(now: Any, then: Any, where: str = "") -> None:
     """Compare two JSON values, numbers to 1e-9; keys that a later release added are allowed."""
     if isinstance(then, dict):
-        compared = then.keys() - {"seconds", "warnings", "notes", "run_dir", "study_dir", "peak_gib"}
+        compared = then.keys() - {"seconds", "warnings", "notes", "run_dir", "study_dir", "peak_gib", *COUNTS}
         assert compared <= now.keys(), where
         for key in compared:
             _close(now[key], then[key], f"{where}/{key}")
@@ -72,6 +74,20 @@ def test_compare_gives_the_same_differences(cli: Any, store: Path, expected: dic
     first, second, logistic, _ = (run["run_dir"] for run in expected["train"])
     _close(cli("compare", first, logistic).json, expected["compare"])
     _close(cli("compare", first, second, logistic, "by=recipe").json, expected["recipes"])
+
+
+def test_old_evaluations_are_of_unknown_sets_and_new_ones_count(
+    cli: Any, store: Path, expected: dict[str, Any], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(store)
+    lines = (store / "outputs" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    run = f"run={expected['train'][0]['run_dir']}"
+    for count in (1, 2):
+        result = cli("evaluate", run).json
+        metrics = result["test"]["test.csv"]
+        assert (metrics["openings"], metrics["unknown_openings"]) == (count, len(lines))
+        assert NOT_VERIFIABLE in result["warnings"]
+        assert "changed" not in str(result["warnings"])
 
 
 def test_a_study_reuses_every_finished_run(cli: Any, store: Path, expected: dict[str, Any], monkeypatch: Any) -> None:

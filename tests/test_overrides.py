@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctbench_core.cli.compose import compose_config
-from ctbench_core.config import KEYS, Config, changed_keys, set_key
+from ctbench_core.config import KEYS, Config, changed_keys, get_key, set_key
 from ctbench_core.errors import ConfigError
 from ctbench_core.overrides import to_command, to_overrides
 
@@ -48,6 +48,14 @@ STRINGS = [
     "Émphysème – 肺",
     "@",
     "???x",
+    "${paths.data_root}",
+    "a${b}c",
+    "a;b",
+    "line\nbreak",
+    "日本",
+    "(x) [y] {z}",
+    "",
+    ",",
 ]
 
 
@@ -62,7 +70,9 @@ def test_string_values_come_back(text: str) -> None:
     set_key(config, "training.target_labels", [text, "other"])
     set_key(config, "data.cohort.where", [{"column": text, "op": "==", "value": text}])
     set_key(config, "paths.data_root", text)
-    set_key(config, "job_name", text)
+    set_key(config, "job_name", text or "train")
+    set_key(config, "data.labels.rename", {text: text, "other": "b"})
+    set_key(config, "data.labels.separator", text)
     assert composed(to_overrides(config)) == config
 
 
@@ -87,6 +97,9 @@ def random_value(info: Any, draw: np.random.Generator) -> Any:
         return [None, "auto", "none", [0.5, 2.0]][draw.integers(4)]
     if info.name == "data.cohort.where":
         return [{"column": "PatientAge", "op": ">=", "value": [60, 0.5, "x y", True, ["a", "b'c"]][draw.integers(5)]}]
+    if "dict" in str(annotation):
+        names = [STRINGS[k] for k in draw.integers(len(STRINGS), size=draw.integers(4))]
+        return {name: random_scalar(str, draw) for name in names}
     if info.choices:
         return info.choices[draw.integers(len(info.choices))]
     if type(None) in arguments:
@@ -95,7 +108,9 @@ def random_value(info: Any, draw: np.random.Generator) -> Any:
         annotation = next(option for option in arguments if option is not type(None))
     if get_origin(annotation) is list:
         return [random_scalar(get_args(annotation)[0], draw) for _ in range(draw.integers(4))]
-    return random_scalar(annotation, draw)
+    low, high = info.bounds.get("low", 0), info.bounds.get("below", info.bounds.get("high", 1))
+    value = random_scalar(annotation, draw)
+    return low + (high - low) * value if isinstance(value, float) else value
 
 
 def random_scalar(kind: type, draw: np.random.Generator) -> Any:
@@ -156,3 +171,45 @@ def test_lists_may_hold_spaces() -> None:
 def test_an_invalid_override_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compose_config([override])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.target_labels=[Émphysème,ja]", ["Émphysème", "ja"]),
+        ("training.target_labels=[肺結節]", ["肺結節"]),
+        ("training.target_labels=[a;b,c#d,<e>,f&g,~h,!i]", ["a;b", "c#d", "<e>", "f&g", "~h", "!i"]),
+        ("training.target_labels=['é, a','b']", ["é, a", "b"]),
+        ("data.labels.separator=;", ";"),
+        ("data.labels.rename={A b:c é}", {"A b": "c é"}),
+        ("""data.labels.rename='{"a, b": "c: d", "e": "it\\'s"}'""", {"a, b": "c: d", "e": "it's"}),
+        ("data.cohort.where=[{column:Größe,op:<,value:60}]", [{"column": "Größe", "op": "<", "value": 60}]),
+        ("data.train_manifest=train (1).csv", "train (1).csv"),
+        ("data.cohort.exclude=a=b,[c].txt", "a=b,[c].txt"),
+        ("data.selection=/x/{y} (z).csv", "/x/{y} (z).csv"),
+        ("model.prompts=ä & ö.npz", "ä & ö.npz"),
+        ("paths.data_root=/a=b (é) [x]/", "/a=b (é) [x]/"),
+        ("job_name=étude", "étude"),
+        ("data.columns.volume=Größe in mm", "Größe in mm"),
+    ],
+)
+def test_letters_signs_and_paths_are_taken_as_they_are(override: str, expected: Any) -> None:
+    assert get_key(composed([override]), override.partition("=")[0]) == expected
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.columns.volume=a (b)", "training.target_labels=[a=b]", "training.target_labels=[it's]", "job_name=a:b:{"],
+)
+def test_what_needs_quotes_says_how(override: str) -> None:
+    with pytest.raises(ConfigError, match=r"Put single quotes around .*'a \(b\)'") as caught:
+        compose_config([override])
+    assert "token recognition" not in str(caught.value)
+    key, _, value = override.partition("=")
+    if not value.startswith("["):
+        assert get_key(composed([f"{key}='{value}'"]), key) == value
+
+
+def test_a_literal_interpolation_says_how_to_write_it() -> None:
+    with pytest.raises(ConfigError, match=r"Write \\\$\{"):
+        compose_config(["data.columns.volume=${nowhere}"])

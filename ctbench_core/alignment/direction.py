@@ -19,6 +19,7 @@ from ctbench_core.alignment.products import Gallery, Workspace
 from ctbench_core.alignment.scoring import QueryScores, Scorer, blocks_of, blocks_of_others
 from ctbench_core.alignment.tiles import map_tiles
 from ctbench_core.alignment.vectors import Side
+from ctbench_core.declared import INSTANCE, OTHERS, SEMANTIC
 from ctbench_core.errors import Interrupted
 from ctbench_core.progress import Progress, silent
 
@@ -28,7 +29,6 @@ _TILE_CELLS_CPU, _TILE_CELLS_GPU = 6_000_000, 64_000_000
 # More threads gain nothing: they share one interpreter and the memory bandwidth.
 _MAX_THREADS = 8
 
-INSTANCE, SEMANTIC, OTHERS = "instance", "semantic", "semantic_others"
 _SELF = "self"
 
 # Edges of the similarity histograms: 200 bins over cosines -1 to 1.
@@ -36,7 +36,7 @@ EDGES = np.linspace(-1.0, 1.0, 201)
 
 
 @dataclass(frozen=True)
-class Truth:
+class HitGroups:
     """Which candidates are hits: those of the query's group; int groups (N,) from 0, the same on both sides.
 
     Samples of different ``kinds`` (N,) are never merged to one query.
@@ -47,7 +47,7 @@ class Truth:
     kinds: np.ndarray | None = None
 
     def grouped(self) -> dict[str, np.ndarray]:
-        """Return the groups of each truth by its name."""
+        """Return the groups of each kind of hits by its name."""
         named = {INSTANCE: self.groups, SEMANTIC: self.label_groups}
         return {name: groups for name, groups in named.items() if groups is not None}
 
@@ -88,7 +88,7 @@ class Direction:
     """Retrieval from one side to the other."""
 
     def __init__(
-        self, queries: Side, gallery: Side, truth: Truth, depths: tuple[int, ...], settings: ComputeSettings
+        self, queries: Side, gallery: Side, truth: HitGroups, depths: tuple[int, ...], settings: ComputeSettings
     ) -> None:
         self.settings, self.device = settings, settings.device
         self.within = queries is gallery
@@ -102,7 +102,7 @@ class Direction:
         self.scorer = Scorer(self.gallery.size, depths, self.device)
         self._merge_queries(queries, gallery, truth)
 
-    def _merge_queries(self, queries: Side, gallery: Side, truth: Truth) -> None:
+    def _merge_queries(self, queries: Side, gallery: Side, truth: HitGroups) -> None:
         """Find the distinct queries, and the relevant candidates of each truth."""
         grouped = truth.grouped()
         combined = _combine(*grouped.values())

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctbench_core.alignment.direction import INSTANCE, OTHERS, SEMANTIC, ComputeSettings, Direction, Truth
+from ctbench_core.alignment.direction import ComputeSettings, Direction, HitGroups
 from ctbench_core.alignment.nearest import LabelVectors
 from ctbench_core.alignment.neighbour_report import NeighbourReport, NeighbourSet, ctclip_map
 from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval
 from ctbench_core.alignment.tiles import trim_heap
 from ctbench_core.alignment.vectors import Side, modality_gap, read_side, sum_within_groups, two_dimensional
+from ctbench_core.declared import DIRECTIONS, INSTANCE, OTHERS, SEMANTIC, retrieval_prefix
 from ctbench_core.errors import InputError
 from ctbench_core.inference import query_intervals
 from ctbench_core.progress import Progress, silent
@@ -88,7 +89,7 @@ def align(
     _check(sides, by_sample, k, tile)
     labels = None if options.targets is None or not len(options.names) else LabelVectors.of(options.targets)
     kinds = None if labels is None else labels.of_sample
-    truth = Truth(_numbered(groups), None if label_groups is None else _numbered(label_groups), kinds)
+    truth = HitGroups(_numbered(groups), None if label_groups is None else _numbered(label_groups), kinds)
     ks = tuple(sorted({int(depth) for depth in k}))
     plane = {} if options.map is None else {"map": two_dimensional(*sides, method=options.map)}
     settings = ComputeSettings(torch.device(device), tile, precision == "float64", progress or silent, cancel)
@@ -102,7 +103,7 @@ def align(
 
 def _search(
     sides: tuple[Side, Side],
-    truth: Truth,
+    truth: HitGroups,
     ks: tuple[int, ...],
     options: AlignmentOptions,
     labels: LabelVectors | None,
@@ -128,9 +129,9 @@ def _search(
 
 
 def _directions(sides: tuple[Side, Side], within: bool) -> dict[str, tuple[Side, Side]]:
-    image, text = sides
-    across = {"v_to_t": (image, text), "t_to_v": (text, image)}
-    return across | ({"v_to_v": (image, image), "t_to_t": (text, text)} if within else {})
+    by_modality = dict(zip(("visual", "text"), sides))
+    chosen = (direction for direction in DIRECTIONS.values() if within or not direction.within)
+    return {direction.name: (by_modality[direction.query], by_modality[direction.gallery]) for direction in chosen}
 
 
 def _split_by_normality(retrievals: list[Retrieval], normal: np.ndarray | None) -> list[Retrieval]:
@@ -168,7 +169,7 @@ def _numbered(groups: np.ndarray) -> np.ndarray:
     return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _metrics(sides: tuple[Side, Side], truth: Truth, retrievals: list[Retrieval]) -> dict[str, Any]:
+def _metrics(sides: tuple[Side, Side], truth: HitGroups, retrievals: list[Retrieval]) -> dict[str, Any]:
     metrics: dict[str, Any] = {"samples_analyzed": len(truth.groups)}
     metrics |= {"distinct_images": len(sides[0].vectors), "distinct_texts": len(sides[1].vectors)}
     metrics |= _mean_similarities(*sides, truth) | modality_gap(*sides)
@@ -205,17 +206,17 @@ def _undefined(metrics: dict[str, Any]) -> dict[str, str]:
     return reasons
 
 
-def _mean_similarities(image: Side, text: Side, truth: Truth) -> dict[str, float]:
+def _mean_similarities(image: Side, text: Side, truth: HitGroups) -> dict[str, float]:
     """Average exactly: own pairs against all others, and pairs of one label group against all others."""
     n = len(truth.groups)
     everything = sum_within_groups(image, text, np.zeros(n, np.int64))
-    paired = {"": (sum_within_groups(image, text, np.arange(n)), n)}
+    paired = {INSTANCE: (sum_within_groups(image, text, np.arange(n)), n)}
     if truth.label_groups is not None:
         pairs = int((np.bincount(truth.label_groups).astype(np.int64) ** 2).sum())
-        paired["semantic_"] = (sum_within_groups(image, text, truth.label_groups), pairs)
+        paired[SEMANTIC] = (sum_within_groups(image, text, truth.label_groups), pairs)
     means = {}
-    for prefix, (total, pairs) in paired.items():
-        rest = n * n - pairs
+    for hits, (total, pairs) in paired.items():
+        prefix, rest = retrieval_prefix(hits), n * n - pairs
         means[f"{prefix}mean_paired_similarity"] = total / pairs
         means[f"{prefix}mean_unpaired_similarity"] = (everything - total) / rest if rest else math.nan
     return means

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ctbench_core.alignment.direction import ComputeSettings, Direction, Truth
+from ctbench_core.alignment.direction import ComputeSettings, Direction, HitGroups
 from ctbench_core.alignment.nearest import LabelVectors, NearestCandidates, ideal_jaccard_gain, mean_jaccard
 from ctbench_core.alignment.ordering import ItemLists
 from ctbench_core.alignment.vectors import Side
@@ -233,7 +233,7 @@ def ctclip_map(
         return {}
     used, of_sample = np.unique(image.of_sample[rows], return_inverse=True)
     side = Side(image.vectors[used], of_sample)
-    direction = Direction(side, side, Truth(np.arange(len(rows)), None), (1,), ComputeSettings(device))
+    direction = Direction(side, side, HitGroups(np.arange(len(rows)), None), (1,), ComputeSettings(device))
     result = direction.run("", count_pairs=False, nearest=depth)
     assert result.nearest is not None
     neighbours = NeighbourSet(result.nearest, direction.of_sample, side, within=True)

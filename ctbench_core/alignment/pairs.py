@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ctbench_core.alignment.truths import label_groups
 from ctbench_core.config import Config
 from ctbench_core.dataset import load_inputs, manifest_path
+from ctbench_core.declared import TRUTHS, Truth, load
 from ctbench_core.errors import FeatureError, ManifestError
 from ctbench_core.features import FeatureMatrix, check_allowed, require_usable
 from ctbench_core.formatting import plural
@@ -78,8 +80,7 @@ def read_pairs(config: Config, progress: Progress) -> Pairs:
         warnings.append(f"{manifest.name}: {plural(int((~usable).sum()), 'row')} left out for unusable features.")
     manifest = manifest.select(usable)
     image_rows, text_rows = image.rows[usable], text.rows[usable]
-    groups = _groups(manifest, config.analysis.truth, text, text_rows)
-    semantic = _label_groups(manifest) if manifest.labels and config.analysis.truth != "labels" else None
+    groups, semantic = _groups(manifest, TRUTHS[config.analysis.truth], text.matrix, text_rows)
     vectors, rows, volumes = (image.matrix, text.matrix), (image_rows, text_rows), manifest.volumes
     return Pairs(manifest.name, *vectors, *rows, groups, semantic, volumes, warnings, manifest)
 
@@ -99,9 +100,10 @@ def paired_manifest(config: Config) -> Manifest:
             f"{path} has no column {config.data.columns.text_feature!r}, so there is no text to align with. "
             "Add it, or set data.columns.text_feature to the column of the text features."
         )
-    if config.analysis.truth == "labels" and not manifest.labels:
+    if TRUTHS[config.analysis.truth].needs_labels and not manifest.labels:
         raise ManifestError(
-            f"{path} has no label column, which analysis.truth=labels needs. Add one, or choose another analysis.truth."
+            f"{path} has no label column, which analysis.truth={config.analysis.truth} needs. Add one, or choose "
+            "another analysis.truth."
         )
     return _abnormal(manifest) if config.analysis.filter_normal_cases else manifest
 
@@ -122,18 +124,13 @@ def _abnormal(manifest: Manifest) -> Manifest:
     return manifest.select(abnormal)
 
 
-def _groups(manifest: Manifest, truth: str, text: FeatureMatrix, text_rows: np.ndarray) -> np.ndarray:
-    """Return the group of each sample; a report of the same group is a hit."""
-    if truth == "labels":
-        return _label_groups(manifest)
-    if truth == "text":
-        # Reports are the same when their embeddings are bit-identical.
-        return np.unique(text.matrix, axis=0, return_inverse=True)[1].reshape(-1)[text_rows]
-    return manifest.exams if truth == "exam" else manifest.patients
-
-
-def _label_groups(manifest: Manifest) -> np.ndarray:
-    return np.unique(np.nan_to_num(manifest.targets, nan=-1), axis=0, return_inverse=True)[1].reshape(-1)
+def _groups(
+    manifest: Manifest, truth: Truth, text: np.ndarray, text_rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the group of each sample by a truth, and by label vector where this is another truth."""
+    groups: np.ndarray = load(truth.groups)(manifest, text, text_rows)
+    is_other = manifest.labels and truth.name != "labels"
+    return groups, label_groups(manifest, text, text_rows) if is_other else None
 
 
 # A column with that many words per cell, on average over some distinct cells, is report text.
@@ -153,9 +150,7 @@ def samples_frame(manifest: Manifest) -> pd.DataFrame:
 
 def _report_columns(manifest: Manifest) -> list[str]:
     """Return the columns of report text, which are neither ids, paths nor findings."""
-    others = {"volumename", *manifest.labels}
-    names = [name for name in manifest.frame.columns if name not in others and not name.endswith(("_id", "_path"))]
-    return [name for name in names if _is_text(manifest.frame[name])]
+    return [name for name in manifest.metadata_columns if _is_text(manifest.frame[name])]
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.alignment.direction import EDGES, INSTANCE
+from ctbench_core.alignment.direction import EDGES
 from ctbench_core.alignment.scoring import (
     COMPATIBLE_DEPTH,
     QueryScores,
@@ -19,6 +19,7 @@ from ctbench_core.alignment.scoring import (
     ideal_gain,
 )
 from ctbench_core.atomic import write_csv, write_json, write_with
+from ctbench_core.declared import retrieval_prefix
 
 # Rows of a Parquet group: browsing reads one group for one volume.
 ROWS_PER_GROUP = 256
@@ -45,7 +46,7 @@ class Retrieval:
     @property
     def prefix(self) -> str:
         """Prefix of its metrics in the `align` JSON."""
-        return f"{self.direction}_" if self.truth == INSTANCE else f"{self.truth}_{self.direction}_"
+        return retrieval_prefix(self.truth, self.direction)
 
     @property
     def scored(self) -> np.ndarray:

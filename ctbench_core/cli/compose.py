@@ -6,6 +6,8 @@ applied to the composed tree before its interpolations are resolved, so that eve
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,23 +16,25 @@ from typing import Any
 import yaml
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from ctbench_core.config import ALIASES, KEYS, Config, flatten, from_mapping, nearest_keys
+from ctbench_core.config import ALIASES, KEYS, Config, flatten, from_mapping, model_groups, nearest_keys
 from ctbench_core.errors import ConfigError
 from ctbench_core.overrides import is_raw, quote
 
 PACKAGE_TREE = "ctbench_core.conf"
 HYDRA_RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # Hydra's default
 MISSING = "???"
+MODEL_GROUP = "model"
 
 
 class PackageTree(SearchPathPlugin):
@@ -96,7 +100,10 @@ def compose_config(
         hydra = _complete_hydra(tree)
         content = _resolved(tree)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
-        raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}") from error
+        hint = (
+            " Write \\${ for the characters ${ themselves." if isinstance(error, InterpolationResolutionError) else ""
+        )
+        raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}{hint}") from error
     return _typed(content, hydra, parts, tree_only)
 
 
@@ -105,7 +112,7 @@ def _typed(content: dict[str, Any], hydra: Mapping[str, Any], parts: _Overrides,
     if missing:
         raise ConfigError(f"The config tree leaves {', '.join(missing)} open (???). Add {missing[0]}=<value>.")
     config, unknown = from_mapping(content)
-    config.job_name = parts.values.get("job_name") or content.get("job_name") or hydra["job_name"]
+    config.job_name = content.get("job_name") or hydra["job_name"]
     config.paths.run_dir = config.paths.run_dir or hydra["run_dir"]
     names = dict.fromkeys(unknown + tree_only)
     warnings = [f"Unknown key {name!r} is ignored.{nearest_keys(name)}" for name in names]
@@ -114,7 +121,6 @@ def _typed(content: dict[str, Any], hydra: Mapping[str, Any], parts: _Overrides,
 
 def _sort(overrides: Sequence[str], extras: Collection[str], groups: Collection[str]) -> _Overrides:
     parts = _Overrides()
-    parser = OverridesParser.create()
     for override in overrides:
         key, equals, value = override.partition("=")
         name = key.lstrip("+")
@@ -123,12 +129,51 @@ def _sort(overrides: Sequence[str], extras: Collection[str], groups: Collection[
         if equals and is_raw(name):
             _sort_raw(parts, name, _unquote(value), extras)
             continue
-        try:
-            parsed = parser.parse_override(override)
-        except HydraException as error:
-            raise ConfigError(f"Cannot understand {override!r}: expected key=value. {_one_paragraph(error)}") from error
-        _sort_parsed(parts, parsed, extras, groups)
+        _sort_parsed(parts, parse_override(override), extras, groups)
     return parts
+
+
+def parse_override(override: str, expected: str = "key=value") -> Override:
+    """Parse a word of the command line in Hydra's grammar, extended by every letter and sign that it lacks.
+
+    Raises:
+        ConfigError: it cannot be understood; the message says how to quote.
+    """
+    key, equals, value = override.partition("=")
+    try:
+        parsed = OverridesParser.create().parse_override(key + equals + _UNKNOWN_SIGN.sub(_hide, value))
+    except HydraException as error:
+        raise ConfigError(
+            f"Cannot understand {override!r}: expected {expected}. Put single quotes around every text that holds "
+            f"one of ( ) [ ] {{ }} , : = or a quote, and double quotes around the whole word: "
+            f"\"{key}='a (b)'\", in a list \"{key}=['a (b)','c']\". A mapping with such names is written as JSON: "
+            f"\"{key}='{{...}}'\"."
+        ) from error
+    return dataclasses.replace(parsed, _value=_show(parsed._value), input_line=override)
+
+
+# Signs that Hydra's grammar knows in quotes only; they are spelled out while it reads a word.
+_UNKNOWN_SIGN = re.compile(r"[^\x00-\x7f]|[;#~&<>!^`]")
+_HIDDEN_SIGN = re.compile(r"zqU([0-9a-f]+)Uqz")
+
+
+def _hide(sign: re.Match[str]) -> str:
+    return f"zqU{ord(sign[0]):x}Uqz"
+
+
+def _show(value: Any) -> Any:
+    """Return a parsed value with the signs that `_hide` spelled out."""
+    if isinstance(value, str):
+        return _HIDDEN_SIGN.sub(lambda sign: chr(int(sign[1], 16)), value)
+    if isinstance(value, QuotedString):
+        return dataclasses.replace(value, text=_show(value.text))
+    if isinstance(value, ChoiceSweep):
+        return dataclasses.replace(value, list=_show(value.list))
+    if isinstance(value, list):
+        return [_show(item) for item in value]
+    if isinstance(value, dict):
+        return {_show(key): _show(item) for key, item in value.items()}
+    return value
 
 
 def _sort_raw(parts: _Overrides, key: str, value: str | None, extras: Collection[str]) -> None:
@@ -169,12 +214,14 @@ def _groups(config_dir: Path | None) -> set[str]:
     folders = (
         path for root in roots for path in root.rglob("*") if path.is_dir() and not path.name.startswith(("_", "."))
     )
-    return {path.relative_to(root).as_posix() for path in folders for root in roots if path.is_relative_to(root)}
+    names = {path.relative_to(root).as_posix() for path in folders for root in roots if path.is_relative_to(root)}
+    return names | {MODEL_GROUP}
 
 
 def _compose_tree(overrides: list[str], job_name: str, config_dir: Path | None, config_name: str) -> DictConfig:
     """Compose the tree with Hydra; return it unresolved, with its ``hydra`` node."""
     Plugins.instance().register(PackageTree)
+    _store_heads(config_dir)
     GlobalHydra.instance().clear()
     options = {"job_name": job_name, "version_base": "1.3"}
     with (
@@ -183,6 +230,18 @@ def _compose_tree(overrides: list[str], job_name: str, config_dir: Path | None, 
         else initialize_config_dir(str(config_dir.resolve()), **options)
     ):
         return compose(config_name.removesuffix(".yaml"), overrides=overrides, return_hydra_config=True)
+
+
+def _store_heads(config_dir: Path | None) -> None:
+    """Offer every registered head as ``model=<name>``; a file of that name in the user's tree is used instead."""
+    store = ConfigStore.instance()
+    store.repo.pop(MODEL_GROUP, None)
+    for name, keys in model_groups().items():
+        if config_dir is None or not (config_dir / MODEL_GROUP / f"{name}.yaml").is_file():
+            node = OmegaConf.create()
+            for key, value in keys.items():
+                OmegaConf.update(node, key.removeprefix(f"{MODEL_GROUP}."), value)
+            store.store(name=name, group=MODEL_GROUP, node=node)
 
 
 def _complete_hydra(tree: DictConfig) -> dict[str, Any]:

@@ -123,14 +123,22 @@ def contrast(call: Call) -> Outcome:
     if len(folders) > 1 or not (options.get("first") and options.get("second")):
         raise ConfigError(f"contrast takes {CONTRAST_USAGE}")
     tables, names = _per_run_tables(call, composed, folders)
-    if options.get("budgets"):
-        tables = [table[table["budget_n"].isin(options["budgets"])] for table in tables]
-    metrics, keys = options.get("metrics") or legacy.PRIMARY_METRICS, options.get("pair_keys") or legacy.PAIR_KEYS
+    if budgets := _listed(options.get("budgets")):
+        tables = [table[table["budget_n"].isin(budgets)] for table in tables]
+    metrics = _listed(options.get("metrics")) or legacy.PRIMARY_METRICS
+    keys = _listed(options.get("pair_keys")) or legacy.PAIR_KEYS
     contrasts = legacy.contrast_tables(tables[0], tables[1], names, metrics, keys)
     pairs, summary = contrasts["paired"], contrasts["summary"]
     files = _write_tables(options, "_vs_".join(names), contrasts)
+    warnings = legacy.pairing_warnings(tables[0], tables[1], pairs, names)
     result = {"pairs": len(pairs), "family": len(summary), "files": files, "summary": summary.to_dict("records")}
-    return Outcome(result, "\n".join([_contrast_grid(summary, names), *files.values()]))
+    text = "\n".join([_contrast_grid(summary, names), *warning_lines(warnings), *files.values()])
+    return Outcome(result | {"warnings": warnings}, text)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return an option's values: a list, one value, or none."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _per_run_tables(call: Call, composed: Composed, folders: list[str]) -> tuple[list[pd.DataFrame], tuple[str, str]]:

@@ -108,8 +108,11 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 def _keys_help() -> str:
     width = max(map(len, KEYS))
-    lines = [f"  {name.ljust(width)}  {info.tooltip} [{info.default}]" for name, info in KEYS.items()]
-    return "\n".join(["keys, with their defaults in brackets:", *lines])
+    lines = ["keys, with their defaults in brackets:"]
+    for name, info in KEYS.items():
+        known = f" One of {', '.join(info.known_values)}." if info.known_values else ""
+        lines.append(f"  {name.ljust(width)}  {info.tooltip}{known} [{info.default}]")
+    return "\n".join(lines)
 
 
 def _overview() -> str:

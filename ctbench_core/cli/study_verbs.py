@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import IntervalSweep
 
 from ctbench_core.atomic import dump_json
+from ctbench_core.cli.compose import parse_override
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.cli.summaries import grid, search_table, study_table
-from ctbench_core.config import Config, changed_keys
 from ctbench_core.errors import ConfigError
 from ctbench_core.formatting import plural
 from ctbench_core.overrides import is_raw
@@ -31,6 +29,7 @@ from ctbench_core.studies import (
     read_study,
     run_search,
     run_study,
+    shared_keys,
     write_sbatch,
 )
 
@@ -50,11 +49,6 @@ TRAIN_FLAGS: dict[str, dict[str, Any]] = {
     "--multirun -m": {"action": "store_true", "help": "comma lists define a grid, which is run as a study"},
     **STUDY_FLAGS,
 }
-# Paths of one run: an older tree sets them for each run, and the runs of a study must not share them.
-_RUN_PATHS = frozenset(
-    {"job_name", "paths.run_dir", "paths.output_dir", "paths.checkpoint_dir", "paths.job_base_dir"}
-    | {"paths.latest_run_pointer", "paths.checkpoint_path"}
-)
 
 
 def study(call: Call) -> Outcome:
@@ -89,15 +83,10 @@ def _search_content(call: Call, sources: list[str], overrides: list[str]) -> dic
     composed = call.compose("search", extras=("name", "trials", "batch"), overrides=rest)
     content = read_search(sources[0]).to_dict() if sources else {}
     name = composed.extras.get("name") or composed.overrides.pop("job_name", None)
-    content["base"] = {**_shared_keys(composed.config), **content.get("base", {}), **composed.overrides}
+    content["base"] = {**shared_keys(composed.config), **content.get("base", {}), **composed.overrides}
     content |= {"name": str(name)} if name else {}
     content |= {setting: composed.extras[setting] for setting in ("trials", "batch") if setting in composed.extras}
     return content | ({"space": {**content.get("space", {}), **space}} if space else {})
-
-
-def _shared_keys(config: Config) -> dict[str, Any]:
-    """Return the changed keys that the runs of a study can share."""
-    return {key: value for key, value in changed_keys(config).items() if key not in _RUN_PATHS}
 
 
 def split_space(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -110,7 +99,7 @@ def split_space(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     rest = []
     for override in overrides:
         key = override.partition("=")[0]
-        parsed = None if is_raw(key) else _parse(override, "key=value or key=interval(a,b)")
+        parsed = None if is_raw(key) else parse_override(override, "key=value or key=interval(a,b)")
         if parsed is None or not parsed.is_sweep_override():
             rest.append(override)
             continue
@@ -120,13 +109,6 @@ def split_space(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         else:
             space[key] = [_to_text(value) for value in parsed.sweep_iterator()]
     return space, rest
-
-
-def _parse(override: str, expected: str) -> Override:
-    try:
-        return OverridesParser.create().parse_override(override)
-    except HydraException as error:
-        raise ConfigError(f"Cannot understand {override!r}: expected {expected}.") from error
 
 
 def _to_text(value: Any) -> Any:
@@ -145,7 +127,7 @@ def train_grid(call: Call) -> Outcome:
 def _with_base(call: Call, study: Study, overrides: list[str]) -> Study:
     """Complete a study's base: the config tree comes first, then the study's own base, then the overrides."""
     composed = call.compose("multirun", overrides=overrides)
-    changed = _shared_keys(composed.config)
+    changed = shared_keys(composed.config)
     has_group = any(override.startswith(f"{GROUP}=") for override in overrides)
     group = {key: value for key, value in changed.items() if has_group and key.startswith(f"{GROUP}.")}
     base = {**changed, **study.base, **group, **composed.overrides}
@@ -169,7 +151,7 @@ def split_grid(overrides: Sequence[str]) -> tuple[dict[str, list[Any]], list[str
         if is_raw(AXES.get(key, key)):
             values: list[Any] = text.split(",") if "," in text else []
         else:
-            parsed = _parse(override, "key=value or key=a,b,c")
+            parsed = parse_override(override, "key=value or key=a,b,c")
             values = [_to_text(value) for value in parsed.sweep_iterator()] if parsed.is_sweep_override() else []
         if values:
             axes[key] = values
@@ -185,6 +167,8 @@ def _run(call: Call, study: Study | StudyPaths) -> Outcome:
     if options.dry_run and isinstance(study, Study):
         return _dry_run(study)
     paths = plan_study(study) if isinstance(study, Study) else study
+    for warning in read_plan(paths).warnings:
+        call.progress.note(f"Warning: {warning}")
     if options.sbatch:
         script = write_sbatch(paths, options.sbatch)
         runs = len(read_plan(paths).runs)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.checks import CheckResult
 from ctbench_core.compare import MACRO, Comparison
-from ctbench_core.declared import METRICS, metric_title
+from ctbench_core.declared import (
+    CROSS_DIRECTIONS,
+    INSTANCE,
+    SEMANTIC,
+    averaged_metrics,
+    brief_metrics,
+    macro_keys,
+    metric_title,
+    retrieval_prefix,
+    short_title,
+)
 from ctbench_core.doctor import Diagnosis
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, plural
 from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PrepareResult
-
-_MACROS = ("auprc", "auroc", "f1_macro")
-_PER_FINDING = ("auprc", "auroc", "precision", "recall", "f1")
+from ctbench_core.runs import MacroMetric, Metrics
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,49 +44,53 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
 
 def run_table(result: dict[str, Any]) -> str:
     """Return the macro metrics of a run, and the metrics of every finding on its test sets."""
-    sets = {"validation": result["best_val"], **result["test"]}
-    rows = []
-    for name, metrics in sets.items():
-        shared = metrics.get("leak", {}).get("patients", 0)
-        volumes = f"{metrics['n']['volumes']:,}" if "n" in metrics else ""
-        leak = f"leak: {plural(shared, 'patient')}" if shared else ""
-        rows.append([name, *(format_metric(metrics[key]) for key in _MACROS), volumes, leak])
+    tests = {name: Metrics.from_json(test) for name, test in result["test"].items()}
+    rows = [["validation", *(format_metric(result["best_val"].get(key)) for key in macro_keys()), "", ""]]
+    for name, metrics in tests.items():
+        leak = f"leak: {plural(metrics.leak_patients, 'patient')}" if metrics.leak_patients else ""
+        values = [format_metric(metrics.macro_values.get(key)) for key in macro_keys()]
+        rows.append([name, *values, f"{metrics.n['volumes']:,}", leak])
     head = f"{result['state']} after {plural(result['epochs'], 'epoch')}, best epoch {result['best_epoch']}"
-    parts = [head, grid(["set", *map(metric_title, _MACROS), "volumes", ""], rows)]
-    parts += [_finding_table(name, test) for name, test in result["test"].items()]
-    parts += warning_lines(result["warnings"])
+    parts = [head, grid(["set", *map(metric_title, macro_keys()), "volumes", ""], rows)]
+    parts += [_finding_table(name, metrics) for name, metrics in tests.items()]
+    parts += warning_lines([*result["warnings"], *(text for metrics in tests.values() for text in metrics.warnings)])
     parts += [f"Note: {text}" for text in result.get("notes", [])]
     return "\n".join([*parts, result["run_dir"]])
 
 
-def _finding_table(name: str, test: dict[str, Any]) -> str:
+def _finding_table(name: str, metrics: Metrics) -> str:
+    keys = [metric.name for metric in brief_metrics()]
     rows = [
         [
-            finding,
-            *(format_metric(values[metric]) for metric in _PER_FINDING),
-            f"{values['support']:.0f}",
-            test["undefined"].get(finding, ""),
+            label,
+            *(format_metric(finding.value(key)) for key in keys),
+            f"{finding.value('support'):.0f}",
+            metrics.note(label),
         ]
-        for finding, values in test["per_class"].items()
+        for label, finding in metrics.findings.items()
     ]
-    header = ["finding", *(METRICS[metric].short for metric in _PER_FINDING), METRICS["support"].short, ""]
-    return f"\n{name}\n{grid(header, rows)}"
+    return f"\n{name}\n{grid(['finding', *map(short_title, keys), short_title('support'), ''], rows)}"
 
 
 def score_table(result: dict[str, Any], name: str) -> str:
-    """Return macro and per-finding metrics of a table of predictions, with intervals."""
-    rows = [["macro", *_with_intervals(result), format_metric(result["f1_macro"]), "", ""]]
-    for finding, values in result["per_class"].items():
-        positives, reason = f"{values['support']:.0f}", result["undefined"].get(finding, "")
-        rows.append([finding, *_with_intervals(values), format_metric(values["f1"]), positives, reason])
-    n = result["n"]
+    """Return macro and per-finding metrics of a table of predictions, with the intervals of the same findings."""
+    metrics = Metrics.from_json(result)
+    declared, macro = averaged_metrics(), metrics.macro
+    means = [macro[metric.macro] for metric in declared]
+    rows = [["macro", *(format_interval(one.value, one.interval.to_list()) for one in means), "", ""]]
+    if any(one.eligible for one in means):
+        of_eligible = [one.eligible or MacroMetric(math.nan) for one in means]
+        cells = [format_interval(one.value, one.interval.to_list()) for one in of_eligible]
+        count = " or ".join(dict.fromkeys(str(one.findings) for one in of_eligible if one.findings))
+        rows.append([f"macro of {count} eligible", *cells, "", ""])
+    for label, finding in metrics.findings.items():
+        cells = [format_interval(finding.value(one.name), finding.interval(one.name).to_list()) for one in declared]
+        rows.append([label, *cells, f"{finding.value('support'):.0f}", metrics.note(label)])
+    n = metrics.n
     head = f"{name}: {plural(n['volumes'], 'row')}, {plural(n['patients'], 'patient')}; 95 % CI by patients"
-    parts = [head, grid(["finding", *map(metric_title, _MACROS), METRICS["support"].title, ""], rows)]
-    return "\n".join([*parts, *warning_lines(result["warnings"]), *filter(None, [result.get("run_dir")])])
-
-
-def _with_intervals(values: dict[str, Any]) -> list[str]:
-    return [format_interval(values[name], values[f"{name}_ci"]) for name in ("auprc", "auroc")]
+    titles = [metric.title for metric in declared]
+    parts = [head, grid(["finding", *titles, metric_title("support"), ""], rows)]
+    return "\n".join([*parts, *warning_lines(metrics.warnings), *filter(None, [result.get("run_dir")])])
 
 
 def comparison_table(comparison: Comparison) -> str:
@@ -108,16 +121,18 @@ def comparison_table(comparison: Comparison) -> str:
 
 def alignment_table(result: dict[str, Any]) -> str:
     """Return Recall@K in both directions, with its chance level."""
-    depths = sorted(int(name.rsplit("_", 1)[1]) for name in result if name.startswith("v_to_t_recall_at_"))
+    start = retrieval_prefix(INSTANCE, CROSS_DIRECTIONS[0].name) + "recall_at_"
+    depths = sorted(int(name.removeprefix(start)) for name in result if name.startswith(start))
     rows = []
-    for prefix, title in (("", "instance"), ("semantic_", "semantic")):
-        for direction, name in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
-            if f"{prefix}{direction}_mrr" in result:
-                recalls = [format_metric(result[f"{prefix}{direction}_recall_at_{k}"]) for k in depths]
-                rows.append([f"{title}, {name}", *recalls, format_metric(result[f"{prefix}{direction}_mrr"])])
-        if f"{prefix}v_to_t_chance_at_{depths[0]}" in result:
-            chance = [format_metric(result[f"{prefix}v_to_t_chance_at_{k}"]) for k in depths]
-            rows.append([f"{title}, chance", *chance, ""])
+    for hits in (INSTANCE, SEMANTIC):
+        prefixes = {direction.words: retrieval_prefix(hits, direction.name) for direction in CROSS_DIRECTIONS}
+        measured = {words: prefix for words, prefix in prefixes.items() if f"{prefix}mrr" in result}
+        for words, prefix in measured.items():
+            recalls = [format_metric(result[f"{prefix}recall_at_{k}"]) for k in depths]
+            rows.append([f"{hits}, {words}", *recalls, format_metric(result[f"{prefix}mrr"])])
+        chances = [[format_metric(result[f"{prefix}chance_at_{k}"]) for k in depths] for prefix in measured.values()]
+        titles = ["chance"] if chances[1:] == chances[:1] else [f"chance, {words}" for words in measured]
+        rows += [[f"{hits}, {title}", *chance, ""] for title, chance in zip(titles, chances)]
     paired, unpaired = (format_metric(result[f"mean_{kind}_similarity"], 4) for kind in ("paired", "unpaired"))
     size = format_cohort(result["n"]) if result.get("n") else plural(result["samples_analyzed"], "pair")
     head = f"{size}, mean similarity: paired {paired}, unpaired {unpaired}"
@@ -144,7 +159,7 @@ def prepare_table(prepared: PrepareResult, written: bool) -> str:
     for reason, names in prepared.unmatched.items():
         examples = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
         parts.append(f"{len(names):,} {UNMATCHED_REASONS[reason]} ({examples})")
-    parts += warning_lines(prepared.warnings)
+    parts += [*warning_lines(prepared.warnings), *(f"Note: {text}" for text in prepared.notes)]
     known = (manifest.targets == manifest.targets).sum(axis=0)
     rows = [[label, format_metric(share), f"{n:,}"] for (label, share), n in zip(manifest.prevalence().items(), known)]
     return "\n".join([*parts, grid(["finding", "prevalence", "labelled"], rows)] if rows else parts)
@@ -214,10 +229,11 @@ def study_table(result: dict[str, Any]) -> str:
     parts = [
         f"{plural(result['runs'], 'run')}, " + ", ".join(f"{result[n]} {n}" for n in ("finished", "reused", "failed"))
     ]
-    cells = [cell for cell in result["by_cell"] if cell["metric"] == "auprc"]
+    cells = result["by_cell"]
     rows = [
         [
             " · ".join(cell["cell"].values()) or "all",
+            metric_title(cell["metric"]),
             format_interval(cell["mean"], (cell["lo"], cell["hi"])),
             format_metric(cell["std"]),
             str(cell["n"]),
@@ -225,8 +241,9 @@ def study_table(result: dict[str, Any]) -> str:
         for cell in cells
     ]
     if rows:
-        parts.append(grid([f"AUPRC, {cells[0]['set']}", "mean [95 % CI]", "SD", "runs"], rows))
+        parts.append(grid([cells[0]["set"], "metric", "mean [95 % CI]", "SD", "runs"], rows))
     parts += [f"Error: {text}" for text in result["errors"][:5]]
+    parts += warning_lines(result["warnings"])
     if result["stopped"]:
         parts.append("Stopped. The same command continues.")
     return "\n".join([*parts, *filter(None, [result["table"]]), result["study_dir"]])

@@ -8,15 +8,16 @@ from pathlib import Path
 from ctbench_core.cli import legacy_verbs, study_verbs, summaries
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome, Verb
-from ctbench_core.config import Config, set_key
+from ctbench_core.config import KEYS, Config, set_keys
 from ctbench_core.errors import ConfigError, unknown_name
 from ctbench_core.formatting import plural
+from ctbench_core.schema import parse_options
 
 COMPARE_USAGE = "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [paper=<folder>]"
 AGREE_USAGE = "first_csv=<manifest> second_csv=<manifest> [key=value ...]"
 PREPARE_USAGE = (
     "labels_csv=<table> [split_csv=<table or feature folder>] [metadata_csv=<table>] [reports_csv=<table>] "
-    "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [name_column=VolumeName] "
+    "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [collapse=any|majority] "
     "[accession_column=AccessionNo] [mapped_column=NameinCTRATE] [metadata_columns=[...]] [report_columns=[...]] "
     "[visual_prefix=image] [visual_suffix=.npz] [visual_level=volume|exam] "
     "[text_prefix=...] [text_suffix=.npz] [text_level=volume|exam] [key=value ...]"
@@ -38,6 +39,7 @@ def train(call: Call) -> Outcome:
         run = legacy_verbs.run_to_resume(call, composed, _resume_dir(composed))
         call.progress.note(f"Resuming {run.paths.root}.")
         config = _with_overrides(run.config, composed)
+        config.training.resume.allow_changes = resume.allow_changes
         queue_run(config, run.paths.root, run.status)
         result = run_experiment(config, run.paths.root, resume=True, cancel=call.cancel, progress=call.progress)
     else:
@@ -57,12 +59,13 @@ def _resume_dir(composed: Composed) -> Path | None:
 
 
 def _with_overrides(stored: Config, composed: Composed) -> Config:
-    """Return a run's stored config with the overrides applied, except those of its directory and of `resume`."""
-    config = stored.copy()
-    for name, value in composed.overrides.items():
-        if name != "job_name" and not name.startswith(("paths.run_dir", "paths.output_dir", "training.resume")):
-            set_key(config, name, value)
-    return config
+    """Return a run's stored config with the overrides applied, except those of its own places."""
+    kept = {
+        name: value
+        for name, value in composed.overrides.items()
+        if name in KEYS and (not KEYS[name].counts_for("run place") or name == "paths.checkpoint_path")
+    }
+    return set_keys(stored.copy(), kept)
 
 
 def evaluate(call: Call) -> Outcome:
@@ -119,12 +122,12 @@ def compare(call: Call) -> Outcome:
 
 def score(call: Call) -> Outcome:
     """Compute the metrics of a table of predictions, from any source."""
-    from ctbench_core.evaluate import ScoreOptions, score_options, score_table
+    from ctbench_core.evaluate import ScoreOptions, score_table
 
     table, overrides = call.one_positional("score", "table of predictions")
     extras = [field.name for field in dataclasses.fields(ScoreOptions)]
     composed = call.compose("score", extras=extras, overrides=overrides)
-    result = score_table(table, score_options(composed.extras), composed.config)
+    result = score_table(table, parse_options(ScoreOptions, composed.extras), composed.config)
     return Outcome(result, summaries.score_table(result, table))
 
 
@@ -155,11 +158,11 @@ def prepare(call: Call) -> Outcome:
     from ctbench_core.manifest import prepare as join_tables
 
     composed = call.compose("prepare", extras=[field.name for field in dataclasses.fields(PrepareOptions)])
-    options = PrepareOptions.from_overrides(composed.extras)
+    options = parse_options(PrepareOptions, composed.extras)
     outputs = [Path(options.output_file)] if options.output_file else []
     for path in (*options.inputs(), *outputs):
         check_allowed(path)
-    joined = join_tables(options, composed.config.data.columns)
+    joined = join_tables(options, composed.config.data.columns, composed.config.data.labels)
     if outputs:
         write_manifest(joined)
     result = joined.to_json() | {"output_file": options.output_file}
@@ -169,15 +172,13 @@ def prepare(call: Call) -> Outcome:
 def agree(call: Call) -> Outcome:
     """Compare the labels of two manifests on their common volumes."""
     from ctbench_core.features import check_allowed
-    from ctbench_core.manifest import compare_labels, read_manifest
+    from ctbench_core.manifest import compare_labels, read_configured
 
     composed = call.compose("agree", extras=("first_csv", "second_csv"))
     paths = [composed.extras.get(name) for name in ("first_csv", "second_csv")]
     if not all(paths):
         raise ConfigError(f"agree compares two manifests: agree {AGREE_USAGE}.")
-    config = composed.config
-    labels = config.training.target_labels
-    first, second = (read_manifest(check_allowed(str(path)), config.data.columns, labels) for path in paths)
+    first, second = (read_configured(check_allowed(str(path)), composed.config) for path in paths)
     agreement = compare_labels(first, second)
     return Outcome(agreement.to_json(), summaries.agreement_table(agreement))
 

@@ -9,5 +9,5 @@ from ctbench_core.compare.comparability import (
     scores_path,
 )
 from ctbench_core.compare.comparison import MACRO, Comparison, compare_models, compare_runs
-from ctbench_core.compare.label_sets import compare_label_sets
+from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
 from ctbench_core.compare.recipes import compare_recipes

@@ -5,8 +5,8 @@ Shapes: M models, N volumes, C findings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.errors import InputError
-from ctbench_core.label_leakage import encoder_name
-from ctbench_core.runs import VALIDATION, Run, open_run, recipe_of
+from ctbench_core.config import KEYS, values_for
+from ctbench_core.errors import InputError, first_rows
+from ctbench_core.runs import (
+    VALIDATION,
+    Run,
+    label_columns,
+    open_run,
+    score_labels,
+    set_id_of,
+    volumes_digest_of,
+)
+from ctbench_core.tables import parse_numbers, read_table
 
+_SETTINGS, _LETTERS = 3, 24  # in a name: settings at most, and letters of a value
 _PUBLISHED = Path(__file__).resolve().parents[2] / "data" / "reference" / "published_results.csv"
 
 
@@ -32,7 +42,7 @@ class ModelScores:
     @property
     def labels(self) -> list[str]:
         """Return the findings with scores."""
-        return [name.removeprefix("prob_") for name in self.frame if name.startswith("prob_")]
+        return score_labels(self.frame)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class CommonScores:
         names: of the models. labels: the C common findings. volumes, exams, patients: strings (N,).
         targets: (N, C) in {0, 1, NaN}, those of the first model. scores: probabilities (M, N, C).
         left_out: the number of volumes that some model lacks. disagreeing: the number of labels that differ.
+        warnings: what may be wrong with the comparison, one sentence each.
     """
 
     names: list[str]
@@ -54,6 +65,7 @@ class CommonScores:
     scores: np.ndarray
     left_out: int
     disagreeing: int
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def n(self) -> dict[str, int]:
@@ -62,11 +74,31 @@ class CommonScores:
         return {name: len(np.unique(values)) for name, values in ids.items()}
 
 
-def common_sets(runs: Sequence[Run]) -> list[str]:
-    """Return the sets on which all runs have scores: test sets by name, then validation."""
-    tests = [set(run.evaluations()) for run in runs]
-    names = sorted(set.intersection(*tests)) if tests else []
-    return names + ([VALIDATION] if runs and all(run.paths.validation_scores.is_file() for run in runs) else [])
+def common_sets(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return the sets on which all runs have scores, by their name in the first run: their name in each run.
+
+    Two runs share a test set whose identity or volumes are the same, whatever its files are called; otherwise one of
+    the same name, of which the common volumes count. Test sets come first, by name, then validation.
+    """
+    if not runs:
+        return {}
+    shared = {name: [_name_in(run, name, runs[0]) for run in runs] for name in sorted(runs[0].evaluations())}
+    sets = {name: [one for one in names if one] for name, names in shared.items() if None not in names}
+    if all(run.paths.validation_scores.is_file() for run in runs):
+        sets[VALIDATION] = [VALIDATION] * len(runs)
+    return sets
+
+
+def _name_in(run: Run, name: str, reference: Run) -> str | None:
+    """Return what a run calls a test set of another run; None where it was not scored on it."""
+    if run is reference:
+        return name
+    names = sorted(run.evaluations(), key=lambda other: other != name)  # that of the same name first
+    for identify in (set_id_of, volumes_digest_of):
+        wanted = identify(reference, name)
+        if wanted is not None and (found := next((one for one in names if identify(run, one) == wanted), None)):
+            return found
+    return name if name in names else None
 
 
 def scores_path(run: Run, name: str) -> Path:
@@ -94,11 +126,15 @@ def read_model_scores(run_dir: Path | str, name: str) -> ModelScores:
 def keep_common(models: Sequence[ModelScores]) -> CommonScores:
     """Keep the volumes and findings for which every model has scores.
 
+    Labels are those of the first model; where others have different ones, a warning says so.
+
     Raises:
-        InputError: there are none.
+        InputError: there are none, or a model has volumes without names, or several rows of one.
     """
     labels = [label for label in models[0].labels if all(label in other.labels for other in models[1:])]
-    frames = [model.frame.drop_duplicates("volumename").set_index("volumename") for model in models]
+    for model in models:
+        _require_names(model)
+    frames = [model.frame.set_index("volumename") for model in models]
     index = reduce(lambda common, frame: common[common.isin(frame.index)], frames[1:], frames[0].index)
     if not labels or not len(index):
         names = " and ".join(model.name for model in models)
@@ -117,38 +153,91 @@ def keep_common(models: Sequence[ModelScores]) -> CommonScores:
         scores=np.stack([label_columns(frame, "prob_", labels) for frame in rows]),
         left_out=len(set().union(*(frame.index for frame in frames))) - len(index),
         disagreeing=sum(int((~mask).sum()) for mask in same),
+        warnings=[
+            _difference_of_labels(models[0].name, model.name, labels, mask)
+            for model, mask in zip(models[1:], same)
+            if not mask.all()
+        ],
     )
 
 
-def label_columns(frame: pd.DataFrame, prefix: str, labels: Sequence[str]) -> np.ndarray:
-    """Return the columns with a prefix of these findings as float64 (N, C), NaN where blank."""
-    return frame[[prefix + label for label in labels]].astype("Float64").to_numpy(np.float64, na_value=np.nan)
+def _require_names(model: ModelScores) -> None:
+    """Refuse a table of scores whose volumes have no names or share one: rows are never matched by their number."""
+    names = model.frame["volumename"].astype(str)
+    # Before format 2, a table of predictions without names stored the numbers of its rows.
+    numbered = model.run is not None and model.run.status.kind == "score" and model.run.status.format < 2
+    if (names == "").any() or (numbered and (names == np.arange(len(names)).astype(str)).all()):
+        raise InputError(
+            f"{model.name} has rows without names of their volumes, so they cannot be matched with those of another "
+            "table. Add a column volumename to the table, or name its column in data.columns.volume, and score it again."
+        )
+    repeated = names[names.duplicated()].unique()
+    if len(repeated):
+        raise InputError(
+            f"{model.name} has several rows of {first_rows(repeated, 'volume')}. Keep one row a volume (prepare "
+            "collapse=any or majority joins them), and score the table again."
+        )
 
 
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Number names that occur more than once."""
-    return [f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+def _difference_of_labels(first: str, other: str, labels: Sequence[str], same: np.ndarray) -> str:
+    """Say in which findings two models' labels of the same volumes differ; ``same`` is a mask of shape (N, C)."""
+    counts = {label: int(count) for label, count in zip(labels, (~same).sum(axis=0)) if count}
+    named = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:5])
+    more = f" and {len(counts) - 5} more findings" if len(counts) > 5 else ""
+    return (
+        f"{sum(counts.values()):,} of {same.size:,} labels of {other} differ from those of {first} ({named}{more}): "
+        f"those of {first} are used for both."
+    )
+
+
+def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """Make names distinct: equal ones get the settings in which they differ, and a number where still equal.
+
+    Args:
+        settings: for each name its values by config key.
+    """
+    groups: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        groups.setdefault(name, []).append(position)
+    distinct = list(names)
+    for name, positions in groups.items():
+        if len(positions) > 1 and settings:
+            for position, text in zip(positions, _differing_settings([settings[k] for k in positions])):
+                distinct[position] = " · ".join(filter(None, [name, text]))
+    return [
+        f"{name} ({distinct[:k].count(name) + 1})" if distinct.count(name) > 1 else name
+        for k, name in enumerate(distinct)
+    ]
+
+
+def _differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the values of each in which any differ: ``budget 20, learning rate 0.01``."""
+    keys = [key for key, value in settings[0].items() if any(other[key] != value for other in settings[1:])]
+    return [", ".join(f"{_short_name(key)} {_short_value(one[key])}" for key in keys[:_SETTINGS]) for one in settings]
+
+
+def _short_name(key: str) -> str:
+    """Return the label of a config key, or else its last part, in small letters."""
+    return (KEYS[key].label or key.removesuffix("._target_").rpartition(".")[2].replace("_", " ")).lower()
+
+
+def _short_value(value: object) -> str:
+    """Return a value as part of a name: of a path its last part, of a long text its beginning."""
+    if value is None:
+        return "default"
+    text = "-".join(map(str, value)) if isinstance(value, list) else str(value).rstrip("/").rpartition("/")[2]
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """Return the names of runs for tables; equal names get the encoder in front, and a number if still equal."""
-    names = [run.name for run in runs]
-    return unique_names(
-        [f"{encoder_name(run.config)} · {run.name}" if names.count(run.name) > 1 else run.name for run in runs]
-    )
+    """Return the names of runs for tables; equal names get the settings in which the runs differ."""
+    return unique_names([run.name for run in runs], [values_for(run.config, "identity") for run in runs])
 
 
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the settings in which runs differ, seed and fold included: a row a key, a column a run.
-
-    A key at its default reads "default".
-    """
-    settings: list[dict[str, Any]] = [
-        recipe_of(run.config) | {"utils.seed": run.config.utils.seed, "data.kfold.fold": run.config.data.kfold.fold}
-        for run in runs
-    ]
-    keys = dict.fromkeys(key for one in settings for key in one)
-    table = {key: [str(one.get(key, "default")) for one in settings] for key in keys}
+    """Return the settings in which runs differ, seed and fold included: a row a key, a column a run."""
+    settings = [values_for(run.config, "identity") for run in runs]
+    table = {key: [str(one[key]) for one in settings] for key in (settings[0] if settings else ())}
     names = run_names(runs)
     rows = [{"setting": key, **dict(zip(names, values))} for key, values in table.items() if len(set(values)) > 1]
     return pd.DataFrame(rows, columns=["setting", *names])
@@ -168,8 +257,10 @@ def published_frame(
     path = path or _PUBLISHED
     if not path.is_file():
         return pd.DataFrame(columns=["model", "value", "protocol", "source", "evidence", "comparable", "why"])
-    table = pd.read_csv(path)
+    table = read_table(path)[0]
     table = table[(table["task"] == "classification") & (table["metric"] == metric)].copy()
+    numbers = ("value", "sd", "n", "findings")
+    table = table.assign(**{name: parse_numbers(table[name])[0] for name in numbers if name in table})
     table["why"] = [_why_not_comparable(row, len(labels), volumes, inputs) for row in table.to_dict("records")]
     table["comparable"] = table["why"] == ""
     table.loc[table["comparable"], "why"] = "same number of volumes and findings, adaptation stated"
@@ -178,11 +269,11 @@ def published_frame(
 
 def _why_not_comparable(row: dict, findings: int, volumes: int, inputs: str) -> str:
     reasons = []
-    if pd.isna(row["n"]) or int(float(row["n"])) != volumes:
-        theirs = "not stated" if pd.isna(row["n"]) else f"{int(float(row['n'])):,} volumes"
+    if row["n"] != volumes:
+        theirs = "not stated" if pd.isna(row["n"]) else f"{row['n']:,.0f} volumes"
         reasons.append(f"cohort {theirs}, ours {volumes:,}")
-    if pd.isna(row["findings"]) or int(float(row["findings"])) != findings:
-        theirs = "not stated" if pd.isna(row["findings"]) else f"{int(float(row['findings']))}"
+    if row["findings"] != findings:
+        theirs = "not stated" if pd.isna(row["findings"]) else f"{row['findings']:.0f}"
         reasons.append(f"findings {theirs}, ours {findings}")
     if "not stated" in str(row["protocol"]) or "unknown" in str(row["protocol"]):
         reasons.append("adaptation not stated")

@@ -22,9 +22,9 @@ from ctbench_core.compare.comparability import (
     read_model_scores,
     run_names,
 )
+from ctbench_core.declared import compared_metrics
 from ctbench_core.errors import InputError
 from ctbench_core.inference import (
-    METRICS,
     RESAMPLES,
     SWAPS,
     Best,
@@ -40,8 +40,9 @@ from ctbench_core.inference import (
     paired_difference,
     resampled,
 )
-from ctbench_core.metrics import ranking_metric_fn
-from ctbench_core.runs import Disclosures, disclosures_of, open_run
+from ctbench_core.manifest import identity_of
+from ctbench_core.metrics import compared_metric_fn
+from ctbench_core.runs import Disclosures, Run, disclosures_of, open_run, set_id_of
 
 MACRO = "macro"
 LEVEL = 0.05
@@ -61,7 +62,8 @@ class Comparison:
             lo, hi, p, p_adjusted, family, reason; p_delong tests AUROC of a finding without resampling (Obuchowski's
             form where patients have several volumes), for reference; it is not part of the family.
         best: by metric, the best macro mean against all others.
-        disclosures: added to every file: evaluations of the test set, leak, label origin, banner.
+        disclosures: added to every file: evaluations of the test set, leak, label origin, banner, warnings.
+        set_names: what each run calls the set; empty without runs.
         settings: the parameters of the statistics, for a Methods paragraph.
     """
 
@@ -72,6 +74,25 @@ class Comparison:
     best: dict[str, Best]
     disclosures: Disclosures
     settings: dict[str, Any] = field(default_factory=dict)
+    set_names: Sequence[str] = ()
+
+    def with_runs(self, runs: Sequence[Run], set_names: Sequence[str]) -> Comparison:
+        """Return the comparison of runs, with their disclosures as of now.
+
+        Args:
+            set_names: what each run calls the set.
+        """
+        disclosures = disclosures_of(runs, self.on, n=self.common.n, set_names=set_names)
+        warnings = [*self.common.warnings, *disclosures.warnings]
+        disclosures = dataclasses.replace(disclosures, warnings=warnings)
+        return dataclasses.replace(self, disclosures=disclosures, set_names=tuple(set_names))
+
+    @property
+    def test_set(self) -> dict[str, Any]:
+        """Identity, name and number of volumes of the set: as the runs share it, else of the rows in common."""
+        common = self.common
+        own = identity_of(common.volumes, common.labels, common.targets).id
+        return {"id": self.disclosures.test_set or own, "name": self.on, "volumes": len(common.volumes)}
 
     def to_json(self, runs: Sequence[str]) -> dict[str, Any]:
         """Return the `compare` JSON."""
@@ -88,6 +109,7 @@ class Comparison:
             "left_out": self.common.left_out,
             "disagreeing_labels": self.common.disagreeing,
             **self.disclosures.to_json(),
+            "test_set": self.test_set,
             "figures": self.metrics.to_dict("records"),
             "differences": self.differences.to_dict("records"),
             "best": best,
@@ -99,40 +121,40 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
     """Compare stored runs with the first of them.
 
     Args:
-        on: a test set on which all were evaluated, or ``validation``; by default the first common test set, else
-            validation.
+        on: a test set on which all were evaluated, by its name or identity, or ``validation``; by default the first
+            common test set, else validation.
 
     Raises:
         InputError: fewer than two runs, no set in common, or no volume or finding in common.
     """
-    name = comparison_set(run_dirs, on)
     runs = [open_run(folder) for folder in run_dirs]
+    name, set_names = comparison_set(runs, on)
     models = [
-        ModelScores(title, read_model_scores(run.paths.root, name).frame, run)
-        for title, run in zip(run_names(runs), runs)
+        ModelScores(title, read_model_scores(run.paths.root, own).frame, run)
+        for title, run, own in zip(run_names(runs), runs, set_names)
     ]
-    comparison = compare_models(models, name)
-    return dataclasses.replace(comparison, disclosures=disclosures_of(runs, name, n=comparison.common.n))
+    return compare_models(models, name).with_runs(runs, set_names)
 
 
-def comparison_set(run_dirs: Sequence[Path | str], on: str | None = None) -> str:
-    """Return the set to compare runs on: `on`, else the first test set in common, else validation.
+def comparison_set(runs: Sequence[Run], on: str | None = None) -> tuple[str, list[str]]:
+    """Return the set to compare runs on and what each run calls it: `on`, else the first test set in common, else validation.
 
     Raises:
         InputError: fewer than two runs, or no such set.
     """
-    if len(run_dirs) < 2:
-        raise InputError(f"A comparison needs two runs or more, got {len(run_dirs)}.")
-    known = common_sets([open_run(folder) for folder in run_dirs])
-    name = Path(on).stem if on else next(iter(known), None)
-    if name is None:
+    if len(runs) < 2:
+        raise InputError(f"A comparison needs two runs or more, got {len(runs)}.")
+    known = common_sets(runs)
+    if on is None and not known:
         raise InputError("The runs have no test set in common. Evaluate all of them on the same test set first.")
-    if name not in known:
-        sets = ", ".join(known) or "none"
-        raise InputError(
-            f"Not every run has scores on {name}. Sets in common: {sets}. Evaluate all runs on {name} first."
-        )
-    return name
+    wanted = Path(on).stem if on else next(iter(known))
+    for name, own in known.items():
+        if wanted in (*own, set_id_of(runs[0], name)):
+            return name, own
+    sets = ", ".join(known) or "none"
+    raise InputError(
+        f"Not every run has scores on {wanted}. Sets in common: {sets}. Evaluate all runs on {wanted} first."
+    )
 
 
 def compare_models(
@@ -152,10 +174,12 @@ def compare_models(
     rows = []
     for name, scores in zip(common.names, common.scores):
         estimates = bootstrap_intervals(common.targets, scores, common.patients, resamples)
-        for metric in METRICS:
+        for metric in compared_metrics():
             rows += metric_rows(name, metric, common.labels, estimates[metric])
     best = _best(common, resamples)
-    return Comparison(on, common, pd.DataFrame(rows), differences, best, Disclosures(on, common.n), settings)
+    return Comparison(
+        on, common, pd.DataFrame(rows), differences, best, Disclosures(on, common.n, warnings=common.warnings), settings
+    )
 
 
 def adjust_differences(rows: Sequence[dict[str, Any]], models: int) -> pd.DataFrame:
@@ -163,7 +187,7 @@ def adjust_differences(rows: Sequence[dict[str, Any]], models: int) -> pd.DataFr
     frame = pd.DataFrame(rows, columns=[name for name in DIFFERENCES if name not in ("p_adjusted", "family")])
     frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy(float))
     tests = int(frame["p"].notna().sum())
-    frame["family"] = f"{tests} tests: {models - 1} x {len(METRICS)} metrics x findings and macro"
+    frame["family"] = f"{tests} tests: {models - 1} x {len(compared_metrics())} metrics x findings and macro"
     return frame[list(DIFFERENCES)]
 
 
@@ -208,11 +232,11 @@ def _difference_rows(common: CommonScores, resamples: int, swaps: int) -> list[d
 
 def _best(common: CommonScores, resamples: int) -> dict[str, Best]:
     """Return by metric the model with the best macro mean; marked only if it beats every other (max-T)."""
-    draws = resampled(ranking_metric_fn, common.targets, common.scores, common.patients, resamples)
-    values = ranking_metric_fn(common.targets, common.scores, None)
+    draws = resampled(compared_metric_fn, common.targets, common.scores, common.patients, resamples)
+    values = compared_metric_fn(common.targets, common.scores, None)
     n_patients = count_patients(common.targets, common.patients)
     best = {}
-    for metric in METRICS:
+    for metric in compared_metrics():
         reasons = missing_interval_reasons(draws[metric][:, 0], n_patients)
         usable = np.array([reason is None for reason in reasons], bool)
         if usable.any():

@@ -5,14 +5,17 @@ Shapes: N volumes, C findings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare.comparability import ModelScores, keep_common, label_columns
+from ctbench_core.compare.comparability import ModelScores, keep_common
+from ctbench_core.config import Config
+from ctbench_core.declared import compared_metrics
 from ctbench_core.inference import (
-    METRICS,
     RESAMPLES,
     PatientCounts,
     count_patients,
@@ -21,7 +24,28 @@ from ctbench_core.inference import (
     standard_error,
     t_quantile,
 )
-from ctbench_core.metrics import ranking_metric_fn
+from ctbench_core.manifest import find_columns, find_volume, read_labels, read_rows
+from ctbench_core.metrics import compared_metric_fn
+from ctbench_core.runs import label_columns
+from ctbench_core.tables import read_table
+
+
+def read_label_set(path: Path, findings: Sequence[str], config: Config) -> pd.DataFrame:
+    """Read another label table: a column volumename, and one of 0, 1 or NaN for each of these findings that it has.
+
+    Raises:
+        ManifestError: it is unreadable, lacks volume names, has a volume twice, or a label without a meaning.
+    """
+    frame, digest = read_table(path)
+    lines, ids = frame.index.to_numpy() + 2, find_columns(path, list(frame), config.data.columns)
+    volume, _ = find_volume(path, list(frame), config.data.columns.volume)
+    rows = read_rows(path, frame, digest, lines, ids)
+    known = [name for name in findings if name in frame and name != volume]
+    labels = {"volumename": rows.volumes}
+    if known:
+        read = read_labels(path, frame, lines, config.data.columns, ids, known, config.data.labels)
+        labels |= dict(zip(read.names, read.targets.T))
+    return pd.DataFrame(labels)
 
 
 def compare_label_sets(model: ModelScores, labels: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:
@@ -42,14 +66,14 @@ def compare_label_sets(model: ModelScores, labels: pd.DataFrame, resamples: int 
     unknown = np.isnan(own) | np.isnan(other)
     own, other = np.where(unknown, np.nan, own), np.where(unknown, np.nan, other)
     both, scores = np.concatenate([own, other], axis=1), np.concatenate([common.scores[0]] * 2, axis=1)
-    draws = resampled(ranking_metric_fn, both, scores, common.patients, resamples)
-    values = ranking_metric_fn(both, scores, None)
+    draws = resampled(compared_metric_fn, both, scores, common.patients, resamples)
+    values = compared_metric_fn(both, scores, None)
     first, second = (count_patients(targets, common.patients) for targets in (own, other))
     n_patients = PatientCounts(np.minimum(first.positive, second.positive), np.minimum(first.negative, second.negative))
     agreement = np.where(unknown, np.nan, own == other)
     count = len(common.labels)
     rows: list[dict[str, Any]] = []
-    for metric in METRICS:
+    for metric in compared_metrics():
         delta_draws = draws[metric][:, count:] - draws[metric][:, :count]
         half_width = t_quantile(np.maximum(n_patients.scarcer - 1, 1)) * standard_error(delta_draws)
         for c, reason in enumerate(missing_interval_reasons(delta_draws, n_patients)):

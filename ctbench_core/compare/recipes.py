@@ -16,9 +16,10 @@ import pandas as pd
 
 from ctbench_core.compare.comparability import CommonScores, ModelScores, keep_common, read_model_scores, unique_names
 from ctbench_core.compare.comparison import LEVEL, MACRO, Comparison, adjust_differences, comparison_set, metric_rows
+from ctbench_core.config import recipe_values
+from ctbench_core.declared import compared_metrics
 from ctbench_core.errors import InputError
 from ctbench_core.inference import (
-    METRICS,
     RESAMPLES,
     Best,
     Estimate,
@@ -39,16 +40,17 @@ from ctbench_core.inference import (
     t_test,
 )
 from ctbench_core.label_leakage import encoder_name
-from ctbench_core.metrics import Floats, ranking_metric_fn
-from ctbench_core.runs import Disclosures, Run, disclosures_of, open_run, recipe_of
+from ctbench_core.metrics import Floats, compared_metric_fn
+from ctbench_core.runs import Disclosures, Run, open_run
 
 
 def recipes_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Group runs by recipe, in the given order; a recipe is named by encoder and head, with a number if names repeat."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(recipe_of(run.config), sort_keys=True), []).append(run)
-    names = unique_names([_recipe_name(group[0]) for group in groups.values()])
+        groups.setdefault(json.dumps(recipe_values(run.config)), []).append(run)
+    first = [group[0] for group in groups.values()]
+    names = unique_names([_recipe_name(run) for run in first], [recipe_values(run.config) for run in first])
     return dict(zip(names, groups.values()))
 
 
@@ -66,17 +68,18 @@ def compare_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Co
     Raises:
         InputError: one recipe only, no set in common, or no volume or finding in common.
     """
-    name = comparison_set(run_dirs, on)
-    groups = recipes_of([open_run(folder) for folder in run_dirs])
+    runs = [open_run(folder) for folder in run_dirs]
+    name, set_names = comparison_set(runs, on)
+    own = {run.paths.root: one for run, one in zip(runs, set_names)}
+    groups = recipes_of(runs)
     if len(groups) < 2:
         raise InputError(
             f"These {len(run_dirs)} runs are one recipe with different seeds: there is nothing to compare. Add runs of "
             "another recipe, or compare them as single runs."
         )
-    scores = {title: [read_model_scores(run.paths.root, name) for run in runs] for title, runs in groups.items()}
-    comparison = compare_scored_recipes(scores, name)
-    runs = [run for group in groups.values() for run in group]
-    return dataclasses.replace(comparison, disclosures=disclosures_of(runs, name, n=comparison.common.n))
+    roots = {title: [run.paths.root for run in group] for title, group in groups.items()}
+    scores = {title: [read_model_scores(root, own[root]) for root in group] for title, group in roots.items()}
+    return compare_scored_recipes(scores, name).with_runs(runs, set_names)
 
 
 def compare_scored_recipes(
@@ -96,7 +99,7 @@ def compare_scored_recipes(
     rows = [
         row
         for name, recipe in zip(common.names[1:], estimates[1:])
-        for metric in METRICS
+        for metric in compared_metrics()
         for row in _difference_rows(name, metric, common, recipe, estimates[0])
     ]
     differences = adjust_differences(rows, len(recipes))
@@ -106,11 +109,19 @@ def compare_scored_recipes(
     metrics = [
         row
         for name, recipe in zip(recipes, estimates)
-        for metric in METRICS
+        for metric in compared_metrics()
         for row in metric_rows(name, metric, common.labels, recipe.estimates[metric])
     ]
     best = _best(common, estimates)
-    return Comparison(on, common, pd.DataFrame(metrics), differences, best, Disclosures(on, common.n), settings)
+    return Comparison(
+        on,
+        common,
+        pd.DataFrame(metrics),
+        differences,
+        best,
+        Disclosures(on, common.n, warnings=common.warnings),
+        settings,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,14 +141,14 @@ class _Recipe:
 
 
 def _estimate(common: CommonScores, scores: Floats, resamples: int) -> _Recipe:
-    value = ranking_metric_fn(common.targets, scores, None)
-    draws = resampled(ranking_metric_fn, common.targets, scores, common.patients, resamples)
+    value = compared_metric_fn(common.targets, scores, None)
+    draws = resampled(compared_metric_fn, common.targets, scores, common.patients, resamples)
     estimates: Mapping[str, Any] = (
         recipe_intervals(common.targets, scores, common.patients, resamples=resamples)
         if len(scores) > 1
         else bootstrap_intervals(common.targets, scores[0], common.patients, resamples)
     )
-    return _Recipe(value, {name: draws[name].mean(axis=1) for name in METRICS}, estimates)
+    return _Recipe(value, {name: draw.mean(axis=1) for name, draw in draws.items()}, estimates)
 
 
 def _difference_rows(
@@ -191,7 +202,7 @@ def _best(common: CommonScores, recipes: Sequence[_Recipe]) -> dict[str, Best]:
     """
     n_patients = count_patients(common.targets, common.patients)
     best = {}
-    for metric in METRICS:
+    for metric in compared_metrics():
         reasons = missing_interval_reasons(recipes[0].draws[metric], n_patients)
         usable = np.array([reason is None for reason in reasons], bool)
         if not usable.any():

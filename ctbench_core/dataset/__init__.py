@@ -1,5 +1,7 @@
 """Manifests and features joined for a run: its splits, its feature matrix, shared data and packed stores."""
 
+from ctbench_core.dataset.changes import input_changes, write_inputs
+from ctbench_core.dataset.digests import NOT_VERIFIABLE, compare_digests
 from ctbench_core.dataset.load import Dataset, feature_kinds, load_dataset, load_inputs, pack_cache
 from ctbench_core.dataset.packing import StoreUsage, pack_features, store_usage
 from ctbench_core.dataset.shared import SharedData, feature_key

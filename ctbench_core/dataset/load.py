@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ctbench_core.config import Config
+from ctbench_core.dataset.digests import digest_inputs
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
 from ctbench_core.features import FeatureMatrix, load_features, pack_folder, require_usable
 from ctbench_core.manifest import Manifest, Selection
@@ -24,6 +25,7 @@ class Dataset:
         manifests: by split name: train, val, or a test manifest's file name.
         matrix: float32, shape (M, D), the distinct inputs.
         rows: by split name, int64 of shape (N,): positions in ``matrix``.
+        prints: by kind (visual, text) and split name, uint64 of shape (N,): fingerprints of the vectors as read.
         dropped: by split name, the volumes skipped for unusable features.
         leaks: by split name, patients that are also in another manifest.
         warnings: what may be wrong, one sentence each.
@@ -34,7 +36,7 @@ class Dataset:
     manifests: dict[str, Manifest]
     matrix: np.ndarray
     rows: dict[str, np.ndarray]
-    digest: str
+    prints: dict[str, dict[str, np.ndarray]]
     dropped: dict[str, list[str]] = field(default_factory=dict)
     leaks: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -45,6 +47,11 @@ class Dataset:
     def notes(self) -> list[str]:
         """Return the defaults applied: inferred findings, visual-only."""
         return self.manifests["train"].notes if "train" in self.manifests else []
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Digests of the inputs by what they are of: ``train.volumes``, ``train.labels``, ``findings``, ``features.visual``."""
+        return digest_inputs(self.manifests, self.prints)
 
     def inputs(self, split: str) -> np.ndarray:
         """Return the input vectors of a split, float32 of shape (N, D)."""
@@ -69,10 +76,10 @@ def load_dataset(
     if config.data.on_bad_feature == "fail":
         refuse_unusable(config, manifests, inputs)
     matrix, rows = join_inputs(config, inputs)
-    dataset = Dataset({}, matrix, {}, digest_of(inputs), widths=[part.dim for part in inputs.values()])
+    dataset = Dataset({}, matrix, {}, {kind: {} for kind in inputs}, widths=[part.dim for part in inputs.values()])
     starts = np.cumsum([0, *(len(m) for m in manifests.values())])
     for start, (name, manifest) in zip(starts, manifests.items()):
-        add_split(dataset, name, manifest, rows[start : start + len(manifest)])
+        add_split(dataset, name, manifest, np.arange(start, start + len(manifest)), rows, inputs)
     return dataset
 
 
@@ -85,12 +92,6 @@ def join_inputs(config: Config, inputs: dict[str, FeatureMatrix]) -> tuple[np.nd
         matrix = (matrix / np.where(norms == 0, 1, norms)).astype(np.float32)
     check_width(config, matrix)
     return matrix, rows
-
-
-def digest_of(inputs: dict[str, FeatureMatrix], samples: np.ndarray | None = None) -> str:
-    """Return the digest of the vectors of all samples, or of some, in their order."""
-    parts = [part.digest if samples is None else part.digest_of(part.rows[samples]) for part in inputs.values()]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def check_width(config: Config, matrix: np.ndarray) -> None:
@@ -185,14 +186,29 @@ def _concatenate(parts: list[FeatureMatrix]) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.concatenate([part.matrix[index] for part, index in zip(parts, pairs)], axis=1)
 
 
-def add_split(dataset: Dataset, name: str, manifest: Manifest, rows: np.ndarray) -> None:
-    """Add a split to a dataset, without the rows (-1) of unusable features; one at least must be usable."""
-    usable = rows >= 0
+def add_split(
+    dataset: Dataset,
+    name: str,
+    manifest: Manifest,
+    samples: np.ndarray,
+    rows: np.ndarray,
+    inputs: dict[str, FeatureMatrix],
+) -> None:
+    """Add a split to a dataset, without the rows of unusable features; one at least must be usable.
+
+    Args:
+        samples: the positions of the manifest's rows among all samples.
+        rows: of all samples, positions in the dataset's matrix; -1 where unusable.
+        inputs: the features of all samples by kind.
+    """
+    usable = rows[samples] >= 0
     if not usable.any():
         raise FeatureError(f"{manifest.path}: no row has usable features. Check paths.data_root and the feature paths.")
     if not usable.all():
         dropped = manifest.volumes[~usable].tolist()
         dataset.dropped[name] = dropped
         dataset.warnings.append(f"{manifest.name}: {first_rows(dropped, 'volume')} skipped for unusable features.")
-    dataset.manifests[name] = manifest.select(usable)
-    dataset.rows[name] = rows[usable]
+        manifest, samples = manifest.select(usable), samples[usable]
+    dataset.manifests[name], dataset.rows[name] = manifest, rows[samples]
+    for kind, part in inputs.items():
+        dataset.prints[kind][name] = part.sample_prints[samples]

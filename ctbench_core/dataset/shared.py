@@ -15,7 +15,6 @@ from ctbench_core.dataset.load import (
     Dataset,
     add_split,
     check_width,
-    digest_of,
     join_inputs,
     load_inputs,
     refuse_unusable,
@@ -81,14 +80,12 @@ class SharedData:
                 manifests[splits.fold.name] = splits.fold
         leaks, leak_warnings = find_leaks(config, manifests)
         samples = {name: self._find(manifest) for name, manifest in manifests.items()}
-        digest = digest_of(self._inputs, np.concatenate([samples["train"], samples["val"]]))
-        dataset = Dataset({}, self._matrix, {}, digest, selection=splits.selection)
+        dataset = Dataset({}, self._matrix, {}, {kind: {} for kind in self._inputs}, selection=splits.selection)
         dataset.widths = [part.dim for part in self._inputs.values()]
         for name, manifest in manifests.items():
-            rows = self._rows[samples[name]]
-            if config.data.on_bad_feature == "fail" and (rows < 0).any():
+            if config.data.on_bad_feature == "fail" and (self._rows[samples[name]] < 0).any():
                 refuse_unusable(config, self._manifests, self._inputs)
-            add_split(dataset, name, manifest, rows)
+            add_split(dataset, name, manifest, samples[name], self._rows, self._inputs)
         dataset.leaks, dataset.warnings = leaks, splits.warnings + leak_warnings + dataset.warnings
         return dataset
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ctbench_core.config import DEFAULT_TESTS, Config, changed_keys
+from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys
 from ctbench_core.errors import LeakError, ManifestError, PathError, first_rows
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import (
@@ -70,9 +70,8 @@ class ManifestCache:
     def read(self, config: Config, name: str, labels: Sequence[str] | None = None) -> Manifest:
         """Read a manifest and apply the cohort; without ``labels`` the findings are the config's, or inferred."""
         path, data = manifest_path(config, name), config.data
-        findings = list(labels or config.training.target_labels or data.columns.labels or []) or None
-        key = repr((str(path), data.columns, data.cohort, findings))
-        return self.memo(key, lambda: read_cohort(path, data.columns, data.cohort, findings))
+        key = repr((str(path), data.columns, data.labels, data.cohort, labels, config.training.target_labels))
+        return self.memo(key, lambda: read_cohort(path, config, labels))
 
     def training(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest if it is used."""
@@ -268,7 +267,7 @@ def check_paths(config: Config) -> None:
         PathError: one lies outside, or a name points out of its folder.
     """
     for name, value in changed_keys(config).items():
-        if value and (name.startswith("paths.") or name in ("data.cohort.exclude", "data.selection", "data.reference")):
+        if value and KEYS[name].raw and not name.endswith("_manifest"):  # those are names in paths.manifest_dir
             check_allowed(value)
     for name in (config.job_name, config.evaluation.checkpoint_name):
         if Path(name).is_absolute() or ".." in Path(name).parts:

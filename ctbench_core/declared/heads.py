@@ -1,51 +1,127 @@
-"""The registered heads by name: models from embeddings to logits."""
+"""The registered heads: models from embeddings to logits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from ctbench_core.errors import unknown_name
+from ctbench_core.declared.keys import Parameters
+from ctbench_core.declared.registry import Registry
 
 
 @dataclass(frozen=True)
 class Head:
-    """Title of a head and how it is trained.
+    """One head. One of ``network``, ``module`` and ``fitter`` builds it, referenced by ``module:name`` like all functions.
 
-    A ``stepwise`` head is trained batch by batch, together with others; the other heads are fitted whole. A head that
-    only compares with stored vectors is not ``learned``.
+    Attributes:
+        network: (ModelConfig, widths of the inputs, findings) to a `Network`, which trains many heads in one step.
+        module: a ``torch.nn.Module`` class of (ModelParams, features, findings), trained step by step by autograd.
+        fitter: a `Fitter` class of (Config, Dataset, device), which fits the head whole.
+        phrase: what Methods says. Of a head trained in steps a noun, to which its keys are added; of one fitted whole
+            sentences, with ``{data}``, ``{weighting}``, ``{monitor}`` and its keys by their last name.
+        keys: config keys that the head uses, besides its parameters and those of all heads of its kind.
+        parameters: its own keys ``model.params.<name>``.
+        size: (ModelConfig, features, findings) to the number of learned weights and biases; empty = those of the
+            module, and none of a fitter.
+        tensors, reader: how the names of its stored tensors begin, and the `StoredHead` class of (state_dict, device)
+            that reads them; empty = a network or the module.
+        learns_gate: whether ``model.inputs=gated`` is possible.
+        refuse: config to a message about what the head cannot be combined with, else None; empty = nothing.
     """
 
+    name: str
     title: str
-    stepwise: bool = False
-    learned: bool = True
+    phrase: str
+    network: str = ""
+    module: str = ""
+    fitter: str = ""
+    aliases: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    parameters: Parameters = field(default_factory=dict)
+    size: str = ""
+    tensors: str = ""
+    reader: str = ""
+    learns_gate: bool = False
+    refuse: str = ""
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether it is trained batch by batch."""
+        return not self.fitter
+
+    @property
+    def own_keys(self) -> tuple[str, ...]:
+        """The config keys that this head uses and not every head does."""
+        return (*self.keys, *(f"model.params.{name}" for name in self.parameters))
 
 
-HEADS = {
-    "mlp": Head("MLP", stepwise=True),
-    "linear": Head("Linear", stepwise=True),
-    "logistic": Head("Logistic"),
-    "knn": Head("kNN", learned=False),
-    "zero_shot": Head("Zero-shot", learned=False),
-}
+HEADS = Registry(
+    "head",
+    (
+        Head(
+            "mlp",
+            "MLP",
+            "MLP",
+            network="ctbench_core.train.network:chain",
+            aliases=("mlp_visual", "classification.models.mlp.MLP", "src.classification.models.mlp.MLP"),
+            keys=("model.params.hidden_dims", "model.params.dropout"),
+            size="ctbench_core.train.planning:chain_size",
+            learns_gate=True,
+        ),
+        Head(
+            "linear",
+            "Linear",
+            "linear",
+            network="ctbench_core.train.network:chain",
+            aliases=("linear_probe",),
+            size="ctbench_core.train.planning:chain_size",
+            learns_gate=True,
+        ),
+        Head(
+            "logistic",
+            "Logistic",
+            "L2-penalised logistic regression{weighting} was fitted on frozen {data}. Of the penalties C = {c}, the one "
+            "with the best validation {monitor} was selected.",
+            fitter="ctbench_core.train.fitted:Logistic",
+            keys=("model.params.c", "training.loss.pos_weight"),
+            size="ctbench_core.train.planning:chain_size",
+        ),
+        Head(
+            "knn",
+            "kNN",
+            "k-nearest-neighbour classification was used on frozen {data}. Of k = {k}, the one with the best validation "
+            "{monitor} was selected.",
+            fitter="ctbench_core.train.fitted:Neighbours",
+            keys=("model.params.k",),
+            tensors="knn.",
+            reader="ctbench_core.train.checkpoint:StoredNeighbours",
+        ),
+        Head(
+            "zero_shot",
+            "Zero-shot",
+            "Frozen {data} were scored against prompt embeddings, without training.",
+            fitter="ctbench_core.train.fitted:ZeroShot",
+            keys=("model.prompts",),
+            tensors="zero_shot.",
+            reader="ctbench_core.train.checkpoint:StoredPrompts",
+            refuse="ctbench_core.train.refusals:refuse_zero_shot",
+        ),
+    ),
+)
 
-STEPWISE = tuple(name for name, head in HEADS.items() if head.stepwise)
-UNLEARNED = tuple(name for name, head in HEADS.items() if not head.learned)
 
-# Import paths in older configs; they are translated here, never imported.
-HEAD_ALIASES = {
-    "classification.models.mlp.MLP": "mlp",
-    "src.classification.models.mlp.MLP": "mlp",
-    "linear_probe": "linear",
-}
-
-
-def head_name(target: str) -> str:
-    """Return the registered name of ``model._target_``.
+def head_of(model: Any) -> Head:
+    """Return the head of a ``ModelConfig``; an MLP without hidden layers is the linear head.
 
     Raises:
-        ConfigError: no head has this name.
+        ConfigError: no head has its name.
     """
-    name = HEAD_ALIASES.get(target, target)
-    if name not in HEADS:
-        raise unknown_name("head", target, [*HEADS, *HEAD_ALIASES])
-    return name
+    head = HEADS.resolve(model._target_)
+    return HEADS["linear"] if head.name == "mlp" and not model.params.hidden_dims else head
+
+
+def hidden_widths(model: Any) -> str:
+    """Return the widths of the hidden layers of a ``ModelConfig`` as in ``1024-512``; empty where its head has none."""
+    head = HEADS.get(HEADS.canonical(model._target_))
+    uses_them = head is not None and "model.params.hidden_dims" in head.keys
+    return "-".join(map(str, model.params.hidden_dims)) if uses_them else ""

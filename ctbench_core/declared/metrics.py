@@ -1,51 +1,242 @@
-"""All metrics of tables and pages: name in files and code, title, and meaning.
+"""The registered metrics: all that tables, files, pages and statistics need to know of each.
 
-Names are those of the stored files and of JSON; ``f1_macro`` is the macro mean of ``f1``.
+Names are those of files, JSON and code. A metric's macro mean has a key of its own (`Metric.macro`), and a metric at
+the thresholds chosen on validation has the ending `TUNED`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
+
+from ctbench_core.declared.registry import Registry
+
+Kind = Literal["ranking", "thresholded", "count", "calibration", "retrieval", "training"]
+IntervalRule = Literal["", "moderated", "percentile", "rate"]
+
+TUNED = "_tuned"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: name in files, title on the screen, a short title for narrow columns, and one line of help."""
+    """One metric.
+
+    Attributes:
+        title, short: on the screen, and for narrow columns. help: one line.
+        kind: what it is computed from. ``ranking``: targets and scores; ``thresholded`` and ``count``: confusion counts
+            at a threshold; ``calibration``: targets and probabilities.
+        function: ``module:name``. Of a ranking or calibration metric: (targets (N, C), scores (..., N, C), row weights
+            (R, N) or None) to values (R, ..., C), or (..., C) without weights; of counts: `ThresholdedMetrics` to
+            values of the counts' shape. NaN where undefined. Empty: the attribute of this name of `ranking_metrics`,
+            `ThresholdedMetrics` or `brier_score`.
+        undefined: why a value is undefined where both classes are present.
+        low, high: its range. larger_is_better: None where neither direction is better.
+        interval: the rule of its 95 % interval (``inference/intervals.py``); empty: none is printed.
+        macro: the key of its mean over findings in METRICS; empty: not averaged. Metrics with a macro mean are in the
+            summaries of runs, studies, papers and trackers, and are choices of ``training.monitor``.
+        tuned: also computed at the thresholds chosen on validation.
+        compared: tested in Compare, studies and subgroups.
+        brief: in short tables by finding: command line, Evaluate, studies.
+        width: pixels of its column on the Evaluate page.
+    """
 
     name: str
     title: str
     short: str
     help: str = ""
+    kind: Kind = "thresholded"
+    function: str = ""
+    undefined: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    larger_is_better: bool | None = True
+    interval: IntervalRule = ""
+    macro: str = ""
+    tuned: bool = False
+    compared: bool = False
+    brief: bool = True
+    width: int = 58
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Return the key of the macro mean, where it differs."""
+        return (self.macro,) if self.macro not in ("", self.name) else ()
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("auprc", "AUPRC", "AUPRC", "Average precision: the area under the step-wise precision-recall curve."),
-        Metric("auroc", "AUROC", "AUROC", "Area under the ROC curve; ties count half."),
-        Metric("f1", "F1", "F1", "Harmonic mean of precision and recall."),
-        Metric("f1_macro", "F1", "F1", "Mean of F1 over the findings where it is defined."),
-        Metric("f1_tuned", "F1 at tuned thresholds", "F1, tuned", "F1 at thresholds chosen on validation."),
-        Metric("precision", "Precision", "Prec.", "Fraction of positive predictions that are correct."),
-        Metric("recall", "Recall", "Recall", "Fraction of positives that are predicted positive."),
-        Metric("specificity", "Specificity", "Spec.", "Fraction of negatives that are predicted negative."),
-        Metric("balanced_accuracy", "Balanced accuracy", "Bal. acc.", "Mean of recall and specificity."),
-        Metric("support", "Positives", "Pos.", "Rows with the finding."),
-        Metric("prevalence", "Prevalence", "Prev.", "Fraction of positives among known labels: the AUPRC of chance."),
-        Metric("skill", "Skill", "Skill", "AUPRC above chance: (AUPRC - prevalence) / (1 - prevalence)."),
-        Metric("threshold", "Threshold", "Threshold", "A prediction is positive from this probability on."),
-        Metric("loss", "Loss", "Loss"),
-        Metric("ece", "ECE", "ECE", "Mean gap of forecast and observed rate over 15 bins of equal mass."),
-        Metric("brier", "Brier score", "Brier", "Mean squared error of the probabilities."),
-        Metric("slope", "Slope", "Slope", "1 is perfect; below 1, forecasts are too extreme."),
-        Metric("intercept", "Intercept", "Intercept", "0 is perfect; above 0, forecasts are too low on average."),
-        Metric("mrr", "MRR", "MRR", "Mean reciprocal rank of the first hit."),
-        Metric("map", "MAP", "MAP", "Mean over queries of the average precision of their hits."),
-        Metric("median_rank", "Median rank", "Median rank", "Median over queries of the rank of the first hit."),
-    )
+def _retrieval(name: str, title: str, help: str, high: float = 1.0, larger_is_better: bool = True) -> Metric:
+    return Metric(name, title, title, help, kind="retrieval", high=high, larger_is_better=larger_is_better)
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    (
+        Metric(
+            "auprc",
+            "AUPRC",
+            "AUPRC",
+            "Average precision: the area under the step-wise precision-recall curve.",
+            kind="ranking",
+            interval="percentile",
+            macro="auprc",
+            compared=True,
+            width=56,
+        ),
+        Metric(
+            "auroc",
+            "AUROC",
+            "AUROC",
+            "Area under the ROC curve; ties count half.",
+            kind="ranking",
+            interval="moderated",
+            macro="auroc",
+            compared=True,
+        ),
+        Metric(
+            "precision",
+            "Precision",
+            "Prec.",
+            "Fraction of positive predictions that are correct.",
+            undefined="no rows predicted positive",
+            tuned=True,
+            width=48,
+        ),
+        Metric(
+            "recall", "Recall", "Recall", "Fraction of positives that are predicted positive.", tuned=True, width=52
+        ),
+        Metric(
+            "f1",
+            "F1",
+            "F1",
+            "Harmonic mean of precision and recall.",
+            interval="rate",
+            macro="f1_macro",
+            tuned=True,
+            width=46,
+        ),
+        Metric(
+            "specificity",
+            "Specificity",
+            "Spec.",
+            "Fraction of negatives that are predicted negative.",
+            tuned=True,
+            brief=False,
+        ),
+        Metric("balanced_accuracy", "Balanced accuracy", "Bal. acc.", "Mean of recall and specificity.", brief=False),
+        Metric(
+            "support",
+            "Positives",
+            "Pos.",
+            "Rows with the finding.",
+            kind="count",
+            high=math.inf,
+            larger_is_better=None,
+            width=52,
+        ),
+        Metric(
+            "prevalence",
+            "Prevalence",
+            "Prev.",
+            "Fraction of positives among known labels: the AUPRC of chance.",
+            kind="count",
+            larger_is_better=None,
+            width=50,
+        ),
+        Metric(
+            "brier",
+            "Brier score",
+            "Brier",
+            "Mean squared error of the probabilities.",
+            kind="calibration",
+            larger_is_better=False,
+        ),
+        Metric(
+            "ece",
+            "ECE",
+            "ECE",
+            "Mean gap of forecast and observed rate over 15 bins of equal mass.",
+            kind="calibration",
+            larger_is_better=False,
+        ),
+        _retrieval("mrr", "MRR", "Mean reciprocal rank of the first hit."),
+        _retrieval("map", "MAP", "Mean over queries of the average precision of their hits."),
+        _retrieval("median_rank", "Median rank", "Median over queries of the rank of the first hit.", math.inf, False),
+        Metric("loss", "Loss", "Loss", kind="training", high=math.inf, larger_is_better=False),
+    ),
+)
+
+# Columns of tables that are no metrics: title, short title and help.
+COLUMNS = {
+    "skill": ("Skill", "Skill", "AUPRC above chance: (AUPRC - prevalence) / (1 - prevalence)."),
+    "threshold": ("Threshold", "Threshold", "A prediction is positive from this probability on."),
+    "slope": ("Slope", "Slope", "1 is perfect; below 1, forecasts are too extreme."),
+    "intercept": ("Intercept", "Intercept", "0 is perfect; above 0, forecasts are too low on average."),
 }
 
 
-def metric_title(name: str) -> str:
-    """Return the title of a metric, or the name itself if it is not registered."""
-    return METRICS[name].title if name in METRICS else name
+def metrics_of(*kinds: Kind) -> list[Metric]:
+    """Return the metrics of these kinds, kind by kind, in the order of their declaration."""
+    return [metric for kind in kinds for metric in METRICS.values() if metric.kind == kind]
+
+
+def finding_metrics() -> list[Metric]:
+    """Return the metrics of a finding at one threshold, in the order of tables."""
+    return metrics_of("ranking", "thresholded", "count")
+
+
+def brief_metrics() -> list[Metric]:
+    """Return the metrics of short tables by finding; counts have columns of their own."""
+    return [metric for metric in metrics_of("ranking", "thresholded") if metric.brief]
+
+
+def averaged_metrics() -> list[Metric]:
+    """Return the metrics that have a macro mean."""
+    return [metric for metric in METRICS.values() if metric.macro]
+
+
+def tuned_metrics() -> list[Metric]:
+    """Return the metrics that are also computed at the thresholds chosen on validation."""
+    return [metric for metric in METRICS.values() if metric.tuned]
+
+
+def compared_metrics() -> list[str]:
+    """Return the names of the metrics that Compare, studies and subgroups test."""
+    return [metric.name for metric in METRICS.values() if metric.compared]
+
+
+def macro_keys() -> list[str]:
+    """Return the keys of the macro means in METRICS."""
+    return [metric.macro for metric in averaged_metrics()]
+
+
+def interval_keys() -> dict[str, str]:
+    """Return the finding's key of each metric with a macro mean, to the macro's key; tuned metrics last."""
+    tuned = {metric.name + TUNED: metric.name + TUNED for metric in averaged_metrics() if metric.tuned}
+    return {metric.name: metric.macro for metric in averaged_metrics()} | tuned
+
+
+def metric_of(key: str) -> Metric | None:
+    """Return the metric of a key in METRICS: a name, a macro's key, or a tuned one; None for another key."""
+    return METRICS.get(METRICS.canonical(key.removesuffix(TUNED)))
+
+
+def metric_title(key: str) -> str:
+    """Return the title of a metric, macro mean or column, or the key itself if it is not registered."""
+    if key in COLUMNS:
+        return COLUMNS[key][0]
+    metric = metric_of(key)
+    return key if metric is None else metric.title + (" at tuned thresholds" if key.endswith(TUNED) else "")
+
+
+def short_title(key: str) -> str:
+    """Return the title for narrow columns; as `metric_title`."""
+    if key in COLUMNS:
+        return COLUMNS[key][1]
+    metric = metric_of(key)
+    return key if metric is None else metric.short + (", tuned" if key.endswith(TUNED) else "")
+
+
+def metric_help(key: str) -> str:
+    """Return one line of help on a metric or column; empty if there is none."""
+    metric = metric_of(key)
+    return COLUMNS[key][2] if key in COLUMNS else metric.help if metric else ""

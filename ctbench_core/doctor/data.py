@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import feature_kinds, pack_cache, read_test_manifests, read_training_manifests, store_usage
+from ctbench_core.declared import vector_suffixes
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CtbenchError, InputError
-from ctbench_core.features import SUFFIXES, allowed_roots, check_allowed, find_file, read_vector
+from ctbench_core.features import allowed_roots, check_allowed, find_file, read_vector
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import RunStore
 
@@ -81,7 +82,7 @@ def _problem(config: Config, root: Path, path: str) -> str:
         file = find_file(root, path)
         if file is None:
             return f"{path} does not exist in {root}"
-        if file.suffix in SUFFIXES:
+        if file.suffix.lower() in vector_suffixes():
             read_vector(file, config.data.feature_key, config.data.pool)
     except CtbenchError as error:
         return str(error)

@@ -6,11 +6,11 @@ from ctbench_core.evaluate.bundle_tables import (
     best_thresholds,
     confusion_at,
     counts_frame,
-    label_columns,
+    finding_curves,
     per_class_frame,
     sigmoid,
 )
-from ctbench_core.evaluate.predictions import ScoreOptions, score_options, score_table
+from ctbench_core.evaluate.predictions import ScoreOptions, score_table
 from ctbench_core.evaluate.run_evaluation import (
     evaluate_on_tests,
     evaluate_run,
@@ -18,5 +18,5 @@ from ctbench_core.evaluate.run_evaluation import (
     require_test_manifests,
     run_summary,
 )
-from ctbench_core.evaluate.subgroups import MACRO, METRICS, evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.evaluate.subgroups import MACRO, evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.evaluate.tuning import BEFORE, RULES, read_tuning, validation_choice

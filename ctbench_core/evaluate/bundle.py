@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_csv, write_json
+from ctbench_core.declared import TUNED, averaged_metrics, finding_metrics, metrics_of, tuned_metrics
 from ctbench_core.evaluate.bundle_tables import (
-    PER_CLASS,
     bands_frame,
     counts_frame,
     curves_frame,
@@ -27,83 +29,103 @@ from ctbench_core.evaluate.tuning import (
     reliability_frame,
     tuned_thresholds,
 )
-from ctbench_core.inference import bootstrap, bootstrap_intervals
+from ctbench_core.inference import Estimate, bootstrap
 from ctbench_core.manifest import Manifest
-from ctbench_core.metrics import macro, ranking_metrics, thresholded_metric_fn, thresholded_metrics
-from ctbench_core.runs import Disclosures, EvaluationPaths
-
-# The key in METRICS of a metric's macro mean.
-MACROS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}
+from ctbench_core.metrics import macro, metric_values, thresholded_metric_fn, thresholded_metrics
+from ctbench_core.runs import Disclosures, EvaluationPaths, FindingMetrics, Interval, Metrics
 
 
 def compute_metrics(
     manifest: Manifest, probabilities: np.ndarray, leaked: list[str], threshold: float = 0.5
-) -> dict[str, Any]:
+) -> Metrics:
     """Compute METRICS from probabilities of shape (N, C).
 
     Undefined metrics are NaN, with a reason by finding in ``undefined``.
     """
-    ranks = ranking_metrics(manifest.targets, probabilities)
-    rates = thresholded_metrics(manifest.targets, probabilities, threshold)
-    columns = {name: getattr(ranks if name in ("auprc", "auroc") else rates, name) for name in PER_CLASS}
-    per_class = {
-        label: {name: float(values[c]) for name, values in columns.items()} for c, label in enumerate(manifest.labels)
-    }
-    reasons = zip(manifest.labels, ranks.reasons, rates.reasons)
+    declared = finding_metrics()
+    names = [metric.name for metric in declared]
+    values = metric_values(names, manifest.targets, probabilities, thresholds=threshold)
+    reasons = thresholded_metrics(manifest.targets, probabilities, threshold).reasons
+    findings, undefined = _by_finding(manifest, values), {}
+    for label, reason in zip(manifest.labels, reasons):
+        nan = [metric for metric in declared if np.isnan(findings[label].value(metric.name))]
+        if reason or nan:
+            undefined[label] = reason or f"{nan[0].title}: {nan[0].undefined or 'undefined'}"
+    return Metrics(
+        findings=findings,
+        macro_values={metric.macro: float(macro(values[metric.name])[0]) for metric in declared if metric.macro},
+        n=manifest.counts(),
+        undefined=undefined,
+        threshold=threshold,
+        leak_patients=len(leaked),
+    )
+
+
+def _by_finding(manifest: Manifest, values: Mapping[str, np.ndarray]) -> dict[str, FindingMetrics]:
     return {
-        "auprc": float(macro(ranks.auprc)[0]),
-        "auroc": float(macro(ranks.auroc)[0]),
-        "f1_macro": float(macro(rates.f1)[0]),
-        "n": manifest.counts(),
-        "leak": {"patients": len(leaked)},
-        "undefined": {label: rank or rate for label, rank, rate in reasons if rank or rate},
-        "threshold": threshold,
-        "per_class": per_class,
+        label: FindingMetrics({name: float(column[c]) for name, column in values.items()})
+        for c, label in enumerate(manifest.labels)
     }
 
 
-def with_intervals(metrics: dict[str, Any], manifest: Manifest, probabilities: np.ndarray) -> dict[str, Any]:
-    """Return METRICS with 95 % patient-clustered intervals of AUROC, AUPRC and F1; NaN where none is given."""
-    arguments = (manifest.targets, probabilities, manifest.patients)
-    f1 = bootstrap(thresholded_metric_fn(metrics["threshold"]), *arguments)["f1"]
-    estimates = {**bootstrap_intervals(*arguments), "f1": f1}
-    per_class = {}
-    for c, (label, values) in enumerate(metrics["per_class"].items()):
-        bounds = {f"{name}_ci": estimate.bounds[c].tolist() for name, estimate in estimates.items()}
-        reason = estimates["auroc"].reasons[c]
-        per_class[label] = values | bounds | ({"no_interval": reason} if reason else {})
-    macros: dict[str, Any] = {f"{MACROS[name]}_ci": one.macro_bounds.tolist() for name, one in estimates.items()}
-    macros["macro_interval_labels"] = estimates["auroc"].macro_labels
-    macros["macro_no_interval"] = {
-        MACROS[name]: one.macro_reason for name, one in estimates.items() if one.macro_reason
-    }
-    return metrics | macros | {"per_class": per_class}
+def with_intervals(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray) -> Metrics:
+    """Return METRICS with the 95 % patient-clustered intervals of the declared metrics; NaN where none is given."""
+    names = [metric.name for metric in finding_metrics() if metric.interval]
+    fn = thresholded_metric_fn(metrics.threshold, names)
+    estimates = bootstrap(fn, manifest.targets, probabilities, manifest.patients)
+    return _with_estimates(metrics, estimates, {metric.name: metric.macro for metric in averaged_metrics()})
 
 
-def with_tuning(
-    metrics: dict[str, Any], manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]
-) -> dict[str, Any]:
-    """Return METRICS with the metrics at tuned thresholds, and validation - test as ``optimism``.
+def _with_estimates(metrics: Metrics, estimates: Mapping[str, Estimate], macros: Mapping[str, str]) -> Metrics:
+    """Return METRICS with intervals of findings by the estimates' names, and of macro means by their keys."""
+    findings = {}
+    for c, (label, finding) in enumerate(metrics.findings.items()):
+        bounds = {name: Interval(*one.bounds[c].tolist()) for name, one in estimates.items()}
+        reason = next((one.reasons[c] for one in estimates.values() if one.reasons[c]), None)
+        findings[label] = finding.with_values({}, bounds, reason or "")
+    averaged = {macros[name]: one for name, one in estimates.items() if name in macros}
+    intervals = {key: Interval(*one.macro_bounds.tolist()) for key, one in averaged.items()}
+    reasons = {key: one.macro_reason for key, one in averaged.items() if one.macro_reason}
+    return metrics.with_findings(
+        findings,
+        macro_intervals={**metrics.macro_intervals, **intervals},
+        macro_no_interval={**metrics.macro_no_interval, **reasons},
+    )
+
+
+def with_tuning(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]) -> Metrics:
+    """Return METRICS with the metrics at tuned thresholds and their intervals, and validation - test.
 
     Validation metrics are optimistic, because validation also chose the epoch; its thresholds are cross-fitted.
     """
     thresholds = tuned_thresholds(tuning, manifest.labels)
-    estimates = bootstrap(thresholded_metric_fn(thresholds), manifest.targets, probabilities, manifest.patients)
-    f1 = estimates["f1"]
-    per_class = {}
-    for c, (label, values) in enumerate(metrics["per_class"].items()):
-        rates = {name: float(estimates[name].value[c]) for name in ("f1", "precision", "recall", "specificity")}
-        tuned: dict[str, Any] = {f"{name}_tuned": value for name, value in rates.items()}
-        per_class[label] = (
-            values | tuned | {"threshold_tuned": float(thresholds[c]), "f1_tuned_ci": f1.bounds[c].tolist()}
-        )
-    result = metrics | {"f1_tuned": float(macro(f1.value)[0]), "f1_tuned_ci": f1.macro_bounds.tolist()}
-    validation = tuning["validation"]
-    optimism = {
-        name: np.nan if validation[name] is None else validation[name] - result[name]
-        for name in ("auprc", "auroc", "f1_tuned")
+    metrics = at_tuned_thresholds(metrics, manifest, probabilities, tuning)
+    names = [metric.name for metric in tuned_metrics() if metric.interval]
+    fn = thresholded_metric_fn(thresholds, names)
+    estimates = bootstrap(fn, manifest.targets, probabilities, manifest.patients)
+    tuned = {name + TUNED: estimate for name, estimate in estimates.items()}
+    metrics = _with_estimates(
+        metrics, tuned, {metric.name + TUNED: metric.name + TUNED for metric in averaged_metrics()}
+    )
+    validation = Metrics.from_json(tuning["validation"]).macro_values
+    gaps = {key: validation[key] - value for key, value in metrics.macro_values.items() if key in validation}
+    return dataclasses.replace(metrics, validation_minus_test=gaps)
+
+
+def at_tuned_thresholds(
+    metrics: Metrics, manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]
+) -> Metrics:
+    """Return METRICS with the metrics at tuned thresholds, without intervals."""
+    thresholds = tuned_thresholds(tuning, manifest.labels)
+    declared = tuned_metrics()
+    names = [metric.name for metric in declared]
+    values = metric_values(names, manifest.targets, probabilities, thresholds=thresholds)
+    columns = {name + TUNED: column for name, column in values.items()} | {f"threshold{TUNED}": thresholds}
+    findings = {
+        label: metrics.findings[label].with_values(one.values) for label, one in _by_finding(manifest, columns).items()
     }
-    return result | {"optimism": optimism, "per_class": per_class}
+    means = {one.name + TUNED: float(macro(values[one.name])[0]) for one in declared if one.macro}
+    return metrics.with_findings(findings, macro_values={**metrics.macro_values, **means})
 
 
 def write_bundle(
@@ -115,7 +137,7 @@ def write_bundle(
     tuning: dict[str, Any] | None = None,
     disclosures: Disclosures | None = None,
     epoch: int | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
 
     ``metrics.json`` is written last and marks the bundle as complete.
@@ -133,7 +155,7 @@ def write_bundle(
         metrics = with_tuning(metrics, manifest, probabilities, tuning)
     stages = calibration_stages(logits, probabilities, manifest.labels, tuning)
     calibration = calibration_frame(manifest, stages)
-    metrics = _with_calibration(metrics, calibration) | disclosures.to_json() | _epoch_entry(epoch)
+    metrics = disclosed(_with_calibration(metrics, calibration), disclosures, epoch)
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
         paths.curves: curves_frame(manifest, probabilities),
@@ -146,7 +168,7 @@ def write_bundle(
         write_parquet(path, frame)
     write_csv(paths.calibration, disclosures.add_to(calibration))
     write_csv(paths.per_class, disclosures.add_to(per_class_frame(metrics)))
-    write_json(paths.metrics, metrics)
+    write_json(paths.metrics, metrics.to_json())
     return metrics
 
 
@@ -158,36 +180,34 @@ def write_scores(
     tuning: dict[str, Any] | None,
     disclosures: Disclosures,
     epoch: int | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.
 
     A study compares its runs by their scores; evaluating a run on its own writes the full bundle.
     """
     probabilities = sigmoid(logits)
-    metrics = compute_metrics(manifest, probabilities, leaked) | disclosures.to_json()
-    metrics |= {"detail": "scores"} | _epoch_entry(epoch)
+    metrics = disclosed(compute_metrics(manifest, probabilities, leaked), disclosures, epoch)
+    metrics = dataclasses.replace(metrics, detail="scores")
     if tuning:
-        thresholds = tuned_thresholds(tuning, manifest.labels)
-        f1 = thresholded_metrics(manifest.targets, probabilities, thresholds).f1
-        metrics["f1_tuned"] = float(macro(f1)[0])
-        for c, label in enumerate(manifest.labels):
-            metrics["per_class"][label] |= {"f1_tuned": float(f1[c]), "threshold_tuned": float(thresholds[c])}
+        metrics = at_tuned_thresholds(metrics, manifest, probabilities, tuning)
     write_parquet(paths.scores, scores_frame(manifest, logits, probabilities))
     write_csv(paths.per_class, disclosures.add_to(per_class_frame(metrics)))
-    write_json(paths.metrics, metrics)
+    write_json(paths.metrics, metrics.to_json())
     return metrics
 
 
-def _epoch_entry(epoch: int | None) -> dict[str, int]:
-    """Return the evaluated epoch for METRICS: the bundle is stale when the run's best epoch is another."""
-    return {} if epoch is None else {"best_epoch": epoch}
+def disclosed(metrics: Metrics, disclosures: Disclosures, epoch: int | None = None) -> Metrics:
+    """Return METRICS with their disclosures and the evaluated epoch: they are stale when the best epoch is another."""
+    return dataclasses.replace(Metrics.from_json(metrics.to_json() | disclosures.to_json()), best_epoch=epoch)
 
 
-def _with_calibration(metrics: dict[str, Any], calibration: pd.DataFrame) -> dict[str, Any]:
-    """Return METRICS with Brier score and ECE of the uncalibrated probabilities."""
+def _with_calibration(metrics: Metrics, calibration: pd.DataFrame) -> Metrics:
+    """Return METRICS with the calibration metrics of the uncalibrated probabilities."""
     before = calibration[calibration["stage"] == BEFORE].set_index("finding")
-    per_class = {
-        label: values | {name: float(before.loc[label, name]) for name in ("brier", "ece")}
-        for label, values in metrics["per_class"].items()
-    }
-    return metrics | {"per_class": per_class}
+    names = [metric.name for metric in metrics_of("calibration")]
+    return metrics.with_findings(
+        {
+            label: finding.with_values({name: float(before.loc[label, name]) for name in names})
+            for label, finding in metrics.findings.items()
+        }
+    )

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_with
+from ctbench_core.declared import TUNED, finding_metrics, metrics_of, tuned_metrics
 from ctbench_core.inference import curve_bands
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import ThresholdedMetrics, curve_points, rule_score, thin, threshold_counts
+from ctbench_core.runs import Metrics
 
-PER_CLASS = ("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence")
-TUNED = ("threshold_tuned", "f1_tuned", "precision_tuned", "recall_tuned", "specificity_tuned")
 # Positions of a threshold slider: .000, .001 ... 1.000.
 GRID = np.round(np.arange(1001) / 1000, 3)
 # A slider's .3 may arrive as .30000000000000004.
@@ -51,44 +51,46 @@ def scores_frame(manifest: Manifest, logits: np.ndarray, probabilities: np.ndarr
     return pd.DataFrame(columns)
 
 
-def score_arrays(frame: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return findings, targets (N, C) in {0, 1, NaN} and probabilities (N, C) of a scores table."""
-    labels = [name.removeprefix("prob_") for name in frame if name.startswith("prob_")]
-    return labels, label_columns(frame, "target_", labels), label_columns(frame, "prob_", labels)
-
-
-def label_columns(frame: pd.DataFrame, prefix: str, labels: Sequence[str]) -> np.ndarray:
-    """Return the columns with a prefix of these findings as float64 (N, C), NaN where blank."""
-    return frame[[prefix + label for label in labels]].astype("Float64").to_numpy(np.float64, na_value=np.nan)
-
-
 def metadata_frame(manifest: Manifest) -> pd.DataFrame:
     """Return volumename and every column of the manifest that is not an id, a path or a finding, as text."""
-    known = {"volumename", "patient_id", "exam_id", *manifest.labels}
-    metadata = [name for name in manifest.frame if name not in known and not str(name).endswith(("_path", "_id"))]
-    return manifest.frame[metadata].astype("string").assign(volumename=manifest.volumes.astype(str))
+    metadata = manifest.frame[manifest.metadata_columns].astype("string")
+    return metadata.assign(volumename=manifest.volumes.astype(str))
 
 
-def per_class_frame(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return METRICS as a table, one row a finding; undefined metrics are blank, with a reason."""
+def per_class_frame(metrics: Metrics) -> pd.DataFrame:
+    """Return METRICS as a table, one row a finding; undefined metrics are blank, with a reason.
+
+    Columns: finding, the declared metrics, the bounds of those with an interval, those at tuned thresholds and of
+    calibration where they are stored, undefined.
+    """
+    stored = {name for finding in metrics.findings.values() for name in finding.values}
+    tuned = [f"threshold{TUNED}", *(metric.name + TUNED for metric in tuned_metrics())]
+    optional = [*tuned, *(metric.name for metric in metrics_of("calibration"))]
+    with_interval = [metric.name for metric in finding_metrics() if metric.interval]
+    with_interval += [metric.name + TUNED for metric in tuned_metrics() if metric.interval]
     rows = []
-    for label, values in metrics["per_class"].items():
-        row = {"finding": label, **{name: values[name] for name in PER_CLASS}}
-        for name in ("auroc_ci", "auprc_ci", "f1_ci", "f1_tuned_ci"):
-            row[f"{name}_lower"], row[f"{name}_upper"] = values.get(name, [np.nan, np.nan])
-        row |= {name: values[name] for name in (*TUNED, "brier", "ece") if name in values}
-        rows.append(row | {"undefined": metrics["undefined"].get(label, "")})
+    for label, finding in metrics.findings.items():
+        row: dict[str, Any] = {"finding": label}
+        row |= {metric.name: finding.value(metric.name) for metric in finding_metrics()}
+        for name in with_interval:
+            row[f"{name}_ci_lower"], row[f"{name}_ci_upper"] = finding.interval(name).to_list()
+        row |= {name: finding.value(name) for name in optional if name in stored}
+        rows.append(row | {"undefined": metrics.note(label)})
     return pd.DataFrame(rows)
 
 
 def curves_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
     """Return PR (x recall, y precision) and ROC (x fpr, y tpr) points of every finding that has both classes."""
-    parts = []
-    for c, label in enumerate(manifest.labels):
-        curves = curve_points(manifest.targets[:, c], probabilities[:, c])
-        for name, curve in (("pr", curves.pr), ("roc", curves.roc)):
-            parts.append(pd.DataFrame(thin(curve)._asdict()).assign(label=label, curve=name))
+    columns = zip(manifest.labels, np.asarray(manifest.targets).T, probabilities.T)
+    parts = [finding_curves(y, p).assign(label=label) for label, y, p in columns]
     return pd.concat(parts, ignore_index=True)[["label", "curve", "threshold", "x", "y"]]
+
+
+def finding_curves(targets: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return the points of one finding's curves from arrays (N,): curve, threshold, x, y as `curves_frame`."""
+    curves = curve_points(targets, probabilities)
+    parts = [pd.DataFrame(thin(getattr(curves, name))._asdict()).assign(curve=name) for name in ("pr", "roc")]
+    return pd.concat(parts, ignore_index=True)
 
 
 def bands_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, ModelConfig
 from ctbench_core.dataset import (
+    NOT_VERIFIABLE,
     Dataset,
     check_paths,
     find_leaks,
+    input_changes,
     load_dataset,
     read_test_manifests,
     read_training_manifests,
 )
+from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.evaluate.bundle import write_bundle, write_scores
 from ctbench_core.evaluate.tuning import read_tuning, tune_thresholds, write_tuning
 from ctbench_core.manifest import Manifest
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Run, RunStore, disclosures_of, open_run
+from ctbench_core.runs import Ledger, Metrics, Run, disclosures_of, open_run, read_provenance
 
 
 def evaluate_run(
@@ -45,14 +48,43 @@ def evaluate_run(
     started = time.monotonic()
     run = open_run(run_dir)
     config = config or run.config
-    try:
-        trained, warnings = read_training_manifests(config)
-    except InputError as error:  # a run that was moved may have lost its manifests
-        trained, warnings = {}, [f"Leaks against the training manifest could not be checked: {error}"]
-    results = evaluate_on_tests(run, config, trained, tests, progress, warnings)
-    result = run_summary(run, results, warnings)
+    place, trained, warnings = _training_data(run, config)
+    changes = [] if config.paths.checkpoint_path else _input_changes(run, place, trained, progress)
+    results = evaluate_on_tests(run, config, trained, tests, progress, warnings, changes)
+    result = run_summary(run, results, warnings + changes)
     seconds = time.monotonic() - started
     return result | {"seconds": result["seconds"] | {"evaluate": seconds, "total": seconds}}
+
+
+def _training_data(run: Run, config: Config) -> tuple[Config, dict[str, Manifest], list[str]]:
+    """Read a run's training and validation rows: return the config that found them, the rows, and warnings.
+
+    They are looked for where ``config`` says and where the run was trained: data may have been moved since, or the
+    test set may have a manifest folder of its own. Those with the volumes of the training come first.
+    """
+    places = [config] if config.paths == run.config.paths else [config, run.config]
+    volumes = read_provenance(run.paths).inputs.get("train.volumes")
+    readable, failures = [], []
+    for place in places:
+        try:
+            readable.append((place, *read_training_manifests(place)))
+        except InputError as error:  # a run that was moved may have lost its manifests
+            failures.append(f"Leaks against the training manifest could not be checked: {error}")
+    if not readable:
+        return config, {}, failures[:1]
+    return next((one for one in readable if one[1]["train"].identity.volumes == volumes), readable[0])
+
+
+def _input_changes(run: Run, place: Config, trained: dict[str, Manifest], progress: Progress) -> list[str]:
+    """Say how the inputs have changed since a run was trained, or why that cannot be verified."""
+    if not read_provenance(run.paths).inputs:
+        return [NOT_VERIFIABLE]
+    try:
+        if not trained:
+            raise InputError("the training manifest was not found.")
+        return input_changes(run.paths, load_dataset(place, trained, progress))
+    except InputError as error:
+        return [f"Inputs not verifiable: {error}"]
 
 
 def evaluate_on_tests(
@@ -62,12 +94,14 @@ def evaluate_on_tests(
     tests: list[str] | None,
     progress: Progress,
     warnings: list[str] | None = None,
-) -> dict[str, Any]:
+    changes: Sequence[str] = (),
+) -> dict[str, Metrics]:
     """Evaluate a run on test sets, record it in the ledger, and return METRICS by test manifest.
 
     Args:
         trained: the manifests ``train`` and ``val`` of the run, as far as they were found.
         warnings: receives the warnings.
+        changes: how the run's inputs have changed since it was trained; stored with the metrics.
     """
     from ctbench_core.train.trainer import choose_device
 
@@ -81,13 +115,21 @@ def evaluate_on_tests(
     dataset = load_dataset(config, manifests, progress)
     warnings += leak_warnings + dataset.warnings
     tuning, epoch = _tuning(run, config, trained, warnings), _best_epoch(run, config)
-    results: dict[str, Any] = {}
+    results: dict[str, Metrics] = {}
     for name in manifests:
         progress("evaluating", len(results), len(manifests))
-        logits = predict_logits(state, dataset, name, choose_device(config.utils.device))
-        RunStore(config.paths.outputs_root).record_opening(run.paths.root, run.job, name)
-        manifest, leaked = dataset.manifests[name], leaks.get(name, [])
-        disclosures = disclosures_of([run], Path(name).stem, len(leaked), manifest.counts())
+        logits = predict_logits(state, dataset, name, choose_device(config.utils.device), config.model)
+        manifest, leaked, test_set = dataset.manifests[name], leaks.get(name, []), manifests[name].identity.id
+        count = Ledger(run.store).record(run.paths.root, run.job, name, test_set)
+        disclosures = disclosures_of(
+            [run],
+            Path(name).stem,
+            len(leaked),
+            manifest.counts(),
+            opening=(test_set, count),
+            warnings=[*changes, *manifest.warnings],
+            unknown_patients=manifest.unknown_patients,
+        )
         write = write_scores if config.evaluation.detail == "scores" else write_bundle
         results[name] = write(
             run.paths.evaluation(name),
@@ -122,9 +164,9 @@ def _validation_logits(run: Run, config: Config, validation: Manifest) -> tuple[
     """Return the validation rows with usable features, and their logits (N, C)."""
     from ctbench_core.train.trainer import choose_device
 
-    state = _load_state(run, config)
+    state, device = _load_state(run, config), choose_device(config.utils.device)
     dataset = load_dataset(config, {"val": validation}, silent)
-    return dataset.manifests["val"], predict_logits(state, dataset, "val", choose_device(config.utils.device))
+    return dataset.manifests["val"], predict_logits(state, dataset, "val", device, config.model)
 
 
 def _load_state(run: Run, config: Config) -> Mapping[str, Any]:
@@ -134,8 +176,13 @@ def _load_state(run: Run, config: Config) -> Mapping[str, Any]:
     return load_model_state(Path(path) if path else run.paths.checkpoints / config.evaluation.checkpoint_name)
 
 
-def predict_logits(state: Mapping[str, Any], dataset: Dataset, split: str, device: str) -> np.ndarray:
+def predict_logits(
+    state: Mapping[str, Any], dataset: Dataset, split: str, device: str, model: ModelConfig | None = None
+) -> np.ndarray:
     """Return the logits of a state_dict on a split, float64 of shape (N, C).
+
+    Args:
+        model: the head's config; needed for a head that is a module.
 
     Raises:
         CheckpointError: the head has another number of features or findings.
@@ -145,10 +192,9 @@ def predict_logits(state: Mapping[str, Any], dataset: Dataset, split: str, devic
     from ctbench_core.train.checkpoint import head_logits, load_head
     from ctbench_core.train.inputs import DeviceFeatures
 
-    # Wrappers put ``module.`` or ``model.`` before a layer's name.
-    head = load_head({name[max(name.find("network."), 0) :]: tensor for name, tensor in state.items()}, device)
     manifest = dataset.manifests[split]
     expected = (dataset.matrix.shape[1], len(manifest.labels))
+    head = load_head(state, device, model, *expected)
     if (head.features, head.findings) != expected:
         raise CheckpointError(
             f"The checkpoint maps {head.features} features to {head.findings} findings, but {manifest.name} has "
@@ -195,7 +241,7 @@ def _labels(run: Run, config: Config, trained: Mapping[str, Manifest]) -> list[s
     return labels
 
 
-def run_summary(run: Run, tests: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+def run_summary(run: Run, tests: Mapping[str, Metrics], warnings: list[str]) -> dict[str, Any]:
     """Return the `train` and `evaluate` JSON of a run."""
     best = run.best()
     return {
@@ -203,8 +249,8 @@ def run_summary(run: Run, tests: dict[str, Any], warnings: list[str]) -> dict[st
         "state": run.status.state,
         "best_epoch": best.get("epoch"),
         "epochs": run.status.epoch,
-        "best_val": {name: best.get("val_metrics", {}).get(name) for name in ("auprc", "auroc", "f1_macro")},
-        "test": tests,
+        "best_val": {name: best.get("val_metrics", {}).get(name) for name in macro_keys()},
+        "test": {name: metrics.to_json() for name, metrics in tests.items()},
         "seconds": {"total": 0.0, "load": 0.0, "train": 0.0, "evaluate": 0.0, **run.status.seconds},
         "warnings": warnings,
     }

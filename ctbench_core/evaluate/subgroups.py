@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ctbench_core.declared import compared_metrics
 from ctbench_core.errors import ManifestError
-from ctbench_core.evaluate.bundle_tables import score_arrays, write_parquet
+from ctbench_core.evaluate.bundle_tables import write_parquet
 from ctbench_core.evaluate.groups import UNKNOWN, comparable_columns, metadata_groups, sorted_groups
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
@@ -25,6 +26,7 @@ from ctbench_core.inference import (
     benjamini_hochberg,
     count_patients,
     estimates,
+    interval_rule,
     macro_error,
     macro_means,
     metric_dof,
@@ -35,13 +37,12 @@ from ctbench_core.inference import (
     standard_error,
     t_test,
 )
-from ctbench_core.manifest import clean_names
-from ctbench_core.metrics import Floats, divide, ranking_metric_fn
+from ctbench_core.manifest import clean_names, find_volume
+from ctbench_core.metrics import Floats, compared_metric_fn, divide
 from ctbench_core.progress import Progress
-from ctbench_core.runs import EvaluationPaths
+from ctbench_core.runs import EvaluationPaths, score_arrays
 from ctbench_core.tables import read_table
 
-METRICS = ("auprc", "auroc")
 MACRO = "macro"
 # Enough for standard errors, and for percentiles where AUPRC averages them with a t interval.
 RESAMPLES = 500
@@ -112,7 +113,7 @@ def _group_rows(
     positives = (group_targets == 1).sum(axis=0)
     prevalence = divide(positives, (~np.isnan(group_targets)).sum(axis=0))
     rows = []
-    for metric in METRICS:
+    for metric in compared_metrics():
         gaps = _gaps(metric, own, other)
         for c, label in enumerate(labels):
             counts = {"finding": label, "positives": int(positives[c]), "prevalence": float(prevalence[c])}
@@ -125,9 +126,9 @@ def _group_rows(
 def _side(targets: Floats, scores: Floats, patients: np.ndarray, mask: np.ndarray, resamples: int) -> _Side:
     """Resample all patients, the same for both sides, and estimate the metrics of one side."""
     truth, values = targets[mask], scores[mask]
-    value = {name: np.asarray(v) for name, v in ranking_metric_fn(truth, values, None).items()}
-    parts = [ranking_metric_fn(truth, values, weights[:, mask]) for weights in patient_weights(patients, resamples)]
-    draws = {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+    value = {name: np.asarray(v) for name, v in compared_metric_fn(truth, values, None).items()}
+    parts = [compared_metric_fn(truth, values, weights[:, mask]) for weights in patient_weights(patients, resamples)]
+    draws = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     n_patients = count_patients(truth, patients[mask])
     return _Side(value, draws, n_patients, estimates(value, draws, n_patients))
 
@@ -153,7 +154,7 @@ def _gaps(metric: str, own: _Side, other: _Side) -> list[dict[str, Any]]:
 def _gap_error(metric: str, own: _Side, other: _Side) -> Floats:
     """Return the error of a gap, (C,): its spread, for AUROC times the moderation of the errors of both sides."""
     spread = standard_error(own.draws[metric] - other.draws[metric])
-    if metric != "auroc":
+    if interval_rule(metric) != "moderated":
         return spread
     spreads = [standard_error(side.draws[metric]) for side in (own, other)]
     errors = [moderated_error(side.value[metric], s, side.n_patients) for side, s in zip((own, other), spreads)]
@@ -166,7 +167,7 @@ def _test(metric: str, gap: float, draws: Floats, error: float, dof: float) -> d
     if not error > 0:
         return {"gap_lo": np.nan, "gap_hi": np.nan, "p": np.nan}
     low, high, p = t_test(gap, error, dof)
-    if metric == "auprc":
+    if interval_rule(metric) == "percentile":
         edges = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low, high = (low + edges[0]) / 2, (high + edges[1]) / 2
     return {"gap_lo": float(low), "gap_hi": float(high), "p": p}
@@ -193,9 +194,6 @@ def _macro(metric: str, own: _Side, other: _Side, gaps: list[dict[str, Any]]) ->
     return row | {"reason": reason}
 
 
-_VOLUME_COLUMNS = ("volumename", "volume", "name", "id")
-
-
 def read_metadata(paths: EvaluationPaths, table: Path | str | None = None) -> pd.DataFrame:
     """Return the metadata of an evaluation's volumes in the order of its scores, (N rows).
 
@@ -211,12 +209,8 @@ def read_metadata(paths: EvaluationPaths, table: Path | str | None = None) -> pd
             return pd.DataFrame(index=range(len(volumes)))
         frame = pd.read_parquet(paths.metadata).set_index("volumename")
         return frame.loc[volumes].reset_index(drop=True)
-    frame = read_table(check_allowed(table), "Table")[0]
-    name = next((column for column in frame if str(column).lower() in _VOLUME_COLUMNS), None)
-    if name is None:
-        raise ManifestError(
-            f"{table} has no column of volume names. Name the column one of {', '.join(_VOLUME_COLUMNS)}."
-        )
+    frame = read_table(check_allowed(table))[0]
+    name, _ = find_volume(Path(table), list(frame), None)
     metadata = frame.assign(**{name: clean_names(frame[name])}).drop_duplicates(name).set_index(name)
     if not volumes.isin(metadata.index).any():
         raise ManifestError(

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_json
-from ctbench_core.evaluate.bundle_tables import label_columns, scores_frame, sigmoid, write_parquet
+from ctbench_core.declared import TUNED, averaged_metrics, tuned_metrics
+from ctbench_core.evaluate.bundle_tables import scores_frame, sigmoid, write_parquet
 from ctbench_core.inference import bootstrap, calibration_lines
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
@@ -25,15 +26,13 @@ from ctbench_core.metrics import (
     choose_thresholds,
     cross_fitted_calls,
     ece,
-    f1_of_calls,
     fit_calibration,
     macro,
+    metric_values,
     patient_folds,
-    ranking_metrics,
     reliability,
-    thresholded_metrics,
 )
-from ctbench_core.runs import RunPaths, read_json
+from ctbench_core.runs import RunPaths, label_columns, read_json
 
 # The fitted threshold rules; tables and "tuned" metrics use the first.
 RULES = ("f1", "youden", "sensitivity=.95", "specificity=.95")
@@ -75,9 +74,10 @@ def tune_thresholds(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
 
 def _validation_metrics(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
     targets, probabilities = np.asarray(manifest.targets, np.float64), sigmoid(logits)
-    ranks = ranking_metrics(targets, probabilities)
-    f1 = f1_of_calls(targets, cross_fitted_calls(targets, probabilities, manifest.patients, RULES[0]))
-    columns = {"auprc": ranks.auprc, "auroc": ranks.auroc, "f1_tuned": f1}
+    columns = metric_values([one.name for one in averaged_metrics() if one.kind == "ranking"], targets, probabilities)
+    calls = cross_fitted_calls(targets, probabilities, manifest.patients, RULES[0])
+    tuned = metric_values([one.name for one in averaged_metrics() if one.tuned], targets, calls)
+    columns |= {name + TUNED: values for name, values in tuned.items()}
     for method in METHODS:
         calibrated = cross_fitted_probabilities(targets, logits, manifest.patients, method)
         columns[f"brier_{method}"] = brier_score(targets, calibrated).brier
@@ -121,15 +121,14 @@ def read_tuning(path: Path) -> dict[str, Any] | None:
 def validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
     """Return the threshold that a rule chooses for a finding on stored validation scores, and its rates there.
 
-    ``threshold`` is chosen on all of validation; precision, recall, specificity and f1 are cross-fitted over patients.
+    ``threshold`` is chosen on all of validation; the rates at it are cross-fitted over patients.
     """
     frame = pd.read_parquet(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
     targets, probabilities = (label_columns(frame, prefix, [label]) for prefix in ("target_", "prob_"))
     threshold = choose_thresholds(targets, probabilities, rule).values[0]
     calls = cross_fitted_calls(targets, probabilities, frame["patient"].to_numpy(str), rule)
-    metrics = thresholded_metrics(targets, calls, 0.5)
-    rates = {name: float(getattr(metrics, name)[0]) for name in ("precision", "recall", "specificity", "f1")}
-    return {"threshold": float(threshold), **rates}
+    rates = metric_values([metric.name for metric in tuned_metrics()], targets, calls)
+    return {"threshold": float(threshold), **{name: float(values[0]) for name, values in rates.items()}}
 
 
 def tuned_thresholds(tuning: dict[str, Any], labels: list[str], rule: str = RULES[0]) -> np.ndarray:

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ctbench_core.declared import format_of, load
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import formats
-from ctbench_core.features.vector import READ_ERRORS, parse_vector, suffix_of
+from ctbench_core.features.vector import READ_ERRORS, parse_vector
 
 Range = tuple[int, int]
 
@@ -104,12 +105,12 @@ def _gaps(spans: Iterable[Range], size: int) -> list[Range]:
 
 def make_template(path: str, content: bytes, key: str | None, pool: str) -> Template | None:
     """Return the template of a file's format; None when the file is unusable or the format has no fixed layout."""
-    locate = _LOCATE.get(suffix_of(path))
-    if locate is None:
+    known = format_of(path)
+    if known is None or not known.locate:
         return None
     try:
         vector = parse_vector(path, content, key, pool)
-        layout = locate(content, key)
+        layout: Layout | None = load(known.locate)(content, key)
     except (FeatureError, *READ_ERRORS):
         return None
     if layout is None:
@@ -123,7 +124,8 @@ def make_template(path: str, content: bytes, key: str | None, pool: str) -> Temp
     return template if same and template.match(block, content)[0] else None
 
 
-def _locate_npy(content: bytes, key: str | None, base: int = 0) -> Layout | None:
+def locate_npy(content: bytes, key: str | None, base: int = 0) -> Layout | None:
+    """Return the layout of .npy bytes that begin at ``base``; None for Fortran order."""
     dtype, shape, fortran, offset = formats.npy_header(content[base:])
     if fortran:
         return None
@@ -131,7 +133,8 @@ def _locate_npy(content: bytes, key: str | None, base: int = 0) -> Layout | None
     return Layout(dtype, (start, start + int(np.prod(shape)) * dtype.itemsize))
 
 
-def _locate_safetensors(content: bytes, key: str | None) -> Layout:
+def locate_safetensors(content: bytes, key: str | None) -> Layout:
+    """Return the layout of .safetensors bytes."""
     name, _, start, end = formats.safetensors_entry(content, key)
     return Layout(None if name == "BF16" else np.dtype(formats.SAFETENSORS[name]), (start, end))
 
@@ -177,19 +180,20 @@ def _stored_members(content: bytes) -> list[_Member] | None:
     return members
 
 
-def _locate_npz(content: bytes, key: str | None) -> Layout | None:
+def locate_npz(content: bytes, key: str | None) -> Layout | None:
+    """Return the layout of .npz bytes with one uncompressed array; None for others."""
     members = _stored_members(content)
     if members is None or len(members) != 1:
         return None
     (member,) = members
-    inner = _locate_npy(content, key, member.start)
+    inner = locate_npy(content, key, member.start)
     if inner is None or inner.values[1] > member.bytes[1]:
         return None
     return Layout(inner.dtype, inner.values, tied=[member.checksums], checked=(member.checksums[0], member.bytes))
 
 
-def _locate_torch(content: bytes, key: str | None) -> Layout | None:
-    """Locate the one storage with the chosen tensor's values; other storages may differ."""
+def locate_torch(content: bytes, key: str | None) -> Layout | None:
+    """Return the layout of .pt bytes with one storage of the chosen tensor's values; other storages may differ."""
     members = _stored_members(content)
     chosen = _torch_storage(content, key)
     if members is None or chosen is None:
@@ -223,10 +227,7 @@ def _torch_storage(content: bytes, key: str | None) -> tuple[np.dtype | None, by
     import torch
 
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if isinstance(loaded, dict):
-        tensors = {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
-        loaded = loaded[formats.choose_entry(tensors, key, loaded)]
-    loaded = loaded.detach()
+    loaded = formats.choose_tensor(loaded, key).detach()
     storage = loaded.untyped_storage()
     if not loaded.is_contiguous() or storage.nbytes() != loaded.numel() * loaded.element_size():
         return None
@@ -234,12 +235,3 @@ def _torch_storage(content: bytes, key: str | None) -> tuple[np.dtype | None, by
     if loaded.dtype is torch.bfloat16:
         return None, raw
     return torch.empty(0, dtype=loaded.dtype).numpy().dtype, raw
-
-
-_LOCATE = {
-    ".npz": _locate_npz,
-    ".npy": _locate_npy,
-    ".safetensors": _locate_safetensors,
-    ".pt": _locate_torch,
-    ".pth": _locate_torch,
-}

@@ -1,6 +1,6 @@
 """Parse the bytes of one feature file as one array, without executing anything in it.
 
-To read another format, add its suffix to ``PARSERS`` and to ``paths.SUFFIXES``.
+`declared.FORMATS` names these parsers. The array of a file with several is decided by `choose_entry` alone.
 """
 
 from __future__ import annotations
@@ -9,29 +9,33 @@ import io
 import json
 import math
 import pickle
+import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ctbench_core.errors import FeatureError
+from ctbench_core.tables import is_bomb
 
-# Usual names of the vector in a dict of arrays.
+# Usual names of the vector in a dict of arrays, and names of labels, which are no features.
 USUAL_ENTRIES = ("features", "visual_features", "embedding", "embeddings")
+_LABEL_ENTRIES = re.compile(r"(labels?|targets?|y)(_|$)", re.IGNORECASE)
 
 # One volume has no more values than this: 1 GiB of float32.
 VALUES_LIMIT = 2**28
-
-# An archive member beyond both is a bomb: deflate reaches 1,000:1 on zeros, embeddings 1.1:1.
-BOMB_BYTES, BOMB_RATIO = 2**26, 200
 
 _NPY_MAGIC = b"\x93NUMPY"
 SAFETENSORS = {  # NumPy has no bfloat16: its bit patterns are read
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+
+
+# Shape of an array and its NumPy kind; an empty kind is no array.
+Entry = tuple[tuple[int, ...], str]
 
 
 class FormatError(ValueError):
@@ -43,8 +47,8 @@ class TableFileError(FeatureError):
 
 
 def refuse_bomb(name: str, unpacked: int, packed: int) -> None:
-    """Refuse to unpack more than 64 MiB from less than a 200th of it, which no honest file does."""
-    if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * packed:
+    """Refuse to unpack a bomb; see `tables.is_bomb`."""
+    if is_bomb(unpacked, packed):
         raise FormatError(
             f"{name} would unpack from {packed:,} to {unpacked:,} bytes, as only a damaged or hostile file does. "
             "Re-export it."
@@ -101,18 +105,24 @@ def _refuse_short(expected: int, size: int) -> None:
 
 
 def parse_npz(content: bytes, key: str | None) -> np.ndarray:
-    """Return the named array of .npz bytes, or the first."""
+    """Return the array of .npz bytes that `choose_entry` chooses.
+
+    Raises:
+        TableFileError: it has ids and a matrix instead.
+    """
     if not content.startswith(b"PK"):
         if content.startswith(b"\x80"):
             raise pickle.UnpicklingError
         raise FormatError("it is not an .npz archive, or its beginning is lost. Re-export it.")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = npz_members(archive)
-        if key is not None and key not in members:
-            raise FormatError(f"it has no array {key!r}; it has {', '.join(members)}. Set data.feature_key to one.")
-        if len(members) > 1 and table_members(archive, members, key):
-            raise TableFileError("it has ids and a matrix, the vectors of many volumes.")
-        return parse_npy(read_member(archive, members[key or next(iter(members))]))
+        name = next(iter(members))
+        if len(members) > 1 or key not in (None, name):
+            entries = npz_entries(archive, members)
+            if table_entries(entries, key):
+                raise TableFileError("it has ids and a matrix, the vectors of many volumes.")
+            name = choose_entry(entries, key)
+        return parse_npy(read_member(archive, members[name]))
 
 
 def npz_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -130,25 +140,28 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return archive.read(info)
 
 
-def table_members(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], key: str | None
-) -> tuple[str, str] | None:
-    """Name the ids and the matrix of an .npz with many volumes' vectors; None when it has no such pair."""
-    headers = {}
+def npz_entries(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> dict[str, Entry]:
+    """Return shape and kind of an archive's arrays by name, from their headers alone."""
+    entries = {}
     for name, info in members.items():
         with archive.open(info) as file:
             start = file.read(16_384)
         # Of pickled objects only the header is read; reading such ids later raises an error with a hint.
-        headers[name] = _shape_and_kind(start)
-    for ids, (shape, kind) in headers.items():
+        entries[name] = _shape_and_kind(start)
+    return entries
+
+
+def table_entries(entries: Mapping[str, Entry], key: str | None) -> tuple[str, str] | None:
+    """Name the ids and the matrix of an .npz with many volumes' vectors; None when it has no such pair."""
+    for ids, (shape, kind) in entries.items():
         if len(shape) == 1 and shape[0] > 1 and kind in "USO":
-            for matrix, (size, numbers) in headers.items():
+            for matrix, (size, numbers) in entries.items():
                 if len(size) == 2 and size[0] == shape[0] and numbers in "fiu" and key in (None, matrix):
                     return ids, matrix
     return None
 
 
-def _shape_and_kind(start: bytes) -> tuple[tuple[int, ...], str]:
+def _shape_and_kind(start: bytes) -> Entry:
     try:
         dtype, shape, _, _ = npy_header(start)
     except pickle.UnpicklingError:
@@ -166,9 +179,7 @@ def parse_torch(content: bytes, key: str | None) -> np.ndarray:
             for info in archive.infolist():
                 refuse_bomb(info.filename, info.file_size, info.compress_size)
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if isinstance(loaded, dict):
-        tensors = {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
-        loaded = loaded[choose_entry(tensors, key, list(loaded))]
+    loaded = choose_tensor(loaded, key)
     if not isinstance(loaded, torch.Tensor):
         raise FormatError(f"it holds {type(loaded).__name__}, not a tensor. Save the tensor itself, or in a dict.")
     if loaded.layout is not torch.strided or loaded.is_complex() or loaded.is_quantized:
@@ -178,19 +189,58 @@ def parse_torch(content: bytes, key: str | None) -> np.ndarray:
     return loaded.detach().to(torch.float32).numpy()
 
 
-def choose_entry(numeric: Iterable[Any], key: str | None, every: Iterable[Any]) -> Any:
-    """Return the entry ``key`` of a dict of arrays; without a key a usual one, else the first numeric one."""
-    names = list(numeric)
+def choose_tensor(loaded: Any, key: str | None) -> Any:
+    """Return what a .pt file holds, or of its dict the entry that `choose_entry` chooses."""
+    import torch
+
+    if not isinstance(loaded, dict):
+        return loaded
+
+    def describe(value: Any) -> Entry:
+        if not isinstance(value, torch.Tensor):
+            return (), ""
+        kind = "f" if value.is_floating_point() else "c" if value.is_complex() else "i"
+        return tuple(value.shape), kind
+
+    return loaded[choose_entry({name: describe(value) for name, value in loaded.items()}, key)]
+
+
+def choose_entry(entries: Mapping[Any, Entry], key: str | None) -> Any:
+    """Return which of a file's named arrays is the vector.
+
+    It is ``key``; without a key an array of a usual name, or else the only one that could be a vector: numbers, more
+    than one, and not named as labels.
+
+    Raises:
+        FormatError: there is none, or several could be it; the text names them.
+    """
+    every = ", ".join(f"{name} {_shape_text(shape)}" if kind else str(name) for name, (shape, kind) in entries.items())
     if key is not None:
-        if key not in every:
-            raise FormatError(
-                f"it has no entry {key!r}; it has {', '.join(map(str, every))}. Set data.feature_key to one."
-            )
+        if key not in entries:
+            raise FormatError(f"it has no array {key!r}; it has {every or 'none'}. Set data.feature_key to one.")
         return key
-    for name in (*USUAL_ENTRIES, *names):
-        if name in names:
-            return name
-    raise FormatError("its dict has no tensor. Save one in it.")
+    numeric = [name for name, (_, kind) in entries.items() if kind and kind in "fiub"]
+    usual = [name for name in USUAL_ENTRIES if name in entries]
+    vectors = [name for name in numeric if math.prod(entries[name][0]) > 1 and not is_label(str(name))]
+    others = [name for name in vectors if str(name).startswith("text")] if usual[:1] == ["visual_features"] else []
+    if usual and not others:
+        return usual[0]
+    if len(vectors) == 1 or len(entries) == len(numeric) == 1:
+        return (vectors or numeric)[0]
+    if not vectors:
+        raise FormatError(f"it has no array that could be the vector; it has {every or 'none'}. Save it as features.")
+    raise FormatError(
+        f"it has several arrays that could be the vector: {every}. Set data.feature_key to one, or name it features."
+    )
+
+
+def is_label(name: str) -> bool:
+    """Whether an array or column is called like labels, which are no features."""
+    return bool(_LABEL_ENTRIES.match(name))
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return f"({' x '.join(map(str, shape))})"
 
 
 def safetensors_entry(content: bytes, key: str | None) -> tuple[str, tuple[int, ...], int, int]:
@@ -199,7 +249,8 @@ def safetensors_entry(content: bytes, key: str | None) -> tuple[str, tuple[int, 
     _refuse_short(length, len(content) - 8)
     header = json.loads(content[8 : 8 + length])
     tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    entry = tensors[choose_entry(tensors, key, tensors)]
+    kinds = {name: np.dtype(SAFETENSORS.get(entry["dtype"], "<f4")).kind for name, entry in tensors.items()}
+    entry = tensors[choose_entry({name: (tuple(tensors[name]["shape"]), kinds[name]) for name in tensors}, key)]
     dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if dtype not in SAFETENSORS:
         raise FormatError(f"its values are of type {dtype}; known: {', '.join(SAFETENSORS)}. Export float32.")
@@ -217,12 +268,3 @@ def parse_safetensors(content: bytes, key: str | None) -> np.ndarray:
     dtype, shape, start, end = safetensors_entry(content, key)
     flat = np.frombuffer(content[start:end], SAFETENSORS[dtype])
     return (widen_bfloat16(flat) if dtype == "BF16" else flat).reshape(shape)
-
-
-PARSERS: dict[str, Callable[[bytes, str | None], np.ndarray]] = {
-    ".npz": parse_npz,
-    ".npy": parse_npy,
-    ".pt": parse_torch,
-    ".pth": parse_torch,
-    ".safetensors": parse_safetensors,
-}

@@ -5,7 +5,6 @@ Shape suffixes: N samples, M vectors, D features.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ctbench_core.declared import table_suffixes
 from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features.gather import Failure, FileProgress, GatherResult, gather
 from ctbench_core.features.index import Index, Pack, fingerprints
 from ctbench_core.features.pack import pack_folder
-from ctbench_core.features.paths import TABLE_SUFFIXES, check_allowed, find_file
+from ctbench_core.features.paths import check_allowed, find_file
 from ctbench_core.features.reader import FileReader, missing_message
 from ctbench_core.features.tables import match_samples, read_vector_table
 from ctbench_core.formatting import plural
@@ -44,7 +44,6 @@ class FeatureMatrix:
         matrix: float32, shape (M, D), one row a distinct usable file; a memory map when packed.
         rows: int64, shape (N,): sample n has vector ``matrix[rows[n]]``; -1 where unusable.
         problems: the unusable files.
-        digest: SHA-256 over the written paths and a 64-bit fingerprint of each vector.
         notes: paths of unusual but usable files, by kind: zero_norm.
         names: the M paths (or ids of a table) as written.
         prints: uint64 (M,), the fingerprints.
@@ -56,7 +55,6 @@ class FeatureMatrix:
     matrix: np.ndarray
     rows: np.ndarray
     problems: list[Problem]
-    digest: str
     notes: dict[str, list[str]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     prints: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -70,9 +68,10 @@ class FeatureMatrix:
         """Return the width D of the vectors."""
         return int(self.matrix.shape[1])
 
-    def digest_of(self, rows: np.ndarray) -> str:
-        """Return the digest of some rows' vectors in the order of first use, as if only they had been loaded."""
-        return _digest(self.names, self.prints, rows)
+    @property
+    def sample_prints(self) -> np.ndarray:
+        """The fingerprint of each sample's vector, uint64 (N,); 0 where unusable."""
+        return np.where(self.rows >= 0, self.prints[self.rows], np.uint64(0))
 
 
 def load_features(
@@ -97,7 +96,7 @@ def load_features(
         root: the feature root, to which ``paths`` are relative; or one table for all samples.
         paths: the feature path of each sample, as written in the manifest.
         ids: the samples' names, which find their rows in a table.
-        key: array of an .npz, entry of a dict of tensors, or list column of a table.
+        key: array of a file with several, or list column of a table.
         workers: threads that read; 0 chooses by how long the first files take.
         cache: folder of the packed stores; None packs nothing.
         name: packs of different names are kept apart, as of the visual and the text vectors of one root.
@@ -151,7 +150,8 @@ def _load_folder(
 ) -> FeatureMatrix:
     """Load the samples' files and tables below one root."""
     distinct = list(dict.fromkeys(samples.paths))
-    tables = [path for path in distinct if path[-8:].lower().endswith(TABLE_SUFFIXES)]
+    suffixes = table_suffixes()
+    tables = [path for path in distinct if path.lower().endswith(suffixes)]
     files = [path for path in distinct if path not in tables] if tables else distinct
     result = gather(reader, files, folder, mode, workers, progress) if files else _NO_FILES
     failures = result.failures(files)
@@ -241,8 +241,7 @@ def _join_parts(root: Path, samples: _Samples, parts: list[_Part], counts: dict[
     matrix = usable[0].matrix if len(usable) == 1 else np.concatenate([part.matrix for part in usable])
     prints = np.concatenate([part.prints for part in usable])
     names = [name for part in usable for name in part.names]
-    digest, notes = _digest(names, prints, rows), _notes(matrix, names, rows)
-    return FeatureMatrix(matrix, rows, problems, digest, notes, names, prints, **counts)
+    return FeatureMatrix(matrix, rows, problems, _notes(matrix, names, rows), names, prints, **counts)
 
 
 def _notes(matrix: np.ndarray, names: list[str], rows: np.ndarray) -> dict[str, list[str]]:
@@ -275,12 +274,3 @@ def _raise_problems(source: object, problems: Sequence[Problem], samples: Sequen
 def _users(problem: Problem, samples: Sequence[str]) -> str:
     names = [samples[i] for i in problem.samples] if samples else []
     return f" Used by {first_rows(names)}." if names else ""
-
-
-def _digest(names: list[str], prints: np.ndarray, rows: np.ndarray) -> str:
-    """Return a digest of the vectors in the order of their first use, whatever their order in the pack."""
-    used, first = np.unique(rows[rows >= 0], return_index=True)
-    order = used[np.argsort(first)]
-    digest = hashlib.sha256("\n".join([names[i] for i in order.tolist()]).encode("utf-8", "surrogatepass"))
-    digest.update(prints[order].tobytes())
-    return digest.hexdigest()

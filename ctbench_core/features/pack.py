@@ -33,7 +33,8 @@ from ctbench_core.features.index import Index, Pack
 from ctbench_core.features.reader import FileReader
 from ctbench_core.features.vector import READ_ERRORS
 
-VERSION = 1
+# 2: the vector of a file with several arrays is chosen by name, no longer the first.
+VERSION = 2
 POINTER, LOCK = "current.json", "lock"
 
 # A writer may replace a generation after a reader has read the pointer, before it opens the files.
@@ -43,7 +44,7 @@ _LOCK_POLL_S = 0.2
 
 def pack_folder(cache: Path, root: Path, name: str, key: str | None, pool: str) -> Path:
     """Return the folder of the pack of one feature root, kind of vectors, key and pooling."""
-    identity = json.dumps([VERSION, str(root.resolve()), name, key, pool])
+    identity = json.dumps([1, str(root.resolve()), name, key, pool])
     readable = re.sub(r"[^\w.-]", "_", root.resolve().name)[:40]
     return cache / f"{readable}-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
-
-SUFFIXES = (".npz", ".npy", ".pt", ".pth", ".safetensors")
-TABLE_SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
@@ -73,10 +71,11 @@ def find_file(root: Path, path: str) -> Path | None:
 
 
 def _candidates(base: str) -> Iterator[str]:
-    if base.lower().endswith(SUFFIXES):
+    suffixes = vector_suffixes()
+    if base.lower().endswith(suffixes):
         yield base
     stem = re.sub(r"\.nii(\.gz)?$", "", base)
-    known = next((suffix for suffix in SUFFIXES if stem.endswith(suffix)), "")
+    known = next((suffix for suffix in suffixes if stem.endswith(suffix)), "")
     stem = re.sub(r"\.nii(\.gz)?$", "", stem.removesuffix(known))
-    yield from (stem + suffix for suffix in SUFFIXES)
+    yield from (stem + suffix for suffix in suffixes)
     yield base  # last, since the image itself may be beside its features

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ctbench_core.declared import suffix_of
 from ctbench_core.errors import FeatureError
 from ctbench_core.features.blocks import Template, make_template
 from ctbench_core.features.formats import TableFileError
 from ctbench_core.features.index import Index, Pack, fingerprints
 from ctbench_core.features.paths import allowed_roots, check_allowed, find_file
-from ctbench_core.features.vector import explain, parse_vector, read_file, read_small_files, stamp_of, suffix_of
+from ctbench_core.features.vector import explain, parse_vector, read_file, read_small_files, stamp_of
 
 # Names that need more than the root in front of them.
 _ODD_NAME = re.compile(r"\0(?:/|\0)|[\\:]|\.\.|\0$")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from ctbench_core.declared import FORMATS, format_of, load
 from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features import formats
-from ctbench_core.features.paths import SUFFIXES, TABLE_SUFFIXES
-from ctbench_core.features.vector import READ_ERRORS, explain, suffix_of
-
-# Usual names of the id column, in order of preference.
-_ID_COLUMNS = ("volumename", "volume_name", "volume", "id", "ids", "name", "path", "file", "filename")
+from ctbench_core.features.vector import READ_ERRORS, explain
+from ctbench_core.manifest import spelled_columns
 
 _BATCH_ROWS = 8192
 
@@ -37,8 +36,9 @@ def canonical_id(name: str) -> str:
     """Return an id without spaces, a leading slash, ``.nii.gz`` and a feature suffix."""
     name = name.strip().replace("\\", "/").lstrip("/")
     for _ in range(2):
-        suffix = suffix_of(name)
-        name = name[: -len(suffix)] if suffix in SUFFIXES else re.sub(r"\.nii(\.gz)?$", "", name)
+        known = format_of(name)
+        is_vector = known is not None and known.parse
+        name = name[: name.rfind(".")] if is_vector else re.sub(r"\.nii(\.gz)?$", "", name)
     return name
 
 
@@ -46,16 +46,17 @@ def read_vector_table(path: Path, key: str | None = None) -> VectorTable:
     """Read the ids and vectors of a table.
 
     A Parquet or Arrow table has a column of ids (volumename, id ..., else the first of text) and either a list column
-    of vectors (``key``, features ..., else the only one) or one number column a dimension.
+    of vectors (``key``, features ..., else the only one) or numbered number columns (f0, f1 ...), one a dimension.
 
     Raises:
         FeatureError: unreadable, without ids or vectors, rows of several widths, or a duplicate id.
     """
+    known = format_of(str(path))
+    if known is None or not known.read_table:
+        names = ", ".join(suffix for item in FORMATS.values() if item.read_table for suffix in item.suffixes)
+        raise FeatureError(f"{path} cannot be read as a table of vectors. Known suffixes: {names}.")
     try:
-        if suffix_of(str(path)) in TABLE_SUFFIXES:
-            ids, matrix = _read_arrow(path, key)
-        else:
-            ids, matrix = _read_npz(path, key)
+        ids, matrix = load(known.read_table)(path, key)
     except READ_ERRORS as error:
         raise FeatureError(f"{path} cannot be read as a table: {explain(error)}") from error
     row_of = {canonical_id(name): row for row, name in enumerate(ids)}
@@ -66,10 +67,11 @@ def read_vector_table(path: Path, key: str | None = None) -> VectorTable:
     return VectorTable(matrix, row_of)
 
 
-def _read_npz(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
+def read_npz_table(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
+    """Return ids and vectors of an .npz with an array of ids (R,) and a matrix (R, D)."""
     with zipfile.ZipFile(path) as archive:
         members = formats.npz_members(archive)
-        names = formats.table_members(archive, members, key)
+        names = formats.table_entries(formats.npz_entries(archive, members), key)
         if names is None:
             raise FeatureError(f"{path} has no pair of ids (N,) and matrix (N, D); it has {', '.join(members)}.")
         ids, matrix = (formats.parse_npy(formats.read_member(archive, members[name])) for name in names)
@@ -79,7 +81,8 @@ def _read_npz(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
         return ids.tolist(), matrix.astype(np.float32, copy=False)
 
 
-def _read_arrow(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
+def read_arrow_table(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
+    """Return ids and vectors of a Parquet or Arrow table."""
     import pyarrow as pa
 
     try:
@@ -110,7 +113,7 @@ def _open_arrow(path: Path) -> tuple[Any, int, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if suffix_of(str(path)) in (".parquet", ".pq"):
+    if format_of(str(path)) is FORMATS["parquet"]:
         file = pq.ParquetFile(path)
         groups = range(file.metadata.num_row_groups)
         unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
@@ -135,10 +138,10 @@ def _id_column(path: Path, schema: Any) -> str:
 
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
     texts += [field.name for field in schema if pa.types.is_dictionary(field.type)]
-    small = {field.name.lower(): field.name for field in reversed(list(schema))}
-    usual = [small[name] for name in _ID_COLUMNS if name in small and not _is_vector(schema.field(small[name]).type)]
+    plain = [field.name for field in schema if not _is_vector(field.type)]
+    usual = [*spelled_columns("volume", plain), *spelled_columns("visual", plain)]
     if not usual and not texts:
-        raise FeatureError(f"{path} has no column of ids: expected one named {_ID_COLUMNS[0]}, or a text column.")
+        raise FeatureError(f"{path} has no column of ids: expected one named volumename, or a text column.")
     return (usual or texts)[0]
 
 
@@ -149,22 +152,47 @@ def _is_vector(kind: Any) -> bool:
 
 
 def _vector_columns(path: Path, schema: Any, key: str | None, id_column: str) -> list[str]:
-    """Return the one list column, or else all float columns, or else all integer columns."""
+    """Return the list column of vectors, or else the numbered columns of one name, one a dimension.
+
+    Ages, labels and other numbers are no dimensions.
+    """
+    lists = [field.name for field in schema if _is_vector(field.type)]
+    series = _numbered_columns([field.name for field in schema if _is_number(field.type) and field.name != id_column])
+    choices = {name: [name] for name in lists} or series
+    if key is not None:
+        if key not in choices:
+            raise FeatureError(f"{path} has no list column {key!r}; it has {', '.join(choices) or 'none'}.")
+        return choices[key]
+    vectors = [name for name in choices if not formats.is_label(name)]
+    usual = [name for name in formats.USUAL_ENTRIES if name in vectors]
+    if not vectors:
+        raise FeatureError(
+            f"{path} has no vectors: expected a list column, or numbered number columns (f0, f1, ...), one a dimension."
+        )
+    if not usual and len(vectors) > 1:
+        kind = "list columns" if lists else "groups of numbered columns"
+        raise FeatureError(f"{path} has several {kind}, {', '.join(vectors)}. Set data.feature_key to one.")
+    return choices[(usual or vectors)[0]]
+
+
+def _numbered_columns(names: list[str]) -> dict[str, list[str]]:
+    """Return the columns that are numbered from 0 or 1 without a gap (at least two), in their order, by the name they share."""
+    parts: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for name in names:
+        if match := re.fullmatch(r"(.*?)(\d+)", name):
+            parts[match[1]].append((int(match[2]), name))
+    return {
+        prefix: [name for _, name in columns]
+        for prefix, columns in parts.items()
+        if len(columns) > 1
+        and sorted(number for number, _ in columns) in (list(range(len(columns))), list(range(1, len(columns) + 1)))
+    }
+
+
+def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    lists = [field.name for field in schema if _is_vector(field.type)]
-    if key is not None or lists:
-        if key is not None and key not in lists:
-            raise FeatureError(f"{path} has no list column {key!r}; it has {', '.join(lists) or 'none'}.")
-        usual = [name for name in (formats.USUAL_ENTRIES if key is None else (key,)) if name in lists]
-        if not usual and len(lists) > 1:
-            raise FeatureError(f"{path} has several list columns, {', '.join(lists)}. Set data.feature_key to one.")
-        return (usual or lists)[:1]
-    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    integers = [field.name for field in schema if pa.types.is_integer(field.type) and field.name != id_column]
-    if not floats and not integers:
-        raise FeatureError(f"{path} has no vectors: expected a list column, or one number column a dimension.")
-    return floats or integers
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def _vectors(path: Path, batch: Any, columns: list[str], before: int) -> np.ndarray:

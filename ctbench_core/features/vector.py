@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ctbench_core.declared import format_of, load, vector_suffixes
 from ctbench_core.errors import FeatureError
-from ctbench_core.features.formats import PARSERS, VALUES_LIMIT, FormatError, TableFileError
+from ctbench_core.features.formats import VALUES_LIMIT, FormatError, TableFileError
 
 # A flattened vector longer than this is most likely an unpooled token grid.
 FLATTEN_LIMIT = 16_384
@@ -47,8 +48,8 @@ def read_vector(path: Path, key: str | None = None, pool: str = "flatten") -> np
     """Read one feature file as a float32 vector, shape (D,).
 
     Args:
-        path: an .npz, .npy, .pt, .pth or .safetensors file.
-        key: array of an .npz, or entry of a dict of tensors; by default a usual name, else the first one.
+        path: a file of a format of `declared.FORMATS` that holds one vector.
+        key: name of the array in a file of several; by default a usual name, else the only one that could be a vector.
         pool: flatten (squeeze and flatten), mean (over all but the last axis), cls (first token).
 
     Raises:
@@ -120,12 +121,6 @@ def read_small_files(paths: Iterable[str]) -> tuple[np.ndarray, bytes]:
     return np.array(stamps, dtype=np.int64).reshape(-1, 3), b"".join(contents)
 
 
-def suffix_of(path: str) -> str:
-    """Return the suffix in lower case with its dot, or an empty string."""
-    dot = path.rfind(".")
-    return path[dot:].lower() if dot >= 0 else ""
-
-
 def parse_vector(path: str, content: bytes, key: str | None, pool: str) -> np.ndarray:
     """Return the float32 vector of a file's bytes, shape (D,).
 
@@ -133,13 +128,15 @@ def parse_vector(path: str, content: bytes, key: str | None, pool: str) -> np.nd
         TableFileError: it has ids and a matrix instead.
         FeatureError: it has no usable vector.
     """
-    parser = PARSERS.get(suffix_of(path))
-    if parser is None:
-        raise FeatureError(f"{path} has an unknown suffix. Known: {', '.join(PARSERS)}. Export it as one of these.")
+    known = format_of(path)
+    if known is None or not known.parse:
+        raise FeatureError(
+            f"{path} has an unknown suffix. Known: {', '.join(vector_suffixes())}. Export it as one of these."
+        )
     if not content:
         raise FeatureError(f"{path} is empty: 0 bytes. Re-export it.")
     try:
-        return _pool(path, parser(content, key), pool)
+        return _pool(path, load(known.parse)(content, key), pool)
     except TableFileError as error:
         raise TableFileError(
             f"{path} has ids and a matrix, the vectors of many volumes; expected one vector."
@@ -173,8 +170,9 @@ def _pool(path: str, array: np.ndarray, pool: str) -> np.ndarray:
             tokens = array.reshape(-1, array.shape[-1]).astype(np.float32)
             return tokens[0] if pool == "cls" else tokens.mean(axis=0)
         if array.size > FLATTEN_LIMIT:
+            fix = "Set data.pool=mean to average its tokens, or data.pool=cls to use the first."
             raise FeatureError(
                 f"{path} has shape {array.shape}: flattened {array.size:,} values, above the limit of {FLATTEN_LIMIT:,}. "
-                "Set data.pool=mean to average its tokens, or data.pool=cls to use the first."
+                + (fix if array.ndim > 1 else "Export one pooled vector a volume.")
             )
         return array.reshape(-1).astype(np.float32)

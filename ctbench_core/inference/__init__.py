@@ -10,6 +10,7 @@ from ctbench_core.inference.intervals import (
     bootstrap,
     bootstrap_intervals,
     estimates,
+    interval_rule,
     macro_error,
     macro_means,
     metric_dof,
@@ -29,7 +30,7 @@ from ctbench_core.inference.kfold import (
     sign_flip,
 )
 from ctbench_core.inference.many_tests import Best, benjamini_hochberg, best_by_max_t
-from ctbench_core.inference.paired import METRICS, SWAPS, Difference, difference_error, paired_difference, rank_swap
+from ctbench_core.inference.paired import SWAPS, Difference, difference_error, paired_difference, rank_swap
 from ctbench_core.inference.percentiles import Band, curve_bands, query_intervals
 from ctbench_core.inference.recipe import RecipeEstimate, recipe_intervals
 from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, patient_weights, resampled

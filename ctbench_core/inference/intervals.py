@@ -2,7 +2,7 @@
 
 The error of a metric is its spread over resamples of patients (`resampled`). Plain percentiles of the resamples miss
 the true value up to 17 times in a hundred where positives are few. So each kind of metric has the rule that held in
-simulation (docs/metrics.md has the table); all rules work on the logit scale. Errors estimated from few patients use
+simulation (docs/metrics.md has the table), which the metric's declaration names; all work on the logit scale. Errors estimated from few patients use
 Student's t.
 
 Shapes: N rows, C labels, R resamples.
@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtri, owens_t, stdtr, stdtrit
 
+from ctbench_core.declared import METRICS, IntervalRule
 from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, resampled
-from ctbench_core.metrics import Floats, MetricFn, divide, ranking_metric_fn
+from ctbench_core.metrics import Floats, MetricFn, compared_metric_fn, divide
 
 LEVEL = 0.95
 _TAIL = (1 - LEVEL) / 2
@@ -29,6 +30,20 @@ MAX_UNDEFINED = 0.05
 # Patients of the scarcer class in the median label, for an interval of macro AUPRC: with fewer, its bias is too large.
 MIN_MACRO_AUPRC = 25
 NO_LABEL = "no finding has an interval"
+
+
+def interval_rule(name: str) -> IntervalRule:
+    """Return the rule of a metric's interval; ``rate`` for one that is not registered, such as a difference."""
+    return (METRICS[name].interval if name in METRICS else "") or "rate"
+
+
+def _unit_range(name: str) -> tuple[float, float]:
+    """Return the low end and the width of a metric's range, which is mapped to [0, 1] for the logit scale."""
+    metric = METRICS.get(name)
+    bounded = metric is not None and np.isfinite(metric.high - metric.low)
+    return (metric.low, metric.high - metric.low) if metric is not None and bounded else (0.0, 1.0)
+
+
 _EDGE = 1e-12  # keeps logits finite
 
 
@@ -122,8 +137,8 @@ def bootstrap(
 def bootstrap_intervals(
     targets: ArrayLike, scores: ArrayLike, patients: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Return AUROC and AUPRC with their intervals, under ``auroc`` and ``auprc``; arguments as `bootstrap`."""
-    return bootstrap(ranking_metric_fn, targets, scores, patients, resamples, seed)
+    """Return the compared metrics, such as AUROC and AUPRC, with their intervals, by name; arguments as `bootstrap`."""
+    return bootstrap(compared_metric_fn, targets, scores, patients, resamples, seed)
 
 
 def estimates(
@@ -137,7 +152,7 @@ def _estimate(name: str, value: Floats, draws: Floats, n_patients: PatientCounts
     reasons = missing_interval_reasons(draws, n_patients)
     usable = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value)
     spread, patients = standard_error(draws), n_patients.scarcer
-    error = moderated_error(value, spread, n_patients) if name == "auroc" else spread
+    error = moderated_error(value, spread, n_patients) if interval_rule(name) == "moderated" else spread
     dof = metric_dof(name, n_patients)
     bounds = np.full((len(value), 2), np.nan)
     if not usable.any():
@@ -158,12 +173,14 @@ def rate_interval(
 
     ``inflation`` is the ratio of the error to the resamples' spread; percentiles are widened by it.
     """
-    symmetric = rate_bounds(value, error, dof, patients)
-    if name != "auprc":
-        return symmetric
+    low, width = _unit_range(name)
+    rate = (value - low) / width
+    symmetric = rate_bounds(rate, error / width, dof, patients)
+    if interval_rule(name) != "percentile":
+        return low + width * symmetric
     # Percentiles alone miss where AUPRC is high, symmetric intervals where it is low.
     inflation = percentile_inflation(dof, patients) * np.asarray(inflation)
-    return midway(symmetric, expanded_percentiles(value, draws, inflation, patients))
+    return low + width * midway(symmetric, expanded_percentiles(rate, (draws - low) / width, inflation, patients))
 
 
 def macro_interval(
@@ -175,8 +192,9 @@ def macro_interval(
     subtracted. The spread in logits is then too small and is multiplied by (m / (m - 1))^1.5, with m of the median
     label. NaN where the bias is too large for that.
     """
-    if name != "auprc" or not 0 < macro < 1:
-        return rate_bounds([macro], [error], [dof], patients.min())[0]
+    if interval_rule(name) != "percentile" or not 0 < macro < 1:
+        low, width = _unit_range(name)
+        return low + width * rate_bounds([(macro - low) / width], [error / width], [dof], patients.min())[0]
     if missing_macro_reason(name, patients):
         return np.full(2, np.nan)
     m = float(np.median(patients))
@@ -191,7 +209,7 @@ def missing_macro_reason(name: str, patients: NDArray[np.intp]) -> str | None:
     if not len(patients):
         return NO_LABEL
     m = float(np.median(patients))
-    if name != "auprc" or m >= MIN_MACRO_AUPRC:
+    if interval_rule(name) != "percentile" or m >= MIN_MACRO_AUPRC:
         return None
     return f"patients of the scarcer class in the median finding: {m:g}; macro AUPRC needs {MIN_MACRO_AUPRC}"
 
@@ -202,9 +220,10 @@ def metric_dof(name: str, n_patients: PatientCounts) -> Floats:
     Ratios of counts, such as F1, need no t: on the logit scale their normal interval is already wide enough.
     """
     m = n_patients.scarcer.astype(np.float64)
-    if name == "auroc":
+    rule = interval_rule(name)
+    if rule == "moderated":
         return np.maximum(m + 2 * np.sqrt(m) - 1, 1)
-    return np.maximum(m - 1, 1) if name == "auprc" else np.full(len(m), np.inf)
+    return np.maximum(m - 1, 1) if rule == "percentile" else np.full(len(m), np.inf)
 
 
 def macro_dof(name: str, error: Floats, dof: Floats) -> float:
@@ -212,7 +231,7 @@ def macro_dof(name: str, error: Floats, dof: Floats) -> float:
 
     AUPRC takes the median label's: its spread grows with its value, and Satterthwaite's formula does not hold.
     """
-    return float(np.median(dof)) if name == "auprc" else satterthwaite(error**2, dof)
+    return float(np.median(dof)) if interval_rule(name) == "percentile" else satterthwaite(error**2, dof)
 
 
 def moderated_error(value: Floats, spread: Floats, n_patients: PatientCounts) -> Floats:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
 from ctbench_core.errors import InputError
-from ctbench_core.metrics import Floats, ranking_metric_fn
+from ctbench_core.metrics import Floats, compared_metric_fn
 
 # Up to 36 differences all sign patterns are counted; beyond, 9,999 random ones.
 _EXACT, _SAMPLES = 36, 9999
@@ -56,7 +56,7 @@ def fold_differences(targets: ArrayLike, first: ArrayLike, second: ArrayLike, fo
     differences: dict[str, list[Floats]] = {}
     for fold in np.unique(fold_of):
         rows = fold_of == fold
-        for name, value in ranking_metric_fn(truth[rows], both[:, :, rows]).items():
+        for name, value in compared_metric_fn(truth[rows], both[:, :, rows]).items():
             differences.setdefault(name, []).append(value[0] - value[1])
     return {name: np.concatenate(parts) for name, parts in differences.items()}
 

@@ -5,14 +5,15 @@ Shapes: N rows, C labels, R resamples, M models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.errors import InputError
 from ctbench_core.inference.intervals import (
+    interval_rule,
     macro_error,
     macro_means,
     metric_dof,
@@ -24,9 +25,8 @@ from ctbench_core.inference.intervals import (
     t_quantile,
 )
 from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, patient_codes, resampled
-from ctbench_core.metrics import Floats, as_scores, as_targets, ranking_metric_fn, ranking_metrics
+from ctbench_core.metrics import Floats, as_scores, as_targets, compared_metric_fn, metric_values
 
-METRICS = ("auprc", "auroc")
 SWAPS = 1000
 _CHUNK = 64
 
@@ -57,12 +57,11 @@ def paired_difference(
     first: ArrayLike,
     second: ArrayLike,
     patients: ArrayLike,
-    metrics: Sequence[str] = METRICS,
     resamples: int = RESAMPLES,
     swaps: int = SWAPS,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Compare two models on the same rows: AUROC and AUPRC, by label and macro.
+    """Compare two models on the same rows in every compared metric, such as AUROC and AUPRC, by label and macro.
 
     targets (N, C) in {0, 1, NaN}; first, second (N, C) scores; patients (N,). The interval is over resampled patients,
     the same for both models; p comes from `rank_swap`. Labels with too few patients have a difference, but neither
@@ -73,10 +72,10 @@ def paired_difference(
     if scores.ndim != 3:
         raise InputError(f"Scores must have the targets' shape {truth.shape}.")
     n_patients = count_patients(truth, patients)
-    value = ranking_metric_fn(truth, scores, None)
-    draws = resampled(ranking_metric_fn, truth, scores, patients, resamples, seed)
+    value = compared_metric_fn(truth, scores, None)
+    draws = resampled(compared_metric_fn, truth, scores, patients, resamples, seed)
     swapped = rank_swap(truth, scores[0], scores[1], patients, swaps, seed)
-    return {name: estimate_difference(name, value[name], draws[name], swapped[name], n_patients) for name in metrics}
+    return {name: estimate_difference(name, value[name], draws[name], swapped[name], n_patients) for name in swapped}
 
 
 def estimate_difference(
@@ -108,12 +107,16 @@ def difference_error(name: str, value: Floats, draws: Floats, n_patients: Patien
     the resampled and the moderated one. Fully moderated, intervals near AUROC 1 held the true value in 97.1 %.
     """
     spread = standard_error(draws[:, 0] - draws[:, 1])
-    return spread * np.sqrt((1 + moderation_factor(value, draws, n_patients) ** 2) / 2) if name == "auroc" else spread
+    return (
+        spread * np.sqrt((1 + moderation_factor(value, draws, n_patients) ** 2) / 2)
+        if interval_rule(name) == "moderated"
+        else spread
+    )
 
 
 def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, dof: Floats) -> Floats:
     """Return delta -+ t error; for AUPRC, whose differences are skewed, percentiles of the draws (R, C) times t / z."""
-    if name == "auprc":
+    if interval_rule(name) == "percentile":
         return np.asarray((delta + (percentiles(draws) - delta) * t_quantile(dof) / t_quantile(np.inf)).T)
     half_width = t_quantile(dof) * error
     return np.stack([delta - half_width, delta + half_width], axis=-1)
@@ -122,28 +125,33 @@ def _bounds(name: str, delta: Floats, draws: Floats, error: Floats, dof: Floats)
 def rank_swap(
     targets: ArrayLike, first: ArrayLike, second: ArrayLike, patients: ArrayLike, swaps: int = SWAPS, seed: int = 0
 ) -> dict[str, Floats]:
-    """Return differences (R, C) of AUROC and AUPRC after random swaps of the two models, patient by patient.
+    """Return differences (R, C) of every compared metric after random swaps of the two models, patient by patient.
 
-    Each model's scores become ranks within the label, so that models on different scales can be exchanged. A patient's
-    ranks are exchanged with probability one half, in all rows and labels at once. Both models are then subsets of the
-    same 2 N ranks: one sort serves all swaps, and a swap is a set of 0/1 weights. Source: Venkatraman and Begg,
-    Biometrika 1996, with patients as the units.
+    For ranking metrics each model's scores become ranks within the label, so that models on different scales can be
+    exchanged; for metrics at a threshold the probabilities are exchanged. A patient's rows are exchanged with
+    probability one half, in all labels at once. Both models are then subsets of the same 2 N rows: one sort serves all
+    swaps, and a swap is a set of 0/1 weights. Source: Venkatraman and Begg, Biometrika 1996, with patients as the units.
     """
     truth = as_targets(targets, axes=2)
     known = ~np.isnan(truth)
-    ranks = np.concatenate([_ranks(np.asarray(scores, np.float64), known) for scores in (first, second)])
+    scores = np.concatenate([np.asarray(one, np.float64) for one in (first, second)])
+    ranks = np.concatenate([_ranks(one, known) for one in np.split(scores, 2)])
+    compared = compared_metrics()
+    ranking = [name for name in compared if METRICS[name].kind == "ranking"]
+    others = [name for name in compared if name not in ranking]
     both = np.concatenate([truth, truth])
     codes = patient_codes(patients)
     rng = np.random.default_rng([seed, 1])
     count = int(codes.max(initial=-1)) + 1
-    parts: dict[str, list[Floats]] = {name: [] for name in METRICS}
+    parts: dict[str, list[Floats]] = {name: [] for name in compared}
     for start in range(0, swaps, _CHUNK):
         unswapped = rng.random((min(_CHUNK, swaps - start), count)) < 0.5
         rows = np.concatenate([codes, codes + count])
         weights = np.concatenate([unswapped, ~unswapped], axis=1)[:, rows].astype(np.float64)
-        one, other = ranking_metrics(both, ranks, weights), ranking_metrics(both, ranks, 1 - weights)
-        for name in METRICS:
-            parts[name].append(getattr(one, name) - getattr(other, name))
+        for names, rows_of in ((ranking, ranks), (others, scores)):
+            one, other = (metric_values(names, both, rows_of, kept) for kept in (weights, 1 - weights))
+            for name in names:
+                parts[name].append(one[name] - other[name])
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ctbench_core.errors import InputError
 from ctbench_core.inference.intervals import (
     error_inflation,
+    interval_rule,
     macro_dof,
     macro_interval,
     macro_means,
@@ -25,7 +26,7 @@ from ctbench_core.inference.intervals import (
     standard_error,
 )
 from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, resampled
-from ctbench_core.metrics import Floats, MetricFn, divide, ranking_metric_fn
+from ctbench_core.metrics import Floats, MetricFn, compared_metric_fn, divide
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def recipe_intervals(
     targets: ArrayLike,
     scores: ArrayLike,
     patients: ArrayLike,
-    metric_fn: MetricFn = ranking_metric_fn,
+    metric_fn: MetricFn = compared_metric_fn,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, RecipeEstimate]:
@@ -89,9 +90,11 @@ def estimate_recipe(name: str, value: Floats, draws: Floats, n_patients: Patient
     if seeds < 2:
         reasons = [reason or "one seed: the spread over seeds is unknown" for reason in reasons]
     usable = np.array([reason is None for reason in reasons], bool) & ~np.isnan(value).any(axis=0)
-    mean, dof = value.mean(axis=0), metric_dof("auroc" if name == "auroc" else "auprc", n_patients)
+    is_moderated, mean = interval_rule(name) == "moderated", value.mean(axis=0)
+    # With few seeds, ratios of counts need the t of the patients too.
+    dof = metric_dof(name, n_patients) if is_moderated else np.maximum(n_patients.scarcer - 1.0, 1)
     spread, seed_error = _errors(value, draws)
-    patient_error = spread * moderation_factor(value, draws, n_patients) if name == "auroc" else spread
+    patient_error = spread * moderation_factor(value, draws, n_patients) if is_moderated else spread
     bounds, macro_bounds = np.full((len(mean), 2), np.nan), np.full(2, np.nan)
     macro, macro_patient, macro_seed = np.full((seeds, 1), np.nan), np.full(1, np.nan), np.full(1, np.nan)
     if usable.any():

@@ -16,6 +16,7 @@ from ctbench_core.legacy.contrast import (
     FINDING_METRICS,
     PAIR_KEYS,
     contrast_tables,
+    pairing_warnings,
     read_per_run,
     runs_of_source,
     summarise,

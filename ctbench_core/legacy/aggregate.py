@@ -24,7 +24,7 @@ from ctbench_core.legacy.folders import find_old_runs
 from ctbench_core.legacy.importing import import_runs
 from ctbench_core.legacy.training_record import MACROS
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Run, open_run, read_json, try_open
+from ctbench_core.runs import Run, open_run, read_metrics, read_provenance, try_open
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -140,10 +140,12 @@ def _row(run: Run, source: str) -> dict[str, Any]:
     row |= {f"best_val_{name}": best.get(name) for name in MACROS}
     shared = 0
     for stem in run.evaluations():
-        metrics = read_json(run.paths.evaluation(stem).metrics) or {}
+        metrics = read_metrics(run.paths.evaluation(stem).metrics)
+        if metrics is None:
+            continue
         column = f"test_{stem.removeprefix('test_')}.csv"
-        row |= {f"{column}_{name}": metrics.get(name) for name in MACROS}
-        shared = max(shared, metrics.get("leak", {}).get("patients", 0))
+        row |= {f"{column}_{name}": metrics.macro_values.get(name) for name in MACROS}
+        shared = max(shared, metrics.leak_patients or 0)
     return row | {"shared_patients": shared}
 
 
@@ -161,9 +163,7 @@ def _budget_and_fold(run: Run) -> dict[str, int | None]:
 
 def _cohort_size(run: Run) -> int | None:
     """Count the training and validation rows of a run without a budget, in the unit of budgets."""
-    manifests = (read_json(run.paths.provenance) or {}).get("manifests", {})
-    counts = [manifests.get(side, {}).get(f"{run.config.data.budget_unit}s") for side in ("train", "val")]
-    return sum(counts) if all(isinstance(count, int) for count in counts) else None
+    return read_provenance(run.paths).count(f"{run.config.data.budget_unit}s", "train", "val")
 
 
 def by_budget_table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,7 @@ from ctbench_core.config import KEYS, Config, flatten, from_mapping, nearest_key
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.legacy.folders import OldRun
 
-# Keys that describe where and when the older run was written, not what it trained.
-_PLACE_PREFIXES = ("paths.", "training.resume.", "hydra.")
-_DATA_PATHS = ("paths.data_root", "paths.manifest_dir")
+_DATA_PATHS = tuple(name for name, info in KEYS.items() if name.startswith("paths.") and info.is_input)
 _RESOLVER = re.compile(r"\$\{hydra:([\w.]+)\}")
 _UNRESOLVED = object()
 
@@ -32,7 +30,7 @@ def read_old_config(run: OldRun, overrides: Mapping[str, Any] | None = None) -> 
     tree = _load(run)
     content, warnings = {}, []
     for key, value in _resolved_leaves(tree):
-        if key in _DATA_PATHS or not key.startswith(_PLACE_PREFIXES):
+        if _is_setting(key):
             if value is _UNRESOLVED:
                 warnings.append(f"{key} refers to a value that no longer exists, and is ignored.")
             else:
@@ -44,6 +42,13 @@ def read_old_config(run: OldRun, overrides: Mapping[str, Any] | None = None) -> 
         set_key(config, key, value)
     config.job_name = config.job_name if "job_name" in overrides else _job_name(run, tree)
     return config, warnings
+
+
+def _is_setting(key: str) -> bool:
+    """Whether a key says what a run trained; others say where and when it was written."""
+    if key.startswith(("paths.", "hydra.")):
+        return key in _DATA_PATHS
+    return key not in KEYS or not KEYS[key].counts_for("run place")
 
 
 def _load(run: OldRun) -> DictConfig:

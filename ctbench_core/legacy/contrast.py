@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ctbench_core.declared import metrics_of
 from ctbench_core.errors import ConfigError, InputError, ManifestError
+from ctbench_core.formatting import plural
 from ctbench_core.inference import benjamini_hochberg, sign_flip
 from ctbench_core.legacy.aggregate import PRIMARY_METRICS
-from ctbench_core.runs import open_run, read_json
+from ctbench_core.runs import open_run, read_metrics
 from ctbench_core.tables import read_table
 
 PAIR_KEYS = ("budget_n", "cv_fold", "utils_seed")
-FINDING_METRICS = ("precision", "recall", "f1", "auprc", "auroc")
+FINDING_METRICS = tuple(metric.name for metric in metrics_of("thresholded", "ranking") if metric.brief)
 RESAMPLES = 5000
 SEED = 52
 
@@ -36,7 +38,7 @@ def read_per_run(path: Path) -> pd.DataFrame:
     Raises:
         ManifestError: it cannot be read, or has no column ``budget_n``.
     """
-    frame, _ = read_table(path, kind="Per-run table")
+    frame, _ = read_table(path)
     if "budget_n" not in frame:
         raise ManifestError(
             f"{path} is not a per-run table: column budget_n is missing. Its columns: {', '.join(frame)}."
@@ -81,11 +83,14 @@ def contrast_tables(
 def _pair_runs(
     first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str], metrics: Sequence[str], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row a pair of runs with the same keys: ``<metric>_<first>``, ``<metric>_<second>``, ``delta_<metric>``."""
+    """Return one row a pair of runs with the same keys: ``<metric>_<first>``, ``<metric>_<second>``, ``delta_<metric>``.
+
+    ``budget_n`` is the budget of both runs; blank where they differ.
+    """
     if names[0] == names[1]:
         raise ConfigError(f"Both sources are called {names[0]!r}. Name them with first_name= and second_name=.")
     for name, frame in zip(names, (first, second)):
-        missing = [column for column in (*keys, *metrics) if column not in frame]
+        missing = [column for column in (*keys, *metrics, "budget_n") if column not in frame]
         if missing:
             raise ConfigError(f"The runs of {name} lack {', '.join(missing)}. Their columns: {', '.join(frame)}.")
         duplicates = frame[frame.duplicated(list(keys), keep=False)]
@@ -95,13 +100,48 @@ def _pair_runs(
                 f"{len(duplicates)} runs of {name} have the same keys as another run ({example}). Add a column in "
                 "which they differ to pair_keys, such as model or encoder."
             )
-    columns = [*keys, *metrics]
+    columns = list(dict.fromkeys([*keys, "budget_n", *metrics]))
     pairs = first[columns].merge(second[columns], on=list(keys), suffixes=[f"_{name}" for name in names])
     if pairs.empty:
-        raise InputError(f"No runs of {names[0]} and {names[1]} agree in {', '.join(keys)}.")
+        values = "; ".join(f"{key} is {_values(first[key])} and {_values(second[key])}" for key in keys)
+        raise InputError(
+            f"No runs of {names[0]} and {names[1]} agree in {', '.join(keys)}: {values}. Fill in the tables, or name "
+            "the columns that pair them with pair_keys=[...]."
+        )
+    pairs = _with_budget(pairs, names)
     for metric in metrics:
         pairs[f"delta_{metric}"] = pairs[f"{metric}_{names[0]}"] - pairs[f"{metric}_{names[1]}"]
     return pairs.sort_values(list(keys)).reset_index(drop=True)
+
+
+def _values(column: pd.Series) -> str:
+    """List the distinct values of a column, at most five."""
+    texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in column.unique())
+    distinct = ["blank" if text in ("", "nan", "None") else text for text in texts]
+    return ", ".join(distinct[:5]) + (" ..." if len(distinct) > 5 else "")
+
+
+def _with_budget(pairs: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
+    """Return the pairs with the budget that both runs have, blank where they differ."""
+    if "budget_n" in pairs:
+        return pairs
+    first, second = (pairs[f"budget_n_{name}"] for name in names)
+    return pairs.assign(budget_n=first.where(first == second))
+
+
+def pairing_warnings(
+    first: pd.DataFrame, second: pd.DataFrame, pairs: pd.DataFrame, names: tuple[str, str]
+) -> list[str]:
+    """Say how many runs have no partner, and how many pairs are of two budgets."""
+    alone = {name: len(side) - len(pairs) for name, side in zip(names, (first, second))}
+    texts = [f"{plural(count, 'run')} of {name} without a partner left out." for name, count in alone.items() if count]
+    columns = [f"budget_n_{name}" for name in names]
+    if set(columns) <= set(pairs):
+        values = pairs[columns].fillna(-1).to_numpy()
+        if differ := int((values[:, 0] != values[:, 1]).sum()):
+            budgets = " and ".join(f"{_values(pairs[column])} ({name})" for column, name in zip(columns, names))
+            texts.append(f"{plural(differ, 'pair')} differ in budget_n: {budgets}.")
+    return texts
 
 
 def summarise(
@@ -169,11 +209,12 @@ def _pair_findings(
 ) -> pd.DataFrame:
     """Return one row for each pair of runs and finding: the stored metrics of both, and their differences."""
     sides = [_finding_metrics(frame, name, keys) for name, frame in zip(names, (first, second))]
-    pairs = sides[0].merge(sides[1], on=[*keys, "manifest", "class_name"])
+    pairs = sides[0].merge(sides[1], on=[*keys, "manifest", "class_name"], suffixes=[f"_{name}" for name in names])
     if pairs.empty:
         raise InputError(f"No findings of {names[0]} and {names[1]} pair. Evaluate both on the same test sets first.")
     for metric in FINDING_METRICS:
         pairs[f"delta_{metric}"] = pairs[f"{names[0]}_{metric}"] - pairs[f"{names[1]}_{metric}"]
+    pairs = _with_budget(pairs, names)
     return pairs.rename(columns={"cv_fold": "fold"}).sort_values(["class_name", "budget_n"]).reset_index(drop=True)
 
 
@@ -184,12 +225,13 @@ def _finding_metrics(frame: pd.DataFrame, name: str, keys: Sequence[str]) -> pd.
     for record in frame.to_dict("records"):
         run = open_run(record["run_dir"])
         for manifest in run.evaluations():
-            per_class = (read_json(run.paths.evaluation(manifest).metrics) or {}).get("per_class", {})
-            for finding, values in per_class.items():
-                metrics = {column: values.get(metric) for metric, column in columns.items()}
-                row = {key: record[key] for key in keys}
+            stored = read_metrics(run.paths.evaluation(manifest).metrics)
+            for finding, one in (stored.findings if stored else {}).items():
+                metrics = {column: one.value(metric) for metric, column in columns.items()}
+                row = {key: record[key] for key in (*keys, "budget_n")}
                 rows.append(row | {"manifest": manifest, "class_name": finding, **metrics})
-    table = pd.DataFrame(rows, columns=[*keys, "manifest", "class_name", *columns.values()])
+    names = dict.fromkeys((*keys, "budget_n", "manifest", "class_name", *columns.values()))
+    table = pd.DataFrame(rows, columns=list(names))
     return table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in columns.values()})
 
 

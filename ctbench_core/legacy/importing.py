@@ -20,7 +20,7 @@ from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
 from ctbench_core.legacy.config import read_old_config
 from ctbench_core.legacy.folders import OldRun, find_old_runs
-from ctbench_core.legacy.training_record import MACROS, read_old_history, strip_prefixes, to_last_state
+from ctbench_core.legacy.training_record import MACROS, read_old_history, to_last_state
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RunPaths, job_dir, new_status, now, write_config, write_status
 
@@ -198,7 +198,7 @@ def _read_weights(content: _Content) -> tuple[dict[str, Tensor], dict[str, Any]]
     Raises:
         CheckpointError: they cannot be read without running code, or their shape does not fit the config.
     """
-    from ctbench_core.train.checkpoint import load, load_model_state, widths_of
+    from ctbench_core.train.checkpoint import load, load_model_state, strip_prefixes, widths_of
 
     run, labels = content.run, content.labels
     finished = run.model.is_file()

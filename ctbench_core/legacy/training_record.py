@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctbench_core.config import Config
+from ctbench_core.declared import OPTIMIZERS, brief_metrics, macro_keys
 from ctbench_core.legacy.folders import OldRun
 from ctbench_core.runs import read_history, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MACROS = ("auprc", "auroc", "f1_macro")
-_BLANK = dict.fromkeys(("auprc", "auroc", "precision", "recall", "f1", "support"))
+MACROS = tuple(macro_keys())
+_BLANK = dict.fromkeys([*(metric.name for metric in brief_metrics()), "support"])
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, the older system's optimiser
 
 
@@ -95,6 +96,8 @@ def to_last_state(
         snapshot: fields as in `ctbench_core.legacy.folders`; weights by PyTorch's names.
         best: the entry of the best epoch; empty when the run did not keep it.
     """
+    from ctbench_core.train.checkpoint import strip_prefixes
+
     model, epoch = _state_dict(snapshot.get("model")), snapshot.get("epoch")
     if not model or not isinstance(epoch, int) or epoch < 1:
         return None
@@ -119,11 +122,6 @@ def to_last_state(
     }
 
 
-def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name layers as the head itself does, without the prefix of a wrapper."""
-    return {name[name.index("network.") :] if "network." in name else name: value for name, value in state.items()}
-
-
 def _state_dict(content: Any) -> dict[str, Tensor]:
     """Return a state_dict unchanged, and anything else as an empty one."""
     from torch import Tensor
@@ -142,7 +140,7 @@ def _optimizer_state(name: str, saved: Any, model: Mapping[str, Tensor]) -> dict
     import torch
 
     states = saved.get("state") if isinstance(saved, Mapping) else None
-    if not isinstance(states, Mapping) or len(states) != len(model) or name not in ("adam", "adamw"):
+    if not isinstance(states, Mapping) or len(states) != len(model) or OPTIMIZERS[name].moments != _MOMENTS:
         return None
     ordered = [states[index] for index in sorted(states)]
     for state, weight in zip(ordered, model.values()):

@@ -12,9 +12,20 @@ from ctbench_core.manifest.budget import (
     write_selections,
 )
 from ctbench_core.manifest.cohort import apply_cohort
+from ctbench_core.manifest.columns import (
+    ColumnGuess,
+    IdColumns,
+    column_guesses,
+    find_columns,
+    find_volume,
+    require_columns,
+    spelled_columns,
+)
+from ctbench_core.manifest.identity import TableIdentity, digest_bytes, digest_text, identity_of, label_codes, set_id
+from ctbench_core.manifest.labels import LabelProblem, configured_findings, label_problems, read_labels
 from ctbench_core.manifest.manifest import Manifest, clean_names, parse_identities, shared_patients
 from ctbench_core.manifest.prepare import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
-from ctbench_core.manifest.read import read_cohort, read_manifest
+from ctbench_core.manifest.read import read_cohort, read_configured, read_manifest, read_rows
 from ctbench_core.manifest.split import (
     assign_folds,
     join_manifests,

@@ -90,7 +90,7 @@ def _covering_order(present: np.ndarray, rng: np.random.Generator) -> np.ndarray
     shuffled = present[order]
     seen = np.zeros(present.shape[1], dtype=bool)
     front: list[int] = []
-    for kind in np.argsort(present.sum(axis=0), kind="stable"):
+    for kind in np.argsort(present.sum(axis=0)):
         if not seen[kind] and shuffled[:, kind].any():
             front.append(int(shuffled[:, kind].argmax()))
             seen |= shuffled[front[-1]]
@@ -166,7 +166,7 @@ def read_selections(path: Path) -> list[Selection]:
     Raises:
         ManifestError: the file is unreadable, lacks a column, or holds other values.
     """
-    frame, _ = read_table(Path(path), kind="Selection")
+    frame, _ = read_table(Path(path))
     lines = frame.index.to_numpy() + 2
     absent = [name for name in _COLUMNS if name not in frame]
     if absent:

@@ -14,6 +14,7 @@ from ctbench_core.config import CohortConfig
 from ctbench_core.errors import ConfigError, ManifestError, unknown_name
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.manifest import Manifest, clean_names
+from ctbench_core.tables import read_bytes, to_utf8
 
 _COMPARE = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
@@ -46,8 +47,8 @@ def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
 def _read_exclusions(path: Path) -> np.ndarray:
     if not path.is_file():
         raise ManifestError(f"Exclusion list {path} does not exist. Correct data.cohort.exclude, or leave it empty.")
-    lines = [line.split(",")[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    return clean_names(lines)
+    text = to_utf8(path, read_bytes(path)).decode("utf-8")
+    return clean_names(line.split(",")[0].strip().strip('"') for line in text.splitlines() if line.strip())
 
 
 def _meets(manifest: Manifest, condition: dict[str, Any]) -> np.ndarray:

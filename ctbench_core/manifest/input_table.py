@@ -1,20 +1,32 @@
-"""Read one of the tables that a manifest is made of: rows by volume or by exam, identical rows only once."""
+"""Read one of the tables that a manifest is made of: rows by volume or by exam, each name once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.errors import ManifestError, first_rows
+from ctbench_core.config import ColumnsConfig, LabelsConfig
+from ctbench_core.declared import vector_suffixes
+from ctbench_core.errors import ManifestError
+from ctbench_core.manifest.collapse import Collapse, collapse_rows
+from ctbench_core.manifest.columns import find_volume, require_columns
 from ctbench_core.manifest.manifest import clean_names, parse_identities
+from ctbench_core.manifest.read import check_volumes
 from ctbench_core.tables import read_table
 
-# The spellings of CT-RATE's tables and similar ones, compared without case, blanks and underscores.
-_NAME_COLUMNS = ("volumename", "volume", "volumeid", "nameinctrate")
-_FEATURE_SUFFIXES = frozenset({".npz", ".npy", ".pt", ".pth", ".safetensors"})
+
+@dataclass(frozen=True)
+class TableRules:
+    """How tables are read: ``columns`` and ``labels`` of the config, and how rows of one name are joined, if at all."""
+
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    collapse: Collapse | None = None
 
 
 @dataclass(frozen=True)
@@ -26,8 +38,9 @@ class InputTable:
         exams: the exam of each row, shape (M,).
         frame: the other columns as text, M rows.
         lines: line numbers in the file, shape (M,).
-        repeated: names of identical rows that were dropped.
         unmapped: accession numbers without a labelled volume, by a key of UNMATCHED_REASONS.
+        notes: which column was read, one sentence each.
+        warnings: what was joined, one sentence each.
     """
 
     path: Path
@@ -36,54 +49,69 @@ class InputTable:
     frame: pd.DataFrame
     lines: np.ndarray
     by_exam: bool
-    repeated: list[str]
-    unmapped: dict[str, list[str]]
+    unmapped: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def select(self, rows: np.ndarray) -> InputTable:
         """Return some rows (a mask or positions)."""
-        return _build(self.path, self.names[rows], self.frame.iloc[rows], self.lines[rows], self.unmapped)
+        return dataclasses.replace(
+            self,
+            names=self.names[rows],
+            exams=self.exams[rows],
+            frame=self.frame.iloc[rows].reset_index(drop=True),
+            lines=self.lines[rows],
+        )
 
 
-def read_input_table(path: Path, name_column: str | None = None) -> InputTable:
+def read_input_table(path: Path, rules: TableRules) -> InputTable:
     """Read a table whose rows are volumes or exams; a folder is read as the list of its feature files.
 
     Raises:
-        ManifestError: no column of names, a blank name, or two different rows of one name.
+        ManifestError: no column of names, a blank name, or two rows of one name that are not to be joined.
     """
     if path.is_dir():
         return _read_folder(path)
-    frame, _ = read_table(path, kind="Table")
+    frame, _ = read_table(path)
     frame = _add_header(frame)
-    column = _find_column(path, frame, name_column, _NAME_COLUMNS, "name_column")
-    return _build(path, clean_names(frame[column]), frame.drop(columns=column), frame.index.to_numpy() + 2, {})
+    column, notes = find_volume(path, list(frame), rules.columns.volume)
+    names, lines = clean_names(frame[column]), frame.index.to_numpy() + 2
+    frame, rows, joined = _join_repeated(path, names, frame.drop(columns=column), lines, column, rules)
+    return _build(path, names[rows], frame, lines[rows], notes=notes, warnings=joined)
 
 
-def read_mapped(path: Path, mapping_path: Path, accession_column: str, mapped_column: str) -> InputTable:
+def read_mapped(
+    path: Path, mapping_path: Path, accession_column: str, mapped_column: str, rules: TableRules
+) -> InputTable:
     """Read labels by accession number, named by a table that maps accession numbers to volumes.
 
     A volume that is blank or reads ``not in CT-RATE`` is skipped; one accession may map to several volumes.
 
     Raises:
-        ManifestError: a column is missing, or one accession or volume has two different rows.
+        ManifestError: a column is missing, or one accession or volume has two rows that are not to be joined.
     """
-    frame, _ = read_table(path, kind="Table")
-    column = _find_column(path, frame, accession_column, (), "accession_column")
-    accessions, lines = frame[column].str.strip(), frame.index.to_numpy() + 2
-    rows, repeated = _distinct(path, accessions.to_numpy(), frame.drop(columns=column), lines)
-    mapping, _ = read_table(mapping_path, kind="Table")
-    keys = mapping[_find_column(mapping_path, mapping, accession_column, (), "accession_column")].str.strip()
-    names = clean_names(mapping[_find_column(mapping_path, mapping, mapped_column, (), "mapped_column")])
-    outside = np.array([name == "" or name.casefold().startswith("not in") for name in names])
-    positions = pd.Index(accessions.to_numpy()[rows]).get_indexer(keys)
+    frame, _ = read_table(path)
+    require_columns(path, list(frame), [accession_column], "accession_column=")
+    names, lines = frame[accession_column].str.strip().to_numpy(dtype=object), frame.index.to_numpy() + 2
+    rest = frame.drop(columns=accession_column)
+    frame, rows, notes = _join_repeated(path, names, rest, lines, accession_column, rules)
+    accessions, lines = pd.Series(names[rows]), lines[rows]
+    mapping, _ = read_table(mapping_path)
+    require_columns(mapping_path, list(mapping), [accession_column], "accession_column=")
+    require_columns(mapping_path, list(mapping), [mapped_column], "mapped_column=")
+    keys, volumes = mapping[accession_column].str.strip(), clean_names(mapping[mapped_column])
+    outside = np.array([name == "" or name.casefold().startswith("not in") for name in volumes])
+    positions = pd.Index(accessions).get_indexer(keys)
     matched = (positions >= 0) & ~outside
     unmapped = {
         "labels_without_mapping": accessions[~accessions.isin(keys)].tolist(),
         "mapping_without_volume": keys[outside].tolist(),
         "mapping_without_labels": keys[(positions < 0) & ~outside].tolist(),
-        "repeated_accessions": repeated,
     }
-    label_rows = rows[positions[matched]]
-    return _build(path, names[matched], frame.drop(columns=column).iloc[label_rows], lines[label_rows], unmapped)
+    mapped, volumes = positions[matched], volumes[matched]
+    part, lines = frame.iloc[mapped].reset_index(drop=True), lines[mapped]
+    part, rows, joined = _join_repeated(mapping_path, volumes, part, lines, mapped_column, rules)
+    return _build(path, volumes[rows], part, lines[rows], unmapped=unmapped, warnings=notes + joined)
 
 
 def match_labels(base: InputTable, labels: InputTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,20 +149,6 @@ def match_rows(names: np.ndarray, exams: np.ndarray, table: InputTable, else_by_
     return np.where((by_name < 0) & (else_by_exam | (names == exams)), by_exam, by_name)
 
 
-def _find_column(path: Path, frame: pd.DataFrame, name: str | None, usual: tuple[str, ...], option: str) -> str:
-    """Return the column of this name, or without a name the first usual one."""
-    if name is not None and name in frame:
-        return name
-    columns = {str(column).casefold().replace("_", "").replace(" ", ""): str(column) for column in frame}
-    column = next((columns[spelling] for spelling in usual if spelling in columns), None)
-    if column is None or name is not None:
-        expected = repr(name) if name is not None else "VolumeName"
-        raise ManifestError(
-            f"{path} has no column {expected}. Its columns are: {', '.join(map(str, frame))}. Name the right one with {option}=."
-        )
-    return column
-
-
 def _add_header(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn the first line into a row where a plain list of volumes has no header."""
     first = str(frame.columns[0])
@@ -145,41 +159,32 @@ def _add_header(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_folder(path: Path) -> InputTable:
-    stems = sorted(file.stem for file in path.rglob("*") if file.suffix in _FEATURE_SUFFIXES and file.is_file())
+    suffixes = vector_suffixes()
+    stems = sorted(file.stem for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not stems:
         raise ManifestError(
-            f"{path} contains no feature file ({', '.join(sorted(_FEATURE_SUFFIXES))}). Choose another folder or a table."
+            f"{path} contains no feature file ({', '.join(suffixes)}). Choose another folder or a table."
         )
     names = clean_names(stems)
-    return _build(path, names, pd.DataFrame(index=range(len(names))), np.zeros(len(names), dtype=np.int64), {})
+    lines = np.zeros(len(names), dtype=np.int64)
+    check_volumes(path, names, lines, "file name")
+    return _build(path, names, pd.DataFrame(index=range(len(names))), lines)
 
 
-def _build(
-    path: Path, names: np.ndarray, frame: pd.DataFrame, lines: np.ndarray, unmapped: dict[str, list[str]]
-) -> InputTable:
-    blank = names == ""
-    if blank.any():
-        raise ManifestError(
-            f"{path}: volume name is blank on line {first_rows(lines[blank])}. Fill it in, or remove the row."
-        )
-    rows, repeated = _distinct(path, names, frame, lines)
-    names = names[rows]
+def _join_repeated(
+    path: Path, names: np.ndarray, frame: pd.DataFrame, lines: np.ndarray, column: str, rules: TableRules
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    """Return one row a name, its positions among the rows, and what was joined; refuse what is not to be joined."""
+    if rules.collapse is None:
+        check_volumes(path, names, lines, column, ", or join them with collapse=any or collapse=majority")
+        return frame, np.arange(len(names)), []
+    check_volumes(path, names[names == ""], lines[names == ""], column)
+    return collapse_rows(path, names, frame, lines, rules.collapse, rules.columns, rules.labels)
+
+
+def _build(path: Path, names: np.ndarray, frame: pd.DataFrame, lines: np.ndarray, **remarks: Any) -> InputTable:
     parsed = parse_identities(names)
     named = ~parsed.unnamed
     # An exam's name lacks the reconstruction, so it parses to itself.
     by_exam = bool(named.any() and (names[named] == parsed.exams[named]).all())
-    frame = frame.iloc[rows].reset_index(drop=True)
-    return InputTable(path, names, parsed.exams, frame, lines[rows], by_exam, repeated, unmapped)
-
-
-def _distinct(path: Path, names: np.ndarray, frame: pd.DataFrame, lines: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return the first row of each name, and the names of further rows; those must have the same values."""
-    keyed = frame.apply(lambda column: column.str.strip()).reset_index(drop=True).assign(**{"": names})
-    repeated = keyed[""].duplicated().to_numpy()
-    differs = repeated & ~keyed.duplicated().to_numpy()
-    if differs.any():
-        raise ManifestError(
-            f"{path}: duplicate name with different values {first_rows(names[differs])}, on "
-            f"line {first_rows(lines[differs])}. Keep the right row."
-        )
-    return np.flatnonzero(~repeated), names[repeated].tolist()
+    return InputTable(path, names, parsed.exams, frame.reset_index(drop=True), lines, by_exam, **remarks)

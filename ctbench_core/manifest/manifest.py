@@ -10,15 +10,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ctbench_core.manifest.identity import TableIdentity, identity_of
+
 VOLUME = "volumename"
 # The fields with one entry a volume, beside text_paths (which may be None) and frame.
-PER_ROW = ("volumes", "exams", "patients", "recons", "targets", "visual_paths", "lines", "files")
+PER_ROW = ("volumes", "exams", "patients", "recons", "targets", "visual_paths", "lines", "files", "unknown")
+_OWN_GROUP = " "  # given ids are stripped, so no given id begins with a blank
 
 _NAME = r"^(?P<patient>.+_\d+)_(?P<scan>[A-Za-z]+)(?:_(?P<recon>\d{1,9}))?$"
 
@@ -41,6 +45,10 @@ class Manifest:
         warnings: what may be wrong, one sentence each.
         notes: which defaults were applied, one sentence each.
         files: the file of each row, shape (N,): ``path``, or several where manifests were joined.
+        unknown: whether nobody knows the patient of a row, bool (N,): neither an id nor the name gives it, so the row
+            counts as a patient of its own.
+        label_mapping: what the rules of ``data.labels`` changed, for provenance and figures; empty when nothing.
+        reserved: the columns of ``frame`` that hold ids, paths or labels.
     """
 
     name: str
@@ -59,10 +67,15 @@ class Manifest:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+    unknown: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
+    label_mapping: dict[str, Any] = field(default_factory=dict)
+    reserved: frozenset[str] = frozenset({VOLUME})
 
     def __post_init__(self) -> None:
-        if len(self.files) != len(self.volumes):
-            object.__setattr__(self, "files", np.full(len(self.volumes), str(self.path), dtype=object))
+        for name, value in (("files", str(self.path)), ("unknown", False)):
+            default = getattr(self, name)
+            if len(default) != len(self.volumes):
+                object.__setattr__(self, name, np.full(len(self.volumes), value, dtype=default.dtype))
 
     def __len__(self) -> int:
         return len(self.volumes)
@@ -75,6 +88,22 @@ class Manifest:
         if self.text_paths is not None:
             changes["text_paths"] = self.text_paths[rows]
         return dataclasses.replace(self, **changes)
+
+    @cached_property
+    def identity(self) -> TableIdentity:
+        """Digests of the volumes, findings and labels, computed once."""
+        return identity_of(self.volumes, self.labels, self.targets)
+
+    @property
+    def unknown_patients(self) -> int:
+        """The number of rows that count as a patient of their own because nobody knows better."""
+        return int(self.unknown.sum())
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The columns of ``frame`` that are no ids, paths or labels."""
+        others = self.reserved.union(self.labels)
+        return [name for name in self.frame if name not in others and not str(name).endswith(("_id", "_path"))]
 
     def row_names(self) -> list[str]:
         """Name each row by file and line, for messages."""
@@ -117,18 +146,43 @@ def parse_identities(names: Sequence[str] | np.ndarray) -> Identities:
 
     A name that does not follow the pattern is its own exam and its own patient, reconstruction 0.
     """
-    series = pd.Series(list(names), dtype=object).astype(str)
-    parts = series.str.extract(_NAME)
-    unnamed = parts["patient"].isna().to_numpy()
-    exams = (parts["patient"] + "_" + parts["scan"]).where(~unnamed, series)
-    patients = parts["patient"].where(~unnamed, series)
-    recons = parts["recon"].fillna("0").astype(int)
-    return Identities(
-        exams.to_numpy(dtype=object), patients.to_numpy(dtype=object), recons.to_numpy(dtype=np.int64), unnamed
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    plain = np.array([str(name) for name in names], dtype=object)
+    parts = pc.extract_regex(pa.array(plain, pa.large_string()), _NAME)
+    unnamed = np.asarray(parts.is_null())
+    patients, scans, recons = (
+        pc.fill_null(pc.struct_field(parts, name), "").to_numpy(zero_copy_only=False)
+        for name in ("patient", "scan", "recon")
     )
+    exams = np.where(unnamed, plain, patients + "_" + scans)
+    numbers = np.where(recons == "", "0", recons).astype(np.int64)
+    return Identities(exams, np.where(unnamed, plain, patients), numbers, unnamed)
+
+
+def fill_ids(given: pd.Series | None, parsed: np.ndarray, unnamed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of N rows, and a mask of those that are groups of their own because nobody knows better.
+
+    A filled id counts as written, a blank one is read from the volume's name. Where the filled ids are another
+    numbering than the names, no id from a name equals a given one; the row of an ``unnamed`` volume is its own group,
+    which no id equals.
+
+    Args:
+        given: the column of ids, if there is one. parsed: the ids in the names, or the names where ``unnamed``.
+    """
+    by_name = parsed.copy()
+    by_name[unnamed] = _OWN_GROUP + by_name[unnamed]
+    if given is None:
+        return by_name, unnamed
+    ids = given.astype("str").str.strip().to_numpy(dtype=object)
+    filled = ids != ""
+    if (filled & ~unnamed & (ids != parsed)).any():
+        by_name[~unnamed] = 2 * _OWN_GROUP + by_name[~unnamed]
+    return np.where(filled, ids, by_name), unnamed & ~filled
 
 
 def clean_names(names: Iterable[str]) -> np.ndarray:
     """Strip blanks and a trailing ``.nii.gz`` or ``.nii`` from volume names, shape (N,)."""
-    series = pd.Series(list(names), dtype=object).astype(str).str.strip()
+    series = pd.Series(names if isinstance(names, pd.Series) else list(names), dtype="str").str.strip()
     return series.str.replace(r"\.nii(\.gz)?$", "", regex=True).to_numpy(dtype=object)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +18,21 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import csv_bytes, write_csv, write_with
-from ctbench_core.config import ColumnsConfig
+from ctbench_core.config import ColumnsConfig, LabelsConfig
 from ctbench_core.errors import ConfigError, ManifestError
-from ctbench_core.manifest.input_table import InputTable, match_labels, match_rows, read_input_table, read_mapped
+from ctbench_core.manifest.collapse import Collapse
+from ctbench_core.manifest.columns import find_columns
+from ctbench_core.manifest.input_table import (
+    InputTable,
+    TableRules,
+    match_labels,
+    match_rows,
+    read_input_table,
+    read_mapped,
+)
+from ctbench_core.manifest.labels import infer_labels, label_candidates
 from ctbench_core.manifest.manifest import VOLUME, Manifest, parse_identities
-from ctbench_core.manifest.read import build_manifest, infer_labels, label_candidates
+from ctbench_core.manifest.read import build_manifest
 
 UNMATCHED_REASONS = {  # each reads on after a count of names
     "split_without_labels": "in the split but without labels: left out",
@@ -34,8 +44,6 @@ UNMATCHED_REASONS = {  # each reads on after a count of names
     "without_report": "without a report: kept, blank",
     "metadata_unused": "only in the metadata: not used",
     "report_unused": "only in the reports: not used",
-    "repeated_accessions": "with a second row of the same labels: used once",
-    "repeated_rows": "with a second row of the same values: used once",
 }
 
 
@@ -50,7 +58,8 @@ class PrepareOptions:
     reports_csv: str | None = None
     mapping_csv: str | None = None  # accession numbers to volumes, when labels_csv has accession numbers
     split: str | None = None  # keep the rows of split_csv with this value in the column `split`
-    name_column: str | None = None  # column of the volume names; by default VolumeName and its spellings
+    name_column: str | None = None  # older name of data.columns.volume
+    collapse: Collapse | None = None  # join rows of one volume: any or majority of them; empty refuses them
     accession_column: str = "AccessionNo"
     mapped_column: str = "NameinCTRATE"
     metadata_columns: list[str] | None = None  # which to keep; empty means all
@@ -61,24 +70,6 @@ class PrepareOptions:
     text_prefix: str | None = None  # empty means the tables' own column, else no text features
     text_suffix: str = ".npz"
     text_level: Literal["volume", "exam"] = "volume"
-
-    @classmethod
-    def from_overrides(cls, overrides: Mapping[str, Any]) -> PrepareOptions:
-        """Build options from the overrides of the `prepare` verb.
-
-        Raises:
-            ConfigError: a value is of the wrong kind.
-        """
-        options = cls()
-        for name, value in overrides.items():
-            if name.endswith("_level") and value not in ("volume", "exam"):
-                raise ConfigError(f"{name} is {value!r}; expected volume or exam.")
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            expected = list if name.endswith("_columns") else str
-            if not isinstance(value, (expected, type(None))) and not (number and expected is str):
-                raise ConfigError(f"{name} is {value!r}; expected {'a list' if expected is list else 'text'}.")
-            setattr(options, name, str(value) if number else value)
-        return options
 
     def inputs(self) -> list[Path]:
         """Return the tables and folders that are read."""
@@ -94,11 +85,13 @@ class PrepareResult:
         manifest: validated; its ``frame`` is what will be written.
         unmatched: by a key of UNMATCHED_REASONS, the names concerned.
         warnings: what may be wrong, one sentence each.
+        notes: which columns were read, one sentence each.
     """
 
     manifest: Manifest
     unmatched: dict[str, list[str]]
     warnings: list[str]
+    notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """Return the `prepare` JSON of the contracts."""
@@ -109,15 +102,19 @@ class PrepareResult:
             "counts": self.manifest.counts(),
             "prevalence": self.manifest.prevalence(),
             "warnings": self.warnings,
+            "notes": self.notes,
         }
 
 
-def prepare(options: PrepareOptions, columns: ColumnsConfig | None = None) -> PrepareResult:
+def prepare(
+    options: PrepareOptions, columns: ColumnsConfig | None = None, rules: LabelsConfig | None = None
+) -> PrepareResult:
     """Join the tables and validate the result, without writing it.
 
     Args:
-        columns: names of the path columns to make, and which columns of the labels are findings (by default all that
-            are no id, path or metadata).
+        columns: names of the columns of the tables, of the path columns to make, and which columns of the labels are
+            findings (by default all that are no id, path or metadata).
+        rules: what the values of labels mean, as in ``data.labels``.
 
     Raises:
         ConfigError: neither labels nor a split is set, or the output is one of the inputs.
@@ -126,11 +123,11 @@ def prepare(options: PrepareOptions, columns: ColumnsConfig | None = None) -> Pr
     output = Path(options.output_file or "manifest.csv")
     if output.resolve() in [path.resolve() for path in options.inputs()]:
         raise ConfigError(f"output_file={output} is also an input. Choose another file, to keep the table.")
-    join = _Join(options, columns or ColumnsConfig())
+    join = _Join(options, columns or ColumnsConfig(), rules or LabelsConfig())
     manifest = dataclasses.replace(join.manifest(), name=output.name, path=output)
     unmatched = {reason: join.unmatched[reason] for reason in UNMATCHED_REASONS if join.unmatched[reason]}
-    warnings = manifest.warnings + join.warnings + _warn_unused_labels(manifest, join.columns)
-    return PrepareResult(manifest, unmatched, warnings)
+    warnings = manifest.warnings + join.warnings + _warn_unused_labels(manifest, join.columns, join.rules.labels)
+    return PrepareResult(manifest, unmatched, warnings, join.notes)
 
 
 def write_manifest(prepared: PrepareResult) -> None:
@@ -145,13 +142,16 @@ def write_manifest(prepared: PrepareResult) -> None:
 class _Join:
     """One join of tables: reads them, matches their rows, and collects unmatched names and warnings."""
 
-    def __init__(self, options: PrepareOptions, columns: ColumnsConfig) -> None:
+    def __init__(self, options: PrepareOptions, columns: ColumnsConfig, labels: LabelsConfig) -> None:
         if options.text_prefix is not None and columns.text_feature is None:
             # Config trees made before text features have null here.
             columns = dataclasses.replace(columns, text_feature=ColumnsConfig().text_feature)
-        self.options, self.columns = options, columns
+        columns = dataclasses.replace(columns, volume=options.name_column or columns.volume)
+        self.options, self.columns = options, dataclasses.replace(columns, volume=None)  # the result has the usual name
+        self.rules = TableRules(columns, labels, options.collapse)
         self.unmatched: defaultdict[str, list[str]] = defaultdict(list)
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def manifest(self) -> Manifest:
         """Return the joined tables as a validated manifest."""
@@ -165,18 +165,28 @@ class _Join:
             names, rows, unlabelled = match_labels(base, labels)
             self._add("split_without_labels", unlabelled)
             self._add("labels_not_in_split", np.delete(labels.names, rows))
-            findings = findings or label_candidates(labels.frame, self.columns)
+            if self.rules.labels.list_column is None:
+                ids = find_columns(labels.path, list(labels.frame), ColumnsConfig())
+                findings = findings or self._kept(label_candidates(labels.frame, self.columns, ids))
         origin = base if labels is None else labels  # messages name its file and lines
         frame = self._join_columns(names, origin.frame.iloc[rows], base)
         indexed, digest = frame.set_axis(origin.lines[rows] - 2), hashlib.sha256(csv_bytes(frame)).hexdigest()
-        return build_manifest(origin.path, indexed, digest, self.columns, findings, require_labels=labels is not None)
+        required = labels is not None
+        return build_manifest(origin.path, indexed, digest, self.columns, findings, required, self.rules.labels)
+
+    def _kept(self, columns: Sequence[str]) -> list[str]:
+        """Return the findings of label columns under the names that the rules give them, those to keep only."""
+        rules = self.rules.labels
+        names = [str(rules.rename.get(name, name)) for name in columns]
+        return [name for name in names if rules.only is None or name in rules.only]
 
     def _add(self, reason: str, names: np.ndarray | list[str]) -> None:
         self.unmatched[reason].extend(names)
 
     def _read(self, path: str) -> InputTable:
-        table = read_input_table(Path(path), self.options.name_column)
-        self._add("repeated_rows", table.repeated)
+        table = read_input_table(Path(path), self.rules)
+        self.notes += table.notes
+        self.warnings += table.warnings
         return table
 
     def _read_labels(self) -> InputTable | None:
@@ -184,7 +194,8 @@ class _Join:
         if options.labels_csv is None or options.mapping_csv is None:
             return None if options.labels_csv is None else self._read(options.labels_csv)
         path, mapping = Path(options.labels_csv), Path(options.mapping_csv)
-        table = read_mapped(path, mapping, options.accession_column, options.mapped_column)
+        table = read_mapped(path, mapping, options.accession_column, options.mapped_column, self.rules)
+        self.warnings += table.warnings
         self.unmatched |= table.unmapped
         return table
 
@@ -213,7 +224,9 @@ class _Join:
     def _join_columns(self, names: np.ndarray, findings: pd.DataFrame, base: InputTable) -> pd.DataFrame:
         """Join the columns: name, paths, labels, ids, metadata, reports."""
         exams, columns, options = parse_identities(names).exams, self.columns, self.options
-        ids = ["patient_id", "exam_id", columns.grouping_col, columns.visual_feature, columns.text_feature]
+        found = find_columns(base.path, list(base.frame), ColumnsConfig())
+        ids = {found.patient, found.exam, columns.patient, columns.exam, columns.grouping_col}
+        ids |= {columns.visual_feature, columns.text_feature}
         split = base.frame[[name for name in base.frame if name in ids and name not in findings]]
         parts = [findings.reset_index(drop=True), _take(split, match_rows(names, exams, base))]
         for kind, path, wanted in (
@@ -264,8 +277,10 @@ def _select_columns(table: InputTable, wanted: Sequence[str] | None, kind: str) 
     return table.frame if wanted is None else table.frame[list(wanted)]
 
 
-def _warn_unused_labels(manifest: Manifest, columns: ColumnsConfig) -> list[str]:
-    extra = ", ".join(label for label in infer_labels(manifest.frame, columns) if label not in manifest.labels)
+def _warn_unused_labels(manifest: Manifest, columns: ColumnsConfig, rules: LabelsConfig) -> list[str]:
+    ids = find_columns(manifest.path, list(manifest.frame), ColumnsConfig())
+    others = infer_labels(manifest.frame, columns, ids, rules)
+    extra = ", ".join(label for label in others if label not in manifest.reserved)
     text = (
         f"Not used as findings, though all values are 0 or 1: {extra}. When you use this manifest, name the "
         "findings in training.target_labels, or these columns in data.columns.metadata."

@@ -108,7 +108,7 @@ def _assign_groups(
     weights = 1 / np.maximum(counts.sum(axis=0), 1)
     size = (counts**2 * weights).sum(axis=1)
     # Jittered, so that seeds differ in more than which of two equal patients goes where.
-    order = np.argsort(-size * rng.uniform(0.5, 1, count), kind="stable")
+    order = np.argsort(-size * rng.uniform(0.5, 1, count))
     return _fill_parts(counts, weights, order, sizes)
 
 
@@ -146,7 +146,7 @@ def read_folds(path: Path, manifest: Manifest) -> np.ndarray:
     Raises:
         ManifestError: the file is unreadable, or a volume of the manifest has no fold or two.
     """
-    frame, _ = read_table(Path(path), kind="Fold table")
+    frame, _ = read_table(Path(path))
     if not {VOLUME, FOLD} <= set(frame.columns):
         raise ManifestError(f"Fold table {path} needs the columns {VOLUME} and {FOLD}; it has {', '.join(frame)}.")
     values = pd.to_numeric(frame[FOLD], errors="coerce")

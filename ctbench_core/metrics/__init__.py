@@ -15,7 +15,13 @@ from ctbench_core.metrics.calibration import (
     reliability,
 )
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
-from ctbench_core.metrics.metric_fns import MetricFn, calibration_metric_fn, ranking_metric_fn, thresholded_metric_fn
+from ctbench_core.metrics.metric_fns import (
+    MetricFn,
+    calibration_metric_fn,
+    compared_metric_fn,
+    metric_values,
+    thresholded_metric_fn,
+)
 from ctbench_core.metrics.ranking import RankingMetrics, auprc_skill, macro, ranking_metrics
 from ctbench_core.metrics.retrieval import (
     RetrievalMetrics,
@@ -27,13 +33,9 @@ from ctbench_core.metrics.retrieval import (
 from ctbench_core.metrics.thresholded import ThresholdedMetrics, thresholded_metrics
 from ctbench_core.metrics.thresholds import (
     FOLDS,
-    OperatingPoint,
     Thresholds,
     choose_thresholds,
     cross_fitted_calls,
-    f1_of_calls,
     patient_folds,
     rule_score,
-    sensitivity_at_specificity,
-    specificity_at_sensitivity,
 )

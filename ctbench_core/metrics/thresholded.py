@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctbench_core.errors import InputError, unknown_name
+from ctbench_core.declared import METRICS, load
+from ctbench_core.errors import InputError
 from ctbench_core.metrics.arrays import (
     Bools,
     Floats,
@@ -22,10 +23,6 @@ from ctbench_core.metrics.arrays import (
     nan_scores,
     to_numpy,
 )
-from ctbench_core.metrics.ranking import macro
-
-RATES = ("precision", "recall", "f1", "specificity", "balanced_accuracy")
-AVERAGES = ("macro", "micro", "weighted")
 
 
 @dataclass(frozen=True)
@@ -73,22 +70,10 @@ class ThresholdedMetrics:
         """Return the fraction of positives among the known rows: NaN without known rows."""
         return divide(self.support, self.tp + self.fp + self.fn + self.tn)
 
-    def average(self, kind: str = "macro") -> dict[str, Floats]:
-        """Average every rate over the labels (last axis).
-
-        macro: mean over the labels where the rate is defined; weighted: the same, weighted by support; micro: the rate
-        of the counts summed over labels. NaN where the rate is undefined in every label. Source: scikit-learn
-        `precision_recall_fscore_support`, with ``zero_division=nan``. Raises ConfigError for another kind.
-        """
-        if kind not in AVERAGES:
-            raise unknown_name("average", kind, AVERAGES)
-        if kind == "macro":
-            return {rate: macro(getattr(self, rate))[0] for rate in RATES}
-        if kind == "weighted":
-            return {rate: _weighted_mean(getattr(self, rate), self.support) for rate in RATES}
-        tp, fp, fn, tn = (np.nansum(count, axis=-1) for count in (self.tp, self.fp, self.fn, self.tn))
-        total = ThresholdedMetrics(tp, fp, fn, tn, reasons=[])
-        return {rate: getattr(total, rate)[()] for rate in RATES}
+    def value(self, name: str) -> Floats:
+        """Return a registered metric of the counts by name."""
+        function = METRICS.resolve(name).function
+        return np.asarray(load(function)(self) if function else getattr(self, name))
 
 
 def thresholded_metrics(
@@ -133,9 +118,3 @@ def _weighted_count(mask: Bools, nan_labels: Bools, draws: Floats, weights: Arra
     """Sum a mask (..., N, C) over its rows, NaN for labels with NaN scores: (..., C), or (R, ..., C) for resamples."""
     count = np.moveaxis(draws @ mask.astype(np.float64), -2, 0)
     return np.where(nan_labels, np.nan, count if has_resamples(weights) else count[0])
-
-
-def _weighted_mean(values: Floats, weights: Floats) -> Floats:
-    defined = ~np.isnan(values)
-    total = np.where(defined, weights, 0.0).sum(axis=-1)
-    return divide(np.where(defined, values * weights, 0.0).sum(axis=-1), total)[()]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.metrics.arrays import Floats, as_scores, as_targets, divide
-from ctbench_core.metrics.curves import ThresholdCounts, curve_points, threshold_counts
+from ctbench_core.errors import ConfigError
+from ctbench_core.metrics.arrays import Floats, as_scores, as_targets
+from ctbench_core.metrics.curves import ThresholdCounts, threshold_counts
 
 RULES = ("f1", "youden", "sensitivity", "specificity")
 FOLDS = 5
@@ -107,62 +106,3 @@ def cross_fitted_calls(
         inside = fold_of == fold
         calls[inside] = values[inside] >= choose_thresholds(truth[~inside], values[~inside], rule).values
     return calls
-
-
-def f1_of_calls(targets: Floats, calls: Floats) -> Floats:
-    """Compute F1 of predictions 0 or 1 per label, (C,): NaN without positive rows and positive predictions."""
-    known = ~np.isnan(targets)
-    tp = np.where(known, targets * calls, 0.0).sum(axis=0)
-    return divide(2 * tp, np.where(known, targets + calls, 0.0).sum(axis=0))
-
-
-class OperatingPoint(NamedTuple):
-    """A threshold (positive when ``score >= threshold``) with its rates; all NaN where a reason is given."""
-
-    threshold: float
-    sensitivity: float
-    specificity: float
-    reason: str | None = None
-
-
-def sensitivity_at_specificity(
-    targets: ArrayLike, scores: ArrayLike, specificity: float, weights: ArrayLike | None = None
-) -> OperatingPoint:
-    """Find the highest sensitivity among the thresholds with at least this specificity.
-
-    targets, scores (N,), weights None or (N,); specificity in [0, 1]. Of thresholds that tie in sensitivity, the
-    highest is returned; at an infinite one nothing is predicted positive. NaN with a reason when the label has one
-    class. Raises InputError for a specificity outside [0, 1].
-
-    >>> sensitivity_at_specificity([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 1.0)[:3]
-    (0.8, 0.5, 1.0)
-    """
-    return _operating_point(targets, scores, weights, specificity, "specificity")
-
-
-def specificity_at_sensitivity(
-    targets: ArrayLike, scores: ArrayLike, sensitivity: float, weights: ArrayLike | None = None
-) -> OperatingPoint:
-    """Find the highest specificity among the thresholds with at least this sensitivity.
-
-    As `sensitivity_at_specificity`, with the two rates exchanged.
-
-    >>> specificity_at_sensitivity([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 1.0)[:3]
-    (0.35, 1.0, 0.5)
-    """
-    return _operating_point(targets, scores, weights, sensitivity, "sensitivity")
-
-
-def _operating_point(
-    targets: ArrayLike, scores: ArrayLike, weights: ArrayLike | None, minimum: float, rate: str
-) -> OperatingPoint:
-    if not 0 <= minimum <= 1:
-        raise InputError(f"The {rate} must lie in [0, 1], got {minimum}: give a fraction, not per cent.")
-    curves = curve_points(targets, scores, weights)
-    if curves.reason:
-        return OperatingPoint(np.nan, np.nan, np.nan, curves.reason)
-    sensitivity, specificity = curves.roc.y, 1 - curves.roc.x
-    fixed, other = (sensitivity, specificity) if rate == "sensitivity" else (specificity, sensitivity)
-    # argmax returns the first maximum, which has the highest threshold.
-    best = int(np.argmax(np.where(fixed >= minimum - TOLERANCE, other, -1.0)))
-    return OperatingPoint(float(curves.roc.threshold[best]), float(sensitivity[best]), float(specificity[best]))

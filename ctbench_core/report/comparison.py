@@ -11,11 +11,10 @@ import pandas as pd
 
 from ctbench_core.atomic import csv_bytes, dump_json, write_text
 from ctbench_core.compare import MACRO, Comparison
-from ctbench_core.declared import metric_title
+from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import plural
-from ctbench_core.inference import METRICS
 from ctbench_core.report import latex
-from ctbench_core.report.methods import INTERVAL_CONDITION, set_phrase, training_sentences
+from ctbench_core.report.methods import INTERVAL_CONDITION, join_titles, set_phrase, training_sentences
 from ctbench_core.runs import Run
 
 
@@ -28,7 +27,7 @@ def paper_frame(comparison: Comparison) -> pd.DataFrame:
     values = comparison.metrics.set_index(["model", "metric", "finding"])
     p_adjusted = comparison.differences.set_index(["a", "metric", "label"])["p_adjusted"]
     rows = []
-    for metric in METRICS:
+    for metric in compared_metrics():
         for finding in [*comparison.common.labels, MACRO]:
             row: dict[str, object] = {"finding": finding, "metric": metric}
             for name, seeds in zip(comparison.common.names, comparison.settings["seeds"]):
@@ -92,8 +91,8 @@ def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
     parts = [
         *training_sentences(runs),
         f"{models} were compared on {set_phrase(runs, comparison.on, common.n)} for {plural(len(common.labels), 'finding')}.",
-        f"AUROC and average precision (AUPRC) were computed per finding{means} and averaged over the findings with an "
-        f"interval. 95% confidence intervals are based on {settings['resamples']:,} bootstrap resamples of patients{spread}, "
+        f"{join_titles(compared_metrics())} (AUPRC as average precision) were computed per finding{means} and averaged over "
+        f"the findings with an interval. 95% confidence intervals are based on {settings['resamples']:,} bootstrap resamples of patients{spread}, "
         f"and are {INTERVAL_CONDITION}.",
         f"Differences from {common.names[0]} have intervals over {resampled}. Two-sided p-values {p_values}. They were "
         f"adjusted by the Benjamini-Hochberg method over the {plural(settings['family'], 'test')} of the table and are marked "
@@ -101,10 +100,6 @@ def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
     ]
     if common.left_out:
         parts.append(f"Volumes not scored by every model were excluded ({common.left_out:,}).")
-    if common.disagreeing:
-        parts.append(
-            f"Where labels differ between the runs' manifests ({common.disagreeing:,}), those of the first run were used."
-        )
     return " ".join([*parts, *comparison.disclosures.methods()])
 
 

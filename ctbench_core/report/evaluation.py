@@ -12,22 +12,28 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.atomic import csv_bytes
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import averaged_metrics, interval_keys, short_title
+from ctbench_core.errors import InputError
 from ctbench_core.evaluate import MACRO, read_tuning
 from ctbench_core.formatting import plural
 from ctbench_core.inference import RESAMPLES
 from ctbench_core.report import latex
-from ctbench_core.report.methods import INTERVAL_CONDITION, set_phrase, training_sentences
-from ctbench_core.runs import Disclosures, Run, disclosures_of, read_json
+from ctbench_core.report.methods import INTERVAL_CONDITION, join_titles, set_phrase, training_sentences
+from ctbench_core.runs import Disclosures, Interval, MacroMetric, Metrics, Run, disclosures_of, read_metrics
 
-# The key of the macro mean by the key of the metric.
-_MACROS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro", "f1_tuned": "f1_tuned"}
 _PARTS = ("value", "lo", "hi")
+ELIGIBLE = "macro of eligible findings"
 
 
 def run_paper(run: Run, on: str) -> dict[str, str]:
-    """Return the paper files of a run on a test set, by name: table.csv, table.tex, methods.txt."""
-    metrics = read_json(run.paths.evaluation(on).metrics) or {}
+    """Return the paper files of a run on a test set, by name: table.csv, table.tex, methods.txt.
+
+    Raises:
+        InputError: the run has no metrics of this set.
+    """
+    metrics = read_metrics(run.paths.evaluation(on).metrics)
+    if metrics is None:
+        raise InputError(f"{run.paths.root} has no metrics of {on}. Evaluate the run on it first (evaluate run=...).")
     disclosures = disclosures_of([run], on)
     frame = paper_frame(metrics)
     return {
@@ -37,69 +43,85 @@ def run_paper(run: Run, on: str) -> dict[str, str]:
     }
 
 
-def paper_frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row a finding and the macro mean: positives, then each stored metric with lo and hi, as printed."""
-    macros = {name: key for name, key in _MACROS.items() if key in metrics}
-    own = {name: name for name in macros}
-    rows = [_row(label, values, values.get("support"), own) for label, values in metrics["per_class"].items()]
-    return pd.DataFrame([*rows, _row(MACRO, metrics, None, macros)])
+def paper_frame(metrics: Metrics) -> pd.DataFrame:
+    """Return one row a finding, then the macro means: positives, and each metric with lo and hi, as printed.
+
+    The macro mean averages all findings where the metric is defined. Where only some of them have an interval, it
+    stands without one, and a last row holds the mean over these eligible findings with its interval.
+    """
+    keys, macro = {name: key for name, key in interval_keys().items() if key in metrics.macro_values}, metrics.macro
+    rows = [
+        _row(label, finding.value("support"), {name: (finding.value(name), finding.interval(name)) for name in keys})
+        for label, finding in metrics.findings.items()
+    ]
+    rows.append(_row(MACRO, math.nan, {name: (macro[key].value, macro[key].interval) for name, key in keys.items()}))
+    eligible = {name: macro[key].eligible or MacroMetric(math.nan) for name, key in keys.items()}
+    if any(one.findings for one in eligible.values()):
+        rows.append(_row(ELIGIBLE, math.nan, {name: (one.value, one.interval) for name, one in eligible.items()}))
+    return pd.DataFrame(rows)
 
 
-def _row(finding: str, values: Mapping[str, Any], positives: float | None, keys: Mapping[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"finding": finding, "positives": math.nan if positives is None else positives}
-    for name, key in keys.items():
-        numbers = (values.get(key), *(values.get(f"{key}_ci") or (None, None)))
-        row |= {
-            f"{name} {part}": math.nan if number is None else round(float(number), latex.DIGITS)
-            for part, number in zip(_PARTS, numbers)
-        }
+def _row(finding: str, positives: float, values: Mapping[str, tuple[float, Interval]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"finding": finding, "positives": positives}
+    for name, (value, interval) in values.items():
+        numbers = zip(_PARTS, (value, interval.lo, interval.hi))
+        row |= {f"{name} {part}": round(number, latex.DIGITS) for part, number in numbers}
     return row
 
 
-def latex_table(frame: pd.DataFrame, metrics: Mapping[str, Any], name: str, disclosures: Disclosures) -> str:
+_TITLES = {MACRO: "Macro mean", ELIGIBLE: "Macro mean, eligible findings"}
+
+
+def latex_table(frame: pd.DataFrame, metrics: Metrics, name: str, disclosures: Disclosures) -> str:
     """Return the table of `paper_frame` as LaTeX with booktabs."""
     names = [column.removesuffix(" value") for column in frame if column.endswith(" value")]
-    lines = [" & ".join(["Finding", "Positives", *(METRICS[one].short for one in names)]) + " \\\\", "\\midrule"]
+    lines = [" & ".join(["Finding", "Positives", *map(short_title, names)]) + " \\\\", "\\midrule"]
     for row in frame.to_dict("records"):
         is_macro = row["finding"] == MACRO
         lines += ["\\addlinespace"] if is_macro else []
-        title = "Macro mean" if is_macro else latex.escape(str(row["finding"]))
+        title = _TITLES.get(str(row["finding"])) or latex.escape(str(row["finding"]))
         positives = "" if math.isnan(row["positives"]) else f"{row['positives']:,.0f}"
         cells = [latex.metric_cell(*(row[f"{one} {part}"] for part in _PARTS)) for one in names]
         lines.append(" & ".join([title, positives, *cells]) + " \\\\")
     caption = f"{latex.escape(name)} on {latex.escape('; '.join(disclosures.sentences()))}."
-    if "f1_macro" in metrics:
-        caption += f" F1 at threshold {metrics.get('threshold', 0.5):g}."
-    if "f1_tuned" in metrics:
-        caption += " F1, tuned: at the threshold of highest F1 on validation."
-    if "auprc_ci" in metrics:
+    at_half = join_titles(metric.name for metric in averaged_metrics() if metric.kind == "thresholded")
+    caption += f" {at_half} at threshold {metrics.threshold:g}."
+    if metrics.has_tuned:
+        caption += " Tuned: at the threshold of highest F1 on validation."
+    if metrics.has_intervals:
         caption += " 95\\% intervals over patients."
     return latex.table(caption, len(names) + 1, lines)
 
 
-def methods_paragraph(
-    run: Run, metrics: Mapping[str, Any], tuning: Mapping[str, Any] | None, disclosures: Disclosures
-) -> str:
+def methods_paragraph(run: Run, metrics: Metrics, tuning: Mapping[str, Any] | None, disclosures: Disclosures) -> str:
     """Return a Methods paragraph of the run's training and its evaluation."""
-    labels = metrics["per_class"]
-    undefined = sum(values["auprc"] is None for values in labels.values())
     parts = training_sentences([run])
+    ranking, thresholded = (
+        [metric.name for metric in averaged_metrics() if metric.kind == kind] for kind in ("ranking", "thresholded")
+    )
+    findings = metrics.findings.values()
+    undefined = sum(any(math.isnan(finding.value(name)) for name in ranking) for finding in findings)
     parts.append(
         f"The {'run was' if parts else 'predictions were'} evaluated on "
-        f"{set_phrase([run], disclosures.set_name, metrics['n'])} for {plural(len(labels), 'finding')}. AUROC, average "
-        f"precision (AUPRC) and F1 at threshold {metrics.get('threshold', 0.5):g} were computed per finding and averaged "
-        f"over the findings where they are defined{f' (undefined in {undefined})' if undefined else ''}."
+        f"{set_phrase([run], disclosures.set_name, metrics.n)} for {plural(len(findings), 'finding')}. "
+        f"{join_titles(ranking)} (AUPRC as average precision), and {join_titles(thresholded)} at threshold "
+        f"{metrics.threshold:g}, were computed per finding and averaged over the findings where they are defined{f' (undefined in {undefined})' if undefined else ''}."
     )
-    if "f1_tuned" in metrics and tuning:
+    if metrics.has_tuned and tuning:
         parts.append(
             "Thresholds of highest F1 were chosen per finding on the validation set "
             f"({plural(tuning['n']['patients'], 'patient')}); validation metrics at these thresholds were cross-fitted "
             f"over patients in {tuning['folds']} folds."
         )
-    if "auprc_ci" in metrics:
+    if metrics.has_intervals:
         parts.append(
-            f"95% confidence intervals are based on {metrics.get('resamples', RESAMPLES):,} bootstrap resamples of "
+            f"95% confidence intervals are based on {metrics.other.get('resamples', RESAMPLES):,} bootstrap resamples of "
             f"patients, on the logit scale, and are {INTERVAL_CONDITION}. They apply to this trained model, not to other "
             "seeds."
         )
+        if any(one.eligible for one in metrics.macro.values()):
+            parts.append(
+                "A macro mean has an interval only where each of its findings has one; otherwise the mean over the "
+                "findings that have one is given beside it, with its interval."
+            )
     return " ".join([*parts, *disclosures.methods()])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ctbench_core.config import Config
-from ctbench_core.declared import METRICS, STEPWISE, head_name, loss_name
+from ctbench_core.config import KEYS, Config, get_key
+from ctbench_core.declared import HEADS, LOSSES, OPTIMIZERS, Head, head_of, metric_title
 from ctbench_core.formatting import plural
 from ctbench_core.inference import MIN_MACRO_AUPRC, MIN_PATIENTS
 from ctbench_core.label_leakage import encoder_name
@@ -18,8 +18,6 @@ _INPUTS = {
     "concat": "concatenated visual and report embeddings",
     "gated": "visual and report embeddings joined by a learned gate",
 }
-_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
-_LOSSES = {"bce": "binary cross-entropy", "focal": "focal loss", "asymmetric": "asymmetric loss"}
 _STANDARDISATION = {"none": "none", "zscore": "z-scores", "l2": "unit L2 norm"}
 INTERVAL_CONDITION = (
     f"given for findings present in at least {MIN_PATIENTS} patients and absent in at least {MIN_PATIENTS} (for macro "
@@ -27,9 +25,15 @@ INTERVAL_CONDITION = (
 )
 
 
+def join_titles(names: Iterable[str]) -> str:
+    """Join the titles of metrics: ``AUPRC, AUROC and F1``."""
+    titles = list(map(metric_title, names))
+    return " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]]))
+
+
 def set_phrase(runs: Sequence[Run], name: str, n: Mapping[str, int]) -> str:
     """Return a set with its size, a test set by its file name in the ledger: ``the test set ("test.csv"; 2 volumes)``."""
-    files = [Path(str(entry["manifest"])).name for entry in openings_of(runs, name)]
+    files = [Path(opening.manifest).name for opening in openings_of(runs, name)]
     title = "the validation set (" if name == VALIDATION else f'the test set ("{files[-1] if files else name}"; '
     volumes, exams, patients = (plural(n[f"{unit}s"], unit) for unit in ("volume", "exam", "patient"))
     return f"{title}{volumes} of {exams} and {patients})"
@@ -40,9 +44,9 @@ def training_sentences(runs: Sequence[Run]) -> list[str]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.status.kind == "train":
-            name = head_name(run.config.model._target_)
-            groups.setdefault("stepwise" if name in STEPWISE else name, []).append(run)
-    return [_SENTENCES[kind](group) for kind, group in groups.items()]
+            head = HEADS.resolve(run.config.model._target_)
+            groups.setdefault("" if head.stepwise else head.name, []).append(run)
+    return [_fitted(HEADS[name], group) if name else _stepwise(group) for name, group in groups.items()]
 
 
 def join_distinct(values: Sequence[object]) -> str:
@@ -59,7 +63,7 @@ def _stepwise(runs: list[Run]) -> str:
     subject, verb = ("A head", "was") if len(runs) == 1 else ("Heads", "were")
     parts = [
         f"{subject} ({_each(runs, _head)}) {verb} trained on frozen {_data(runs)} with "
-        f"{_each(runs, lambda c: _OPTIMIZERS[c.training.optimizer])}",
+        f"{_each(runs, lambda c: OPTIMIZERS[c.training.optimizer].title)}",
         f"learning rate {_each(runs, lambda c: f'{c.training.learning_rate:g}')}",
         f"batch size {_each(runs, lambda c: c.training.batch_size)}",
     ]
@@ -67,7 +71,7 @@ def _stepwise(runs: list[Run]) -> str:
         parts.append(f"weight decay {_each(runs, lambda c: f'{c.training.weight_decay:g}')}")
     if any(run.config.training.scheduler != "none" for run in runs):
         parts.append(f"learning-rate schedule {_each(runs, lambda c: c.training.scheduler)}")
-    parts.append(f"loss {_each(runs, lambda c: _LOSSES[loss_name(c.training.loss._target_)] + _weighting(c))}")
+    parts.append(f"loss {_each(runs, _loss)}")
     epochs = _epochs([run.status.epoch for run in runs])
     patience = _epochs([run.config.training.early_stopping_patience for run in runs])
     return (
@@ -83,35 +87,35 @@ def _epochs(counts: Sequence[int]) -> str:
     return f"{text} epoch{'' if text == '1' else 's'}"
 
 
-def _logistic(runs: list[Run]) -> str:
-    return (
-        f"L2-penalised logistic regression{_each(runs, _weighting)} was fitted on frozen {_data(runs)}. Of the penalties "
-        f"C = {_each(runs, lambda c: ', '.join(f'{value:g}' for value in c.model.params.c))}, the one with the best "
-        f"validation {_monitor(runs)} was selected."
-    )
-
-
-def _knn(runs: list[Run]) -> str:
-    return (
-        f"k-nearest-neighbour classification was used on frozen {_data(runs)}. Of k = "
-        f"{_each(runs, lambda c: ', '.join(map(str, c.model.params.k)))}, the one with the best validation "
-        f"{_monitor(runs)} was selected."
-    )
-
-
-def _zero_shot(runs: list[Run]) -> str:
-    return f"Frozen {_data(runs)} were scored against prompt embeddings, without training."
-
-
-_SENTENCES = {"stepwise": _stepwise, "logistic": _logistic, "knn": _knn, "zero_shot": _zero_shot}
+def _fitted(head: Head, runs: list[Run]) -> str:
+    values = {
+        key.rpartition(".")[2]: join_distinct([_text(run.config, key, ", ") for run in runs]) for key in head.own_keys
+    }
+    common = {"data": _data(runs), "weighting": _each(runs, _weighting), "monitor": _monitor(runs)}
+    return head.phrase.format(**values | common)
 
 
 def _head(config: Config) -> str:
-    name = head_name(config.model._target_)
-    if name != "mlp" or not config.model.params.hidden_dims:
-        return "linear"
-    widths = "-".join(map(str, config.model.params.hidden_dims))
-    return f"MLP with hidden width {widths} and dropout {config.model.params.dropout:g}"
+    head = head_of(config.model)
+    settings = _settings(config, head.own_keys)
+    return f"{head.phrase} with {' and '.join(settings)}" if settings else head.phrase
+
+
+def _loss(config: Config) -> str:
+    loss = LOSSES.resolve(config.training.loss._target_)
+    settings = _settings(config, [f"training.loss.{name}" for name in loss.parameters])
+    return loss.phrase + (f" ({', '.join(settings)})" if settings else "") + _weighting(config)
+
+
+def _settings(config: Config, keys: Iterable[str]) -> list[str]:
+    """Return the values of keys behind their labels, without those that are 0 or empty."""
+    return [f"{KEYS[key].label.lower()} {_text(config, key, '-')}" for key in keys if get_key(config, key)]
+
+
+def _text(config: Config, key: str, separator: str) -> str:
+    value = get_key(config, key)
+    items = value if isinstance(value, list) else [value]
+    return separator.join(f"{item:g}" if isinstance(item, (int, float)) else str(item) for item in items)
 
 
 def _weighting(config: Config) -> str:
@@ -136,7 +140,7 @@ def _budget(config: Config) -> str:
 
 def _monitor(runs: Sequence[Run]) -> str:
     return _each(
-        runs, lambda c: "loss" if c.training.monitor == "loss" else f"macro {METRICS[c.training.monitor].title}"
+        runs, lambda c: "loss" if c.training.monitor == "loss" else f"macro {metric_title(c.training.monitor)}"
     )
 
 

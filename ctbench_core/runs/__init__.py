@@ -2,18 +2,37 @@
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.disclosures import (
-    VALIDATION,
     Disclosures,
     alignment_disclosures,
     disclosures_of,
     is_stale,
     openings_of,
 )
-from ctbench_core.runs.layout import Below, EvaluationPaths, RunPaths, job_dir, new_run_id, run_paths
+from ctbench_core.runs.identity import VALIDATION, set_id_of, validation_set_id, volumes_digest_of
+from ctbench_core.runs.layout import (
+    Below,
+    EvaluationPaths,
+    RunPaths,
+    job_dir,
+    new_run_id,
+    require_directory,
+    run_paths,
+)
+from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
+from ctbench_core.runs.provenance import Provenance, read_provenance
 from ctbench_core.runs.readers import follow_history, read_cached, read_history, read_json, truncate_history
-from ctbench_core.runs.recipe import changed_keys_without, recipe_of
 from ctbench_core.runs.recorder import Recorder
-from ctbench_core.runs.resuming import check_resumable, newest_resumable, why_not_resumable
+from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
+from ctbench_core.runs.resuming import (
+    advice_on_changes,
+    changed_settings,
+    check_resumable,
+    check_unchanged,
+    newest_resumable,
+    why_not_resumable,
+)
+from ctbench_core.runs.scores import label_columns, read_result_csv, score_arrays, score_labels
+from ctbench_core.runs.segments import describe_changes, record_segment, segment_start
 from ctbench_core.runs.status import (
     ACTIVE,
     ENDED,
@@ -30,7 +49,6 @@ from ctbench_core.runs.status import (
     write_status,
 )
 from ctbench_core.runs.store import (
-    LEDGER,
     TRASH,
     Run,
     RunStore,

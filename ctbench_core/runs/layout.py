@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.config import Config
+from ctbench_core.errors import RunError
 
 
 class Below:
@@ -33,6 +34,7 @@ class RunPaths:
     config = Below("config.yaml")  # resolved: enough to repeat the run
     status = Below("status.json")  # state, epoch, process and heartbeat
     provenance = Below("provenance.json")  # versions, device, seeds, digests and cohort counts
+    inputs = Below("inputs.parquet")  # volumes of training and validation: labels, and fingerprints of their features
     selection = Below("selection_index.csv")  # the volumes of a budget, fold or selection, and what each is used for
     metrics = Below("metrics.jsonl")  # one JSON line an epoch
     best_metrics = Below("best_metrics.json")  # the line of the best epoch
@@ -61,6 +63,19 @@ class RunPaths:
     def alignment(self, name: str) -> Path:
         """Return the folder of one alignment result."""
         return self.root / "alignment" / Path(name).stem
+
+
+def require_directory(paths: RunPaths) -> None:
+    """Refuse to write into a run directory that was renamed or deleted: writing would create it again, without its config.
+
+    Raises:
+        RunError: it is gone.
+    """
+    if not paths.root.is_dir():
+        raise RunError(
+            f"{paths.root} was renamed or deleted while its run was active. What was saved before is in the renamed "
+            "folder; resume the run there."
+        )
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from ctbench_core.atomic import dump_json, write_text
 T = TypeVar("T")
 Fingerprint = tuple[int, int, int]
 
-_MAX_VALUES = 20_000
+_MAX_VALUES = 40_000  # config, best epoch, notes and inputs of 5,000 runs, twice
 _values: dict[tuple[Path, Callable[[str], Any]], tuple[Fingerprint, Any]] = {}
 _values_lock = threading.Lock()
 
-_MAX_HISTORIES = 8  # 5,000 epochs of 18 findings take some 30 MB
-_histories: OrderedDict[Path, _History] = OrderedDict()
-_histories_lock = threading.Lock()
+_MAX_FOLLOWED = 8  # 5,000 epochs of 18 findings take some 30 MB
+_followed: OrderedDict[tuple[Path, Callable[..., Any]], _Followed] = OrderedDict()
+_followed_lock = threading.Lock()
 
 
 def fingerprint(facts: os.stat_result) -> Fingerprint:
@@ -75,7 +75,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Read a ``metrics.jsonl``, one entry an epoch."""
-    return [entry for entry in read_lines(path) if "epoch" in entry]
+    return list(filter(_epoch_entry, read_lines(path)))
 
 
 def truncate_history(path: Path, epoch: int) -> None:
@@ -85,40 +85,47 @@ def truncate_history(path: Path, epoch: int) -> None:
 
 
 @dataclass
-class _History:
+class _Followed:
     inode: int
     size: int = 0  # bytes read so far
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[Any] = field(default_factory=list)
 
 
-def follow_history(path: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a ``metrics.jsonl`` as `read_history` does, parsing only the lines added since the last call.
+def follow_lines(path: Path, parse: Callable[[dict[str, Any]], T | None]) -> list[T]:
+    """Return ``parse`` of each JSON line of a file, without None, parsing only the lines added since the last call.
 
     The entries are shared, so do not change them. A file that was replaced or cut is read from its beginning; an
     incomplete last line is left for the next call.
     """
-    with _histories_lock:
+    with _followed_lock:
         try:
             facts = path.stat()
         except OSError:
             return []
-        history = _histories.get(path)
-        if history is None or history.inode != facts.st_ino or facts.st_size < history.size:
-            history = _histories[path] = _History(facts.st_ino)
-        if facts.st_size > history.size:
-            _extend(history, path)
-        _histories.move_to_end(path)
-        while len(_histories) > _MAX_HISTORIES:
-            _histories.popitem(last=False)
-        return list(history.entries)
+        key = (path, parse)
+        followed = _followed.get(key)
+        if followed is None or followed.inode != facts.st_ino or facts.st_size < followed.size:
+            followed = _followed[key] = _Followed(facts.st_ino)
+        if facts.st_size > followed.size:
+            with path.open("rb") as file:
+                file.seek(followed.size)
+                complete, end, _ = file.read().rpartition(b"\n")
+            parsed = map(parse, _parse_lines(complete.split(b"\n")))
+            followed.entries += [entry for entry in parsed if entry is not None]
+            followed.size += len(complete) + len(end)
+        _followed.move_to_end(key)
+        while len(_followed) > _MAX_FOLLOWED:
+            _followed.popitem(last=False)
+        return list(followed.entries)
 
 
-def _extend(history: _History, path: Path) -> None:
-    with path.open("rb") as file:
-        file.seek(history.size)
-        complete, end, _ = file.read().rpartition(b"\n")
-    history.entries += [entry for entry in _parse_lines(complete.split(b"\n")) if "epoch" in entry]
-    history.size += len(complete) + len(end)
+def follow_history(path: Path) -> list[dict[str, Any]]:
+    """Return the epochs of a ``metrics.jsonl`` as `read_history` does, and fast where lines were only added."""
+    return follow_lines(path, _epoch_entry)
+
+
+def _epoch_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
+    return entry if "epoch" in entry else None
 
 
 def _parse_lines(lines: list[Any]) -> list[dict[str, Any]]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from ctbench_core.errors import CtbenchError, InputError, Interrupted
-from ctbench_core.runs.layout import RunPaths
-from ctbench_core.runs.status import Status, is_stop_requested, now, withdraw_stop, write_status
+from ctbench_core.errors import CtbenchError, InputError, Interrupted, RunError
+from ctbench_core.runs.layout import RunPaths, require_directory
+from ctbench_core.runs.status import Status, is_stop_requested, now, run_lock, withdraw_stop, write_status
 
 # Each write is flushed to the disk; two a second do not slow the training.
 WRITE_EVERY_S = 0.5
@@ -30,8 +30,7 @@ class Recorder:
     def __init__(self, paths: RunPaths, status: Status) -> None:
         self.paths, self.status = paths, status
         self._written_at = self._checked_at = 0.0
-        # Held while the run trains; the system releases it when the process dies.
-        self._lock = FileLock(paths.root / ".lock")
+        self._lock = run_lock(paths.root)
 
     def __enter__(self) -> Recorder:
         """Mark the run running.
@@ -62,8 +61,8 @@ class Recorder:
     def _record(self, error: BaseException) -> None:
         state = "cancelled" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"
         text = str(error) if isinstance(error, CtbenchError) else f"{type(error).__name__}: {error}"
-        # A full disk may refuse this write too; the run then reads as interrupted, which is true.
-        with contextlib.suppress(OSError):
+        # A full disk may refuse this write too, or the folder is gone; the run then reads as interrupted, which is true.
+        with contextlib.suppress(OSError, RunError):
             self._write(state=state, error=text)
 
     def epoch(self, epoch: int, best_epoch: int | None = None) -> None:
@@ -104,5 +103,6 @@ class Recorder:
             self._write()
 
     def _write(self, **changes: Any) -> None:
+        require_directory(self.paths)
         self.status = write_status(self.paths.status, self.status, **changes)
         self._written_at = time.monotonic()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ctbench_core.config import Config
-from ctbench_core.errors import InputError
-from ctbench_core.runs.layout import job_dir
-from ctbench_core.runs.readers import read_json
+from ctbench_core.config import KEYS, Config, differing_keys, get_key
+from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.runs.layout import RunPaths, job_dir
+from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.status import RESUMABLE
-from ctbench_core.runs.store import Run, try_open
+from ctbench_core.runs.store import Run, read_config, try_open
+
+ALLOW = "training.resume.allow_changes"
 
 
 def why_not_resumable(run: Run) -> str:
@@ -20,7 +23,7 @@ def why_not_resumable(run: Run) -> str:
     if state not in RESUMABLE:
         return f"{run.run_id} is {state}; only {', '.join(RESUMABLE)} runs can be resumed."
     # Without a checkpoint, one of our runs has had no epoch and starts; an imported one would start over by surprise.
-    if not run.paths.last_state.is_file() and (read_json(run.paths.provenance) or {}).get("imported_from"):
+    if not run.paths.last_state.is_file() and read_provenance(run.paths).imported_from:
         return (
             f"{run.run_id} was imported without a snapshot to continue from: resuming would start over. "
             "Train its settings as a new run instead: Clone on the Runs page, or train with the same overrides."
@@ -36,6 +39,39 @@ def check_resumable(run: Run) -> None:
     """
     if reason := why_not_resumable(run):
         raise InputError(reason)
+
+
+def changed_settings(paths: RunPaths, config: Config) -> dict[str, list[Any]]:
+    """Return the stored and the new value of every setting of a run that a resume may not change freely, by key.
+
+    Paths and names of its data are left out where digests show whether the data have changed.
+    """
+    stored, has_digests = read_config(paths.config), bool(read_provenance(paths).inputs)
+    return {
+        name: [get_key(stored, name), get_key(config, name)]
+        for name in differing_keys(stored, config)
+        if not (KEYS[name].extends or (has_digests and KEYS[name].is_input and KEYS[name].raw))
+    }
+
+
+def check_unchanged(paths: RunPaths, config: Config) -> None:
+    """Refuse to continue a run with other settings, unless changes are allowed.
+
+    Raises:
+        ConfigError: a setting has changed; the message names each.
+    """
+    changes = changed_settings(paths, config)
+    if changes and not config.training.resume.allow_changes:
+        values = ", ".join(f"{name} ({before} there, {now} here)" for name, (before, now) in changes.items())
+        raise ConfigError(f"{paths.root.name} was started with other settings: {values}. {advice_on_changes()}")
+
+
+def advice_on_changes() -> str:
+    """Return what to do about a run whose settings or data have changed."""
+    return (
+        f"Resume it as it was, start a new run (Clone on the Runs page), or resume with {ALLOW}=true, which records "
+        "the change in metrics.jsonl and provenance.json."
+    )
 
 
 def newest_resumable(config: Config, run_dir: Path | None = None) -> Run:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
 from ctbench_core.atomic import write_json, write_text
 from ctbench_core.errors import RunError
@@ -25,10 +26,13 @@ from ctbench_core.runs.layout import RunPaths
 ACTIVE = ("queued", "running", "cancelling")
 ENDED = ("finished", "cancelled", "failed", "interrupted")
 RESUMABLE = ("cancelled", "failed", "interrupted")
-STOP_REQUEST = "stop_request"
+# Of a run directory: since 2, provenance.json has digests of what a run was trained on.
+RUN_FORMAT = 2
+STOP_REQUEST, LOCK = "stop_request", ".lock"
 
 # A run of another host counts as gone when its heartbeat, renewed every few seconds, is older than this.
 HEARTBEAT_LIMIT_S = 120.0
+UNLOCKED_LIMIT_S = 15.0  # of this host, whose lock nobody holds
 
 
 def now() -> str:
@@ -41,6 +45,7 @@ class Status:
     """Contents of ``status.json``; ``kind`` is ``train`` for training runs.
 
     ``started`` and ``started_epoch`` say when the run last began to work, after waiting or on Resume, and at which epoch.
+    ``format`` is of the whole run directory; see `RUN_FORMAT`.
     """
 
     state: str = "queued"
@@ -59,6 +64,7 @@ class Status:
     started: str = ""
     started_epoch: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    format: int = 1
 
     @property
     def active(self) -> bool:
@@ -89,6 +95,7 @@ def new_status(label: str, kind: str = "train", max_epochs: int = 0) -> Status:
         label=label,
         kind=kind,
         max_epochs=max_epochs,
+        format=RUN_FORMAT,
     )
 
 
@@ -114,7 +121,7 @@ def read_status(path: Path) -> Status:
         raise RunError(
             f"{path} is not a readable status file ({error}). The folder is damaged, or is not a run directory."
         ) from error
-    if status.active and not _is_alive(status):
+    if status.active and not _is_alive(status, Path(path).parent):
         return dataclasses.replace(
             status, state="interrupted", error="The process that ran it is gone. Resume continues the run."
         )
@@ -129,20 +136,43 @@ def try_status(path: Path) -> Status | None:
         return None
 
 
-def _is_alive(status: Status) -> bool:
-    if status.host == _host():
-        try:
-            # The system reuses process numbers, so the start time is compared too.
-            return abs(psutil.Process(status.pid).create_time() - status.process_started) < 2.0
-        except psutil.NoSuchProcess:
+def _is_alive(status: Status, run_dir: Path) -> bool:
+    if status.host != _host():
+        return _has_heartbeat(status)
+    try:
+        # The system reuses process numbers, so the start time is compared too.
+        if abs(psutil.Process(status.pid).create_time() - status.process_started) >= 2.0:
             return False
-        except psutil.AccessDenied:
-            return True
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    # A folder that was renamed while its run trained keeps the status of then, though its process lives on.
+    return status.state == "queued" or _has_heartbeat(status, UNLOCKED_LIMIT_S) or _is_locked(run_dir)
+
+
+def _has_heartbeat(status: Status, limit_s: float = HEARTBEAT_LIMIT_S) -> bool:
     try:
         beat = datetime.fromisoformat(status.heartbeat)
     except ValueError:
         return False
-    return (datetime.now(UTC) - beat).total_seconds() < HEARTBEAT_LIMIT_S
+    return (datetime.now(UTC) - beat).total_seconds() < limit_s
+
+
+def run_lock(run_dir: Path) -> FileLock:
+    """Return the lock that is held while a run trains; the system releases it when the process dies."""
+    return FileLock(run_dir / LOCK)
+
+
+def _is_locked(run_dir: Path) -> bool:
+    """Whether a process trains the run; also where that cannot be found out."""
+    if not (run_dir / LOCK).is_file():
+        return False
+    try:
+        with run_lock(run_dir).acquire(blocking=False):
+            return False
+    except (Timeout, OSError, NotImplementedError):
+        return True
 
 
 def request_stop(run_dir: Path) -> bool:

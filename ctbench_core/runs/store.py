@@ -1,11 +1,10 @@
-"""The run store, a folder of jobs, each a folder of runs: open, list, delete and restore runs, and log test evaluations.
+"""The run store, a folder of jobs, each a folder of runs: open, list, delete and restore runs.
 
 The files are the truth; nothing is kept beside them. A deleted run is moved to the trash until that is emptied.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -15,15 +14,15 @@ from typing import Any
 
 import yaml
 
-from ctbench_core.atomic import append_line, dump_json, write_json, write_text
-from ctbench_core.config import Config, from_mapping
+from ctbench_core.atomic import write_json, write_text
+from ctbench_core.config import Config, as_introduced, from_mapping
 from ctbench_core.errors import ConfigError, InputError, RunError
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
-from ctbench_core.runs.readers import Fingerprint, fingerprint, read_cached, read_history, read_json, read_lines
+from ctbench_core.runs.ledger import LEDGER
+from ctbench_core.runs.readers import Fingerprint, fingerprint, read_cached, read_history, read_json
 from ctbench_core.runs.status import ENDED, Status, now, read_status, try_status, write_status
 
-LEDGER = "evaluations.jsonl"
 TRASH = ".trash"
 
 # libyaml reads a config in 0.4 ms where the pure Python loader takes 5.
@@ -68,8 +67,8 @@ class Run:
 
         The config's may be relative to where the run was started, and stores are moved.
         """
-        above = self._folder.parent.parent
-        return above if (above / LEDGER).is_file() else Path(self.config.paths.outputs_root).resolve()
+        above, named = self._folder.parent.parent, Path(self.config.paths.outputs_root).resolve()
+        return above if (above / LEDGER).is_file() or not named.is_dir() else named
 
     def best(self) -> dict[str, Any]:
         """Return the metrics of the best epoch; empty before the first."""
@@ -126,7 +125,7 @@ def try_open(folder: Path) -> Run | None:
 
 def _parse_config(text: str) -> Config:
     content = yaml.load(text, Loader=_LOADER)
-    return from_mapping(content or {})[0]
+    return from_mapping(content or {}, as_introduced())[0]
 
 
 def read_config(path: Path) -> Config:
@@ -220,25 +219,6 @@ class RunStore:
                 write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
                 interrupted.append(run)
         return interrupted
-
-    def record_opening(self, run_dir: Path, job: str, manifest: str) -> int:
-        """Log that a run is evaluated on a test set; return how many other runs of the job were before."""
-        entries = [entry for entry in self.openings(job) if entry.get("manifest") == manifest]
-        run = _resolved(str(run_dir))  # one run may be spelled in several ways
-        before = len({_resolved(entry["run"]) for entry in entries} - {run})
-        entry = {"when": now(), "run": run, "job": job, "manifest": manifest, "opened_before": before}
-        append_line(self.root / LEDGER, dump_json(entry))
-        return before
-
-    def openings(self, job: str) -> list[dict[str, Any]]:
-        """Return the ledger's entries of a job: when which run was evaluated on which test set."""
-        return [entry for entry in read_lines(self.root / LEDGER) if entry.get("job") == job]
-
-
-@functools.lru_cache(maxsize=65_536)
-def _resolved(folder: str) -> str:
-    """Resolve a run's folder, once: a study of a thousand runs asks half a million times."""
-    return str(Path(folder).resolve())
 
 
 def write_latest(config: Config, run_dir: Path) -> None:

@@ -1,8 +1,8 @@
-"""Send a run's metrics to an experiment tracker too: Weights & Biases, MLflow or TensorBoard.
+"""Send a run's metrics to an experiment tracker too; `declared.TRACKERS` lists them.
 
 A tracker receives every epoch and the end of a run, and a thread of its own sends them, so that a slow or absent
 server never delays the training. A missing package or a server that does not answer is a warning: the run directory
-holds everything. To add a tracker, write a `Service` and name it in `SERVICES`.
+holds everything. A tracker is a `Service` and its declaration.
 
 Metrics have the names that the older system sent: ``val/auprc``, ``val/<finding>/f1``, ``best_val_auprc``.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.config import KEYS, Config, get_key
+from ctbench_core.declared import TRACKERS, TrackerInfo, load, macro_keys
 from ctbench_core.runs.layout import RunPaths
 
 # How long the end of a run waits for what is still to be sent.
@@ -29,7 +30,6 @@ WAIT_S = 30.0
 # A server that did not answer is not tried again for this long.
 _RETRY_AFTER_S = 300.0
 _OPEN_WITHIN_S = 20
-_MACROS = ("auprc", "auroc", "f1_macro")
 _failures: dict[str, tuple[float, str]] = {}  # tracker to the time and reason of its last failure
 
 
@@ -52,12 +52,12 @@ class Tracker:
 class _ThreadedTracker(Tracker):
     """Sends to a service from a thread."""
 
-    def __init__(self, name: str, service: Service) -> None:
+    def __init__(self, info: TrackerInfo, service: Service) -> None:
         super().__init__()
-        self._name, self._service = name, service
+        self._info, self._service = info, service
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()  # None: the run has ended
         self._result: dict[str, Any] = {}
-        self._thread = threading.Thread(target=self._work, name=f"ctbench-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"ctbench-{info.name}", daemon=True)
         self._thread.start()
 
     def epoch(self, line: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ class _ThreadedTracker(Tracker):
                 pass
             self._service.end(self._result)
         except ImportError as error:
-            self._warn(f"{error}. Install it with: pip install 'ctbench[{self._name}]'")
+            self._warn(_missing_package(self._info, error))
         except tracker_errors(self._service) as error:
             self._record_failure(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
 
@@ -93,11 +93,11 @@ class _ThreadedTracker(Tracker):
         return queued[-1] is not None
 
     def _record_failure(self, reason: str) -> None:
-        _failures[self._name] = time.monotonic(), reason
+        _failures[self._info.name] = time.monotonic(), reason
         self._warn(reason)
 
     def _warn(self, reason: str) -> None:
-        self._warnings.append(f"{self._name} did not receive the whole run: {reason}")
+        self._warnings.append(f"{self._info.name} did not receive the whole run: {reason}")
 
 
 @contextlib.contextmanager
@@ -115,20 +115,29 @@ def _choose_tracker(config: Config, paths: RunPaths) -> Tracker:
     name = (config.logging.logger_name or "none").lower()
     if name in ("none", "null", "false"):
         return Tracker()
-    if name not in SERVICES:
-        known = ", ".join(SERVICES)
+    info = TRACKERS.get(TRACKERS.canonical(name))
+    if info is None:
+        known = ", ".join(TRACKERS)
         return Tracker([f"Unknown tracker {config.logging.logger_name!r} in logging.logger_name. Known: {known}."])
-    failed_at, reason = _failures.get(name, (0.0, ""))
+    failed_at, reason = _failures.get(info.name, (0.0, ""))
     if reason and time.monotonic() - failed_at < _RETRY_AFTER_S:
         return Tracker([f"Not sent to {name}, which failed less than {_RETRY_AFTER_S / 60:g} minutes ago: {reason}"])
-    return _ThreadedTracker(name, SERVICES[name](config, paths))
+    try:
+        service: Service = load(info.service)(config, paths)
+    except ImportError as error:
+        return Tracker([f"{info.name} did not receive the run: {_missing_package(info, error)}"])
+    return _ThreadedTracker(info, service)
+
+
+def _missing_package(info: TrackerInfo, error: ImportError) -> str:
+    return f"{error}. Install it with: {info.install}" if info.install else f"{error}. Install its package."
 
 
 def epoch_metrics(line: dict[str, Any]) -> dict[str, float]:
     """Return the metrics of an epoch by their names in trackers; undefined ones are left out."""
     validation = line.get("val_metrics", {})
     metrics: dict[str, Any] = {"train/loss": line.get("train_loss"), "val/loss": line.get("val_loss")}
-    metrics |= {f"val/{name}": validation.get(name) for name in _MACROS}
+    metrics |= {f"val/{name}": validation.get(name) for name in macro_keys()}
     best = "best_val_"
     metrics |= {f"best/val_{name.removeprefix(best)}": line[name] for name in line if name.startswith(best)}
     for finding, values in validation.get("per_class", {}).items():
@@ -141,7 +150,7 @@ def final_metrics(result: dict[str, Any]) -> dict[str, float]:
     metrics: dict[str, Any] = {"best_epoch": result.get("best_epoch"), "epochs": result.get("epochs")}
     metrics |= {f"best_val_{name}": value for name, value in (result.get("best_val") or {}).items()}
     for manifest, values in (result.get("test") or {}).items():
-        metrics |= {f"test/{manifest}/{name}": values.get(name) for name in _MACROS}
+        metrics |= {f"test/{manifest}/{name}": values.get(name) for name in macro_keys()}
     return dict(_defined(metrics))
 
 
@@ -325,10 +334,3 @@ class TensorboardService(Service):
         for name, value in final_metrics(result).items():
             self._writer.add_scalar(f"final/{name}", value, result.get("epochs") or 0)
         self._writer.close()
-
-
-SERVICES: dict[str, type[Service]] = {
-    "wandb": WandbService,
-    "mlflow": MlflowService,
-    "tensorboard": TensorboardService,
-}

@@ -1,7 +1,7 @@
 """Studies: grids of runs, trained as banks by any number of processes, and the statistics that compare them."""
 
 from ctbench_core.studies.budget_curves import Curve, find_crossing, fit_curve, labels_needed
-from ctbench_core.studies.cells import CELL_METRICS, VARIANCE_PARTS, bottlenecks, cell_frame
+from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
 from ctbench_core.studies.differences import best_of, differences
 from ctbench_core.studies.execution import plan_study, read_shard, run_study, write_sbatch
 from ctbench_core.studies.layout import StudyPaths, study_paths
@@ -11,6 +11,6 @@ from ctbench_core.studies.results import read_results, run_table, study_disclosu
 from ctbench_core.studies.search import DEFAULT_SPACE, TOP, Search, parse_search, read_search, stability
 from ctbench_core.studies.search_execution import plan_search, read_trials, run_search
 from ctbench_core.studies.status import StudyStatus, seconds_per_run, studies_in, study_status
-from ctbench_core.studies.study import AXES, GROUP, Study, model_groups, parse_study, read_study
+from ctbench_core.studies.study import AXES, GROUP, Study, parse_study, read_study, shared_keys
 from ctbench_core.studies.trials import parameter_importance, trial_row
 from ctbench_core.studies.workers import CANCELLED, PAUSED, has_active_worker, request_state

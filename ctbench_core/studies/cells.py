@@ -17,15 +17,15 @@ import pandas as pd
 from filelock import FileLock
 
 from ctbench_core.atomic import dump_json, write_bytes, write_with
+from ctbench_core.declared import averaged_metrics, interval_keys, macro_keys
 from ctbench_core.inference import Estimate, RecipeEstimate, bootstrap, recipe_intervals
-from ctbench_core.metrics import Floats, ranking_metric_fn, thresholded_metric_fn
+from ctbench_core.metrics import Floats, thresholded_metric_fn
 from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
-from ctbench_core.studies.results import MACROS, TRAINING, comparison_set, rows_of_set
+from ctbench_core.studies.results import TRAINING, comparison_set, rows_of_set
 
-CELL_METRICS = {"auprc": "auprc", "auroc": "auroc", "f1": "f1_macro"}  # metric of a finding -> name of its macro mean
 VARIANCE_PARTS = ("fold_variance", "seed_variance", "rest_variance")
 SEEDS_AND_PATIENTS, PATIENTS = "seeds and patients", "patients"
 _KEY = ["cell", "finding", "metric"]
@@ -61,7 +61,9 @@ def cell_frame(
 def _means(rows: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) -> pd.DataFrame:
     cell_by_run = {run.id: cell for cell, runs in cells.items() for run in runs}
     order = {cell: place for place, cell in enumerate(cells)}
-    rows = rows[rows["metric"].isin([*CELL_METRICS, *MACROS])].assign(cell=rows["run"].map(cell_by_run))
+    rows = rows[rows["metric"].isin([*interval_keys(), *interval_keys().values()])].assign(
+        cell=rows["run"].map(cell_by_run)
+    )
     means = rows.groupby(_KEY, sort=False)["value"].agg(["mean", "std", "count"])
     means = means.rename(columns={"count": "n"}).reset_index()
     return means.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
@@ -93,7 +95,7 @@ def _estimates(
     for place, (cell, runs) in enumerate(cells.items()):
         key = _cache_key(set_name, [run.id for run in runs if run.id in finished])
         rows = cache[cache["key"] == key]
-        if not len(rows) and not cached_only:
+        if not set(macro_keys()) <= set(rows["metric"]) and not cached_only:
             progress("intervals", place, len(cells))
             if recipe := load_recipe(paths, cell, runs, set_name):
                 rows, is_new = pd.DataFrame(_estimate_recipe(recipe)).assign(key=key), True
@@ -112,17 +114,18 @@ def _cache_key(set_name: str, run_ids: list[str]) -> str:
 
 
 def _estimate_recipe(recipe: Recipe) -> list[dict[str, Any]]:
-    rows = []
-    for metric_fn in (ranking_metric_fn, thresholded_metric_fn(0.5)):
-        estimates: dict[str, Any] = (
-            bootstrap(metric_fn, recipe.targets, recipe.scores[0], recipe.patients)
-            if len(recipe.seeds) == 1
-            else recipe_intervals(recipe.targets, recipe.scores, recipe.patients, metric_fn=metric_fn)
-        )
-        for metric, macro in CELL_METRICS.items():
-            if metric in estimates:
-                rows += _estimate_rows(recipe.findings, metric, macro, estimates[metric])
-    return rows
+    declared = averaged_metrics()
+    metric_fn = thresholded_metric_fn(0.5, [metric.name for metric in declared])
+    estimates: dict[str, Any] = (
+        bootstrap(metric_fn, recipe.targets, recipe.scores[0], recipe.patients)
+        if len(recipe.seeds) == 1
+        else recipe_intervals(recipe.targets, recipe.scores, recipe.patients, metric_fn=metric_fn)
+    )
+    return [
+        row
+        for metric in declared
+        for row in _estimate_rows(recipe.findings, metric.name, metric.macro, estimates[metric.name])
+    ]
 
 
 def _estimate_rows(

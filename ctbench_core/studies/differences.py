@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
+from ctbench_core.declared import compared_metrics
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.inference import (
     RecipeEstimate,
@@ -33,13 +34,12 @@ from ctbench_core.inference import (
     sign_flip,
     t_quantile,
 )
-from ctbench_core.metrics import Floats, MetricFn, ranking_metric_fn
+from ctbench_core.metrics import Floats, MetricFn, compared_metric_fn
 from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of
 
 LEVEL = 0.05
-RANKED = ("auprc", "auroc")
 MAX_OVERLAP = 0.5  # of training patients between seeds, up to which the answer holds for other training patients
 
 
@@ -87,7 +87,7 @@ def recipe_difference(first: Recipe, second: Recipe, seed: int = 0, overlap: flo
     inflation = float(np.sqrt(1 + len(a.seeds) * overlap / (1 - overlap)))
     return [
         delta
-        for metric in RANKED
+        for metric in compared_metrics()
         for delta in _recipe_deltas(metric, estimates[_difference_name(metric)], a.findings, dof, inflation)
     ]
 
@@ -118,7 +118,7 @@ def _difference_fn(seeds: int) -> MetricFn:
     """Return the function that gives, seed by seed, the difference of two recipes stacked as (2S, N, C)."""
 
     def difference(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
-        metrics = ranking_metric_fn(targets, scores, weights)
+        metrics = compared_metric_fn(targets, scores, weights)
         return {_difference_name(name): v[..., :seeds, :] - v[..., seeds:, :] for name, v in metrics.items()}
 
     return difference
@@ -178,7 +178,9 @@ def _compare_folds(a: Recipe, b: Recipe, folds: np.ndarray, seed: int) -> list[D
     """
     rows = _compare_models(a, b, out_of_fold_scores(a.scores), out_of_fold_scores(b.scores), seed)
     by_fold = fold_differences(a.targets, a.scores, b.scores, folds)
-    tested = {name: [row.finding for row in rows if row.metric == name and not np.isnan(row.p)] for name in RANKED}
+    tested = {
+        name: [row.finding for row in rows if row.metric == name and not np.isnan(row.p)] for name in compared_metrics()
+    }
     count = len(np.unique(folds.astype(str)))
     return [_add_fold_tests(row, by_fold[row.metric], a.findings, tested[row.metric], count) for row in rows]
 
@@ -286,8 +288,8 @@ def best_of(recipes: Sequence[Recipe], metric: str, seed: int = 0) -> pd.DataFra
 
 def _draws(recipe: Recipe, metric: str, place: int, seed: int) -> tuple[Floats, Floats]:
     """Return a recipe's mean metric (C,) and its resamples (R, C): the same patients for all, and seeds of its own."""
-    value = ranking_metric_fn(recipe.targets, recipe.scores, None)[metric]
-    by_seed = resampled(ranking_metric_fn, recipe.targets, recipe.scores, recipe.patients, seed=seed)[metric]
+    value = compared_metric_fn(recipe.targets, recipe.scores, None)[metric]
+    by_seed = resampled(compared_metric_fn, recipe.targets, recipe.scores, recipe.patients, seed=seed)[metric]
     draws = by_seed.mean(axis=1)
     seeds = len(recipe.seeds)
     if seeds > 1:  # seeds are a random sample too

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import Config
+from ctbench_core.config import Config, differing_keys
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.experiment import bank_key, queue_run, run_bank
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RESUMABLE, RunPaths, now, read_config, read_status
 from ctbench_core.studies.cells import cell_frame, cell_records, write_cells
 from ctbench_core.studies.layout import StudyPaths, study_paths
-from ctbench_core.studies.plan import Plan, PlannedRun, expand_grid, make_plan, read_plan, same_run
+from ctbench_core.studies.plan import Plan, PlannedRun, expand_grid, make_plan, read_plan
 from ctbench_core.studies.recipe_scores import cell_axes
 from ctbench_core.studies.results import read_results, write_table
 from ctbench_core.studies.status import run_state, stored_status
@@ -57,8 +57,11 @@ def plan_study(study: Study) -> StudyPaths:
         InputError: a key, a value or a manifest is at fault; nothing has been written.
     """
     from ctbench_core.dataset import check_paths, read_training_manifests
+    from ctbench_core.train.refusals import check_training
 
     configs = [config for _, config in expand_grid(study).values()]
+    for config in configs:
+        check_training(config)
     for config in {bank_key(config): config for config in configs}.values():
         check_paths(config)
         read_training_manifests(config)  # a faulty manifest must show before anything is planned
@@ -102,8 +105,15 @@ def summary(
         frame = cell_frame(paths, plan, results, progress, cached_only=not with_intervals)
         write_cells(paths, frame)
         cells = cell_records(frame, cell_axes(plan))
-    tables = {"table": str(table) if table else None, "by_cell": cells, "extensions": plan.extensions[1:]}
-    return {"study_dir": str(paths.root), **outcome.counts(), **tables, "errors": outcome.errors}
+    extensions = [{key: part[key] for key in ("when", "runs", "seeds")} for part in plan.extensions[1:]]
+    tables = {"table": str(table) if table else None, "by_cell": cells, "extensions": extensions}
+    return {
+        "study_dir": str(paths.root),
+        **outcome.counts(),
+        **tables,
+        "errors": outcome.errors,
+        "warnings": plan.warnings,
+    }
 
 
 def read_shard(text: str | None) -> tuple[int, int]:
@@ -224,8 +234,10 @@ def _queue(config: Config, run_dir: Path) -> bool:
     if not paths.status.is_file():
         queue_run(config)
         return True
-    if not same_run(read_config(paths.config), config):
-        raise InputError(f"{run_dir} holds a run with another config. Move it away, or give the study another name.")
+    if differing := differing_keys(read_config(paths.config), config):
+        raise InputError(
+            f"{run_dir} holds a run with other {', '.join(differing)}. Move it away, or give the study another name."
+        )
     status = read_status(paths.status)
     if status.state in RESUMABLE:
         queue_run(config, run_dir, status)

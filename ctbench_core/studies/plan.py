@@ -1,42 +1,58 @@
-"""Plan a study: which runs there are, their ids, and which of them train together as a bank.
+"""Plan a study: which runs there are, their ids and settings, and which of them train together as a bank.
 
 The plan is fixed before any run starts. The last float32 digits of a run's metrics may depend on the runs it trains
 with, so shards, kills and resumes must not change its bank; an extended study keeps its banks and gets new ones.
-A run's id depends on its resolved config alone, so that it is recognised wherever it was trained.
+
+A plan holds the settings of its runs: the defaults as they were when it was made, and what each run changes. A default
+that changes later in the code changes no planned run. When a study is planned again, every run whose resolved settings
+are those of the definition is reused; the others are superseded by new runs, and the plan says why.
 """
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
-import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import yaml
 from filelock import FileLock
 
-from ctbench_core.atomic import dump_json, write_json, write_text
-from ctbench_core.config import Config
+from ctbench_core.atomic import write_json, write_text
+from ctbench_core.config import Config, as_introduced, changed_keys, differing_keys, get_key, set_keys
 from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.runs import changed_keys_without, now
+from ctbench_core.formatting import plural
+from ctbench_core.runs import RunPaths, now, read_config
+from ctbench_core.studies.identity import identity_text, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
+from ctbench_core.studies.old_plans import upgrade
 from ctbench_core.studies.study import Study, expand_keys, parse_study
 
 # Enough runs to share the passes over the features, few enough for shards to share a study and a kill to cost little.
 BANK_RUNS = 32
 ALL_ROWS = 10**9
+FORMAT = 2
+
+Labels = dict[str, str]
+Grid = dict[tuple[tuple[str, str], ...], tuple[Labels, Config]]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a plan: its id, its label on each axis, its bank, and the extension that added it (0: none)."""
+    """One run of a plan.
+
+    Attributes:
+        labels: its label on each axis.
+        extension: the extension that added it; 0 for the first planning.
+        changes: the keys in which it differs from the defaults of its extension.
+    """
 
     id: str
-    labels: dict[str, str]
+    labels: Labels
     bank: int
     extension: int = 0
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,17 +61,26 @@ class Plan:
 
     Attributes:
         studies: the definition as first planned, then as extended, oldest first.
-        extensions: when each was planned, how many runs it added, and its seeds.
+        extensions: when each was planned, how many runs it added, its seeds, its ``warnings``, and the ``defaults`` of
+            all keys that count for a run's identity.
+        superseded: runs that no longer count, because their settings are not those of the definition any more.
     """
 
     runs: list[PlannedRun]
     studies: list[dict[str, Any]]
     extensions: list[dict[str, Any]] = field(default_factory=list)
+    superseded: list[PlannedRun] = field(default_factory=list)
+    format: int = FORMAT
 
     @property
     def study(self) -> Study:
         """The latest definition, with the widest grid."""
         return parse_study(self.studies[-1])
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why runs were superseded."""
+        return [text for extension in self.extensions for text in extension.get("warnings", [])]
 
     def banks(self) -> dict[int, list[PlannedRun]]:
         """Return the runs of each bank."""
@@ -65,8 +90,9 @@ class Plan:
         return banks
 
     def configs(self) -> dict[str, Config]:
-        """Return the config of every run by id."""
-        return {run_id(config): config for content in self.studies for _, config in parse_study(content).configs()}
+        """Return the config of every run by id, as it was planned."""
+        bases = [set_keys(as_introduced(), extension["defaults"]) for extension in self.extensions]
+        return {run.id: set_keys(bases[run.extension].copy(), run.changes) for run in self.runs}
 
 
 def make_plan(
@@ -77,28 +103,102 @@ def make_plan(
     Raises:
         InputError: the folder holds a study of the same name with another base or protocol.
     """
-    grid = expand_grid(study)
+    expand_grid(study)
     paths.root.mkdir(parents=True, exist_ok=True)
     with FileLock(paths.lock):
         known = read_plan(paths) if paths.plan.is_file() else Plan([], [])
+        settings = stored_or_planned(known, paths)
         if known.studies:
-            _require_same_recipe(known, study, paths)
-        ids = {run.id for run in known.runs}
-        fresh = {name: item for name, item in grid.items() if name not in ids}
+            _require_same_recipe(known, study, settings, paths)
+        studies = [dataclasses.replace(parse_study(old), base=study.base) for old in known.studies] + [study]
+        grid = _merged_grid(studies)
+        kept, fresh = _match(known, settings, grid)
         if known.runs and not fresh:
             return known
-        extension = len(known.extensions)
-        first_bank = max((run.bank for run in known.runs), default=-1) + 1
+        defaults = present_defaults()
+        base, extension = set_keys(as_introduced(), defaults), len(known.extensions)
+        first_bank = max((run.bank for run in [*known.runs, *known.superseded]), default=-1) + 1
         # Runs of like budgets stay together: a bank's epoch lasts as long as its longest.
         sized = sorted(fresh, key=lambda name: fresh[name][1].data.budget or ALL_ROWS)
         banks = _assign({name: bank_key(fresh[name][1]) for name in sized}, bank_runs, first_bank)
-        runs = known.runs + [PlannedRun(name, labels, banks[name], extension) for name, (labels, _) in fresh.items()]
-        seeds = sorted({config.utils.seed for _, config in grid.values()})
-        extensions = [*known.extensions, {"when": now(), "runs": len(fresh), "seeds": seeds}]
-        plan = Plan(runs, [*known.studies, study.to_dict()], extensions)
+        runs = kept + [
+            PlannedRun(name, labels, banks[name], extension, changed_keys(config, base))
+            for name, (labels, config) in fresh.items()
+        ]
+        superseded = [run for run in known.runs if run.id not in {run.id for run in kept}]
+        entry = {
+            "when": now(),
+            "runs": len(fresh),
+            "seeds": sorted({config.utils.seed for _, config in grid.values()}),
+            "warnings": _reasons(superseded, settings, grid, studies),
+            "defaults": defaults,
+        }
+        plan = Plan(
+            runs,
+            [*known.studies, study.to_dict()],
+            [*known.extensions, entry],
+            [*known.superseded, *superseded],
+        )
         write_text(paths.study, yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True))
         write_json(paths.plan, asdict(plan))
     return plan
+
+
+def stored_or_planned(plan: Plan, paths: StudyPaths) -> dict[str, Config]:
+    """Return the config of every run by id: the one in its directory once it has started, else as it was planned."""
+    planned = plan.configs()
+    files = {name: RunPaths(paths.run(name)).config for name in planned}
+    return {name: read_config(files[name]) if files[name].is_file() else config for name, config in planned.items()}
+
+
+def _merged_grid(studies: Iterable[Study]) -> Grid:
+    """Return every point of several definitions by its labels; where two have the same point, the later counts."""
+    return {_key(point.labels): (point.labels, config) for study in studies for point, config in study.configs()}
+
+
+def _key(labels: Labels) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))
+
+
+def _match(
+    known: Plan, settings: dict[str, Config], grid: Grid
+) -> tuple[list[PlannedRun], dict[str, tuple[Labels, Config]]]:
+    """Return the planned runs that the grid asks for, under their present labels, and the missing ones by id."""
+    ids = {identity_text(config): name for name, config in settings.items()}
+    reused: dict[str, Labels] = {}
+    fresh = {}
+    for labels, config in grid.values():
+        name = ids.get(identity_text(config))
+        if name is None:
+            fresh[run_id(config)] = labels, config
+        else:
+            reused[name] = labels
+    kept = [dataclasses.replace(run, labels=reused[run.id]) for run in known.runs if run.id in reused]
+    return kept, fresh
+
+
+def _reasons(
+    superseded: list[PlannedRun], settings: dict[str, Config], grid: Grid, studies: Iterable[Study]
+) -> list[str]:
+    """Explain why runs are superseded, one sentence for each key and pair of values, and how to keep them."""
+    own_keys = {key for study in studies for key in study.keys_set()}
+    reasons: dict[str, None] = {}
+    defaults: dict[str, Any] = {}
+    for run in superseded:
+        before, after = settings[run.id], grid[_key(run.labels)][1]
+        for key in differing_keys(before, after):
+            values = f"{key}: {get_key(before, key)} in the earlier runs, {get_key(after, key)} now"
+            reasons[f"{values}: the {'definition' if key in own_keys else 'default'} changed"] = None
+            if key not in own_keys:
+                defaults[key] = get_key(before, key)
+    if not reasons:
+        return []
+    keep = ", ".join(f"{key}: {value}" for key, value in defaults.items())
+    advice = f" To reuse them, set {keep} in the base of the study." if keep else ""
+    count = plural(len(superseded), "earlier run")
+    return [
+        f"{'; '.join(reasons)}. New runs replace {count}, which no longer count{'' if len(superseded) > 1 else 's'}.{advice}"
+    ]
 
 
 def _assign(keys: dict[str, Hashable], bank_runs: int, first: int) -> dict[str, int]:
@@ -116,10 +216,16 @@ def _assign(keys: dict[str, Hashable], bank_runs: int, first: int) -> dict[str, 
     return banks
 
 
-def _require_same_recipe(known: Plan, study: Study, paths: StudyPaths) -> None:
+def _require_same_recipe(known: Plan, study: Study, settings: dict[str, Config], paths: StudyPaths) -> None:
+    """Refuse another base or protocol; a key that one base names and the other leaves at the same value is the same."""
     old = known.study
     before, after = expand_keys(old.base), expand_keys(study.base)
-    differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    first, here = settings[known.runs[0].id], next(study.configs())[1]
+    differing = sorted(
+        key
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key) and get_key(first, key) != get_key(here, key)
+    )
     if old.folds != study.folds:
         differing.append("protocol")
     if old.axes().keys() != study.axes().keys():
@@ -132,64 +238,33 @@ def _require_same_recipe(known: Plan, study: Study, paths: StudyPaths) -> None:
 
 
 def read_plan(paths: StudyPaths) -> Plan:
-    """Read a study's plan.
+    """Read a study's plan, of any format.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
     try:
         content = json.loads(paths.plan.read_text(encoding="utf-8"))
-        runs = [PlannedRun(**run) for run in content["runs"]]
-        return Plan(runs, content["studies"], content["extensions"])
+        if content.get("format", 1) < FORMAT:
+            content = upgrade(content, paths)
+        runs, superseded = ([PlannedRun(**run) for run in content[part]] for part in ("runs", "superseded"))
+        return Plan(runs, content["studies"], content["extensions"], superseded)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{paths.root} holds no readable study ({error}). Give a study's YAML file, or the folder of a planned study."
         ) from error
 
 
-def expand_grid(study: Study) -> dict[str, tuple[dict[str, str], Config]]:
+def expand_grid(study: Study) -> dict[str, tuple[Labels, Config]]:
     """Build every run of a study: its labels and config by id.
 
     Raises:
         ConfigError: a value does not fit its key, or two points of the grid are the same run.
     """
-    runs: dict[str, tuple[dict[str, str], Config]] = {}
+    runs: dict[str, tuple[Labels, Config]] = {}
     for point, config in study.configs():
         name = run_id(config)
         if name in runs:
             raise ConfigError(f"Two points of the grid are the same run: {runs[name][0]} and {point.labels}.")
         runs[name] = point.labels, config
     return runs
-
-
-# Keys that change neither the data, the training nor what is evaluated: places, names, machine, trackers.
-# Changing this list changes run ids.
-_EXCLUDED = (
-    "job_name",
-    "logging.",
-    "analysis.",
-    "optuna.",
-    "training.resume.",
-    "training.num_workers",
-    "data.preload_features",
-    "model.model_name",
-    "utils.device",
-    "evaluation.detail",
-)
-
-
-def identity(config: Config) -> dict[str, Any]:
-    """Return the changed keys that a run's outcome depends on, sorted."""
-    return dict(sorted(changed_keys_without(config, _EXCLUDED).items()))
-
-
-def run_id(config: Config) -> str:
-    """Return the id of a study's run: head, seed and the hash of the resolved config, as ``mlp-s1-3f9a1c0b52de``."""
-    digest = hashlib.blake2b(dump_json(identity(config)).encode("utf-8"), digest_size=6).hexdigest()
-    head = re.sub(r"\W", "", config.model._target_.rsplit(".", 1)[-1].lower())
-    return f"{head}-s{config.utils.seed}-{digest}"
-
-
-def same_run(first: Config, second: Config) -> bool:
-    """Whether two configs describe the same run."""
-    return json.loads(dump_json(identity(first))) == json.loads(dump_json(identity(second)))

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
-from ctbench_core.runs import VALIDATION, RunPaths
+from ctbench_core.runs import VALIDATION, RunPaths, label_columns, score_arrays
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.results import FOLD, OUT_OF_FOLD, comparison_set
@@ -115,16 +115,14 @@ def _scores(paths: StudyPaths, run: PlannedRun, set_name: str) -> pd.DataFrame |
 
 def _recipe(cell: Cell, frames: Mapping[str, pd.DataFrame]) -> Recipe:
     first = next(iter(frames.values()))
-    findings = [name.removeprefix("prob_") for name in first if name.startswith("prob_")]
-    targets = [f"target_{name}" for name in findings]
-    probabilities = [f"prob_{name}" for name in findings]
+    findings, targets, _ = score_arrays(first)
     return Recipe(
         cell,
         findings,
         list(frames),
         first.index.to_numpy(dtype=object),
         first["patient"].to_numpy(dtype=object),
-        first[targets].astype("float64").to_numpy(dtype=np.float64, na_value=np.nan),
-        np.stack([frame[probabilities].to_numpy(dtype=np.float64) for frame in frames.values()]),
+        targets,
+        np.stack([label_columns(frame, "prob_", findings) for frame in frames.values()]),
         first["fold"].to_numpy(dtype=object) if "fold" in first else None,
     )

@@ -17,8 +17,19 @@ from filelock import FileLock
 
 from ctbench_core.atomic import write_bytes, write_with
 from ctbench_core.config import Config
+from ctbench_core.declared import brief_metrics, interval_keys, metrics_of
 from ctbench_core.label_leakage import leakage_banner, leakage_note
-from ctbench_core.runs import VALIDATION, Disclosures, RunPaths, RunStore, read_json
+from ctbench_core.runs import (
+    VALIDATION,
+    Disclosures,
+    Ledger,
+    Metrics,
+    OpeningCount,
+    RunPaths,
+    read_json,
+    read_metrics,
+    read_provenance,
+)
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.status import run_state
@@ -28,8 +39,6 @@ TRAINING = "training"
 OUT_OF_FOLD = "out of fold"
 FOLD = "fold_"
 UNITS = ("patients", "exams", "volumes")  # of training and validation rows together, as a budget counts them
-MACROS = ("auprc", "auroc", "f1_macro", "f1_tuned")
-PER_FINDING = ("auprc", "auroc", "f1", "f1_tuned", "precision", "recall", "support", "prevalence")
 LEAKED = "leak_patients"
 DECIMALS = 6
 
@@ -54,23 +63,23 @@ def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
 
 def _rows(run_dir: Path) -> Iterator[tuple[str, str, str, str, Any]]:
     files = RunPaths(run_dir)
-    provenance = read_json(files.provenance) or {}
-    counts, leaks = provenance.get("manifests", {}), provenance.get("leaks") or {}
+    origin = read_provenance(files)
     for unit in UNITS:
-        yield run_dir.name, TRAINING, "", unit, sum(counts.get(split, {}).get(unit, 0) for split in ("train", "val"))
+        yield run_dir.name, TRAINING, "", unit, origin.count(unit, "train", "val") or 0
     validation = (read_json(files.best_metrics) or {}).get("val_metrics", {})
-    sets = {VALIDATION: validation | {"leak": {"patients": len(leaks.get("val", []))}}}
+    sets = {VALIDATION: Metrics.from_json(validation | {"leak": {"patients": len(origin.leaks.get("val", []))}})}
     for path in sorted((run_dir / "evaluation").glob("*/metrics.json")):
-        sets[path.parent.name] = read_json(path) or {}
+        if metrics := read_metrics(path):
+            sets[path.parent.name] = metrics
+    brief = [metric.name for metric in (*brief_metrics(), *metrics_of("count"))]
+    names = list(dict.fromkeys([*interval_keys(), *brief]))
     for name, metrics in sets.items():
-        yield run_dir.name, name, "", LEAKED, (metrics.get("leak") or {}).get("patients", 0)
-        for metric in MACROS:
-            if metric in metrics:  # validation has no tuned threshold of its own
-                yield run_dir.name, name, "", metric, metrics[metric]
-        for finding, values in metrics.get("per_class", {}).items():
-            for metric in PER_FINDING:
-                if metric in values:
-                    yield run_dir.name, name, finding, metric, values[metric]
+        yield run_dir.name, name, "", LEAKED, metrics.leak_patients
+        for key, value in metrics.macro_values.items():  # validation has no tuned threshold of its own
+            yield run_dir.name, name, "", key, value
+        for finding, one in metrics.findings.items():
+            for key in (key for key in names if key in one.values):
+                yield run_dir.name, name, finding, key, one.value(key)
 
 
 def comparison_set(results: pd.DataFrame) -> str:
@@ -93,9 +102,8 @@ def rows_of_set(results: pd.DataFrame, name: str) -> pd.DataFrame:
 def study_disclosures(paths: StudyPaths, results: pd.DataFrame, configs: Sequence[Config]) -> Disclosures:
     """Return the disclosures of a study.
 
-    Evaluations are counted over all runs of the study, as the Evaluate page counts those of a run's job: a study of
-    1,000 runs evaluated its test set 1,000 times. Of several test sets, or the folds of a K-fold, the one evaluated
-    most often counts; without a test set there is no count. The leak is the largest of any run and set; label origins
+    Evaluations are counted over the run store: a study of 1,000 runs evaluated its test set 1,000 times, and other
+    runs may have before. Of several test sets, or the folds of a K-fold, the one evaluated most often counts; without a test set there is no count. The leak is the largest of any run and set; label origins
     are the distinct ones; one run that reads text brings its warning. Only the ledger is read, no run.
 
     Args:
@@ -103,15 +111,18 @@ def study_disclosures(paths: StudyPaths, results: pd.DataFrame, configs: Sequenc
         configs: of the finished runs.
     """
     tests = _test_sets(results)
-    entries = RunStore(paths.root.parent).openings(paths.root.name) if tests else []
-    runs_by_test: dict[str, list[str]] = defaultdict(list)
-    for entry in entries:
-        runs_by_test[Path(str(entry.get("manifest", ""))).stem].append(Path(str(entry.get("run", ""))).name)
-    most = max((runs_by_test.get(Path(name).stem, []) for name in tests), key=len, default=[])
+    ledger = Ledger(paths.root.parent)
+    test_sets: dict[str, set[str]] = defaultdict(set)
+    for opening in ledger.openings():
+        if opening.job == paths.root.name and opening.test_set is not None:
+            test_sets[opening.set_name].add(opening.test_set)
+    counts = [ledger.count(test_sets[Path(name).stem], name) for name in tests]
+    most = max(counts, key=lambda count: (count.openings, count.unknown), default=OpeningCount())
     return Disclosures(
         set_name=comparison_set(results),
-        openings=len(most) if tests else None,
-        runs=len(set(most)),
+        openings=most.openings if tests else None,
+        runs=most.runs,
+        unknown_openings=most.unknown,
         leak_patients=int(results.loc[results["metric"] == LEAKED, "value"].max()) if len(results) else 0,
         label_origins=sorted({config.data.label_origin for config in configs}),
         warning="; ".join(dict.fromkeys(filter(None, map(leakage_note, configs)))),
@@ -134,8 +145,10 @@ def run_table(plan: Plan, results: pd.DataFrame) -> pd.DataFrame:
 
 def _column_order(name: str) -> tuple[bool, str, int]:
     """Sort validation first, then test by test, in the order of the macros."""
-    place = next((place for place, metric in enumerate(MACROS) if name.endswith(metric)), -1)
-    return not name.startswith(VALIDATION), name.removesuffix(MACROS[place]), place
+    keys = list(interval_keys().values())
+    ends = [key for key in keys if name.endswith(f"_{key}")]
+    key = max(ends, key=len, default="")
+    return not name.startswith(VALIDATION), name.removesuffix(key), keys.index(key) if key else -1
 
 
 def write_table(paths: StudyPaths, plan: Plan, results: pd.DataFrame) -> Path:

@@ -6,6 +6,7 @@ as studies of their own, to estimate how good the winner is and whether the orde
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import KEYS, Config, flatten, set_key
-from ctbench_core.errors import ConfigError, InputError, unknown_name
+from ctbench_core.config import KEYS, Config, flatten, set_keys
+from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.runs import VALIDATION
+from ctbench_core.schema import parse_options
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import Plan, read_plan
 from ctbench_core.studies.results import read_results
-from ctbench_core.studies.study import GROUP, Study, axis_name, expand_keys, read_definition, slug
+from ctbench_core.studies.study import (
+    AXES,
+    GROUP,
+    Study,
+    axis_name,
+    expand_keys,
+    read_definition,
+    require_identity_key,
+    slug,
+)
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -37,7 +48,7 @@ DEFAULT_SPACE: dict[str, Any] = {
 _RANGE = {"low", "high", "log", "step"}
 TRIALS, BATCH = 30, 3
 TOP = 5
-_PARTS = ("name", "base", "space", "trials", "batch")
+_COUNT = {"bounds": {"low": 1}}
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ def parse_space(content: Mapping[str, Any] | None) -> Space:
     for name, values in parameters.items():
         if name not in (DEPTH, WIDTH) and axis_name(name) != GROUP and name not in KEYS:
             raise ConfigError(f"Unknown parameter {name!r} of the space. Use depth, width, model or a config key.")
+        require_identity_key(name)
         _distribution(name, values)
     return Space(parameters)
 
@@ -123,21 +135,21 @@ class Search:
         base: config keys that every trial shares.
         space: values by parameter; see `Space`.
         batch: trials drawn together, before any of them has ended; those of one head shape train as one bank.
+        defaults: of all keys that count for a run's identity, as they were when the search was planned.
     """
 
     name: str = "search"
     base: dict[str, Any] = field(default_factory=dict)
     space: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_SPACE))
-    trials: int = TRIALS
-    batch: int = BATCH
+    trials: int = field(default=TRIALS, metadata=_COUNT)
+    batch: int = field(default=BATCH, metadata=_COUNT)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def config(self, drawn: Mapping[str, Any] | None = None) -> Config:
         """Return the config of drawn parameters; without them, the base alone."""
-        config = Config()
-        layers = [expand_keys(self.base), self.parsed_space().changes(drawn) if drawn else {}]
-        for changes in layers:
-            for key, value in changes.items():
-                set_key(config, key, value)
+        config = set_keys(Config(), self.defaults)
+        set_keys(config, expand_keys(self.base))
+        set_keys(config, self.parsed_space().changes(drawn) if drawn else {})
         config.evaluation.after_training = False
         config.job_name = slug(self.name)
         return config
@@ -152,21 +164,31 @@ class Search:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that `parse_search` reads."""
-        return {name: getattr(self, name) for name in _PARTS}
+        return dataclasses.asdict(self)
+
+    def keys_set(self) -> set[str]:
+        """Return the config keys that the base or a drawn parameter sets."""
+        drawn = {name for name in self.space if name not in (DEPTH, WIDTH)}
+        return {*expand_keys(self.base), *(AXES.get(name, name) for name in drawn), "model.params.hidden_dims"}
+
+    def _kept_base(self) -> dict[str, Any]:
+        """Return the base with the defaults of the search that have changed since."""
+        changed = {key: value for key, value in self.defaults.items() if key in KEYS and value != KEYS[key].default}
+        return {**changed, **expand_keys(self.base)}
 
     def confirmation_study(self, drawn: Mapping[str, Any], seeds: int = 5) -> Study:
         """Return the study that trains drawn parameters on fresh seeds and tests them.
 
         The winner's own value is biased upwards, since it was selected for it.
         """
-        base = {**expand_keys(self.base), **self.parsed_space().changes(drawn)}
+        base = {**self._kept_base(), **self.parsed_space().changes(drawn)}
         first = int(base.pop("utils.seed", Config().utils.seed)) + 1
         base.pop("evaluation.after_training", None)
         return Study(f"{self.name} best again", base, {"utils.seed": list(range(first, first + seeds))})
 
     def stability_study(self, ranked: list[Mapping[str, Any]], seeds: int = 3) -> Study:
         """Return the study that trains the best parameters on fresh seeds, without tests, to see if their order holds."""
-        base = {**expand_keys(self.base), "evaluation.after_training": False}
+        base = {**self._kept_base(), "evaluation.after_training": False}
         first = int(base.pop("utils.seed", Config().utils.seed)) + 1
         ranks = {str(rank): self.parsed_space().changes(drawn) for rank, drawn in enumerate(ranked, start=1)}
         grid = {"training.learning_rate": ranks, "utils.seed": list(range(first, first + seeds))}
@@ -179,29 +201,12 @@ def parse_search(content: Mapping[str, Any]) -> Search:
     Raises:
         ConfigError: a part is unknown or of the wrong kind.
     """
-    for part in content:
-        if part not in _PARTS:
-            raise unknown_name("part of a search", str(part), _PARTS)
-    base, space = content.get("base") or {}, content.get("space") or dict(DEFAULT_SPACE)
-    if not isinstance(base, Mapping) or not isinstance(space, Mapping):
-        raise ConfigError("base and space of a search must be mappings of config keys.")
-    name = str(content.get("name") or "search")
-    search = Search(
-        name,
-        {str(key): value for key, value in flatten(base)},
-        {str(key): values for key, values in space.items()},
-        _count("trials", content.get("trials", TRIALS)),
-        _count("batch", content.get("batch", BATCH)),
-    )
+    given = {part: value for part, value in content.items() if value not in (None, {})}
+    search = parse_options(Search, given, "part of a search")
+    search = dataclasses.replace(search, base=dict(flatten(search.base)))
     search.parsed_space()
     search.config()
     return search
-
-
-def _count(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1.")
-    return value
 
 
 def read_search(path: Path | str) -> Search:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
@@ -13,16 +14,17 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import Config
+from ctbench_core.config import Config, differing_keys, get_key
 from ctbench_core.errors import InputError
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RunPaths, read_history, read_json, request_stop
 from ctbench_core.studies.execution import train_bank
+from ctbench_core.studies.identity import former_defaults, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
-from ctbench_core.studies.plan import run_id
 from ctbench_core.studies.search import Search, read_search
 from ctbench_core.studies.status import run_state
+from ctbench_core.studies.trials import RUN as TRIAL_RUN
 from ctbench_core.studies.trials import TrialPruner, Trials, trial_row
 from ctbench_core.studies.workers import RUN, StopEvent, claim, request_state
 
@@ -36,16 +38,35 @@ def plan_search(search: Search) -> StudyPaths:
         InputError: a manifest is at fault, or the folder holds another search of that name.
     """
     from ctbench_core.dataset import check_paths, read_training_manifests
+    from ctbench_core.train.refusals import check_training
 
     config, paths = search.config(), search.paths()
     check_paths(config)
+    check_training(config)
     read_training_manifests(config)
     if paths.search.is_file():
-        known = read_search(paths.search)
+        known = _read_planned(paths)
         if (known.base, known.space, known.batch) != (search.base, search.space, search.batch):
             raise InputError(f"{paths.root} holds another search of that name. Give this one another name.")
+        if differing := differing_keys(known.config(), config):
+            values = (f"{key}: {get_key(known.config(), key)} there, {get_key(config, key)} now" for key in differing)
+            raise InputError(
+                f"{paths.root} holds a search of that name with other defaults ({'; '.join(values)}). Continue it "
+                f"from its folder (search {paths.root}), or give this one another name."
+            )
+        search = dataclasses.replace(search, defaults=known.defaults)
+    search = dataclasses.replace(search, defaults=search.defaults or present_defaults())
     write_text(paths.search, yaml.safe_dump(search.to_dict(), sort_keys=False, allow_unicode=True))
     return paths
+
+
+def _read_planned(paths: StudyPaths) -> Search:
+    """Read the search of a folder with the defaults under which it was planned."""
+    search = read_search(paths.search)
+    if search.defaults:
+        return search
+    started = (file.parent for file in sorted(paths.root.glob("*/config.yaml")))
+    return dataclasses.replace(search, defaults=former_defaults(started, search.keys_set()))
 
 
 def run_search(
@@ -62,7 +83,7 @@ def run_search(
         if not is_mine:
             raise InputError(f"Another process runs the search in {paths.root}. Stop it there, or wait for it.")
         request_state(paths, RUN)
-        searcher = _Searcher(paths, read_search(paths.search), StopEvent(paths, cancel), progress)
+        searcher = _Searcher(paths, _read_planned(paths), StopEvent(paths, cancel), progress)
         searcher.run()
     return searcher.summary() | {"seconds": {"total": time.monotonic() - started}}
 
@@ -126,8 +147,9 @@ class _Searcher:
                 self._end(trial)
 
     def _trial_run(self, number: int) -> _TrialRun:
-        config = self.search.config(self.trials.all()[number].params)
-        run_dir = self.paths.run(run_id(config))
+        trial = self.trials.all()[number]
+        config = self.search.config(trial.params)
+        run_dir = self.paths.run(trial.user_attrs.get(TRIAL_RUN) or run_id(config))
         config.paths.run_dir = str(run_dir)
         self.trials.set_run(number, run_dir.name)
         return _TrialRun(number, config, run_dir, self.trials.pruner(number))

@@ -6,14 +6,15 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ctbench_core.config import ALIASES, KEYS, Config, flatten, nearest_keys, set_key
+from ctbench_core.config import ALIASES, KEYS, Config, changed_keys, flatten, model_groups, nearest_keys, set_keys
+from ctbench_core.declared import SCOPES
 from ctbench_core.errors import ConfigError, unknown_name
+from ctbench_core.schema import parse_options
 
 # Short names of common axes; any other axis is a config key.
 AXES = {
@@ -27,7 +28,16 @@ AXES = {
 _NAMES = {key: name for name, key in AXES.items()}
 GROUP = "model"  # the config group that an axis or the base may name: model: linear_probe
 ALL = "all"
-_PARTS = ("name", "base", "grid", "protocol")
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """The parts of a study's YAML file."""
+
+    name: str = ""
+    base: dict[str, Any] | None = None
+    grid: dict[str, Any] | None = None
+    protocol: str | dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,20 +96,19 @@ class Study:
                 changes |= option.changes
             yield Point({axis: option.label for axis, option in zip(axes, options)}, changes)
 
-    def config(self, point: Point) -> Config:
-        """Return the resolved config of a point of the grid.
+    def config(self, point: Point, defaults: Mapping[str, Any] | None = None) -> Config:
+        """Return the resolved config of a point of the grid, with other defaults where some are given.
 
         Raises:
             ConfigError: a key is unknown or a value does not fit it.
         """
-        config = Config()
+        config = set_keys(Config(), defaults or {})
         # The test set is part of a study's protocol; `evaluation.after_training: false` leaves it out.
         config.evaluation.after_training = True
         config.evaluation.detail = "scores"
         config.job_name = slug(self.name)
         for changes in (expand_keys(self.base), point.changes):
-            for key, value in changes.items():
-                set_key(config, key, value)
+            set_keys(config, changes)
         if "source" in point.labels and "data.reference" not in expand_keys(self.base):
             config.data.reference = self._reference(config)
         return config
@@ -110,9 +119,20 @@ class Study:
         return None if first == config.paths.manifest_dir else str(first)
 
     def configs(self) -> Iterator[tuple[Point, Config]]:
-        """Yield every point of the grid with its config."""
+        """Yield every point of the grid with its config.
+
+        Raises:
+            ConfigError: an axis cannot distinguish runs, a key is unknown, or a value does not fit it.
+        """
+        for axis in self.axes():
+            require_identity_key(axis)
         for point in self.points():
             yield point, self.config(point)
+
+    def keys_set(self) -> set[str]:
+        """Return the config keys that the base or any value of an axis sets."""
+        changes = [expand_keys(self.base), *(option.changes for options in self.axes().values() for option in options)]
+        return {key for keys in changes for key in keys}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that `parse_study` reads."""
@@ -155,19 +175,11 @@ def parse_study(content: Mapping[str, Any]) -> Study:
     Raises:
         ConfigError: a part is unknown or of the wrong kind.
     """
-    for part in content:
-        if part not in _PARTS:
-            raise unknown_name("part of a study", str(part), _PARTS)
-    parts = {part: content.get(part) or {} for part in ("base", "grid")}
-    for part, value in parts.items():
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{part} of a study is {value!r}; expected a mapping of config keys.")
-    name = str(content.get("name") or "").strip()
-    if not name or not slug(name):
+    parts = parse_options(StudyFile, content, "part of a study")
+    name = parts.name.strip()
+    if not slug(name):
         raise ConfigError("A study needs a name: its folder in the run store takes it.")
-    base = {str(key): value for key, value in flatten(parts["base"])}
-    grid = {str(key): value for key, value in parts["grid"].items()}
-    study = Study(name, base, grid, _folds(content.get("protocol")))
+    study = Study(name, dict(flatten(parts.base or {})), parts.grid or {}, _folds(parts.protocol))
     study.axes()
     expand_keys(study.base)
     return study
@@ -205,6 +217,20 @@ def axis_name(name: str) -> str:
     return key
 
 
+def require_identity_key(axis: str) -> None:
+    """Refuse an axis or search parameter that leaves a run the same.
+
+    Raises:
+        ConfigError: it does; the message says what the key changes.
+    """
+    info = KEYS.get(AXES.get(axis, axis))
+    if info is not None and not info.counts_for("identity"):
+        raise ConfigError(
+            f"{info.name} cannot be an axis: its values train the same run. It sets {SCOPES[info.scope]}. "
+            "Set it in the base instead."
+        )
+
+
 def _options(axis: str, values: Any) -> list[Option]:
     if isinstance(values, Mapping):
         return [Option(str(label), _changes(axis, value)) for label, value in values.items()]
@@ -230,13 +256,27 @@ def _changes(axis: str, value: Any) -> dict[str, Any]:
     return {AXES.get(axis, axis): value}
 
 
+def shared_keys(config: Config) -> dict[str, Any]:
+    """Return the changed keys that the runs of a study can share: all but a run's own places and name."""
+    return {
+        key: value
+        for key, value in changed_keys(config).items()
+        if not KEYS[key].counts_for("run place") and key != "logging.run_name"
+    }
+
+
 def expand_keys(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return config keys with short names and the config group written out; the group comes first.
 
     Raises:
         ConfigError: a key or the group is unknown.
     """
-    keys = _group(str(changes[GROUP])) if GROUP in changes else {}
+    keys: dict[str, Any] = {}
+    if GROUP in changes:
+        groups, group = model_groups(), str(changes[GROUP])
+        if group not in groups:
+            raise unknown_name(GROUP, group, groups)
+        keys |= groups[group]
     for name, value in changes.items():
         if name == GROUP:
             continue
@@ -245,21 +285,6 @@ def expand_keys(changes: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"Unknown key {name!r} in a study.{nearest_keys(name)}")
         keys[key] = None if name == "budget" and value == ALL else value
     return keys
-
-
-def model_groups() -> list[str]:
-    """List the files of the config group: linear_probe, mlp_visual ..."""
-    folder = files("ctbench_core.conf") / GROUP
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def _group(name: str) -> dict[str, Any]:
-    """Return the keys that a file of the config group sets, such as model._target_ for ``linear_probe``."""
-    folder, known = files("ctbench_core.conf") / GROUP, model_groups()
-    if name not in known:
-        raise unknown_name("model", name, known)
-    content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    return {f"{GROUP}.{key}": value for key, value in flatten(content)}
 
 
 def _check_axis(axis: str, options: list[Option]) -> None:

@@ -1,118 +1,72 @@
 """Read a CSV or Parquet file as columns of text, or raise one message that names the line and the fix.
 
-Every table that people bring is read here: commas, semicolons or tabs, with or without a BOM, quoted or not, with
-blank lines. What a lenient parser would guess (a row too short or too long, a quote never closed, a duplicate column)
-is an error, because a guess would become a label.
+Every table that people bring is read here: commas, semicolons or tabs, UTF-8 or UTF-16 with a BOM, gzipped or not,
+quoted or not, with blank lines, decimal commas where no comma separates. What a lenient parser would guess (a row too
+short or too long, a quote never closed, a duplicate column) is an error, because a guess would become a label.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from ctbench_core.errors import ManifestError, first_rows
+from ctbench_core.errors import ManifestError
+from ctbench_core.tables.bytes import read_bytes, to_utf8
+from ctbench_core.tables.delimited import read_delimited, read_header_line
+from ctbench_core.tables.numbers import points_for_commas
+from ctbench_core.tables.parquet import PARQUET, parquet_names, read_parquet
 
-_SEPARATORS = ",;\t"
-_LARGEST_VALUE = 2**27  # characters; the csv module's 131,072 are too few for a report
+_PARQUET_SUFFIXES = {".parquet", ".pq"}
 
 
-def read_table(path: Path, kind: str = "Manifest") -> tuple[pd.DataFrame, str]:
+def read_table(path: Path) -> tuple[pd.DataFrame, str]:
     """Read a CSV or Parquet file with every value as text, and its SHA-256.
 
-    The frame's index is each row's line in the file less 2, so that line 1 is the header.
-
-    Args:
-        kind: what messages call the file.
+    The frame's index is each row's line in the file less 2, so that line 1 is the header. Texts stay what they are:
+    ``001``, ``NA`` and ``None`` too.
 
     Raises:
-        ManifestError: the file is missing, unreadable or empty, has a duplicate column, or a row with more or fewer
-            values than the header.
+        ManifestError: the file is missing, unreadable, empty or too large, has a duplicate column, or a row with more
+            or fewer values than the header.
     """
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.csv"))[:8] if path.parent.is_dir() else []
-        hint = f" That folder contains: {', '.join(near)}." if near else " Check its folder and its name."
-        raise ManifestError(f"{kind} {path} does not exist.{hint}")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{kind} {path} cannot be read: {error}. Check its permissions.") from error
-    read = _parse_parquet if path.suffix in {".parquet", ".pq"} else _parse_csv
-    frame = read(f"{kind} {path}", content)
-    if frame.empty:
-        raise ManifestError(f"{kind} {path} has no rows: expected a header line and one line a volume.")
-    return frame, hashlib.sha256(content).hexdigest()
+    content = read_bytes(path)
+    if _is_parquet(path, content):
+        table = read_parquet(path, content)
+        names, lines, separator = [name.strip() for name in table.column_names], np.arange(2, len(table) + 2), ","
+    else:
+        names, table, lines, separator = read_delimited(path, to_utf8(path, content))
+    _check_names(path, names)
+    if not len(table):
+        raise ManifestError(f"{path} has no rows: expected a header line and one line a volume.")
+    columns = {name: pd.Series(column, dtype="str", index=lines - 2) for name, column in zip(names, table.columns)}
+    if separator != ",":
+        columns = {name: points_for_commas(column) for name, column in columns.items()}
+    return pd.DataFrame(columns, index=lines - 2), hashlib.sha256(content).hexdigest()
 
 
-def _parse_parquet(name: str, content: bytes) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(io.BytesIO(content))
-    except (ValueError, OSError) as error:
-        raise ManifestError(f"{name} is not a readable Parquet file: {error}. Export it again, or as CSV.") from error
-    frame.columns = [str(column).strip() for column in frame.columns]
-    _check_columns(name, list(frame.columns))
-    return frame.astype(object).where(frame.notna(), "").astype(str).reset_index(drop=True)
+def read_header(path: Path) -> list[str]:
+    """Return the names of a table's columns, stripped.
+
+    Raises:
+        ManifestError: the file is missing, unreadable, empty or too large, or has a duplicate column.
+    """
+    content = read_bytes(path)
+    parquet = _is_parquet(path, content)
+    names = parquet_names(path, content) if parquet else read_header_line(path, to_utf8(path, content))
+    names = [name.strip() for name in names]
+    _check_names(path, names)
+    return names
 
 
-def _parse_csv(name: str, content: bytes) -> pd.DataFrame:
-    text = _decode(name, content)
-    records = _records(name, text, _separator(text))
-    line, header = next(records, (1, []))
-    columns = [column.strip() for column in header]
-    if not any(columns):
-        raise ManifestError(f"{name} is empty: expected a header line and one line a volume.")
-    _check_columns(name, columns)
-    rows = list(records)
-    uneven = {number: len(values) for number, values in rows if len(values) != len(columns)}
-    if uneven:
-        first = min(uneven)
-        raise ManifestError(
-            f"{name} cannot be parsed: line {line} names {len(columns)} columns, but line {first} has {uneven[first]} "
-            f"values. Wrong number of values on line {first_rows(uneven)}: add or remove separators, or quote "
-            "values that contain one."
-        )
-    index = [number - 2 for number, _ in rows]
-    return pd.DataFrame([values for _, values in rows], columns=columns, index=index, dtype=str)
+def _is_parquet(path: Path, content: bytes) -> bool:
+    return content.startswith(PARQUET) or path.suffix in _PARQUET_SUFFIXES
 
 
-def _decode(name: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{name} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8.") from error
-
-
-def _separator(text: str) -> str:
-    """Return the most frequent separator of the first line, outside quotes."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    bare = "".join(header.split('"')[::2])
-    return max(_SEPARATORS, key=bare.count)
-
-
-def _records(name: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record that is not blank, with the line it begins on."""
-    csv.field_size_limit(_LARGEST_VALUE)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            raise ManifestError(
-                f"{name} cannot be parsed, in the row that begins on line {line}: {error}. "
-                'Close its quotes, and double a quote inside a quoted value ("").'
-            ) from error
-        if values is None:
-            return
-        if any(value.strip() for value in values):
-            yield line, values
-
-
-def _check_columns(name: str, columns: list[str]) -> None:
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+def _check_names(path: Path, names: list[str]) -> None:
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise ManifestError(f"{name}: duplicate column {', '.join(map(repr, repeated))}. Rename or remove one.")
+        raise ManifestError(f"{path}: duplicate column {', '.join(map(repr, repeated))}. Rename or remove one.")

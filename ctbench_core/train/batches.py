@@ -78,7 +78,6 @@ class Batches:
         self._rows, self._pad = torch.cat([rows, rows[:1]]), len(rows)
         labels, known = known_labels(torch.cat([targets, targets.new_full((1, targets.shape[1]), torch.nan)]))
         self._labels, self._known = labels, known
-        self._masked = network.dropout.active and network.dropout.limit >= 0
 
     def epoch(self, seeds: Sequence[int], epochs: Sequence[int]) -> Iterator[Block]:
         """Yield the blocks of each head's present epoch."""
@@ -111,7 +110,7 @@ class Batches:
             y_SKBC=self._labels.index_select(0, places).view(steps, heads, size, -1),
             known_SKBC=known,
             count_SK=known.sum(dim=(2, 3), dtype=torch.float64),
-            draws=self._draws(steps, start, streams) if self._masked else [],
+            draws=self._draws(steps, start, streams) if self.network.draw_widths else [],
             sizes=[self._size(start + s) for s in range(steps)],
         )
 
@@ -125,7 +124,7 @@ class Batches:
 
     def _draws(self, steps: int, start: int, streams: Sequence[ByteStream]) -> list[Tensor]:
         """Draw a byte for every hidden unit of every row, each head from its own stream."""
-        widths, size = self.network.hidden, max(self.batch_K)
+        widths, size = self.network.draw_widths, max(self.batch_K)
         total = sum(widths)
         if len(streams) == 1:
             whole = torch.from_numpy(streams[0].draw(steps, size * total).reshape(steps, 1, size, total))

@@ -1,6 +1,7 @@
 """Checkpoints: written atomically, read without running code, and turned back into heads that give logits.
 
-A checkpoint holds tensors and plain values only. The kind of a head follows from the names of its tensors.
+A checkpoint holds tensors and plain values only. The kind of a head follows from the names of its tensors, or from the
+run's config.
 """
 
 from __future__ import annotations
@@ -8,21 +9,25 @@ from __future__ import annotations
 import contextlib
 import itertools
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctbench_core.atomic import atomic_file
+from ctbench_core.config import ModelConfig
+from ctbench_core.declared import HEADS
+from ctbench_core.declared import load as load_reference
 from ctbench_core.errors import CheckpointError
 from ctbench_core.features import READ_ERRORS
 from ctbench_core.train.inputs import DeviceFeatures
+from ctbench_core.train.module import SCALE, SHIFT
 from ctbench_core.train.network import Dropout, Gated, Mlp, Network
-from ctbench_core.train.parameters import StackedParameters
+from ctbench_core.train.parameters import StackedParameters, fill_tensors
 
 ROWS = 1024  # of one forward pass
 
@@ -112,6 +117,7 @@ class StoredNetwork(StoredHead):
     """A linear head, an MLP or a gated head; logistic regression is stored as a linear head."""
 
     def __init__(self, state: Mapping[str, Tensor], device: str) -> None:
+        state = strip_prefixes(state)
         network, self.features, self.findings = _gated(state) if "gate.bias" in state else _mlp(state)
         self.dtype = next(iter(state.values())).dtype
         self._parameters = StackedParameters(network, 1, self.dtype, device)
@@ -166,18 +172,47 @@ class StoredPrompts(StoredHead):
         return F.normalize(x_BD, dim=1) @ self._direction.T
 
 
-# The prefix of the tensor names of each kind of head; other state_dicts are networks.
-STORED: dict[str, Callable[[Mapping[str, Tensor], str], StoredHead]] = {
-    "knn.": StoredNeighbours,
-    "zero_shot.": StoredPrompts,
-}
+class StoredModule(StoredHead):
+    """A head that is a torch module, with the z-scores of its features where they were standardised."""
+
+    def __init__(
+        self, state: Mapping[str, Tensor], device: str, module: nn.Module, features: int, findings: int
+    ) -> None:
+        self.features, self.findings = features, findings
+        self.dtype = next(iter(state.values())).dtype
+        self._module = module.to(device, self.dtype).eval().requires_grad_(False)
+        fill_tensors(dict(self._module.named_parameters()), {n: t for n, t in state.items() if n not in (SHIFT, SCALE)})
+        self._scale = [state[name].to(device) for name in (SHIFT, SCALE) if name in state]
+
+    def logits(self, x_BD: Tensor) -> Tensor:
+        logits: Tensor = self._module((x_BD - self._scale[0]) / self._scale[1] if self._scale else x_BD)
+        return logits
 
 
-def load_head(state: Mapping[str, Tensor], device: str) -> StoredHead:
-    """Return the head of a state_dict; refuse tensors of no known head."""
-    for prefix, kind in STORED.items():
-        if any(name.startswith(prefix) for name in state):
-            return kind(state, device)
+def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name the layers of a network as it does itself, without ``module.`` or ``model.`` of a wrapper."""
+    return {name[max(name.find("network."), 0) :]: tensor for name, tensor in state.items()}
+
+
+def load_head(
+    state: Mapping[str, Tensor], device: str, model: ModelConfig | None = None, features: int = 0, findings: int = 0
+) -> StoredHead:
+    """Return the head of a state_dict: by the names of its tensors, else the module that its config names, else a network.
+
+    Args:
+        model, features, findings: what a module is built of.
+
+    Raises:
+        CheckpointError: the tensors do not fit.
+    """
+    for declared in HEADS.values():
+        if declared.tensors and any(name.startswith(declared.tensors) for name in state):
+            stored: StoredHead = load_reference(declared.reader)(state, device)
+            return stored
+    head = HEADS.get(HEADS.canonical(model._target_)) if model else None
+    if model and head and head.module:
+        module = load_reference(head.module)(model.params, features, findings)
+        return StoredModule(state, device, module, features, findings)
     return StoredNetwork(state, device)
 
 

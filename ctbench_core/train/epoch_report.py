@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ctbench_core.metrics import macro, ranking_metrics, thresholded_metrics
+from ctbench_core.declared import METRICS, brief_metrics
+from ctbench_core.metrics import macro, metric_values
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,18 @@ class EpochReport:
     epoch: int
     train_loss: float
     val_loss: float
-    auprc: float
-    auroc: float
-    f1_macro: float
+    macros: dict[str, float]  # by key in METRICS
     per_class: dict[str, dict[str, float]]
     setting: dict[str, float] = field(default_factory=dict)  # of a head fitted whole: the candidate of this epoch
 
     def monitored(self, name: str) -> float:
-        """Return the metric that selects the best epoch; larger is better."""
-        return -self.val_loss if name == "loss" else float(getattr(self, name))
+        """Return the metric that selects the best epoch, its sign such that larger is better."""
+        value = self.val_loss if name == "loss" else self.macros[name]
+        return value if METRICS.resolve(name).larger_is_better else -value
 
     def line(self) -> dict[str, Any]:
         """Return the entry of ``metrics.jsonl``."""
-        metrics = {"auprc": self.auprc, "auroc": self.auroc, "f1_macro": self.f1_macro, "per_class": self.per_class}
+        metrics = {**self.macros, "per_class": self.per_class}
         losses = {"epoch": self.epoch, "train_loss": self.train_loss, "val_loss": self.val_loss}
         return losses | {"val_metrics": metrics} | self.setting
 
@@ -47,14 +47,14 @@ def report_epochs(
     labels: Sequence[str],
 ) -> list[EpochReport]:
     """Compute the metrics of heads that share their validation rows, all heads and findings in one call."""
-    ranks = ranking_metrics(targets_NC, probabilities_KNC)
-    calls = thresholded_metrics(targets_NC, probabilities_KNC, 0.5)
-    columns = {"auprc": ranks.auprc, "auroc": ranks.auroc}
-    columns |= {name: getattr(calls, name) for name in ("precision", "recall", "f1", "support")}
+    names = [*(metric.name for metric in brief_metrics()), "support"]
+    columns = metric_values(names, targets_NC, probabilities_KNC)
     table_KCM = np.stack(list(columns.values()), axis=-1).tolist()
-    auprcs, aurocs, f1s = (macro(columns[name])[0].tolist() for name in ("auprc", "auroc", "f1"))
+    means = {metric.macro: macro(columns[metric.name])[0].tolist() for metric in brief_metrics() if metric.macro}
     by_label = [{label: dict(zip(columns, row)) for label, row in zip(labels, rows)} for rows in table_KCM]
     return [
-        EpochReport(epoch, train_losses[k], val_losses[k], auprcs[k], aurocs[k], f1s[k], by_label[k])
+        EpochReport(
+            epoch, train_losses[k], val_losses[k], {key: values[k] for key, values in means.items()}, by_label[k]
+        )
         for k, epoch in enumerate(epochs)
     ]

@@ -164,12 +164,7 @@ class ZeroShot(Fitter):
     """Similarity to the positive prompt of a finding minus that to its negative prompt; nothing is fitted."""
 
     def prepare(self) -> None:
-        if self.config.data.standardise == "zscore":
-            raise ConfigError("zero_shot compares raw embeddings with prompts. Set data.standardise to none or l2.")
         self.candidates = [None]
-        assert self.config.model.prompts is not None  # check_head refuses a zero-shot head without prompts
+        assert self.config.model.prompts is not None  # a zero-shot head without prompts is refused
         prompts = read_prompts(self.config.model.prompts, self.labels, self.features.width)
         self.state = {f"zero_shot.{name}": tensor.to(self.device, self.dtype) for name, tensor in prompts.items()}
-
-
-FITTERS: dict[str, type[Fitter]] = {"logistic": Logistic, "knn": Neighbours, "zero_shot": ZeroShot}

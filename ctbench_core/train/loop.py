@@ -7,9 +7,10 @@ resume and give the same weights, because every random draw is keyed by its epoc
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,9 @@ from torch import Tensor
 
 from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_json
 from ctbench_core.config import Config, TrainingConfig
+from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
-from ctbench_core.runs import RunPaths, truncate_history
+from ctbench_core.runs import RunPaths, require_directory, segment_start, truncate_history
 from ctbench_core.train import checkpoint
 from ctbench_core.train.epoch_report import EpochReport
 from ctbench_core.train.fitted import Fitter
@@ -74,6 +76,7 @@ class RunLog:
     def __init__(self, paths: RunPaths, options: TrainingConfig, seed: int) -> None:
         self.paths, self.options, self.seed = paths, options, seed
         self.epoch, self.best = 0, Best()
+        self.segments: list[dict[str, Any]] = []  # of a run that was resumed with changes: first epoch, and changes
         self._saved_epoch, self._saved_at = -1, -math.inf
 
     @property
@@ -120,7 +123,8 @@ class RunLog:
         if value > self.best.value:
             self.best = Best(report.epoch, value, line, trainer.state_dict(head))
         line |= {"best_epoch": self.best.epoch, **_best_values(self.best.line or line)}
-        append_line(self.paths.metrics, dump_json(line))
+        require_directory(self.paths)
+        append_line(self.paths.metrics, dump_json(line | segment_start(self.segments, self.epoch)))
         return line
 
     def save(self, trainer: AnyTrainer, head: int, schedule: SaveSchedule | None = None) -> bool:
@@ -281,9 +285,21 @@ def _train_epoch(trainer: AnyTrainer, runs: Sequence[TrainingRun], schedule: Sav
 
 def _best_values(line: dict[str, Any]) -> dict[str, float]:
     metrics = line.get("val_metrics", {})
-    return {f"best_val_{name}": metrics.get(name, math.nan) for name in ("auprc", "auroc", "f1_macro")}
+    return {f"best_val_{name}": metrics.get(name, math.nan) for name in macro_keys()}
 
 
 def limit_threads(count: int) -> None:
     """Limit the threads of tensor work, so that a server's pages stay fast during a training."""
     torch.set_num_threads(max(1, count))
+
+
+@contextlib.contextmanager
+def use_threads(count: int | None) -> Iterator[None]:
+    """Use a number of threads for tensor work inside the block; None leaves it as it is."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            limit_threads(count)
+        yield
+    finally:
+        limit_threads(before)

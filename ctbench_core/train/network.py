@@ -14,13 +14,18 @@ Shape suffixes: K heads, or the parts of a single head; B batch rows, D features
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Layer = tuple[Tensor, Tensor]  # weight (K, in, out), bias (K, 1, out)
+from ctbench_core.config import ModelConfig
+from ctbench_core.train.inputs import Scaler, fold_scaler
+from ctbench_core.train.planning import layer_widths
+
+Layer = tuple[Tensor, ...]  # weight (K, in, out) and bias (K, 1, out); of a module one parameter (K, ...)
 # Fewest hidden units of a part: layers of 512 are 8 % slower in parts, layers of 1,024 are 5 % faster.
 PART = 512
 _zero_below = torch.ops.aten.threshold_backward.grad_input  # (a, b, t): a where b > t, else 0, in one pass
@@ -32,12 +37,6 @@ class Shape(NamedTuple):
     name: str
     inner: int
     outer: int
-
-
-def part_count(width: int, heads: int, device: str) -> int:
-    """Return the number of parts for the first hidden layer of a stack, ``width`` units for each head."""
-    threads = torch.get_num_threads()
-    return threads if heads == 1 and device == "cpu" and width % threads == 0 and width // threads >= PART else 1
 
 
 class Dropout:
@@ -59,7 +58,7 @@ class Dropout:
 
 
 class Network:
-    """Base class with gradients from autograd; subclasses define ``shapes``, ``hidden``, ``input_slices`` and `logits`."""
+    """Base class of layers with weight and bias, with gradients from autograd; subclasses define the attributes and `logits`."""
 
     shapes: list[Shape]
     hidden: list[int]  # widths of the layers with dropout
@@ -68,6 +67,48 @@ class Network:
 
     def __init__(self, dropout: Dropout) -> None:
         self.dropout = dropout
+
+    @property
+    def draw_widths(self) -> list[int]:
+        """The random bytes that a training step needs for each row, layer by layer."""
+        return self.hidden if self.dropout.active and self.dropout.limit >= 0 else []
+
+    @property
+    def size(self) -> int:
+        """The number of parameters of a head."""
+        return sum(shape.outer * (shape.inner + 1) for shape in self.shapes)
+
+    def divide(self, heads: int, device: str) -> None:
+        """Choose the number of parts of the first layer for a stack of so many heads."""
+
+    def layers(self, flat_KP: Tensor) -> list[Layer]:
+        """View the parameters of heads layer by layer."""
+        layers: list[Layer] = []
+        start, heads = 0, len(flat_KP)
+        for _, inner, outer in self.shapes:
+            weight = flat_KP[:, start : start + outer * inner].view(heads, inner, outer)
+            start += outer * inner
+            layers.append((weight, flat_KP[:, start : start + outer].unsqueeze(1)))
+            start += outer
+        return layers
+
+    def tensors(self, flat_P: Tensor) -> dict[str, Tensor]:
+        """View the parameters of one head as its state_dict names and shapes them: weights as (out, in)."""
+        views: dict[str, Tensor] = {}
+        for shape, (weight, bias) in zip(self.shapes, self.layers(flat_P.unsqueeze(0))):
+            views |= {f"{shape.name}.weight": weight[0].T, f"{shape.name}.bias": bias[0, 0]}
+        return views
+
+    def initialise(self, tensors: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Draw the parameters of one head as torch.nn.Linear does: uniform within 1/sqrt(fan-in)."""
+        for shape in self.shapes:
+            bound = 1 / math.sqrt(shape.inner)
+            for target in (tensors[f"{shape.name}.weight"], tensors[f"{shape.name}.bias"]):
+                target.copy_(torch.empty(target.shape).uniform_(-bound, bound, generator=generator))
+
+    def stored(self, state: dict[str, Tensor], scaler: Scaler | None) -> dict[str, Tensor]:
+        """Return a state_dict for unstandardised features."""
+        return fold_scaler(state, self.input_slices, scaler)
 
     def split_units(self, units_S1BH: Tensor) -> Tensor:
         """Split values of the first layer's units (S, 1, B, H) into its parts: (S, parts, B, H / parts)."""
@@ -84,8 +125,8 @@ class Network:
         """Write training logits into ``out_KBC``, and keep what `backward` needs."""
         masks = [self.dropout.mask(draw, x_KBD.dtype) for draw in draws]
         with torch.inference_mode(False), torch.enable_grad():
-            self._leaves = [tensor.detach().clone().requires_grad_(True) for layer in layers for tensor in layer]
-            leaves = list(zip(self._leaves[::2], self._leaves[1::2]))
+            leaves = [tuple(tensor.detach().clone().requires_grad_(True) for tensor in layer) for layer in layers]
+            self._leaves = list(itertools.chain.from_iterable(leaves))
             self._out = self.logits(leaves, x_KBD.clone(), [mask.clone() for mask in masks])
         out_KBC.copy_(self._out.detach())
 
@@ -108,12 +149,19 @@ class Mlp(Network):
         self._scratch: dict[tuple[str, int, int, int, torch.dtype], Tensor] = {}
         self._inputs: list[Tensor] = []
 
+    def divide(self, heads: int, device: str) -> None:
+        """Give each thread a part of a wide first layer, where a head trains alone."""
+        width, threads = self.shapes[0].outer, torch.get_num_threads()
+        alone = heads == 1 and device == "cpu" and bool(self.hidden)
+        self.parts = threads if alone and width % threads == 0 and width // threads >= PART else 1
+
     def logits(self, layers: Sequence[Layer], x_KBD: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         a = x_KBD
         for i, (weight, bias) in enumerate(layers[:-1]):
             a = _affine(a, weight, bias, out=self._memory("out", i, x_KBD, bias)).relu_()
             a = a * masks[i] if masks else a
-        return _affine(a, *layers[-1])
+        weight, bias = layers[-1]
+        return _affine(a, weight, bias)
 
     def forward(self, layers: Sequence[Layer], x_KBD: Tensor, draws: Sequence[Tensor], out_KBC: Tensor) -> None:
         self._inputs, scale = [x_KBD], 1.0
@@ -204,3 +252,11 @@ class Gated(Network):
             a = a * masks[i] if masks else a
             a = torch.baddbmm(bias, a, weight)
         return a
+
+
+def chain(model: ModelConfig, widths: Sequence[int], findings: int) -> Network:
+    """Return a chain of linear layers on inputs of these widths, gated or not."""
+    layers, dropout = layer_widths(model, sum(widths), findings), Dropout(model.params.dropout)
+    if model.inputs != "gated":
+        return Mlp(layers, dropout)
+    return Gated(widths, layers[1:], 1 if model.params.gate == "scalar" else layers[1], dropout)

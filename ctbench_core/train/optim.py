@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import hardshrink
 
 from ctbench_core.config import TrainingConfig
+from ctbench_core.declared import OPTIMIZERS, SCHEDULES, load
 from ctbench_core.errors import CheckpointError
 from ctbench_core.train.parameters import StackedParameters
 
@@ -30,21 +31,22 @@ _ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": F
 _SGD: dict[str, Any] = {"momentum": 0.9, "dampening": 0.0, "nesterov": False, "maximize": False, "is_first_step": False}
 
 
-def _adam(tensors: dict[str, list[Tensor]], rate: float, decay: float, step: Any = torch._fused_adam_) -> None:
+def adam(tensors: dict[str, list[Tensor]], rate: float, decay: float, step: Any = torch._fused_adam_) -> None:
+    """Update some heads by Adam."""
     moments = tensors["exp_avg"], tensors["exp_avg_sq"]
     step(tensors["param"], tensors["grad"], *moments, [], tensors["step"], lr=rate, weight_decay=decay, **_ADAM)
 
 
-def _adamw(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
-    _adam(tensors, rate, decay, torch._fused_adamw_)
+def adamw(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
+    """Update some heads by AdamW."""
+    adam(tensors, rate, decay, torch._fused_adamw_)
 
 
-def _sgd(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
+def sgd(tensors: dict[str, list[Tensor]], rate: float, decay: float) -> None:
+    """Update some heads by SGD with momentum."""
     torch._fused_sgd_(tensors["param"], tensors["grad"], tensors["exp_avg"], lr=rate, weight_decay=decay, **_SGD)
 
 
-OPTIMISERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
-_MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("exp_avg",)}
 _Group = tuple[dict[str, list[Tensor]], float, float]  # tensors of some heads, their rate and decay
 
 
@@ -52,9 +54,10 @@ class Optimiser:
     """The state of one optimiser for every head of a stack."""
 
     def __init__(self, parameters: StackedParameters, options: Sequence[TrainingConfig]) -> None:
-        self.name = options[0].optimizer
+        declared = OPTIMIZERS.resolve(options[0].optimizer)
+        self.name, self._update = declared.name, load(declared.step)
         self._parameters, self._options = parameters, list(options)
-        self.moments = {name: torch.zeros_like(parameters.flat_KP) for name in _MOMENTS[self.name]}
+        self.moments = {name: torch.zeros_like(parameters.flat_KP) for name in declared.moments}
         self.step_K = torch.zeros(len(parameters), dtype=torch.float32, device=parameters.flat_KP.device)
         self._rates, self._steps = [0.0] * len(parameters), 0
         self._heads_to_clear: dict[int, list[int]] = {}  # by the steps of the epoch modulo CLEAR_EVERY
@@ -81,7 +84,7 @@ class Optimiser:
         step_K, groups = self._plans[heads]
         step_K.add_(1)
         for tensors, rate, decay in groups:
-            OPTIMISERS[self.name](tensors, rate, decay)
+            self._update(tensors, rate, decay)
 
     def _plan(self, heads: int) -> tuple[Tensor, list[_Group]]:
         """Return the step counts of the first heads, and the groups with one rate and decay that one call updates."""
@@ -124,7 +127,15 @@ def learning_rate(options: TrainingConfig, epoch: int) -> float:
     warmup = options.warmup_epochs
     if epoch <= warmup:
         return options.learning_rate * epoch / (warmup + 1)
-    if options.scheduler == "none":
-        return options.learning_rate
     done = (epoch - warmup - 1) / max(options.max_epochs - warmup, 1)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return options.learning_rate * float(load(SCHEDULES.resolve(options.scheduler).factor)(done))
+
+
+def constant(done: float) -> float:
+    """Return 1: the rate stays."""
+    return 1.0
+
+
+def cosine(done: float) -> float:
+    """Return half a period of the cosine, from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * done))

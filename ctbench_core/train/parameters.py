@@ -5,8 +5,7 @@ Shape suffixes: K heads, P parameters a head.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -28,8 +27,7 @@ class StackedParameters:
         self, network: Network, heads: int, dtype: torch.dtype, device: str, work: torch.dtype | None = None
     ) -> None:
         self.network, self.work = network, work or dtype
-        count = sum(shape.outer * (shape.inner + 1) for shape in network.shapes)
-        self.flat_KP = torch.zeros((heads, count), dtype=dtype, device=device)
+        self.flat_KP = torch.zeros((heads, network.size), dtype=dtype, device=device)
         self.grad_KP = torch.zeros_like(self.flat_KP)
         self._mixed = self.work != dtype
         self._work_KP = self.flat_KP.to(self.work) if self._mixed else self.flat_KP
@@ -40,27 +38,14 @@ class StackedParameters:
         return len(self.flat_KP)
 
     def initialise(self, k: int, seed: int) -> None:
-        """Draw weights and biases as torch.nn.Linear does: uniform within 1/sqrt(fan-in)."""
-        generator = stream(seed, "init")
+        """Draw the parameters of head k."""
         row = torch.empty_like(self.flat_KP[k])
-        for shape, (weight, bias) in zip(self.network.shapes, self._canonical_views(row[None])):
-            bound = 1 / math.sqrt(shape.inner)
-            for target in (weight[0].T, bias[0, 0]):
-                target.copy_(torch.empty(target.shape).uniform_(-bound, bound, generator=generator))
+        self.network.initialise(self.network.tensors(row), stream(seed, "init"))
         self.flat_KP[k] = self.to_parts(row)
-
-    def _canonical_views(self, flat: Tensor) -> list[Layer]:
-        views, start, heads = [], 0, len(flat)
-        for _, inner, outer in self.network.shapes:
-            weight = flat[:, start : start + outer * inner].view(heads, inner, outer)
-            start += outer * inner
-            views.append((weight, flat[:, start : start + outer].unsqueeze(1)))
-            start += outer
-        return views
 
     def _views(self, flat: Tensor) -> list[Layer]:
         """View parameters as products read them: parts of the first layer are stacked like heads."""
-        views, parts = self._canonical_views(flat), self.network.parts
+        views, parts = self.network.layers(flat), self.network.parts
         if parts > 1:
             (weight, bias), (next_weight, next_bias) = views[:2]
             inner, outer = weight.shape[1], weight.shape[2] // parts
@@ -70,18 +55,19 @@ class StackedParameters:
 
     def to_canonical(self, flat: Tensor) -> Tensor:
         """Return parameters (..., P) with every weight as (in, out)."""
-        return self._reordered(flat, (self.network.parts, self.network.shapes[0].inner, -1))
+        return self._reordered(flat, lambda inner, parts: (parts, inner, -1))
 
     def to_parts(self, flat: Tensor) -> Tensor:
         """Return canonical parameters (..., P) in the order of this network's parts."""
-        return self._reordered(flat, (self.network.shapes[0].inner, self.network.parts, -1))
+        return self._reordered(flat, lambda inner, parts: (inner, parts, -1))
 
-    def _reordered(self, flat: Tensor, axes: tuple[int, int, int]) -> Tensor:
+    def _reordered(self, flat: Tensor, axes: Callable[[int, int], tuple[int, int, int]]) -> Tensor:
         if self.network.parts == 1:
             return flat
-        cut = self.network.shapes[0].inner * self.network.shapes[0].outer
-        first, rest = flat[..., :cut], flat[..., cut:]
-        return torch.cat([first.unflatten(-1, axes).transpose(-3, -2).flatten(-3), rest], dim=-1)
+        inner, outer = self.network.shapes[0][1:]
+        first, rest = flat[..., : inner * outer], flat[..., inner * outer :]
+        turned = first.unflatten(-1, axes(inner, self.network.parts)).transpose(-3, -2)
+        return torch.cat([turned.flatten(-3), rest], dim=-1)
 
     def leading_layers(self, heads: int) -> tuple[list[Layer], list[Layer]]:
         """Return parameters and gradients of the first heads, layer by layer, as products read and write them."""
@@ -101,44 +87,45 @@ class StackedParameters:
 
     def logits(self, x_BD: Tensor, heads: slice = slice(None)) -> Tensor:
         """Return the logits of heads on shared rows (B, D), without dropout, shape (K, B, C)."""
-        layers = [(weight[heads], bias[heads]) for weight, bias in self._views(self.flat_KP)]
+        layers = [tuple(tensor[heads] for tensor in layer) for layer in self._views(self.flat_KP)]
         rows = x_BD.to(self.flat_KP.dtype)
         return self.network.logits(layers, rows.unsqueeze(0).expand(len(layers[0][0]), -1, -1))
 
     def state_dict(self, k: int) -> dict[str, Tensor]:
         """Return head k as a plain state_dict, on the CPU; weights as (out, in), as torch.nn.Linear holds them."""
-        state, flat = {}, self.to_canonical(self.flat_KP[k : k + 1])
-        for shape, (weight, bias) in zip(self.network.shapes, self._canonical_views(flat)):
-            state[f"{shape.name}.weight"] = weight[0].detach().T.cpu().clone(memory_format=torch.contiguous_format)
-            state[f"{shape.name}.bias"] = bias[0, 0].detach().cpu().clone()
-        return state
+        tensors = self.network.tensors(self.to_canonical(self.flat_KP[k]))
+        return {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        }
 
     def load_state_dict(self, k: int, state: Mapping[str, Tensor]) -> None:
         """Copy a state_dict into head k; refuse a layer that is missing, unexpected, or of another shape."""
-        self._check_shapes(state)
         row = torch.empty_like(self.flat_KP[k])
-        for layer, (weight, bias) in zip(self.network.shapes, self._canonical_views(row[None])):
-            weight[0].copy_(state[f"{layer.name}.weight"].T)
-            bias[0, 0].copy_(state[f"{layer.name}.bias"])
+        fill_tensors(self.network.tensors(row), state)
         self.flat_KP[k] = self.to_parts(row)
 
-    def _check_shapes(self, state: Mapping[str, Tensor]) -> None:
-        expected: dict[str, tuple[int, ...]] = {}
-        for layer in self.network.shapes:
-            expected |= {f"{layer.name}.weight": (layer.outer, layer.inner), f"{layer.name}.bias": (layer.outer,)}
-        for name, shape in expected.items():
-            tensor = state.get(name)
-            if tensor is None or tuple(tensor.shape) != shape:
-                actual = "no such layer" if tensor is None else f"shape {tuple(tensor.shape)}"
-                raise CheckpointError(
-                    f"Checkpoint does not fit the head: {name} needs shape {shape}, found {actual}. "
-                    "Use the run's own config, or the features it was trained on."
-                )
-        extra = sorted(set(state) - set(expected))
-        if extra:
+
+def fill_tensors(targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Copy a state_dict into tensors by name.
+
+    Raises:
+        CheckpointError: a layer is missing, unexpected, or of another shape.
+    """
+    for name, target in targets.items():
+        tensor = state.get(name)
+        if tensor is None or tensor.shape != target.shape:
+            actual = "no such layer" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise CheckpointError(
-                f"Checkpoint does not fit the head, which has no layers {', '.join(extra)}. Use the run's own config."
+                f"Checkpoint does not fit the head: {name} needs shape {tuple(target.shape)}, found {actual}. "
+                "Use the run's own config, or the features it was trained on."
             )
+    extra = sorted(set(state) - set(targets))
+    if extra:
+        raise CheckpointError(
+            f"Checkpoint does not fit the head, which has no layers {', '.join(extra)}. Use the run's own config."
+        )
+    for name, target in targets.items():
+        target.copy_(state[name])
 
 
 def take_heads(source: Tensor, heads: Sequence[int]) -> Tensor:

@@ -2,10 +2,8 @@
 
 Runs of one *bank* share feature files and the shape of their heads. A bank is divided into *stacks*, whose heads step
 together: they agree in everything that a product of a step needs. A stack holds heads of at most twice as many steps
-an epoch, so that a run of a small budget does not wait for one of a large budget.
-
-To add a head that is trained step by step, declare it in ``declared/heads.py``; a head that is fitted whole is
-declared there too, and has a class in ``fitted.FITTERS``.
+an epoch, so that a run of a small budget does not wait for one of a large budget. A head that is a plain module or is
+fitted whole has a stack of its own.
 """
 
 from __future__ import annotations
@@ -13,32 +11,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ctbench_core.config import Config, ModelConfig, get_key
+from ctbench_core.config import Config, ModelConfig, values_for
 from ctbench_core.dataset import Dataset
-from ctbench_core.declared import STEPWISE, UNLEARNED, head_name
-from ctbench_core.errors import ConfigError
-
-# Runs whose configs agree in these keys read the same feature files through heads of the same shape.
-_BANK_KEYS = (
-    "paths.data_root",
-    "paths.cache_dir",
-    "data.columns.visual_feature",
-    "data.columns.text_feature",
-    "data.feature_key",
-    "data.pool",
-    "data.standardise",
-    "data.on_bad_feature",
-    "model._target_",
-    "model.inputs",
-    "model.prompts",
-    "model.params.in_features",
-    "model.params.hidden_dims",
-    "model.params.gate",
-    "training.batch_size",
-    "training.optimizer",
-    "training.precision",
-    "utils.device",
-)
+from ctbench_core.declared import HEADS, load
 
 # Parameters of a stack's heads on the CPU: beyond, their weights no longer stay in the cache between steps.
 STACK_PARAMETERS = 4_000_000
@@ -46,26 +21,29 @@ STACK_PARAMETERS_GPU = 500_000_000
 SPREAD = 2.0  # most steps an epoch in a stack, over the fewest
 
 
-def check_head(model: ModelConfig) -> None:
-    """Refuse an unknown head, one that lacks its prompts, and one that cannot weigh two modalities."""
-    name = head_name(model._target_)
-    if model.inputs == "gated" and name not in STEPWISE:
-        raise ConfigError(f"model.inputs=gated needs a head that learns the gate: {' or '.join(STEPWISE)}, not {name}.")
-    if name == "zero_shot" and not model.prompts:
-        raise ConfigError("zero_shot needs model.prompts: a .npz or .parquet of prompt embeddings.")
-
-
 def layer_widths(model: ModelConfig, in_features: int, classes: int) -> list[int]:
     """Return the widths of a head's layers, from ``in_features`` to ``classes``."""
-    hidden = model.params.hidden_dims if head_name(model._target_) == "mlp" else []
+    hidden = model.params.hidden_dims if "model.params.hidden_dims" in HEADS.resolve(model._target_).keys else []
     return [in_features, *hidden, classes]
 
 
 def parameter_count(model: ModelConfig, in_features: int, classes: int) -> int:
     """Count the weights and biases that one head learns; ``in_features`` counts both modalities where it reads both."""
-    widths = layer_widths(model, in_features, classes)
-    if head_name(model._target_) in UNLEARNED:
+    head = HEADS.resolve(model._target_)
+    if head.size:
+        return int(load(head.size)(model, in_features, classes))
+    if not head.module:
         return 0
+    import torch
+
+    with torch.device("meta"):  # shapes only
+        module = load(head.module)(model.params, in_features, classes)
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def chain_size(model: ModelConfig, in_features: int, classes: int) -> int:
+    """Count the weights and biases of a chain of linear layers, and of its gate."""
+    widths = layer_widths(model, in_features, classes)
     if model.inputs != "gated":
         return _chain(widths)
     first = widths[1]
@@ -83,7 +61,7 @@ def bank_key(config: Config) -> str:
     They share feature files, head shape, batch size, optimiser, precision and device. Seed, rows, labels, loss,
     learning rate, weight decay, dropout, schedule and patience may differ.
     """
-    return repr([(name, get_key(config, name)) for name in _BANK_KEYS])
+    return repr(values_for(config, "bank key"))
 
 
 def divide_into_stacks(configs: Sequence[Config], datasets: Sequence[Dataset]) -> list[list[int]]:
@@ -91,7 +69,7 @@ def divide_into_stacks(configs: Sequence[Config], datasets: Sequence[Dataset]) -
     compatible: dict[tuple[object, ...], list[int]] = {}
     for k, (config, dataset) in enumerate(zip(configs, datasets)):
         findings = tuple(dataset.manifests["train"].labels)
-        key = (id(dataset.matrix), findings, config.training.loss._target_, config.model.params.dropout)
+        key = (id(dataset.matrix), findings, repr(values_for(config, "stack key")))
         compatible.setdefault(key, []).append(k)
     stacks = [stack for heads in compatible.values() for stack in _divide(heads, configs, datasets)]
     return sorted(stacks, key=lambda stack: _steps(configs[stack[0]], datasets[stack[0]]))
@@ -112,7 +90,7 @@ def _divide(heads: list[int], configs: Sequence[Config], datasets: Sequence[Data
 
 def _stack_capacity(config: Config, dataset: Dataset) -> int:
     """Return how many heads of a shape may step together."""
-    if head_name(config.model._target_) not in STEPWISE:
+    if not HEADS.resolve(config.model._target_).network:
         return 1
     size = parameter_count(config.model, dataset.matrix.shape[1], len(dataset.manifests["train"].labels))
     return max(1, (STACK_PARAMETERS if _on_cpu(config) else STACK_PARAMETERS_GPU) // size)

@@ -20,18 +20,19 @@ from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset
-from ctbench_core.declared import STEPWISE, head_name, loss_name
+from ctbench_core.declared import HEADS, load
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.formatting import plural
 from ctbench_core.train import losses
 from ctbench_core.train.batches import Batches, Block
 from ctbench_core.train.epoch_report import EpochReport, report_epochs
-from ctbench_core.train.fitted import DTYPES, FITTERS, Fitter
-from ctbench_core.train.inputs import DeviceFeatures, Rows, Scaler, fit_scaler, fold_scaler
-from ctbench_core.train.network import Dropout, Gated, Mlp, Network, part_count
+from ctbench_core.train.fitted import DTYPES, Fitter
+from ctbench_core.train.inputs import DeviceFeatures, Rows, Scaler, fit_scaler
+from ctbench_core.train.module import ModuleNetwork
+from ctbench_core.train.network import Network
 from ctbench_core.train.optim import Optimiser
 from ctbench_core.train.parameters import StackedParameters, take_heads
-from ctbench_core.train.planning import check_head, layer_widths
+from ctbench_core.train.refusals import check_training
 
 # Values in the widest layer of one forward pass outside training, features included: that many stay in the cache.
 EVALUATION_UNITS = 1 << 21
@@ -57,21 +58,23 @@ def choose_device(name: str) -> str:
 
 
 def make_trainer(configs: Sequence[Config], datasets: Sequence[Dataset]) -> Trainer | Fitter:
-    """Return the trainer of a stack, or the fitter of a head that is not trained step by step."""
-    check_head(configs[0].model)
-    name = head_name(configs[0].model._target_)
-    if name in STEPWISE:
+    """Return the trainer of a stack, or the fitter of a head that is fitted whole."""
+    config, dataset = configs[0], datasets[0]
+    check_training(config, dataset.manifests["train"].labels)
+    head = HEADS.resolve(config.model._target_)
+    if head.stepwise:
         return Trainer(configs, datasets)
-    return FITTERS[name](configs[0], datasets[0], choose_device(configs[0].utils.device))
+    fitter: Fitter = load(head.fitter)(config, dataset, choose_device(config.utils.device))
+    return fitter
 
 
 def _network(config: Config, dataset: Dataset, heads: int, device: str) -> Network:
-    labels = len(dataset.manifests["train"].labels)
-    widths, dropout = layer_widths(config.model, dataset.matrix.shape[1], labels), Dropout(config.model.params.dropout)
-    if config.model.inputs != "gated":
-        return Mlp(widths, dropout, part_count(widths[1], heads, device) if len(widths) > 2 else 1)
-    gate = 1 if config.model.params.gate == "scalar" else widths[1]
-    return Gated(dataset.widths, widths[1:], gate, dropout)
+    head, labels = HEADS.resolve(config.model._target_), dataset.manifests["train"].labels
+    if head.module:
+        return ModuleNetwork(load(head.module), config.model.params, dataset.matrix.shape[1], len(labels))
+    network: Network = load(head.network)(config.model, dataset.widths, len(labels))
+    network.divide(heads, device)
+    return network
 
 
 class Trainer:
@@ -96,7 +99,7 @@ class Trainer:
         self._train = [self._rows(dataset, "train", self._scaler(dataset)) for dataset in self.datasets]
         scalers = [rows.scaler for rows in self._train]
         self._val = [self._rows(dataset, "val", scaler) for dataset, scaler in zip(self.datasets, scalers)]
-        self.loss = losses.LOSS_FUNCTIONS[loss_name(first.training.loss._target_)]
+        self.loss = losses.bind_loss(first.training.loss)
         self.pos_weight_K1C = self._pos_weight()
         self.network = _network(first, data, len(configs), self.device)
         self.parameters = StackedParameters(self.network, len(configs), self.dtype, self.device, work)
@@ -169,7 +172,7 @@ class Trainer:
         for (heads, rows), step in zip(block.sizes, zip(*(part.unbind() for part in parts))):
             full = (heads, rows) == whole
             self._step(heads, *(step if full else (t[: len(t) * heads // whole[0], :rows] for t in step)))
-        return losses.weighted_sum(self.loss, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
+        return losses.weighted_sum(self.loss.values, logits_SKBC, block.y_SKBC, weight_SKBC).sum(dim=0)
 
     def _step(
         self, heads: int, x_KBD: Tensor, logits_KBC: Tensor, y_KBC: Tensor, share_KBC: Tensor, *draws: Tensor
@@ -178,7 +181,7 @@ class Trainer:
         layers, grads = self.parameters.leading_layers(heads)
         self.parameters.update_work_copy()
         self.network.forward(layers, x_KBD, draws, logits_KBC)
-        slope = losses.loss_gradient(self.loss, logits_KBC, y_KBC).mul_(share_KBC)
+        slope = self.loss.gradient(logits_KBC, y_KBC).mul_(share_KBC)
         self.network.backward(layers, slope, grads)
         self.parameters.collect_gradients()
         self.optimiser.step(heads)
@@ -202,7 +205,7 @@ class Trainer:
             labels, known = losses.known_labels(val.targets)
             class_weight = None if self.pos_weight_K1C is None else self.pos_weight_K1C[heads]
             weights = losses.element_weights(labels, known, class_weight)
-            total_K = losses.weighted_sum(self.loss, logits_KNC, labels.expand_as(logits_KNC), weights)
+            total_K = losses.weighted_sum(self.loss.values, logits_KNC, labels.expand_as(logits_KNC), weights)
             loss_K = (total_K / known.sum().clamp(min=1)).tolist()
             # float32 sigmoids saturate and make ties, so probabilities are taken in float64.
             probabilities = torch.sigmoid(logits_KNC.double()).cpu().numpy()
@@ -240,7 +243,7 @@ class Trainer:
     def state_dict(self, head: int) -> dict[str, Tensor]:
         """Return the state_dict of a head, for unstandardised features."""
         k = self.order.index(head)
-        return fold_scaler(self.parameters.state_dict(k), self.network.input_slices, self._train[k].scaler)
+        return self.network.stored(self.parameters.state_dict(k), self._train[k].scaler)
 
     def limits(self, options: TrainingConfig) -> TrainingConfig:
         """Return the options that limit a run's epochs, here unchanged."""

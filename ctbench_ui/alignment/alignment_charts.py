@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS
 from ctbench_ui.shared import COLOURS, GREY
-from ctbench_ui.shared.charts import DIRECTIONS, band, set_layout
+from ctbench_ui.shared.charts import band, set_layout
 
 
 def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:
@@ -26,7 +27,7 @@ def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:
         chart.add_scatter(
             x=ranked,
             y=share.astype(np.float32),
-            name=DIRECTIONS.get(str(way), str(way)),
+            name=DIRECTIONS[str(way)].title,
             mode="lines",
             line={"color": COLOURS[index], "width": 2.5, "shape": "hv"},
             hovertemplate="rank %{x:,}: %{y:.1%} of the queries<extra></extra>",
@@ -45,7 +46,9 @@ def finding_precision(findings: pd.DataFrame, k: int) -> go.Figure:
         findings: columns direction, finding, prevalence, precision_at_<k>.
     """
     chart = go.Figure()
-    order = findings[findings["direction"] == "v_to_t"].sort_values(f"precision_at_{k}", ascending=False)["finding"]
+    order = findings[findings["direction"] == CROSS_DIRECTIONS[0].name].sort_values(
+        f"precision_at_{k}", ascending=False
+    )["finding"]
     first = findings.drop_duplicates("finding").set_index("finding").loc[order]
     mark = {"symbol": "line-ns", "size": 11, "line": {"width": 2, "color": GREY}}
     chart.add_scatter(x=first["prevalence"], y=order, name="prevalence", mode="markers", marker=mark)
@@ -54,7 +57,7 @@ def finding_precision(findings: pd.DataFrame, k: int) -> go.Figure:
         chart.add_scatter(
             x=by_finding[f"precision_at_{k}"],
             y=order,
-            name=DIRECTIONS.get(str(way), str(way)),
+            name=DIRECTIONS[str(way)].title,
             mode="markers",
             marker={"size": 9, "color": COLOURS[index % len(COLOURS)]},
             hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.declared import CROSS_DIRECTIONS
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui.alignment import alignment_charts, store
-from ctbench_ui.shared import COLOURS, GREY, charts, exports
+from ctbench_ui.frame import address
+from ctbench_ui.shared import COLOURS, GREY, as_text, charts, exports
 from ctbench_ui.shared.exports import Source, add_note
 
 # Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
@@ -27,10 +29,16 @@ def tab(folder: Path, source: Source) -> None:
         return
     positions, names = store.positions(folder), store.names(folder)
     labels = store.findings(folder)
+    colourings = ["modality", "first hit", "split", *labels]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        shown = st.segmented_control("Show", list(_KINDS), default="both", required=True, key="map.kinds") or "both"
-        colour = st.selectbox("Colour by", ["modality", "first hit", "split", *labels], key="map.colour", width=240)
-        joined = st.toggle("Pair lines", key="map.lines", help=f"Up to {_LINES} pairs")
+        shown = (
+            st.segmented_control(
+                "Show", list(_KINDS), default="both", required=True, **address.bound("map.kinds", _KINDS)
+            )
+            or "both"
+        )
+        colour = st.selectbox("Colour by", colourings, width=240, **address.bound("map.colour", colourings))
+        joined = st.toggle("Pair lines", **address.bound("map.lines"), help=f"Up to {_LINES} pairs")
     groups, colours = _groups(folder, colour, names)
     drawn = np.sort(np.random.default_rng(0).permutation(len(positions))[: _DRAWN // len(_KINDS[shown])])
     chart = alignment_charts.embedding_map(
@@ -60,7 +68,7 @@ def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, n
         groups = {"visual": np.full(len(names), "volumes"), "text": np.full(len(names), "reports")}
         return groups, {"volumes": COLOURS[0], "reports": COLOURS[1]}
     if colour == "first hit":
-        ranks = {"visual": store.first_ranks(folder, "v_to_t"), "text": store.first_ranks(folder, "t_to_v")}
+        ranks = {way.query: store.first_ranks(folder, way.name) for way in CROSS_DIRECTIONS}
         *near, far = _HITS
         return {kind: np.select([rank <= 1, rank <= 10, rank <= 100], near, far) for kind, rank in ranks.items()}, _HITS
     if colour == "split":
@@ -112,13 +120,13 @@ def _selection(names: pd.DataFrame, positions: pd.DataFrame, folder: Path, insid
         st.caption("Draw a lasso to list volumes.")
         return
     frame = names.iloc[inside].reset_index(drop=True)
-    for way, title in (("v_to_t", "rank of its report"), ("t_to_v", "rank of its volume")):
-        frame[title] = store.first_ranks(folder, way)[inside]
+    for way in CROSS_DIRECTIONS:
+        frame[f"rank of its {way.gallery_noun}"] = store.first_ranks(folder, way.name)[inside]
     counts = {"exams": frame["exam"].nunique(), "patients": frame["patient"].nunique()}
     st.markdown(f"**{plural(len(inside), 'volume')} selected** · {format_cohort(counts)}")
     shares = {label: float((store.targets(folder, label)[inside] == 1).mean()) for label in store.findings(folder)}
     if often := sorted(shares, key=lambda label: -shares[label])[:4]:
-        st.caption("Most frequent: " + ", ".join(f"{label} {shares[label]:.0%}" for label in often))
+        st.caption("Most frequent: " + ", ".join(f"{as_text(label)} {shares[label]:.0%}" for label in often))
     st.dataframe(
         frame.head(_ROWS_SHOWN),
         hide_index=True,

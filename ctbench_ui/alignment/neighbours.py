@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS
 from ctbench_core.formatting import format_metric, plural
 from ctbench_ui.alignment import store
-from ctbench_ui.shared import exports
-from ctbench_ui.shared.charts import DIRECTIONS
+from ctbench_ui.frame import address
+from ctbench_ui.shared import as_text, exports
 from ctbench_ui.shared.exports import Source
 
-_WAYS = ("v_to_t", "t_to_v")
+_WAYS = tuple(direction.name for direction in CROSS_DIRECTIONS)
 _NEAR, _OFFERED, _EXCERPT = 10, 200, 260
 _KINDS = ("all", "hit in the first 10", "missed")
 
@@ -32,10 +33,10 @@ def tab(folder: Path, source: Source) -> None:
     samples = store.read_rows(folder / "samples.parquet", [row, *np.asarray(near["sample"]).tolist()])
     query, neighbours = samples.iloc[0], samples.iloc[1:].reset_index(drop=True)
     rank = store.first_ranks(folder, way)[row]
-    kind, other_kind = ("volume", "report") if way == "v_to_t" else ("report", "volume")
+    kind, other_kind = DIRECTIONS[way].query_noun, DIRECTIONS[way].gallery_noun
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        st.markdown(f"**{query['volumename']}** · {kind}")
+        st.markdown(f"**{as_text(query['volumename'])}** · {kind}")
         st.caption(f"Its own {other_kind} has rank {rank:,.0f}." if np.isfinite(rank) else "No hit.")
         st.markdown(_badges(query, None))
         _text(query, whole=True)
@@ -49,6 +50,10 @@ def tab(folder: Path, source: Source) -> None:
         exports.download("Download neighbours as CSV", frame, file_name, "neighbours-csv", source)
 
 
+def _way_title(way: str) -> str:
+    return DIRECTIONS[way].title
+
+
 def _pick_query(folder: Path) -> tuple[int | None, str]:
     """Draw the choice of a query and a direction; return the row of the query."""
     names = store.names(folder)
@@ -57,10 +62,12 @@ def _pick_query(folder: Path) -> tuple[int | None, str]:
     st.session_state.setdefault("browse.kind", _KINDS[0])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         way = st.segmented_control(
-            "Direction", _WAYS, format_func=DIRECTIONS.__getitem__, required=True, key="browse.way"
+            "Direction", _WAYS, format_func=_way_title, required=True, **address.bound("browse.way", _WAYS, _way_title)
         )
-        kind = st.segmented_control("Queries", _KINDS, required=True, key="browse.kind")
-        part = st.text_input("Volume, exam or patient", key="browse.part", width=200, placeholder="part of a name")
+        kind = st.segmented_control("Queries", _KINDS, required=True, **address.bound("browse.kind", _KINDS))
+        part = st.text_input(
+            "Volume, exam or patient", width=200, placeholder="part of a name", **address.bound("browse.part")
+        )
         way = way or _WAYS[0]
         rows = _matches(folder, names, way, kind or "all", part.strip())
         if not len(rows):
@@ -94,7 +101,7 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
             tied = f" · tied with {plural(ties, 'other')}" if ties > 0 else ""
             similarity = format_metric(float(near["similarity"][place]))
             st.markdown(
-                f"**{place + 1}** · {neighbour['volumename']} · {similarity} {badge}{tied}",
+                f"**{place + 1}** · {as_text(neighbour['volumename'])} · {similarity} {badge}{tied}",
                 width="stretch",
             )
             st.button(

@@ -10,11 +10,11 @@ from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
 from ctbench_ui import form
 from ctbench_ui.alignment import result
-from ctbench_ui.frame import readonly
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import active_jobs, demo, folders, show_empty, show_errors
 
-_SHOWN = "alignment.run"
-_LINK, _LAST_LINK = "result", "alignment.taken"
+_MEASURED = "alignment.run"
+_RESULT, _LINK = "alignment.result", "result"
 
 
 def draw() -> None:
@@ -22,6 +22,9 @@ def draw() -> None:
     place = readonly.draw_title("Alignment")
     st.caption("Cosine similarity of every volume with every report. Ties are averaged; the chance level is shown.")
     stored = result.list_stored(str(form.outputs_root()))
+    _choose_measured(stored)
+    runs = {Path(key).parent.name: key for key in reversed(stored)}
+    linked = address.read_id("alignment", _LINK, runs)
     has_data = demo.has_data() or form.is_data_changed()
     if not has_data and not stored:
         show_empty(
@@ -34,30 +37,47 @@ def draw() -> None:
     if not readonly.is_on():
         if has_data:
             _measure_form()
-        queued = [Path(st.session_state[_SHOWN])] if _SHOWN in st.session_state else []
+        queued = [Path(st.session_state[_MEASURED])] if _MEASURED in st.session_state else []
         for folder in dict.fromkeys([*active_jobs.list_alignments(), *queued]):
             active_jobs.draw_alignment(folder)
     if not stored:
         with st.container(border=True):
             st.markdown("Press **Measure**. The result is stored in the run store and shown here.")
         return
-    chosen = _pick_result(stored)
+    chosen = _pick_result(stored, runs.get(linked or ""))
     with show_errors("This result cannot be shown"):
         run_dir, _, name = chosen.rpartition("/")
-        st.session_state[_LAST_LINK] = st.query_params[_LINK] = Path(run_dir).name
         readonly.offer_link(place, **{_LINK: Path(run_dir).name})
         result.draw(Path(run_dir), name)
 
 
-def _pick_result(stored: dict[str, str]) -> str:
-    """Draw the choice of a stored result; a new address chooses its own once."""
-    names = list(stored)
-    if (link := st.query_params.get(_LINK, "")) != st.session_state.get(_LAST_LINK, ""):
-        linked = [str(Path(key).parent) for key in names if Path(key).parent.name == link]
-        if linked:
-            st.session_state[_SHOWN] = linked[0]
-    shown = next((key for key in names if str(Path(key).parent) == str(st.session_state.get(_SHOWN))), names[0])
-    return st.selectbox("Result", names, index=names.index(shown), format_func=stored.__getitem__)
+def _choose_measured(stored: dict[str, str]) -> None:
+    """Choose what was measured here, once it is stored."""
+    folder = str(st.session_state.get(_MEASURED, ""))
+    if measured := next((key for key in stored if str(Path(key).parent) == folder), None):
+        st.session_state.pop(_MEASURED)
+        st.session_state[_RESULT] = measured
+        _write_link()
+
+
+def _pick_result(stored: dict[str, str], linked: str | None) -> str:
+    """Draw the choice of a stored result; the address names its run, which may have several."""
+    present = st.session_state.get(_RESULT)
+    if present not in stored or (linked and Path(present).parent != Path(linked).parent):
+        st.session_state[_RESULT] = linked or next(iter(stored))
+    _write_link()
+    return st.selectbox(
+        "Result",
+        list(stored),
+        key=_RESULT,
+        persist_state="session",
+        format_func=stored.__getitem__,
+        on_change=_write_link,
+    )
+
+
+def _write_link() -> None:
+    address.write_ids(_LINK, [Path(st.session_state[_RESULT]).parent.name])
 
 
 def _measure_form() -> None:
@@ -86,7 +106,7 @@ def _measure_form() -> None:
             config = form.config()
             config.data.train_manifest, config.job_name = manifest, "align"
             with show_errors("Alignment cannot be measured"):
-                st.session_state[_SHOWN] = str(_queue(config))
+                st.session_state[_MEASURED] = str(_queue(config))
                 st.rerun()  # the status bar shows it too
 
 

@@ -9,29 +9,35 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import metric_title
+from ctbench_core.declared import (
+    CROSS_DIRECTIONS,
+    DIRECTIONS,
+    INSTANCE,
+    OTHERS,
+    SEMANTIC,
+    TRUTHS,
+    metric_title,
+    retrieval_prefix,
+)
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.runs import Run, alignment_disclosures, open_run
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, neighbours, two_results
-from ctbench_ui.alignment.store import first_ranks, prefix_of
+from ctbench_ui.alignment.store import first_ranks
+from ctbench_ui.frame import address
 from ctbench_ui.shared import cache, charts, draw_tabs, exports, show_warnings
-from ctbench_ui.shared.charts import DIRECTIONS
 from ctbench_ui.shared.exports import Source, disclosed_source
 
-_TRUTHS = {"instance": "same {truth}", "semantic": "same label vector"}
 # Queries and candidates of the metrics by labels.
 _VIEWS = {
-    "semantic": "all",
-    "semantic_others": "own exam left out",
+    SEMANTIC: "all",
+    OTHERS: "own exam left out",
     "semantic_normal": "normal queries",
     "semantic_abnormal": "abnormal queries",
 }
-_CROSS = ("v_to_t", "t_to_v")
-_ARROWS = {"v_to_t": "→", "t_to_v": "←", "v_to_v": "volumes", "t_to_t": "reports"}
-_CHANCES = [f"Chance {_ARROWS[way]}" for way in _CROSS]
+_CHANCES = [f"Chance {way.mark}" for way in CROSS_DIRECTIONS]
 _WIDTHS = {"Metric": 92, "Chance": 68, **dict.fromkeys(_CHANCES, 68)}
-_RANK_TRUTHS = {"instance": "as measured", "semantic": "same label vector", "semantic_others": "own exam left out"}
+_RANK_TRUTHS = {INSTANCE: "as measured", SEMANTIC: TRUTHS["labels"].title, OTHERS: "own exam left out"}
 _GEOMETRY = {
     "modality_gap": "Distance between the two centres",
     "mean_paired_similarity": "Mean similarity, paired",
@@ -47,7 +53,7 @@ def list_stored(outputs_root: str) -> dict[str, str]:
     for row in cache.run_rows(outputs_root, None):
         if not row["alignments"]:
             continue
-        hit = _hit(open_run(row["run_dir"]), "instance")
+        hit = _hit(open_run(row["run_dir"]), INSTANCE)
         for name in row["alignments"]:
             title = row["name"] if row["kind"] == "align" else f"{name} of {row['name']}"
             titles[f"{row['run_dir']}/{name}"] = f"{title} · {row['encoder']} · hit: {hit} · {row['run_id']}"
@@ -55,7 +61,7 @@ def list_stored(outputs_root: str) -> dict[str, str]:
 
 
 def _hit(run: Run, truth: str) -> str:
-    return _TRUTHS[truth].format(truth=run.config.analysis.truth)
+    return TRUTHS[run.config.analysis.truth if truth == INSTANCE else "labels"].title
 
 
 def draw(run_dir: Path, name: str) -> None:
@@ -85,7 +91,9 @@ def draw(run_dir: Path, name: str) -> None:
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     normal = ", normal ones excluded" if run.config.analysis.filter_normal_cases else ""
     pairs = f"{plural(metrics['samples_analyzed'], 'pair')}{normal}"
-    by_label = run.config.analysis.truth == "labels" or any(key.startswith(("semantic_", "graded_")) for key in metrics)
+    by_label = TRUTHS[run.config.analysis.truth].needs_labels or any(
+        key.startswith(("semantic_", "graded_")) for key in metrics
+    )
     size = metrics.get("n", {})  # bare arrays have neither exams nor patients
     source = disclosed_source(
         f"Alignment of {name}", alignment_disclosures(run.config, name, size, by_label), f"{name}-alignment"
@@ -96,15 +104,15 @@ def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
 def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:
     """Draw the metrics of hits by instance, and beside them those of hits by label."""
     recall, histogram = cache.load_table(folder / "recall.csv"), cache.load_table(folder / "histogram.csv")
-    truths = [truth for truth in _TRUTHS if truth in set(recall["truth"])]
+    truths = [truth for truth in (INSTANCE, SEMANTIC) if truth in set(recall["truth"])]
     sides = st.columns(2, gap="medium")
     for truth, side in zip(truths, sides):
         with side:
             # A heading without a choice gets the height of one with, so that both sides are level.
-            height: Any = "content" if truth == "semantic" else 40
+            height: Any = "content" if truth == SEMANTIC else 40
             with st.container(horizontal=True, vertical_alignment="center", height=height, border=False):
                 st.subheader(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
-                view = _pick_view(recall) if truth == "semantic" else truth
+                view = _pick_view(recall) if truth == SEMANTIC else truth
             rows = recall[recall["truth"] == view]
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
             st.markdown("**Recall@K**")
@@ -131,27 +139,33 @@ def _pick_view(recall: pd.DataFrame) -> str:
     """Draw the choice of queries and candidates for the metrics by labels."""
     views = [view for view in _VIEWS if view in set(recall["truth"])]
     if len(views) < 2:
-        return "semantic"
+        return SEMANTIC
     return st.selectbox(
-        "Queries", views, format_func=_VIEWS.__getitem__, key="alignment.view", label_visibility="collapsed", width=190
+        "Queries",
+        views,
+        format_func=_VIEWS.__getitem__,
+        label_visibility="collapsed",
+        width=190,
+        **address.bound("alignment.view", views, _VIEWS.__getitem__),
     )
 
 
 def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: str) -> None:
     """Draw the metrics of all directions with chance."""
-    prefix, intervals = prefix_of(view), metrics.get("intervals", {})
-    ways = [way for way in DIRECTIONS if f"{prefix}{way}_mrr" in metrics]
+    intervals = metrics.get("intervals", {})
+    prefixes = {way: retrieval_prefix(view, way.name) for way in DIRECTIONS.values()}
+    prefixes = {way: prefix for way, prefix in prefixes.items() if f"{prefix}mrr" in metrics}
     rows = []
     for k in depths:
         row = {"Metric": f"Recall@{k}"}
-        for way in ways:
-            name = f"{prefix}{way}_recall_at_{k}"
-            row[DIRECTIONS[way]] = format_interval(metrics.get(name), intervals.get(name))
-            if way in _CROSS:
-                row[f"Chance {_ARROWS[way]}"] = format_metric(metrics.get(f"{prefix}{way}_chance_at_{k}"))
+        for way, prefix in prefixes.items():
+            name = f"{prefix}recall_at_{k}"
+            row[way.title] = format_interval(metrics.get(name), intervals.get(name))
+            if not way.within:
+                row[f"Chance {way.mark}"] = format_metric(metrics.get(f"{prefix}chance_at_{k}"))
         rows.append(row)
     for metric in ("median_rank", "mrr", "map"):
-        names = {DIRECTIONS[way]: f"{prefix}{way}_{metric}" for way in ways}
+        names = {way.title: f"{prefix}{metric}" for way, prefix in prefixes.items()}
         values = {title: format_interval(metrics.get(name), intervals.get(name)) for title, name in names.items()}
         if metric == "median_rank":
             ranks = {title: metrics.get(name) for title, name in names.items()}  # which ties may make a fraction
@@ -167,7 +181,7 @@ def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: 
         key=f"figures-{truth}",
         alt=f"Metrics of all directions, {truth}",
     )
-    st.caption(" · ".join(_queries(metrics, prefix, way) for way in ways))
+    st.caption(" · ".join(_queries(metrics, prefix, way.title) for way, prefix in prefixes.items()))
 
 
 def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -178,18 +192,17 @@ def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{**{k: v for k, v in row.items() if k not in _CHANCES}, "Chance": row.get(first, "")} for row in rows]
 
 
-def _queries(metrics: dict[str, Any], prefix: str, way: str) -> str:
+def _queries(metrics: dict[str, Any], prefix: str, title: str) -> str:
     counts = {
-        name: metrics.get(f"{prefix}{way}_{name}", 0)
-        for name in ("queries", "tied_queries", "queries_without_relevant")
+        name: metrics.get(f"{prefix}{name}", 0) for name in ("queries", "tied_queries", "queries_without_relevant")
     }
-    text = f"{DIRECTIONS[way]}: {counts['queries']:,} queries, {counts['tied_queries']:,} with ties"
+    text = f"{title}: {counts['queries']:,} queries, {counts['tied_queries']:,} with ties"
     alone = counts["queries_without_relevant"]
     return text + (f", {alone:,} without a relevant candidate" if alone else "")
 
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
-    means = {kind: metrics.get(f"{prefix_of(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+    means = {kind: metrics.get(f"{retrieval_prefix(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
     text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
@@ -221,9 +234,15 @@ def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
     st.subheader("Rank of the first hit", anchor=False)
-    truths = [truth for truth in _RANK_TRUTHS if f"{prefix_of(truth)}v_to_t_mrr" in metrics]
+    first = CROSS_DIRECTIONS[0].name
+    truths = [truth for truth in _RANK_TRUTHS if f"{retrieval_prefix(truth, first)}mrr" in metrics]
     truth = st.segmented_control(
-        "Hit", truths, format_func=_RANK_TRUTHS.__getitem__, default=truths[0], required=True, key="ranks.truth"
+        "Hit",
+        truths,
+        format_func=_RANK_TRUTHS.__getitem__,
+        default=truths[0],
+        required=True,
+        **address.bound("ranks.truth", truths, _RANK_TRUTHS.__getitem__),
     )
     ways = [way for way in DIRECTIONS if f"{way}_mrr" in metrics]
     ranks = {way: first_ranks(folder, way, truth or truths[0]) for way in ways}
@@ -242,17 +261,18 @@ def _geometry(metrics: dict[str, Any]) -> None:
 
 def _graded(metrics: dict[str, Any]) -> None:
     """Draw the metrics that weigh candidates by the findings they share."""
-    depths = sorted({int(name.rsplit("_", 1)[1]) for name in metrics if name.startswith("graded_v_to_t_jaccard_at_")})
+    start = f"graded_{CROSS_DIRECTIONS[0].name}_jaccard_at_"
+    depths = sorted({int(name.removeprefix(start)) for name in metrics if name.startswith(start)})
     if not depths:
         return
     st.subheader("Graded by shared findings", anchor=False)
     rows = []
     for k in depths:
         row = {"Metric": f"@{k}"}
-        for way in DIRECTIONS:
-            if f"graded_{way}_jaccard_at_{k}" in metrics:
-                row[f"Overlap {_ARROWS[way]}"] = format_metric(metrics[f"graded_{way}_jaccard_at_{k}"])
-                row[f"nDCG {_ARROWS[way]}"] = format_metric(metrics[f"graded_{way}_ndcg_at_{k}"])
+        for name, way in DIRECTIONS.items():
+            if f"graded_{name}_jaccard_at_{k}" in metrics:
+                row[f"Overlap {way.mark}"] = format_metric(metrics[f"graded_{name}_jaccard_at_{k}"])
+                row[f"nDCG {way.mark}"] = format_metric(metrics[f"graded_{name}_ndcg_at_{k}"])
         if f"ctclip_v_to_v_map_at_{k}" in metrics:
             row["CT-CLIP's MAP@K"] = format_metric(metrics[f"ctclip_v_to_v_map_at_{k}"])
         rows.append(row)
@@ -266,7 +286,9 @@ def _graded(metrics: dict[str, Any]) -> None:
 def _findings(findings: pd.DataFrame, source: Source) -> None:
     st.subheader("Findings", anchor=False)
     depths = [int(name.rsplit("_", 1)[1]) for name in findings if name.startswith("precision_at_")]
-    k = st.segmented_control("K", depths, default=10 if 10 in depths else depths[-1], required=True, key="findings.k")
+    k = st.segmented_control(
+        "K", depths, default=10 if 10 in depths else depths[-1], required=True, **address.bound("findings.k", depths)
+    )
     k = k or depths[0]
     left, right = st.columns(2, gap="medium")
     with left:
@@ -274,10 +296,10 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         exports.draw_chart(chart, findings, source, "findings", alt)
     by_finding = findings.set_index("finding")
     shown = findings.drop_duplicates("finding").set_index("finding")[["queries", "prevalence"]].copy()
-    for way in _CROSS:
-        rows = by_finding[by_finding["direction"] == way]
-        shown[f"P@{k} {_ARROWS[way]}"] = rows[f"precision_at_{k}"]
-        shown[f"Lift {_ARROWS[way]}"] = rows[f"lift_at_{k}"]
+    for way in CROSS_DIRECTIONS:
+        rows = by_finding[by_finding["direction"] == way.name]
+        shown[f"P@{k} {way.mark}"] = rows[f"precision_at_{k}"]
+        shown[f"Lift {way.mark}"] = rows[f"lift_at_{k}"]
     headings = {name: name.capitalize() for name in ("finding", "queries", "prevalence")}
     right.dataframe(
         exports.styled(shown.reset_index()),
@@ -292,22 +314,22 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
 def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
     st.subheader("Hubs", anchor=False)
     parts = [
-        f"{title}: skewness {format_metric(metrics.get(f'{way}_hub_skewness'))}, "
-        f"{metrics[f'{way}_hub_never']:.0%} never among the first 10"
-        for way, title in DIRECTIONS.items()
-        if f"{way}_hub_never" in metrics
+        f"{way.title}: skewness {format_metric(metrics.get(f'{name}_hub_skewness'))}, "
+        f"{metrics[f'{name}_hub_never']:.0%} never among the first 10"
+        for name, way in DIRECTIONS.items()
+        if f"{name}_hub_never" in metrics
     ]
     st.caption(" · ".join(parts))
-    for side, way in zip(st.columns(2, gap="medium"), _CROSS):
-        rows = hubs[hubs["direction"] == way]
+    for side, way in zip(st.columns(2, gap="medium"), CROSS_DIRECTIONS):
+        rows = hubs[hubs["direction"] == way.name]
         side.dataframe(
             rows[[name for name in ("volumename", "occurrences") if name in rows]].head(10),
             hide_index=True,
             column_config={
                 "volumename": "Volume",
-                "occurrences": st.column_config.NumberColumn(f"Retrieved, {DIRECTIONS[way]}", format="%.1f"),
+                "occurrences": st.column_config.NumberColumn(f"Retrieved, {way.title}", format="%.1f"),
             },
-            key=f"hubs-{way}",
-            alt=f"Most often retrieved, {DIRECTIONS[way]}",
+            key=f"hubs-{way.name}",
+            alt=f"Most often retrieved, {way.title}",
         )
     exports.download("Download hubs as CSV", hubs, f"{source.stem}-hubs.csv", "hubs-csv", source)

@@ -9,12 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from ctbench_core.declared import INSTANCE
 from ctbench_ui.shared.cache import per_file
-
-
-def prefix_of(truth: str) -> str:
-    """Return how the names of a truth's metrics begin."""
-    return "" if truth == "instance" else f"{truth}_"
 
 
 def read_rows(path: Path, rows: Sequence[int]) -> pd.DataFrame:
@@ -51,7 +47,7 @@ def _columns(path: Path) -> list[str]:
     return list(pq.read_schema(path).names)
 
 
-def first_ranks(folder: Path, way: str, truth: str = "instance") -> np.ndarray:
+def first_ranks(folder: Path, way: str, truth: str = INSTANCE) -> np.ndarray:
     """Return the expected rank of each query's first hit, float64 (N,); treat it as read-only."""
     return _first_ranks(folder / "ranks.parquet", way, truth)
 

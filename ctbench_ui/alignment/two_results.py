@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.declared import CROSS_DIRECTIONS, INSTANCE
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import Disclosures
 from ctbench_ui.alignment import alignment_charts
 from ctbench_ui.shared import cache, charts, exports
-from ctbench_ui.shared.charts import DIRECTIONS
 from ctbench_ui.shared.exports import Source, disclosed_source
 
 _METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
@@ -49,23 +49,23 @@ def tab(
         )
     both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
     recalls = {"this result": _recall(folder), "other result": _recall(other)}
-    for way, side in zip(("v_to_t", "t_to_v"), st.columns(2, gap="medium")):
-        side.markdown(f"**{DIRECTIONS[way]}**")
+    for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
+        side.markdown(f"**{way.title}**")
         side.plotly_chart(
-            exports.add_note(alignment_charts.side_by_side(recalls, way), both.plain_note),
+            exports.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note),
             config=charts.CONFIG,
-            key=f"beside-{way}",
-            alt=f"Recall at K of both results, {DIRECTIONS[way]}",
+            key=f"beside-{way.name}",
+            alt=f"Recall at K of both results, {way.title}",
         )
     frame = pd.DataFrame(
         {
-            "figure": f"{DIRECTIONS[way]}, {name.replace('_at_', ' @')}",
-            "this result": _with_interval(metrics, f"{way}_{name}"),
-            "the other": _with_interval(other_metrics, f"{way}_{name}"),
+            "figure": f"{way.title}, {name.replace('_at_', ' @')}",
+            "this result": _with_interval(metrics, f"{way.name}_{name}"),
+            "the other": _with_interval(other_metrics, f"{way.name}_{name}"),
         }
-        for way in ("v_to_t", "t_to_v")
+        for way in CROSS_DIRECTIONS
         for name in _METRICS
-        if f"{way}_{name}" in metrics and f"{way}_{name}" in other_metrics
+        if f"{way.name}_{name}" in metrics and f"{way.name}_{name}" in other_metrics
     )
     st.dataframe(frame, hide_index=True, column_config=_HEADINGS, key="beside-table", alt="Metrics of both results")
     st.caption("95 % intervals over query patients, for each result; not for their difference.")
@@ -92,7 +92,7 @@ def _folder(key: str) -> Path:
 
 def _recall(folder: Path) -> pd.DataFrame:
     frame = cache.load_table(folder / "recall.csv")
-    return frame[frame["truth"] == "instance"]
+    return frame[frame["truth"] == INSTANCE]
 
 
 def _with_interval(metrics: dict[str, Any], name: str) -> str:

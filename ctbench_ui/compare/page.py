@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -12,17 +12,21 @@ from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run
 from ctbench_ui import form
 from ctbench_ui.compare import results, tabs
-from ctbench_ui.frame import readonly
-from ctbench_ui.shared import draw_tabs, exports, run_picker, show_empty, show_errors
+from ctbench_ui.frame import address, readonly
+from ctbench_ui.shared import as_text, draw_tabs, exports, run_picker, show_empty, show_errors
 
 Rows = Mapping[str, Mapping[str, Any]]
+_RUNS, _ON = "runs", "on"  # query parameters
+_BASELINE, _OTHERS = "compare.baseline", "compare.others"
 
 
 def draw() -> None:
     """Draw the page."""
     place = readonly.draw_title("Compare")
-    every = run_picker.evaluable(str(form.outputs_root()))
+    stored = run_picker.stored_rows(str(form.outputs_root()))
+    every = {key: row for key, row in stored.items() if run_picker.has_results(row)}
     rows = {key: row for key, row in every.items() if row["tests"] or common_sets([open_run(row["run_dir"])])}
+    linked = address.read_ids("compare", _RUNS, rows, stored)
     if len(rows) < 2:
         show_empty(
             "Nothing to compare yet",
@@ -31,48 +35,53 @@ def draw() -> None:
             "evaluate",
         )
         return
-    run_picker.read_compare_link(rows)
-    chosen = _pick_runs(rows)
-    run_picker.write_compare_link(chosen)
-    readonly.offer_link(place, runs=",".join(chosen))
+    chosen = _pick_runs(rows, linked)
     run_dirs = [rows[run_id]["run_dir"] for run_id in chosen]
     sets = common_sets([open_run(folder) for folder in run_dirs])
     if len(chosen) < 2 or not sets:
         st.info("Choose another run with results on the same test set.", icon=":material/compare:")
         return
-    on = (
-        st.segmented_control("Test set", sets, default=sets[0], required=True, key=f"compare-on-{'-'.join(sets)}")
-        or sets[0]
-    )
-    _warn_if_stale(rows, chosen, on)
+    on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets))
+    readonly.offer_link(place, runs=",".join(chosen), on=on)
+    _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
     _comparison(run_dirs, on, _pick_seeds(rows, chosen, on))
 
 
-def _pick_runs(rows: Rows) -> list[str]:
-    """Draw the choice of a baseline and others; return their run ids, the baseline first."""
+def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
+    """Draw the choice of a baseline and others; return their run ids, the baseline first.
+
+    Args:
+        linked: the ids in the address, which win over what was chosen before.
+    """
     names = {run_id: run_picker.title(dict(row)) for run_id, row in rows.items()}
+    state = st.session_state
+    baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
+    state[_BASELINE] = baseline if baseline in rows else next(iter(rows))
+    offered = [run_id for run_id in rows if run_id != state[_BASELINE]]
+    known = [run_id for run_id in others if run_id in offered]
+    state[_OTHERS] = known[: run_picker.MOST - 1] or offered[:1]
+    keep: dict[str, Any] = {"persist_state": "session", "format_func": names.__getitem__, "on_change": _write_link}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        baseline = st.selectbox(
-            "Baseline", list(rows), key="compare.baseline", persist_state="session", format_func=names.__getitem__
-        )
-        offered = [run_id for run_id in rows if run_id != baseline]
-        chosen = [run_id for run_id in st.session_state.get("compare.others", []) if run_id in offered]
-        st.session_state["compare.others"] = chosen or offered[:1]
-        others = st.multiselect(
-            "Other runs",
-            offered,
-            key="compare.others",
-            persist_state="session",
-            format_func=names.__getitem__,
-            max_selections=run_picker.MOST - 1,
-        )
-    return [baseline, *others]
+        baseline = st.selectbox("Baseline", list(rows), key=_BASELINE, **keep)
+        others = st.multiselect("Other runs", offered, key=_OTHERS, max_selections=run_picker.MOST - 1, **keep)
+    chosen = [str(baseline), *others]
+    address.write_ids(_RUNS, chosen)
+    return chosen
 
 
-def _warn_if_stale(rows: Rows, chosen: list[str], on: str) -> None:
-    if stale := [run_picker.title(dict(rows[run_id])) for run_id in chosen if on in rows[run_id]["stale"]]:
+def _write_link() -> None:
+    baseline = st.session_state[_BASELINE]
+    address.write_ids(_RUNS, [baseline, *(run_id for run_id in st.session_state[_OTHERS] if run_id != baseline)])
+    address.write_ids(_ON, [])  # other runs may not have it
+
+
+def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
+    """Warn of runs that were trained further since; ``chosen`` has each run's own name of the set."""
+    if stale := [
+        run_picker.title(dict(rows[run_id])) for run_id, name in chosen.items() if name in rows[run_id]["stale"]
+    ]:
         st.warning(
-            f"Trained further since the evaluation on {on}: {'; '.join(stale)}. These results are not of the best epoch: "
+            f"Trained further since the evaluation on {as_text(on)}: {as_text('; '.join(stale))}. These results are not of the best epoch: "
             "evaluate on test again.",
             icon=":material/update:",
         )
@@ -87,7 +96,7 @@ def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] 
         by_recipe = st.toggle(
             "Average over seeds",
             value=True,
-            key="compare.by-recipe",
+            **address.bound("compare.by-recipe"),
             help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
             "Intervals then cover seeds and patients.",
         )
@@ -106,6 +115,7 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     Args:
         seeds: where recipes are compared, the runs of each.
     """
+    run_picker.redraw_if_deleted(run_dirs)
     with show_errors("These runs cannot be compared"):
         every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
         with st.skeleton(height=420):  # takes some seconds where the runs were never compared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from ctbench_core.compare import (
     compare_recipes,
     compare_runs,
     config_differences,
+    read_label_set,
     read_model_scores,
     scores_path,
 )
+from ctbench_core.evaluate import finding_curves
 from ctbench_core.report import paper_files
-from ctbench_core.runs import disclosures_of, open_run
-from ctbench_core.tables import read_table
+from ctbench_core.runs import open_run, score_arrays
 from ctbench_ui.shared import cache
 from ctbench_ui.shared.cache import Stamp
 
@@ -40,11 +40,10 @@ def seeds_of(
     recipes = [row["recipe"] for row in chosen]
     if len(set(recipes)) < len(recipes) or any(row["kind"] != "train" for row in chosen):
         return None
-    seeds = {}
+    seeds, first = {}, open_run(chosen[0]["run_dir"])
     for run in chosen:
-        repeats = [
-            row for row in rows.values() if _is_repeat(row, run) and on in common_sets([open_run(row["run_dir"])])
-        ]
+        repeats = [row for row in rows.values() if _is_repeat(row, run)]
+        repeats = [row for row in repeats if on in common_sets([first, open_run(row["run_dir"])])]
         newest = {row["seed"]: row["run_dir"] for row in reversed(repeats)} | {run["seed"]: run["run_dir"]}
         seeds[run["run_id"]] = list(dict.fromkeys([run["run_dir"], *newest.values()]))
     return seeds if any(len(run_dirs) > 1 for run_dirs in seeds.values()) else None
@@ -62,8 +61,9 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, An
         by_recipe: the runs are seeds of recipes, which are compared in place of the runs.
     """
     runs = [open_run(folder) for folder in run_dirs]
-    comparison = _comparison(run_dirs, on, by_recipe, repr([cache.stamp(scores_path(run, on)) for run in runs]))
-    comparison = dataclasses.replace(comparison, disclosures=disclosures_of(runs, on, n=comparison.common.n))
+    set_names = common_sets(runs)[on]
+    stamps = repr([cache.stamp(scores_path(run, name)) for run, name in zip(runs, set_names)])
+    comparison = _comparison(run_dirs, on, by_recipe, stamps).with_runs(runs, set_names)
     values = comparison.to_json(list(run_dirs))
     return {
         "names": comparison.common.names,
@@ -72,6 +72,7 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, An
         "differences": comparison.differences,
         "settings": config_differences(runs),
         "disclosures": comparison.disclosures,
+        "set_names": dict(zip(run_dirs, set_names)),
         "files": lambda: paper_files(comparison, runs),
         **{name: values[name] for name in ("n", "left_out", "disagreeing_labels", "best")},
     }
@@ -95,14 +96,16 @@ def probabilities(first: Stamp, second: Stamp, label: str) -> pd.DataFrame:
     return frame.sort_values("apart", ascending=False, kind="stable")
 
 
+@cache.per_file(max_entries=64)
+def curves(scores: Path, label: str) -> pd.DataFrame:
+    """Return the curves of one finding from a run's scores: curve, threshold, x, y."""
+    frame = pd.read_parquet(scores, columns=[f"target_{label}", f"prob_{label}"])
+    _, targets, probabilities = score_arrays(frame)
+    return finding_curves(targets[:, 0], probabilities[:, 0])
+
+
 @st.cache_data(max_entries=16, show_spinner="Scoring against the second label table")
 def against_labels(run_dir: str, on: str, scores: Stamp, labels: Stamp) -> pd.DataFrame:
     """Return a run's metrics against its own labels and against those of another table."""
-    table = read_table(Path(labels[0]))[0]
-    column = {name.lower(): name for name in table}.get("volumename", table.columns[0])
-    frame = table.rename(columns={column: "volumename"})
-    frame["volumename"] = frame["volumename"].astype(str).str.replace(r"\.nii(\.gz)?$", "", regex=True)
     model = read_model_scores(run_dir, on)
-    known = [name for name in model.labels if name in frame]
-    frame[known] = frame[known].apply(pd.to_numeric, errors="coerce")
-    return compare_label_sets(model, frame[["volumename", *known]])
+    return compare_label_sets(model, read_label_set(Path(labels[0]), model.labels, open_run(run_dir).config))

@@ -9,14 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.compare import published_frame, scores_path
-from ctbench_core.declared import metric_title
+from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
-from ctbench_ui.shared import cache, charts, exports, show_errors
+from ctbench_ui.frame import address
+from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
-
-_METRICS = ("auprc", "auroc")
 
 
 def source_of(comparison: dict[str, Any], on: str) -> Source:
@@ -44,34 +43,34 @@ def macro_differences(comparison: dict[str, Any]) -> None:
     if comparison["disclosures"].banner:
         st.warning(comparison["disclosures"].banner, icon=":material/warning:")
     st.caption(
-        f"Macro differences from **{comparison['names'][0]}**. p is adjusted by Benjamini-Hochberg over "
+        f"Macro differences from **{as_text(comparison['names'][0])}**. p is adjusted by Benjamini-Hochberg over "
         f"{every['family'].iloc[0]}; intervals are not."
     )
     for metric, best in comparison["best"].items():
         if best["marked"]:
             st.caption(
-                f":material/trophy: Best macro {metric_title(metric)} against all others (max-T): **{best['model']}**"
+                f":material/trophy: Best macro {metric_title(metric)} against all others (max-T): **{as_text(best['model'])}**"
             )
-    if comparison["left_out"] or comparison["disagreeing_labels"]:
-        st.caption(
-            f":material/info: {plural(comparison['left_out'], 'volume')} excluded: not scored by every run. The runs "
-            f"disagree on {plural(comparison['disagreeing_labels'], 'label')}: those of the baseline are used."
-        )
+    for text in comparison["disclosures"].warnings:
+        st.warning(as_text(text), icon=":material/warning:")
+    if comparison["left_out"]:
+        st.caption(f":material/info: {plural(comparison['left_out'], 'volume')} excluded: not scored by every run.")
 
 
 def differences(comparison: dict[str, Any], source: Source) -> None:
     """Draw the forest plot of one metric, and its table."""
+    names = compared_metrics()
     metric = st.segmented_control(
         "Metric",
-        _METRICS,
-        default=_METRICS[0],
+        names,
+        default=names[0],
         required=True,
-        key="compare-metric",
         format_func=metric_title,
         label_visibility="collapsed",
+        **address.bound("compare-metric", names, metric_title),
     )
     every = comparison["differences"]
-    rows = every[every["metric"] == (metric or _METRICS[0])]
+    rows = every[every["metric"] == (metric or names[0])]
     chart, exported = charts.forest(rows, ["macro", *comparison["labels"]]), rows.rename(columns={"label": "finding"})
     alt = f"Differences of {metric_title(str(metric))} by finding with 95 % intervals; filled where adjusted p < .05"
     exports.draw_chart(chart, exported, source, f"forest-{metric}", alt)
@@ -81,19 +80,19 @@ def differences(comparison: dict[str, Any], source: Source) -> None:
 
 def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw one finding's curves of every run."""
-    label = st.selectbox("Finding", comparison["labels"], key="compare-curve-finding", width=280)
+    label = st.selectbox(
+        "Finding", comparison["labels"], width=280, **address.bound("compare-curve-finding", comparison["labels"])
+    )
     points = {}
     for name, folder in zip(comparison["names"], run_dirs):
-        path = open_run(folder).paths.evaluation(on).curves
-        if path.is_file():
-            frame = cache.load_table(path)
-            points[name] = frame[frame["label"] == label]
-    if not points:
-        st.caption("Curves are stored for test sets only.")
+        scores = scores_path(open_run(folder), comparison["set_names"][folder])
+        points[name] = results.curves(scores, label)
+    if all(frame.empty for frame in points.values()):
+        st.caption("This finding has no positives or no negatives here, so it has no curves.")
         return
     if comparison["left_out"]:
         st.caption("Each curve covers all volumes of its run, not only the common ones.")
-    data = pd.concat([frame.assign(model=name) for name, frame in points.items()]).rename(columns={"label": "finding"})
+    data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
     titles = {"pr": "Precision over recall", "roc": "True over false positive rate"}
     for column, (curve, title) in zip(st.columns(2, gap="medium"), titles.items()):
         with column:
@@ -108,9 +107,15 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
     left, right = st.columns([3, 2], gap="medium")
     with left:
         with st.container(horizontal=True):
-            label = st.selectbox("Finding", comparison["labels"], key="compare-scatter-finding", width=280)
-            other = st.selectbox("Other run", names[1:], key="compare-scatter-other", width=320)
-        paths = [scores_path(open_run(folder), on) for folder in (run_dirs[0], run_dirs[names.index(other)])]
+            label = st.selectbox(
+                "Finding",
+                comparison["labels"],
+                width=280,
+                **address.bound("compare-scatter-finding", comparison["labels"]),
+            )
+            other = st.selectbox("Other run", names[1:], width=320, **address.bound("compare-scatter-other", names[1:]))
+        folders = (run_dirs[0], run_dirs[names.index(other)])
+        paths = [scores_path(open_run(folder), comparison["set_names"][folder]) for folder in folders]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
         event = st.plotly_chart(
             exports.add_note(charts.scatter(frame, names[0], other), source.plain_note),
@@ -161,14 +166,19 @@ def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source
     """Score one run against a second label table."""
     st.caption("Scores the same predictions against two label sets: the metrics differ by label noise alone.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox("Run", comparison["names"], key="compare-labels-run", width=320)
+        name = st.selectbox(
+            "Run", comparison["names"], width=320, **address.bound("compare-labels-run", comparison["names"])
+        )
         path = st.text_input("Second label table (CSV or Parquet)", key="compare-labels-path", width=420)
     if not path:
         return
     folder = run_dirs[comparison["names"].index(name)]
     with show_errors("These labels cannot be used"):
-        scores = cache.stamp(scores_path(open_run(folder), on))
-        table = results.against_labels(folder, on, scores, cache.stamp(Path(path))).rename(columns={"label": "finding"})
+        own = comparison["set_names"][folder]
+        scores = cache.stamp(scores_path(open_run(folder), own))
+        table = results.against_labels(folder, own, scores, cache.stamp(Path(path))).rename(
+            columns={"label": "finding"}
+        )
         exports.draw_differences(table, "compare-labels", "Metrics against two label sets")
         exports.download("CSV", table, f"{source.stem}-label-sets.csv", "labels-csv", source)
 
@@ -179,7 +189,9 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
     ours = comparison["metrics"]
     macro = ours[(ours["finding"] == "macro") & (ours["metric"] == "auroc")]
     st.markdown(
-        " · ".join(f"{row.model} **{format_interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples())
+        " · ".join(
+            f"{as_text(row.model)} **{format_interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples()
+        )
     )
     table = published_frame("auroc", comparison["labels"], comparison["n"]["volumes"], inputs)
     st.dataframe(

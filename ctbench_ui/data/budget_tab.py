@@ -12,7 +12,7 @@ from ctbench_core.config import KEYS, Config
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import MANIFEST_INDEX, SELECTION_INDEX, write_budget_files
 from ctbench_ui import form
-from ctbench_ui.shared import exports, show_errors, show_hint, show_warnings, text_field
+from ctbench_ui.shared import as_text, exports, show_errors, show_hint, show_warnings, text_field
 
 _PREFIX, _WRITTEN = "budget-files.", "budget-files.written"
 _EXPECTED = "whole numbers separated by commas, such as 20, 50"
@@ -99,7 +99,7 @@ def _draw_written(written: dict[str, Any]) -> None:
     index: pd.DataFrame = written["index"]
     selection = Path(written["folder"]) / SELECTION_INDEX
     st.success(f"{plural(len(index), 'training manifest')} with validation rows", icon=":material/check:")
-    st.caption(f"In `{written['folder']}`, with {MANIFEST_INDEX}.")
+    st.caption(f"In {as_text(written['folder'])}, with {MANIFEST_INDEX}.")
     show_warnings(written["warnings"])
     st.dataframe(index, hide_index=True, alt="Manifests written")
     with st.container(horizontal=True):

@@ -12,15 +12,16 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.atomic import write_bytes
-from ctbench_core.config import DEFAULT_TESTS, KEYS, ColumnsConfig, Config, PathsConfig
+from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, PathsConfig
 from ctbench_core.errors import CtbenchError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
 from ctbench_core.label_leakage import encoder_name
-from ctbench_core.manifest import read_manifest
+from ctbench_core.manifest import read_configured
 from ctbench_ui import form
+from ctbench_ui.data import mapping
 from ctbench_ui.form.folder_field import folder_field
-from ctbench_ui.shared import cache, edit_rows, folders, show_error
+from ctbench_ui.shared import as_text, cache, edit_rows, folders, show_error
 
 UPLOADS = ".uploads"
 WHERE = "data.cohort.where"
@@ -63,7 +64,7 @@ def draw_places(root: Path) -> None:
     )
     if not st.session_state["data.test_manifests"]:
         tests = [name for name in DEFAULT_TESTS if name in files]
-        st.caption(f"Test sets: {', '.join(tests)}." if tests else "No test manifest found: choose one.")
+        st.caption(f"Test sets: {as_text(', '.join(tests))}." if tests else "No test manifest found: choose one.")
 
 
 def _manifests() -> list[str]:
@@ -100,7 +101,7 @@ def _use_upload() -> None:
     if not files:
         return
     try:
-        folder = store_upload(form.outputs_root(), files, form.config().data.columns)
+        folder = store_upload(form.outputs_root(), files, form.config())
     except CtbenchError as error:
         st.session_state[_UPLOAD_ERROR] = str(error)
         return
@@ -113,7 +114,7 @@ def use_manifests(folder: Path) -> None:
     form.set_fields({"paths.manifest_dir": str(folder), "data.columns.labels": None} | roles)
 
 
-def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], columns: ColumnsConfig) -> Path:
+def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], config: Config) -> Path:
     """Write uploaded manifests to a folder of their own, and return it.
 
     The folder's name depends on their content, so that no upload ever changes what an earlier run read.
@@ -122,7 +123,7 @@ def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], columns
         files: names and contents.
 
     Raises:
-        ManifestError: a file is not a manifest; then none is kept.
+        ManifestError: a file is not a manifest, also with other columns; then none is kept.
         PathError: the run store is outside CTBENCH_ROOTS.
     """
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in sorted(files)))
@@ -136,7 +137,8 @@ def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], columns
         write_bytes(path, content)
     try:
         for path in paths:
-            read_manifest(path, columns)
+            if not mapping.find_obstacles(path, config).mappable:  # the page offers to map the others
+                read_configured(path, config)
     except CtbenchError:
         if not existed:  # the same files may have been valid under other columns
             shutil.rmtree(folder)
@@ -153,8 +155,8 @@ def draw_findings() -> None:
     confirmed = bool(st.session_state.get("data.columns.labels"))
     with st.container(border=True, gap="small"):
         badge = ":green-badge[:material/check: confirmed]" if confirmed else ":blue-badge[detected]"
-        st.markdown(f"**{plural(len(summary['all_labels']), 'finding')}** in {summary['name']} {badge}")
-        st.caption(", ".join(summary["all_labels"]))
+        st.markdown(f"**{plural(len(summary['all_labels']), 'finding')}** in {as_text(summary['name'])} {badge}")
+        st.caption(as_text(", ".join(summary["all_labels"])))
         inputs = "Visual and text features" if summary["first_text"] else "Visual features only"
         st.caption(f"{inputs}, {_describe_width(summary['dim'])}.")
         with st.container(horizontal=True):
@@ -181,39 +183,72 @@ def _edit_findings() -> None:
     form.choices_field("data.columns.metadata", "Metadata columns", columns, placeholder="None", **more)
 
 
+# title: icon, and how the config keys of its fields begin
+_BOXES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Columns": (":material/view_column:", ("data.columns.",)),
+    "Label values": (":material/new_label:", ("data.labels.",)),
+    "Cohort and split": (":material/tune:", ("data.cohort.", "data.auto_split.", "data.on_")),
+    "Features": (":material/blur_on:", ("data.feature_key", "data.pool", "data.standardise")),
+    "Budget and folds": (":material/call_split:", ("data.budget", "data.kfold.", "data.selection", "data.reference")),
+    "Origin": (":material/id_card:", ("data.label_origin", "data.encoder.")),
+}
+_WITH_FINDINGS = ("data.columns.labels", "data.columns.metadata")
+_OF_COLUMNS = ("data.columns.", "data.labels.list_column")  # keys whose values are columns of the manifest
+_TITLES = {"mark": "warn", "refuse": "stop", "fail": "stop", "drop": "skip rows"}
+
+
 def draw_details() -> None:
     """Draw the fields that most data sets leave alone, in boxes; a closed box costs no time."""
-    columns = ("data.columns.visual", "data.columns.text", "data.columns.grouping")
-    cohort = (*columns, "data.cohort", "data.auto_split", "data.on_", "data.pool", "data.standard")
-    boxes: dict[str, tuple[str, Callable[[], None], tuple[str, ...]]] = {
-        "Columns, cohort and split": (":material/tune:", _draw_cohort, cohort),
-        "Budget and folds": (":material/call_split:", _draw_budget, ("data.budget", "data.kfold", "data.selection")),
-        "Labels and encoder": (":material/id_card:", _draw_origins, ("data.label_origin", "data.encoder")),
-    }
-    for title, (icon, draw, prefixes) in boxes.items():
+    for title, (icon, prefixes) in _BOXES.items():
+        keys = [key for key in KEYS if key.startswith(prefixes) and key not in _WITH_FINDINGS]
         name = f"data.box-{title.split()[0].lower()}"
         # Decided once a session: a box must not open or close while a user fills it.
-        in_use = st.session_state.setdefault(f"{name}-in-use", form.is_changed(prefixes))
+        in_use = st.session_state.setdefault(f"{name}-in-use", form.is_changed(tuple(keys)))
         with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as expander:
             if expander.open:
-                draw()
+                columns = folders.list_columns(form.config)
+                for key in keys:
+                    _draw_field(key, columns)
 
 
-def _draw_cohort() -> None:
-    columns = folders.list_columns(form.config)
-    form.choice_field("data.columns.visual_feature", "Visual feature column", columns)
-    form.choice_field("data.columns.text_feature", "Text feature column", columns)
-    form.choice_field("data.columns.grouping_col", "Patient column", columns)
-    form.field("data.cohort.recon", "Reconstructions")
-    form.field("data.cohort.exclude", "Exclusion list", placeholder="File with volume names")
-    st.session_state.setdefault(WHERE, list(KEYS[WHERE].default))
-    edit_rows(WHERE, "where", lambda row: "{column} {op} {value}".format(**row), lambda: _draw_where(columns))
-    form.field("data.auto_split.val_fraction", "Validation share", step=0.05)
-    form.field("data.auto_split.group", "Keep together")
-    form.field("data.on_leak", "Shared patients", format_func={"mark": "warn", "refuse": "stop"}.__getitem__)
-    form.field("data.on_bad_feature", "Bad features", format_func={"fail": "stop", "drop": "skip rows"}.__getitem__)
-    form.field("data.pool", "Token pooling")
-    form.field("data.standardise", "Scaling")
+def _draw_field(key: str, columns: list[str]) -> None:
+    """Draw the field of a config key as its kind of value needs it."""
+    info = KEYS[key]
+    if key == WHERE:
+        st.session_state.setdefault(WHERE, list(info.default))
+        edit_rows(
+            WHERE, "where", lambda row: as_text("{column} {op} {value}".format(**row)), lambda: _draw_where(columns)
+        )
+    elif isinstance(info.default, dict):
+        _draw_pairs(key)
+    elif key.startswith(_OF_COLUMNS):
+        form.choice_field(key, info.label, columns, index=None, placeholder="Automatic")
+    elif key == "data.encoder.name":
+        root = st.session_state.get("paths.data_root")
+        paths = PathsConfig(data_root=root) if root else PathsConfig()
+        form.field(key, placeholder=encoder_name(Config(paths=paths)))
+    elif info.choices:
+        form.field(key, format_func=lambda value: _TITLES.get(value, value))
+    else:
+        form.field(key)
+
+
+def _draw_pairs(key: str) -> None:
+    """Draw a config key that maps texts, a line a pair."""
+    st.session_state.setdefault(key, dict(KEYS[key].default))
+
+    def draw_new() -> Callable[[], tuple[str, Any] | None]:
+        text = st.text_input(
+            KEYS[key].label, key=f"{key}.text", help=KEYS[key].tooltip, placeholder="Text in the table"
+        )
+        if key == mapping.VALUES:
+            meaning: Any = st.selectbox("Meaning", list(mapping.MEANINGS), key=f"{key}.meaning", width=120)
+            meaning = mapping.MEANINGS[meaning]
+        else:
+            meaning = st.text_input("Name here", key=f"{key}.meaning", width=160).strip()
+        return lambda: (text.strip(), meaning) if text.strip() and meaning != "" else None
+
+    edit_rows(key, key, lambda pair: as_text(f"{pair[0]} → {pair[1]}"), draw_new)
 
 
 def _draw_where(columns: list[str]) -> Callable[[], dict[str, Any] | None]:
@@ -242,21 +277,3 @@ def parse_value(text: str, operator: str) -> Any:
         return float(text) if not text.lstrip("-").isdigit() else int(text)
     except ValueError:
         return text
-
-
-def _draw_budget() -> None:
-    form.field("data.budget", "Budget", placeholder="All volumes")
-    form.field("data.budget_unit", "Budget unit")
-    form.field("data.kfold.folds", "Folds", placeholder="No folds")
-    form.field("data.kfold.fold", "Held-out fold")
-    form.field("data.kfold.group", "Keep together in folds")
-    form.field("data.selection", "Selection file", placeholder="…/selection_index.csv")
-
-
-def _draw_origins() -> None:
-    root = st.session_state.get("paths.data_root")
-    paths = PathsConfig(data_root=root) if root else PathsConfig()
-    form.field("data.label_origin", "Label origin")
-    form.field("data.encoder.name", "Encoder", placeholder=encoder_name(Config(paths=paths)))
-    form.field("data.encoder.pretraining", "Pre-training")
-    form.field("data.encoder.projection", "Projection")

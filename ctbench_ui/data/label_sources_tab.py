@@ -10,10 +10,10 @@ import streamlit as st
 from ctbench_core.errors import InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_cohort, plural
-from ctbench_core.manifest import Agreement, compare_labels, read_manifest
+from ctbench_core.manifest import Agreement, compare_labels, read_configured
 from ctbench_ui import form
 from ctbench_ui.data import plots
-from ctbench_ui.shared import SHARE, charts, exports, folders, path_field, show_errors, show_hint
+from ctbench_ui.shared import SHARE, as_text, charts, exports, folders, path_field, show_errors, show_hint
 
 _FIELDS = {"first": "First manifest", "second": "Second manifest"}
 _COMPARED = "sources.asked"
@@ -52,8 +52,7 @@ def compare_manifests(paths: list[str]) -> Agreement:
     """
     if not all(paths):
         raise InputError("Two manifests are needed. Choose the missing one.")
-    columns, labels = form.config().data.columns, form.config().data.columns.labels
-    first, second = (read_manifest(check_allowed(path), columns, labels) for path in paths)
+    first, second = (read_configured(check_allowed(path), form.config()) for path in paths)
     return compare_labels(first, second)
 
 
@@ -61,13 +60,13 @@ def _draw_agreement(agreement: Agreement) -> None:
     st.success(f"{format_cohort(agreement.n)} in both", icon=":material/compare:")
     if agreement.only_first or agreement.only_second:
         st.caption(
-            f"{plural(agreement.only_first, 'volume')} only in {agreement.first}, "
-            f"{plural(agreement.only_second, 'volume')} only in {agreement.second}: left out, as are blank labels."
+            f"{plural(agreement.only_first, 'volume')} only in {as_text(agreement.first)}, "
+            f"{plural(agreement.only_second, 'volume')} only in {as_text(agreement.second)}: left out, as are blank labels."
         )
     names = (agreement.first, agreement.second)
     if agreement.first == agreement.second:
         names = ("first", "second")
-    st.caption(f"Columns {names[0]} and {names[1]} hold the prevalence in each.")
+    st.caption(f"Columns {as_text(names[0])} and {as_text(names[1])} hold the prevalence in each.")
     table = agreement.table.rename(columns={"prevalence_first": names[0], "prevalence_second": names[1]})
     columns = ["finding", "kappa", "agreement", *names, "volumes", "both", "only_first", "only_second", "undefined"]
     if not table["undefined"].any():

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ctbench_core.checks import check
 from ctbench_ui import form
-from ctbench_ui.data import budget_tab, check_report, data_form, label_sources_tab, prepare_tab
+from ctbench_ui.data import budget_tab, check_report, data_form, label_sources_tab, mapping, prepare_tab
 from ctbench_ui.shared import datasets, demo, draw_tabs, progress_bar, show_error, show_errors
 
 _REPORT = "data.result"
@@ -43,6 +43,7 @@ def _draw_data_set() -> None:
         if saved:
             data_form.draw_saved(saved)
         data_form.draw_places(root)
+        mapping.draw()
         data_form.draw_findings()
         data_form.draw_details()
         with st.container(horizontal=True):

@@ -15,7 +15,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
 from ctbench_ui import form
 from ctbench_ui.data.data_form import use_manifests
-from ctbench_ui.shared import folders, path_field, show_errors, show_hint, show_warnings, text_field
+from ctbench_ui.shared import as_text, folders, path_field, show_errors, show_hint, show_warnings, text_field
 
 _PREFIX, _PREVIEWED, _WRITTEN = "prepare.", "prepare.asked", "prepare.written"
 _ROWS, _NAMES = 20, 200
@@ -117,7 +117,7 @@ def join_tables(options: PrepareOptions) -> PrepareResult:
         check_allowed(path)
     if Path(options.output_file or "").suffix not in folders.MANIFEST_SUFFIXES:
         raise InputError(f"{options.output_file} is not a manifest: end *File name* in .csv or .parquet.")
-    return prepare(options, form.config().data.columns)
+    return prepare(options, form.config().data.columns, form.config().data.labels)
 
 
 def _draw_waiting() -> None:
@@ -174,9 +174,9 @@ def _draw_buttons(path: Path, write: Callable[[], None]) -> None:
             st.session_state[_WRITTEN] = str(path)
             st.rerun()
         if exists and not written:
-            st.caption(f"{path} already exists.")
+            st.caption(f"{as_text(path)} already exists.")
         if written:
-            st.caption(f":material/check_circle: {path}")
+            st.caption(f":material/check_circle: {as_text(path)}")
             st.button("Use this folder", type="primary", key="use-manifest", on_click=_use, args=(path.parent,))
 
 

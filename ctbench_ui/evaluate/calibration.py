@@ -8,19 +8,25 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import metric_help, metrics_of, short_title
 from ctbench_core.evaluate import BEFORE
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.metrics import METHODS
 from ctbench_core.runs import EvaluationPaths
-from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.frame import address
+from ctbench_ui.shared import as_text, cache, charts, exports
 from ctbench_ui.shared.exports import Source
 
-_SHORT = {name: METRICS[name].short for name in ("ece", "brier", "slope", "intercept")}
 _METHODS = {"platt": "Platt (slope and intercept)", "temperature": "Temperature (slope only)"}
 
 # Rows of the calibration table by finding and stage.
 Rows = Mapping[tuple[str, str], dict[str, Any]]
+
+
+def _columns() -> dict[str, str]:
+    """Return the short title of each column of calibration."""
+    names = [*(metric.name for metric in metrics_of("calibration")), "slope", "intercept"]
+    return {name: short_title(name) for name in names}
 
 
 def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], source: Source) -> None:
@@ -31,7 +37,7 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
     table, bins = cache.load_table(paths.calibration), cache.load_table(paths.reliability)
     rows = {(row["finding"], row["stage"]): row for row in table.to_dict("records")}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        label = str(st.selectbox("Finding", labels, key="calibration.finding", width=280))
+        label = str(st.selectbox("Finding", labels, width=280, **address.bound("calibration.finding", labels)))
         method = _pick_method([method for method in METHODS if (table["stage"] == method).any()])
     stages = [BEFORE, method] if method else [BEFORE]
     left, right = st.columns([3, 2], gap="medium")
@@ -58,16 +64,17 @@ def _pick_method(methods: list[str]) -> str | None:
         methods,
         default=methods[0],
         required=True,
-        key="calibration.method",
         format_func=_METHODS.__getitem__,
+        **address.bound("calibration.method", methods, _METHODS.__getitem__),
     )
 
 
 def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
     """Draw the metrics of a finding, a column a stage."""
+    short = _columns()
     titles = {stage: "before" if stage == BEFORE else f"after ({stage})" for stage in stages}
-    columns = {title: [_interval(rows[label, stage], name) for name in _SHORT] for stage, title in titles.items()}
-    frame = pd.DataFrame({"Metric": list(_SHORT.values()), **columns})
+    columns = {title: [_interval(rows[label, stage], name) for name in short] for stage, title in titles.items()}
+    frame = pd.DataFrame({"Metric": list(short.values()), **columns})
     headings = {title: title.capitalize() for title in columns}
     st.dataframe(
         frame,
@@ -76,10 +83,10 @@ def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
         key="calibration-figures",
         alt="Calibration of the finding",
     )
-    st.caption(" ".join(f"**{short}**: {METRICS[name].help}" for name, short in _SHORT.items()))
+    st.caption(" ".join(f"**{title}**: {metric_help(name)}" for name, title in short.items()))
     texts = [row["undefined"] for (finding, _), row in rows.items() if finding == label]
     if reasons := [text for text in texts if isinstance(text, str) and text]:
-        st.caption(f":material/info: Slope and intercept are undefined: {reasons[0]}")
+        st.caption(f":material/info: Slope and intercept are undefined: {as_text(reasons[0])}")
 
 
 def _interval(row: dict[str, Any], name: str) -> str:
@@ -91,21 +98,21 @@ def _optimism(row: dict[str, Any], tuning: dict[str, Any], label: str, method: s
     validation = tuning.get("validation", {}).get("per_class", {}).get(label)
     if not validation:
         return
-    pairs = {name: validation.get(f"{name}_{method}") for name in ("ece", "brier")}
+    pairs = {name: validation.get(f"{name}_{method}") for name in (metric.name for metric in metrics_of("calibration"))}
     text = "; ".join(
-        f"{_SHORT[name]} {format_metric(value)} on validation, {format_metric(row[name])} on test"
+        f"{short_title(name)} {format_metric(value)} on validation, {format_metric(row[name])} on test"
         for name, value in pairs.items()
         if value is not None
     )
     if reason := tuning.get("reasons", {}).get(label):
-        text = f"no calibration map: {reason}"
+        text = f"no calibration map: {as_text(reason)}"
     patients = plural(tuning["n"]["patients"], "patient")
     st.caption(f":material/balance: **Optimism** (validation cross-fitted over {patients}): {text}.")
 
 
 def _wide(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:
     """Return a row a finding, the metrics of each stage side by side with their intervals."""
-    columns = {f"{short}, {stage}": (stage, name) for name, short in _SHORT.items() for stage in stages}
+    columns = {f"{short}, {stage}": (stage, name) for name, short in _columns().items() for stage in stages}
     return pd.DataFrame(
         {"Finding": label} | {title: _interval(rows[label, stage], name) for title, (stage, name) in columns.items()}
         for label in labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from ctbench_core.formatting import format_metric
+from ctbench_ui.frame import address
 from ctbench_ui.shared import COLOURS, GREY, exports, finding_colour, finding_style
 from ctbench_ui.shared.charts import band, build_chart, set_layout
 from ctbench_ui.shared.exports import Source
@@ -35,9 +37,9 @@ def tab(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFram
         list(_KINDS),
         default="chosen",
         required=True,
-        key="curves.kind",
         format_func=_KINDS.__getitem__,
         label_visibility="collapsed",
+        **address.bound("curves.kind", _KINDS, _KINDS.__getitem__),
     )
     if kind not in ("pr", "roc"):
         _chosen(points, bands, per_class, source)
@@ -160,10 +162,10 @@ def _curve(curves: pd.DataFrame, label: str, line: Mapping[str, Any], curve: str
         "x": points["x"].to_numpy(np.float32),
         "y": points["y"].to_numpy(np.float32),
         "customdata": points["threshold"].to_numpy(np.float32),
-        "name": f"{label} {area}",
+        "name": f"{escape(label)} {area}",
         "mode": "lines",
         "line": dict(line),
-        "hovertemplate": label + "<br>%{x:.3f}, %{y:.3f} at threshold %{customdata:.3f}<extra></extra>",
+        "hovertemplate": escape(label) + "<br>%{x:.3f}, %{y:.3f} at threshold %{customdata:.3f}<extra></extra>",
     }
 
 
@@ -190,7 +192,7 @@ def _prevalence(label: str, share: float, colour: str, alone: bool) -> dict[str,
         "line": {"color": colour, "width": 1.4 if alone else 1},
         "opacity": 0.55,
         "showlegend": False,
-        "hovertemplate": f"{label}<br>prevalence {format_metric(share)}<extra></extra>",
+        "hovertemplate": f"{escape(label)}<br>prevalence {format_metric(share)}<extra></extra>",
     }
 
 
@@ -214,7 +216,8 @@ def _operating_points(known: pd.DataFrame, x: str, y: str, colours: Sequence[str
             "x": (1 - at[names[0]] if x == "specificity" else at[names[0]]).to_numpy(),
             "y": at[names[1]].to_numpy(),
             "text": [
-                f"{label}<br>threshold {format_metric(value)}{which}" for label, value in zip(at.index, thresholds)
+                f"{escape(str(label))}<br>threshold {format_metric(value)}{which}"
+                for label, value in zip(at.index, thresholds)
             ],
             "mode": "markers",
             "marker": {"symbol": symbol, "size": size, "color": list(at["colour"]), "line": edge},
@@ -259,7 +262,7 @@ def small_multiples(
         more: dict[str, Any] = hover | {"customdata": points[:, 2:]} if parts is lines else {"hoverinfo": "skip"}
         style = {"mode": "lines", "line": {"color": colour, "width": width}, "name": ""}
         chart.add_scatter(x=points[:, 0], y=points[:, 1], **style, **more)
-    titles = [f"{_short(label)} <b>{format_metric(known.loc[label, area])}</b>" for label in labels]
+    titles = [f"{escape(_short(label))} <b>{format_metric(known.loc[label, area])}</b>" for label in labels]
     _add_texts(chart, [(x + 0.5, y + 1.1, title) for (x, y), title in zip(corners, titles)], 11)
     _add_texts(chart, [(x - 0.05, y + v, str(v)) for x, y in corners if x == 0 for v in (0, 1)], 10)
     _add_texts(chart, [(x + v, y - 0.09, str(v)) for x, y in corners for v in (0, 1)], 10)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import streamlit as st
 
-from ctbench_core.dataset import list_test_sets
-from ctbench_core.errors import CtbenchError
+from ctbench_core.dataset import list_test_sets, read_test_manifests
+from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.formatting import plural
-from ctbench_core.runs import Run, RunStore, is_stale, open_run, openings_of
+from ctbench_core.runs import Ledger, Metrics, Run, is_stale, open_run, openings_of, read_metrics
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import cache, folders, progress_bar, show_error, show_errors
+from ctbench_ui.shared import folders, progress_bar, show_error, show_errors
 
 
 def offer(run_dir: Path, evaluated: list[str]) -> None:
@@ -37,28 +38,38 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
                 _evaluate(run_dir, names)
 
 
+def stored_metrics(run: Run, name: str) -> Metrics:
+    """Return the stored metrics of a run on a test set.
+
+    Raises:
+        InputError: there are none.
+    """
+    metrics = read_metrics(run.paths.evaluation(name).metrics)
+    if metrics is None:
+        raise InputError(f"{run.name} has no metrics of {name}. Press Evaluate on test.")
+    return metrics
+
+
 def _show_earlier(run: Run, names: list[str]) -> None:
-    """Write how many other runs of the job were evaluated on each test set."""
+    """Write how many other runs were evaluated on each test set, as far as its manifest can be read."""
+    labels = list(run.best().get("val_metrics", {}).get("per_class", {}))
     for name in names:
-        if others := len(set(_ledger_runs(run, name)) - {run.run_id}):
-            verb = "was" if others == 1 else "were"
-            st.caption(f":material/history: {name}: {plural(others, 'other run')} of this job {verb} evaluated on it.")
+        with contextlib.suppress(CtbenchError):  # evaluating says what is wrong with the manifest
+            (manifest,) = read_test_manifests(run.config, labels, [name]).values()
+            others = {one.run_id for one in Ledger(run.store).openings_of([manifest.identity.id])} - {run.run_id}
+            verb = "was" if len(others) == 1 else "were"
+            if others:
+                st.caption(f":material/history: {name}: {plural(len(others), 'other run')} {verb} evaluated on it.")
 
 
 def describe(run: Run, name: str) -> str:
-    """Write the place of a run among the runs of its job on a test set, and its evaluations; empty if unknown."""
-    runs = _ledger_runs(run, name)
+    """Write the place of a run among the runs evaluated on its test set, and its evaluations; empty if unknown."""
+    runs = [opening.run_id for opening in openings_of([run], name) if opening.test_set is not None]
     if run.run_id not in runs:
         return ""
     place, times = list(dict.fromkeys(runs)).index(run.run_id) + 1, runs.count(run.run_id)
-    first = "First evaluation" if place == 1 else f"{ordinal(place)} run of this job evaluated"
+    first = "First evaluation" if place == 1 else f"{ordinal(place)} run evaluated"
     return f'{first} on "{name}"' + (f" · evaluated {times} times" if times > 1 else "")
-
-
-def _ledger_runs(run: Run, name: str) -> list[str]:
-    """Return the runs that the ledger holds for a test set, in order, one entry an evaluation."""
-    entries = RunStore(run.config.paths.outputs_root).openings(run.job)
-    return [Path(entry["run"]).name for entry in entries if Path(entry.get("manifest", "")).stem == Path(name).stem]
 
 
 def ordinal(number: int) -> str:
@@ -69,7 +80,7 @@ def ordinal(number: int) -> str:
 
 def warn_if_stale(run: Run, name: str) -> None:
     """Warn when a run was trained further after this evaluation, and offer to repeat it."""
-    epoch = cache.load_metrics(run.paths.evaluation(name).metrics).get("best_epoch")
+    epoch = stored_metrics(run, name).best_epoch
     best = run.best().get("epoch")
     if not is_stale(epoch, best):
         return
@@ -87,7 +98,7 @@ def warn_if_stale(run: Run, name: str) -> None:
 
 def _manifest_of(run: Run, name: str) -> str:
     """Return the manifest that an evaluation was made from: as the config names it, else as the ledger does."""
-    logged = [str(entry["manifest"]) for entry in openings_of([run], name)]
+    logged = [opening.manifest for opening in openings_of([run], name)]
     manifests = [one for one in (*list_test_sets(run.config), *reversed(logged)) if Path(one).stem == name]
     return next(iter(manifests), f"{name}.csv")
 
@@ -106,7 +117,7 @@ def _evaluate(run_dir: Path, names: list[str]) -> None:
 
 def is_complete(run: Run, name: str) -> bool:
     """Return whether an evaluation holds more than scores, as runs of a study store; else offer to compute the rest."""
-    if cache.load_metrics(run.paths.evaluation(name).metrics).get("detail") != "scores":
+    if stored_metrics(run, name).detail != "scores":
         return True
     st.info("Only scores are stored for this run of a study.")
     if not readonly.is_on() and st.button(

@@ -7,27 +7,43 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import (
+    METRICS,
+    TUNED,
+    brief_metrics,
+    interval_keys,
+    metric_help,
+    metric_title,
+    metrics_of,
+    short_title,
+)
 from ctbench_core.formatting import format_interval
 from ctbench_core.metrics import auprc_skill
+from ctbench_ui.frame import address
 from ctbench_ui.shared import charts, exports
 from ctbench_ui.shared.exports import Source
 
-_RATES = ("precision", "recall", "f1")
-_TABLE = ("finding", "support", "prevalence", "auprc", "auprc_ci", "skill", "auroc", "auroc_ci", *_RATES, "threshold")
-_WIDTHS = {
-    "support": 52,
-    "prevalence": 50,
-    "auprc": 56,
-    "skill": 48,
-    "auroc": 58,
-    "precision": 48,
-    "recall": 52,
-    "f1": 46,
-    "threshold": 68,
-}
-# Pixels of the table at its full width; dots take what is left of the row, or a row of their own.
-_TABLE_WIDTH = 962
+_WIDTHS = {"finding": 215, "skill": 48, "threshold": 68, "ci": 92}
+# which threshold the rates are at, and how it is called
+_AT = {"tuned": "the threshold chosen on validation", ".5": ".5"}
+_MARGIN = 85  # pixels of a table beside its columns
+
+
+def _metric_columns() -> list[str]:
+    """Return the columns of metrics in the order of the table; those that are compared have their interval beside."""
+    columns = []
+    for metric in brief_metrics():
+        columns += [metric.name, f"{metric.name}_ci"] if metric.compared else [metric.name]
+        columns += ["skill"] if metric.name == "auprc" else []
+    return columns
+
+
+def _table_columns() -> list[str]:
+    return ["finding", *(metric.name for metric in metrics_of("count")), *_metric_columns(), "threshold"]
+
+
+def _width(name: str) -> int:
+    return _WIDTHS["ci"] if name.endswith("_ci") else _WIDTHS[name] if name in _WIDTHS else METRICS[name].width
 
 
 def tab(per_class: pd.DataFrame, source: Source) -> None:
@@ -35,7 +51,8 @@ def tab(per_class: pd.DataFrame, source: Source) -> None:
     with st.container(horizontal=True, gap="medium"):
         with st.container(width="stretch"):
             _dots(per_class, source)
-        with st.container(width=_TABLE_WIDTH):
+        # The table has its full width; dots take what is left of the row, or a row of their own.
+        with st.container(width=_MARGIN + sum(map(_width, _table_columns()))):
             _table(per_class, source)
 
 
@@ -43,12 +60,12 @@ def _table(per_class: pd.DataFrame, source: Source) -> None:
     at = None
     if "threshold_tuned" in per_class:
         at = st.segmented_control(
-            "Precision, recall and F1 at",
-            ["tuned", ".5"],
+            "Metrics at a threshold, at",
+            list(_AT),
             default="tuned",
             required=True,
-            key="findings.at",
-            format_func={"tuned": "the threshold chosen on validation", ".5": ".5"}.__getitem__,
+            format_func=_AT.__getitem__,
+            **address.bound("findings.at", _AT, _AT.__getitem__),
         )
     shown = with_intervals(at_threshold(per_class, at == "tuned"))
     st.dataframe(
@@ -64,48 +81,56 @@ def _table(per_class: pd.DataFrame, source: Source) -> None:
 
 
 def at_threshold(per_class: pd.DataFrame, tuned: bool) -> pd.DataFrame:
-    """Return the metrics with skill, and precision, recall and F1 at the tuned threshold or at .5."""
+    """Return the metrics with skill, and those at a threshold at the tuned one or at .5."""
     shown = per_class.assign(skill=auprc_skill(per_class["auprc"], per_class["prevalence"]), threshold=0.5)
-    if tuned:
-        shown = shown.assign(**{name: shown[f"{name}_tuned"] for name in (*_RATES, "threshold")})
-    return shown
+    if not tuned:
+        return shown
+    columns = {column.removesuffix(TUNED): shown[column] for column in shown if column.endswith(TUNED)}
+    for ending in ("_ci_lower", "_ci_upper"):
+        bounds = [column for column in shown if column.endswith(TUNED + ending)]
+        columns |= {column.replace(TUNED + ending, ending): shown[column] for column in bounds}
+    return shown.assign(**columns)
 
 
 def _dots(per_class: pd.DataFrame, source: Source) -> None:
+    names = [name for name in interval_keys() if name in per_class]
     metric = st.segmented_control(
         "Metric",
-        [name for name in ("auprc", "auroc", "f1", "f1_tuned") if name in per_class],
-        default="auprc",
+        names,
+        default=names[0],
         required=True,
-        key="dots-metric",
-        format_func=lambda name: METRICS[name].short,
+        format_func=short_title,
         label_visibility="collapsed",
+        **address.bound("dots-metric", names, short_title),
     )
-    metric = metric or "auprc"
-    alt = f"{METRICS[metric].title} by finding, with 95 % intervals"
+    metric = metric or names[0]
+    alt = f"{metric_title(metric)} by finding, with 95 % intervals"
     exports.draw_chart(charts.finding_dots(per_class, metric), per_class, source, "dots", alt)
 
 
 def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of the table: intervals as text, and why a metric is undefined, if any is."""
     shown = per_class.copy()
-    for name in ("auprc", "auroc"):
+    for name in (column.removesuffix("_ci") for column in _metric_columns() if column.endswith("_ci")):
         bounds = [f"{name}_ci_lower", f"{name}_ci_upper"]
         if set(bounds) <= set(shown):
             texts = [format_interval(None, pair).removeprefix("– ") for pair in shown[bounds].to_numpy().tolist()]
             shown[f"{name}_ci"] = [None if text == "–" else text for text in texts]
-    columns = [name for name in _TABLE if name in shown]
-    reasons = "undefined" in shown and shown["undefined"].notna().any()
+    columns = [name for name in _table_columns() if name in shown]
+    reasons = "undefined" in shown and shown["undefined"].fillna("").ne("").any()
     return shown[[*columns, "undefined"] if reasons else columns]
 
 
 def _columns() -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    ci = text("95 % CI", width=92, help="Over patients. A dash: too few patients.")
+    intervals = [name for name in _metric_columns() if name.endswith("_ci")]
+    numbers = [name for name in _table_columns()[1:] if name not in intervals]
     return {
-        "finding": text("Finding", width=215, pinned=True),
-        **{name: number(METRICS[name].short, help=METRICS[name].help, width=px) for name, px in _WIDTHS.items()},
-        "auprc_ci": ci,
-        "auroc_ci": ci,
+        "finding": text("Finding", width=_WIDTHS["finding"], pinned=True),
+        **{name: number(short_title(name), help=metric_help(name), width=_width(name)) for name in numbers},
+        **{
+            name: text("95 % CI", width=_WIDTHS["ci"], help="Over patients. A dash: too few patients.")
+            for name in intervals
+        },
         "undefined": text("Note", help="Why a metric in this row is undefined."),
     }

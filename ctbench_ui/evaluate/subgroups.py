@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import metric_title
-from ctbench_core.evaluate import MACRO, METRICS, evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.declared import compared_metrics, metric_title
+from ctbench_core.evaluate import MACRO, evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import EvaluationPaths
+from ctbench_ui.frame import address
 from ctbench_ui.shared import cache, charts, exports, progress_bar, show_errors
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.exports import Source
@@ -36,17 +37,33 @@ _COLUMNS = {
 
 def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
     """Draw the groups of one metadata column against all others."""
+    metrics = compared_metrics()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         own = _group_columns(cache.stamp(paths.scores), cache.stamp(paths.metadata), None)
         table, names, column = _metadata_table(bool(own)), None, None
         with show_errors("This table cannot be used"):
             names = own if table is None else _group_columns(cache.stamp(paths.scores), table, table)
-            column = st.selectbox("Group by", names, key="subgroups.column", width=220) if names else None
+            column = (
+                st.selectbox("Group by", names, width=220, **address.bound("subgroups.column", names))
+                if names
+                else None
+            )
         metric = st.segmented_control(
-            "Metric", METRICS, default=METRICS[0], required=True, key="subgroups.metric", format_func=metric_title
+            "Metric",
+            metrics,
+            default=metrics[0],
+            required=True,
+            format_func=metric_title,
+            **address.bound("subgroups.metric", metrics, metric_title),
         )
         rows = [MACRO, *labels]
-        finding = st.selectbox("Finding", rows, key="subgroups.finding", width=260, format_func=_finding_title)
+        finding = st.selectbox(
+            "Finding",
+            rows,
+            width=260,
+            format_func=_finding_title,
+            **address.bound("subgroups.finding", rows, _finding_title),
+        )
     if names is None:
         return
     if column is None:
@@ -60,7 +77,7 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
     if not len(groups):
         st.info(f"{column} has only one group: nothing to compare.")
         return
-    _draw(groups[groups["metric"] == (metric or METRICS[0])], str(finding), column, labels, source)
+    _draw(groups[groups["metric"] == (metric or metrics[0])], str(finding), column, labels, source)
     exports.download("Download all groups as CSV", groups, f"{source.stem}-{column}.csv", "subgroups-csv", source)
 
 

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS
-from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, label_columns, validation_choice
+from ctbench_core.declared import tuned_metrics
+from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, validation_choice
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.metrics import ThresholdedMetrics, thresholded_metrics
-from ctbench_core.runs import RunPaths
+from ctbench_core.runs import RunPaths, label_columns
 from ctbench_ui.evaluate import volumes
-from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.frame import address
+from ctbench_ui.shared import as_text, cache, charts, exports
 from ctbench_ui.shared.exports import Source
 
 _KEY, _CELL = "threshold", "threshold.cell"
 _CELLS = {"tp": "true positives", "fn": "false negatives", "fp": "false positives", "tn": "true negatives"}
-_RATES = {name: METRICS[name].title for name in ("precision", "recall", "specificity", "f1")}
 _BINS = 50
 
 
@@ -29,7 +29,7 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
     paths = run.evaluation(name)
     left, right = st.columns([1, 1], gap="medium")
     with left:
-        label = st.selectbox("Finding", labels, key="finding", bind="query-params")
+        label = st.selectbox("Finding", labels, **address.bound("finding", labels))
         counts = cache.load_counts(paths.counts, paths.scores, label)
         if counts.empty:
             st.info("This finding has no positives or no negatives here, so no threshold applies.")
@@ -37,14 +37,17 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         threshold, confusion = confusion_at(counts, _slider(counts))
         cell = _cells(confusion)
     with right:
-        for card, (rate, title) in zip(st.columns(4), _RATES.items()):
-            card.metric(title, format_metric(float(getattr(confusion, rate))), border=True)
+        rates = tuned_metrics()
+        for card, metric in zip(st.columns(len(rates)), rates):
+            card.metric(metric.title, format_metric(float(confusion.value(metric.name))), border=True)
         bins = histogram(counts)
         alt = f"Scores of positives and negatives of {label}, threshold {format_metric(threshold)}"
         exports.draw_chart(charts.score_histogram(bins, threshold), bins, source, "threshold", alt)
     if cell:
         frame = volumes.select_cells(volumes.load_scores(paths.scores, label), threshold, cell)
-        st.markdown(f"**{label}: {_CELLS[cell]}** at threshold {format_metric(threshold)}, largest error first")
+        st.markdown(
+            f"**{as_text(label)}: {_CELLS[cell]}** at threshold {format_metric(threshold)}, largest error first"
+        )
         file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
         volumes.draw_table(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
     _chosen_on_validation(run, tuning, label, paths.scores, source)
@@ -121,7 +124,7 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, sco
     table = tuned_rates(run, label, scores, rules)
     st.dataframe(_arrows(table), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
     if reason := tuning.get("reasons", {}).get(label):
-        st.caption(f":material/info: No threshold can be chosen; .5 is used: {reason}")
+        st.caption(f":material/info: No threshold can be chosen; .5 is used: {as_text(reason)}")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for rule, threshold in zip(table["rule"], table["threshold"]):
             key = f"use-{rule.partition('=')[0]}"
@@ -141,7 +144,7 @@ def _rule_title(rule: str) -> str:
 def _arrows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of the screen: each rate on validation and, after an arrow, on test."""
     shown = pd.DataFrame({"Rule": table["rule"].map(_rule_title), "Threshold": table["threshold"].map(format_metric)})
-    for title in _RATES.values():
+    for title in (metric.title for metric in tuned_metrics()):
         pairs = zip(table[f"{title}, validation"].map(format_metric), table[f"{title}, test"].map(format_metric))
         shown[f"{title}, validation → test"] = list(map(" → ".join, pairs))
     shown["F1 optimism"] = [format_metric(value, signed=True) for value in table["F1 optimism"]]
@@ -157,8 +160,9 @@ def tuned_rates(run: RunPaths, label: str, scores: Path, rules: list[str]) -> pd
         choice = _validation_choice(run.validation_scores, label, rule)
         on_test = thresholded_metrics(targets, probabilities, choice["threshold"])
         row: dict[str, Any] = {"rule": rule, "threshold": choice["threshold"]}
-        for rate, title in _RATES.items():
-            row |= {f"{title}, validation": choice[rate], f"{title}, test": float(getattr(on_test, rate)[0])}
+        for metric in tuned_metrics():
+            test_value = float(on_test.value(metric.name)[0])
+            row |= {f"{metric.title}, validation": choice[metric.name], f"{metric.title}, test": test_value}
         rows.append(row | {"F1 optimism": choice["f1"] - float(on_test.f1[0])})
     return pd.DataFrame(rows)
 

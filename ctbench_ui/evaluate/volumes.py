@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import format_metric, plural
+from ctbench_ui.frame import address
 from ctbench_ui.shared import SHARE, cache, exports
 from ctbench_ui.shared.exports import Source
 
@@ -74,15 +75,17 @@ def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, al
 def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> None:
     """Draw the scores of every volume for one finding, filtered by error and by name."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        label = st.selectbox("Finding", labels, key="volumes.finding", width=250)
+        label = st.selectbox("Finding", labels, width=250, **address.bound("volumes.finding", labels))
         kind = st.segmented_control(
             f"Volumes at threshold {format_metric(threshold)}",
             list(_KINDS),
             default="all",
             required=True,
-            key="volumes.kind",
+            **address.bound("volumes.kind", _KINDS),
         )
-        text = st.text_input("Volume, exam or patient", key="volumes.text", width=180, placeholder="part of a name")
+        text = st.text_input(
+            "Volume, exam or patient", width=180, placeholder="part of a name", **address.bound("volumes.text")
+        )
     frame = search(select_kind(load_scores(scores, label), threshold, kind or "all"), text)
     draw_table(
         frame, source, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, largest error first"

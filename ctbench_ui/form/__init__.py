@@ -10,6 +10,7 @@ from ctbench_ui.form.fields import (
     fill_on_rerun,
     is_changed,
     is_data_changed,
+    name_controls,
     open_dataset,
     outputs_root,
     parse_list,
@@ -17,4 +18,6 @@ from ctbench_ui.form.fields import (
     save,
     save_dataset,
     set_fields,
+    settings_source,
+    title_of,
 )

@@ -11,22 +11,22 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import streamlit as st
 import yaml
 
 from ctbench_core.atomic import write_text
 from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, get_key, set_key
+from ctbench_core.declared import metric_title
 from ctbench_core.errors import ConfigError, CtbenchError
-from ctbench_core.runs import RunStore, read_config
+from ctbench_core.runs import read_config
 from ctbench_ui.shared import datasets
 
 T = TypeVar("T")
 
-_RESTORED, _PENDING, _WRITTEN = "form.restored", "form.pending", "form.written"
+_SOURCE, _PENDING, _WRITTEN = "form.source", "form.pending", "form.written"
 _FILE = ".form.yaml"
-_SAVED = ("model.", "training.", "utils.", *datasets.PREFIXES)
 
 
 def outputs_root() -> Path:
@@ -35,22 +35,34 @@ def outputs_root() -> Path:
 
 
 def restore() -> None:
-    """Apply `fill_on_rerun`; begin a session with what was set last: the saved form, newest run, or data set."""
+    """Apply `fill_on_rerun`; begin a session with the settings of the last one, else with defaults.
+
+    Runs of studies and of the command line change no field.
+    """
     st.session_state.update(st.session_state.pop(_PENDING, {}))
-    if _RESTORED in st.session_state:
+    if _SOURCE in st.session_state:
         return
-    st.session_state[_RESTORED] = True
-    root, used = outputs_root(), 0.0
-    with contextlib.suppress(CtbenchError, OSError):  # an unreadable file is shown where the user opens it
-        for run in RunStore(root).runs()[:1]:
-            fill(run.config, lambda key: key.startswith(_SAVED) and not key.startswith("training.resume"))
-            used = run.paths.config.stat().st_mtime
-        if (root / _FILE).is_file() and (root / _FILE).stat().st_mtime > used:
-            fill(read_config(root / _FILE), lambda key: key.startswith(_SAVED))
-            used = (root / _FILE).stat().st_mtime
-        for name in datasets.names(root)[:1]:
-            if datasets.path_of(root, name).stat().st_mtime > used:
-                open_dataset(name)
+    st.session_state[_SOURCE] = "Default settings"
+    with contextlib.suppress(CtbenchError):  # a damaged file is replaced by the next change
+        if (outputs_root() / _FILE).is_file():
+            fill(read_config(outputs_root() / _FILE), _is_saved)
+            st.session_state.update({_WRITTEN: _saved_values(), _SOURCE: "Settings from your last session"})
+
+
+def settings_source() -> str:
+    """Say where the settings of this session come from; empty once they have been changed here."""
+    return str(st.session_state.get(_SOURCE, ""))
+
+
+def _is_saved(key: str) -> bool:
+    """Whether a new session begins with a key's last value: all that pages show but a run's own places and name."""
+    info = KEYS[key]
+    place = key.startswith("paths.") or info.scope == "place" or key == "logging.run_name"
+    return info.is_input or not (place or info.command_line_only)
+
+
+def _saved_values() -> dict[str, Any]:
+    return {key: value for key, value in changed_keys(config()).items() if _is_saved(key)}
 
 
 def save() -> None:
@@ -59,10 +71,10 @@ def save() -> None:
     A session reads the file only when it begins: two browsers never change each other's fields.
     """
     try:
-        values = {key: value for key, value in changed_keys(config()).items() if key.startswith(_SAVED)}
-        if values != st.session_state.setdefault(_WRITTEN, values):
+        values = _saved_values()
+        if values != st.session_state.get(_WRITTEN, {}):
             write_text(outputs_root() / _FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-            st.session_state[_WRITTEN] = values
+            st.session_state.update({_WRITTEN: values, _SOURCE: ""})
     except (CtbenchError, OSError):
         return  # the page shows a field that does not fit, and Start a store that cannot be written
 
@@ -81,7 +93,7 @@ def open_dataset(name: str) -> None:
     Raises:
         InputError: it cannot be read.
     """
-    fill(datasets.load(outputs_root(), name), datasets.is_data_key)
+    fill(datasets.load(outputs_root(), name), lambda key: KEYS[key].is_input)
     datasets.path_of(outputs_root(), name).touch()  # lists begin with the last opened
 
 
@@ -125,24 +137,24 @@ def config() -> Config:
     return result
 
 
-def field(key: str, label: str, **options: Any) -> Any:
-    """Draw the field of a config key, with its tooltip and bounds, and return its value."""
+def field(key: str, label: str = "", **options: Any) -> Any:
+    """Draw the field of a config key with its label, tooltip, step and bounds, and return its value."""
     info = KEYS[key]
-    return _WIDGETS[_kind(info)](info, label, _options(key) | options)
+    return _WIDGETS[_kind(info)](info, label or info.label, _options(key) | options)
 
 
 def choice_field(key: str, label: str, options: list[Any], **more: Any) -> Any:
     """Draw a config key as a select box of known values; ``accept_new_options`` lets others be typed."""
     widget, present = _options(key), st.session_state[key]
     choices = options if present in options or present is None else [present, *options]
-    return st.selectbox(label, choices, **widget, **more)
+    return st.selectbox(label, choices, **widget | more)
 
 
 def choices_field(key: str, label: str, options: list[str], **more: Any) -> list[str]:
     """Draw a config key as a list to choose from; an empty choice means null."""
     widget = _options(key)
     choices = [*options, *(value for value in st.session_state[key] if value not in options)]
-    return st.multiselect(label, choices, **widget, **more)
+    return st.multiselect(label, choices, **widget | more)
 
 
 def _options(key: str) -> dict[str, Any]:
@@ -153,17 +165,47 @@ def _options(key: str) -> dict[str, Any]:
 
 def _kind(info: KeyInfo) -> str:
     if info.choices:
-        return "few" if len(info.choices) <= 4 else "many"
-    if _is_list(info):
-        return "text"
+        return "few" if sum(len(title_of(info, choice)) + _PADDING for choice in info.choices) <= _FITTING else "many"
+    if info.registry:
+        return "registered"
+    item = _item_type(info)
+    if item is not None:
+        return "names" if item is str else "text"
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not type(None)]
+    if kinds[0] is bool and type(None) in get_args(info.annotation):
+        return "automatic"
     return {bool: "bool", int: "int", float: "float"}.get(kinds[0], "text")
+
+
+def title_of(info: KeyInfo, value: Any) -> str:
+    """Return what a page calls a value of a choice."""
+    registered = info.registry.get(info.registry.canonical(value)) if info.registry else None
+    return (
+        str(registered.title) if registered else metric_title(value) if info.name == "training.monitor" else str(value)
+    )
+
+
+def name_controls(text: str) -> str:
+    """Return a message with the labels of fields in place of config keys, and the titles of their values."""
+
+    def label(match: re.Match[str]) -> str:
+        info, value = KEYS[match[1]], match[2]
+        return f"{info.label}: {title_of(info, value)}" if value else info.label
+
+    keys = sorted((name for name, info in KEYS.items() if info.label), key=len, reverse=True)
+    return re.sub(rf"(?<![\w.])({'|'.join(map(re.escape, keys))})(?:=([\w.]*\w))?", label, text)
+
+
+def _choose(info: KeyInfo, label: str, options: dict[str, Any], draw: Callable[..., Any], **more: Any) -> Any:
+    return draw(label, info.choices, **{"format_func": lambda value: title_of(info, value)} | more | options)
 
 
 def _number(info: KeyInfo, label: str, options: dict[str, Any]) -> Any:
     kind = int if _kind(info) == "int" else float
-    bounds: dict[str, Any] = {name: kind(info.bounds[bound]) for name, bound in _BOUNDS.items() if bound in info.bounds}
-    return st.number_input(label, **bounds, **options)
+    given: dict[str, Any] = {name: kind(info.bounds[bound]) for name, bound in _BOUNDS.items() if bound in info.bounds}
+    if info.step:
+        given["step"] = kind(info.step)
+    return st.number_input(label, **given | {"placeholder": info.placeholder or None} | options)
 
 
 # Items of lists that are typed as text, and what is expected of them.
@@ -172,40 +214,53 @@ _NUMBERS = {
     float: "numbers separated by commas, such as 0.01, 1, 100",
 }
 _BOUNDS = {"min_value": "low", "max_value": "high"}
+# Letters beside a title, and those of a control that fits a third of a narrow page; wider choices are select boxes.
+_PADDING, _FITTING = 4, 22
+_AUTOMATIC = {None: "automatic", True: "yes", False: "no"}
 
 _WIDGETS: dict[str, Callable[[KeyInfo, str, dict[str, Any]], Any]] = {
-    "few": lambda info, label, options: st.segmented_control(label, info.choices, required=True, **options),
-    "many": lambda info, label, options: st.selectbox(label, info.choices, **options),
+    "few": lambda info, label, options: _choose(info, label, options, st.segmented_control, required=True),
+    "many": lambda info, label, options: _choose(info, label, options, st.selectbox),
+    "registered": lambda info, label, options: st.selectbox(
+        label,
+        [*([""] if info.default is None else []), *info.registry],
+        **{"format_func": lambda value: title_of(info, value) if value else "none"} | options,
+    ),
+    "automatic": lambda info, label, options: st.selectbox(
+        label, list(_AUTOMATIC), format_func=_AUTOMATIC.__getitem__, **options
+    ),
     "bool": lambda info, label, options: st.toggle(label, **options),
     "int": _number,
     "float": lambda info, label, options: _number(info, label, {"format": "%g"} | options),
-    "text": lambda info, label, options: st.text_input(label, **options),
+    "names": lambda info, label, options: choices_field(
+        info.name, label, [], accept_new_options=True, placeholder=info.placeholder or "None"
+    ),
+    "text": lambda info, label, options: st.text_input(label, **{"placeholder": info.placeholder or None} | options),
 }
 
 
-def _is_list(info: KeyInfo) -> type | None:
+def _item_type(info: KeyInfo) -> type | None:
     """Return the item type of a list key, else None."""
-    for kind in (info.annotation, *get_args(info.annotation)):
-        if getattr(kind, "__origin__", None) is list:
-            return get_args(kind)[0]
-    return None
+    kinds = (info.annotation, *get_args(info.annotation))
+    return next((get_args(kind)[0] for kind in kinds if get_origin(kind) is list), None)
 
 
 def _to_widget(info: KeyInfo, value: Any) -> Any:
-    item = _is_list(info)
+    item = _item_type(info)
     if item in _NUMBERS and not isinstance(value, str):
         return ", ".join(f"{number:g}" for number in value or [])
     if item is str and not isinstance(value, str):
         return list(value or [])
-    if value is None and _kind(info) == "text":
+    if value is None and _kind(info) in ("text", "registered"):
         return ""
     return value
 
 
 def _from_widget(info: KeyInfo, value: Any) -> Any:
-    item = _is_list(info)
-    if item in _NUMBERS and str not in get_args(info.annotation) and isinstance(value, str):
-        return parse_list(info.name, value, item, _NUMBERS[item])
+    item = _item_type(info)
+    if item in _NUMBERS and isinstance(value, str):
+        with contextlib.suppress(ConfigError) if str in get_args(info.annotation) else contextlib.nullcontext():
+            return parse_list(info.name, value, item, _NUMBERS[item])
     nullable = type(None) in get_args(info.annotation)
     if nullable and value in ("", []):
         return None
@@ -226,7 +281,7 @@ def parse_list(name: str, text: str, parse: Callable[[str], T], expected: str) -
 
 def is_data_changed() -> bool:
     """Whether a data field of this session differs from its default."""
-    return any(datasets.is_data_key(key) for key in _changed())
+    return any(KEYS[key].is_input for key in _changed())
 
 
 def is_changed(prefixes: tuple[str, ...]) -> bool:

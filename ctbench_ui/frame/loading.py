@@ -8,19 +8,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-# page: rows of its outline under the title, each the widths of its parts and their height in pixels
-_FIELD, _TABS, _TALL = 40, 28, 380
-_LAYOUTS: dict[str, list[tuple[tuple[int, ...], int]]] = {
-    "evaluate": [((3, 2), _FIELD), ((1, 1, 1, 1), 84), ((1,), _TABS), ((1,), _TALL)],
-    "compare": [((1, 1), _FIELD), ((1,), _TABS), ((1,), _TALL)],
-    "alignment": [((1, 1, 1, 1), _FIELD), ((1,), _FIELD), ((1,), _TABS), ((1, 1), _TALL)],
-    "studies": [((2, 3), _FIELD), ((1,), _TABS), ((1, 1), _TALL)],
-    "train": [((1, 1, 1), _TALL)],
-    "runs": [((1,), 84), ((1,), _TALL)],
-    "data": [((2, 3), _TALL)],
-    "system": [((1, 1, 1, 1), 84), ((1, 1), _TALL)],
-    "": [((1, 1, 1), 84), ((3, 1), _TALL)],
-}
+from ctbench_ui.pages import Page, Row
+
 _NARROW = 640  # pixels: in narrower windows parts are stacked, as columns are
 _DELAY_S = 0.15  # a page that is drawn at once shows no outline
 # The status bar (its minimal height is in main.py) and its gap; before it is drawn, the outline is the first element.
@@ -39,18 +28,18 @@ _STYLE = f"""<style>
 _visited: set[str] = set()  # by this server
 
 
-def draw_outline(address: str) -> None:
+def draw_outline(page: Page) -> None:
     """Draw the outline of a page that this server has not drawn yet; only the page itself may follow it."""
     slot = st.empty()  # always drawn, so that no part of the page changes its place
-    if address in _visited:
+    if page.name in _visited:
         return
-    _visited.add(address)
-    rows = "".join(map(_row, _LAYOUTS[address]))
+    _visited.add(page.name)
+    rows = "".join(map(_row, page.outline))
     title = '<div><i style="width: 9rem; height: 2.3rem"></i></div>'
     slot.html(f'{_STYLE}<div class="ctbench-outline" aria-hidden="true">{title}{rows}</div>')
 
 
-def _row(row: tuple[tuple[int, ...], int]) -> str:
+def _row(row: Row) -> str:
     shares, height = row
     parts = "".join(f'<i style="flex: {share}; height: {height}px"></i>' for share in shares)
     return f"<div>{parts}</div>"

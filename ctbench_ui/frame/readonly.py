@@ -11,19 +11,18 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from ctbench_ui.pages import page
+from ctbench_ui.pages import PAGES, Page, page
 
-PAGES = ("evaluate", "compare", "alignment")
-_KEY, _VALUE = "view", "read"
+PARAMETER, _VALUE = "view", "read"
 _STATE = "readonly"
 
 
 def read_link() -> bool:
     """Return whether this tab is read-only: its address says so, or did when it was opened."""
-    if st.query_params.get(_KEY) == _VALUE:
+    if st.query_params.get(PARAMETER) == _VALUE:
         st.session_state[_STATE] = True
     elif is_on():
-        st.query_params[_KEY] = _VALUE  # opening another page has emptied the address
+        st.query_params[PARAMETER] = _VALUE  # opening another page has emptied the address
     return is_on()
 
 
@@ -41,16 +40,21 @@ def draw_bar() -> None:
 
 def _leave() -> None:
     st.session_state.pop(_STATE, None)
-    st.query_params.pop(_KEY, None)
+    st.query_params.pop(PARAMETER, None)
 
 
-def refuse(shown: Any) -> bool:
+def names() -> list[str]:
+    """List the pages of the view."""
+    return [name for name, shown in PAGES.items() if shown.readonly]
+
+
+def refuse(shown: Page) -> bool:
     """Return whether a page is not part of the view; then draw links to those that are."""
-    if shown.url_path in PAGES:
+    if shown.readonly:
         return False
     st.title(shown.title, anchor=False)
     st.info("This page is not available in a read-only link.", icon=":material/visibility:")
-    for name in PAGES:
+    for name in names():
         st.page_link(page(name))
     return True
 
@@ -68,7 +72,7 @@ def offer_link(place: Any, **query: str | None) -> None:
         parameters = {key: value for key, value in query.items() if value}
         place.link_button(
             "Read-only link",
-            f"?{urlencode({**parameters, _KEY: _VALUE})}",
+            f"?{urlencode({**parameters, PARAMETER: _VALUE})}",
             type="tertiary",
             icon=":material/visibility:",
             help="Opens these results in a tab without controls that change them. Share its address.",

@@ -11,7 +11,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.runs import Status
 from ctbench_ui import form
 from ctbench_ui.pages import page
-from ctbench_ui.shared import active_jobs, cache, meters
+from ctbench_ui.shared import active_jobs, as_text, cache, meters
 
 _WATCHED = "strip.watched"
 _EVERY_S = 1.5
@@ -34,10 +34,16 @@ def draw() -> None:
 
 def _update_watched() -> list[Path]:
     """Update the jobs that this session watches; return those that have ended since."""
-    watched = [Path(folder) for folder in st.session_state.get(_WATCHED, [])]
-    active = active_jobs.list_jobs()
-    st.session_state[_WATCHED] = [str(folder) for folder in active]
-    return [folder for folder in watched if folder not in active]
+    watched, active = st.session_state.get(_WATCHED, {}), _active_states()
+    st.session_state[_WATCHED] = active
+    return [Path(folder) for folder in watched if folder not in active]
+
+
+def _active_states() -> dict[str, str]:
+    """Return the state of every active job by its folder; a study's runs change theirs all the time."""
+    folders = active_jobs.list_jobs()
+    states = {folder: active_jobs.status_of(folder) for folder in folders if not active_jobs.is_study(folder)}
+    return {str(folder): status.state if (status := states.get(folder)) else "" for folder in folders}
 
 
 def _describe_dataset() -> str:
@@ -46,25 +52,25 @@ def _describe_dataset() -> str:
     except CtbenchError:
         return ":material/database: No data set"
     name = form.dataset_name() or summary["name"]
-    return f":material/database: **{name}** · {format_cohort(summary['counts'])}"
+    return f":material/database: **{as_text(name)}** · {format_cohort(summary['counts'])}"
 
 
 def _draw_job(first: set[str]) -> None:
     # A rerun of the page while it is being drawn would lose the click that it is drawn for.
     if first:
         first.clear()
-    elif {str(folder) for folder in active_jobs.list_jobs()} != set(st.session_state.get(_WATCHED, [])):
+    elif _active_states() != st.session_state.get(_WATCHED, {}):
         st.rerun(scope="app")
-    watched = st.session_state.get(_WATCHED, [])  # a session that ends meanwhile has lost its state
+    watched = list(st.session_state.get(_WATCHED, {}))  # a session that ends meanwhile has lost its state
     more = f" · {len(watched) - 1} more" if len(watched) > 1 else ""
     if watched and active_jobs.is_study(Path(watched[0])):
-        st.page_link(page("studies"), label=f"{Path(watched[0]).name}{more}", icon=":material/play_circle:")
+        st.page_link(page("studies"), label=f"{as_text(Path(watched[0]).name)}{more}", icon=":material/play_circle:")
         return
     status = active_jobs.status_of(Path(watched[0])) if watched else None
     if status is None:
         st.caption(":material/hourglass_empty: No active job")
         return
-    label = f"{_describe_progress(status)} · ETA {active_jobs.time_left(status)} · {status.label}{more}"
+    label = f"{_describe_progress(status)} · ETA {active_jobs.time_left(status)} · {as_text(status.label)}{more}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
     bar.progress(active_jobs.share_done(status))
@@ -80,13 +86,13 @@ def _describe_progress(status: Status) -> str:
 def _describe_end(folder: Path) -> tuple[str, str]:
     """Return the text and icon of the toast of an ended job."""
     if active_jobs.is_study(folder):
-        return f"{folder.name}: ended", ":material/check_circle:"
+        return f"{as_text(folder.name)}: ended", ":material/check_circle:"
     status = active_jobs.status_of(folder)
     if status is None:
-        return f"{folder.name}: deleted", ":material/help:"
+        return f"{as_text(folder.name)}: deleted", ":material/help:"
     icon = ":material/check_circle:" if status.state == "finished" else ":material/info:"
     after = f" after {plural(status.epoch, 'epoch')}" if status.kind == "train" else ""
-    return f"{status.label}: {status.state}{after}", icon
+    return f"{as_text(status.label)}: {status.state}{after}", icon
 
 
 def describe_device() -> str:

@@ -12,7 +12,7 @@ from ctbench_core.formatting import format_cohort, format_metric, plural
 from ctbench_ui import form
 from ctbench_ui.home import recent_runs
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import active_jobs, cache, demo, run_table
+from ctbench_ui.shared import active_jobs, as_text, cache, demo, run_table
 
 _BEST = 5
 _DONE, _NOW, _OPEN = ":green[:material/check_circle:]", ":blue[:material/pending:]", ":gray[:material/circle:]"
@@ -60,7 +60,9 @@ def _draw_data_step() -> None:
     except CtbenchError:
         _draw_step(_NOW, "1 · Data", "Choose features and manifests.")
     else:
-        _draw_step(_DONE, "1 · Data", f"{form.dataset_name() or summary['name']} · {format_cohort(summary['counts'])}")
+        _draw_step(
+            _DONE, "1 · Data", f"{as_text(form.dataset_name() or summary['name'])} · {format_cohort(summary['counts'])}"
+        )
     st.page_link(page("data"), label="Choose and check data", icon=":material/database:")
 
 
@@ -69,7 +71,7 @@ def _draw_train_step(runs: int) -> None:
     status = active_jobs.status_of(active[0]) if active else None
     if status is not None:
         queued = f" · {len(active) - 1} more" if len(active) > 1 else ""
-        _draw_step(_NOW, "2 · Train", f"{status.label} · epoch {status.epoch:,}/{status.max_epochs:,}{queued}")
+        _draw_step(_NOW, "2 · Train", f"{as_text(status.label)} · epoch {status.epoch:,}/{status.max_epochs:,}{queued}")
         st.progress(active_jobs.share_done(status))
         st.page_link(page("runs"), label="Open the run", icon=":material/monitoring:")
         return
@@ -82,7 +84,7 @@ def _draw_results_step(rows: list[dict[str, Any]]) -> None:
     text = "No test results yet. Tune on validation first."
     if evaluated is not None:
         name, value = next(iter(evaluated["tests"].items()))
-        text = f"Latest: AUPRC {format_metric(value)} on {name}, {evaluated['name']}."
+        text = f"Latest: AUPRC {format_metric(value)} on {as_text(name)}, {as_text(evaluated['name'])}."
     _draw_step(_DONE if evaluated else _OPEN, "3 · Results", text)
     st.page_link(page("evaluate"), label="Evaluate by finding", icon=":material/query_stats:")
 
@@ -105,8 +107,12 @@ def _offer_demo() -> None:
 
 
 def _draw_best(rows: list[dict[str, Any]]) -> None:
-    """Draw the best runs by validation AUPRC, starred ones first."""
+    """Draw the best runs by validation AUPRC on the validation set of most runs, starred ones first."""
     st.subheader("Best runs", anchor=False)
-    frame = pd.DataFrame(rows).sort_values(["pinned", "val_auprc"], ascending=False, na_position="last", kind="stable")
-    run_table.draw_brief(frame.head(_BEST), key="best-runs")
+    frame = run_table.best_first(pd.DataFrame(rows))
+    is_other = (frame["validation_set"] != frame["validation_set"].iloc[0]) & frame["val_auprc"].notna()
+    shown = frame[~is_other | frame["pinned"]].sort_values("pinned", ascending=False, kind="stable")
+    run_table.draw_brief(shown.head(_BEST), key="best-runs")
+    if others := int(is_other.sum()):
+        st.caption(f"{plural(others, 'run')} with other validation sets: see All runs.")
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")

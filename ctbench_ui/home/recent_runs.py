@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core.atomic import write_json
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import ENDED, read_json
-from ctbench_ui.shared import ago, state_style
+from ctbench_ui.shared import ago, as_text, state_style
 
 _SINCE = "home.since"
 _SHOWN = 5
@@ -52,7 +52,7 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     for row in (fresh or ended)[:_SHOWN]:
         style = state_style(row["state"])
         with st.container(gap=None):
-            st.markdown(f":{style.badge}[{style.icon}] {row['name']}")
+            st.markdown(f":{style.badge}[{style.icon}] {as_text(row['name'])}")
             st.caption(_describe(row))
     if len(fresh) > _SHOWN:
         st.caption(f"… and {len(fresh) - _SHOWN} more")
@@ -63,5 +63,5 @@ def _describe(row: dict[str, Any]) -> str:
     if row["best_epoch"]:
         parts.append(f"validation AUPRC {format_metric(row['val_auprc'])} at epoch {row['best_epoch']}")
     if row["error"]:
-        parts.append(row["error"].splitlines()[0])
+        parts.append(as_text(row["error"].splitlines()[0]))
     return " · ".join(parts)

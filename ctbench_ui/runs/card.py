@@ -24,11 +24,10 @@ from ctbench_core.runs import (
     why_not_resumable,
 )
 from ctbench_ui import form
+from ctbench_ui.frame import address
 from ctbench_ui.pages import go
-from ctbench_ui.shared import cache, draw_tabs, live, show_error, show_errors, state_badge
+from ctbench_ui.shared import as_text, cache, draw_tabs, live, show_error, show_errors, state_badge
 
-# A clone does not take over where the run is stored.
-_LOCATION = ("paths.run_dir", "paths.output_dir", "paths.outputs_root", "paths.checkpoint_dir", "training.resume")
 _DELETED = "runs.deleted"
 
 
@@ -40,14 +39,14 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
     """
     with show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
-        st.subheader(run.name, anchor=False)
-        st.markdown(f"{state_badge(run.status.state)} `{run.paths.root}`")
+        st.subheader(as_text(run.name), anchor=False)
+        st.markdown(f"{state_badge(run.status.state)} {as_text(run.paths.root)}")
         if run.status.error:
             show_error("Error", run.status.error)
         obstacle = why_not_resumable(run)
         _actions(run, resumable=not obstacle)
         if obstacle and run.status.state in RESUMABLE:
-            st.caption(f":material/info: {obstacle}")
+            st.caption(f":material/info: {as_text(obstacle)}")
         _notes(run, known_tags)
         contents = {
             "Settings": lambda: _settings(run),
@@ -69,7 +68,7 @@ def _actions(run: Run, resumable: bool) -> None:
         if st.button(
             "Clone", icon=":material/content_copy:", key="card-clone", help="Fill the Train form with these settings."
         ):
-            form.fill_on_rerun(run.config, lambda key: not key.startswith(_LOCATION))
+            form.fill_on_rerun(run.config, _is_cloned)
             go("train")
         _star(run)
         st.download_button(
@@ -85,7 +84,13 @@ def _actions(run: Run, resumable: bool) -> None:
         hint = "Stop the run first." if run.status.active else "Can be undone."
         if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
             st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
+            address.write_ids("run", [])
             st.rerun()
+
+
+def _is_cloned(key: str) -> bool:
+    """Whether a clone takes over a setting: all but where the run is stored."""
+    return KEYS[key].scope != "place" and key != "paths.outputs_root"
 
 
 def zip_bytes(run: Run) -> bytes:
@@ -106,7 +111,7 @@ def offer_undo() -> None:
         return
     name, run_id, trashed = st.session_state[_DELETED]
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":material/delete: Deleted **{name}** :gray[{run_id}]", width="stretch")
+        st.markdown(f":material/delete: Deleted **{as_text(name)}** :gray[{run_id}]", width="stretch")
         if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
             with show_errors("The run cannot be restored"):
                 restore_run(form.outputs_root(), Path(trashed))

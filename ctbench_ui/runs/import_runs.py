@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import METRICS, compared_metrics, short_title
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import ImportedRun, import_runs, list_runs
 from ctbench_ui import form
@@ -18,7 +18,7 @@ _LISTED, _DONE = "bring-in.found", "bring-in.done"
 _COLUMNS = {
     "run": st.column_config.TextColumn("Run"),
     "epochs": st.column_config.NumberColumn("Epochs", format="%d"),
-    **{name: st.column_config.NumberColumn(f"Val. {METRICS[name].short}", format=SHARE) for name in ("auprc", "auroc")},
+    **{name: st.column_config.NumberColumn(f"Val. {short_title(name)}", format=SHARE) for name in compared_metrics()},
     "there": st.column_config.CheckboxColumn("Already imported"),
     "problem": st.column_config.TextColumn("Problem", width="large"),
 }
@@ -60,8 +60,7 @@ def _rows(runs: list[ImportedRun]) -> list[dict[str, Any]]:
         {
             "run": f"{run.job}/{run.label}",
             "epochs": run.epochs or None,
-            "auprc": run.best_val.get("auprc"),
-            "auroc": run.best_val.get("auroc"),
+            **{name: run.best_val.get(METRICS[name].macro) for name in compared_metrics()},
             "there": run.present,
             "problem": run.problem,
         }

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import Status
-from ctbench_ui.shared import active_jobs, live, state_badge
+from ctbench_ui.shared import active_jobs, as_text, live, state_badge
 
 
 def draw() -> None:
@@ -31,13 +31,19 @@ def _header(folder: Path, status: Status, titled: bool) -> None:
     """Draw the name of a running job and its Stop button."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         elsewhere = active_jobs.other_process(status)
-        title = f"{state_badge(status.state)} **{status.label}**" if titled else "**Running**"
+        title = f"{state_badge(status.state)} **{as_text(status.label)}**" if titled else "**Running**"
         st.markdown(f"{title} :gray[in {elsewhere}]" if elsewhere else title)
-        key = "stop" if not elsewhere else f"stop-{folder.name}"
+        key = f"stop-{_key(folder)}" if titled or elsewhere else "stop"
         hint = "Keeps the best epoch so far. Resume continues from here."
         if st.button("Stop", icon=":material/stop:", key=key, help=hint, disabled=status.state == "cancelling"):
             active_jobs.stop(folder)
             st.rerun()
+
+
+def _key(folder: Path) -> str:
+    """Return a name for a run's buttons; a folder that was copied has the same name in another job."""
+    alike = [other for other in active_jobs.list_runs() if other.name == folder.name]
+    return folder.name if alike[:1] in ([], [folder]) else f"{folder.parent.name}-{folder.name}"
 
 
 def _waiting(jobs: list[tuple[Path, Status]]) -> None:
@@ -46,16 +52,19 @@ def _waiting(jobs: list[tuple[Path, Status]]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             elsewhere = active_jobs.other_process(status)
             where = f"in {elsewhere}" if elsewhere else "next" if place == 1 else "waiting"
-            st.markdown(f":material/schedule: **{status.label}** :gray[{folder.name} · {where}]", width="stretch")
+            st.markdown(
+                f":material/schedule: **{as_text(status.label)}** :gray[{as_text(folder.name)} · {where}]",
+                width="stretch",
+            )
             if st.button(
                 "Move up",
                 icon=":material/arrow_upward:",
-                key=f"up-{folder.name}",
+                key=f"up-{_key(folder)}",
                 disabled=folder not in movable,
                 help="Starts before the run above.",
             ):
                 get_runner().move_up(folder)
                 st.rerun()
-            if st.button("Remove", icon=":material/close:", key=f"remove-{folder.name}"):
+            if st.button("Remove", icon=":material/close:", key=f"remove-{_key(folder)}"):
                 active_jobs.stop(folder)
                 st.rerun()

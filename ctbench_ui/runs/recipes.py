@@ -9,18 +9,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.formatting import format_mean_sd, format_metric
 from ctbench_ui.shared import SHARE, test_marks
 
 # Settings that have a column of their own.
 _OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs")
-_METRICS = ("auprc", "auroc", "f1")
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
 def _metric_columns(name: str) -> dict[str, Any]:
-    title = f"Val. {METRICS[name].short}"
+    title = f"Val. {short_title(name)}"
     return {
         f"val_{name}": _NUMBER(title, format=SHARE, help="Mean over seeds of the best epoch's macro mean."),
         f"val_{name}_sd": _NUMBER("± SD", format="%.4f", help="Standard deviation over seeds."),
@@ -37,7 +36,11 @@ _COLUMNS: dict[str, Any] = {
     "folds": _NUMBER(
         "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
     ),
-    **{key: column for name in _METRICS for key, column in _metric_columns(name).items()},
+    **{
+        key: column
+        for name in [metric.name for metric in averaged_metrics()]
+        for key, column in _metric_columns(name).items()
+    },
     "test": _TEXT(
         "Test AUPRC",
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
@@ -87,7 +90,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {name: runs.iloc[0][name] for name in ("encoder", "head", "inputs")}
     row |= {"n": finished["seed"].nunique(), "folds": finished["fold"].nunique(), "test": _tests(finished)}
     row["others"] = int((runs["state"] != "finished").sum())
-    for name in (f"val_{metric}" for metric in _METRICS):
+    for name in (f"val_{metric.name}" for metric in averaged_metrics()):
         values = _by_seed(finished, finished[name])
         row[name] = values.mean() if len(values) else np.nan
         row[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan

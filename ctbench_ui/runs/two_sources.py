@@ -19,7 +19,7 @@ from ctbench_core.legacy import (
     read_per_run,
     runs_of_source,
 )
-from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.shared import as_text, cache, charts, exports
 
 TITLES = {name: metric_title(name.removeprefix("test_primary_")) for name in PRIMARY_METRICS}
 _OTHER_KEYS = ("split_seed", "learning_rate", "hidden_dims", "encoder", "model", "inputs")
@@ -167,7 +167,7 @@ def _findings(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         shown[title] = _mean_sd(rows, f"{name}_{metric}")
     shown["Pairs"] = rows[f"delta_{metric}_count"]
     st.dataframe(shown, hide_index=True, height="content", alt="Two sources by finding")
-    st.caption(f"Largest difference ({names[0]} − {names[1]}) first. Mean ± SD over pairs of runs.")
+    st.caption(f"Largest difference ({as_text(names[0])} − {as_text(names[1])}) first. Mean ± SD over pairs of runs.")
     pairs = tables["per_class_paired"]
     _downloads(names, {"per_class_summary": ("findings", summary), "per_class_paired": ("pairs by finding", pairs)})
 

@@ -14,6 +14,7 @@ from ctbench_core.studies import StudyPaths
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
 from ctbench_ui.shared.style import duration, seconds_between
+from ctbench_ui.shared.text import as_text
 
 EVERY_S = 1.0
 
@@ -109,7 +110,7 @@ def draw_alignment(folder: Path) -> None:
                 stop(folder)
                 st.rerun()
     elif status.state == "cancelled":
-        st.caption(f"{status.label}: stopped. No result was kept.")
+        st.caption(f"{as_text(status.label)}: stopped. No result was kept.")
     else:
         feedback.show_error("The alignment failed", status.error or status.state)
 
@@ -119,4 +120,4 @@ def _draw_bar(folder: str) -> None:
     if status is None or not status.active:
         st.rerun(scope="app")
     phase = " · queued" if status.state == "queued" else " · reading features" if not status.epoch else ""
-    st.progress(share_done(status), text=f"**{status.label}**{phase}")
+    st.progress(share_done(status), text=f"**{as_text(status.label)}**{phase}")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import os
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,15 +20,26 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import ColumnsConfig, Config
+from ctbench_core.config import KEYS, ColumnsConfig, Config, LabelsConfig, get_key, recipe_values
 from ctbench_core.dataset import feature_kinds, manifest_path
+from ctbench_core.declared import averaged_metrics, hidden_widths
 from ctbench_core.errors import CtbenchError, InputError, RunError
 from ctbench_core.evaluate import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.manifest import apply_cohort, read_manifest
-from ctbench_core.runs import Run, is_stale, open_run, read_cached, recipe_of, run_folders
-from ctbench_core.tables import read_table
+from ctbench_core.runs import (
+    Run,
+    is_stale,
+    open_run,
+    read_cached,
+    read_metrics,
+    read_provenance,
+    read_result_csv,
+    run_folders,
+    validation_set_id,
+)
+from ctbench_core.tables import read_header
 
 Stamp = tuple[str, int, int]
 P = ParamSpec("P")
@@ -85,17 +98,18 @@ def manifest_summary(config: Config) -> dict[str, Any]:
     columns = json.dumps(dataclasses.asdict(config.data.columns))
     labels = config.training.target_labels or config.data.columns.labels or []
     cohort = json.dumps(dataclasses.asdict(config.data.cohort))
-    summary = _summary(path, columns, tuple(labels), cohort)
+    rules = json.dumps(dataclasses.asdict(config.data.labels))
+    summary = _summary(path, columns, tuple(labels), cohort, rules)
     widths = [_width(config, summary[f"first_{kind}"]) for kind in feature_kinds(config)]
     return summary | {"dim": sum(widths) if all(widths) else 0}
 
 
 @per_file(max_entries=32)
-def _summary(path: Path, columns: str, labels: tuple[str, ...], cohort: str) -> dict[str, Any]:
+def _summary(path: Path, columns: str, labels: tuple[str, ...], cohort: str, rules: str) -> dict[str, Any]:
     config = Config()
     config.data.columns = ColumnsConfig(**json.loads(columns))
     config.data.cohort = dataclasses.replace(config.data.cohort, **json.loads(cohort))
-    every = read_manifest(path, config.data.columns)
+    every = read_manifest(path, config.data.columns, rules=LabelsConfig(**json.loads(rules)))
     manifest = apply_cohort(every, config.data.cohort)
     texts = manifest.text_paths
     return {
@@ -129,7 +143,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         ManifestError: it cannot be read.
     """
-    return list(read_table(path)[0].columns)
+    return read_header(path)
 
 
 def load_metrics(path: Path) -> dict[str, Any]:
@@ -143,7 +157,7 @@ def load_metrics(path: Path) -> dict[str, Any]:
 @per_file(max_entries=32)
 def load_table(path: Path) -> pd.DataFrame:
     """Return a CSV or Parquet file of the run store."""
-    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    return pd.read_parquet(path) if path.suffix == ".parquet" else read_result_csv(path)
 
 
 @per_file(max_entries=64)
@@ -225,9 +239,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "epoch": status.epoch,
         "max_epochs": status.max_epochs,
         "best_epoch": epoch,
-        "val_auprc": val_metrics.get("auprc"),
-        "val_auroc": val_metrics.get("auroc"),
-        "val_f1": val_metrics.get("f1_macro"),
+        **{f"val_{metric.name}": val_metrics.get(metric.macro) for metric in averaged_metrics()},
         "trace": trace(run.paths.metrics),
         **_test_results(run, epoch),
         "seconds": status.seconds.get("total"),
@@ -244,27 +256,38 @@ def run_row(run: Run) -> dict[str, Any]:
 def _settings(run: Run) -> dict[str, Any]:
     """Return the cells of a run's row that its config decides."""
     config = run.config
-    widths = "-".join(map(str, config.model.params.hidden_dims)) if config.model._target_ == "mlp" else ""
     return {
         "encoder": encoder_name(config),
         "label_origin": config.data.label_origin,
-        "head": " ".join(part for part in (config.model.model_name, widths) if part),
+        "head": " ".join(filter(None, (config.model.model_name, hidden_widths(config.model)))),
         "inputs": config.model.inputs,
-        "volumes": load_metrics(run.paths.provenance).get("manifests", {}).get("train", {}).get("volumes"),
+        "volumes": read_provenance(run.paths).count("volumes", "train"),
+        "validation_set": validation_set_id(run) or _configured_set(config),
         "seed": config.utils.seed,
         "fold": config.data.kfold.fold,
         "recipe": _recipe(run),
     }
 
 
+def _configured_set(config: Config) -> str:
+    """Name the validation set of a run from before identities were stored, by the settings that choose it."""
+    chosen = [get_key(config, key) for key, info in KEYS.items() if info.scope == "data"]
+    data = config.data
+    is_drawn = data.budget or data.kfold.folds or data.auto_split.enabled
+    text = json.dumps([chosen, config.utils.seed if is_drawn else None], default=str)
+    return f"settings-{zlib.crc32(text.encode()):08x}"
+
+
 def _test_results(run: Run, best_epoch: int | None) -> dict[str, Any]:
     """Return the cells of a run's row that its evaluations decide, each by test set."""
-    tests = {name: load_metrics(run.paths.evaluation(name).metrics) for name in run.evaluations()}
+    stored = {name: read_metrics(run.paths.evaluation(name).metrics) for name in run.evaluations()}
+    tests = {name: metrics for name, metrics in stored.items() if metrics is not None}
+    auprc = {name: metrics.macro["auprc"] for name, metrics in tests.items() if "auprc" in metrics.macro}
     return {
-        "tests": {name: metrics.get("auprc") for name, metrics in tests.items()},
-        "test_intervals": {name: metrics.get("auprc_ci") for name, metrics in tests.items()},
-        "leaks": {name: metrics.get("leak", {}).get("patients", 0) for name, metrics in tests.items()},
-        "stale": [name for name, metrics in tests.items() if is_stale(metrics.get("best_epoch"), best_epoch)],
+        "tests": {name: None if math.isnan(one.value) else one.value for name, one in auprc.items()},
+        "test_intervals": {name: one.interval.to_list() if one.interval else None for name, one in auprc.items()},
+        "leaks": {name: metrics.leak_patients for name, metrics in tests.items()},
+        "stale": [name for name, metrics in tests.items() if is_stale(metrics.best_epoch, best_epoch)],
     }
 
 
@@ -273,7 +296,7 @@ def _recipe(run: Run) -> str:
     path = str(run.paths.config)
     entry = _recipes.get(path)
     if entry is None or entry[0] is not run.config:
-        entry = _recipes[path] = (run.config, json.dumps(recipe_of(run.config), sort_keys=True))
+        entry = _recipes[path] = (run.config, json.dumps(recipe_values(run.config)))
     return entry[1]
 
 

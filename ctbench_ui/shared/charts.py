@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import DIRECTIONS, macro_keys, metric_of, short_title
 from ctbench_core.formatting import format_metric, format_p
 from ctbench_ui.shared.style import COLOURS, GREY, faint
 
@@ -22,12 +22,6 @@ _PLAIN_DOTS = 3000  # a WebGL context takes a browser longer than a few thousand
 _LINE = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "showlegend": False}
 _DIAGONAL: dict[str, Any] = {"x": [0, 1], "y": [0, 1], **_LINE}
 LEVEL = 0.05  # of the adjusted p from which a difference is filled
-DIRECTIONS = {
-    "v_to_t": "volume → report",
-    "t_to_v": "report → volume",
-    "v_to_v": "volume → volume",
-    "t_to_t": "report → report",
-}
 
 
 def prevalence(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -62,13 +56,14 @@ def finding_dots(per_class: pd.DataFrame, metric: str = "auprc") -> go.Figure:
     chart.add_scatter(
         x=rows[metric],
         y=rows["finding"],
-        name=METRICS[metric].short,
+        name=short_title(metric),
         mode="markers",
         marker={"size": 10, "color": COLOURS[0]},
         error_x=whiskers,
         hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
     )
-    chart.update_xaxes(range=[0, 1.02], tickformat=".1f")
+    declared = metric_of(metric)
+    chart.update_xaxes(range=[declared.low if declared else 0, 1.02], tickformat=".1f")
     return set_finding_layout(chart, len(rows))
 
 
@@ -147,7 +142,7 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     """
     chart = go.Figure()
     for place, (direction, rows) in enumerate(frame.groupby("direction", sort=False)):
-        name, style = DIRECTIONS.get(str(direction), str(direction)), {"color": COLOURS[place], "width": 2.5}
+        name, style = DIRECTIONS[str(direction)].title, {"color": COLOURS[place], "width": 2.5}
         if "lower" in rows and rows["lower"].notna().all():
             chart.add_scatter(**band(rows["k"], rows["lower"], rows["upper"], COLOURS[place]))
         chart.add_scatter(
@@ -193,10 +188,10 @@ def epoch_curves(frame: pd.DataFrame) -> go.Figure:
     """Draw the losses and the validation metrics over epochs, one above the other.
 
     Args:
-        frame: columns epoch, train_loss, val_loss, auprc, auroc, f1_macro.
+        frame: columns epoch, train_loss, val_loss and the keys of macro means.
     """
     names = {"train_loss": "training loss", "val_loss": "validation loss"}
-    metrics = {name: METRICS[name].short for name in ("auprc", "auroc", "f1_macro")}
+    metrics = {key: short_title(key) for key in macro_keys() if key in frame}
     chart = go.Figure()
     for axis, lines in (("y", names), ("y2", metrics)):
         for place, (column, name) in enumerate(lines.items()):

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_ui.frame import address
+from ctbench_ui.pages import tab_titles
 from ctbench_ui.shared.feedback import show_errors
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
-def draw_tabs(
-    contents: Mapping[str, Callable[[], Any]],
-    key: str,
-    bind: Literal["query-params"] | None = None,
-    error_title: str | None = None,
-) -> None:
-    """Draw tabs by title; only the open one costs time.
+def draw_tabs(contents: Mapping[str, Callable[[], Any]], key: str, error_title: str | None = None) -> None:
+    """Draw tabs by title; only the open one costs time, and the address says which it is.
 
     Args:
-        bind: ``query-params`` keeps the open tab in the address.
+        contents: what to draw by title; the titles and their order are declared with the page.
+        key: of the tabs, as the page declares it.
         error_title: shows an error of the core in its tab, under this title.
     """
-    for tab, draw in zip(st.tabs(list(contents), key=key, on_change="rerun", bind=bind), contents.values()):
+    if undeclared := set(contents) - set(tab_titles(key)):
+        raise ValueError(f"{key} has no tab {undeclared}: declare it in ctbench_ui/pages.py")
+    titles = [title for title in tab_titles(key) if title in contents]
+    if linked := address.linked_tab(key, titles):
+        st.session_state.setdefault(key, linked)
+    for title, tab in zip(titles, st.tabs(titles, on_change="rerun", **address.bound(key, titles))):
         if tab.open:
             with tab, show_errors(error_title) if error_title else nullcontext():
-                draw()
+                contents[title]()
 
 
 def text_field(key: str, label: str, help: str, placeholder: str = "", default: str = "") -> str:
@@ -78,12 +81,12 @@ def edit_rows(key: str, prefix: str, title: Callable[[Any], str], draw_new: Call
     """Draw a list of rows in the session, each with *Remove*, and the line that adds one.
 
     Args:
-        key: the session's key of the list.
+        key: the session's key of the list, or of a mapping, whose rows are its pairs.
         prefix: how the keys of the buttons begin.
         title: writes a row as text.
         draw_new: draws the fields of a new row; returns what reads them, which gives None while they are incomplete.
     """
-    rows = st.session_state.setdefault(key, [])
+    rows = _rows(st.session_state.setdefault(key, []))
     for place, row in enumerate(rows):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(title(row))
@@ -95,10 +98,14 @@ def edit_rows(key: str, prefix: str, title: Callable[[Any], str], draw_new: Call
         st.button("Add", key=f"{prefix}-add", on_click=_append, args=(key, read))
 
 
+def _rows(value: list[Any] | dict[str, Any]) -> list[Any]:
+    return list(value.items()) if isinstance(value, dict) else list(value)
+
+
 def _set(key: str, rows: list[Any]) -> None:
-    st.session_state[key] = rows
+    st.session_state[key] = dict(rows) if isinstance(st.session_state[key], dict) else rows
 
 
 def _append(key: str, read: Callable[[], Any]) -> None:
     if (row := read()) is not None:
-        st.session_state[key] = [*st.session_state[key], row]
+        _set(key, [*_rows(st.session_state[key]), row])

@@ -10,17 +10,12 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import Config, changed_keys, from_mapping
+from ctbench_core.config import KEYS, Config, changed_keys, from_mapping
 from ctbench_core.errors import InputError
 
 FOLDER = ".datasets"
-PREFIXES = ("paths.data_root", "paths.manifest_dir", "data.")
+FORMAT = 1  # files without it are of the same form
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
-
-
-def is_data_key(key: str) -> bool:
-    """Whether a config key describes the data of a run."""
-    return key.startswith(PREFIXES)
 
 
 def names(outputs_root: Path) -> list[str]:
@@ -45,7 +40,7 @@ def name_of(outputs_root: Path, config: Config) -> str | None:
 
 
 def _data_keys(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in changed_keys(config).items() if is_data_key(key)}
+    return {key: value for key, value in changed_keys(config).items() if KEYS[key].is_input}
 
 
 def save(outputs_root: Path, name: str, config: Config) -> Path:
@@ -59,7 +54,8 @@ def save(outputs_root: Path, name: str, config: Config) -> Path:
             f"{name!r} cannot name a data set: use letters, digits, spaces, dots, dashes and underscores, at most 64."
         )
     path = path_of(outputs_root, name)
-    write_text(path, yaml.safe_dump(_data_keys(config), sort_keys=False, allow_unicode=True))
+    content = {"format": FORMAT, **_data_keys(config)}
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return path
 
 
@@ -78,4 +74,4 @@ def load(outputs_root: Path, name: str) -> Config:
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold keys and values; it holds {type(content).__name__}. Save it again.")
-    return from_mapping(content)[0]
+    return from_mapping({key: value for key, value in content.items() if key != "format"})[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ctbench_core.config import Config
+from ctbench_core.config import KEYS, Config
 from ctbench_core.errors import CtbenchError
 from ctbench_ui import form
 from ctbench_ui.pages import go
@@ -38,5 +38,5 @@ def create() -> None:
         config.paths.data_root, config.paths.manifest_dir = str(places["data_root"]), str(places["manifest_dir"])
         config.training.learning_rate, config.training.max_epochs = 1e-3, 60
         datasets.save(form.outputs_root(), NAME, config)
-        form.fill_on_rerun(config, lambda key: datasets.is_data_key(key) or key.startswith("training."))
+        form.fill_on_rerun(config, lambda key: KEYS[key].is_input or key.startswith("training."))
         go("train")

@@ -21,6 +21,7 @@ from ctbench_core.runs import Disclosures
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.style import GREY
+from ctbench_ui.shared.text import as_text
 
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
@@ -53,7 +54,9 @@ def disclosed_source(title: str, disclosures: Disclosures, stem: str) -> Source:
     """Return a source that carries disclosures: the same text on screen and in files."""
     sentences = disclosures.sentences()
     badge = leak_badge(disclosures.leak_patients)
-    note = " · ".join(part for part in sentences if not part.startswith("leak: ")) + (f" {badge}" if badge else "")
+    note = " · ".join(as_text(part) for part in sentences if not part.startswith("leak: ")) + (
+        f" {badge}" if badge else ""
+    )
     return Source(title, note, " · ".join(sentences), re.sub(r"[^\w.-]+", "_", stem), disclosures)
 
 
@@ -196,7 +199,7 @@ def styled(frame: pd.DataFrame) -> Styler:
 def draw_paper(files: Mapping[str, str], stem: str) -> None:
     """Draw the Methods paragraph and the LaTeX table, and offer every file of a paper."""
     st.markdown("**Methods**")
-    st.markdown("> " + files["methods.txt"].strip().translate({ord(sign): f"\\{sign}" for sign in "$*_~["}))
+    st.markdown("\n>\n".join(f"> {as_text(part)}" for part in files["methods.txt"].strip().split("\n\n")))
     with st.container(horizontal=True):
         for name, text in files.items():
             _button(name, text.encode(), f"{stem}-{name}", None, f"paper-{name}")

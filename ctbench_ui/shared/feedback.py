@@ -12,6 +12,7 @@ from ctbench_core.formatting import plural
 from ctbench_core.progress import Progress
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import go
+from ctbench_ui.shared.text import name_fields
 
 _SHOWN = 5
 
@@ -40,15 +41,15 @@ def progress_bar(text: str) -> Iterator[Progress]:
 
 
 def show_error(title: str, text: str) -> None:
-    """Show one error; its text can be copied."""
-    st.error(_fenced(text), title=title, icon=":material/error:")
+    """Show one error; its text can be copied, and names fields instead of config keys."""
+    st.error(_fenced(name_fields(text)), title=title, icon=":material/error:")
 
 
 def show_warnings(texts: Sequence[str]) -> None:
     """Show the first few warnings as a list."""
     if texts:
         rest = f"\n… and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-        st.warning(_fenced("\n".join(texts[:_SHOWN]) + rest), title="Warnings", icon=":material/warning:")
+        st.warning(_fenced(name_fields("\n".join(texts[:_SHOWN]) + rest)), title="Warnings", icon=":material/warning:")
 
 
 def show_empty(title: str, text: str, button: str, target: str) -> None:

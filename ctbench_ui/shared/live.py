@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import METRICS, compared_metrics, macro_keys, metric_title, short_title
+from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import Run, follow_history, open_run
-from ctbench_ui.shared import active_jobs, charts, exports, feedback
+from ctbench_ui.shared import active_jobs, as_text, charts, exports, feedback
 from ctbench_ui.shared.style import COLOURS, SHARE, ago, duration, state_badge
 
 EVERY_S = 1.0
@@ -24,14 +25,13 @@ _POINTS = 1000
 _TRACE_POINTS = 120
 _HERE = Path(__file__).parent
 _LIBRARY = _HERE / "vendor" / "uplot"
-_MACRO = ("auprc", "auroc", "f1_macro")
 _TITLES = {"finished": "Finished", "failed": "Failed", "interrupted": "Interrupted", "cancelled": "Stopped"}
 
 
 # title, text for screen readers, names of the lines by column
 _PANELS = (
     ("Loss", "Training and validation loss by epoch", {"train_loss": "training", "val_loss": "validation"}),
-    ("Validation", "Validation AUPRC, AUROC and F1 by epoch", {name: METRICS[name].short for name in _MACRO}),
+    ("Validation", "Validation metrics by epoch", {key: short_title(key) for key in macro_keys()}),
 )
 
 
@@ -55,7 +55,10 @@ def draw_run(run_dir: Path, key: str) -> None:
 
 
 def _draw_view(run_dir: str, key: str) -> None:
-    run = open_run(run_dir)
+    try:
+        run = open_run(run_dir)
+    except (InputError, RunError):  # renamed or deleted since: the whole page reports it
+        st.rerun(scope="app")
     entries = follow_history(run.paths.metrics)
     # The status is written less often than the history, and would lag behind the best epoch.
     _draw_state(run, max(run.status.epoch, entries[-1]["epoch"] if entries else 0))
@@ -95,16 +98,18 @@ def _draw_state(run: Run, epoch: int) -> None:
     status, best = run.status, run.best()
     metrics = best.get("val_metrics", {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{run.name}** {state_badge(status.state)}", width="content")
+        st.markdown(f"**{as_text(run.name)}** {state_badge(status.state)}", width="content")
         st.caption(_describe_times(run), width="content")
     if status.active:
         st.progress(active_jobs.share_done(status))
-    columns = st.columns(5)
+    averaged = [METRICS[name] for name in compared_metrics() if METRICS[name].macro]
+    columns = st.columns(3 + len(averaged))
     columns[0].metric("Epoch", f"{epoch:,} / {status.max_epochs:,}")
     columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
-    columns[2].metric("Validation AUPRC", format_metric(metrics.get("auprc")), help="Macro mean at the best epoch.")
-    columns[3].metric("Validation AUROC", format_metric(metrics.get("auroc")), help="Macro mean at the best epoch.")
-    columns[4].metric("Time", duration(active_jobs.seconds_running(status)))
+    for column, metric in zip(columns[2:], averaged):
+        value = format_metric(metrics.get(metric.macro))
+        column.metric(f"Validation {metric.title}", value, help="Macro mean at the best epoch.")
+    columns[-1].metric("Time", duration(active_jobs.seconds_running(status)))
 
 
 def _describe_times(run: Run) -> str:
@@ -118,14 +123,14 @@ def _describe_times(run: Run) -> str:
 
 
 def history_frame(entries: Sequence[dict[str, Any]], points: int = _POINTS) -> pd.DataFrame:
-    """Return one row an epoch: epoch, train_loss, val_loss, auprc, auroc, f1_macro; thinned to points, or up to twice.
+    """Return one row an epoch: epoch, train_loss, val_loss and the macro means; thinned to points, or up to twice.
 
     The first and the last epoch are always there.
     """
     step = max(1, len(entries) // points)
     rows = [
         {name: entry.get(name) for name in ("epoch", "train_loss", "val_loss")}
-        | {name: entry.get("val_metrics", {}).get(name) for name in _MACRO}
+        | {name: entry.get("val_metrics", {}).get(name) for name in macro_keys()}
         for place, entry in enumerate(entries)
         if place % step == 0 or place == len(entries) - 1
     ]
@@ -172,18 +177,19 @@ def _to_json(values: pd.Series) -> list[float | None]:
 def _draw_findings(entries: Sequence[dict[str, Any]]) -> None:
     best = entries[-1].get("best_epoch", entries[-1]["epoch"])
     step = max(1, len(entries) // _TRACE_POINTS)
+    names = compared_metrics()
+    title = metric_title(names[0])
     rows = []
     for label, values in entries[-1]["val_metrics"].get("per_class", {}).items():
-        trace = [entry["val_metrics"]["per_class"][label].get("auprc") for entry in entries[::step]]
+        trace = [entry["val_metrics"]["per_class"][label].get(names[0]) for entry in entries[::step]]
         at_best = next((e["val_metrics"]["per_class"][label] for e in entries if e["epoch"] == best), values)
-        rows.append(
-            {"finding": label, "AUPRC by epoch": trace, "AUPRC": at_best.get("auprc"), "AUROC": at_best.get("auroc")}
-        )
+        rows.append({"finding": label, "trace": trace, **{name: at_best.get(name) for name in names}})
     config: dict[str, Any] = {
         "finding": "Finding",
-        "AUPRC by epoch": st.column_config.LineChartColumn(y_min=0, y_max=1, width="medium"),
-        "AUPRC": st.column_config.NumberColumn(f"AUPRC at epoch {best}", format=SHARE),
-        "AUROC": st.column_config.NumberColumn(f"AUROC at epoch {best}", format=SHARE),
+        "trace": st.column_config.LineChartColumn(f"{title} by epoch", y_min=0, y_max=1, width="medium"),
+        **{
+            name: st.column_config.NumberColumn(f"{metric_title(name)} at epoch {best}", format=SHARE) for name in names
+        },
     }
-    alt = "Validation AUPRC of every finding by epoch"
+    alt = f"Validation {title} of every finding by epoch"
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, placeholder="–", alt=alt)

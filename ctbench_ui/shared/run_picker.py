@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import format_metric, plural
+from ctbench_ui.frame import address
 from ctbench_ui.pages import go
-from ctbench_ui.shared import cache
+from ctbench_ui.shared import as_text, cache
 
 MOST = 6  # a baseline and five others
-_RUN, _RUNS = "run", "runs"  # query parameters
-_LAST_LINK = "compare.link"
+_RUN, _TEST = "run", "test"  # query parameters
 
 
-def evaluable(outputs_root: str) -> dict[str, dict[str, Any]]:
-    """Return the runs with results, trained or imported predictions: rows of `cache.run_row` by run id, newest first."""
-    return {row["run_id"]: row for row in cache.run_rows(outputs_root, None) if _has_results(row)}
+def stored_rows(outputs_root: str) -> dict[str, dict[str, Any]]:
+    """Return all runs of a store: rows of `cache.run_row` by run id, newest first."""
+    return {row["run_id"]: row for row in cache.run_rows(outputs_root, None)}
 
 
-def _has_results(row: dict[str, Any]) -> bool:
+def has_results(row: dict[str, Any]) -> bool:
+    """Whether a run can be evaluated, or holds imported predictions."""
     if row["kind"] == "score":
         return bool(row["tests"])
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
@@ -34,25 +36,57 @@ def title(row: dict[str, Any]) -> str:
     return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained} · {row['run_id']}"
 
 
-def pick_run(rows: dict[str, dict[str, Any]]) -> str:
-    """Draw the choice of a run; the address carries its id, where a bound widget would carry its title."""
-    linked = st.query_params.get(_RUN)
-    if linked in rows:
-        st.session_state[_RUN] = linked
-    elif st.session_state.get(_RUN) not in rows:
-        st.session_state.pop(_RUN, None)
+def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
+    """Draw the choice of a run; the address carries its id, where a bound widget would carry its title.
+
+    Args:
+        rows: rows of `cache.run_row` by run id.
+        linked: the id in the address.
+    """
+    if linked or st.session_state.get(_RUN) not in rows:
+        st.session_state[_RUN] = linked or next(iter(rows))
+    address.write_ids(_RUN, [st.session_state[_RUN]])
     return st.selectbox(
         "Run",
         list(rows),
         key=_RUN,
         persist_state="session",
-        format_func=lambda run_id: title(rows[run_id]),
+        format_func=lambda run_id: title(dict(rows[run_id])),
         on_change=_write_run_link,
     )
 
 
 def _write_run_link() -> None:
-    st.query_params[_RUN] = st.session_state[_RUN]
+    address.write_ids(_RUN, [st.session_state[_RUN]])
+    address.write_ids(_TEST, [])  # the other run may not have it
+
+
+def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> str:
+    """Draw the choice of a test set, which the address names; one without results ends the page.
+
+    Args:
+        owner: the run or runs whose test sets they are: each keeps its own choice.
+    """
+    key = f"{parameter}-{owner}"
+    linked, present = address.read_id(page, parameter, names), st.session_state.get(key)
+    st.session_state[key] = linked or (present if present in names else names[0])
+    name = st.segmented_control(
+        "Test set",
+        names,
+        required=True,
+        key=key,
+        format_func=as_text,
+        on_change=lambda: address.write_ids(parameter, [st.session_state[key]]),
+    )
+    if len(names) > 1:
+        address.write_ids(parameter, [str(name)])
+    return str(name)
+
+
+def redraw_if_deleted(run_dirs: Iterable[Path | str]) -> None:
+    """Redraw the whole page, which reports it, where a run was deleted since this fragment was drawn."""
+    if not all(Path(folder).is_dir() for folder in run_dirs):
+        st.rerun(scope="app")
 
 
 def offer_comparison(runs: pd.DataFrame) -> None:
@@ -75,24 +109,4 @@ def offer_comparison(runs: pd.DataFrame) -> None:
             disabled=not 2 <= len(scored) <= MOST,
             help=f"2 to {MOST} runs with test results.",
         ):
-            go("compare", {_RUNS: ",".join(scored)})
-
-
-def read_compare_link(rows: Mapping[str, Any]) -> None:
-    """Set the fields of the Compare page to the runs of the address, once for each new address.
-
-    Args:
-        rows: what can be compared, by run id.
-    """
-    link = st.query_params.get(_RUNS, "")
-    if link == st.session_state.get(_LAST_LINK, ""):
-        return
-    st.session_state[_LAST_LINK] = link
-    linked_ids = [run_id for run_id in link.split(",") if run_id in rows]
-    if len(linked_ids) > 1:
-        st.session_state["compare.baseline"], *st.session_state["compare.others"] = linked_ids[:MOST]
-
-
-def write_compare_link(run_ids: list[str]) -> None:
-    """Put the compared runs into the address."""
-    st.session_state[_LAST_LINK] = st.query_params[_RUNS] = ",".join(run_ids)
+            go("compare", {"runs": ",".join(scored)})

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.declared import METRICS, averaged_metrics
 from ctbench_core.formatting import format_interval
-from ctbench_core.runs import RunStore
+from ctbench_core.runs import Ledger, open_run, set_id_of
 from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import COLOURS, GREY, SHARE, STATES, duration, test_marks
 
@@ -31,10 +31,18 @@ COLUMNS: dict[str, Any] = {
     "volumes": _number("N", format="localized", help="Training volumes."),
     "seed": _number("Seed", format="%d"),
     "auprc": _number("Val. AUPRC", format=SHARE, help="Macro mean over findings at the best epoch, on validation."),
+    "set": _text(
+        "Val. set",
+        width=56,
+        help="Runs of one letter were validated on the same volumes and labels; only these are ranked against each other.",
+    ),
     "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "best": _number("Best epoch", format="%d"),
-    "auroc": _number("Val. AUROC", format=SHARE),
-    "f1": _number("Val. F1", format=SHARE),
+    **{
+        metric.name: _number(f"Val. {metric.short}", format=SHARE)
+        for metric in averaged_metrics()
+        if metric.name != "auprc"
+    },
     "test": _text(
         "Test AUPRC [95 % CI]",
         help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
@@ -48,9 +56,46 @@ COLUMNS: dict[str, Any] = {
     "notes": _text("Notes"),
     "when": st.column_config.DatetimeColumn("Created", format="distance"),
 }
-_FIRST = ("star", "name", "state", "encoder", "head", "volumes", "auprc", "trace", "best", "test", "tags", "when")
-_BRIEF = ("star", "name", "encoder", "auprc", "bar", "test", "when")
-_ONLY_IF_ANY = ("star", "bar", "test", "tags", "notes")
+_FIRST = (
+    "star",
+    "name",
+    "state",
+    "encoder",
+    "head",
+    "volumes",
+    "auprc",
+    "set",
+    "trace",
+    "best",
+    "test",
+    "tags",
+    "when",
+)
+_BRIEF = ("star", "name", "encoder", "auprc", "set", "bar", "test", "when")
+_ONLY_IF_ANY = ("star", "set", "bar", "test", "tags", "notes")
+
+
+def best_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return runs by validation AUPRC, best first within each validation set, the set of most runs first.
+
+    Validation metrics of different volumes or labels do not rank runs.
+
+    Returns:
+        The rows with a column ``set``: the letter of their validation set; empty where all have the same.
+    """
+    runs = frame.groupby("validation_set")["created"].agg(["size", "max"])
+    order = list(runs.sort_values(["size", "max"], ascending=False).index)
+    letters = [_letters(place) if len(order) > 1 else "" for place in range(len(order))]
+    frame = frame.assign(
+        set=frame["validation_set"].map(dict(zip(order, letters))), place=frame["validation_set"].map(order.index)
+    )
+    ranked = frame.sort_values(["place", "val_auprc"], ascending=[True, False], na_position="last", kind="stable")
+    return ranked.drop(columns="place")
+
+
+def _letters(place: int) -> str:
+    """Return A, B, ... Z, AA, AB, ..."""
+    return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
 
 
 def pick_columns() -> list[str]:
@@ -96,7 +141,14 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
 
 def table_of(frame: pd.DataFrame, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
     """Return some columns of the table from rows of `cache.run_row`."""
-    values = {name: _VALUES[name](frame) if name in _VALUES else frame[name] for name in columns}
+    values = {
+        name: _VALUES[name](frame)
+        if name in _VALUES
+        else frame[f"val_{name}"].astype(float)
+        if name in METRICS
+        else frame[name]
+        for name in columns
+    }
     return pd.DataFrame(values, index=frame.index)
 
 
@@ -105,10 +157,7 @@ _VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "star": lambda frame: [_STAR if pinned else "" for pinned in frame["pinned"]],
     "state": lambda frame: [[state] for state in frame["state"]],
     "volumes": lambda frame: frame["volumes"].astype("Int64"),
-    "auprc": lambda frame: frame["val_auprc"].astype(float),
     "best": lambda frame: frame["best_epoch"].astype("Int64"),
-    "auroc": lambda frame: frame["val_auroc"].astype(float),
-    "f1": lambda frame: frame["val_f1"].astype(float),
     "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["stale"])),
     "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
     "time": lambda frame: ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
@@ -145,7 +194,9 @@ def _tests(
 
 def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table of plain values with every digit, and columns for each test set."""
-    plain = frame.drop(columns=["kind", "tests", "test_intervals", "leaks", "stale", "alignments", "trace", "recipe"])
+    plain = frame.drop(columns="set", errors="ignore").drop(
+        columns=["kind", "tests", "test_intervals", "leaks", "stale", "alignments", "trace", "recipe"]
+    )
     plain["tags"] = plain["tags"].map(";".join)
     for name in sorted({name for tests in frame["tests"] for name in tests}):
         bounds = [intervals.get(name) or [None, None] for intervals in frame["test_intervals"]]
@@ -159,10 +210,8 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _openings(run_dirs: pd.Series, test: str) -> list[int]:
-    """Return how often each run's job evaluated a test set, by the ledger."""
-    jobs = [Path(folder).parent for folder in run_dirs]
-    counted = {
-        job: sum(Path(str(entry.get("manifest", ""))).stem == test for entry in RunStore(job.parent).openings(job.name))
-        for job in dict.fromkeys(jobs)
-    }
-    return [counted[job] for job in jobs]
+    """Return how often each run's test set of a name was evaluated in the run store."""
+    runs = [open_run(folder) for folder in run_dirs]
+    sets = [(run.store, set_id_of(run, test)) for run in runs]
+    counted = {(root, one): Ledger(root).count([one] if one else [], test).openings for root, one in set(sets)}
+    return [counted[key] for key in sets]

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ctbench_core.studies import StudyPaths, plan_study, studies_in
 from ctbench_ui import form
+from ctbench_ui.frame import address
 from ctbench_ui.shared import demo, show_empty, show_errors
 from ctbench_ui.studies import progress, results_tabs, search, study_form
 
@@ -15,12 +16,14 @@ _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
 def draw() -> None:
     """Draw the page."""
     st.title("Studies", anchor=False)
-    if not demo.has_data() and not form.is_data_changed():
+    known = {paths.root.name: paths for paths in studies_in(form.outputs_root())}
+    linked = address.read_id("studies", _KEY, [*known, _NEW, _NEW_SEARCH])
+    has_data = demo.has_data() or form.is_data_changed()
+    chosen = _pick_study([*known, _NEW, _NEW_SEARCH], linked) if known or has_data else _NEW
+    if chosen not in known and not has_data:
         text = "Choose features and manifests; a study trains on them."
         show_empty("No data yet", text, "Choose data", "data")
         return
-    known = {paths.root.name: paths for paths in studies_in(form.outputs_root())}
-    chosen = _pick_study([*known, _NEW, _NEW_SEARCH])
     if chosen == _NEW:
         if (study := study_form.draw()) is not None:
             with show_errors("The study cannot start"):
@@ -39,13 +42,11 @@ def draw() -> None:
             st.fragment(results_tabs.draw)(str(known[chosen].root))
 
 
-def _pick_study(names: list[str]) -> str:
-    """Draw the choice of a study, which the address carries."""
-    linked = st.query_params.get(_KEY)
-    if linked in names:
-        st.session_state[_KEY] = linked
-    elif st.session_state.get(_KEY) not in names:
-        st.session_state[_KEY] = names[0]
+def _pick_study(names: list[str], linked: str | None) -> str:
+    """Draw the choice of a study, which the address names."""
+    if linked or st.session_state.get(_KEY) not in names:
+        st.session_state[_KEY] = linked or names[0]
+    address.write_ids(_KEY, [st.session_state[_KEY]])
     return st.selectbox(
         "Study",
         names,
@@ -58,9 +59,9 @@ def _pick_study(names: list[str]) -> str:
 
 
 def _write_link() -> None:
-    st.query_params[_KEY] = st.session_state[_KEY]
+    address.write_ids(_KEY, [st.session_state[_KEY]])
 
 
 def _open(paths: StudyPaths) -> None:
-    st.query_params[_KEY] = paths.root.name
+    address.write_ids(_KEY, [paths.root.name])
     st.rerun()

@@ -24,11 +24,13 @@ from ctbench_core.studies import (
     run_study,
     study_status,
 )
-from ctbench_ui.shared import duration, show_errors, state_badge
+from ctbench_ui.shared import as_text, duration, show_errors, state_badge
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.studies import study_charts
 
 EVERY_S = 1.5
+_DRAWN = "study.drawn"  # of how many finished runs the page shows the results
+_GROWTH = 1.25  # results are drawn again when so many times these runs have finished
 
 
 def start(paths: StudyPaths) -> None:
@@ -49,7 +51,10 @@ def draw(paths: StudyPaths) -> None:
         plan = read_plan(paths)
         status = study_status(paths, plan)
         active = status.state == "running" or is_queued(paths)
+        st.session_state[_DRAWN] = status.counts["finished"]
         _buttons(paths, status, active)
+        for text in plan.warnings:
+            st.warning(as_text(text))
         if active:
             st.fragment(_view, run_every=EVERY_S)(str(paths.root))
         else:
@@ -84,9 +89,14 @@ def _view(folder: str) -> None:
     paths = StudyPaths(Path(folder))
     plan = read_plan(paths)
     status = study_status(paths, plan)
-    if not (status.state == "running" or is_queued(paths)):
+    if not (status.state == "running" or is_queued(paths)) or _has_news(paths, status):
         st.rerun(scope="app")
     _show(paths, plan, status)
+
+
+def _has_news(paths: StudyPaths, status: StudyStatus) -> bool:
+    """Whether the results below are of none of the finished runs, or of far fewer."""
+    return status.counts["finished"] > st.session_state.get(_DRAWN, 0) * _GROWTH
 
 
 def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:

@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import METRICS, metric_title
+from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.formatting import plural
 from ctbench_core.runs import VALIDATION
-from ctbench_core.studies import CELL_METRICS, VARIANCE_PARTS, Curve, StudyPaths, bottlenecks, cell_axes
+from ctbench_core.studies import VARIANCE_PARTS, Curve, StudyPaths, bottlenecks, cell_axes
+from ctbench_ui.frame import address
 from ctbench_ui.pages import go
-from ctbench_ui.shared import draw_tabs, exports
+from ctbench_ui.shared import as_text, draw_tabs, exports
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.exports import add_note, add_note_below
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_charts import key_title
-from ctbench_ui.studies.study_tables import BUDGET, MACROS, Stamp, load_cells, load_plan, load_runs
+from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
 # Up to so many runs the best are marked without asking; a table of 100 runs takes ten seconds.
 _MARKED_AT_ONCE = 200
@@ -39,7 +40,7 @@ def draw(folder: str) -> None:
     source = study_tables.source(folder, at)
     st.caption(source.note)
     if source.disclosures and source.disclosures.banner:
-        st.warning(source.disclosures.banner, icon=":material/warning:")
+        st.warning(as_text(source.disclosures.banner), icon=":material/warning:")
     tabs: dict[str, Callable[[str, Stamp], None]] = {
         "Curves": _curves,
         "Overview": _overview,
@@ -61,7 +62,7 @@ def _offer_intervals(folder: str, at: Stamp) -> None:
     if len(load_runs(folder, at)) < len(load_plan(folder).runs) or progress.is_queued(paths):
         return
     frame = load_cells(folder, at)
-    lacking = frame["interval"].isna() & (frame["finding"] == "") & frame["metric"].isin(CELL_METRICS.values())
+    lacking = frame["interval"].isna() & (frame["finding"] == "") & frame["metric"].isin(macro_keys())
     on_test = frame["set"].iloc[0] != VALIDATION  # intervals need a test's scores
     if on_test and lacking.any() and st.button("Compute intervals", icon=":material/functions:", key="study-intervals"):
         progress.start(paths)
@@ -70,13 +71,24 @@ def _offer_intervals(folder: str, at: Stamp) -> None:
 
 def _pick_metric(key: str) -> str:
     return str(
-        st.segmented_control("Metric", MACROS, default=MACROS[0], required=True, key=key, format_func=metric_title)
+        st.segmented_control(
+            "Metric",
+            compared_macros(),
+            default=compared_macros()[0],
+            required=True,
+            format_func=metric_title,
+            **address.bound(key, compared_macros(), metric_title),
+        )
     )
+
+
+def _finding_title(name: str) -> str:
+    return name or "Macro mean"
 
 
 def _describe(frame: pd.DataFrame) -> str:
     """Write on which set the rows are, and how many runs a cell has."""
-    return f"On {frame['set'].iloc[0]}, up to {plural(int(frame['n'].max()), 'run')} per cell."
+    return f"On {as_text(frame['set'].iloc[0])}, up to {plural(int(frame['n'].max()), 'run')} per cell."
 
 
 def _curves(folder: str, at: Stamp) -> None:
@@ -87,7 +99,9 @@ def _curves(folder: str, at: Stamp) -> None:
         metric = _pick_metric("curves-metric")
     with right:
         names = ["", *study_tables.sort_findings(frame["finding"].unique())]
-        finding = st.selectbox("Finding", names, format_func=lambda name: name or "Macro mean", key="curves-finding")
+        finding = st.selectbox(
+            "Finding", names, format_func=_finding_title, **address.bound("curves-finding", names, _finding_title)
+        )
     points = study_tables.curve_points(folder, at, metric, finding or "")
     fits = {} if finding else study_tables.curve_fits(folder, at, metric)
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
@@ -137,19 +151,20 @@ def _run_table(runs: pd.DataFrame, key: str) -> None:
     )
     if rows := event.selection.rows:
         run = str(runs["run"].iloc[rows[0]])
-        if st.button(f"Open {run}", icon=":material/query_stats:", key=f"{key}-open"):
+        if st.button(f"Open {as_text(run)}", icon=":material/query_stats:", key=f"{key}-open"):
             go("evaluate", {"run": run})
 
 
 def _metric_of(name: str) -> str | None:
     """Return the metric of a column of the table of runs, such as ``test_f1_macro``."""
-    return next((one for one in sorted(METRICS, key=len, reverse=True) if name.endswith(f"_{one}")), None)
+    keys = sorted(interval_keys().values(), key=len, reverse=True)
+    return next((one for one in keys if name.endswith(f"_{one}")), None)
 
 
 def _run_heading(name: str) -> str:
     """Write a column of the table of runs: ``Validation AUPRC``, ``Learning rate``."""
     if metric := _metric_of(name):
-        return f"{key_title(name.removesuffix(f'_{metric}'))} {METRICS[metric].short}"
+        return f"{key_title(name.removesuffix(f'_{metric}'))} {short_title(metric)}"
     return key_title(name.removeprefix("n_"))
 
 
@@ -196,7 +211,7 @@ def _findings(folder: str, at: Stamp) -> None:
     mark_best = st.toggle(
         "Mark the best",
         len(load_runs(folder, at)) <= _MARKED_AT_ONCE,
-        key="heat-marks",
+        **address.bound("heat-marks"),
         help="Resamples patients for every run of the table.",
     )
     values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
@@ -218,10 +233,15 @@ def _differences(folder: str, at: Stamp) -> None:
         st.caption("This study has one recipe: nothing to compare.")
         return
     axis = st.segmented_control(
-        "Compare along", compared, default=compared[-1], required=True, key="differences-axis", format_func=key_title
+        "Compare along",
+        compared,
+        default=compared[-1],
+        required=True,
+        format_func=key_title,
+        **address.bound("differences-axis", compared, key_title),
     )
     help_ = "Resamples patients; takes a second or two per pair of values."
-    if not st.toggle("Compare", key="differences-go", help=help_):
+    if not st.toggle("Compare", help=help_, **address.bound("differences-go")):
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
     metric = _pick_metric("differences-metric")
@@ -281,7 +301,7 @@ def _export(folder: str, at: Stamp) -> None:
         _download("Download table as LaTeX", study_files.latex, folder, "tex")
         _download("Download report as HTML", study_files.html, folder, "html")
     st.caption(
-        f"The report is one file with every chart and table. The study is stored in {StudyPaths(Path(folder)).root}."
+        f"The report is one file with every chart and table. The study is stored in {as_text(StudyPaths(Path(folder)).root)}."
     )
 
 

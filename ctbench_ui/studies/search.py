@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import changed_keys
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.jobs import get_runner
@@ -28,25 +27,17 @@ from ctbench_core.studies import (
     read_trials,
     request_state,
     run_search,
+    shared_keys,
     stability,
     trial_row,
 )
 from ctbench_ui import form
-from ctbench_ui.shared import SHARE, cache, exports, show_error, show_errors, state_badge
+from ctbench_ui.shared import SHARE, as_text, cache, exports, show_error, show_errors, state_badge
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.studies import progress, study_charts
 from ctbench_ui.studies.study_charts import key_title
 
 EVERY_S = 2.0
-# Settings of the form that a search sets itself.
-_OWN = (
-    "data.budget",
-    "logging.run_name",
-    "paths.run_dir",
-    "paths.output_dir",
-    "training.resume",
-    "model.params.hidden_dims",
-)
 _ENDED = ("finished", "pruned", "failed")
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 
@@ -73,8 +64,7 @@ def draw_form() -> Search | None:
         "those of Data and Train."
     )
     try:
-        changed = changed_keys(form.config())
-        base = {k: v for k, v in changed.items() if k != "job_name" and not k.startswith(_OWN) and k not in names}
+        base = {key: value for key, value in shared_keys(form.config()).items() if key not in names}
         space = {name: DEFAULT_SPACE[name] for name in names}
         values = {"name": st.session_state["search.name"], "base": base, "space": space}
         search = parse_search({**values, "trials": int(trials), "batch": int(batch)})
@@ -206,7 +196,7 @@ def _stability(search: Search, top: list[Any]) -> None:
     st.caption(
         f"On validation only. Kendall's τ between the two rankings: {result.tau:.2f}. The best trial of the search is also the best "
         f"here in {result.stays:.0%} of {plural(int(result.table['n'].iloc[0]), 'new seed')}. "
-        f"The runs are in the study {result.paths.root.name}."
+        f"The runs are in the study {as_text(result.paths.root.name)}."
     )
 
 

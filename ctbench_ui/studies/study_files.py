@@ -15,7 +15,7 @@ from ctbench_core.formatting import format_metric, format_p, plural
 from ctbench_core.studies import bottlenecks, cell_axes
 from ctbench_ui.shared.exports import add_note, add_note_below
 from ctbench_ui.studies import study_charts, study_tables
-from ctbench_ui.studies.study_tables import BUDGET, MACROS, Stamp, load_cells, load_plan, load_runs
+from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
@@ -62,7 +62,7 @@ def _facts(folder: str, at: Stamp) -> list[str]:
 
 def _charts(folder: str, at: Stamp, axes: list[str]) -> list[str]:
     parts, note = [], study_tables.source(folder, at).plain_note
-    for metric in MACROS:
+    for metric in compared_macros():
         name = metric_title(metric)
         if BUDGET in axes:
             parts += _scaling(folder, at, metric)
@@ -94,12 +94,12 @@ def _tables(folder: str, at: Stamp, axes: list[str]) -> list[str]:
     parts = ["<h2>Cells</h2>", _table(study_tables.overview_table(frame, axes))]
     for axis in [axis for axis in axes if axis != BUDGET and frame[axis].nunique() > 1]:
         table = study_tables.axis_differences(folder, at, axis)
-        for metric in MACROS:
+        for metric in compared_macros():
             rows = study_tables.macro_differences(table, axes, axis, metric)
             parts.append(_chart(add_note(study_charts.macro_forest(rows, metric), note)))
         p_values = {name: table[name].map(format_p) for name in table if name == "p" or str(name).startswith("p_")}
         parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(table.assign(**p_values))]
-    weakest = study_tables.bottleneck_table(bottlenecks(frame, axes, MACROS[0]))
+    weakest = study_tables.bottleneck_table(bottlenecks(frame, axes, compared_macros()[0]))
     return [*parts, "<h2>Bottlenecks</h2>", _table(weakest), "<h2>Runs</h2>", _table(load_runs(folder, at))]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from ctbench_core.config import KEYS, changed_keys
+from ctbench_core.config import KEYS, model_groups
 from ctbench_core.errors import ConfigError, CtbenchError
 from ctbench_core.formatting import plural
-from ctbench_core.studies import AXES, Study, model_groups, parse_study, seconds_per_run
+from ctbench_core.studies import AXES, Study, parse_study, seconds_per_run, shared_keys
 from ctbench_ui import form
 from ctbench_ui.shared import cache, duration, edit_rows, folders, path_field, show_error
 
@@ -26,9 +26,8 @@ PROTOCOLS: dict[str, tuple[str, dict[str, Any]]] = {
     "K-fold": ("Performance without a fixed test set", {"seeds": 3, "folds": 5}),
 }
 _FIELDS: dict[str, Any] = {"budget": "", "seeds": 5, "model": ["mlp_visual"], "encoder": [], "source": [], "folds": 0}
-# Settings of the form that a study sets itself.
-_OWN = ("utils.seed", "data.budget", "logging.run_name", "paths.run_dir", "paths.output_dir", "training.resume")
 _KEEP: dict[str, Any] = {"persist_state": "session"}
+_AXIS_KEYS = [name for name, info in KEYS.items() if info.counts_for("identity")]
 _LAST_RUNS = 40  # of these the estimate takes the pace
 
 
@@ -92,16 +91,24 @@ def _axes() -> None:
         help_ = "Runs per cell, with seeds 1, 2, …; each seed draws its own patients."
         st.number_input("Seeds", 1, 1000, key="study.seeds", help=help_, **_KEEP)
     with middle:
-        st.multiselect("Heads", model_groups(), key="study.model", **_KEEP)
+        st.multiselect("Heads", _heads(), key="study.model", **_KEEP)
         help_ = "K of a patient-grouped K-fold. 0: the fixed test set."
         st.number_input("Folds", 0, 50, key="study.folds", help=help_, **_KEEP)
-        st.selectbox("Another setting", list(KEYS), index=None, key="study.more", placeholder="none", **_KEEP)
+        st.selectbox("Another setting", _AXIS_KEYS, index=None, key="study.more", placeholder="none", **_KEEP)
         if st.session_state.get("study.more"):
             st.text_input("Values", key="study.values", placeholder="1e-4, 1e-3", **_KEEP)
     with right:
         root = form.outputs_root()
         _folder_axis("encoder", "Encoder", "Feature root", folders.feature_roots(root))
         _folder_axis("source", "Label source", "Manifest folder", folders.manifest_folders(root))
+
+
+def _heads() -> list[str]:
+    """Return one name for every head, as ``model=<name>`` takes it."""
+    names: dict[str, str] = {}
+    for name, keys in model_groups().items():
+        names.setdefault(keys["model._target_"], name)
+    return list(names.values())
 
 
 def _folder_axis(axis: str, title: str, label: str, offered: Sequence[str]) -> None:
@@ -123,7 +130,8 @@ def _study() -> Study:
         CtbenchError: a value does not fit.
     """
     state = st.session_state
-    base = {k: v for k, v in changed_keys(form.config()).items() if k != "job_name" and not k.startswith(_OWN)}
+    own = (AXES["seed"], AXES["budget"])  # fields of this form
+    base = {key: value for key, value in shared_keys(form.config()).items() if key not in own}
     grid: dict[str, Any] = {}
     if budgets := _values(state["study.budget"]):
         grid["budget"] = budgets

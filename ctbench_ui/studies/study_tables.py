@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.config import Config
-from ctbench_core.declared import metric_title
+from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import LEDGER
@@ -40,7 +40,6 @@ from ctbench_ui.studies.study_charts import key_title
 
 Stamp = cache.Stamp
 BUDGET = "budget"
-MACROS = ("auprc", "auroc")
 _BOTTLENECKS = {
     "finding": "Finding",
     "mean": "Mean",
@@ -227,9 +226,14 @@ def crossing_table(folder: str, at: Stamp, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def compared_macros() -> list[str]:
+    """Return the keys of the macro means of the metrics that are compared."""
+    return [METRICS[name].macro for name in compared_metrics() if METRICS[name].macro]
+
+
 def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
-    """Return the macro AUPRC and AUROC of every cell."""
-    macros = frame[(frame["finding"] == "") & frame["metric"].isin(MACROS)]
+    """Return the macro means of the compared metrics of every cell."""
+    macros = frame[(frame["finding"] == "") & frame["metric"].isin(compared_macros())]
     parts = {f"SD ({name})": np.sqrt(macros[part]) for name, part in _PARTS.items() if part in macros}
     return pd.DataFrame(
         {

@@ -10,7 +10,7 @@ import streamlit as st
 from ctbench_core.doctor import ERROR, OK, WARNING, examine
 from ctbench_core.formatting import plural
 from ctbench_ui import form
-from ctbench_ui.shared import progress_bar, show_errors
+from ctbench_ui.shared import as_text, progress_bar, show_errors
 
 _RESULT = "system.doctor"
 _MARKS = {
@@ -69,7 +69,7 @@ def _draw_result(result: dict[str, Any]) -> None:
 
 def _draw_finding(finding: dict[str, Any]) -> None:
     name, text = st.columns([1, 4], gap="small")
-    name.markdown(f"{_MARKS[finding['level']]} **{finding['name']}**")
+    name.markdown(f"{_MARKS[finding['level']]} **{as_text(finding['name'])}**")
     with text.container(gap=None):
         st.markdown(_escape(finding["found"]))
         if finding["advice"]:

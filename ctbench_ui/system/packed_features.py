@@ -18,7 +18,7 @@ from ctbench_core.features import remove_store
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import RunStore
 from ctbench_ui import form
-from ctbench_ui.shared import active_jobs, datasets, select_rows, show_error
+from ctbench_ui.shared import active_jobs, as_text, datasets, select_rows, show_error
 
 _REMOVABLE = ("unused", "damaged")
 _HELP = {
@@ -105,7 +105,7 @@ def _offer_removal(chosen: list[StoreUsage], cache: Path) -> None:
             f"This frees **{gain}**. Feature files are kept: the next use of these features reads and packs them again."
         )
         for pack in free:
-            st.caption(f"{_name(pack)} · {pack.store.kind} · {format_bytes(pack.store.size)} · {pack.state}")
+            st.caption(f"{as_text(_name(pack))} · {pack.store.kind} · {format_bytes(pack.store.size)} · {pack.state}")
         if st.button("Remove permanently", type="primary", key="packs-remove-now"):
             _remove([pack.store.folder for pack in free], cache)
 

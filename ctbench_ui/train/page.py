@@ -12,8 +12,9 @@ from ctbench_core.dataset import read_training_manifests
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
 from ctbench_core.overrides import to_command
+from ctbench_core.train.refusals import check_training
 from ctbench_ui import form
-from ctbench_ui.pages import go
+from ctbench_ui.pages import PAGES, go
 from ctbench_ui.shared import active_jobs, cache, live, show_empty, show_error, show_errors
 from ctbench_ui.train import budget_preview, train_form
 
@@ -24,13 +25,15 @@ def draw() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("Train", anchor=False)
-        train_form.draw_presets()
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            source = st.empty()
+            train_form.draw_presets()
     run_dir = _shown_run()
     _draw_form(_read_data(can_be_empty=run_dir is None))
     form.save()
-    config = None
-    with show_errors("Invalid setting"):
-        config = form.config()
+    if form.settings_source():
+        source.caption(form.settings_source())
+    config = _read_form()
     budget_preview.draw_budget(config)
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button(
@@ -66,6 +69,17 @@ def _read_data(can_be_empty: bool) -> dict[str, Any] | None:
         return None
 
 
+def _read_form() -> Config | None:
+    """Return the settings; None, with the reason, when a field does not fit or the head refuses another setting."""
+    try:
+        config = form.config()
+        check_training(config, config.training.target_labels or ())
+    except CtbenchError as error:
+        show_error("Invalid setting", form.name_controls(str(error)))
+        return None
+    return config
+
+
 def _draw_form(data: dict[str, Any] | None) -> None:
     inputs, head, training = st.columns(3, gap="large")
     with inputs:
@@ -99,8 +113,13 @@ def _shown_run() -> Path | None:
     if _RUN in st.session_state:
         return Path(st.session_state[_RUN])
     linked = st.query_params.get(_RUN)
-    rows = cache.run_rows(str(form.outputs_root())) if linked else []
-    return next((Path(row["run_dir"]) for row in rows if row["run_id"] == linked), None) or get_runner().active()
+    if not linked:
+        return get_runner().active()
+    rows = cache.run_rows(str(form.outputs_root()))
+    run_dir = next((Path(row["run_dir"]) for row in rows if row["run_id"] == linked), None)
+    if run_dir is None:
+        show_error(PAGES["train"].ids[_RUN], linked)
+    return run_dir
 
 
 def _draw_actions(run_dir: Path) -> None:

@@ -9,25 +9,26 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.config import KEYS, Config, set_key
-from ctbench_core.declared import HEAD_ALIASES, HEADS, LOSS_ALIASES, LOSSES, STEPWISE, metric_title
+from ctbench_core.declared import HEADS, LOSSES, Head
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import plural
 from ctbench_core.label_leakage import encoder_name
 from ctbench_ui import form
 from ctbench_ui.pages import page
-from ctbench_ui.shared import cache, duration
+from ctbench_ui.shared import as_text, cache, duration
 
+HEAD, LOSS = "model._target_", "training.loss._target_"
 _RUNS_OF_ESTIMATE = 5
-# The fields that only one kind of head has: key, label, options.
-_HEAD_FIELDS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
-    "mlp": {
-        "model.params.hidden_dims": ("Hidden widths", {"placeholder": "1024, 512"}),
-        "model.params.dropout": ("Dropout", {"step": 0.05}),
-    },
-    "logistic": {"model.params.c": ("Candidates for C", {})},
-    "knn": {"model.params.k": ("Candidates for k", {})},
-    "zero_shot": {"model.prompts": ("Prompt embeddings", {"placeholder": "prompts.npz"})},
-}
+_COLUMNS = 3
+_OTHERS = (
+    ("Advanced", ":material/tune:", ("training.", "model.", "utils.")),
+    ("Tracking and evaluation", ":material/monitoring:", ("logging.", "evaluation.")),
+)
+# What the Training section shows, in two columns; `draw_advanced` shows every other key.
+_TRAINING = (
+    ("training.learning_rate", "training.max_epochs", LOSS),
+    ("training.batch_size", "training.early_stopping_patience", "utils.seed"),
+)
 # name -> config keys and their values; every other key keeps what the user has set.
 _PRESETS: dict[str, dict[str, Any]] = {
     "Linear probe": {"model._target_": "linear", "training.learning_rate": 1e-3, "training.max_epochs": 500},
@@ -66,7 +67,7 @@ def draw_inputs(data: dict[str, Any] | None) -> None:
     """Draw the data set, the findings and the inputs."""
     st.subheader("Data and inputs", anchor=False)
     name = form.dataset_name() or (data["name"] if data else "no data")
-    st.page_link(page("data"), label=f"**{name}** · change", icon=":material/database:")
+    st.page_link(page("data"), label=f"**{as_text(name)}** · change", icon=":material/database:")
     labels = data["all_labels"] if data else []
     choices = _finding_choices(labels)
     chosen = st.session_state.get("training.target_labels") or []
@@ -79,7 +80,7 @@ def draw_inputs(data: dict[str, Any] | None) -> None:
         placeholder=f"All {len(labels)}",
         label_visibility="collapsed",
     )
-    form.field("model.inputs", "Inputs")
+    form.field("model.inputs")
 
 
 def _finding_choices(labels: Sequence[str]) -> dict[str, list[str]]:
@@ -95,33 +96,47 @@ def _pick_findings(choices: Mapping[str, list[str]]) -> None:
 
 
 def draw_head(data: dict[str, Any] | None) -> None:
-    """Draw the head: kind, widths, dropout, and its number of parameters."""
+    """Draw the head, the fields that it declares, and its number of parameters."""
     st.subheader("Head", anchor=False)
-    kind = _head_name(st.session_state.get("model._target_", "mlp"))
-    st.session_state["model._target_"] = kind if kind in HEADS else "mlp"
-    kind = st.selectbox(
+    st.session_state[HEAD] = HEADS.canonical(st.session_state.get(HEAD, KEYS[HEAD].default))
+    form.choice_field(
+        HEAD,
         "Kind",
         list(HEADS),
-        key="model._target_",
-        format_func=lambda name: HEADS[name].title,
-        persist_state="session",
+        format_func=lambda name: form.title_of(KEYS[HEAD], name),
         help="A linear probe measures what the embedding separates linearly. An MLP can also use nonlinear structure.",
     )
-    fields = dict(_HEAD_FIELDS.get(kind, {}))
-    if st.session_state.get("model.inputs") == "gated":
-        fields["model.params.gate"] = ("Gate", {})
-    for column, (key, (label, options)) in zip(st.columns(max(1, len(fields))), fields.items()):
-        with column:
-            form.field(key, label, **options)
+    _draw_fields(_head_keys())
     name, parameters = st.columns([3, 2])
     with name:
-        form.field("logging.run_name", "Run name", placeholder="automatic")
+        form.field("logging.run_name")
     parameters.metric("Parameters", _parameters(data), help="Weights and biases that the head learns.")
 
 
-def _head_name(target: str) -> str:
-    """Return the registered name of a head; older runs may use another."""
-    return HEAD_ALIASES.get(target, target)
+def chosen_head() -> Head | None:
+    """Return the head of the form; None when its name is not registered."""
+    return HEADS.get(HEADS.canonical(st.session_state[HEAD]))
+
+
+def _head_keys() -> list[str]:
+    head = chosen_head()
+    if head is None:
+        return []
+    gated = st.session_state.get("model.inputs") == "gated" and head.learns_gate
+    return [*head.own_keys, *(["model.params.gate"] if gated else [])]
+
+
+def _loss_keys() -> list[str]:
+    loss = LOSSES.get(LOSSES.canonical(st.session_state[LOSS]))
+    return [f"training.loss.{name}" for name in loss.parameters] if loss else []
+
+
+def _draw_fields(keys: Sequence[str], columns: int = 2, **options: Any) -> None:
+    """Draw fields row by row, so that they stand in lines and follow each other on a narrow screen."""
+    for start in range(0, len(keys), columns):
+        for column, key in zip(st.columns(columns), keys[start : start + columns]):
+            with column:
+                form.field(key, **options)
 
 
 def _parameters(data: dict[str, Any] | None) -> str:
@@ -140,48 +155,43 @@ def _parameters(data: dict[str, Any] | None) -> str:
 def draw_training() -> None:
     """Draw the settings of training; a head that is fitted whole uses none but the seed."""
     st.subheader("Training", anchor=False)
-    whole = st.session_state["model._target_"] not in STEPWISE
-    left, right = st.columns(2)
-    with left:
-        form.field("training.learning_rate", "Learning rate", step=1e-4, disabled=whole)
-        form.field("training.max_epochs", "Max epochs", step=10, disabled=whole)
-        form.choice_field("training.loss._target_", "Loss", _losses(), format_func=_loss_title, disabled=whole)
-    with right:
-        form.field("training.batch_size", "Batch size", step=32, disabled=whole)
-        form.field("training.early_stopping_patience", "Patience", disabled=whole)
-        form.field("utils.seed", "Seed")
+    head = chosen_head()
+    whole = head is not None and not head.stepwise
+    for column, keys in zip(st.columns(2), _TRAINING):
+        with column:
+            for key in keys:
+                if key == LOSS:
+                    _draw_loss(whole)
+                else:
+                    form.field(key, disabled=whole and key != "utils.seed")
     if whole:
         st.caption("This head is fitted once per candidate value; the best on validation is kept.")
+    else:
+        _draw_fields(_loss_keys())
 
 
-def _losses() -> list[str]:
-    """Return the registered losses; the default one by the name that it has in configs."""
-    default = KEYS["training.loss._target_"].default
-    return [default, *(name for name in LOSSES if name != LOSS_ALIASES.get(default, default))]
-
-
-def _loss_title(target: str) -> str:
-    name = LOSS_ALIASES.get(target, target)
-    return LOSSES.get(name, name)
+def _draw_loss(whole: bool) -> None:
+    """Draw the loss; one that the head refuses can be changed, whatever the head."""
+    default = KEYS[LOSS].default
+    chosen = LOSSES.canonical(st.session_state.get(LOSS, default))
+    is_default = chosen == LOSSES.canonical(default)
+    st.session_state[LOSS] = default if is_default else chosen
+    names = [default, *(name for name in LOSSES if name != LOSSES.canonical(default))]
+    title = lambda name: form.title_of(KEYS[LOSS], name)  # noqa: E731
+    form.choice_field(LOSS, KEYS[LOSS].label, names, format_func=title, disabled=whole and is_default)
 
 
 def draw_advanced() -> None:
-    """Draw the settings that most runs leave alone."""
-    with st.expander("Advanced", icon=":material/tune:", key="train.advanced", on_change="rerun") as expander:
-        if not expander.open:
-            return
-        first, second, third = st.columns(3, gap="large")
-        with first:
-            form.field("training.optimizer", "Optimiser")
-            form.field("training.weight_decay", "Weight decay", step=1e-4)
-        with second:
-            form.field("training.scheduler", "Schedule")
-            form.field("training.warmup_epochs", "Warm-up epochs")
-            form.field("training.monitor", "Early-stopping metric", format_func=metric_title)
-        with third:
-            form.field("training.precision", "Precision")
-            form.field("training.loss.pos_weight", "Positive-class weight")
-            form.field("utils.device", "Device")
+    """Draw the settings that most runs leave alone: every key that no other section and no other page has."""
+    drawn = {*(key for keys in _TRAINING for key in keys), *_head_keys(), *_loss_keys()}
+    own = {key for head in HEADS.values() for key in head.own_keys if key.startswith("model.")}
+    own |= {f"training.loss.{name}" for loss in LOSSES.values() for name in loss.parameters}
+    own |= {HEAD, "model.inputs", "model.params.gate", "training.target_labels", "logging.run_name"}
+    keys = [name for name, info in KEYS.items() if name not in drawn | own and not info.command_line_only]
+    for title, icon, prefixes in _OTHERS:
+        with st.expander(title, icon=icon, key=f"train.{title.split()[0].lower()}", on_change="rerun") as expander:
+            if expander.open:
+                _draw_fields([key for key in keys if key.startswith(prefixes)], _COLUMNS)
 
 
 def estimate(config: Config) -> str:

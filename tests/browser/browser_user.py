@@ -19,25 +19,23 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from ctbench_ui.pages import tab_titles
 from tests.browser.app_server import find_browser, serve_app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements.txt names it)")
 
-# Where tabs are shown: the key of the tabs, and a name for each tab in the order of the screen.
+# Where tabs are shown: the key of the tabs, and their titles in small letters, in the order of the screen.
+_PLACES = {
+    "data": "data.tab",
+    "check": "data.figures",
+    "run card": "card-tabs",
+    "evaluate": "tab",
+    "compare": "compare-tabs",
+    "alignment": "alignment.tab",
+    "studies": "study-tabs",  # of a study with several budgets: others have no curves
+}
 TABS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "data": ("data.tab", ("data set", "prepare", "budgets", "labels")),
-    "check": ("data.figures", ("prevalence", "co-occurrence", "norms")),
-    "run card": ("card-tabs", ("settings", "curves", "files")),
-    "evaluate": ("tab", ("findings", "curves", "threshold", "calibration", "subgroups", "paper", "volumes")),
-    "compare": (
-        "compare-tabs",
-        ("differences", "curves", "disagreements", "settings", "label noise", "published", "paper"),
-    ),
-    "alignment": ("alignment.tab", ("metrics", "ranks", "browse", "map", "two results")),
-    "studies": (  # of a study with several budgets: others have no curves
-        "study-tabs",
-        ("curves", "overview", "findings", "differences", "bottlenecks", "runs", "export"),
-    ),
+    place: (key, tuple(title.lower() for title in tab_titles(key))) for place, key in _PLACES.items()
 }
 
 _STEP_MS = 60_000

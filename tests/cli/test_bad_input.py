@@ -43,7 +43,7 @@ CASES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
     "missing train": (lambda d: (d / "manifests/train.csv").unlink(), [], ["train.csv", "does not exist"]),
     "empty train": (lambda d: (d / "manifests/train.csv").write_text(""), [], ["train.csv", "empty"]),
     "header only": (edit("train.csv", lambda r: r.__delitem__(slice(1, None))), [], ["train.csv", "no rows"]),
-    "no volumename": (edit("train.csv", lambda r: r[0].__setitem__(0, "id")), [], ["train.csv", "'volumename'"]),
+    "no volumename": (edit("train.csv", lambda r: r[0].__setitem__(0, "number")), [], ["train.csv", "'volumename'"]),
     "no feature column": (edit("train.csv", lambda r: r[0].__setitem__(1, "f")), [], ["'visual_feature_path'"]),
     "duplicate volumes": (edit("train.csv", lambda r: r.append(r[5])), [], ["train_3_a_1", "line 62", "1 row"]),
     "label is text": (

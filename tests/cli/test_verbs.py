@@ -72,7 +72,9 @@ def test_provenance_lists_packages_seeds_and_manifests(trained: Path) -> None:
     assert content["seeds"] == {"utils.seed": 42}
     assert content["manifests"]["train"]["volumes"] == 60
     assert content["manifests"]["train"]["patients"] == 30
-    assert len(content["manifests"]["train"]["sha256"]) == len(content["features"]["digest"]) == 64
+    assert len(content["manifests"]["train"]["sha256"]) == 64
+    names = {"train.volumes", "train.labels", "val.volumes", "val.labels", "findings", "features.visual"}
+    assert set(content["inputs"]) == names
 
 
 def test_tests_can_be_evaluated_right_after_training(cli: Cli, overrides: list[str]) -> None:

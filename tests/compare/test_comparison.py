@@ -40,7 +40,7 @@ def test_only_common_volumes_and_findings_count() -> None:
     rows = first.frame.iloc[10:]
     np.testing.assert_array_equal(common.scores[0][:, 0], rows[f"prob_{MODEL_LABELS[0]}"])
     with pytest.raises(InputError, match="no volume in common"):
-        keep_common([first, ModelScores("c", second.frame.assign(volumename="x"))])
+        keep_common([first, ModelScores("c", second.frame.assign(volumename="x" + second.frame["volumename"]))])
     with pytest.raises(InputError, match="two runs or more"):
         compare_models([first], "test")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import find_leaks, load_dataset, read_test_manifests, read_training_manifests
+from ctbench_core.dataset import find_leaks, read_test_manifests, read_training_manifests
 from ctbench_core.errors import ConfigError, FeatureError, LeakError, ManifestError
 from ctbench_core.experiment import load_training
 
@@ -217,14 +216,3 @@ def test_the_cohort_holds_for_every_split(make_config: Build, tiny_data: Path) -
     dataset = load_training(config)
     assert {name: len(manifest) for name, manifest in dataset.manifests.items()} == {"train": 30, "val": 14}
     assert len(read_test_manifests(config, dataset.manifests["train"].labels)["test.csv"]) == 12
-
-
-def test_digest_follows_the_vectors(make_config: Build, data: Path) -> None:
-    def digest(**changes: Any) -> str:
-        config = make_config(data, changes)
-        return load_dataset(config, read_training_manifests(config)[0]).digest
-
-    before = digest()
-    assert digest() == before
-    np.savez(data / "features" / "image" / "train_5_a.npz", np.ones((1, 16), dtype=np.float32))
-    assert digest() != before

@@ -116,6 +116,6 @@ def test_the_bundle_holds_the_counts(tmp_path: Path, targets: np.ndarray, probab
     metrics = write_bundle(paths, manifest, np.log(probabilities / (1 - probabilities)), [], probabilities)
     stored = pd.read_parquet(paths.counts)
     pd.testing.assert_frame_equal(stored, counts_frame(targets, probabilities, LABELS), check_dtype=False)
-    _, confusion = confusion_at(stored[stored["label"] == "ties"], metrics["threshold"])
+    _, confusion = confusion_at(stored[stored["label"] == "ties"], metrics.threshold)
     for name in ("precision", "recall", "f1", "specificity"):
-        assert getattr(confusion, name) == metrics["per_class"]["ties"][name]
+        assert getattr(confusion, name) == metrics.findings["ties"].value(name)

@@ -16,6 +16,7 @@ from ctbench_core.cli.main import main
 from ctbench_core.config import Config
 from ctbench_core.errors import ManifestError
 from ctbench_core.evaluate import ScoreOptions, score_table
+from ctbench_core.evaluate.predictions import read_predictions
 from ctbench_core.runs import open_run
 
 GOLDENS = Path(os.environ.get("CTBENCH_TEST_DATA", "../shared/data")) / "metrics_goldens"
@@ -95,12 +96,9 @@ def test_targets_come_from_a_manifest_in_any_order(table: Path, tmp_path: Path) 
     assert "10 predictions have no row" in result["warnings"][0]
 
 
-@pytest.mark.parametrize("rows", [0, 1])
-def test_undefined_is_nan_with_a_reason(
-    table: Path, tmp_path: Path, rows: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_undefined_is_nan_with_a_reason(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "few.csv"
-    pd.read_csv(table).head(rows).to_csv(path, index=False)
+    pd.read_csv(table).head(1).to_csv(path, index=False)
     result = score_table(path)
     assert math.isnan(result["auroc"])
     assert math.isnan(result["per_class"]["Emphysema"]["auprc"])
@@ -115,7 +113,10 @@ def test_undefined_is_nan_with_a_reason(
     ("change", "message"),
     [
         (lambda f: f.assign(prob_Emphysema=1.5), "prob_Emphysema is not 0 to 1 or blank on line 2, 3, 4, 5, 6, ..."),
-        (lambda f: f.assign(target_Emphysema="yes"), "target_Emphysema is not 0, 1 or blank on line 2"),
+        (lambda f: f.assign(target_Emphysema="yes"), "label column 'target_Emphysema' has 'yes' on line 2, 3, 4"),
+        (lambda f: f.assign(**{"prob_Lung nodule": "half"}), "prob_Lung nodule is not 0 to 1 or blank on line 2"),
+        (lambda f: f.assign(VolumeName="train_1_a_1"), "duplicate VolumeName train_1_a_1, .* on line 3, 4, 5, 6, 7"),
+        (lambda f: f.assign(VolumeName=f["VolumeName"].where(f.index != 4)), "VolumeName is blank on line 6 "),
         (lambda f: f.drop(columns="target_Emphysema"), "no targets for 'Emphysema'"),
         (lambda f: f[["VolumeName"]], "no column that begins with 'prob_'"),
     ],
@@ -125,6 +126,63 @@ def test_messages_name_what_is_wrong(table: Path, tmp_path: Path, change, messag
     change(pd.read_csv(table)).to_csv(path, index=False)
     with pytest.raises(ManifestError, match=message.replace("'", ".")):
         score_table(path)
+
+
+def test_rows_without_names_stay_without_and_are_own_patients(tmp_path: Path) -> None:
+    """No name is invented: it could be a volume's of another table."""
+    path = tmp_path / "p.csv"
+    path.write_text("prob_A,target_A\n.2,0\n.8,1\n.7,1\n.1,0\n")
+    manifest, _ = read_predictions(path, ScoreOptions(), Config())
+    assert manifest.volumes.tolist() == [""] * 4
+    assert len(set(manifest.patients)) == 4 and manifest.unknown_patients == 4
+    config = Config()
+    config.paths.outputs_root = str(tmp_path / "out")
+    result = score_table(path, ScoreOptions(name="kept"), config)
+    assert any("no patient is known for 4 rows" in text for text in result["warnings"])
+    stored = pd.read_parquet(open_run(result["run_dir"]).paths.evaluation("p").scores)
+    assert stored["volumename"].tolist() == [""] * 4
+    assert stored["patient"].nunique() == 4 and not set(stored["patient"]) & {"0", "1", "2", "3"}
+    again = score_table(open_run(result["run_dir"]).paths.evaluation("p").scores)
+    assert again["per_class"]["A"]["auroc"] == result["per_class"]["A"]["auroc"] == 1
+    with pytest.raises(ManifestError, match=r"no column of volume names.*data.columns.volume"):
+        score_table(path, ScoreOptions(manifest=str(path)))
+
+
+def test_ids_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    path, config = tmp_path / "p.csv", Config()
+    path.write_text("volumename,patient_id,exam_id,prob_1,target_1\n001,007,NA,.2,0\n01,7,1e5,.8,1\n1,07,,.7,1\n")
+    config.paths.outputs_root = str(tmp_path / "out")
+    result = score_table(path, ScoreOptions(name="kept"), config)
+    stored = pd.read_parquet(open_run(result["run_dir"]).paths.evaluation("p").scores)
+    assert stored["volumename"].tolist() == ["001", "01", "1"]
+    assert stored["patient"].tolist() == ["007", "7", "07"]
+    assert stored["exam"].tolist()[:2] == ["NA", "1e5"]
+    assert list(result["per_class"]) == ["1"]
+    assert result["warnings"] == []
+
+
+def test_columns_and_label_rules_are_those_of_manifests(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    rows = ["q1;a;0,2;-1;no;Mass|Nodule", "q2;a;0,8;1;yes;", "q3;b;0,7;1;yes;Nodule", "q4;c;0,1;0;no;No Finding"]
+    path.write_text("\n".join(["Scan;mrn;prob_A;A;target_B;list", *rows]) + "\n")
+    config = Config()
+    config.data.columns.volume, config.data.columns.patient = "Scan", "mrn"
+    with pytest.raises(ManifestError, match=r"label column 'A' has '-1' on line 2"):
+        read_predictions(path, ScoreOptions(), config)
+    config.data.labels.uncertain = "negative"
+    manifest, probabilities = read_predictions(path, ScoreOptions(), config)
+    assert manifest.patients.tolist() == ["a", "a", "b", "c"]
+    assert probabilities[:, 0].tolist() == [0.2, 0.8, 0.7, 0.1]
+    assert manifest.targets[:, 0].tolist() == [0, 1, 1, 0]
+    assert manifest.label_mapping["values"]["-1"]["meaning"] == "negative"
+    assert any("-1 is read as negative" in text for text in score_table(path, config=config)["warnings"])
+    config.data.columns.volume = config.data.columns.patient = None
+    aliased, _ = read_predictions(path, ScoreOptions(id="Scan", patient="mrn", rename={"A": "Alpha"}), config)
+    assert (aliased.labels, aliased.patients.tolist()) == (["Alpha"], ["a", "a", "b", "c"])
+    config.data.labels.list_column, config.data.labels.rename = "list", {"A": "Nodule"}
+    listed, _ = read_predictions(path, ScoreOptions(), config)
+    assert listed.labels == ["Nodule"]
+    np.testing.assert_array_equal(listed.targets[:, 0], [1, np.nan, 1, 0])
 
 
 @pytest.mark.skipif(not GOLDENS.is_dir(), reason=f"real predictions are not at {GOLDENS}")

@@ -16,7 +16,7 @@ from ctbench_core.evaluate import RULES, evaluate_run
 from ctbench_core.evaluate.tuning import calibration_map
 from ctbench_core.experiment import run_experiment
 from ctbench_core.metrics import choose_thresholds, fit_calibration
-from ctbench_core.runs import RunPaths, RunStore
+from ctbench_core.runs import Ledger, RunPaths
 
 
 def flip_labels(path: Path) -> None:
@@ -90,4 +90,4 @@ def test_without_validation_tests_are_evaluated_with_a_warning(config: Config, d
     result = evaluate_run(run_dir)
     assert "f1_tuned" not in result["test"]["test.csv"]
     assert any("could not be fitted on validation" in text for text in result["warnings"])
-    assert len(RunStore(config.paths.outputs_root).openings("train")) == 1
+    assert len(Ledger(config.paths.outputs_root).openings()) == 1

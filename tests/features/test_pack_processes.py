@@ -24,7 +24,7 @@ names = [f"v{i}.npy" for i in range(int(sys.argv[3]))]
 print("begin", flush=True)
 for _ in range(int(sys.argv[4])):
     features = load_features(sys.argv[1], names, cache=sys.argv[2], mode="always")
-print(features.digest, flush=True)
+print(features.sample_prints.sum(), flush=True)
 """
 
 
@@ -61,7 +61,7 @@ def assert_valid(root: Path, cache: Path) -> None:
     assert features.problems == []
     np.testing.assert_array_equal(features.matrix[features.rows], np.arange(4_000.0)[:, None].repeat(32, axis=1))
     again = load_features(root, NAMES, cache=cache, mode="always")
-    assert (again.files_read, again.digest) == (0, features.digest)
+    assert (again.files_read, again.sample_prints.tobytes()) == (0, features.sample_prints.tobytes())
     (folder,) = cache.iterdir()
     assert sorted(path.suffix for path in folder.iterdir() if path.name != "lock") == [".f32", ".json", ".npz"]
 

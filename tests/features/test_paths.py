@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
-from ctbench_core.features import SUFFIXES, allowed_roots, check_allowed, find_file
+from ctbench_core.features import allowed_roots, check_allowed, find_file
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_ways_of_writing_the_same_file(root: Path, written: str) -> None:
     assert path.samefile(root / "image" / "one.npz")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", vector_suffixes())
 def test_another_known_suffix_on_disk_is_found(root: Path, suffix: str) -> None:
     (root / f"two{suffix}").write_bytes(b"x")
     assert find_file(root, "two.npz") == root / f"two{suffix}"

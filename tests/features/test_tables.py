@@ -118,10 +118,42 @@ def test_the_key_chooses_a_column(tmp_path: Path) -> None:
         load_features(tmp_path / "t.parquet", IDS, key="three")
 
 
+@pytest.mark.parametrize("prefix", ["f", "", "dim_", "features.1."])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_ages_and_labels_beside_numbered_columns_are_no_dimensions(
+    tmp_path: Path, prefix: str, first: int, kind: Any
+) -> None:
+    matrix = (10 * MATRIX).astype(kind)
+    beside = {"PatientAge": np.arange(30.0), "Mass": np.arange(30.0) % 2, "label_1": np.ones(30), "T1": np.ones(30)}
+    columns = {f"{prefix}{first + i}": matrix[:, i] for i in range(6)}
+    pq.write_table(pa.table({"volumename": IDS, **beside, **columns}), tmp_path / "t.parquet")
+    features = load_features(tmp_path / "t.parquet", IDS)
+    np.testing.assert_array_equal(features.matrix, matrix.astype(np.float32))
+
+
+def test_the_key_chooses_numbered_columns(tmp_path: Path) -> None:
+    columns = {f"{side}_{i}": factor * MATRIX[:, i] for side, factor in (("left", 1), ("right", 2)) for i in range(6)}
+    pq.write_table(pa.table({"id": IDS, **columns}), tmp_path / "t.parquet")
+    with pytest.raises(
+        FeatureError, match=r"several groups of numbered columns, left_, right_\. Set data\.feature_key"
+    ):
+        load_features(tmp_path / "t.parquet", IDS)
+    np.testing.assert_array_equal(load_features(tmp_path / "t.parquet", IDS, key="right_").matrix, 2 * MATRIX)
+
+
+def test_a_list_column_of_labels_is_no_vector(tmp_path: Path) -> None:
+    table = pa.table({"id": IDS, "labels": fixed(MATRIX[:, :3] > 0), "encoder": fixed(MATRIX)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    np.testing.assert_array_equal(load_features(tmp_path / "t.parquet", IDS).matrix, MATRIX)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"id": IDS}, "has no vectors"),
+        ({"id": ["a"], "PatientAge": [61.0], "Mass": [1.0]}, "has no vectors: expected a list column, or numbered"),
+        ({"id": ["a"], "labels": [[1.0, 0.0]]}, "has no vectors"),
         ({"x": [1.0, 2.0]}, "no column of ids"),
         ({"id": ["a", "b", "a"], "v": fixed(MATRIX[:3])}, r"duplicate id a \(1 row\)"),
         ({"id": ["a", "b"], "v": [[1.0], [1.0, 2.0]]}, "another length"),

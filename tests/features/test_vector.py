@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from ctbench_core.errors import FeatureError
-from ctbench_core.features import read_vector
+from ctbench_core.features import load_features, read_vector
 
 VECTOR = np.arange(1, 7, dtype=np.float32) / 7
 
@@ -78,7 +79,7 @@ def test_bfloat16_is_read(tmp_path: Path) -> None:
 
 
 def test_key_chooses_the_array(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", first=VECTOR, second=2 * VECTOR)
+    np.savez(tmp_path / "a.npz", second=2 * VECTOR, features=VECTOR)
     torch.save(
         {"meta": 3, "second": torch.from_numpy(2 * VECTOR), "features": torch.from_numpy(VECTOR)}, tmp_path / "a.pt"
     )
@@ -87,6 +88,100 @@ def test_key_chooses_the_array(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_vector(tmp_path / name, key="second"), 2 * VECTOR)
         with pytest.raises(FeatureError, match=r"'third'; it has .*second"):
             read_vector(tmp_path / name, key="third")
+
+
+def save_named(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Save arrays under their names, in this order, as the format of the path's suffix."""
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".pt":
+        torch.save({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}, path)
+    else:
+        save_safetensors(path, arrays)
+
+
+def save_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    header, at = {}, 0
+    for name, array in arrays.items():
+        size = 4 * np.size(array)
+        header[name] = {"dtype": "F32", "shape": list(np.shape(array)), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    values = b"".join(np.asarray(array, "<f4").tobytes() for array in arrays.values())
+    path.write_bytes(len(text).to_bytes(8, "little") + text + values)
+
+
+LABELS, SCALAR = np.float32([1, 0, 1]), np.float32(0.5)
+NAMED = [".npz", ".pt", ".safetensors"]
+
+
+@pytest.mark.parametrize("suffix", NAMED)
+@pytest.mark.parametrize(
+    ("arrays", "chosen"),
+    [
+        ({"labels": LABELS, "features": VECTOR}, "features"),
+        ({"label": LABELS, "x": VECTOR, "epoch": SCALAR}, "x"),
+        ({"y": LABELS, "target_Mass": LABELS, "image": VECTOR}, "image"),
+        ({"other": LABELS, "visual_features": VECTOR}, "visual_features"),
+        ({"visual_features": 2 * VECTOR, "features": VECTOR}, "features"),
+        ({"embedding": VECTOR, "other": LABELS}, "embedding"),
+        ({"x": SCALAR}, "x"),
+    ],
+)
+def test_the_vector_of_several_arrays_is_found_by_name_whatever_comes_first(
+    tmp_path: Path, suffix: str, arrays: dict[str, np.ndarray], chosen: str
+) -> None:
+    save_named(tmp_path / f"a{suffix}", arrays)
+    np.testing.assert_array_equal(read_vector(tmp_path / f"a{suffix}"), np.ravel(arrays[chosen]))
+
+
+@pytest.mark.parametrize("suffix", NAMED)
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"first": LABELS, "second": VECTOR}, r"several arrays .*first \(3\), second \(6\).*data.feature_key"),
+        ({"visual_features": VECTOR, "text_features": VECTOR}, r"visual_features \(6\), text_features \(6\)"),
+        ({"labels": LABELS, "epoch": SCALAR}, r"no array that could be the vector; it has labels \(3\)"),
+    ],
+)
+def test_several_arrays_without_a_usual_name_are_refused_with_their_names(
+    tmp_path: Path, suffix: str, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    save_named(tmp_path / f"a{suffix}", arrays)
+    with pytest.raises(FeatureError, match=message):
+        read_vector(tmp_path / f"a{suffix}")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read_vector(tmp_path / f"a{suffix}", key=name), np.ravel(array))
+
+
+@pytest.mark.parametrize("suffix", NAMED)
+def test_many_files_with_labels_first_become_the_matrix_of_their_features(tmp_path: Path, suffix: str) -> None:
+    matrix = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    for i, vector in enumerate(matrix):
+        save_named(tmp_path / f"{i}{suffix}", {"labels": (vector[:3] > 0).astype(np.float32), "features": vector})
+    features = load_features(tmp_path, [f"{i}{suffix}" for i in range(40)])
+    np.testing.assert_array_equal(features.matrix[features.rows], matrix)
+
+
+def test_an_unusable_array_of_a_usual_name_is_not_replaced_by_another(tmp_path: Path) -> None:
+    torch.save({"features": [1.0, 2.0], "x": torch.from_numpy(VECTOR)}, tmp_path / "a.pt")
+    np.savez(tmp_path / "a.npz", features=np.array([VECTOR, None], dtype=object), x=VECTOR)
+    for name, message in (("a.pt", "it holds list, not a tensor"), ("a.npz", "pickled objects")):
+        with pytest.raises(FeatureError, match=message):
+            read_vector(tmp_path / name)
+
+
+def test_names_beside_the_array_are_no_vector(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", volumename=np.array("train_1_a_1"), x=VECTOR)
+    np.testing.assert_array_equal(read_vector(tmp_path / "a.npz"), VECTOR)
+
+
+def test_a_long_flat_vector_is_refused_without_advice_that_cannot_help(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(16_385, dtype=np.float32))
+    for pool in ("flatten", "mean"):
+        with pytest.raises(FeatureError, match=r"16,385 values.*one pooled vector") as refused:
+            read_vector(tmp_path / "a.npy", pool=pool)
+        assert "data.pool" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +260,7 @@ def test_archives_without_an_array_and_dicts_without_a_tensor_are_refused(tmp_pa
     with pytest.raises(FeatureError, match="has no array"):
         read_vector(tmp_path / "a.npz")
     torch.save({"name": "x"}, tmp_path / "a.pt")
-    with pytest.raises(FeatureError, match="has no tensor"):
+    with pytest.raises(FeatureError, match="no array that could be the vector; it has name"):
         read_vector(tmp_path / "a.pt")
     torch.save([1, 2], tmp_path / "b.pt")
     with pytest.raises(FeatureError, match="holds list, not a tensor"):

@@ -17,7 +17,7 @@ from ctbench_core.inference import (
     satterthwaite,
 )
 from ctbench_core.inference.intervals import rate_bounds
-from ctbench_core.metrics import ranking_metric_fn, thresholded_metric_fn
+from ctbench_core.metrics import compared_metric_fn, thresholded_metric_fn
 
 
 def clustered(patients: int, seed: int, share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,7 +44,7 @@ def draws_one_by_one(patients: int, count: int, seed: int) -> np.ndarray:
 def test_resamples_equal_drawing_whole_patients_one_by_one() -> None:
     targets, scores, codes = clustered(60, seed=1)
     names = np.char.zfill(codes.astype(str), 3)  # sorted as text, in the order of the codes
-    result = resampled(ranking_metric_fn, targets, scores, names, resamples=150, seed=4)
+    result = resampled(compared_metric_fn, targets, scores, names, resamples=150, seed=4)
     called = resampled(thresholded_metric_fn(0.8), targets, scores, names, resamples=150, seed=4)
     rows_of = [np.flatnonzero(codes == code) for code in range(60)]
     for i, patients in enumerate(draws_one_by_one(60, 150, seed=4)):
@@ -58,7 +58,7 @@ def test_resamples_equal_drawing_whole_patients_one_by_one() -> None:
 def test_interval_of_auprc_is_half_way_between_stretched_percentiles_and_t_on_the_logit_scale() -> None:
     targets, scores, codes = clustered(120, seed=3)
     result = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
-    draws = resampled(ranking_metric_fn, targets, scores, codes, 200, 2)["auprc"][:, 0]
+    draws = resampled(compared_metric_fn, targets, scores, codes, 200, 2)["auprc"][:, 0]
     sick = len(np.unique(codes[targets[:, 0] == 1]))
     v, t = result.value[0], stats.t.ppf(0.975, sick - 1)
     inflation = np.sqrt(sick / (sick - 1)) * t / stats.norm.ppf(0.975)
@@ -71,7 +71,7 @@ def test_interval_of_auprc_is_half_way_between_stretched_percentiles_and_t_on_th
 def test_interval_of_macro_auprc_takes_off_the_bias_that_labels_share() -> None:
     targets, scores, codes = clustered(120, seed=3)
     result = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auprc"]
-    draws = resampled(ranking_metric_fn, targets, scores, codes, 200, 2)["auprc"][:, 0]
+    draws = resampled(compared_metric_fn, targets, scores, codes, 200, 2)["auprc"][:, 0]
     sick = len(np.unique(codes[targets[:, 0] == 1]))
     middle = 2 * result.macro - draws.mean()
     half_width = stats.t.ppf(0.975, sick - 1) * logit(draws).std(ddof=1) * (sick / (sick - 1)) ** 1.5
@@ -88,7 +88,7 @@ def test_interval_of_macro_auprc_takes_off_the_bias_that_labels_share() -> None:
 def test_interval_of_auroc_leans_on_two_normal_distributions() -> None:
     targets, scores, codes = clustered(120, seed=3)
     result = bootstrap_intervals(targets, scores, codes, resamples=200, seed=2)["auroc"]
-    spread = resampled(ranking_metric_fn, targets, scores, codes, 200, 2)["auroc"].std(ddof=1)
+    spread = resampled(compared_metric_fn, targets, scores, codes, 200, 2)["auroc"].std(ddof=1)
     sick = len(np.unique(codes[targets[:, 0] == 1]))
     area, z = result.value[0], stats.norm.ppf(result.value[0])
     # Two positives beat one negative: a bivariate normal with correlation one half.

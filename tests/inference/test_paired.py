@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.inference import auroc_covariance, paired_difference, rank_swap, resampled
-from ctbench_core.metrics import ranking_metric_fn
+from ctbench_core.metrics import compared_metric_fn
 
 
 def two_models(patients: int, seed: int, labels: int = 2) -> tuple[np.ndarray, ...]:
@@ -67,7 +67,7 @@ def test_intervals_of_differences_follow_their_rules() -> None:
     targets, first, second, codes = two_models(60, seed=3, labels=1)
     result = paired_difference(targets, first, second, codes, swaps=9, resamples=300, seed=8)
     both = np.stack([first, second])
-    draws = {name: one[:, :, 0] for name, one in resampled(ranking_metric_fn, targets, both, codes, 300, 8).items()}
+    draws = {name: one[:, :, 0] for name, one in resampled(compared_metric_fn, targets, both, codes, 300, 8).items()}
     sick = [len(np.unique(codes[targets[:, 0] == side])) for side in (1, 0)]
     m = min(sick)
 

@@ -18,7 +18,7 @@ from benchmarks.null_comparisons import models, report
 from benchmarks.null_comparisons import repeat as compare_once
 from ctbench_core.inference import count_patients, rank_swap, resampled
 from ctbench_core.inference.paired import swap_p
-from ctbench_core.metrics import ranking_metric_fn, ranking_metrics, thresholded_metrics
+from ctbench_core.metrics import compared_metric_fn, ranking_metrics, thresholded_metrics
 
 
 def test_fast_resamples_are_those_of_the_product() -> None:
@@ -63,7 +63,7 @@ def test_a_few_resamples_of_18_findings_equal_the_plain_loop() -> None:
     targets, scores, patients = scored_cohort()
     assert targets.shape == (3039, 18)
     theirs = plain_loop(targets, scores, patients, 4)
-    assert largest_gap(dict(resampled(ranking_metric_fn, targets, scores, patients, 4)), theirs) < 1e-12
+    assert largest_gap(dict(resampled(compared_metric_fn, targets, scores, patients, 4)), theirs) < 1e-12
 
 
 def test_p_values_of_equal_models_are_uniform_with_patients_as_units() -> None:
@@ -74,7 +74,7 @@ def test_p_values_of_equal_models_are_uniform_with_patients_as_units() -> None:
         patient, targets, scores = models(draw, 2)
         first, second = scores[:, :, :2]
         for unit, groups in (("patients", patient), ("volumes", np.arange(len(patient)))):
-            delta = np.subtract(*ranking_metric_fn(targets[:, :2], np.stack([first, second]))["auroc"]).mean()
+            delta = np.subtract(*compared_metric_fn(targets[:, :2], np.stack([first, second]))["auroc"]).mean()
             swapped = rank_swap(targets[:, :2], first, second, groups, swaps=99, seed=k)["auroc"].mean(axis=1)
             p[unit].append(float(swap_p(np.array([delta]), swapped[:, None])[0]))
     assert stats.kstest(p["patients"], "uniform").pvalue > 0.01

@@ -43,13 +43,12 @@ def test_it_resumes_with_the_weights_moments_and_patience_of_its_snapshot(
 ) -> None:
     old = make_old_run(finished=False)
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
-    ended = cli(
-        "train",
-        f"training.resume.state_path={old / 'checkpoints' / 'last_state.pt'}",
-        "training.max_epochs=6",
-        *WHOLE,
-        f"paths.outputs_root={tmp_path / 'store'}",
-    )
+    overrides = [f"training.resume.state_path={old / 'checkpoints' / 'last_state.pt'}", "training.max_epochs=6", *WHOLE]
+    refused = cli("train", *overrides, f"paths.outputs_root={tmp_path / 'refused'}")
+    assert refused.code == 2
+    assert "training.batch_size" in refused.json["error"]
+    overrides.append("training.resume.allow_changes=true")
+    ended = cli("train", *overrides, f"paths.outputs_root={tmp_path / 'store'}")
     assert ended.code == 0, ended.err
     assert (ended.json["state"], ended.json["epochs"]) == ("finished", 6)
     run = open_run(ended.json["run_dir"])

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from ctbench_core.legacy import scaling_figure, summarise
-from ctbench_core.runs import RunStore, open_run
+from ctbench_core.runs import Ledger, open_run
 from ctbench_core.studies import Study, run_study
 
 Cli = Callable[..., Any]
@@ -163,6 +163,71 @@ def test_two_tables_of_the_older_system_are_compared_as_they_are(tables: dict[st
     assert ended.json["family"] == 3
 
 
+@pytest.fixture
+def per_run(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes a per-run table of the older system: seeds 1 to 4, with a budget or a blank one."""
+
+    def write(source: str, budget: int | None, seeds: tuple[int, ...] = (1, 2, 3, 4)) -> str:
+        draw = np.random.default_rng(len(source))
+        frame = pd.DataFrame({"source": source, "run_dir": "gone", "cv_fold": None, "utils_seed": seeds})
+        frame["budget_n"] = budget
+        for metric in METRICS:
+            frame[metric] = draw.random(len(seeds))
+        frame.to_csv(tmp_path / f"{source}.csv", index=False)
+        return str(tmp_path / f"{source}.csv")
+
+    return write
+
+
+def test_tables_with_a_blank_budget_pair_by_seed_alone(per_run: Callable[..., str], cli: Cli) -> None:
+    old, new = per_run("old", None), per_run("new", 800, (1, 2, 3, 4, 5))
+    for keys in ("[utils_seed]", "utils_seed"):
+        ended = cli("contrast", f"first={old}", f"second={new}", f"pair_keys={keys}")
+        assert ended.code == 0, ended.err
+    sides = [pd.read_csv(path).set_index("utils_seed") for path in (old, new)]
+    summary = pd.read_csv(ended.json["files"]["summary"])
+    assert len(summary) == 3 and summary["budget_n"].isna().all() and (summary["n_pairs"] == 4).all()
+    for row in summary.to_dict("records"):
+        deltas = (sides[0][row["metric"]] - sides[1][row["metric"]]).dropna()
+        assert row["delta_mean"] == pytest.approx(deltas.mean(), abs=1e-12)
+    assert ended.json["warnings"] == [
+        "1 run of new without a partner left out.",
+        "4 pairs differ in budget_n: blank (old) and 800 (new).",
+    ]
+
+
+@pytest.mark.parametrize("keys", [[], ["pair_keys=[budget_n,utils_seed]"]])
+def test_a_blank_budget_that_pairs_with_nothing_is_named(
+    per_run: Callable[..., str], cli: Cli, keys: list[str]
+) -> None:
+    ended = cli("contrast", f"first={per_run('old', None)}", f"second={per_run('new', 800)}", *keys)
+    assert ended.code == 2
+    assert "budget_n is blank and 800" in ended.json["error"]
+    assert "utils_seed is 1, 2, 3, 4 and 1, 2, 3, 4" in ended.json["error"]
+    assert "pair_keys=[" in ended.json["error"]
+
+
+def test_blank_budgets_on_both_sides_pair(per_run: Callable[..., str], cli: Cli) -> None:
+    ended = cli("contrast", f"first={per_run('old', None)}", f"second={per_run('new', None)}")
+    assert ended.code == 0, ended.err
+    assert (ended.json["pairs"], ended.json["warnings"]) == (4, [])
+
+
+def test_findings_pair_by_seed_alone(study: Path, cli: Cli, labels: list[str]) -> None:
+    """Runs that exist are paired finding by finding too, also where the budget is no key."""
+    ended = cli("aggregate", str(study), "output_prefix=keys")
+    runs = pd.read_csv(ended.json["files"]["per_run"])
+    runs = runs[(runs["cv_fold"] == runs["cv_fold"].min()) & (runs["budget_n"] == 20)]
+    for name in ("manual", "gpt"):
+        runs[runs["source"] == name].assign(budget_n=20 if name == "manual" else None).to_csv(
+            f"{name}.csv", index=False
+        )
+    ended = cli("contrast", "first=manual.csv", "second=gpt.csv", "pair_keys=[cv_fold,utils_seed]")
+    assert ended.code == 0, ended.err
+    assert len(pd.read_csv(ended.json["files"]["per_class_paired"])) == 2 * len(labels)
+    assert pd.read_csv(ended.json["files"]["per_class_summary"])["budget_n"].isna().all()
+
+
 def test_old_folders_are_evaluated_on_other_manifests_and_aggregated_by_budget(
     make_old_run: Callable[..., Path], cli: Cli, tmp_path: Path
 ) -> None:
@@ -191,10 +256,10 @@ def test_old_folders_are_evaluated_on_other_manifests_and_aggregated_by_budget(
     assert (table["test_manual_all.csv_auprc"] == table["test_primary_auprc"]).all()
     by_budget = pd.read_csv(ended.json["files"]["by_budget"])
     assert {"test_manual_all.csv_auprc_mean", "test_manual_all.csv_auprc_std"} <= set(by_budget)
-    assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4
+    assert len(Ledger(tmp_path / "store").openings()) == 4
     again = cli("aggregate", str(tmp_path / "store"), "data.test_manifests=[test_manual_all.csv]")
     assert again.code == 0, again.err
-    assert len(RunStore(tmp_path / "store").openings("gpt_budget")) == 4  # stored results are not computed again
+    assert len(Ledger(tmp_path / "store").openings()) == 4  # stored results are not computed again
 
 
 def test_unknown_or_equal_sources_are_named(study: Path, cli: Cli) -> None:

@@ -102,3 +102,14 @@ def test_a_condition_that_cannot_hold_is_refused(manifest: Manifest, condition: 
 def test_an_empty_cohort_is_refused(manifest: Manifest) -> None:
     with pytest.raises(ManifestError, match=r"leaves no row \(6 volumes in all, 0 with"):
         volumes(manifest, where=[{"column": "PatientAge", "op": ">", "value": 200}])
+
+
+def test_an_exclusion_list_may_be_written_by_a_spreadsheet(manifest: Manifest, tmp_path: Path) -> None:
+    path, name = tmp_path / "exclude.csv", manifest.volumes[0]
+    for content in (f'"{name}.nii.gz",because\r\n'.encode(), f"\ufeff{name}\n".encode(), f"{name}\n".encode("utf-16")):
+        path.write_bytes(content)
+        kept = apply_cohort(manifest, CohortConfig(exclude=str(path)))
+        assert kept.volumes.tolist() == manifest.volumes.tolist()[1:]
+    path.write_bytes("größe\n".encode("cp1252"))
+    with pytest.raises(ManifestError, match=r"exclude.csv is not UTF-8 text: byte 2, line 1"):
+        apply_cohort(manifest, CohortConfig(exclude=str(path)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_core.config import ColumnsConfig
+from ctbench_core.config import ColumnsConfig, LabelsConfig
 from ctbench_core.errors import ConfigError, ManifestError
 from ctbench_core.manifest import PrepareOptions, PrepareResult, prepare, read_manifest, shared_patients, write_manifest
 
@@ -171,7 +173,7 @@ def test_a_folder_of_features_is_a_list_of_volumes(join: Callable[..., PrepareRe
 
 
 def test_manual_labels_go_through_the_accession_mapping(join: Callable[..., PrepareResult]) -> None:
-    labels = "AccessionNo,Nodule\n001,1\n002,0\n003,1\n004,0\n002,0\n"
+    labels = "AccessionNo,Nodule\n001,1\n002,0\n003,1\n004,0\n"
     mapping = "AccessionNo,NameinCTRATE\n001,train_1_a\n002,train_2_a_1.nii.gz\n002,train_2_a_2\n003,not in CT-RATE\n009,train_9_a_1\n"
     prepared = join(labels_csv=labels, mapping_csv=mapping)
     assert names(prepared) == ["train_1_a", "train_2_a_1", "train_2_a_2"]
@@ -180,30 +182,88 @@ def test_manual_labels_go_through_the_accession_mapping(join: Callable[..., Prep
         "labels_without_mapping": ["004"],
         "mapping_without_volume": ["003"],
         "mapping_without_labels": ["009"],
-        "repeated_accessions": ["002"],
     }
+    with pytest.raises(ManifestError, match=r"duplicate AccessionNo 002 \(1 row\), on line 6.*collapse=any"):
+        join(labels_csv=labels + "002,0\n", mapping_csv=mapping)
+    with pytest.raises(ManifestError, match=r"mapping_csv.csv: duplicate NameinCTRATE train_2_a_1"):
+        join(labels_csv=labels, mapping_csv=mapping.replace("003,not in CT-RATE", "003,train_2_a_1"))
+    joined = join(
+        labels_csv=labels, mapping_csv=mapping.replace("003,not in CT-RATE", "003,train_2_a_1"), collapse="any"
+    )
+    assert joined.manifest.targets[:, 0].tolist() == [1, 1, 0]
     with pytest.raises(ManifestError, match=r"mapping_csv.csv has no column 'AccessionNo'.*accession_column="):
         join(labels_csv=labels, mapping_csv="Accession,Name\n001,train_1_a_1\n")
 
 
-def test_equal_rows_count_once_and_different_ones_are_refused(join: Callable[..., PrepareResult]) -> None:
-    prepared = join(labels_csv=LABELS + "train_1_a_1, 1,0\n")
-    assert names(prepared) == VOLUMES
-    assert prepared.unmatched == {"repeated_rows": ["train_1_a_1"]}
-    with pytest.raises(
-        ManifestError, match=r"labels_csv.csv: duplicate name with different values train_1_a_1 \(1 row\), on line 6"
-    ):
-        join(labels_csv=LABELS + "train_1_a_1,0,0\n")
+@pytest.mark.parametrize("row", ["train_1_a_1, 1,0\n", "train_1_a_1.nii.gz,0,0\n"], ids=["equal", "different"])
+def test_two_rows_of_one_volume_are_refused(join: Callable[..., PrepareResult], row: str) -> None:
+    message = (
+        r"labels_csv.csv: duplicate VolumeName train_1_a_1 \(1 row\), on line 6\..*collapse=any or collapse=majority"
+    )
+    with pytest.raises(ManifestError, match=message):
+        join(labels_csv=LABELS + row)
+    for table in ("split_csv", "metadata_csv", "reports_csv"):
+        with pytest.raises(ManifestError, match=f"{table}.csv: duplicate VolumeName train_1_a_1"):
+            join(labels_csv=LABELS, **{table: "VolumeName,x\ntrain_1_a_1,a\ntrain_1_a_1,a\n"})
+
+
+READERS = """image_id,reader,finding A,B,site
+v1,R1,1,,s1
+v2,R1,0,0,s1
+v1,R2,0,,s1
+v1,R3,0,1,
+v2,R2,0,,s2
+v3,R1,,,s1
+v4,R1,1,1,s1
+v4,R2,0,1,s1
+"""
+
+
+def test_rows_of_readers_are_joined_by_any_or_majority(join: Callable[..., PrepareResult]) -> None:
+    """The expected labels are pandas' own maximum and mean of each image."""
+    frame = pd.read_csv(io.StringIO(READERS))
+    votes = frame.groupby("image_id", sort=False)[["finding A", "B"]]
+    for how, expected in (("any", votes.max()), ("majority", votes.mean().round().where(votes.mean() != 0.5))):
+        joined = join(labels_csv=READERS, collapse=how)
+        assert names(joined) == ["v1", "v2", "v3", "v4"]
+        assert joined.manifest.labels == ["finding A", "B"]
+        np.testing.assert_array_equal(joined.manifest.targets, expected.to_numpy(np.float32))
+        assert joined.notes == ["labels_csv.csv: volumes are read from column 'image_id' (data.columns.volume)."]
+        text = " ".join(joined.warnings)
+        assert f"8 rows are joined to 4 by collapse={how}" in text
+        assert "reader, site differ between rows of one volume: left out" in text
+        assert ("1 label with as many positive as negative rows are unknown" in text) == (how == "majority")
+        assert "no patient is known for v1, v2, v3, v4 (4 volumes)" in text
+
+
+def test_label_rules_hold_for_the_joined_table(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("VolumeName,Nodule,Effusion,Mass\ntrain_1_a_1,-1,0,0\ntrain_2_a_1,1,True,1\n")
+    rules = LabelsConfig(uncertain="positive", rename={"Nodule": "Lung nodule"}, only=["Lung nodule", "Effusion"])
+    manifest = prepare(PrepareOptions(labels_csv=str(path)), rules=rules).manifest
+    assert manifest.labels == ["Lung nodule", "Effusion"]
+    assert manifest.targets.tolist() == [[1, 0], [1, 1]]
+    with pytest.raises(ManifestError, match=r"'Nodule' has '-1' on line 2"):
+        prepare(PrepareOptions(labels_csv=str(path)))
+
+
+def test_joining_rows_keeps_what_agrees_and_refuses_what_is_no_label(join: Callable[..., PrepareResult]) -> None:
+    split = "VolumeName,patient_id\nv1,P1\nv1,\nv2,P2\n"
+    joined = join(labels_csv="VolumeName,A\nv1,1\nv2,0\n", split_csv=split, collapse="any")
+    assert joined.manifest.patients.tolist() == ["P1", "P2"]
+    rows = "".join(f"v{i // 2},{i % 2}\n" for i in range(12))
+    with pytest.raises(ManifestError, match=r"label column 'A' has 'x' on line 14"):
+        join(labels_csv=f"VolumeName,A\n{rows}v1,x\n", collapse="majority")
 
 
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"labels_csv": LABELS.replace("VolumeName", "Scan")}, r"labels_csv.csv has no column VolumeName.*name_column="),
-        ({"labels_csv": LABELS.replace("train_2_a_1.nii.gz", "")}, r"labels_csv.csv: .*name is blank on line 4"),
+        ({"labels_csv": LABELS.replace("VolumeName", "Sample")}, r"labels_csv.csv has no column 'volumename'.*data.columns.volume"),
+        ({"labels_csv": LABELS.replace("train_2_a_1.nii.gz", "")}, r"labels_csv.csv: VolumeName is blank on line 4"),
         ({"labels_csv": LABELS.replace("_1.nii.gz,0,\n", "_1,yes,\n")}, r"labels_csv.csv: label column 'Nodule' has 'yes' on line 4"),
         ({"labels_csv": LABELS, "split_csv": "VolumeName\nvalid_1_a_1\n"}, r"share no volume: the first begins with valid_1_a_1"),
-        ({"labels_csv": LABELS, "reports_csv": "VolumeName,A,A\nx,1,2\n"}, r"Table .*reports_csv.csv: duplicate column 'A'"),
+        ({"labels_csv": LABELS, "reports_csv": "VolumeName,A,A\nx,1,2\n"}, r"reports_csv.csv: duplicate column 'A'"),
         ({"labels_csv": LABELS, "metadata_csv": "VolumeName,A\nx\n"}, r"metadata_csv.csv cannot be parsed: .*line 2"),
         ({}, r"Set labels_csv= .*, split_csv= .* or both"),
     ],

@@ -114,7 +114,31 @@ def test_ids_stay_strings(write: Callable[..., Path]) -> None:
 
 def test_explicit_ids_win_where_filled(write: Callable[..., Path]) -> None:
     path = write("volumename,visual_feature_path,patient_id,x\ntrain_1_a_1,a,P9,1\ntrain_2_a_1,b,,0\n")
-    assert read_manifest(path).patients.tolist() == ["P9", "train_2"]
+    assert read_manifest(path).patients.tolist() == ["P9", "  train_2"]
+    agreeing = write("volumename,visual_feature_path,patient_id,x\ntrain_1_a_1,a,train_1,1\ntrain_2_a_1,b,,0\n")
+    assert read_manifest(agreeing).patients.tolist() == ["train_1", "train_2"]
+
+
+def test_no_given_id_meets_the_group_of_a_blank_one(write: Callable[..., Path]) -> None:
+    """Given: train_2 and train_7 in another numbering than the names; blank: a name that reads so, twice by name."""
+    ids = [("train_7", "P1"), ("train_7_a_1", ""), ("train_7_b_1", ""), ("train_2", ""), ("train_1_a_1", "train_7"),
+           ("x", "train_2"), ("y", "  x "), ("z", "")]  # fmt: skip
+    rows = "".join(f"{volume},p,{patient},{i % 2}\n" for i, (volume, patient) in enumerate(ids))
+    manifest = read_manifest(write("volumename,visual_feature_path,patient_id,A\n" + rows))
+    groups = [np.flatnonzero(manifest.patients == patient).tolist() for patient in dict.fromkeys(manifest.patients)]
+    assert groups == [[0], [1, 2], [3], [4], [5], [6], [7]]
+    assert manifest.unknown.tolist() == [False, False, False, True, False, False, False, True]
+    assert manifest.unknown_patients == 2
+    assert manifest.select(np.array([3, 0])).unknown_patients == 1
+    given = read_manifest(write("volumename,visual_feature_path,patient_id,A\nq,p,z,1\nr,p,train_2,0\n", "b.csv"))
+    assert shared_patients(given, [manifest]) == ["train_2"]
+
+
+def test_one_volume_in_two_manifests_is_one_patient(write: Callable[..., Path]) -> None:
+    header = "volumename,visual_feature_path,A\n"
+    first = read_manifest(write(header + "scan-a,p,1\nscan-b,p,0\n"))
+    second = read_manifest(write(header + "scan-b,p,1\nscan-c,p,0\n", "b.csv"))
+    assert [name.strip() for name in shared_patients(first, [second])] == ["scan-b"]
 
 
 def test_grouping_column_tells_the_patient(write: Callable[..., Path]) -> None:
@@ -127,7 +151,8 @@ def test_grouping_column_tells_the_patient(write: Callable[..., Path]) -> None:
 def test_volumes_that_tell_no_patient_are_counted_once_and_named(write: Callable[..., Path]) -> None:
     path = write("volumename,visual_feature_path,x\nscan-a,a,1\nscan-b,b,0\ntrain_1_a_1,c,0\n")
     manifest = read_manifest(path)
-    assert manifest.patients.tolist() == ["scan-a", "scan-b", "train_1"]
+    assert [name.strip() for name in manifest.patients] == ["scan-a", "scan-b", "train_1"]
+    assert manifest.unknown_patients == 2
     assert len(manifest.warnings) == 1
     assert "scan-a, scan-b (2 volumes)" in manifest.warnings[0]
     assert "patient_id" in manifest.warnings[0]
@@ -171,8 +196,11 @@ def test_select_keeps_everything_aligned(write: Callable[..., Path]) -> None:
         ("", r"train.csv is empty"),
         ("\n\n", r"train.csv is empty"),
         (HEADER, r"train.csv has no rows"),
-        ("name,visual_feature_path,x\na,b,1\n", r"no column 'volumename'.*Its columns are: name, visual_feature_path"),
-        ("volumename,path,x\na,b,1\n", r"no column 'visual_feature_path'"),
+        ("what,visual_feature_path,x\na,b,1\n", r"no column 'volumename'.*Its columns are: what, visual_feature_path"),
+        (
+            "volumename,image_path,x\na,b,1\n",
+            r"no column 'visual_feature_path'.*data.columns.visual_feature=image_path",
+        ),
         (HEADER + ROWS + ROWS, r"duplicate volumename train_1_a_1, train_1_a_2, train_2_a_1 \(3 rows\).*line 5"),
         (HEADER + "a.nii.gz,p,1,0\na,p,1,0\n", r"duplicate volumename a \(1 row\)"),
         (HEADER + ROWS.replace("train_2_a_1", " "), r"volumename is blank on line 4 \(1 row\)"),
@@ -223,7 +251,7 @@ def test_missing_file_names_its_neighbours(write: Callable[..., Path], tmp_path:
         read_manifest(tmp_path / "nowhere" / "train.csv")
 
 
-@pytest.mark.parametrize("content", ["Größe\n".encode("utf-16"), "Lungenödem,x\n".encode("latin-1")])
+@pytest.mark.parametrize("content", ["Größe\n".encode("utf-16-le"), "Lungenödem,x\n".encode("latin-1")])
 def test_other_encodings_are_named(write: Callable[..., Path], content: bytes) -> None:
     with pytest.raises(ManifestError, match="UTF-8"):
         read_manifest(write(content))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import multilabel_confusion_matrix, precision_recall_fscore_support
 
+from ctbench_core.declared import metrics_of
 from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.metrics import thresholded_metrics
+from ctbench_core.metrics import macro, thresholded_metrics
 
 CLOSE = {"rtol": 0, "atol": 1e-12, "equal_nan": True}
 
@@ -37,10 +38,9 @@ def test_counts_and_averages_equal_scikit_learn_on_a_full_table():
     np.testing.assert_array_equal(
         np.stack([actual.tn, actual.fp, actual.fn, actual.tp], axis=1), matrices.reshape(6, 4)
     )
-    for kind in ("macro", "micro", "weighted"):
-        expected = precision_recall_fscore_support(targets, scores >= 0.6, average=kind, zero_division=np.nan)
-        average = actual.average(kind)
-        np.testing.assert_allclose([average[x] for x in ("precision", "recall", "f1")], expected[:3], **CLOSE)
+    expected = precision_recall_fscore_support(targets, scores >= 0.6, average="macro", zero_division=np.nan)
+    averages = [macro(actual.value(name))[0] for name in ("precision", "recall", "f1")]
+    np.testing.assert_allclose(averages, expected[:3], **CLOSE)
 
 
 def test_missed_positives_score_f1_zero_and_precision_undefined():
@@ -68,27 +68,24 @@ def test_heads_and_resamples_at_once_equal_single_calls(case):
     for r, h in np.ndindex(4, 2):
         one = thresholded_metrics(targets, scores[h], 0.5, weights[r])
         np.testing.assert_allclose(actual.f1[r, h], one.f1, **CLOSE)
-        np.testing.assert_allclose(actual.average("micro")["f1"][r, h], one.average("micro")["f1"], **CLOSE)
 
 
-@pytest.mark.parametrize("kind", ["macro", "micro", "weighted"])
 @pytest.mark.parametrize("rows", [0, 1])
-def test_an_empty_table_and_a_single_unknown_row_give_nan(rows, kind):
+def test_an_empty_table_and_a_single_unknown_row_give_nan(rows):
     actual = thresholded_metrics(np.full((rows, 2), np.nan), np.full((rows, 2), 0.7))
     assert actual.reasons == ["no known rows"] * 2
-    assert all(np.isnan(value) for value in actual.average(kind).values())
+    assert all(np.isnan(actual.value(metric.name)).all() for metric in metrics_of("thresholded"))
 
 
 def test_nan_probabilities_are_named_not_called_negative():
     actual = thresholded_metrics([[1, 1], [0, 0]], [[np.nan, 0.9], [0.2, 0.1]])
     assert np.isnan(actual.recall[0]) and actual.recall[1] == 1.0
     assert actual.reasons == ["scores are NaN", None]
-    assert actual.average("micro")["recall"] == 1.0
 
 
-def test_unknown_averages_and_misshapen_thresholds_are_refused():
-    with pytest.raises(ConfigError, match="macro"):
-        thresholded_metrics([[1]], [[0.5]]).average("makro")
+def test_unknown_metrics_and_misshapen_thresholds_are_refused():
+    with pytest.raises(ConfigError, match="recall"):
+        thresholded_metrics([[1]], [[0.5]]).value("recal")
     with pytest.raises(InputError, match="one number or one for each of the 1 labels"):
         thresholded_metrics([[1]], [[0.5]], [0.1, 0.2, 0.3])
     with pytest.raises(InputError, match="threshold is NaN"):

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.errors import ConfigError
 from ctbench_core.metrics import (
     choose_thresholds,
     cross_fitted_calls,
-    f1_of_calls,
     patient_folds,
-    sensitivity_at_specificity,
-    specificity_at_sensitivity,
+    thresholded_metrics,
 )
 
 
@@ -81,7 +79,7 @@ def test_cross_fitted_calls_use_the_other_folds_threshold() -> None:
         mine = at == fold
         chosen = choose_thresholds(y[~mine], p[~mine]).values
         np.testing.assert_array_equal(calls[mine], p[mine] >= chosen)
-    for c, value in enumerate(f1_of_calls(y, calls)):
+    for c, value in enumerate(thresholded_metrics(y, calls).f1):
         assert value == pytest.approx(f1_score(y[:, c], calls[:, c]), abs=1e-12)
 
 
@@ -91,62 +89,6 @@ def test_noise_looks_better_fitted_than_cross_fitted() -> None:
     for _ in range(20):
         y = (draw.random((80, 1)) < 0.2).astype(float)
         p = draw.random((80, 1))
-        fitted = f1_of_calls(y, p >= choose_thresholds(y, p).values)[0]
-        gaps.append(fitted - f1_of_calls(y, cross_fitted_calls(y, p, np.arange(80)))[0])
+        fitted = thresholded_metrics(y, p >= choose_thresholds(y, p).values).f1[0]
+        gaps.append(fitted - thresholded_metrics(y, cross_fitted_calls(y, p, np.arange(80))).f1[0])
     assert np.mean(gaps) > 0.05
-
-
-def by_trial(targets, scores, weights, minimum, fixed):
-    """Try every threshold: return (sensitivity, specificity) of the best one whose `fixed` rate meets the minimum."""
-    mask = ~np.isnan(targets)
-    truth, values, weight = targets[mask] == 1, scores[mask], weights[mask]
-    best = (-1.0, -1.0)
-    for threshold in [np.inf, *values]:
-        predicted = values >= threshold
-        rates = (
-            np.average(predicted[truth], weights=weight[truth]),
-            np.average(~predicted[~truth], weights=weight[~truth]),
-        )
-        if rates[fixed] >= minimum - 1e-12 and rates[1 - fixed] > best[1 - fixed]:
-            best = rates
-    return best
-
-
-@pytest.mark.parametrize("minimum", [0.0, 0.5, 0.9, 0.95, 1.0])
-def test_both_ways_equal_trying_every_threshold(case, minimum):
-    compared = 0
-    for seed in range(120):
-        targets, scores, weights = (x[:, 0] if x.ndim == 2 else x + 0.1 for x in case(seed))
-        at_specificity = sensitivity_at_specificity(targets, scores, minimum, weights)
-        at_sensitivity = specificity_at_sensitivity(targets, scores, minimum, weights)
-        if at_specificity.reason:
-            assert np.isnan(at_specificity[:3]).all() and np.isnan(at_sensitivity[:3]).all()
-            continue
-        expected = by_trial(targets, scores, weights, minimum, fixed=1)[0]
-        assert at_specificity.sensitivity == pytest.approx(expected, abs=1e-12)
-        assert at_specificity.specificity >= minimum - 1e-12
-        expected = by_trial(targets, scores, weights, minimum, fixed=0)[1]
-        assert at_sensitivity.specificity == pytest.approx(expected, abs=1e-12)
-        assert at_sensitivity.sensitivity >= minimum - 1e-12
-        compared += 1
-    assert compared > 30
-
-
-def test_the_threshold_yields_the_rates():
-    draw = np.random.default_rng(0)
-    targets, scores = draw.integers(0, 2, 300), np.round(draw.random(300), 2)
-    point = sensitivity_at_specificity(targets, scores, 0.9)
-    predicted = scores >= point.threshold
-    assert point.sensitivity == pytest.approx(predicted[targets == 1].mean())
-    assert point.specificity == pytest.approx((~predicted[targets == 0]).mean())
-
-
-def test_nothing_is_positive_if_no_score_reaches_the_specificity():
-    point = sensitivity_at_specificity([1, 0], [0.1, 0.9], 1.0)
-    assert point == (np.inf, 0.0, 1.0, None)
-
-
-def test_one_class_has_a_reason_and_per_cent_is_refused():
-    assert sensitivity_at_specificity([1, 1], [0.1, 0.9], 0.9).reason == "no negative rows"
-    with pytest.raises(InputError, match="not per cent"):
-        specificity_at_sensitivity([0, 1], [0.1, 0.9], 90)

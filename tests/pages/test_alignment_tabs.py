@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
+from ctbench_core.formatting import format_metric
 from ctbench_core.runs import alignment_disclosures
 from ctbench_ui.alignment.embedding_map import in_polygon
+from tests.retrieval_case import brute_metrics, write_case
 
 Open = Callable[..., AppTest]
 
@@ -32,6 +35,35 @@ def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[A
         measured.run()
         assert not measured.exception, tab
         assert text in said(measured), tab
+
+
+def test_the_page_shows_both_directions_of_the_chosen_truth_as_brute_force_has_them(
+    open_page: Open, align: Callable[[AppTest], AppTest], tmp_path: Path, taken: Callable[[], dict[str, bytes]]
+) -> None:
+    table = write_case(tmp_path / "case")
+    fields = {
+        "paths.data_root": str(tmp_path / "case" / "features"),
+        "paths.manifest_dir": str(tmp_path / "case" / "manifests"),
+        "analysis.truth": "patient",
+    }
+    app = align(open_page("alignment", fields))
+    assert [part.value for part in app.subheader] == ["Hit: same patient", "Hit: same label vector"]
+    titles = {"visual to text": "volume → report", "text to visual": "report → volume"}
+    for shown, truth in zip(app.dataframe, ("patient", "labels")):
+        rows = shown.value.set_index("Metric")
+        for direction, metrics in brute_metrics(tmp_path / "case", table, truth).items():
+            for row, name in {
+                "Recall@1": "recall_at_1",
+                "Recall@10": "recall_at_10",
+                "MRR": "mrr",
+                "MAP": "map",
+            }.items():
+                assert rows.loc[row, titles[direction]].split()[0] == format_metric(metrics[name])
+    file = pd.read_csv(io.BytesIO(taken()["recall-csv"]))
+    expected = brute_metrics(tmp_path / "case", table, "patient")
+    for way, direction in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
+        (recall,) = file[(file["direction"] == way) & (file["truth"] == "instance") & (file["k"] == 5)]["recall"]
+        assert recall == pytest.approx(expected[direction]["recall_at_5"], abs=1e-9)
 
 
 def test_every_file_is_marked(

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.formatting import format_interval, format_mean_sd
 from ctbench_core.legacy import by_budget_table, contrast_tables, import_runs, per_run_table
-from ctbench_core.runs import RunStore
+from ctbench_core.runs import Ledger, RunStore
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -69,7 +69,7 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
     app.multiselect(key="by-budget.tests").set_value(["test_manual_all.csv"]).run()
     evaluate(app)
     assert "8 runs evaluated" in said(app)
-    assert len(RunStore(store).openings("gpt_budget")) == 4
+    assert len(Ledger(store).openings()) == 8
     table = per_run_table(RunStore(store).runs())
     expected = by_budget_table(table)
     shown = app.dataframe[0].value
@@ -79,7 +79,7 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
     assert set(shown["runs"]) == {2}
     again = evaluate(by_budget(fields={"by-budget.folder": str(other), "by-budget.tests": ["test_manual_all.csv"]}))
     assert not again.exception
-    assert len(RunStore(store).openings("gpt_budget")) == 4  # stored results are not evaluated again
+    assert len(Ledger(store).openings()) == 8  # stored results are not evaluated again
 
 
 def test_the_curve_shows_both_sources(sweep: Path, by_budget: Callable[..., AppTest]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import streamlit as st
 
-from ctbench_core.config import KEYS, Config, get_key, set_key
+from ctbench_core.config import KEYS, Config, changed_keys, get_key, set_key
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_ui import form
 from ctbench_ui.shared import datasets
@@ -63,7 +63,9 @@ def test_widths_that_are_not_numbers_are_named(session: dict[str, Any]) -> None:
 def test_a_data_set_keeps_its_data_keys_and_no_others(tmp_path: Path) -> None:
     config = Config()
     config.paths.data_root, config.data.cohort.recon, config.training.batch_size = "features", "first", 7
-    datasets.save(tmp_path, "mine", config)
+    path = datasets.save(tmp_path, "mine", config)
+    assert path.read_text(encoding="utf-8").startswith("format: 1\n")
+    path.write_text(path.read_text(encoding="utf-8").removeprefix("format: 1\n"), encoding="utf-8")  # of an old store
     loaded = datasets.load(tmp_path, "mine")
     assert (loaded.paths.data_root, loaded.data.cohort.recon) == ("features", "first")
     assert loaded.training.batch_size == KEYS["training.batch_size"].default
@@ -100,6 +102,48 @@ def test_a_new_session_begins_with_what_was_set_last(
     form.restore()
     assert form.config().training.batch_size == 7
     assert form.config().model.params.hidden_dims == [8, 4]
+
+
+def test_a_new_session_has_neither_the_name_nor_the_folder_of_the_last_run(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    form.restore()
+    assert form.settings_source() == "Default settings"
+    changed = {"logging.run_name": "mine", "paths.run_dir": "a", "logging.group": "g", "data.budget": 20}
+    form.set_fields(changed | {"training.loss.gamma": 3.0, "training.loss.pos_weight": "1, 2.5"})
+    form.save()
+    assert form.settings_source() == ""
+    monkeypatch.setattr(st, "session_state", {})
+    form.restore()
+    assert form.settings_source() == "Settings from your last session"
+    expected = {
+        "logging.group": "g",
+        "data.budget": 20,
+        "training.loss.gamma": 3.0,
+        "training.loss.pos_weight": [1, 2.5],
+    }
+    found = {name: value for name, value in changed_keys(form.config()).items() if not name.startswith("paths.")}
+    assert found == expected
+    form.save()
+    assert form.settings_source() == "Settings from your last session"  # nothing has changed
+
+
+def test_a_damaged_file_of_settings_means_defaults(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    (tmp_path / ".form.yaml").write_text("- a list")
+    form.restore()
+    assert form.settings_source() == "Default settings"
+    assert form.config().training == Config().training
+
+
+def test_messages_name_controls() -> None:
+    text = form.name_controls(
+        "Set training.loss._target_=torch.nn.BCEWithLogitsLoss, or training.learning_rate. my.training.loss.gamma"
+    )
+    assert text == "Set Loss: BCE, or Learning rate. my.training.loss.gamma"
 
 
 def test_two_sessions_do_not_change_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

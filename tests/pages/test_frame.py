@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-PAGES = ("home", "data", "train", "runs", "evaluate", "alignment", "system")
+from ctbench_ui.pages import PAGES
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", list(PAGES))
 def test_a_page_opens_on_an_empty_store(name: str, open_page: Callable[..., AppTest]) -> None:
     app = open_page(name)
     assert not app.exception

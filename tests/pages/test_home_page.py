@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -14,6 +15,7 @@ from ctbench_core.config import Config
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
 from ctbench_ui.home import recent_runs
+from ctbench_ui.shared import run_table
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -68,3 +70,20 @@ def test_a_damaged_record_of_visits_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / ".visits.json"
     path.write_text("[torn")
     assert recent_runs.note_visit(path, MOMENT) == ""
+
+
+def test_runs_are_ranked_within_one_validation_set() -> None:
+    created = [f"2026-01-0{day}T00:00:00+00:00" for day in range(1, 6)]
+    frame = pd.DataFrame(
+        {
+            "run_id": list("abcde"),
+            "validation_set": ["large", "small", "large", "small", "large"],
+            "val_auprc": [0.3, 0.9, 0.4, 0.8, None],
+            "created": created,
+        }
+    )
+    ranked = run_table.best_first(frame)
+    assert "".join(ranked["run_id"]) == "caebd"
+    assert "".join(ranked["set"]) == "AAABB"
+    alone = run_table.best_first(frame[frame["validation_set"] == "large"])
+    assert set(alone["set"]) == {""}

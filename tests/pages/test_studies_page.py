@@ -69,6 +69,15 @@ def test_without_data_it_leads_to_data(open_page: Open) -> None:
     assert open_page("studies").button(key="empty-data")
 
 
+def test_a_link_shows_its_study_without_any_data_chosen(budgets: str, open_page: Open) -> None:
+    app = open_page("studies", query={"study": "budgets"})
+    assert not app.exception
+    assert app.selectbox(key="study").value == "budgets"
+    assert app.get("tab")
+    app.selectbox(key="study").select("New study").run()
+    assert app.button(key="empty-data")
+
+
 def test_a_study_is_started_from_the_form(open_page: Open, small_run: dict[str, Any], said: Any, store: Path) -> None:
     app = open_page("studies", small_run)
     assert app.selectbox(key="study").value == "New study"
@@ -192,18 +201,22 @@ def test_every_file_of_a_study_is_marked(
     assert set(tables) == {"cells-csv", "differences-csv", "bottlenecks-csv", "export-runs", "export-cells"}
     for key, table in tables.items():
         assert list(table)[-4:] == MARKS, key
-        assert table[MARKS[:3]].drop_duplicates().to_numpy().tolist() == [[19, 0, "unknown"]], key
+        assert table[MARKS[:3]].drop_duplicates().to_numpy().tolist() == [[20, 0, "unknown"]], key
         assert table["warning"].isna().all(), key
     for ending in ("tex", "html"):
-        assert "evaluated 19 times by 18 runs of this job" in files[f"export-{ending}"].decode()
+        assert "evaluated 20 times by 19 runs of this run store" in files[f"export-{ending}"].decode()
         assert "label origin: unknown" in files[f"export-{ending}"].decode()
 
 
 def _ledger(folder: Path) -> str:
-    """Write a ledger with one evaluation of every run of a study, a second one of the first run, and one of another job."""
+    """Write a ledger: one evaluation of every run of a study, a second one of the first run, one of another job, and others.
+
+    The others are of another test set of the same name, and of one from before identities.
+    """
     runs = [run.id for run in read_plan(StudyPaths(folder)).runs]
-    entries = [{"job": folder.name, "run": str(folder / run), "manifest": "test.csv"} for run in [*runs, runs[0]]]
-    entries.append({"job": "other", "run": "elsewhere", "manifest": "test.csv"})
+    one = {"job": folder.name, "manifest": "test.csv", "test_set": "id"}
+    entries = [one | {"run": str(folder / run)} for run in [*runs, runs[0]]]
+    entries += [one | {"job": "other", "run": "elsewhere", "test_set": test_set} for test_set in ("id", "other", None)]
     return "".join(json.dumps(entry) + "\n" for entry in entries)
 
 
@@ -213,7 +226,7 @@ def test_the_marks_of_a_study_sum_up_those_of_its_runs(budgets: str) -> None:
     results = pd.DataFrame([(run, on, "", LEAKED, n) for run, on, n in rows], columns=list(COLUMNS))
     paths = StudyPaths(Path(budgets))
     evaluated = [("a", "fold_0"), ("b", "fold_1"), ("b", "fold_1")]
-    lines = [{"job": "budgets", "run": run, "manifest": on} for run, on in evaluated]
+    lines = [{"job": "budgets", "run": run, "manifest": on, "test_set": on} for run, on in evaluated]
     (paths.root.parent / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
     plain, reading = Config(), Config()
     plain.data.label_origin, reading.data.label_origin, reading.model.inputs = "manual", "report-derived", "text"

@@ -14,7 +14,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.cli.compose import compose_config
-from ctbench_core.config import get_key
+from ctbench_core.config import KEYS, Config, get_key
+from ctbench_core.declared import HEADS, LOSSES
+from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import open_run
 from ctbench_ui.train import train_form
@@ -86,13 +88,60 @@ def test_another_session_finds_the_run_by_its_address(
     assert folder.name in "".join(caption.value for caption in later.caption)
 
 
-def test_a_new_session_begins_with_the_settings_of_the_newest_run(
-    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
+def test_a_new_session_begins_with_what_was_set_last_here_and_says_so(
+    small_run: dict[str, Any], open_page: Open, said: Said, make_config: Callable[..., Config], data: Path
 ) -> None:
-    train(open_page("train", small_run))
+    run_experiment(make_config(data, {"training.max_epochs": 2, "utils.seed": 9, "data.budget": 20}))  # command line
+    first = open_page("train")
+    assert "Default settings" in said(first)
+    assert first.number_input(key="utils.seed").value == 42
+    assert "data.budget" not in first.session_state
+    open_page("train", small_run)
     later = open_page("train")
     assert later.number_input(key="training.max_epochs").value == 3
     assert later.text_input(key="model.params.hidden_dims").value == "8"
+    assert later.number_input(key="utils.seed").value == 42
+    assert "Settings from your last session" in said(later)
+    later.number_input(key="training.batch_size").set_value(48).run()
+    assert "Settings from your last session" not in said(later)
+
+
+def drawn(app: AppTest) -> set[str]:
+    """Return the config keys that a page shows as fields."""
+    kinds = ("text_input", "number_input", "selectbox", "multiselect", "toggle", "segmented_control")
+    return {field.key for kind in kinds for field in app.get(kind)} & set(KEYS)
+
+
+def test_every_head_and_loss_shows_its_own_fields_and_no_others(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    for name, head in HEADS.items():
+        app.selectbox(key="model._target_").set_value(name).run()
+        others = {key for other in HEADS.values() for key in other.own_keys if key not in head.own_keys}
+        assert set(head.own_keys) <= drawn(app)
+        assert not others & drawn(app)
+    app.selectbox(key="model._target_").set_value("mlp").run()
+    options = app.selectbox(key="training.loss._target_").options
+    assert [title for title in options if title not in {loss.title for loss in LOSSES.values()}] == []
+    for name, loss in LOSSES.items():
+        app.selectbox(key="training.loss._target_").set_value(loss.aliases[0] if loss.aliases else name).run()
+        own = {f"training.loss.{parameter}" for parameter in loss.parameters}
+        everyones = {f"training.loss.{p}" for other in LOSSES.values() for p in other.parameters}
+        assert everyones & drawn(app) == own
+
+
+def test_what_a_head_refuses_is_said_with_the_controls_to_change(
+    small_run: dict[str, Any], open_page: Open, said: Said
+) -> None:
+    app = open_page("train", small_run | {"training.loss._target_": "focal", "model._target_": "knn"})
+    assert "Loss: Focal has no effect. Set Loss: BCE" in said(app)
+    assert app.button(key="start").disabled
+    loss = app.selectbox(key="training.loss._target_")
+    assert not loss.disabled
+    loss.set_value("torch.nn.BCEWithLogitsLoss").run()
+    assert not app.error, said(app)
+    assert app.selectbox(key="training.loss._target_").disabled
+    app.selectbox(key="model.inputs").set_value("gated").run()
+    assert "Inputs: gated needs a head that learns the gate" in said(app)
 
 
 def test_the_number_of_parameters_follows_the_widths(small_run: dict[str, Any], open_page: Open) -> None:
@@ -119,9 +168,9 @@ def test_the_command_line_means_the_same_config(small_run: dict[str, Any], open_
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("model.params.hidden_dims", "8, wide", "model.params.hidden_dims"),
-        ("training.learning_rate", -1.0, "training.learning_rate"),
-        ("model.params.dropout", 1.5, "model.params.dropout"),
+        ("model.params.hidden_dims", "8, wide", "Hidden widths is '8, wide'"),
+        ("training.learning_rate", -1.0, "Learning rate is -1.0"),
+        ("model.params.dropout", 1.5, "Dropout is 1.5"),
     ],
 )
 def test_a_bad_setting_is_named_and_nothing_starts(
@@ -182,7 +231,7 @@ def test_a_head_shows_its_own_settings(
 ) -> None:
     app = open_page("train", small_run | chosen | {"train.command": True})
     assert not app.exception
-    assert shown in {field.key for kind in (app.text_input, app.segmented_control) for field in kind}
+    assert shown in {field.key for kind in (app.text_input, app.selectbox, app.segmented_control) for field in kind}
     assert {metric.label: metric.value for metric in app.metric}["Parameters"] == parameters
     config = compose_config(shlex.split(app.code[0].value)[4:], job_name="train").config
     values = {key: get_key(config, key) for key in chosen}

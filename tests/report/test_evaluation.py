@@ -60,7 +60,7 @@ def methods(folder: Path) -> str:
 
 def test_methods_name_the_config(evaluated_run: Run) -> None:
     text = methods(evaluated_run({"training.optimizer": "adamw", "training.weight_decay": 0.01, "utils.seed": 7}))
-    for part in ("AdamW", "weight decay 0.01", "(seed 7)", "for 3 epochs", "hidden width 8", "negatives / positives"):
+    for part in ("AdamW", "weight decay 0.01", "(seed 7)", "for 3 epochs", "hidden widths 8", "negatives / positives"):
         assert part in text
     text = methods(
         evaluated_run({"training.loss.pos_weight": "none", "model._target_": "linear", "training.monitor": "auroc"})
@@ -70,6 +70,9 @@ def test_methods_name_the_config(evaluated_run: Run) -> None:
     assert "A head (linear) was trained" in text
     assert "validation macro AUROC" in text
     assert "hidden width" not in text
+    text = methods(evaluated_run({"model.params.hidden_dims": [], "training.loss._target_": "focal"}))
+    assert "A head (linear) was trained" in text
+    assert "loss focal loss (gamma 2) with positives weighted" in text
 
 
 def test_methods_of_fitted_heads_name_no_optimiser(evaluated_run: Run) -> None:

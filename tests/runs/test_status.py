@@ -178,3 +178,11 @@ def test_a_full_disk_at_the_end_does_not_hide_the_error(tmp_path: Path, monkeypa
     with pytest.raises(RunError, match="the cause"), recorder_in(tmp_path):
         monkeypatch.setattr("ctbench_core.runs.status.write_json", full)
         raise RunError("the cause")
+
+
+def test_a_status_states_the_format_of_its_run(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_status(path, new_status("run"))
+    assert json.loads(path.read_text())["format"] == read_status(path).format == 2
+    path.write_text(json.dumps({"state": "finished"}))  # of an old store
+    assert read_status(path).format == 1

@@ -120,32 +120,6 @@ def test_the_pointer_names_the_newest_run(store: RunStore) -> None:
     assert json.loads((store.root / "train" / "latest_run.json").read_text())["run_dir"].endswith("x")
 
 
-def test_the_ledger_counts_other_runs_of_the_job_on_the_test_set(store: RunStore) -> None:
-    counts = [
-        store.record_opening(Path(run), job, manifest)
-        for run, job, manifest in [
-            ("r1", "train", "test.csv"),
-            ("r1", "train", "test.csv"),  # the same run again: no other run yet
-            ("r2", "train", "test.csv"),
-            ("r3", "train", "other.csv"),
-            ("r4", "sweep", "test.csv"),
-            ("r3", "train", "test.csv"),
-        ]
-    ]
-    assert counts == [0, 0, 1, 0, 0, 2]
-    entries = [json.loads(line) for line in (store.root / "evaluations.jsonl").read_text().splitlines()]
-    assert len(entries) == 6
-    assert {"when", "run", "manifest"} <= set(entries[0])
-
-
-def test_a_ledger_with_an_incomplete_line_still_counts(store: RunStore) -> None:
-    store.record_opening(Path("r1"), "train", "test.csv")
-    with (store.root / "evaluations.jsonl").open("a") as file:
-        file.write('{"when": "20')
-    assert store.record_opening(Path("r2"), "train", "test.csv") == 1
-    assert store.record_opening(Path("r3"), "train", "test.csv") == 2
-
-
 def test_a_config_is_read_back_from_its_run(
     store: RunStore, make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
@@ -226,12 +200,3 @@ def test_emptying_the_trash_frees_what_was_deleted(ended: Path, tmp_path: Path) 
     assert empty_trash(tmp_path / "out") > 0
     with pytest.raises(InputError, match="not in the trash"):
         restore_run(tmp_path / "out", trashed)
-
-
-def test_the_ledger_counts_other_runs_once(ended: Path, tmp_path: Path) -> None:
-    store = RunStore(tmp_path / "out")
-    first, second = tmp_path / "a", tmp_path / "b"
-    assert store.record_opening(first, "train", "test.csv") == 0
-    assert store.record_opening(first, "train", "test.csv") == 0
-    assert store.record_opening(second, "train", "test.csv") == 1
-    assert store.record_opening(second, "train", "other.csv") == 0

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from ctbench_core.config import Config, set_key
+from ctbench_core.declared import TRACKERS, TrackerInfo
 from ctbench_core.errors import RunError
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import RunPaths, open_run, trackers
 from ctbench_core.runs.trackers import Service, epoch_metrics
 
+PROJECT = Path(__file__).resolve().parents[2]
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: nothing answers
 
 
@@ -52,7 +54,8 @@ def run(config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[s
 
     def train(tracker: type[Service] | str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         if not isinstance(tracker, str):
-            monkeypatch.setitem(trackers.SERVICES, "test", tracker)
+            monkeypatch.setitem(TRACKERS._items, "test", TrackerInfo("test", "Test", "here:service"))
+            monkeypatch.setattr(trackers, "load", lambda reference: tracker)
         set_key(config, "logging.logger_name", tracker if isinstance(tracker, str) else "test")
         for key, value in (changes or {}).items():
             set_key(config, key, value)
@@ -85,10 +88,10 @@ def test_without_a_tracker_no_thread_runs(run: Callable[..., Any]) -> None:
 def test_an_unknown_tracker_is_a_warning_that_lists_the_known_ones(run: Callable[..., Any]) -> None:
     result = run("neptune")
     assert result["state"] == "finished"
-    assert "wandb, mlflow, tensorboard" in result["warnings"][-1]
+    assert f"Known: {', '.join(TRACKERS)}." in result["warnings"][-1]
 
 
-@pytest.mark.parametrize("name", ["wandb", "mlflow", "tensorboard"])
+@pytest.mark.parametrize("name", TRACKERS)
 def test_a_missing_package_is_a_warning_with_the_install_command(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -100,6 +103,23 @@ def test_a_missing_package_is_a_warning_with_the_install_command(
     result = run(name)
     assert result["state"] == "finished"
     assert f"pip install 'ctbench[{name}]'" in result["warnings"][-1]
+
+
+def test_a_declared_tracker_that_cannot_be_imported_is_a_warning(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRACKERS._items, "lost", TrackerInfo("lost", "Lost", "no_such_module:Service"))
+    result = run("lost")
+    assert result["state"] == "finished"
+    assert result["warnings"][-1].startswith("lost did not receive the run: No module named 'no_such_module'")
+
+
+def test_the_docs_list_every_tracker_and_how_to_install_it() -> None:
+    lines = (PROJECT / "docs" / "moving-in.md").read_text(encoding="utf-8").splitlines()
+    for info in TRACKERS.values():
+        (row,) = (line for line in lines if line.startswith(f"| `{info.name}` |"))
+        assert f"| `{info.install}` |" in row
+        assert info.usual_address.split(",")[0] in row
 
 
 def test_a_silent_server_delays_no_run(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ def test_a_space_sets_config_keys(make_search: Callable[..., Search]) -> None:
     listed = parse_space({"model.params.hidden_dims": [[8], [4, 4]], "model": ["mlp_visual", "linear_probe"]})
     assert listed.changes({"model.params.hidden_dims": "[4, 4]", "model": "mlp_visual"}) == {
         "model._target_": "mlp",
+        "model.model_name": "mlp",
         "model.params.hidden_dims": [4, 4],
     }
 

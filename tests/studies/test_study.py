@@ -12,7 +12,7 @@ import yaml
 from ctbench_core.config import Config, set_key
 from ctbench_core.errors import ConfigError
 from ctbench_core.studies import Study, expand_grid, parse_study, read_study
-from ctbench_core.studies.plan import run_id
+from ctbench_core.studies.identity import run_id
 
 MakeStudy = Callable[..., Study]
 

@@ -48,7 +48,7 @@ def test_a_head_trains_as_on_the_cpu(make_config: Build, tiny_data: Path, change
     config = make_config(tiny_data, {"training.precision": "float64", "training.learning_rate": 0.01, **changes})
     (report, state), (other, expected) = trained(config, "cuda"), trained(config, "cpu")
     tolerance = 1e-5 if changes.get("model._target_") == "logistic" else 1e-8
-    assert report.auprc == pytest.approx(other.auprc, abs=tolerance)
+    assert report.macros["auprc"] == pytest.approx(other.macros["auprc"], abs=tolerance)
     assert report.val_loss == pytest.approx(other.val_loss, abs=tolerance)
     for name, tensor in expected.items():
         torch.testing.assert_close(state[name], tensor, rtol=0, atol=tolerance)

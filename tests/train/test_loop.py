@@ -68,9 +68,9 @@ def make_loop(make_config: Build, tiny_data: Path, tmp_path: Path) -> Callable[.
     """Return a builder of runs in a named folder."""
 
     def build(changes: dict[str, Any] | None = None, name: str = "run") -> Loop:
-        return Loop(
-            make_config(tiny_data, {"training.learning_rate": 0.01, **(changes or {})}), RunPaths(tmp_path / name)
-        )
+        paths = RunPaths(tmp_path / name)
+        paths.root.mkdir(exist_ok=True)
+        return Loop(make_config(tiny_data, {"training.learning_rate": 0.01, **(changes or {})}), paths)
 
     return build
 
@@ -239,7 +239,7 @@ def test_torn_and_surplus_lines_are_cut_back_to_the_checkpoint(
 
 def test_resume_without_a_checkpoint_starts_from_the_beginning(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
-    loop.paths.root.mkdir()
+    loop.paths.root.mkdir(exist_ok=True)
     loop.paths.metrics.write_text('{"epoch": 1}\n')
     loop.resume()
     assert loop.epoch == 0
@@ -271,7 +271,7 @@ def test_a_checkpoint_of_another_shape_is_refused_and_the_run_keeps_its_config(
     run = open_run(run_dir)
     assert run.status.state == "cancelled"
     before = run.paths.config.read_bytes()
-    other = make_config(tiny_data, {"training.max_epochs": 50, **changes})
+    other = make_config(tiny_data, {"training.max_epochs": 50, "training.resume.allow_changes": True, **changes})
     with pytest.raises(CheckpointError, match=rf"last_state.pt cannot be resumed: (.|\n)*{message}"):
         run_experiment(other, run_dir, resume=True)
     assert open_run(run_dir).status.state == "failed"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ctbench_core.config import TrainingConfig
+from ctbench_core.declared import OPTIMIZERS, Optimizer
 from ctbench_core.train.network import Dropout, Mlp
 from ctbench_core.train.optim import Optimiser, learning_rate
 from ctbench_core.train.parameters import StackedParameters
@@ -52,7 +53,7 @@ def test_warm_up_longer_than_the_run_is_harmless() -> None:
 )
 def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # type: ignore[no-untyped-def]
     stack = StackedParameters(Mlp([4, 3], Dropout(0)), 2, torch.float64, "cpu")
-    options = TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=0.05)  # type: ignore[arg-type]
+    options = TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=0.05)
     for k in range(2):
         stack.initialise(k, k)
     optimiser = Optimiser(stack, [options, options])
@@ -67,6 +68,25 @@ def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # ty
         optimiser.step(2)
         reference.step()
     torch.testing.assert_close(stack.flat_KP, torch.stack([c.detach() for c in copies]), rtol=0, atol=1e-12)
+
+
+def signed(tensors: dict[str, list[torch.Tensor]], rate: float, decay: float) -> None:
+    for parameter, gradient, seen in zip(tensors["param"], tensors["grad"], tensors["seen"]):
+        seen.add_(gradient)
+        parameter.sub_(rate * torch.sign(seen) + decay)
+
+
+def test_a_registered_optimiser_steps_by_its_function_and_keeps_its_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIMIZERS._items, "signed", Optimizer("signed", "Signed", f"{__name__}:signed", ("seen",)))
+    stack = StackedParameters(Mlp([4, 3], Dropout(0)), 2, torch.float64, "cpu")
+    options = [TrainingConfig(optimizer="signed", learning_rate=rate, weight_decay=0.5) for rate in (1.0, 2.0)]
+    optimiser = Optimiser(stack, options)
+    optimiser.start_epoch([1, 1])
+    stack.grad_KP.fill_(-3.0)
+    optimiser.step(2)
+    assert stack.flat_KP[:, 0].tolist() == [0.5, 1.5]
+    state = optimiser.state_dict(1)
+    assert (state["name"], state["seen"].unique().tolist()) == ("signed", [-3.0])
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ctbench_core.config import Config
+from ctbench_core.declared import LOSSES
 from ctbench_core.errors import CheckpointError
 from ctbench_core.train.batches import ByteStream, stream
-from ctbench_core.train.losses import LOSS_FUNCTIONS, element_weights, known_labels, loss_gradient
+from ctbench_core.train.losses import BoundLoss, bind_loss, element_weights, known_labels
 from ctbench_core.train.network import Dropout, Mlp
 from ctbench_core.train.parameters import StackedParameters
 
@@ -33,6 +35,13 @@ class PlainHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)
+
+
+def bound(loss: str) -> BoundLoss:
+    """Return a loss with its default parameters."""
+    options = Config().training.loss
+    options._target_ = loss
+    return bind_loss(options)
 
 
 def make_stack(
@@ -68,7 +77,7 @@ def gradient(
     out = torch.empty_like(labels)
     layers, grads = stack.leading_layers(1)
     stack.network.forward(layers, x[None], masks, out)
-    stack.network.backward(layers, loss_gradient(LOSS_FUNCTIONS[loss], out, labels) * weights, grads)
+    stack.network.backward(layers, bound(loss).gradient(out, labels) * weights, grads)
     stack.flat_KP.copy_(stack.grad_KP)
     return out, torch.cat([tensor.flatten() for tensor in stack.state_dict(0).values()])
 
@@ -83,7 +92,7 @@ def batch(widths: Sequence[int], rows: int = 20) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("widths", "parts"), PARTED)
-@pytest.mark.parametrize("loss", sorted(LOSS_FUNCTIONS))
+@pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_written_out_gradients_are_those_of_autograd(widths: list[int], parts: int, loss: str, weighted: bool) -> None:
     stack, (x, y) = make_stack(widths, parts=parts), batch(widths)
@@ -93,7 +102,7 @@ def test_written_out_gradients_are_those_of_autograd(widths: list[int], parts: i
     _, actual = gradient(stack, x, y, loss, pos_weight, [])
 
     known = ~torch.isnan(y)
-    values = LOSS_FUNCTIONS[loss](plain(x), torch.nan_to_num(y))
+    values = bound(loss).values(plain(x), torch.nan_to_num(y))
     values = values if pos_weight is None else torch.where(y > 0, pos_weight, 1.0) * values
     values[known].mean().backward()
     expected = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])

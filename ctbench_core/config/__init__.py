@@ -1,0 +1,40 @@
+"""Define the typed config: every key with its type, default, help, bounds and scope.
+
+Defaults live in these dataclasses and nowhere else. The command line composes YAML trees and overrides onto them
+(`cli/compose.py`), and the screen edits them directly. A key's dotted name is its path through the dataclasses:
+``training.learning_rate``.
+"""
+
+from ctbench_core.config.data import (
+    DEFAULT_TESTS,
+    AutoSplitConfig,
+    CohortConfig,
+    ColumnsConfig,
+    DataConfig,
+    EncoderConfig,
+    KfoldConfig,
+    LabelsConfig,
+    PathsConfig,
+)
+from ctbench_core.config.keys import (
+    ALIASES,
+    IGNORED_PREFIXES,
+    KEYS,
+    Config,
+    KeyInfo,
+    as_introduced,
+    changed_keys,
+    differing_keys,
+    flatten,
+    from_mapping,
+    get_key,
+    model_groups,
+    nearest_keys,
+    recipe_values,
+    resolved,
+    set_key,
+    set_keys,
+    values_for,
+)
+from ctbench_core.config.results import AnalysisConfig, EvaluationConfig, LoggingConfig, OptunaConfig, UtilsConfig
+from ctbench_core.config.training import LossConfig, ModelConfig, ModelParams, ResumeConfig, TrainingConfig

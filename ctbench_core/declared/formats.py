@@ -1,0 +1,108 @@
+"""The registered formats of feature files: how the vector of one volume, or a table of many, is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctbench_core.declared.registry import Registry
+
+
+@dataclass(frozen=True)
+class FeatureFormat:
+    """One format of feature files; its functions are referenced by ``module:name``.
+
+    Attributes:
+        suffixes: in lower case, each with one dot.
+        parse: (bytes of a file, data.feature_key) to the array of one volume; empty if files never hold one volume.
+        locate: (bytes, data.feature_key) to the `Layout` of the values, for blocks of files alike; may be empty.
+        read_table: (path, data.feature_key) to the ids of R volumes and their vectors (R, D); empty if there are no
+            such tables.
+        entries: what ``data.feature_key`` names in a file; empty if a file has one array.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    parse: str = ""
+    locate: str = ""
+    read_table: str = ""
+    entries: str = ""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The suffixes: each belongs to one format."""
+        return self.suffixes
+
+
+FORMATS = Registry(
+    "feature format",
+    (
+        FeatureFormat(
+            "npz",
+            "NumPy archive",
+            (".npz",),
+            parse="ctbench_core.features.formats:parse_npz",
+            locate="ctbench_core.features.blocks:locate_npz",
+            read_table="ctbench_core.features.tables:read_npz_table",
+            entries="array",
+        ),
+        FeatureFormat(
+            "npy",
+            "NumPy array",
+            (".npy",),
+            parse="ctbench_core.features.formats:parse_npy",
+            locate="ctbench_core.features.blocks:locate_npy",
+        ),
+        FeatureFormat(
+            "torch",
+            "PyTorch tensor",
+            (".pt", ".pth"),
+            parse="ctbench_core.features.formats:parse_torch",
+            locate="ctbench_core.features.blocks:locate_torch",
+            entries="tensor",
+        ),
+        FeatureFormat(
+            "safetensors",
+            "safetensors",
+            (".safetensors",),
+            parse="ctbench_core.features.formats:parse_safetensors",
+            locate="ctbench_core.features.blocks:locate_safetensors",
+            entries="tensor",
+        ),
+        FeatureFormat(
+            "parquet",
+            "Parquet table",
+            (".parquet", ".pq"),
+            read_table="ctbench_core.features.tables:read_arrow_table",
+            entries="list column",
+        ),
+        FeatureFormat(
+            "arrow",
+            "Arrow table",
+            (".arrow", ".feather", ".ipc"),
+            read_table="ctbench_core.features.tables:read_arrow_table",
+            entries="list column",
+        ),
+    ),
+)
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix in lower case with its dot, or an empty string."""
+    dot = path.rfind(".")
+    return path[dot:].lower() if dot >= 0 else ""
+
+
+def format_of(path: str) -> FeatureFormat | None:
+    """Return the format of a file by its suffix, None for an unknown one."""
+    return FORMATS.get(FORMATS.canonical(suffix_of(path)))
+
+
+def vector_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of files that hold the vector of one volume."""
+    return tuple(suffix for item in FORMATS.values() if item.parse for suffix in item.suffixes)
+
+
+def table_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of files that only hold tables of many volumes."""
+    return tuple(suffix for item in FORMATS.values() if not item.parse for suffix in item.suffixes)

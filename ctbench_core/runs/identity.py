@@ -1,0 +1,64 @@
+"""Return the identities of the data that stored runs were trained, validated and tested on."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pandas as pd
+
+from ctbench_core.manifest import identity_of, set_id
+from ctbench_core.runs.provenance import read_provenance
+from ctbench_core.runs.readers import Fingerprint, fingerprint
+from ctbench_core.runs.results import read_metrics
+from ctbench_core.runs.scores import label_columns
+from ctbench_core.runs.store import Run
+
+VALIDATION = "validation"
+
+
+def set_id_of(run: Run, name: str) -> str | None:
+    """Return the identity of a test set, or of validation, of a run: digest of volumes, findings and labels.
+
+    Of sets scored before identities were stored, it is worked out from the table of scores; None without one.
+    """
+    if name == VALIDATION:
+        return validation_set_id(run)
+    bundle, metrics = run.paths.evaluation(name), read_metrics(run.paths.evaluation(name).metrics)
+    return (metrics.test_set.id if metrics else None) or _digests_of(bundle.scores)[1]
+
+
+def volumes_digest_of(run: Run, name: str) -> str | None:
+    """Return the digest of the volumes of a test set that a run was scored on; None without a table of scores."""
+    return _digests_of(run.paths.evaluation(name).scores)[0]
+
+
+def validation_set_id(run: Run) -> str | None:
+    """Return the identity of the volumes and labels that chose a run's best epoch; None where it is unknown.
+
+    Validation metrics rank runs of one identity only.
+    """
+    inputs = read_provenance(run.paths).inputs
+    if "val.volumes" in inputs:
+        return set_id(inputs["val.volumes"], inputs["findings"], inputs["val.labels"])
+    return _digests_of(run.paths.validation_scores)[1]
+
+
+def _digests_of(scores: Path) -> tuple[str | None, str | None]:
+    """Return the digest of the volumes, and the identity, of a ``scores.parquet``; None where it cannot be read."""
+    try:
+        return _read_digests(scores, fingerprint(scores.stat()))
+    except (OSError, ValueError):
+        return None, None
+
+
+@functools.lru_cache(maxsize=20_000)
+def _read_digests(scores: Path, stamp: Fingerprint) -> tuple[str, str]:
+    """Digest a table of scores, once for each state of its file."""
+    from pyarrow.parquet import read_schema  # needed for old runs alone
+
+    names = [name for name in read_schema(scores).names if name.startswith("target_")]
+    frame = pd.read_parquet(scores, columns=["volumename", *names])
+    labels = [name.removeprefix("target_") for name in names]
+    identity = identity_of(frame["volumename"].to_numpy(str), labels, label_columns(frame, "target_", labels))
+    return identity.volumes, identity.id

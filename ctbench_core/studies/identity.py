@@ -1,0 +1,49 @@
+"""Say when two configs are the same run: all keys that count for a run's identity have the same resolved value.
+
+A run's id names its folder and never decides: what a folder holds is compared with its stored config.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.atomic import dump_json
+from ctbench_core.config import KEYS, Config, get_key, values_for
+from ctbench_core.runs import RunPaths, read_config
+
+VERSION = 2  # of what the hash in an id covers; 1: the keys that differ from their defaults
+
+
+def identity_text(config: Config) -> str:
+    """Return a text that is equal for configs of the same run."""
+    return dump_json(dict(sorted(values_for(config, "identity").items())))
+
+
+def run_id(config: Config) -> str:
+    """Return the id of a study's run: head, seed and the hash of its resolved identity, as ``mlp-s1-3f9a1c0b52de``."""
+    content = f"{VERSION} {identity_text(config)}".encode()
+    head = re.sub(r"\W", "", config.model._target_.rsplit(".", 1)[-1].lower())
+    return f"{head}-s{config.utils.seed}-{hashlib.blake2b(content, digest_size=6).hexdigest()}"
+
+
+def present_defaults() -> dict[str, Any]:
+    """Return today's defaults of all keys that count for a run's identity, for a plan to keep."""
+    return {name: info.default for name, info in KEYS.items() if info.counts_for("identity")}
+
+
+def former_defaults(run_dirs: Iterable[Path], own_keys: Collection[str]) -> dict[str, Any]:
+    """Return the defaults under which runs of an older plan were made, as the first that has started stored them.
+
+    Args:
+        own_keys: what the definition sets, so that the run does not show its default.
+    """
+    files = (RunPaths(folder).config for folder in run_dirs)
+    started = next((file for file in files if file.is_file()), None)
+    if started is None:
+        return {}
+    config = read_config(started)
+    return {name: get_key(config, name) for name in present_defaults() if name not in own_keys}

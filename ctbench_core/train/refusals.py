@@ -1,0 +1,67 @@
+"""What cannot be trained, decided before any feature is read; check, train, studies and the Train page ask here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ctbench_core.config import KEYS, Config, get_key, resolved
+from ctbench_core.declared import HEADS, LOSSES, Head, load
+from ctbench_core.errors import ConfigError
+from ctbench_core.formatting import plural
+
+
+def check_training(config: Config, labels: Sequence[str] = ()) -> None:
+    """Refuse an unknown head or loss, and settings that they cannot be combined with.
+
+    Args:
+        labels: the findings, where they are known.
+
+    Raises:
+        ConfigError: the first reason, with what to change.
+    """
+    head, loss = HEADS.resolve(config.model._target_), LOSSES.resolve(config.training.loss._target_)
+    if config.model.inputs == "gated" and not head.learns_gate:
+        able = " or ".join(name for name, other in HEADS.items() if other.learns_gate)
+        raise ConfigError(f"model.inputs=gated needs a head that learns the gate: {able}, not {head.name}.")
+    if not head.stepwise:
+        _refuse_other_losses(config, head)
+    for declared in (head, loss):
+        message = load(declared.refuse)(config) if declared.refuse else None
+        if message:
+            raise ConfigError(message)
+    check_class_weights(config, len(labels))
+
+
+def _refuse_other_losses(config: Config, head: Head) -> None:
+    """Refuse a loss, or a parameter of it, that a head fitted whole would ignore."""
+    loss = LOSSES.resolve(config.training.loss._target_)
+    keys = ("training.loss._target_", *(f"training.loss.{name}" for name in loss.parameters))
+    for key in keys:
+        value, default = (resolved(KEYS[key], v) for v in (get_key(config, key), KEYS[key].default))
+        if value != default:
+            raise ConfigError(
+                f"{head.title} is not trained with a loss, so {key}={value} has no effect. Set {key}={default}, or choose "
+                f"a head that is trained in steps: {', '.join(name for name, other in HEADS.items() if other.stepwise)}."
+            )
+
+
+def check_class_weights(config: Config, findings: int) -> None:
+    """Refuse class weights that are neither a known word nor one number for each finding; 0 findings = unknown.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    weights = config.training.loss.pos_weight
+    if weights in (None, "auto", "none") or (isinstance(weights, list) and len(weights) == (findings or len(weights))):
+        return
+    of = f"each of the {plural(findings, 'finding')}" if findings else "each finding"
+    raise ConfigError(f"training.loss.pos_weight is {weights!r}: expected auto, none, or one number for {of}.")
+
+
+def refuse_zero_shot(config: Config) -> str | None:
+    """Return what zero_shot lacks or cannot use."""
+    if not config.model.prompts:
+        return "zero_shot needs model.prompts: a .npz or .parquet of prompt embeddings."
+    if config.data.standardise == "zscore":
+        return "zero_shot compares raw embeddings with prompts. Set data.standardise to none or l2."
+    return None

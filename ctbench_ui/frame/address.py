@@ -1,0 +1,141 @@
+"""What an address asks for: ids of what is stored, and the values of tabs and filters.
+
+An id that is not stored is reported, and nothing is drawn in its place. Streamlit drops a value that a widget cannot
+have without a word; `bound` reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from ctbench_ui.frame import readonly
+from ctbench_ui.pages import PAGES, Page
+
+_PAGE, _OPENED, _ASKED, _NOTES = "address.page", "address.opened", "address.asked", "address.notes"
+_SEPARATOR = ","
+_LISTED = 8  # known values that a note lists
+
+
+def enter(page: Page) -> None:
+    """Note what the address asks for when a page is opened; a parameter that the page does not have is reported."""
+    st.session_state[_OPENED] = st.session_state.get(_PAGE) != page.name
+    if not is_opened():
+        return
+    asked = {name: st.query_params.get_all(name) for name in st.query_params if name != readonly.PARAMETER}
+    unknown = ", ".join(sorted(set(asked) - page.parameters))
+    note = f"The page {page.title} has no {unknown}; this part of the address is ignored."
+    st.session_state.update({_PAGE: page.name, _ASKED: asked, _NOTES: [note] if unknown else []})
+
+
+def is_opened() -> bool:
+    """Whether the page has just been opened: an address without an id then means what was shown last."""
+    return bool(st.session_state.get(_OPENED))
+
+
+def draw_notes() -> None:
+    """Draw what the address asked for in vain, until it is closed or another page is opened."""
+    if notes := st.session_state.get(_NOTES):
+        with st.container(horizontal=True, vertical_alignment="center", key="address-notes"):
+            st.warning("```text\n" + "\n".join(notes).replace("`", "'") + "\n```", icon=":material/link_off:")
+            st.button("Close", key="address-close", type="tertiary", on_click=st.session_state.pop, args=(_NOTES, None))
+
+
+def bound(key: str, options: Iterable[Any] | None = None, title: Callable[[Any], str] = str) -> dict[str, Any]:
+    """Return what keeps a widget's value in the address: its key, and the binding.
+
+    Args:
+        key: the widget's key, which a page declares as a filter or as tabs.
+        options: the values to choose from; None where any value may be typed.
+        title: how the widget writes an option, its ``format_func``.
+    """
+    if not any(key in page.parameters for page in PAGES.values()):
+        raise ValueError(f"{key} is in no address: declare it in ctbench_ui/pages.py")
+    asked = st.session_state.get(_ASKED, {}).pop(key, [])
+    known = None if options is None else [title(option) for option in options]
+    lost = [value for value in asked if known is not None and value.casefold() not in map(str.casefold, known)]
+    if known and lost:
+        more = ", …" if len(known) > _LISTED else ""
+        st.session_state.setdefault(_NOTES, []).append(
+            f"{key}={', '.join(lost)} is unknown. Known: {', '.join(known[:_LISTED])}{more}."
+        )
+    return {"key": key, "bind": "query-params"}
+
+
+def read_ids(page: str, parameter: str, known: Collection[str], stored: Collection[str] = ()) -> list[str]:
+    """Return the ids in a parameter of a page's address, empty without one; report a dead one and end the page.
+
+    Args:
+        known: the ids that the page can show.
+        stored: ids that are in the store, but perhaps without what the page shows.
+    """
+    ids = [part for part in st.query_params.get(parameter, "").split(_SEPARATOR) if part]
+    return _known(page, parameter, ids, known, stored)
+
+
+def read_id(page: str, parameter: str, known: Collection[str], stored: Collection[str] = ()) -> str | None:
+    """Return the one id in a parameter of a page's address, as `read_ids` does; None without one."""
+    linked = st.query_params.get(parameter)
+    return _known(page, parameter, [linked], known, stored)[0] if linked else None
+
+
+def _known(page: str, parameter: str, ids: list[str], known: Collection[str], stored: Collection[str]) -> list[str]:
+    if lost := [name for name in ids if name not in known]:
+        _report_lost(PAGES[page].ids[parameter], parameter, lost, stored)
+        st.stop()
+    return ids
+
+
+def write_ids(parameter: str, ids: Sequence[str]) -> None:
+    """Put ids into the address; without any, remove their parameter."""
+    text = _SEPARATOR.join(ids)
+    if text == st.query_params.get(parameter, ""):
+        return
+    _read_bound()
+    if not text:
+        st.query_params.pop(parameter, None)
+    else:
+        st.query_params[parameter] = text
+
+
+def _read_bound() -> None:
+    """Read bound parameters from the browser, which changes them by itself: a write sends all that the server knows."""
+    context, in_browser = get_script_run_ctx(), _in_browser()
+    if context is None:
+        return
+    bound_keys = {key for page in PAGES.values() for key in (*page.tabs, *page.filters)}
+    with context.session_state.query_params() as known:
+        for key in bound_keys & set(in_browser):
+            known.set_with_no_forward_msg(key, in_browser[key])
+
+
+def _in_browser() -> dict[str, list[str]]:
+    """Return the parameters of the address as the browser sent them; the server may have left out bound ones."""
+    context = get_script_run_ctx()
+    return parse_qs(context.query_string, keep_blank_values=True) if context else {}
+
+
+def linked_tab(key: str, titles: Sequence[str]) -> str | None:
+    """Return the tab that the address names, in whatever letters; None without one."""
+    asked = next(iter(_in_browser().get(key, [])), "").casefold()
+    return next((title for title in titles if title.casefold() == asked), None)
+
+
+def _report_lost(title: str, parameter: str, lost: Sequence[str], stored: Collection[str]) -> None:
+    # A room of the pages, which imports this one.
+    from ctbench_ui.shared import show_error
+
+    reason = "It was deleted or moved, or the address is of another run store."
+    if set(lost) <= set(stored):
+        title, reason = "Nothing to show", "It is in the store, but has nothing to show on this page."
+    show_error(title, f"{', '.join(lost)}\n{reason}")
+    if not readonly.is_on():
+        st.button("Choose another", key="address-clear", on_click=_forget, args=(parameter,))
+
+
+def _forget(parameter: str) -> None:
+    st.query_params.pop(parameter, None)

@@ -1,0 +1,121 @@
+"""Addresses: a dead id is reported and nothing is shown in its place; tabs and filters are kept, back and forward work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ctbench_core.runs import LEDGER
+from tests.browser.app_server import AppServer
+from tests.browser.browser_user import BrowserUser
+
+NewUser = Callable[[AppServer], BrowserUser]
+DemoRuns = tuple[AppServer, dict[str, Path]]
+GONE = "20200101T000000Z-000000"
+FIGURES = "[data-testid=stMetric], [data-testid=stDataFrame], [data-testid=stPlotlyChart], [role=tablist]"
+
+
+@pytest.mark.parametrize("link", ["", "&view=read"])
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (f"evaluate?run={GONE}", "This run is not in the store"),
+        ("evaluate?run={mlp}&test=gone", "This run has no results on this test set"),
+        (f"compare?runs={{mlp}},{GONE}", "This run is not in the store"),
+        (f"alignment?result={GONE}", "This result is not in the store"),
+    ],
+)
+def test_a_dead_id_is_reported_and_nothing_else(
+    address: str, message: str, link: str, reader: BrowserUser, demo_runs: DemoRuns
+) -> None:
+    reader.go(address.format(mlp=demo_runs[1]["mlp 1"].name) + link)
+    reader.wait_for_text(message)
+    assert reader.page.locator(FIGURES).count() == 0
+    assert reader.button("address-clear").count() == (0 if link else 1)
+
+
+@pytest.mark.parametrize(("address", "noun"), [(f"runs?run={GONE}", "run"), (f"studies?study={GONE}", "study")])
+def test_a_dead_id_leaves_a_way_out(address: str, noun: str, reader: BrowserUser) -> None:
+    reader.go(address)
+    reader.wait_for_text(f"This {noun} is not in the store")
+    reader.press("address-clear")
+    reader.page.get_by_text(f"This {noun} is not in the store").wait_for(state="detached")
+    assert GONE not in reader.page.url
+
+
+def test_a_run_deleted_in_another_tab_is_gone(
+    server: AppServer, new_user: NewUser, evaluated_run: Callable[..., Path]
+) -> None:
+    shown, other = evaluated_run({"utils.seed": 1}), evaluated_run({"utils.seed": 2})
+    first, second, third = (new_user(server) for _ in range(3))
+    for user in (first, second):
+        user.go(f"evaluate?run={shown.name}")
+        user.tabs("evaluate").first.wait_for()
+    third.go(f"runs?run={shown.name}")
+    third.press("card-delete")
+    third.button("undo").wait_for()
+    ledger = (server.store / LEDGER).read_bytes()
+    first.open_tab("evaluate", "curves")
+    second.click(second.page.locator("details summary").filter(has_text="Evaluate on test").first)
+    second.press("evaluate")
+    for user in (first, second):
+        user.wait_for_text("This run is not in the store")
+        assert user.page.locator(FIGURES).count() == 0
+        assert user.page.get_by_text(other.name).count() == 0
+    assert (server.store / LEDGER).read_bytes() == ledger
+
+
+def test_tabs_and_filters_are_shared_by_their_address(
+    reader: BrowserUser, new_user: NewUser, demo_runs: DemoRuns
+) -> None:
+    runs = demo_runs[1]
+    reader.go(f"evaluate?run={runs['mlp 1'].name}&tab=volumes&volumes.text=test_1")
+    reader.tabs("evaluate").first.wait_for()
+    assert reader.current_tab("evaluate") == "volumes"
+    assert reader.field("volumes.text").input_value() == "test_1"
+    reader.go(f"runs?run={runs['mlp 1'].name}&card-tabs=Curves&runs.filter=mlp")
+    reader.widget("run-card").wait_for()
+    assert reader.current_tab("run card") == "curves"
+    reader.fill("runs.filter", "linear")
+    reader.wait_for_text("outside these filters")
+    reader.click(reader.segment("runs.view", 1))
+    reader.page.wait_for_url("**runs.view=By+recipe**")
+    other = new_user(demo_runs[0])
+    other.page.goto(reader.page.url)
+    other.settle()
+    other.page.locator("[class*=st-key-recipes-]").wait_for()
+    assert other.field("runs.filter").input_value() == "linear"
+
+
+def test_back_and_forward_lead_through_runs_and_pages(reader: BrowserUser, demo_runs: DemoRuns) -> None:
+    runs = demo_runs[1]
+    first, second = runs["mlp 1"].name, runs["mlp 2"].name
+    reader.go(f"evaluate?run={first}&tab=Volumes")
+    reader.tabs("evaluate").first.wait_for()
+    reader.choose("run", second)
+    reader.page.wait_for_url(f"**run={second}**")
+    reader.navigate("runs")
+    for address, name in (
+        (f"**run={second}**", second),
+        (f"**run={second}&tab=Volumes", second),
+        ("**tab=Volumes", first),
+    ):
+        reader.page.go_back()
+        reader.page.wait_for_url(address)
+        reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{name}')")
+    reader.settle()
+    assert reader.current_tab("evaluate") == "volumes"
+    reader.page.go_forward()
+    reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{second}')")
+
+
+def test_an_unknown_value_is_reported_and_closed(reader: BrowserUser, demo_runs: DemoRuns) -> None:
+    reader.go(f"evaluate?run={demo_runs[1]['mlp 1'].name}&tab=gone&colour=red")
+    reader.tabs("evaluate").first.wait_for()
+    notes = reader.widget("address-notes")
+    for text in ("The page Evaluate has no colour", "tab=gone is unknown. Known: Findings, Curves"):
+        notes.get_by_text(text).wait_for()
+    reader.press("address-close")
+    notes.wait_for(state="detached")

@@ -1,0 +1,216 @@
+"""What people met on the pages: values that are no labels, tables with other names, odd finding names, moved folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from ctbench_core.config import Config, changed_keys
+from ctbench_core.evaluate import ScoreOptions, score_table
+from ctbench_core.runs import open_run
+from ctbench_core.studies import parse_study, run_study
+from tests.browser.app_server import PROJECT, AppServer
+from tests.browser.browser_user import TABS, BrowserUser
+from tests.browser.test_jobs import ENDLESS, start_run, state_of, wait_for_state, wait_until
+
+Evaluated = Callable[..., Path]
+
+
+def _change_rows(path: Path, change: Callable[[list[list[str]]], None]) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    change(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _choose_folders(user: BrowserUser, data: Path) -> None:
+    user.go("data")
+    user.fill("paths.data_root", str(data / "features"))
+    user.fill("paths.manifest_dir", str(data / "manifests"))
+
+
+def test_a_two_among_labels_is_named_and_mapped(user: BrowserUser, data: Path) -> None:
+    def spoil(rows: list[list[str]]) -> None:
+        rows[6][-1] = "2"
+
+    _change_rows(data / "manifests" / "train.csv", spoil)
+    _choose_folders(user, data)
+    alert = user.page.get_by_test_id("stAlert").filter(has_text="Emphysema").filter(has_text="line 7")
+    alert.first.wait_for()
+    assert user.button("confirm-findings").count() == 0
+    text = alert.first.locator("pre code")
+    assert text.evaluate("(code) => code.scrollWidth <= code.clientWidth + 1")  # it wraps
+    assert "data.labels" not in text.inner_text()
+    user.press("map-train-Emphysema-2-unknown")
+    user.wait_for_text("3 findings")
+    user.press("check")
+    user.button("to-train").wait_for()
+
+
+def _rename_columns(rows: list[list[str]]) -> None:
+    rows[0][:2] = ["VolumeName", "image_path"]
+
+
+def test_a_column_of_another_name_takes_one_click_on_upload_too(user: BrowserUser, data: Path) -> None:
+    files = sorted((data / "manifests").iterdir())
+    for path in files:
+        _change_rows(path, _rename_columns)
+    _choose_folders(user, data)
+    user.press("map-train-data.columns.visual_feature-image_path")
+    user.wait_for_text("3 findings")
+    user.page.context.clear_cookies()
+    user.go("data")
+    user.fill("paths.data_root", str(data / "features"))
+    user.press("data-upload-box")
+    user.widget("data-upload", "input[type=file]").set_input_files(files)
+    user.wait_for_text("3 findings")
+    user.page.keyboard.press("Escape")
+    user.press("check")
+    user.button("to-train").wait_for()
+
+
+def test_methods_count_every_evaluation_of_the_test_set(user: BrowserUser, evaluated_run: Evaluated) -> None:
+    first = evaluated_run({"utils.seed": 1}, openings=3)
+    evaluated_run({"utils.seed": 2, "job_name": "other"}, openings=2)
+    user.go(f"evaluate?run={first.name}&tab=Paper")
+    user.wait_for_text(re.compile("evaluated 5 times by 2 runs"))
+
+
+def test_compared_runs_are_named_by_what_differs(user: BrowserUser, evaluated_run: Evaluated) -> None:
+    runs = [
+        evaluated_run({"data.budget": budget, "model._target_": "linear", "model.model_name": "linear"})
+        for budget in (12, 24)
+    ]
+    user.go(f"compare?runs={runs[0].name},{runs[1].name}&compare-tabs=Paper")
+    table = user.download("paper-table-tex").decode()
+    assert "(1)" not in table
+    for budget in (12, 24):
+        assert re.search(rf"budget {budget}\b", table)
+
+
+def test_findings_named_like_missing_values_open_every_tab(
+    server: AppServer, user: BrowserUser, tmp_path: Path
+) -> None:
+    rng, names = np.random.default_rng(4), ("None", "NA", "1", "01")
+    frame = pd.DataFrame({"volumename": [f"test_{row}_a_1" for row in range(1, 81)]})
+    for name in names:
+        frame[f"target_{name}"] = rng.integers(0, 2, 80)
+        frame[f"prob_{name}"] = rng.random(80)
+    frame.to_csv(tmp_path / "predictions.csv", index=False)
+    config = Config()
+    config.paths.outputs_root, config.job_name = str(server.store), "score"
+    score_table(tmp_path / "predictions.csv", ScoreOptions(name="odd names"), config)
+    user.go("evaluate")
+    for tab in TABS["evaluate"][1]:
+        user.open_tab("evaluate", tab)
+        assert user.page.locator("[data-testid=stException], [data-testid=stAlertContentError]").count() == 0
+    user.open_tab("evaluate", "findings")
+    rows = csv.DictReader(io.StringIO(user.download("per-class-csv").decode()))
+    assert [row["finding"] for row in rows] == list(names)
+
+
+def test_curves_of_evaluated_runs_are_compared(
+    reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]
+) -> None:
+    runs = demo_runs[1]
+    reader.go(f"compare?runs={runs['mlp 1'].name},{runs['linear 1'].name}&compare-tabs=Curves")
+    reader.page.locator("[data-testid=stPlotlyChart] .scatterlayer .trace").first.wait_for()
+    assert reader.page.get_by_text("Curves are stored for").count() == 0
+
+
+def test_the_command_of_a_study_run_works_as_pasted(
+    server: AppServer, user: BrowserUser, make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    base = {key: value for key, value in changed_keys(make_config(tiny_data)).items() if key != "job_name"}
+    study = {"name": "pasted", "base": base, "grid": {"utils.seed": [1, 2]}}
+    run_study(parse_study(study))
+    run = next(server.store.glob("pasted/*/status.json")).parent
+    user.go(f"runs?run={run.name}")
+    command = user.widget("run-card", "[data-testid=stCode] code").inner_text()
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "ctbench_core"]
+    assert not [word for word in words if word.startswith("paths.run_dir")]
+    before = set(server.store.glob("*/*/status.json"))
+    subprocess.run([sys.executable, *words[1:]], cwd=PROJECT, check=True, capture_output=True)
+    (made,) = set(server.store.glob("*/*/status.json")) - before
+    assert state_of(made.parent) == "finished"
+    assert open_run(made.parent).config.utils.seed == open_run(run).config.utils.seed
+
+
+def test_a_resumed_run_leaves_the_queue_by_itself(server: AppServer, user: BrowserUser) -> None:
+    user.use_demo(ENDLESS)
+    run_dir = start_run(user, server.store)
+    user.press("stop")
+    wait_for_state(run_dir, "cancelled")
+    user.go(f"runs?run={run_dir.name}")
+    user.press("card-resume")
+    user.button("stop").wait_for()  # in the place of "next"
+    assert user.button(f"remove-{run_dir.name}").count() == 0
+    user.press("stop")
+    wait_for_state(run_dir, "cancelled")
+
+
+def _is_trained(run_dir: Path) -> bool:
+    try:
+        with FileLock(run_dir / ".lock").acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _set_heartbeat(run_dir: Path, moment: str) -> None:
+    path = run_dir / "status.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"heartbeat": moment}), encoding="utf-8")
+
+
+def test_a_store_that_is_renamed_while_a_run_trains(server: AppServer, user: BrowserUser) -> None:
+    user.use_demo(ENDLESS)
+    run_dir = start_run(user, server.store)
+    copy = server.store / "copy" / run_dir.name
+    shutil.copytree(run_dir, copy)  # two runs of one name, both with a living process and a heartbeat
+    _set_heartbeat(copy, "2100-01-01T00:00:00+00:00")
+    user.go("runs")
+    user.button(f"stop-copy-{run_dir.name}").or_(user.button(f"stop-{run_dir.name}")).first.wait_for()
+    shutil.rmtree(copy)
+    moved = server.store.with_name("moved")
+    server.store.rename(moved)
+    away = moved / run_dir.relative_to(server.store)
+    wait_until(lambda: not _is_trained(away))
+    assert not run_dir.exists()
+    user.go("runs")
+    assert user.page.locator("[data-testid=stException]").count() == 0
+    shutil.rmtree(server.store, ignore_errors=True)
+    moved.rename(server.store)
+    _set_heartbeat(run_dir, "2026-01-01T00:00:00+00:00")  # time passes
+    assert state_of(run_dir) == "interrupted"
+    user.go(f"runs?run={run_dir.name}")
+    user.press("card-resume")
+    user.button("stop").wait_for()
+    user.press("stop")
+    wait_for_state(run_dir, "cancelled")
+
+
+def test_a_name_is_text_on_every_page(server: AppServer, user: BrowserUser, evaluated_run: Evaluated) -> None:
+    name = "![x](https://example.org/a.png) **b** $x$ :red[c]"
+    run = evaluated_run({"logging.run_name": name})
+    for address in ("", f"runs?run={run.name}", f"evaluate?run={run.name}"):
+        user.go(address)
+        user.page.locator("h1").first.wait_for()
+        assert user.page.locator("img[src*=example]").count() == 0
+    user.go(f"runs?run={run.name}")
+    user.widget("run-card", "h3").get_by_text("**b** $x$ ").wait_for()
+    assert "![x](https:" in user.widget("run-card", "h3").inner_text()

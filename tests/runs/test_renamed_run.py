@@ -1,0 +1,59 @@
+"""A run directory that is renamed while its run trains: nothing is written where it was, and it can be resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ctbench_core.errors import RunError
+from ctbench_core.runs import Recorder, RunPaths, new_status, read_status, write_status
+from ctbench_core.runs.status import run_lock
+
+LONG_AGO = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    paths = RunPaths(tmp_path / "outputs" / "train" / "run")
+    paths.root.mkdir(parents=True)
+    return paths
+
+
+def test_nothing_is_written_where_the_folder_was(paths: RunPaths, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="was renamed or deleted"), Recorder(paths, new_status("a run")) as recorder:
+        (tmp_path / "outputs").rename(tmp_path / "moved")
+        recorder.end("finished")
+    assert not (tmp_path / "outputs").exists()
+    assert json.loads((tmp_path / "moved" / "train" / "run" / "status.json").read_text())["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "locked", "state"),
+    [
+        (LONG_AGO, False, "interrupted"),
+        (LONG_AGO, True, "running"),
+        ("", False, "interrupted"),
+        (None, False, "running"),
+    ],
+)
+def test_a_living_process_has_a_heartbeat_or_the_lock(
+    paths: RunPaths, heartbeat: str | None, locked: bool, state: str
+) -> None:
+    changes = {} if heartbeat is None else {"heartbeat": heartbeat}
+    write_status(paths.status, new_status("a run"), state="running", **changes)
+    lock = run_lock(paths.root)
+    with lock:
+        pass  # the file of a lock stays behind
+    if locked:
+        lock.acquire()
+    try:
+        assert read_status(paths.status).state == state
+    finally:
+        lock.release()
+
+
+def test_a_waiting_run_needs_neither(paths: RunPaths) -> None:
+    write_status(paths.status, new_status("a run"), heartbeat=LONG_AGO)
+    assert read_status(paths.status).state == "queued"
