@@ -26,6 +26,7 @@ from ctbench_core.manifest import write_selections
 from ctbench_core.progress import Progress
 from ctbench_core.runs import (
     Recorder,
+    RunPaths,
     Status,
     Tracker,
     advice_on_changes,
@@ -139,21 +140,25 @@ class RunTask(ErrorIsolation):
             require_test_manifests(self.config, dataset.manifests["train"].labels)
         self.dataset = dataset
 
-    def start(self, device: str) -> Recorder:
-        """Mark the run running, and write its provenance."""
-        from ctbench_core.provenance import provenance
-
+    def start(self) -> Recorder:
+        """Mark the run running."""
         assert self.dataset is not None
         self._started = time.monotonic()
         self.run_dir = self.run_dir or queue_run(self.config)
         recorder = self._open_recorder(self.run_dir)
         self._tracker = self._contexts.enter_context(open_tracker(self.config, recorder.paths))
-        known = read_json(recorder.paths.provenance) or {}  # a resumed run keeps its segments and its origin
-        write_json(recorder.paths.provenance, known | provenance(self.config, self.dataset, device))
-        write_inputs(recorder.paths.inputs, self.dataset)
-        if self.dataset.selection is not None:
-            write_selections(recorder.paths.selection, [self.dataset.selection])
         return recorder
+
+    def write_origin(self, paths: RunPaths, device: str) -> None:
+        """Write what the run is made from; a resumed run keeps its segments and its origin."""
+        from ctbench_core.provenance import provenance
+
+        assert self.dataset is not None
+        known = read_json(paths.provenance) or {}
+        write_json(paths.provenance, known | provenance(self.config, self.dataset, device))
+        write_inputs(paths.inputs, self.dataset)
+        if self.dataset.selection is not None:
+            write_selections(paths.selection, [self.dataset.selection])
 
     def _open_recorder(self, run_dir: Path) -> Recorder:
         run = open_run(run_dir)
@@ -168,14 +173,17 @@ class RunTask(ErrorIsolation):
 
         before = read_provenance(open_run(self.run_dir).paths).inputs if self.run_dir else {}
         changes = self._changes() if resume else {}
-        recorder = self.start(trainer.device)
+        recorder = self.start()
+        if not resume:
+            self.write_origin(recorder.paths, trainer.device)
         options = trainer.limits(self.config.training)
         recorder.status = dataclasses.replace(recorder.status, max_epochs=options.max_epochs)
         log = RunLog(recorder.paths, options, self.config.utils.seed)
 
         def prepare(trainer: AnyTrainer, head: int) -> None:
             if resume:
-                log.resume(trainer, head)
+                log.resume(trainer, head)  # a checkpoint that does not fit leaves the run's files as they were
+                self.write_origin(recorder.paths, trainer.device)
                 first, digests = log.epoch + 1, self.dataset.digests if self.dataset else {}
                 log.segments = record_segment(recorder.paths, changes, first, before, digests)
                 self.warnings += describe_changes(changes, first)

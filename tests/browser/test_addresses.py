@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from ctbench_core.runs import LEDGER
 from tests.browser.app_server import AppServer
@@ -32,6 +33,8 @@ def test_a_dead_id_is_reported_and_nothing_else(
 ) -> None:
     reader.go(address.format(mlp=demo_runs[1]["mlp 1"].name) + link)
     reader.wait_for_text(message)
+    if not link:
+        reader.button("address-clear").wait_for()
     assert reader.page.locator(FIGURES).count() == 0
     assert reader.button("address-clear").count() == (0 if link else 1)
 
@@ -74,7 +77,7 @@ def test_tabs_and_filters_are_shared_by_their_address(
     reader.go(f"evaluate?run={runs['mlp 1'].name}&tab=volumes&volumes.text=test_1")
     reader.tabs("evaluate").first.wait_for()
     assert reader.current_tab("evaluate") == "volumes"
-    assert reader.field("volumes.text").input_value() == "test_1"
+    expect(reader.field("volumes.text")).to_have_value("test_1")
     reader.go(f"runs?run={runs['mlp 1'].name}&card-tabs=Curves&runs.filter=mlp")
     reader.widget("run-card").wait_for()
     assert reader.current_tab("run card") == "curves"

@@ -93,7 +93,11 @@ def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], st
     frame["test_intervals"] = [{"test": [0.829, 0.8561]}, {"a": [None, None]}, {}]
     frame["leaks"] = [{"test": 0}, {"a": 3, "b": 0}, {}]
     frame["stale"] = [["test"], [], []]
-    assert list(run_table.table_of(frame)["test"]) == [".842 [.829, .856] ⟳", "a .500 ⚠ · b –", ""]
+    assert list(run_table.table_of(run_table.best_first(frame))["test"]) == [
+        ".842 [.829, .856] ⟳",
+        "a .500 ⚠ · b –",
+        "",
+    ]
 
 
 def test_the_table_shows_the_number_of_training_volumes(trained: list[Path], open_page: Open, tiny_data: Path) -> None:
