@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ctbench_core.runs import open_run
 from tests.browser.app_server import AppServer
 from tests.browser.browser_user import TABS, BrowserUser
 from tests.browser.downloads import (
@@ -86,8 +87,13 @@ def test_every_file_of_every_tab_opens(reader: BrowserUser, address: str, ending
         _check_disclosures(files)
 
 
-def test_the_files_of_a_check_hold_its_counts(reader: BrowserUser) -> None:
+def test_the_files_of_a_check_hold_its_counts(
+    reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]
+) -> None:
+    trained = open_run(demo_runs[1]["mlp 1"]).config.paths
     reader.go("data")
+    reader.fill("paths.data_root", trained.data_root)
+    reader.fill("paths.manifest_dir", trained.manifest_dir)
     reader.press("check")
     reader.button("prevalence-csv").wait_for()
     files = _download_all(reader)

@@ -172,6 +172,7 @@ def test_a_zoom_stays_while_epochs_are_added(server: AppServer, user: BrowserUse
     run_dir = start_run(user, server.store)
     wait_until(lambda: epochs_of(run_dir) > 40)
     loss, validation = (user.page.locator(".panel").nth(place) for place in (0, 1))
+    loss.scroll_into_view_if_needed()
     box = loss.locator(".u-over").bounding_box()
     mouse, middle = user.page.mouse, box["y"] + box["height"] / 2
     mouse.move(box["x"] + box["width"] * 0.3, middle)

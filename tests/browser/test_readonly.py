@@ -34,7 +34,7 @@ def test_a_shared_link_stays_read_only(
     assert "view=read" in other.page.url
     assert other.button("measure").count() == 0
     other.press("readonly-leave")
-    other.button("measure").wait_for()
+    other.page.locator('[data-testid=stSidebarNavLink][href$="/train"]').wait_for()
     assert "view=read" not in other.page.url
     assert pages.count() > 3
 
