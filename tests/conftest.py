@@ -29,9 +29,10 @@ SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.
 
 # Left out of the fast lane (`-m "not slow"`): rooms whose tests start processes, train studies or draw pages, and files
 # that take longer than five seconds.
-SLOW_FOLDERS = {"alignment", "browser", "cli", "faults", "jobs", "legacy", "pages", "studies", "train"}
+SLOW_FOLDERS = {"adding", "alignment", "browser", "cli", "faults", "jobs", "legacy", "pages", "studies", "train"}
 SLOW_FILES = {
     "test_bank_properties.py",
+    "test_malformed.py",
     "test_docs.py",
     "test_old_stores.py",
     "test_pack_processes.py",
