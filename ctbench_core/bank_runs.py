@@ -30,8 +30,7 @@ from ctbench_core.runs import (
     Status,
     Tracker,
     advice_on_changes,
-    changed_settings,
-    check_unchanged,
+    check_settings,
     describe_changes,
     new_status,
     open_run,
@@ -69,7 +68,7 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
         )
     status = new_status(_label(config), max_epochs=config.training.max_epochs)
     if previous is not None:
-        check_unchanged(paths, config)
+        check_settings(paths, config)
         status = dataclasses.replace(status, created=previous.created, label=previous.label, epoch=previous.epoch)
     try:
         if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
@@ -212,8 +211,7 @@ class RunTask(ErrorIsolation):
         paths = open_run(self.run_dir).paths
         if not paths.last_state.is_file():
             return {}  # the run begins
-        check_unchanged(paths, self.config)
-        changes: dict[str, Any] = changed_settings(paths, self.config)
+        changes: dict[str, Any] = check_settings(paths, self.config)
         inputs = input_changes(paths, self.dataset)
         if inputs == [NOT_VERIFIABLE]:
             self.warnings.append(NOT_VERIFIABLE)

@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
+from ctbench_core.tables import BLANK
+
 # A volume with an unknown value is in no group and in no complement.
 UNKNOWN = ""
 OTHER = "other"
@@ -31,7 +33,7 @@ _MANUFACTURERS = {
     "uih": "United Imaging",
 }
 _DAYS = {"Y": 365.25, "": 365.25, "M": 30.4375, "W": 7.0, "D": 1.0}
-_BLANK = frozenset({"", "nan", "na", "n/a", "none", "null", "unknown"})
+_BLANK = frozenset({*BLANK, "n/a", "unknown"})
 
 
 def metadata_groups(column: pd.Series) -> np.ndarray:

@@ -40,7 +40,7 @@ def collapse_rows(
     if len(distinct) == len(names):
         return frame, np.arange(len(names)), []
     first = np.flatnonzero(~pd.Series(names).duplicated().to_numpy())
-    labels = likely_labels(frame, columns, IdColumns(None, None, None, []), rules)
+    labels = likely_labels(frame, columns, IdColumns(None, None, None, {}), rules)
     refuse_problems(path, frame, labels, lines)
     joined: dict[str, np.ndarray] = {}
     left_out, ties = [], 0

@@ -43,7 +43,7 @@ class ColumnGuess:
 
 @dataclass(frozen=True)
 class IdColumns:
-    """The columns of a table's ids, None where it has none, and one sentence for each that was not named.
+    """The columns of a table's ids, None where it has none, and by role one sentence for each that was not named.
 
     A table of predictions has no paths, and may have no volume names.
     """
@@ -51,7 +51,7 @@ class IdColumns:
     volume: str | None
     patient: str | None
     exam: str | None
-    notes: list[str]
+    notes: dict[str, str]
 
     @property
     def names(self) -> list[str]:
@@ -69,14 +69,14 @@ def find_columns(path: Path, names: Sequence[str], columns: ColumnsConfig) -> Id
     given = {"volume": columns.volume, "patient": patient, "exam": columns.exam}
     keys = {"patient": "grouping_col"} if columns.patient is None else {}
     found: dict[str, str | None] = {}
-    notes = []
+    notes = {}
     for role, name in given.items():
         if name is not None:
             require_columns(path, names, [name], f"data.columns.{keys.get(role, role)}")
         others = [column for column in names if column not in {*found.values(), *filter(None, given.values())}]
         found[role] = name or next(iter(spelled_columns(role, others)), None)
         if found[role] not in (name, SPELLINGS[role][0], f"{role}_id"):
-            notes.append(f"{path.name}: {role}s are read from column {found[role]!r} (data.columns.{role}).")
+            notes[role] = f"{path.name}: {role}s are read from column {found[role]!r} (data.columns.{role})."
     return IdColumns(found["volume"], found["patient"], found["exam"], notes)
 
 
@@ -89,7 +89,7 @@ def find_volume(path: Path, names: Sequence[str], given: str | None) -> tuple[st
     found = find_columns(path, names, ColumnsConfig(volume=given))
     if found.volume is None:
         raise missing_column(path, names, "volume", VOLUME)
-    return found.volume, [note for note in found.notes if "volumes are" in note]
+    return found.volume, [found.notes["volume"]] if "volume" in found.notes else []
 
 
 def column_guesses(path: Path | str) -> dict[str, ColumnGuess]:

@@ -19,7 +19,7 @@ from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
 from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.columns import IdColumns, find_columns, require_columns
-from ctbench_core.tables import read_table
+from ctbench_core.tables import BLANK, read_table
 
 # The columns of CT-RATE's metadata tables: some hold 1 in every row, and none is a finding.
 _CTRATE_METADATA = (
@@ -34,7 +34,7 @@ _CTRATE_METADATA = (
 _KNOWN_METADATA = frozenset(_CTRATE_METADATA.split())
 _MOSTLY = 0.8  # a column with at least this share of label values among its filled cells is meant as labels
 
-_WORDS = {"true": "1", "false": "0", "u": "-1", "uncertain": "-1"} | dict.fromkeys(("nan", "na", "none", "null"), "")
+_WORDS = {"true": "1", "false": "0", "u": "-1", "uncertain": "-1"} | dict.fromkeys(BLANK, "")
 _NUMBER = re.compile(r"\+?(-?)0*(\d+)(?:\.0*)?")
 _MOST_TEXTS = 100  # spellings of 0, 1, -1 and blank: a column of more texts and few repeats is no label column
 _MEANINGS = {"1": 1.0, "positive": 1.0, "0": 0.0, "negative": 0.0, "unknown": np.nan, "": np.nan}

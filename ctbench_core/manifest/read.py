@@ -165,7 +165,7 @@ def read_rows(path: Path, frame: pd.DataFrame, digest: str, lines: np.ndarray, i
         frame=frame,
         lines=lines,
         warnings=warnings,
-        notes=list(ids.notes),
+        notes=list(ids.notes.values()),
         unknown=unknown,
         reserved=frozenset(ids.names),
     )

@@ -25,9 +25,8 @@ from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
 from ctbench_core.runs.resuming import (
     advice_on_changes,
-    changed_settings,
     check_resumable,
-    check_unchanged,
+    check_settings,
     newest_resumable,
     why_not_resumable,
 )

@@ -229,27 +229,12 @@ class Metrics:
         )
 
 
-_KNOWN = [
-    "format",
-    "macro",
-    "n",
-    "leak",
-    "undefined",
-    "threshold",
-    "test_set",
-    "openings",
-    "opened_by_runs",
-    "label_origin",
-    "warning",
-    "warnings",
-    "unknown_patients",
-    "macro_interval_labels",
-    "macro_no_interval",
-    "optimism",
-    "best_epoch",
-    "detail",
-    "per_class",
-]
+# The keys that `Metrics.to_json` can write, besides those of macro means.
+_KNOWN = frozenset(
+    Metrics(
+        {"": FindingMetrics({}, {"": Interval(0, 1)})}, {}, validation_minus_test={"": 0}, best_epoch=0, detail="scores"
+    ).to_json()
+)
 
 
 def _is_other(name: str, keys: set[str]) -> bool:

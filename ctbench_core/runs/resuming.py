@@ -41,7 +41,7 @@ def check_resumable(run: Run) -> None:
         raise InputError(reason)
 
 
-def changed_settings(paths: RunPaths, config: Config) -> dict[str, list[Any]]:
+def _changed_settings(paths: RunPaths, config: Config) -> dict[str, list[Any]]:
     """Return the stored and the new value of every setting of a run that a resume may not change freely, by key.
 
     Paths and names of its data are left out where digests show whether the data have changed.
@@ -54,16 +54,17 @@ def changed_settings(paths: RunPaths, config: Config) -> dict[str, list[Any]]:
     }
 
 
-def check_unchanged(paths: RunPaths, config: Config) -> None:
-    """Refuse to continue a run with other settings, unless changes are allowed.
+def check_settings(paths: RunPaths, config: Config) -> dict[str, list[Any]]:
+    """Return the stored and the new value of every changed setting by key; refuse them unless changes are allowed.
 
     Raises:
         ConfigError: a setting has changed; the message names each.
     """
-    changes = changed_settings(paths, config)
+    changes = _changed_settings(paths, config)
     if changes and not config.training.resume.allow_changes:
         values = ", ".join(f"{name} ({before} there, {now} here)" for name, (before, now) in changes.items())
         raise ConfigError(f"{paths.root.name} was started with other settings: {values}. {advice_on_changes()}")
+    return changes
 
 
 def advice_on_changes() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-_BLANK = ("", "nan", "na", "none", "null")
+BLANK = ("", "nan", "na", "none", "null")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _DECIMAL_COMMA = r"[+-]?\d*,?\d+(?:[eE][+-]?\d+)?"
 
@@ -13,7 +13,7 @@ _DECIMAL_COMMA = r"[+-]?\d*,?\d+(?:[eE][+-]?\d+)?"
 def parse_numbers(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Return a column's numbers as float64 (N,), NaN where blank, and a mask of what is neither number nor blank."""
     text = column.astype("str").str.strip()
-    blank = text.str.lower().isin(_BLANK).to_numpy(dtype=bool)
+    blank = text.str.lower().isin(BLANK).to_numpy(dtype=bool)
     number = text.str.fullmatch(_NUMBER).to_numpy(dtype=bool)
     values = np.full(len(text), np.nan)
     values[number] = [float(value) for value in text[number]]
@@ -25,5 +25,5 @@ def points_for_commas(column: pd.Series) -> pd.Series:
     if not column.str.contains(",", regex=False).any():
         return column
     text = column.str.strip()
-    numbers = text.str.fullmatch(_DECIMAL_COMMA) | text.str.lower().isin(_BLANK)
+    numbers = text.str.fullmatch(_DECIMAL_COMMA) | text.str.lower().isin(BLANK)
     return column.str.replace(",", ".", regex=False) if numbers.all() else column

@@ -10,7 +10,6 @@ from ctbench_ui.form.fields import (
     fill_on_rerun,
     is_changed,
     is_data_changed,
-    name_controls,
     open_dataset,
     outputs_root,
     parse_list,

@@ -18,10 +18,10 @@ import yaml
 
 from ctbench_core.atomic import write_text
 from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, get_key, set_key
-from ctbench_core.declared import metric_title
 from ctbench_core.errors import ConfigError, CtbenchError
 from ctbench_core.runs import read_config
 from ctbench_ui.shared import datasets
+from ctbench_ui.shared.text import title_of
 
 T = TypeVar("T")
 
@@ -175,25 +175,6 @@ def _kind(info: KeyInfo) -> str:
     if kinds[0] is bool and type(None) in get_args(info.annotation):
         return "automatic"
     return {bool: "bool", int: "int", float: "float"}.get(kinds[0], "text")
-
-
-def title_of(info: KeyInfo, value: Any) -> str:
-    """Return what a page calls a value of a choice."""
-    registered = info.registry.get(info.registry.canonical(value)) if info.registry else None
-    return (
-        str(registered.title) if registered else metric_title(value) if info.name == "training.monitor" else str(value)
-    )
-
-
-def name_controls(text: str) -> str:
-    """Return a message with the labels of fields in place of config keys, and the titles of their values."""
-
-    def label(match: re.Match[str]) -> str:
-        info, value = KEYS[match[1]], match[2]
-        return f"{info.label}: {title_of(info, value)}" if value else info.label
-
-    keys = sorted((name for name, info in KEYS.items() if info.label), key=len, reverse=True)
-    return re.sub(rf"(?<![\w.])({'|'.join(map(re.escape, keys))})(?:=([\w.]*\w))?", label, text)
 
 
 def _choose(info: KeyInfo, label: str, options: dict[str, Any], draw: Callable[..., Any], **more: Any) -> Any:

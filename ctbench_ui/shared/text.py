@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ctbench_core.config import KEYS
+from ctbench_core.config import KEYS, KeyInfo
+from ctbench_core.declared import metric_title
 
 _SIGNS = re.compile(r"([\\`*\[\]<>{}$~#|!&]|:(?=[A-Za-z\u2060])|(?<!\w)_|_(?!\w))")
 _LIST = re.compile(r"^(\d+(?=[.)]\s)|(?=[-+]\s))")
@@ -20,11 +22,19 @@ def as_text(name: object) -> str:
     return _SIGNS.sub(r"\\\1", line)
 
 
-_SETTING = re.compile(r"\b([a-z]+(?:\.\w+)+)(?:=(\{[^}]*\}|\[[^\]]*\]|[^\s,;)]+?))?(?=[\s,;.)]|$)")
+def title_of(info: KeyInfo, value: Any) -> str:
+    """Return what a page calls a value of a choice."""
+    registered = info.registry.get(info.registry.canonical(value)) if info.registry else None
+    return (
+        str(registered.title) if registered else metric_title(value) if info.name == "training.monitor" else str(value)
+    )
+
+
+_SETTING = re.compile(r"\b([a-z]+(?:\.\w+)+)(?:=(\{[^}]*\}|\[[^\]]*\]|[^\s,;)]+?))?(?=[\s,;)]|\.(?:\s|$)|$)")
 
 
 def name_fields(text: str) -> str:
-    """Return a message of the core with the fields of a page in place of config keys."""
+    """Return a message of the core with the fields of a page in place of config keys, and titles in place of names."""
     return _SETTING.sub(_name_field, text)
 
 
@@ -32,4 +42,4 @@ def _name_field(match: re.Match[str]) -> str:
     info = KEYS.get(match[1])
     if info is None or not info.label or info.command_line_only:
         return match[0]
-    return f"“{info.label}” = {match[2]}" if match[2] else f"“{info.label}”"
+    return f"“{info.label}” = {title_of(info, match[2])}" if match[2] else f"“{info.label}”"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import streamlit as st
@@ -18,7 +17,6 @@ _MARKS = {
     WARNING: ":orange[:material/warning:]",
     OK: ":green[:material/check_circle:]",
 }
-_SPECIAL = re.compile(r"([\\`*_\[\]$~<>#|:])")
 
 
 def draw() -> None:
@@ -71,11 +69,6 @@ def _draw_finding(finding: dict[str, Any]) -> None:
     name, text = st.columns([1, 4], gap="small")
     name.markdown(f"{_MARKS[finding['level']]} **{as_text(finding['name'])}**")
     with text.container(gap=None):
-        st.markdown(_escape(finding["found"]))
+        st.markdown("  \n".join(map(as_text, finding["found"].splitlines())))
         if finding["advice"]:
             st.caption(finding["advice"])
-
-
-def _escape(text: str) -> str:
-    """Keep paths and names from being read as Markdown; advice has none."""
-    return _SPECIAL.sub(r"\\\1", text).replace("\n", "  \n")

@@ -75,7 +75,7 @@ def _read_form() -> Config | None:
         config = form.config()
         check_training(config, config.training.target_labels or ())
     except CtbenchError as error:
-        show_error("Invalid setting", form.name_controls(str(error)))
+        show_error("Invalid setting", str(error))
         return None
     return config
 

@@ -139,13 +139,6 @@ def test_a_damaged_file_of_settings_means_defaults(
     assert form.config().training == Config().training
 
 
-def test_messages_name_controls() -> None:
-    text = form.name_controls(
-        "Set training.loss._target_=torch.nn.BCEWithLogitsLoss, or training.learning_rate. my.training.loss.gamma"
-    )
-    assert text == "Set Loss: BCE, or Learning rate. my.training.loss.gamma"
-
-
 def test_two_sessions_do_not_change_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
     first: dict[str, Any] = {}

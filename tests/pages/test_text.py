@@ -52,6 +52,10 @@ def test_a_plain_name_stays_as_it_is() -> None:
             "with “Label values” = {2: unknown}, or “Metadata columns”.",
         ),
         ("Use data.on_leak=refuse.", "Use “Shared patients” = refuse."),
+        (
+            "Set training.loss._target_=torch.nn.BCEWithLogitsLoss, or training.learning_rate. my.training.loss.gamma",
+            "Set “Loss” = BCE, or “Learning rate”. my.training.loss.gamma",
+        ),
         ("train.csv has no column a.b", "train.csv has no column a.b"),
         ("training.resume.allow_changes=true", "training.resume.allow_changes=true"),
     ],

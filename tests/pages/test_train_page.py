@@ -133,7 +133,7 @@ def test_what_a_head_refuses_is_said_with_the_controls_to_change(
     small_run: dict[str, Any], open_page: Open, said: Said
 ) -> None:
     app = open_page("train", small_run | {"training.loss._target_": "focal", "model._target_": "knn"})
-    assert "Loss: Focal has no effect. Set Loss: BCE" in said(app)
+    assert "“Loss” = Focal has no effect. Set “Loss” = BCE" in said(app)
     assert app.button(key="start").disabled
     loss = app.selectbox(key="training.loss._target_")
     assert not loss.disabled
@@ -141,7 +141,7 @@ def test_what_a_head_refuses_is_said_with_the_controls_to_change(
     assert not app.error, said(app)
     assert app.selectbox(key="training.loss._target_").disabled
     app.selectbox(key="model.inputs").set_value("gated").run()
-    assert "Inputs: gated needs a head that learns the gate" in said(app)
+    assert "“Inputs” = gated needs a head that learns the gate" in said(app)
 
 
 def test_the_number_of_parameters_follows_the_widths(small_run: dict[str, Any], open_page: Open) -> None:
@@ -168,9 +168,9 @@ def test_the_command_line_means_the_same_config(small_run: dict[str, Any], open_
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("model.params.hidden_dims", "8, wide", "Hidden widths is '8, wide'"),
-        ("training.learning_rate", -1.0, "Learning rate is -1.0"),
-        ("model.params.dropout", 1.5, "Dropout is 1.5"),
+        ("model.params.hidden_dims", "8, wide", "“Hidden widths” is '8, wide'"),
+        ("training.learning_rate", -1.0, "“Learning rate” is -1.0"),
+        ("model.params.dropout", 1.5, "“Dropout” is 1.5"),
     ],
 )
 def test_a_bad_setting_is_named_and_nothing_starts(
