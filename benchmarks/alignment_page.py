@@ -98,7 +98,7 @@ def walk(folder: Path) -> None:
         user.open_tab("alignment", "browse")
         user.button("browse-go-0").wait_for()
         _print("neighbour look-up", [_look_up(user, place) for place in range(LOOK_UPS)])
-        for tab in ("ranks", "map", "metrics"):
+        for tab in ("ranks and findings", "map", "metrics"):
             print(f"tab {tab}: {_time(user, lambda tab=tab: user.open_tab('alignment', tab)):,.0f} ms")  # type: ignore[misc]
         _lasso(user)
     print(f"largest message {max(messages.sizes) / 1e3:,.0f} kB")

@@ -57,9 +57,9 @@ def _page_and_tabs(page: str, buttons: Mapping[str, tuple[str, ...]] | None = No
 SHOTS = (
     Shot("home", ""),
     Shot("data", "data", buttons=("check",)),
-    Shot("data-prepare", "data", ("data", "prepare")),
-    Shot("data-labels", "data", ("data", "labels")),
-    Shot("data-budgets", "data", ("data", "budgets"), buttons=("write-budgets",)),
+    Shot("data-prepare", "data", ("data", "prepare manifests")),
+    Shot("data-labels", "data", ("data", "compare labels")),
+    Shot("data-budgets", "data", ("data", "budget files"), buttons=("write-budgets",)),
     Shot("train", "train"),
     Shot("runs", "runs"),
     Shot("runs-card", "runs", row=0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import ColumnsConfig
 from ctbench_core.manifest import read_manifest
+from tests.browser.browser_user import TABS
 from tests.old_system import train_old_run, write_tree
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -223,6 +225,12 @@ def test_every_picture_is_made_by_the_script_and_shown() -> None:
     assert stored == made
     for name in ("structure", "metrics", "data-formats", "command-line", "moving-in"):
         assert "](screenshots/" in TEXTS[f"docs/{name}.md"], name
+
+
+def test_screenshots_open_tabs_that_pages_have() -> None:
+    shots = runpy.run_path(str(PROJECT / "docs" / "screenshots.py"))["SHOTS"]
+    tabs = [shot.tab for shot in shots if shot.tab is not None]
+    assert tabs and all(name in TABS[place][1] for place, name in tabs)
 
 
 def test_no_text_names_a_path_of_one_machine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def write_runs(folder: Path, epochs: int = 60) -> dict[str, Path]:
     """Write runs on the demo data into ``folder/outputs``; return their directories by head and seed, and "align"."""
     demo = write_demo(folder / "demo")
     store = folder / "outputs"
-    datasets.save(store, "demo", _config(demo, store))
+    saved = datasets.save(store, "demo", _config(demo, store))
+    shutil.copy(saved, store / ".form.yaml")  # what a session leaves in which the demo data were chosen
     runs = {}
     for head, changes in {"linear": {"model._target_": "linear", "model.model_name": "linear"}, "mlp": {}}.items():
         for seed in SEEDS:
