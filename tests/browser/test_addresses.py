@@ -89,7 +89,7 @@ def test_tabs_and_filters_are_shared_by_their_address(
     other.page.goto(reader.page.url)
     other.settle()
     other.page.locator("[class*=st-key-recipes-]").wait_for()
-    assert other.field("runs.filter").input_value() == "linear"
+    expect(other.field("runs.filter")).to_have_value("linear")
 
 
 def test_back_and_forward_lead_through_runs_and_pages(reader: BrowserUser, demo_runs: DemoRuns) -> None:
