@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.cohorts import cohort, noise
-from ctbench_core.inference import RESAMPLES, bootstrap_intervals, patient_weights, resampled
+from ctbench_core.inference import RESAMPLES, estimate, measure, patient_weights, resampled
 from ctbench_core.metrics import compared_metric_fn
 
 ROWS, PATIENTS, FINDINGS = 3039, 1304, 18
@@ -62,7 +62,9 @@ def main() -> None:
         ours = resampled(compared_metric_fn, targets, scores, patients, resamples)
         seconds.append(time.perf_counter() - start)
     start = time.perf_counter()
-    bootstrap_intervals(targets, scores, patients, resamples)
+    figures = measure(targets, scores[None], patients, [str(c) for c in range(FINDINGS)], resamples=resamples)
+    for one in figures.values():
+        estimate(one)
     whole = time.perf_counter() - start
     start = time.perf_counter()
     theirs = plain_loop(targets, scores, patients, resamples)

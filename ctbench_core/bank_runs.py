@@ -231,6 +231,8 @@ class RunTask(ErrorIsolation):
         with self.isolate_errors():
             self.seconds["train"] = time.monotonic() - self._started
             best = run.log.best.epoch or None
+            if run.log.convergence is not None and run.log.convergence.mark:
+                self.warnings.append(run.log.convergence.sentence())
             recorder.status = dataclasses.replace(recorder.status, epoch=run.log.epoch, best_epoch=best)
             if self.config.evaluation.after_training and run.state == "finished":
                 before = time.monotonic()

@@ -32,7 +32,12 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
         "inputs": dataset.digests,
         "features": {"shape": list(dataset.matrix.shape)},
         "manifests": {
-            name: {"file": manifest.path, "sha256": manifest.digest, **manifest.counts()}
+            name: {
+                "file": manifest.path,
+                "sha256": manifest.digest,
+                **manifest.counts(),
+                "prevalence": manifest.prevalence(),
+            }
             | ({"label_mapping": manifest.label_mapping} if manifest.label_mapping else {})
             for name, manifest in dataset.manifests.items()
         },

@@ -171,6 +171,7 @@ PAGES = Registry(
             },
             filters=(
                 "compare.by-recipe",
+                "compare-margin",
                 "compare-metric",
                 "compare-curve-finding",
                 "compare-scatter-finding",

@@ -43,9 +43,12 @@ SLOW_FILES = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before the processes of `-n` read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow rooms and files."""
+    """Mark the tests of slow rooms and files; one process drives all browsers, which share a server and its runs."""
     for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.xdist_group("browser"))
         if item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
 

@@ -25,10 +25,10 @@ def model_scores(name: str, quality: float, rows: int = 240, seed: int = 0) -> M
 
 def recipe_scores(
     name: str, quality: float, count: int, noise: float = 0.3, cohort: int = 7, rows: int = 240
-) -> list[ModelScores]:
-    """Draw a recipe: its seeds share a part of the score of each patient, the rest is each seed's own."""
+) -> dict[str, ModelScores]:
+    """Draw a recipe by its seeds: they share a part of the score of each patient, the rest is each seed's own."""
     codes = np.arange(rows) // 2
-    models = []
+    models = {}
     for seed in range(count):
         draw, frame = np.random.default_rng([cohort, seed, len(name)]), pd.DataFrame({"volumename": codes.astype(str)})
         frame["volumename"] = [f"v_{code}_a_{row % 2}" for row, code in enumerate(codes)]
@@ -39,5 +39,5 @@ def recipe_scores(
             score = shared.normal(size=rows // 2)[codes] + noise * draw.normal(size=rows // 2)[codes]
             frame[f"target_{label}"] = pd.array(y.astype(int), dtype="Int8")
             frame[f"prob_{label}"] = 1 / (1 + np.exp(-(quality * y + score)))
-        models.append(ModelScores(f"{name} {seed}", frame))
+        models[str(seed)] = ModelScores(f"{name} {seed}", frame)
     return models

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from ctbench_core.config import KEYS, Config, set_keys
+from ctbench_core.declared import HEADS, LOSSES
 from ctbench_core.experiment import bank_key, run_bank, run_experiment
 from ctbench_core.runs import Run, open_run
 from tests.key_values import other_value
@@ -47,15 +48,23 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "data.kfold.seed": FOLDS,
     "data.kfold.group": FOLDS,
     "data.budget_unit": {"data.budget": 12},
+    "data.budget_draw": {"data.budget": 12},
     "data.budget_seed": {"data.budget": 12},
     "data.reference": {"data.budget": 12},
-    "training.loss.gamma": {"training.loss._target_": "focal"},
-    "training.loss.gamma_negative": {"training.loss._target_": "asymmetric"},
-    "training.loss.margin": {"training.loss._target_": "asymmetric"},
     "training.early_stopping_patience": FAST,
     "training.monitor": FAST,
     "model.params.c": {"model._target_": "logistic"},
     "model.params.k": {"model._target_": "knn"},
+    **{
+        f"{place}.{name}": {f"{target}._target_": one.name}
+        for place, target, registry in (
+            ("training.loss", "training.loss", LOSSES),
+            ("model.params", "model", HEADS),
+        )
+        for one in registry.values()
+        for name in one.parameters
+        if sum(name in other.parameters for other in registry.values()) < len(registry)
+    },
 }
 VALUES: dict[str, Any] = {
     "paths.manifest_dir": "{folder}/other",
@@ -94,7 +103,10 @@ VALUES: dict[str, Any] = {
     "model.params.c": [0.5],
     "model.params.k": [3],
 }
-WITHOUT_EFFECT = {"data.on_leak": "decides whether a run trains, not how"}
+WITHOUT_EFFECT = {
+    "data.budget_draw": "draws the same units where every finding is frequent; test_budget.py has rare ones",
+    "data.on_leak": "decides whether a run trains, not how",
+}
 
 
 def _names() -> list[str]:

@@ -18,12 +18,13 @@ from ctbench_core.config import (
     flatten,
     from_mapping,
     get_key,
+    group_defaults,
     model_groups,
     recipe_values,
     set_key,
     values_for,
 )
-from ctbench_core.declared import HEADS, SCOPES
+from ctbench_core.declared import HEADS, LOSSES, SCOPES
 from ctbench_core.errors import ConfigError
 from ctbench_core.runs import read_config, write_config
 from ctbench_core.studies.identity import identity_text, run_id
@@ -302,11 +303,13 @@ SCOPE: dict[str, str] = {
         data.labels.blank data.labels.values data.labels.list_column data.labels.separator data.labels.rename
         data.labels.only data.auto_split.enabled data.auto_split.val_fraction data.auto_split.stratify
         data.auto_split.seed data.auto_split.group data.kfold.folds data.kfold.fold data.kfold.seed data.kfold.group
-        data.budget data.budget_unit data.budget_seed data.selection data.reference data.on_leak data.cohort.recon
+        data.budget data.budget_unit data.budget_draw data.budget_seed data.selection data.reference data.on_leak data.cohort.recon
         data.cohort.exclude data.cohort.where training.target_labels""",
 }
 REPEATS = {"utils.seed", "data.kfold.fold", "data.budget_seed"}
-PARAMETERS = {f"training.loss.{name}" for name in ("smoothing", "gamma", "gamma_negative", "margin")}
+PARAMETERS = {f"training.loss.{name}" for loss in LOSSES.values() for name in loss.parameters} | {
+    f"model.params.{name}" for head in HEADS.values() for name in head.parameters
+}
 
 
 def changed(name: str, value: Any) -> Config:
@@ -318,21 +321,23 @@ def changed(name: str, value: Any) -> Config:
 def test_every_key_that_changes_a_result_has_the_scope_of_what_it_changes() -> None:
     for scope, names in SCOPE.items():
         assert {name for name, info in KEYS.items() if info.scope == scope} - PARAMETERS == set(names.split())
-    assert {KEYS[name].scope for name in PARAMETERS} == {"stack"}
+    assert {KEYS[name].scope for name in PARAMETERS} <= {"bank", "stack", "head"}
     assert {info.scope for info in KEYS.values()} <= SCOPES.keys()
     assert {name for name, info in KEYS.items() if info.repeats} == REPEATS
 
 
 @pytest.mark.parametrize("info", KEYS.values(), ids=lambda info: info.name)
 def test_two_values_are_two_runs_exactly_where_the_key_counts_for_identity(info: Any) -> None:
-    config = changed(info.name, other_value(info))
+    base = changed(info.only_with, other_value(KEYS[info.only_with])) if info.only_with else Config()
+    config = base.copy()
+    set_key(config, info.name, other_value(info))
     is_other = info.scope in ("bank", "stack", "head", "data")
-    assert (identity_text(config) != identity_text(Config())) is is_other
-    assert (run_id(config) != run_id(Config())) is is_other
-    assert differing_keys(Config(), config) == ([info.name] if is_other else [])
-    assert (recipe_values(config) != recipe_values(Config())) is (is_other and info.name not in REPEATS)
-    assert (values_for(config, "bank key") != values_for(Config(), "bank key")) is (info.scope in ("bank", "machine"))
-    assert (values_for(config, "stack key") != values_for(Config(), "stack key")) is (info.scope == "stack")
+    assert (identity_text(config) != identity_text(base)) is is_other
+    assert (run_id(config) != run_id(base)) is is_other
+    assert differing_keys(base, config) == ([info.name] if is_other else [])
+    assert (recipe_values(config) != recipe_values(base)) is (is_other and info.name not in REPEATS)
+    assert (values_for(config, "bank key") != values_for(base, "bank key")) is (info.scope in ("bank", "machine"))
+    assert (values_for(config, "stack key") != values_for(base, "stack key")) is (info.scope == "stack")
 
 
 def test_another_name_of_a_head_loss_or_optimiser_is_the_same_run() -> None:
@@ -357,12 +362,13 @@ INTRODUCED: dict[str, Any] = {
     "data.labels.separator": "|",
     "data.labels.rename": {},
     "data.labels.only": None,
-    "training.loss.smoothing": 0.0,
-    "training.loss.gamma": 2.0,
-    "training.loss.gamma_negative": 4.0,
-    "training.loss.margin": 0.05,
+    "data.budget_draw": "covering",
     "training.resume.allow_changes": False,
     "training.threads": None,
+    "evaluation.primary.metric": "none",
+    "evaluation.primary.findings": None,
+    "evaluation.primary.comparison": None,
+    "evaluation.primary.margins": {},
 }
 
 
@@ -370,7 +376,10 @@ def test_keys_that_an_old_run_lacks_read_as_their_values_when_introduced() -> No
     with zipfile.ZipFile(Path(__file__).parent / "data" / "store-0.1.0.zip") as store:
         name = next(name for name in store.namelist() if name.endswith("config.yaml"))
         stored = dict(flatten(yaml.safe_load(store.read(name))))
-    assert {name: info.introduced for name, info in KEYS.items() if name not in stored} == INTRODUCED
+    introduced = {name: info.introduced for name, info in KEYS.items() if name not in stored and name not in PARAMETERS}
+    assert introduced == INTRODUCED
+    parameters = {"smoothing": 0.0, "gamma": 2.0, "gamma_negative": 4.0, "margin": 0.05}
+    assert {name: KEYS[f"training.loss.{name}"].introduced for name in parameters} == parameters
 
 
 def test_a_stored_config_keeps_the_introduced_value_when_the_default_changes(
@@ -389,4 +398,6 @@ def test_every_head_has_a_group_and_those_of_old_commands_keep_their_settings() 
     assert {keys["model._target_"] for keys in groups.values()} == set(HEADS)
     for name in ("linear_probe", "logistic", "knn", "zero_shot"):
         assert groups[name]["model.params.hidden_dims"] == []
+    assert group_defaults("linear_probe") == group_defaults("linear") == HEADS["linear"].defaults != {}
+    assert group_defaults("mlp_visual") == group_defaults("unknown") == {}
     assert groups["mlp_visual"] == {"model._target_": "mlp", "model.model_name": "mlp"}

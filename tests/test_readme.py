@@ -10,5 +10,5 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    assert re.search(r"<!-- test -->\n```sh\n.* && python -m pytest\n```", README)
+    assert re.search(r"<!-- test -->\n```sh\n.* && python -m pytest -n 2\n```", README)
     assert "<!-- test -->" in (PROJECT / ".ci" / "run").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ _TILE_CELLS_CPU, _TILE_CELLS_GPU = 6_000_000, 64_000_000
 # More threads gain nothing: they share one interpreter and the memory bandwidth.
 _MAX_THREADS = 8
 
-_SELF = "self"
+_SELF, _EXAM = "self", "exam"
 
 # Edges of the similarity histograms: 200 bins over cosines -1 to 1.
 EDGES = np.linspace(-1.0, 1.0, 201)
@@ -39,12 +39,14 @@ EDGES = np.linspace(-1.0, 1.0, 201)
 class HitGroups:
     """Which candidates are hits: those of the query's group; int groups (N,) from 0, the same on both sides.
 
-    Samples of different ``kinds`` (N,) are never merged to one query.
+    Samples of different ``kinds`` (N,) are never merged to one query. The query's own exam is left out of the gallery
+    in metrics of others' hits by label; ``exams`` (N,) None: its own group is.
     """
 
     groups: np.ndarray
     label_groups: np.ndarray | None
     kinds: np.ndarray | None = None
+    exams: np.ndarray | None = None
 
     def grouped(self) -> dict[str, np.ndarray]:
         """Return the groups of each kind of hits by its name."""
@@ -105,8 +107,9 @@ class Direction:
     def _merge_queries(self, queries: Side, gallery: Side, truth: HitGroups) -> None:
         """Find the distinct queries, and the relevant candidates of each truth."""
         grouped = truth.grouped()
-        combined = _combine(*grouped.values())
-        kinds = _combine(queries.of_sample, combined, *(() if truth.kinds is None else (truth.kinds,)))
+        exams = truth.groups if truth.exams is None else truth.exams
+        parts = [queries.of_sample, *grouped.values(), exams, *([] if truth.kinds is None else [truth.kinds])]
+        kinds = _combine(*parts)
         _, first, kind, repeats = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
         # Neighbouring queries of one label group read the same columns, and a tile holds similar queries.
         order = np.argsort(next(reversed(grouped.values()))[first], kind="stable")
@@ -118,8 +121,9 @@ class Direction:
         self._relevant = {name: self._lists(groups, gallery) for name, groups in grouped.items()}
         self._own_pairs = ItemLists.collect(self.of_sample, gallery.of_sample, self.n_queries, self.device)
         if SEMANTIC in grouped:
-            self._group[OTHERS] = self._tensor(combined[first])
-            self._relevant[OTHERS] = self._lists(combined, gallery)
+            added = {OTHERS: _combine(exams, grouped[SEMANTIC])} | ({} if truth.exams is None else {_EXAM: exams})
+            self._group |= {name: self._tensor(groups[first]) for name, groups in added.items()}
+            self._relevant |= {name: self._lists(groups, gallery) for name, groups in added.items()}
         if self.within:
             everyone = np.arange(self.n_queries)
             self._group[_SELF] = self._tensor(everyone)
@@ -187,7 +191,7 @@ class Direction:
     def _rank(self, order: TileOrder, rows: Tensor) -> dict[str, RankedItems]:
         items = {name: self._relevant[name].take(group[rows]) for name, group in self._group.items()}
         ranked: dict[str, RankedItems] = {}
-        for name, other in ((_SELF, ""), (OTHERS, ""), (INSTANCE, _SELF), (SEMANTIC, OTHERS)):
+        for name, other in ((_SELF, ""), (OTHERS, ""), (_EXAM, ""), (INSTANCE, _SELF), (SEMANTIC, OTHERS)):
             if name in items:
                 ranked[name] = order.rank(*items[name], exact_against=ranked.get(other))
         return ranked
@@ -209,7 +213,7 @@ class Direction:
                 blocks = blocks_of(ranked[name], self.gallery.size)
                 scores[name] = self.scorer.score(blocks, totals[name], everyone)
         if OTHERS in ranked:
-            scores[OTHERS] = without(SEMANTIC, INSTANCE, OTHERS)
+            scores[OTHERS] = without(SEMANTIC, _EXAM if _EXAM in ranked else INSTANCE, OTHERS)
         return scores
 
     def _count_pairs(self, order: TileOrder, rows: Tensor, ranked: dict[str, RankedItems]) -> dict[str, Tensor]:

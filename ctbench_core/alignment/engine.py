@@ -14,13 +14,19 @@ import torch
 from ctbench_core.alignment.direction import ComputeSettings, Direction, HitGroups
 from ctbench_core.alignment.nearest import LabelVectors
 from ctbench_core.alignment.neighbour_report import NeighbourReport, NeighbourSet, ctclip_map
-from ctbench_core.alignment.result import NDCG_DEPTHS, AlignmentResult, Retrieval
+from ctbench_core.alignment.result import NDCG_DEPTHS, NO_PATIENTS, AlignmentResult, Retrieval
 from ctbench_core.alignment.tiles import trim_heap
 from ctbench_core.alignment.vectors import Side, modality_gap, read_side, sum_within_groups, two_dimensional
 from ctbench_core.declared import DIRECTIONS, INSTANCE, OTHERS, SEMANTIC, retrieval_prefix
 from ctbench_core.errors import InputError
-from ctbench_core.inference import query_intervals
+from ctbench_core.inference import MeanInterval, mean_intervals, median_intervals
 from ctbench_core.progress import Progress, silent
+
+INTERVAL_RULE = (
+    "95 % over query patients, for this gallery. Means over queries: logit scale, standard error of the patient-clustered "
+    "bootstrap, t with m - 1 degrees of freedom, m the patients with a scored query; at 0 and 1 the exact bound. Median "
+    "rank: Woodruff's interval. None for similarities, hubs, chance, lift and compat_ metrics."
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class AlignmentOptions:
     Attributes:
         targets: findings (N, C) in {0, 1, NaN} with their ``names``, for metrics graded by shared findings and metrics
             by finding.
-        patients: (N,), for intervals of the metrics.
+        patients: (N,), for intervals of the metrics; None: not known.
         within: also retrieve volumes among volumes and reports among reports, each without itself.
         nearest: number of nearest candidates to list, for hubness, graded metrics and browsing; 0 = none.
         map: pca or umap, for a position of every volume and report on a plane; None = no map.
@@ -55,6 +61,7 @@ def align(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
     *,
+    exams: np.ndarray | None = None,
     image_rows: np.ndarray | None = None,
     text_rows: np.ndarray | None = None,
     normal: np.ndarray | None = None,
@@ -68,13 +75,13 @@ def align(
             ``text_rows``, int (N,).
         groups: (N,) numbers or names; a candidate of the query's group is a hit.
         label_groups: (N,) the same for the ``semantic_`` metrics.
-        k: depths of Recall@K.
-        tile: most queries of a tile; changes memory and time, not metrics.
+        exams: (N,) groups left out of the gallery of their queries in ``semantic_others_``; by default ``groups``.
+        k: depths of Recall@K. tile: most queries of a tile; changes memory and time, not metrics.
         normal: bool (N,); with label groups, also report normal and abnormal queries separately.
         precision: float32 orders near-ties of the float32 product exactly wherever that can change a metric by more than
             5e-7; float64 orders all of them exactly.
 
-    Definitions and formulas: `docs/metrics.md`. Memory grows with N, not with N x N.
+    Formulas: `docs/metrics.md`. Memory grows with N, not with N x N.
 
     Raises:
         InputError: the arrays do not fit together, or a depth or tile is below 1.
@@ -84,21 +91,31 @@ def align(
     """
     options = options or AlignmentOptions()
     sides = (read_side("image", image, image_rows), read_side("text", text, text_rows))
-    by_sample = {"groups": groups, "label_groups": label_groups, "normal": normal}
-    by_sample |= {"rows of targets": options.targets, "patients": options.patients}
-    _check(sides, by_sample, k, tile)
+    by_sample = {"groups": groups, "label_groups": label_groups, "normal": normal, "exams": exams}
+    _check(sides, by_sample | {"rows of targets": options.targets, "patients": options.patients}, k, tile)
     labels = None if options.targets is None or not len(options.names) else LabelVectors.of(options.targets)
     kinds = None if labels is None else labels.of_sample
-    truth = HitGroups(_numbered(groups), None if label_groups is None else _numbered(label_groups), kinds)
+    truth = _hit_groups(groups, label_groups, kinds, exams)
     ks = tuple(sorted({int(depth) for depth in k}))
     plane = {} if options.map is None else {"map": two_dimensional(*sides, method=options.map)}
     settings = ComputeSettings(torch.device(device), tile, precision == "float64", progress or silent, cancel)
     retrievals, report, pairs = _search(sides, truth, ks, options, labels, settings)
     retrievals += _split_by_normality(retrievals, normal)
-    metrics = _metrics(sides, truth, retrievals) | report.metrics()
-    metrics["intervals"] = _intervals(retrievals, report, options.patients)
-    metrics["undefined"] = _undefined(metrics) | report.undefined
-    return AlignmentResult(metrics, retrievals, _pairs(pairs), report.tables | plane)
+    intervals = _intervals(retrievals, report, options.patients)
+    metrics = _metrics(sides, truth, retrievals) | report.metrics() | _interval_entries(intervals)
+    undefined = {"undefined": _undefined(metrics) | report.undefined}
+    return AlignmentResult(metrics | undefined, retrievals, _pairs(pairs), report.tables | plane)
+
+
+def _hit_groups(
+    groups: np.ndarray, label_groups: np.ndarray | None, kinds: np.ndarray | None, exams: np.ndarray | None
+) -> HitGroups:
+    """Return the groups as numbers; exams only where they differ from the groups."""
+    own = _numbered(groups)
+    others = None if exams is None else _numbered(exams)
+    if others is not None and np.array_equal(others, own):
+        others = None
+    return HitGroups(own, None if label_groups is None else _numbered(label_groups), kinds, others)
 
 
 def _search(
@@ -112,7 +129,7 @@ def _search(
     """Rank every direction; pairs are counted once, since both directions have the same."""
     depths = tuple(sorted({*NDCG_DEPTHS, *ks}))
     retrievals: list[Retrieval] = []
-    report = NeighbourReport(truth.groups, ks, labels, options.names)
+    report = NeighbourReport(truth.groups, ks, labels, options.names, options.patients)
     pairs: dict[str, np.ndarray] = {}
     for name, (queries, gallery) in _directions(sides, options.within).items():
         direction = Direction(queries, gallery, truth, depths, settings)
@@ -182,19 +199,31 @@ def _metrics(sides: tuple[Side, Side], truth: HitGroups, retrievals: list[Retrie
 
 def _intervals(
     retrievals: list[Retrieval], report: NeighbourReport, patients: np.ndarray | None
-) -> dict[str, list[float]]:
-    """Resample the query patients once for the metrics of all truths and directions."""
+) -> dict[str, MeanInterval]:
+    """Return the interval of every mean over queries and of every median rank, by name."""
+    columns, ranks = dict(report.by_query), {}
+    for retrieval in retrievals:
+        prefix, n = retrieval.prefix, len(report.groups)
+        columns |= {f"{prefix}{name}": retrieval.by_sample(values, n) for name, values in retrieval.by_query().items()}
+        ranks[f"{prefix}median_rank"] = retrieval.by_sample(retrieval.first_rank(), n)
     if patients is None:
-        return {}
-    columns = dict(report.by_query)
+        return dict.fromkeys((*columns, *ranks), NO_PATIENTS)
+    intervals = mean_intervals(columns, patients) | median_intervals(ranks, patients)
     for retrieval in retrievals:
-        for name, values in retrieval.by_query().items():
-            column = columns[f"{retrieval.prefix}{name}"] = np.full(len(patients), np.nan)
-            column[slice(None) if retrieval.queries is None else retrieval.queries] = values
-    bounds = query_intervals(columns, patients)
-    for retrieval in retrievals:
-        retrieval.intervals.update({name: bounds[f"{retrieval.prefix}{name}"] for name in retrieval.by_query()})
-    return {name: list(bound) for name, bound in bounds.items()}
+        names = (*retrieval.by_query(), "median_rank")
+        retrieval.intervals.update({name: intervals[f"{retrieval.prefix}{name}"] for name in names})
+    return intervals
+
+
+def _interval_entries(intervals: dict[str, MeanInterval]) -> dict[str, Any]:
+    """Return the JSON of the intervals: bounds, or why there are none, their marks, and the rule."""
+    known = {name: one for name, one in intervals.items() if one.reason is None}
+    return {
+        "intervals": {name: [one.lo, one.hi] for name, one in known.items()},
+        "no_interval": {name: one.reason for name, one in intervals.items() if one.reason is not None},
+        "interval_marks": {name: one.mark for name, one in known.items() if one.mark},
+        "interval_rule": INTERVAL_RULE,
+    }
 
 
 def _undefined(metrics: dict[str, Any]) -> dict[str, str]:

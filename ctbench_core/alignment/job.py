@@ -131,6 +131,7 @@ def _measure(
         pairs.text,
         pairs.groups,
         label_groups=pairs.label_groups,
+        exams=pairs.exams,
         image_rows=pairs.image_rows,
         text_rows=pairs.text_rows,
         k=tuple(config.analysis.k),

@@ -17,6 +17,7 @@ from ctbench_core.alignment.direction import ComputeSettings, Direction, HitGrou
 from ctbench_core.alignment.nearest import LabelVectors, NearestCandidates, ideal_jaccard_gain, mean_jaccard
 from ctbench_core.alignment.ordering import ItemLists
 from ctbench_core.alignment.vectors import Side
+from ctbench_core.inference import MeanInterval, mean_intervals
 
 # The ideal order by label-Jaccard compares every two distinct label vectors.
 MAX_LABEL_VECTORS = 20_000
@@ -95,33 +96,78 @@ def graded(neighbours: NeighbourSet, labels: LabelVectors, ks: Sequence[int]) ->
     return {name: array[neighbours.of_sample] for name, array in values.items()}
 
 
-def by_finding(neighbours: NeighbourSet, targets: np.ndarray, names: Sequence[str], ks: Sequence[int]) -> pd.DataFrame:
-    """Return a row per finding: of the queries with it, the share of the first k that have it too, chance, and lift.
+def by_finding(
+    neighbours: NeighbourSet,
+    targets: np.ndarray,
+    names: Sequence[str],
+    ks: Sequence[int],
+    patients: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Return a row per finding: of the queries with it, the fraction of the first k that have it too, and lift.
 
-    targets: (N, C) in {0, 1, NaN}; unknown counts as absent. Columns finding, queries, prevalence, precision_at_k,
-    lift_at_k.
+    Columns finding, queries, prevalence (in the gallery of such a query, which within a modality is without itself),
+    precision_at_k, lift_at_k (precision over prevalence), and with patients lower_at_k, upper_at_k (of precision),
+    patients, no_interval.
+
+    Args:
+        targets: (N, C) in {0, 1, NaN}; unknown counts as absent. patients: (N,).
     """
-    present = (targets == 1).astype(np.float32)
-    gallery, shares = neighbours.gallery, neighbours.shares
-    counts = [np.bincount(gallery.of_sample, column, minlength=len(shares)) for column in present.T]
-    of_vector = (np.stack(counts, axis=1) / shares[:, None]).astype(np.float32)
-    query = present[neighbours.first_samples()] * np.bincount(neighbours.of_sample)[:, None]
-    hits = {k: np.zeros(len(names)) for k in ks}
-    for rows, nearest in neighbours.chunks():
-        weights = {k: nearest.expected(k).astype(np.float32) for k in ks}
-        for c in range(len(names)):
-            positive = np.flatnonzero(query[rows, c])
-            has = of_vector[nearest.item[positive], c]
-            for k in ks:
-                hits[k][c] += query[rows, c][positive] @ (weights[k][positive] * has).sum(axis=1)
+    present = targets == 1
     queries = present.sum(axis=0)
-    chance = (queries - neighbours.within) / max(neighbours.n_candidates, 1)
-    frame = pd.DataFrame({"finding": list(names), "queries": queries.astype(int), "prevalence": present.mean(axis=0)})
-    for k in ks:
-        precision = _ratio(hits[k], queries * min(k, neighbours.n_candidates))
-        frame[f"precision_at_{k}"] = precision
-        frame[f"lift_at_{k}"] = _ratio(precision, chance)
-    return frame
+    chance = np.maximum(queries - neighbours.within, 0) / max(neighbours.n_candidates, 1)
+    frame = pd.DataFrame({"finding": list(names), "queries": queries, "prevalence": chance})
+    precision = precision_by_finding(neighbours, present, ks)
+    for k, values in precision.items():
+        frame[f"precision_at_{k}"] = _ratio(np.where(present, values, 0.0).sum(axis=0), queries)
+        frame[f"lift_at_{k}"] = _ratio(frame[f"precision_at_{k}"].to_numpy(), chance)
+    return frame if patients is None else frame.assign(**_finding_intervals(precision, len(names), patients))
+
+
+def precision_by_finding(neighbours: NeighbourSet, present: np.ndarray, ks: Sequence[int]) -> dict[int, np.ndarray]:
+    """Return the expected fraction of each query's first k that have its finding, float64 (N, C), by k; else NaN.
+
+    present: whether a sample has a finding, bool (N, C). Within a modality a query's own sample does not count, also
+    where others share its vector.
+    """
+    shares, first = neighbours.shares, neighbours.first_samples()
+    counts = np.stack([np.bincount(neighbours.gallery.of_sample, has, len(shares)) for has in present.T], axis=1)
+    of_vector, without_one = counts / shares[:, None], (counts - 1) / np.maximum(shares - 1, 1)[:, None]
+    query, own = present[first], neighbours.gallery.of_sample[first]
+    values = {k: np.full(query.shape, np.nan) for k in ks}
+    for rows, nearest in neighbours.chunks() if neighbours.n_candidates else ():
+        weights = {k: nearest.expected(k) / min(k, neighbours.n_candidates) for k in ks}
+        for c in range(present.shape[1]):
+            positive = np.flatnonzero(query[rows, c])
+            item = nearest.item[positive]
+            has = of_vector[item, c]
+            if neighbours.within:
+                has = np.where(item == own[rows][positive, None], without_one[item, c], has)
+            for k, column in values.items():
+                column[rows.start + positive, c] = (weights[k][positive] * has).sum(axis=1)
+    return {k: column[neighbours.of_sample] for k, column in values.items()}
+
+
+def _finding_intervals(precision: dict[int, np.ndarray], n_findings: int, patients: np.ndarray) -> dict[str, list[Any]]:
+    """Return columns with the intervals of precision (N, C) at each k, the patients of the queries, and reasons."""
+    queries = {f"{k} {c}": values[:, c] for k, values in precision.items() for c in range(n_findings)}
+    intervals = mean_intervals(queries, patients)
+    columns: dict[str, list[Any]] = {}
+    by_finding = [[intervals[f"{k} {c}"] for k in precision] for c in range(n_findings)]
+    for place, k in enumerate(precision):
+        columns[f"lower_at_{k}"] = [ones[place].lo for ones in by_finding]
+        columns[f"upper_at_{k}"] = [ones[place].hi for ones in by_finding]
+    columns["patients"] = [ones[0].patients for ones in by_finding]
+    columns["no_interval"] = ["; ".join(_reasons(dict(zip(precision, ones)))) or None for ones in by_finding]
+    return columns
+
+
+def _reasons(intervals: dict[int, MeanInterval]) -> list[str]:
+    """Return why intervals by k are missing: once where the reason is the same for every k."""
+    reasons = {k: one.reason for k, one in intervals.items()}
+    distinct = set(reasons.values())
+    if len(distinct) == 1:
+        return [reason for reason in distinct if reason]
+    return [f"K = {k}: {reason}" for k, reason in reasons.items() if reason]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -185,6 +231,7 @@ class NeighbourReport:
     ks: tuple[int, ...]
     labels: LabelVectors | None
     names: Sequence[str]
+    patients: np.ndarray | None = None
     by_query: dict[str, np.ndarray] = field(default_factory=dict)
     plain: dict[str, float] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -209,7 +256,7 @@ class NeighbourReport:
             depths = [k for k in self.ks if neighbours.complete_to(k)]
             values = graded(neighbours, labels, depths)
             self.by_query |= {f"graded_{direction}_{name}": array for name, array in values.items()}
-            table = by_finding(neighbours, labels.targets, self.names, depths)
+            table = by_finding(neighbours, labels.targets, self.names, depths, self.patients)
             self._append("findings", table.assign(direction=direction))
             if len(labels.distinct) > MAX_LABEL_VECTORS:
                 self.undefined |= {f"graded_{direction}_ndcg_at_{k}": TOO_MANY_LABELS for k in depths}

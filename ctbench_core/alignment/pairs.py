@@ -34,6 +34,11 @@ class Pairs:
     warnings: list[str]
     manifest: Manifest | None = None
 
+    @property
+    def exams(self) -> np.ndarray | None:
+        """The exam of each sample (N,), None where it is not known."""
+        return None if self.manifest is None else self.manifest.exams
+
 
 def read_arrays(path: Path) -> Pairs:
     """Read pairs from one .npz of ``image`` and ``text`` arrays, each of shape (N, D).
@@ -127,10 +132,9 @@ def _abnormal(manifest: Manifest) -> Manifest:
 def _groups(
     manifest: Manifest, truth: Truth, text: np.ndarray, text_rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the group of each sample by a truth, and by label vector where this is another truth."""
+    """Return the group of each sample by a truth, and by label vector where there are labels."""
     groups: np.ndarray = load(truth.groups)(manifest, text, text_rows)
-    is_other = manifest.labels and truth.name != "labels"
-    return groups, label_groups(manifest, text, text_rows) if is_other else None
+    return groups, label_groups(manifest, text, text_rows) if manifest.labels else None
 
 
 # A column with that many words per cell, on average over some distinct cells, is report text.

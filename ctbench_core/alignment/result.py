@@ -20,9 +20,13 @@ from ctbench_core.alignment.scoring import (
 )
 from ctbench_core.atomic import write_csv, write_json, write_with
 from ctbench_core.declared import retrieval_prefix
+from ctbench_core.inference import MeanInterval
 
 # Rows of a Parquet group: browsing reads one group for one volume.
 ROWS_PER_GROUP = 256
+
+# The interval of a result whose patients are not known.
+NO_PATIENTS = MeanInterval(np.nan, np.nan, np.nan, "patients are not known")
 
 # Depths at which nDCG is always reported, as in researchers' older tables.
 NDCG_DEPTHS = (5, 10, 50)
@@ -32,7 +36,7 @@ NDCG_DEPTHS = (5, 10, 50)
 class Retrieval:
     """One direction under one truth: the scores of each query, and the metrics that are their averages.
 
-    ``queries`` is a mask (N,) of the samples that are queries, None for all; ``intervals`` are bounds by metric.
+    ``queries`` is a mask (N,) of the samples that are queries, None for all; ``intervals`` are by metric.
     """
 
     direction: str
@@ -41,7 +45,7 @@ class Retrieval:
     k: tuple[int, ...]
     depths: tuple[int, ...]
     queries: np.ndarray | None = None
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    intervals: dict[str, MeanInterval] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -59,20 +63,16 @@ class Retrieval:
 
     def metrics(self) -> dict[str, float | int]:
         """Return the averages over scored queries; NaN without any."""
-        scores = self.scores.take(self.scored)
         metrics: dict[str, float | int] = {
             "queries": len(self.scored),
             "queries_without_relevant": int((~self.scored).sum()),
         }
-        for k in self.k:
-            metrics[f"recall_at_{k}"] = _mean(hit_probability(*scores.block, k))
-            metrics[f"chance_at_{k}"] = _mean(_chance(scores, k))
-            metrics[f"fraction_recall_at_{k}"] = _mean(scores.hits[:, self.depths.index(k)] / scores.n_relevant)
-        metrics["mrr"] = _mean(expected_reciprocal_rank(*scores.block))
-        metrics["map"] = _mean(scores.ap)
-        for place, depth in enumerate(self.depths):
-            metrics[f"ndcg_at_{depth}"] = _mean(scores.gain[:, place] / ideal_gain(scores.n_relevant, depth))
-        ranks = expected_first_rank(*scores.block)
+        if self.intervals:
+            metrics["query_patients"] = self.intervals["median_rank"].patients
+        scores = self.scores.take(self.scored)
+        metrics |= {f"chance_at_{k}": _mean(_chance(scores, k)) for k in self.k}
+        metrics |= {name: _mean(values[self.scored]) for name, values in self.by_query().items()}
+        ranks = self.first_rank()[self.scored]
         metrics["median_rank"] = float(np.median(ranks)) if len(ranks) else float("nan")
         metrics["tied_queries"] = int((scores.tied > scores.relevant).sum())
         return metrics
@@ -94,21 +94,47 @@ class Retrieval:
         return metrics
 
     def by_query(self) -> dict[str, np.ndarray]:
-        """Return recall at each k, reciprocal rank and average precision of each query; NaN where not scored."""
-        block = self.scores.block
-        metrics = {f"recall_at_{k}": hit_probability(*block, k) for k in self.k}
-        metrics |= {"mrr": expected_reciprocal_rank(*block), "map": self.scores.ap}
+        """Return the metrics in [0, 1] of each query, (Q,), whose means are reported; NaN where not scored."""
+        scores = self.scores
+        metrics = {"mrr": expected_reciprocal_rank(*scores.block), "map": scores.ap}
+        for k in self.k:
+            metrics[f"recall_at_{k}"] = hit_probability(*scores.block, k)
+            metrics[f"fraction_recall_at_{k}"] = _share(scores.hits[:, self.depths.index(k)], scores.n_relevant)
+        for place, depth in enumerate(self.depths):
+            metrics[f"ndcg_at_{depth}"] = _share(scores.gain[:, place], ideal_gain(scores.n_relevant, depth))
         return {name: np.where(self.scored, values, np.nan) for name, values in metrics.items()}
 
+    def first_rank(self) -> np.ndarray:
+        """Return the expected rank of each query's first relevant candidate, (Q,); NaN where not scored."""
+        return np.where(self.scored, expected_first_rank(*self.scores.block), np.nan)
+
+    def by_sample(self, values: np.ndarray, n: int) -> np.ndarray:
+        """Return values of queries (Q,) by sample, (N,); NaN for samples that are no queries."""
+        whole = np.full(n, np.nan)
+        whole[slice(None) if self.queries is None else self.queries] = values
+        return whole
+
     def recall_frame(self) -> pd.DataFrame:
-        """Return recall, chance, their ratio and the interval at each k."""
+        """Return recall, chance, their ratio, the interval or why there is none, and the queries at each k."""
         metrics = self.metrics()
         recall, chance = (np.array([metrics[f"{name}_at_{k}"] for k in self.k]) for name in ("recall", "chance"))
         lift = recall / chance  # chance is above 0 for every scored query, and NaN without any
-        columns = {"k": list(self.k), "recall": recall, "chance": chance, "lift": lift}
-        bounds = np.array([self.intervals.get(f"recall_at_{k}", (np.nan, np.nan)) for k in self.k])
-        columns |= {"lower": bounds[:, 0], "upper": bounds[:, 1]}
-        return pd.DataFrame({"direction": self.direction, "truth": self.truth, **columns})
+        intervals = [self.intervals.get(f"recall_at_{k}", NO_PATIENTS) for k in self.k]
+        columns = {
+            "direction": self.direction,
+            "truth": self.truth,
+            "k": list(self.k),
+            "recall": recall,
+            "chance": chance,
+            "lift": lift,
+            "lower": [interval.lo for interval in intervals],
+            "upper": [interval.hi for interval in intervals],
+            "queries": metrics["queries"],
+            "scored": int(self.scored.sum()),
+            "patients": [interval.patients for interval in intervals],
+            "no_interval": [interval.reason for interval in intervals],
+        }
+        return pd.DataFrame(columns)
 
     def ranks_frame(self) -> pd.DataFrame:
         """Return a row per query: the expected rank of its first relevant candidate, and its scores."""
@@ -118,7 +144,7 @@ class Retrieval:
                 "direction": self.direction,
                 "truth": self.truth,
                 "query": np.arange(len(scored)) if self.queries is None else np.flatnonzero(self.queries),
-                "first_rank": np.where(scored, expected_first_rank(*scores.block), np.nan),
+                "first_rank": self.first_rank(),
                 "reciprocal_rank": np.where(scored, expected_reciprocal_rank(*scores.block), np.nan),
                 "average_precision": scores.ap,
                 "n_relevant": scores.n_relevant,
@@ -144,7 +170,7 @@ class AlignmentResult:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def recall_frame(self) -> pd.DataFrame:
-        """Return direction, truth, k, recall, chance, lift, lower, upper."""
+        """Return direction, truth, k, recall, chance, lift, lower, upper, queries, scored, patients, no_interval."""
         return pd.concat([retrieval.recall_frame() for retrieval in self.retrievals], ignore_index=True)
 
     def histogram_frame(self) -> pd.DataFrame:

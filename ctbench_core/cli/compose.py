@@ -27,7 +27,17 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from ctbench_core.config import ALIASES, KEYS, Config, flatten, from_mapping, model_groups, nearest_keys
+from ctbench_core.config import (
+    ALIASES,
+    KEYS,
+    Config,
+    flatten,
+    from_mapping,
+    group_defaults,
+    model_groups,
+    nearest_keys,
+    set_keys,
+)
 from ctbench_core.errors import ConfigError
 from ctbench_core.overrides import is_raw, quote
 
@@ -98,20 +108,29 @@ def compose_config(
         tree = _compose_tree(parts.hydra, job_name, config_dir, config_name)
         tree_only = _apply(parts, tree)
         hydra = _complete_hydra(tree)
-        content = _resolved(tree)
+        content, base = _resolved(tree), _base(tree, config_dir)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
         hint = (
             " Write \\${ for the characters ${ themselves." if isinstance(error, InterpolationResolutionError) else ""
         )
         raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}{hint}") from error
-    return _typed(content, hydra, parts, tree_only)
+    return _typed(content, base, hydra, parts, tree_only)
 
 
-def _typed(content: dict[str, Any], hydra: Mapping[str, Any], parts: _Overrides, tree_only: list[str]) -> Composed:
+def _base(tree: DictConfig, config_dir: Path | None) -> Config:
+    """Return the defaults that the tree is read onto: those of its head count where its group is the package's."""
+    group = tree.hydra.runtime.choices.get(MODEL_GROUP)
+    is_own = group and config_dir is not None and (config_dir / MODEL_GROUP / f"{group}.yaml").is_file()
+    return set_keys(Config(), {} if is_own or not group else group_defaults(group))
+
+
+def _typed(
+    content: dict[str, Any], base: Config, hydra: Mapping[str, Any], parts: _Overrides, tree_only: list[str]
+) -> Composed:
     missing = [name for name, value in flatten(content) if value == MISSING and name in KEYS]
     if missing:
         raise ConfigError(f"The config tree leaves {', '.join(missing)} open (???). Add {missing[0]}=<value>.")
-    config, unknown = from_mapping(content)
+    config, unknown = from_mapping(content, base)
     config.job_name = content.get("job_name") or hydra["job_name"]
     config.paths.run_dir = config.paths.run_dir or hydra["run_dir"]
     names = dict.fromkeys(unknown + tree_only)

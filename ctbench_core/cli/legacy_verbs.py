@@ -179,8 +179,9 @@ def _contrast_grid(summary: pd.DataFrame, names: tuple[str, str]) -> str:
     ]
     adjusted = f"p (adjusted, {plural(len(summary), 'test')})"
     header = ["metric", "budget", *names, "difference [95 % CI]", "p", adjusted, "Cohen's d", "pairs"]
-    note = "These tests treat pairs of fold and seed as independent. Before you publish, compare by patients (compare)."
-    return f"{grid(header, rows)}\n{note}"
+    notes = [f"Intervals cover {covers}." for covers in dict.fromkeys(summary["interval"])]
+    notes += [f"No interval: {reason}." for reason in dict.fromkeys(summary["reason"]) if reason]
+    return "\n".join([grid(header, rows), *notes])
 
 
 def budgets(call: Call) -> Outcome:

@@ -19,6 +19,8 @@ from ctbench_core.overrides import is_raw
 from ctbench_core.studies import (
     AXES,
     GROUP,
+    NEW_SEEDS,
+    Search,
     Study,
     StudyPaths,
     parse_search,
@@ -35,7 +37,8 @@ from ctbench_core.studies import (
 
 STUDY_USAGE = "<study.yaml or study folder> [key=value ...] [--shard i/n] [--dry-run] [--sbatch N]"
 SEARCH_USAGE = (
-    "[search.yaml or search folder] [trials=30] [batch=3] [name=...] [key=interval(low,high)] [key=a,b] [key=value ...]"
+    "[search.yaml or search folder] [trials=30] [batch=3] [again=5] [name=...] [key=interval(low,high)] [key=a,b] "
+    "[key=value ...]"
 )
 STUDY_FLAGS: dict[str, dict[str, Any]] = {
     "--shard": {
@@ -69,12 +72,22 @@ def search(call: Call) -> Outcome:
     sources, overrides = call.split()
     if len(sources) > 1:
         raise ConfigError(f"search takes at most one YAML file or search folder, got {len(sources)}.")
+    again, overrides = _read_again(overrides)
     if sources and Path(sources[0]).is_dir() and not overrides:
-        result = run_search(Path(sources[0]), cancel=call.cancel, progress=call.progress)
+        target: Search | Path = Path(sources[0])
     else:
-        content = _search_content(call, sources, overrides)
-        result = run_search(parse_search(content), cancel=call.cancel, progress=call.progress)
+        target = parse_search(_search_content(call, sources, overrides))
+    result = run_search(target, cancel=call.cancel, progress=call.progress, again=again)
     return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
+
+
+def _read_again(overrides: list[str]) -> tuple[int, list[str]]:
+    """Take ``again=N``, the number of new seeds for the best trial, out of the overrides."""
+    given = [override for override in overrides if override.startswith("again=")]
+    text = given[-1].partition("=")[2] if given else str(NEW_SEEDS)
+    if not text.isdigit():
+        raise ConfigError(f"again is {text!r}; expected the number of new seeds for the best trial, 0 for none.")
+    return int(text), [override for override in overrides if override not in given]
 
 
 def _search_content(call: Call, sources: list[str], overrides: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.checks import CheckResult
-from ctbench_core.compare import MACRO, Comparison
+from ctbench_core.compare import Comparison
 from ctbench_core.declared import (
     CROSS_DIRECTIONS,
     INSTANCE,
@@ -21,7 +21,9 @@ from ctbench_core.declared import (
 )
 from ctbench_core.doctor import Diagnosis
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, plural
+from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PrepareResult
+from ctbench_core.report import comparison_notes, difference_text
 from ctbench_core.runs import MacroMetric, Metrics
 
 
@@ -94,14 +96,17 @@ def score_table(result: dict[str, Any], name: str) -> str:
 
 
 def comparison_table(comparison: Comparison) -> str:
-    """Return the differences of every finding with interval and p, and the best model of each metric."""
+    """Return the differences of every finding with interval and p, and what they answer, in sentences."""
+    swapped = bool(comparison.settings["swaps"])
     rows = [
         [
-            f"{row.a} − {row.b}" if row.label == MACRO else f"  {row.label}",
+            _row_title(row.a, row.b, row.label),
             metric_title(row.metric),
-            format_interval(row.delta, (row.lo, row.hi)),
+            difference_text(row.delta, (row.lo, row.hi), (row.range_lo, row.range_hi)),
             format_p(row.p),
             format_p(row.p_adjusted),
+            *([format_p(row.p_swap)] if swapped else []),
+            format_metric(row.detectable),
         ]
         for row in comparison.differences.itertuples()
     ]
@@ -109,14 +114,19 @@ def comparison_table(comparison: Comparison) -> str:
     head = f"{comparison.on}: {format_cohort(common.n)} in common"
     if common.left_out:
         head += f", {plural(common.left_out, 'volume')} excluded"
-    parts = [head, grid(["finding", "metric", "difference [95 % CI]", "p", "p (adjusted)"], rows)]
-    if rows:
+    header = ["finding", "metric", "difference [95 % CI]", "p", "p (adjusted)", *(["p (rank swap)"] if swapped else [])]
+    parts = [head, grid([*header, "detectable"], rows)]
+    if comparison.settings["family"]:
         family = comparison.differences["family"].iloc[0]
         parts.append(f"p is adjusted by Benjamini-Hochberg over {family}; intervals are not adjusted.")
-    for metric, best in comparison.best.items():
-        if best.index is not None and best.marked:
-            parts.append(f"Best macro {metric_title(metric)} against all others (max-T): {common.names[best.index]}")
+    parts += comparison_notes(comparison)
     return "\n".join([*parts, " · ".join(comparison.disclosures.sentences())])
+
+
+def _row_title(first: str, second: str, label: str) -> str:
+    if label == MACRO:
+        return f"{first} − {second}"
+    return "  eligible findings" if label == ELIGIBLE else f"  {label}"
 
 
 def alignment_table(result: dict[str, Any]) -> str:
@@ -221,7 +231,48 @@ def search_table(result: dict[str, Any]) -> str:
         return f"{counts}\n{result['study_dir']}"
     rows = [[key, str(value)] for key, value in best["params"].items()]
     value = f"Best validation metric {format_metric(best['value'], 4)}"
-    return "\n".join([counts, value, grid(["parameter", "value"], rows), best["run_dir"], result["study_dir"]])
+    parts = [counts, value, grid(["parameter", "value"], rows)]
+    if again := result["again"]:
+        spread = f"{format_metric(again['mean'], 4)} ± {format_metric(again['sd'], 4)}"
+        parts.append(f"With {plural(again['n'], 'new seed')} (validation): {spread}, {again['study_dir']}")
+    return "\n".join([*parts, *warning_lines(result["warnings"]), best["run_dir"], result["study_dir"]])
+
+
+def _cell_metric(cell: dict[str, Any]) -> str:
+    name = cell["metric"].removesuffix("_eligible")
+    return (
+        metric_title(name)
+        if name == cell["metric"]
+        else f"{metric_title(name)}, {cell['findings']:.0f} eligible findings"
+    )
+
+
+def _range(cell: dict[str, Any]) -> str:
+    """Write the range over seeds or folds."""
+    return format_interval(None, (cell["range_lo"], cell["range_hi"])).removeprefix("– ")
+
+
+def _difference_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the differences of macro means as a table, with the family of their adjustment by axis."""
+    macros = [row for row in rows if row["label"] in (MACRO, ELIGIBLE)]
+    if not macros:
+        return []
+    cells = [
+        [
+            f"{row['a']} − {row['b']}" + (" (eligible findings)" if row["label"] == ELIGIBLE else ""),
+            metric_title(row["metric"]),
+            difference_text(row["delta"], (row["lo"], row["hi"]), (row["range_lo"], row["range_hi"])),
+            format_p(row["p"]),
+            format_p(row["p_adjusted"]),
+        ]
+        for row in macros
+    ]
+    families = dict.fromkeys(f"{row['family']} tests along {row['axis']}" for row in rows)
+    notes = [
+        f"For {'; '.join(dict.fromkeys(row['question'] for row in rows))}. p is adjusted by Benjamini-Hochberg over "
+        f"{', '.join(families)}; intervals are not adjusted."
+    ]
+    return [grid(["macro difference", "metric", "difference [95 % CI]", "p", "p (adjusted)"], cells), *notes]
 
 
 def study_table(result: dict[str, Any]) -> str:
@@ -233,15 +284,18 @@ def study_table(result: dict[str, Any]) -> str:
     rows = [
         [
             " · ".join(cell["cell"].values()) or "all",
-            metric_title(cell["metric"]),
+            _cell_metric(cell),
             format_interval(cell["mean"], (cell["lo"], cell["hi"])),
+            _range(cell) if math.isnan(cell["lo"]) else "",
             format_metric(cell["std"]),
             str(cell["n"]),
         ]
         for cell in cells
     ]
     if rows:
-        parts.append(grid([cells[0]["set"], "metric", "mean [95 % CI]", "SD", "runs"], rows))
+        parts.append(grid([cells[0]["set"], "metric", "mean [95 % CI]", "range", "SD", "runs"], rows))
+        parts += [f"Note: {text}" for text in dict.fromkeys(cell["reason"] for cell in cells) if text]
+    parts += _difference_lines(result["differences"])
     parts += [f"Error: {text}" for text in result["errors"][:5]]
     parts += warning_lines(result["warnings"])
     if result["stopped"]:

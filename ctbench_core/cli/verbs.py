@@ -9,11 +9,15 @@ from ctbench_core.cli import legacy_verbs, study_verbs, summaries
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome, Verb
 from ctbench_core.config import KEYS, Config, set_keys
+from ctbench_core.declared import key
 from ctbench_core.errors import ConfigError, unknown_name
 from ctbench_core.formatting import plural
 from ctbench_core.schema import parse_options
 
-COMPARE_USAGE = "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [paper=<folder>]"
+COMPARE_USAGE = (
+    "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [margin=<difference>] "
+    "[swaps=<number>] [paper=<folder>]"
+)
 AGREE_USAGE = "first_csv=<manifest> second_csv=<manifest> [key=value ...]"
 PREPARE_USAGE = (
     "labels_csv=<table> [split_csv=<table or feature folder>] [metadata_csv=<table>] [reports_csv=<table>] "
@@ -22,7 +26,7 @@ PREPARE_USAGE = (
     "[visual_prefix=image] [visual_suffix=.npz] [visual_level=volume|exam] "
     "[text_prefix=...] [text_suffix=.npz] [text_level=volume|exam] [key=value ...]"
 )
-_COMPARE_OPTIONS = ("on=", "by=", "paper=")
+_COMPARE_OPTIONS = ("on=", "by=", "margin=", "swaps=", "paper=")
 
 
 def train(call: Call) -> Outcome:
@@ -97,9 +101,26 @@ def _named_run(composed: Composed) -> Path:
     return latest_run(composed.config)
 
 
+@dataclasses.dataclass(frozen=True)
+class _CompareNumbers:
+    margin: float | None = key(
+        None, "Absolute margin for non-inferiority and equivalence.", scope="describes", above=0, below=1
+    )
+    swaps: int = key(0, "Random exchanges of the rank-swap test; 0 leaves it out.", scope="describes", low=0)
+
+
+def _number(text: str) -> float | str:
+    """Return text as a number, ``.02`` as 0.02; other text as it is, for a message that names its key."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def compare(call: Call) -> Outcome:
     """Compare stored runs with the first; with by=recipe, compare recipes, each with all its seeds."""
     from ctbench_core.compare import compare_recipes, compare_runs
+    from ctbench_core.inference import SWAPS
     from ctbench_core.report import write_paper
     from ctbench_core.runs import open_run
 
@@ -111,7 +132,9 @@ def compare(call: Call) -> Outcome:
     by = options.get("by", "run")
     if by not in functions:
         raise unknown_name("way to compare (by=)", by, functions)
-    comparison = functions[by](folders, options.get("on"))
+    given: dict[str, float | str] = {name: _number(options[name]) for name in ("margin", "swaps") if name in options}
+    numbers = parse_options(_CompareNumbers, {"swaps": SWAPS, **given})
+    comparison = functions[by](folders, options.get("on")).with_margin(numbers.margin).with_swaps(numbers.swaps)
     result, table = comparison.to_json(folders), summaries.comparison_table(comparison)
     if options.get("paper"):
         names = write_paper(Path(options["paper"]), comparison, [open_run(folder) for folder in folders])

@@ -1,13 +1,17 @@
 """Comparison of runs, recipes and label sets on common volumes."""
 
 from ctbench_core.compare.comparability import (
+    CommonScores,
     ModelScores,
     common_sets,
     config_differences,
+    keep_common,
     published_frame,
     read_model_scores,
     scores_path,
 )
-from ctbench_core.compare.comparison import MACRO, Comparison, compare_models, compare_runs
+from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs
 from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
+from ctbench_core.compare.primary import Margin, Primary, primary_of
 from ctbench_core.compare.recipes import compare_recipes
+from ctbench_core.compare.tables import MACROS, MARGIN_COLUMNS

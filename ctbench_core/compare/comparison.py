@@ -1,12 +1,13 @@
-"""Compare models with a baseline: every finding and the macro mean, with p adjusted for many tests.
+"""Compare models, or recipes over their seeds, with a baseline: every finding and the macro means.
 
-Shapes: M models, N rows, C labels.
+Every difference, interval and p is `inference.recipe_difference`'s, so that a study says the same of the same recipes.
+Shapes: M models or recipes, S seeds, N rows, C findings.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,31 +23,50 @@ from ctbench_core.compare.comparability import (
     read_model_scores,
     run_names,
 )
-from ctbench_core.declared import compared_metrics
+from ctbench_core.compare.primary import Primary, margin_warnings, margins_of, primary_of
+from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
 from ctbench_core.errors import InputError
+from ctbench_core.formatting import plural
 from ctbench_core.inference import (
     RESAMPLES,
-    SWAPS,
     Best,
-    Estimate,
-    RecipeEstimate,
-    auroc_covariance,
-    benjamini_hochberg,
-    best_by_max_t,
-    bootstrap_intervals,
-    count_patients,
-    macro_means,
-    missing_interval_reasons,
-    paired_difference,
-    resampled,
+    Difference,
+    best_of,
+    estimate,
+    measure,
+    rank_swap,
+    recipe_difference,
 )
 from ctbench_core.manifest import identity_of
-from ctbench_core.metrics import compared_metric_fn
-from ctbench_core.runs import Disclosures, Run, disclosures_of, open_run, set_id_of
+from ctbench_core.runs import Disclosures, Run, convergence, disclosures_of, open_run, set_id_of
 
-MACRO = "macro"
-LEVEL = 0.05
-DIFFERENCES = ("a", "b", "metric", "label", "delta", "lo", "hi", "p", "p_adjusted", "family", "p_delong", "reason")
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Group:
+    """A model, or a recipe by its seeds: the positions of its layers, and the names of their seeds.
+
+    Attributes:
+        overlap: the mean share of training patients that two seeds have in common.
+        mark: of its name in tables: that a run has not converged; else empty.
+    """
+
+    name: str
+    layers: list[int]
+    seeds: list[str]
+    overlap: float = 0.0
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A group compared with the baseline: differences first - second by metric, and p of the rank swap if it was tested."""
+
+    first: Group
+    second: Group
+    differences: Mapping[str, Difference]
+    p_swap: Sequence[float] | np.ndarray = ()
 
 
 @dataclass(frozen=True)
@@ -56,15 +76,17 @@ class Comparison:
     Attributes:
         on: the test set, or validation.
         common: the models and their common rows.
-        metrics: a row a model, metric and finding (``macro`` included): model, metric, finding, value, lo, hi, and for
-            recipes sd, seeds, patient_error, seed_error.
-        differences: a row a model, metric and finding: a (the model), b (the baseline), metric, label, delta (a - b),
-            lo, hi, p, p_adjusted, family, reason; p_delong tests AUROC of a finding without resampling (Obuchowski's
-            form where patients have several volumes), for reference; it is not part of the family.
+        metrics: a row a model, metric and column (``macro``, ``macro_eligible`` where it differs, findings); see
+            `tables.metric_rows`.
+        differences: the same for a (the model) - b (the baseline): delta, lo, hi, p, p_adjusted, family, reason, p_swap,
+            detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
         best: by metric, the best macro mean against all others.
+        eligible: the findings that have intervals.
         disclosures: added to every file: evaluations of the test set, leak, label origin, banner, warnings.
-        set_names: what each run calls the set; empty without runs.
+        pairs: what the rows of ``differences`` come from.
         settings: the parameters of the statistics, for a Methods paragraph.
+        primary: the declared primary analysis, if any.
+        set_names: what each run calls the set; empty without runs.
     """
 
     on: str
@@ -72,8 +94,11 @@ class Comparison:
     metrics: pd.DataFrame
     differences: pd.DataFrame
     best: dict[str, Best]
+    eligible: list[str]
     disclosures: Disclosures
+    pairs: Sequence[Pair] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    primary: Primary | None = None
     set_names: Sequence[str] = ()
 
     def with_runs(self, runs: Sequence[Run], set_names: Sequence[str]) -> Comparison:
@@ -84,8 +109,56 @@ class Comparison:
         """
         disclosures = disclosures_of(runs, self.on, n=self.common.n, set_names=set_names)
         warnings = [*self.common.warnings, *disclosures.warnings]
+        warnings += [text for text in convergence_warnings(runs) if text.partition(": ")[2] not in " ".join(warnings)]
         disclosures = dataclasses.replace(disclosures, warnings=warnings)
         return dataclasses.replace(self, disclosures=disclosures, set_names=tuple(set_names))
+
+    def with_margin(self, margin: float | None) -> Comparison:
+        """Return the comparison with the answers about a margin in every metric; None: about the declared margins."""
+        margins = margins_of(margin, self.primary)
+        differences = adjusted(
+            [
+                row
+                for pair in self.pairs
+                for metric, one in pair.differences.items()
+                for row in difference_rows(
+                    (pair.first.name, pair.second.name),
+                    one,
+                    margins.get(metric),
+                    self.primary,
+                    pair.p_swap if metric == "auroc" else (),
+                )
+            ],
+            len(self.common.names),
+        )
+        settings = self.settings | {"family": int(differences["p"].notna().sum())}
+        settings |= {"margin": margin}
+        settings["margins"] = {name: dataclasses.asdict(one) for name, one in margins.items()}
+        return dataclasses.replace(self, differences=differences, settings=settings)
+
+    def with_swaps(self, swaps: int) -> Comparison:
+        """Return the comparison with the rank-swap test of AUROC (a sensitivity analysis), where models are compared."""
+        if not swaps or max(self.settings["seeds"]) > 1 or "folds" in self.settings:
+            return self
+        common = self.common
+        pairs = []
+        for pair in self.pairs:
+            first, second = (common.scores[one.layers[0]] for one in (pair.first, pair.second))
+            p_swap = rank_swap(common.targets, first, second, common.patients, swaps)
+            pairs.append(dataclasses.replace(pair, p_swap=p_swap))
+        one = dataclasses.replace(self, pairs=pairs, settings=self.settings | {"swaps": swaps})
+        return one.with_margin(self.margin)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """The marks of models or recipes by name, where they have any."""
+        groups = [self.pairs[0].second, *(pair.first for pair in self.pairs)]
+        return {group.name: group.mark for group in groups if group.mark}
+
+    @property
+    def margin(self) -> float | None:
+        """The margin that was given; None where the declared ones are used."""
+        return self.settings.get("margin")
 
     @property
     def test_set(self) -> dict[str, Any]:
@@ -106,6 +179,7 @@ class Comparison:
             "names": self.common.names,
             "on": self.on,
             "n": self.common.n,
+            "marks": self.marks,
             "left_out": self.common.left_out,
             "disagreeing_labels": self.common.disagreeing,
             **self.disclosures.to_json(),
@@ -113,6 +187,8 @@ class Comparison:
             "figures": self.metrics.to_dict("records"),
             "differences": self.differences.to_dict("records"),
             "best": best,
+            "eligible": self.eligible,
+            "primary": self.primary.to_json() if self.primary else None,
             "settings": self.settings,
         }
 
@@ -133,7 +209,7 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
         ModelScores(title, read_model_scores(run.paths.root, own).frame, run)
         for title, run, own in zip(run_names(runs), runs, set_names)
     ]
-    return compare_models(models, name).with_runs(runs, set_names)
+    return compare_models(models, name, primary_of(runs, name)).with_runs(runs, set_names)
 
 
 def comparison_set(runs: Sequence[Run], on: str | None = None) -> tuple[str, list[str]]:
@@ -157,9 +233,7 @@ def comparison_set(runs: Sequence[Run], on: str | None = None) -> tuple[str, lis
     )
 
 
-def compare_models(
-    models: Sequence[ModelScores], on: str, resamples: int = RESAMPLES, swaps: int = SWAPS
-) -> Comparison:
+def compare_models(models: Sequence[ModelScores], on: str, primary: Primary | None = None) -> Comparison:
     """Compare tables of scores with the first of them.
 
     Raises:
@@ -168,78 +242,97 @@ def compare_models(
     if len(models) < 2:
         raise InputError(f"A comparison needs two runs or more, got {len(models)}.")
     common = keep_common(models)
-    differences = adjust_differences(_difference_rows(common, resamples, swaps), len(models))
-    settings = {"resamples": resamples, "swaps": swaps, "unit": "patient", "seeds": [1] * len(models)}
-    settings |= {"family": len(differences["p"].dropna()), "level": LEVEL}
-    rows = []
-    for name, scores in zip(common.names, common.scores):
-        estimates = bootstrap_intervals(common.targets, scores, common.patients, resamples)
-        for metric in compared_metrics():
-            rows += metric_rows(name, metric, common.labels, estimates[metric])
-    best = _best(common, resamples)
-    return Comparison(
-        on, common, pd.DataFrame(rows), differences, best, Disclosures(on, common.n, warnings=common.warnings), settings
+    groups = [Group(name, [k], [""], mark=mark_of([models[k]])) for k, name in enumerate(common.names)]
+    return compare_groups(common, groups, on, primary)
+
+
+def convergence_warnings(runs: Sequence[Run]) -> list[str]:
+    """Return one warning of the runs that have not converged, and one of those that cannot be compared with their optimum."""
+    texts: dict[str, list[tuple[str, str]]] = {}
+    for run in runs:
+        if (found := convergence(run)) and (sentence := found.sentence()):
+            texts.setdefault(found.mark, []).append((run.name, sentence))
+    return [f"{_listed([name for name, _ in group])}: {group[0][1]}" for group in texts.values()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name one run, or the first of several and their number."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {plural(len(names) - 1, 'other run')}"
+
+
+def mark_of(models: Sequence[ModelScores]) -> str:
+    """Return the mark of a model, or of a recipe of which a run has one; empty without one."""
+    found = (convergence(model.run) for model in models if model.run)
+    return next((one.mark for one in found if one and one.mark), "")
+
+
+def compare_groups(
+    common: CommonScores, groups: Sequence[Group], on: str, primary: Primary | None = None
+) -> Comparison:
+    """Compare groups of layers of the common scores (L, N, C), models or recipes, with the first of them."""
+    figures = measure(common.targets, common.scores, common.patients, common.labels)
+    metrics = [
+        row
+        for group in groups
+        for one in figures.values()
+        for row in metric_rows(group.name, estimate(one, group.layers, group.overlap))
+    ]
+    layers = [group.layers for group in groups]
+    return assemble(
+        common,
+        groups,
+        metrics,
+        [Pair(group, groups[0], _difference(common, group, groups[0])) for group in groups[1:]],
+        {name: best_of(one, layers, level=ALPHA) for name, one in figures.items()},
+        # Label counts alone decide which findings are eligible, so that all metrics agree.
+        next(iter(figures.values())).eligible,
+        on,
+        primary,
     )
 
 
-def adjust_differences(rows: Sequence[dict[str, Any]], models: int) -> pd.DataFrame:
-    """Return rows of differences as a table, with p adjusted over all of them by Benjamini and Hochberg."""
-    frame = pd.DataFrame(rows, columns=[name for name in DIFFERENCES if name not in ("p_adjusted", "family")])
-    frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy(float))
-    tests = int(frame["p"].notna().sum())
-    frame["family"] = f"{tests} tests: {models - 1} x {len(compared_metrics())} metrics x findings and macro"
-    return frame[list(DIFFERENCES)]
+def assemble(
+    common: CommonScores,
+    groups: Sequence[Group],
+    metrics: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Pair],
+    best: dict[str, Best],
+    eligible: list[str],
+    on: str,
+    primary: Primary | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Return a comparison from its parts, with the table of differences; ``settings`` are further ones."""
+    warnings = [*common.warnings, *margin_warnings(primary)]
+    own = {
+        "resamples": RESAMPLES,
+        "swaps": 0,
+        "unit": "patient",
+        "seeds": [len(group.layers) for group in groups],
+        "overlap": [group.overlap for group in groups],
+        "level": ALPHA,
+    }
+    return Comparison(
+        on=on,
+        common=dataclasses.replace(common, names=[group.name for group in groups], warnings=warnings),
+        metrics=pd.DataFrame(metrics),
+        differences=pd.DataFrame(),
+        best=best,
+        eligible=eligible,
+        disclosures=Disclosures(on, common.n, warnings=warnings),
+        pairs=pairs,
+        settings=own | dict(settings or {}),
+        primary=primary,
+    ).with_margin(None)
 
 
-def metric_rows(
-    name: str, metric: str, labels: Sequence[str], estimate: Estimate | RecipeEstimate
-) -> list[dict[str, Any]]:
-    """Return the rows of one model's metric: the macro mean and every finding; for a recipe with its seed spread."""
-    if isinstance(estimate, Estimate):
-        seeds, value, nothing = 1, estimate.value, np.full(len(labels), np.nan)
-        spread, macro_spread = [nothing] * 3, [np.nan] * 3
-    else:
-        seeds, value, spread = estimate.seeds, estimate.mean, [estimate.sd, estimate.patient_error, estimate.seed_error]
-        macro_spread = [estimate.macro_sd, estimate.macro_patient_error, estimate.macro_seed_error]
-    rows: list[Any] = [(MACRO, estimate.macro, *estimate.macro_bounds, *macro_spread)]
-    rows += zip(labels, value, *estimate.bounds.T, *spread)
-    return [
-        {"model": name, "metric": metric, "finding": label, "value": float(value), "lo": float(lo), "hi": float(hi)}
-        | {"sd": float(sd), "seeds": seeds, "patient_error": float(patient_error), "seed_error": float(seed_error)}
-        for label, value, lo, hi, sd, patient_error, seed_error in rows
-    ]
-
-
-def _difference_rows(common: CommonScores, resamples: int, swaps: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    baseline = common.scores[0]
-    for name, scores in zip(common.names[1:], common.scores[1:]):
-        differences = paired_difference(
-            common.targets, scores, baseline, common.patients, resamples=resamples, swaps=swaps
-        )
-        for metric, one in differences.items():
-            head = {"a": name, "b": common.names[0], "metric": metric}
-            results: list[Any] = [(MACRO, one.macro, one.macro_bounds, one.macro_p, None)]
-            results += zip(common.labels, one.delta, one.bounds, one.p, one.reasons)
-            for c, (label, delta, (lo, hi), p, reason) in enumerate(results, start=-1):
-                row = head | {"label": label, "delta": float(delta), "lo": float(lo), "hi": float(hi), "p": float(p)}
-                if metric == "auroc" and label != MACRO and not np.isnan(p):
-                    pair = np.stack([scores[:, c], baseline[:, c]])
-                    row["p_delong"] = auroc_covariance(common.targets[:, c], pair, common.patients).difference()[2]
-                rows.append(row | {"reason": reason or ""})
-    return rows
-
-
-def _best(common: CommonScores, resamples: int) -> dict[str, Best]:
-    """Return by metric the model with the best macro mean; marked only if it beats every other (max-T)."""
-    draws = resampled(compared_metric_fn, common.targets, common.scores, common.patients, resamples)
-    values = compared_metric_fn(common.targets, common.scores, None)
-    n_patients = count_patients(common.targets, common.patients)
-    best = {}
-    for metric in compared_metrics():
-        reasons = missing_interval_reasons(draws[metric][:, 0], n_patients)
-        usable = np.array([reason is None for reason in reasons], bool)
-        if usable.any():
-            means = macro_means(draws[metric][:, :, usable])[..., 0]
-            best[metric] = best_by_max_t(values[metric][:, usable].mean(axis=-1), means, LEVEL)
-    return best
+def _difference(common: CommonScores, first: Group, second: Group) -> dict[str, Difference]:
+    return recipe_difference(
+        common.targets,
+        common.scores[first.layers],
+        common.scores[second.layers],
+        (first.seeds, second.seeds),
+        common.patients,
+        common.labels,
+        max(first.overlap, second.overlap),
+    )

@@ -14,18 +14,9 @@ import pandas as pd
 
 from ctbench_core.compare.comparability import ModelScores, keep_common
 from ctbench_core.config import Config
-from ctbench_core.declared import compared_metrics
-from ctbench_core.inference import (
-    RESAMPLES,
-    PatientCounts,
-    count_patients,
-    missing_interval_reasons,
-    resampled,
-    standard_error,
-    t_quantile,
-)
+from ctbench_core.inference import difference, macro_start, measure
 from ctbench_core.manifest import find_columns, find_volume, read_labels, read_rows
-from ctbench_core.metrics import compared_metric_fn
+from ctbench_core.metrics import divide
 from ctbench_core.runs import label_columns
 from ctbench_core.tables import read_table
 
@@ -48,13 +39,12 @@ def read_label_set(path: Path, findings: Sequence[str], config: Config) -> pd.Da
     return pd.DataFrame(labels)
 
 
-def compare_label_sets(model: ModelScores, labels: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:
+def compare_label_sets(model: ModelScores, labels: pd.DataFrame) -> pd.DataFrame:
     """Score one model against its own labels and against others, paired by volume.
 
     ``labels`` has a column volumename and one column of 0, 1 or blank a finding. Returns a row a metric and finding:
-    metric, label, own, other, delta (other - own), lo, hi, agreement, volumes, reason. Labels that are unknown in either
-    set are left out of both. The interval resamples patients, the same for both sets. Raises InputError without common
-    volumes or findings.
+    metric, label, own, other, delta (other - own), lo, hi, p, agreement, volumes, reason. Labels that are unknown in
+    either set are left out of both. Raises InputError without common volumes or findings.
     """
     known = [label for label in model.labels if label in labels]
     renamed = labels[["volumename", *known]].rename(columns={label: f"target_{label}" for label in known})
@@ -64,24 +54,16 @@ def compare_label_sets(model: ModelScores, labels: pd.DataFrame, resamples: int 
     rows_of_common = relabelled.drop_duplicates("volumename").set_index("volumename").loc[common.volumes]
     own, other = common.targets, label_columns(rows_of_common, "target_", common.labels)
     unknown = np.isnan(own) | np.isnan(other)
-    own, other = np.where(unknown, np.nan, own), np.where(unknown, np.nan, other)
-    both, scores = np.concatenate([own, other], axis=1), np.concatenate([common.scores[0]] * 2, axis=1)
-    draws = resampled(compared_metric_fn, both, scores, common.patients, resamples)
-    values = compared_metric_fn(both, scores, None)
-    first, second = (count_patients(targets, common.patients) for targets in (own, other))
-    n_patients = PatientCounts(np.minimum(first.positive, second.positive), np.minimum(first.negative, second.negative))
-    agreement = np.where(unknown, np.nan, own == other)
-    count = len(common.labels)
+    sides = np.where(unknown, np.nan, np.stack([own, other]))
+    figures = measure(sides, np.repeat(common.scores[:1], 2, axis=0), common.patients, common.labels)
+    volumes = (~unknown).sum(axis=0)
+    agreement = divide(((own == other) & ~unknown).sum(axis=0), volumes)
     rows: list[dict[str, Any]] = []
-    for metric in compared_metrics():
-        delta_draws = draws[metric][:, count:] - draws[metric][:, :count]
-        half_width = t_quantile(np.maximum(n_patients.scarcer - 1, 1)) * standard_error(delta_draws)
-        for c, reason in enumerate(missing_interval_reasons(delta_draws, n_patients)):
-            value, relabelled_value = values[metric][c], values[metric][count + c]
-            delta, width = relabelled_value - value, half_width[c] if reason is None else np.nan
-            volumes = int((~unknown[:, c]).sum())
-            row = {"metric": metric, "label": common.labels[c], "own": value, "other": relabelled_value}
-            row |= {"delta": delta, "lo": delta - width, "hi": delta + width}
-            row |= {"agreement": float(np.nanmean(agreement[:, c])) if volumes else np.nan, "volumes": volumes}
-            rows.append(row | {"reason": reason or ""})
+    for metric, one in figures.items():
+        gap = difference(one, [1], [0])
+        for c, label in enumerate(gap.columns[: macro_start(gap.columns)]):
+            values = {"own": one.value[0, c], "other": one.value[1, c], "delta": gap.delta[c]}
+            interval = {"lo": gap.bounds[c, 0], "hi": gap.bounds[c, 1], "p": gap.p[c]}
+            counts = {"agreement": agreement[c], "volumes": int(volumes[c]), "reason": gap.reasons[c] or ""}
+            rows.append({"metric": metric, "label": label, **values, **interval, **counts})
     return pd.DataFrame(rows)

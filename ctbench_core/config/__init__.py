@@ -28,6 +28,7 @@ from ctbench_core.config.keys import (
     flatten,
     from_mapping,
     get_key,
+    group_defaults,
     model_groups,
     nearest_keys,
     recipe_values,

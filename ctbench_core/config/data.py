@@ -251,6 +251,14 @@ class DataConfig:
     budget_unit: Literal["patient", "exam", "volume"] = key(
         "patient", "Unit of the label budget.", scope="data", label="Budget unit"
     )
+    budget_draw: Literal["random", "covering"] = key(
+        "random",
+        "Drawing of the budget: at random, or covering: units that show each finding come first, which shifts prevalence.",
+        scope="data",
+        only_with="data.budget",
+        introduced="covering",
+        label="Budget draw",
+    )
     budget_seed: int | None = key(
         None,
         "Seed of the budget's drawing order. Empty = utils.seed. Budgets of one seed are nested.",

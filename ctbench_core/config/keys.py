@@ -76,6 +76,7 @@ class KeyInfo:
     raw: bool
     command_line_only: str
     introduced: Any
+    only_with: str
     registry: Any
     choices: tuple[str, ...]
     bounds: Mapping[str, float]
@@ -124,6 +125,12 @@ def model_groups() -> dict[str, dict[str, Any]]:
             keys["model.params.hidden_dims"] = []
         groups |= {name: keys for name in (*head.aliases, head.name) if "." not in name}
     return groups
+
+
+def group_defaults(group: str) -> dict[str, Any]:
+    """Return the defaults of a head that ``model=<group>`` chooses: they hold for keys that nothing else sets."""
+    head = HEADS.get(HEADS.canonical(group))
+    return dict(head.defaults) if head else {}
 
 
 def nearest_keys(name: str) -> str:
@@ -213,12 +220,20 @@ def resolved(info: KeyInfo, value: Any) -> Any:
 
 
 def values_for(config: Config, use: str, select: Callable[[KeyInfo], bool] = lambda info: True) -> dict[str, Any]:
-    """Return the resolved values of all keys that count for a use of `declared.USES`, by name, defaults included."""
+    """Return the resolved values of all keys that count for a use of `declared.USES`, by name, defaults included.
+
+    A key without effect, because the key that it goes with is empty, has its default.
+    """
     return {
-        name: resolved(info, get_key(config, name))
+        name: resolved(info, _effective(config, info))
         for name, info in KEYS.items()
         if info.counts_for(use) and select(info)
     }
+
+
+def _effective(config: Config, info: KeyInfo) -> Any:
+    idle = info.only_with and get_key(config, info.only_with) is None
+    return info.default if idle else get_key(config, info.name)
 
 
 def recipe_values(config: Config) -> dict[str, Any]:

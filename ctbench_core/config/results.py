@@ -5,11 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ctbench_core.declared import TRACKERS, TRUTHS, key
+from ctbench_core.config.sections import section
+from ctbench_core.declared import TRACKERS, TRUTHS, compared_metrics, key
+
+_BEFORE_TRAINING = "declared with a study or on the command line, before a test set is evaluated"
+
+
+@dataclass
+class PrimaryConfig:
+    """The primary analysis, declared before the test set is evaluated; every other result is exploratory."""
+
+    metric: str = key(
+        "none",
+        "Metric of the primary analysis; none: no primary analysis is declared.",
+        scope="describes",
+        choices=[*compared_metrics(), "none"],
+        command_line_only=_BEFORE_TRAINING,
+    )
+    findings: list[str] | None = key(
+        None,
+        "Findings of the primary analysis. Empty = the macro mean.",
+        scope="describes",
+        command_line_only=_BEFORE_TRAINING,
+    )
+    comparison: str | None = key(
+        None, "What is compared with what, in words.", scope="describes", command_line_only=_BEFORE_TRAINING
+    )
+    margins: dict[str, float] = key(
+        {},
+        "Margin of each metric for non-inferiority and equivalence: {auroc: 0.02}.",
+        scope="describes",
+        command_line_only=_BEFORE_TRAINING,
+    )
 
 
 @dataclass
 class EvaluationConfig:
+    primary: PrimaryConfig = section(PrimaryConfig)
     after_training: bool = key(
         False, "Evaluate on test right after training.", scope="after", label="Evaluate on test after training"
     )

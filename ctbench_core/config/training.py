@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ctbench_core.config.sections import section, with_parameters
 from ctbench_core.declared import HEADS, LOSSES, OPTIMIZERS, SCHEDULES, key, macro_keys
@@ -18,6 +18,10 @@ class LossConfig:
         scope="head",
         label="Positive-class weight",
     )
+
+    if TYPE_CHECKING:  # parameters of registered losses are fields too
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass
@@ -175,6 +179,10 @@ class ModelParams:
         label="Dropout",
         step=0.05,
     )
+
+    if TYPE_CHECKING:  # parameters of registered heads are fields too
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass

@@ -99,9 +99,9 @@ class ManifestCache:
 
     def order(self, config: Config, manifest: Manifest, side: int) -> DrawingOrder:
         """Return the order in which budgets take the units of a side (0 training, 1 validation)."""
-        unit, seed = config.data.budget_unit, _budget_seed(config)
-        key = ("order", id(manifest), unit, seed, side)  # the order holds the manifest, so no other gets its id
-        return self.memo(key, lambda: DrawingOrder(manifest, unit, seed, side))
+        unit, seed, draw = config.data.budget_unit, _budget_seed(config), config.data.budget_draw
+        key = ("order", id(manifest), unit, seed, side, draw)  # the order holds the manifest, so no other gets its id
+        return self.memo(key, lambda: DrawingOrder(manifest, unit, seed, side, draw))
 
 
 def make_splits(config: Config, labels: Sequence[str] | None = None, cache: ManifestCache | None = None) -> Splits:
@@ -182,14 +182,27 @@ def _split_fold(
 def _apply_budget(
     config: Config, train: Manifest, val: Manifest, cache: ManifestCache
 ) -> tuple[Manifest, Manifest, list[str]]:
-    budget, unit = config.data.budget, config.data.budget_unit
-    if budget is None:
+    if config.data.budget is None:
         return train, val, []
-    rows = draw_rows(cache.order(config, train, 0), cache.order(config, val, 1), budget)
+    rows = draw_rows(cache.order(config, train, 0), cache.order(config, val, 1), config.data.budget)
     train, val = train.select(rows[0]), val.select(rows[1])
-    one_class = ", ".join(train.one_class_findings())
-    warning = f"A budget of {budget} {unit}s has only one class in training of: {one_class}. Raise data.budget."
-    return train, val, [warning] if one_class else []
+    return train, val, _warn_one_class(config, train)
+
+
+def _warn_one_class(config: Config, train: Manifest) -> list[str]:
+    """Name the findings that a budget's training rows cannot teach, and the ways out."""
+    drawn = f"the budget of {config.data.budget} {config.data.budget_unit}s"
+    advice = "Raise data.budget" + (
+        ", or set data.budget_draw=covering, which shifts prevalence." if config.data.budget_draw == "random" else "."
+    )
+    texts = []
+    for kind, absent in (("positive", 0.0), ("negative", 1.0)):
+        names = [label for label, share in train.prevalence().items() if share == absent]
+        if names:
+            texts.append(
+                f"No {kind} in training, in {drawn}: {', '.join(names)}; their scores are not learned. {advice}"
+            )
+    return texts
 
 
 def _selection(config: Config, train: Manifest, val: Manifest, fold: Manifest | None) -> Selection | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ class Head:
         fitter: a `Fitter` class of (Config, Dataset, device), which fits the head whole.
         phrase: what Methods says. Of a head trained in steps a noun, to which its keys are added; of one fitted whole
             sentences, with ``{data}``, ``{weighting}``, ``{monitor}`` and its keys by their last name.
+        defaults: config keys and their values where ``model=<name>`` chooses the head and nothing else sets them.
         keys: config keys that the head uses, besides its parameters and those of all heads of its kind.
         parameters: its own keys ``model.params.<name>``.
         size: (ModelConfig, features, findings) to the number of learned weights and biases; empty = those of the
@@ -36,6 +38,7 @@ class Head:
     module: str = ""
     fitter: str = ""
     aliases: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     parameters: Parameters = field(default_factory=dict)
     size: str = ""
@@ -74,6 +77,9 @@ HEADS = Registry(
             "linear",
             network="ctbench_core.train.network:chain",
             aliases=("linear_probe",),
+            # Features of unlike scales need unlike rates and epochs; z-scores make one rate reach the optimum on all
+            # (as the BatchNorm without weights ahead of linear probes: He et al., CVPR 2022, appendix A.1).
+            defaults={"data.standardise": "zscore", "training.learning_rate": 3e-3},
             size="ctbench_core.train.planning:chain_size",
             learns_gate=True,
         ),

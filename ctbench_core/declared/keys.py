@@ -49,6 +49,7 @@ def key(
     raw: bool = False,
     command_line_only: str = "",
     introduced: Any = _DEFAULT,
+    only_with: str = "",
     registry: Any = None,
     choices: Iterable[str] = (),
     **bounds: float,
@@ -58,13 +59,13 @@ def key(
     Args:
         help: one line of help.
         scope: what a change changes; see `SCOPES`.
-        label, placeholder, step: of the key's field on a page; a key without a label gets its help's first words.
-        usual: the usual range.
+        label, placeholder, step, usual (range): of its field on a page; without a label the help's first words are used.
         repeats: another value is a repeat of the same recipe, such as another seed.
         extends: a resumed run may change it freely, such as the largest number of epochs.
         raw: the value is a path or file name: on the command line it is taken unchanged after the first ``=``.
         command_line_only: why no page has this key.
         introduced: its value in configs stored before the key existed. Fill it in when the default of a key changes.
+        only_with: the key without whose value this one has no effect: runs that lack it are the same whatever this says.
         registry: the `Registry` that the value names an object of; aliases count as the registered name.
         choices: the allowed values, where they are the names of a registry; a value is given by name or alias.
         bounds: ``low`` and ``high`` inclusive, ``above`` and ``below`` exclusive; in a list they apply to every item.
@@ -81,6 +82,7 @@ def key(
         "raw": raw,
         "command_line_only": command_line_only,
         "introduced": default if introduced is _DEFAULT else introduced,
+        "only_with": only_with,
         "registry": registry,
         "choices": tuple(choices),
         "bounds": bounds,

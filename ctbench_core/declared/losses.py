@@ -16,6 +16,7 @@ class Loss:
         phrase: what Methods calls it; parameters that are not 0 are added.
         function: (logits, targets, and each parameter by name) to one value for each element. Targets are 0 or 1.
         gradient: the same arguments to the derivative with respect to each logit; empty = by autograd.
+        logistic: whether it is the cross-entropy that ``model=logistic`` minimises: a linear head is compared with it.
         parameters: the keys ``training.loss.<name>``.
         refuse: config to a message about what the loss cannot be combined with, else None; empty = nothing.
     """
@@ -25,6 +26,7 @@ class Loss:
     phrase: str
     function: str
     gradient: str = ""
+    logistic: bool = False
     aliases: tuple[str, ...] = ()
     parameters: Parameters = field(default_factory=dict)
     refuse: str = ""
@@ -39,6 +41,7 @@ LOSSES = Registry(
             "binary cross-entropy",
             "ctbench_core.train.losses:bce",
             "ctbench_core.train.losses:bce_gradient",
+            logistic=True,
             aliases=("torch.nn.BCEWithLogitsLoss",),
             parameters={
                 "smoothing": (

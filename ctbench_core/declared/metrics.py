@@ -13,7 +13,9 @@ from typing import Literal
 from ctbench_core.declared.registry import Registry
 
 Kind = Literal["ranking", "thresholded", "count", "calibration", "retrieval", "training"]
-IntervalRule = Literal["", "moderated", "percentile", "rate"]
+# How the error of a metric over patients is estimated; macro means always by the bootstrap.
+IntervalRule = Literal["", "obuchowski", "bootstrap"]
+Denominator = Literal["scarcer", "positive", "negative", "known", "called", "uncalled", "positive or called"]
 
 TUNED = "_tuned"
 
@@ -32,7 +34,10 @@ class Metric:
             `ThresholdedMetrics` or `brier_score`.
         undefined: why a value is undefined where both classes are present.
         low, high: its range. larger_is_better: None where neither direction is better.
-        interval: the rule of its 95 % interval (``inference/intervals.py``); empty: none is printed.
+        interval: how its error is estimated (``inference/``); empty: no interval is printed.
+        denominator: the rows whose patients give the degrees of freedom, at least 10: of the scarcer class, positive,
+            negative, with a known label, or called positive (``uncalled``: negative) at the threshold.
+        biased: high in small samples, so that a macro mean's interval is centred at the value less this bias.
         macro: the key of its mean over findings in METRICS; empty: not averaged. Metrics with a macro mean are in the
             summaries of runs, studies, papers and trackers, and are choices of ``training.monitor``.
         tuned: also computed at the thresholds chosen on validation.
@@ -52,6 +57,8 @@ class Metric:
     high: float = 1.0
     larger_is_better: bool | None = True
     interval: IntervalRule = ""
+    denominator: Denominator = "scarcer"
+    biased: bool = False
     macro: str = ""
     tuned: bool = False
     compared: bool = False
@@ -77,7 +84,8 @@ METRICS: Registry[Metric] = Registry(
             "AUPRC",
             "Average precision: the area under the step-wise precision-recall curve.",
             kind="ranking",
-            interval="percentile",
+            interval="bootstrap",
+            biased=True,
             macro="auprc",
             compared=True,
             width=56,
@@ -88,7 +96,7 @@ METRICS: Registry[Metric] = Registry(
             "AUROC",
             "Area under the ROC curve; ties count half.",
             kind="ranking",
-            interval="moderated",
+            interval="obuchowski",
             macro="auroc",
             compared=True,
         ),
@@ -96,20 +104,30 @@ METRICS: Registry[Metric] = Registry(
             "precision",
             "Precision",
             "Prec.",
-            "Fraction of positive predictions that are correct.",
+            "Fraction of positive predictions that are correct: the positive predictive value, PPV.",
             undefined="no rows predicted positive",
+            interval="bootstrap",
+            denominator="called",
             tuned=True,
             width=48,
         ),
         Metric(
-            "recall", "Recall", "Recall", "Fraction of positives that are predicted positive.", tuned=True, width=52
+            "recall",
+            "Recall",
+            "Recall",
+            "Fraction of positives that are predicted positive: the sensitivity.",
+            interval="bootstrap",
+            denominator="positive",
+            tuned=True,
+            width=52,
         ),
         Metric(
             "f1",
             "F1",
             "F1",
             "Harmonic mean of precision and recall.",
-            interval="rate",
+            interval="bootstrap",
+            denominator="positive or called",
             macro="f1_macro",
             tuned=True,
             width=46,
@@ -119,6 +137,19 @@ METRICS: Registry[Metric] = Registry(
             "Specificity",
             "Spec.",
             "Fraction of negatives that are predicted negative.",
+            interval="bootstrap",
+            denominator="negative",
+            tuned=True,
+            brief=False,
+        ),
+        Metric(
+            "npv",
+            "NPV",
+            "NPV",
+            "Fraction of negative predictions that are correct: the negative predictive value.",
+            undefined="no rows predicted negative",
+            interval="bootstrap",
+            denominator="uncalled",
             tuned=True,
             brief=False,
         ),
@@ -148,13 +179,15 @@ METRICS: Registry[Metric] = Registry(
             "Brier",
             "Mean squared error of the probabilities.",
             kind="calibration",
+            interval="bootstrap",
+            denominator="known",
             larger_is_better=False,
         ),
         Metric(
             "ece",
             "ECE",
             "ECE",
-            "Mean gap of forecast and observed rate over 15 bins of equal mass.",
+            "Mean gap of forecast and observed rate over 15 bins of equal mass, less its bias.",
             kind="calibration",
             larger_is_better=False,
         ),

@@ -34,7 +34,7 @@ TRUTHS = Registry(
     ),
 )
 
-# Kinds of hits in the result files: by the chosen truth, by equal label vector, and the same without the query's group.
+# Kinds of hits in the result files: by the chosen truth, by equal label vector, and the same without the query's own exam.
 INSTANCE, SEMANTIC, OTHERS = "instance", "semantic", "semantic_others"
 
 _NOUNS = {"visual": "volume", "text": "report"}

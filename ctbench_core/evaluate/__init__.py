@@ -18,5 +18,5 @@ from ctbench_core.evaluate.run_evaluation import (
     require_test_manifests,
     run_summary,
 )
-from ctbench_core.evaluate.subgroups import MACRO, evaluate_subgroups, stored_subgroups, subgroup_columns
-from ctbench_core.evaluate.tuning import BEFORE, RULES, read_tuning, validation_choice
+from ctbench_core.evaluate.subgroups import evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.evaluate.tuning import BEFORE, PLATT, RULES, rates_at, read_tuning, validation_choice

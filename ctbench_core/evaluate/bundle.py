@@ -24,15 +24,17 @@ from ctbench_core.evaluate.bundle_tables import (
 )
 from ctbench_core.evaluate.tuning import (
     BEFORE,
+    PLATT,
     calibration_frame,
     calibration_stages,
+    net_benefit_frame,
     reliability_frame,
     tuned_thresholds,
 )
-from ctbench_core.inference import Estimate, bootstrap
+from ctbench_core.inference import Estimate, estimate, macro_start, measure
 from ctbench_core.manifest import Manifest
-from ctbench_core.metrics import macro, metric_values, thresholded_metric_fn, thresholded_metrics
-from ctbench_core.runs import Disclosures, EvaluationPaths, FindingMetrics, Interval, Metrics
+from ctbench_core.metrics import macro, metric_values, thresholded_metrics
+from ctbench_core.runs import Disclosures, EvaluationPaths, FindingMetrics, Interval, MacroMetric, Metrics
 
 
 def compute_metrics(
@@ -69,28 +71,68 @@ def _by_finding(manifest: Manifest, values: Mapping[str, np.ndarray]) -> dict[st
 
 
 def with_intervals(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray) -> Metrics:
-    """Return METRICS with the 95 % patient-clustered intervals of the declared metrics; NaN where none is given."""
+    """Return METRICS with the 95 % intervals of the declared metrics over patients; NaN where none is given."""
     names = [metric.name for metric in finding_metrics() if metric.interval]
-    fn = thresholded_metric_fn(metrics.threshold, names)
-    estimates = bootstrap(fn, manifest.targets, probabilities, manifest.patients)
-    return _with_estimates(metrics, estimates, {metric.name: metric.macro for metric in averaged_metrics()})
+    figures = measure(
+        manifest.targets, probabilities[None], manifest.patients, manifest.labels, names, metrics.threshold
+    )
+    metrics = dataclasses.replace(metrics, eligible=tuple(next(iter(figures.values())).eligible))
+    macros = {metric.name: metric.macro for metric in averaged_metrics()}
+    return _with_estimates(metrics, {name: estimate(one) for name, one in figures.items()}, macros)
+
+
+def with_one_volume(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray) -> Metrics:
+    """Return METRICS with a second analysis of one volume a patient: the first reconstruction of the first exam.
+
+    The main analysis is per volume; patients with many volumes may be sicker, and this one counts each patient once.
+    Exams are ordered by name, shorter names first (scan b before aa, 2 before 10); reconstructions by their number.
+    """
+    exams = manifest.exams.astype(str)
+    order = np.lexsort([manifest.volumes.astype(str), manifest.recons, exams, np.strings.str_len(exams)])
+    first = np.sort(order[np.unique(manifest.patients.astype(str)[order], return_index=True)[1]])
+    if len(first) == len(manifest):
+        return metrics
+    subset = manifest.select(first)
+    own = with_intervals(
+        compute_metrics(subset, probabilities[first], [], metrics.threshold), subset, probabilities[first]
+    )
+    return dataclasses.replace(metrics, one_volume=own)
 
 
 def _with_estimates(metrics: Metrics, estimates: Mapping[str, Estimate], macros: Mapping[str, str]) -> Metrics:
     """Return METRICS with intervals of findings by the estimates' names, and of macro means by their keys."""
     findings = {}
     for c, (label, finding) in enumerate(metrics.findings.items()):
-        bounds = {name: Interval(*one.bounds[c].tolist()) for name, one in estimates.items()}
-        reason = next((one.reasons[c] for one in estimates.values() if one.reasons[c]), None)
-        findings[label] = finding.with_values({}, bounds, reason or "")
-    averaged = {macros[name]: one for name, one in estimates.items() if name in macros}
-    intervals = {key: Interval(*one.macro_bounds.tolist()) for key, one in averaged.items()}
-    reasons = {key: one.macro_reason for key, one in averaged.items() if one.macro_reason}
+        why = {name: reason for name, one in estimates.items() if (reason := one.reasons[c])}
+        # A finding that is not eligible has one reason for all its metrics.
+        is_eligible = label in metrics.eligible
+        findings[label] = dataclasses.replace(
+            finding,
+            intervals={
+                **finding.intervals,
+                **{name: Interval(*one.bounds[c].tolist()) for name, one in estimates.items()},
+            },
+            no_interval=finding.no_interval or ("" if is_eligible else next(iter(why.values()), "")),
+            reasons={**finding.reasons, **(why if is_eligible else {})},
+            marks={**finding.marks, **{name: one.marks[c] for name, one in estimates.items() if one.marks[c]}},
+        )
+    averaged = {macros[name]: one for name, one in estimates.items() if macros.get(name)}
+    means = {key: _macro_metric(one) for key, one in averaged.items()}
+    reasons = {key: one.reasons[macro_start(one.columns)] for key, one in averaged.items()}
     return metrics.with_findings(
         findings,
-        macro_intervals={**metrics.macro_intervals, **intervals},
-        macro_no_interval={**metrics.macro_no_interval, **reasons},
+        means={**metrics.means, **means},
+        macro_no_interval={**metrics.macro_no_interval, **{key: why for key, why in reasons.items() if why}},
     )
+
+
+def _macro_metric(one: Estimate) -> MacroMetric:
+    """Return the macro mean of an estimate, and beside it that over the eligible findings where these are fewer."""
+    means = [
+        MacroMetric(float(one.value[at]), Interval(*one.bounds[at].tolist()), int(one.findings[at]))
+        for at in range(macro_start(one.columns), len(one.columns))
+    ]
+    return dataclasses.replace(means[0], eligible=means[1] if len(means) > 1 else None)
 
 
 def with_tuning(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]) -> Metrics:
@@ -101,12 +143,10 @@ def with_tuning(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray,
     thresholds = tuned_thresholds(tuning, manifest.labels)
     metrics = at_tuned_thresholds(metrics, manifest, probabilities, tuning)
     names = [metric.name for metric in tuned_metrics() if metric.interval]
-    fn = thresholded_metric_fn(thresholds, names)
-    estimates = bootstrap(fn, manifest.targets, probabilities, manifest.patients)
-    tuned = {name + TUNED: estimate for name, estimate in estimates.items()}
-    metrics = _with_estimates(
-        metrics, tuned, {metric.name + TUNED: metric.name + TUNED for metric in averaged_metrics()}
-    )
+    figures = measure(manifest.targets, probabilities[None], manifest.patients, manifest.labels, names, thresholds)
+    estimates = {name + TUNED: estimate(one) for name, one in figures.items()}
+    macros = {metric.name + TUNED: metric.name + TUNED for metric in averaged_metrics()}
+    metrics = _with_estimates(metrics, estimates, macros)
     validation = Metrics.from_json(tuning["validation"]).macro_values
     gaps = {key: validation[key] - value for key, value in metrics.macro_values.items() if key in validation}
     return dataclasses.replace(metrics, validation_minus_test=gaps)
@@ -155,6 +195,7 @@ def write_bundle(
         metrics = with_tuning(metrics, manifest, probabilities, tuning)
     stages = calibration_stages(logits, probabilities, manifest.labels, tuning)
     calibration = calibration_frame(manifest, stages)
+    metrics = with_one_volume(metrics, manifest, probabilities)
     metrics = disclosed(_with_calibration(metrics, calibration), disclosures, epoch)
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
@@ -164,6 +205,8 @@ def write_bundle(
         paths.reliability: reliability_frame(manifest, stages),
         paths.metadata: metadata_frame(manifest),
     }
+    if PLATT in stages:
+        tables[paths.net_benefit] = net_benefit_frame(manifest, stages[PLATT])
     for path, frame in tables.items():
         write_parquet(path, frame)
     write_csv(paths.calibration, disclosures.add_to(calibration))

@@ -61,7 +61,7 @@ def per_class_frame(metrics: Metrics) -> pd.DataFrame:
     """Return METRICS as a table, one row a finding; undefined metrics are blank, with a reason.
 
     Columns: finding, the declared metrics, the bounds of those with an interval, those at tuned thresholds and of
-    calibration where they are stored, undefined.
+    calibration where they are stored; why a metric is undefined and an interval missing, and marks of intervals.
     """
     stored = {name for finding in metrics.findings.values() for name in finding.values}
     tuned = [f"threshold{TUNED}", *(metric.name + TUNED for metric in tuned_metrics())]
@@ -75,7 +75,10 @@ def per_class_frame(metrics: Metrics) -> pd.DataFrame:
         for name in with_interval:
             row[f"{name}_ci_lower"], row[f"{name}_ci_upper"] = finding.interval(name).to_list()
         row |= {name: finding.value(name) for name in optional if name in stored}
-        rows.append(row | {"undefined": metrics.note(label)})
+        notes = {"undefined": metrics.note(label)}
+        if metrics.has_intervals:
+            notes |= {"no_interval": finding.interval_note(), "marks": finding.mark_note()}
+        rows.append(row | notes)
     return pd.DataFrame(rows)
 
 

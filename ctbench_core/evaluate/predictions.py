@@ -14,7 +14,7 @@ import pandas as pd
 from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
 from ctbench_core.dataset import check_paths
 from ctbench_core.errors import ManifestError, first_rows
-from ctbench_core.evaluate.bundle import compute_metrics, disclosed, with_intervals, write_bundle
+from ctbench_core.evaluate.bundle import compute_metrics, disclosed, with_intervals, with_one_volume, write_bundle
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
 from ctbench_core.manifest import Manifest, configured_findings, find_columns, read_configured, read_labels, read_rows
@@ -61,6 +61,7 @@ def score_table(path: Path | str, options: ScoreOptions | None = None, config: C
         warnings=manifest.warnings,
     )
     metrics = with_intervals(compute_metrics(manifest, probabilities, []), manifest, probabilities)
+    metrics = with_one_volume(metrics, manifest, probabilities)
     result = disclosed(metrics, disclosures).to_json() | {"notes": manifest.notes}
     if options.name:
         paths = _store_run(config, options.name, manifest, probabilities, disclosures)

@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_json
-from ctbench_core.declared import TUNED, averaged_metrics, tuned_metrics
+from ctbench_core.declared import TUNED, averaged_metrics, metrics_of, tuned_metrics
 from ctbench_core.evaluate.bundle_tables import scores_frame, sigmoid, write_parquet
-from ctbench_core.inference import bootstrap, calibration_lines
+from ctbench_core.inference import Estimate, calibration_lines, estimate, measure, net_benefit
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
     FOLDS,
     METHODS,
     CalibrationMap,
     brier_score,
-    calibration_metric_fn,
     choose_thresholds,
     cross_fitted_calls,
     ece,
@@ -36,8 +35,7 @@ from ctbench_core.runs import RunPaths, label_columns, read_json
 
 # The fitted threshold rules; tables and "tuned" metrics use the first.
 RULES = ("f1", "youden", "sensitivity=.95", "specificity=.95")
-BEFORE = "before"
-_RESAMPLES = 400  # enough for a standard error: its own relative error is 3.5 %
+BEFORE, PLATT = "before", "platt"
 
 
 def fit_tuning(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
@@ -81,7 +79,7 @@ def _validation_metrics(manifest: Manifest, logits: np.ndarray) -> dict[str, Any
     for method in METHODS:
         calibrated = cross_fitted_probabilities(targets, logits, manifest.patients, method)
         columns[f"brier_{method}"] = brier_score(targets, calibrated).brier
-        columns[f"ece_{method}"] = np.array([ece(y, p) for y, p in zip(targets.T, calibrated.T)])
+        columns[f"ece_{method}"] = _ece(targets, calibrated, manifest.patients)
     per_class = {
         label: {name: float(values[c]) for name, values in columns.items()} for c, label in enumerate(manifest.labels)
     }
@@ -89,7 +87,7 @@ def _validation_metrics(manifest: Manifest, logits: np.ndarray) -> dict[str, Any
 
 
 def cross_fitted_probabilities(
-    targets: np.ndarray, logits: np.ndarray, patients: np.ndarray, method: str = "platt"
+    targets: np.ndarray, logits: np.ndarray, patients: np.ndarray, method: str = PLATT
 ) -> np.ndarray:
     """Calibrate every row (N, C) by the map fitted on the other folds' patients."""
     fold_of = patient_folds(patients)
@@ -131,6 +129,15 @@ def validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
     return {"threshold": float(threshold), **{name: float(values[0]) for name, values in rates.items()}}
 
 
+def rates_at(scores: Path, label: str, threshold: float) -> dict[str, Estimate]:
+    """Return a finding's rates at a threshold on stored scores, with intervals over patients, by name."""
+    frame = pd.read_parquet(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
+    targets, probabilities = (label_columns(frame, prefix, [label]) for prefix in ("target_", "prob_"))
+    names = [metric.name for metric in tuned_metrics()]
+    figures = measure(targets, probabilities[None], frame["patient"].to_numpy(str), [label], names, threshold)
+    return {name: estimate(one) for name, one in figures.items()}
+
+
 def tuned_thresholds(tuning: dict[str, Any], labels: list[str], rule: str = RULES[0]) -> np.ndarray:
     """Return the thresholds of a rule for these findings, (C,)."""
     return np.array([tuning["thresholds"][rule][label] for label in labels])
@@ -154,21 +161,40 @@ def calibration_stages(
 
 
 def calibration_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Return one row a finding and stage: brier, ece, slope, intercept, each with lower and upper bounds."""
-    targets = np.asarray(manifest.targets, np.float64)
+    """Return a row a finding and stage: calibration metrics, slope and intercept, with bounds where they have any."""
+    targets, patients, labels = np.asarray(manifest.targets, np.float64), manifest.patients, list(manifest.labels)
+    with_interval = [metric.name for metric in metrics_of("calibration") if metric.interval]
+    others = [metric.name for metric in metrics_of("calibration") if metric.function and not metric.interval]
     rows = []
     for stage, p in stages.items():
-        estimates = bootstrap(calibration_metric_fn(targets, p), targets, p, manifest.patients, _RESAMPLES)
-        lines = calibration_lines(targets, p, manifest.patients)
-        columns = {name: (one.value, one.bounds) for name, one in estimates.items()}
-        columns |= {"slope": (lines.slope, lines.slope_bounds), "intercept": (lines.intercept, lines.intercept_bounds)}
-        for c, label in enumerate(manifest.labels):
+        figures = measure(targets, p[None], patients, labels, with_interval)
+        estimates = {name: estimate(one) for name, one in figures.items()}
+        lines = calibration_lines(targets, p, patients)
+        values = {name: one.value for name, one in estimates.items()} | metric_values(others, targets, p)
+        values |= {"ece": _ece(targets, p, patients), "slope": lines.slope, "intercept": lines.intercept}
+        bounds = {name: one.bounds for name, one in estimates.items()}
+        bounds |= {"slope": lines.slope_bounds, "intercept": lines.intercept_bounds}
+        for c, label in enumerate(labels):
             row: dict[str, Any] = {"finding": label, "stage": stage}
-            for name, (value, bounds) in columns.items():
-                low, high = map(float, bounds[c])
-                row |= {name: float(value[c]), f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+            for name, value in values.items():
+                row[name] = float(value[c])
+                if name in bounds:
+                    row[f"{name}_ci_lower"], row[f"{name}_ci_upper"] = map(float, bounds[name][c])
             rows.append(row | {"undefined": lines.reasons[c] or ""})
     return pd.DataFrame(rows)
+
+
+def _ece(targets: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    return np.array([ece(y, p, patients) for y, p in zip(targets.T, probabilities.T)])
+
+
+def net_benefit_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
+    """Return the decision curves of calibrated probabilities (N, C): finding, and the fields of `NetBenefit`."""
+    parts = []
+    for label, y, p in zip(manifest.labels, np.asarray(manifest.targets, np.float64).T, probabilities.T):
+        curve = net_benefit(y, p, manifest.patients)
+        parts.append(pd.DataFrame({"finding": label, **vars(curve), "reason": curve.reason or ""}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def reliability_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -1,36 +1,32 @@
-"""Statistical inference: intervals of metrics, tests of differences, corrections for many tests."""
+"""How sure a figure is, and whether two differ: intervals, tests, and corrections for many tests."""
 
+from ctbench_core.inference.bands import Band, curve_bands
 from ctbench_core.inference.calibration_line import CalibrationLines, calibration_lines
-from ctbench_core.inference.delong import AurocCovariance, auroc_covariance
-from ctbench_core.inference.intervals import (
-    LEVEL,
-    MIN_MACRO_AUPRC,
-    MIN_PATIENTS,
-    Estimate,
-    bootstrap,
-    bootstrap_intervals,
-    estimates,
-    interval_rule,
-    macro_error,
-    macro_means,
-    metric_dof,
-    missing_interval_reasons,
-    mixed_dof,
-    moderated_error,
-    satterthwaite,
-    standard_error,
-    t_quantile,
-    t_test,
+from ctbench_core.inference.differences import (
+    FEW_SEEDS,
+    MODELS,
+    RECIPES,
+    SAME_PATIENTS,
+    Difference,
+    difference,
+    match_seeds,
+    recipe_difference,
 )
+from ctbench_core.inference.estimates import Estimate, estimate
+from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, macro_start, measure, place_of
 from ctbench_core.inference.kfold import (
-    SensitivityTest,
-    corrected_resampled_t,
-    fold_differences,
-    out_of_fold_scores,
-    sign_flip,
+    FoldDifference,
+    best_of_folds,
+    corrected_t,
+    kfold_difference,
+    kfold_estimate,
+    kfold_figures,
+    mean_test_share,
 )
-from ctbench_core.inference.many_tests import Best, benjamini_hochberg, best_by_max_t
-from ctbench_core.inference.paired import SWAPS, Difference, difference_error, paired_difference, rank_swap
-from ctbench_core.inference.percentiles import Band, curve_bands, query_intervals
-from ctbench_core.inference.recipe import RecipeEstimate, recipe_intervals
-from ctbench_core.inference.resampling import RESAMPLES, PatientCounts, count_patients, patient_weights, resampled
+from ctbench_core.inference.many_tests import Best, benjamini_hochberg, best_by_max_t, best_of
+from ctbench_core.inference.means import MeanInterval, mean_intervals, median_intervals
+from ctbench_core.inference.net_benefit import NetBenefit, net_benefit
+from ctbench_core.inference.obuchowski import auroc_covariance
+from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes, patient_weights, resampled
+from ctbench_core.inference.rank_swaps import SWAPS, rank_swap
+from ctbench_core.inference.rules import LEVEL, MARK_NEAR_END, MIN_PATIENTS, seed_factor, t_quantile

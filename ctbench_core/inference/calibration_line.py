@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from ctbench_core.inference.intervals import MIN_PATIENTS, t_quantile
-from ctbench_core.inference.resampling import count_patients, patient_codes
+from ctbench_core.inference.patients import evidence, patient_codes
+from ctbench_core.inference.rules import MIN_PATIENTS, t_quantile
 from ctbench_core.metrics import Floats, as_scores, as_targets, logistic_fit
 
 # Probabilities this close to 0 or 1 have no usable logit.
@@ -37,21 +37,37 @@ def calibration_lines(targets: ArrayLike, probabilities: ArrayLike, patients: Ar
     logit P(y) = a + b logit(p): below 1, forecasts are too extreme. The intercept is a of logit P(y) = a + logit(p),
     calibration in the large: above 0, forecasts are too low on average. Errors are the sandwich estimate with scores
     summed by patient, times t of the patients of the scarcer class. Both are NaN with fewer than 10 patients of a
-    class. Source: Van Calster et al., J. Clin. Epidemiol. 2016; Liang and Zeger, Biometrika 1986.
+    class, with constant or separating forecasts, and where a certain forecast was wrong.
+    Source: Van Calster et al., J. Clin. Epidemiol. 2016; Liang and Zeger, Biometrika 1986.
     """
     truth = as_targets(targets, axes=2)
     values = as_scores(probabilities, truth)
-    codes, scarcer = patient_codes(patients), count_patients(truth, patients).scarcer
+    codes = patient_codes(patients)
+    scarcer = [min(evidence(codes, column == value).patients for value in (0, 1)) for column in truth.T]
     lines = np.full((truth.shape[1], 6), np.nan)
     reasons: list[str | None] = []
     for c, (column, p) in enumerate(zip(truth.T, values.T)):
         known = ~np.isnan(column) & ~np.isnan(p)
         few = scarcer[c] < MIN_PATIENTS
-        reasons.append(f"{scarcer[c]} patients in the scarcer class: {MIN_PATIENTS} are needed" if few else None)
-        if not few:
+        reason = f"{scarcer[c]} patients in the scarcer class: {MIN_PATIENTS} are needed" if few else None
+        reason = reason or _not_identifiable(column[known], p[known])
+        reasons.append(reason)
+        if reason is None:
             t = float(t_quantile(scarcer[c] - 1))
             lines[c] = _line(column[known], logit(np.clip(p[known], _EDGE, 1 - _EDGE)), codes[known], t)
     return CalibrationLines(lines[:, 0], lines[:, 1:3], lines[:, 3], lines[:, 4:6], reasons)
+
+
+def _not_identifiable(y: Floats, p: Floats) -> str | None:
+    """Return why no finite slope and intercept fit targets y and forecasts p, both of known rows; else None."""
+    if ((p == 0) & (y == 1)).any() or ((p == 1) & (y == 0)).any():
+        return "a forecast of exactly 0 or 1 was wrong: no finite line fits"
+    if p.min() == p.max():
+        return "all forecasts are equal: the slope is not identifiable"
+    positive, negative = p[y == 1], p[y == 0]
+    if positive.min() >= negative.max() or positive.max() <= negative.min():
+        return "forecasts separate the classes: the slope is not finite"
+    return None
 
 
 def _line(y: Floats, z: Floats, codes: np.ndarray, t: float) -> tuple[float, ...]:

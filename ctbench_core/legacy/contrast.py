@@ -1,17 +1,19 @@
-"""Compare two label sources as the older system's phase 3 did: by pairs of runs of the same budget, fold and seed.
+"""Compare two label sources by pairs of runs of the same budget, fold and seed, as the older system's phase 3 did.
 
-The tests treat folds and seeds as independent, which they are not, so use them as sensitivity tests only. The main
-inference is by patients: `ctbench_core.compare`, the verb `compare`, and studies.
+Where the runs and their scores exist, intervals and p are those of `ctbench_core.inference`, as in studies and
+`compare`: of a fixed test set over seeds and patients (`recipe_difference`), of a K-fold over folds
+(`kfold_difference`). From a table alone they are the t of the differences of seeds, or of folds with seeds averaged
+(`corrected_t`); the column ``interval`` says which.
 
-For the n differences d of a metric at a budget, the summary holds ``delta_mean`` and ``delta_std`` (n - 1);
-``delta_ci_*``, the percentile bootstrap of the mean (`scipy.stats.bootstrap`); ``p_value``, the share of all sign
-patterns whose mean is at least as far from 0 (`inference.sign_flip`); ``t_p_value``, the paired t-test;
-``effect_size``, delta_mean / delta_std (Cohen's d of pairs); ``p_value_adj``, Benjamini-Hochberg over all rows.
+For the n differences d of a metric at a budget, the summary holds ``delta_mean`` and ``delta_std`` (n - 1), the
+interval ``delta_ci_*``, its ``p_value`` and ``p_value_adj``, by Benjamini and Hochberg over all rows, ``reason`` where
+there is no interval; and of the older system ``t_p_value``, the paired t-test that takes folds and seeds for
+independent, and ``effect_size``, delta_mean / delta_std (Cohen's d of pairs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,17 @@ import pandas as pd
 from ctbench_core.declared import metrics_of
 from ctbench_core.errors import ConfigError, InputError, ManifestError
 from ctbench_core.formatting import plural
-from ctbench_core.inference import benjamini_hochberg, sign_flip
+from ctbench_core.inference import LEVEL, benjamini_hochberg, corrected_t
 from ctbench_core.legacy.aggregate import PRIMARY_METRICS
+from ctbench_core.legacy.scored_pairs import FOLD, Contrast, contrast_scores
 from ctbench_core.runs import open_run, read_metrics
 from ctbench_core.tables import read_table
 
-PAIR_KEYS = ("budget_n", "cv_fold", "utils_seed")
+PAIR_KEYS = ("budget_n", FOLD, "utils_seed")
 FINDING_METRICS = tuple(metric.name for metric in metrics_of("thresholded", "ranking") if metric.brief)
-RESAMPLES = 5000
-SEED = 52
+# What an interval covers, where there are no scores.
+SEEDS_ALONE, FOLDS_ALONE = "seeds (no scores)", "folds (no scores)"
+_FEWEST = 3  # seeds with an interval
 
 
 def read_per_run(path: Path) -> pd.DataFrame:
@@ -73,8 +77,15 @@ def contrast_tables(
         InputError: no runs pair, several runs of a source have the same keys, or none was evaluated.
     """
     pairs = _pair_runs(first, second, names, metrics, keys)
-    tables = {"paired": pairs, "summary": summarise(pairs, names, metrics)}
-    if all("run_dir" in side and all(Path(folder).is_dir() for folder in side["run_dir"]) for side in (first, second)):
+    has_runs = all(
+        "run_dir" in side and all(Path(folder).is_dir() for folder in side["run_dir"]) for side in (first, second)
+    )
+    scored = {}
+    if has_runs:
+        groups = pairs.groupby("budget_n", dropna=False)
+        scored = {_budget(budget): contrast_scores(group, names) for budget, group in groups}
+    tables = {"paired": pairs, "summary": summarise(pairs, names, metrics, scored)}
+    if has_runs:
         findings = _pair_findings(first, second, names, keys)
         tables |= {"per_class_paired": findings, "per_class_summary": _summarise_findings(findings, names)}
     return tables
@@ -101,6 +112,7 @@ def _pair_runs(
                 "which they differ to pair_keys, such as model or encoder."
             )
     columns = list(dict.fromkeys([*keys, "budget_n", *metrics]))
+    columns += ["run_dir"] if "run_dir" in first and "run_dir" in second else []
     pairs = first[columns].merge(second[columns], on=list(keys), suffixes=[f"_{name}" for name in names])
     if pairs.empty:
         values = "; ".join(f"{key} is {_values(first[key])} and {_values(second[key])}" for key in keys)
@@ -148,60 +160,71 @@ def summarise(
     pairs: pd.DataFrame,
     names: tuple[str, str],
     metrics: Sequence[str] = PRIMARY_METRICS,
-    *,
-    alpha: float = 0.05,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    scored: Mapping[float, Mapping[str, Contrast]] | None = None,
 ) -> pd.DataFrame:
-    """Return one row for each metric and budget; the columns are defined at the top of this file."""
+    """Return one row for each metric and budget; the columns are defined at the top of this file.
+
+    Args:
+        scored: by budget and metric, what the scores of the runs say; without it the pairs alone count.
+    """
     rows = []
     for metric in metrics:
         for budget, group in pairs.groupby("budget_n", dropna=False):
-            columns = [f"{metric}_{names[0]}", f"{metric}_{names[1]}", f"delta_{metric}"]
-            values = group[columns].dropna().to_numpy(dtype=float).T
-            if values.shape[1]:
-                rows.append(
-                    {"budget_n": budget, "metric": metric, **_statistics(values, names, alpha, resamples, seed)}
-                )
+            known = group.dropna(subset=[f"{metric}_{names[0]}", f"{metric}_{names[1]}"])
+            if len(known):
+                contrast = (scored or {}).get(_budget(budget), {}).get(metric)
+                rows.append({"budget_n": budget, "metric": metric, **_statistics(known, metric, names, contrast)})
     if not rows:
         raise InputError(
             f"No pair has {', '.join(metrics)} on both sides. Evaluate the runs first: aggregate <folder>."
         )
     frame = pd.DataFrame(rows)
-    frame["p_value_adj"] = benjamini_hochberg(frame["p_value"].to_numpy())
-    frame["reject_h0_fdr"] = frame["p_value_adj"] < alpha
+    frame["p_value_adj"] = benjamini_hochberg(frame["p_value"].to_numpy(float))
+    frame["reject_h0_fdr"] = frame["p_value_adj"] < 1 - LEVEL
     return frame
 
 
-def _statistics(values: np.ndarray, names: tuple[str, str], alpha: float, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the statistics of values of shape (3, n): first source, second source, differences."""
+def _budget(value: Any) -> float:
+    """Return a budget as the key of a mapping; -1 for a blank one."""
+    return -1.0 if pd.isna(value) else float(value)
+
+
+def _statistics(pairs: pd.DataFrame, metric: str, names: tuple[str, str], contrast: Contrast | None) -> dict[str, Any]:
+    """Return the statistics of the pairs of one metric and budget."""
     from scipy import stats
 
-    count, deltas = values.shape[1], values[2]
-    row: dict[str, Any] = {"n_pairs": count}
-    for name, sample in zip((*names, "delta"), values):
-        lo, hi = _interval(sample, alpha, resamples, seed)
-        spread = float(sample.std(ddof=1)) if count > 1 else np.nan
-        row |= {f"{name}_mean": float(sample.mean()), f"{name}_std": spread}
-        row |= {f"{name}_ci_lo": lo, f"{name}_ci_hi": hi}
-    varies = count > 1 and row["delta_std"] > 0
-    row["p_value"] = sign_flip(deltas, seed).p
-    row["t_p_value"] = float(stats.ttest_rel(values[0], values[1]).pvalue) if varies else np.nan
+    columns = {name: f"{metric}_{name}" for name in names} | {"delta": f"delta_{metric}"}
+    contrast = contrast or _contrast_of_table(pairs, columns)
+    row: dict[str, Any] = {"n_pairs": len(pairs)}
+    for name, column in columns.items():
+        sample = pairs[column].to_numpy(dtype=float)
+        row |= {f"{name}_mean": float(sample.mean())}
+        row |= {f"{name}_std": float(sample.std(ddof=1)) if len(sample) > 1 else np.nan}
+        row |= dict(zip((f"{name}_ci_lo", f"{name}_ci_hi"), contrast.bounds[name]))
+    varies = len(pairs) > 1 and row["delta_std"] > 0
+    row["p_value"] = contrast.p
+    sides = (pairs[columns[name]] for name in names)
+    row["t_p_value"] = float(stats.ttest_rel(*sides).pvalue) if varies else np.nan
     row["effect_size"] = row["delta_mean"] / row["delta_std"] if varies else np.nan
     row["delta_ci_excludes_zero"] = bool(row["delta_ci_lo"] > 0 or row["delta_ci_hi"] < 0)
-    return row
+    return row | {"interval": contrast.covers, "reason": contrast.reason}
 
 
-def _interval(sample: np.ndarray, alpha: float, resamples: int, seed: int) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean; NaN for a single value."""
-    from scipy import stats
-
-    if len(sample) < 2:
-        return np.nan, np.nan
-    result = stats.bootstrap(
-        (sample,), np.mean, n_resamples=resamples, confidence_level=1 - alpha, method="percentile", rng=seed
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+def _contrast_of_table(pairs: pd.DataFrame, columns: Mapping[str, str]) -> Contrast:
+    """Return intervals and p from the metrics of the runs alone."""
+    is_fold = FOLD in pairs and bool(pairs[FOLD].notna().all())
+    values = pairs.groupby(FOLD)[list(columns.values())].mean() if is_fold else pairs[list(columns.values())]
+    share = 1 / (len(values) - 1) if is_fold and len(values) > 1 else 0.0
+    fewest = 2 if is_fold else _FEWEST
+    if len(values) < fewest:
+        unit = "fold" if is_fold else "seed"
+        reason = f"{plural(len(values), unit)}: an interval needs {fewest}"
+        return Contrast(
+            dict.fromkeys(columns, (np.nan, np.nan)), np.nan, FOLDS_ALONE if is_fold else SEEDS_ALONE, reason
+        )
+    tests = {name: corrected_t(values[column], share) for name, column in columns.items()}
+    bounds = {name: (lo, hi) for name, (lo, hi, _) in tests.items()}
+    return Contrast(bounds, tests["delta"][2], FOLDS_ALONE if is_fold else SEEDS_ALONE, "")
 
 
 def _pair_findings(

@@ -1,8 +1,9 @@
 """Label budgets: nested selections of patients, exams or volumes, the same for every label source.
 
-A budget counts training and validation units together. Each side's units get one random order that begins with units
-that show a positive or a negative of a finding for the first time; a budget takes the beginning of both orders. So
-budgets are nested, no unit changes sides, and small budgets show each finding.
+A budget counts training and validation units together. Each side's units get one order, and a budget takes the
+beginning of both: budgets of one seed are nested, and no unit changes sides. The order is random whatever the labels
+(``random``), or begins with units that show a positive or a negative of a finding for the first time (``covering``):
+small budgets then show each finding, at a prevalence that is no longer the cohort's.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ class Selection:
 class DrawingOrder:
     """The units of one side (0 training, 1 validation) in the order in which budgets take them."""
 
-    def __init__(self, manifest: Manifest, unit: str, seed: int, side: int) -> None:
+    def __init__(self, manifest: Manifest, unit: str, seed: int, side: int, draw: str = "random") -> None:
         self.manifest, self.unit = manifest, unit
         codes, names = pd.factorize(pd.Series(units_of(manifest, unit)), sort=True)
-        order = _covering_order(_presence(manifest, codes, len(names)), np.random.default_rng([seed, side]))
+        order = np.random.default_rng([seed, side]).permutation(len(names))
+        if draw == "covering":
+            order = _cover_first(order, _presence(manifest, codes, len(names)))
         ranks = np.empty(len(names), dtype=np.int64)
         ranks[order] = np.arange(len(names))
         self.count, self.ranks = len(names), ranks[codes]  # ranks: the place of each volume's unit in the order
@@ -84,9 +87,8 @@ def _presence(manifest: Manifest, codes: np.ndarray, count: int) -> np.ndarray:
     return present
 
 
-def _covering_order(present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shuffle units, then bring forward the first one that shows each class of each finding, rarest first."""
-    order = rng.permutation(len(present))
+def _cover_first(order: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Bring forward the first unit of an order that shows each class of each finding, rarest first."""
     shuffled = present[order]
     seen = np.zeros(present.shape[1], dtype=bool)
     front: list[int] = []

@@ -17,7 +17,6 @@ from ctbench_core.metrics.calibration import (
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
 from ctbench_core.metrics.metric_fns import (
     MetricFn,
-    calibration_metric_fn,
     compared_metric_fn,
     metric_values,
     thresholded_metric_fn,

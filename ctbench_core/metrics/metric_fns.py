@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from ctbench_core.declared import METRICS, compared_metrics, load, metrics_of
-from ctbench_core.metrics.arrays import Floats, divide
-from ctbench_core.metrics.calibration import brier_score, equal_mass_bins
+from ctbench_core.metrics.arrays import Floats
+from ctbench_core.metrics.calibration import brier_score
 from ctbench_core.metrics.ranking import ranking_metrics
 from ctbench_core.metrics.thresholded import thresholded_metrics
 
@@ -37,6 +36,9 @@ def metric_values(
         elif metric.kind == "ranking":
             ranks = ranks or ranking_metrics(targets, scores, weights)
             values[metric.name] = getattr(ranks, metric.name)
+        elif metric.kind == "calibration":
+            function = load(metric.function) if metric.function else lambda *arrays: brier_score(*arrays).brier
+            values[metric.name] = function(targets, scores, weights)
         else:
             counts = counts or thresholded_metrics(targets, scores, thresholds, weights)
             values[metric.name] = counts.value(metric.name)
@@ -54,26 +56,5 @@ def thresholded_metric_fn(thresholds: ArrayLike, names: Iterable[str] | None = N
 
     def metric_fn(targets: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
         return metric_values(chosen, targets, scores, weights, thresholds)
-
-    return metric_fn
-
-
-def calibration_metric_fn(targets: Floats, probabilities: Floats) -> MetricFn:
-    """Return the function of the calibration metrics of probabilities (N, C); ECE with the bins of the whole sample."""
-    known = ~np.isnan(targets)
-    label_gaps = []
-    for column, p, rows in zip(targets.T, probabilities.T, known.T):
-        bins = equal_mass_bins(p[rows])
-        gaps = np.zeros((len(column), int(bins.max(initial=-1)) + 1))
-        gaps[np.flatnonzero(rows), bins] = (p - np.nan_to_num(column))[rows]
-        label_gaps.append(gaps)
-
-    def metric_fn(truth: Floats, scores: Floats, weights: Floats | None = None) -> Mapping[str, Floats]:
-        draws = np.ones((1, len(truth))) if weights is None else weights
-        gap = np.stack([np.abs(draws @ gaps).sum(axis=1) for gaps in label_gaps], axis=-1)
-        error = divide(gap, draws @ known)
-        own = {"brier": brier_score(truth, scores, weights).brier, "ece": error[0] if weights is None else error}
-        others = [metric for metric in metrics_of("calibration") if metric.function]
-        return own | {metric.name: load(metric.function)(truth, scores, weights) for metric in others}
 
     return metric_fn

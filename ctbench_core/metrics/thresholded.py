@@ -1,4 +1,4 @@
-"""Compute precision, recall, F1, specificity and balanced accuracy of probabilities at a threshold.
+"""Compute precision, recall, F1, specificity, NPV and balanced accuracy of probabilities at a threshold.
 
 Shapes: N rows, C labels, R resamples; ``...`` leading axes such as heads.
 """
@@ -54,6 +54,11 @@ class ThresholdedMetrics:
     def specificity(self) -> Floats:
         """Return tn / (tn + fp): NaN without negative rows."""
         return divide(self.tn, self.tn + self.fp)
+
+    @property
+    def npv(self) -> Floats:
+        """Return tn / (tn + fn): NaN when no known row is predicted negative."""
+        return divide(self.tn, self.tn + self.fn)
 
     @property
     def balanced_accuracy(self) -> Floats:

@@ -10,34 +10,70 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.atomic import csv_bytes, dump_json, write_text
-from ctbench_core.compare import MACRO, Comparison
+from ctbench_core.compare import MACROS, Comparison
 from ctbench_core.declared import compared_metrics, metric_title
-from ctbench_core.formatting import plural
+from ctbench_core.formatting import format_cohort, plural
+from ctbench_core.inference import FEW_SEEDS, MACRO, MODELS, RECIPES
 from ctbench_core.report import latex
-from ctbench_core.report.methods import INTERVAL_CONDITION, join_titles, set_phrase, training_sentences
+from ctbench_core.report.comparison_sentences import (
+    best_sentences,
+    detectable_sentences,
+    eligible_sentence,
+    margin_sentences,
+    primary_sentences,
+    question_sentences,
+    seed_sentences,
+)
+from ctbench_core.report.methods import (
+    INTERVAL_CONDITION,
+    interval_sentences,
+    join_titles,
+    limits_sentence,
+    macro_sentences,
+    set_phrase,
+    training_sentences,
+    unit_sentence,
+)
 from ctbench_core.runs import Run
+
+_TITLES = dict(zip(MACROS, ("Macro mean", "Macro mean, eligible findings")))
 
 
 def paper_frame(comparison: Comparison) -> pd.DataFrame:
-    """Return models x findings x metrics as one row a finding and metric, rounded as printed.
+    """Return models x findings x metrics as one row a finding and metric, rounded as printed; macro means are last.
 
-    Columns finding, metric, then for each model its value, sd (of a recipe, over its seeds), lo, hi, and for each but
-    the first p_adjusted (blank where undefined). The LaTeX table is written from this frame only.
+    Columns finding, metric, then for each model its value, lo and hi, of a recipe also sd over its seeds (of two seeds
+    range_lo and range_hi alone), and for each but the first p_adjusted (blank where undefined). The LaTeX table is
+    written from this frame only.
     """
     values = comparison.metrics.set_index(["model", "metric", "finding"])
     p_adjusted = comparison.differences.set_index(["a", "metric", "label"])["p_adjusted"]
     rows = []
-    for metric in compared_metrics():
-        for finding in [*comparison.common.labels, MACRO]:
+    for metric, part in comparison.metrics.groupby("metric", sort=False):
+        names = list(dict.fromkeys(part["finding"]))
+        for finding in sorted(names, key=lambda name: name in MACROS):
             row: dict[str, object] = {"finding": finding, "metric": metric}
             for name, seeds in zip(comparison.common.names, comparison.settings["seeds"]):
                 key = (name, metric, finding)
-                parts = ("value", "sd", "lo", "hi") if seeds > 1 else ("value", "lo", "hi")
-                row |= {f"{name} {part}": round(float(values.loc[key][part]), latex.DIGITS) for part in parts}
+                own = values.loc[key]
+                row |= {
+                    f"{name} {part}": round(float(own[part]), latex.DIGITS)
+                    for part in _parts(seeds, "folds" in comparison.settings)
+                }
                 if key in p_adjusted.index:
                     row[f"{name} p_adjusted"] = round(float(p_adjusted.loc[key]), 4)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+_RANGE = ("value", "range_lo", "range_hi")
+
+
+def _parts(seeds: int, is_kfold: bool) -> tuple[str, ...]:
+    """Return what is printed of a model, or of a recipe by its number of seeds; of a K-fold sd is that over folds."""
+    if is_kfold or seeds > 2:
+        return ("value", "sd", "lo", "hi")
+    return _RANGE if seeds == 2 else ("value", "lo", "hi")
 
 
 def latex_table(comparison: Comparison, frame: pd.DataFrame | None = None) -> str:
@@ -50,15 +86,16 @@ def latex_table(comparison: Comparison, frame: pd.DataFrame | None = None) -> st
         lines += ["\\midrule"] if lines else []
         lines += [f"{metric_title(str(metric))} & {head} \\\\", "\\midrule"]
         for row in part.to_dict("records"):
-            is_macro = row["finding"] == MACRO
-            lines += ["\\addlinespace"] if is_macro else []
-            title = "Macro mean" if is_macro else latex.escape(str(row["finding"]))
+            lines += ["\\addlinespace"] if row["finding"] == MACRO else []
+            title = _TITLES.get(row["finding"]) or latex.escape(str(row["finding"]))
             cells = [_cell(row, name, comparison.settings["level"]) for name in names]
             lines.append(f"{title} & {' & '.join(cells)} \\\\")
     return latex.table(_caption(comparison), len(names), lines)
 
 
 def _cell(row: dict[str, Any], name: str, level: float) -> str:
+    if f"{name} range_lo" in row:
+        return latex.range_cell(*(row[f"{name} {part}"] for part in _RANGE))
     mark = "$^{\\dagger}$" if row.get(f"{name} p_adjusted", math.nan) < level else ""
     value, low, high = (row[f"{name} {part}"] for part in ("value", "lo", "hi"))
     return latex.metric_cell(value, low, high, row.get(f"{name} sd", math.nan), mark)
@@ -66,41 +103,123 @@ def _cell(row: dict[str, Any], name: str, level: float) -> str:
 
 def _caption(comparison: Comparison) -> str:
     first, settings = latex.escape(comparison.common.names[0]), comparison.settings
-    over_seeds = max(settings["seeds"]) > 1
-    spread = " Mean $\\pm$ SD over seeds." if over_seeds else ""
-    unit = "seeds and patients" if over_seeds else "patients"
-    return (
-        f"{latex.escape('; '.join(comparison.disclosures.sentences()))}.{spread} 95\\% intervals over {unit}, not adjusted. "
-        f"$\\dagger$ differs from {first}, Benjamini-Hochberg adjusted $p < {settings['level']:g}$ over "
-        f"{plural(settings['family'], 'test')}."
-    )
+    over = "folds" if "folds" in settings else "seeds" if max(settings["seeds"]) > 2 else ""
+    spread = f" Mean $\\pm$ SD over {over}." if over else ""
+    spread += " Of two seeds the mean and the range." if 2 in settings["seeds"] and over != "folds" else ""
+    unit = {"folds": "folds", "seeds": "seeds and patients"}.get(over, "patients")
+    eligible = latex.escape(eligible_sentence(comparison.eligible, len(comparison.common.labels)))
+    parts = [
+        f"{latex.escape('; '.join(comparison.disclosures.sentences()))}.{spread} 95\\% intervals over {unit}, not adjusted."
+    ]
+    if settings["family"]:
+        parts.append(
+            f"$\\dagger$ differs from {first}, Benjamini-Hochberg adjusted $p < {settings['level']:g}$ over "
+            f"{plural(settings['family'], 'test')}."
+        )
+    return " ".join([*parts, eligible]).strip()
 
 
 def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
     """Return a Methods paragraph of the runs' training and of the statistics that were used."""
-    common, settings = comparison.common, comparison.settings
-    if max(settings["seeds"]) > 1:
-        models, resampled = "Recipes (one config, several seeds)", "seeds and the same resampled patients"
-        seeds = ", ".join(f"{name}: {count}" for name, count in zip(common.names, settings["seeds"]))
-        means, spread = f", as means over seeds ({seeds}),", " and on the spread over seeds"
-        p_values = "were computed from the same t statistics as the intervals"
-    else:
-        models, resampled, means, spread = "Models", "resampled patients", "", ""
-        swaps = f"{settings['swaps']:,} random exchanges"
-        p_values = f"were computed from {swaps} of the two models' within-finding ranks by patient"
+    common, disclosures = comparison.common, comparison.disclosures
+    has_intervals = bool(comparison.differences["p"].notna().any())
     parts = [
         *training_sentences(runs),
-        f"{models} were compared on {set_phrase(runs, comparison.on, common.n)} for {plural(len(common.labels), 'finding')}.",
-        f"{join_titles(compared_metrics())} (AUPRC as average precision) were computed per finding{means} and averaged over "
-        f"the findings with an interval. 95% confidence intervals are based on {settings['resamples']:,} bootstrap resamples of patients{spread}, "
-        f"and are {INTERVAL_CONDITION}.",
-        f"Differences from {common.names[0]} have intervals over {resampled}. Two-sided p-values {p_values}. They were "
-        f"adjusted by the Benjamini-Hochberg method over the {plural(settings['family'], 'test')} of the table and are marked "
-        f"below {settings['level']:g}; intervals were not adjusted.",
+        *_compared(comparison, runs),
+        *(_folds(comparison) if "folds" in comparison.settings else _intervals(comparison)),
+        *(_tests(comparison) if has_intervals else []),
+        *_seeds(comparison),
+        *question_sentences(comparison),
+        *seed_sentences(comparison),
+        *margin_sentences(comparison),
+        *detectable_sentences(comparison),
+        *([limits_sentence(disclosures.label_origins)] if comparison.metrics["lo"].notna().any() else []),
+        *best_sentences(comparison),
+        *primary_sentences(comparison),
     ]
     if common.left_out:
         parts.append(f"Volumes not scored by every model were excluded ({common.left_out:,}).")
-    return " ".join([*parts, *comparison.disclosures.methods()])
+    return " ".join([*parts, *disclosures.methods()])
+
+
+def _compared(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
+    common, counts = comparison.common, comparison.settings["seeds"]
+    where = set_phrase(runs, comparison.on, common.n)
+    if "folds" in comparison.settings:
+        where = f"the held-out folds of a K-fold ({format_cohort(common.n)})"
+    models, means = "Models", ""
+    if max(counts) > 1:
+        models = "Recipes (one config, several seeds)"
+        means = f", as means over seeds ({', '.join(f'{name}: {count}' for name, count in zip(common.names, counts))}),"
+    return [
+        f"{models} were compared on {where} for {plural(len(common.labels), 'finding')}.",
+        f"{join_titles(compared_metrics())} (AUPRC as average precision) were computed per finding{means} and averaged "
+        "over the findings where they are defined.",
+    ]
+
+
+def _intervals(comparison: Comparison) -> list[str]:
+    common, marks = comparison.common, comparison.metrics["mark"].dropna()
+    unknown = comparison.disclosures.unknown_patients
+    return interval_sentences(compared_metrics(), comparison.eligible, len(common.labels), marks, common.n, unknown)
+
+
+def _folds(comparison: Comparison) -> list[str]:
+    """Return how a K-fold is averaged, and where its intervals and p come from."""
+    count, share = comparison.settings["folds"], comparison.settings["test_share"]
+    common, unknown = comparison.common, comparison.disclosures.unknown_patients
+    return [
+        unit_sentence(common.n["volumes"], unknown),
+        f"Metrics are means over {count} folds, seeds averaged within each fold. Intervals (95%) are {INTERVAL_CONDITION}; "
+        f"they use t with {count - 1} degrees of freedom and the variance over folds, counted 1/{count} + {share:.2f} times, "
+        "the latter patients in a fold by patients outside of it (Nadeau and Bengio 2003). Intervals for these trained "
+        "models alone (columns models_lo, models_hi, models_p) take folds for independent samples of patients (LeDell et "
+        "al. 2015).",
+        *macro_sentences(comparison.eligible, len(common.labels)),
+    ]
+
+
+def _tests(comparison: Comparison) -> list[str]:
+    """Return how differences were tested, where any has an interval."""
+    settings = comparison.settings
+    unit = "fold" if "folds" in settings else "patient"
+    texts = [
+        f"Differences from {comparison.common.names[0]} are paired by {unit}. Two-sided p-values are those of the t of "
+        "their intervals. They were adjusted by the Benjamini-Hochberg method over the "
+        f"{plural(settings['family'], 'test')} of the table and are marked below {settings['level']:g}; intervals were "
+        "not adjusted."
+    ]
+    if settings["swaps"]:
+        texts.append(
+            f"As a sensitivity analysis, AUROC was also tested by {settings['swaps']:,} random exchanges of two models' "
+            "ranks within a patient, studentised (column p_swap)."
+        )
+    return texts
+
+
+def _seeds(comparison: Comparison) -> list[str]:
+    """Return how seeds count, where recipes are compared."""
+    counts, overlap = comparison.settings["seeds"], max(comparison.settings["overlap"])
+    texts: list[str] = []
+    if "folds" in comparison.settings:
+        return texts
+    if max(counts) > 2:
+        texts.append(
+            "Errors of recipes have a part from patients and a part from seeds, with Satterthwaite's degrees of freedom."
+        )
+        tested = comparison.differences.dropna(subset=["p"])
+        if ((tested["question"] != MODELS) & (tested["seeds"] <= FEW_SEEDS) & tested["range_lo"].notna()).any():
+            texts.append(
+                f"With up to {FEW_SEEDS} common seeds, t is half-way between Satterthwaite's and that of Cochran and Cox."
+            )
+        if overlap and (tested["question"] == RECIPES).any():
+            texts.append(
+                f"Two seeds share {overlap:.0%} of their training patients; the variance between S seeds counts "
+                "1/S + o/(1 - o) times, o this share (Nadeau and Bengio 2003)."
+            )
+    if 2 in counts:
+        texts.append("Of two seeds the range is given, without interval and p.")
+    return texts
 
 
 def paper_files(comparison: Comparison, runs: Sequence[Run] = ()) -> dict[str, str]:

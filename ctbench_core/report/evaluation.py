@@ -14,9 +14,9 @@ import pandas as pd
 from ctbench_core.atomic import csv_bytes
 from ctbench_core.declared import averaged_metrics, interval_keys, short_title
 from ctbench_core.errors import InputError
-from ctbench_core.evaluate import MACRO, read_tuning
+from ctbench_core.evaluate import read_tuning
 from ctbench_core.formatting import plural
-from ctbench_core.inference import RESAMPLES
+from ctbench_core.inference import MACRO, RESAMPLES
 from ctbench_core.report import latex
 from ctbench_core.report.methods import INTERVAL_CONDITION, join_titles, set_phrase, training_sentences
 from ctbench_core.runs import Disclosures, Interval, MacroMetric, Metrics, Run, disclosures_of, read_metrics
@@ -114,14 +114,15 @@ def methods_paragraph(run: Run, metrics: Metrics, tuning: Mapping[str, Any] | No
             f"over patients in {tuning['folds']} folds."
         )
     if metrics.has_intervals:
+        unit = "volumes, since patients are not known," if metrics.unknown_patients else "patients"
         parts.append(
-            f"95% confidence intervals are based on {metrics.other.get('resamples', RESAMPLES):,} bootstrap resamples of "
-            f"patients, on the logit scale, and are {INTERVAL_CONDITION}. They apply to this trained model, not to other "
-            "seeds."
+            "95% confidence intervals are on the logit scale, with Obuchowski's clustered error for AUROC of a finding, and "
+            f"{RESAMPLES:,} bootstrap resamples of {unit} otherwise. They are {INTERVAL_CONDITION}. They apply to this "
+            "trained model, not to other seeds."
         )
         if any(one.eligible for one in metrics.macro.values()):
             parts.append(
-                "A macro mean has an interval only where each of its findings has one; otherwise the mean over the "
-                "findings that have one is given beside it, with its interval."
+                "A macro mean has an interval only where all its findings are eligible; otherwise the mean over the "
+                f"{len(metrics.eligible)} eligible findings is given beside it, with its interval."
             )
     return " ".join([*parts, *disclosures.methods()])

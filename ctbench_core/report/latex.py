@@ -40,10 +40,15 @@ def escape(text: str) -> str:
 
 def metric_cell(value: float, low: float, high: float, sd: float = math.nan, mark: str = "") -> str:
     """Return a metric with its SD over seeds and its interval, each where it is defined, as LaTeX."""
-    number, sd_number, *bounds = (format_metric(x, DIGITS) for x in (value, sd, low, high))
-    spread = "" if math.isnan(sd) else f" ± {sd_number}"
-    interval = "" if math.isnan(low) else f" [{', '.join(bounds)}]"
-    return escape(number) + mark + escape(spread + interval)
+    spread = "" if math.isnan(sd) else f" ± {format_metric(sd, DIGITS)}"
+    interval = "" if math.isnan(low) else f" [{format_metric(low, DIGITS)}, {format_metric(high, DIGITS)}]"
+    return escape(format_metric(value, DIGITS)) + mark + escape(spread + interval)
+
+
+def range_cell(value: float, low: float, high: float) -> str:
+    """Return a mean over two seeds with their range, ``.842 (.840 to .844)``, as LaTeX."""
+    number, *ends = (format_metric(x, DIGITS) for x in (value, low, high))
+    return escape(number if math.isnan(low) else f"{number} ({' to '.join(ends)})")
 
 
 def table(caption: str, columns: int, lines: Sequence[str]) -> str:

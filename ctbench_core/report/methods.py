@@ -1,16 +1,20 @@
-"""Write sentences of a Methods paragraph: training and test set, from config, status and ledger alone."""
+"""Write sentences of a Methods paragraph: training, test set, and the rules of intervals.
+
+They use config, status, ledger and results alone; a sentence whose subject does not apply is left out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from ctbench_core.config import KEYS, Config, get_key
-from ctbench_core.declared import HEADS, LOSSES, OPTIMIZERS, Head, head_of, metric_title
-from ctbench_core.formatting import plural
-from ctbench_core.inference import MIN_MACRO_AUPRC, MIN_PATIENTS
+from ctbench_core.declared import HEADS, LOSSES, METRICS, OPTIMIZERS, Head, head_of, metric_title
+from ctbench_core.formatting import format_metric, plural
+from ctbench_core.inference import MARK_NEAR_END, MIN_PATIENTS, RESAMPLES
 from ctbench_core.label_leakage import encoder_name
-from ctbench_core.runs import VALIDATION, Run, openings_of
+from ctbench_core.runs import VALIDATION, Run, openings_of, read_provenance
 
 _INPUTS = {
     "visual": "visual embeddings",
@@ -18,10 +22,10 @@ _INPUTS = {
     "concat": "concatenated visual and report embeddings",
     "gated": "visual and report embeddings joined by a learned gate",
 }
+_DRAWS = {"random": "drawn at random", "covering": "drawn so that each finding appears"}
 _STANDARDISATION = {"none": "none", "zscore": "z-scores", "l2": "unit L2 norm"}
 INTERVAL_CONDITION = (
-    f"given for findings present in at least {MIN_PATIENTS} patients and absent in at least {MIN_PATIENTS} (for macro "
-    f"AUPRC, {MIN_MACRO_AUPRC} in the median finding)"
+    f"given for findings present in at least {MIN_PATIENTS} patients and absent in at least {MIN_PATIENTS}"
 )
 
 
@@ -39,6 +43,97 @@ def set_phrase(runs: Sequence[Run], name: str, n: Mapping[str, int]) -> str:
     return f"{title}{volumes} of {exams} and {patients})"
 
 
+def interval_sentences(
+    metrics: Sequence[str],
+    eligible: Sequence[str],
+    findings: int,
+    marks: Iterable[str],
+    n: Mapping[str, int],
+    unknown_patients: int,
+) -> list[str]:
+    """Return how the intervals of metrics were computed: the unit, the rules, and where there are none.
+
+    Args:
+        eligible: the findings with enough patients of each class. findings: the number of all.
+        marks: those of the printed intervals. n: volumes and patients.
+        unknown_patients: volumes whose patient is unknown.
+    """
+    if not eligible:
+        return [
+            f"No finding is present in {MIN_PATIENTS} patients and absent in {MIN_PATIENTS}: no intervals are given."
+        ]
+    return [
+        unit_sentence(n["volumes"], unknown_patients),
+        f"Intervals (95%) are {INTERVAL_CONDITION}.",
+        *_rules(metrics),
+        *macro_sentences(eligible, findings),
+        *_marks(set(marks)),
+    ]
+
+
+def unit_sentence(volumes: int, unknown: int) -> str:
+    """Return the unit of analysis, and of how many volumes the patient is unknown."""
+    if not unknown:
+        return "The unit of analysis is the patient: the volumes of a patient are not taken for independent."
+    if unknown >= volumes:
+        return "Patients are unknown: each volume was taken for a patient of its own."
+    return (
+        "The unit of analysis is the patient: the volumes of a patient are not taken for independent. The patients of "
+        f"{plural(unknown, 'volume')} are unknown: each was taken for a patient of its own."
+    )
+
+
+def _rules(metrics: Sequence[str]) -> list[str]:
+    known = [METRICS[name] for name in metrics if name in METRICS]
+    clustered = [one.name for one in known if one.interval == "obuchowski"]
+    bootstrap = [one.name for one in known if one.interval == "bootstrap"]
+    own = [one.name for one in known if one.interval and one.denominator not in ("scarcer", "known")]
+    texts = ["They lie on the logit scale, with t of m - 1 degrees of freedom, m the patients of the scarcer class."]
+    if own:
+        texts.append(
+            f"For {join_titles(own)}, m is the patients with a volume in the denominator, at least {MIN_PATIENTS}."
+        )
+    if clustered:
+        texts.append(f"The standard error of {join_titles(clustered)} is that of Obuchowski (1997) for clustered data.")
+    subject = f"{join_titles(bootstrap)} and of macro means" if bootstrap else "macro means"
+    texts.append(f"Standard errors of {subject} come from {RESAMPLES:,} bootstrap resamples of patients.")
+    if biased := [one.name for one in known if one.biased]:
+        texts.append(
+            f"The interval of macro {join_titles(biased)} is centred at twice its value less the mean of its resamples."
+        )
+    return texts
+
+
+def macro_sentences(eligible: Sequence[str], findings: int) -> list[str]:
+    """Return which macro mean has an interval, where some findings have none; else nothing."""
+    if len(eligible) == findings:
+        return []
+    return [
+        f"A macro mean has an interval only where each of its findings has one; beside it is the mean over the "
+        f"{plural(len(eligible), 'eligible finding')} ({', '.join(eligible)}), with its interval."
+    ]
+
+
+def _marks(marks: Iterable[str]) -> list[str]:
+    parts = set("; ".join(marks).split("; "))
+    texts = []
+    if MARK_NEAR_END in parts:
+        texts.append(
+            "Where an AUROC lies near 1 or 0, the interval also contains that of Newcombe's method 5 (2006), and is marked."
+        )
+    if few := next((part for part in parts if part.startswith("few patients")), ""):
+        texts.append(f"{few[:1].upper()}{few[1:]}, so that intervals are less certain.")
+    return texts
+
+
+def limits_sentence(label_origins: Sequence[str], has_thresholds: bool = False) -> str:
+    """Return what intervals leave out: label errors unless labels are manual, other sites, encoders, and thresholds."""
+    parts = [] if list(label_origins) == ["manual"] else ["errors of the labels"]
+    parts += ["other sites", "the choice of the encoder"]
+    parts += ["the choice of thresholds and the calibration"] if has_thresholds else []
+    return f"Intervals leave out {', '.join(parts[:-1])} and {parts[-1]}."
+
+
 def training_sentences(runs: Sequence[Run]) -> list[str]:
     """Return how runs were trained, with all values where they differ; nothing for predictions from a table."""
     groups: dict[str, list[Run]] = {}
@@ -46,7 +141,8 @@ def training_sentences(runs: Sequence[Run]) -> list[str]:
         if run.status.kind == "train":
             head = HEADS.resolve(run.config.model._target_)
             groups.setdefault("" if head.stepwise else head.name, []).append(run)
-    return [_fitted(HEADS[name], group) if name else _stepwise(group) for name, group in groups.items()]
+    sentences = [_fitted(HEADS[name], group) if name else _stepwise(group) for name, group in groups.items()]
+    return [*sentences, *_covering_sentences([run for group in groups.values() for run in group])]
 
 
 def join_distinct(values: Sequence[object]) -> str:
@@ -130,8 +226,38 @@ def _data(runs: Sequence[Run]) -> str:
     if any(run.config.data.standardise != "none" for run in runs):
         text += f" (standardisation: {_each(runs, lambda c: _STANDARDISATION[c.data.standardise])})"
     if any(run.config.data.budget for run in runs):
-        text += f" of {_each(runs, _budget)} (training and validation)"
+        text += f" of {_each(runs, _budget)} (training and validation{_draw(runs)})"
     return text
+
+
+def _draw(runs: Sequence[Run]) -> str:
+    """Say how label budgets were drawn, where no file names their volumes."""
+    drawn = [run for run in runs if run.config.data.budget and run.config.data.selection is None]
+    return f"; {_each(drawn, lambda c: _DRAWS[c.data.budget_draw])}" if drawn else ""
+
+
+def _covering_sentences(runs: Sequence[Run]) -> list[str]:
+    """Return the training prevalence that draws made which bring findings forward; nothing for random draws."""
+    drawn = [
+        one for run in runs if _is_covering(run.config) and (one := read_provenance(run.paths).prevalence.get("train"))
+    ]
+    if not drawn:
+        return []
+    shares = {
+        name: [share for one in drawn if (share := one.get(name)) is not None] for name in dict.fromkeys(chain(*drawn))
+    }
+    listed = ", ".join(f"{name} {_span(values)}" for name, values in shares.items() if values)
+    return [f"These draws shift prevalence; in the training data it was: {listed}."]
+
+
+def _is_covering(config: Config) -> bool:
+    data = config.data
+    return data.budget is not None and data.selection is None and data.budget_draw == "covering"
+
+
+def _span(values: Sequence[float]) -> str:
+    ends = list(dict.fromkeys(map(format_metric, (min(values), max(values)))))
+    return " to ".join(ends)
 
 
 def _budget(config: Config) -> str:

@@ -1,6 +1,7 @@
 """The run store: run directories, their status, and the ledger of test evaluations."""
 
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
+from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
 from ctbench_core.runs.disclosures import (
     Disclosures,
     alignment_disclosures,

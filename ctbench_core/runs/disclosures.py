@@ -17,6 +17,7 @@ import pandas as pd
 from ctbench_core.config import Config
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.label_leakage import leakage_banner, leakage_note, relevance_note
+from ctbench_core.runs.convergence import convergence
 from ctbench_core.runs.identity import VALIDATION, set_id_of
 from ctbench_core.runs.ledger import Ledger, Opening, OpeningCount
 from ctbench_core.runs.provenance import read_provenance
@@ -42,7 +43,8 @@ class Disclosures:
         unknown_patients: number of volumes whose patient is unknown, each taken for a patient of its own.
         warning: a phrase where scores measure, or may measure, label leakage, or are not of the best epoch any more;
             banner: the same as sentences.
-        warnings: sentences about the evaluation: inputs that changed since training, patients unknown, labels mapped.
+        warnings: sentences about the evaluation: inputs that changed since training, patients unknown, labels mapped,
+            a probe that has not converged.
     """
 
     set_name: str
@@ -167,10 +169,16 @@ def disclosures_of(
         else max((facts.unknown_patients for facts in stored), default=0),
         warning="; ".join(dict.fromkeys([*filter(None, map(leakage_note, configs)), *stale])),
         banner=" ".join(dict.fromkeys(banners)),
-        warnings=list(warnings)
-        if warnings is not None
-        else list(dict.fromkeys(text for facts in stored for text in facts.warnings)),
+        warnings=_warnings(
+            runs, [text for facts in stored for text in facts.warnings] if warnings is None else warnings
+        ),
     )
+
+
+def _warnings(runs: Sequence[Run], others: Sequence[str]) -> list[str]:
+    """Return warnings, with those of runs that have not converged, each once."""
+    records = filter(None, map(convergence, runs))
+    return list(dict.fromkeys([*others, *(record.sentence() for record in records if record.mark)]))
 
 
 def _set_ids(runs: Sequence[Run], set_names: Sequence[str]) -> list[str]:

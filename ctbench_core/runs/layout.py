@@ -91,6 +91,7 @@ class EvaluationPaths:
     counts = Below("counts.parquet")  # true and false positives of every finding by threshold
     bands = Below("bands.parquet")  # pointwise 95 % bands of the curves
     calibration = Below("calibration.csv")  # Brier score, ECE, slope and intercept, before and after calibration
+    net_benefit = Below("net_benefit.parquet")  # decision curves on Platt probabilities; absent without validation
     reliability = Below("reliability.parquet")  # bins of the reliability plots, before and after calibration
     metadata = Below("metadata.parquet")  # metadata columns for subgroups; absent when the manifest has none
 

@@ -17,12 +17,14 @@ class Provenance:
     Attributes:
         inputs: the digests of its inputs by name; empty for runs from before digests.
         counts: volumes, exams and patients by split: train, val.
+        prevalence: share of positives by split and finding, as the run's budget drew them; None where unknown.
         leaks: by split, patients that are also in another.
         imported_from: the folder that an imported run came from.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    prevalence: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     leaks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     imported_from: str = ""
 
@@ -42,9 +44,11 @@ def read_provenance(paths: RunPaths) -> Provenance:
 
 def _parse(text: str) -> Provenance:
     content = json.loads(text)
+    manifests = content.get("manifests") or {}
     return Provenance(
         inputs=content.get("inputs") or {},
-        counts=content.get("manifests") or {},
+        counts=manifests,
+        prevalence={split: facts["prevalence"] for split, facts in manifests.items() if "prevalence" in facts},
         leaks=content.get("leaks") or {},
         imported_from=content.get("imported_from") or "",
     )

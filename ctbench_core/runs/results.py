@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.declared import METRICS, finding_metrics, interval_keys
+from ctbench_core.declared import finding_metrics, interval_keys, metric_title
 from ctbench_core.runs.readers import read_cached
 
-FORMAT = 2  # 1: without ``macro``, ``test_set``, ``warnings`` and ``unknown_patients``
+# 1: without ``macro``, ``test_set``, ``warnings`` and ``unknown_patients``. 2: ``<macro>_ci`` was the interval of the mean over
+# the findings that had one, whatever the macro beside it averaged.
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,18 @@ class Interval:
 
 @dataclass(frozen=True)
 class FindingMetrics:
-    """The metrics of one finding: values and intervals by key, and why the finding has no interval."""
+    """The metrics of one finding by key: values, intervals, and what to know of an interval.
+
+    Attributes:
+        no_interval: why the finding has no interval; reasons: by key, why one metric has none. marks: by key, such as
+            "near 1: at least 93 %".
+    """
 
     values: Mapping[str, float]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     no_interval: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, key: str) -> float:
         """Return a metric; NaN where it is undefined or not stored."""
@@ -49,18 +58,31 @@ class FindingMetrics:
         """Return the interval of a metric."""
         return self.intervals.get(key, Interval())
 
-    def with_values(
-        self, values: Mapping[str, float], intervals: Mapping[str, Interval] | None = None, no_interval: str = ""
-    ) -> FindingMetrics:
+    def interval_note(self) -> str:
+        """Return why intervals are missing: of the finding, else by metric."""
+        return self.no_interval or _by_text(self.reasons)
+
+    def mark_note(self) -> str:
+        """Return what to know of its intervals, with the metrics that it concerns."""
+        return _by_text(self.marks)
+
+    def with_values(self, values: Mapping[str, float]) -> FindingMetrics:
         """Return the finding with further metrics."""
-        return FindingMetrics(
-            {**self.values, **values}, {**self.intervals, **(intervals or {})}, no_interval or self.no_interval
-        )
+        return replace(self, values={**self.values, **values})
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``per_class``."""
         bounds = {f"{key}_ci": interval.to_list() for key, interval in self.intervals.items()}
-        return {**self.values, **bounds, **({"no_interval": self.no_interval} if self.no_interval else {})}
+        notes = {"no_interval": self.no_interval, "no_interval_of": dict(self.reasons), "marks": dict(self.marks)}
+        return {**self.values, **bounds, **{name: note for name, note in notes.items() if note}}
+
+
+def _by_text(texts: Mapping[str, str]) -> str:
+    """Join texts by key, those that several keys share once: ``Recall, F1: text``."""
+    keys: dict[str, list[str]] = {}
+    for key, text in texts.items():
+        keys.setdefault(text, []).append(metric_title(key))
+    return "; ".join(f"{', '.join(titles)}: {text}" for text, titles in keys.items())
 
 
 @dataclass(frozen=True)
@@ -68,9 +90,9 @@ class MacroMetric:
     """A mean over the findings where a metric is defined.
 
     Attributes:
-        interval: of this very mean: given only where each of its findings has an interval.
+        interval: of this very mean: given only where all its findings have enough patients of each class.
         findings: how many it averages.
-        eligible: where only some have an interval, the mean over these, with its interval.
+        eligible: where only some of them have, the mean over these, with its interval.
     """
 
     value: float
@@ -97,22 +119,24 @@ class Metrics:
 
     Attributes:
         findings: by name, in the order of training.
-        macro_values: mean over the findings where it is defined, by key in METRICS.
-        macro_intervals: interval of the mean over the findings that have one, by the same keys; use `macro`.
-        macro_no_interval: by key, why there is none.
+        macro_values: mean over the findings where it is defined, by key in METRICS. macro: the same with intervals, once
+            they are computed (``means``). macro_no_interval: by key, why there is none.
+        eligible: the findings with enough patients of each class for an interval.
         undefined: by finding, why a metric is undefined.
         n: number of volumes, exams, patients. unknown_patients: volumes whose patient is unknown, each taken for one.
         validation_minus_test: by macro key; validation also chose the epoch. On disk ``optimism``.
         warning: sentences on label leakage; warnings: everything to know before using the numbers.
         best_epoch: epoch of the evaluated weights. detail: ``scores`` where no intervals were computed.
+        one_volume: the same with one volume a patient, where patients have several: a second analysis.
         other: what the file holds besides.
     """
 
     findings: Mapping[str, FindingMetrics]
     macro_values: Mapping[str, float]
     n: Mapping[str, int] = field(default_factory=dict)
-    macro_intervals: Mapping[str, Interval] = field(default_factory=dict)
+    means: Mapping[str, MacroMetric] = field(default_factory=dict)
     macro_no_interval: Mapping[str, str] = field(default_factory=dict)
+    eligible: tuple[str, ...] = ()
     undefined: Mapping[str, str] = field(default_factory=dict)
     threshold: float = 0.5
     leak_patients: int | None = 0
@@ -126,6 +150,7 @@ class Metrics:
     validation_minus_test: Mapping[str, float] = field(default_factory=dict)
     best_epoch: int | None = None
     detail: str = "full"
+    one_volume: Metrics | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -140,17 +165,16 @@ class Metrics:
 
     @property
     def macro(self) -> dict[str, MacroMetric]:
-        """The macro means by key in METRICS, each with the interval of the same findings."""
-        return {key: self._macro(name, key) for name, key in interval_keys().items() if key in self.macro_values}
+        """The macro means by key in METRICS, with intervals where they were computed."""
+        return {
+            key: self.means.get(key) or self._bare(name, key)
+            for name, key in interval_keys().items()
+            if key in self.macro_values
+        }
 
-    def _macro(self, name: str, key: str) -> MacroMetric:
-        defined = [one for one in self.findings.values() if not math.isnan(one.value(name))]
-        values = [one.value(name) for one in defined if one.interval(name)]
-        value, interval = self.macro_values[key], self.macro_intervals.get(key, Interval())
-        if len(values) == len(defined):
-            return MacroMetric(value, interval, len(defined))
-        eligible = MacroMetric(math.fsum(values) / len(values), interval, len(values)) if values else None
-        return MacroMetric(value, Interval(), len(defined), eligible)
+    def _bare(self, name: str, key: str) -> MacroMetric:
+        defined = sum(not math.isnan(one.value(name)) for one in self.findings.values())
+        return MacroMetric(self.macro_values[key], findings=defined)
 
     def note(self, finding: str) -> str:
         """Return why a metric of a finding is undefined or not stored; empty if all are there."""
@@ -171,7 +195,7 @@ class Metrics:
         content: dict[str, Any] = {
             "format": FORMAT,
             **self.macro_values,
-            **{f"{key}_ci": interval.to_list() for key, interval in self.macro_intervals.items()},
+            **{f"{key}_ci": one.interval.to_list() for key, one in self.means.items()},
             "macro": means,
             "n": dict(self.n),
             "leak": {"patients": self.leak_patients},
@@ -186,8 +210,7 @@ class Metrics:
             "unknown_patients": self.unknown_patients,
         }
         if self.has_intervals:
-            with_interval = [sum(bool(one.interval(name)) for one in self.findings.values()) for name in METRICS]
-            content["macro_interval_labels"] = max(with_interval)
+            content["eligible"] = list(self.eligible)
             content["macro_no_interval"] = dict(self.macro_no_interval)
         if self.validation_minus_test:
             content["optimism"] = dict(self.validation_minus_test)
@@ -195,6 +218,9 @@ class Metrics:
             content["best_epoch"] = self.best_epoch
         if self.detail != "full":
             content["detail"] = self.detail
+        if self.one_volume is not None:
+            own = self.one_volume.to_json()
+            content["one_volume_a_patient"] = {name: own[name] for name in own if name in _OF_SUBSET}
         return {
             **self.other,
             **content,
@@ -206,11 +232,18 @@ class Metrics:
         """Return METRICS from their JSON of this or an earlier release."""
         keys = set(interval_keys().values())
         leak, test_set = content.get("leak") or {}, content.get("test_set") or {}
+        findings = {label: _finding(values) for label, values in (content.get("per_class") or {}).items()}
+        macro_values = {key: _number(content[key]) for key in content if key in keys}
+        intervals = _intervals({name: content[name] for name in content if name.removesuffix("_ci") in keys})
+        is_current = content.get("format", 1) >= FORMAT
         return cls(
-            findings={label: _finding(values) for label, values in (content.get("per_class") or {}).items()},
-            macro_values={key: _number(content[key]) for key in content if key in keys},
-            macro_intervals=_intervals({name: content[name] for name in content if name.removesuffix("_ci") in keys}),
+            findings=findings,
+            macro_values=macro_values,
+            means=_means(content, intervals) if is_current else _old_means(findings, macro_values, intervals),
             macro_no_interval=content.get("macro_no_interval") or {},
+            eligible=tuple(
+                content.get("eligible") or [name for name, one in findings.items() if any(one.intervals.values())]
+            ),
             n=content.get("n") or {},
             undefined=content.get("undefined") or {},
             threshold=content.get("threshold", 0.5),
@@ -225,26 +258,79 @@ class Metrics:
             validation_minus_test={key: _number(gap) for key, gap in (content.get("optimism") or {}).items()},
             best_epoch=content.get("best_epoch"),
             detail=content.get("detail", "full"),
+            one_volume=cls.from_json(content["one_volume_a_patient"]) if "one_volume_a_patient" in content else None,
             other={name: value for name, value in content.items() if _is_other(name, keys)},
         )
 
 
+# What METRICS of a subset say: the rest is that of the whole set.
+_OF_SUBSET = frozenset(
+    (
+        *("format", "macro", "n", "undefined", "eligible", "macro_no_interval", "per_class"),
+        *interval_keys().values(),
+        *(f"{key}_ci" for key in interval_keys().values()),
+    )
+)
+
 # The keys that `Metrics.to_json` can write, besides those of macro means.
 _KNOWN = frozenset(
     Metrics(
-        {"": FindingMetrics({}, {"": Interval(0, 1)})}, {}, validation_minus_test={"": 0}, best_epoch=0, detail="scores"
+        {"": FindingMetrics({}, {"": Interval(0, 1)})},
+        {},
+        validation_minus_test={"": 0},
+        best_epoch=0,
+        detail="scores",
+        one_volume=Metrics({}, {}),
     ).to_json()
 )
 
 
+_RETIRED = {"macro_interval_labels"}
+
+
 def _is_other(name: str, keys: set[str]) -> bool:
-    return name not in _KNOWN and name.removesuffix("_ci") not in keys
+    return name not in _KNOWN | _RETIRED and name.removesuffix("_ci") not in keys
+
+
+_NOTES = ("no_interval", "no_interval_of", "marks")
 
 
 def _finding(content: Mapping[str, Any]) -> FindingMetrics:
-    names = [name for name in content if name != "no_interval" and not name.endswith("_ci")]
+    names = [name for name in content if name not in _NOTES and not name.endswith("_ci")]
     values = {name: _number(content[name]) for name in names}
-    return FindingMetrics(values, _intervals(content), content.get("no_interval") or "")
+    no_interval, reasons, marks = (content.get(name) for name in _NOTES)
+    return FindingMetrics(values, _intervals(content), no_interval or "", reasons or {}, marks or {})
+
+
+def _means(content: Mapping[str, Any], intervals: Mapping[str, Interval]) -> dict[str, MacroMetric]:
+    """Return the macro means with intervals from the object ``macro``; only where intervals were computed."""
+    stored = content.get("macro") or {}
+    means = {key: _mean(stored[key]) for key in intervals if key in stored}
+    eligible = {key: _mean(stored[f"{key}_eligible"]) for key in means if f"{key}_eligible" in stored}
+    return {key: replace(one, eligible=eligible.get(key)) for key, one in means.items()}
+
+
+def _mean(content: Mapping[str, Any]) -> MacroMetric:
+    bounds = Interval(_number(content.get("lo")), _number(content.get("hi")))
+    return MacroMetric(_number(content.get("value")), bounds, content.get("findings") or 0)
+
+
+def _old_means(
+    findings: Mapping[str, FindingMetrics], values: Mapping[str, float], intervals: Mapping[str, Interval]
+) -> dict[str, MacroMetric]:
+    """Return the macro means of a file before format 3, whose intervals are of the findings that have one."""
+    means = {}
+    for name, key in interval_keys().items():
+        if key not in values or key not in intervals:
+            continue
+        defined = [one for one in findings.values() if not math.isnan(one.value(name))]
+        own = [one.value(name) for one in defined if one.interval(name)]
+        if len(own) == len(defined):
+            means[key] = MacroMetric(values[key], intervals[key], len(defined))
+        else:
+            eligible = MacroMetric(math.fsum(own) / len(own), intervals[key], len(own)) if own else None
+            means[key] = MacroMetric(values[key], Interval(), len(defined), eligible)
+    return means
 
 
 def _intervals(content: Mapping[str, Any]) -> dict[str, Interval]:

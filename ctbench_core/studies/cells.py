@@ -1,8 +1,9 @@
 """Summarise the cells of a study: mean, spread and interval of every recipe, macro and finding by finding.
 
-A cell holds the runs that differ by seed and fold alone. The interval of several seeds covers seeds and patients (what
-this way of training gives), that of a single run patients alone (what this model gives); the column ``interval`` says
-which. Of a K-fold study, the variance of a metric is also split into parts for folds, seeds, and the rest.
+A cell holds the runs that differ by seed and fold alone. The column ``interval`` says what its interval covers: seeds
+and patients (what this way of training gives), patients alone (what this model gives, of a single run), or folds. Two
+seeds have a range and no interval. Of a K-fold study, the variance of a metric is also split into parts for folds,
+seeds, and the rest.
 """
 
 from __future__ import annotations
@@ -17,29 +18,55 @@ import pandas as pd
 from filelock import FileLock
 
 from ctbench_core.atomic import dump_json, write_bytes, write_with
-from ctbench_core.declared import averaged_metrics, interval_keys, macro_keys
-from ctbench_core.inference import Estimate, RecipeEstimate, bootstrap, recipe_intervals
-from ctbench_core.metrics import Floats, thresholded_metric_fn
+from ctbench_core.declared import TUNED, averaged_metrics, interval_keys, macro_keys
+from ctbench_core.inference import (
+    ELIGIBLE,
+    MACRO,
+    Estimate,
+    estimate,
+    kfold_estimate,
+    kfold_figures,
+    macro_start,
+    mean_test_share,
+    measure,
+    seed_factor,
+)
+from ctbench_core.metrics import Floats
 from ctbench_core.progress import Progress, silent
+from ctbench_core.studies.differences import RULES, overlaps_of
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
 from ctbench_core.studies.results import TRAINING, comparison_set, rows_of_set
 
 VARIANCE_PARTS = ("fold_variance", "seed_variance", "rest_variance")
-SEEDS_AND_PATIENTS, PATIENTS = "seeds and patients", "patients"
+SEEDS_AND_PATIENTS, PATIENTS, FOLDS = "seeds and patients", "patients", "folds"
+SAME_TRAINING = f"{SEEDS_AND_PATIENTS}, for these training patients"
+OWN_THRESHOLDS = "each run has thresholds of its own"
+NOT_COMPUTED = "not computed: intervals need the scores of finished runs on a test set"
 _KEY = ["cell", "finding", "metric"]
-_ESTIMATES = ("finding", "metric", "lo", "hi", "patient_error", "seed_error", "interval", "reason")
-_RECORD = ("metric", "set", "mean", "std", "n", "lo", "hi", "patient_error", "seed_error", "n_patients")
+_ESTIMATES = (
+    "finding",
+    "metric",
+    "value",
+    "sd",
+    *("lo", "hi", "range_lo", "range_hi"),
+    *("patient_error", "seed_error", "interval", "reason", "marks", "findings"),
+)
+_RECORD = (
+    *("set", "mean", "std", "n", "lo", "hi", "range_lo", "range_hi", "patient_error", "seed_error", "interval"),
+    *("reason", "marks", "findings", "n_patients"),
+)
 
 
 def cell_frame(
     paths: StudyPaths, plan: Plan, results: pd.DataFrame, progress: Progress = silent, *, cached_only: bool = False
 ) -> pd.DataFrame:
-    """Return one row a cell, finding (empty: macro) and metric.
+    """Return one row a cell, finding (empty: macro; `ELIGIBLE`: the macro over eligible findings) and metric.
 
-    Columns: the axes, set, finding, metric, mean, std, n, lo, hi, patient_error and seed_error (the two parts of the
-    standard error), interval, reason (why there is none), n_patients, n_volumes (median over the runs' training and
+    Columns: the axes, set, finding, metric, mean, std, n, lo, hi, range_lo and range_hi (over seeds or folds),
+    patient_error and seed_error (the two parts of the standard error), interval (what it covers), reason (why there is
+    none), marks, findings (how many a macro averages), n_patients, n_volumes (median over the runs' training and
     validation rows); of a K-fold also `VARIANCE_PARTS`.
 
     Args:
@@ -48,10 +75,8 @@ def cell_frame(
     set_name, axes, cells = comparison_set(results), cell_axes(plan), cells_of(plan)
     rows = rows_of_set(results, set_name)
     with FileLock(paths.intervals.with_suffix(".lock")):
-        estimates = _estimates(paths, cells, results, set_name, progress, cached_only)
-    frame = (
-        _means(rows, cells).merge(estimates, on=_KEY, how="left").merge(_sizes(results, cells), on="cell", how="left")
-    )
+        estimates = _estimates(paths, plan, results, set_name, progress, cached_only)
+    frame = _with_estimates(_means(rows, cells), estimates).merge(_sizes(results, cells), on="cell", how="left")
     if plan.study.folds:
         frame = frame.merge(variance_frame(rows, cells), on=_KEY, how="left")
     labels = pd.DataFrame([dict(zip(axes, cell)) for cell in frame["cell"]], index=frame.index)
@@ -60,13 +85,31 @@ def cell_frame(
 
 def _means(rows: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) -> pd.DataFrame:
     cell_by_run = {run.id: cell for cell, runs in cells.items() for run in runs}
-    order = {cell: place for place, cell in enumerate(cells)}
     rows = rows[rows["metric"].isin([*interval_keys(), *interval_keys().values()])].assign(
         cell=rows["run"].map(cell_by_run)
     )
     means = rows.groupby(_KEY, sort=False)["value"].agg(["mean", "std", "count"])
-    means = means.rename(columns={"count": "n"}).reset_index()
-    return means.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
+    return means.rename(columns={"count": "n"}).reset_index()
+
+
+def _with_estimates(means: pd.DataFrame, estimates: pd.DataFrame) -> pd.DataFrame:
+    """Add the estimates to the means over runs; where there is one, mean and interval are both its own.
+
+    The mean over runs stands for cells without stored scores, and where a fold has one class only.
+    """
+    runs = means[means["finding"] == ""].groupby("cell", sort=False)["n"].max()
+    eligible = estimates.loc[estimates["finding"] == ELIGIBLE, _KEY]
+    added = eligible.assign(mean=np.nan, std=np.nan, n=eligible["cell"].map(runs))
+    rows = pd.concat([means, added], ignore_index=True) if len(added) else means
+    frame = rows.merge(estimates, on=_KEY, how="left")
+    frame["mean"] = frame["value"].astype(float).fillna(frame["mean"])
+    frame["std"] = frame["std"].fillna(frame["sd"].astype(float))
+    frame["marks"] = frame["marks"].fillna("")
+    is_tuned = frame["metric"].str.endswith(TUNED)
+    frame["reason"] = frame["reason"].fillna(is_tuned.map({True: OWN_THRESHOLDS, False: NOT_COMPUTED}))
+    order = {cell: place for place, cell in enumerate(runs.index)}
+    frame = frame.drop(columns=["value", "sd"])
+    return frame.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
 
 
 def _sizes(results: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) -> pd.DataFrame:
@@ -79,18 +122,11 @@ def _sizes(results: pd.DataFrame, cells: Mapping[Cell, Sequence[PlannedRun]]) ->
 
 
 def _estimates(
-    paths: StudyPaths,
-    cells: Mapping[Cell, Sequence[PlannedRun]],
-    results: pd.DataFrame,
-    set_name: str,
-    progress: Progress,
-    cached_only: bool,
+    paths: StudyPaths, plan: Plan, results: pd.DataFrame, set_name: str, progress: Progress, cached_only: bool
 ) -> pd.DataFrame:
     """Return the intervals of every cell, from the cache where its finished runs have not changed."""
-    cache = (
-        pd.read_parquet(paths.intervals) if paths.intervals.is_file() else pd.DataFrame(columns=["key", *_ESTIMATES])
-    )
-    finished = set(results["run"])
+    cache, cells, finished = _read_cache(paths), cells_of(plan), set(results["run"])
+    overlaps: dict[Cell, float] = {}
     parts, is_new = [], False
     for place, (cell, runs) in enumerate(cells.items()):
         key = _cache_key(set_name, [run.id for run in runs if run.id in finished])
@@ -98,7 +134,8 @@ def _estimates(
         if not set(macro_keys()) <= set(rows["metric"]) and not cached_only:
             progress("intervals", place, len(cells))
             if recipe := load_recipe(paths, cell, runs, set_name):
-                rows, is_new = pd.DataFrame(_estimate_recipe(recipe)).assign(key=key), True
+                overlaps = overlaps or overlaps_of(plan)
+                rows, is_new = pd.DataFrame(estimate_recipe(recipe, overlaps[cell])).assign(key=key), True
         if len(rows):
             parts.append(rows.assign(cell=[cell] * len(rows)))
     if not parts:
@@ -109,47 +146,75 @@ def _estimates(
     return frame.drop(columns="key")
 
 
+def _read_cache(paths: StudyPaths) -> pd.DataFrame:
+    """Read the stored intervals; those of earlier releases, with other columns, are none."""
+    empty = pd.DataFrame(columns=["key", *_ESTIMATES])
+    cache = pd.read_parquet(paths.intervals) if paths.intervals.is_file() else empty
+    return cache if set(empty) <= set(cache) else empty
+
+
 def _cache_key(set_name: str, run_ids: list[str]) -> str:
-    return hashlib.sha256(dump_json([set_name, run_ids]).encode()).hexdigest()[:16]
+    return hashlib.sha256(dump_json([RULES, set_name, run_ids]).encode()).hexdigest()[:16]
 
 
-def _estimate_recipe(recipe: Recipe) -> list[dict[str, Any]]:
-    declared = averaged_metrics()
-    metric_fn = thresholded_metric_fn(0.5, [metric.name for metric in declared])
-    estimates: dict[str, Any] = (
-        bootstrap(metric_fn, recipe.targets, recipe.scores[0], recipe.patients)
-        if len(recipe.seeds) == 1
-        else recipe_intervals(recipe.targets, recipe.scores, recipe.patients, metric_fn=metric_fn)
-    )
-    return [
-        row
-        for metric in declared
-        for row in _estimate_rows(recipe.findings, metric.name, metric.macro, estimates[metric.name])
-    ]
+def estimate_recipe(recipe: Recipe, overlap: float) -> list[dict[str, Any]]:
+    """Return one row a metric and finding, or macro mean, with the columns of a stored estimate.
 
-
-def _estimate_rows(
-    findings: list[str], metric: str, macro: str, estimate: RecipeEstimate | Estimate
-) -> list[dict[str, Any]]:
-    if isinstance(estimate, Estimate):
-        kind, patient_error, seed_error = PATIENTS, estimate.error, np.full(len(findings), np.nan)
-        macro_errors = (np.nan, np.nan)
+    Args:
+        overlap: the mean share of training patients that two seeds have in common.
+    """
+    macros = {metric.name: metric.macro for metric in averaged_metrics()}
+    data = (recipe.patients, recipe.findings, list(macros))
+    if recipe.folds is None:
+        measured, covers = measure(recipe.targets, recipe.scores, *data), _covers(len(recipe.seeds), overlap)
+        estimates = {name: estimate(one, overlap=overlap) for name, one in measured.items()}
     else:
-        kind, patient_error, seed_error = SEEDS_AND_PATIENTS, estimate.patient_error, estimate.seed_error
-        macro_errors = (estimate.macro_patient_error, estimate.macro_seed_error)
-    rows = [
-        (finding, metric, *estimate.bounds[c], patient_error[c], seed_error[c], kind, estimate.reasons[c] or "")
-        for c, finding in enumerate(findings)
-    ]
-    rows.append(("", macro, *estimate.macro_bounds, *macro_errors, kind, estimate.macro_reason or ""))
-    return [dict(zip(_ESTIMATES, row)) for row in rows]
+        measured, covers = kfold_figures(recipe.targets, recipe.scores, recipe.folds, *data), FOLDS
+        share = mean_test_share(recipe.folds, recipe.patients)
+        estimates = {name: kfold_estimate(one, share) for name, one in measured.items()}
+    return [row for name, one in estimates.items() for row in _estimate_rows(one, macros[name], covers)]
+
+
+def _covers(seeds: int, overlap: float) -> str:
+    """Say what an interval covers."""
+    if seeds == 1:
+        return PATIENTS
+    return SEEDS_AND_PATIENTS if seed_factor(seeds, overlap)[1] else SAME_TRAINING
+
+
+def _estimate_rows(one: Estimate, macro: str, covers: str) -> list[dict[str, Any]]:
+    rows = []
+    for place, column in enumerate(one.columns):
+        is_macro = place >= macro_start(one.columns)
+        row = {
+            "finding": "" if is_macro and column == MACRO else column,
+            "metric": macro if is_macro else one.metric,
+            "value": one.value[place],
+            "sd": one.sd[place],
+            **dict(zip(("lo", "hi", "range_lo", "range_hi"), (*one.bounds[place], *one.spread[place]))),
+            "patient_error": one.patient_error[place],
+            "seed_error": one.seed_error[place],
+            "interval": covers,
+            "reason": one.reasons[place] or "",
+            "marks": one.marks[place],
+            "findings": int(one.findings[place]),
+        }
+        rows.append(row)
+    return rows
 
 
 def cell_records(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
-    """Return the macro rows of `cell_frame` as the JSON of the contracts."""
+    """Return the macro rows of `cell_frame` as the JSON of the contracts; ``auroc_eligible`` is over eligible findings."""
     names = (*_RECORD, *(name for name in VARIANCE_PARTS if name in frame))
-    rows = frame[frame["finding"] == ""].to_dict("records")
-    return [{"cell": {axis: row[axis] for axis in axes}, **{name: row[name] for name in names}} for row in rows]
+    rows = frame[frame["finding"].isin(["", ELIGIBLE])].to_dict("records")
+    return [
+        {
+            "cell": {axis: row[axis] for axis in axes},
+            "metric": f"{row['metric']}_eligible" if row["finding"] else row["metric"],
+            **{name: row[name] for name in names},
+        }
+        for row in rows
+    ]
 
 
 def write_cells(paths: StudyPaths, frame: pd.DataFrame) -> None:
@@ -167,7 +232,7 @@ def bottlenecks(cells: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFra
         Columns: the axes without budget, finding, mean, lo, hi, sd, gain (over the budget before; NaN with one budget),
         patient_error, seed_error, limited_by (patients or seeds: the larger part of the error; empty if unknown).
     """
-    cells = cells[(cells["metric"] == metric) & (cells["finding"] != "")]
+    cells = cells[(cells["metric"] == metric) & ~cells["finding"].isin(["", ELIGIBLE])]
     others = [axis for axis in axes if axis != "budget"]
     rows = []
     for _, group in cells.groupby([*others, "finding"], sort=False):

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ctbench_core.atomic import write_text
 from ctbench_core.config import Config, differing_keys
 from ctbench_core.errors import ConfigError, InputError
@@ -23,15 +25,18 @@ from ctbench_core.experiment import bank_key, queue_run, run_bank
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RESUMABLE, RunPaths, now, read_config, read_status
 from ctbench_core.studies.cells import cell_frame, cell_records, write_cells
+from ctbench_core.studies.differences import compared_axes, difference_records, differences, pairs_along
+from ctbench_core.studies.grid_edges import edge_warnings
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import Plan, PlannedRun, expand_grid, make_plan, read_plan
-from ctbench_core.studies.recipe_scores import cell_axes
+from ctbench_core.studies.recipe_scores import cell_axes, cells_of
 from ctbench_core.studies.results import read_results, write_table
 from ctbench_core.studies.status import run_state, stored_status
 from ctbench_core.studies.study import Study
 from ctbench_core.studies.workers import RUN, StopEvent, claim, request_state
 
 _POLL_EVERY_S = 0.5
+MOST_PAIRS = 200  # of cells, along one axis, that are compared when a study ends: some minutes
 
 
 @dataclass
@@ -81,7 +86,7 @@ def run_study(
     """Run a study, or continue the one in a folder, and return the `study` JSON of the contracts.
 
     Args:
-        with_intervals: compute the intervals of every cell too, about a second a cell.
+        with_intervals: compute the intervals of every cell too, and the differences of its pairs: about a second each.
 
     Raises:
         InputError: the input is at fault.
@@ -99,21 +104,42 @@ def summary(
     """Write the tables of a study and return its JSON."""
     plan = read_plan(paths)
     results = read_results(paths, plan)
-    table, cells = None, []
+    table, cells, warnings = None, [], list(plan.warnings)
+    compared: list[dict[str, Any]] = []
     if len(results):
         table = write_table(paths, plan, results)
         frame = cell_frame(paths, plan, results, progress, cached_only=not with_intervals)
         write_cells(paths, frame)
         cells = cell_records(frame, cell_axes(plan))
+        warnings += edge_warnings(plan, results)
+        compared, left_out = _differences(paths, plan, results, progress, with_intervals)
+        warnings += left_out
     extensions = [{key: part[key] for key in ("when", "runs", "seeds")} for part in plan.extensions[1:]]
-    tables = {"table": str(table) if table else None, "by_cell": cells, "extensions": extensions}
+    tables = {"table": str(table) if table else None, "by_cell": cells, "differences": compared}
     return {
         "study_dir": str(paths.root),
         **outcome.counts(),
         **tables,
+        "extensions": extensions,
         "errors": outcome.errors,
-        "warnings": plan.warnings,
+        "warnings": warnings,
     }
+
+
+def _differences(
+    paths: StudyPaths, plan: Plan, results: pd.DataFrame, progress: Progress, with_intervals: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the differences along every axis as JSON, and what was left out."""
+    rows: list[dict[str, Any]] = []
+    warnings = []
+    for axis in compared_axes(plan):
+        pairs = len(pairs_along(plan, cells_of(plan), axis))
+        is_small = pairs <= MOST_PAIRS
+        if not is_small:
+            warnings.append(f"{pairs:,} pairs along {axis} are too many to compare here: see the page Studies.")
+        frame = differences(paths, plan, results, axis, progress, cached_only=not (with_intervals and is_small))
+        rows += difference_records(plan, frame, axis)
+    return rows, warnings
 
 
 def read_shard(text: str | None) -> tuple[int, int]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ctbench_core.atomic import dump_json
-from ctbench_core.config import KEYS, Config, get_key, values_for
+from ctbench_core.config import KEYS, Config, flatten, get_key, values_for
 from ctbench_core.runs import RunPaths, read_config
 
 VERSION = 2  # of what the hash in an id covers; 1: the keys that differ from their defaults
@@ -35,6 +37,14 @@ def present_defaults() -> dict[str, Any]:
     return {name: info.default for name, info in KEYS.items() if info.counts_for("identity")}
 
 
+def introduced_since(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, of keys that a plan's defaults do not know, what they meant before they existed: its new runs keep it.
+
+    Empty where nothing has started: then today's defaults hold.
+    """
+    return {name: KEYS[name].introduced for name in present_defaults() if name not in defaults} if defaults else {}
+
+
 def former_defaults(run_dirs: Iterable[Path], own_keys: Collection[str]) -> dict[str, Any]:
     """Return the defaults under which runs of an older plan were made, as the first that has started stored them.
 
@@ -45,5 +55,5 @@ def former_defaults(run_dirs: Iterable[Path], own_keys: Collection[str]) -> dict
     started = next((file for file in files if file.is_file()), None)
     if started is None:
         return {}
-    config = read_config(started)
-    return {name: get_key(config, name) for name in present_defaults() if name not in own_keys}
+    config, stored = read_config(started), dict(flatten(yaml.safe_load(started.read_text(encoding="utf-8"))))
+    return {name: get_key(config, name) for name in present_defaults() if name in stored and name not in own_keys}

@@ -21,6 +21,7 @@ class StudyPaths:
     control = Below("control.json")  # the requested state: run, paused or cancelled
     results = Below(".results.parquet")  # metrics of the finished runs in long form; a cache that can be rebuilt
     intervals = Below(".intervals.parquet")  # intervals by cell; a cache that can be rebuilt
+    differences = Below(".differences.parquet")  # differences by pair of cells; a cache that can be rebuilt
     table = Below("table.csv")  # one row a run, six decimals, no times
     cells = Below("by_cell.csv")  # one row a cell and metric, with intervals
     sbatch = Below("study.sbatch")  # a script for a cluster's job array

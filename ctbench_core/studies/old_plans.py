@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctbench_core.config import as_introduced, changed_keys, set_keys
-from ctbench_core.studies.identity import former_defaults
+from ctbench_core.studies.identity import former_defaults, introduced_since
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.study import parse_study
 
@@ -27,7 +27,9 @@ def upgrade(content: Mapping[str, Any], paths: StudyPaths) -> dict[str, Any]:
         base = set_keys(as_introduced(), defaults)
         for run in planned:
             study, point = points[tuple(sorted(run["labels"].items()))]
-            runs.append({**run, "changes": changed_keys(study.config(point, defaults), base)})
+            runs.append(
+                {**run, "changes": changed_keys(study.config(point, introduced_since(defaults) | defaults), base)}
+            )
         extensions.append({**extension, "defaults": defaults})
     order = [run["id"] for run in content["runs"]]
     runs.sort(key=lambda run: order.index(run["id"]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from ctbench_core.config import Config, as_introduced, changed_keys, differing_k
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.formatting import plural
 from ctbench_core.runs import RunPaths, now, read_config
-from ctbench_core.studies.identity import identity_text, present_defaults, run_id
+from ctbench_core.studies.identity import identity_text, introduced_since, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.old_plans import upgrade
 from ctbench_core.studies.study import Study, expand_keys, parse_study
@@ -111,7 +111,8 @@ def make_plan(
         if known.studies:
             _require_same_recipe(known, study, settings, paths)
         studies = [dataclasses.replace(parse_study(old), base=study.base) for old in known.studies] + [study]
-        grid = _merged_grid(studies)
+        first = known.extensions[0]["defaults"] if known.extensions else {}
+        grid = _merged_grid(studies, introduced_since(first))
         kept, fresh = _match(known, settings, grid)
         if known.runs and not fresh:
             return known
@@ -151,9 +152,11 @@ def stored_or_planned(plan: Plan, paths: StudyPaths) -> dict[str, Config]:
     return {name: read_config(files[name]) if files[name].is_file() else config for name, config in planned.items()}
 
 
-def _merged_grid(studies: Iterable[Study]) -> Grid:
+def _merged_grid(studies: Iterable[Study], defaults: Mapping[str, Any]) -> Grid:
     """Return every point of several definitions by its labels; where two have the same point, the later counts."""
-    return {_key(point.labels): (point.labels, config) for study in studies for point, config in study.configs()}
+    return {
+        _key(point.labels): (point.labels, config) for study in studies for point, config in study.configs(defaults)
+    }
 
 
 def _key(labels: Labels) -> tuple[tuple[str, str], ...]:

@@ -19,16 +19,18 @@ from ctbench_core.errors import InputError
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RunPaths, read_history, read_json, request_stop
-from ctbench_core.studies.execution import train_bank
+from ctbench_core.studies.execution import run_study, train_bank
+from ctbench_core.studies.grid_edges import space_edges
 from ctbench_core.studies.identity import former_defaults, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
-from ctbench_core.studies.search import Search, read_search
+from ctbench_core.studies.search import Search, read_search, stability
 from ctbench_core.studies.status import run_state
 from ctbench_core.studies.trials import RUN as TRIAL_RUN
 from ctbench_core.studies.trials import TrialPruner, Trials, trial_row
 from ctbench_core.studies.workers import RUN, StopEvent, claim, request_state
 
 _READ_EVERY_S = 0.3
+NEW_SEEDS = 5
 
 
 def plan_search(search: Search) -> StudyPaths:
@@ -70,9 +72,17 @@ def _read_planned(paths: StudyPaths) -> Search:
 
 
 def run_search(
-    search: Search | Path, *, cancel: threading.Event | None = None, progress: Progress = silent
+    search: Search | Path,
+    *,
+    cancel: threading.Event | None = None,
+    progress: Progress = silent,
+    again: int = NEW_SEEDS,
 ) -> dict[str, Any]:
     """Run a search, or continue the one in a folder, and return the `search` JSON of the contracts.
+
+    Args:
+        again: with so many new seeds the best trial is trained again when all have ended, on validation alone: its own
+            value is the best of many, and so too good.
 
     Raises:
         InputError: the input is at fault, or another process runs this search.
@@ -85,7 +95,25 @@ def run_search(
         request_state(paths, RUN)
         searcher = _Searcher(paths, _read_planned(paths), StopEvent(paths, cancel), progress)
         searcher.run()
-    return searcher.summary() | {"seconds": {"total": time.monotonic() - started}}
+    result = searcher.summary()
+    result["again"] = None
+    if again and result["best"] and not result["stopped"]:
+        result["again"] = _train_again(searcher.search, result["best"], again, cancel, progress)
+    return result | {"seconds": {"total": time.monotonic() - started}}
+
+
+def _train_again(
+    search: Search, best: Mapping[str, Any], seeds: int, cancel: threading.Event | None, progress: Progress
+) -> dict[str, Any] | None:
+    """Train the best trial with new seeds; return mean, SD and count of its validation metric, and its study."""
+    study = search.stability_study([best["params"]], seeds)
+    run_study(study, cancel=cancel, progress=progress, with_intervals=False)
+    result = stability(search, [(best["value"], best["params"])])
+    if result is None:
+        return None
+    row = result.table.iloc[0]
+    values = {"mean": float(row["mean"]), "sd": float(row["sd"]), "n": int(row["n"])}
+    return values | {"flattered": float(row["flattered"]), "study_dir": str(result.paths.root)}
 
 
 def read_trials(paths: StudyPaths) -> list[Any]:
@@ -191,9 +219,11 @@ class _Searcher:
     def summary(self) -> dict[str, Any]:
         best, trials = self.best(), self.trials.all()
         ended = [trial for trial in trials if trial.state.is_finished()]
+        warnings: list[str] = []
         if best is not None:
             params, run_dir = trials[best["trial"]].params, str(self.paths.run(best["run"]))
             best = {"value": best["value"], "params": params, "run_dir": run_dir}
+            warnings = space_edges(self.search.parsed_space(), params)
         return {
             "study_dir": str(self.paths.root),
             "trials": len(ended),
@@ -201,4 +231,5 @@ class _Searcher:
             "failed": sum(trial.state.name == "FAIL" for trial in ended),
             "stopped": len(ended) < self.search.trials,
             "best": best,
+            "warnings": warnings,
         }

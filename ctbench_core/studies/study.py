@@ -11,7 +11,17 @@ from typing import Any
 
 import yaml
 
-from ctbench_core.config import ALIASES, KEYS, Config, changed_keys, flatten, model_groups, nearest_keys, set_keys
+from ctbench_core.config import (
+    ALIASES,
+    KEYS,
+    Config,
+    changed_keys,
+    flatten,
+    group_defaults,
+    model_groups,
+    nearest_keys,
+    set_keys,
+)
 from ctbench_core.declared import SCOPES
 from ctbench_core.errors import ConfigError, unknown_name
 from ctbench_core.schema import parse_options
@@ -107,8 +117,12 @@ class Study:
         config.evaluation.after_training = True
         config.evaluation.detail = "scores"
         config.job_name = slug(self.name)
-        for changes in (expand_keys(self.base), point.changes):
-            set_keys(config, changes)
+        own_keys = expand_keys(self.base) | point.changes
+        set_keys(config, own_keys)
+        if GROUP in self.base or GROUP in point.labels:
+            fixed = own_keys.keys() | (defaults or {}).keys()
+            head = group_defaults(config.model._target_)
+            set_keys(config, {key: value for key, value in head.items() if key not in fixed})
         if "source" in point.labels and "data.reference" not in expand_keys(self.base):
             config.data.reference = self._reference(config)
         return config
@@ -118,8 +132,8 @@ class Study:
         first = self.axes()["source"][0].changes[AXES["source"]]
         return None if first == config.paths.manifest_dir else str(first)
 
-    def configs(self) -> Iterator[tuple[Point, Config]]:
-        """Yield every point of the grid with its config.
+    def configs(self, defaults: Mapping[str, Any] | None = None) -> Iterator[tuple[Point, Config]]:
+        """Yield every point of the grid with its config, with other defaults where some are given.
 
         Raises:
             ConfigError: an axis cannot distinguish runs, a key is unknown, or a value does not fit it.
@@ -127,7 +141,7 @@ class Study:
         for axis in self.axes():
             require_identity_key(axis)
         for point in self.points():
-            yield point, self.config(point)
+            yield point, self.config(point, defaults)
 
     def keys_set(self) -> set[str]:
         """Return the config keys that the base or any value of an axis sets."""

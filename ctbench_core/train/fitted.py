@@ -9,7 +9,7 @@ Shape suffixes: N volumes, B rows, D features, C findings.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,6 +82,11 @@ class Fitter:
             epochs, [loss], [val_loss], self.val.targets.cpu().numpy(), probabilities, self.labels
         )
         return [dataclasses.replace(report, setting={self.setting: candidate} if self.setting else {})]
+
+    def convergence(
+        self, head: int, auprc: Mapping[str, float], losses: Sequence[float], keep_going: Callable[[], bool]
+    ) -> None:
+        """Return None: a head that is fitted whole is not stopped early."""
 
     def starter(self) -> Callable[[Sequence[int]], Fitter]:
         """Return a function that makes the fitter again."""

@@ -57,6 +57,8 @@ class DeviceFeatures:
         self._matrix = host.to(device) if device != "cpu" and _fits(host, device) else host
         self._buffer = self._matrix.new_empty((0, host.shape[1]))
         self.scalers: dict[bytes, Scaler | None] = {}  # by the training rows that they were fitted on
+        # Mean AUPRC on validation and penalty C of optima, by digests of what they depend on (`convergence.py`).
+        self.optima: dict[bytes, tuple[float, float]] = {}
 
     @property
     def width(self) -> int:

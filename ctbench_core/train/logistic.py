@@ -38,16 +38,26 @@ class LogisticPath:
         self.curvature_C = share * (1 - share) * total / self.count_C
 
     def fit(
-        self, c: float, start_CP: Tensor | None, keep_going: Callable[[], bool] = lambda: True
+        self,
+        c: float,
+        start_CP: Tensor | None,
+        keep_going: Callable[[], bool] = lambda: True,
+        tolerance: float | None = None,
     ) -> tuple[Tensor, float] | None:
-        """Return weights with the bias last, float64 (C, P), and the mean training loss; None when stopped."""
+        """Return weights with the bias last, float64 (C, P), and the mean training loss; None when stopped.
+
+        Args:
+            start_CP: where to start; None = at 0.
+            tolerance: expected decrease relative to its loss at which a finding has converged; None = `TOLERANCE`.
+        """
+        tolerance = TOLERANCE[self.x_ND.dtype] if tolerance is None else tolerance
         penalty_C1 = (1 / (c * self.count_C))[:, None]
         metric_CP = (self.curvature_C[:, None] * self.values_P + penalty_C1).clamp(min=1e-12).sqrt()
         to_weights = lambda v_CP: (v_CP / metric_CP) @ self.basis_PP.T  # noqa: E731
         evaluate = lambda v_CP: self._loss(to_weights(v_CP), penalty_C1, metric_CP)  # noqa: E731
         shape = (len(self.count_C), len(self.values_P))
         start = torch.zeros(shape, dtype=torch.float64, device=self.x_ND.device) if start_CP is None else start_CP
-        v_CP = _minimise(evaluate, (start @ self.basis_PP) * metric_CP, TOLERANCE[self.x_ND.dtype], keep_going)
+        v_CP = _minimise(evaluate, (start @ self.basis_PP) * metric_CP, tolerance, keep_going)
         if v_CP is None:
             return None
         weights_CP = to_weights(v_CP)
@@ -120,10 +130,10 @@ def _inverse_hessian(gradient_CP: Tensor, pairs: list[tuple[Tensor, Tensor, Tens
     """Apply the two-loop recursion to every row (Nocedal and Wright, algorithm 7.4)."""
     q, alphas = gradient_CP.clone(), []
     for moved, change, inverse in reversed(pairs):
-        alpha = inverse * (moved * q).sum(dim=1)
-        q -= alpha[:, None] * change
+        alpha = inverse * torch.linalg.vecdot(moved, q)
+        q.addcmul_(alpha[:, None], change, value=-1)
         alphas.append(alpha)
     for (moved, change, inverse), alpha in zip(pairs, reversed(alphas)):
-        beta = inverse * (change * q).sum(dim=1)
-        q += (alpha - beta)[:, None] * moved
+        beta = inverse * torch.linalg.vecdot(change, q)
+        q.addcmul_((alpha - beta)[:, None], moved)
     return q

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,9 @@ from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_jso
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
-from ctbench_core.runs import RunPaths, require_directory, segment_start, truncate_history
+from ctbench_core.runs import Convergence, RunPaths, read_history, require_directory, segment_start, truncate_history
 from ctbench_core.train import checkpoint
+from ctbench_core.train.convergence import RECENT
 from ctbench_core.train.epoch_report import EpochReport
 from ctbench_core.train.fitted import Fitter
 from ctbench_core.train.run_errors import ErrorIsolation, OutOfMemory, as_run_error
@@ -76,6 +78,8 @@ class RunLog:
     def __init__(self, paths: RunPaths, options: TrainingConfig, seed: int) -> None:
         self.paths, self.options, self.seed = paths, options, seed
         self.epoch, self.best = 0, Best()
+        self.convergence: Convergence | None = None  # known at the end
+        self.losses: deque[float] = deque(maxlen=2 * RECENT)  # of training, the last epochs
         self.segments: list[dict[str, Any]] = []  # of a run that was resumed with changes: first epoch, and changes
         self._saved_epoch, self._saved_at = -1, -math.inf
 
@@ -88,6 +92,7 @@ class RunLog:
         """Continue from ``last_state.pt``, else from the beginning; refuse a damaged file and a head of another shape."""
         path = self.paths.last_state
         self.epoch, self.best = 0, Best()
+        self.losses.clear()
         if path.is_file():
             try:
                 self._restore(trainer, head, checkpoint.load(path))
@@ -97,6 +102,7 @@ class RunLog:
                     "start a new run."
                 ) from error
         truncate_history(self.paths.metrics, self.epoch)
+        self.losses.extend(line["train_loss"] for line in read_history(self.paths.metrics)[-2 * RECENT :])
 
     def _restore(self, trainer: AnyTrainer, head: int, saved: dict[str, Any]) -> None:
         trainer.restore(head, saved)
@@ -118,6 +124,7 @@ class RunLog:
                 f"Validation {self.options.monitor} is undefined: no finding has both classes among the validation rows. "
                 "Use a larger validation set, or set training.monitor=loss."
             )
+        self.losses.append(report.train_loss)
         self.best.stale += 1
         line = report.line()
         if value > self.best.value:
@@ -159,7 +166,8 @@ class RunLog:
         """Write the best epoch's weights and metrics."""
         if self.best.state is not None and self.best.line is not None:
             checkpoint.save(self.paths.final_model, self.best.state)
-            write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line))
+            record = {} if self.convergence is None else {"convergence": self.convergence.to_json()}
+            write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line) | record)
 
 
 @dataclass(eq=False)
@@ -212,9 +220,20 @@ class TrainingRun(ErrorIsolation):
                 self.log.save(trainer, head, schedule)
 
     def _finish(self, trainer: AnyTrainer, head: int) -> None:
+        self.log.convergence = self._compare_with_optimum(trainer, head)
         if not self.log.save(trainer, head):
             self.log.write_best()  # the process may have been killed between the last checkpoint and these files
         self.state = "finished"
+
+    def _compare_with_optimum(self, trainer: AnyTrainer, head: int) -> Convergence | None:
+        """Compare a head with its optimum; where memory runs out, the run keeps its results and says so."""
+        by_finding = (self.log.best.line or {})["val_metrics"]["per_class"]
+        auprc = {label: values["auprc"] for label, values in by_finding.items()}
+        try:
+            with as_run_error(self.config):
+                return trainer.convergence(head, auprc, list(self.log.losses), lambda: not self.stop())
+        except OutOfMemory:
+            return Convergence(reason="memory ran out while its optimum was computed")
 
     def cancel(self) -> None:
         """Stop the run: write its best epoch, and leave its last checkpoint as it is."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from ctbench_core.dataset import Dataset
 from ctbench_core.declared import HEADS, load
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.formatting import plural
+from ctbench_core.runs import Convergence
 from ctbench_core.train import losses
 from ctbench_core.train.batches import Batches, Block
+from ctbench_core.train.convergence import LinearRun, compare_with_optimum, has_optimum
 from ctbench_core.train.epoch_report import EpochReport, report_epochs
 from ctbench_core.train.fitted import DTYPES, Fitter
 from ctbench_core.train.inputs import DeviceFeatures, Rows, Scaler, fit_scaler
@@ -244,6 +246,23 @@ class Trainer:
         """Return the state_dict of a head, for unstandardised features."""
         k = self.order.index(head)
         return self.network.stored(self.parameters.state_dict(k), self._train[k].scaler)
+
+    def convergence(
+        self, head: int, auprc: Mapping[str, float], losses: Sequence[float], keep_going: Callable[[], bool]
+    ) -> Convergence | None:
+        """Compare a head's best epoch with its optimum; None where it has none, or when stopped.
+
+        Args:
+            auprc: of the best epoch on validation, by finding.
+            losses: the training losses of the last epochs.
+        """
+        k = self.order.index(head)
+        if not has_optimum(self.configs[k]):
+            return None
+        weight_C = None if self.pos_weight_K1C is None else self.pos_weight_K1C[k, 0]
+        known = int((~torch.isnan(self._train[k].targets)).sum())
+        run = LinearRun(self.configs[k], self.features, self._train[k], self._val[k], weight_C, known)
+        return compare_with_optimum(run, self.datasets[k].manifests["val"], auprc, losses, keep_going)
 
     def limits(self, options: TrainingConfig) -> TrainingConfig:
         """Return the options that limit a run's epochs, here unchanged."""

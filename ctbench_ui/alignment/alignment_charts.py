@@ -40,10 +40,10 @@ def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:
 
 
 def finding_precision(findings: pd.DataFrame, k: int) -> go.Figure:
-    """Draw each finding's precision among the first k of both directions, with its prevalence.
+    """Draw each finding's precision among the first k of each direction with its interval, and its prevalence.
 
     Args:
-        findings: columns direction, finding, prevalence, precision_at_<k>.
+        findings: columns direction, finding, prevalence, precision_at_<k>, and lower_at_<k>, upper_at_<k> where known.
     """
     chart = go.Figure()
     order = findings[findings["direction"] == CROSS_DIRECTIONS[0].name].sort_values(
@@ -60,11 +60,21 @@ def finding_precision(findings: pd.DataFrame, k: int) -> go.Figure:
             name=DIRECTIONS[str(way)].title,
             mode="markers",
             marker={"size": 9, "color": COLOURS[index % len(COLOURS)]},
+            error_x=_error_bars(by_finding, k),
             hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
         )
     chart.update_yaxes(autorange="reversed", ticksuffix="  ")
     chart.update_xaxes(range=[0, 1.02], tickformat=".1f", title=f"share of the first {k} with the finding")
     return set_layout(chart, height=100 + 22 * len(order), legend_below=False)
+
+
+def _error_bars(rows: pd.DataFrame, k: int) -> dict[str, object] | None:
+    """Return the bars of the intervals of precision at k; None where none are stored."""
+    if f"lower_at_{k}" not in rows:
+        return None
+    value = rows[f"precision_at_{k}"]
+    above, below = rows[f"upper_at_{k}"] - value, value - rows[f"lower_at_{k}"]
+    return {"type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 0}
 
 
 def embedding_map(points: pd.DataFrame, colours: Mapping[str, str], lines: pd.DataFrame | None = None) -> go.Figure:

@@ -22,7 +22,7 @@ from ctbench_core.declared import (
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.runs import Run, alignment_disclosures, open_run
 from ctbench_ui import form
-from ctbench_ui.alignment import alignment_charts, embedding_map, neighbours, two_results
+from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
 from ctbench_ui.shared import cache, charts, draw_tabs, exports, show_warnings
@@ -34,6 +34,8 @@ _VIEWS = {
     OTHERS: "own exam left out",
     "semantic_normal": "normal queries",
     "semantic_abnormal": "abnormal queries",
+    f"{OTHERS}_normal": "normal queries, own exam left out",
+    f"{OTHERS}_abnormal": "abnormal queries, own exam left out",
 }
 _CHANCES = [f"Chance {way.mark}" for way in CROSS_DIRECTIONS]
 _WIDTHS = {"Metric": 92, "Chance": 68, **dict.fromkeys(_CHANCES, 68)}
@@ -105,6 +107,8 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
     """Draw the metrics of hits by instance, and beside them those of hits by label."""
     recall, histogram = cache.load_table(folder / "recall.csv"), cache.load_table(folder / "histogram.csv")
     truths = [truth for truth in (INSTANCE, SEMANTIC) if truth in set(recall["truth"])]
+    if run.config.analysis.truth == "labels" and SEMANTIC in truths:
+        truths.remove(INSTANCE)  # both are hits by label vector
     sides = st.columns(2, gap="medium")
     for truth, side in zip(truths, sides):
         with side:
@@ -121,8 +125,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
         # A single truth leaves the other half free for its similarities.
         with side if len(truths) > 1 else sides[1]:
             _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
-    if len(recall) and recall.get("lower", pd.Series(dtype=float)).notna().any():
-        st.caption("Bands: 95 % intervals over query patients, for this gallery.")
+    st.caption(f"Intervals: {intervals.rule_of(metrics)}")
     with st.container(horizontal=True):
         exports.download("Download recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
         exports.download(
@@ -145,14 +148,14 @@ def _pick_view(recall: pd.DataFrame) -> str:
         views,
         format_func=_VIEWS.__getitem__,
         label_visibility="collapsed",
-        width=190,
+        width=250,
         **address.bound("alignment.view", views, _VIEWS.__getitem__),
     )
 
 
 def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: str) -> None:
     """Draw the metrics of all directions with chance."""
-    intervals = metrics.get("intervals", {})
+    bounds = metrics.get("intervals", {})
     prefixes = {way: retrieval_prefix(view, way.name) for way in DIRECTIONS.values()}
     prefixes = {way: prefix for way, prefix in prefixes.items() if f"{prefix}mrr" in metrics}
     rows = []
@@ -160,16 +163,14 @@ def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: 
         row = {"Metric": f"Recall@{k}"}
         for way, prefix in prefixes.items():
             name = f"{prefix}recall_at_{k}"
-            row[way.title] = format_interval(metrics.get(name), intervals.get(name))
+            row[way.title] = format_interval(metrics.get(name), bounds.get(name))
             if not way.within:
                 row[f"Chance {way.mark}"] = format_metric(metrics.get(f"{prefix}chance_at_{k}"))
         rows.append(row)
     for metric in ("median_rank", "mrr", "map"):
+        write = _format_ranks if metric == "median_rank" else format_interval
         names = {way.title: f"{prefix}{metric}" for way, prefix in prefixes.items()}
-        values = {title: format_interval(metrics.get(name), intervals.get(name)) for title, name in names.items()}
-        if metric == "median_rank":
-            ranks = {title: metrics.get(name) for title, name in names.items()}  # which ties may make a fraction
-            values = {title: "–" if rank is None else f"{rank:,.1f}" for title, rank in ranks.items()}
+        values = {title: write(metrics.get(name), bounds.get(name)) for title, name in names.items()}
         rows.append({"Metric": metric_title(metric), **values})
     rows = _merge_chance(rows)
     st.dataframe(
@@ -181,7 +182,13 @@ def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: 
         key=f"figures-{truth}",
         alt=f"Metrics of all directions, {truth}",
     )
-    st.caption(" · ".join(_queries(metrics, prefix, way.title) for way, prefix in prefixes.items()))
+    lines = [f"{way.title} · {_queries(metrics, prefix)}" for way, prefix in prefixes.items()]
+    titles = {f"recall_at_{k}": f"Recall@{k}" for k in depths}
+    titles |= {name: metric_title(name) for name in ("median_rank", "mrr", "map")}
+    shown = {
+        f"{prefix}{name}": f"{title} {way.mark}" for way, prefix in prefixes.items() for name, title in titles.items()
+    }
+    st.caption("  \n".join([*lines, *intervals.notes(metrics, shown)]))
 
 
 def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -192,13 +199,24 @@ def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{**{k: v for k, v in row.items() if k not in _CHANCES}, "Chance": row.get(first, "")} for row in rows]
 
 
-def _queries(metrics: dict[str, Any], prefix: str, title: str) -> str:
-    counts = {
-        name: metrics.get(f"{prefix}{name}", 0) for name in ("queries", "tied_queries", "queries_without_relevant")
-    }
-    text = f"{title}: {counts['queries']:,} queries, {counts['tied_queries']:,} with ties"
-    alone = counts["queries_without_relevant"]
-    return text + (f", {alone:,} without a relevant candidate" if alone else "")
+def _format_ranks(rank: float | None, bounds: list[float] | None) -> str:
+    """Write a rank with its interval; ties may make fractions."""
+    texts = [f"{value:,.1f}".removesuffix(".0") for value in (rank, *(bounds or ())) if value is not None]
+    if not texts:
+        return "–"
+    return texts[0] if len(texts) < 3 else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _queries(metrics: dict[str, Any], prefix: str) -> str:
+    queries, tied, alone = (
+        metrics.get(f"{prefix}{name}", 0) for name in ("queries", "tied_queries", "queries_without_relevant")
+    )
+    text = f"Queries: {queries - alone:,} of {queries:,} scored"
+    if alone:
+        text += f" ({alone:,} without a relevant candidate)"
+    if f"{prefix}query_patients" in metrics:
+        text += f", {plural(metrics[f'{prefix}query_patients'], 'patient')}"
+    return f"{text}, {tied:,} with ties"
 
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
@@ -210,11 +228,13 @@ def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, 
 
 
 def _all(metrics: dict[str, Any]) -> pd.DataFrame:
-    intervals, rows = metrics.get("intervals", {}), []
+    """Return every metric with its interval, or why there is none."""
+    bounds, reasons, rows = metrics.get("intervals", {}), metrics.get("no_interval", {}), []
     for name, value in metrics.items():
         if isinstance(value, (int, float)):
-            lower, upper = intervals.get(name, (None, None))
-            rows.append({"figure": name, "value": value, "lower": lower, "upper": upper})
+            lower, upper = bounds.get(name, (None, None))
+            row = {"figure": name, "value": value, "lower": lower, "upper": upper, "no_interval": reasons.get(name)}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -279,7 +299,7 @@ def _graded(metrics: dict[str, Any]) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="graded", alt="Metrics graded by shared findings")
     st.caption(
         "Overlap: findings of both divided by findings of either (Jaccard), mean over the first K. It is the gain of nDCG. "
-        "→ from volumes, ← from reports."
+        "→ from volumes, ← from reports. Their intervals are in the CSV of all metrics."
     )
 
 
@@ -298,7 +318,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
     shown = findings.drop_duplicates("finding").set_index("finding")[["queries", "prevalence"]].copy()
     for way in CROSS_DIRECTIONS:
         rows = by_finding[by_finding["direction"] == way.name]
-        shown[f"P@{k} {way.mark}"] = rows[f"precision_at_{k}"]
+        shown[f"P@{k} {way.mark}"] = _precisions(rows, k)
         shown[f"Lift {way.mark}"] = rows[f"lift_at_{k}"]
     headings = {name: name.capitalize() for name in ("finding", "queries", "prevalence")}
     right.dataframe(
@@ -309,6 +329,18 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         height=520,
         alt="Findings",
     )
+    if "no_interval" in findings:
+        cross = findings[findings["direction"].isin([way.name for way in CROSS_DIRECTIONS])]
+        missing = cross.dropna(subset="no_interval").drop_duplicates(["finding", "no_interval"])
+        for reason, rows in missing.groupby("no_interval"):
+            st.caption(f"No interval of {', '.join(rows['finding'])}: {reason}.")
+
+
+def _precisions(rows: pd.DataFrame, k: int) -> pd.Series:
+    """Return the precision at k with its interval, where stored, by finding."""
+    bounds = [rows.get(f"{end}_at_{k}", rows[f"precision_at_{k}"] * float("nan")) for end in ("lower", "upper")]
+    texts = [format_interval(value, ends) for value, *ends in zip(rows[f"precision_at_{k}"], *bounds)]
+    return pd.Series(texts, index=rows.index)
 
 
 def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:

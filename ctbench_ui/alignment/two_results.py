@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core.declared import CROSS_DIRECTIONS, INSTANCE
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import Disclosures
-from ctbench_ui.alignment import alignment_charts
+from ctbench_ui.alignment import alignment_charts, intervals
 from ctbench_ui.shared import cache, charts, exports
 from ctbench_ui.shared.exports import Source, disclosed_source
 
@@ -57,19 +57,32 @@ def tab(
             key=f"beside-{way.name}",
             alt=f"Recall at K of both results, {way.title}",
         )
-    frame = pd.DataFrame(
-        {
-            "figure": f"{way.title}, {name.replace('_at_', ' @')}",
-            "this result": _with_interval(metrics, f"{way.name}_{name}"),
-            "the other": _with_interval(other_metrics, f"{way.name}_{name}"),
-        }
+    shown = {
+        f"{way.name}_{name}": f"{way.title}, {name.replace('_at_', ' @')}"
         for way in CROSS_DIRECTIONS
         for name in _METRICS
         if f"{way.name}_{name}" in metrics and f"{way.name}_{name}" in other_metrics
+    }
+    frame = pd.DataFrame(
+        {
+            "figure": title,
+            "this result": _with_interval(metrics, name),
+            "the other": _with_interval(other_metrics, name),
+        }
+        for name, title in shown.items()
     )
     st.dataframe(frame, hide_index=True, column_config=_HEADINGS, key="beside-table", alt="Metrics of both results")
-    st.caption("95 % intervals over query patients, for each result; not for their difference.")
+    st.caption("  \n".join(_captions({"This result": metrics, "Other result": other_metrics}, shown)))
     exports.download("Download both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
+
+
+def _captions(results: dict[str, dict[str, Any]], shown: dict[str, str]) -> list[str]:
+    """Return the rules of both results' intervals, once where they are the same, and why some are missing."""
+    rules = {title: intervals.rule_of(metrics) for title, metrics in results.items()}
+    same = len(set(rules.values())) == 1
+    lines = ["Intervals are of each result, not of their difference."]
+    lines += [next(iter(rules.values()))] if same else [f"{title}: {rule}" for title, rule in rules.items()]
+    return lines + [f"{title}: {note}" for title, one in results.items() for note in intervals.notes(one, shown)]
 
 
 def _common_source(one: Source, other: Source) -> Source:

@@ -118,10 +118,14 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     run_picker.redraw_if_deleted(run_dirs)
     with show_errors("These runs cannot be compared"):
         every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
-        with st.skeleton(height=420):  # takes some seconds where the runs were never compared
-            comparison = results.compare(tuple(every), on, seeds is not None)
+        table = st.container()
+        margin = tabs.margin_field()
+        with table, st.skeleton(height=420):  # takes some seconds where the runs were never compared
+            comparison = results.compare(tuple(every), on, seeds is not None, margin, tabs.swaps())
         source = tabs.source_of(comparison, on)
-        tabs.macro_differences(comparison)
+        with table:
+            tabs.macro_differences(comparison)
+        tabs.notes(comparison)
         contents = {
             "Differences": lambda: tabs.differences(comparison, source),
             "Curves": lambda: tabs.curves(comparison, run_dirs, on, source),

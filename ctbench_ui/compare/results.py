@@ -21,7 +21,7 @@ from ctbench_core.compare import (
     scores_path,
 )
 from ctbench_core.evaluate import finding_curves
-from ctbench_core.report import paper_files
+from ctbench_core.report import comparison_notes, margin_sentences, paper_files
 from ctbench_core.runs import open_run, score_arrays
 from ctbench_ui.shared import cache
 from ctbench_ui.shared.cache import Stamp
@@ -54,16 +54,20 @@ def _is_repeat(row: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
     return row["state"] == "finished" and (row["recipe"], row["fold"]) == (run["recipe"], run["fold"])
 
 
-def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, Any]:
+def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float | None, swaps: int) -> dict[str, Any]:
     """Return a comparison as plain frames and values, its disclosures as of now.
 
     Args:
         by_recipe: the runs are seeds of recipes, which are compared in place of the runs.
+        margin: for non-inferiority and equivalence; None: what the runs declare.
+        swaps: random exchanges of the rank-swap test; 0: no such test.
     """
     runs = [open_run(folder) for folder in run_dirs]
     set_names = common_sets(runs)[on]
     stamps = repr([cache.stamp(scores_path(run, name)) for run, name in zip(runs, set_names)])
-    comparison = _comparison(run_dirs, on, by_recipe, stamps).with_runs(runs, set_names)
+    one = _comparison(run_dirs, on, by_recipe, stamps)
+    one = (_swapped(run_dirs, on, by_recipe, stamps, swaps) if swaps else one).with_margin(margin)
+    comparison = one.with_runs(runs, set_names)
     values = comparison.to_json(list(run_dirs))
     return {
         "names": comparison.common.names,
@@ -72,16 +76,25 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, An
         "differences": comparison.differences,
         "settings": config_differences(runs),
         "disclosures": comparison.disclosures,
+        "margins": margin_sentences(comparison),
+        "notes": comparison_notes(comparison),
+        "is_of_models": max(comparison.settings["seeds"]) == 1,
         "set_names": dict(zip(run_dirs, set_names)),
         "files": lambda: paper_files(comparison, runs),
-        **{name: values[name] for name in ("n", "left_out", "disagreeing_labels", "best")},
+        **{name: values[name] for name in ("n", "left_out", "disagreeing_labels", "marks", "eligible")},
     }
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing: resampling patients, permuting ranks")
+@st.cache_resource(max_entries=16, show_spinner="Comparing: resampling patients")
 def _comparison(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Comparison:
     """Return a comparison, computed once for the scores of these stamps. Treat it as read-only."""
     return (compare_recipes if by_recipe else compare_runs)(run_dirs, on)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Exchanging ranks")
+def _swapped(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str, swaps: int) -> Comparison:
+    """Return a comparison with the rank-swap test, which takes some seconds. Treat it as read-only."""
+    return _comparison(run_dirs, on, by_recipe, stamps).with_swaps(swaps)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

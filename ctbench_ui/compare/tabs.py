@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.compare import published_frame, scores_path
+from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores_path
 from ctbench_core.declared import compared_metrics, metric_title
-from ctbench_core.formatting import format_interval, plural
+from ctbench_core.formatting import format_interval, format_metric, plural
+from ctbench_core.inference import ELIGIBLE, MACRO, SWAPS
+from ctbench_core.report import difference_text, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
+
+_SWAPS, _ELIGIBLE_ROW = "compare-swaps", "Macro, eligible"
 
 
 def source_of(comparison: dict[str, Any], on: str) -> Source:
@@ -24,37 +29,84 @@ def source_of(comparison: dict[str, Any], on: str) -> Source:
     return exports.disclosed_source(title, comparison["disclosures"], f"compare-{on}")
 
 
-def macro_differences(comparison: dict[str, Any]) -> None:
-    """Draw the macro differences, and what was left out."""
-    every = comparison["differences"]
-    rows = every[every["label"] == "macro"]
-    bounds = rows[["delta", "lo", "hi"]].to_numpy()
-    shown = pd.DataFrame(
-        {
-            "Model": rows["a"],
-            "Metric": rows["metric"].map(metric_title),
-            "Difference [95 % CI]": [format_interval(delta, [lo, hi]) for delta, lo, hi in bounds],
-            "p": rows["p"],
-            "p (adjusted)": rows["p_adjusted"],
-        }
+def margin_field() -> float | None:
+    """Draw the field of the margin for non-inferiority and equivalence; return it, None while it is empty."""
+    return st.number_input(
+        "Margin",
+        min_value=0.001,
+        max_value=0.999,
+        value=None,
+        step=0.005,
+        format="%.3f",
+        placeholder="none",
+        width=150,
+        help="The largest difference that does not matter, such as 0.02. Non-inferior: the 95 % interval lies above "
+        "−margin. Equivalent: the 90 % interval lies within ±margin. A margin that was not declared before the test set "
+        "was evaluated (evaluation.primary.margins) is marked post hoc. Empty = the declared margins.",
+        **address.bound("compare-margin"),
     )
-    alt = "Macro differences from the baseline"
-    st.dataframe(exports.styled(shown), hide_index=True, alt=alt, key="compare-macro")
+
+
+def swaps() -> int:
+    """Return how many exchanges the rank-swap test has; 0 while it is off."""
+    return SWAPS if st.session_state.get(_SWAPS) else 0
+
+
+def macro_differences(comparison: dict[str, Any]) -> None:
+    """Draw the differences of the macro means."""
+    rows = comparison["differences"]
+    rows = rows[rows["label"].isin(MACROS)]
+    marks, titles = comparison["marks"], {MACRO: "all findings", ELIGIBLE: f"{len(comparison['eligible'])} eligible"}
+    values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
+    shown = {
+        "Model": [_marked(name, marks) for name in rows["a"]],
+        "Metric": rows["metric"].map(metric_title),
+        "Mean over": rows["label"].map(titles),
+        "Difference [95 % CI]": [difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values],
+        "p": rows["p"],
+        "p (adjusted)": rows["p_adjusted"],
+        "Detectable": rows["detectable"],
+    }
+    if "margin" in rows:
+        shown |= {"Non-inferior": _answers(rows, "non_inferior"), "Equivalent": _answers(rows, "equivalent")}
+    help_ = {"Detectable": "The smallest difference that these volumes show with 80 % power."}
+    st.dataframe(
+        exports.styled(pd.DataFrame(shown)),
+        hide_index=True,
+        column_config={name: st.column_config.Column(help=text) for name, text in help_.items()},
+        placeholder="–",
+        alt="Macro differences from the baseline",
+        key="compare-macro",
+    )
+
+
+def _marked(name: str, marks: Mapping[str, str]) -> str:
+    """Return a name with its mark: ``linear 1 · not converged``."""
+    return " · ".join(filter(None, [name, marks.get(name)]))
+
+
+def _answers(rows: pd.DataFrame, name: str) -> list[str]:
+    """Write the answers about a margin with their p: ``yes, p = .012``."""
+    pairs = zip(rows[name], rows[f"p_{name}"])
+    return ["–" if answer is None else f"{'yes' if answer else 'not shown'}, {p_text(p)}" for answer, p in pairs]
+
+
+def notes(comparison: dict[str, Any]) -> None:
+    """Draw the answers about a margin, what the differences hold for, warnings, and what was left out."""
+    every, margins = comparison["differences"], comparison["margins"]
+    for text in margins:
+        st.markdown(as_text(text))
     if comparison["disclosures"].banner:
         st.warning(comparison["disclosures"].banner, icon=":material/warning:")
-    st.caption(
-        f"Macro differences from **{as_text(comparison['names'][0])}**. p is adjusted by Benjamini-Hochberg over "
-        f"{every['family'].iloc[0]}; intervals are not."
-    )
-    for metric, best in comparison["best"].items():
-        if best["marked"]:
-            st.caption(
-                f":material/trophy: Best macro {metric_title(metric)} against all others (max-T): **{as_text(best['model'])}**"
-            )
+    texts = [f"Differences from {_marked(comparison['names'][0], comparison['marks'])}."]
+    if every["p"].notna().any():
+        texts.append(f"p is adjusted by Benjamini-Hochberg over {every['family'].iloc[0]}; intervals are not.")
+    texts += [text for text in comparison["notes"] if text not in margins]
+    if comparison["left_out"]:
+        texts.append(f"{plural(comparison['left_out'], 'volume')} excluded: not scored by every run.")
+    st.caption(as_text(" ".join(texts)))
     for text in comparison["disclosures"].warnings:
         st.warning(as_text(text), icon=":material/warning:")
-    if comparison["left_out"]:
-        st.caption(f":material/info: {plural(comparison['left_out'], 'volume')} excluded: not scored by every run.")
 
 
 def differences(comparison: dict[str, Any], source: Source) -> None:
@@ -71,11 +123,34 @@ def differences(comparison: dict[str, Any], source: Source) -> None:
     )
     every = comparison["differences"]
     rows = every[every["metric"] == (metric or names[0])]
-    chart, exported = charts.forest(rows, ["macro", *comparison["labels"]]), rows.rename(columns={"label": "finding"})
+    order = [MACRO, *([_ELIGIBLE_ROW] if ELIGIBLE in set(rows["label"]) else []), *comparison["labels"]]
+    chart = charts.forest(rows.assign(label=rows["label"].replace(ELIGIBLE, _ELIGIBLE_ROW)), order)
+    exported = rows.rename(columns={"label": "finding"})
     alt = f"Differences of {metric_title(str(metric))} by finding with 95 % intervals; filled where adjusted p < .05"
     exports.draw_chart(chart, exported, source, f"forest-{metric}", alt)
+    if metric == "auroc" and comparison["is_of_models"]:
+        st.toggle(
+            "Rank-swap test",
+            help=f"A sensitivity analysis: tests whether two models rank alike over the whole ROC curve, by {SWAPS} random "
+            "exchanges of their ranks within a patient. Adds a column of p; takes some seconds.",
+            key=_SWAPS,
+            persist_state="session",  # the paper files have the test too
+        )
     with st.expander("All differences"):
-        exports.draw_differences(exported.drop(columns=["family", "metric"]), "compare-table", "Differences by finding")
+        exports.draw_differences(_shown(exported), "compare-table", "Differences by finding")
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that the table of differences shows; those without a value are left out, as is a lone model."""
+    yes = {True: "yes", False: "not shown"}
+    pairs = rows[["range_lo", "range_hi"]].to_numpy().tolist()
+    answers = {name: rows[name].map(yes) for name in ("non_inferior", "equivalent") if name in rows}
+    filled = rows.assign(**answers, **{"range over seeds": [" to ".join(map(format_metric, pair)) for pair in pairs]})
+    names = ["finding", "delta", "lo", "hi", "p", "p_adjusted", "p_swap", "detectable", *MARGIN_COLUMNS[2:], "reason"]
+    names = [name for name in names if name in rows and (name != "p_swap" or rows[name].notna().any())]
+    if rows["range_lo"].notna().any():
+        names.insert(names.index("hi") + 1, "range over seeds")
+    return filled[["a", *names] if rows["a"].nunique() > 1 else names]
 
 
 def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import metric_help, metrics_of, short_title
+from ctbench_core.declared import METRICS, metric_help, metrics_of, short_title
 from ctbench_core.evaluate import BEFORE
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.metrics import METHODS
@@ -48,10 +48,29 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
     with right:
         _metrics(rows, label, stages)
         if method:
-            _optimism(rows[label, method], tuning, label, method)
+            _validation_minus_test(rows[label, method], tuning, label, method)
+    _decision_curve(paths, label, source)
     wide = _wide(rows, labels, stages)
     st.dataframe(wide, hide_index=True, height=38 + 35 * len(wide), key="calibration-table", placeholder="–")
     exports.download("Download calibration as CSV", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
+
+
+def _decision_curve(paths: EvaluationPaths, label: str, source: Source) -> None:
+    """Draw the net benefit of a finding by threshold probability, where a Platt map was fitted."""
+    if not paths.net_benefit.is_file():
+        return
+    table = cache.load_table(paths.net_benefit)
+    rows = table[table["finding"] == label]
+    st.markdown("**Decision curve (net benefit)**")
+    alt = f"Net benefit of {label} by threshold probability, beside treating all and treating none"
+    exports.draw_chart(charts.decision_curve(rows, label), rows, source, "net-benefit", alt)
+    reason, mark = (str(rows[name].iloc[0]) if name in rows else "" for name in ("reason", "mark"))
+    st.caption(
+        "Platt probabilities; net benefit is TP/n − FP/n · t/(1 − t). The band is the pointwise 95 % interval of the gain over "
+        "the better of treating all and none, over patients."
+        + (f" :material/info: No interval: {as_text(reason)}." if reason else "")
+        + (f" :material/info: {as_text(mark)}." if mark else "")
+    )
 
 
 def _pick_method(methods: list[str]) -> str | None:
@@ -90,11 +109,15 @@ def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
 
 
 def _interval(row: dict[str, Any], name: str) -> str:
+    """Write a metric with its interval; ECE has none, and one that an older version stored is not shown."""
+    declared = METRICS.get(name)
+    if declared is not None and not declared.interval:
+        return format_metric(row[name])
     return format_interval(row[name], [row[f"{name}_ci_lower"], row[f"{name}_ci_upper"]])
 
 
-def _optimism(row: dict[str, Any], tuning: dict[str, Any], label: str, method: str) -> None:
-    """Write the metrics of a map on validation, cross-fitted, beside those on test: the difference is optimism."""
+def _validation_minus_test(row: dict[str, Any], tuning: dict[str, Any], label: str, method: str) -> None:
+    """Write the metrics of a map on validation, cross-fitted, beside those on test."""
     validation = tuning.get("validation", {}).get("per_class", {}).get(label)
     if not validation:
         return
@@ -107,7 +130,7 @@ def _optimism(row: dict[str, Any], tuning: dict[str, Any], label: str, method: s
     if reason := tuning.get("reasons", {}).get(label):
         text = f"no calibration map: {as_text(reason)}"
     patients = plural(tuning["n"]["patients"], "patient")
-    st.caption(f":material/balance: **Optimism** (validation cross-fitted over {patients}): {text}.")
+    st.caption(f":material/balance: **Validation − test** (validation cross-fitted over {patients}): {text}.")
 
 
 def _wide(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:

@@ -67,17 +67,22 @@ def _table(per_class: pd.DataFrame, source: Source) -> None:
             format_func=_AT.__getitem__,
             **address.bound("findings.at", _AT, _AT.__getitem__),
         )
-    shown = with_intervals(at_threshold(per_class, at == "tuned"))
+    draw_rows(at_threshold(per_class, at == "tuned"), "findings")
+    exports.download("Download CSV", per_class, f"{source.stem}-per_class.csv", "per-class-csv", source)
+
+
+def draw_rows(per_class: pd.DataFrame, key: str) -> None:
+    """Draw the metrics of every finding, as `at_threshold` gives them."""
+    shown = with_intervals(per_class)
     st.dataframe(
         exports.styled(shown).format("{:.0f}", subset=["support"]),
         hide_index=True,
         column_config=_columns(),
         height=38 + 35 * len(shown),
-        key="findings",
+        key=key,
         placeholder="–",
         alt="Metrics by finding",
     )
-    exports.download("Download CSV", per_class, f"{source.stem}-per_class.csv", "per-class-csv", source)
 
 
 def at_threshold(per_class: pd.DataFrame, tuned: bool) -> pd.DataFrame:
@@ -109,7 +114,7 @@ def _dots(per_class: pd.DataFrame, source: Source) -> None:
 
 
 def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of the table: intervals as text, and why a metric is undefined, if any is."""
+    """Return the columns of the table: intervals as text, and notes on undefined metrics and intervals, if any."""
     shown = per_class.copy()
     for name in (column.removesuffix("_ci") for column in _metric_columns() if column.endswith("_ci")):
         bounds = [f"{name}_ci_lower", f"{name}_ci_upper"]
@@ -117,8 +122,9 @@ def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
             texts = [format_interval(None, pair).removeprefix("– ") for pair in shown[bounds].to_numpy().tolist()]
             shown[f"{name}_ci"] = [None if text == "–" else text for text in texts]
     columns = [name for name in _table_columns() if name in shown]
-    reasons = "undefined" in shown and shown["undefined"].fillna("").ne("").any()
-    return shown[[*columns, "undefined"] if reasons else columns]
+    notes = shown.reindex(columns=["undefined", "no_interval"]).fillna("").to_numpy().tolist()
+    shown["note"] = ["; ".join(dict.fromkeys(filter(None, row))) for row in notes]
+    return shown[[*columns, "note"] if shown["note"].any() else columns]
 
 
 def _columns() -> dict[str, Any]:
@@ -129,8 +135,8 @@ def _columns() -> dict[str, Any]:
         "finding": text("Finding", width=_WIDTHS["finding"], pinned=True),
         **{name: number(short_title(name), help=metric_help(name), width=_width(name)) for name in numbers},
         **{
-            name: text("95 % CI", width=_WIDTHS["ci"], help="Over patients. A dash: too few patients.")
+            name: text("95 % CI", width=_WIDTHS["ci"], help="Over patients. A dash: see the note.")
             for name in intervals
         },
-        "undefined": text("Note", help="Why a metric in this row is undefined."),
+        "note": text("Note", help="Why a metric is undefined or has no interval."),
     }

@@ -61,12 +61,42 @@ def _header(run: Run, name: str) -> None:
     for card, (key, one) in zip(st.columns(len(metrics.macro)), metrics.macro.items()):
         text = format_interval(one.value, one.interval.to_list())
         help = f"Mean over the {plural(one.findings, 'finding')} where it is defined."
+        if reason := metrics.macro_no_interval.get(key):
+            help += f" No interval: {reason}."
         card.metric(f"Macro {_card_title(key, metrics.threshold)}", text, border=True, help=help)
     st.caption(" · ".join([*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics)]))
+    if marked := _marks(metrics):
+        st.caption(f":material/info: {as_text('; '.join(marked))}")
     if undefined := {label: note for label in metrics.findings if (note := metrics.note(label))}:
         with st.expander(f"{plural(len(undefined), 'finding')} with an undefined metric"):
             for label, reason in undefined.items():
                 st.caption(f":material/info: {as_text(label)}: {as_text(reason)}")
+
+
+def _one_volume(metrics: Metrics) -> None:
+    """Draw the second analysis, one volume a patient, closed."""
+    own = metrics.one_volume
+    if own is None:
+        return
+    with st.expander(f"One volume per patient: {plural(own.n['volumes'], 'volume')}"):
+        means = [
+            f"Macro {short_title(key)} {format_interval(one.value, one.interval.to_list())}"
+            for key, one in own.macro.items()
+        ]
+        st.caption(
+            "The first reconstruction of each patient's first exam, rates at threshold "
+            f"{format_metric(own.threshold, 1)}. The main analysis counts every volume: the two differ where patients "
+            "with many volumes do. " + as_text(" · ".join([*means, *_eligible(own)]))
+        )
+        findings.draw_rows(findings.at_threshold(per_class_frame(own), tuned=False), "one-volume")
+
+
+def _marks(metrics: Metrics) -> list[str]:
+    """Write the marks of intervals, each with its findings."""
+    labels: dict[str, list[str]] = {}
+    for label, finding in metrics.findings.items():
+        labels.setdefault(finding.mark_note(), []).append(label)
+    return [f"Intervals of {text} ({', '.join(names)})" for text, names in labels.items() if text]
 
 
 def _card_title(key: str, threshold: float) -> str:
@@ -83,9 +113,9 @@ def _defined(metrics: Metrics) -> list[str]:
 
 
 def _eligible(metrics: Metrics) -> list[str]:
-    """Write the macro means over the findings with an interval, where these are fewer."""
+    """Write the macro means over the eligible findings, where these are fewer."""
     parts = [
-        f"{short_title(key)} over the {one.eligible.findings} with an interval: "
+        f"{short_title(key)} over the {one.eligible.findings} eligible findings: "
         f"{format_interval(one.eligible.value, one.eligible.interval.to_list())}"
         for key, one in metrics.macro.items()
         if one.eligible
@@ -127,3 +157,4 @@ def _tabs(run_dir: Path, name: str) -> None:
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.threshold, source),
         }
         draw_tabs(contents, "tab")
+        _one_volume(metrics)

@@ -8,14 +8,16 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import compared_metrics, metric_title
-from ctbench_core.evaluate import MACRO, evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.evaluate import evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.formatting import format_interval, plural
+from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.runs import EvaluationPaths
 from ctbench_ui.frame import address
 from ctbench_ui.shared import cache, charts, exports, progress_bar, show_errors
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.exports import Source
 
+_OF_ELIGIBLE = ", eligible findings"
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
 _COLUMNS = {
     "group": _TEXT("Group", pinned=True),
@@ -118,7 +120,7 @@ def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.Data
 
 def _draw(rows: pd.DataFrame, finding: str, column: str, labels: list[str], source: Source) -> None:
     """Draw the table of one finding and the gaps of all, for one metric."""
-    shown = exports.styled(with_intervals(rows[rows["finding"] == finding]))
+    shown = exports.styled(with_intervals(_rows_of(rows, finding)))
     st.dataframe(
         shown, hide_index=True, column_config=_COLUMNS, key="subgroups-table", placeholder="–", alt="Subgroups"
     )
@@ -138,6 +140,13 @@ def _draw(rows: pd.DataFrame, finding: str, column: str, labels: list[str], sour
         )
 
 
+def _rows_of(rows: pd.DataFrame, finding: str) -> pd.DataFrame:
+    """Return the rows of a finding; with the macro mean, where not all findings are eligible, also those of these."""
+    chosen = rows[rows["finding"].isin([MACRO, ELIGIBLE] if finding == MACRO else [finding])]
+    eligible = chosen["finding"] == ELIGIBLE
+    return chosen.assign(group=chosen["group"].where(~eligible, chosen["group"] + _OF_ELIGIBLE))
+
+
 def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> charts.go.Figure:
     gaps = rows.rename(columns={"group": "a", "finding": "label"})
     gaps = gaps[["a", "label", "p_adjusted"]].assign(delta=rows["gap"], lo=rows["gap_lo"], hi=rows["gap_hi"])
@@ -145,7 +154,11 @@ def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> charts.go.Figure:
     if len(groups) == 2:  # the gaps of the other group are the same, mirrored
         gaps, title = gaps[gaps["a"] == groups[0]], f"{groups[0]} − {groups[1]}"
     metric = metric_title(str(rows["metric"].iloc[0]))
-    return charts.forest(gaps.dropna(subset=["lo"]), [MACRO, *labels], f"difference in {metric}: {title}")
+    gaps = gaps.dropna(subset=["lo"]).replace({"label": {ELIGIBLE: "Macro" + _OF_ELIGIBLE}})
+    lines = [MACRO, "Macro" + _OF_ELIGIBLE, *labels]
+    return charts.forest(
+        gaps, [one for one in lines if one in set(gaps["label"]) or one in labels], f"difference in {metric}: {title}"
+    )
 
 
 def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.declared import tuned_metrics
-from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, validation_choice
-from ctbench_core.formatting import format_metric, plural
-from ctbench_core.metrics import ThresholdedMetrics, thresholded_metrics
-from ctbench_core.runs import RunPaths, label_columns
+from ctbench_core.declared import metric_title, tuned_metrics
+from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, rates_at, validation_choice
+from ctbench_core.formatting import format_interval, format_metric, plural
+from ctbench_core.inference import Estimate
+from ctbench_core.metrics import ThresholdedMetrics
+from ctbench_core.runs import RunPaths
 from ctbench_ui.evaluate import volumes
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports
@@ -37,9 +38,7 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         threshold, confusion = confusion_at(counts, _slider(counts))
         cell = _cells(confusion)
     with right:
-        rates = tuned_metrics()
-        for card, metric in zip(st.columns(len(rates)), rates):
-            card.metric(metric.title, format_metric(float(confusion.value(metric.name))), border=True)
+        _draw_rates(_rates_at(paths.scores, label, threshold))
         bins = histogram(counts)
         alt = f"Scores of positives and negatives of {label}, threshold {format_metric(threshold)}"
         exports.draw_chart(charts.score_histogram(bins, threshold), bins, source, "threshold", alt)
@@ -51,6 +50,20 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
         volumes.draw_table(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
     _chosen_on_validation(run, tuning, label, paths.scores, source)
+
+
+def _draw_rates(estimates: dict[str, Estimate]) -> None:
+    """Draw the rates at a threshold with their intervals, and why one has none."""
+    frame = pd.DataFrame(
+        {
+            "Rate": metric_title(name),
+            "Value [95 % CI]": format_interval(float(one.value[0]), one.bounds[0].tolist()),
+            "Note": one.reasons[0] or one.marks[0],
+        }
+        for name, one in estimates.items()
+    )
+    shown = frame if frame["Note"].any() else frame.drop(columns="Note")
+    st.dataframe(shown, hide_index=True, key="rates", alt="Rates at the threshold, with 95 % intervals over patients")
 
 
 def _slider(counts: pd.DataFrame) -> float:
@@ -131,8 +144,8 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, sco
             st.button(f"Use {_rule_title(rule)}", key=key, on_click=_set, args=(_KEY, float(threshold)))
         exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
     st.caption(
-        f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients. Optimism is "
-        "validation − test. The epoch was also chosen on validation."
+        f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients. Intervals are those on test, over "
+        "patients. The epoch was also chosen on validation."
     )
 
 
@@ -145,26 +158,34 @@ def _arrows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of the screen: each rate on validation and, after an arrow, on test."""
     shown = pd.DataFrame({"Rule": table["rule"].map(_rule_title), "Threshold": table["threshold"].map(format_metric)})
     for title in (metric.title for metric in tuned_metrics()):
-        pairs = zip(table[f"{title}, validation"].map(format_metric), table[f"{title}, test"].map(format_metric))
-        shown[f"{title}, validation → test"] = list(map(" → ".join, pairs))
-    shown["F1 optimism"] = [format_metric(value, signed=True) for value in table["F1 optimism"]]
+        columns = [table[f"{title}, {part}"] for part in ("validation", "test", "test, lower", "test, upper")]
+        shown[f"{title}, validation → test"] = [
+            f"{format_metric(before)} → {format_interval(value, [low, high])}"
+            for before, value, low, high in zip(*columns)
+        ]
     return shown
 
 
 def tuned_rates(run: RunPaths, label: str, scores: Path, rules: list[str]) -> pd.DataFrame:
-    """Return a row a rule: rule, threshold, each rate on validation and on test, and the optimism of F1."""
-    test = cache.load_columns(scores, (f"target_{label}", f"prob_{label}"))
-    targets, probabilities = label_columns(test, "target_", [label]), label_columns(test, "prob_", [label])
+    """Return a row a rule: rule, threshold, each rate on validation, on test with bounds, and F1 on validation − test."""
     rows = []
     for rule in rules:
         choice = _validation_choice(run.validation_scores, label, rule)
-        on_test = thresholded_metrics(targets, probabilities, choice["threshold"])
+        on_test = _rates_at(scores, label, choice["threshold"])
         row: dict[str, Any] = {"rule": rule, "threshold": choice["threshold"]}
         for metric in tuned_metrics():
-            test_value = float(on_test.value(metric.name)[0])
-            row |= {f"{metric.title}, validation": choice[metric.name], f"{metric.title}, test": test_value}
-        rows.append(row | {"F1 optimism": choice["f1"] - float(on_test.f1[0])})
+            one = on_test[metric.name]
+            (low, high), reason = one.bounds[0].tolist(), one.reasons[0] or ""
+            row |= {f"{metric.title}, validation": choice[metric.name], f"{metric.title}, test": float(one.value[0])}
+            row |= {f"{metric.title}, test, lower": low, f"{metric.title}, test, upper": high}
+            row |= {f"{metric.title}, no interval": reason}
+        rows.append(row | {"F1, validation − test": choice["f1"] - float(on_test["f1"].value[0])})
     return pd.DataFrame(rows)
+
+
+@cache.per_file(max_entries=512)
+def _rates_at(scores: Path, label: str, threshold: float) -> dict[str, Estimate]:
+    return rates_at(scores, label, threshold)
 
 
 @cache.per_file(max_entries=512)

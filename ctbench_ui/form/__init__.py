@@ -1,6 +1,7 @@
 """The form of all pages: every field is in the session, under its config key."""
 
 from ctbench_ui.form.fields import (
+    apply_head_defaults,
     choice_field,
     choices_field,
     config,

@@ -17,9 +17,9 @@ import streamlit as st
 import yaml
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, get_key, set_key
+from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, from_mapping, get_key, set_key
+from ctbench_core.declared import HEADS
 from ctbench_core.errors import ConfigError, CtbenchError
-from ctbench_core.runs import read_config
 from ctbench_ui.shared import datasets
 from ctbench_ui.shared.text import title_of
 
@@ -27,6 +27,11 @@ T = TypeVar("T")
 
 _SOURCE, _PENDING, _WRITTEN = "form.source", "form.pending", "form.written"
 _FILE = ".form.yaml"
+# The values that heads have as defaults of a key, in the form of its field.
+_ALL_HEAD_DEFAULTS = {
+    key: [head.defaults[key] for head in HEADS.values() if key in head.defaults]
+    for key in dict.fromkeys(key for head in HEADS.values() for key in head.defaults)
+}
 
 
 def outputs_root() -> Path:
@@ -43,9 +48,12 @@ def restore() -> None:
     if _SOURCE in st.session_state:
         return
     st.session_state[_SOURCE] = "Default settings"
-    with contextlib.suppress(CtbenchError):  # a damaged file is replaced by the next change
+    with contextlib.suppress(CtbenchError, OSError, yaml.YAMLError, AttributeError):
         if (outputs_root() / _FILE).is_file():
-            fill(read_config(outputs_root() / _FILE), _is_saved)
+            # It holds what differed from the defaults, so what it lacks is at today's, unlike in a stored run. The next
+            # change replaces a damaged file.
+            content = yaml.safe_load((outputs_root() / _FILE).read_text(encoding="utf-8"))
+            fill(from_mapping(content)[0], _is_saved)
             st.session_state.update({_WRITTEN: _saved_values(), _SOURCE: "Settings from your last session"})
 
 
@@ -82,7 +90,11 @@ def save() -> None:
 def dataset_name() -> str | None:
     """Return the name of the saved data set with the values of the data fields; None without one."""
     try:
-        return datasets.name_of(outputs_root(), config())
+        present = config()
+        for key, value in _head_defaults().items():  # a data set is the same whatever head it is used with
+            if get_key(present, key) == value:
+                set_key(present, key, KEYS[key].default)
+        return datasets.name_of(outputs_root(), present) or datasets.name_of(outputs_root(), config())
     except CtbenchError:
         return None
 
@@ -94,6 +106,7 @@ def open_dataset(name: str) -> None:
         InputError: it cannot be read.
     """
     fill(datasets.load(outputs_root(), name), lambda key: KEYS[key].is_input)
+    set_fields({key: value for key, value in _head_defaults().items() if _is_default(key)})
     datasets.path_of(outputs_root(), name).touch()  # lists begin with the last opened
 
 
@@ -109,6 +122,24 @@ def save_dataset(name: str) -> None:
 def set_fields(values: Mapping[str, Any]) -> None:
     """Set the fields of some keys; call it before they are drawn."""
     st.session_state.update({key: _to_widget(KEYS[key], value) for key, value in values.items()})
+
+
+def apply_head_defaults() -> None:
+    """Set the defaults of the chosen head, also where another head's had been set; what a user has set stays."""
+    own = _head_defaults()
+    for key, values in _ALL_HEAD_DEFAULTS.items():
+        if _is_default(key) or st.session_state[key] in values:
+            set_fields({key: own.get(key, KEYS[key].default)})
+
+
+def _head_defaults() -> Mapping[str, Any]:
+    head = HEADS.get(HEADS.canonical(st.session_state.get("model._target_", KEYS["model._target_"].default)))
+    return head.defaults if head else {}
+
+
+def _is_default(key: str) -> bool:
+    default = _to_widget(KEYS[key], KEYS[key].default)
+    return bool(st.session_state.get(key, default) == default)
 
 
 def fill(source: Config, select: Callable[[str], bool] = lambda key: True) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import KEYS, changed_keys, get_key
+from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys
 from ctbench_core.export import export_run
 from ctbench_core.jobs import get_runner
 from ctbench_core.overrides import to_command
@@ -17,6 +17,7 @@ from ctbench_core.runs import (
     RESUMABLE,
     Run,
     annotate,
+    convergence,
     delete_run,
     open_run,
     read_json,
@@ -47,6 +48,7 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         _actions(run, resumable=not obstacle)
         if obstacle and run.status.state in RESUMABLE:
             st.caption(f":material/info: {as_text(obstacle)}")
+        _convergence(run)
         _notes(run, known_tags)
         contents = {
             "Settings": lambda: _settings(run),
@@ -86,6 +88,27 @@ def _actions(run: Run, resumable: bool) -> None:
             st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
             address.write_ids("run", [])
             st.rerun()
+
+
+def _convergence(run: Run) -> None:
+    """Warn of a run far from its optimum, and offer to train the optimum; say where the two were not compared."""
+    record = convergence(run)
+    if record is None or not record.sentence():
+        return
+    if not record.mark:
+        st.caption(f":material/info: {as_text(record.sentence())}")
+        return
+    st.warning(as_text(record.sentence()), icon=":material/trending_up:")
+    if st.button(
+        "Train the optimum",
+        icon=":material/target:",
+        key="card-optimum",
+        help="Fill the Train form with these settings and logistic regression as the head.",
+    ):
+        optimum = run.config.copy()
+        set_keys(optimum, model_groups()["logistic"] | {"logging.run_name": None})
+        form.fill_on_rerun(optimum, _is_cloned)
+        go("train")
 
 
 def _is_cloned(key: str) -> bool:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.formatting import format_mean_sd, format_metric
+from ctbench_core.runs import NOT_CONVERGED
 from ctbench_ui.shared import SHARE, test_marks
 
 # Settings that have a column of their own.
@@ -41,6 +42,7 @@ _COLUMNS: dict[str, Any] = {
         for name in [metric.name for metric in averaged_metrics()]
         for key, column in _metric_columns(name).items()
     },
+    "convergence": _TEXT("Convergence", help="Finished runs that have not converged: no verdict on the features."),
     "test": _TEXT(
         "Test AUPRC",
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
@@ -58,7 +60,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns recipe, encoder, head, inputs, differs, n, folds, the metrics' means and standard deviations
-        (of n - 1 degrees of freedom; NaN for one seed), test, others.
+        (of n - 1 degrees of freedom; NaN for one seed), convergence, test, others.
     """
     recipes = {recipe: json.loads(recipe) for recipe in runs["recipe"].unique()}
     varying = _varying(list(recipes.values()))
@@ -89,6 +91,8 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     finished = runs[runs["state"] == "finished"].sort_values("created").drop_duplicates(["seed", "fold"], keep="last")
     row: dict[str, Any] = {name: runs.iloc[0][name] for name in ("encoder", "head", "inputs")}
     row |= {"n": finished["seed"].nunique(), "folds": finished["fold"].nunique(), "test": _tests(finished)}
+    stopped = int((finished["convergence"] != "").sum())
+    row["convergence"] = f"{stopped} of {len(finished)} {NOT_CONVERGED}" if stopped else ""
     row["others"] = int((runs["state"] != "finished").sum())
     for name in (f"val_{metric.name}" for metric in averaged_metrics()):
         values = _by_seed(finished, finished[name])
@@ -124,6 +128,7 @@ def draw(recipes: pd.DataFrame) -> str | None:
         recipes: what `table` returned.
     """
     idle = {"differs": not recipes["differs"].any(), "folds": recipes["folds"].max() < 2}
+    idle["convergence"] = not recipes["convergence"].any()
     event = st.dataframe(
         recipes[[name for name in _COLUMNS if not idle.get(name)]],
         hide_index=True,

@@ -128,10 +128,12 @@ def _summary(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         column_config={"Effect size": effect},
         alt="Two sources by metric and budget",
     )
+    covers = "; ".join(dict.fromkeys(summary["interval"]))
+    reasons = "".join(f" No interval: {reason}." for reason in dict.fromkeys(summary["reason"]) if reason)
     st.caption(
-        f"{plural(len(tables['paired']), 'pair')}. p: sign-flip test, adjusted by Benjamini-Hochberg over the "
-        f"{plural(len(summary), 'row')} of this table; intervals are unadjusted. This is a sensitivity analysis: it treats "
-        "pairs of fold and seed as independent, which they are not. For tests over patients, see Studies and Compare."
+        f"{plural(len(tables['paired']), 'pair')}. Intervals and p cover {as_text(covers)}; p is adjusted by "
+        f"Benjamini-Hochberg over the {plural(len(summary), 'row')} of this table, intervals are not.{as_text(reasons)} The "
+        "t-test takes folds and seeds for independent, which they are not."
     )
     _downloads(names, {"summary": ("summary", summary), "paired": ("pairs", tables["paired"])})
 

@@ -30,6 +30,7 @@ from ctbench_core.label_leakage import encoder_name
 from ctbench_core.manifest import apply_cohort, read_manifest
 from ctbench_core.runs import (
     Run,
+    convergence,
     is_stale,
     open_run,
     read_cached,
@@ -239,6 +240,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "epoch": status.epoch,
         "max_epochs": status.max_epochs,
         "best_epoch": epoch,
+        "convergence": record.mark if (record := convergence(run)) else "",
         **{f"val_{metric.name}": val_metrics.get(metric.macro) for metric in averaged_metrics()},
         "trace": trace(run.paths.metrics),
         **_test_results(run, epoch),

@@ -134,6 +134,31 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
     return set_layout(chart, height=430, legend_below=False)
 
 
+def decision_curve(rows: pd.DataFrame, label: str) -> go.Figure:
+    """Draw net benefit by threshold probability: the model with the band of its gain, treat all, treat none.
+
+    Args:
+        rows: columns threshold, model, treat_all, gain, lower, upper of one finding.
+    """
+    default = rows["treat_all"].clip(lower=0)
+    upper, lower = default + rows["upper"], default + rows["lower"]
+    chart = go.Figure()
+    edge = {"x": rows["threshold"], "mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+    chart.add_scatter(y=upper, **edge)
+    chart.add_scatter(y=lower, fill="tonexty", fillcolor="rgba(128, 128, 128, 0.18)", **edge)
+    tip = "threshold %{x:.2f}: %{y:.4f}<extra>%{fullData.name}</extra>"
+    for name, values, style in (
+        ("model", rows["model"], {"width": 2, "color": COLOURS[0]}),
+        ("treat all", rows["treat_all"], {"width": 1.4, "color": GREY, "dash": "dash"}),
+        ("treat none", 0 * rows["threshold"], {"width": 1.4, "color": GREY}),
+    ):
+        chart.add_scatter(x=rows["threshold"], y=values, name=name, mode="lines", line=style, hovertemplate=tip)
+    top = max(float(rows["treat_all"].max()), float(rows["model"].max()), 0.01)
+    chart.update_xaxes(title="threshold probability", range=[0, 1])
+    chart.update_yaxes(title=f"net benefit, {label}", range=[-0.25 * top, 1.1 * top])
+    return set_layout(chart, height=320, legend_below=False)
+
+
 def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     """Draw Recall@K of both directions with the recall of chance.
 
@@ -143,8 +168,9 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     chart = go.Figure()
     for place, (direction, rows) in enumerate(frame.groupby("direction", sort=False)):
         name, style = DIRECTIONS[str(direction)].title, {"color": COLOURS[place], "width": 2.5}
-        if "lower" in rows and rows["lower"].notna().all():
-            chart.add_scatter(**band(rows["k"], rows["lower"], rows["upper"], COLOURS[place]))
+        if "lower" in rows and rows["lower"].notna().any():
+            known = rows.dropna(subset=["lower", "upper"])
+            chart.add_scatter(**band(known["k"], known["lower"], known["upper"], COLOURS[place]))
         chart.add_scatter(
             x=rows["k"],
             y=rows["recall"],

@@ -171,9 +171,10 @@ _HEADINGS = {
     "ci": "95 % CI",
     "p": "p",
     "p_adjusted": "p (adjusted)",
-    "p_delong": "p (DeLong)",
-    "p_sign_flip": "p (sign flip)",
-    "p_corrected_t": "p (corrected t)",
+    "p_swap": "p (rank swap)",
+    "non_inferior": "Non-inferior",
+    "p_non_inferior": "p (non-inferior)",
+    "p_equivalent": "p (equivalent)",
     "reason": "Note",
 }
 

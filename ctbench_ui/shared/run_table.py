@@ -31,6 +31,10 @@ COLUMNS: dict[str, Any] = {
     "volumes": _number("N", format="localized", help="Training volumes."),
     "seed": _number("Seed", format="%d"),
     "auprc": _number("Val. AUPRC", format=SHARE, help="Macro mean over findings at the best epoch, on validation."),
+    "convergence": _text(
+        "Convergence",
+        help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
+    ),
     "set": _text(
         "Val. set",
         width=56,
@@ -64,6 +68,7 @@ _FIRST = (
     "head",
     "volumes",
     "auprc",
+    "convergence",
     "set",
     "trace",
     "best",
@@ -71,8 +76,8 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "auprc", "set", "bar", "test", "when")
-_ONLY_IF_ANY = ("star", "set", "bar", "test", "tags", "notes")
+_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test", "when")
+_ONLY_IF_ANY = ("star", "convergence", "set", "bar", "test", "tags", "notes")
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:

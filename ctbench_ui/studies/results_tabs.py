@@ -13,8 +13,9 @@ import streamlit as st
 
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.formatting import plural
+from ctbench_core.inference import ELIGIBLE
 from ctbench_core.runs import VALIDATION
-from ctbench_core.studies import VARIANCE_PARTS, Curve, StudyPaths, bottlenecks, cell_axes
+from ctbench_core.studies import FEWEST_SEEDS, MODELS_COLUMNS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
 from ctbench_ui.frame import address
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports
@@ -41,6 +42,8 @@ def draw(folder: str) -> None:
     st.caption(source.note)
     if source.disclosures and source.disclosures.banner:
         st.warning(as_text(source.disclosures.banner), icon=":material/warning:")
+    for text in study_tables.edges(folder, at):
+        st.info(as_text(text), icon=":material/open_in_full:")
     tabs: dict[str, Callable[[str, Stamp], None]] = {
         "Curves": _curves,
         "Overview": _overview,
@@ -82,10 +85,6 @@ def _pick_metric(key: str) -> str:
     )
 
 
-def _finding_title(name: str) -> str:
-    return name or "Macro mean"
-
-
 def _describe(frame: pd.DataFrame) -> str:
     """Write on which set the rows are, and how many runs a cell has."""
     return f"On {as_text(frame['set'].iloc[0])}, up to {plural(int(frame['n'].max()), 'run')} per cell."
@@ -98,12 +97,12 @@ def _curves(folder: str, at: Stamp) -> None:
     with left:
         metric = _pick_metric("curves-metric")
     with right:
-        names = ["", *study_tables.sort_findings(frame["finding"].unique())]
-        finding = st.selectbox(
-            "Finding", names, format_func=_finding_title, **address.bound("curves-finding", names, _finding_title)
-        )
+        known = set(frame["finding"])
+        macros = ["", *([ELIGIBLE] if ELIGIBLE in known else [])]
+        names, title = [*macros, *study_tables.sort_findings(known)], study_tables.finding_title
+        finding = st.selectbox("Finding", names, format_func=title, **address.bound("curves-finding", names, title))
     points = study_tables.curve_points(folder, at, metric, finding or "")
-    fits = {} if finding else study_tables.curve_fits(folder, at, metric)
+    fits = study_tables.curve_fits(points)
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
     event = st.plotly_chart(
         add_note(chart, study_tables.source(folder, at).plain_note),
@@ -113,15 +112,27 @@ def _curves(folder: str, at: Stamp) -> None:
         selection_mode="points",
     )
     st.caption(
-        f"{_describe(frame)} Bands: 95 %, over seeds and test patients. Dotted: fitted power law. Select a point to list its runs."
+        f"{_describe(frame)} Bands: 95 %, over {_covers(points)}, budget by budget. Dotted: a fitted power law, for the eye. Select a point to list its runs."
     )
+    for reason in dict.fromkeys(filter(None, points["reason"])):
+        st.caption(f"No band: {as_text(reason)}.")
     _selected_runs(folder, at, event)
-    if fits:
-        _labels_needed(fits, metric)
-    crossings = pd.DataFrame() if finding else study_tables.crossing_table(folder, at, metric)
+    if points["n"].nunique() > 1:
+        _labels_needed(points, metric)
+    crossings = study_tables.crossing_table(folder, at, metric, finding or "")
     if len(crossings):
         st.subheader("Crossings", anchor=False)
         st.dataframe(crossings, hide_index=True)
+        st.caption(
+            "Where the mean difference changes its sign, and the budgets at which its 95 % CI holds zero; straight lines "
+            "on the log scale between budgets."
+        )
+
+
+def _covers(points: pd.DataFrame) -> str:
+    """Write what the intervals of some points cover."""
+    shortest, *longer = sorted(set(points["interval"].dropna()), key=len) or ["seeds and patients"]
+    return f"{shortest} (with shared training patients, for these alone)" if longer else shortest
 
 
 def _selected_runs(folder: str, at: Stamp, event: Any) -> None:
@@ -168,15 +179,16 @@ def _run_heading(name: str) -> str:
     return key_title(name.removeprefix("n_"))
 
 
-def _labels_needed(fits: dict[str, Curve], metric: str) -> None:
+def _labels_needed(points: pd.DataFrame, metric: str) -> None:
     st.subheader("Labels needed", anchor=False)
-    highest = max(float(np.nanmax(curve.mean)) for curve in fits.values())
+    highest = float(np.nanmax(points["mean"]))
     value = st.slider(
         f"{metric_title(metric)} to reach", 0.05, 0.99, round(highest * 0.95, 2), 0.01, key="needed", width=360
     )
-    st.dataframe(study_tables.needed_table(fits, value), hide_index=True)
+    st.dataframe(study_tables.needed_table(points, value), hide_index=True)
     st.caption(
-        "From the fitted curve. The interval resamples whole seeds, since the budgets of a seed are nested. ∞: not reached."
+        "Patients: where the mean reaches the target. Set: the budgets whose 95 % CI holds the target; straight lines on "
+        f"the log scale between budgets. Below {FEWEST_SEEDS} seeds or folds, the range over them instead."
     )
 
 
@@ -189,12 +201,21 @@ def _overview(folder: str, at: Stamp) -> None:
         "SD (rest): the remainder."
     )
     st.caption(
-        f"{_describe(frame)} 95 % CI over seeds and test patients; its standard error (SE) has two parts, patients and "
-        f"seeds.{folds if VARIANCE_PARTS[0] in frame else ''}"
+        f"{_describe(frame)} 95 % CI over {_covers(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}"
     )
     exports.download(
         "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
     )
+
+
+def _parts(frame: pd.DataFrame) -> str:
+    """Write what the standard errors of the overview are."""
+    if VARIANCE_PARTS[0] in frame:
+        return (
+            "it is that of the mean over folds, with a variance enlarged for shared training patients (Nadeau and "
+            "Bengio). SE (patients): for these trained models."
+        )
+    return "its standard error (SE) has two parts, patients and seeds. Two seeds: their range."
 
 
 def _findings(folder: str, at: Stamp) -> None:
@@ -222,7 +243,7 @@ def _findings(folder: str, at: Stamp) -> None:
     st.plotly_chart(add_note_below(chart, study_tables.source(folder, at).plain_note), key="heat", config=CONFIG)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over paired resamples of patients, seeds as a "
-        "random sample; adjusted over the findings by Benjamini-Hochberg)."
+        "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
     )
 
 
@@ -251,19 +272,26 @@ def _differences(folder: str, at: Stamp) -> None:
         f"{_describe_pairs(table)} Intervals are unadjusted. Filled: adjusted p below .05, in the family of "
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
-    exports.draw_differences(table, "differences", "Differences of the pairs")
+    shown = exports.styled(study_tables.difference_table(table, axes))
+    st.dataframe(shown, hide_index=True, key="differences", placeholder="–", alt="Differences of the pairs")
     exports.download("Download differences as CSV", table, "differences.csv", "differences-csv", source)
 
 
 def _describe_pairs(table: pd.DataFrame) -> str:
-    """Write how the pairs of a table of differences are formed."""
-    if "note" not in table:
-        return "Macro means, paired over seeds and patients."
-    return (
-        "Macro means of out-of-fold scores, averaged over seeds, paired over patients. The tests over folds "
-        "(p_sign_flip, p_corrected_t) are a sensitivity analysis: folds share training patients, and five alone cannot "
-        "reach p < .05."
+    """Write what the answers of a table of differences hold for."""
+    shortest, *longer = sorted(set(table["question"]), key=len)
+    note = (
+        " Where seeds share half of their training patients or more, it holds for these training patients."
+        if longer
+        else ""
     )
+    text = f"For {shortest}.{note} Detectable: the smallest difference that this test set shows with 80 % power."
+    if MODELS_COLUMNS[0] in table:
+        text += (
+            " Means over folds, seeds averaged within each fold, with a variance enlarged for shared training patients "
+            "(Nadeau and Bengio). The columns for these models say nothing of other training runs."
+        )
+    return text
 
 
 def _bottlenecks(folder: str, at: Stamp) -> None:

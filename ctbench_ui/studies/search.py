@@ -28,6 +28,7 @@ from ctbench_core.studies import (
     request_state,
     run_search,
     shared_keys,
+    space_edges,
     stability,
     trial_row,
 )
@@ -149,6 +150,10 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         parameters = [name for name in frame if name not in ("trial", "state", "value", "epochs", "run")]
         st.markdown("**Parallel coordinates**")
         st.plotly_chart(study_charts.parallel(finished, parameters), key="search-parallel", config=CONFIG)
+    if len(finished):
+        best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
+        for text in space_edges(read_search(paths.search).parsed_space(), best_trial.params):
+            st.info(as_text(text), icon=":material/open_in_full:")
     value = st.column_config.NumberColumn(format=SHARE)
     st.dataframe(finished.rename(columns=key_title), hide_index=True, column_config={"Value": value})
 
@@ -156,7 +161,10 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
 def _new_seeds(search: Search, paths: StudyPaths) -> None:
     """Offer to train the best trials with new seeds: the best of many trials is optimistic."""
     finished = [trial for trial in _load_trials(paths.journal) if trial.state.name == "COMPLETE"]
-    top = sorted(finished, key=lambda trial: -trial.value)[:TOP]
+    distinct: dict[str, Any] = {}
+    for trial in sorted(finished, key=lambda trial: -trial.value):
+        distinct.setdefault(str(trial.params), trial)  # a space of lists may draw a setting twice
+    top = list(distinct.values())[:TOP]
     if not top:
         return
     with st.container(horizontal=True):
@@ -175,8 +183,21 @@ def _new_seeds(search: Search, paths: StudyPaths) -> None:
             help="On validation only. Shows whether the ranking of the best trials is more than chance.",
         ):
             _start_study(search.stability_study([trial.params for trial in top]))
+    _best_again(search, top[0])
     if len(top) == TOP:
         _stability(search, top)
+
+
+def _best_again(search: Search, best: Any) -> None:
+    """Draw how good the best trial is with new seeds, once it was trained again."""
+    result = stability(search, [(best.value, best.params)])
+    if result is not None:
+        row = result.table.iloc[0]
+        st.markdown(
+            f"Best trial with {plural(int(row['n']), 'new seed')}: **{format_metric(row['mean'], 4)}** ± "
+            f"{format_metric(row['sd'], 4)} on validation; the search had {format_metric(row['value'], 4)}, which is the best "
+            f"of many trials. The runs are in the study {as_text(result.paths.root.name)}."
+        )
 
 
 def _stability(search: Search, top: list[Any]) -> None:

@@ -55,7 +55,8 @@ def _facts(folder: str, at: Stamp) -> list[str]:
         f"{finished:,} of {total} finished; results on {load_cells(folder, at)['set'].iloc[0]}.",
         f"Planned {first}",
         *(f"Extended {text}" for text in extensions),
-        "Intervals: 95 %, over seeds and test patients where a cell has several seeds.",
+        f"Intervals: 95 %, over {', or '.join(dict.fromkeys(load_cells(folder, at)['interval'].dropna())) or 'patients'}.",
+        *study_tables.edges(folder, at),
         " · ".join(filter(None, (source.plain_note, source.disclosures.banner if source.disclosures else ""))),
     ]
 
@@ -77,15 +78,14 @@ def _charts(folder: str, at: Stamp, axes: list[str]) -> list[str]:
 
 def _scaling(folder: str, at: Stamp, metric: str) -> list[str]:
     """Return the scaling curves of a metric, the labels needed, and the crossings."""
-    name, fits = metric_title(metric), study_tables.curve_fits(folder, at, metric)
-    points = study_tables.curve_points(folder, at, metric, "")
-    chart = study_charts.scaling_curves(points, fits, metric, "patients")
+    name, points = metric_title(metric), study_tables.curve_points(folder, at, metric, "")
+    chart = study_charts.scaling_curves(points, study_tables.curve_fits(points), metric, "patients")
     parts = [f"<h2>{name} by label budget</h2>", _chart(add_note(chart, study_tables.source(folder, at).plain_note))]
-    if fits:
-        value = round(0.95 * max(float(curve.mean[-1]) for curve in fits.values()), 2)
-        parts.append(f"<h3>Patients needed for {name} {format_metric(value, 2)}</h3>")
-        parts.append(_table(study_tables.needed_table(fits, value)))
-    crossings = study_tables.crossing_table(folder, at, metric)
+    value = round(0.95 * float(points["mean"].max()), 2)
+    needed = study_tables.needed_table(points, value)
+    if len(needed):
+        parts += [f"<h3>Patients needed for {name} {format_metric(value, 2)}</h3>", _table(needed)]
+    crossings = study_tables.crossing_table(folder, at, metric, "")
     return [*parts, "<h3>Crossings</h3>", _table(crossings)] if len(crossings) else parts
 
 
@@ -97,8 +97,9 @@ def _tables(folder: str, at: Stamp, axes: list[str]) -> list[str]:
         for metric in compared_macros():
             rows = study_tables.macro_differences(table, axes, axis, metric)
             parts.append(_chart(add_note(study_charts.macro_forest(rows, metric), note)))
-        p_values = {name: table[name].map(format_p) for name in table if name == "p" or str(name).startswith("p_")}
-        parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(table.assign(**p_values))]
+        shown = study_tables.difference_table(table, axes)
+        p_values = {name: shown[name].map(format_p) for name in shown if name == "p" or str(name).startswith("p (")}
+        parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(shown.assign(**p_values))]
     weakest = study_tables.bottleneck_table(bottlenecks(frame, axes, compared_macros()[0]))
     return [*parts, "<h2>Bottlenecks</h2>", _table(weakest), "<h2>Runs</h2>", _table(load_runs(folder, at))]
 

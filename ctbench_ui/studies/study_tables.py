@@ -16,17 +16,23 @@ from ctbench_core.config import Config
 from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
+from ctbench_core.inference import ELIGIBLE
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
+    FEWEST_SEEDS,
+    MODELS_COLUMNS,
     VARIANCE_PARTS,
+    Budgets,
     Curve,
     Plan,
     StudyPaths,
     best_of,
     cell_axes,
     cell_frame,
+    compared_axes,
+    crossing,
     differences,
-    find_crossing,
+    edge_warnings,
     fit_curve,
     labels_needed,
     load_recipes,
@@ -114,116 +120,167 @@ def _cells(folder: str, at: Stamp, intervals: Stamp) -> pd.DataFrame:
     return cell_frame(paths, plan, read_results(paths, plan), cached_only=True)
 
 
+@st.cache_data(max_entries=16, show_spinner=False)
+def edges(folder: str, at: Stamp) -> list[str]:
+    """Return which numeric axes have their best value on the edge."""
+    plan = load_plan(folder)
+    return edge_warnings(plan, read_results(StudyPaths(Path(folder)), plan))
+
+
 @st.cache_data(max_entries=32, show_spinner="Comparing patient by patient")
 def axis_differences(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
     """Return the paired differences along an axis."""
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)
-    return differences(plan, load_recipes(paths, plan, read_results(paths, plan)), axis)
+    return differences(paths, plan, read_results(paths, plan), axis)
+
+
+def known_differences(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
+    """Return the same of those pairs that have been compared already."""
+    return _known_differences(folder, at, cache.stamp(StudyPaths(Path(folder)).differences), axis)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _known_differences(folder: str, at: Stamp, stored: Stamp, axis: str) -> pd.DataFrame:
+    paths, plan = StudyPaths(Path(folder)), load_plan(folder)
+    return differences(paths, plan, read_results(paths, plan), axis, cached_only=True)
 
 
 def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: str) -> pd.DataFrame:
     """Return the macro rows of `axis_differences`, named for a forest plot."""
-    macros = table[(table["finding"] == "") & (table["metric"] == metric)]
+    macros = table[table["finding"].isin(["", ELIGIBLE]) & (table["metric"] == metric)]
     others = [name for name in axes if name != axis]
     names = [
-        " · ".join([*(str(row[name]) for name in others), f"{row['a']} − {row['b']}"])
+        " · ".join(
+            [
+                *(str(row[name]) for name in others),
+                f"{row['a']} − {row['b']}",
+                *(["eligible"] if row["finding"] else []),
+            ]
+        )
         for row in macros.to_dict("records")
     ]
     return macros.assign(name=names)
 
 
+def difference_table(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
+    """Return differences with titles, intervals as text, and the range over seeds or folds where there is no interval."""
+    columns = {key_title(axis): table[axis] for axis in axes if axis in table}
+    columns |= {"First": table["a"], "Second": table["b"], "Metric": table["metric"].map(metric_title)}
+    columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"], "95 % CI": _bounds(table)}
+    columns |= {"p": table["p"], "p (adjusted)": table["p_adjusted"]}
+    if MODELS_COLUMNS[0] in table:
+        low, high, p = MODELS_COLUMNS
+        columns |= {"95 % CI (these models)": _bounds(table, low, high), "p (these models)": table[p]}
+    columns |= {"Detectable": table["detectable"], "Seeds": table["seeds"], "Note": table["reason"]}
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def finding_title(name: str) -> str:
+    """Write a finding, or which macro mean it is."""
+    return {"": "Macro mean", ELIGIBLE: "Macro, eligible findings"}.get(name, name)
+
+
 def curve_points(folder: str, at: Stamp, metric: str, finding: str) -> pd.DataFrame:
-    """Return what `scaling_curves` draws: line, n, mean, lo, hi, cell, text."""
-    axes, frame = cell_axes(load_plan(folder)), load_cells(folder, at)
+    """Return what `scaling_curves` draws: line, n, mean, lo, hi, cell, text; and range_lo, range_hi, repeats."""
+    plan, frame = load_plan(folder), load_cells(folder, at)
+    axes = cell_axes(plan)
     points = frame[(frame["finding"] == finding) & (frame["metric"] == metric)].copy()
     rows = points.to_dict("records")
     others = [axis for axis in axes if axis != BUDGET]
     points["line"] = [" · ".join(str(row[axis]) for axis in others) or "all" for row in rows]
     points["cell"] = [json.dumps([row[axis] for axis in axes]) for row in rows]
-    points["text"] = [
-        f"{format_interval(row['mean'], (row['lo'], row['hi']))}, {plural(row['n'], 'run')}" for row in rows
-    ]
+    texts = zip(points["mean"], _bounds(points), points["n"])
+    points["text"] = [f"{format_interval(mean, None)} {bounds}, {plural(n, 'run')}" for mean, bounds, n in texts]
+    points["repeats"] = plan.study.folds or points["n"]
     return points.assign(n=points["n_patients"])
 
 
-def metric_by_seed(folder: str, at: Stamp, metric: str) -> dict[str, tuple[pd.Series, pd.DataFrame]]:
-    """Return the macro metric of every line: its sizes (B,) and a table of seeds x budgets."""
-    table = load_runs(folder, at)
-    axes = [axis for axis in cell_axes(load_plan(folder)) if axis != BUDGET]
-    column = _metric_column(table, metric)
-    lines = {}
-    for labels, rows in table.groupby(axes or (lambda _: "all"), sort=False):
-        name = " · ".join(map(str, labels)) if isinstance(labels, tuple) else str(labels)
-        wide = rows.pivot_table(index="seed" if "seed" in rows else "run", columns=BUDGET, values=column, sort=False)
-        sizes = rows.groupby(BUDGET, sort=False)["n_patients"].median()
-        order = sizes.sort_values().index
-        lines[name] = (sizes[order], wide[order])
-    return lines
-
-
-def _metric_column(table: pd.DataFrame, metric: str) -> str:
-    """Return the column of a metric on a test set, else on validation."""
-    columns = [name for name in table if name.endswith(f"_{metric}")]
-    return next((name for name in columns if not name.startswith("validation_")), columns[0])
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def curve_fits(folder: str, at: Stamp, metric: str) -> dict[str, Curve]:
-    """Return the scaling fit of every line that has three budgets."""
+def curve_fits(points: pd.DataFrame) -> dict[str, Curve]:
+    """Return the power law through the means of every line that has three budgets."""
     fits = {}
-    for name, (sizes, table) in metric_by_seed(folder, at, metric).items():
+    for name, rows in points.groupby("line", sort=False):
+        ordered = rows.sort_values("n")
         try:
-            fits[name] = fit_curve(sizes.to_numpy(dtype=float), table.to_numpy(dtype=float))
+            fits[str(name)] = fit_curve(ordered["n"], ordered["mean"])
         except InputError:
             continue
     return fits
 
 
-def needed_table(fits: dict[str, Curve], value: float) -> pd.DataFrame:
-    """Return the patients that each recipe needs to reach a value, as text."""
+def needed_table(points: pd.DataFrame, value: float) -> pd.DataFrame:
+    """Return the patients that each recipe needs to reach a value, as text.
+
+    Args:
+        points: as `curve_points` returns them.
+    """
     rows = []
-    for name, curve in fits.items():
-        needed = labels_needed(curve, value)
-        rows.append(
-            {
-                "Recipe": name,
-                "Patients": _count(needed.n),
-                "95 % CI": "" if np.isnan(needed.lo) else f"[{_count(needed.lo)}, {_count(needed.hi)}]",
-                "Seeds that reach it": f"{needed.share:.0%}",
-                "": "extrapolated" if needed.beyond and np.isfinite(needed.n) else "",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _count(number: float) -> str:
-    return "∞" if np.isinf(number) or number > 1e7 else f"{number:,.0f}"
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def crossing_table(folder: str, at: Stamp, metric: str) -> pd.DataFrame:
-    """Return where the curves of each two recipes cross, as text."""
-    rows = []
-    lines = metric_by_seed(folder, at, metric)
-    for (first, (sizes, one)), (second, (_, other)) in itertools.combinations(lines.items(), 2):
-        seeds = one.index.intersection(other.index)
-        if not len(seeds) or list(one.columns) != list(other.columns):
+    for name, line in points.groupby("line", sort=False):
+        ordered = line.sort_values("n")
+        if len(ordered) < 2:
             continue
-        values = (table.loc[seeds].to_numpy(dtype=float) for table in (one, other))
-        crossing = find_crossing(sizes.to_numpy(dtype=float), *values)
-        names = {"first": first, "second": second}
-        bounds = f"{crossing.n:,.0f} [{crossing.lo:,.0f}, {crossing.hi:,.0f}]"
-        rows.append(
-            {
-                "First": first,
-                "Second": second,
-                "Better at small budgets": names.get(crossing.ahead_at_first, "–"),
-                "Better at large budgets": names.get(crossing.ahead_at_last, "–"),
-                "Crossing (patients)": "no crossing" if np.isnan(crossing.n) else bounds,
-                "Seeds that cross": f"{crossing.share:.0%}",
-            }
-        )
+        bounds, title = _pointwise(ordered)
+        needed = labels_needed(ordered["n"], ordered["mean"], bounds, value)
+        rows.append({"Recipe": name, "Patients": budget_text(needed.n), "Set": set_text(needed), "From": title})
     return pd.DataFrame(rows)
+
+
+def _pointwise(rows: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Return the interval at every budget (B, 2), or with few seeds the range over them, and what it is."""
+    columns, title = ["lo", "hi"], "95 % CI"
+    fewest = int(rows["repeats"].min())
+    if fewest < FEWEST_SEEDS:
+        columns, title = ["range_lo", "range_hi"], f"range over {fewest} seeds" if fewest > 1 else "one seed"
+    bounds = rows[columns].to_numpy(dtype=float)
+    return bounds, "no interval" if title == "95 % CI" and np.isnan(bounds).any() else title
+
+
+def budget_text(budget: float) -> str:
+    """Write a budget: ``134``, ``below the grid``, ``above the grid``."""
+    if np.isinf(budget):
+        return "above the grid" if budget > 0 else "below the grid"
+    return f"{budget:,.0f}"
+
+
+def set_text(budgets: Budgets) -> str:
+    """Write a set of budgets by its ends: ``52 to 134``, ``below the grid``."""
+    if np.isnan(budgets.lo):
+        return "–"
+    low, high = budget_text(budgets.lo), budget_text(budgets.hi)
+    return low if low == high else f"{low} to {high}"
+
+
+def crossing_table(folder: str, at: Stamp, metric: str, finding: str) -> pd.DataFrame:
+    """Return where the curves of each two recipes that were compared cross, as text."""
+    plan = load_plan(folder)
+    sizes = load_cells(folder, at).groupby(BUDGET)["n_patients"].median()
+    rows = []
+    for axis in (axis for axis in compared_axes(plan) if axis != BUDGET):
+        table = known_differences(folder, at, axis)
+        if not len(table):
+            continue
+        own = table[(table["metric"] == metric) & (table["finding"] == finding)]
+        own = own.assign(n=own[BUDGET].map(sizes), repeats=plan.study.folds or own["seeds"]).sort_values("n")
+        others = [name for name in cell_axes(plan) if name not in (BUDGET, axis)]
+        for labels, pair in own.groupby([*others, "a", "b"], sort=False):
+            if len(pair) > 1:
+                rows.append(_crossing_row(" · ".join(map(str, labels[:-2])), pair))
+    return pd.DataFrame(rows)
+
+
+def _crossing_row(shared: str, pair: pd.DataFrame) -> dict[str, str]:
+    bounds, title = _pointwise(pair)
+    place, deltas = crossing(pair["n"], pair["delta"], bounds), pair["delta"].to_numpy()
+    names = {1.0: str(pair["a"].iloc[0]), -1.0: str(pair["b"].iloc[0])}
+    small, large = (names.get(float(np.sign(deltas[end])), "–") for end in (0, -1))
+    return {
+        "First": " · ".join(filter(None, (shared, names[1.0]))),
+        "Second": " · ".join(filter(None, (shared, names[-1.0]))),
+        "Better at small budgets": small,
+        "Better at large budgets": large,
+        "Crossing (patients)": "no crossing" if np.isnan(place.n) else budget_text(place.n),
+        "No clear difference": "at no budget" if place.lo == place.hi else set_text(place),
+        "From": title,
+    }
 
 
 def compared_macros() -> list[str]:
@@ -233,12 +290,13 @@ def compared_macros() -> list[str]:
 
 def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     """Return the macro means of the compared metrics of every cell."""
-    macros = frame[(frame["finding"] == "") & frame["metric"].isin(compared_macros())]
+    macros = frame[frame["finding"].isin(["", ELIGIBLE]) & frame["metric"].isin(compared_macros())]
+    counts = zip(macros["metric"].map(metric_title), macros["finding"], macros["findings"])
     parts = {f"SD ({name})": np.sqrt(macros[part]) for name, part in _PARTS.items() if part in macros}
     return pd.DataFrame(
         {
             **{key_title(axis): macros[axis].astype(str) for axis in axes},
-            "Metric": macros["metric"].map(metric_title),
+            "Metric": [f"{title}, {count:.0f} eligible findings" if name else title for title, name, count in counts],
             "Mean": macros["mean"],
             "95 % CI": _bounds(macros),
             "SD": macros["std"],
@@ -247,6 +305,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
             **parts,
             "Runs": macros["n"],
             "Patients": [f"{count:,.0f}" for count in macros["n_patients"]],
+            "Note": [mark or reason for mark, reason in zip(macros["marks"], macros["reason"])],
         }
     ).reset_index(drop=True)
 
@@ -260,8 +319,16 @@ def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _bounds(frame: pd.DataFrame) -> list[str]:
-    return [format_interval(None, pair).removeprefix("– ") for pair in frame[["lo", "hi"]].to_numpy().tolist()]
+def _bounds(frame: pd.DataFrame, low: str = "lo", high: str = "hi") -> list[str]:
+    """Write intervals; where there is none, the range over seeds or folds if the frame has it."""
+    texts = [format_interval(None, pair).removeprefix("– ") for pair in frame[[low, high]].to_numpy().tolist()]
+    if low != "lo" or "range_lo" not in frame:
+        return texts
+    ranges = frame[["range_lo", "range_hi"]].to_numpy(dtype=float).tolist()
+    return [
+        text if np.isnan(pair[0]) or not missing else f"range {format_interval(None, pair).removeprefix('– ')}"
+        for text, missing, pair in zip(texts, frame[low].isna(), ranges)
+    ]
 
 
 def heat_axis(axes: list[str]) -> str:
@@ -283,7 +350,7 @@ def heat_tables(
     """Return the mean metric by finding and value of the heat axis, the other axes fixed, and which are marked best."""
     frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
     axis = heat_axis(axes)
-    rows = frame[(frame["metric"] == metric) & (frame["finding"] != "")]
+    rows = frame[(frame["metric"] == metric) & ~frame["finding"].isin(["", ELIGIBLE])]
     for name, value in fixed.items():
         rows = rows[rows[name] == value]
     rows = rows.assign(column=rows[axis] if axis else "all")
@@ -310,5 +377,5 @@ def _best(folder: str, at: Stamp, chosen: tuple[tuple[str, ...], ...], metric: s
 
 def sort_findings(findings: Iterable[str]) -> list[str]:
     """Return findings in the order that all pages have."""
-    names = [name for name in findings if name]
+    names = [name for name in findings if name not in ("", ELIGIBLE)]
     return sorted(names, key=lambda name: FINDINGS.index(name) if name in FINDINGS else len(FINDINGS))

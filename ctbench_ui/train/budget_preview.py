@@ -28,6 +28,8 @@ def draw_budget(config: Config | None) -> None:
         return  # the form shows an error of the data, the start of the run one of the budget
     total = plural(config.data.budget, config.data.budget_unit)
     sizes = f"Budget: {total} ({budget['train']:,} training, {budget['val']:,} validation)."
+    if budget["unseen"]:
+        sizes += f" {plural(budget['unseen'], 'finding')} without a positive in training cannot be learned."
     if budget["judged"] == budget["findings"]:
         st.caption(sizes)
     elif budget["judged"] or config.training.monitor == "loss":
@@ -48,7 +50,9 @@ def draw_budget(config: Config | None) -> None:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def measure_budget(config: str, at: str) -> dict[str, int]:
-    """Return the units on both sides of a budget, and how many findings have both classes in validation.
+    """Return the units on both sides of a budget, and how many findings validation and training can judge and teach.
+
+    ``judged`` findings have both classes in validation, ``unseen`` ones no positive in training.
 
     Args:
         config: the config as JSON.
@@ -62,4 +66,9 @@ def measure_budget(config: str, at: str) -> dict[str, int]:
     sides = {"train": splits.train, "val": splits.val}
     counts: dict[str, int] = {name: len(set(units_of(side, parsed.data.budget_unit))) for name, side in sides.items()}
     labels = splits.val.labels
-    return counts | {"findings": len(labels), "judged": len(labels) - len(splits.val.one_class_findings())}
+    unseen = sum(share == 0 for share in splits.train.prevalence().values())
+    return counts | {
+        "unseen": unseen,
+        "findings": len(labels),
+        "judged": len(labels) - len(splits.val.one_class_findings()),
+    }

@@ -31,7 +31,7 @@ _TRAINING = (
 )
 # name -> config keys and their values; every other key keeps what the user has set.
 _PRESETS: dict[str, dict[str, Any]] = {
-    "Linear probe": {"model._target_": "linear", "training.learning_rate": 1e-3, "training.max_epochs": 500},
+    "Linear probe": {"model._target_": "linear", **HEADS["linear"].defaults},
     "MLP 1024": {"model._target_": "mlp", "model.params.hidden_dims": [1024], "training.learning_rate": 1e-4},
     "MLP 512-256, fast": {
         "model._target_": "mlp",
@@ -61,6 +61,7 @@ def _apply_preset() -> None:
     for key, value in preset.items():
         set_key(values, key, value)
     form.fill(values, preset.__contains__)
+    form.apply_head_defaults()
 
 
 def draw_inputs(data: dict[str, Any] | None) -> None:
@@ -105,6 +106,7 @@ def draw_head(data: dict[str, Any] | None) -> None:
         list(HEADS),
         format_func=lambda name: form.title_of(KEYS[HEAD], name),
         help="A linear probe measures what the embedding separates linearly. An MLP can also use nonlinear structure.",
+        on_change=form.apply_head_defaults,
     )
     _draw_fields(_head_keys())
     name, parameters = st.columns([3, 2])

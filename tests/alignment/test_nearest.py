@@ -14,7 +14,7 @@ from ctbench_core.alignment import AlignmentOptions, align
 sys.path.insert(0, str(Path(__file__).parent))
 
 from brute_force import query_metrics, similarities
-from test_align import random_case
+from test_align import exams_of, random_case
 
 KS = [1, 5, 10]
 
@@ -84,13 +84,14 @@ def test_graded_metrics_findings_and_hubs_equal_brute_force(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(0, 60, 6))
 def test_retrieval_within_a_modality_leaves_each_query_out(seed: int) -> None:
     image, text, groups, labels = random_case(seed)
-    metrics = align(image, text, groups, labels, k=KS, options=AlignmentOptions(within=True)).metrics
+    exams = exams_of(seed // 6, len(image))
+    metrics = align(image, text, groups, labels, k=KS, exams=exams, options=AlignmentOptions(within=True)).metrics
     for way, side in (("v_to_v", image), ("t_to_t", text)):
         matrix, n = similarities(side, side), len(side)
         for prefix, truth, left_out in (
             ("", groups, np.arange(n)),
             ("semantic_", labels, np.arange(n)),
-            ("semantic_others_", labels, groups),
+            ("semantic_others_", labels, groups if exams is None else exams),
         ):
             scored = []
             for query in range(n):
@@ -137,8 +138,64 @@ def test_intervals_contain_the_metric_and_widen_with_clustered_patients() -> Non
             assert low <= metrics[name] <= high
     widths = [np.ptp(metrics["intervals"]["v_to_t_mrr"]) for metrics in (alone, clustered)]
     assert widths[1] > 1.3 * widths[0]
-    few = align(image[:40], text[:40], np.arange(40), options=AlignmentOptions(patients=np.arange(40) // 5)).metrics
-    assert np.isnan(few["intervals"]["v_to_t_mrr"]).all()
+    assert [metrics["v_to_t_query_patients"] for metrics in (alone, clustered)] == [n, n // 8]
+
+
+def test_what_has_no_interval_says_why() -> None:
+    rng = np.random.default_rng(0)
+    image, text = rng.standard_normal((2, 40, 16)).astype(np.float32)
+    groups, labels, patients = np.arange(40), np.arange(40) >= 37, np.minimum(np.arange(40), 37)
+    targets = np.stack([np.arange(40) < 20, labels], axis=1).astype(float)
+    options = AlignmentOptions(targets, ["many", "few"], patients, nearest=40)
+    result = align(image, text, groups, labels, normal=~labels, k=(1, 40), options=options)
+    metrics, few = result.metrics, "patients with a scored query 1: an interval needs 10"
+    assert not set(metrics["intervals"]) & set(metrics["no_interval"])
+    names = {name for name in metrics if name.endswith(("_mrr", "_map", "_median_rank"))}
+    names = {name for name in names if not name.startswith("compat")}
+    assert names <= set(metrics["intervals"]) | set(metrics["no_interval"])
+    assert {metrics["no_interval"][name] for name in names if "abnormal" in name} == {few}
+    # Every query finds its group within the whole gallery; the last patient has three of the 40.
+    low, high = metrics["intervals"]["v_to_t_recall_at_40"]
+    assert (low, high) == (pytest.approx(0.025 ** ((37 + 9) / 40**2)), 1.0)
+    recall = result.recall_frame().set_index(["truth", "direction", "k"])
+    assert recall.loc[("semantic_abnormal", "t_to_v", 1), "no_interval"] == few
+    assert recall.loc[("semantic_abnormal", "t_to_v", 1), ["queries", "scored", "patients"]].tolist() == [3, 3, 1]
+    findings = result.tables["findings"].set_index(["direction", "finding"])
+    assert findings.loc[("v_to_t", "few"), "no_interval"] == few
+    assert findings.loc[("v_to_t", "many"), "no_interval"] == "K = 40: does not vary between patients"
+    assert findings.loc[("v_to_t", "many"), "lower_at_1"] < findings.loc[("v_to_t", "many"), "precision_at_1"]
+    unknown = align(image, text, groups).metrics
+    assert not unknown["intervals"]
+    assert set(unknown["no_interval"].values()) == {"patients are not known"}
+
+
+def clustered_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples that share vectors, also with a query, and ties between vectors."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 40))
+    distinct = rng.integers(-1, 2, (max(n // 3, 1), 3)).astype(np.float32)
+    targets = (rng.random((n, 3)) < 0.5).astype(float)
+    targets[rng.random(targets.shape) < 0.1] = np.nan
+    return distinct[rng.integers(0, len(distinct), n)], targets
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_findings_within_a_modality_leave_each_query_out(seed: int) -> None:
+    image, targets = clustered_case(seed)
+    n = len(image)
+    options = AlignmentOptions(targets, list("abc"), nearest=40, within=True)
+    table = align(image, image, np.arange(n), k=KS, options=options).tables["findings"]
+    findings, matrix = table.set_index(["direction", "finding"]), similarities(image, image)
+    for c, name in enumerate("abc"):
+        has, others = targets[:, c] == 1, ~np.eye(n, dtype=bool)
+        row = findings.loc[("v_to_v", name)]
+        assert row["prevalence"] == pytest.approx(max(has.sum() - 1, 0) / (n - 1))
+        for k in KS:
+            first = [expected_weights(matrix[q][others[q]], k) @ has[others[q]] / min(k, n - 1) for q in range(n)]
+            wanted = np.mean(np.array(first)[has]) if has.any() else np.nan
+            assert row[f"precision_at_{k}"] == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+            lift = wanted / row["prevalence"] if row["prevalence"] else np.nan
+            assert row[f"lift_at_{k}"] == pytest.approx(lift, abs=1e-11, nan_ok=True)
 
 
 def test_the_modality_gap_is_the_distance_of_the_centres() -> None:

@@ -48,7 +48,7 @@ def models() -> dict[str, ModelScores]:
 
 @pytest.fixture(scope="module")
 def comparison(models: dict[str, ModelScores]) -> Comparison:
-    return compare_models(list(models.values()), "test", resamples=200, swaps=199)
+    return compare_models(list(models.values()), "test")
 
 
 def _value(model: ModelScores, metric: str, label: str) -> float:
@@ -102,7 +102,7 @@ def test_the_json_holds_the_frames(comparison: Comparison) -> None:
 
 def test_the_printed_table_holds_the_differences_in_its_columns(comparison: Comparison) -> None:
     lines = [re.split(r"\s{2,}", line.strip()) for line in comparison_table(comparison).splitlines()]
-    at = lines.index(["finding", "metric", "difference [95 % CI]", "p", "p (adjusted)"])
+    at = lines.index(["finding", "metric", "difference [95 % CI]", "p", "p (adjusted)", "detectable"])
     rows = comparison.differences.to_dict("records")
     for line, row in zip(lines[at + 1 :], rows):
         title = f"{row['a']} − {row['b']}" if row["label"] == "macro" else row["label"]
@@ -112,6 +112,7 @@ def test_the_printed_table_holds_the_differences_in_its_columns(comparison: Comp
             format_interval(row["delta"], (row["lo"], row["hi"])),
             format_p(row["p"]),
             format_p(row["p_adjusted"]),
+            format_metric(row["detectable"]),
         ]
 
 
@@ -145,17 +146,21 @@ def test_the_paper_holds_the_same_numbers(comparison: Comparison) -> None:
 
 def test_a_recipe_s_value_is_the_mean_over_its_seeds() -> None:
     recipes = {
-        "weak": [_model("weak", 0.4, seed) for seed in range(3)],
-        "strong": [_model("strong", 1.5, seed) for seed in range(4)],
+        "weak": {str(seed): _model("weak", 0.4, seed) for seed in range(3)},
+        "strong": {str(seed): _model("strong", 1.5, seed) for seed in range(4)},
     }
-    comparison = compare_scored_recipes(recipes, "test", resamples=100)
+    comparison = compare_scored_recipes(recipes, "test")
     for row in comparison.metrics.itertuples():
-        values = [_value(model, row.metric, row.finding) for model in recipes[row.model]]
+        values = [_value(model, row.metric, row.finding) for model in recipes[row.model].values()]
         assert row.value == pytest.approx(np.mean(values), abs=1e-12)
         assert row.sd == pytest.approx(np.std(values, ddof=1), abs=1e-12)
         assert row.seeds == len(values)
     for row in comparison.differences.itertuples():
-        means = [np.mean([_value(one, row.metric, row.label) for one in recipes[name]]) for name in (row.a, row.b)]
+        # Only seeds that both have are compared.
+        means = [
+            np.mean([_value(recipes[name][seed], row.metric, row.label) for seed in recipes["weak"]])
+            for name in (row.a, row.b)
+        ]
         assert row.delta == pytest.approx(means[0] - means[1], abs=1e-12)
         assert (row.a, row.b) == ("strong", "weak")
 
@@ -166,7 +171,7 @@ def test_label_sets_are_scored_each_by_its_own_labels(models: dict[str, ModelSco
     for label in FINDINGS:
         labels[label] = model.frame[f"target_{label}"].astype(float)
     labels.loc[:40, "NA"] = 1 - labels.loc[:40, "NA"]
-    table = compare_label_sets(model, labels, resamples=50)
+    table = compare_label_sets(model, labels)
     for row in table.itertuples():
         own = _value(model, row.metric, row.label)
         other = _OF[row.metric](labels[row.label].astype(int), model.frame[f"prob_{row.label}"])

@@ -10,23 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.compare import MACRO, compare_label_sets, compare_models, published_frame
+from ctbench_core.compare import Comparison, compare_label_sets, compare_models, compare_runs, published_frame
+from ctbench_core.compare import comparison as comparison_module
 from ctbench_core.compare.comparability import ModelScores, keep_common, unique_names
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.report.comparison import methods_paragraph
-from ctbench_core.runs import open_run
+from ctbench_core.runs import Convergence, open_run
 from tests.model_scores import MODEL_LABELS, model_scores
 
 
 @pytest.fixture(scope="module")
-def comparison() -> Any:
+def comparison() -> Comparison:
     models = [model_scores("base · 1", 0.5), model_scores("better", 2.5, seed=1), model_scores("same", 0.5, seed=0)]
-    return compare_models(models, "test", resamples=200, swaps=199)
+    return compare_models(models, "test")
 
 
 def test_only_common_volumes_and_findings_count() -> None:
@@ -45,7 +48,7 @@ def test_only_common_volumes_and_findings_count() -> None:
         compare_models([first], "test")
 
 
-def test_differences_are_against_the_first_and_adjusted_over_the_table(comparison: Any) -> None:
+def test_differences_are_against_the_first_and_adjusted_over_the_table(comparison: Comparison) -> None:
     table = comparison.differences
     assert len(table) == 2 * 2 * 3
     assert set(table["b"]) == {"base · 1"}
@@ -56,17 +59,72 @@ def test_differences_are_against_the_first_and_adjusted_over_the_table(compariso
     np.testing.assert_array_equal(same["delta"], 0)
     np.testing.assert_array_equal(same["p_adjusted"], 1)
     assert table["family"].str.startswith("12 tests").all()
-    with_delong = table[table["p_delong"].notna()]
-    assert set(with_delong["metric"]) == {"auroc"}
-    assert MACRO not in set(with_delong["label"])
-    assert (with_delong[with_delong["a"] == "same"]["p_delong"] == 1).all()
-    assert (with_delong[with_delong["a"] == "better"]["p_delong"] < 0.05).all()
+    assert table["p_swap"].isna().all()
+    assert set(table["question"]) == {"these trained models"}
     values = comparison.metrics.set_index(["model", "metric", "finding"])
     base = model_scores("base", 0.5).frame
     expected = roc_auc_score(base[f"target_{MODEL_LABELS[0]}"].astype(int), base[f"prob_{MODEL_LABELS[0]}"])
     assert values.loc[("base · 1", "auroc", MODEL_LABELS[0]), "value"] == pytest.approx(expected, abs=1e-12)
     assert comparison.best["auprc"].marked
-    assert comparison.common.names[comparison.best["auprc"].index] == "better"
+    assert comparison.common.names[comparison.best["auprc"].index or 0] == "better"
+
+
+def _one_volume(name: str, quality: float, seed: int, rare: int = 0) -> ModelScores:
+    """Draw a model of patients with one volume each; ``rare`` keeps that many positives of the second finding."""
+    frame = model_scores(name, quality, seed=seed).frame.iloc[::2].reset_index(drop=True)
+    if rare:
+        target = f"target_{MODEL_LABELS[1]}"
+        frame.loc[frame.index[(frame[target] == 1)][rare:], target] = 0
+    return ModelScores(name, frame)
+
+
+@pytest.mark.parametrize("label", MODEL_LABELS)
+def test_p_of_auroc_is_delongs_t(label: str) -> None:
+    """Worked out from placements, with m - 1 degrees of freedom, m the patients of the scarcer class."""
+    first, second = _one_volume("a", 0.5, 0), _one_volume("b", 1.2, 1)
+    row = compare_models([first, second], "test").differences.set_index(["metric", "label"]).loc["auroc", label]
+    y = first.frame[f"target_{label}"].to_numpy(int) == 1
+    high, low = [], []
+    for model in (second, first):
+        p = model.frame[f"prob_{label}"].to_numpy()
+        wins = (p[y][:, None] > p[~y][None]) + 0.5 * (p[y][:, None] == p[~y][None])
+        high.append(wins.mean(axis=1))
+        low.append(wins.mean(axis=0))
+    delta, (high_gap, low_gap) = high[0].mean() - high[1].mean(), (high[0] - high[1], low[0] - low[1])
+    m, n = y.sum(), (~y).sum()
+    error = np.sqrt(high_gap.var(ddof=1) / m + low_gap.var(ddof=1) / n)
+    dof = min(m, n) - 1
+    assert row["delta"] == pytest.approx(delta, abs=1e-12)
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(delta) / error, dof), rel=1e-6)
+    assert row["hi"] - delta == pytest.approx(stats.t.ppf(0.975, dof) * error, rel=1e-6)
+    assert row["detectable"] == pytest.approx((stats.t.ppf(0.975, dof) + stats.t.ppf(0.8, dof)) * error, rel=1e-6)
+
+
+def test_a_macro_over_more_than_the_eligible_findings_has_no_interval() -> None:
+    models = [_one_volume("a", 0.5, 0, rare=4), _one_volume("b", 1.5, 1, rare=4)]
+    one = compare_models(models, "test")
+    assert one.eligible == [MODEL_LABELS[0]]
+    for table, name in ((one.metrics, "finding"), (one.differences, "label")):
+        rows = table[table["metric"] == "auroc"].set_index(name)
+        assert rows.loc[[MACRO], ["lo", "hi"]].isna().all(axis=None)
+        assert set(rows.loc[[MACRO], "reason"]) == {"1 of 2 findings have 10 patients of each class"}
+        assert rows.loc[[ELIGIBLE], ["lo", "hi"]].notna().all(axis=None)
+        assert "" not in set(rows.loc[[MODEL_LABELS[1]], "reason"])
+    values = one.metrics.set_index(["model", "metric", "finding"])["value"]
+    both = [values["a", "auroc", label] for label in MODEL_LABELS]
+    assert values["a", "auroc", MACRO] == pytest.approx(np.mean(both), abs=1e-12)
+    assert values["a", "auroc", ELIGIBLE] == both[0]
+    assert one.settings["family"] == one.differences["p"].notna().sum() == 4  # two metrics of a finding and its mean
+
+
+def test_rank_swaps_test_the_findings_auroc_alone(comparison: Comparison) -> None:
+    table = comparison.with_swaps(99).differences
+    swapped = table[table["p_swap"].notna()]
+    assert set(swapped["metric"]) == {"auroc"}
+    assert set(swapped["label"]) == set(MODEL_LABELS)
+    assert (swapped[swapped["a"] == "same"]["p_swap"] == 1).all()
+    assert (swapped[swapped["a"] == "better"]["p_swap"] <= 0.05).all()
+    pd.testing.assert_frame_equal(table.drop(columns="p_swap"), comparison.differences.drop(columns="p_swap"))
 
 
 def test_other_labels_are_paired_by_volume() -> None:
@@ -75,7 +133,7 @@ def test_other_labels_are_paired_by_volume() -> None:
     labels[MODEL_LABELS[0]] = model.frame[f"target_{MODEL_LABELS[0]}"].astype(float)
     labels.loc[:19, MODEL_LABELS[0]] = 1 - labels.loc[:19, MODEL_LABELS[0]]
     labels.loc[20:29, MODEL_LABELS[0]] = np.nan
-    table = compare_label_sets(model, labels, resamples=100).set_index("metric")
+    table = compare_label_sets(model, labels).set_index("metric")
     row = table.loc["auroc"]
     rows = np.r_[0:20, 30:240]
     p = model.frame[f"prob_{MODEL_LABELS[0]}"].to_numpy()[rows]
@@ -83,7 +141,7 @@ def test_other_labels_are_paired_by_volume() -> None:
     other = roc_auc_score(labels[MODEL_LABELS[0]].to_numpy()[rows], p)
     assert row["delta"] == pytest.approx(other - own, abs=1e-12)
     assert row["agreement"] == pytest.approx(210 / 230)
-    assert (row["volumes"], row["hi"] < 0) == (230, True)
+    assert (row["volumes"], row["hi"] < 0, row["p"] < 0.05) == (230, True, True)
 
 
 def test_published_results_have_reasons_why_they_are_not_comparable() -> None:
@@ -108,9 +166,17 @@ def runs(tiny_data: Path, make_config: Callable[..., Config]) -> list[Path]:
 
 
 def test_the_verb_compares_runs_and_writes_the_paper(cli: Any, runs: list[Path], tmp_path: Path) -> None:
-    ended = cli("compare", str(runs[0]), str(runs[1]), f"paper={tmp_path / 'paper'}")
+    words = [str(runs[0]), str(runs[1]), "margin=.1", "swaps=49"]
+    ended = cli("compare", *words, f"paper={tmp_path / 'paper'}")
     assert ended.code == 0, ended.err
     result = ended.json
+    assert {"margin", "margin_origin", "non_inferior", "p_non_inferior", "equivalent", "p_equivalent"} <= set(
+        result["differences"][0]
+    )
+    for wrong in ("margin=0", "margin=2", "margin=x", "swaps=-1"):
+        ended = cli("compare", *words[:2], wrong)
+        assert ended.code == 2, wrong
+        assert wrong.split("=")[0] in ended.err
     assert result["on"] == "test"
     assert result["openings"] == 2
     assert {"a", "b", "metric", "label", "delta", "lo", "hi", "p", "p_adjusted", "family"} <= set(
@@ -121,7 +187,7 @@ def test_the_verb_compares_runs_and_writes_the_paper(cli: Any, runs: list[Path],
     validation = cli("compare", str(runs[0]), str(runs[1]), "on=validation").json
     assert validation["n"]["patients"] == 14
     text = methods_paragraph(
-        compare_models([model_scores("a", 1), model_scores("b", 1)], "test", 50, 50), [open_run(r) for r in runs]
+        compare_models([model_scores("a", 1), model_scores("b", 1)], "test"), [open_run(r) for r in runs]
     )
     assert "(seeds 1, 2)" in text
     assert "with Adam" in text
@@ -164,3 +230,20 @@ def test_runs_without_a_common_set_are_refused(cli: Any, runs: list[Path]) -> No
     assert ended.code == 2
     assert "no test set in common" in ended.err
     assert cli("compare", str(runs[0]), str(runs[1]), "on=other").code == 2
+
+
+def test_runs_that_have_not_converged_are_marked(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    far = {runs[1].name: Convergence(value=0.5, optimum=0.6, c=1.0, findings=2, falling=True)}
+    assert not compare_runs(runs).marks
+    monkeypatch.setattr(comparison_module, "convergence", lambda run: far.get(run.run_id))
+    one = compare_runs(runs)
+    assert one.marks == {one.common.names[1]: "not converged"}
+    warning = next(text for text in one.disclosures.warnings if "Not converged" in text)
+    assert warning.startswith(f"{open_run(runs[1]).name}: Not converged")
+    assert "Not converged" in methods_paragraph(one, [open_run(folder) for folder in runs])
+    far[runs[0].name] = Convergence(value=0.4, optimum=0.6, c=1.0, findings=2)
+    both = [text for text in compare_runs(runs).disclosures.warnings if "Not converged" in text]
+    assert len(both) == 1
+    assert "and 1 other run: " in both[0]
+    far[runs[0].name] = Convergence(value=0.6, optimum=0.6, c=1.0, findings=2)
+    assert len(compare_runs(runs).marks) == 1

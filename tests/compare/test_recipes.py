@@ -12,11 +12,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ctbench_core.compare import MACRO, Comparison
+from ctbench_core.compare import Comparison, compare_models
 from ctbench_core.compare.recipes import compare_scored_recipes, recipes_of
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.inference import MACRO
 from ctbench_core.runs import open_run
 from tests.model_scores import RECIPE_LABELS, recipe_scores
 
@@ -28,7 +29,7 @@ def comparison() -> Comparison:
         "strong": recipe_scores("strong", 2.0, 4),
         "single": recipe_scores("single", 0.3, 1),
     }
-    return compare_scored_recipes(recipes, "test", resamples=300)
+    return compare_scored_recipes(recipes, "test")
 
 
 def test_a_recipes_figure_is_the_mean_over_its_seeds(comparison: Comparison) -> None:
@@ -37,7 +38,7 @@ def test_a_recipes_figure_is_the_mean_over_its_seeds(comparison: Comparison) -> 
         for metric, figure in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
             values = [
                 figure(one.frame[f"target_{RECIPE_LABELS[0]}"].astype(int), one.frame[f"prob_{RECIPE_LABELS[0]}"])
-                for one in recipe_scores(name, quality, count)
+                for one in recipe_scores(name, quality, count).values()
             ]
             row = table.loc[(name, metric, RECIPE_LABELS[0])]
             assert row["value"] == pytest.approx(np.mean(values), abs=1e-12)
@@ -52,10 +53,19 @@ def test_a_recipes_figure_is_the_mean_over_its_seeds(comparison: Comparison) -> 
 def test_differences_are_of_means_and_adjusted_over_the_table(comparison: Comparison) -> None:
     table = comparison.differences
     assert len(table) == 2 * 2 * 3
-    figures = comparison.metrics.set_index(["model", "metric", "finding"])["value"]
+    label = RECIPE_LABELS[0]
+    values = {
+        name: [
+            roc_auc_score(model.frame[f"target_{label}"].astype(int), model.frame[f"prob_{label}"])
+            for model in recipe_scores(name, quality, count).values()
+        ]
+        for name, quality, count in (("weak", 0.3, 3), ("strong", 2.0, 3), ("single", 0.3, 1))
+    }
+    rows = table[(table["metric"] == "auroc") & (table["label"] == label)].set_index("a")
+    assert rows.loc["strong", "delta"] == pytest.approx(np.mean(values["strong"]) - np.mean(values["weak"]), abs=1e-12)
+    assert rows.loc["single", "delta"] == pytest.approx(values["single"][0] - values["weak"][0], abs=1e-12)
+    assert rows["seeds"].tolist() == [3, 1]  # those that both recipes have
     for row in table.itertuples():
-        first, second = (figures[name, row.metric, row.label] for name in (row.a, row.b))
-        assert row.delta == pytest.approx(first - second, abs=1e-12)
         assert row.lo < row.delta < row.hi
         # p belongs to the interval: it is below .05 just where the interval leaves out 0.
         assert (row.p < 0.05) == (row.lo > 0 or row.hi < 0)
@@ -69,7 +79,7 @@ def test_differences_are_of_means_and_adjusted_over_the_table(comparison: Compar
 def test_seeds_that_lie_far_apart_widen_the_interval() -> None:
     def width(noise: float) -> float:
         one = compare_scored_recipes(
-            {"a": recipe_scores("a", 1, 3, noise), "bb": recipe_scores("bb", 1, 3, noise)}, "test", resamples=200
+            {"a": recipe_scores("a", 1, 3, noise), "bb": recipe_scores("bb", 1, 3, noise)}, "test"
         )
         row = one.differences.set_index(["metric", "label"]).loc[("auroc", MACRO)]
         return float(row["hi"] - row["lo"])
@@ -77,12 +87,58 @@ def test_seeds_that_lie_far_apart_widen_the_interval() -> None:
     assert width(1.5) > 1.15 * width(0.0)
 
 
-def test_equal_recipes_are_seldom_called_different() -> None:
-    calls = []
-    for cohort in range(60):
-        recipes = {"a": recipe_scores("a", 1, 3, 0.6, cohort, 160), "bb": recipe_scores("bb", 1, 3, 0.6, cohort, 160)}
-        calls.append((compare_scored_recipes(recipes, "test", resamples=100).differences["p"] < 0.05).mean())
-    assert 0.005 < np.mean(calls) < 0.105  # 60 cohorts of six dependent tests: about 1.9 points of error
+def test_few_common_seeds_give_the_answer_that_they_can() -> None:
+    recipes = {
+        "three": recipe_scores("three", 0.5, 3),
+        "two": recipe_scores("two", 0.5, 2),
+        "one": recipe_scores("one", 0.5, 1),
+    }
+    one = compare_scored_recipes(recipes, "test")
+    table = one.differences.set_index(["a", "metric", "label"])
+    two, single = table.loc["two"], table.loc["one"]
+    assert two[["lo", "hi", "p", "p_adjusted", "detectable"]].isna().all(axis=None)
+    assert set(two["reason"]) == {"two seeds: the range over seeds is shown"}
+    seeds = [
+        roc_auc_score(m.frame[f"target_{RECIPE_LABELS[0]}"].astype(int), m.frame[f"prob_{RECIPE_LABELS[0]}"])
+        for name in ("two", "three")
+        for m in list(recipes[name].values())[:2]
+    ]
+    gaps = np.subtract(seeds[:2], seeds[2:])
+    row = two.loc["auroc", RECIPE_LABELS[0]]
+    assert (row["range_lo"], row["range_hi"]) == pytest.approx((gaps.min(), gaps.max()), abs=1e-12)
+    # One common seed: the two models of that seed, and it says so.
+    assert set(single["question"]) == {"these trained models"}
+    assert single["p"].notna().all()
+    models = compare_models([recipes["three"]["0"], recipes["one"]["0"]], "test").differences
+    columns = ["delta", "lo", "hi", "p"]
+    np.testing.assert_array_equal(models[columns], single[columns])
+    assert one.settings["family"] == 6
+
+
+def test_seeds_without_a_common_name_are_compared_unpaired() -> None:
+    first = recipe_scores("a", 0.5, 3)
+    second = {f"x{seed}": model for seed, model in recipe_scores("bb", 0.5, 3).items()}
+    paired = {seed.removeprefix("x"): model for seed, model in second.items()}
+    unpaired = compare_scored_recipes({"a": first, "bb": second}, "test").differences
+    assert unpaired["range_lo"].isna().all()
+    assert unpaired["p"].notna().all()
+    same = compare_scored_recipes({"a": first, "bb": paired}, "test").differences
+    np.testing.assert_allclose(unpaired["delta"], same["delta"], atol=1e-12)
+    assert (unpaired["p"] != same["p"]).all()
+
+
+def test_seeds_that_share_training_patients_widen_the_interval_or_narrow_the_question() -> None:
+    recipes = {"a": recipe_scores("a", 1, 3, 1.0), "bb": recipe_scores("bb", 1, 3, 1.0)}
+
+    def row(overlap: float) -> pd.Series:
+        one = compare_scored_recipes(recipes, "test", {"a": 0.0, "bb": overlap})
+        return one.differences.set_index(["metric", "label"]).loc["auroc", MACRO]
+
+    none, some, all_ = row(0.0), row(0.4), row(1.0)
+    assert some["hi"] - some["lo"] > 1.05 * (none["hi"] - none["lo"])
+    assert (none["lo"], none["hi"]) == (all_["lo"], all_["hi"])
+    assert none["question"] == some["question"] == "this way of training"
+    assert all_["question"] == "this way of training, for these training patients"
 
 
 def test_runs_are_grouped_by_what_they_share_but_the_seed(

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, differing_keys, recipe_values
 from ctbench_core.dataset import SharedData, list_test_sets, make_splits, read_test_manifests
 from ctbench_core.errors import ConfigError, InputError, ManifestError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import load_training, run_experiment
 from ctbench_core.manifest import read_selections
-from ctbench_core.runs import Ledger, read_json
+from ctbench_core.runs import Ledger, read_config, read_json, write_config
 
 Build = Callable[..., Config]
 
@@ -53,7 +53,33 @@ def test_a_budget_too_large_or_too_thin_is_said(make_config: Build, tiny_data: P
     with pytest.raises(ConfigError, match=r"Budget 45 is not possible: train.csv and valid.csv hold 44 patients"):
         make_splits(make_config(tiny_data, {"data.budget": 45}))
     thin = make_splits(make_config(tiny_data, {"data.budget": 2}))
-    assert any("A budget of 2 patients has only one class in training of" in text for text in thin.warnings)
+    (absent,) = [
+        text for text in thin.warnings if text.startswith("No positive in training, in the budget of 2 patients")
+    ]
+    unseen = [label for label, share in thin.train.prevalence().items() if share == 0]
+    assert unseen
+    assert f": {', '.join(unseen)}; their scores are not learned." in absent
+    assert "data.budget_draw=covering" in absent
+
+
+def test_stored_configs_without_a_draw_keep_the_covering_one(
+    make_config: Build, tiny_data: Path, tmp_path: Path
+) -> None:
+    config = make_config(tiny_data, {"data.budget": 8})
+    write_config(tmp_path / "config.yaml", config)
+    lines = (tmp_path / "config.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "config.yaml").write_text("".join(line for line in lines if "budget_draw" not in line))
+    stored, covering = read_config(tmp_path / "config.yaml"), make_config(tiny_data, {"data.budget": 8})
+    covering.data.budget_draw = "covering"
+    assert config.data.budget_draw == "random"
+    assert volumes(stored) == volumes(covering) != volumes(config)
+    assert differing_keys(stored, config) == ["data.budget_draw"]
+
+
+def test_without_a_budget_the_draw_changes_no_run(make_config: Build, tiny_data: Path) -> None:
+    config, other = make_config(tiny_data, {}), make_config(tiny_data, {"data.budget_draw": "covering"})
+    assert differing_keys(config, other) == []
+    assert recipe_values(config) == recipe_values(other)
 
 
 def test_folds_cover_each_volume_once_and_divide_no_patient(make_config: Build, tiny_data: Path) -> None:

@@ -14,11 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from ctbench_core.atomic import dump_json
 from ctbench_core.cli import summaries
-from ctbench_core.declared import averaged_metrics, brief_metrics, finding_metrics, metrics_of, tuned_metrics
+from ctbench_core.declared import (
+    averaged_metrics,
+    brief_metrics,
+    finding_metrics,
+    macro_keys,
+    metrics_of,
+    tuned_metrics,
+)
 from ctbench_core.evaluate.bundle import write_bundle, write_scores
 from ctbench_core.evaluate.tuning import fit_tuning
 from ctbench_core.manifest import Manifest
@@ -45,12 +53,20 @@ ELIGIBLE = LABELS[:-2]
 Numbers = np.ndarray
 
 
-def _ece(y: Numbers, p: Numbers) -> float:
-    """Compute the calibration error over 15 bins of equal mass, bin by bin."""
+def _ece(y: Numbers, p: Numbers, patients: Numbers) -> float:
+    """Compute the calibration error over 15 bins of equal mass, bin by bin, less its bias by a folded normal."""
     ordered = np.sort(p)
     edges = sorted({ordered[int(np.ceil(k * len(p) / 15)) - 1] for k in range(1, 15)})
     bins = np.array([sum(edge < value for edge in edges) for value in p])
-    return sum(abs((p[bins == one] - y[bins == one]).sum()) for one in set(bins)) / len(p)
+    plain = folded = 0.0
+    for one in set(bins):
+        own, names = y[bins == one], patients[bins == one]
+        sums = [(own[names == name] - own.mean()).sum() for name in set(names)]
+        error = np.sqrt(np.square(sums).sum() * len(sums) / max(len(sums) - 1, 1)) / len(own)
+        gap = abs((p[bins == one] - own).mean())
+        plain += gap * len(own) / len(p)
+        folded += (stats.foldnorm(gap / error, scale=error).mean() if error else gap) * len(own) / len(p)
+    return max(2 * plain - folded, 0.0)
 
 
 _AT: dict[str, Callable[[Numbers, Numbers], float]] = {
@@ -58,15 +74,16 @@ _AT: dict[str, Callable[[Numbers, Numbers], float]] = {
     "recall": lambda y, called: sk.recall_score(y, called, zero_division=np.nan),
     "f1": lambda y, called: sk.f1_score(y, called, zero_division=np.nan),
     "specificity": lambda y, called: sk.recall_score(1 - y, 1 - called, zero_division=np.nan),
+    "npv": lambda y, called: sk.precision_score(1 - y, 1 - called, zero_division=np.nan),
     "balanced_accuracy": sk.balanced_accuracy_score,
     "support": lambda y, called: float(y.sum()),
     "prevalence": lambda y, called: float(y.mean()),
 }
+_RATES = {name: _AT[name] for name in ("precision", "recall", "f1", "specificity", "npv")}
 _OF: dict[str, Callable[[Numbers, Numbers], float]] = {
     "auprc": sk.average_precision_score,
     "auroc": sk.roc_auc_score,
     "brier": sk.brier_score_loss,
-    "ece": _ece,
 }
 
 
@@ -138,8 +155,9 @@ def _column(scores: pd.DataFrame, label: str) -> tuple[Numbers, Numbers]:
 
 def _expected(scores: pd.DataFrame, label: str, threshold: float) -> dict[str, float]:
     y, p = _column(scores, label)
+    patients = scores.loc[scores[f"target_{label}"].notna(), "patient"].to_numpy()
     at = {name: function(y, (p >= threshold).astype(int)) for name, function in _AT.items()}
-    return {name: function(y, p) for name, function in _OF.items()} | at
+    return {name: function(y, p) for name, function in _OF.items()} | at | {"ece": _ece(y, p, patients)}
 
 
 def test_the_scores_are_the_cohort_s(scores: pd.DataFrame, cohort: tuple[Manifest, Numbers]) -> None:
@@ -156,7 +174,7 @@ def test_the_scores_are_the_cohort_s(scores: pd.DataFrame, cohort: tuple[Manifes
 
 def test_the_independent_computations_cover_every_declared_metric() -> None:
     declared = {metric.name for metric in (*finding_metrics(), *metrics_of("calibration"))}
-    assert declared == {*_AT, *_OF}
+    assert declared == {*_AT, *_OF, "ece"}
 
 
 @pytest.mark.parametrize("label", DEFINED)
@@ -215,9 +233,13 @@ def test_a_macro_has_the_interval_of_its_own_findings_only(stored: dict[str, Any
         values = [stored["per_class"][label][metric.name] for label in ELIGIBLE]
         assert eligible["value"] == pytest.approx(np.mean(values), abs=1e-12)
         assert eligible["findings"] == len(ELIGIBLE)
-        assert [eligible["lo"], eligible["hi"]] == stored[f"{metric.macro}_ci"]
+        assert stored[f"{metric.macro}_ci"] == [None, None]
+        assert (
+            stored["macro_no_interval"][metric.macro]
+            == f"{len(ELIGIBLE)} of {whole['findings']} findings have 10 patients of each class"
+        )
         assert eligible["lo"] < eligible["value"] < eligible["hi"]
-    assert "ten" not in stored["per_class"]["rare"]["no_interval"]
+    assert stored["eligible"] == ELIGIBLE
     assert "an interval needs 10 of each" in stored["per_class"]["rare"]["no_interval"]
 
 
@@ -242,17 +264,20 @@ def test_intervals_contain_their_value_and_resemble_a_bootstrap_of_patients(
     names, codes = np.unique(patients, return_inverse=True)
     rows = [np.flatnonzero(codes == code) for code in range(len(names))]
     draw = np.random.default_rng(0)
-    resamples = [np.concatenate([rows[k] for k in draw.integers(0, len(rows), len(rows))]) for _ in range(80)]
+    resamples = [np.concatenate([rows[k] for k in draw.integers(0, len(rows), len(rows))]) for _ in range(50)]
     threshold = stored["per_class"][label]["threshold_tuned"]
     functions: dict[str, Callable[[Numbers], float]] = {
         "auroc": lambda at: sk.roc_auc_score(y[at], p[at]),
         "auprc": lambda at: sk.average_precision_score(y[at], p[at]),
-        "f1": lambda at: sk.f1_score(y[at], p[at] >= 0.5),
-        "f1_tuned": lambda at: sk.f1_score(y[at], p[at] >= threshold),
+        **{name: lambda at, f=f: f(y[at], (p[at] >= 0.5).astype(int)) for name, f in _RATES.items()},
+        **{f"{name}_tuned": lambda at, f=f: f(y[at], (p[at] >= threshold).astype(int)) for name, f in _RATES.items()},
     }
     assert {f"{name}_ci" for name in functions} == {name for name in stored["per_class"][label] if name.endswith("_ci")}
     for name, function in functions.items():
         low, high = stored["per_class"][label][f"{name}_ci"]
+        if low is None:
+            assert "an interval needs 10" in stored["per_class"][label]["no_interval_of"][name]
+            continue
         assert low < stored["per_class"][label][name] < high, name
         spread = np.std([function(at) for at in resamples], ddof=1)
         assert (high - low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.3), name
@@ -301,14 +326,29 @@ def test_bands_enclose_their_curve(bundle: Any, label: str) -> None:
 
 def test_per_class_csv_holds_the_metrics_in_its_columns(bundle: Any, stored: dict[str, Any]) -> None:
     table = read_result_csv(bundle.per_class)
-    bounds = [f"{name}_ci_{end}" for name in ("auprc", "auroc", "f1", "f1_tuned") for end in ("lower", "upper")]
+    bounds = [
+        f"{name}_ci_{end}"
+        for name in ("auprc", "auroc", *_RATES, *(f"{rate}_tuned" for rate in _RATES))
+        for end in ("lower", "upper")
+    ]
     tuned = ["threshold_tuned", *(f"{metric.name}_tuned" for metric in tuned_metrics())]
     assert list(table) == [
         "finding",
-        *("auprc", "auroc", "precision", "recall", "f1", "specificity", "balanced_accuracy", "support", "prevalence"),
+        *(
+            "auprc",
+            "auroc",
+            "precision",
+            "recall",
+            "f1",
+            "specificity",
+            "npv",
+            "balanced_accuracy",
+            "support",
+            "prevalence",
+        ),
         *bounds,
         *tuned,
-        *("brier", "ece", "undefined"),
+        *("brier", "ece", "undefined", "no_interval", "marks"),
         *("test_openings", "leak_patients", "label_origin", "warning"),
     ]
     assert table["finding"].tolist() == LABELS
@@ -320,7 +360,12 @@ def test_per_class_csv_holds_the_metrics_in_its_columns(bundle: Any, stored: dic
             assert row[name] == pytest.approx(np.nan if expected is None else expected, abs=1e-12, nan_ok=True), name
     assert (table["test_openings"] == 3).all()
     assert table["warning"].str.contains("5 volumes have no known patient").all()
-    assert table.set_index("finding")["undefined"].dropna().to_dict() == {"absent": "no positive rows"}
+    notes = table.set_index("finding")
+    assert notes["undefined"].dropna().to_dict() == {"absent": "no positive rows"}
+    for label in LABELS:  # what has no interval says why
+        blank = notes.loc[label, [name for name in table if name.endswith("_ci_lower")]].isna().any()
+        assert blank == isinstance(notes.loc[label, "no_interval"], str), label
+    assert "an interval needs 10 of each" in notes.loc["rare", "no_interval"]
 
 
 def test_calibration_csv_and_reliability_are_those_of_each_stage(
@@ -332,6 +377,7 @@ def test_calibration_csv_and_reliability_are_those_of_each_stage(
     for label in DEFINED:
         known = scores[f"target_{label}"].notna()
         y, logits = scores.loc[known, f"target_{label}"].to_numpy(int), scores.loc[known, f"logit_{label}"].to_numpy()
+        patients = scores.loc[known, "patient"].to_numpy()
         maps = {
             name: {part: tuning["calibration"][name][part][label] for part in ("slope", "intercept")}
             for name in ("platt", "temperature")
@@ -340,7 +386,7 @@ def test_calibration_csv_and_reliability_are_those_of_each_stage(
             p = 1 / (1 + np.exp(-(one["slope"] * logits + one["intercept"])))
             row = rows.loc[(label, stage)]
             assert row["brier"] == pytest.approx(sk.brier_score_loss(y, p), abs=1e-12), stage
-            assert row["ece"] == pytest.approx(_ece(y, p), abs=1e-9), stage
+            assert row["ece"] == pytest.approx(_ece(y, p, patients), abs=1e-9), stage
             assert row["brier_ci_lower"] <= row["brier"] <= row["brier_ci_upper"] or label == "rare"
             part = bins[(bins["finding"] == label) & (bins["stage"] == stage)]
             assert part["rows"].sum() == len(y)
@@ -435,7 +481,7 @@ def test_the_table_of_the_evaluate_page_holds_the_metrics_in_its_columns(bundle:
         shown = with_intervals(at_threshold(per_class_frame(metrics), tuned=bool(ending)))
         ranks = ("auprc", "auprc_ci", "skill", "auroc", "auroc_ci")
         rates = ("precision", "recall", "f1")
-        assert list(shown) == ["finding", "support", "prevalence", *ranks, *rates, "threshold", "undefined"]
+        assert list(shown) == ["finding", "support", "prevalence", *ranks, *rates, "threshold", "note"]
         assert shown["finding"].tolist() == LABELS
         for row in shown.to_dict("records"):
             values = stored["per_class"][row["finding"]]
@@ -487,11 +533,19 @@ def test_what_is_written_is_what_is_read(bundle: Any, stored: dict[str, Any]) ->
 def test_a_file_of_an_earlier_release_is_upgraded_as_it_is_read(stored: dict[str, Any]) -> None:
     new = ("format", "macro", "test_set", "warnings", "unknown_patients", "openings", "opened_by_runs")
     old = {name: value for name, value in stored.items() if name not in new}
+    # Before format 3 the flat interval was that of the eligible findings.
+    for key in macro_keys():
+        old[f"{key}_ci"] = [stored["macro"][f"{key}_eligible"][end] for end in ("lo", "hi")]
     metrics = Metrics.from_json(old)
     assert metrics.macro["auroc"].value == stored["auroc"]
     assert not metrics.macro["auroc"].interval
     assert metrics.macro["auroc"].eligible is not None
-    assert json.loads(dump_json(metrics.to_json()))["macro"] == stored["macro"]
+    again = json.loads(dump_json(metrics.to_json()))["macro"]
+    for key in macro_keys():
+        for name in (key, f"{key}_eligible"):
+            assert again[name].keys() == stored["macro"][name].keys()
+            for part, value in stored["macro"][name].items():
+                assert again[name][part] == (None if value is None else pytest.approx(value, rel=1e-12)), (name, part)
     assert metrics.openings is None and metrics.test_set.id == "" and metrics.unknown_patients == 0
     assert read_metrics(Path("nowhere.json")) is None
 
@@ -502,3 +556,31 @@ def test_names_of_digits_alone_stay_text(tmp_path: Path) -> None:
     assert table["finding"].tolist() == ["1", "01"]
     assert table["auroc"].iloc[0] == 0.5 and np.isnan(table["auroc"].iloc[1])
     assert table["undefined"].isna().tolist() == [True, False]
+
+
+def test_one_volume_a_patient_is_a_second_analysis(stored: dict[str, Any], scores: pd.DataFrame) -> None:
+    first = scores.assign(size=scores["exam"].str.len()).sort_values(["size", "exam"]).drop_duplicates("patient")
+    own = stored["one_volume_a_patient"]
+    assert own["n"]["volumes"] == own["n"]["patients"] == len(first) < len(scores)
+    for label in ELIGIBLE:
+        y, p = _column(first, label)
+        assert own["per_class"][label]["auroc"] == pytest.approx(sk.roc_auc_score(y, p), abs=1e-12)
+        low, high = own["per_class"][label]["auroc_ci"]
+        assert low < own["per_class"][label]["auroc"] < high
+    assert "openings" not in own
+    assert Metrics.from_json(stored).one_volume.macro["auprc"].value == own["auprc"]  # type: ignore[union-attr]
+
+
+def test_decision_curves_are_those_of_platt_probabilities(bundle: Any, scores: pd.DataFrame, tuning: Any) -> None:
+    table = pd.read_parquet(bundle.net_benefit)
+    assert table["finding"].drop_duplicates().tolist() == LABELS
+    for label in ELIGIBLE:
+        known = scores[f"target_{label}"].notna()
+        y, logits = (scores.loc[known, f"{part}_{label}"].to_numpy(float) for part in ("target", "logit"))
+        maps = tuning["calibration"]["platt"]
+        p = 1 / (1 + np.exp(-(maps["slope"][label] * logits + maps["intercept"][label])))
+        for row in table[table["finding"] == label].iloc[::13].itertuples():
+            called = p >= row.threshold
+            benefit = (y[called] == 1).sum() - (y[called] == 0).sum() * row.threshold / (1 - row.threshold)
+            assert row.model == pytest.approx(benefit / len(y), abs=1e-12)
+    assert (table.loc[table["finding"] == "rare", "reason"].str.contains("10 are needed")).all()

@@ -12,10 +12,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ctbench_core.config import Config
 from ctbench_core.errors import ManifestError
-from ctbench_core.evaluate import MACRO, evaluate_run, evaluate_subgroups, stored_subgroups, subgroup_columns
+from ctbench_core.evaluate import evaluate_run, evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.evaluate.groups import OTHER, UNKNOWN, comparable_columns, metadata_groups, sorted_groups
 from ctbench_core.evaluate.subgroups import read_metadata, subgroup_frame
 from ctbench_core.experiment import run_experiment
+from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.runs import EvaluationPaths, RunPaths
 
 LABELS = ["Lung nodule", "Emphysema", "Rare"]
@@ -113,9 +114,7 @@ def cohort(patients: int = 200, seed: int = 3) -> tuple[np.ndarray, np.ndarray, 
 
 def test_a_group_is_compared_with_its_complement() -> None:
     targets, scores, patients, groups = cohort()
-    frame = subgroup_frame(targets, scores, patients, groups, LABELS, resamples=300).set_index(
-        ["group", "metric", "finding"]
-    )
+    frame = subgroup_frame(targets, scores, patients, groups, LABELS).set_index(["group", "metric", "finding"])
     for name, figure in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
         values = {}
         for group in ("a", "b"):
@@ -132,11 +131,13 @@ def test_a_group_is_compared_with_its_complement() -> None:
         assert row["complement"] == pytest.approx(values["b", "Emphysema"], abs=1e-12)  # unknown groups are left out
         assert 0 < row["gap_lo"] < row["gap"] < row["gap_hi"]
         assert row["p"] < 1e-3
-        macro = frame.loc[("a", name, MACRO)]
-        assert macro["gap"] == pytest.approx(
+        eligible, macro = (frame.loc[("a", name, finding)] for finding in (ELIGIBLE, MACRO))
+        assert eligible["gap"] == pytest.approx(
             np.mean([values["a", label] - values["b", label] for label in LABELS[:2]]), abs=1e-12
         )
-        assert "2 findings" in macro["reason"]
+        assert np.isnan(macro["p"])
+        assert eligible["positives"] == sum(frame.loc[("a", name, label), "positives"] for label in LABELS[:2])
+        assert macro["reason"] == "2 of 3 findings have 10 patients of each class"
     mirrored = frame.loc["a"][["gap", "p", "p_adjusted"]], frame.loc["b"][["gap", "p", "p_adjusted"]]
     np.testing.assert_allclose(mirrored[0]["gap"], -mirrored[1]["gap"], atol=1e-12)
     np.testing.assert_allclose(mirrored[0]["p"], mirrored[1]["p"], atol=1e-12)
@@ -144,7 +145,7 @@ def test_a_group_is_compared_with_its_complement() -> None:
 
 def test_a_rare_finding_has_a_reason_and_no_gap() -> None:
     targets, scores, patients, groups = cohort()
-    frame = subgroup_frame(targets, scores, patients, groups, LABELS, resamples=100)
+    frame = subgroup_frame(targets, scores, patients, groups, LABELS)
     rare = frame[frame["finding"] == "Rare"]
     assert rare["p"].isna().all()
     assert rare[["lo", "hi", "gap_lo"]].isna().all().all()
@@ -157,7 +158,7 @@ def test_a_rare_finding_has_a_reason_and_no_gap() -> None:
 
 def test_one_group_compares_nothing() -> None:
     targets, scores, patients, _ = cohort(40)
-    assert not len(subgroup_frame(targets, scores, patients, np.full(80, "a", object), LABELS, resamples=20))
+    assert not len(subgroup_frame(targets, scores, patients, np.full(80, "a", object), LABELS))
 
 
 def test_equal_groups_are_seldom_called_different() -> None:

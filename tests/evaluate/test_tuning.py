@@ -13,9 +13,9 @@ import pytest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate import RULES, evaluate_run
-from ctbench_core.evaluate.tuning import calibration_map
+from ctbench_core.evaluate.tuning import calibration_map, cross_fitted_probabilities
 from ctbench_core.experiment import run_experiment
-from ctbench_core.metrics import choose_thresholds, fit_calibration
+from ctbench_core.metrics import choose_thresholds, fit_calibration, patient_folds
 from ctbench_core.runs import Ledger, RunPaths
 
 
@@ -91,3 +91,17 @@ def test_without_validation_tests_are_evaluated_with_a_warning(config: Config, d
     assert "f1_tuned" not in result["test"]["test.csv"]
     assert any("could not be fitted on validation" in text for text in result["warnings"])
     assert len(Ledger(config.paths.outputs_root).openings()) == 1
+
+
+@pytest.mark.parametrize("method", ["platt", "temperature"])
+def test_validation_is_calibrated_by_maps_of_other_patients(method: str) -> None:
+    rng = np.random.default_rng(4)
+    targets = (rng.random((60, 2)) < 0.4).astype(float)
+    logits, patients = rng.normal(size=(60, 2)) + targets, np.arange(60) // 2
+    calibrated = cross_fitted_probabilities(targets, logits, patients, method)
+    folds = patient_folds(patients)
+    for row in range(60):
+        others = folds != folds[row]
+        assert not (patients[others] == patients[row]).any()
+        expected = fit_calibration(targets[others], logits[others], method).apply(logits[row : row + 1])
+        assert calibrated[row] == pytest.approx(expected[0], abs=1e-12)

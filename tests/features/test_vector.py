@@ -268,9 +268,9 @@ def test_archives_without_an_array_and_dicts_without_a_tensor_are_refused(tmp_pa
 
 
 def test_another_suffix_lists_the_known(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("1,2")
+    (tmp_path / "a.unknown").write_text("1,2")
     with pytest.raises(FeatureError, match=r"unknown suffix. Known: .npz, .npy, .pt, .pth"):
-        read_vector(tmp_path / "a.csv")
+        read_vector(tmp_path / "a.unknown")
 
 
 @pytest.mark.parametrize(("name", "save"), WRITERS, ids=WRITER_IDS)

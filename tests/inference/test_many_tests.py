@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference import benjamini_hochberg, best_by_max_t
+from ctbench_core.inference import benjamini_hochberg, best_by_max_t, best_of, measure
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -55,3 +55,24 @@ def test_undefined_and_equal_models() -> None:
     assert best_by_max_t([np.nan], np.full((9, 1), np.nan)).index is None
     with pytest.raises(InputError, match="resamples"):
         best_by_max_t([0.1, 0.2], np.zeros((5, 3)))
+
+
+def test_best_recipe_needs_more_than_the_luck_of_its_seeds() -> None:
+    draw = np.random.default_rng(3)
+    targets = (draw.random((400, 2)) < 0.4).astype(float)
+    noise = draw.normal(size=(3, 400, 2))
+    good, poor = 3 * targets + noise, targets + noise
+    figures = measure(targets, np.concatenate([poor, good]), np.arange(400), ["a", "b"], resamples=300)["auroc"]
+    best = best_of(figures, [[0, 1, 2], [3, 4, 5]])
+    assert (best.index, best.marked) == (1, True)
+    # The same two means, but one recipe's seeds differ by as much as the recipes do.
+    mixed = measure(targets, np.concatenate([poor[:2], good, poor[2:]]), np.arange(400), ["a", "b"], resamples=300)
+    assert not best_of(mixed["auroc"], [[0, 1, 2], [3, 4, 5]]).marked
+
+
+def test_best_of_figures_without_an_interval_is_none() -> None:
+    targets = np.zeros((30, 1))
+    targets[:3] = 1
+    scores = np.random.default_rng(0).random((2, 30, 1))
+    figures = measure(targets, scores, np.arange(30), ["rare"], resamples=20)["auprc"]
+    assert best_of(figures, [[0], [1]]).index is None

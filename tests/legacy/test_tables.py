@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from ctbench_core.inference import MACRO, recipe_difference
 from ctbench_core.legacy import scaling_figure, summarise
 from ctbench_core.runs import Ledger, open_run
-from ctbench_core.studies import Study, run_study
+from ctbench_core.studies import Study, StudyPaths, load_recipes, read_plan, read_results, run_study
 
 Cli = Callable[..., Any]
 METRICS = ("test_primary_auprc", "test_primary_auroc", "test_primary_f1_macro")
@@ -42,7 +43,7 @@ def study(tiny_data: Path, labels: list[str], tmp_path_factory: pytest.TempPathF
     }
     sources = {name: str(folder / name) for name in ("manual", "gpt")}
     grid = {"source": sources, "budget": [12, 20], "seed": [1, 2]}
-    return Path(run_study(Study("phase 3", base, grid, folds=2))["study_dir"])
+    return Path(run_study(Study("phase 3", base, grid, folds=2), with_intervals=False)["study_dir"])
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_the_scaling_plot_holds_the_means_and_deviations_by_budget(tables: dict[
     assert scaling_figure(tables["by_budget"].assign(budget_n=np.nan)) is None
 
 
-def test_the_summary_equals_plain_scipy(tables: dict[str, pd.DataFrame]) -> None:
+def test_the_summary_of_a_kfold_is_over_folds_with_seeds_averaged(tables: dict[str, pd.DataFrame]) -> None:
     keys = ["budget_n", "cv_fold", "utils_seed"]
     runs = tables["per_run"].set_index(keys).sort_index()
     first, second = (runs[runs["source"] == name] for name in ("manual", "gpt"))
@@ -123,21 +124,68 @@ def test_the_summary_equals_plain_scipy(tables: dict[str, pd.DataFrame]) -> None
         assert row["delta_std"] == pytest.approx(d.std(ddof=1), abs=1e-12)
         assert row["effect_size"] == pytest.approx(d.mean() / d.std(ddof=1), abs=1e-9)
         assert row["t_p_value"] == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=1e-9)
-        flips = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf)
-        assert row["p_value"] == pytest.approx(flips.pvalue, abs=1e-9)
-        for name, sample in (("manual", a), ("gpt", b), ("delta", d)):
-            interval = stats.bootstrap((sample,), np.mean, n_resamples=5000, method="percentile", rng=52)
-            assert row[f"{name}_ci_lo"] == pytest.approx(interval.confidence_interval.low, abs=1e-12)
-            assert row[f"{name}_ci_hi"] == pytest.approx(interval.confidence_interval.high, abs=1e-12)
+        assert row["interval"] == "folds, this way of training"
+        folds = d.reshape(2, 2).mean(axis=1)
+        error = np.sqrt((1 / 2 + 1) * folds.var(ddof=1))
+        assert row["p_value"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, 1), abs=1e-9)
+        half = stats.t.ppf(0.975, 1) * error
+        assert [row["delta_ci_lo"], row["delta_ci_hi"]] == pytest.approx([d.mean() - half, d.mean() + half])
     np.testing.assert_allclose(summary["p_value_adj"], stats.false_discovery_control(summary["p_value"]), atol=1e-12)
 
 
-def test_the_exact_permutation_p_of_25_pairs_is_what_random_flips_tend_to() -> None:
-    d = np.random.default_rng(0).normal(0.3, 1, 25)
-    pairs = pd.DataFrame({"budget_n": 50, "x_a": d, "x_b": 0.0, "delta_x": d})
-    (p,) = summarise(pairs, ("a", "b"), ["x"])["p_value"]
-    random = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=99_999, rng=1).pvalue
-    assert p == pytest.approx(random, abs=4 * np.sqrt(p * (1 - p) / 99_999))
+@pytest.mark.parametrize(("folds", "share"), [(None, 0.0), (5, 1 / 4)])
+def test_a_table_alone_is_tested_over_seeds_or_over_folds(folds: int | None, share: float) -> None:
+    draw = np.random.default_rng(0)
+    d = draw.normal(0.3, 1, 25)
+    pairs = pd.DataFrame({"budget_n": 50, "x_a": d, "x_b": 0.0, "delta_x": d, "utils_seed": np.arange(25) // 5})
+    pairs["cv_fold"] = np.arange(25) % 5 if folds else None
+    (row,) = summarise(pairs, ("a", "b"), ["x"]).to_dict("records")
+    values = d.reshape(5, 5).mean(axis=0) if folds else d
+    error = np.sqrt((1 / len(values) + share) * values.var(ddof=1))
+    assert row["p_value"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, len(values) - 1))
+    assert row["interval"] == ("folds (no scores)" if folds else "seeds (no scores)")
+    if not folds:
+        assert row["p_value"] == pytest.approx(stats.ttest_1samp(d, 0).pvalue)
+
+
+def test_two_pairs_have_no_interval_and_say_so() -> None:
+    pairs = pd.DataFrame({"budget_n": 50, "x_a": [0.3, 0.4], "x_b": 0.1, "delta_x": [0.2, 0.3]})
+    (row,) = summarise(pairs, ("a", "b"), ["x"]).to_dict("records")
+    assert row["reason"] == "2 seeds: an interval needs 3"
+    assert np.isnan([row["p_value"], row["delta_ci_lo"], row["p_value_adj"]]).all()
+    assert not row["delta_ci_excludes_zero"]
+
+
+def test_sources_of_a_fixed_test_are_compared_as_recipes(
+    tiny_data: Path, labels: list[str], tmp_path: Path, cli: Cli
+) -> None:
+    """The interval of the macro mean is that of `recipe_difference` on the stored scores."""
+    shutil.copytree(tiny_data / "manifests", tmp_path / "gpt")
+    frame = pd.read_csv(tmp_path / "gpt" / "train.csv")
+    frame[labels] = frame[labels].to_numpy()[::-1]
+    frame.to_csv(tmp_path / "gpt" / "train.csv", index=False)
+    base = {
+        "paths.data_root": str(tiny_data / "features"),
+        "paths.outputs_root": str(tmp_path / "outputs"),
+        "data.test_manifests": [str(tiny_data / "manifests" / "train.csv")],
+        "training.max_epochs": 2,
+        "model.params.hidden_dims": [],
+    }
+    sources = {name.name: str(name) for name in (tiny_data / "manifests", tmp_path / "gpt")}
+    folder = run_study(Study("fixed", base, {"source": sources, "budget": [24], "seed": [1, 2, 3]}))["study_dir"]
+    ended = cli("contrast", folder, "first=manifests", "second=gpt")
+    assert ended.code == 0, ended.err
+    summary = pd.read_csv(ended.json["files"]["summary"]).set_index("metric")
+    paths = StudyPaths(Path(folder))
+    one, other = load_recipes(paths, read_plan(paths), read_results(paths, read_plan(paths))).values()
+    data = (one.targets, one.scores, other.scores, (one.seeds, other.seeds), one.patients, one.findings)
+    expected = recipe_difference(*data, overlap=24 / 44)
+    for metric, difference in expected.items():
+        row, place = summary.loc[f"test_primary_{metric}"], difference.at(MACRO)
+        assert row["p_value"] == pytest.approx(difference.p[place])
+        assert [row["delta_ci_lo"], row["delta_ci_hi"]] == pytest.approx(list(difference.bounds[place]))
+        assert row["delta_mean"] == pytest.approx(difference.delta[place])
+        assert row["interval"] == "seeds and patients, this way of training, for these training patients"
 
 
 def test_every_finding_is_paired_within_fold_and_seed(tables: dict[str, pd.DataFrame], labels: list[str]) -> None:

@@ -1,7 +1,8 @@
-"""Budgets: nested, showing every finding, the same volumes for every label source."""
+"""Budgets: nested, random or showing every finding, the same volumes for every label source."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +30,15 @@ BUDGETS = [10, 25, 60, 150, None]
 
 
 def draw_selections(
-    train: Manifest, val: Manifest, budgets: Sequence[int | None], unit: str = "patient", seed: int = 42
+    train: Manifest,
+    val: Manifest,
+    budgets: Sequence[int | None],
+    unit: str = "patient",
+    seed: int = 42,
+    draw: str = "random",
 ) -> list[Selection]:
     """Draw nested selections; a budget of None takes all units."""
-    orders = DrawingOrder(train, unit, seed, 0), DrawingOrder(val, unit, seed, 1)
+    orders = DrawingOrder(train, unit, seed, 0, draw), DrawingOrder(val, unit, seed, 1, draw)
     selections = []
     for budget in budgets:
         train_rows, val_rows = draw_rows(*orders, budget)
@@ -63,10 +69,13 @@ def sides(manifest: Manifest) -> tuple[Manifest, Manifest]:
 
 @pytest.mark.parametrize("unit", ["patient", "exam", "volume"])
 @pytest.mark.parametrize("seed", range(4))
-def test_budgets_count_both_sides_and_are_nested(sides: tuple[Manifest, Manifest], unit: str, seed: int) -> None:
+@pytest.mark.parametrize("draw", ["random", "covering"])
+def test_budgets_count_both_sides_and_are_nested(
+    sides: tuple[Manifest, Manifest], unit: str, seed: int, draw: str
+) -> None:
     names = {side.volumes[i]: getattr(side, f"{unit}s")[i] for side in sides for i in range(len(side))}
     total = len(set(names.values()))
-    selections = draw_selections(*sides, BUDGETS, unit, seed)
+    selections = draw_selections(*sides, BUDGETS, unit, seed, draw)
     assert [s.budget for s in selections] == [10, 25, 60, 150, total]
     for smaller, larger in itertools.pairwise(selections):
         assert set(smaller.train) < set(larger.train)
@@ -80,8 +89,8 @@ def test_budgets_count_both_sides_and_are_nested(sides: tuple[Manifest, Manifest
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_small_budgets_show_every_finding_on_both_sides(sides: tuple[Manifest, Manifest], seed: int) -> None:
-    selection = draw_selections(*sides, [25], "patient", seed)[0]
+def test_small_covering_budgets_show_every_finding_on_both_sides(sides: tuple[Manifest, Manifest], seed: int) -> None:
+    selection = draw_selections(*sides, [25], "patient", seed, "covering")[0]
     train, val = apply_selection(selection, sides)
     assert train.one_class_findings() == []
     assert val.one_class_findings() == sides[1].one_class_findings()
@@ -93,14 +102,38 @@ def test_what_a_budget_cannot_cover_is_named(sides: tuple[Manifest, Manifest]) -
     assert set(train.one_class_findings()) & {"rare", "rarer"}
 
 
-def test_budgets_above_the_cover_are_random(sides: tuple[Manifest, Manifest]) -> None:
-    """Covering brings a handful of patients forward; the common finding keeps its prevalence on average."""
-    shares = [
-        apply_selection(draw_selections(*sides, [60], seed=seed)[0], sides)[0].prevalence()["common"]
-        for seed in range(30)
+@pytest.mark.parametrize("unit", ["patient", "exam", "volume"])
+def test_a_random_draw_is_the_same_whatever_the_labels(sides: tuple[Manifest, Manifest], unit: str) -> None:
+    relabelled = [
+        dataclasses.replace(side, targets=np.random.default_rng(1).permutation(side.targets).astype(side.targets.dtype))
+        for side in sides
     ]
-    assert abs(np.mean(shares) - sides[0].prevalence()["common"]) < 0.03
-    assert len(set(shares)) > 20
+
+    def drawn(those: Sequence[Manifest], draw: str) -> list[list[str]]:
+        selections = [draw_selections(*those, [25], unit, seed, draw)[0] for seed in range(5)]
+        return [[*selection.train, *selection.val] for selection in selections]
+
+    assert drawn(sides, "random") == drawn(relabelled, "random")
+    assert drawn(sides, "covering") != drawn(relabelled, "covering")
+
+
+def test_random_budgets_keep_the_prevalence_that_covering_ones_shift(sides: tuple[Manifest, Manifest]) -> None:
+    """The mean over draws of patients of a finding of 4 in 160: 20 patients hold the cohort's share, or a shifted one."""
+
+    def share(draw: str) -> float:
+        shares = []
+        for seed in range(200):
+            side = apply_selection(draw_selections(*sides, [25], seed=seed, draw=draw)[0], sides)[0]
+            positive = {p for p, target in zip(side.patients, side.targets[:, 1]) if target == 1}
+            shares.append(len(positive) / len(set(side.patients)))
+        return float(np.mean(shares))
+
+    patients = set(sides[0].patients)
+    positive = {p for p, target in zip(sides[0].patients, sides[0].targets[:, 1]) if target == 1}
+    cohort = len(positive) / len(patients)
+    error = np.sqrt(cohort * (1 - cohort) / 20 / 200)
+    assert abs(share("random") - cohort) < 4 * error
+    assert share("covering") > 1.5 * cohort
 
 
 @pytest.mark.parametrize("budget", [0, 1, 201])

@@ -21,7 +21,7 @@ from ctbench_core.declared import (
     metrics_of,
     short_title,
 )
-from ctbench_core.inference.intervals import interval_rule, rate_interval
+from ctbench_core.inference import estimate, measure
 from ctbench_core.metrics import compared_metric_fn, metric_values
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -72,13 +72,21 @@ def test_several_metrics_are_computed_at_once_each_as_alone() -> None:
 
 
 def test_the_interval_of_another_range_is_that_of_the_mapped_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric of [-1, 1], twice the AUPRC less 1, has the mapped interval."""
     from ctbench_core.declared import Metric
+    from ctbench_core.metrics import metric_fns
 
-    monkeypatch.setitem(METRICS._items, "signed", Metric("signed", "Signed", "S", low=-1.0, interval="rate"))
-    draws = np.random.default_rng(1).normal(0.7, 0.05, (500, 1))
-    value, error, dof, patients = np.array([0.7]), np.array([0.05]), np.array([np.inf]), np.array([50])
-    plain = rate_interval("a rate", value, draws, error, dof, patients)
-    signed = rate_interval("signed", 2 * value - 1, 2 * draws - 1, 2 * error, dof, patients)
-    np.testing.assert_allclose(signed, 2 * plain - 1, atol=1e-12)
-    assert interval_rule("signed") == interval_rule("a difference") == "rate"
-    assert (interval_rule("auroc"), interval_rule("auprc")) == ("moderated", "percentile")
+    signed = Metric("signed", "Signed", "S", kind="ranking", low=-1.0, interval="bootstrap", function="signed:f")
+    monkeypatch.setitem(METRICS._items, "signed", signed)
+
+    def function(*arrays: object) -> np.ndarray:
+        return 2 * metric_values(["auprc"], *arrays)["auprc"] - 1  # type: ignore[arg-type]
+
+    monkeypatch.setattr(metric_fns, "load", lambda name: function)
+    draw = np.random.default_rng(1)
+    targets = (draw.random((200, 1)) < 0.4).astype(float)
+    scores = draw.normal(size=(1, 200, 1)) + targets
+    plain, mapped = (
+        estimate(one) for one in measure(targets, scores, np.arange(200), ["a"], ["auprc", "signed"]).values()
+    )
+    np.testing.assert_allclose(mapped.bounds[0], 2 * plain.bounds[0] - 1, atol=1e-9)

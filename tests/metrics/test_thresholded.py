@@ -26,7 +26,9 @@ def test_500_random_cases_equal_scikit_learn(case):
             )
             ours = [actual.precision[c], actual.recall[c], actual.f1[c], actual.support[c], actual.specificity[c]]
             np.testing.assert_allclose(ours, [precision[1], recall[1], f1[1], support[1], recall[0]], **CLOSE)
-            np.testing.assert_allclose(actual.balanced_accuracy[c], recall.mean(), **CLOSE)
+            np.testing.assert_allclose(
+                [actual.balanced_accuracy[c], actual.npv[c]], [recall.mean(), precision[0]], **CLOSE
+            )
             np.testing.assert_allclose(actual.prevalence[c], np.average(truth, weights=weight), **CLOSE)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.config import Config
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import alignment_disclosures
+from ctbench_ui.alignment import intervals
 from ctbench_ui.alignment.embedding_map import in_polygon
+from tests import retrieval_case
 from tests.retrieval_case import brute_metrics, write_case
 
 Open = Callable[..., AppTest]
@@ -38,7 +41,11 @@ def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[A
 
 
 def test_the_page_shows_both_directions_of_the_chosen_truth_as_brute_force_has_them(
-    open_page: Open, align: Callable[[AppTest], AppTest], tmp_path: Path, taken: Callable[[], dict[str, bytes]]
+    open_page: Open,
+    align: Callable[[AppTest], AppTest],
+    tmp_path: Path,
+    taken: Callable[[], dict[str, bytes]],
+    said: Callable[[AppTest], str],
 ) -> None:
     table = write_case(tmp_path / "case")
     fields = {
@@ -59,11 +66,59 @@ def test_the_page_shows_both_directions_of_the_chosen_truth_as_brute_force_has_t
                 "MAP": "map",
             }.items():
                 assert rows.loc[row, titles[direction]].split()[0] == format_metric(metrics[name])
+    few = "patients with a scored query 8: an interval needs 10"
+    assert said(app).count(f"No interval: {few}.") == 2
+    assert "volume → report · Queries: 32 of 32 scored, 8 patients" in said(app)
+    assert "Intervals: 95 % over query patients, for this gallery. Means over queries: logit scale" in said(app)
+    figures = pd.read_csv(io.BytesIO(taken()["figures-csv"])).set_index("figure")
+    assert figures.loc["v_to_t_mrr", "no_interval"] == few
     file = pd.read_csv(io.BytesIO(taken()["recall-csv"]))
+    assert set(file.loc[file["truth"] == "instance", "no_interval"]) == {few}
     expected = brute_metrics(tmp_path / "case", table, "patient")
     for way, direction in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
         (recall,) = file[(file["direction"] == way) & (file["truth"] == "instance") & (file["k"] == 5)]["recall"]
         assert recall == pytest.approx(expected[direction]["recall_at_5"], abs=1e-9)
+
+
+def test_intervals_are_shown_with_their_queries_and_reasons(
+    open_page: Open,
+    align: Callable[[AppTest], AppTest],
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Callable[[AppTest], str],
+) -> None:
+    monkeypatch.setattr(retrieval_case, "PATIENTS", 14)
+    table = write_case(tmp_path / "case")
+    places = {
+        "paths.data_root": str(tmp_path / "case" / "features"),
+        "paths.manifest_dir": str(tmp_path / "case" / "manifests"),
+    }
+    app = align(open_page("alignment", places))
+    (path,) = store.glob("align/*/alignment/test/metrics.json")
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    rows = app.dataframe[0].value.set_index("Metric")
+    for row, name in {"Recall@10": "recall_at_10", "MRR": "mrr", "Median rank": "median_rank"}.items():
+        bounds = metrics["intervals"][f"v_to_t_{name}"]
+        texts = [
+            f"{bound:.1f}".removesuffix(".0") if name == "median_rank" else format_metric(bound) for bound in bounds
+        ]
+        assert rows.loc[row, "volume → report"].endswith(f" [{', '.join(texts)}]")
+    # Patients 6 to 14 have a nodule, and so no normal volume; every other one has its normal volumes in each exam.
+    app.session_state["alignment.view"] = "semantic_normal"
+    app.run()
+    normal = int((table[["Mass", "Nodule"]].sum(axis=1) == 0).sum())
+    assert f"Queries: {normal} of {normal} scored, 5 patients" in said(app)
+    assert "No interval: patients with a scored query 5: an interval needs 10." in said(app)
+
+
+def test_a_result_of_an_earlier_release_says_so() -> None:
+    assert intervals.rule_of({"intervals": {"v_to_t_mrr": [0.1, 0.2]}}).endswith("the rule of an earlier release.")
+    metrics = {"interval_marks": {"v_to_t_mrr": "few"}, "no_interval": {"v_to_t_map": "why"}}
+    assert intervals.notes(metrics, {"v_to_t_mrr": "MRR", "v_to_t_map": "MAP", "x": "X"}) == [
+        "No interval of MAP: why.",
+        "Intervals of MRR: few.",
+    ]
 
 
 def test_every_file_is_marked(

@@ -78,17 +78,47 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     expected = compare_runs([two["weak"], two["strong"]]).differences
     expected = expected[expected["metric"] == metric].rename(columns={"label": "finding"})
     macro, table = (part.value for part in app.dataframe)
-    shown = ["a", "b", "finding", "delta", "p", "p_adjusted", "p_delong", "reason"]
+    shown = ["finding", "delta", "p", "p_adjusted", "detectable", "reason"]
     pd.testing.assert_frame_equal(
         table[shown].reset_index(drop=True), expected[shown].reset_index(drop=True), check_dtype=False
     )
     bounds = expected[["lo", "hi"]].to_numpy().tolist()
     assert list(table["ci"]) == [format_interval(None, pair).removeprefix("– ") for pair in bounds]
-    assert set(table["finding"]) == {"macro", *FINDINGS}
-    row, whole = macro[macro["Metric"] == title].iloc[0], expected[expected["finding"] == "macro"].iloc[0]
-    assert row["Difference [95 % CI]"] == format_interval(whole.delta, [whole.lo, whole.hi])
-    assert (row["p"], row["p (adjusted)"]) == pytest.approx((whole.p, whole.p_adjusted))
-    assert whole.delta > 0
+    assert set(table["finding"]) == {"macro", "macro_eligible", *FINDINGS}  # Hernia is in 4 patients only
+    for over, name in (("all findings", "macro"), ("2 eligible", "macro_eligible")):
+        row = macro[(macro["Metric"] == title) & (macro["Mean over"] == over)].iloc[0]
+        whole = expected[expected["finding"] == name].iloc[0]
+        assert row["Difference [95 % CI]"] == format_interval(whole.delta, [whole.lo, whole.hi])
+        assert (row["p"], row["p (adjusted)"]) == pytest.approx((whole.p, whole.p_adjusted), nan_ok=True)
+        assert whole.delta > 0
+    assert "[" in row["Difference [95 % CI]"]
+
+
+def test_a_margin_is_answered_as_a_sentence_and_columns(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    app = _opened(open_page, two, "Differences")
+    assert "Equivalent" not in app.dataframe[0].value
+    assert "margin" not in said(app)
+    app.number_input(key="compare-margin").set_value(0.05).run()
+    assert not app.exception and not app.error
+    expected = compare_runs([two["weak"], two["strong"]]).with_margin(0.05).differences
+    answer = expected.set_index(["metric", "label"]).loc["auroc", "macro_eligible"]
+    assert answer["non_inferior"] and not answer["equivalent"]
+    macro = app.dataframe[0].value
+    row = macro[(macro["Metric"] == "AUROC") & (macro["Mean over"] == "2 eligible")].iloc[0]
+    assert (row["Non-inferior"][:3], row["Equivalent"][:9]) == ("yes", "not shown")
+    assert "margin .050 (post hoc)" in said(app)
+    assert "80 % power" in said(app)
+
+
+def test_the_rank_swap_test_runs_when_it_is_switched_on(two: dict[str, Path], open_page: Open) -> None:
+    app = _opened(open_page, two, "Differences")
+    app.session_state["compare-metric"] = "auroc"
+    app.run()
+    assert "p_swap" not in app.dataframe[1].value
+    app.toggle(key="compare-swaps").set_value(True).run()
+    assert not app.exception and not app.error
+    table = app.dataframe[1].value.set_index("finding")
+    assert 0 < table.loc["Emphysema", "p_swap"] <= 1
 
 
 @pytest.mark.parametrize("tab", ["Curves", "Disagreements", "Settings", "Label noise", "Published", "Paper"])

@@ -65,8 +65,12 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
     for row, name in (("Brier", "brier"), ("ECE", "ece")):
         for column, stage in (("before", "before"), ("after (platt)", "platt")):
             assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)
-    (plot,) = _charts(app)
+    plot, decisions = _charts(app)
     assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (platt)"}
+    assert {"model", "treat all", "treat none"} <= {trace.get("name") for trace in decisions["data"]}
+    assert "Decision curve (net benefit)" in said(app)
+    table = pd.read_parquet(bundle.net_benefit)
+    assert str(table.loc[table["finding"] == label, "reason"].iloc[0]) in said(app)
     tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
     promised = tuning["validation"]["per_class"][label]["ece_platt"]
     assert f"ECE {f'{promised:.3f}'.replace('0.', '.')} on validation" in said(app)
@@ -81,9 +85,9 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
     shown = _table(app, "group")
     assert shown["group"].tolist() == ["F", "M"]
     assert shown["volumes"].tolist() == [12, 12]
-    # Six patients a side are too few: no gap is given, and it is said.
-    assert shown["gap"].str.endswith("–").all()
-    assert "no finding has enough patients" in str(shown["reason"].iloc[0])
+    # Six patients a side are too few: the gap has no interval, and it is said why.
+    assert not shown["gap"].str.contains("[", regex=False).any() and shown["p_adjusted"].isna().all()
+    assert "no finding has 10 patients of each class" in str(shown["reason"].iloc[0])
     app.selectbox(key="subgroups.column").select("Manufacturer").run()
     assert not app.exception
     shown = _table(app, "group")
@@ -125,6 +129,21 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     app.button(key="use-f1").click().run()
     assert not app.exception
     assert app.slider(key="threshold").value == pytest.approx(rates["threshold"], abs=1e-3)
+
+
+def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_no_interval(
+    run: RunPaths, open_page: Open
+) -> None:
+    app = _open_tab(open_page, run, "Threshold")
+    scores = pd.read_parquet(run.evaluation("test").scores)
+    threshold = round(float(scores["prob_Lung nodule"].median()), 3)
+    app.slider(key="threshold").set_value(threshold).run()
+    shown = _table(app, "Rate").set_index("Rate")
+    y, called = scores["target_Lung nodule"].to_numpy(int), scores["prob_Lung nodule"].to_numpy() >= threshold
+    expected = {"Recall": called[y == 1].mean(), "Specificity": (~called)[y == 0].mean(), "NPV": 1 - y[~called].mean()}
+    for title, value in expected.items():
+        assert float(shown.loc[title, "Value [95 % CI]"].split()[0]) == pytest.approx(value, abs=5e-4), title
+        assert "an interval needs 10" in shown.loc[title, "Note"]  # twelve patients in all
 
 
 def test_bands_are_drawn_where_they_can_be_given(run: RunPaths, open_page: Open) -> None:

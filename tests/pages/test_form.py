@@ -129,6 +129,22 @@ def test_a_new_session_has_neither_the_name_nor_the_folder_of_the_last_run(
     assert form.settings_source() == "Settings from your last session"  # nothing has changed
 
 
+def test_a_data_set_keeps_its_name_whatever_the_head(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    form.set_fields({"paths.data_root": "features", "model._target_": "mlp"})
+    form.save_dataset("mine")
+    form.set_fields({"model._target_": "linear"})
+    form.apply_head_defaults()
+    assert form.config().data.standardise == "zscore"
+    assert form.dataset_name() == "mine"
+    form.open_dataset("mine")
+    assert form.config().data.standardise == "zscore"
+    form.set_fields({"data.pool": "mean"})
+    assert form.dataset_name() is None
+
+
 def test_a_damaged_file_of_settings_means_defaults(
     session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

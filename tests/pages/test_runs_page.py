@@ -65,6 +65,37 @@ def test_an_undefined_epoch_is_a_gap_in_the_trace(tmp_path: Path) -> None:
     assert cache.trace(path) == [None, 1e-05]
 
 
+@pytest.fixture
+def stopped_early(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> Path:
+    """Train a linear probe that its 30 validation patients show far from its optimum."""
+    swapped = {"data.train_manifest": "valid.csv", "data.val_manifest": "train.csv"}
+    slow = {"model._target_": "linear", "training.learning_rate": 1e-5, "training.weight_decay": 1e-3}
+    return Path(run_experiment(make_config(tiny_data, {**swapped, **slow}))["run_dir"])
+
+
+def test_a_probe_that_has_not_converged_is_marked_and_its_optimum_is_offered(
+    stopped_early: Path, store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    app = open_page("runs", {"runs.chosen": [stopped_early.name]})
+    assert not app.exception
+    assert list(app.dataframe[0].value["convergence"]) == ["not converged"]
+    (warning,) = [one.value for one in app.warning if "Not converged" in one.value]
+    assert "use model=logistic" in warning
+    assert list(recipes.table(rows(store))["convergence"]) == ["1 of 1 not converged"]
+    assert list(run_table.export_frame(rows(store))["convergence"]) == ["not converged"]
+    app.button(key="card-optimum").click().run()
+    state = app.session_state  # AppTest has no get
+    pending = state["form.pending"] if "form.pending" in state else state  # noqa: SIM401
+    assert pending["model._target_"] == "logistic"
+    assert pending["data.train_manifest"] == "valid.csv"
+
+
+def test_runs_that_have_converged_or_have_no_optimum_show_no_mark(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs", {"runs.chosen": [trained[0].name]})
+    assert "convergence" not in app.dataframe[0].value
+    assert "card-optimum" not in {button.key for button in app.button}
+
+
 def test_test_results_are_shown_only_where_there_are_any(trained: list[Path], open_page: Open) -> None:
     result = evaluate_run(trained[1], ["test.csv"])["test"]["test.csv"]
     app = open_page("runs")

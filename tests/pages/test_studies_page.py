@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -19,8 +20,10 @@ from ctbench_core.jobs import get_runner
 from ctbench_core.label_leakage import LEAKAGE_NOTE
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
+    Budgets,
     Study,
     StudyPaths,
+    labels_needed,
     parse_search,
     read_plan,
     read_results,
@@ -108,7 +111,7 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     app.run()
     assert not app.exception
     assert "18 of 18 runs" in said(app)
-    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "unadjusted"}
+    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "80 % power"}
     assert expected.get(tab, "") in said(app)
 
 
@@ -257,9 +260,43 @@ def test_points_know_their_runs(budgets: str) -> None:
         mine = table[(table["budget"] == budget) & (table["model"] == model)]
         assert mine["test_auprc"].mean() == pytest.approx(row["mean"])
         assert mine["n_patients"].median() == row["n"]
-    fits = study_tables.curve_fits(budgets, at, "auprc")
-    assert len(study_tables.needed_table(fits, 0.5)) == 2
-    assert len(study_tables.crossing_table(budgets, at, "auprc")) == 1
+    assert set(study_tables.curve_fits(rows)) == {"mlp_visual", "linear_probe"}
+
+
+def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -> None:
+    at = study_tables.update_results(budgets)
+    rows = study_tables.curve_points(budgets, at, "auprc", "")
+    needed = study_tables.needed_table(rows, 0.5).set_index("Recipe")
+    assert set(needed["From"]) == {"range over 3 seeds"}  # three seeds: no interval
+    line = rows[rows["line"] == "mlp_visual"].sort_values("n")
+    ranges = line[["range_lo", "range_hi"]].to_numpy(dtype=float)
+    found = labels_needed(line["n"], line["mean"], ranges, 0.5)
+    assert needed.loc["mlp_visual", ["Patients", "Set"]].tolist() == [
+        study_tables.budget_text(found.n),
+        study_tables.set_text(found),
+    ]
+    (row,) = study_tables.crossing_table(budgets, at, "auprc", "").to_dict("records")
+    table = study_tables.axis_differences(budgets, at, "model")
+    own = table[(table["finding"] == "") & (table["metric"] == "auprc")].set_index("budget")["delta"]
+    assert row["Better at small budgets"] == ("mlp_visual" if own["12"] > 0 else "linear_probe")
+    assert row["Better at large budgets"] == ("mlp_visual" if own["all"] > 0 else "linear_probe")
+
+
+def test_sets_of_budgets_read_as_words() -> None:
+    assert study_tables.set_text(Budgets(80, 52.4, 134)) == "52 to 134"
+    assert study_tables.set_text(Budgets(80, -np.inf, 134)) == "below the grid to 134"
+    assert study_tables.set_text(Budgets(80, 52, np.inf)) == "52 to above the grid"
+    assert study_tables.set_text(Budgets(np.inf, np.inf, np.inf)) == "above the grid"
+    assert study_tables.set_text(Budgets(80, np.nan, np.nan)) == "–"
+
+
+def test_with_five_seeds_the_interval_counts_and_without_one_it_says_so() -> None:
+    points = pd.DataFrame({"line": "a", "n": [10.0, 100], "mean": [0.4, 0.8], "repeats": 5})
+    points = points.assign(lo=[0.3, 0.7], hi=[0.5, 0.9], range_lo=0.0, range_hi=1.0)
+    (row,) = study_tables.needed_table(points, 0.6).to_dict("records")
+    assert (row["From"], row["Set"]) == ("95 % CI", "18 to 56")
+    (row,) = study_tables.needed_table(points.assign(lo=np.nan), 0.6).to_dict("records")
+    assert (row["From"], row["Set"], row["Patients"]) == ("no interval", "–", "32")
 
 
 def test_the_matrix_has_one_square_a_run(budgets: str) -> None:
@@ -275,10 +312,13 @@ def test_a_search_shows_what_it_found(
 ) -> None:
     base = study_of(tiny_data, store, "none", {}).base
     space = {"depth": {"low": 0, "high": 1}, "training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
-    run_search(parse_search({"name": "sweep", "base": base, "space": space, "trials": 8}))
+    result = run_search(parse_search({"name": "sweep", "base": base, "space": space, "trials": 8}))
     app = open_page("studies", small_run, {"study": "sweep"})
     assert not app.exception
     assert "8 of 8 trials" in said(app)
+    assert "Best trial with 5 new seeds" in said(app)
+    assert all(text in said(app) for text in result["warnings"])
+    assert ("widen the space" in said(app)) == bool(result["warnings"])
     app.button(key="search-again").click().run()
     assert not app.exception
     assert get_runner().wait(store / "sweep-best-again", 60)

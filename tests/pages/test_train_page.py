@@ -269,6 +269,22 @@ def test_a_preset_sets_its_keys_and_leaves_the_others(small_run: dict[str, Any],
     assert app.number_input(key="training.batch_size").value == 16
 
 
+def test_a_head_brings_its_defaults_and_takes_them_away(open_page: Open, small_run: dict[str, Any], said: Said) -> None:
+    own = HEADS["linear"].defaults
+    untouched = {key: value for key, value in small_run.items() if key not in own}
+    app = open_page("train", untouched)
+    app.selectbox(key="model._target_").set_value("linear").run()
+    assert {key: app.session_state[key] for key in own} == own
+    app.selectbox(key="model._target_").set_value("mlp").run()
+    assert {key: app.session_state[key] for key in own} == {key: KEYS[key].default for key in own}
+    app.number_input(key="training.learning_rate").set_value(0.5).run()
+    app.selectbox(key="model._target_").set_value("linear").run()
+    assert app.session_state["training.learning_rate"] == 0.5
+    assert app.session_state["data.standardise"] == own["data.standardise"]
+    app.get("menu_button")[0].set_value("MLP 1024").run()
+    assert app.session_state["data.standardise"] == KEYS["data.standardise"].default
+
+
 def test_fields_keep_their_values_between_pages_and_sessions(small_run: dict[str, Any], open_page: Open) -> None:
     app = open_page("train", small_run)
     app.number_input(key="training.batch_size").set_value(48).run()
@@ -326,6 +342,12 @@ def test_a_budget_says_what_it_leaves_for_validation_and_offers_the_loss(
     assert not app.exception
     assert re.search(r"Budget: 20 patients \(\d+ training, \d+ validation\)", said(app))
     assert "monitor-loss" not in {button.key for button in app.button}
+    assert "without a positive in training" not in said(app)
+    learned = pd.read_csv(data / "manifests" / "train.csv")
+    learned.assign(**{labels[0]: 0}).to_csv(data / "manifests" / "train.csv", index=False)
+    app = open_page("train", {**small_run, "data.budget": 20})
+    assert "1 finding without a positive in training cannot be learned" in said(app)
+    learned.to_csv(data / "manifests" / "train.csv", index=False)
     rows[labels] = 0  # no validation volume has a finding
     rows.to_csv(data / "manifests" / "valid.csv", index=False)
     app = open_page("train", {**small_run, "data.budget": 20})

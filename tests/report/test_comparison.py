@@ -20,7 +20,7 @@ from tests.model_scores import model_scores, recipe_scores
 @pytest.fixture(scope="module")
 def comparison() -> Any:
     models = [model_scores("base · 1", 0.5), model_scores("better", 2.5, seed=1), model_scores("same", 0.5, seed=0)]
-    return compare_models(models, "test", resamples=200, swaps=199)
+    return compare_models(models, "test").with_swaps(199)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def recipes() -> Comparison:
         "strong": recipe_scores("strong", 2.0, 4),
         "single": recipe_scores("single", 0.3, 1),
     }
-    return compare_scored_recipes(recipes, "test", resamples=300)
+    return compare_scored_recipes(recipes, "test")
 
 
 def test_numbers_of_the_latex_table_are_those_of_the_csv(comparison: Any) -> None:
@@ -63,7 +63,7 @@ def test_methods_say_what_was_done(comparison: Any) -> None:
     for part in (
         "240 volumes",
         "120 patients",
-        "200 bootstrap resamples",
+        "1,000 bootstrap resamples",
         "199 random",
         "over the 12 tests",
         "base · 1",
@@ -84,9 +84,21 @@ def test_the_paper_table_of_recipes_has_means_with_sd(recipes: Comparison) -> No
     text_of_methods = methods_paragraph(recipes)
     for part in (
         "means over seeds (weak: 3, strong: 4, single: 1)",
-        "t statistic",
+        "those of the t of their intervals",
         "over the 12 tests",
-        "300 bootstrap",
     ):
         assert part in text_of_methods
     assert "exchanges" not in text_of_methods
+
+
+def test_two_seeds_are_printed_with_their_range() -> None:
+    recipes = {"two": recipe_scores("two", 0.5, 2), "strong": recipe_scores("strong", 2.0, 3)}
+    one = compare_scored_recipes(recipes, "test")
+    frame, text = paper_frame(one), latex_table(one)
+    assert {"two range_lo", "two range_hi", "strong sd", "strong lo"} <= set(frame)
+    assert not {"two lo", "two sd", "strong range_lo"} & set(frame)
+    row = frame.iloc[0]
+    numbers = [f"{row[f'two {part}']:.3f}".removeprefix("0") for part in ("value", "range_lo", "range_hi")]
+    assert "{} ({} to {})".format(*numbers) in text
+    assert "Of two seeds the mean and the range." in text
+    assert "dagger" not in text  # two seeds have no p

@@ -91,7 +91,7 @@ def test_an_unknown_tracker_is_a_warning_that_lists_the_known_ones(run: Callable
     assert f"Known: {', '.join(TRACKERS)}." in result["warnings"][-1]
 
 
-@pytest.mark.parametrize("name", TRACKERS)
+@pytest.mark.parametrize("name", [info.name for info in TRACKERS.values() if info.install])
 def test_a_missing_package_is_a_warning_with_the_install_command(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -118,7 +118,7 @@ def test_the_docs_list_every_tracker_and_how_to_install_it() -> None:
     lines = (PROJECT / "docs" / "moving-in.md").read_text(encoding="utf-8").splitlines()
     for info in TRACKERS.values():
         (row,) = (line for line in lines if line.startswith(f"| `{info.name}` |"))
-        assert f"| `{info.install}` |" in row
+        assert f"| `{info.install}` |" in row if info.install else "| nothing |" in row
         assert info.usual_address.split(",")[0] in row
 
 

@@ -1,9 +1,10 @@
-"""K-fold studies: the test over patients on out-of-fold scores, and the two sensitivity tests over folds."""
+"""K-fold studies: means over folds in cells and differences, and the parts of the variance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,74 +12,87 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.inference import fold_differences, paired_difference
-from ctbench_core.studies import Study, StudyPaths, differences, load_recipes, read_plan, read_results, run_study
+from ctbench_core.compare import compare_recipes
+from ctbench_core.studies import (
+    MODELS_COLUMNS,
+    Study,
+    StudyPaths,
+    differences,
+    load_recipes,
+    read_plan,
+    read_results,
+    run_study,
+)
 
 FOLDS, SEEDS = 3, 2
+MakeStudy = Callable[..., Study]
 
 
 @pytest.fixture(scope="module")
-def draw() -> np.random.Generator:
-    return np.random.default_rng(0)
+def done(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the JSON of a K-fold study of two heads and two seeds; read only."""
+    base = {
+        "paths.data_root": str(tiny_data / "features"),
+        "paths.manifest_dir": str(tiny_data / "manifests"),
+        "paths.outputs_root": str(tmp_path_factory.mktemp("kfold")),
+        "training.max_epochs": 3,
+        "training.batch_size": 16,
+        "model.params.hidden_dims": [8],
+    }
+    grid = {"utils.seed": list(range(1, SEEDS + 1)), "model": ["mlp_visual", "linear_probe"]}
+    return run_study(Study("folds", base, grid, FOLDS))
 
 
-def test_differences_by_fold_and_seed_are_those_of_scikit_learn(draw: np.random.Generator) -> None:
-    targets = (draw.random((90, 2)) < 0.4).astype(float)
-    first, second = (targets + draw.normal(size=(SEEDS, 90, 2)) for _ in range(2))
-    folds = draw.permutation(np.arange(90) % FOLDS)
-    differences = fold_differences(targets, first, second, folds)["auroc"]
-    assert differences.shape == (FOLDS * SEEDS, 2)
-    expected = [
-        roc_auc_score(targets[folds == fold, 1], first[seed, folds == fold, 1])
-        - roc_auc_score(targets[folds == fold, 1], second[seed, folds == fold, 1])
-        for fold in range(FOLDS)
-        for seed in range(SEEDS)
-    ]
-    np.testing.assert_allclose(differences[:, 1], expected, atol=1e-12)
-
-
-def test_a_kfold_study_is_tested_over_patients_and_over_folds(make_study: Callable[..., Study]) -> None:
-    grid = {"utils.seed": [1, 2], "model": ["mlp_visual", "linear_probe"]}
-    paths = StudyPaths(Path(run_study(make_study(grid, protocol={"kfold": FOLDS}))["study_dir"]))
-    plan = read_plan(paths)
-    recipes = load_recipes(paths, plan, read_results(paths, plan))
-    table = differences(plan, recipes, "model")
-    one, other = (recipes[(name,)] for name in ("mlp_visual", "linear_probe"))
-    assert set(one.folds) == {f"fold_{k}" for k in range(FOLDS)}
-    main = paired_difference(one.targets, one.scores.mean(axis=0), other.scores.mean(axis=0), one.patients)
-    tested = table[table["p"].notna()]
-    assert len(tested)
-    for row in tested.to_dict("records"):
-        difference = main[row["metric"]]
-        at = one.findings.index(row["finding"]) if row["finding"] else None
-        assert row["p"] == (difference.macro_p if at is None else difference.p[at])
-        assert row["delta"] == pytest.approx(difference.macro if at is None else difference.delta[at])
-    with_folds = tested[tested["p_sign_flip"].notna()]
-    assert len(with_folds)
-    by_fold = fold_differences(one.targets, one.scores, other.scores, one.folds)
-    for row in with_folds[with_folds["finding"] != ""].to_dict("records"):
-        d = by_fold[row["metric"]][:, one.findings.index(row["finding"])]
-        error = np.sqrt((1 / len(d) + 1 / (FOLDS - 1)) * d.var(ddof=1))
-        assert row["p_corrected_t"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, len(d) - 1))
-        assert row["p_sign_flip"] * 2 ** len(d) == pytest.approx(round(row["p_sign_flip"] * 2 ** len(d)))
-    assert with_folds["note"].str.contains("sensitivity: 6").all()
-    assert pd.isna(table[table["p"].isna()]["p_sign_flip"]).all()
-
-
-def test_the_parts_of_the_variance_are_in_the_json_and_the_cells(make_study: Callable[..., Study]) -> None:
-    result = run_study(make_study({"utils.seed": [1, 2]}, protocol={"kfold": FOLDS}))
-    paths = StudyPaths(Path(result["study_dir"]))
+def test_the_difference_is_that_of_means_over_folds(done: dict[str, Any]) -> None:
+    paths = StudyPaths(Path(done["study_dir"]))
     plan = read_plan(paths)
     results = read_results(paths, plan)
-    at = {run.id: (run.labels["seed"], run.labels["fold"]) for run in plan.runs}
+    one, other = load_recipes(paths, plan, results).values()
+    table = differences(paths, plan, results, "model")
+    assert one.folds is not None and set(one.folds) == {f"fold_{k}" for k in range(FOLDS)}
+    for c, finding in enumerate(one.findings):
+        d = np.array([_area(one, k, c) - _area(other, k, c) for k in range(FOLDS)])
+        row = table[(table["metric"] == "auroc") & (table["finding"] == finding)].iloc[0]
+        error = np.sqrt((1 / FOLDS + 1 / (FOLDS - 1)) * d.var(ddof=1))
+        assert row["delta"] == pytest.approx(d.mean())
+        assert row["p"] == pytest.approx(
+            2 * stats.t.sf(abs(d.mean()) / error, FOLDS - 1), rel=0.02
+        )  # folds nearly equal
+        assert np.isfinite(row[list(MODELS_COLUMNS)].astype(float)).all()
+        own = results[results["set"].str.startswith("fold_") & (results["finding"] == finding)]
+        runs = own[own["metric"] == "auroc"].set_index("run")["value"]
+        means = [
+            runs.reindex([run.id for run in plan.runs if run.labels["model"] == model]).mean()
+            for model in ("mlp_visual", "linear_probe")
+        ]
+        assert row["delta"] == pytest.approx(means[0] - means[1])  # the difference of what the cells show
+    assert set(table["question"]) == {"this way of training"}
+    assert {row["axis"] for row in done["differences"]} == {"model"}
+    assert set(MODELS_COLUMNS) <= set(done["differences"][0])
+
+
+def _area(recipe: Any, fold: int, finding: int) -> float:
+    rows = recipe.folds == f"fold_{fold}"
+    truth = recipe.targets[rows, finding]
+    return float(np.mean([roc_auc_score(truth, scores[rows, finding]) for scores in recipe.scores]))
+
+
+def test_the_parts_of_the_variance_are_in_the_json_and_the_cells(done: dict[str, Any]) -> None:
+    paths = StudyPaths(Path(done["study_dir"]))
+    plan = read_plan(paths)
+    results = read_results(paths, plan)
+    at = {run.id: (run.labels["seed"], run.labels["fold"]) for run in plan.runs if run.labels["model"] == "mlp_visual"}
     own = results[(results["finding"] == "") & results["set"].str.startswith("fold_") & (results["metric"] == "auroc")]
+    own = own[own["run"].isin(at)]
     places = pd.MultiIndex.from_tuples([at[name] for name in own["run"]])
     table = pd.Series(own["value"].to_numpy(), index=places).unstack()
     fold, seed, rest = _components(table.to_numpy())
-    (cell,) = [cell for cell in result["by_cell"] if cell["metric"] == "auroc"]
+    cells = [cell for cell in done["by_cell"] if cell["metric"] == "auroc"]
+    (cell,) = [cell for cell in cells if cell["cell"]["model"] == "mlp_visual"]
     assert [cell[f"{part}_variance"] for part in ("fold", "seed", "rest")] == pytest.approx([fold, seed, rest])
+    assert cell["mean"] == pytest.approx(table.to_numpy().mean())
     written = pd.read_csv(paths.cells)
-    assert np.isfinite(written.loc[written["finding"] == "", "rest_variance"]).all()
+    assert np.isfinite(written.loc[written["finding"].isna(), "rest_variance"]).all()
 
 
 def _components(table: np.ndarray) -> tuple[float, float, float]:
@@ -93,3 +107,17 @@ def _components(table: np.ndarray) -> tuple[float, float, float]:
         (table[s, f] - table[s].mean() - table[:, f].mean() + mean) ** 2 for s in range(seeds) for f in range(folds)
     ) / ((seeds - 1) * (folds - 1))
     return max(0.0, (square["fold"] - rest) / seeds), max(0.0, (square["seed"] - rest) / folds), rest
+
+
+def test_compare_gives_the_same_answer_as_the_study(done: dict[str, Any]) -> None:
+    folders = sorted(path.parent for path in Path(done["study_dir"]).glob("*/status.json"))
+    table = compare_recipes(folders).differences
+    theirs = {(row["metric"], row["label"]): row for row in table.to_dict("records")}
+    ours = {(row["metric"], row["label"]): row for row in done["differences"]}
+    assert set(ours) == set(theirs)
+    for key, row in ours.items():
+        sign = 1 if theirs[key]["a"].endswith("· mlp") == (row["a"] == "mlp_visual") else -1
+        bounds = [sign * theirs[key]["lo"], sign * theirs[key]["hi"]][::sign]
+        expected = [sign * theirs[key]["delta"], *bounds, theirs[key]["p"], theirs[key]["p_adjusted"]]
+        values = [row[name] for name in ("delta", "lo", "hi", "p", "p_adjusted")]
+        assert values == pytest.approx(expected, abs=1e-9, nan_ok=True)

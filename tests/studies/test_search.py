@@ -90,12 +90,18 @@ def test_a_search_stopped_and_resumed_continues_as_never_stopped(make_search: Ca
     trials = _table(StudyPaths(Path(whole["study_dir"])))
     assert (whole["trials"], whole["stopped"]) == (7, False)
     assert whole["best"]["value"] == pytest.approx(trials[trials["state"] == "finished"]["value"].max())
+    again = whole["again"]
+    fresh = pd.read_csv(Path(again["study_dir"]) / "table.csv")
+    assert (again["n"], list(fresh["seed"])) == (5, [43, 44, 45, 46, 47])
+    assert again["mean"] == pytest.approx(fresh["validation_auprc"].mean(), abs=1e-6)
+    assert again["flattered"] == pytest.approx(whole["best"]["value"] - again["mean"])
+    assert not any(name.startswith("test") for name in fresh)  # on validation alone
     run = open_run(whole["best"]["run_dir"])
     assert run.best()["val_metrics"]["auprc"] == pytest.approx(whole["best"]["value"])
     assert not run.evaluations()
 
     parts = make_search("parts", trials=3)
-    run_search(parts)  # ends in the middle of a batch
+    run_search(parts, again=0)  # ends in the middle of a batch
     cancel, calls = threading.Event(), []
 
     def stop_in_a_training(phase: str, done: int, total: int) -> None:
@@ -104,8 +110,8 @@ def test_a_search_stopped_and_resumed_continues_as_never_stopped(make_search: Ca
             cancel.set()
 
     stopped = run_search(make_search("parts"), cancel=cancel, progress=stop_in_a_training)
-    assert stopped["stopped"]
-    rest = run_search(make_search("parts"))
+    assert stopped["stopped"] and stopped["again"] is None
+    rest = run_search(make_search("parts"), again=0)
     resumed = _table(StudyPaths(Path(rest["study_dir"])))
     parameters = list(SPACE)
     assert resumed[["trial", "state", *parameters]].equals(trials[["trial", "state", *parameters]])
@@ -114,17 +120,22 @@ def test_a_search_stopped_and_resumed_continues_as_never_stopped(make_search: Ca
 
 def test_pruned_trials_stop_early(make_search: Callable[..., Search]) -> None:
     search = make_search(trials=10, batch=2)
-    result = run_search(search)
+    result = run_search(search, again=0)
     trials = _table(search.paths())
     assert result["pruned"] == (trials["state"] == "pruned").sum() > 0
     assert (trials[trials["state"] == "pruned"]["epochs"] <= 6).all()
     unpruned = make_search("closed", trials=10, batch=2)
     unpruned.base["optuna.disable_pruning"] = True
-    assert run_search(unpruned)["pruned"] == 0
+    assert run_search(unpruned, again=0)["pruned"] == 0
+
+
+def test_a_best_trial_at_the_end_of_the_space_is_said(make_search: Callable[..., Search]) -> None:
+    result = run_search(make_search(space={"training.learning_rate": [1e-6, 3e-2]}, trials=4), again=0)
+    assert [text.partition(":")[0] for text in result["warnings"]] == ["training.learning_rate"]
 
 
 def test_another_search_of_the_name_is_refused(make_search: Callable[..., Search]) -> None:
-    run_search(make_search(trials=1))
+    run_search(make_search(trials=1), again=0)
     with pytest.raises(InputError, match="another search"):
         run_search(make_search(trials=1, space={"width": [4]}))
 

@@ -237,6 +237,22 @@ def test_torn_and_surplus_lines_are_cut_back_to_the_checkpoint(
     assert last.paths.metrics.read_bytes() == whole.paths.metrics.read_bytes()
 
 
+def test_patience_goes_on_where_it_was(make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SHARE", math.inf)
+    changes = {"training.max_epochs": 60, "training.learning_rate": 1e-9, "training.early_stopping_patience": 5}
+    whole = make_loop(changes, "whole")
+    whole.run(never, silent)
+    assert whole.epoch < 60
+    parts = make_loop(changes, "parts")
+    parts.run(StopAfter(whole.epoch - 1), silent)
+    last = make_loop(changes, "parts")
+    last.resume()
+    assert last.epoch == whole.epoch - 1
+    last.run(never, silent)
+    assert last.epoch == whole.epoch
+
+
 def test_resume_without_a_checkpoint_starts_from_the_beginning(make_loop: Callable[..., Loop]) -> None:
     loop = make_loop()
     loop.paths.root.mkdir(exist_ok=True)

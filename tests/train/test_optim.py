@@ -46,27 +46,29 @@ def test_warm_up_longer_than_the_run_is_harmless() -> None:
 @pytest.mark.parametrize(
     ("name", "plain"),
     [
-        ("adam", lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.05)),
-        ("adamw", lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.05)),
-        ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.05, momentum=0.9)),
+        ("adam", lambda p, decay: torch.optim.Adam(p, lr=0.1, weight_decay=decay)),
+        ("adamw", lambda p, decay: torch.optim.AdamW(p, lr=0.1, weight_decay=decay)),
+        ("sgd", lambda p, decay: torch.optim.SGD(p, lr=0.1, weight_decay=decay, momentum=0.9)),
     ],
 )
 def test_steps_are_those_of_the_plain_optimiser(name: str, plain) -> None:  # type: ignore[no-untyped-def]
     stack = StackedParameters(Mlp([4, 3], Dropout(0)), 2, torch.float64, "cpu")
-    options = TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=0.05)
+    decays = (0.05, 0.5)
     for k in range(2):
         stack.initialise(k, k)
-    optimiser = Optimiser(stack, [options, options])
+    options = [TrainingConfig(optimizer=name, learning_rate=0.1, weight_decay=decay) for decay in decays]
+    optimiser = Optimiser(stack, options)
     optimiser.start_epoch([1, 1])
     copies = [row.clone().requires_grad_(True) for row in stack.flat_KP]
-    reference = plain(copies)
+    references = [plain([row], decay) for row, decay in zip(copies, decays)]
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         stack.grad_KP.copy_(torch.randn(stack.grad_KP.shape, dtype=torch.float64, generator=generator))
         for parameter, gradient in zip(copies, stack.grad_KP):
             parameter.grad = gradient.clone()
         optimiser.step(2)
-        reference.step()
+        for reference in references:
+            reference.step()
     torch.testing.assert_close(stack.flat_KP, torch.stack([c.detach() for c in copies]), rtol=0, atol=1e-12)
 
 

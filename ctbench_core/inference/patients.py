@@ -1,7 +1,7 @@
-"""Resample patients with replacement: rows of one patient are not independent, so they are drawn together.
+"""Patients as the unit: resampling them with replacement, and how many stand behind a figure.
 
-A resample is a vector of row weights (how often the row's patient was drawn). Metrics are computed from weights, so
-all resamples share one sort (`ranking_metrics`) or one matrix product.
+Rows of one patient are not independent, so they are drawn together. A resample is a vector of row weights (how often
+the row's patient was drawn), and all resamples of a metric share one sort.
 
 Shapes: N rows, C labels, P patients, R resamples; ``...`` leading axes such as models or seeds.
 """
@@ -15,37 +15,39 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ctbench_core.errors import InputError
-from ctbench_core.metrics import Floats, MetricFn, as_targets
+from ctbench_core.metrics import Floats, MetricFn, as_targets, divide
 
 RESAMPLES = 1000
 # Resamples per chunk: limits the weights in memory to 64 x 50,188 x 8 B = 26 MB.
 _CHUNK = 64
+# Kish's effective patients, as a share of all patients, below which intervals carry a mark.
+FEW_EFFECTIVE = 0.3
 
 
 @dataclass(frozen=True)
-class PatientCounts:
-    """The patients on whom a label's interval rests: those with a positive and with a negative row, each (C,)."""
+class Evidence:
+    """The patients behind a set of rows: their number, and Kish's effective number, which uneven clusters lower."""
 
-    positive: NDArray[np.intp]
-    negative: NDArray[np.intp]
+    patients: int
+    effective: float
 
     @property
-    def scarcer(self) -> NDArray[np.intp]:
-        """Return the patients of the scarcer class, (C,)."""
-        return np.minimum(self.positive, self.negative)
+    def mark(self) -> str:
+        """The mark of intervals that a few patients with many rows dominate; else empty."""
+        if self.effective >= FEW_EFFECTIVE * self.patients:
+            return ""
+        return f"few patients hold most volumes: {self.effective:.0f} effective of {self.patients} patients"
+
+
+def evidence(codes: NDArray[np.intp], mask: np.ndarray) -> Evidence:
+    """Count the patients of the marked rows: codes (N,), mask (N,). Source: Kish, Survey Sampling, 1965."""
+    rows = np.bincount(codes[mask])
+    return Evidence(int(np.count_nonzero(rows)), float(divide(float(rows.sum()) ** 2, float((rows**2.0).sum()))))
 
 
 def patient_codes(patients: ArrayLike) -> NDArray[np.intp]:
     """Number the patients 0, 1, ... in the order of their names; return the number of each row, (N,)."""
     return np.asarray(np.unique(np.asarray(patients).astype(str), return_inverse=True)[1], np.intp)
-
-
-def count_patients(targets: ArrayLike, patients: ArrayLike) -> PatientCounts:
-    """Count the patients of each class and label: targets (N, C) in {0, 1, NaN}, patients (N,)."""
-    truth = as_targets(targets, axes=2)
-    codes = patient_codes(patients)
-    classes = [[len(np.unique(codes[column == value])) for column in truth.T] for value in (1, 0)]
-    return PatientCounts(*(np.array(counts, np.intp) for counts in classes))
 
 
 def draw_counts(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:

@@ -1,0 +1,254 @@
+"""One test set of a design: intervals of a model, a pair, recipes, subgroups, thresholds and calibration, against truths.
+
+Shapes: L layers, N rows, C findings, R resamples, K columns (findings and macro means).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cohorts import Cohort, draw_cohort
+from benchmarks.coverage.designs import Design
+from benchmarks.coverage.tally import Tally
+from benchmarks.coverage.truths import PAIR_SHARE, RANKING, SEED_SHARE, Truth
+from benchmarks.fast_resamples import check, fast_figures, patient_counts
+from ctbench_core.inference import (
+    MACRO,
+    benjamini_hochberg,
+    best_of,
+    calibration_lines,
+    difference,
+    estimate,
+    net_benefit,
+    place_of,
+    rank_swap,
+)
+from ctbench_core.inference.figures import Figures
+from ctbench_core.inference.net_benefit import THRESHOLDS
+from ctbench_core.metrics import Floats, choose_thresholds
+
+RESAMPLES = 400  # the product draws 1,000
+RATES = ("f1", "recall", "specificity", "precision", "npv")
+SWAPS = 199
+BENEFITS = (0.05, 0.1, 0.2, 0.3)
+_IN_GROUP = 0.4  # of patients
+_CHECKED = 16  # resamples compared with the product's
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Scores (L, N, C) of all models of a test set, and which layers are what."""
+
+    scores: Floats
+    pair: tuple[int, int]
+    first: list[int]
+    second: list[int]
+    equals: list[int]
+
+
+def repeat(draw: np.random.Generator, design: Design, truth: Truth, tally: Tally, is_checked: bool = False) -> None:
+    """Draw one test set, and count its intervals and tests. Raises AssertionError where a shortcut is off."""
+    cohort = draw_cohort(draw, design.patients, design.law)
+    layers = draw_layers(draw, design, cohort)
+    counts = patient_counts(draw, design.patients, RESAMPLES)
+    if is_checked:
+        check(cohort.targets, layers.scores[:2], cohort.patient, counts[:_CHECKED])
+    figures = fast_figures(RANKING, cohort.targets, layers.scores, cohort.patient, counts)
+    for name, one in figures.items():
+        _count_model(tally, name, one, [0], truth.values[name])
+        _count_pair(tally, f"two models, {name}", one, [layers.pair, truth.gap(name)], design)
+        for seeds in design.seeds:
+            first, second = layers.first[:seeds], layers.second[:seeds]
+            _count_model(
+                tally, f"recipe of {seeds}, {name}", one, first, truth.values[f"recipe {name}"], design.overlap
+            )
+            groups = ((first, second), truth.gap(f"recipe {name}"))
+            _count_pair(tally, f"two recipes of {seeds}, {name}", one, groups, design)
+    _count_rows(tally, cohort, layers.scores[:1], truth)
+    _count_subgroup(draw, tally, design, cohort, layers.scores[list(layers.pair)], counts, truth)
+    _count_thresholded(draw, tally, design, cohort, layers.scores[:1], counts, truth)
+    _count_calibration(tally, cohort, layers.scores[:1], counts, truth)
+    if design.extra:
+        _count_extra(tally, design, cohort, layers, figures)
+
+
+def draw_layers(draw: np.random.Generator, design: Design, cohort: Cohort) -> Layers:
+    """Draw the scores of a pair of models, of the seeds of two recipes, and of two more models equal to the first."""
+    means, (weaker, spread) = np.array(design.means()), design.second()
+    scores = [
+        cohort.scores(draw, PAIR_SHARE, means, design.spread),
+        cohort.scores(draw, PAIR_SHARE, np.array(weaker), spread),
+    ]
+    seeds, o = max(design.seeds), design.overlap
+    common, *own = draw.normal(size=(3, seeds))
+    for deviation, mean, luck in zip(design.seed_spread, (means, np.array(design.second_recipe())), own):
+        of_seed = np.sqrt(0.5) * (common + luck) if design.is_paired else luck
+        strengths = deviation * (np.sqrt(o) * draw.normal() + np.sqrt(1 - o) * of_seed)
+        scores += [cohort.scores(draw, SEED_SHARE, mean + more, design.spread) for more in strengths]
+    if design.extra:
+        scores += [cohort.scores(draw, PAIR_SHARE, means, design.spread) for _ in range(2)]
+    places = iter(range(2, len(scores)))
+    first, second = ([next(places) for _ in range(seeds)] for _ in range(2))
+    return Layers(np.stack(scores), (0, 1), first, second, list(places))
+
+
+def _count_model(
+    tally: Tally, name: str, figures: Figures, layers: Sequence[int], truth: Floats, overlap: float = 0.0
+) -> None:
+    one = estimate(figures, layers, overlap)
+    plain = _percentiles(figures.draws[:, layers].mean(axis=1))
+    for title, columns in _columns(figures):
+        tally.add(
+            title + name,
+            one.bounds[columns],
+            truth if len(columns) > 1 else truth.mean(),
+            value=one.value[columns],
+            marks=[one.marks[k] for k in columns],
+            plain=plain[columns],
+            minor=_minor(figures, one.value)[columns],
+        )
+
+
+def _count_pair(tally: Tally, name: str, figures: Figures, pair: Sequence, design: Design) -> None:
+    (first, second), gap = pair
+    first, second = (list(np.atleast_1d(group)) for group in (first, second))
+    one = difference(figures, first, second, design.is_paired, design.overlap)
+    plain = _percentiles(figures.draws[:, first].mean(axis=1) - figures.draws[:, second].mean(axis=1))
+    minor = _minor(figures, figures.value[[*first, *second]].mean(axis=0))
+    reverse = difference(figures, second, first, design.is_paired, design.overlap)
+    margin: Any = np.concatenate([gap, np.full(len(one.delta) - len(gap), gap.mean())])
+    for title, columns in _columns(figures):
+        tally.add(
+            title + name,
+            one.bounds[columns],
+            gap if len(columns) > 1 else gap.mean(),
+            value=one.delta[columns],
+            p=one.p[columns],
+            plain=plain[columns],
+            minor=minor[columns],
+        )
+        if not design.is_null:
+            has = ~np.isnan(one.p[columns])
+            tally.add_test(f"{title}non-inferior, {name}", reverse.non_inferiority(margin)[columns] < 0.025, has)
+            tally.add_test(f"{title}equivalent, {name}", reverse.equivalence(margin)[columns] < 0.05, has)
+
+
+def _columns(figures: Figures) -> list[tuple[str, np.ndarray]]:
+    """Return the prefix of the findings' figures and of the macro mean's, with their columns."""
+    macro = place_of(figures.columns, MACRO)
+    return [("", np.arange(len(figures.is_eligible))), ("macro ", np.array([macro]))]
+
+
+def _percentiles(draws: Floats) -> Floats:
+    """Return the percentile intervals (K, 2) of the defined draws of (R, K)."""
+    ordered = np.sort(draws, axis=0)  # NaN last
+    last = (~np.isnan(ordered)).sum(axis=0) - 1
+    places = np.array([0.025, 0.975])[:, None] * np.maximum(last, 0)
+    low, part = places.astype(int), places % 1
+    columns = np.arange(draws.shape[1])
+    bounds = (1 - part) * ordered[low, columns] + part * ordered[np.minimum(low + 1, np.maximum(last, 0)), columns]
+    return np.asarray(bounds.T)
+
+
+def _minor(figures: Figures, value: Floats) -> Floats:
+    """Return the patients expected on the rarer side of a metric, (K,)."""
+    rate = np.abs(value)
+    return figures.patients * np.minimum(rate, 1 - rate)
+
+
+def _count_rows(tally: Tally, cohort: Cohort, scores: Floats, truth: Truth) -> None:
+    """Count the naive intervals of AUROC that take rows for patients."""
+    rows, findings = np.arange(len(cohort.patient)), cohort.targets.shape[1]
+    value = fast_figures(["auroc"], cohort.targets, scores, rows, np.ones((2, len(rows)), np.uint8))["auroc"]
+    tally.add("rows taken for patients, auroc", estimate(value).bounds[:findings], truth.values["auroc"])
+
+
+def _count_subgroup(
+    draw: np.random.Generator,
+    tally: Tally,
+    design: Design,
+    cohort: Cohort,
+    pair: Floats,
+    counts: np.ndarray,
+    truth: Truth,
+) -> None:
+    """Count the gap of a group to its complement, whose rows the second model scores."""
+    is_in = (draw.random(design.patients) < _IN_GROUP)[cohort.patient][:, None]
+    targets = np.stack([np.where(side, cohort.targets, np.nan) for side in (is_in, ~is_in)])
+    for name, one in fast_figures(RANKING, targets, pair, cohort.patient, counts).items():
+        gap = difference(one, [0], [1])
+        for title, columns in _columns(one):
+            true = truth.gap(name)
+            tally.add(
+                f"{title}subgroup, {name}",
+                gap.bounds[columns],
+                true if len(columns) > 1 else true.mean(),
+                value=gap.delta[columns],
+                p=gap.p[columns],
+                plain=_percentiles(one.draws[:, 0] - one.draws[:, 1])[columns],
+                minor=_minor(one, one.value.mean(axis=0))[columns],
+            )
+
+
+def _count_thresholded(
+    draw: np.random.Generator,
+    tally: Tally,
+    design: Design,
+    cohort: Cohort,
+    scores: Floats,
+    counts: np.ndarray,
+    truth: Truth,
+) -> None:
+    """Count rates at thresholds that a validation cohort of half the size chose by F1."""
+    there = draw_cohort(draw, max(design.patients // 2, 50), design.law)
+    validation = there.scores(draw, PAIR_SHARE, np.array(design.means()), design.spread)
+    thresholds = choose_thresholds(there.targets, validation).values
+    true = truth.rates(thresholds)
+    figures = fast_figures(RATES, cohort.targets, scores, cohort.patient, counts, thresholds)
+    for name, one in figures.items():
+        _count_model(tally, name, one, [0], true[name])
+
+
+def _count_calibration(tally: Tally, cohort: Cohort, scores: Floats, counts: np.ndarray, truth: Truth) -> None:
+    forecasts = truth.probabilities(scores[0])
+    brier = fast_figures(["brier"], cohort.targets, forecasts[None], cohort.patient, counts)["brier"]
+    _count_model(tally, "brier", brier, [0], truth.values["brier"])
+    lines = calibration_lines(cohort.targets, forecasts, cohort.patient)
+    scarcer = brier.classes[: cohort.targets.shape[1]].min(axis=1)
+    tally.add("slope", lines.slope_bounds, truth.values["slope"], value=lines.slope, minor=scarcer)
+    tally.add("intercept", lines.intercept_bounds, truth.values["intercept"], value=lines.intercept, minor=scarcer)
+    gains = [net_benefit(target, p, cohort.patient) for target, p in zip(cohort.targets.T, forecasts.T)]
+    for limit in BENEFITS:
+        at = int(np.searchsorted(THRESHOLDS, limit - 1e-9))
+        bounds = np.array([[one.lower[at], one.upper[at]] for one in gains])
+        value = np.array([one.gain[at] for one in gains])
+        called = (forecasts >= limit) & (cohort.targets == 1)
+        rate = called.sum(axis=0) / np.maximum(cohort.targets.sum(axis=0), 1)
+        tally.add(
+            f"net benefit at {limit:g}",
+            bounds,
+            truth.net_benefit_gain(limit),
+            value=value,
+            marks=[one.mark for one in gains],
+            minor=scarcer * np.minimum(rate, 1 - rate),
+        )
+
+
+def _count_extra(tally: Tally, design: Design, cohort: Cohort, layers: Layers, figures: dict[str, Figures]) -> None:
+    """Count rank swaps of the pair, tables with a mark, and how often one of four models or two recipes is called best."""
+    first, second = layers.scores[:2, :, :1]
+    p = rank_swap(cohort.targets[:, :1], first, second, cohort.patient, swaps=SWAPS)
+    tally.add_test("rank swap, auroc", p < 0.05, ~np.isnan(p))
+    family = np.concatenate([difference(one, [0], [1]).p for one in figures.values()])
+    is_marked = bool((benjamini_hochberg(family) < 0.05).any())
+    tally.add_test("any mark in a table, adjusted", is_marked, not np.isnan(family).all())
+    for name, one in figures.items():
+        models = best_of(one, [[layer] for layer in (0, 1, *layers.equals)])
+        tally.add_test(f"best of four models, {name}", models.marked, models.index is not None)
+        for seeds in design.seeds:
+            recipes = best_of(one, [layers.first[:seeds], layers.second[:seeds]], overlap=design.overlap)
+            tally.add_test(f"best of two recipes of {seeds}, {name}", recipes.marked, recipes.index is not None)

@@ -1,0 +1,162 @@
+"""Say what a comparison answers, in sentences for the page, the command line and Methods alike.
+
+Each function returns nothing where its subject does not apply.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ctbench_core.compare import MACROS, Comparison
+from ctbench_core.declared import metric_title
+from ctbench_core.formatting import format_interval, format_metric, format_p
+from ctbench_core.inference import MODELS, SAME_PATIENTS
+from ctbench_core.runs import VALIDATION
+
+_MACRO_TITLES = dict(zip(MACROS, ("macro {}", "macro {} of eligible findings")))
+
+
+def column_title(label: str, metric: str) -> str:
+    """Name a row of a comparison in a sentence: ``macro AUROC``, ``AUROC of Emphysema``."""
+    return _MACRO_TITLES.get(label, f"{{}} of {label}").format(metric_title(metric))
+
+
+def question_sentences(comparison: Comparison) -> list[str]:
+    """Say what the differences hold for: these trained models, or a way of training."""
+    sentences = []
+    for question, rows in comparison.differences.groupby("question", sort=False):
+        subject = "" if len(rows) == len(comparison.differences) else f"{', '.join(dict.fromkeys(rows['a']))}: "
+        if question == MODELS:
+            reason = (
+                ", since one seed is compared" if max(comparison.settings["seeds"]) > 1 else ", not for other seeds"
+            )
+            sentences.append(f"{subject}The answer holds for these trained models{reason}.")
+        else:
+            limit = ", since its seeds share half of them or more" if question == SAME_PATIENTS else ""
+            sentences.append(f"{subject}The answer holds for {question}{limit}.")
+    return sentences
+
+
+def seed_sentences(comparison: Comparison) -> list[str]:
+    """Say where differences use fewer seeds than the printed means: then they need not be the differences of these."""
+    counts = dict(zip(comparison.common.names, comparison.settings["seeds"]))
+    used = {pair.first.name: len({*pair.first.seeds} & {*pair.second.seeds}) for pair in comparison.pairs}
+    baseline = comparison.common.names[0]
+    fewer = {name: count for name, count in used.items() if 0 < count < max(counts[name], counts[baseline])}
+    if not fewer:
+        return []
+    named = ", ".join(f"{name} and {baseline} have {count} in common" for name, count in fewer.items())
+    return [f"Differences are over common seeds ({named}), means over all: they need not agree."]
+
+
+def headline_rows(comparison: Comparison) -> pd.DataFrame:
+    """Return the rows that sentences name: of each pair and metric the primary ones, else the macro mean with an interval."""
+    every = comparison.differences
+    chosen = []
+    for _, rows in every.groupby(["a", "metric"], sort=False):
+        macros = rows[rows["label"].isin(MACROS)]
+        primary, tested = rows[rows["primary"]], macros[macros["p"].notna()]
+        chosen.append(primary if len(primary) else tested if len(tested) else macros.head(1))
+    return pd.concat(chosen)
+
+
+def margin_sentences(comparison: Comparison) -> list[str]:
+    """Say whether models are non-inferior or equivalent to the baseline, where there is a margin."""
+    if "margin" not in comparison.differences:
+        return []
+    rows = headline_rows(comparison).dropna(subset=["margin"])
+    return [_margin_sentence(row) for row in rows.to_dict("records")]
+
+
+def _margin_sentence(row: dict) -> str:
+    title = column_title(row["label"], row["metric"])
+    head = f"{title[:1].upper()}{title[1:]}, margin {format_metric(row['margin'])} ({row['margin_origin']}): {row['a']}"
+    if row["non_inferior"] is None:
+        return f"{head} and {row['b']} have no interval, and no answer."
+    results = ((row["non_inferior"], "non-inferior"), (row["equivalent"], "equivalent"))
+    p_values = (row["p_non_inferior"], row["p_equivalent"])
+    if not any(shown for shown, _ in results):
+        neither = " nor ".join(f"{word} ({p_text(p)})" for (_, word), p in zip(results, p_values))
+        return f"{head} is shown to be neither {neither} to {row['b']}."
+    texts = [
+        f"{'' if shown else 'not shown to be '}{word} ({p_text(p)})" for (shown, word), p in zip(results, p_values)
+    ]
+    return f"{head} is {' and '.join(texts)} to {row['b']}."
+
+
+def p_text(p: float) -> str:
+    """Write a p-value in a sentence: ``p = .012``, ``p < .001``."""
+    text = format_p(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def detectable_sentences(comparison: Comparison) -> list[str]:
+    """Say which differences this set of volumes shows with 80 % power, where there is an interval."""
+    rows = headline_rows(comparison).dropna(subset=["detectable"])
+    parts = []
+    for (metric, label), part in rows.groupby(["metric", "label"], sort=False):
+        values = [format_metric(value) for value in part["detectable"]]
+        named = [f"{value} ({name})" for name, value in zip(part["a"], values)] if len(part) > 1 else values
+        parts.append(f"{column_title(label, metric)} {', '.join(named)}")
+    return [f"Smallest differences that are shown with 80 % power: {'; '.join(parts)}."] if parts else []
+
+
+def primary_sentences(comparison: Comparison) -> list[str]:
+    """Say which results are primary and that all others are exploratory; nothing on validation."""
+    primary = comparison.primary
+    if comparison.on == VALIDATION:
+        return []
+    if primary is not None and primary.holds:
+        return [
+            f"Primary analysis, declared before the test set was evaluated: {primary.title}. All other results are "
+            "exploratory."
+        ]
+    if primary is not None and primary.metric:
+        return [f"A primary analysis ({primary.title}) does not count: {primary.problem}. All results are exploratory."]
+    return ["No primary analysis was declared before the test set was evaluated: all results are exploratory."]
+
+
+def best_sentences(comparison: Comparison) -> list[str]:
+    """Name the models that beat all others, and say that their metrics are optimistic on a test set that chose them."""
+    names = comparison.common.names
+    best = {metric: names[one.index] for metric, one in comparison.best.items() if one.marked and one.index is not None}
+    sentences = [
+        f"Best macro {metric_title(metric)} against all others (max-T): {name}." for metric, name in best.items()
+    ]
+    if best and comparison.on != VALIDATION:
+        sentences.append(
+            f"The best of {len(names)} was chosen on this test set, so that its metrics are optimistic: confirm it on "
+            "other data."
+        )
+    return sentences
+
+
+def eligible_sentence(eligible: list[str], total: int) -> str:
+    """List the findings that have intervals, where some have none; else empty."""
+    if len(eligible) == total:
+        return ""
+    return f"Eligible for intervals ({len(eligible)} of {total} findings): {', '.join(eligible) or 'none'}."
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """Return what a reader of the table of differences needs to know beside it."""
+    eligible = eligible_sentence(comparison.eligible, len(comparison.common.labels))
+    return [
+        *question_sentences(comparison),
+        *seed_sentences(comparison),
+        *margin_sentences(comparison),
+        *detectable_sentences(comparison),
+        *([eligible] if eligible else []),
+        *best_sentences(comparison),
+        *primary_sentences(comparison),
+    ]
+
+
+def difference_text(delta: float, bounds: Sequence[float], spread: Sequence[float]) -> str:
+    """Write a difference with its interval, or else its range over seeds: ``.031 [.012, .050]``, ``.031 (.028 to .034)``."""
+    if math.isnan(bounds[0]) and not math.isnan(spread[0]):
+        return f"{format_metric(delta)} ({' to '.join(map(format_metric, spread))})"
+    return format_interval(delta, bounds)
