@@ -107,7 +107,7 @@ def test_every_surface_shows_one_macro_with_one_interval(bundle: Any) -> None:
     assert metrics is not None
     page = {key: (one.value, one.interval.to_list(), one.eligible) for key, one in metrics.macro.items()}
     table = pd.DataFrame(paper_frame(metrics)).set_index("finding")
-    latex = latex_table(paper_frame(metrics), metrics, "run", Disclosures("test", metrics.n))
+    latex = latex_table(paper_frame(metrics), metrics, "run", Disclosures("test", dict(metrics.n)))
     printed = summaries.score_table(stored, "run")
     per_class = pd.read_csv(bundle.per_class)
     assert set(page) == {"auprc", "auroc", "f1_macro", "f1_tuned"}
@@ -155,3 +155,16 @@ def test_patients_of_one_volume_need_no_second_analysis() -> None:
     manifest = make_manifest(["a_1", "b_1"], ["a", "b"], np.array([[0], [1]]))
     probabilities = np.array([[0.2], [0.7]])
     assert with_one_volume(compute_metrics(manifest, probabilities, []), manifest, probabilities).one_volume is None
+
+
+def test_the_interval_of_an_earlier_release_stands_beside_the_mean_that_it_is_of() -> None:
+    """Before format 3 the macro averaged all findings, and its interval only those that had one."""
+    frequent, rare = {"auroc": 0.9, "auroc_ci": [0.8, 0.95]}, {"auroc": 0.5, "auroc_ci": [None, None]}
+    old: dict[str, Any] = {"format": 2, "auroc": 0.7, "auroc_ci": [0.8, 0.95]}
+    mean = Metrics.from_json(old | {"per_class": {"a": frequent, "b": rare}}).macro["auroc"]
+    assert (mean.value, mean.findings) == (0.7, 2) and not mean.interval
+    assert mean.eligible is not None
+    assert (mean.eligible.value, mean.eligible.findings) == (0.9, 1)
+    assert mean.eligible.interval.to_list() == [0.8, 0.95]
+    alone = Metrics.from_json(old | {"auroc": 0.9, "per_class": {"a": frequent}}).macro["auroc"]
+    assert alone.interval.to_list() == [0.8, 0.95] and alone.eligible is None
