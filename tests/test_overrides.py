@@ -99,7 +99,7 @@ def random_value(info: Any, draw: np.random.Generator) -> Any:
         return [{"column": "PatientAge", "op": ">=", "value": [60, 0.5, "x y", True, ["a", "b'c"]][draw.integers(5)]}]
     if "dict" in str(annotation):
         names = [STRINGS[k] for k in draw.integers(len(STRINGS), size=draw.integers(4))]
-        return {name: random_scalar(str, draw) for name in names}
+        return {name: random_scalar(float if "float" in str(annotation) else str, draw) for name in names}
     if info.choices:
         return info.choices[draw.integers(len(info.choices))]
     if type(None) in arguments:

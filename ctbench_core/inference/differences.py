@@ -6,7 +6,7 @@ L layers, K columns (findings and macro means).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from ctbench_core.declared import METRICS
 from ctbench_core.inference.estimates import TWO_SEEDS, shared_variance
 from ctbench_core.inference.figures import Figures, measure, place_of
 from ctbench_core.inference.patients import patient_codes
-from ctbench_core.inference.rules import POWER, midway_dof, satterthwaite, seed_factor, t_p_value, t_quantile
+from ctbench_core.inference.rules import POWER, midway_dof, satterthwaite, seed_factor, t_quantile, t_test
 from ctbench_core.metrics import Floats
 
 MODELS = "these trained models"
@@ -139,19 +139,13 @@ def _test(
     question: str,
 ) -> Difference:
     error = np.sqrt(np.maximum(patient, 0.0) + np.nan_to_num(seed))
-    # Two models that rank alike differ by rounding only.
-    error = np.where(error < 1e-12, 0.0, error)
-    has_interval = np.array([reason is None for reason in reasons], bool)
-    half_width = t_quantile(dof) * error
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(error > 0, t_p_value(delta / error, dof), (np.abs(delta) < 1e-12).astype(float))
-    bounds = np.stack([delta - half_width, delta + half_width], axis=-1)
+    bounds, p = t_test(delta, error, dof, np.array([reason is None for reason in reasons], bool))
     return Difference(
         metric=figures.metric,
         columns=figures.columns,
         delta=delta,
-        bounds=np.where(has_interval[:, None], bounds, np.nan),
-        p=np.where(has_interval, p, np.nan),
+        bounds=bounds,
+        p=p,
         error=error,
         dof=dof,
         patient_error=np.sqrt(np.maximum(patient, 0.0)),
@@ -188,8 +182,8 @@ def _variance(values: Floats) -> Floats:
     return values.var(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
 
 
-def _dof(rule: object, variances: list[float], dofs: list[float]) -> float:
-    return float(rule(variances, dofs)) if np.isfinite(variances).all() else np.nan  # type: ignore[operator]
+def _dof(rule: Callable[[list[float], list[float]], float], variances: list[float], dofs: list[float]) -> float:
+    return rule(variances, dofs) if np.isfinite(variances).all() else np.nan
 
 
 def match_seeds(first: Sequence[str], second: Sequence[str]) -> tuple[list[int], list[int], bool]:

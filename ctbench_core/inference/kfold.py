@@ -23,8 +23,8 @@ from ctbench_core.inference.differences import RECIPES, Difference
 from ctbench_core.inference.estimates import Estimate
 from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, macro_start, measure, with_macros
 from ctbench_core.inference.patients import RESAMPLES
-from ctbench_core.inference.rules import logit_bounds, t_p_value, t_quantile, unit_range
-from ctbench_core.metrics import Floats, divide
+from ctbench_core.inference.rules import logit_bounds, t_quantile, t_test, unit_range
+from ctbench_core.metrics import Floats
 
 _FEWEST = 2  # folds of which a variance can be taken
 
@@ -137,7 +137,7 @@ def corrected_t(values: ArrayLike, test_share: float) -> tuple[float, float, flo
     if len(gaps) < _FEWEST or np.isnan(gaps).any():
         return np.nan, np.nan, np.nan
     error = np.sqrt((1 / len(gaps) + test_share) * gaps.var(ddof=1, keepdims=True))
-    bounds, p = _t_test(gaps.mean(keepdims=True), error, np.array([len(gaps) - 1.0]), np.array([True]))
+    bounds, p = t_test(gaps.mean(keepdims=True), error, np.array([len(gaps) - 1.0]), np.array([True]))
     return float(bounds[0, 0]), float(bounds[0, 1]), float(p[0])
 
 
@@ -252,8 +252,8 @@ def _difference(gaps: Figures, seeds: tuple[int, int], test_share: float, partit
     delta, error, dof = gaps.value.mean(axis=0), *_corrected_error(gaps, test_share)
     models_error = _models_error(gaps, partitions)
     has_interval = _has_interval(gaps)
-    bounds, p = _t_test(delta, error, np.full(len(delta), dof), has_interval)
-    models_bounds, models_p = _t_test(delta, models_error, gaps.dof(models_error**2), has_interval)
+    bounds, p = t_test(delta, error, np.full(len(delta), dof), has_interval)
+    models_bounds, models_p = t_test(delta, models_error, gaps.dof(models_error**2), has_interval)
     return FoldDifference(
         metric=gaps.metric,
         columns=gaps.columns,
@@ -273,15 +273,6 @@ def _difference(gaps: Figures, seeds: tuple[int, int], test_share: float, partit
         models_bounds=models_bounds,
         models_p=models_p,
     )
-
-
-def _t_test(delta: Floats, error: Floats, dof: Floats, has_interval: np.ndarray) -> tuple[Floats, Floats]:
-    """Return intervals (K, 2) and p (K,) of one t; recipes that rank alike in every fold differ by rounding only."""
-    exact = error < 1e-12
-    half_width = t_quantile(dof) * np.where(exact, 0.0, error)
-    p = np.where(exact, (np.abs(delta) < 1e-12).astype(float), t_p_value(divide(delta, error), dof))
-    bounds = np.stack([delta - half_width, delta + half_width], axis=-1)
-    return np.where(has_interval[:, None], bounds, np.nan), np.where(has_interval, p, np.nan)
 
 
 def _has_interval(figures: Figures) -> np.ndarray:

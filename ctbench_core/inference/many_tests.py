@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 from ctbench_core.declared import METRICS
 from ctbench_core.errors import InputError
 from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, place_of
-from ctbench_core.inference.rules import seed_factor
 from ctbench_core.metrics import Floats, divide
 
 
@@ -33,17 +32,11 @@ class Best:
     marked: bool
 
 
-def best_of(
-    figures: Figures,
-    groups: Sequence[Sequence[int]],
-    column: str = MACRO,
-    level: float = 0.05,
-    overlap: float = 0.0,
-) -> Best:
+def best_of(figures: Figures, groups: Sequence[Sequence[int]], column: str = MACRO, level: float = 0.05) -> Best:
     """Find the best of several models or recipes, each a group of layers, in one column.
 
-    Seeds are a random sample too: noise of a t with S - 1 degrees of freedom and their standard error (`seed_factor`) is
-    added to the draws of a recipe. Where the macro mean has no interval, the mean over the eligible findings decides; None is best
+    Seeds are a random sample too: noise of a t with S - 1 degrees of freedom and their standard error is added
+    to the draws of a recipe. Where the macro mean has no interval, the mean over the eligible findings decides; None is best
     where the column has none.
     """
     place = place_of(figures.columns, column)
@@ -58,7 +51,7 @@ def best_of(
         own, drawn = figures.value[group, place], figures.draws[:, group, place].mean(axis=1)
         if len(group) > 1:
             noise = np.random.default_rng([0, number]).standard_t(len(group) - 1, len(drawn))
-            drawn = drawn + noise * own.std(ddof=1) * np.sqrt(seed_factor(len(group), overlap)[0])
+            drawn = drawn + noise * own.std(ddof=1) * np.sqrt(1 / len(group))
         values.append(sign * own.mean())
         draws.append(sign * drawn)
     return best_by_max_t(np.array(values), np.stack(draws, axis=1), level)

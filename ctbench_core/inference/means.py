@@ -1,6 +1,6 @@
-"""95 % intervals of means and medians over queries or rows, by patients: retrieval metrics, the Brier score.
+"""95 % intervals of means and medians over retrieval queries, by patients.
 
-Shapes: Q queries (or rows), M metrics, P patients, R resamples.
+Shapes: Q queries, M metrics, P patients, R resamples.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ctbench_core.errors import InputError
-from ctbench_core.metrics import Floats, MetricFn, as_targets, divide
+from ctbench_core.metrics import Floats, divide
 
 RESAMPLES = 1000
 # Resamples per chunk: limits the weights in memory to 64 x 50,188 x 8 B = 26 MB.
@@ -63,24 +62,3 @@ def patient_weights(patients: ArrayLike, resamples: int = RESAMPLES, seed: int =
     codes = patient_codes(patients)
     for times in draw_counts(int(codes.max(initial=-1)) + 1, resamples, seed):
         yield times[:, codes].astype(np.float64)
-
-
-def resampled(
-    metric_fn: MetricFn,
-    targets: ArrayLike,
-    scores: ArrayLike,
-    patients: ArrayLike,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Floats]:
-    """Compute metrics in every resample of patients: (R, ..., C) by name, NaN where undefined.
-
-    targets (N, C) in {0, 1, NaN}; scores (..., N, C); patients (N,). The same seed draws the same patients, so the
-    metrics of several calls are paired. Raises InputError for wrong shapes.
-    """
-    truth = as_targets(targets, axes=2)
-    values = np.asarray(scores, np.float64)
-    if len(np.asarray(patients)) != len(truth):
-        raise InputError(f"Patients must be one a row, got {len(np.asarray(patients))} for {len(truth)} rows.")
-    parts = [metric_fn(truth, values, weights) for weights in patient_weights(patients, resamples, seed)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -15,12 +15,7 @@ from ctbench_core.metrics.calibration import (
     reliability,
 )
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
-from ctbench_core.metrics.metric_fns import (
-    MetricFn,
-    compared_metric_fn,
-    metric_values,
-    thresholded_metric_fn,
-)
+from ctbench_core.metrics.metric_fns import metric_values
 from ctbench_core.metrics.ranking import RankingMetrics, auprc_skill, macro, ranking_metrics
 from ctbench_core.metrics.retrieval import (
     RetrievalMetrics,

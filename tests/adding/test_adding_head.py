@@ -32,7 +32,7 @@ class Counting(nn.Module):
         self.norm, self.out = nn.BatchNorm1d(features), nn.Linear(features, findings)
 
 def refuse_text(config):
-    return "two_layers reads visual embeddings. Set model.inputs=visual." if config.model.inputs == "text" else None
+    return "added_layers reads visual embeddings. Set model.inputs=visual." if config.model.inputs == "text" else None
 """
 
 SCRIPT = """
@@ -41,7 +41,7 @@ from ctbench_core.declared import HEADS, Head, key
 WIDTH = {"width": (int, key(12, "Width of the two-layer head.", scope="bank", label="Width", low=1))}
 HEADS.add(
     Head(
-        "two_layers",
+        "added_layers",
         "Two layers",
         "two layers with LayerNorm",
         module="their_head:TwoLayers",
@@ -139,7 +139,7 @@ for word in base[:2]:
     name, _, value = word.partition("=")
     app.session_state[name] = value
 app.switch_page("../pages/train.py").run()
-app.selectbox(key="model._target_").set_value("two_layers").run()
+app.selectbox(key="model._target_").set_value("added_layers").run()
 assert not app.exception, app.exception
 result["fields"] = {field.key: field.label for field in (*app.number_input, *app.text_input)}
 result["parameters"] = {metric.label: metric.value for metric in app.metric}["Parameters"]
@@ -155,15 +155,15 @@ def test_a_registered_head_is_used_as_any_other(
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}", "OMP_NUM_THREADS": "1"}
     environment["CTBENCH_OUTPUTS"] = str(tmp_path / "outputs")
     ended = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(PROJECT), json.dumps([*base, "model._target_=two_layers"])],
+        [sys.executable, "-c", SCRIPT, str(PROJECT), json.dumps([*base, "model._target_=added_layers"])],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     result = json.loads(ended.stdout.splitlines()[-1])
     assert "model.params.width" in result["help"]
     gated, text, checked, counting = result["refused"]
-    assert "needs a head that learns the gate: mlp or linear, not two_layers" in gated["error"]
-    assert text["error"].startswith("two_layers reads visual embeddings")
+    assert "needs a head that learns the gate: mlp or linear, not added_layers" in gated["error"]
+    assert text["error"].startswith("added_layers reads visual embeddings")
     assert text["error"] in checked["errors"], "check and train give one text"
     assert "has buffers (norm.running_mean" in counting["error"]
     assert result["bank"] < 1e-8, "a run depends on its own settings, not on those it trains with"

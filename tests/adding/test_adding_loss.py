@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 LOSS = """
 import torch
 
-def generalised(logits, targets, power):
+def added_ce(logits, targets, power):
     p_target = torch.sigmoid(torch.where(targets > 0, logits, -logits))
     return (1 - p_target**power) / power
 """
@@ -24,10 +24,10 @@ from ctbench_core.declared import LOSSES, Loss, key
 
 LOSSES.add(
     Loss(
-        "generalised",
+        "added_ce",
         "Generalised CE",
         "generalised cross-entropy",
-        "their_loss:generalised",
+        "their_loss:added_ce",
         parameters={"power": (float, key(0.7, "Power of the generalised cross-entropy.", scope="stack", label="Power", above=0))},
     )
 )
@@ -76,8 +76,8 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) 
 result["help"] = text.getvalue()
 result["refused"] = call("train", *base, "training.loss.power=0")[0]
 
-own = ["training.loss._target_=generalised", "training.loss.power=0.3"]
-others = [["training.loss._target_=generalised"], ["training.loss._target_=focal"], own]
+own = ["training.loss._target_=added_ce", "training.loss.power=0.3"]
+others = [["training.loss._target_=added_ce"], ["training.loss._target_=focal"], own]
 solo = [weights(train(*words)) for words in others]
 configs = [compose_config([*base, *words], job_name="train").config for words in others]
 bank = [weights(Path(run["run_dir"])) for run in run_bank(configs)]
@@ -121,7 +121,7 @@ for word in base[:2]:
 app.switch_page("../pages/train.py").run()
 keys = lambda: [field.key for field in app.number_input]
 result["before"] = "training.loss.power" in keys()
-app.selectbox(key="training.loss._target_").set_value("generalised").run()
+app.selectbox(key="training.loss._target_").set_value("added_ce").run()
 result["after"] = "training.loss.power" in keys()
 assert not app.exception, app.exception
 (field,) = [field for field in app.number_input if field.key == "training.loss.power"]
@@ -143,7 +143,7 @@ def test_a_registered_loss_is_used_as_any_other(tmp_path: Path, make_overrides, 
     assert ended.returncode == 0, ended.stderr[-3000:]
     result = json.loads(ended.stdout.splitlines()[-1])
     assert "training.loss.power" in result["help"]
-    assert "generalised" in result["help"]
+    assert "added_ce" in result["help"]
     assert result["refused"] == 2
     assert max(result["bank"]) < 1e-8, "a run depends on its own settings, not on those it trains with"
     assert result["powers"] > 1e-3

@@ -8,8 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference import auroc_covariance, measure, resampled
-from ctbench_core.metrics import compared_metric_fn
+from ctbench_core.inference import auroc_covariance, measure
 
 # Two readers of 65 arteries of 36 patients (patient, diseased, reader 1, reader 2): the worked example of Obuchowski's own
 # software (funcs_clusteredROC.R, Cleveland Clinic), whose help prints the components below.
@@ -98,8 +97,8 @@ def test_agrees_with_the_bootstrap_on_clustered_rows() -> None:
     sick = (draw.random(300) < 0.3).astype(float)
     scores = (sick + draw.normal(size=300))[patients] + 0.3 * draw.normal(size=900)
     clustered = auroc_covariance(sick[patients], scores, patients)[1][0, 0]
-    draws = resampled(compared_metric_fn, sick[patients][:, None], scores[:, None], patients)["auroc"]
-    assert np.sqrt(clustered) == pytest.approx(draws.std(ddof=1), rel=0.08)
+    figures = measure(sick[patients][:, None], scores[None, :, None], patients, ["x"])["auroc"]
+    assert np.sqrt(clustered) == pytest.approx(figures.draws[:, 0, 0].std(ddof=1), rel=0.08)
     assert auroc_covariance(sick[patients], scores)[1][0, 0] < clustered / 2
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from ctbench_core.inference import evidence, resampled
-from ctbench_core.metrics import compared_metric_fn, thresholded_metric_fn
+from ctbench_core.inference import evidence, measure
 from tests.inference.cohorts import clustered
 
 
@@ -22,15 +21,15 @@ def draws_one_by_one(patients: int, count: int, seed: int) -> np.ndarray:
 def test_resamples_equal_drawing_whole_patients_one_by_one() -> None:
     targets, scores, codes = clustered(60, seed=1)
     names = np.char.zfill(codes.astype(str), 3)  # sorted as text, in the order of the codes
-    result = resampled(compared_metric_fn, targets, scores, names, resamples=150, seed=4)
-    called = resampled(thresholded_metric_fn(0.8), targets, scores, names, resamples=150, seed=4)
+    found = measure(targets, scores[None], names, ["x"], ["auroc", "auprc", "f1"], 0.8, resamples=150, seed=4)
+    result = {name: one.draws[:, 0] for name, one in found.items()}
     rows_of = [np.flatnonzero(codes == code) for code in range(60)]
     for i, patients in enumerate(draws_one_by_one(60, 150, seed=4)):
         rows = np.concatenate([rows_of[patient] for patient in patients])
         y, s = targets[rows, 0], scores[rows, 0]
         assert result["auroc"][i, 0] == pytest.approx(roc_auc_score(y, s), abs=1e-12)
         assert result["auprc"][i, 0] == pytest.approx(average_precision_score(y, s), abs=1e-12)
-        assert called["f1"][i, 0] == pytest.approx(f1_score(y, s >= 0.8), abs=1e-12)
+        assert result["f1"][i, 0] == pytest.approx(f1_score(y, s >= 0.8), abs=1e-12)
 
 
 def test_kishs_number_of_patients() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from benchmarks.bootstrap import largest_gap, plain_loop, scored_cohort
+from benchmarks.bootstrap import largest_gap, plain_loop, resampled, scored_cohort
 from benchmarks.cohorts import Law, draw_cohort, normal_auroc, seed_mean, strength
 from benchmarks.coverage import folds, models, retrieval, runner
 from benchmarks.coverage.designs import GRIDS, Design, read_designs
@@ -19,9 +19,9 @@ from benchmarks.coverage.table import Row, rows_of, tables
 from benchmarks.coverage.tally import FIELDS, Tally
 from benchmarks.coverage.truths import Truth, truth_of
 from benchmarks.fast_resamples import check, fast_figures, patient_counts, resampled_areas
-from ctbench_core.inference import calibration_lines, estimate, measure, net_benefit, resampled
+from ctbench_core.inference import calibration_lines, estimate, measure, net_benefit
 from ctbench_core.inference.patients import draw_counts
-from ctbench_core.metrics import compared_metric_fn, ranking_metrics, thresholded_metrics
+from ctbench_core.metrics import ranking_metrics, thresholded_metrics
 
 
 @pytest.fixture(scope="module")
@@ -326,4 +326,4 @@ def test_a_few_resamples_of_18_findings_equal_the_plain_loop() -> None:
     targets, scores, patients = scored_cohort()
     assert targets.shape == (3039, 18)
     theirs = plain_loop(targets, scores, patients, 4)
-    assert largest_gap(dict(resampled(compared_metric_fn, targets, scores, patients, 4)), theirs) < 1e-12
+    assert largest_gap(resampled(targets, scores, patients, 4), theirs) < 1e-12

@@ -13,6 +13,7 @@ from ctbench_core.config import KEYS
 from ctbench_core.declared import (
     METRICS,
     averaged_metrics,
+    compared_metrics,
     finding_metrics,
     interval_keys,
     macro_keys,
@@ -22,7 +23,7 @@ from ctbench_core.declared import (
     short_title,
 )
 from ctbench_core.inference import estimate, measure
-from ctbench_core.metrics import compared_metric_fn, metric_values
+from ctbench_core.metrics import metric_values
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -68,7 +69,7 @@ def test_several_metrics_are_computed_at_once_each_as_alone() -> None:
         assert values["auroc"][c] == pytest.approx(roc_auc_score(y, p), abs=1e-12)
         assert values["f1"][c] == pytest.approx(f1_score(y, p >= threshold), abs=1e-12)
         assert values["balanced_accuracy"][c] == pytest.approx(balanced_accuracy_score(y, p >= threshold), abs=1e-12)
-    assert list(compared_metric_fn(targets.astype(float), scores)) == ["auprc", "auroc"]
+    assert compared_metrics() == ["auprc", "auroc"]
 
 
 def test_the_interval_of_another_range_is_that_of_the_mapped_rate(monkeypatch: pytest.MonkeyPatch) -> None:
