@@ -11,7 +11,7 @@ import numpy as np
 import benchmarks.coverage as package
 from benchmarks.coverage.designs import GRIDS, read_designs
 from benchmarks.coverage.runner import AGAIN, FIRST, Store, run
-from benchmarks.coverage.table import outside, rows_of, tables
+from benchmarks.coverage.table import parts_outside, rows_of, tables
 
 REPEATS = {"run": 2000, "again": 10_000}
 
@@ -31,12 +31,12 @@ def main() -> None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         print(tables(rows_of(Store(args.out), designs)), end="")
         return
-    stream = FIRST
+    stream, parts = FIRST, None
     if args.what == "again":
-        names = {row.design.name for row in outside(rows_of(Store(args.out), designs)) if not row.is_rerun}
-        designs, stream = [one for one in designs if one.name in names], AGAIN
+        parts = parts_outside(Store(args.out), designs)
+        designs, stream = [one for one in designs if one.name in parts], AGAIN
     shard = tuple(int(part) for part in args.shard.split("/"))
-    is_done = run(args.out[0], designs, args.repeats or REPEATS[args.what], stream, shard, args.seconds)  # type: ignore[arg-type]
+    is_done = run(args.out[0], designs, args.repeats or REPEATS[args.what], stream, shard, args.seconds, parts)  # type: ignore[arg-type]
     print("done" if is_done else "time is up: run again to go on")
 
 

@@ -11,6 +11,7 @@ import yaml
 from benchmarks.cohorts import Law, seed_mean, strength
 
 FINDINGS = 3
+IN_GROUP = 0.4  # of patients, in a subgroup
 GRIDS = {name: Path(__file__).with_name(f"{name}.yaml") for name in ("tuning", "judging")}
 
 

@@ -5,14 +5,14 @@ Shapes: L layers, N rows, C findings, R resamples, K columns (findings and macro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cohorts import Cohort, draw_cohort
-from benchmarks.coverage.designs import Design
+from benchmarks.coverage.designs import IN_GROUP, Design
 from benchmarks.coverage.tally import Tally
 from benchmarks.coverage.truths import PAIR_SHARE, RANKING, SEED_SHARE, Truth
 from benchmarks.fast_resamples import check, fast_figures, patient_counts
@@ -33,9 +33,10 @@ from ctbench_core.metrics import Floats, choose_thresholds
 
 RESAMPLES = 400  # the product draws 1,000
 RATES = ("f1", "recall", "specificity", "precision", "npv")
+# What is counted of a test set; a rerun counts the parts of the figures that were outside.
+PARTS = ("ranking", "subgroup", "rates", "calibration", "extra")
 SWAPS = 199
 BENEFITS = (0.05, 0.1, 0.2, 0.3)
-_IN_GROUP = 0.4  # of patients
 _CHECKED = 16  # resamples compared with the product's
 
 
@@ -50,14 +51,50 @@ class Layers:
     equals: list[int]
 
 
-def repeat(draw: np.random.Generator, design: Design, truth: Truth, tally: Tally, is_checked: bool = False) -> None:
+def part_of(figure: str) -> str:
+    """Return which part of `PARTS` a figure belongs to."""
+    if "subgroup" in figure:
+        return "subgroup"
+    if any(name in figure for name in ("rank swap", "any mark", "best of")):
+        return "extra"
+    if figure.removeprefix("macro ") in RATES:
+        return "rates"
+    is_calibration = any(name in figure for name in ("brier", "slope", "intercept", "net benefit"))
+    return "calibration" if is_calibration else "ranking"
+
+
+def repeat(
+    draw: np.random.Generator,
+    design: Design,
+    truth: Truth,
+    tally: Tally,
+    is_checked: bool = False,
+    parts: Collection[str] = PARTS,
+) -> None:
     """Draw one test set, and count its intervals and tests. Raises AssertionError where a shortcut is off."""
     cohort = draw_cohort(draw, design.patients, design.law)
     layers = draw_layers(draw, design, cohort)
     counts = patient_counts(draw, design.patients, RESAMPLES)
     if is_checked:
         check(cohort.targets, layers.scores[:2], cohort.patient, counts[:_CHECKED])
-    figures = fast_figures(RANKING, cohort.targets, layers.scores, cohort.patient, counts)
+    if "ranking" in parts or "extra" in parts:
+        figures = fast_figures(RANKING, cohort.targets, layers.scores, cohort.patient, counts)
+    if "ranking" in parts:
+        _count_ranking(tally, design, cohort, layers, figures, truth)
+    if "subgroup" in parts:
+        _count_subgroup(draw, tally, design, cohort, layers.scores[list(layers.pair)], counts, truth)
+    if "rates" in parts:
+        _count_thresholded(draw, tally, design, cohort, layers.scores[:1], counts, truth)
+    if "calibration" in parts:
+        _count_calibration(tally, cohort, layers.scores[:1], counts, truth)
+    if "extra" in parts and design.extra:
+        _count_extra(tally, design, cohort, layers, figures)
+
+
+def _count_ranking(
+    tally: Tally, design: Design, cohort: Cohort, layers: Layers, figures: dict[str, Figures], truth: Truth
+) -> None:
+    """Count one model, a pair, recipes, and the naive intervals, in AUROC and AUPRC."""
     for name, one in figures.items():
         _count_model(tally, name, one, [0], truth.values[name])
         _count_pair(tally, f"two models, {name}", one, [layers.pair, truth.gap(name)], design)
@@ -69,11 +106,6 @@ def repeat(draw: np.random.Generator, design: Design, truth: Truth, tally: Tally
             groups = ((first, second), truth.gap(f"recipe {name}"))
             _count_pair(tally, f"two recipes of {seeds}, {name}", one, groups, design)
     _count_rows(tally, cohort, layers.scores[:1], truth)
-    _count_subgroup(draw, tally, design, cohort, layers.scores[list(layers.pair)], counts, truth)
-    _count_thresholded(draw, tally, design, cohort, layers.scores[:1], counts, truth)
-    _count_calibration(tally, cohort, layers.scores[:1], counts, truth)
-    if design.extra:
-        _count_extra(tally, design, cohort, layers, figures)
 
 
 def draw_layers(draw: np.random.Generator, design: Design, cohort: Cohort) -> Layers:
@@ -128,6 +160,7 @@ def _count_pair(tally: Tally, name: str, figures: Figures, pair: Sequence, desig
             gap if len(columns) > 1 else gap.mean(),
             value=one.delta[columns],
             p=one.p[columns],
+            marks=[one.marks[k] for k in columns],
             plain=plain[columns],
             minor=minor[columns],
         )
@@ -177,7 +210,7 @@ def _count_subgroup(
     truth: Truth,
 ) -> None:
     """Count the gap of a group to its complement, whose rows the second model scores."""
-    is_in = (draw.random(design.patients) < _IN_GROUP)[cohort.patient][:, None]
+    is_in = (draw.random(design.patients) < IN_GROUP)[cohort.patient][:, None]
     targets = np.stack([np.where(side, cohort.targets, np.nan) for side in (is_in, ~is_in)])
     for name, one in fast_figures(RANKING, targets, pair, cohort.patient, counts).items():
         gap = difference(one, [0], [1])
@@ -189,6 +222,7 @@ def _count_subgroup(
                 true if len(columns) > 1 else true.mean(),
                 value=gap.delta[columns],
                 p=gap.p[columns],
+                marks=[gap.marks[k] for k in columns],
                 plain=_percentiles(one.draws[:, 0] - one.draws[:, 1])[columns],
                 minor=_minor(one, one.value.mean(axis=0))[columns],
             )
@@ -250,5 +284,5 @@ def _count_extra(tally: Tally, design: Design, cohort: Cohort, layers: Layers, f
         models = best_of(one, [[layer] for layer in (0, 1, *layers.equals)])
         tally.add_test(f"best of four models, {name}", models.marked, models.index is not None)
         for seeds in design.seeds:
-            recipes = best_of(one, [layers.first[:seeds], layers.second[:seeds]], overlap=design.overlap)
+            recipes = best_of(one, [layers.first[:seeds], layers.second[:seeds]])
             tally.add_test(f"best of two recipes of {seeds}, {name}", recipes.marked, recipes.index is not None)

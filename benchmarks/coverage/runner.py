@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +51,12 @@ def run(
     stream: int = FIRST,
     shard: tuple[int, int] = (0, 1),
     seconds: float = np.inf,
+    parts: Mapping[str, Collection[str]] | None = None,
 ) -> bool:
-    """Simulate what is missing of every design; of shard (i, n) every n-th batch. Return False if time ran out."""
+    """Simulate what is missing of every design; of shard (i, n) every n-th batch. Return False if time ran out.
+
+    ``parts`` says by design which `models.PARTS` to count; by default all.
+    """
     ends = time.monotonic() + seconds
     store = Store([path])
     for design in designs:
@@ -65,7 +69,7 @@ def run(
             if time.monotonic() > ends:
                 return False
             start = time.process_time()
-            tally = simulate(stream, batch)
+            tally = simulate(stream, batch, parts=(parts or {}).get(design.name, models.PARTS))
             spent = round(time.process_time() - start, 3)
             entry = {"cell": design.name, "stream": stream, "batch": batch, "seconds": spent, "tally": tally.plain()}
             _append(path, json.dumps(entry))
@@ -86,12 +90,12 @@ def prepare(design: Design) -> Callable[..., Tally]:
     """Find the truths of a design, and return the function (stream, batch) -> Tally."""
     truth = _TRUTHS[design.kind](design)
 
-    def simulate(stream: int, batch: int, size: int = BATCH) -> Tally:
+    def simulate(stream: int, batch: int, size: int = BATCH, parts: Collection[str] = models.PARTS) -> Tally:
         tally = Tally()
         for k in range(size):
             draw = np.random.default_rng([stream, truths.key_of(design), batch, k])
             if design.kind == "models":
-                models.repeat(draw, design, truth, tally, is_checked=k % CHECK_EVERY == 0)
+                models.repeat(draw, design, truth, tally, is_checked=k % CHECK_EVERY == 0, parts=parts)
             else:
                 _REPEATS[design.kind](draw, design, truth, tally)
         return tally

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from benchmarks.coverage.designs import Design
+from benchmarks.coverage.designs import IN_GROUP, Design
+from benchmarks.coverage.models import part_of
 from benchmarks.coverage.runner import AGAIN, FIRST, Store
 from benchmarks.coverage.tally import FIELDS
 
@@ -76,8 +77,10 @@ class Row:
         if self.is_test or self.is_null:
             half = 0.5 if "non-inferior" in self.figure else 1.0
             error = self.percent("rejected")
-            scarcer = self.design.patients * min(*self.design.prevalence, 0.5)
-            has_minimum = self.is_null and not self.is_conservative and scarcer >= MIN_SCARCER
+            share = IN_GROUP if "subgroup" in self.figure else 1.0
+            scarcer = share * self.design.patients * min(*self.design.prevalence, 0.5)
+            is_wide = self.is_conservative or self.counts["marked"] > self.counts["given"] / 2
+            has_minimum = self.is_null and not is_wide and scarcer >= MIN_SCARCER
             if error > half * MAX_ERROR:
                 return "liberal"
             return "timid" if has_minimum and error < MIN_ERROR else ""
@@ -115,6 +118,17 @@ def rows_of(store: Store, designs: Sequence[Design]) -> list[Row]:
 
 def outside(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.verdict]
+
+
+def parts_outside(store: Store, designs: Sequence[Design]) -> dict[str, set[str]]:
+    """Return by design the parts of a test set whose figures were outside in the first run."""
+    parts: dict[str, set[str]] = {}
+    for design in designs:
+        tally, repeats, _ = store.tally(design.name, FIRST)
+        for figure, counts in ((name, tally[name]) for name in tally.sums):
+            if Row(design, figure, repeats, False, counts).verdict:
+                parts.setdefault(design.name, set()).add(part_of(figure))
+    return parts
 
 
 def tables(rows: Sequence[Row]) -> str:

@@ -15,7 +15,6 @@ from ctbench_core.inference import (
     MACRO,
     Difference,
     Estimate,
-    FoldDifference,
     benjamini_hochberg,
     macro_start,
 )
@@ -66,17 +65,12 @@ def difference_rows(
         names: of the first and the second.
         p_swap: of each finding, where it was tested.
     """
-    rows, margins, detectable = [], _margin_columns(one, margin), one.detectable
+    rows, margins = [], _margin_columns(one, margin)
     start = macro_start(one.columns)
     for k in columns_in_order(one.columns):
         label = one.columns[k]
-        row = {"a": names[0], "b": names[1], "metric": one.metric, "label": label, "delta": float(one.delta[k])}
-        row |= {**_pair("lo", "hi", one.bounds[k]), "p": float(one.p[k]), "reason": one.reasons[k] or ""}
+        row = {"a": names[0], "b": names[1], "metric": one.metric, "label": label, **one.row(k)}
         row |= {"p_swap": float(p_swap[k]) if k < min(start, len(p_swap)) else np.nan}
-        row |= {"detectable": float(detectable[k]), "seeds": min(one.seeds), "question": one.question}
-        row |= _pair("range_lo", "range_hi", one.spread[k])
-        if isinstance(one, FoldDifference):
-            row |= {**_pair("models_lo", "models_hi", one.models_bounds[k]), "models_p": float(one.models_p[k])}
         row |= {"primary": bool(primary and primary.includes(one.metric, label))}
         rows.append(row | {name: values[k] for name, values in margins.items()})
     return rows

@@ -14,7 +14,7 @@ from ctbench_core.declared.registry import Registry
 
 Kind = Literal["ranking", "thresholded", "count", "calibration", "retrieval", "training"]
 # How the error of a metric over patients is estimated; macro means always by the bootstrap.
-IntervalRule = Literal["", "obuchowski", "bootstrap"]
+IntervalRule = Literal["", "obuchowski", "jackknife", "bootstrap"]
 Denominator = Literal["scarcer", "positive", "negative", "known", "called", "uncalled", "positive or called"]
 
 TUNED = "_tuned"
@@ -84,7 +84,7 @@ METRICS: Registry[Metric] = Registry(
             "AUPRC",
             "Average precision: the area under the step-wise precision-recall curve.",
             kind="ranking",
-            interval="bootstrap",
+            interval="jackknife",
             biased=True,
             macro="auprc",
             compared=True,

@@ -15,6 +15,7 @@ from ctbench_core.inference.differences import (
 from ctbench_core.inference.estimates import Estimate, estimate
 from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, macro_start, measure, place_of
 from ctbench_core.inference.kfold import (
+    MODELS_COLUMNS,
     FoldDifference,
     best_of_folds,
     corrected_t,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,9 +16,18 @@ from scipy.special import stdtr
 
 from ctbench_core.declared import METRICS
 from ctbench_core.inference.estimates import TWO_SEEDS, shared_variance
-from ctbench_core.inference.figures import Figures, measure, place_of
+from ctbench_core.inference.figures import Figures, measure, place_of, wide_near_end
 from ctbench_core.inference.patients import patient_codes
-from ctbench_core.inference.rules import POWER, midway_dof, satterthwaite, seed_factor, t_quantile, t_test
+from ctbench_core.inference.rules import (
+    MARK_NEAR_END,
+    POWER,
+    mark_near_end,
+    midway_dof,
+    satterthwaite,
+    seed_factor,
+    t_quantile,
+    t_test,
+)
 from ctbench_core.metrics import Floats
 
 MODELS = "these trained models"
@@ -36,6 +46,7 @@ class Difference:
         delta: (K,). bounds: 95 % intervals (K, 2); p: (K,), both NaN where `reasons` says why.
         error, dof: (K,) standard error and degrees of freedom. patient_error, seed_error: its parts; the latter NaN for models.
         spread: (K, 2), range of the differences over common seeds; NaN otherwise.
+        marks: (K,), what to know of each interval, or empty.
         findings: (K,), how many a column averages. seeds: of each recipe. question: what the answer holds for.
     """
 
@@ -50,14 +61,32 @@ class Difference:
     seed_error: Floats
     spread: Floats
     reasons: list[str | None]
+    marks: list[str]
     findings: np.ndarray
     seeds: tuple[int, int]
     question: str
-    mark: str = ""
 
     def at(self, column: str) -> int | None:
         """Return the place of a column, of a macro mean or a finding; None if there is none."""
         return place_of(self.columns, column)
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return what tables say of a column; numbers without a value are NaN."""
+        low, high = self.bounds[place]
+        range_low, range_high = self.spread[place]
+        return {
+            "delta": float(self.delta[place]),
+            "lo": float(low),
+            "hi": float(high),
+            "p": float(self.p[place]),
+            "reason": self.reasons[place] or "",
+            "mark": self.marks[place],
+            "detectable": float(self.detectable[place]),
+            "seeds": min(self.seeds),
+            "question": self.question,
+            "range_lo": float(range_low),
+            "range_hi": float(range_high),
+        }
 
     @property
     def detectable(self) -> Floats:
@@ -67,7 +96,10 @@ class Difference:
         )
 
     def non_inferiority(self, margin: float) -> Floats:
-        """Return p (K,) of "the first is worse by the margin or more": below .025 where the limit of `bounds` lies inside it."""
+        """Return p (K,) of "the first is worse by the margin or more": below .025 where the limit of `bounds` lies inside it.
+
+        NaN near 1, where such a test is not reliable (docs/metrics.md).
+        """
         gain = self.delta if METRICS.get(self.metric) is None or METRICS[self.metric].larger_is_better else -self.delta
         return self._upper_p(gain + margin)
 
@@ -79,11 +111,12 @@ class Difference:
         return np.maximum(self._upper_p(self.delta + margin), self._upper_p(margin - self.delta))
 
     def _upper_p(self, distance: Floats) -> Floats:
-        """Return the one-sided p of t = distance / error."""
+        """Return the one-sided p of t = distance / error; NaN without an interval, and near 1."""
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = np.where(self.error > 0, distance / self.error, np.sign(distance) * np.inf)
         p = stdtr(self.dof, -np.nan_to_num(statistic, nan=0.0))
-        return np.where(np.isnan(self.p), np.nan, p)
+        has_test = ~np.isnan(self.p) & np.array([MARK_NEAR_END not in mark for mark in self.marks], bool)
+        return np.where(has_test, p, np.nan)
 
 
 def difference(
@@ -94,7 +127,7 @@ def difference(
     The variance of the difference of two recipes is the covariance, over patients, of the differences of two seeds,
     plus the variance between seeds (`seed_factor`); sources as `estimate`. With up to four common seeds, t is half-way
     between Satterthwaite's and Cochran and Cox's, otherwise Satterthwaite's. Two common seeds have a range, but no interval; nor
-    has a recipe of one seed beside one of several.
+    has a recipe of one seed beside one of several. Near 1, AUROCs have at least Newcombe's variance (`wide_near_end`).
 
     Args:
         paired: the i-th layers of both share a seed, such as the draw of training patients.
@@ -103,11 +136,12 @@ def difference(
     a, b = np.asarray(first), np.asarray(second)
     is_model = len(a) == len(b) == 1
     delta = figures.value[a].mean(axis=0) - figures.value[b].mean(axis=0)
+    errors, is_near = wide_near_end(figures)
     reasons = list(figures.reasons)
     spread = np.full((len(delta), 2), np.nan)
     if is_model:
-        patient, seed = _contrasts(figures, a, b)[:, 0, 0], np.full(len(delta), np.nan)
-        dof = figures.dof(patient)
+        patient, seed = _contrasts(errors, a, b)[:, 0, 0], np.full(len(delta), np.nan)
+        dof = figures.dof
         question = MODELS
     else:
         paired = paired and len(a) == len(b)
@@ -116,30 +150,17 @@ def difference(
         question = RECIPES if factors[0][1] else SAME_PATIENTS
         if paired:
             gaps = figures.value[a] - figures.value[b]
-            patient, parts = shared_variance(_contrasts(figures, a, b)), [_variance(gaps) * factors[0][0]]
+            patient, parts = shared_variance(_contrasts(errors, a, b)), [_variance(gaps) * factors[0][0]]
             spread = np.stack([gaps.min(axis=0), gaps.max(axis=0)], axis=-1)
         else:
-            patient = _shared_by_means(figures, a, b)
+            patient = _shared_by_means(errors, a, b)
             parts = [_variance(figures.value[group]) * factor for group, (factor, _) in zip((a, b), factors)]
         seed, counts = np.sum(parts, axis=0), [len(a) - 1] if paired else [len(a) - 1, len(b) - 1]
         rule = midway_dof if paired and len(a) <= FEW_SEEDS else satterthwaite
-        dof = np.array([_dof(rule, [p, *v], [f, *counts]) for p, f, *v in zip(patient, figures.dof(patient), *parts)])
-    return _test(figures, delta, patient, seed, dof, reasons, spread, (len(a), len(b)), question)
-
-
-def _test(
-    figures: Figures,
-    delta: Floats,
-    patient: Floats,
-    seed: Floats,
-    dof: Floats,
-    reasons: list[str | None],
-    spread: Floats,
-    seeds: tuple[int, int],
-    question: str,
-) -> Difference:
+        dof = np.array([_dof(rule, [p, *v], [f, *counts]) for p, f, *v in zip(patient, figures.dof, *parts)])
     error = np.sqrt(np.maximum(patient, 0.0) + np.nan_to_num(seed))
-    bounds, p = t_test(delta, error, dof, np.array([reason is None for reason in reasons], bool))
+    has_interval = np.array([reason is None for reason in reasons], bool)
+    bounds, p = t_test(delta, error, dof, has_interval)
     return Difference(
         metric=figures.metric,
         columns=figures.columns,
@@ -152,10 +173,13 @@ def _test(
         seed_error=np.sqrt(seed),
         spread=spread,
         reasons=reasons,
+        marks=[
+            mark_near_end(figures.mark, near) if has else ""
+            for near, has in zip(np.asarray(is_near[[*a, *b]].any(axis=0)), has_interval)
+        ],
         findings=figures.findings,
-        seeds=seeds,
+        seeds=(len(a), len(b)),
         question=question,
-        mark=figures.mark,
     )
 
 
@@ -165,15 +189,13 @@ def _few_seeds(first: int, second: int) -> str | None:
     return TWO_SEEDS if min(first, second) == 2 else None
 
 
-def _contrasts(figures: Figures, a: np.ndarray, b: np.ndarray) -> Floats:
-    """Return the covariance (K, S, S) of the differences of layers a and b, pair by pair."""
-    errors = figures.covariance
+def _contrasts(errors: Floats, a: np.ndarray, b: np.ndarray) -> Floats:
+    """Return the covariance (K, S, S) of the differences of layers a and b, pair by pair, from theirs (K, L, L)."""
     return np.asarray(errors[:, a][:, :, a] + errors[:, b][:, :, b] - errors[:, a][:, :, b] - errors[:, b][:, :, a])
 
 
-def _shared_by_means(figures: Figures, a: np.ndarray, b: np.ndarray) -> Floats:
+def _shared_by_means(errors: Floats, a: np.ndarray, b: np.ndarray) -> Floats:
     """Return the variance (K,) of the difference of two recipes that their seeds share, without common seeds."""
-    errors = figures.covariance
     own = sum(shared_variance(errors[:, group][:, :, group]) for group in (a, b) if len(group) > 1)
     return np.asarray(np.maximum(own - 2 * errors[:, a][:, :, b].mean(axis=(1, 2)), 0.0))
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctbench_core.declared import METRICS
-from ctbench_core.inference.figures import Figures, macro_start, place_of
+from ctbench_core.inference.figures import Figures, macro_start, place_of, wide_near_end
 from ctbench_core.inference.rules import (
-    MARK_NEAR_END,
-    is_near_end,
     logit_bounds,
+    mark_near_end,
     near_end_bounds,
     satterthwaite,
     seed_factor,
@@ -69,20 +68,23 @@ def estimate(figures: Figures, layers: Sequence[int] | None = None, overlap: flo
         overlap: the mean share of training patients that two seeds have in common.
     """
     chosen = np.arange(len(figures)) if layers is None else np.asarray(layers)
-    values, errors = figures.value[chosen], figures.covariance[:, chosen][:, :, chosen]
+    values, (wide, is_near) = figures.value[chosen], wide_near_end(figures)
+    # A finding's interval near 1 is wider by another rule (`_bounds`).
+    errors = np.where(_is_macro(figures)[:, None, None], wide, figures.covariance)[:, chosen][:, :, chosen]
+    near: np.ndarray = np.asarray(is_near[chosen].any(axis=0))
     seeds, value = len(chosen), values.mean(axis=0)
     nothing = np.full(len(value), np.nan)
     if seeds == 1:
         patient, seed, sd = errors[:, 0, 0], np.zeros(len(value)), nothing
-        dof = figures.dof(patient)
+        dof = figures.dof
         spread, reasons = np.full((len(value), 2), np.nan), list(figures.reasons)
     else:
         patient, sd = shared_variance(errors), values.std(axis=0, ddof=1)
         seed = sd**2 * seed_factor(seeds, overlap)[0]
-        dof = np.array([satterthwaite(v, [f, seeds - 1]) for v, f in zip(np.c_[patient, seed], figures.dof(patient))])
+        dof = np.array([satterthwaite(v, [f, seeds - 1]) for v, f in zip(np.c_[patient, seed], figures.dof)])
         spread = np.stack([values.min(axis=0), values.max(axis=0)], axis=-1)
         reasons = [reason or (TWO_SEEDS if seeds == 2 else None) for reason in figures.reasons]
-    bounds, marks = _bounds(figures, chosen, value, patient, seed, t_quantile(dof))
+    bounds = _bounds(figures, chosen, value, patient, seed, t_quantile(dof), near)
     has_interval = np.array([reason is None for reason in reasons], bool)
     return Estimate(
         metric=figures.metric,
@@ -96,7 +98,7 @@ def estimate(figures: Figures, layers: Sequence[int] | None = None, overlap: flo
         spread=spread,
         seeds=seeds,
         reasons=reasons,
-        marks=[mark if has else "" for mark, has in zip(marks, has_interval)],
+        marks=[mark_near_end(figures.mark, one) if has else "" for one, has in zip(near, has_interval)],
         findings=figures.findings,
     )
 
@@ -109,9 +111,15 @@ def shared_variance(errors: Floats) -> Floats:
 
 
 def _bounds(
-    figures: Figures, layers: np.ndarray, value: Floats, patient: Floats, seed: Floats, t: Floats
-) -> tuple[Floats, list[str]]:
-    """Return intervals (K, 2) and marks, from the variances of patients and of seeds (K,)."""
+    figures: Figures,
+    layers: np.ndarray,
+    value: Floats,
+    patient: Floats,
+    seed: Floats,
+    t: Floats,
+    is_near: np.ndarray,
+) -> Floats:
+    """Return intervals (K, 2) from the variances of patients and of seeds (K,), and which columns are near 1 or 0 (K,)."""
     low, width = unit_range(figures.metric)
     rate, error = (value - low) / width, np.sqrt(patient + seed) / width
     declared = METRICS.get(figures.metric)
@@ -121,16 +129,13 @@ def _bounds(
     bounds = logit_bounds(centre, error, t, figures.effective)
     # A corrected centre must not leave the printed mean outside.
     bounds = np.stack([np.fmin(bounds[:, 0], rate), np.fmax(bounds[:, 1], rate)], axis=-1)
-    marks = [figures.mark] * len(value)
-    if declared is not None and declared.interval == "obuchowski":
-        near = is_near_end(rate, figures.patients) & ~_is_macro(figures)
-        if near.any():
-            positive, negative = figures.classes[near].T
-            wider = near_end_bounds(rate[near], patient[near], seed[near], t[near], positive, negative)
-            inner = np.where((rate[near] % 1 == 0)[:, None], wider, bounds[near])
-            bounds[near] = np.stack([np.fmin(wider[:, 0], inner[:, 0]), np.fmax(wider[:, 1], inner[:, 1])], axis=-1)
-            marks = ["; ".join(filter(None, [mark, MARK_NEAR_END if one else ""])) for mark, one in zip(marks, near)]
-    return low + width * np.where(np.isnan(value)[:, None], np.nan, bounds), marks
+    near = is_near & ~_is_macro(figures)
+    if near.any():
+        positive, negative = figures.classes[near].T
+        wider = near_end_bounds(rate[near], patient[near], seed[near], t[near], positive, negative)
+        inner = np.where((rate[near] % 1 == 0)[:, None], wider, bounds[near])
+        bounds[near] = np.stack([np.fmin(wider[:, 0], inner[:, 0]), np.fmax(wider[:, 1], inner[:, 1])], axis=-1)
+    return np.asarray(low + width * np.where(np.isnan(value)[:, None], np.nan, bounds))
 
 
 def _is_macro(figures: Figures) -> np.ndarray:

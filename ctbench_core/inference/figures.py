@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.errors import InputError
+from ctbench_core.inference.jackknife import auprc_without_each, jackknife_errors
 from ctbench_core.inference.obuchowski import covariance, placements
 from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes, patient_weights
-from ctbench_core.inference.rules import MAX_UNDEFINED, MIN_PATIENTS, satterthwaite
+from ctbench_core.inference.rules import MAX_UNDEFINED, MIN_PATIENTS, is_near_end, newcombe_variance
 from ctbench_core.metrics import Floats, as_scores, as_targets, divide, metric_values
 
 MACRO, ELIGIBLE = "macro", "macro_eligible"
@@ -72,17 +73,10 @@ class Figures:
         """How many findings a column averages, (K,)."""
         return np.asarray(self.averaged.sum(axis=1))
 
-    def dof(self, variances: Floats) -> Floats:
-        """Return the degrees of freedom (K,) of errors over patients, from their variances (K,): m - 1 for a finding.
-
-        Those of a macro mean are Satterthwaite's, from the variances of its findings.
-        """
-        own = np.maximum(self.patients - 1.0, 1)
-        for place in range(macro_start(self.columns), len(self.columns)):
-            picked = np.flatnonzero(self.averaged[place])
-            usable = len(picked) and np.isfinite(variances[picked]).all()
-            own[place] = satterthwaite(variances[picked], own[picked]) if usable else 1.0
-        return own
+    @property
+    def dof(self) -> Floats:
+        """The degrees of freedom (K,) of errors over patients: m - 1, of a macro mean those of its scarcest finding."""
+        return np.maximum(self.patients - 1.0, 1)
 
     @property
     def eligible(self) -> list[str]:
@@ -167,8 +161,12 @@ def figures_of(
         _few_classes(p, n) or _few_behind(metric, own) or _undefined(value[:, c], draws[..., c])
         for c, (p, n, own) in enumerate(zip(positive, negative, behind))
     ]
-    if METRICS.get(metric) is not None and METRICS[metric].interval == "obuchowski":
+    rule, deviations = METRICS[metric].interval if metric in METRICS else "bootstrap", None
+    if rule == "obuchowski":
         errors = _auroc_covariance(targets, scores, codes)
+    elif rule == "jackknife":
+        deviations = _auprc_deviations(targets, scores, codes)
+        errors = np.einsum("plc,pmc->clm", deviations, deviations)
     else:
         errors = np.stack([_draws_covariance(draws[..., c]) for c in range(len(labels))])
     counts = np.array([one.patients for one in behind])
@@ -187,13 +185,14 @@ def figures_of(
         reasons=reasons,
         mark=whole.mark,
     )
-    return with_macros(findings)
+    return with_macros(findings, deviations)
 
 
-def with_macros(figures: Figures) -> Figures:
+def with_macros(figures: Figures, deviations: Floats | None = None) -> Figures:
     """Add the mean over all defined findings, and over the eligible ones where these are others.
 
-    Only label counts decide which findings are eligible, so that one list serves all models of a table.
+    Only label counts decide which findings are eligible, so that one list serves all models of a table. The errors of a
+    mean are those of joint draws, or come from deviations by patient (P, L, C) where the findings' errors do.
     """
     defined = np.asarray((~np.isnan(figures.value)).any(axis=0))
     columns, usable = {MACRO: defined}, figures.is_eligible & defined
@@ -204,16 +203,20 @@ def with_macros(figures: Figures) -> Figures:
         columns[ELIGIBLE] = usable
         reason = f"{usable.sum()} of {defined.sum()} findings have {MIN_PATIENTS} patients of each class"
     for name, chosen in columns.items():
-        figures = _append(figures, name, chosen, reason if name == MACRO else None)
+        figures = _append(figures, name, chosen, reason if name == MACRO else None, deviations)
     return figures
 
 
-def _append(figures: Figures, name: str, chosen: np.ndarray, reason: str | None) -> Figures:
-    """Append the mean over the chosen findings (C,) as a column; its errors are those of joint draws."""
+def _append(figures: Figures, name: str, chosen: np.ndarray, reason: str | None, deviations: Floats | None) -> Figures:
+    """Append the mean over the chosen findings (C,) as a column."""
     picked = np.flatnonzero(chosen)
     value = _mean_defined(figures.value[:, picked])
     draws = figures.draws[:, :, picked].mean(axis=2) if len(picked) else np.full(figures.draws.shape[:2], np.nan)
-    errors = _draws_covariance(draws)
+    if deviations is None or not len(picked):
+        errors = _draws_covariance(draws)
+    else:
+        means = deviations[..., picked].mean(axis=2)
+        errors = means.T @ means
     patients = int(figures.patients[picked].min(initial=figures.patients.max(initial=0)))
     return replace(
         figures,
@@ -229,6 +232,32 @@ def _append(figures: Figures, name: str, chosen: np.ndarray, reason: str | None)
     )
 
 
+def wide_near_end(figures: Figures) -> tuple[Floats, np.ndarray]:
+    """Return covariances (K, L, L) in which AUROCs near 1 or 0 have at least Newcombe's variance, and which are near, (L, K).
+
+    Few patients are on the wrong side there, and the error from the data is too small (`near_end_bounds`). Correlations
+    stay, a macro mean's variance grows as the sum of its findings', and where nobody is on the wrong side, half a patient is.
+    """
+    errors, is_near = figures.covariance.copy(), np.zeros(figures.value.shape, bool)
+    if figures.metric not in METRICS or METRICS[figures.metric].interval != "obuchowski":
+        return errors, is_near
+    start = macro_start(figures.columns)
+    own, area = np.einsum("kll->kl", figures.covariance)[:start], figures.value[:, :start].T
+    patients = np.maximum(figures.patients[:start, None], 1)
+    is_near[:, :start] = is_near_end(area, patients).T
+    positive, negative = figures.classes[:start, :, None].transpose(1, 0, 2)
+    inside = np.where(area == 1, 1 - 0.5 / patients, np.where(area == 0, 0.5 / patients, area))
+    least = newcombe_variance(inside, positive, negative)
+    wide = np.where(is_near[:, :start].T, np.fmax(own, least), own)
+    for k, averaged in enumerate(figures.averaged):
+        is_near[:, k] = is_near[:, :start][:, averaged].any(axis=1)
+        before, after = own[averaged].sum(axis=0), wide[averaged].sum(axis=0)
+        scale = np.sqrt(np.where(before > 0, after / np.where(before > 0, before, 1.0), 1.0))
+        errors[k] *= np.outer(scale, scale)
+        np.fill_diagonal(errors[k], np.where(before > 0, np.diag(errors[k]), after / max(averaged.sum(), 1) ** 2))
+    return errors, is_near
+
+
 def _mean_defined(values: Floats) -> Floats:
     """Return the mean of each row (L, C) over its defined findings, (L,)."""
     defined = ~np.isnan(values)
@@ -241,6 +270,15 @@ def _draws_covariance(draws: Floats) -> Floats:
     if len(defined) < 2:
         return np.full((draws.shape[1],) * 2, np.nan)
     return np.atleast_2d(np.cov(defined, rowvar=False))
+
+
+def _auprc_deviations(targets: Floats, scores: Floats, codes: np.ndarray) -> Floats:
+    """Return what each patient adds to the errors of AUPRC, (P, L, C): see `jackknife_errors`."""
+    count, layers, findings = int(codes.max(initial=-1)) + 1, len(scores), scores.shape[2]
+    values = np.empty((count, layers, findings))
+    for n, c in np.ndindex(layers, findings):
+        values[:, n, c] = auprc_without_each(targets[min(n, len(targets) - 1), :, c], scores[n, :, c], codes, count)
+    return jackknife_errors(values)
 
 
 def _auroc_covariance(targets: Floats, scores: Floats, codes: np.ndarray) -> Floats:

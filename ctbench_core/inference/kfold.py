@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +27,8 @@ from ctbench_core.inference.patients import RESAMPLES
 from ctbench_core.inference.rules import logit_bounds, t_quantile, t_test, unit_range
 from ctbench_core.metrics import Floats
 
+# In tables of differences, of these trained models alone.
+MODELS_COLUMNS = ("models_lo", "models_hi", "models_p")
 _FEWEST = 2  # folds of which a variance can be taken
 
 
@@ -39,6 +42,11 @@ class FoldDifference(Difference):
 
     models_bounds: Floats = field(kw_only=True)
     models_p: Floats = field(kw_only=True)
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return what tables say of a column, with `MODELS_COLUMNS`."""
+        values = (*self.models_bounds[place].tolist(), float(self.models_p[place]))
+        return super().row(place) | dict(zip(MODELS_COLUMNS, values))
 
 
 def kfold_figures(
@@ -253,7 +261,7 @@ def _difference(gaps: Figures, seeds: tuple[int, int], test_share: float, partit
     models_error = _models_error(gaps, partitions)
     has_interval = _has_interval(gaps)
     bounds, p = t_test(delta, error, np.full(len(delta), dof), has_interval)
-    models_bounds, models_p = t_test(delta, models_error, gaps.dof(models_error**2), has_interval)
+    models_bounds, models_p = t_test(delta, models_error, gaps.dof, has_interval)
     return FoldDifference(
         metric=gaps.metric,
         columns=gaps.columns,
@@ -266,10 +274,10 @@ def _difference(gaps: Figures, seeds: tuple[int, int], test_share: float, partit
         seed_error=np.full(len(delta), np.nan),
         spread=np.stack([gaps.value.min(axis=0), gaps.value.max(axis=0)], axis=-1),
         reasons=list(gaps.reasons),
+        marks=[gaps.mark if has else "" for has in has_interval],
         findings=gaps.findings,
         seeds=seeds,
         question=RECIPES,
-        mark=gaps.mark,
         models_bounds=models_bounds,
         models_p=models_p,
     )

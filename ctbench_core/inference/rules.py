@@ -127,6 +127,11 @@ def is_near_end(area: Floats, patients: ArrayLike) -> np.ndarray:
     return np.asarray(np.asarray(patients) * np.minimum(area, 1 - area) < NEAR_END)
 
 
+def mark_near_end(mark: str, is_near: bool) -> str:
+    """Return the mark of an interval, with that of an AUROC near 1 or 0."""
+    return "; ".join(filter(None, [mark, MARK_NEAR_END if is_near else ""]))
+
+
 def near_end_bounds(
     area: Floats, variance: Floats, added: Floats, t: Floats, positive: Floats, negative: Floats
 ) -> Floats:

@@ -13,7 +13,7 @@ from ctbench_core.atomic import csv_bytes, dump_json, write_text
 from ctbench_core.compare import MACROS, Comparison
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_cohort, plural
-from ctbench_core.inference import FEW_SEEDS, MACRO, MODELS, RECIPES
+from ctbench_core.inference import FEW_SEEDS, MACRO, MARK_NEAR_END, MODELS, RECIPES
 from ctbench_core.report import latex
 from ctbench_core.report.comparison_sentences import (
     best_sentences,
@@ -189,6 +189,8 @@ def _tests(comparison: Comparison) -> list[str]:
         f"{plural(settings['family'], 'test')} of the table and are marked below {settings['level']:g}; intervals were "
         "not adjusted."
     ]
+    if comparison.differences["mark"].str.contains(MARK_NEAR_END).any():
+        texts.append("Where an AUROC lies near 1 or 0, the variance of its differences is at least Newcombe's.")
     if settings["swaps"]:
         texts.append(
             f"As a sensitivity analysis, AUROC was also tested by {settings['swaps']:,} random exchanges of two models' "

@@ -13,7 +13,7 @@ import pandas as pd
 from ctbench_core.compare import MACROS, Comparison
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_interval, format_metric, format_p
-from ctbench_core.inference import MODELS, SAME_PATIENTS
+from ctbench_core.inference import MARK_NEAR_END, MODELS, SAME_PATIENTS
 from ctbench_core.runs import VALIDATION
 
 _MACRO_TITLES = dict(zip(MACROS, ("macro {}", "macro {} of eligible findings")))
@@ -74,6 +74,8 @@ def margin_sentences(comparison: Comparison) -> list[str]:
 def _margin_sentence(row: dict) -> str:
     title = column_title(row["label"], row["metric"])
     head = f"{title[:1].upper()}{title[1:]}, margin {format_metric(row['margin'])} ({row['margin_origin']}): {row['a']}"
+    if row["non_inferior"] is None and MARK_NEAR_END in row["mark"]:
+        return f"{head} and {row['b']}: no answer near 1, where such tests reject too often."
     if row["non_inferior"] is None:
         return f"{head} and {row['b']} have no interval, and no answer."
     results = ((row["non_inferior"], "non-inferior"), (row["equivalent"], "equivalent"))

@@ -86,17 +86,28 @@ def unit_sentence(volumes: int, unknown: int) -> str:
 def _rules(metrics: Sequence[str]) -> list[str]:
     known = [METRICS[name] for name in metrics if name in METRICS]
     clustered = [one.name for one in known if one.interval == "obuchowski"]
+    jackknife = [one.name for one in known if one.interval == "jackknife"]
     bootstrap = [one.name for one in known if one.interval == "bootstrap"]
     own = [one.name for one in known if one.interval and one.denominator not in ("scarcer", "known")]
-    texts = ["They lie on the logit scale, with t of m - 1 degrees of freedom, m the patients of the scarcer class."]
+    texts = [
+        "They lie on the logit scale, with t of m - 1 degrees of freedom, m the patients of the scarcer class; a macro mean "
+        "has those of its scarcest finding."
+    ]
     if own:
         texts.append(
             f"For {join_titles(own)}, m is the patients with a volume in the denominator, at least {MIN_PATIENTS}."
         )
     if clustered:
         texts.append(f"The standard error of {join_titles(clustered)} is that of Obuchowski (1997) for clustered data.")
-    subject = f"{join_titles(bootstrap)} and of macro means" if bootstrap else "macro means"
-    texts.append(f"Standard errors of {subject} come from {RESAMPLES:,} bootstrap resamples of patients.")
+    if jackknife:
+        texts.append(
+            f"Those of {join_titles(jackknife)} and its macro mean come from leaving out one patient at a time (Efron and "
+            "Stein 1981)."
+        )
+    subjects = [f"macro {join_titles(clustered)}"] if clustered else []
+    subjects += [f"{join_titles(bootstrap)} and their macro means"] if bootstrap else []
+    if subjects:
+        texts.append(f"Those of {' and of '.join(subjects)} come from {RESAMPLES:,} bootstrap resamples of patients.")
     if biased := [one.name for one in known if one.biased]:
         texts.append(
             f"The interval of macro {join_titles(biased)} is centred at twice its value less the mean of its resamples."

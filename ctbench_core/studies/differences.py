@@ -21,13 +21,12 @@ from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.inference import (
     LEVEL,
     MACRO,
+    MODELS_COLUMNS,
     Difference,
-    FoldDifference,
     benjamini_hochberg,
     best_of_folds,
     kfold_difference,
     kfold_figures,
-    macro_start,
     match_seeds,
     mean_test_share,
     measure,
@@ -44,8 +43,6 @@ RULES = 2  # of intervals and tests; stored ones of earlier rules are computed a
 ALPHA = 1 - LEVEL
 BUDGET = "budget"
 _NO_DRAWS = 2  # resamples: p of a K-fold needs none, and a covariance two
-# Of a K-fold, for these trained models alone.
-MODELS_COLUMNS = ("models_lo", "models_hi", "models_p")
 _RECORD = (
     "metric",
     "delta",
@@ -57,6 +54,7 @@ _RECORD = (
     "p_adjusted",
     "family",
     "reason",
+    "mark",
     "question",
     "seeds",
     "detectable",
@@ -199,24 +197,11 @@ def pairs_along(plan: Plan, cells: Mapping[Cell, object], axis: str) -> list[tup
 
 def difference_rows(one: Difference) -> list[dict[str, Any]]:
     """Return one row a column of a difference; the finding of the macro mean is empty."""
-    rows = []
-    for place, column in enumerate(one.columns):
-        is_macro = place >= macro_start(one.columns) and column == MACRO
-        row = {
-            "metric": one.metric,
-            "finding": "" if is_macro else column,
-            "delta": one.delta[place],
-            **dict(zip(("lo", "hi", "range_lo", "range_hi"), (*one.bounds[place], *one.spread[place]))),
-            "p": one.p[place],
-            "reason": one.reasons[place] or "",
-            "question": one.question,
-            "seeds": min(one.seeds),
-            "detectable": one.detectable[place],
-        }
-        if isinstance(one, FoldDifference):
-            row |= dict(zip(MODELS_COLUMNS, (*one.models_bounds[place], one.models_p[place])))
-        rows.append(row)
-    return rows
+    macro = one.at(MACRO)
+    return [
+        {"metric": one.metric, "finding": "" if place == macro else column, **one.row(place)}
+        for place, column in enumerate(one.columns)
+    ]
 
 
 def _adjust(frame: pd.DataFrame) -> pd.DataFrame:

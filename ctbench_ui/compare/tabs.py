@@ -145,7 +145,11 @@ def _shown(rows: pd.DataFrame) -> pd.DataFrame:
     yes = {True: "yes", False: "not shown"}
     pairs = rows[["range_lo", "range_hi"]].to_numpy().tolist()
     answers = {name: rows[name].map(yes) for name in ("non_inferior", "equivalent") if name in rows}
-    filled = rows.assign(**answers, **{"range over seeds": [" to ".join(map(format_metric, pair)) for pair in pairs]})
+    texts = {
+        "reason": rows["reason"].where(rows["reason"] != "", rows["mark"]),
+        "range over seeds": [" to ".join(map(format_metric, pair)) for pair in pairs],
+    }
+    filled = rows.assign(**answers, **texts)
     names = ["finding", "delta", "lo", "hi", "p", "p_adjusted", "p_swap", "detectable", *MARGIN_COLUMNS[2:], "reason"]
     names = [name for name in names if name in rows and (name != "p_swap" or rows[name].notna().any())]
     if rows["range_lo"].notna().any():

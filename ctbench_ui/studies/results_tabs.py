@@ -13,9 +13,9 @@ import streamlit as st
 
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.formatting import plural
-from ctbench_core.inference import ELIGIBLE
+from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.runs import VALIDATION
-from ctbench_core.studies import FEWEST_SEEDS, MODELS_COLUMNS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
+from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
 from ctbench_ui.frame import address
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports

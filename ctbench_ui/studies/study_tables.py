@@ -16,11 +16,10 @@ from ctbench_core.config import Config
 from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
-from ctbench_core.inference import ELIGIBLE
+from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     FEWEST_SEEDS,
-    MODELS_COLUMNS,
     VARIANCE_PARTS,
     Budgets,
     Curve,
@@ -171,7 +170,11 @@ def difference_table(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     if MODELS_COLUMNS[0] in table:
         low, high, p = MODELS_COLUMNS
         columns |= {"95 % CI (these models)": _bounds(table, low, high), "p (these models)": table[p]}
-    columns |= {"Detectable": table["detectable"], "Seeds": table["seeds"], "Note": table["reason"]}
+    columns |= {
+        "Detectable": table["detectable"],
+        "Seeds": table["seeds"],
+        "Note": [reason or mark for reason, mark in zip(table["reason"], table["mark"])],
+    }
     return pd.DataFrame(columns).reset_index(drop=True)
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference import Figures, auroc_covariance, difference, match_seeds, measure, recipe_difference
+from ctbench_core.inference import auroc_covariance, difference, match_seeds, measure, recipe_difference
 from ctbench_core.inference.rules import midway_dof, satterthwaite
 from tests.inference.cohorts import layers
 
@@ -17,14 +17,6 @@ LABELS = ["a", "b"]
 
 def scarcer(targets: np.ndarray, codes: np.ndarray, column: int) -> int:
     return min(len(np.unique(codes[targets[:, column] == side])) for side in (0, 1))
-
-
-def _shared(figures: Figures, contrast: np.ndarray) -> np.ndarray:
-    """Return by column what the errors of two contrasts of seeds share."""
-    errors = contrast @ figures.covariance @ contrast.T
-    count = errors.shape[1]
-    pairs = errors.sum(axis=(1, 2)) - np.einsum("kll->k", errors)
-    return np.maximum(pairs / (count * (count - 1)), 0)
 
 
 def test_two_models_differ_by_obuchowskis_t() -> None:
@@ -66,9 +58,9 @@ def test_p_and_interval_never_contradict(count: int) -> None:
                 assert ((one.p < 0.05) == outside)[has].all()
 
 
-def test_auprc_and_macro_means_have_the_error_of_joint_draws() -> None:
+def test_rates_and_macro_means_have_the_error_of_joint_draws() -> None:
     targets, scores, codes = layers(150, seed=4)
-    figures = measure(targets, scores, codes, LABELS, resamples=200)["auprc"]
+    figures = measure(targets, scores, codes, LABELS, ["recall"], resamples=200)["recall"]
     one = difference(figures, [0], [1])
     draws = figures.draws[:, 0] - figures.draws[:, 1]
     np.testing.assert_allclose(one.error, draws.std(axis=0, ddof=1), rtol=1e-9)
@@ -94,11 +86,46 @@ def test_paired_recipes_share_patients_by_the_covariance_of_two_seeds() -> None:
         errors = contrast @ figures.covariance[c] @ contrast.T
         shared = max((errors.sum() - np.trace(errors)) / 6, 0)
         parts = [shared, gaps[:, c].var(ddof=1) / 3]
-        error, dof = np.sqrt(sum(parts)), midway_dof(parts, [figures.dof(_shared(figures, contrast))[c], 2])
+        error, dof = np.sqrt(sum(parts)), midway_dof(parts, [figures.dof[c], 2])
         assert one.error[c] == pytest.approx(error, rel=1e-9)
         assert one.p[c] == pytest.approx(2 * stats.t.sf(abs(gaps[:, c].mean()) / error, dof), rel=1e-6)
     assert one.question == "this way of training"
     np.testing.assert_allclose(one.spread, np.stack([gaps.min(axis=0), gaps.max(axis=0)], axis=1))
+
+
+def test_differences_near_one_have_newcombes_variance_and_say_so() -> None:
+    """A few of 20 patients with the finding just below the highest others: the errors from the data are too small."""
+    targets, codes = np.repeat([[0.0], [1.0]], [100, 20], axis=0), np.arange(120)
+    first = np.arange(120.0)[:, None]
+    second = first.copy()
+    first[100:104], second[100:106] = 97.5, 95.5
+    figures = measure(targets, np.stack([first, second]), codes, ["x"], ["auroc"], resamples=20)["auroc"]
+    one, own = difference(figures, [0], [1]), figures.covariance[0]
+    assert one.marks[0] == "near 1: at least 93 %"
+    psi, correlation = (20 + 100) / 2 - 1, own[0, 1] / np.sqrt(own[0, 0] * own[1, 1])
+    a = figures.value[:, 0]
+    least = a * (1 - a) * (1 + psi * (1 - a) / (2 - a) + psi * a / (1 + a)) / 2000  # Newcombe 2006, method 5
+    v = np.maximum(np.diag(own), least)
+    assert (v > np.diag(own)).any()
+    assert one.error[0] ** 2 == pytest.approx(v.sum() - 2 * correlation * np.sqrt(v.prod()), rel=1e-9)
+    assert one.error[1] > np.sqrt(np.array([1, -1]) @ figures.covariance[1] @ [1, -1])
+    assert np.isnan(one.non_inferiority(0.05)).all() and np.isnan(one.equivalence(0.05)).all()
+
+
+def test_models_without_an_error_on_the_wrong_side_differ_by_an_interval_with_a_width() -> None:
+    targets, codes = np.repeat([[0.0], [1.0]], [100, 20], axis=0), np.arange(120)
+    scores = np.arange(120.0)[:, None]
+    figures = measure(targets, np.stack([scores, 2 * scores]), codes, ["x"], ["auroc"], resamples=20)["auroc"]
+    one = difference(figures, [0], [1])
+    assert figures.covariance[0].max() == 0
+    assert one.delta[0] == 0 and one.bounds[0, 0] < -0.01 and one.bounds[0, 1] > 0.01
+    assert one.p[0] == 1
+
+
+def test_differences_that_are_not_near_one_are_not_marked() -> None:
+    targets, scores, codes = layers(150, seed=2)
+    for figures in measure(targets, scores, codes, LABELS, resamples=20).values():
+        assert difference(figures, [0], [1]).marks == ["", "", ""]
 
 
 def test_five_paired_seeds_without_error_of_patients_are_a_t_test() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -73,21 +74,20 @@ def test_several_metrics_are_computed_at_once_each_as_alone() -> None:
 
 
 def test_the_interval_of_another_range_is_that_of_the_mapped_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A metric of [-1, 1], twice the AUPRC less 1, has the mapped interval."""
-    from ctbench_core.declared import Metric
+    """A metric of [-1, 1], twice the Brier score less 1, has the mapped interval."""
     from ctbench_core.metrics import metric_fns
 
-    signed = Metric("signed", "Signed", "S", kind="ranking", low=-1.0, interval="bootstrap", function="signed:f")
+    signed = dataclasses.replace(METRICS["brier"], name="signed", low=-1.0, macro="", function="signed:f")
     monkeypatch.setitem(METRICS._items, "signed", signed)
 
     def function(*arrays: object) -> np.ndarray:
-        return 2 * metric_values(["auprc"], *arrays)["auprc"] - 1  # type: ignore[arg-type]
+        return 2 * metric_values(["brier"], *arrays)["brier"] - 1  # type: ignore[arg-type]
 
     monkeypatch.setattr(metric_fns, "load", lambda name: function)
     draw = np.random.default_rng(1)
     targets = (draw.random((200, 1)) < 0.4).astype(float)
-    scores = draw.normal(size=(1, 200, 1)) + targets
+    scores = draw.random((1, 200, 1))
     plain, mapped = (
-        estimate(one) for one in measure(targets, scores, np.arange(200), ["a"], ["auprc", "signed"]).values()
+        estimate(one) for one in measure(targets, scores, np.arange(200), ["a"], ["brier", "signed"]).values()
     )
     np.testing.assert_allclose(mapped.bounds[0], 2 * plain.bounds[0] - 1, atol=1e-9)

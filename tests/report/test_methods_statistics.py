@@ -90,10 +90,12 @@ def test_the_rules_are_those_of_the_metrics() -> None:
     obuchowski, centred, denominator = "Obuchowski (1997)", "is centred at", "in the denominator"
     both = text("auprc", "auroc")
     assert obuchowski in both and centred in both and denominator not in both
-    assert "Standard errors of AUPRC and of macro means come from 1,000 bootstrap resamples of patients" in both
-    assert obuchowski not in text("auprc")
-    assert centred not in text("auroc")
-    assert "Standard errors of macro means come from 1,000" in text("auroc")
+    left_out, draws = "leaving out one patient at a time", "come from 1,000 bootstrap resamples of patients"
+    assert f"Those of AUPRC and its macro mean come from {left_out}" in both
+    assert f"Those of macro AUROC {draws}" in both
+    assert obuchowski not in text("auprc") and draws not in text("auprc")
+    assert centred not in text("auroc") and left_out not in text("auroc")
+    assert f"Those of macro AUROC and of F1 and their macro means {draws}" in text("auroc", "f1")
     assert f"For F1, m is the patients with a volume {denominator}" in text("auroc", "f1")
 
 
@@ -171,10 +173,13 @@ def test_rules_of_seeds_stand_where_seeds_are_compared(models: Comparison, three
 
 def test_a_margin_is_answered_where_there_is_one(models: Comparison, partial: Comparison) -> None:
     assert not _has(models, "margin") and not any("margin" in text for text in comparison_notes(models))
-    one = models.with_margin(0.02)
+    close = compare_models([model_scores("base", 0.6), model_scores("better", 1.2, seed=1)], "test")
+    one = close.with_margin(0.02)
     answer = "Macro AUROC, margin .020 (post hoc): better is non-inferior (p < .001) and not shown to be equivalent"
     assert _has(one, answer) and any(answer in text for text in comparison_notes(one))
-    declared = dataclasses.replace(models, primary=Primary("auroc", margins={"auroc": 0.02})).with_margin(None)
+    near, none = models.with_margin(0.02), "no answer near 1, where such tests reject too often"
+    assert _has(near, none) and not _has(one, none)
+    declared = dataclasses.replace(close, primary=Primary("auroc", margins={"auroc": 0.02})).with_margin(None)
     assert _has(declared, "margin .020 (declared before the test set was evaluated)") and not _has(declared, "post hoc")
     worse = compare_models([model_scores("base", 2.5, seed=1), model_scores("worse", 0.5)], "test").with_margin(0.02)
     assert _has(worse, "worse is shown to be neither non-inferior (p = 1.000) nor equivalent")

@@ -13,8 +13,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ctbench_core.compare import compare_recipes
+from ctbench_core.inference import MODELS_COLUMNS
 from ctbench_core.studies import (
-    MODELS_COLUMNS,
     Study,
     StudyPaths,
     differences,

@@ -1,0 +1,71 @@
+"""Average precision without each patient in turn, exact and from one sort: the jackknife of AUPRC.
+
+The bootstrap's error of AUPRC is some 5 to 10 % too small where the scarcer class has 20 to 30 patients, and a macro mean
+feels it. Leaving out a patient changes the counts behind every later precision by that patient's rows alone, so that
+running sums for 1, 2, ... rows less answer for all patients at once.
+
+Shapes: N rows, P patients, B blocks of equal scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctbench_core.metrics import Floats, divide, metric_values
+
+# Patients with more rows are few, and are left out one by one.
+_MANY_ROWS = 50
+
+
+def auprc_without_each(targets: Floats, scores: Floats, codes: np.ndarray, patients: int) -> Floats:
+    """Return the AUPRC of all rows but those of each patient, (P,); NaN where no positive row is left.
+
+    targets (N,) in {0, 1, NaN = left out}; scores (N,); codes (N,) in 0 ... P - 1.
+    """
+    known = ~np.isnan(targets)
+    if not known.any():
+        return np.full(patients, np.nan)
+    order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")]
+    hit, patient, sorted_scores = targets[order] == 1, codes[order], scores[order]
+    last = np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1)  # last row of each block
+    rows, hits = last + 1.0, np.cumsum(hit)[last].astype(float)
+    block = np.searchsorted(last, np.arange(len(order)))
+    found = np.diff(hits, prepend=0.0)  # positives of each block
+    total = np.concatenate([[0.0], np.cumsum(found * hits / rows)])
+    sums = np.full(patients, total[-1])
+
+    by_patient = np.lexsort([block, patient])
+    owner, at, is_hit = patient[by_patient], block[by_patient], hit[by_patient]
+    first = np.searchsorted(owner, owner)
+    less = np.arange(len(owner)) - first + 1  # the patient's rows so far, and their positives
+    less_hits = np.cumsum(is_hit) - np.concatenate([[0], np.cumsum(is_hit)])[first]
+    until = np.where(np.append(owner[1:] == owner[:-1], False), np.append(at[1:], 0), len(rows))
+    np.add.at(sums, owner[less == 1], total[at[less == 1]] - total[-1])
+    for count in range(1, min(int(less.max(initial=0)), _MANY_ROWS) + 1):
+        rest = np.where(rows > count, rows - count, np.inf)
+        weighted, plain = (np.concatenate([[0.0], np.cumsum(found * part / rest)]) for part in (hits, 1.0))
+        now = less == count
+        gain = weighted[until[now]] - weighted[at[now]] - less_hits[now] * (plain[until[now]] - plain[at[now]])
+        np.add.at(sums, owner[now], gain)
+    # A patient's own positives find nothing any more: their precision is that of their block, without the patient.
+    in_block = np.searchsorted(owner * (len(rows) + 1.0) + at, owner * (len(rows) + 1.0) + at, side="right") - 1
+    own = divide(hits[at] - less_hits[in_block], rows[at] - less[in_block])
+    np.subtract.at(sums, owner[is_hit], np.nan_to_num(own[is_hit]))
+    values = divide(sums, hit.sum() - np.bincount(patient[hit], minlength=patients))
+    for one in np.flatnonzero(np.bincount(patient, minlength=patients) > _MANY_ROWS):
+        weights = (patient != one).astype(float)[None]
+        truth, rank = hit.astype(float)[:, None], sorted_scores[None, :, None]
+        values[one] = metric_values(["auprc"], truth, rank, weights, np.array([0.5]))["auprc"][0, 0, 0]
+    return np.asarray(values)
+
+
+def jackknife_errors(values: Floats) -> Floats:
+    """Return the deviations of values without each patient (P, ...), scaled so that their products sum to covariances.
+
+    V = (P - 1) / P sum over patients of (v_-p - mean)^2. Source: Efron and Stein, Ann. Statist. 1981; of clusters: Rao and
+    Shao, Biometrika 1999.
+    """
+    patients = len(values)
+    if not patients:
+        return values
+    return np.asarray(np.sqrt((patients - 1) / patients) * (values - values.mean(axis=0)))
