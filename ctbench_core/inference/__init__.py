@@ -30,4 +30,4 @@ from ctbench_core.inference.net_benefit import NetBenefit, net_benefit
 from ctbench_core.inference.obuchowski import auroc_covariance
 from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes, patient_weights
 from ctbench_core.inference.rank_swaps import SWAPS, rank_swap
-from ctbench_core.inference.rules import LEVEL, MARK_NEAR_END, MIN_PATIENTS, seed_factor, t_quantile
+from ctbench_core.inference.rules import LEVEL, MARK_NEAR_END, MIN_PATIENTS, NEAR_END, seed_factor, t_quantile

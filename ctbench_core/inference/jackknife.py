@@ -31,22 +31,26 @@ def auprc_without_each(targets: Floats, scores: Floats, codes: np.ndarray, patie
     rows, hits = last + 1.0, np.cumsum(hit)[last].astype(float)
     block = np.searchsorted(last, np.arange(len(order)))
     found = np.diff(hits, prepend=0.0)  # positives of each block
-    total = np.concatenate([[0.0], np.cumsum(found * hits / rows)])
+    # Only blocks with a positive add to sums; `before` counts those above a block.
+    some, before = np.flatnonzero(found), np.concatenate([[0], np.cumsum(found > 0)])
+    found, some_rows, some_hits = found[some], rows[some], hits[some]
+    total = np.concatenate([[0.0], np.cumsum(found * some_hits / some_rows)])
     sums = np.full(patients, total[-1])
 
     by_patient = np.lexsort([block, patient])
     owner, at, is_hit = patient[by_patient], block[by_patient], hit[by_patient]
-    first = np.searchsorted(owner, owner)
-    less = np.arange(len(owner)) - first + 1  # the patient's rows so far, and their positives
-    less_hits = np.cumsum(is_hit) - np.concatenate([[0], np.cumsum(is_hit)])[first]
-    until = np.where(np.append(owner[1:] == owner[:-1], False), np.append(at[1:], 0), len(rows))
-    np.add.at(sums, owner[less == 1], total[at[less == 1]] - total[-1])
+    own_first = np.searchsorted(owner, owner)
+    less = np.arange(len(owner)) - own_first + 1  # the patient's rows so far, and their positives
+    less_hits = np.cumsum(is_hit) - np.concatenate([[0], np.cumsum(is_hit)])[own_first]
+    until = before[np.where(np.append(owner[1:] == owner[:-1], False), np.append(at[1:], 0), len(rows))]
+    start = before[at]
+    np.add.at(sums, owner[less == 1], total[start[less == 1]] - total[-1])
     for count in range(1, min(int(less.max(initial=0)), _MANY_ROWS) + 1):
-        rest = np.where(rows > count, rows - count, np.inf)
-        weighted, plain = (np.concatenate([[0.0], np.cumsum(found * part / rest)]) for part in (hits, 1.0))
-        now = less == count
-        gain = weighted[until[now]] - weighted[at[now]] - less_hits[now] * (plain[until[now]] - plain[at[now]])
-        np.add.at(sums, owner[now], gain)
+        share = found / np.where(some_rows > count, some_rows - count, np.inf)
+        weighted, plain = (np.concatenate([[0.0], np.cumsum(part)]) for part in (share * some_hits, share))
+        now = np.flatnonzero(less == count)
+        first, end = start[now], until[now]
+        np.add.at(sums, owner[now], weighted[end] - weighted[first] - less_hits[now] * (plain[end] - plain[first]))
     # A patient's own positives find nothing any more: their precision is that of their block, without the patient.
     in_block = np.searchsorted(owner * (len(rows) + 1.0) + at, owner * (len(rows) + 1.0) + at, side="right") - 1
     own = divide(hits[at] - less_hits[in_block], rows[at] - less[in_block])

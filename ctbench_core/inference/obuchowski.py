@@ -38,7 +38,7 @@ def placements(targets: Floats, scores: Floats, codes: np.ndarray, patients: int
     """Return the placements of one label and layer: targets (N,) in {0, 1, NaN}, scores and patient codes (N,)."""
     hit, miss = targets == 1, targets == 0
     high, low = scores[hit], scores[miss]
-    counts = [len(np.unique(codes[mask])) for mask in (hit, miss, hit | miss)]
+    counts = [np.count_nonzero(np.bincount(codes[mask])) for mask in (hit, miss, hit | miss)]
     if min(counts[:2]) < 2:
         nothing = np.full(patients, np.nan)
         return Placements(np.nan, nothing, nothing, (np.nan,) * 3)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ctbench_core.atomic import csv_bytes, dump_json, write_text
 from ctbench_core.compare import MACROS, Comparison
-from ctbench_core.declared import compared_metrics, metric_title
+from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.inference import FEW_SEEDS, MACRO, MARK_NEAR_END, MODELS, RECIPES
 from ctbench_core.report import latex
@@ -26,6 +26,7 @@ from ctbench_core.report.comparison_sentences import (
 )
 from ctbench_core.report.methods import (
     INTERVAL_CONDITION,
+    exact_sentence,
     interval_sentences,
     join_titles,
     limits_sentence,
@@ -34,7 +35,7 @@ from ctbench_core.report.methods import (
     training_sentences,
     unit_sentence,
 )
-from ctbench_core.runs import Run
+from ctbench_core.runs import VALIDATION, Run
 
 _TITLES = dict(zip(MACROS, ("Macro mean", "Macro mean, eligible findings")))
 
@@ -131,15 +132,39 @@ def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
         *_seeds(comparison),
         *question_sentences(comparison),
         *seed_sentences(comparison),
-        *margin_sentences(comparison),
-        *detectable_sentences(comparison),
+        *_decisions(comparison),
         *([limits_sentence(disclosures.label_origins)] if comparison.metrics["lo"].notna().any() else []),
-        *best_sentences(comparison),
         *primary_sentences(comparison),
     ]
+    if comparison.on == VALIDATION:
+        parts.append(
+            "These volumes also chose epochs and settings: their metrics are optimistic, and p does not know it."
+        )
     if common.left_out:
         parts.append(f"Volumes not scored by every model were excluded ({common.left_out:,}).")
     return " ".join([*parts, *disclosures.methods()])
+
+
+def results_paragraph(comparison: Comparison) -> str:
+    """Return what margins, detectable differences and the best model are, in sentences; empty without any."""
+    texts = [*margin_sentences(comparison), *detectable_sentences(comparison), *best_sentences(comparison)]
+    return " ".join(texts)
+
+
+def _decisions(comparison: Comparison) -> list[str]:
+    """Return by which rules margins and the best model of `results_paragraph` were decided."""
+    texts = []
+    if margin_sentences(comparison):
+        texts.append(
+            "Non-inferiority was tested one-sided at .025, equivalence by two one-sided tests at .05 (Schuirmann 1987), "
+            "without adjustment."
+        )
+    if any(one.marked for one in comparison.best.values()):
+        texts.append(
+            "A model is called best where its macro mean exceeds that of every other at a familywise level of .05 over all "
+            "pairs (max-T, Westfall and Young 1993)."
+        )
+    return texts
 
 
 def _compared(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
@@ -161,7 +186,10 @@ def _compared(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
 def _intervals(comparison: Comparison) -> list[str]:
     common, marks = comparison.common, comparison.metrics["mark"].dropna()
     unknown = comparison.disclosures.unknown_patients
-    return interval_sentences(compared_metrics(), comparison.eligible, len(common.labels), marks, common.n, unknown)
+    texts = interval_sentences(compared_metrics(), comparison.eligible, len(common.labels), marks, common.n, unknown)
+    rows = comparison.metrics.dropna(subset=["lo"])
+    exact = [name for name in compared_metrics() if METRICS[name].interval != "obuchowski"]
+    return [*texts, *exact_sentence(rows.loc[rows["metric"].isin(exact), "value"])]
 
 
 def _folds(comparison: Comparison) -> list[str]:
@@ -172,7 +200,9 @@ def _folds(comparison: Comparison) -> list[str]:
         unit_sentence(common.n["volumes"], unknown),
         f"Metrics are means over {count} folds, seeds averaged within each fold. Intervals (95%) are {INTERVAL_CONDITION}; "
         f"they use t with {count - 1} degrees of freedom and the variance over folds, counted 1/{count} + {share:.2f} times, "
-        "the latter patients in a fold by patients outside of it (Nadeau and Bengio 2003). Intervals for these trained "
+        "the latter patients in a fold by patients outside of it, a correction for shared training patients that is "
+        "approximate for folds (Nadeau and Bengio 2003; Bouckaert and Frank 2004); those of single figures were computed on "
+        "the logit scale. Intervals for these trained "
         "models alone (columns models_lo, models_hi, models_p) take folds for independent samples of patients (LeDell et "
         "al. 2015).",
         *macro_sentences(comparison.eligible, len(common.labels)),
@@ -184,10 +214,10 @@ def _tests(comparison: Comparison) -> list[str]:
     settings = comparison.settings
     unit = "fold" if "folds" in settings else "patient"
     texts = [
-        f"Differences from {comparison.common.names[0]} are paired by {unit}. Two-sided p-values are those of the t of "
-        "their intervals. They were adjusted by the Benjamini-Hochberg method over the "
-        f"{plural(settings['family'], 'test')} of the table and are marked below {settings['level']:g}; intervals were "
-        "not adjusted."
+        f"Differences from {comparison.common.names[0]} are paired by {unit}, and have symmetric t intervals; two-sided "
+        f"p-values are of the same t. They were adjusted for the false discovery rate (Benjamini and Hochberg 1995) over the "
+        f"{plural(settings['family'], 'test')} of the table, which depend on each other, and are marked below "
+        f"{settings['level']:g}; intervals were not adjusted."
     ]
     if comparison.differences["mark"].str.contains(MARK_NEAR_END).any():
         texts.append("Where an AUROC lies near 1 or 0, the variance of its differences is at least Newcombe's.")
@@ -207,7 +237,9 @@ def _seeds(comparison: Comparison) -> list[str]:
         return texts
     if max(counts) > 2:
         texts.append(
-            "Errors of recipes have a part from patients and a part from seeds, with Satterthwaite's degrees of freedom."
+            "Figures of recipes are mean metrics of single models, not of their ensemble. Their variance is the mean "
+            "covariance of two seeds over patients plus the variance between seeds by their number (Obuchowski and Rockette "
+            "1995), with Satterthwaite's degrees of freedom in place of m - 1."
         )
         tested = comparison.differences.dropna(subset=["p"])
         if ((tested["question"] != MODELS) & (tested["seeds"] <= FEW_SEEDS) & tested["range_lo"].notna()).any():
@@ -217,7 +249,7 @@ def _seeds(comparison: Comparison) -> list[str]:
         if overlap and (tested["question"] == RECIPES).any():
             texts.append(
                 f"Two seeds share {overlap:.0%} of their training patients; the variance between S seeds counts "
-                "1/S + o/(1 - o) times, o this share (Nadeau and Bengio 2003)."
+                "1/S + o/(1 - o) times, o this share: an assumption, by analogy with Nadeau and Bengio (2003)."
             )
     if 2 in counts:
         texts.append("Of two seeds the range is given, without interval and p.")
@@ -228,10 +260,12 @@ def paper_files(comparison: Comparison, runs: Sequence[Run] = ()) -> dict[str, s
     """Return the texts of a comparison's files, by file name."""
     frame, disclosures = paper_frame(comparison), comparison.disclosures
     differences = comparison.differences.rename(columns={"label": "finding"})
+    results = results_paragraph(comparison)
     return {
         "table.csv": csv_bytes(disclosures.add_to(frame)).decode("utf-8"),
         "table.tex": latex_table(comparison, frame),
         "methods.txt": methods_paragraph(comparison, runs) + "\n",
+        **({"results.txt": results + "\n"} if results else {}),
         "differences.csv": csv_bytes(disclosures.add_to(differences)).decode("utf-8"),
         "comparison.json": dump_json(comparison.to_json([str(run.paths.root) for run in runs]), indent=1) + "\n",
     }

@@ -103,7 +103,12 @@ def detectable_sentences(comparison: Comparison) -> list[str]:
         values = [format_metric(value) for value in part["detectable"]]
         named = [f"{value} ({name})" for name, value in zip(part["a"], values)] if len(part) > 1 else values
         parts.append(f"{column_title(label, metric)} {', '.join(named)}")
-    return [f"Smallest differences that are shown with 80 % power: {'; '.join(parts)}."] if parts else []
+    if not parts:
+        return []
+    return [
+        "Differences that an unadjusted two-sided test at .05 finds with 80 % power, if errors are those estimated: "
+        f"{'; '.join(parts)}."
+    ]
 
 
 def primary_sentences(comparison: Comparison) -> list[str]:
@@ -125,9 +130,7 @@ def best_sentences(comparison: Comparison) -> list[str]:
     """Name the models that beat all others, and say that their metrics are optimistic on a test set that chose them."""
     names = comparison.common.names
     best = {metric: names[one.index] for metric, one in comparison.best.items() if one.marked and one.index is not None}
-    sentences = [
-        f"Best macro {metric_title(metric)} against all others (max-T): {name}." for metric, name in best.items()
-    ]
+    sentences = [f"Best macro {metric_title(metric)} against all others: {name}." for metric, name in best.items()]
     if best and comparison.on != VALIDATION:
         sentences.append(
             f"The best of {len(names)} was chosen on this test set, so that its metrics are optimistic: confirm it on "

@@ -12,13 +12,20 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.atomic import csv_bytes
-from ctbench_core.declared import averaged_metrics, interval_keys, short_title
+from ctbench_core.declared import METRICS, averaged_metrics, interval_keys, short_title
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import read_tuning
 from ctbench_core.formatting import plural
-from ctbench_core.inference import MACRO, RESAMPLES
+from ctbench_core.inference import MACRO
 from ctbench_core.report import latex
-from ctbench_core.report.methods import INTERVAL_CONDITION, join_titles, set_phrase, training_sentences
+from ctbench_core.report.methods import (
+    exact_sentence,
+    interval_sentences,
+    join_titles,
+    limits_sentence,
+    set_phrase,
+    training_sentences,
+)
 from ctbench_core.runs import Disclosures, Interval, MacroMetric, Metrics, Run, disclosures_of, read_metrics
 
 _PARTS = ("value", "lo", "hi")
@@ -114,15 +121,25 @@ def methods_paragraph(run: Run, metrics: Metrics, tuning: Mapping[str, Any] | No
             f"over patients in {tuning['folds']} folds."
         )
     if metrics.has_intervals:
-        unit = "volumes, since patients are not known," if metrics.unknown_patients else "patients"
-        parts.append(
-            "95% confidence intervals are on the logit scale, with Obuchowski's clustered error for AUROC of a finding, and "
-            f"{RESAMPLES:,} bootstrap resamples of {unit} otherwise. They are {INTERVAL_CONDITION}. They apply to this "
-            "trained model, not to other seeds."
-        )
-        if any(one.eligible for one in metrics.macro.values()):
-            parts.append(
-                "A macro mean has an interval only where all its findings are eligible; otherwise the mean over the "
-                f"{len(metrics.eligible)} eligible findings is given beside it, with its interval."
-            )
+        parts += _intervals(metrics, disclosures)
     return " ".join([*parts, *disclosures.methods()])
+
+
+def _intervals(metrics: Metrics, disclosures: Disclosures) -> list[str]:
+    """Return how the intervals of `paper_frame` were computed, and what they leave out."""
+    names = [name for name, key in interval_keys().items() if key in metrics.macro_values]
+    findings = metrics.findings.values()
+    marks = {mark for finding in findings for name in names if (mark := finding.marks.get(name))}
+    # Near 1, AUROC has a rule of its own.
+    exact = [name for name in names if name not in METRICS or METRICS[name].interval != "obuchowski"]
+    has_interval = [name for one in findings for name in names if not math.isnan(one.interval(name).lo)]
+    if not metrics.is_current:
+        return ["Intervals (95%) are those of an earlier version. Evaluate the run again for those of docs/metrics.md."]
+    ends = [one.value(name) for one in findings for name in exact if not math.isnan(one.interval(name).lo)]
+    texts = interval_sentences(
+        names, metrics.eligible, len(metrics.findings), marks, metrics.n, metrics.unknown_patients
+    )
+    if not has_interval:
+        return texts
+    limits = limits_sentence(disclosures.label_origins, metrics.has_tuned)
+    return [*texts, *exact_sentence(ends), "They apply to this trained model, not to other seeds.", limits]

@@ -12,7 +12,7 @@ from pathlib import Path
 from ctbench_core.config import KEYS, Config, get_key
 from ctbench_core.declared import HEADS, LOSSES, METRICS, OPTIMIZERS, Head, head_of, metric_title
 from ctbench_core.formatting import format_metric, plural
-from ctbench_core.inference import MARK_NEAR_END, MIN_PATIENTS, RESAMPLES
+from ctbench_core.inference import MARK_NEAR_END, MIN_PATIENTS, NEAR_END, RESAMPLES
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.runs import VALIDATION, Run, openings_of, read_provenance
 
@@ -24,6 +24,7 @@ _INPUTS = {
 }
 _DRAWS = {"random": "drawn at random", "covering": "drawn so that each finding appears"}
 _STANDARDISATION = {"none": "none", "zscore": "z-scores", "l2": "unit L2 norm"}
+_TOO_NARROW = ", so that intervals are too narrow where some belong together"
 INTERVAL_CONDITION = (
     f"given for findings present in at least {MIN_PATIENTS} patients and absent in at least {MIN_PATIENTS}"
 )
@@ -71,15 +72,28 @@ def interval_sentences(
     ]
 
 
+def exact_sentence(values: Iterable[float]) -> list[str]:
+    """Return how values of exactly 0 or 1 that have an interval got it; nothing where there are none."""
+    if not any(value in (0.0, 1.0) for value in values):
+        return []
+    return [
+        "A value of exactly 0 or 1 has the binomial bound of Clopper and Pearson (1934) for the effective number of "
+        "patients (Kish 1965)."
+    ]
+
+
 def unit_sentence(volumes: int, unknown: int) -> str:
-    """Return the unit of analysis, and of how many volumes the patient is unknown."""
+    """Return what metrics and errors are over, and of how many volumes the patient is unknown."""
     if not unknown:
-        return "The unit of analysis is the patient: the volumes of a patient are not taken for independent."
+        return (
+            "Metrics are over volumes, so that patients with more volumes weigh more. Standard errors take patients for "
+            "independent, and the volumes of a patient for dependent."
+        )
     if unknown >= volumes:
-        return "Patients are unknown: each volume was taken for a patient of its own."
+        return f"Patients are unknown: each volume was taken for a patient of its own{_TOO_NARROW}."
     return (
-        "The unit of analysis is the patient: the volumes of a patient are not taken for independent. The patients of "
-        f"{plural(unknown, 'volume')} are unknown: each was taken for a patient of its own."
+        f"{unit_sentence(volumes, 0)} The patients of {plural(unknown, 'volume')} are unknown: each was taken for a patient of "
+        f"its own{_TOO_NARROW}."
     )
 
 
@@ -88,10 +102,10 @@ def _rules(metrics: Sequence[str]) -> list[str]:
     clustered = [one.name for one in known if one.interval == "obuchowski"]
     jackknife = [one.name for one in known if one.interval == "jackknife"]
     bootstrap = [one.name for one in known if one.interval == "bootstrap"]
-    own = [one.name for one in known if one.interval and one.denominator not in ("scarcer", "known")]
+    own = [one.name for one in known if one.interval and one.denominator != "scarcer"]
     texts = [
-        "They lie on the logit scale, with t of m - 1 degrees of freedom, m the patients of the scarcer class; a macro mean "
-        "has those of its scarcest finding."
+        "They were computed on the logit scale and transformed back, with t of m - 1 degrees of freedom, m the patients of "
+        "the scarcer class, for a macro mean those of its scarcest finding."
     ]
     if own:
         texts.append(
@@ -110,7 +124,8 @@ def _rules(metrics: Sequence[str]) -> list[str]:
         texts.append(f"Those of {' and of '.join(subjects)} come from {RESAMPLES:,} bootstrap resamples of patients.")
     if biased := [one.name for one in known if one.biased]:
         texts.append(
-            f"The interval of macro {join_titles(biased)} is centred at twice its value less the mean of its resamples."
+            f"The interval of macro {join_titles(biased)} is centred at twice its value less the mean of its resamples, and "
+            "wide enough to contain the value."
         )
     return texts
 
@@ -130,7 +145,9 @@ def _marks(marks: Iterable[str]) -> list[str]:
     texts = []
     if MARK_NEAR_END in parts:
         texts.append(
-            "Where an AUROC lies near 1 or 0, the interval also contains that of Newcombe's method 5 (2006), and is marked."
+            f"Where an AUROC lies near 1 or 0 (fewer than {NEAR_END} patients of the scarcer class are expected on the wrong "
+            "side), the interval also contains a score interval with the variance of Newcombe's method 5 (2006) in effective "
+            "patients, and is marked."
         )
     if few := next((part for part in parts if part.startswith("few patients")), ""):
         texts.append(f"{few[:1].upper()}{few[1:]}, so that intervals are less certain.")
@@ -140,7 +157,7 @@ def _marks(marks: Iterable[str]) -> list[str]:
 def limits_sentence(label_origins: Sequence[str], has_thresholds: bool = False) -> str:
     """Return what intervals leave out: label errors unless labels are manual, other sites, encoders, and thresholds."""
     parts = [] if list(label_origins) == ["manual"] else ["errors of the labels"]
-    parts += ["other sites", "the choice of the encoder"]
+    parts += ["other sites", "the choice of the encoder", "the choice of epochs and settings"]
     parts += ["the choice of thresholds and the calibration"] if has_thresholds else []
     return f"Intervals leave out {', '.join(parts[:-1])} and {parts[-1]}."
 

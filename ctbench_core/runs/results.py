@@ -128,7 +128,7 @@ class Metrics:
         warning: sentences on label leakage; warnings: everything to know before using the numbers.
         best_epoch: epoch of the evaluated weights. detail: ``scores`` where no intervals were computed.
         one_volume: the same with one volume a patient, where patients have several: a second analysis.
-        other: what the file holds besides.
+        other: what the file holds besides. format: of the file; intervals of earlier ones are by other rules.
     """
 
     findings: Mapping[str, FindingMetrics]
@@ -152,6 +152,12 @@ class Metrics:
     detail: str = "full"
     one_volume: Metrics | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def is_current(self) -> bool:
+        """Whether intervals are by the rules of today, not by those of an earlier format."""
+        return self.format >= FORMAT
 
     @property
     def has_intervals(self) -> bool:
@@ -235,11 +241,11 @@ class Metrics:
         findings = {label: _finding(values) for label, values in (content.get("per_class") or {}).items()}
         macro_values = {key: _number(content[key]) for key in content if key in keys}
         intervals = _intervals({name: content[name] for name in content if name.removesuffix("_ci") in keys})
-        is_current = content.get("format", 1) >= FORMAT
+        version = content.get("format", 1)
         return cls(
             findings=findings,
             macro_values=macro_values,
-            means=_means(content, intervals) if is_current else _old_means(findings, macro_values, intervals),
+            means=_means(content, intervals) if version >= FORMAT else _old_means(findings, macro_values, intervals),
             macro_no_interval=content.get("macro_no_interval") or {},
             eligible=tuple(
                 content.get("eligible") or [name for name, one in findings.items() if any(one.intervals.values())]
@@ -259,6 +265,7 @@ class Metrics:
             best_epoch=content.get("best_epoch"),
             detail=content.get("detail", "full"),
             one_volume=cls.from_json(content["one_volume_a_patient"]) if "one_volume_a_patient" in content else None,
+            format=version,
             other={name: value for name, value in content.items() if _is_other(name, keys)},
         )
 

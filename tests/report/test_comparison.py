@@ -84,7 +84,7 @@ def test_the_paper_table_of_recipes_has_means_with_sd(recipes: Comparison) -> No
     text_of_methods = methods_paragraph(recipes)
     for part in (
         "means over seeds (weak: 3, strong: 4, single: 1)",
-        "those of the t of their intervals",
+        "two-sided p-values are of the same t",
         "over the 12 tests",
     ):
         assert part in text_of_methods

@@ -90,11 +90,11 @@ def test_methods_mention_tuning_and_intervals_only_where_they_were_computed(eval
     text = methods(evaluated_run())
     assert 'the test set ("test.csv"; 24 volumes' in text
     assert "Thresholds of highest F1 were chosen per finding on the validation set (14 patients)" in text
-    assert "1,000 bootstrap resamples of patients" in text
+    assert "No finding is present in 10 patients and absent in 10: no intervals are given" in text
     assert "evaluated 1 time by 1 run" in text
     assert "Label origin: unknown" in text
     bare = methods(evaluated_run({"evaluation.detail": "scores"}))  # as in studies: no intervals, validation not scored
-    assert "bootstrap" not in bare
+    assert "interval" not in bare
     assert "Thresholds" not in bare
     config = {"paths.manifest_dir": str(data / "manifests")}
     folder = evaluated_run(config, openings=0)
@@ -123,3 +123,47 @@ def test_methods_of_external_predictions_mention_no_training_and_no_ledger(tmp_p
     assert "Label origin: manual" in text
     assert "trained" not in text.replace("this trained model", "")
     assert pd.read_csv(io.StringIO(files["table.csv"]))["test_openings"].isna().all()
+
+
+def methods_of_table(
+    folder: Path, quality: float, positives: tuple[int, int] = (40, 40), origin: str = "manual"
+) -> str:
+    """Score a table of 100 patients with two volumes each and two findings, and return Methods."""
+    folder.mkdir(exist_ok=True)
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame({"volumename": [f"valid_{k // 2}_a_{k % 2 + 1}.nii.gz" for k in range(200)]})
+    for name, count in zip("AB", positives):
+        target = np.repeat(np.arange(100) < count, 2)
+        frame[f"target_{name}"] = target.astype(int)
+        frame[f"prob_{name}"] = 1 / (1 + np.exp(-(quality * (target - 0.5) + draw.normal(size=200))))
+    frame.to_csv(folder / "test.csv", index=False)
+    config = Config()
+    config.paths.outputs_root, config.data.label_origin = str(folder / "out"), origin
+    return methods(Path(score_table(folder / "test.csv", ScoreOptions(name="test"), config)["run_dir"]))
+
+
+def test_methods_name_the_rules_of_the_printed_intervals(tmp_path: Path) -> None:
+    """Each sentence stands where its rule was used, and not elsewhere."""
+    plain = methods_of_table(tmp_path / "plain", 1.0)
+    for part in ("Obuchowski (1997)", "leaving out one patient", "F1", "patients with more volumes weigh more"):
+        assert part in plain
+    near, exact, partial = "near 1 or 0", "Clopper and Pearson", "eligible finding"
+    labels, thresholds = "errors of the labels", "the choice of thresholds"
+    for part in (near, exact, partial, labels, thresholds, "No finding is present"):
+        assert part not in plain
+    perfect = methods_of_table(tmp_path / "perfect", 40.0)
+    assert near in perfect and exact in perfect
+    assert f"1 {partial} (A)" in methods_of_table(tmp_path / "partial", 1.0, (40, 4))
+    assert labels in methods_of_table(tmp_path / "derived", 1.0, origin="report-derived")
+
+
+def test_methods_of_an_earlier_version_claim_no_rules(tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    methods_of_table(folder, 1.0)
+    (path,) = folder.glob("out/*/*/evaluation/test/metrics.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["format"] = 2
+    path.write_text(json.dumps(content), encoding="utf-8")
+    text = methods(path.parents[2])
+    assert "are those of an earlier version" in text
+    assert "Obuchowski" not in text and "They apply to this trained model" not in text

@@ -16,7 +16,7 @@ from ctbench_core.compare.recipes import compare_scored_recipes
 from ctbench_core.config import Config, set_keys
 from ctbench_core.inference import MARK_NEAR_END
 from ctbench_core.report import methods as methods_module
-from ctbench_core.report.comparison import methods_paragraph
+from ctbench_core.report.comparison import methods_paragraph, results_paragraph
 from ctbench_core.report.comparison_sentences import comparison_notes, p_text
 from ctbench_core.report.methods import interval_sentences, limits_sentence, training_sentences
 from ctbench_core.runs import Disclosures, Provenance, Run, RunPaths, Status
@@ -71,16 +71,30 @@ def _with(one: Comparison, **changes: Any) -> Comparison:
 
 
 def _has(one: Comparison, text: str) -> bool:
-    return text in methods_paragraph(one)
+    """Whether a sentence stands in the Methods or in the results of a comparison."""
+    return text in methods_paragraph(one) or text in results_paragraph(one)
 
 
 def test_the_unit_is_the_patient_unless_patients_are_unknown(models: Comparison) -> None:
-    unit, unknown = "The unit of analysis is the patient", "taken for a patient of its own"
+    unit, unknown = "patients with more volumes weigh more", "taken for a patient of its own, so that intervals are too"
     assert _has(models, unit) and not _has(models, unknown)
     some = _with(models, unknown_patients=3)
     assert _has(some, unit) and _has(some, "The patients of 3 volumes are unknown: each was " + unknown)
     none = _with(models, unknown_patients=240)
     assert not _has(none, unit) and _has(none, "Patients are unknown: each volume was " + unknown)
+
+
+def test_results_are_no_methods(models: Comparison) -> None:
+    text = methods_paragraph(models.with_margin(0.02))
+    for rule in ("one-sided at .025", "called best where", "false discovery rate"):
+        assert rule in text
+    assert results_paragraph(models) and not any(part in text for part in results_paragraph(models).split(". "))
+    assert "one-sided at .025" not in methods_paragraph(models)
+
+
+def test_validation_is_named_as_what_chose_epochs(models: Comparison) -> None:
+    chosen = "also chose epochs and settings"
+    assert not _has(models, chosen) and _has(dataclasses.replace(models, on="validation"), chosen)
 
 
 def test_the_rules_are_those_of_the_metrics() -> None:
@@ -137,7 +151,7 @@ def test_intervals_leave_out_what_they_leave_out(models: Comparison) -> None:
     assert labels not in limits_sentence(["manual"])
     assert labels in limits_sentence(["manual", "report-derived"])
     assert thresholds not in limits_sentence([]) and thresholds in limits_sentence([], has_thresholds=True)
-    assert _has(models, "other sites and the choice of the encoder") and not _has(models, thresholds)
+    assert _has(models, "other sites, the choice of the encoder and the choice of epochs and settings") and not _has(models, thresholds)
     assert not _has(_with(models, label_origins=["manual"]), labels)
 
 
@@ -209,7 +223,7 @@ def test_primary_and_exploratory_results_are_told_apart(models: Comparison) -> N
 
 
 def test_the_best_on_a_test_set_is_optimistic(models: Comparison, close: Comparison) -> None:
-    best, optimistic = "against all others (max-T): better.", "its metrics are optimistic"
+    best, optimistic = "against all others: better.", "its metrics are optimistic"
     assert _has(models, best) and _has(models, f"The best of 2 was chosen on this test set, so that {optimistic}")
     assert not _has(close, "max-T") and not _has(close, optimistic)
     validation = dataclasses.replace(models, on="validation")
