@@ -15,7 +15,7 @@ class FeatureFormat:
         suffixes: in lower case, each with one dot.
         parse: (bytes of a file, data.feature_key) to the array of one volume; empty if files never hold one volume.
         locate: (bytes, data.feature_key) to the `Layout` of the values, for blocks of files alike; may be empty.
-        read_table: (path, data.feature_key) to the ids of R volumes and their vectors (R, D); empty if there are no
+        read_table: (path, data.feature_key, data.pool) to the ids of R volumes and their vectors (R, D); empty if there are no
             such tables.
         entries: what ``data.feature_key`` names in a file; empty if a file has one array.
     """
@@ -68,6 +68,15 @@ FORMATS = Registry(
             parse="ctbench_core.features.formats:parse_safetensors",
             locate="ctbench_core.features.blocks:locate_safetensors",
             entries="tensor",
+        ),
+        FeatureFormat(
+            "hdf5",
+            "HDF5",
+            (".h5", ".hdf5"),
+            parse="ctbench_core.features.hdf5:parse_hdf5",
+            locate="ctbench_core.features.hdf5:locate_hdf5",
+            read_table="ctbench_core.features.hdf5:read_hdf5_table",
+            entries="data set",
         ),
         FeatureFormat(
             "parquet",

@@ -22,7 +22,8 @@ from ctbench_core.tables import is_bomb
 
 # Usual names of the vector in a dict of arrays, and names of labels, which are no features.
 USUAL_ENTRIES = ("features", "visual_features", "embedding", "embeddings")
-_LABEL_ENTRIES = re.compile(r"(labels?|targets?|y)(_|$)", re.IGNORECASE)
+# y_hat is what a public benchmark of 3D-CT models calls its embeddings.
+_LABEL_ENTRIES = re.compile(r"(?!y_hat$)(labels?|targets?|y)(_|$)", re.IGNORECASE)
 
 # One volume has no more values than this: 1 GiB of float32.
 VALUES_LIMIT = 2**28

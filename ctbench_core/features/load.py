@@ -111,7 +111,7 @@ def load_features(
     root = check_allowed(root)
     samples = _Samples([str(path) for path in paths], ids)
     if root.is_file():
-        part = _read_table(root, root, samples, np.arange(len(samples.paths)), key)
+        part = _read_table(root, samples, np.arange(len(samples.paths)), key, pool)
         return _join_parts(root, samples, [part], {"files": 1, "files_read": 1, "path": root})
     if not root.is_dir():
         raise FeatureError(
@@ -157,7 +157,7 @@ def _load_folder(
     failures = result.failures(files)
     tables += [path for path, (kind, _) in failures.items() if kind == "table"]
     parts = [_from_pack(result.pack, failures, samples)] if files else []
-    parts += [_find_table(reader.root, path, samples, reader.key) for path in tables]
+    parts += [_find_table(reader, path, samples) for path in tables]
     path = result.pack.path or (reader.root / tables[0] if tables else None)
     files_read = result.files_read + len(tables)
     counts = {"files": len(distinct), "files_read": files_read, "seconds": result.seconds, "path": path}
@@ -190,20 +190,20 @@ def _take(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return matrix[rows]
 
 
-def _find_table(root: Path, written: str, samples: _Samples, key: str | None) -> _Part:
+def _find_table(reader: FileReader, written: str, samples: _Samples) -> _Part:
     """Read the table that some samples have as their path."""
-    users, path = samples.users(written), find_file(root, written)
+    users, path = samples.users(written), find_file(reader.root, written)
     if path is None:
         problem = Problem("missing", written, missing_message(written), tuple(users.tolist()))
         return _Part(
             np.empty((0, 0), np.float32), [], np.full(len(samples.paths), -1), [problem], np.empty(0, np.uint64)
         )
-    return _read_table(root, path, samples, users, key)
+    return _read_table(path, samples, users, reader.key, reader.pool)
 
 
-def _read_table(root: Path, path: Path, samples: _Samples, users: np.ndarray, key: str | None) -> _Part:
+def _read_table(path: Path, samples: _Samples, users: np.ndarray, key: str | None, pool: str) -> _Part:
     """Read a table and find the rows of the samples that use it."""
-    table = read_vector_table(path, key)
+    table = read_vector_table(path, key, pool)
     paths = [samples.paths[i] for i in users.tolist()]
     ids = [samples.ids[i] for i in users.tolist()] if len(samples.ids) else []
     table_rows, messages = match_samples(path, table, ids, paths)

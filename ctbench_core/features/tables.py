@@ -1,4 +1,4 @@
-"""Read one table of all volumes' vectors: Parquet, Arrow, or an .npz of ids and a matrix.
+"""Read one table of all volumes' vectors: Parquet, Arrow, an .npz of ids and a matrix, or HDF5 (`hdf5`).
 
 Shape suffixes: R rows, D features.
 """
@@ -42,10 +42,10 @@ def canonical_id(name: str) -> str:
     return name
 
 
-def read_vector_table(path: Path, key: str | None = None) -> VectorTable:
+def read_vector_table(path: Path, key: str | None = None, pool: str = "flatten") -> VectorTable:
     """Read the ids and vectors of a table.
 
-    A Parquet or Arrow table has a column of ids (volumename, id ..., else the first of text) and either a list column
+    ``pool`` is how tokens of one id become a vector, in formats that hold tokens. A Parquet or Arrow table has a column of ids (volumename, id ..., else the first of text) and either a list column
     of vectors (``key``, features ..., else the only one) or numbered number columns (f0, f1 ...), one a dimension.
 
     Raises:
@@ -56,7 +56,7 @@ def read_vector_table(path: Path, key: str | None = None) -> VectorTable:
         names = ", ".join(suffix for item in FORMATS.values() if item.read_table for suffix in item.suffixes)
         raise FeatureError(f"{path} cannot be read as a table of vectors. Known suffixes: {names}.")
     try:
-        ids, matrix = load(known.read_table)(path, key)
+        ids, matrix = load(known.read_table)(path, key, pool)
     except READ_ERRORS as error:
         raise FeatureError(f"{path} cannot be read as a table: {explain(error)}") from error
     row_of = {canonical_id(name): row for row, name in enumerate(ids)}
@@ -67,7 +67,7 @@ def read_vector_table(path: Path, key: str | None = None) -> VectorTable:
     return VectorTable(matrix, row_of)
 
 
-def read_npz_table(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
+def read_npz_table(path: Path, key: str | None, pool: str) -> tuple[list[str], np.ndarray]:
     """Return ids and vectors of an .npz with an array of ids (R,) and a matrix (R, D)."""
     with zipfile.ZipFile(path) as archive:
         members = formats.npz_members(archive)
@@ -81,7 +81,7 @@ def read_npz_table(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
         return ids.tolist(), matrix.astype(np.float32, copy=False)
 
 
-def read_arrow_table(path: Path, key: str | None) -> tuple[list[str], np.ndarray]:
+def read_arrow_table(path: Path, key: str | None, pool: str) -> tuple[list[str], np.ndarray]:
     """Return ids and vectors of a Parquet or Arrow table."""
     import pyarrow as pa
 

@@ -136,7 +136,7 @@ def parse_vector(path: str, content: bytes, key: str | None, pool: str) -> np.nd
     if not content:
         raise FeatureError(f"{path} is empty: 0 bytes. Re-export it.")
     try:
-        return _pool(path, load(known.parse)(content, key), pool)
+        return pooled(path, load(known.parse)(content, key), pool)
     except TableFileError as error:
         raise TableFileError(
             f"{path} has ids and a matrix, the vectors of many volumes; expected one vector."
@@ -157,7 +157,12 @@ def explain(error: BaseException) -> str:
     return f"it is damaged or of another format ({text}). Re-export it."
 
 
-def _pool(path: str, array: np.ndarray, pool: str) -> np.ndarray:
+def pooled(path: str, array: np.ndarray, pool: str) -> np.ndarray:
+    """Return an array as one float32 vector (D,): flattened, or the mean or the first of its tokens (..., D).
+
+    Raises:
+        FeatureError: not numeric, empty, or too long for one vector.
+    """
     if array.dtype.kind not in "fiub":
         raise FeatureError(f"{path} has values of type {array.dtype}, not numbers. Export float32.")
     if array.size == 0:
