@@ -39,7 +39,7 @@ from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
 from ctbench_core.studies.results import comparison_set
 
-RULES = 2  # of intervals and tests; stored ones of earlier rules are computed again
+RULES = 3  # of intervals and tests; stored ones of earlier rules are computed again
 ALPHA = 1 - LEVEL
 BUDGET = "budget"
 _NO_DRAWS = 2  # resamples: p of a K-fold needs none, and a covariance two

@@ -60,6 +60,7 @@ def test_a_click_on_the_scatter_plot_lists_its_volume(reader: BrowserUser) -> No
         [float(volumes["first"].iloc[0]), float(volumes["second"].iloc[0])],
     )
     reader.page.mouse.move(*position)
+    plot.locator(".hoverlayer .hovertext").first.wait_for()  # Plotly selects what it has found under the pointer
     reader.act(lambda: reader.page.mouse.click(*position))
     selection = _download(reader, "disagreements-csv")
     assert 1 <= len(selection) < len(volumes)
