@@ -146,9 +146,9 @@ def methods_paragraph(comparison: Comparison, runs: Sequence[Run] = ()) -> str:
 
 
 def results_paragraph(comparison: Comparison) -> str:
-    """Return what margins, detectable differences and the best model are, in sentences; empty without any."""
+    """Return what margins, detectable differences and the best model are, with the disclosures; empty without any."""
     texts = [*margin_sentences(comparison), *detectable_sentences(comparison), *best_sentences(comparison)]
-    return " ".join(texts)
+    return " ".join([*texts, *comparison.disclosures.methods()]) if texts else ""
 
 
 def _decisions(comparison: Comparison) -> list[str]:

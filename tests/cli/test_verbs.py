@@ -187,8 +187,7 @@ def test_labels_without_both_classes_are_null_with_a_reason(
     result = cli("train", *make_overrides(data), "evaluation.after_training=true").json["test"]["test.csv"]
     assert result["per_class"]["Emphysema"]["auroc"] is None
     assert result["per_class"]["Emphysema"]["auprc"] is None
-    assert "positive" in result["undefined"].pop("Emphysema")
-    assert all("slope" in reason.lower() for reason in result["undefined"].values()), "labels that scores separate"
+    assert "positive" in result["undefined"]["Emphysema"]
     others = [result["per_class"][name]["auroc"] for name in ("Lung nodule", "Lung opacity")]
     assert result["auroc"] == pytest.approx(np.mean(others), abs=1e-12)
 

@@ -78,6 +78,7 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     expected = compare_runs([two["weak"], two["strong"]]).differences
     expected = expected[expected["metric"] == metric].rename(columns={"label": "finding"})
     macro, table = (part.value for part in app.dataframe)
+    expected["reason"] = expected["reason"].where(expected["reason"] != "", expected["mark"])  # one column of notes
     shown = ["finding", "delta", "p", "p_adjusted", "detectable", "reason"]
     pd.testing.assert_frame_equal(
         table[shown].reset_index(drop=True), expected[shown].reset_index(drop=True), check_dtype=False
@@ -101,10 +102,10 @@ def test_a_margin_is_answered_as_a_sentence_and_columns(two: dict[str, Path], op
     app.number_input(key="compare-margin").set_value(0.05).run()
     assert not app.exception and not app.error
     expected = compare_runs([two["weak"], two["strong"]]).with_margin(0.05).differences
-    answer = expected.set_index(["metric", "label"]).loc["auroc", "macro_eligible"]
+    answer = expected.set_index(["metric", "label"]).loc["auprc", "macro_eligible"]
     assert answer["non_inferior"] and not answer["equivalent"]
     macro = app.dataframe[0].value
-    row = macro[(macro["Metric"] == "AUROC") & (macro["Mean over"] == "2 eligible")].iloc[0]
+    row = macro[(macro["Metric"] == "AUPRC") & (macro["Mean over"] == "2 eligible")].iloc[0]
     assert (row["Non-inferior"][:3], row["Equivalent"][:9]) == ("yes", "not shown")
     assert "margin .050 (post hoc)" in said(app)
     assert "80 % power" in said(app)
