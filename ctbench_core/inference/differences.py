@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,33 +134,19 @@ def difference(
         overlap: the mean share of training patients that two seeds have in common.
     """
     a, b = np.asarray(first), np.asarray(second)
-    is_model = len(a) == len(b) == 1
     delta = figures.value[a].mean(axis=0) - figures.value[b].mean(axis=0)
     errors, is_near = wide_near_end(figures)
     reasons = list(figures.reasons)
-    spread = np.full((len(delta), 2), np.nan)
-    if is_model:
-        patient, seed = _contrasts(errors, a, b)[:, 0, 0], np.full(len(delta), np.nan)
-        dof = figures.dof
-        question = MODELS
+    if len(a) == len(b) == 1:
+        nothing = np.full(len(delta), np.nan)
+        parts = _Parts(_contrasts(errors, a, b)[:, 0, 0], nothing, figures.dof, np.stack([nothing, nothing], 1), MODELS)
     else:
-        paired = paired and len(a) == len(b)
         reasons = [reason or _few_seeds(len(a), len(b)) for reason in reasons]
-        factors = [seed_factor(len(group), overlap) for group in (a, b)]
-        question = RECIPES if factors[0][1] else SAME_PATIENTS
-        if paired:
-            gaps = figures.value[a] - figures.value[b]
-            patient, parts = shared_variance(_contrasts(errors, a, b)), [_variance(gaps) * factors[0][0]]
-            spread = np.stack([gaps.min(axis=0), gaps.max(axis=0)], axis=-1)
-        else:
-            patient = _shared_by_means(errors, a, b)
-            parts = [_variance(figures.value[group]) * factor for group, (factor, _) in zip((a, b), factors)]
-        seed, counts = np.sum(parts, axis=0), [len(a) - 1] if paired else [len(a) - 1, len(b) - 1]
-        rule = midway_dof if paired and len(a) <= FEW_SEEDS else satterthwaite
-        dof = np.array([_dof(rule, [p, *v], [f, *counts]) for p, f, *v in zip(patient, figures.dof, *parts)])
-    error = np.sqrt(np.maximum(patient, 0.0) + np.nan_to_num(seed))
+        parts = _recipe_parts(figures, errors, (a, b), paired and len(a) == len(b), overlap)
+    error = np.sqrt(np.maximum(parts.patient, 0.0) + np.nan_to_num(parts.seed))
     has_interval = np.array([reason is None for reason in reasons], bool)
-    bounds, p = t_test(delta, error, dof, has_interval)
+    bounds, p = t_test(delta, error, parts.dof, has_interval)
+    near = np.asarray(is_near[[*a, *b]].any(axis=0))
     return Difference(
         metric=figures.metric,
         columns=figures.columns,
@@ -168,19 +154,47 @@ def difference(
         bounds=bounds,
         p=p,
         error=error,
-        dof=dof,
-        patient_error=np.sqrt(np.maximum(patient, 0.0)),
-        seed_error=np.sqrt(seed),
-        spread=spread,
+        dof=parts.dof,
+        patient_error=np.sqrt(np.maximum(parts.patient, 0.0)),
+        seed_error=np.sqrt(parts.seed),
+        spread=parts.spread,
         reasons=reasons,
-        marks=[
-            mark_near_end(figures.mark, near) if has else ""
-            for near, has in zip(np.asarray(is_near[[*a, *b]].any(axis=0)), has_interval)
-        ],
+        marks=[mark_near_end(figures.mark, one) if has else "" for one, has in zip(near, has_interval)],
         findings=figures.findings,
         seeds=(len(a), len(b)),
-        question=question,
+        question=parts.question,
     )
+
+
+class _Parts(NamedTuple):
+    """Variances (K,) of patients and of seeds, degrees of freedom (K,), range over seeds (K, 2), and the question."""
+
+    patient: Floats
+    seed: Floats
+    dof: Floats
+    spread: Floats
+    question: str
+
+
+def _recipe_parts(
+    figures: Figures, errors: Floats, groups: tuple[np.ndarray, np.ndarray], paired: bool, overlap: float
+) -> _Parts:
+    """Return the parts of the difference of two recipes, from covariances (K, L, L) and the layers of both."""
+    a, b = groups
+    factors = [seed_factor(len(group), overlap) for group in groups]
+    spread = np.full((len(figures.columns), 2), np.nan)
+    if paired:
+        gaps = figures.value[a] - figures.value[b]
+        patient, seeds = shared_variance(_contrasts(errors, a, b)), [_variance(gaps) * factors[0][0]]
+        spread = np.stack([gaps.min(axis=0), gaps.max(axis=0)], axis=-1)
+    else:
+        patient = _shared_by_means(errors, a, b)
+        seeds = [_variance(figures.value[group]) * factor for group, (factor, _) in zip(groups, factors)]
+    counts = [len(a) - 1] if paired else [len(a) - 1, len(b) - 1]
+    rule = midway_dof if paired and len(a) <= FEW_SEEDS else satterthwaite
+    dof = np.array([_dof(rule, [p, *v], [f, *counts]) for p, f, *v in zip(patient, figures.dof, *seeds)])
+    question = RECIPES if factors[0][1] else SAME_PATIENTS
+    return _Parts(patient, np.asarray(np.sum(seeds, axis=0)), dof, spread, question)
 
 
 def _few_seeds(first: int, second: int) -> str | None:

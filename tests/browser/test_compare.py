@@ -50,7 +50,8 @@ def test_a_click_on_the_scatter_plot_lists_its_volume(reader: BrowserUser) -> No
     reader.go("compare")
     reader.open_tab("compare", "disagreements")
     volumes = _download(reader, "disagreements-csv")
-    plot = reader.page.locator("[data-testid=stPlotlyChart] .js-plotly-plot").first
+    # The chart of the tab before may stay in the page for a while, hidden.
+    plot = reader.page.locator("[data-testid=stPlotlyChart] .js-plotly-plot:visible").first
     plot.locator(".nsewdrag").first.wait_for()
     # The pixel at which the plot draws the volume with the largest disagreement.
     position = plot.evaluate(
