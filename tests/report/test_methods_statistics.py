@@ -152,7 +152,9 @@ def test_intervals_leave_out_what_they_leave_out(models: Comparison) -> None:
     assert labels not in limits_sentence(["manual"])
     assert labels in limits_sentence(["manual", "report-derived"])
     assert thresholds not in limits_sentence([]) and thresholds in limits_sentence([], has_thresholds=True)
-    assert _has(models, "other sites, the choice of the encoder and the choice of epochs and settings") and not _has(models, thresholds)
+    assert _has(models, "other sites, the choice of the encoder and the choice of epochs and settings") and not _has(
+        models, thresholds
+    )
     assert not _has(_with(models, label_origins=["manual"]), labels)
 
 
