@@ -19,6 +19,7 @@ from ctbench_core.report.comparison_sentences import (
     best_sentences,
     detectable_sentences,
     eligible_sentence,
+    headline_rows,
     margin_sentences,
     primary_sentences,
     question_sentences,
@@ -159,6 +160,8 @@ def _decisions(comparison: Comparison) -> list[str]:
             "Non-inferiority was tested one-sided at .025, equivalence by two one-sided tests at .05 (Schuirmann 1987), "
             "without adjustment."
         )
+        if headline_rows(comparison).query("metric == 'auprc'")["margin"].notna().any():
+            texts.append("In simulations such tests of AUPRC rejected too often where few patients had the finding.")
     if any(one.marked for one in comparison.best.values()):
         texts.append(
             "A model is called best where its macro mean exceeds that of every other at a familywise level of .05 over all "

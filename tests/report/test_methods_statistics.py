@@ -194,6 +194,10 @@ def test_a_margin_is_answered_where_there_is_one(models: Comparison, partial: Co
     one = close.with_margin(0.02)
     answer = "Macro AUROC, margin .020 (post hoc): better is non-inferior (p < .001) and not shown to be equivalent"
     assert _has(one, answer) and any(answer in text for text in comparison_notes(one))
+    caution = "such tests of AUPRC rejected too often"
+    assert _has(one, caution)
+    only = dataclasses.replace(close, primary=Primary("auroc", margins={"auroc": 0.02})).with_margin(None)
+    assert _has(only, "margin .020") and not _has(only, caution)
     near, none = models.with_margin(0.02), "no answer near 1, where such tests reject too often"
     assert _has(near, none) and not _has(one, none)
     declared = dataclasses.replace(close, primary=Primary("auroc", margins={"auroc": 0.02})).with_margin(None)
