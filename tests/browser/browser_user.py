@@ -86,7 +86,11 @@ class BrowserUser:
     def act(self, action: Callable[[], Any]) -> None:
         """Do something, and wait for the answer; an action without a request is given two seconds to send one."""
         before = self.page.evaluate("window.ctbench.requests")
-        action()
+        try:
+            action()
+        except sync_api.TimeoutError as error:
+            shown = self.page.inner_text("body")[:2000]
+            raise AssertionError(f"{error}\n\nThe page {self.page.url} shows:\n{shown}") from error
         with contextlib.suppress(sync_api.TimeoutError):
             self.page.wait_for_function(f"window.ctbench.requests > {before}", timeout=_REQUEST_MS)
         self.settle()
