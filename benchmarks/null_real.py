@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -56,10 +55,8 @@ def _p_values(study: Study) -> dict[str, np.ndarray]:
     ]
     found: dict[str, list[float]] = {}
     for first, second in zip(recipes[::2], recipes[1::2]):
-        # A difference is over common seeds, which two recipes of other seeds do not have.
-        result: dict[str, Any] = compare(first, second)
-        for metric, one in result.items():
-            found.setdefault(metric, []).append(float(one.p[one.at(MACRO) or 0]))
+        for metric, one in compare(first, second).items():
+            found.setdefault(metric, []).append(float(one.p[one.columns.index(MACRO)]))
     return {metric: np.array(values) for metric, values in found.items()}
 
 

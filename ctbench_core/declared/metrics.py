@@ -13,7 +13,8 @@ from typing import Literal
 from ctbench_core.declared.registry import Registry
 
 Kind = Literal["ranking", "thresholded", "count", "calibration", "retrieval", "training"]
-# How the error of a metric over patients is estimated; macro means always by the bootstrap.
+# How the error of a metric over patients is estimated. Obuchowski's form is AUROC's and the jackknife AUPRC's: metrics with a
+# function of their own have the bootstrap. Macro means have the rule of their findings, but AUROC's the bootstrap.
 IntervalRule = Literal["", "obuchowski", "jackknife", "bootstrap"]
 Denominator = Literal["scarcer", "positive", "negative", "known", "called", "uncalled", "positive or called"]
 
@@ -64,6 +65,13 @@ class Metric:
     compared: bool = False
     brief: bool = True
     width: int = 58
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that would give the error of another metric: it would look right."""
+        if self.function and self.interval not in ("", "bootstrap"):
+            raise ValueError(
+                f"Metric {self.name}: interval={self.interval!r} is the error of AUROC or AUPRC. Use 'bootstrap'."
+            )
 
     @property
     def aliases(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Read HDF5: one volume's data sets, or a table of many volumes as ids and a matrix, or as one data set an id.
 
-A file may refer to others, by external links, virtual data sets and external storage. Such a file is refused: what it
-shows may lie outside the feature root, and changes without the file.
+A file may refer to others: what it shows may lie outside the feature root, and changes without the file. A file with an
+external link is refused, and so is one whose vectors would come from a virtual data set or external storage.
 
 Shapes: R rows, D features.
 """
@@ -111,8 +111,8 @@ def _data_sets(file: Any) -> dict[str, DataSet]:
     h5py = _h5py()
     links: dict[int, list[bytes]] = {}
     file.id.links.visit(lambda name, link: links.setdefault(link.type, []).append(name), info=True)
-    for name in links.get(h5py.h5l.TYPE_EXTERNAL, []):
-        raise FormatError(_REFERS.format(f"the external link {name.decode(errors='replace')}"))
+    if external := links.get(h5py.h5l.TYPE_EXTERNAL):
+        raise FormatError(_REFERS.format(f"the external link {external[0].decode(errors='replace')}"))
     kinds: dict[bytes, np.dtype] = {}
     sets = {}
     for name in links.get(h5py.h5l.TYPE_HARD, []):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ctbench_core.atomic import csv_bytes, dump_json, write_text
 from ctbench_core.compare import MACROS, Comparison
-from ctbench_core.declared import METRICS, compared_metrics, metric_title
+from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.inference import FEW_SEEDS, MACRO, MARK_NEAR_END, MODELS, RECIPES
 from ctbench_core.report import latex
@@ -191,8 +191,7 @@ def _intervals(comparison: Comparison) -> list[str]:
     unknown = comparison.disclosures.unknown_patients
     texts = interval_sentences(compared_metrics(), comparison.eligible, len(common.labels), marks, common.n, unknown)
     rows = comparison.metrics.dropna(subset=["lo"])
-    exact = [name for name in compared_metrics() if METRICS[name].interval != "obuchowski"]
-    return [*texts, *exact_sentence(rows.loc[rows["metric"].isin(exact), "value"])]
+    return [*texts, *exact_sentence(zip(rows["metric"], rows["value"]))]
 
 
 def _folds(comparison: Comparison) -> list[str]:

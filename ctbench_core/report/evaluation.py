@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.atomic import csv_bytes
-from ctbench_core.declared import METRICS, averaged_metrics, interval_keys, short_title
+from ctbench_core.declared import averaged_metrics, interval_keys, short_title
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import read_tuning
 from ctbench_core.formatting import plural
@@ -130,16 +130,13 @@ def _intervals(metrics: Metrics, disclosures: Disclosures) -> list[str]:
     names = [name for name, key in interval_keys().items() if key in metrics.macro_values]
     findings = metrics.findings.values()
     marks = {mark for finding in findings for name in names if (mark := finding.marks.get(name))}
-    # Near 1, AUROC has a rule of its own.
-    exact = [name for name in names if name not in METRICS or METRICS[name].interval != "obuchowski"]
-    has_interval = [name for one in findings for name in names if not math.isnan(one.interval(name).lo)]
+    given = [(name, one.value(name)) for one in findings for name in names if not math.isnan(one.interval(name).lo)]
     if not metrics.is_current:
         return ["Intervals (95%) are those of an earlier version. Evaluate the run again for those of docs/metrics.md."]
-    ends = [one.value(name) for one in findings for name in exact if not math.isnan(one.interval(name).lo)]
     texts = interval_sentences(
         names, metrics.eligible, len(metrics.findings), marks, metrics.n, metrics.unknown_patients
     )
-    if not has_interval:
+    if not given:
         return texts
     limits = limits_sentence(disclosures.label_origins, metrics.has_tuned)
-    return [*texts, *exact_sentence(ends), "They apply to this trained model, not to other seeds.", limits]
+    return [*texts, *exact_sentence(given), "They apply to this trained model, not to other seeds.", limits]

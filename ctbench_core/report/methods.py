@@ -72,9 +72,10 @@ def interval_sentences(
     ]
 
 
-def exact_sentence(values: Iterable[float]) -> list[str]:
-    """Return how values of exactly 0 or 1 that have an interval got it; nothing where there are none."""
-    if not any(value in (0.0, 1.0) for value in values):
+def exact_sentence(values: Iterable[tuple[str, float]]) -> list[str]:
+    """Return how metrics of exactly 0 or 1 that have an interval got it, from their names and values; AUROC has a rule near 1."""
+    rules = {name: one.interval for name, one in METRICS.items()}
+    if not any(value in (0.0, 1.0) and rules.get(name) != "obuchowski" for name, value in values):
         return []
     return [
         "A value of exactly 0 or 1 has the binomial bound of Clopper and Pearson (1934) for the effective number of "
@@ -115,13 +116,15 @@ def _rules(metrics: Sequence[str]) -> list[str]:
         texts.append(f"The standard error of {join_titles(clustered)} is that of Obuchowski (1997) for clustered data.")
     if jackknife:
         texts.append(
-            f"Those of {join_titles(jackknife)} and its macro mean come from leaving out one patient at a time (Efron and "
+            f"Standard errors of {join_titles(jackknife)} and its macro mean come from leaving out one patient at a time (Efron and "
             "Stein 1981)."
         )
     subjects = [f"macro {join_titles(clustered)}"] if clustered else []
-    subjects += [f"{join_titles(bootstrap)} and their macro means"] if bootstrap else []
+    subjects += [f"{join_titles(bootstrap)} with macro means"] if bootstrap else []
     if subjects:
-        texts.append(f"Those of {' and of '.join(subjects)} come from {RESAMPLES:,} bootstrap resamples of patients.")
+        texts.append(
+            f"Standard errors of {' and of '.join(subjects)} come from {RESAMPLES:,} bootstrap resamples of patients."
+        )
     if biased := [one.name for one in known if one.biased]:
         texts.append(
             f"The interval of macro {join_titles(biased)} is centred at twice its value less the mean of its resamples, and "

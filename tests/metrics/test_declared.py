@@ -13,6 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from ctbench_core.config import KEYS
 from ctbench_core.declared import (
     METRICS,
+    Metric,
     averaged_metrics,
     compared_metrics,
     finding_metrics,
@@ -91,3 +92,9 @@ def test_the_interval_of_another_range_is_that_of_the_mapped_rate(monkeypatch: p
         estimate(one) for one in measure(targets, scores, np.arange(200), ["a"], ["brier", "signed"]).values()
     )
     np.testing.assert_allclose(mapped.bounds[0], 2 * plain.bounds[0] - 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", ["obuchowski", "jackknife"])
+def test_a_metric_with_a_function_cannot_have_the_error_of_another(rule: str) -> None:
+    with pytest.raises(ValueError, match="is the error of AUROC or AUPRC"):
+        Metric("theirs", "Theirs", "T", kind="ranking", interval=rule, function="theirs:f")  # type: ignore[arg-type]

@@ -106,11 +106,11 @@ def test_the_rules_are_those_of_the_metrics() -> None:
     both = text("auprc", "auroc")
     assert obuchowski in both and centred in both and denominator not in both
     left_out, draws = "leaving out one patient at a time", "come from 1,000 bootstrap resamples of patients"
-    assert f"Those of AUPRC and its macro mean come from {left_out}" in both
-    assert f"Those of macro AUROC {draws}" in both
+    assert f"Standard errors of AUPRC and its macro mean come from {left_out}" in both
+    assert f"Standard errors of macro AUROC {draws}" in both
     assert obuchowski not in text("auprc") and draws not in text("auprc")
     assert centred not in text("auroc") and left_out not in text("auroc")
-    assert f"Those of macro AUROC and of F1 and their macro means {draws}" in text("auroc", "f1")
+    assert f"Standard errors of macro AUROC and of F1 with macro means {draws}" in text("auroc", "f1")
     assert f"For F1, m is the patients with a volume {denominator}" in text("auroc", "f1")
 
 
