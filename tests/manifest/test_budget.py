@@ -191,3 +191,10 @@ def test_a_damaged_selection_is_named(tmp_path: Path, text: str, message: str) -
     path.write_text(text)
     with pytest.raises(ManifestError, match=message):
         read_selections(path)
+
+
+def test_the_two_sides_draw_by_streams_of_their_own(manifest: Manifest) -> None:
+    """The same patients as training and as validation come in another order, and again in the same."""
+    first, second, again = (DrawingOrder(manifest, "patient", 3, side) for side in (0, 1, 0))
+    assert (first.ranks != second.ranks).any()
+    np.testing.assert_array_equal(first.ranks, again.ranks)

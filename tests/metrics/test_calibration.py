@@ -111,6 +111,12 @@ def test_certain_bins_have_no_bias() -> None:
     assert ece([0.0] * 50 + [1.0] * 50, [0.1] * 50 + [0.8] * 50) == pytest.approx(0.15)
 
 
+def test_bins_count_by_their_rows() -> None:
+    """90 rows are off by .2 and 10 by .4, for certain."""
+    forecasts, targets = np.repeat([0.2, 0.6], [90, 10]), np.repeat([0.0, 1.0], [90, 10])
+    assert ece(targets, forecasts) == pytest.approx(0.9 * 0.2 + 0.1 * 0.4, abs=1e-12)
+
+
 def test_lines_of_calibrated_forecasts_are_one_and_zero_and_their_intervals_hold() -> None:
     draw, fixed = np.random.default_rng(7), np.zeros(2)
     for _ in range(200):

@@ -17,7 +17,8 @@ import pytest
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
 from ctbench_core.report import run_paper
-from ctbench_core.runs import open_run
+from ctbench_core.report.evaluation import methods_paragraph
+from ctbench_core.runs import disclosures_of, open_run, read_metrics
 
 Run = Callable[..., Path]
 
@@ -128,7 +129,12 @@ def test_methods_of_external_predictions_mention_no_training_and_no_ledger(tmp_p
 def methods_of_table(
     folder: Path, quality: float, positives: tuple[int, int] = (40, 40), origin: str = "manual"
 ) -> str:
-    """Score a table of 100 patients with two volumes each and two findings, and return Methods."""
+    """Return Methods of a table of `scored_table`."""
+    return methods(scored_table(folder, quality, positives, origin))
+
+
+def scored_table(folder: Path, quality: float, positives: tuple[int, int] = (40, 40), origin: str = "manual") -> Path:
+    """Score a table of 100 patients with two volumes each and two findings, and return its run."""
     folder.mkdir(exist_ok=True)
     draw = np.random.default_rng(1)
     frame = pd.DataFrame({"volumename": [f"valid_{k // 2}_a_{k % 2 + 1}.nii.gz" for k in range(200)]})
@@ -139,7 +145,7 @@ def methods_of_table(
     frame.to_csv(folder / "test.csv", index=False)
     config = Config()
     config.paths.outputs_root, config.data.label_origin = str(folder / "out"), origin
-    return methods(Path(score_table(folder / "test.csv", ScoreOptions(name="test"), config)["run_dir"]))
+    return Path(score_table(folder / "test.csv", ScoreOptions(name="test"), config)["run_dir"])
 
 
 def test_methods_name_the_rules_of_the_printed_intervals(tmp_path: Path) -> None:
@@ -167,3 +173,15 @@ def test_methods_of_an_earlier_version_claim_no_rules(tmp_path: Path) -> None:
     text = methods(path.parents[2])
     assert "are those of an earlier version" in text
     assert "Obuchowski" not in text and "They apply to this trained model" not in text
+
+
+def test_thresholds_are_a_limit_where_they_were_chosen(tmp_path: Path) -> None:
+    run = open_run(scored_table(tmp_path, 1.0))
+    metrics, left_out = read_metrics(run.paths.evaluation("test").metrics), "the choice of thresholds"
+    assert metrics is not None
+    tuned = metrics.with_findings(
+        {name: one.with_values({"threshold_tuned": 0.4}) for name, one in metrics.findings.items()}
+    )
+    for one, expected in ((metrics, False), (tuned, True)):
+        text = methods_paragraph(run, one, None, disclosures_of([run], "test"))
+        assert (left_out in text) == expected
