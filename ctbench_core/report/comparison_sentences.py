@@ -75,7 +75,7 @@ def _margin_sentence(row: dict) -> str:
     title = column_title(row["label"], row["metric"])
     head = f"{title[:1].upper()}{title[1:]}, margin {format_metric(row['margin'])} ({row['margin_origin']}): {row['a']}"
     if row["non_inferior"] is None and MARK_NEAR_END in row["mark"]:
-        return f"{head} and {row['b']}: no answer near 1, where such tests reject too often."
+        return f"{head} and {row['b']}: no answer, because with AUROCs near 1 such tests reject too often."
     if row["non_inferior"] is None:
         return f"{head} and {row['b']} have no interval, and no answer."
     results = ((row["non_inferior"], "non-inferior"), (row["equivalent"], "equivalent"))

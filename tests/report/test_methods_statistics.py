@@ -198,7 +198,7 @@ def test_a_margin_is_answered_where_there_is_one(models: Comparison, partial: Co
     assert _has(one, caution)
     only = dataclasses.replace(close, primary=Primary("auroc", margins={"auroc": 0.02})).with_margin(None)
     assert _has(only, "margin .020") and not _has(only, caution)
-    near, none = models.with_margin(0.02), "no answer near 1, where such tests reject too often"
+    near, none = models.with_margin(0.02), "no answer, because with AUROCs near 1 such tests"
     assert _has(near, none) and not _has(one, none)
     declared = dataclasses.replace(close, primary=Primary("auroc", margins={"auroc": 0.02})).with_margin(None)
     assert _has(declared, "margin .020 (declared before the test set was evaluated)") and not _has(declared, "post hoc")
