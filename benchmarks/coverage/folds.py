@@ -24,7 +24,6 @@ SEED_SHARE = 0.8  # of the training patients that a seed learns from
 ENCODER_NOISE, LABEL_NOISE = 0.7, 1.0
 _TRAININGS, _TEST = 120, 60_000  # behind the truth
 _MODELS_TEST = 20_000  # behind the truth of trained models
-_RESAMPLES = 20  # they serve the trained models' macro means only
 TRAINED = "trained models by fold, auroc"
 
 
@@ -101,7 +100,7 @@ def repeat(draw: np.random.Generator, design: Design, truth: FoldTruth, tally: T
     share = 1 / (FOLDS - 1)
     for seeds in design.seeds:
         own = [one[:seeds] for one in scores]
-        figures = kfold_figures(rows.targets, own[0], folds, rows.patient, labels, RANKING, _RESAMPLES)
+        figures = kfold_figures(rows.targets, own[0], folds, rows.patient, labels, RANKING)
         for name, one in figures.items():
             found = kfold_estimate(one, share)
             for title, columns, true in _columns(one.columns, truth.first[name]):
@@ -110,9 +109,7 @@ def repeat(draw: np.random.Generator, design: Design, truth: FoldTruth, tally: T
             ("two recipes", own[1], {name: truth.first[name] - truth.second[name] for name in RANKING}),
             ("same recipe, other seeds", own[2], {name: np.zeros(len(labels)) for name in RANKING}),
         ):
-            differences = kfold_difference(
-                rows.targets, own[0], other, folds, rows.patient, labels, share, 1, RANKING, _RESAMPLES
-            )
+            differences = kfold_difference(rows.targets, own[0], other, folds, rows.patient, labels, share, 1, RANKING)
             for name, gap in differences.items():
                 for prefix, columns, true in _columns(gap.columns, gaps[name]):
                     tally.add(

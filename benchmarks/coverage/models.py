@@ -1,12 +1,12 @@
 """One test set of a design: intervals of a model, a pair, recipes, subgroups, thresholds and calibration, against truths.
 
-Shapes: L layers, N rows, C findings, R resamples, K columns (findings and macro means).
+Shapes: L layers, N rows, C findings, R resamples, K columns (findings and macro means). Draws are (R, L, C).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from benchmarks.cohorts import Cohort, draw_cohort
 from benchmarks.coverage.designs import IN_GROUP, Design
 from benchmarks.coverage.tally import Tally
 from benchmarks.coverage.truths import PAIR_SHARE, RANKING, SEED_SHARE, Truth
-from benchmarks.fast_resamples import check, fast_figures, patient_counts
 from ctbench_core.inference import (
     MACRO,
     benjamini_hochberg,
@@ -23,21 +22,22 @@ from ctbench_core.inference import (
     calibration_lines,
     difference,
     estimate,
+    measure,
     net_benefit,
+    patient_weights,
     place_of,
     rank_swap,
 )
 from ctbench_core.inference.figures import Figures
 from ctbench_core.inference.net_benefit import THRESHOLDS
-from ctbench_core.metrics import Floats, choose_thresholds
+from ctbench_core.metrics import Floats, choose_thresholds, metric_values
 
-RESAMPLES = 400  # the product draws 1,000
+RESAMPLES = 400  # of the plain bootstrap that stands beside
 RATES = ("f1", "recall", "specificity", "precision", "npv")
 # What is counted of a test set; a rerun counts the parts of the figures that were outside.
 PARTS = ("ranking", "subgroup", "rates", "calibration", "extra")
 SWAPS = 199
 BENEFITS = (0.05, 0.1, 0.2, 0.3)
-_CHECKED = 16  # resamples compared with the product's
 
 
 @dataclass(frozen=True)
@@ -68,43 +68,70 @@ def repeat(
     design: Design,
     truth: Truth,
     tally: Tally,
-    is_checked: bool = False,
+    has_plain: bool = False,
     parts: Collection[str] = PARTS,
 ) -> None:
-    """Draw one test set, and count its intervals and tests. Raises AssertionError where a shortcut is off."""
+    """Draw one test set, and count its intervals and tests, on request with those of the plain bootstrap beside them."""
     cohort = draw_cohort(draw, design.patients, design.law)
     layers = draw_layers(draw, design, cohort)
-    counts = patient_counts(draw, design.patients, RESAMPLES)
-    if is_checked:
-        check(cohort.targets, layers.scores[:2], cohort.patient, counts[:_CHECKED])
     if "ranking" in parts or "extra" in parts:
-        figures = fast_figures(RANKING, cohort.targets, layers.scores, cohort.patient, counts)
+        figures = figures_of(RANKING, cohort, layers.scores)
     if "ranking" in parts:
-        _count_ranking(tally, design, cohort, layers, figures, truth)
+        plain = _draws(RANKING, cohort, layers.scores) if has_plain else {}
+        _count_ranking(tally, design, cohort, layers, figures, truth, plain)
     if "subgroup" in parts:
-        _count_subgroup(draw, tally, design, cohort, layers.scores[list(layers.pair)], counts, truth)
+        _count_subgroup(draw, tally, design, cohort, layers.scores[list(layers.pair)], truth)
     if "rates" in parts:
-        _count_thresholded(draw, tally, design, cohort, layers.scores[:1], counts, truth)
+        _count_thresholded(draw, tally, design, cohort, layers.scores[:1], truth, has_plain)
     if "calibration" in parts:
-        _count_calibration(tally, cohort, layers.scores[:1], counts, truth)
+        _count_calibration(tally, cohort, layers.scores[:1], truth)
     if "extra" in parts and design.extra:
         _count_extra(tally, design, cohort, layers, figures)
 
 
+def figures_of(
+    names: Sequence[str],
+    cohort: Cohort,
+    scores: Floats,
+    thresholds: Floats | float = 0.5,
+    targets: Floats | None = None,
+) -> dict[str, Figures]:
+    """Measure metrics of scores (L, N, C) on a cohort; targets (L, N, C) where layers have rows of their own."""
+    labels = [f"finding {c}" for c in range(cohort.targets.shape[1])]
+    return measure(cohort.targets if targets is None else targets, scores, cohort.patient, labels, names, thresholds)
+
+
+def _draws(names: Sequence[str], cohort: Cohort, scores: Floats, thresholds: Floats | float = 0.5) -> dict[str, Floats]:
+    """Resample patients, metric by metric."""
+    limits = np.broadcast_to(np.asarray(thresholds, float), cohort.targets.shape[1:])
+    parts = [
+        metric_values(names, cohort.targets, scores, weights, limits)
+        for weights in patient_weights(cohort.patient, RESAMPLES)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
 def _count_ranking(
-    tally: Tally, design: Design, cohort: Cohort, layers: Layers, figures: dict[str, Figures], truth: Truth
+    tally: Tally,
+    design: Design,
+    cohort: Cohort,
+    layers: Layers,
+    figures: dict[str, Figures],
+    truth: Truth,
+    plain: dict[str, Floats],
 ) -> None:
     """Count one model, a pair, recipes, and the naive intervals, in AUROC and AUPRC."""
     for name, one in figures.items():
-        _count_model(tally, name, one, [0], truth.values[name])
-        _count_pair(tally, f"two models, {name}", one, [layers.pair, truth.gap(name)], design)
+        draws = plain.get(name)
+        _count_model(tally, name, one, [0], truth.values[name], draws)
+        _count_pair(tally, f"two models, {name}", one, [layers.pair, truth.gap(name)], design, draws)
         for seeds in design.seeds:
             first, second = layers.first[:seeds], layers.second[:seeds]
             _count_model(
-                tally, f"recipe of {seeds}, {name}", one, first, truth.values[f"recipe {name}"], design.overlap
+                tally, f"recipe of {seeds}, {name}", one, first, truth.values[f"recipe {name}"], draws, design.overlap
             )
             groups = ((first, second), truth.gap(f"recipe {name}"))
-            _count_pair(tally, f"two recipes of {seeds}, {name}", one, groups, design)
+            _count_pair(tally, f"two recipes of {seeds}, {name}", one, groups, design, draws)
     _count_rows(tally, cohort, layers.scores[:1], truth)
 
 
@@ -129,10 +156,16 @@ def draw_layers(draw: np.random.Generator, design: Design, cohort: Cohort) -> La
 
 
 def _count_model(
-    tally: Tally, name: str, figures: Figures, layers: Sequence[int], truth: Floats, overlap: float = 0.0
+    tally: Tally,
+    name: str,
+    figures: Figures,
+    layers: Sequence[int],
+    truth: Floats,
+    draws: Floats | None = None,
+    overlap: float = 0.0,
 ) -> None:
     one = estimate(figures, layers, overlap)
-    plain = _percentiles(figures.draws[:, layers].mean(axis=1))
+    plain = None if draws is None else _percentiles(_with_macros(figures, draws[:, layers].mean(axis=1)))
     for title, columns in _columns(figures):
         tally.add(
             title + name,
@@ -140,16 +173,20 @@ def _count_model(
             truth if len(columns) > 1 else truth.mean(),
             value=one.value[columns],
             marks=[one.marks[k] for k in columns],
-            plain=plain[columns],
+            plain=None if plain is None else plain[columns],
             minor=_minor(figures, one.value)[columns],
         )
 
 
-def _count_pair(tally: Tally, name: str, figures: Figures, pair: Sequence, design: Design) -> None:
+def _count_pair(
+    tally: Tally, name: str, figures: Figures, pair: Sequence, design: Design, draws: Floats | None
+) -> None:
     (first, second), gap = pair
     first, second = (list(np.atleast_1d(group)) for group in (first, second))
     one = difference(figures, first, second, design.is_paired, design.overlap)
-    plain = _percentiles(figures.draws[:, first].mean(axis=1) - figures.draws[:, second].mean(axis=1))
+    plain = None
+    if draws is not None:
+        plain = _percentiles(_with_macros(figures, draws[:, first].mean(axis=1) - draws[:, second].mean(axis=1)))
     minor = _minor(figures, figures.value[[*first, *second]].mean(axis=0))
     reverse = difference(figures, second, first, design.is_paired, design.overlap)
     margin: Any = np.concatenate([gap, np.full(len(one.delta) - len(gap), gap.mean())])
@@ -161,7 +198,7 @@ def _count_pair(tally: Tally, name: str, figures: Figures, pair: Sequence, desig
             value=one.delta[columns],
             p=one.p[columns],
             marks=[one.marks[k] for k in columns],
-            plain=plain[columns],
+            plain=None if plain is None else plain[columns],
             minor=minor[columns],
         )
         if not design.is_null:
@@ -174,6 +211,11 @@ def _columns(figures: Figures) -> list[tuple[str, np.ndarray]]:
     """Return the prefix of the findings' figures and of the macro mean's, with their columns."""
     macro = place_of(figures.columns, MACRO)
     return [("", np.arange(len(figures.is_eligible))), ("macro ", np.array([macro]))]
+
+
+def _with_macros(figures: Figures, draws: Floats) -> Floats:
+    """Return draws (R, K) of all columns from those of the findings (R, C)."""
+    return np.stack([draws[:, chosen].mean(axis=1) for chosen in figures.averaged], axis=1)
 
 
 def _percentiles(draws: Floats) -> Floats:
@@ -196,7 +238,7 @@ def _minor(figures: Figures, value: Floats) -> Floats:
 def _count_rows(tally: Tally, cohort: Cohort, scores: Floats, truth: Truth) -> None:
     """Count the naive intervals of AUROC that take rows for patients."""
     rows, findings = np.arange(len(cohort.patient)), cohort.targets.shape[1]
-    value = fast_figures(["auroc"], cohort.targets, scores, rows, np.ones((2, len(rows)), np.uint8))["auroc"]
+    value = figures_of(["auroc"], replace(cohort, patient=rows), scores)["auroc"]
     tally.add("rows taken for patients, auroc", estimate(value).bounds[:findings], truth.values["auroc"])
 
 
@@ -206,13 +248,12 @@ def _count_subgroup(
     design: Design,
     cohort: Cohort,
     pair: Floats,
-    counts: np.ndarray,
     truth: Truth,
 ) -> None:
     """Count the gap of a group to its complement, whose rows the second model scores."""
     is_in = (draw.random(design.patients) < IN_GROUP)[cohort.patient][:, None]
     targets = np.stack([np.where(side, cohort.targets, np.nan) for side in (is_in, ~is_in)])
-    for name, one in fast_figures(RANKING, targets, pair, cohort.patient, counts).items():
+    for name, one in figures_of(RANKING, cohort, pair, targets=targets).items():
         gap = difference(one, [0], [1])
         for title, columns in _columns(one):
             true = truth.gap(name)
@@ -223,7 +264,6 @@ def _count_subgroup(
                 value=gap.delta[columns],
                 p=gap.p[columns],
                 marks=[gap.marks[k] for k in columns],
-                plain=_percentiles(one.draws[:, 0] - one.draws[:, 1])[columns],
                 minor=_minor(one, one.value.mean(axis=0))[columns],
             )
 
@@ -234,22 +274,22 @@ def _count_thresholded(
     design: Design,
     cohort: Cohort,
     scores: Floats,
-    counts: np.ndarray,
     truth: Truth,
+    has_plain: bool,
 ) -> None:
     """Count rates at thresholds that a validation cohort of half the size chose by F1."""
     there = draw_cohort(draw, max(design.patients // 2, 50), design.law)
     validation = there.scores(draw, PAIR_SHARE, np.array(design.means()), design.spread)
     thresholds = choose_thresholds(there.targets, validation).values
     true = truth.rates(thresholds)
-    figures = fast_figures(RATES, cohort.targets, scores, cohort.patient, counts, thresholds)
-    for name, one in figures.items():
-        _count_model(tally, name, one, [0], true[name])
+    plain = _draws(RATES, cohort, scores, thresholds) if has_plain else {}
+    for name, one in figures_of(RATES, cohort, scores, thresholds).items():
+        _count_model(tally, name, one, [0], true[name], plain.get(name))
 
 
-def _count_calibration(tally: Tally, cohort: Cohort, scores: Floats, counts: np.ndarray, truth: Truth) -> None:
+def _count_calibration(tally: Tally, cohort: Cohort, scores: Floats, truth: Truth) -> None:
     forecasts = truth.probabilities(scores[0])
-    brier = fast_figures(["brier"], cohort.targets, forecasts[None], cohort.patient, counts)["brier"]
+    brier = figures_of(["brier"], cohort, forecasts[None])["brier"]
     _count_model(tally, "brier", brier, [0], truth.values["brier"])
     lines = calibration_lines(cohort.targets, forecasts, cohort.patient)
     scarcer = brier.classes[: cohort.targets.shape[1]].min(axis=1)

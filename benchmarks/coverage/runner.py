@@ -15,7 +15,7 @@ from benchmarks.coverage.tally import Tally
 
 BATCH = 50
 FIRST, AGAIN = 0, 1  # streams of a first run, and of the run whose verdict counts for cells outside
-CHECK_EVERY = 10  # repeats of which one has its shortcuts compared with the product's own resamples
+PLAIN_EVERY = 10  # repeats of which one has the plain bootstrap beside
 
 
 class Store:
@@ -95,7 +95,7 @@ def prepare(design: Design) -> Callable[..., Tally]:
         for k in range(size):
             draw = np.random.default_rng([stream, truths.key_of(design), batch, k])
             if design.kind == "models":
-                models.repeat(draw, design, truth, tally, is_checked=k % CHECK_EVERY == 0, parts=parts)
+                models.repeat(draw, design, truth, tally, has_plain=k % PLAIN_EVERY == 0, parts=parts)
             else:
                 _REPEATS[design.kind](draw, design, truth, tally)
         return tally

@@ -91,7 +91,7 @@ class Row:
     @property
     def width_ratio(self) -> float:
         """Return the mean width relative to that of the plain percentiles of patients."""
-        return self.counts["width"] / self.counts["plain_width"] if self.counts["plain_width"] else np.nan
+        return self.counts["beside_width"] / self.counts["plain_width"] if self.counts["plain_width"] else np.nan
 
     @property
     def oracle_power(self) -> float:
@@ -189,8 +189,8 @@ def _widths(rows: Sequence[Row]) -> str:
         total = {field: sum(row.counts[field] for row in own) for field in FIELDS}
         given, plain_width = max(total["given"], 1.0), total["plain_width"]
         numbers = [f"{100 * given / total['requested']:.0f}", f"{100 * total['marked'] / given:.0f}"]
-        numbers += [f"{total['width'] / plain_width:.2f}" if plain_width else "–"]
-        numbers += [f"{100 * total['plain_covered'] / given:.1f}" if plain_width else "–"]
+        numbers += [f"{total['beside_width'] / plain_width:.2f}" if plain_width else "–"]
+        numbers += [f"{100 * total['plain_covered'] / total['plain_given']:.1f}" if plain_width else "–"]
         lines.append([_title(figure), *numbers, f"{100 * total['covered'] / given:.1f}"])
     return _markdown(lines)
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# rejected: p below the level. plain: the percentiles of the same resamples of patients. minor: patients expected on the
+# rejected: p below the level. plain: percentiles of resamples of patients, in some repeats; beside: the width in these. minor: patients expected on the
 # rarer side of the metric (hits or misses). truth, error and square: sums of the truth, of estimate - truth and of its square.
 FIELDS = (
     *("requested", "given", "covered", "above", "rejected", "marked"),
-    *("width", "plain_width", "plain_covered", "minor", "truth", "error", "square"),
+    *("width", "beside_width", "plain_width", "plain_given", "plain_covered", "minor", "truth", "error", "square"),
 )
 
 
@@ -45,6 +45,7 @@ class Tally:
         if marks is not None:
             row["marked"] = sum(bool(mark) for mark, has in zip(marks, given) if has)
         if plain is not None:
+            row |= {"plain_given": given.sum(), "beside_width": (high - low)[given].sum()}
             row["plain_width"] = (plain[:, 1] - plain[:, 0])[given].sum()
             row["plain_covered"] = (given & (plain[:, 0] <= true) & (true <= plain[:, 1])).sum()
         if value is not None:

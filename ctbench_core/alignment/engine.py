@@ -23,8 +23,8 @@ from ctbench_core.inference import MeanInterval, mean_intervals, median_interval
 from ctbench_core.progress import Progress, silent
 
 INTERVAL_RULE = (
-    "95 % over query patients, for this gallery. Means over queries: logit scale, standard error of the patient-clustered "
-    "bootstrap, t with m - 1 degrees of freedom, m the patients with a scored query; at 0 and 1 the exact bound. Median "
+    "95 % over query patients, for this gallery. Means over queries: logit scale, standard error of leaving out one "
+    "patient at a time, t with m - 1 degrees of freedom, m the effective patients with a scored query; at 0 and 1 the exact bound. Median "
     "rank: Woodruff's interval. None for similarities, hubs, chance, lift and compat_ metrics."
 )
 

@@ -28,7 +28,6 @@ from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import plural
 from ctbench_core.inference import (
-    RESAMPLES,
     Best,
     Difference,
     best_of,
@@ -305,7 +304,6 @@ def assemble(
     """Return a comparison from its parts, with the table of differences; ``settings`` are further ones."""
     warnings = [*common.warnings, *margin_warnings(primary)]
     own = {
-        "resamples": RESAMPLES,
         "swaps": 0,
         "unit": "patient",
         "seeds": [len(group.layers) for group in groups],

@@ -13,8 +13,9 @@ from typing import Literal
 from ctbench_core.declared.registry import Registry
 
 Kind = Literal["ranking", "thresholded", "count", "calibration", "retrieval", "training"]
-# How the error of a metric over patients is estimated. Obuchowski's form is AUROC's and the jackknife AUPRC's: metrics with a
-# function of their own have the bootstrap. Macro means have the rule of their findings, but AUROC's the bootstrap.
+# How the error of a metric over patients is estimated; macro means have the rule of their findings. Obuchowski's form is AUROC's.
+# The jackknife leaves out one patient at a time: AUPRC, the Brier score, and any function of counts. Other functions may not be
+# smooth, and have the bootstrap.
 IntervalRule = Literal["", "obuchowski", "jackknife", "bootstrap"]
 Denominator = Literal["scarcer", "positive", "negative", "known", "called", "uncalled", "positive or called"]
 
@@ -68,9 +69,10 @@ class Metric:
 
     def __post_init__(self) -> None:
         """Refuse a rule that would give the error of another metric: it would look right."""
-        if self.function and self.interval not in ("", "bootstrap"):
+        rules = ("", "jackknife", "bootstrap") if self.kind == "thresholded" else ("", "bootstrap")
+        if self.function and self.interval not in rules:
             raise ValueError(
-                f"Metric {self.name}: interval={self.interval!r} is the error of AUROC or AUPRC. Use 'bootstrap'."
+                f"Metric {self.name}: interval={self.interval!r} is the error of another metric. Use 'bootstrap'."
             )
 
     @property
@@ -114,7 +116,7 @@ METRICS: Registry[Metric] = Registry(
             "Prec.",
             "Fraction of positive predictions that are correct: the positive predictive value, PPV.",
             undefined="no rows predicted positive",
-            interval="bootstrap",
+            interval="jackknife",
             denominator="called",
             tuned=True,
             width=48,
@@ -124,7 +126,7 @@ METRICS: Registry[Metric] = Registry(
             "Recall",
             "Recall",
             "Fraction of positives that are predicted positive: the sensitivity.",
-            interval="bootstrap",
+            interval="jackknife",
             denominator="positive",
             tuned=True,
             width=52,
@@ -134,7 +136,7 @@ METRICS: Registry[Metric] = Registry(
             "F1",
             "F1",
             "Harmonic mean of precision and recall.",
-            interval="bootstrap",
+            interval="jackknife",
             denominator="positive or called",
             macro="f1_macro",
             tuned=True,
@@ -145,7 +147,7 @@ METRICS: Registry[Metric] = Registry(
             "Specificity",
             "Spec.",
             "Fraction of negatives that are predicted negative.",
-            interval="bootstrap",
+            interval="jackknife",
             denominator="negative",
             tuned=True,
             brief=False,
@@ -156,7 +158,7 @@ METRICS: Registry[Metric] = Registry(
             "NPV",
             "Fraction of negative predictions that are correct: the negative predictive value.",
             undefined="no rows predicted negative",
-            interval="bootstrap",
+            interval="jackknife",
             denominator="uncalled",
             tuned=True,
             brief=False,
@@ -187,7 +189,7 @@ METRICS: Registry[Metric] = Registry(
             "Brier",
             "Mean squared error of the probabilities.",
             kind="calibration",
-            interval="bootstrap",
+            interval="jackknife",
             denominator="known",
             larger_is_better=False,
         ),

@@ -16,7 +16,7 @@ from ctbench_core.errors import ManifestError
 from ctbench_core.evaluate.bundle_tables import write_parquet
 from ctbench_core.evaluate.groups import UNKNOWN, comparable_columns, metadata_groups, sorted_groups
 from ctbench_core.features import check_allowed
-from ctbench_core.inference import RESAMPLES, benjamini_hochberg, difference, estimate, macro_start, measure
+from ctbench_core.inference import benjamini_hochberg, difference, estimate, macro_start, measure
 from ctbench_core.manifest import clean_names, find_volume
 from ctbench_core.metrics import divide
 from ctbench_core.progress import Progress
@@ -31,7 +31,6 @@ def subgroup_frame(
     groups: np.ndarray,
     labels: list[str],
     progress: Progress | None = None,
-    resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Compare each group with all other volumes of known group: a row a group, metric and finding (macro means too).
 
@@ -49,7 +48,7 @@ def subgroup_frame(
     for done, name in enumerate(names):
         if progress:
             progress("subgroups", done, len(names))
-        rows += _group_rows(truth, values, known_patients, known_groups == name, name, labels, resamples)
+        rows += _group_rows(truth, values, known_patients, known_groups == name, name, labels)
     frame = pd.DataFrame(rows)
     if len(names) < 2:
         return frame.iloc[:0]
@@ -67,7 +66,6 @@ def _group_rows(
     inside: np.ndarray,
     group: str,
     labels: list[str],
-    resamples: int,
 ) -> list[dict[str, Any]]:
     sides = np.stack([np.where(mask[:, None], targets, np.nan) for mask in (inside, ~inside)])
     size = {"group": group, "volumes": int(inside.sum()), "patients": len(np.unique(patients[inside]))}
@@ -75,7 +73,7 @@ def _group_rows(
     prevalence = divide(positives, (~np.isnan(sides[0])).sum(axis=0))
     counts = dict(zip(labels, zip(positives.tolist(), prevalence.tolist())))
     rows = []
-    for metric, figures in measure(sides, np.stack([scores] * 2), patients, labels, resamples=resamples).items():
+    for metric, figures in measure(sides, np.stack([scores] * 2), patients, labels).items():
         own, gap = estimate(figures, [0]), difference(figures, [0], [1])
         for c, label in enumerate(gap.columns):
             is_macro = c >= macro_start(gap.columns)

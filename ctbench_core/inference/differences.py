@@ -136,17 +136,18 @@ def difference(
     a, b = np.asarray(first), np.asarray(second)
     delta = figures.value[a].mean(axis=0) - figures.value[b].mean(axis=0)
     errors, is_near = wide_near_end(figures)
-    reasons = list(figures.reasons)
+    reasons, near = list(figures.reasons), np.asarray(is_near[[*a, *b]].any(axis=0))
+    weights = np.bincount(a, minlength=len(figures)) / len(a) - np.bincount(b, minlength=len(figures)) / len(b)
+    of_patients = figures.dof(weights, near)
     if len(a) == len(b) == 1:
         nothing = np.full(len(delta), np.nan)
-        parts = _Parts(_contrasts(errors, a, b)[:, 0, 0], nothing, figures.dof, np.stack([nothing, nothing], 1), MODELS)
+        parts = _Parts(_contrasts(errors, a, b)[:, 0, 0], nothing, of_patients, np.stack([nothing, nothing], 1), MODELS)
     else:
         reasons = [reason or _few_seeds(len(a), len(b)) for reason in reasons]
-        parts = _recipe_parts(figures, errors, (a, b), paired and len(a) == len(b), overlap)
+        parts = _recipe_parts(figures, errors, of_patients, (a, b), paired and len(a) == len(b), overlap)
     error = np.sqrt(np.maximum(parts.patient, 0.0) + np.nan_to_num(parts.seed))
     has_interval = np.array([reason is None for reason in reasons], bool)
     bounds, p = t_test(delta, error, parts.dof, has_interval)
-    near = np.asarray(is_near[[*a, *b]].any(axis=0))
     return Difference(
         metric=figures.metric,
         columns=figures.columns,
@@ -177,9 +178,14 @@ class _Parts(NamedTuple):
 
 
 def _recipe_parts(
-    figures: Figures, errors: Floats, groups: tuple[np.ndarray, np.ndarray], paired: bool, overlap: float
+    figures: Figures,
+    errors: Floats,
+    of_patients: Floats,
+    groups: tuple[np.ndarray, np.ndarray],
+    paired: bool,
+    overlap: float,
 ) -> _Parts:
-    """Return the parts of the difference of two recipes, from covariances (K, L, L) and the layers of both."""
+    """Return the parts of the difference of two recipes, from covariances (K, L, L), their degrees of freedom (K,) and the layers of both."""
     a, b = groups
     factors = [seed_factor(len(group), overlap) for group in groups]
     spread = np.full((len(figures.columns), 2), np.nan)
@@ -192,7 +198,7 @@ def _recipe_parts(
         seeds = [_variance(figures.value[group]) * factor for group, (factor, _) in zip(groups, factors)]
     counts = [len(a) - 1] if paired else [len(a) - 1, len(b) - 1]
     rule = midway_dof if paired and len(a) <= FEW_SEEDS else satterthwaite
-    dof = np.array([_dof(rule, [p, *v], [f, *counts]) for p, f, *v in zip(patient, figures.dof, *seeds)])
+    dof = np.array([_dof(rule, [p, *v], [f, *counts]) for p, f, *v in zip(patient, of_patients, *seeds)])
     question = RECIPES if factors[0][1] else SAME_PATIENTS
     return _Parts(patient, np.asarray(np.sum(seeds, axis=0)), dof, spread, question)
 

@@ -61,7 +61,7 @@ def estimate(figures: Figures, layers: Sequence[int] | None = None, overlap: flo
 
     The variance of a recipe's mean is the covariance of two seeds' errors over patients (what seeds share), plus
     s^2 (1/S + o/(1 - o)) from seeds (`seed_factor`): the parts of Obuchowski and Rockette's analysis of several readers,
-    with seeds as readers. Degrees of freedom: m - 1 for patients, S - 1 for seeds, and Satterthwaite's for their sum.
+    with seeds as readers. Degrees of freedom: `Figures.dof` for patients, S - 1 for seeds, and Satterthwaite's for their sum.
     Sources: Obuchowski and Rockette, Commun. Stat. Simul. 1995; Hillis, Statist. Med. 2007.
 
     Args:
@@ -73,15 +73,18 @@ def estimate(figures: Figures, layers: Sequence[int] | None = None, overlap: flo
     errors = np.where(_is_macro(figures)[:, None, None], wide, figures.covariance)[:, chosen][:, :, chosen]
     near: np.ndarray = np.asarray(is_near[chosen].any(axis=0))
     seeds, value = len(chosen), values.mean(axis=0)
+    weights = np.bincount(chosen, minlength=len(figures)) / seeds
     nothing = np.full(len(value), np.nan)
     if seeds == 1:
         patient, seed, sd = errors[:, 0, 0], np.zeros(len(value)), nothing
-        dof = figures.dof
+        dof = figures.dof(weights, near)
         spread, reasons = np.full((len(value), 2), np.nan), list(figures.reasons)
     else:
         patient, sd = shared_variance(errors), values.std(axis=0, ddof=1)
         seed = sd**2 * seed_factor(seeds, overlap)[0]
-        dof = np.array([satterthwaite(v, [f, seeds - 1]) for v, f in zip(np.c_[patient, seed], figures.dof)])
+        dof = np.array(
+            [satterthwaite(v, [f, seeds - 1]) for v, f in zip(np.c_[patient, seed], figures.dof(weights, near))]
+        )
         spread = np.stack([values.min(axis=0), values.max(axis=0)], axis=-1)
         reasons = [reason or (TWO_SEEDS if seeds == 2 else None) for reason in figures.reasons]
     bounds = _bounds(figures, chosen, value, patient, seed, t_quantile(dof), near)
@@ -125,7 +128,7 @@ def _bounds(
     declared = METRICS.get(figures.metric)
     centre = rate
     if declared is not None and declared.biased:
-        centre = np.where(_is_macro(figures), _unbiased(rate, (_mean_draw(figures, layers) - low) / width), rate)
+        centre = np.where(_is_macro(figures), _unbiased(rate, figures.bias[layers].mean(axis=0) / width), rate)
     bounds = logit_bounds(centre, error, t, figures.effective)
     # A corrected centre must not leave the printed mean outside.
     bounds = np.stack([np.fmin(bounds[:, 0], rate), np.fmax(bounds[:, 1], rate)], axis=-1)
@@ -142,16 +145,8 @@ def _is_macro(figures: Figures) -> np.ndarray:
     return np.arange(len(figures.columns)) >= macro_start(figures.columns)
 
 
-def _mean_draw(figures: Figures, layers: np.ndarray) -> Floats:
-    """Return the mean of the defined draws of the layers' mean, (K,)."""
-    means = figures.draws[:, layers].mean(axis=1)
-    defined = ~np.isnan(means)
-    total = np.where(defined, means, 0.0).sum(axis=0)
-    return np.divide(total, defined.sum(axis=0), out=np.full(means.shape[1], np.nan), where=defined.any(axis=0))
-
-
-def _unbiased(rate: Floats, mean_draw: Floats) -> Floats:
-    """Return 2 v - mean of the draws, kept inside (0, 1): the draws repeat the bias of v. Source: Efron and Tibshirani 1993."""
-    corrected = 2 * rate - mean_draw
+def _unbiased(rate: Floats, bias: Floats) -> Floats:
+    """Return rates less their bias (K,), where that stays inside (0, 1)."""
+    corrected = rate - bias
     inside = (corrected > 0) & (corrected < 1) & (rate > 0) & (rate < 1)
     return np.where(inside, corrected, rate)

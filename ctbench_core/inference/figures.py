@@ -1,9 +1,9 @@
 """Measure a metric of several layers on the same patients: values, errors over patients, and what has an interval.
 
 A layer is a model, a seed, a fold or a side of a comparison. Every estimate and test of the product is a sum of layers
-with weights, so that one covariance serves them all.
+with weights, so that what each patient adds to the error of a layer serves them all (`deviations`).
 
-Shapes: L layers, N rows, C findings, R resamples, K columns: the findings, `MACRO`, and `ELIGIBLE` where it differs.
+Shapes: L layers, N rows, C findings, D deviations, K columns: the findings, `MACRO`, and `ELIGIBLE` where it differs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.errors import InputError
-from ctbench_core.inference.jackknife import auprc_without_each, jackknife_errors
-from ctbench_core.inference.obuchowski import covariance, placements
-from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes, patient_weights
-from ctbench_core.inference.rules import MAX_UNDEFINED, MIN_PATIENTS, is_near_end, newcombe_variance
-from ctbench_core.metrics import Floats, as_scores, as_targets, divide, metric_values
+from ctbench_core.inference.deviations import Deviations, deviations_of, layer_values
+from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes
+from ctbench_core.inference.rules import MIN_PATIENTS, is_near_end, newcombe_variance, variance_dof
+from ctbench_core.metrics import Floats, as_scores, as_targets, divide
 
 MACRO, ELIGIBLE = "macro", "macro_eligible"
 
@@ -44,7 +43,8 @@ class Figures:
     Attributes:
         metric: its name. columns: K names.
         value: (L, K), NaN where undefined. The macro mean of a layer is over the findings that are defined in it.
-        covariance: (K, L, L) of the errors over patients. draws: (R, L, K), joint resamples of patients.
+        covariance: (K, L, L) of the errors over patients.
+        deviations: (D, L, K), what each patient adds to these errors. bias: (L, K), as the same patients estimate it.
         patients: (K,), of the scarcer class, or in a rate's denominator; of a macro mean those of its scarcest finding.
             effective: (K,), their effective number.
         classes: (K, 2), effective patients with a positive and with a negative row; NaN for macro means.
@@ -56,7 +56,8 @@ class Figures:
     columns: list[str]
     value: Floats
     covariance: Floats
-    draws: Floats
+    deviations: Floats
+    bias: Floats
     patients: np.ndarray
     effective: Floats
     classes: Floats
@@ -73,10 +74,19 @@ class Figures:
         """How many findings a column averages, (K,)."""
         return np.asarray(self.averaged.sum(axis=1))
 
-    @property
-    def dof(self) -> Floats:
-        """The degrees of freedom (K,) of errors over patients: m - 1, of a macro mean those of its scarcest finding."""
-        return np.maximum(self.patients - 1.0, 1)
+    def dof(self, weights: Floats, is_near: np.ndarray) -> Floats:
+        """Return the degrees of freedom (K,) of the error of a weighted sum of layers, weights (L,), over patients.
+
+        They are those of the variance estimate (`variance_dof`), at most the effective patients less 1, of a macro mean those of its
+        scarcest finding. The variance of a rate follows from its value, and where ``is_near`` (K,) an end, it is not that of the
+        data: only the patients count.
+        """
+        most = np.maximum(self.effective - 1.0, 1)
+        declared = METRICS.get(self.metric)
+        if declared is not None and declared.kind == "thresholded":
+            return most
+        own = variance_dof(np.einsum("dlk,l->dk", self.deviations, weights))
+        return np.where(is_near, most, np.clip(own, 1, most))
 
     @property
     def eligible(self) -> list[str]:
@@ -100,6 +110,7 @@ def measure(
         targets: (N, C) in {0, 1, NaN}; or (L, N, C) where layers have labels or rows of their own (NaN: not in it).
         scores: (L, N, C). patients: (N,). labels: the findings, C names.
         thresholds: () or (C,), for metrics at a threshold.
+        resamples, seed: of metrics with a function of their own; others are not resampled.
 
     Raises:
         InputError: wrong shapes.
@@ -108,18 +119,18 @@ def measure(
     codes = patient_codes(patients)
     limits = np.broadcast_to(np.asarray(thresholds, np.float64), truth.shape[-1:])
 
-    def compute(weights: Floats | None) -> dict[str, Floats]:
-        if truth.ndim == 2:
-            return metric_values(names, truth, values, weights, limits)
-        layers = [metric_values(names, one, own, weights, limits) for one, own in zip(truth, values)]
-        return {name: np.stack([layer[name] for layer in layers], axis=-2) for name in names}
-
-    exact = compute(None)
-    parts = [compute(weights) for weights in patient_weights(patients, resamples, seed)]
-    draws = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    layers = truth if truth.ndim == 3 else truth[None]
+    layers, labels = truth if truth.ndim == 3 else truth[None], list(labels)
+    exact = layer_values(names, layers, values, None, limits)
     return {
-        name: figures_of(name, exact[name], draws[name], layers, values, codes, list(labels), limits) for name in names
+        name: _figures(
+            layers,
+            values,
+            codes,
+            labels,
+            limits,
+            deviations_of(name, exact[name], layers, values, codes, limits, (resamples, seed)),
+        )
+        for name in names
     }
 
 
@@ -140,59 +151,46 @@ def _check(
     return truth, values, compared_metrics() if metrics is None else list(metrics)
 
 
-def figures_of(
-    metric: str,
-    value: Floats,
-    draws: Floats,
+def _figures(
     targets: Floats,
     scores: Floats,
     codes: np.ndarray,
-    labels: Sequence[str],
+    labels: list[str],
     thresholds: Floats,
+    errors: Deviations,
 ) -> Figures:
-    """Return the figures of one metric from its values (L, C) and resamples (R, L, C).
-
-    targets (1 or L, N, C); scores (L, N, C); codes (N,), the number of each row's patient; thresholds (C,).
-    """
+    """Return the figures of one metric: targets (1 or L, N, C), scores (L, N, C), codes (N,), thresholds (C,)."""
     positive, negative = _evidence(targets == 1, codes), _evidence(targets == 0, codes)
+    metric = errors.metric
     behind = _behind(metric, targets, scores, codes, thresholds, positive, negative)
-    eligible = np.array([min(p.patients, n.patients) >= MIN_PATIENTS for p, n in zip(positive, negative)], bool)
     reasons = [
-        _few_classes(p, n) or _few_behind(metric, own) or _undefined(value[:, c], draws[..., c])
-        for c, (p, n, own) in enumerate(zip(positive, negative, behind))
+        _few_classes(p, n) or _few_behind(metric, own) or undefined
+        for p, n, own, undefined in zip(positive, negative, behind, errors.reasons)
     ]
-    rule, deviations = METRICS[metric].interval if metric in METRICS else "bootstrap", None
-    if rule == "obuchowski":
-        errors = _auroc_covariance(targets, scores, codes)
-    elif rule == "jackknife":
-        deviations = _auprc_deviations(targets, scores, codes)
-        errors = np.einsum("plc,pmc->clm", deviations, deviations)
-    else:
-        errors = np.stack([_draws_covariance(draws[..., c]) for c in range(len(labels))])
-    counts = np.array([one.patients for one in behind])
     whole = evidence(codes, np.asarray((~np.isnan(targets)).any(axis=(0, 2))))
     findings = Figures(
         metric=metric,
-        columns=list(labels),
-        value=value,
-        covariance=errors,
-        draws=draws,
-        patients=counts,
+        columns=labels,
+        value=errors.value,
+        covariance=errors.covariance,
+        deviations=errors.deviations,
+        bias=errors.bias,
+        patients=np.array([one.patients for one in behind]),
         effective=np.array([one.effective for one in behind]),
         classes=np.array([[p.effective, n.effective] for p, n in zip(positive, negative)]),
         averaged=np.eye(len(labels), dtype=bool),
-        is_eligible=eligible,
+        is_eligible=np.array([min(p.patients, n.patients) >= MIN_PATIENTS for p, n in zip(positive, negative)], bool),
         reasons=reasons,
         mark=whole.mark,
     )
-    return with_macros(findings, deviations)
+    return with_macros(findings)
 
 
-def with_macros(figures: Figures, deviations: Floats | None = None) -> Figures:
+def with_macros(figures: Figures) -> Figures:
     """Add the mean over all defined findings, and over the eligible ones where these are others.
 
-    Only label counts decide which findings are eligible, so that one list serves all models of a table. The errors of a
-    mean are those of joint draws, or come from deviations by patient (P, L, C) where the findings' errors do.
+    Only label counts decide which findings are eligible, so that one list serves all models of a table. What a patient adds
+    to the error of a mean is the mean of what it adds to those of the findings.
     """
     defined = np.asarray((~np.isnan(figures.value)).any(axis=0))
     columns, usable = {MACRO: defined}, figures.is_eligible & defined
@@ -203,32 +201,32 @@ def with_macros(figures: Figures, deviations: Floats | None = None) -> Figures:
         columns[ELIGIBLE] = usable
         reason = f"{usable.sum()} of {defined.sum()} findings have {MIN_PATIENTS} patients of each class"
     for name, chosen in columns.items():
-        figures = _append(figures, name, chosen, reason if name == MACRO else None, deviations)
+        figures = _append(figures, name, chosen, reason if name == MACRO else None)
     return figures
 
 
-def _append(figures: Figures, name: str, chosen: np.ndarray, reason: str | None, deviations: Floats | None) -> Figures:
+def _append(figures: Figures, name: str, chosen: np.ndarray, reason: str | None) -> Figures:
     """Append the mean over the chosen findings (C,) as a column."""
     picked = np.flatnonzero(chosen)
     value = _mean_defined(figures.value[:, picked])
-    draws = figures.draws[:, :, picked].mean(axis=2) if len(picked) else np.full(figures.draws.shape[:2], np.nan)
-    if deviations is None or not len(picked):
-        errors = _draws_covariance(draws)
-    else:
-        means = deviations[..., picked].mean(axis=2)
-        errors = means.T @ means
+    deviations = figures.deviations[..., picked].sum(axis=2) / max(len(picked), 1)
     patients = int(figures.patients[picked].min(initial=figures.patients.max(initial=0)))
+    undefined = "undefined" if np.isnan(figures.value[:, picked]).any() or not len(picked) else None
     return replace(
         figures,
         columns=[*figures.columns, name],
         value=np.column_stack([figures.value, value]),
-        covariance=np.concatenate([figures.covariance, errors[None]]),
-        draws=np.concatenate([figures.draws, draws[:, :, None]], axis=2),
+        covariance=np.concatenate([figures.covariance, (deviations.T @ deviations)[None]]),
+        deviations=np.concatenate([figures.deviations, deviations[:, :, None]], axis=2),
+        bias=np.column_stack([figures.bias, _mean_defined(figures.bias[:, picked])]),
         patients=np.append(figures.patients, patients),
         effective=np.append(figures.effective, figures.effective[picked].min(initial=np.inf)),
         classes=np.concatenate([figures.classes, np.full((1, 2), np.nan)]),
         averaged=np.concatenate([figures.averaged, chosen[None]]),
-        reasons=[*figures.reasons, reason or _undefined(value, draws)],
+        reasons=[
+            *figures.reasons,
+            reason or next((figures.reasons[c] for c in picked if figures.reasons[c]), undefined),
+        ],
     )
 
 
@@ -262,39 +260,6 @@ def _mean_defined(values: Floats) -> Floats:
     """Return the mean of each row (L, C) over its defined findings, (L,)."""
     defined = ~np.isnan(values)
     return divide(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
-
-
-def _draws_covariance(draws: Floats) -> Floats:
-    """Return the covariance (L, L) of joint draws (R, L); undefined draws are left out."""
-    defined = draws[~np.isnan(draws).any(axis=1)]
-    if len(defined) < 2:
-        return np.full((draws.shape[1],) * 2, np.nan)
-    return np.atleast_2d(np.cov(defined, rowvar=False))
-
-
-def _auprc_deviations(targets: Floats, scores: Floats, codes: np.ndarray) -> Floats:
-    """Return what each patient adds to the errors of AUPRC, (P, L, C): see `jackknife_errors`."""
-    count, layers, findings = int(codes.max(initial=-1)) + 1, len(scores), scores.shape[2]
-    values = np.empty((count, layers, findings))
-    for n, c in np.ndindex(layers, findings):
-        values[:, n, c] = auprc_without_each(targets[min(n, len(targets) - 1), :, c], scores[n, :, c], codes, count)
-    return jackknife_errors(values)
-
-
-def _auroc_covariance(targets: Floats, scores: Floats, codes: np.ndarray) -> Floats:
-    """Return the covariances (C, L, L) of AUROC by Obuchowski's form."""
-    count, layers = int(codes.max(initial=-1)) + 1, len(scores)
-    return np.stack(
-        [
-            covariance(
-                [
-                    placements(targets[min(n, len(targets) - 1), :, c], scores[n, :, c], codes, count)
-                    for n in range(layers)
-                ]
-            )
-            for c in range(scores.shape[2])
-        ]
-    )
 
 
 def _evidence(masks: np.ndarray, codes: np.ndarray) -> list[Evidence]:
@@ -343,11 +308,3 @@ def _few_behind(metric: str, behind: Evidence) -> str | None:
     if behind.patients >= MIN_PATIENTS:
         return None
     return f"{METRICS[metric].title} counts rows of {behind.patients} patients: an interval needs {MIN_PATIENTS}"
-
-
-def _undefined(value: Floats, draws: Floats) -> str | None:
-    """Return why values (L,) with resamples (R, L) have no interval: some are undefined."""
-    if np.isnan(value).any():
-        return "undefined"
-    fraction = float(np.isnan(draws).any(axis=1).mean()) if len(draws) else 1.0
-    return f"undefined in {fraction:.0%} of the resamples" if fraction > MAX_UNDEFINED else None

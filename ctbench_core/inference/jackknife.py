@@ -1,7 +1,6 @@
-"""Average precision without each patient in turn, exact and from one sort: the jackknife of AUPRC.
+"""The jackknife: average precision without each patient in turn, exact and from one sort, and errors from such values.
 
-The bootstrap's error of AUPRC is some 5 to 10 % too small where the scarcer class has 20 to 30 patients, and a macro mean
-feels it. Leaving out a patient changes the counts behind every later precision by that patient's rows alone, so that
+Leaving out a patient changes the counts behind every later precision by that patient's rows alone, so that
 running sums for 1, 2, ... rows less answer for all patients at once.
 
 Shapes: N rows, P patients, B blocks of equal scores.
@@ -63,13 +62,13 @@ def auprc_without_each(targets: Floats, scores: Floats, codes: np.ndarray, patie
     return np.asarray(values)
 
 
-def jackknife_errors(values: Floats) -> Floats:
-    """Return the deviations of values without each patient (P, ...), scaled so that their products sum to covariances.
+def jackknife(values: Floats, has_rows: np.ndarray) -> tuple[Floats, Floats]:
+    """Return the deviations (P, ...) of values without each patient, and their mean (...).
 
-    V = (P - 1) / P sum over patients of (v_-p - mean)^2. Source: Efron and Stein, Ann. Statist. 1981; of clusters: Rao and
-    Shao, Biometrika 1999.
+    The products of deviations sum to covariances: V = (n - 1) / n sum over n patients of (v_-p - mean)^2. Patients without
+    rows (P, ...) are none of them, and deviate by 0. The mean gives the bias: (n - 1) (mean - value). Sources: Efron and
+    Stein, Ann. Statist. 1981; of clusters: Rao and Shao, Biometrika 1999; of the bias: Quenouille, Biometrika 1956.
     """
-    patients = len(values)
-    if not patients:
-        return values
-    return np.asarray(np.sqrt((patients - 1) / patients) * (values - values.mean(axis=0)))
+    n = has_rows.sum(axis=0)
+    mean = divide(np.where(has_rows, values, 0.0).sum(axis=0), n)
+    return np.where(has_rows, np.sqrt(np.maximum(n - 1, 0) / np.maximum(n, 1)) * (values - mean), 0.0), mean

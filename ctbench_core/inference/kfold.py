@@ -23,7 +23,6 @@ from ctbench_core.errors import InputError
 from ctbench_core.inference.differences import RECIPES, Difference
 from ctbench_core.inference.estimates import Estimate
 from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, macro_start, measure, with_macros
-from ctbench_core.inference.patients import RESAMPLES
 from ctbench_core.inference.rules import logit_bounds, t_quantile, t_test, unit_range
 from ctbench_core.metrics import Floats
 
@@ -56,7 +55,6 @@ def kfold_figures(
     patients: ArrayLike,
     labels: Sequence[str],
     metrics: Iterable[str] | None = None,
-    resamples: int = RESAMPLES,
 ) -> dict[str, Figures]:
     """Measure metrics in every fold, averaged over seeds; a layer of the figures is a fold.
 
@@ -67,7 +65,7 @@ def kfold_figures(
     """
     values = np.asarray(scores, np.float64)
     weights = np.full(len(values), 1 / max(len(values), 1))
-    return _by_fold(targets, values, weights, folds, patients, labels, metrics, resamples)
+    return _by_fold(targets, values, weights, folds, patients, labels, metrics)
 
 
 def mean_test_share(folds: ArrayLike, patients: ArrayLike) -> float:
@@ -119,7 +117,6 @@ def kfold_difference(
     test_share: float,
     partitions: int = 1,
     metrics: Iterable[str] | None = None,
-    resamples: int = RESAMPLES,
 ) -> dict[str, FoldDifference]:
     """Compare two ways of training, first - second, by their mean difference over folds, in every compared metric.
 
@@ -130,7 +127,7 @@ def kfold_difference(
     """
     scores = [np.asarray(one, np.float64) for one in (first, second)]
     weights = np.concatenate([np.full(len(one), sign / max(len(one), 1)) for one, sign in zip(scores, (1, -1))])
-    gaps = _by_fold(targets, np.concatenate(scores), weights, folds, patients, labels, metrics, resamples)
+    gaps = _by_fold(targets, np.concatenate(scores), weights, folds, patients, labels, metrics)
     seeds = (len(scores[0]), len(scores[1]))
     return {name: _difference(one, seeds, test_share, partitions) for name, one in gaps.items()}
 
@@ -173,7 +170,6 @@ def _by_fold(
     patients: ArrayLike,
     labels: Sequence[str],
     metrics: Iterable[str] | None,
-    resamples: int,
 ) -> dict[str, Figures]:
     """Return the weighted sum of the layers of scores (L, N, C) in every fold, as figures of F layers.
 
@@ -183,11 +179,11 @@ def _by_fold(
     chosen = None if metrics is None else list(metrics)
     _check(truth, scores, names)
     parts = [
-        measure(truth[rows], scores[:, rows], groups[rows], labels, chosen, resamples=resamples, seed=number)
+        measure(truth[rows], scores[:, rows], groups[rows], labels, chosen, seed=number)
         for number, rows in enumerate(names == fold for fold in np.unique(names))
     ]
-    # Two resamples only: of all rows together, the numbers of patients count, not the errors.
-    whole = measure(truth, scores, groups, labels, chosen, resamples=2)
+    # Of all rows together, the numbers of patients count, not the errors.
+    whole = measure(truth, scores, groups, labels, chosen)
     return {name: _join(whole[name], [part[name] for part in parts], weights) for name in whole}
 
 
@@ -219,7 +215,8 @@ def _join(whole: Figures, folds: Sequence[Figures], weights: Floats) -> Figures:
         columns=whole.columns[:start],
         value=value,
         covariance=variances[:, :, None] * np.eye(len(folds)),
-        draws=np.stack([np.tensordot(fold.draws[:, :, :start], weights, (1, 0)) for fold in folds], axis=1),
+        deviations=_side_by_side([np.tensordot(fold.deviations[:, :, :start], weights, (1, 0)) for fold in folds]),
+        bias=np.stack([weights @ fold.bias[:, :start] for fold in folds]),
         reasons=reasons,
         is_eligible=is_eligible,
         **{name: getattr(whole, name)[:start] for name in ("patients", "effective", "classes", "averaged")},
@@ -233,6 +230,15 @@ def _join(whole: Figures, folds: Sequence[Figures], weights: Floats) -> Figures:
         for name, own in zip(joined.columns[start:], joined.reasons[start:])
     ]
     return replace(joined, reasons=[*reasons, *texts])
+
+
+def _side_by_side(folds: Sequence[Floats]) -> Floats:
+    """Return deviations (sum of D, F, C) of folds (D, C) each: those of other folds are 0."""
+    joined = np.zeros((sum(map(len, folds)), len(folds), folds[0].shape[1]))
+    ends = np.cumsum([len(one) for one in folds])
+    for number, (one, end) in enumerate(zip(folds, ends)):
+        joined[end - len(one) : end, number] = one
+    return joined
 
 
 def _missing_folds(values: Floats) -> str:
@@ -255,13 +261,18 @@ def _models_error(figures: Figures, partitions: int = 1) -> Floats:
     return np.asarray(np.sqrt(partitions * variances) / len(figures))
 
 
+def _models_dof(figures: Figures) -> Floats:
+    """Return the degrees of freedom (K,) of that error."""
+    return figures.dof(np.full(len(figures), 1 / len(figures)), np.zeros(len(figures.columns), bool))
+
+
 def _difference(gaps: Figures, seeds: tuple[int, int], test_share: float, partitions: int) -> FoldDifference:
     """Return the difference whose values by fold are the figures `gaps`."""
     delta, error, dof = gaps.value.mean(axis=0), *_corrected_error(gaps, test_share)
     models_error = _models_error(gaps, partitions)
     has_interval = _has_interval(gaps)
     bounds, p = t_test(delta, error, np.full(len(delta), dof), has_interval)
-    models_bounds, models_p = t_test(delta, models_error, gaps.dof, has_interval)
+    models_bounds, models_p = t_test(delta, models_error, _models_dof(gaps), has_interval)
     return FoldDifference(
         metric=gaps.metric,
         columns=gaps.columns,

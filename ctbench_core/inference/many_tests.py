@@ -5,6 +5,7 @@ Shapes: R resamples, M models, T tests.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,10 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.declared import METRICS
 from ctbench_core.errors import InputError
-from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, place_of
+from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, place_of, wide_near_end
 from ctbench_core.metrics import Floats, divide
+
+_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Best:
 def best_of(figures: Figures, groups: Sequence[Sequence[int]], column: str = MACRO, level: float = 0.05) -> Best:
     """Find the best of several models or recipes, each a group of layers, in one column.
 
-    Seeds are a random sample too: noise of a t with S - 1 degrees of freedom and their standard error is added
+    The errors over patients are drawn as a multivariate t with their covariance, with the fewest degrees of freedom of any
+    pair. Seeds are a random sample too: noise of a t with S - 1 degrees of freedom and their standard error is added
     to the draws of a recipe. Where the macro mean has no interval, the mean over the eligible findings decides; None is best
     where the column has none.
     """
@@ -46,15 +50,26 @@ def best_of(figures: Figures, groups: Sequence[Sequence[int]], column: str = MAC
         return Best(None, np.full(len(groups), np.nan), False)
     declared = METRICS.get(figures.metric)
     sign = -1.0 if declared is not None and declared.larger_is_better is False else 1.0
-    values, draws = [], []
+    weights = np.stack([np.bincount(group, minlength=len(figures)) / len(group) for group in groups])
+    values, draws = weights @ figures.value[:, place], _patient_draws(figures, weights, place)
     for number, group in enumerate(groups):
-        own, drawn = figures.value[group, place], figures.draws[:, group, place].mean(axis=1)
         if len(group) > 1:
-            noise = np.random.default_rng([0, number]).standard_t(len(group) - 1, len(drawn))
-            drawn = drawn + noise * own.std(ddof=1) * np.sqrt(1 / len(group))
-        values.append(sign * own.mean())
-        draws.append(sign * drawn)
-    return best_by_max_t(np.array(values), np.stack(draws, axis=1), level)
+            noise = np.random.default_rng([0, number]).standard_t(len(group) - 1, len(draws))
+            draws[:, number] += noise * figures.value[group, place].std(ddof=1) * np.sqrt(1 / len(group))
+    return best_by_max_t(sign * values, sign * draws, level)
+
+
+def _patient_draws(figures: Figures, weights: Floats, place: int) -> Floats:
+    """Draw the errors (R, M) over patients of weighted sums of layers (M, L) in a column."""
+    errors, is_near = wide_near_end(figures)
+    near = np.asarray(is_near.any(axis=0))
+    dof = min(
+        (float(figures.dof(a - b, near)[place]) for a, b in itertools.combinations(weights, 2)), default=float(_DRAWS)
+    )
+    variances, axes = np.linalg.eigh(weights @ errors[place] @ weights.T)
+    draw = np.random.default_rng(0)
+    normal = draw.normal(size=(_DRAWS, len(weights))) * np.sqrt(np.maximum(variances, 0.0))
+    return np.asarray(normal @ axes.T / np.sqrt(draw.chisquare(dof, (_DRAWS, 1)) / dof))
 
 
 def best_by_max_t(values: ArrayLike, draws: ArrayLike, level: float = 0.05) -> Best:

@@ -1,6 +1,6 @@
 """95 % intervals of means and medians over retrieval queries, by patients.
 
-Shapes: Q queries, M metrics, P patients, R resamples.
+Shapes: Q queries, m patients with a scored query.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference.patients import RESAMPLES, Evidence, draw_counts, evidence, patient_codes
+from ctbench_core.inference.jackknife import jackknife
+from ctbench_core.inference.patients import Evidence, evidence, patient_codes
 from ctbench_core.inference.rules import MIN_PATIENTS, logit_bounds, t_quantile
 from ctbench_core.metrics import Floats, divide
 
@@ -44,15 +45,13 @@ def mean_intervals(
     values: Mapping[str, ArrayLike],
     patients: ArrayLike,
     ranges: Mapping[str, tuple[float, float]] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, MeanInterval]:
     """Return the interval of each mean over other query patients, by name.
 
-    Logit scale, standard error of the patient-clustered bootstrap, t with m - 1 degrees of freedom, m the patients with
-    a scored query, at least 10. A mean at an end of its range gets the exact bound of a proportion in Kish's effective
+    Logit scale, standard error of the jackknife that leaves out one patient at a time, t with m - 1 degrees of
+    freedom, m the effective patients with a scored query, of which there are at least 10. A mean at an end of its range gets the exact bound of a proportion in Kish's effective
     patients: P(all values at the end) is at most that of a proportion with the same mean. Sources: Pepe 2003, section
-    5.2; Field and Welsh, JRSS B 2007 (cluster bootstrap); Clopper and Pearson, Biometrika 1934.
+    5.2; Rao and Shao, Biometrika 1999 (jackknife of clusters); Clopper and Pearson, Biometrika 1934.
 
     Args:
         values: (Q,) by name, NaN where a query is not scored. patients: (Q,).
@@ -67,16 +66,16 @@ def mean_intervals(
     if not rates:
         return {}
     codes = patient_codes(patients)
-    errors = _bootstrap_errors(list(rates.values()), codes, resamples, seed)
     intervals = {}
-    for (name, rate), error in zip(rates.items(), errors):
+    for name, rate in rates.items():
         known = ~np.isnan(rate)
-        behind = evidence(codes, known)
+        behind, own = evidence(codes, known), _deviations(rate, codes)
+        error = float(np.sqrt((own**2).sum()))
         low, high = (ranges or {}).get(name, (0.0, 1.0))
         value = float(rate[known].mean()) if known.any() else np.nan
         inside = _ROUNDING < value < 1 - _ROUNDING
         bounds = logit_bounds(
-            value if inside else np.round(value), error, t_quantile(max(behind.patients - 1, 1)), behind.effective
+            value if inside else np.round(value), error, t_quantile(max(behind.effective - 1, 1)), behind.effective
         )
         reason = _few_patients(behind) or (CONSTANT if inside and error < _NO_ERROR else None)
         intervals[name] = _interval(low + (high - low) * value, low + (high - low) * bounds, reason, behind)
@@ -87,9 +86,8 @@ def median_intervals(values: Mapping[str, ArrayLike], patients: ArrayLike) -> di
     """Return the interval of each median over other query patients, by name, such as of the rank of the first hit.
 
     A rank q is in the interval unless the 95 % interval of the fraction of queries at or below q excludes one half on
-    the side that rules q out. That interval is on the logit scale, with t and m - 1, and the standard error of the
-    jackknife that leaves out one patient at a time: the linearised one holds 89 to 92 % where a few patients have most
-    queries. Sources: Woodruff, JASA 1952; Francisco and Fuller, Ann. Statist. 1991; Efron and Tibshirani 1993, chapter 11.
+    the side that rules q out. That interval is as those of `mean_intervals`, but with m - 1 degrees of freedom, m the
+    patients: with fewer it holds in 98 % of simulated sets, and is not bounded in a quarter. Sources: Woodruff, JASA 1952; Francisco and Fuller, Ann. Statist. 1991; Efron and Tibshirani 1993, chapter 11.
 
     Args:
         values: (Q,) by name, NaN where a query is not scored. patients: (Q,).
@@ -131,47 +129,29 @@ def _rate(name: str, column: ArrayLike, patients: ArrayLike, ends: tuple[float, 
     return np.clip(rate, 0.0, 1.0)
 
 
-def _bootstrap_errors(rates: list[Floats], codes: NDArray[np.intp], resamples: int, seed: int) -> Floats:
-    """Return standard errors (M,) of means of rates (Q,) over resamples of all patients."""
-    count = int(codes.max(initial=-1)) + 1
-    # Metrics of one set of scored queries share their denominator.
-    places: dict[bytes, int] = {}
-    denominators: list[Floats] = []
-    group: list[int] = []
-    for rate in rates:
-        known = ~np.isnan(rate)
-        place = places.setdefault(np.packbits(known).tobytes(), len(places))
-        if place == len(denominators):
-            denominators.append(np.asarray(np.bincount(codes, known, count), np.float64))
-        group.append(place)
-    sums = np.stack([np.bincount(codes, np.nan_to_num(rate), count) for rate in rates], axis=1)
-    totals = np.concatenate([sums, np.stack(denominators, axis=1)], axis=1)
-    drawn = np.concatenate([times.astype(np.float64) @ totals for times in draw_counts(count, resamples, seed)])
-    means = divide(drawn[:, : len(rates)], drawn[:, len(rates) :][:, group])
-    defined = ~np.isnan(means)
-    n = defined.sum(axis=0)
-    centred = np.where(defined, means - divide(np.where(defined, means, 0.0).sum(axis=0), n), 0.0)
-    return np.sqrt(divide((centred**2).sum(axis=0), np.maximum(n - 1, 0)))
+def _deviations(rate: Floats, codes: NDArray[np.intp]) -> Floats:
+    """Return what each patient with a scored query adds to the error of the mean of rates (Q,), (m,)."""
+    known = ~np.isnan(rate)
+    groups = np.unique(codes[known], return_inverse=True)[1]
+    size, sums = np.bincount(groups), np.bincount(groups, rate[known])
+    return jackknife(divide(sums.sum() - sums, size.sum() - size), size > 0)[0]
 
 
 def _median_bounds(ranks: Floats, codes: NDArray[np.intp], behind: Evidence) -> tuple[Floats, str | None]:
     """Return the bounds (2,) of a median from ranks and patients (Q,), or why there are none."""
-    points = np.unique(ranks)
-    size, m = np.bincount(codes), behind.patients
-    t = t_quantile(m - 1)
+    points, t = np.unique(ranks), t_quantile(behind.patients - 1)
 
-    def share(place: int) -> tuple[float, float]:
-        """Return the fraction of queries at or below a point, and its standard error."""
-        below = ranks <= points[place]
-        fraction = float(below.mean())
-        without_one = (np.bincount(codes, below) - fraction * size) / (size.sum() - size)
-        return fraction, float(np.sqrt((m - 1) / m * (without_one**2).sum()))
+    def share(place: int) -> tuple[float, Floats]:
+        """Return the fraction of queries at or below a point, and what each patient adds to its error."""
+        below = (ranks <= points[place]).astype(np.float64)
+        return float(below.mean()), _deviations(below, codes)
 
     def limits(place: int) -> Floats:
-        return logit_bounds(*share(place), t, behind.effective)
+        fraction, own = share(place)
+        return logit_bounds(fraction, np.sqrt((own**2).sum()), t, behind.effective)
 
-    fraction, error = share(int(np.searchsorted(points, np.median(ranks), side="right")) - 1)
-    if error < _NO_ERROR and fraction < 1:
+    fraction, own = share(int(np.searchsorted(points, np.median(ranks), side="right")) - 1)
+    if np.sqrt((own**2).sum()) < _NO_ERROR and fraction < 1:
         return np.full(2, np.nan), CONSTANT
     everywhere = range(len(points))
     low = bisect_left(everywhere, True, key=lambda place: bool(limits(place)[1] >= 0.5))

@@ -43,7 +43,7 @@ def net_benefit(targets: ArrayLike, probabilities: ArrayLike, patients: ArrayLik
     targets (N,) in {0, 1, NaN = left out}; probabilities (N,); patients (N,). The gain is the smaller of those over
     treating none, (TP - w FP) / n, and over treating all, (w TN - FN) / n, with w = t / (1 - t); so are its bounds, so
     that the lower one holds for both at once (Berger and Hsu, Statist. Sci. 1996). Each is a difference of two shares,
-    whose bounds are combined by `_difference_bounds`; t with m - 1 degrees of freedom, m patients of the scarcer class.
+    whose bounds are combined by `_difference_bounds`; t with m - 1 degrees of freedom, m effective patients of the scarcer class.
     Source: Vickers and Elkin, Med. Decis. Making 2006; Marsh, Janes and Pepe, Biometrics 2020, whose interval
     gain -+ t error fails where few patients are missed or wrongly treated. Raises InputError for wrong shapes.
     """
@@ -52,8 +52,9 @@ def net_benefit(targets: ArrayLike, probabilities: ArrayLike, patients: ArrayLik
     order = np.argsort(patient_codes(patients)[known], kind="stable")  # rows of a patient stand together
     y, p = (truth[known] == 1)[order], as_scores(probabilities, truth)[known][order]
     codes = patient_codes(patients)[known][order]
-    scarcer = min(evidence(codes, y == value).patients for value in (True, False))
-    reason = f"{scarcer} patients in the scarcer class: {MIN_PATIENTS} are needed" if scarcer < MIN_PATIENTS else None
+    scarcer = min((evidence(codes, y == value) for value in (True, False)), key=lambda one: one.patients)
+    few = scarcer.patients < MIN_PATIENTS
+    reason = f"{scarcer.patients} patients in the scarcer class: {MIN_PATIENTS} are needed" if few else None
     cost, size = THRESHOLDS / (1 - THRESHOLDS), max(len(y), 1)
     treated, positive = p[:, None] >= THRESHOLDS, y[:, None]
     model = (treated & positive).sum(axis=0) / size - cost * (treated & ~positive).sum(axis=0) / size
@@ -61,7 +62,7 @@ def net_benefit(targets: ArrayLike, probabilities: ArrayLike, patients: ArrayLik
     gain, bounds = model - np.maximum(treat_all, 0.0), np.full((2, len(THRESHOLDS)), np.nan)
     whole = evidence(codes, np.ones(len(y), bool))
     if reason is None:
-        t = float(t_quantile(scarcer - 1))
+        t = float(t_quantile(max(scarcer.effective - 1, 1)))
         over_none = _difference_bounds(treated & positive, treated & ~positive, 1.0, cost, codes, whole, t)
         over_all = _difference_bounds(~treated & ~positive, ~treated & positive, cost, 1.0, codes, whole, t)
         bounds = np.minimum(over_none, over_all)

@@ -52,6 +52,18 @@ def t_test(delta: Floats, error: Floats, dof: Floats, has_interval: np.ndarray) 
     return np.where(has_interval[:, None], bounds, np.nan), np.where(has_interval, p, np.nan)
 
 
+def variance_dof(deviations: Floats) -> Floats:
+    """Return the degrees of freedom (K,) of a variance that is the sum of squared deviations of patients (D, K).
+
+    2 V^2 / Var(V), with the variance of the squares times their number for Var(V): few patients with large deviations leave few. For
+    normal deviations it is about that number; who deviates by 0, such as without rows, is not counted. Infinite without a variance. Source: Hinkley, Technometrics 1977.
+    """
+    squares = deviations**2
+    total = squares.sum(axis=0)
+    spread = (squares**2).sum(axis=0) - total**2 / np.maximum((squares > 0).sum(axis=0), 1)
+    return np.where(spread > 0, divide(2 * total**2, spread), np.inf)
+
+
 def satterthwaite(variances: Sequence[float] | Floats, dofs: Sequence[float] | Floats) -> float:
     """Return the degrees of freedom of a sum of variances. Source: Satterthwaite, Biometrics Bull. 1946."""
     v, f = np.asarray(variances, np.float64), np.asarray(dofs, np.float64)

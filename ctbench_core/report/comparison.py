@@ -241,7 +241,7 @@ def _seeds(comparison: Comparison) -> list[str]:
         texts.append(
             "Figures of recipes are mean metrics of single models, not of their ensemble. Their variance is the mean "
             "covariance of two seeds over patients plus the variance between seeds by their number (Obuchowski and Rockette "
-            "1995), with Satterthwaite's degrees of freedom in place of m - 1."
+            "1995), with Satterthwaite's degrees of freedom over those of patients and of seeds."
         )
         tested = comparison.differences.dropna(subset=["p"])
         if ((tested["question"] != MODELS) & (tested["seeds"] <= FEW_SEEDS) & tested["range_lo"].notna()).any():

@@ -100,35 +100,39 @@ def unit_sentence(volumes: int, unknown: int) -> str:
 
 def _rules(metrics: Sequence[str]) -> list[str]:
     known = [METRICS[name] for name in metrics if name in METRICS]
-    clustered = [one.name for one in known if one.interval == "obuchowski"]
-    jackknife = [one.name for one in known if one.interval == "jackknife"]
-    bootstrap = [one.name for one in known if one.interval == "bootstrap"]
+    clustered, left_out, drawn = (
+        [one.name for one in known if one.interval == rule] for rule in ("obuchowski", "jackknife", "bootstrap")
+    )
     own = [one.name for one in known if one.interval and one.denominator != "scarcer"]
+    estimated = [one.name for one in known if one.interval and one.kind != "thresholded"]
     texts = [
-        "They were computed on the logit scale and transformed back, with t of m - 1 degrees of freedom, m the patients of "
-        "the scarcer class, for a macro mean those of its scarcest finding."
+        "They were computed on the logit scale and transformed back, with t of m - 1 degrees of freedom, m the effective patients "
+        "(Kish 1965) of the scarcer class, for a macro mean those of its scarcest finding."
     ]
     if own:
         texts.append(
-            f"For {join_titles(own)}, m is the patients with a volume in the denominator, at least {MIN_PATIENTS}."
+            f"For {join_titles(own)}, m is the effective patients with a volume in the denominator; of patients there are at least "
+            f"{MIN_PATIENTS}."
+        )
+    if estimated:
+        texts.append(
+            f"For {join_titles(estimated)}, the degrees of freedom are no more than those of the variance estimate (Hinkley 1977)."
         )
     if clustered:
-        texts.append(f"The standard error of {join_titles(clustered)} is that of Obuchowski (1997) for clustered data.")
-    if jackknife:
         texts.append(
-            f"Standard errors of {join_titles(jackknife)} and its macro mean come from leaving out one patient at a time (Efron and "
-            "Stein 1981)."
+            f"The standard error of {join_titles(clustered)} is that of Obuchowski (1997) for clustered data, and of its macro mean that of "
+            "the same placements, averaged by patient."
         )
-    subjects = [f"macro {join_titles(clustered)}"] if clustered else []
-    subjects += [f"{join_titles(bootstrap)} with macro means"] if bootstrap else []
-    if subjects:
-        texts.append(
-            f"Standard errors of {' and of '.join(subjects)} come from {RESAMPLES:,} bootstrap resamples of patients."
-        )
+    for names, source in (
+        (left_out, "leaving out one patient at a time (Efron and Stein 1981)"),
+        (drawn, f"{RESAMPLES:,} bootstrap resamples of patients"),
+    ):
+        if names:
+            texts.append(f"Standard errors of {join_titles(names)} and of macro means come from {source}.")
     if biased := [one.name for one in known if one.biased]:
         texts.append(
-            f"The interval of macro {join_titles(biased)} is centred at twice its value less the mean of its resamples, and "
-            "wide enough to contain the value."
+            f"The interval of macro {join_titles(biased)} is centred at its value less the jackknife's estimate of its bias (Quenouille "
+            "1956), and wide enough to contain the value."
         )
     return texts
 

@@ -42,7 +42,6 @@ from ctbench_core.studies.results import comparison_set
 RULES = 3  # of intervals and tests; stored ones of earlier rules are computed again
 ALPHA = 1 - LEVEL
 BUDGET = "budget"
-_NO_DRAWS = 2  # resamples: p of a K-fold needs none, and a covariance two
 _RECORD = (
     "metric",
     "delta",
@@ -274,13 +273,9 @@ def _best_of_folds(recipes: Sequence[Recipe], metric: str) -> list[tuple[int | N
     targets, folds, patients, names = first.targets, first.folds, first.patients, first.findings
     share = mean_test_share(folds, patients)
     gaps = [
-        kfold_difference(
-            targets, a.scores, b.scores, folds, patients, names, share, metrics=[metric], resamples=_NO_DRAWS
-        )[metric]
+        kfold_difference(targets, a.scores, b.scores, folds, patients, names, share, metrics=[metric])[metric]
         for a, b in itertools.combinations(recipes, 2)
     ]
-    figures = [
-        kfold_figures(targets, one.scores, folds, patients, names, [metric], _NO_DRAWS)[metric] for one in recipes
-    ]
+    figures = [kfold_figures(targets, one.scores, folds, patients, names, [metric])[metric] for one in recipes]
     values = np.stack([one.value.mean(axis=0) for one in figures])
     return [best_of_folds(gaps, values[:, c], c) for c in range(len(first.findings))]

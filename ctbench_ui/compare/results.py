@@ -85,7 +85,7 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float |
     }
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing: resampling patients")
+@st.cache_resource(max_entries=16, show_spinner="Comparing")
 def _comparison(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Comparison:
     """Return a comparison, computed once for the scores of these stamps. Treat it as read-only."""
     return (compare_recipes if by_recipe else compare_runs)(run_dirs, on)

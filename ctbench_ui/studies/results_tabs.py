@@ -242,7 +242,7 @@ def _findings(folder: str, at: Stamp) -> None:
     chart = study_charts.heat_map(values, marked, metric)
     st.plotly_chart(add_note_below(chart, study_tables.source(folder, at).plain_note), key="heat", config=CONFIG)
     st.caption(
-        "★: best of the row, shown only where it beats all others (max-T over paired resamples of patients, seeds as a "
+        "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
         "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
     )
 

@@ -23,6 +23,7 @@ from ctbench_core.experiment import run_experiment
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.report.comparison import methods_paragraph
 from ctbench_core.runs import Convergence, open_run
+from tests.inference.cohorts import dof_of
 from tests.model_scores import MODEL_LABELS, model_scores
 
 
@@ -80,7 +81,7 @@ def _one_volume(name: str, quality: float, seed: int, rare: int = 0) -> ModelSco
 
 @pytest.mark.parametrize("label", MODEL_LABELS)
 def test_p_of_auroc_is_delongs_t(label: str) -> None:
-    """Worked out from placements, with m - 1 degrees of freedom, m the patients of the scarcer class."""
+    """Worked out from placements; the degrees of freedom are those of the variance, at most those of the scarcer class."""
     first, second = _one_volume("a", 0.5, 0), _one_volume("b", 1.2, 1)
     row = compare_models([first, second], "test").differences.set_index(["metric", "label"]).loc["auroc", label]
     y = first.frame[f"target_{label}"].to_numpy(int) == 1
@@ -93,7 +94,10 @@ def test_p_of_auroc_is_delongs_t(label: str) -> None:
     delta, (high_gap, low_gap) = high[0].mean() - high[1].mean(), (high[0] - high[1], low[0] - low[1])
     m, n = y.sum(), (~y).sum()
     error = np.sqrt(high_gap.var(ddof=1) / m + low_gap.var(ddof=1) / n)
-    dof = min(m, n) - 1
+    deviations = np.zeros(len(y))
+    deviations[y] = np.sqrt(m / (m - 1)) * (high_gap - high_gap.mean()) / m
+    deviations[~y] = np.sqrt(n / (n - 1)) * (low_gap - low_gap.mean()) / n
+    dof = dof_of(deviations, min(m, n) - 1)
     assert row["delta"] == pytest.approx(delta, abs=1e-12)
     assert row["p"] == pytest.approx(2 * stats.t.sf(abs(delta) / error, dof), rel=1e-6)
     assert row["hi"] - delta == pytest.approx(stats.t.ppf(0.975, dof) * error, rel=1e-6)

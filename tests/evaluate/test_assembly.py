@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import expit, logit
 from sklearn import metrics as sk
 
 from ctbench_core.atomic import dump_json
@@ -32,6 +33,7 @@ from ctbench_core.evaluate.tuning import fit_tuning
 from ctbench_core.manifest import Manifest
 from ctbench_core.report.evaluation import latex_table, paper_frame
 from ctbench_core.runs import Disclosures, Metrics, RunPaths, read_metrics, read_result_csv
+from tests.inference.cohorts import dof_of, effective, left_out
 
 # Names that a lenient reader changes, prevalence of each, and how well it is predicted.
 FINDINGS = {
@@ -256,31 +258,45 @@ def test_where_every_finding_has_an_interval_so_has_the_macro(tmp_path: Path, co
 
 
 @pytest.mark.parametrize("label", ELIGIBLE)
-def test_intervals_contain_their_value_and_resemble_a_bootstrap_of_patients(
+def test_intervals_are_those_of_leaving_out_each_patient(
     stored: dict[str, Any], scores: pd.DataFrame, label: str
 ) -> None:
+    """By scikit-learn on the rows of the others; AUROC's is Obuchowski's, and its own tests are elsewhere."""
     y, p = _column(scores, label)
-    patients = scores.loc[scores[f"target_{label}"].notna(), "patient"].to_numpy()
-    names, codes = np.unique(patients, return_inverse=True)
-    rows = [np.flatnonzero(codes == code) for code in range(len(names))]
-    draw = np.random.default_rng(0)
-    resamples = [np.concatenate([rows[k] for k in draw.integers(0, len(rows), len(rows))]) for _ in range(50)]
+    codes = np.unique(scores.loc[scores[f"target_{label}"].notna(), "patient"], return_inverse=True)[1]
     threshold = stored["per_class"][label]["threshold_tuned"]
-    functions: dict[str, Callable[[Numbers], float]] = {
-        "auroc": lambda at: sk.roc_auc_score(y[at], p[at]),
-        "auprc": lambda at: sk.average_precision_score(y[at], p[at]),
-        **{name: lambda at, f=f: f(y[at], (p[at] >= 0.5).astype(int)) for name, f in _RATES.items()},
-        **{f"{name}_tuned": lambda at, f=f: f(y[at], (p[at] >= threshold).astype(int)) for name, f in _RATES.items()},
+    functions: dict[str, tuple[Callable[[Numbers], float], float | None]] = {
+        "auprc": (lambda at: sk.average_precision_score(y[at], p[at]), None),
+        **{name: (lambda at, f=f: f(y[at], (p[at] >= 0.5).astype(int)), 0.5) for name, f in _RATES.items()},
+        **{
+            f"{name}_tuned": (lambda at, f=f: f(y[at], (p[at] >= threshold).astype(int)), threshold)
+            for name, f in _RATES.items()
+        },
     }
-    assert {f"{name}_ci" for name in functions} == {name for name in stored["per_class"][label] if name.endswith("_ci")}
-    for name, function in functions.items():
-        low, high = stored["per_class"][label][f"{name}_ci"]
-        if low is None:
-            assert "an interval needs 10" in stored["per_class"][label]["no_interval_of"][name]
+    finding = stored["per_class"][label]
+    assert {"auroc_ci", *(f"{name}_ci" for name in functions)} == {name for name in finding if name.endswith("_ci")}
+    assert finding["auroc_ci"][0] < finding["auroc"] < finding["auroc_ci"][1]
+    for name, (function, limit) in functions.items():
+        if finding[f"{name}_ci"][0] is None:
+            assert "an interval needs 10" in finding["no_interval_of"][name]
             continue
-        assert low < stored["per_class"][label][name] < high, name
-        spread = np.std([function(at) for at in resamples], ddof=1)
-        assert (high - low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.3), name
+        value, deviations = function(np.arange(len(y))), left_out(function, codes)
+        if limit is None:
+            sides = [effective(codes, y == side) for side in (0, 1)]
+            dof = dof_of(deviations, sides[int(len(np.unique(codes[y == 1])) < len(np.unique(codes[y == 0])))] - 1)
+        else:
+            called = p >= limit
+            rows = {
+                "precision": called,
+                "recall": y == 1,
+                "f1": (y == 1) | called,
+                "specificity": y == 0,
+                "npv": ~called,
+            }
+            dof = effective(codes, rows[name.removesuffix("_tuned")]) - 1
+        half_width = stats.t.ppf(0.975, dof) * np.sqrt((deviations**2).sum()) / (value * (1 - value))
+        expected = expit(logit(value) + np.array([-half_width, half_width]))
+        np.testing.assert_allclose(finding[f"{name}_ci"], expected, rtol=1e-6, err_msg=name)
 
 
 def test_validation_minus_test_is_that_difference(stored: dict[str, Any], tuning: dict[str, Any]) -> None:

@@ -168,7 +168,7 @@ def test_equal_groups_are_seldom_called_different() -> None:
         targets = (draw.random((240, 2)) < 0.35).astype(float)
         scores = draw.normal(size=(240, 2)) + targets
         groups = draw.choice(np.array(["a", "b"], object), 240)
-        frame = subgroup_frame(targets, scores, np.arange(240).astype(str), groups, ["x", "y"], resamples=100)
+        frame = subgroup_frame(targets, scores, np.arange(240).astype(str), groups, ["x", "y"])
         significant.append(frame.loc[frame["group"] == "a", "p"].to_numpy() < 0.05)
     # 900 tests, dependent in sixes: the standard error is about 1.2 points.
     assert 0.015 < np.mean(significant) < 0.085

@@ -10,13 +10,17 @@ from sklearn.metrics import roc_auc_score
 from ctbench_core.errors import InputError
 from ctbench_core.inference import auroc_covariance, difference, match_seeds, measure, recipe_difference
 from ctbench_core.inference.rules import midway_dof, satterthwaite
-from tests.inference.cohorts import layers
+from tests.inference.cohorts import auroc_deviations, dof_of, effective, layers, left_out, scarcer
 
 LABELS = ["a", "b"]
 
 
-def scarcer(targets: np.ndarray, codes: np.ndarray, column: int) -> int:
-    return min(len(np.unique(codes[targets[:, column] == side])) for side in (0, 1))
+def patient_dof(targets: np.ndarray, scores: np.ndarray, codes: np.ndarray, column: int, half: int) -> float:
+    """Return the degrees of freedom of the difference of the mean AUROCs of the first and the last ``half`` layers."""
+    numbers = np.unique(codes, return_inverse=True)[1]
+    each = [auroc_deviations(targets[:, column], layer[:, column], numbers) for layer in scores]
+    deviations = np.mean(each[:half], axis=0) - np.mean(each[half:], axis=0)
+    return dof_of(deviations, scarcer(targets, codes, column) - 1)
 
 
 def test_two_models_differ_by_obuchowskis_t() -> None:
@@ -26,7 +30,7 @@ def test_two_models_differ_by_obuchowskis_t() -> None:
         areas, covariance = auroc_covariance(targets[:, c], scores[:, :, c], codes)
         assert result.delta[c] == pytest.approx(np.subtract(*(roc_auc_score(targets[:, c], s[:, c]) for s in scores)))
         error = np.sqrt(np.array([1, -1]) @ covariance @ [1, -1])
-        dof = scarcer(targets, codes, c) - 1
+        dof = patient_dof(targets, scores, codes, c, 1)
         assert result.p[c] == pytest.approx(2 * stats.t.sf(abs(areas[0] - areas[1]) / error, dof), rel=1e-9)
         half_width = stats.t.ppf(0.975, dof) * error
         np.testing.assert_allclose(result.bounds[c], result.delta[c] + np.array([-half_width, half_width]), rtol=1e-9)
@@ -58,13 +62,23 @@ def test_p_and_interval_never_contradict(count: int) -> None:
                 assert ((one.p < 0.05) == outside)[has].all()
 
 
-def test_rates_and_macro_means_have_the_error_of_joint_draws() -> None:
-    targets, scores, codes = layers(150, seed=4)
-    figures = measure(targets, scores, codes, LABELS, ["recall"], resamples=200)["recall"]
-    one = difference(figures, [0], [1])
-    draws = figures.draws[:, 0] - figures.draws[:, 1]
-    np.testing.assert_allclose(one.error, draws.std(axis=0, ddof=1), rtol=1e-9)
-    assert one.delta[2] == pytest.approx(one.delta[:2].mean(), abs=1e-12)
+def test_differences_of_rates_and_of_their_macro_means_leave_out_one_patient_at_a_time() -> None:
+    targets, scores, codes = layers(120, seed=4)
+    one = difference(measure(targets, scores, codes, LABELS, ["recall"])["recall"], [0], [1])
+
+    def gap(rows: np.ndarray, columns: list[int]) -> float:
+        return float(
+            np.mean(
+                [np.subtract(*((s[rows, c] >= 0.5)[targets[rows, c] == 1].mean() for s in scores)) for c in columns]
+            )
+        )
+
+    for k, columns in enumerate(([0], [1], [0, 1])):
+        deviations = left_out(lambda rows, own=columns: gap(rows, own), codes)
+        assert one.delta[k] == pytest.approx(gap(np.arange(len(codes)), columns), abs=1e-12)
+        assert one.error[k] == pytest.approx(np.sqrt((deviations**2).sum()), rel=1e-9)
+        counts = [effective(codes, targets[:, c] == 1) for c in columns]
+        assert one.dof[k] == pytest.approx(min(counts) - 1, rel=1e-9)
 
 
 def test_equal_rankings_do_not_differ() -> None:
@@ -81,12 +95,15 @@ def test_paired_recipes_share_patients_by_the_covariance_of_two_seeds() -> None:
     figures = measure(targets, scores, codes, LABELS, resamples=100)["auroc"]
     one = difference(figures, [0, 1, 2], [3, 4, 5])
     gaps = figures.value[:3] - figures.value[3:]
+    weights = np.repeat([1 / 3, -1 / 3], 3)
+    patients = figures.dof(weights, np.zeros(3, bool))
+    assert patients[0] == pytest.approx(patient_dof(targets, scores, codes, 0, 3))
     for c in range(3):
         contrast = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
         errors = contrast @ figures.covariance[c] @ contrast.T
         shared = max((errors.sum() - np.trace(errors)) / 6, 0)
         parts = [shared, gaps[:, c].var(ddof=1) / 3]
-        error, dof = np.sqrt(sum(parts)), midway_dof(parts, [figures.dof[c], 2])
+        error, dof = np.sqrt(sum(parts)), midway_dof(parts, [patients[c], 2])
         assert one.error[c] == pytest.approx(error, rel=1e-9)
         assert one.p[c] == pytest.approx(2 * stats.t.sf(abs(gaps[:, c].mean()) / error, dof), rel=1e-6)
     assert one.question == "this way of training"
@@ -151,7 +168,7 @@ def test_seeds_that_share_training_patients_add_to_the_error() -> None:
     assert same.question == "this way of training, for these training patients"
     gaps = figures.value[:5] - figures.value[5:]
     parts = [apart.patient_error[0] ** 2, gaps[:, 0].var(ddof=1) / 5]
-    assert apart.dof[0] == pytest.approx(satterthwaite(parts, [scarcer(targets, codes, 0) - 1, 4]))
+    assert apart.dof[0] == pytest.approx(satterthwaite(parts, [patient_dof(targets, scores, codes, 0, 5), 4]))
 
 
 def test_two_seeds_have_a_range_and_one_beside_several_has_nothing() -> None:

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import expit, logit
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from ctbench_core.inference import ELIGIBLE, MACRO, auroc_covariance, estimate, measure
-from ctbench_core.inference.rules import satterthwaite
-from tests.inference.cohorts import clustered, layers
+from ctbench_core.inference.rules import satterthwaite, variance_dof
+from tests.inference.cohorts import auroc_deviations, clustered, dof_of, effective, layers, left_out, scarcer
 
 
 def around(value: float, error: float, dof: float) -> np.ndarray:
@@ -19,30 +26,76 @@ def around(value: float, error: float, dof: float) -> np.ndarray:
     return expit(logit(value) + np.array([-half_width, half_width]))
 
 
-def scarcer(targets: np.ndarray, codes: np.ndarray, column: int = 0) -> int:
-    return min(len(np.unique(codes[targets[:, column] == side])) for side in (0, 1))
-
-
 def test_auroc_has_obuchowskis_error_and_t_of_the_scarcer_class() -> None:
     targets, scores, codes = clustered(120, seed=3)
-    figures = measure(targets, scores[None], codes, ["x"], resamples=20)["auroc"]
+    figures = measure(targets, scores[None], codes, ["x"])["auroc"]
     area, covariance = auroc_covariance(targets[:, 0], scores[:, 0], codes)
-    expected = around(area[0], np.sqrt(covariance[0, 0]), scarcer(targets, codes) - 1)
+    dof = dof_of(auroc_deviations(targets[:, 0], scores[:, 0], codes), scarcer(targets, codes) - 1)
+    expected = around(area[0], np.sqrt(covariance[0, 0]), dof)
     np.testing.assert_allclose(estimate(figures).bounds[0], expected, rtol=1e-10)
 
 
-def test_rates_have_the_bootstraps_error() -> None:
-    targets, scores, codes = clustered(120, seed=3)
-    found = measure(targets, scores[None], codes, ["x"], ["recall", "precision"], 0.5, resamples=200)
-    for name, figures in found.items():
-        one = estimate(figures)
-        called = scores[:, 0] >= 0.5
-        patients = {
-            "recall": len(np.unique(codes[targets[:, 0] == 1])),
-            "precision": len(np.unique(codes[called])),
-        }[name]
-        expected = around(one.value[0], figures.draws[:, 0, 0].std(ddof=1), patients - 1)
-        np.testing.assert_allclose(one.bounds[0], expected, rtol=1e-10)
+RATES = {
+    "recall": recall_score,
+    "precision": precision_score,
+    "f1": f1_score,
+    "specificity": lambda y, called: recall_score(1 - y, 1 - called),
+    "npv": lambda y, called: precision_score(1 - y, 1 - called),
+}
+
+
+@pytest.mark.parametrize("name", [*RATES, "brier", "auprc"])
+def test_other_metrics_leave_out_one_patient_at_a_time(name: str) -> None:
+    targets, scores, codes = clustered(90, seed=3)
+    targets[::9] = np.nan
+    p = expit(scores[:, 0])
+    figures = measure(targets, p[None, :, None], codes, ["x"], [name], 0.6)[name]
+    y, called, known = targets[:, 0], (p >= 0.6).astype(float), ~np.isnan(targets[:, 0])
+
+    def value(rows: np.ndarray) -> float:
+        rows = rows[known[rows]]
+        if name == "brier":
+            return float(brier_score_loss(y[rows], p[rows]))
+        if name == "auprc":
+            return float(average_precision_score(y[rows], p[rows]))
+        return float(RATES[name](y[rows], called[rows]))
+
+    behind = {
+        "recall": y == 1,
+        "precision": known & (called == 1),
+        "f1": (y == 1) | (known & (called == 1)),
+        "specificity": y == 0,
+        "npv": known & (called == 0),
+        "brier": known,
+    }
+    patients = effective(codes, behind[name]) if name in behind else scarcer(targets, codes)
+    deviations = left_out(value, codes)
+    dof = patients - 1 if name in RATES else dof_of(deviations, patients - 1)
+    expected = around(value(np.arange(len(y))), np.sqrt((deviations**2).sum()), dof)
+    np.testing.assert_allclose(estimate(figures).bounds[0], expected, rtol=1e-9)
+
+
+def test_patients_without_known_labels_change_nothing() -> None:
+    targets, scores, codes = clustered(80, seed=4)
+    more = np.concatenate([targets, np.full((60, 1), np.nan)])
+    others = np.concatenate([scores, np.zeros((60, 1))]), np.concatenate([codes, np.arange(80, 140)])
+    names = ["auroc", "auprc", "brier", "f1"]
+    alone = measure(targets, expit(scores)[None], codes, ["x"], names)
+    for name, figures in measure(more, expit(others[0])[None], others[1], ["x"], names).items():
+        np.testing.assert_allclose(estimate(figures).bounds, estimate(alone[name]).bounds, rtol=1e-12)
+        np.testing.assert_allclose(figures.bias, alone[name].bias, rtol=1e-9, atol=1e-15)
+
+
+def test_few_patients_with_large_deviations_leave_few_degrees_of_freedom() -> None:
+    even, uneven = np.ones(50), np.r_[np.full(4, 3.0), np.full(46, 0.1)]
+    draw = np.random.default_rng(0)
+    signs = draw.choice([-1.0, 1.0], 50)
+    normal = np.mean([variance_dof(draw.normal(size=(100, 1)))[0] for _ in range(300)])
+    assert variance_dof((even * signs)[:, None])[0] == np.inf
+    assert variance_dof((uneven * signs)[:, None])[0] == pytest.approx(dof_of(uneven * signs, np.inf))
+    assert variance_dof((uneven * signs)[:, None])[0] < 10
+    assert 85 < normal < 125  # of normal deviations about their number
+    assert variance_dof(np.zeros((5, 1)))[0] == np.inf
 
 
 def test_rows_of_one_patient_are_no_new_evidence() -> None:
@@ -116,26 +169,39 @@ def test_an_undefined_finding_is_not_in_the_macro_mean() -> None:
     assert np.isfinite(one.bounds[-1]).all()
 
 
-def test_the_error_of_a_macro_mean_is_that_of_joint_draws() -> None:
-    """But for AUPRC, whose errors come from one patient left out at a time."""
+def test_a_patient_adds_to_a_macro_mean_what_it_adds_to_the_findings_on_average() -> None:
     targets, scores, codes = layers(150, seed=1, count=1)
     scores[:, :, 1] = scores[:, :, 0]
     targets[:, 1] = targets[:, 0]
-    names = ["auroc", "f1", "recall"]
-    for figures in measure(targets, scores, codes, ["a", "a again"], names, resamples=200).values():
-        draws = figures.draws[:, 0]
-        np.testing.assert_allclose(draws[:, 2], draws[:, :2].mean(axis=1))
-        assert estimate(figures).error[2] == pytest.approx(draws[:, 0].std(ddof=1), rel=1e-9)
+    names = ["auroc", "auprc", "f1", "recall", "brier"]
+    found = measure(targets, expit(scores), codes, ["a", "a again"], names)
+    for name, figures in found.items():
+        one = estimate(figures)
+        assert one.error[2] == pytest.approx(one.error[0], rel=0.01 if name == "auroc" else 1e-9)
+    targets, scores, codes = layers(150, seed=1, count=1)
+    figures = measure(targets, scores, codes, ["a", "b"], ["auroc"])["auroc"]
+    numbers = np.unique(codes, return_inverse=True)[1]
+    each = [auroc_deviations(targets[:, c], scores[0, :, c], numbers) for c in range(2)]
+    macro = np.mean(each, axis=0)
+    dof = dof_of(macro, min(scarcer(targets, codes, c) for c in range(2)) - 1)
+    expected = around(figures.value[0, 2], np.sqrt((macro**2).sum()), dof)
+    np.testing.assert_allclose(estimate(figures).bounds[2], expected, rtol=1e-9)
 
 
 def test_macro_auprc_is_centred_at_the_value_less_its_bias_and_contains_it() -> None:
     targets, scores, codes = layers(60, seed=5, count=1)
-    figures = measure(targets, scores, codes, ["a", "b"], resamples=200)["auprc"]
-    macro = figures.value[0, 2]
-    centre = 2 * macro - figures.draws[:, 0, 2].mean()
-    dof = min(scarcer(targets, codes, c) for c in range(2)) - 1
-    low, high = around(centre, float(np.sqrt(figures.covariance[2, 0, 0])), dof)
-    np.testing.assert_allclose(estimate(figures).bounds[2], [min(low, macro), max(high, macro)], rtol=1e-10)
+    figures = measure(targets, scores, codes, ["a", "b"])["auprc"]
+
+    def value(rows: np.ndarray) -> float:
+        return float(np.mean([average_precision_score(targets[rows, c], scores[0, rows, c]) for c in range(2)]))
+
+    macro, deviations = value(np.arange(len(codes))), left_out(value, codes)
+    without = [value(np.flatnonzero(codes != patient)) for patient in np.unique(codes)]
+    centre = macro - 59 * (np.mean(without) - macro)
+    assert centre != pytest.approx(macro, abs=1e-4)
+    dof = dof_of(deviations, min(scarcer(targets, codes, c) for c in range(2)) - 1)
+    low, high = around(centre, float(np.sqrt((deviations**2).sum())), dof)
+    np.testing.assert_allclose(estimate(figures).bounds[2], [min(low, macro), max(high, macro)], rtol=1e-8)
 
 
 @pytest.mark.parametrize("metrics", [["auroc"], ["auprc"], ["f1", "recall", "specificity", "precision", "npv"]])
@@ -186,7 +252,9 @@ def test_a_recipe_adds_the_spread_of_its_seeds_to_what_they_share() -> None:
     assert one.error[0] == pytest.approx(np.sqrt(total), rel=1e-9)
     assert one.sd[0] == pytest.approx(each.std(ddof=1))
     np.testing.assert_allclose(one.spread[0], [each.min(), each.max()])
-    dof = satterthwaite([shared, each.var(ddof=1) / 4], [scarcer(targets, codes) - 1, 3])
+    own = np.mean([auroc_deviations(targets[:, 0], seed[:, 0], codes) for seed in seeds], axis=0)
+    patients = dof_of(own, scarcer(targets, codes) - 1)
+    dof = satterthwaite([shared, each.var(ddof=1) / 4], [patients, 3])
     np.testing.assert_allclose(one.bounds[0], around(each.mean(), np.sqrt(total), dof), rtol=1e-9)
     other = estimate(figures, overlap=0.2)
     assert other.seed_error[0] == pytest.approx(np.sqrt(each.var(ddof=1) * (1 / 4 + 0.25)))

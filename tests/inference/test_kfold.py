@@ -22,6 +22,7 @@ from ctbench_core.inference import (
     kfold_figures,
     mean_test_share,
 )
+from tests.inference.cohorts import auroc_deviations, dof_of
 
 PATIENTS, SEEDS, FOLDS = 160, 3, 4
 FINDINGS = ["common", "half", "rare"]
@@ -94,14 +95,19 @@ def test_for_these_models_folds_are_independent_samples(data: dict[str, np.ndarr
     sides = data["targets"], data["first"], data["second"], data["folds"], data["patients"]
     difference = kfold_difference(*sides, FINDINGS, test_share=0.3)["auroc"]
     weights = np.repeat([1 / SEEDS, -1 / SEEDS], SEEDS)
-    variance = 0.0
+    variance, deviations = 0.0, []
     for fold in np.unique(data["folds"]):
         rows = data["folds"] == fold
         scores = np.concatenate([data["first"][:, rows, 0], data["second"][:, rows, 0]])
         _, covariance = auroc_covariance(data["targets"][rows, 0], scores, data["patients"][rows])
         variance += weights @ covariance @ weights
+        codes = np.unique(data["patients"][rows], return_inverse=True)[1]
+        each = [auroc_deviations(data["targets"][rows, 0], one, codes) for one in scores]
+        deviations.append(weights @ np.array(each))
     error = np.sqrt(variance) / FOLDS
-    dof = PATIENTS // 5 - 1  # the patients of the scarcer class in all folds
+    dof = dof_of(
+        np.concatenate(deviations), PATIENTS // 5 - 1
+    )  # at most the patients of the scarcer class in all folds
     assert difference.patient_error[0] == pytest.approx(error)
     assert difference.models_p[0] == pytest.approx(2 * stats.t.sf(abs(difference.delta[0]) / error, dof))
     half = stats.t.ppf(0.975, dof) * error
@@ -211,7 +217,7 @@ def test_a_recipe_against_itself_with_other_seeds_is_seldom_different() -> None:
         folds = rng.permutation(np.arange(200) % 5)
         sides = [np.stack([_out_of_fold(features, targets, folds, rng) for _ in range(3)]) for _ in range(2)]
         parts = (targets, *sides, folds, np.arange(200), ["a"], 1 / 4)
-        difference = kfold_difference(*parts, metrics=["auroc"], resamples=2)["auroc"]
+        difference = kfold_difference(*parts, metrics=["auroc"])["auroc"]
         rejected.append(difference.p[0] < 0.05)
         for_models.append(difference.models_p[0] < 0.05)
     assert np.mean(rejected) <= 0.1

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference import benjamini_hochberg, best_by_max_t, best_of, measure
+from ctbench_core.inference import benjamini_hochberg, best_by_max_t, best_of, difference, measure
+from tests.inference.cohorts import layers
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -68,6 +69,18 @@ def test_best_recipe_needs_more_than_the_luck_of_its_seeds() -> None:
     # The same two means, but one recipe's seeds differ by as much as the recipes do.
     mixed = measure(targets, np.concatenate([poor[:2], good, poor[2:]]), np.arange(400), ["a", "b"], resamples=300)
     assert not best_of(mixed["auroc"], [[0, 1, 2], [3, 4, 5]]).marked
+
+
+def test_of_two_models_p_is_that_of_their_difference() -> None:
+    targets, scores, codes = layers(120, seed=4)
+    figures = measure(targets, scores, codes, ["a", "b"])["auprc"]
+    for column in ("a", "macro"):
+        one = difference(figures, [0], [1])
+        p = one.p[one.at(column)]
+        found = best_of(figures, [[0], [1]], column)
+        assert 0.02 < p < 0.98
+        # 2,000 draws of a p have this error.
+        assert np.nanmax(found.p) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 2000))
 
 
 def test_best_of_figures_without_an_interval_is_none() -> None:

@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 
 from ctbench_core.errors import InputError
 from ctbench_core.inference.means import CONSTANT, UNBOUNDED, mean_intervals, median_intervals
+from tests.inference.cohorts import effective, left_out
 
 
 def clusters(rng: np.random.Generator, patients: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,15 +27,12 @@ def test_a_mean_is_that_of_the_scored_queries_with_a_logit_t_interval() -> None:
     found = mean_intervals({"map": values}, codes)["map"]
     assert found.value == pytest.approx(np.nanmean(values), abs=1e-15)
     assert found.patients == len(np.unique(codes[known]))
-    # Resamples one by one, as tables of the drawn patients.
-    draws = []
-    for _ in range(4000):
-        rows = np.concatenate([np.flatnonzero(codes == drawn) for drawn in rng.integers(0, 12, 12)])
-        draws.append(np.nanmean(values[rows]))
-    half = stats.t.ppf(0.975, found.patients - 1) * np.std(draws, ddof=1) / (found.value * (1 - found.value))
-    middle = logit(found.value)
-    assert logit([found.lo, found.hi]).mean() == pytest.approx(middle, abs=1e-12)
-    assert np.ptp(logit([found.lo, found.hi])) / 2 == pytest.approx(half, rel=0.05)
+    rows = np.flatnonzero(known)
+    deviations = left_out(lambda kept: float(values[rows[kept]].mean()), codes[rows])
+    dof = effective(codes, known) - 1
+    half = stats.t.ppf(0.975, dof) * np.sqrt((deviations**2).sum()) / (found.value * (1 - found.value))
+    expected = expit(logit(found.value) + np.array([-half, half]))
+    np.testing.assert_allclose([found.lo, found.hi], expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -42,8 +40,7 @@ def test_a_mean_at_an_end_has_the_exact_bound_in_effective_patients(value: float
     sizes = np.array([9, *[1] * 19])
     codes = np.repeat(np.arange(20), sizes)
     found = mean_intervals({"recall": np.full(len(codes), value)}, codes)["recall"]
-    effective = sizes.sum() ** 2 / (sizes**2).sum()
-    exact = 0.025 ** (1 / effective)
+    exact = 0.025 ** (1 / (sizes.sum() ** 2 / (sizes**2).sum()))
     assert (found.lo, found.hi) == pytest.approx((exact, 1) if value else (0, 1 - exact), abs=1e-12)
     alone = mean_intervals({"recall": np.full(20, value)}, np.arange(20))["recall"]
     # Clopper and Pearson's interval of 0 or 20 in 20.
@@ -105,8 +102,8 @@ def test_a_median_interval_holds_every_rank_that_is_not_excluded(distinct: int) 
         if below.all():
             continue
         share, without = below.mean(), np.array([below[codes != p].mean() for p in range(40)])
-        error = np.sqrt(39 / 40 * ((without - share) ** 2).sum())
-        reach = stats.t.ppf(0.975, 39) * error / (share * (1 - share))
+        deviations = np.sqrt(39 / 40) * (without - without.mean())
+        reach = stats.t.ppf(0.975, 39) * np.sqrt((deviations**2).sum()) / (share * (1 - share))
         kept.append((rank, *expit(logit(share) + reach * np.array([-1, 1]))))
     assert found.lo == min(rank for rank, _, high in kept if high >= 0.5)
     assert found.hi == min((rank for rank, low, _ in kept if low >= 0.5), default=ranks.max())
@@ -144,8 +141,8 @@ def test_intervals_hold_the_truth_and_row_wise_ones_do_not(patients: int) -> Non
         codes, level = clusters(rng, patients, spread=2)
         values = (expit(level + 1) > rng.random(len(codes))).astype(float)
         ranks = np.exp(1 + level + rng.standard_normal(len(codes)))
-        mean = mean_intervals({"x": values}, codes, resamples=150)["x"]
-        rows = mean_intervals({"x": values}, np.arange(len(codes)), resamples=150)["x"]
+        mean = mean_intervals({"x": values}, codes)["x"]
+        rows = mean_intervals({"x": values}, np.arange(len(codes)))["x"]
         median = median_intervals({"x": ranks}, codes)["x"]
         hits["mean"] += mean.reason is not None or mean.lo <= truth <= mean.hi
         hits["rows"] += rows.reason is not None or rows.lo <= truth <= rows.hi

@@ -8,7 +8,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference import auroc_covariance, measure
+from ctbench_core.inference import auroc_covariance, measure, patient_weights
+from ctbench_core.metrics import ranking_metrics
 
 # Two readers of 65 arteries of 36 patients (patient, diseased, reader 1, reader 2): the worked example of Obuchowski's own
 # software (funcs_clusteredROC.R, Cleveland Clinic), whose help prints the components below.
@@ -97,8 +98,13 @@ def test_agrees_with_the_bootstrap_on_clustered_rows() -> None:
     sick = (draw.random(300) < 0.3).astype(float)
     scores = (sick + draw.normal(size=300))[patients] + 0.3 * draw.normal(size=900)
     clustered = auroc_covariance(sick[patients], scores, patients)[1][0, 0]
-    figures = measure(sick[patients][:, None], scores[None, :, None], patients, ["x"])["auroc"]
-    assert np.sqrt(clustered) == pytest.approx(figures.draws[:, 0, 0].std(ddof=1), rel=0.08)
+    draws = np.concatenate(
+        [
+            ranking_metrics(sick[patients][:, None], scores[:, None], weights).auroc
+            for weights in patient_weights(patients)
+        ]
+    )
+    assert np.sqrt(clustered) == pytest.approx(draws.std(ddof=1), rel=0.08)
     assert auroc_covariance(sick[patients], scores)[1][0, 0] < clustered / 2
 
 
@@ -119,8 +125,11 @@ def test_sides_of_one_test_set_share_their_patients() -> None:
     group = np.arange(1600) % 2 == 0
     sides = np.stack([np.where(mask, sick, np.nan)[:, None] for mask in (group, ~group)])
     figures = measure(sides, np.stack([scores] * 2), patients, ["x"])["auroc"]
-    draws = np.cov(figures.draws[:, :, 0], rowvar=False)
-    np.testing.assert_allclose(figures.covariance[0], draws, rtol=0.15)
+    draws = [
+        np.concatenate([ranking_metrics(side, scores, weights).auroc[:, 0] for weights in patient_weights(patients)])
+        for side in sides
+    ]
+    np.testing.assert_allclose(figures.covariance[0], np.cov(draws), rtol=0.15)
     assert figures.covariance[0, 0, 1] > 0.5 * figures.covariance[0, 0, 0]
 
 

@@ -1,4 +1,4 @@
-"""The simulations of the benchmarks: fast resamples against the product's, truths against closed forms, runner and table."""
+"""The simulations of the benchmarks: truths against closed forms, runner and table."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from benchmarks.coverage.runner import AGAIN, FIRST, Store, run
 from benchmarks.coverage.table import Row, rows_of, tables
 from benchmarks.coverage.tally import FIELDS, Tally
 from benchmarks.coverage.truths import Truth, truth_of
-from benchmarks.fast_resamples import check, fast_figures, patient_counts, resampled_areas
-from ctbench_core.inference import calibration_lines, estimate, measure, net_benefit
-from ctbench_core.inference.patients import draw_counts
+from ctbench_core.inference import calibration_lines, estimate, net_benefit
 from ctbench_core.metrics import ranking_metrics, thresholded_metrics
 
 
@@ -45,47 +43,6 @@ def test_a_tally_counts_each_side() -> None:
     assert (counts["minor"], counts["truth"]) == pytest.approx((12.0, 1.8))
     tally.add_test("rank swap", np.array([True, True, False]), np.array([True, False, True]))
     assert (tally["rank swap"]["given"], tally["rank swap"]["rejected"]) == (2, 1)
-
-
-@pytest.mark.parametrize("is_ordinal", [False, True])
-def test_fast_resamples_are_those_of_the_product(is_ordinal: bool) -> None:
-    draw = np.random.default_rng(0)
-    cohort = draw_cohort(draw, 60, Law((0.2, 0.4), is_ordinal=is_ordinal))
-    scores = np.stack([cohort.scores(draw, 0.5, 1.0) for _ in range(2)])
-    targets = np.stack([cohort.targets, cohort.targets])
-    targets[0, ::5] = targets[1, 1::7] = np.nan
-    counts = patient_counts(draw, 60, 12)
-    assert (counts.sum(axis=1) == 60).all()
-    check(cohort.targets, scores, cohort.patient, counts)
-    areas = resampled_areas(targets, scores, cohort.patient, counts)
-    for layer in range(2):
-        result = ranking_metrics(targets[layer], scores[layer], counts[:, cohort.patient])
-        np.testing.assert_allclose(areas["auroc"][:, layer], result.auroc, atol=1e-12)
-        np.testing.assert_allclose(areas["auprc"][:, layer], result.auprc, atol=1e-12)
-
-
-def test_a_wrong_shortcut_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = np.random.default_rng(0)
-    cohort = draw_cohort(draw, 60, Law((0.3,)))
-    scores, counts = cohort.scores(draw, 0.5, 1.0)[None], patient_counts(draw, 60, 8)
-    areas = resampled_areas(cohort.targets, scores, cohort.patient, counts)
-    monkeypatch.setattr(
-        "benchmarks.fast_resamples.resampled_areas", lambda *_: areas | {"auprc": areas["auprc"] + 1e-6}
-    )
-    with pytest.raises(AssertionError, match="auprc differs"):
-        check(cohort.targets, scores, cohort.patient, counts)
-
-
-def test_fast_figures_give_the_intervals_of_the_product() -> None:
-    draw = np.random.default_rng(3)
-    cohort = draw_cohort(draw, 90, Law((0.3, 0.4)))
-    scores = cohort.scores(draw, 0.5, 1.0)[None]
-    patients = np.char.zfill(cohort.patient.astype(str), 4)
-    counts = np.concatenate(list(draw_counts(90, 100, 0)))
-    names = ("auroc", "auprc", "recall", "npv")
-    theirs = measure(cohort.targets, scores, patients, ["finding 0", "finding 1"], names, resamples=100)
-    for name, ours in fast_figures(names, cohort.targets, scores, cohort.patient, counts).items():
-        np.testing.assert_allclose(estimate(ours).bounds, estimate(theirs[name]).bounds, atol=1e-9)
 
 
 def test_cohorts_are_what_their_law_says() -> None:
@@ -172,7 +129,7 @@ def test_equal_models_have_no_gap_and_unlike_curves_only_in_auprc() -> None:
 def test_a_repeat_counts_every_interval(plain: tuple[Design, Truth]) -> None:
     design, truth = plain
     tally = Tally()
-    models.repeat(np.random.default_rng(2), replace(design, extra=True), truth, tally, is_checked=True)
+    models.repeat(np.random.default_rng(2), replace(design, extra=True), truth, tally, has_plain=True)
     for name in ("auroc", "auprc", "f1", "recall", "npv", "brier", "two models, auroc", "two recipes of 5, auprc"):
         assert tally[name]["requested"] == 3
         assert tally[f"macro {name}"]["requested"] == 1
@@ -180,6 +137,10 @@ def test_a_repeat_counts_every_interval(plain: tuple[Design, Truth]) -> None:
     assert tally["net benefit at 0.1"]["requested"] == 3
     assert tally["rank swap, auroc"]["given"] == tally["best of four models, auprc"]["requested"] == 1
     assert 0 < tally["auroc"]["width"] < 3
+    assert tally["auroc"]["plain_given"] == 3 and 0 < tally["macro f1"]["plain_width"] < 1
+    assert tally["auroc"]["beside_width"] == tally["auroc"]["width"]
+    models.repeat(np.random.default_rng(2), design, truth, tally)
+    assert tally["auroc"]["plain_given"] == 3 and tally["auroc"]["given"] == 6
 
 
 def test_rows_taken_for_patients_cover_less() -> None:
@@ -189,8 +150,8 @@ def test_rows_taken_for_patients_cover_less() -> None:
         cohort = draw_cohort(draw, 60, law)
         scores = cohort.scores(draw, 0.5, strength(0.7))[None]
         for unit, codes in (("patients", cohort.patient), ("rows", np.arange(len(cohort.patient)))):
-            ones = np.ones((2, codes.max() + 1), np.uint8)
-            low, high = estimate(fast_figures(["auroc"], cohort.targets, scores, codes, ones)["auroc"]).bounds[:3].T
+            figures = models.figures_of(["auroc"], replace(cohort, patient=codes), scores)["auroc"]
+            low, high = estimate(figures).bounds[:3].T
             covered[unit] += int(((low <= 0.7) & (high >= 0.7)).sum())
     assert covered["patients"] / 180 > 0.88
     assert covered["rows"] / 180 < 0.8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, stats
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
@@ -13,6 +13,7 @@ from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.inference import calibration_lines
 from ctbench_core.metrics import brier_score, ece, fit_calibration, logistic_fit, reliability
 from ctbench_core.metrics.calibration import equal_mass_bins
+from tests.inference.cohorts import dof_of, effective
 
 
 def tilted(rows: int, slope: float, shift: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +129,24 @@ def test_lines_of_calibrated_forecasts_are_one_and_zero_and_their_intervals_hold
             fixed[at] += bounds[0, 0] <= truth <= bounds[0, 1]
     assert (fixed / 200 > 0.90).all()
     assert (fixed / 200 < 0.99).all()
+
+
+def test_intervals_of_lines_are_sandwiches_by_patient_with_the_degrees_of_freedom_of_their_variance() -> None:
+    y, z = (np.repeat(one, 2, axis=0)[:, 0] for one in tilted(60, 0.8, 0.3, seed=8))
+    codes = np.repeat(np.arange(40), 3)
+    line = calibration_lines(y[:, None], expit(z)[:, None], codes)
+    fit = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(z[:, None], y)
+    slope, start = fit.coef_[0, 0], fit.intercept_[0]
+    p = expit(start + slope * z)
+    bread, scores = np.zeros((2, 2)), np.zeros((40, 2))
+    for row, value in enumerate(z):
+        bread += p[row] * (1 - p[row]) * np.outer([1, value], [1, value])
+        scores[codes[row]] += (y[row] - p[row]) * np.array([1, value])
+    deviations = np.sqrt(40 / 39) * (scores @ np.linalg.inv(bread))[:, 1]
+    sides = [effective(codes, y == side) for side in (0, 1)]
+    dof = dof_of(deviations, min(sides) - 1)
+    half_width = stats.t.ppf(0.975, dof) * np.sqrt((deviations**2).sum())
+    np.testing.assert_allclose(line.slope_bounds[0], slope + np.array([-half_width, half_width]), rtol=1e-5)
 
 
 def test_slope_and_intercept_of_forecasts_too_extreme_and_too_low() -> None:

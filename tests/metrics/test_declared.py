@@ -78,7 +78,9 @@ def test_the_interval_of_another_range_is_that_of_the_mapped_rate(monkeypatch: p
     """A metric of [-1, 1], twice the Brier score less 1, has the mapped interval."""
     from ctbench_core.metrics import metric_fns
 
-    signed = dataclasses.replace(METRICS["brier"], name="signed", low=-1.0, macro="", function="signed:f")
+    brier = dataclasses.replace(METRICS["brier"], interval="bootstrap")
+    signed = dataclasses.replace(brier, name="signed", low=-1.0, macro="", function="signed:f")
+    monkeypatch.setitem(METRICS._items, "brier", brier)
     monkeypatch.setitem(METRICS._items, "signed", signed)
 
     def function(*arrays: object) -> np.ndarray:
@@ -96,5 +98,5 @@ def test_the_interval_of_another_range_is_that_of_the_mapped_rate(monkeypatch: p
 
 @pytest.mark.parametrize("rule", ["obuchowski", "jackknife"])
 def test_a_metric_with_a_function_cannot_have_the_error_of_another(rule: str) -> None:
-    with pytest.raises(ValueError, match="is the error of AUROC or AUPRC"):
+    with pytest.raises(ValueError, match="is the error of another metric"):
         Metric("theirs", "Theirs", "T", kind="ranking", interval=rule, function="theirs:f")  # type: ignore[arg-type]

@@ -17,10 +17,11 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
-from ctbench_core.formatting import format_metric
+from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import disclosures_of, open_run, write_status
 from ctbench_ui.evaluate.evaluate_on_test import ordinal
+from ctbench_ui.shared.cache import run_row
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -165,6 +166,29 @@ def test_a_link_leads_to_its_run_and_a_choice_is_put_into_it(
     assert not app.selectbox
     app.button(key="address-clear").click().run()
     assert app.selectbox(key="run").value in (trained.name, scored)
+
+
+@pytest.mark.parametrize("findings", [["Emphysema"], ["Emphysema", "Hernia"]])
+def test_cards_show_the_one_macro_of_the_run_with_its_interval(
+    predictions: pd.DataFrame, open_page: Open, store: Path, tmp_path: Path, findings: list[str]
+) -> None:
+    columns = ["VolumeName", *(f"{part}_{name}" for name in findings for part in ("target", "prob"))]
+    predictions[columns].to_parquet(tmp_path / "own.parquet")
+    config = Config()
+    config.paths.outputs_root, config.job_name = str(store), "own"
+    score_table(tmp_path / "own.parquet", ScoreOptions(name="own"), config)
+    folder = next(store.glob("own/2*"))
+    stored = json.loads((folder / "evaluation" / "own" / "metrics.json").read_text())
+    cards = _cards(open_page("evaluate", query={"run": folder.name}))
+    for key, title in (("auprc", "AUPRC"), ("auroc", "AUROC"), ("f1_macro", "F1")):
+        macro = stored["macro"][key]
+        bounds = [np.nan if bound is None else bound for bound in (macro["lo"], macro["hi"])]
+        shown = next(text for name, text in cards.items() if name.startswith(f"Macro {title}"))
+        assert shown == format_interval(macro["value"], bounds)
+        assert ("[" in shown) == (len(findings) == 1)
+    row = run_row(open_run(folder))
+    assert row["tests"]["own"] == stored["auprc"]
+    assert (row["test_intervals"].get("own") or [None, None]) == stored["auprc_ci"]
 
 
 def test_intervals_and_undefined_metrics_are_shown(

@@ -63,7 +63,7 @@ def test_methods_say_what_was_done(comparison: Any) -> None:
     for part in (
         "240 volumes",
         "120 patients",
-        "1,000 bootstrap resamples",
+        "leaving out one patient at a time",
         "199 random",
         "over the 12 tests",
         "base · 1",

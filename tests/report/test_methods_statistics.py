@@ -14,6 +14,7 @@ from ctbench_core.compare import Comparison, ModelScores, compare_models
 from ctbench_core.compare.primary import Primary
 from ctbench_core.compare.recipes import compare_scored_recipes
 from ctbench_core.config import Config, set_keys
+from ctbench_core.declared import METRICS, Metric
 from ctbench_core.inference import MARK_NEAR_END
 from ctbench_core.report import methods as methods_module
 from ctbench_core.report.comparison import methods_paragraph, results_paragraph
@@ -106,12 +107,21 @@ def test_the_rules_are_those_of_the_metrics() -> None:
     both = text("auprc", "auroc")
     assert obuchowski in both and centred in both and denominator not in both
     left_out, draws = "leaving out one patient at a time", "come from 1,000 bootstrap resamples of patients"
-    assert f"Standard errors of AUPRC and its macro mean come from {left_out}" in both
-    assert f"Standard errors of macro AUROC {draws}" in both
-    assert obuchowski not in text("auprc") and draws not in text("auprc")
+    assert f"Standard errors of AUPRC and of macro means come from {left_out}" in both
+    assert obuchowski not in text("auprc") and draws not in both
     assert centred not in text("auroc") and left_out not in text("auroc")
-    assert f"Standard errors of macro AUROC and of F1 with macro means {draws}" in text("auroc", "f1")
-    assert f"For F1, m is the patients with a volume {denominator}" in text("auroc", "f1")
+    assert f"Standard errors of F1 and of macro means come from {left_out}" in text("auroc", "f1")
+    assert f"For F1, m is the effective patients with a volume {denominator}" in text("auroc", "f1")
+    assert "For AUPRC and AUROC, the degrees of freedom are no more than" in both
+    assert "Hinkley" not in text("f1") and "For AUROC, the degrees" in text("auroc", "f1")
+
+
+def test_resamples_are_named_for_metrics_with_a_function_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Metric("own", "Own", "Own", kind="ranking", function="nowhere:own", interval="bootstrap")
+    monkeypatch.setitem(METRICS._items, "own", own)
+    text = " ".join(interval_sentences(["own"], ["A"], 1, [], N, 0))
+    assert "Standard errors of Own and of macro means come from 1,000 bootstrap resamples of patients." in text
+    assert "leaving out" not in text
 
 
 def test_marks_are_explained_where_they_are() -> None:
@@ -141,7 +151,7 @@ def test_eligible_findings_are_listed_where_others_are_not(models: Comparison, p
 
 def test_without_intervals_methods_claim_none(unsure: Comparison, models: Comparison) -> None:
     assert _has(unsure, "no intervals are given")
-    for absent in ("logit", "p-values", "bootstrap", "leave out", "80 % power", "Benjamini"):
+    for absent in ("logit", "p-values", "Hinkley", "leave out", "80 % power", "Benjamini"):
         assert not _has(unsure, absent), absent
         assert _has(models, absent), absent
 
