@@ -4,7 +4,6 @@
     python -m benchmarks.coverage again judging --out judging.jsonl    # cells outside, 10,000 repeats on new streams
     python -m benchmarks.coverage table judging --out judging.jsonl
 
-Intervals and p-values are the product's own functions; only the resamples of AUROC and AUPRC are computed by a faster
-form, which one batch in ten compares with the product's. Rules may be changed by what the tuning grid shows, never by
-the judging grid.
+Intervals and p-values are the product's own functions; one repeat in ten has the plain percentiles of a bootstrap beside
+them. Rules may be changed by what the tuning grid shows, never by the judging grid.
 """

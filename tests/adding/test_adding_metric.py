@@ -42,7 +42,7 @@ METRICS.add(
         function="their_metric:added_mcc",
         undefined="every row, or none, is predicted positive",
         low=-1.0,
-        interval="bootstrap",
+        interval="jackknife",
         macro="added_mcc_macro",
         tuned=True,
         compared=True,
