@@ -16,4 +16,5 @@ from ctbench_core.dataset.splits import (
     manifest_path,
     read_test_manifests,
     read_training_manifests,
+    reference_config,
 )

@@ -282,6 +282,8 @@ def check_paths(config: Config) -> None:
     for name, value in changed_keys(config).items():
         if value and KEYS[name].raw and not name.endswith("_manifest"):  # those are names in paths.manifest_dir
             check_allowed(value)
+    if isinstance(rename := config.data.labels.rename, str) and not rename.startswith("@"):
+        check_allowed(rename)
     for name in (config.job_name, config.evaluation.checkpoint_name):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise PathError(
