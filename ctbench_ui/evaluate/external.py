@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -48,7 +50,7 @@ def external_frame(metrics: Metrics) -> pd.DataFrame:
     rows = []
     for label, finding in metrics.findings.items():
         pair = pairs.get(label, {})
-        row = {"Finding": label, "Columns": " or ".join(pair.get("columns", [label]))}
+        row: dict[str, Any] = {"Finding": label, "Columns": " or ".join(pair.get("columns", [label]))}
         row |= {name: finding.value(name) for name in _NUMBERS}
         rows.append(row | {"Choice": pair.get("note", "")})
     return pd.DataFrame(rows)
