@@ -314,6 +314,12 @@ class DataConfig:
         scope="bank",
         label="Token pooling",
     )
+    per_finding: dict[str, str] = key(
+        {},
+        "Features that differ by finding: each finding with its feature root, or its array of the feature files.",
+        scope="bank",
+        command_line_only="Features that differ by finding are named on the command line or in a study.",
+    )
     cohort: CohortConfig = section(CohortConfig)
     standardise: Literal["none", "zscore", "l2"] = key(
         "none",
