@@ -89,9 +89,11 @@ def join_inputs(config: Config, inputs: dict[str, FeatureMatrix]) -> tuple[np.nd
     parts = list(inputs.values())
     rows, matrix = _concatenate(parts)
     if config.data.standardise == "l2":
-        # Vectors of features that differ by finding are scaled one by one, as where each is read alone.
-        ends = np.cumsum([part.dim for part in parts])[:-1] if config.data.per_finding else []
-        matrix = np.concatenate([_unit(part) for part in np.split(matrix, ends, axis=1)], axis=1)
+        if config.data.per_finding:  # each vector by itself, as where it is read alone
+            ends = np.cumsum([part.dim for part in parts])[:-1]
+            matrix = np.concatenate([_unit(part) for part in np.split(matrix, ends, axis=1)], axis=1)
+        else:
+            matrix = _unit(matrix)
     check_width(config, matrix)
     return matrix, rows
 
@@ -151,7 +153,7 @@ def load_inputs(
         ManifestError: text is needed, but a manifest has no text column.
         FeatureError: no file is usable.
     """
-    inputs = {}
+    inputs: dict[str, FeatureMatrix] = {}
     for kind in kinds or feature_kinds(config):
         sources = finding_sources(config) if kind == "visual" else {kind: config}
         inputs |= {name: _load(own, manifests, kind, progress, mode) for name, own in sources.items()}

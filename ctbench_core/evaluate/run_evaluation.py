@@ -128,7 +128,7 @@ def evaluate_on_tests(
         source = source_of(run, config, home, trained, manifests[name], labels)
         manifest, leaked = dataset.manifests[name], leaks.get(name, [])
         texts = [*changes, *manifest.warnings, *(source.warnings() if source else [])]
-        disclosures = _record(run, name, manifests[name].identity.id, manifest, len(leaked), texts)
+        disclosures = _record(run, config, name, manifests[name].identity.id, manifest, len(leaked), texts)
         write = write_scores if config.evaluation.detail == "scores" else write_bundle
         results[name] = write(
             run.paths.evaluation(name),
@@ -144,7 +144,7 @@ def evaluate_on_tests(
 
 
 def _record(
-    run: Run, name: str, test_set: str, manifest: Manifest, leaked: int, warnings: Sequence[str]
+    run: Run, config: Config, name: str, test_set: str, manifest: Manifest, leaked: int, warnings: Sequence[str]
 ) -> Disclosures:
     """Record an evaluation in the ledger, and return what its metrics disclose."""
     count = Ledger(run.store).record(run.paths.root, run.job, name, test_set)
@@ -156,6 +156,7 @@ def _record(
         opening=(test_set, count),
         warnings=warnings,
         unknown_patients=manifest.unknown_patients,
+        label_origin=config.data.label_origin,
     )
 
 

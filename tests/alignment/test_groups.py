@@ -78,6 +78,17 @@ def test_every_metric_equals_its_definition(seed: int) -> None:
     assert result.pairs["instance", "unpaired"].sum() == (~paired).sum()
 
 
+def test_most_queries_may_have_no_partner() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(5):
+        image, text = rng.standard_normal((9, 5)).astype(np.float32), rng.standard_normal((12, 5)).astype(np.float32)
+        own, theirs = np.arange(9), np.array([0, 0, 0, 0, *range(20, 28)])
+        metrics = align(image, text, own, k=KS, text_groups=theirs).metrics
+        wanted = expected(similarities(image, text), own, theirs, False)
+        for name, value in wanted.items():
+            assert metrics[f"v_to_t_{name}"] == pytest.approx(value, abs=1e-6), name
+
+
 def test_groups_of_pairs_are_pairs() -> None:
     rng = np.random.default_rng(3)
     image, text = rng.standard_normal((2, 30, 8)).astype(np.float32)

@@ -19,7 +19,7 @@ from ctbench_core.evaluate import evaluate_run, score_table
 from ctbench_core.evaluate.predictions import ScoreOptions
 from ctbench_core.experiment import run_experiment
 from ctbench_core.report import run_paper
-from ctbench_core.runs import open_run
+from ctbench_core.runs import disclosures_of, open_run
 
 FINDINGS = ["Lung nodule", "Mosaic attenuation pattern", "Pulmonary fibrotic sequela", "Cardiomegaly", "Own finding"]
 JUDGED = ["Lung nodule", "Pulmonary fibrotic sequela", "Cardiomegaly"]
@@ -104,6 +104,7 @@ def _target_config(run_dir: Path, places: Path, **changes: Any) -> Config:
         "data.columns.volume": "NoteAcc_DEID",
         "data.columns.patient": "MRN_DEID",
         "data.labels.rename": "@ctrate-to-radchestct",
+        "data.label_origin": "report-derived",
         **changes,
     }
     for name, value in values.items():
@@ -135,6 +136,10 @@ def test_only_mapped_findings_are_judged_by_the_targets_of_the_other_set(
     run_dir: Path, places: Path, metrics: dict[str, Any]
 ) -> None:
     assert list(metrics["per_class"]) == JUDGED
+    assert (
+        metrics["label_origin"] == disclosures_of([open_run(run_dir)], "imgvalid").label_origins == ["report-derived"]
+    )
+    assert disclosures_of([open_run(run_dir)], "test").label_origins == ["unknown"]
     assert metrics["n"] == {"volumes": 90, "exams": 90, "patients": 45}
     scores = pd.read_parquet(run_dir / "evaluation" / "imgvalid" / "scores.parquet").set_index("volumename")
     truth = _truth(places)
@@ -325,3 +330,22 @@ def test_the_command_takes_the_map_and_the_columns_of_the_other_set(
     assert list(ended.json["test"]["command.csv"]["per_class"]) == JUDGED
     assert "Mosaic attenuation pattern (No column" in ended.out and "Prev. train" in ended.out
     assert cli("evaluate", f"run={run_dir}", "data.labels.rename=@radchestct").code == 2
+
+
+def test_a_test_set_beside_the_training_data_is_read_by_the_map_and_the_training_data_are_not(
+    run_dir: Path, places: Path, metrics: dict[str, Any]
+) -> None:
+    table = pd.read_csv(places / "rad" / "manifests" / "imgvalid.csv", dtype=str)
+    table["visual_feature_path"] = [str(places / "rad" / "features" / name) for name in table["visual_feature_path"]]
+    _write(table, places / "ctrate" / "manifests" / "beside.csv")
+    own = {name: str(places / "ctrate" / folder) for name, folder in PLACES.items()}
+    config = _target_config(run_dir, places, **own, **{"data.test_manifests": ["beside.csv"]})
+    config.evaluation.detail = "scores"
+    result = evaluate_run(run_dir, config=config)
+    beside = result["test"]["beside.csv"]
+    assert beside["external"] == metrics["external"]
+    assert beside["per_class"]["Lung nodule"]["auroc"] == metrics["per_class"]["Lung nodule"]["auroc"]
+    assert not [text for text in result["warnings"] if "Leak" in text or "verifiable" in text or "fitted" in text]
+
+
+PLACES = {"paths.manifest_dir": "manifests", "paths.data_root": "features"}
