@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 UNDEFINED = "–"
 MINUS = "−"
@@ -55,6 +56,14 @@ def format_cohort(counts: Mapping[str, int]) -> str:
     """Write the size of a cohort: ``741 volumes / 382 exams / 318 patients``."""
     units = [unit for unit in ("volumes", "exams", "patients") if unit in counts]
     return " / ".join(plural(counts[unit], unit.removesuffix("s")) for unit in units)
+
+
+def format_pairs(metrics: Mapping[str, Any]) -> str:
+    """Write what an alignment compares, from its metrics: ``741 pairs``, ``6 images and 17 texts, paired by groups``."""
+    if "texts_analyzed" not in metrics:
+        return plural(metrics["samples_analyzed"], "pair")
+    images, texts = plural(metrics["images_analyzed"], "image"), plural(metrics["texts_analyzed"], "text")
+    return f"{images} and {texts}, paired by groups"
 
 
 def format_bytes(count: float) -> str:

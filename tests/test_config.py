@@ -292,7 +292,7 @@ def test_every_leaf_of_the_dataclasses_is_a_key() -> None:
 # The scope of every key but the parameters of losses and heads; a slip here lets different runs count as one.
 SCOPE: dict[str, str] = {
     "bank": """paths.data_root data.columns.visual_feature data.columns.text_feature data.on_bad_feature
-        data.feature_key data.pool data.standardise training.batch_size training.optimizer training.precision
+        data.feature_key data.pool data.per_finding data.standardise training.batch_size training.optimizer training.precision
         model._target_ model.params.in_features model.params.hidden_dims model.params.gate model.inputs model.prompts""",
     "stack": "training.loss._target_ model.params.dropout",
     "head": """training.learning_rate training.weight_decay training.max_epochs training.early_stopping_patience
@@ -362,6 +362,7 @@ INTRODUCED: dict[str, Any] = {
     "data.labels.separator": "|",
     "data.labels.rename": {},
     "data.labels.only": None,
+    "data.per_finding": {},
     "data.budget_draw": "covering",
     "training.resume.allow_changes": False,
     "training.threads": None,

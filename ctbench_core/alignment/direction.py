@@ -40,13 +40,15 @@ class HitGroups:
     """Which candidates are hits: those of the query's group; int groups (N,) from 0, the same on both sides.
 
     Samples of different ``kinds`` (N,) are never merged to one query. The query's own exam is left out of the gallery
-    in metrics of others' hits by label; ``exams`` (N,) None: its own group is.
+    in metrics of others' hits by label; ``exams`` (N,) None: its own group is. ``gallery_groups`` (M,) are those of the
+    candidates where these are not paired with the queries.
     """
 
     groups: np.ndarray
     label_groups: np.ndarray | None
     kinds: np.ndarray | None = None
     exams: np.ndarray | None = None
+    gallery_groups: np.ndarray | None = None
 
     def grouped(self) -> dict[str, np.ndarray]:
         """Return the groups of each kind of hits by its name."""
@@ -118,20 +120,28 @@ class Direction:
         self._vector = torch.from_numpy(queries.of_sample[first])
         self._repeats = self._tensor(repeats)
         self._group = {name: self._tensor(groups[first]) for name, groups in grouped.items()}
-        self._relevant = {name: self._lists(groups, gallery) for name, groups in grouped.items()}
-        self._own_pairs = ItemLists.collect(self.of_sample, gallery.of_sample, self.n_queries, self.device)
+        owners = grouped if truth.gallery_groups is None else {INSTANCE: truth.gallery_groups}
+        self._relevant = {name: self._lists(owners[name], gallery, groups) for name, groups in grouped.items()}
+        self._is_paired = truth.gallery_groups is None
+        self._own_pairs = (
+            self._relevant[INSTANCE]
+            if not self._is_paired
+            else ItemLists.collect(self.of_sample, gallery.of_sample, self.n_queries, self.device)
+        )
         if SEMANTIC in grouped:
             added = {OTHERS: _combine(exams, grouped[SEMANTIC])} | ({} if truth.exams is None else {_EXAM: exams})
             self._group |= {name: self._tensor(groups[first]) for name, groups in added.items()}
-            self._relevant |= {name: self._lists(groups, gallery) for name, groups in added.items()}
+            self._relevant |= {name: self._lists(groups, gallery, groups) for name, groups in added.items()}
         if self.within:
             everyone = np.arange(self.n_queries)
             self._group[_SELF] = self._tensor(everyone)
             own = queries.of_sample[first]
             self._relevant[_SELF] = ItemLists.collect(everyone, own, self.n_queries, self.device)
 
-    def _lists(self, groups: np.ndarray, gallery: Side) -> ItemLists:
-        return ItemLists.collect(groups, gallery.of_sample, int(groups.max()) + 1, self.device)
+    def _lists(self, owners: np.ndarray, gallery: Side, queries: np.ndarray) -> ItemLists:
+        """Return the candidates of each group, by the groups of the candidates and of the queries."""
+        count = int(max(owners.max(), queries.max())) + 1
+        return ItemLists.collect(owners, gallery.of_sample, count, self.device)
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.int64)).to(self.device)
@@ -224,7 +234,11 @@ class Direction:
         below = (order.counts_below(edges) * repeats[:, None]).sum(0)
         cumulative = torch.cat([below, self.gallery.size * repeats.sum()[None]])
         pairs = {"all": torch.diff(cumulative, prepend=cumulative.new_zeros(1))}
-        row, item, count = self._own_pairs.take(rows)
+        if self._is_paired:
+            row, item, count = self._own_pairs.take(rows)
+        else:
+            row, item, count = self._own_pairs.take(self._group[INSTANCE][rows])
+            count = count * repeats[row]
         place = torch.searchsorted(inner, order.keys(row, item), right=True)
         pairs["own"] = torch.zeros_like(cumulative).index_add_(0, place, count)
         if SEMANTIC in ranked:

@@ -67,6 +67,7 @@ def align(
     normal: np.ndarray | None = None,
     precision: str = "float32",
     options: AlignmentOptions | None = None,
+    text_groups: np.ndarray | None = None,
 ) -> AlignmentResult:
     """Measure how well N images and N texts retrieve each other by cosine similarity.
 
@@ -80,6 +81,8 @@ def align(
         normal: bool (N,); with label groups, also report normal and abnormal queries separately.
         precision: float32 orders near-ties of the float32 product exactly wherever that can change a metric by more than
             5e-7; float64 orders all of them exactly.
+        text_groups: (M,) the groups of M texts where images and texts are not paired row by row, such as several texts an
+            image; ``groups`` are then those of the images, pairs are those of one group, and nothing else is by sample.
 
     Formulas: `docs/metrics.md`. Memory grows with N, not with N x N.
 
@@ -92,17 +95,21 @@ def align(
     options = options or AlignmentOptions()
     sides = (read_side("image", image, image_rows), read_side("text", text, text_rows))
     by_sample = {"groups": groups, "label_groups": label_groups, "normal": normal, "exams": exams}
-    _check(sides, by_sample | {"rows of targets": options.targets, "patients": options.patients}, k, tile)
+    by_sample |= {"rows of targets": options.targets, "patients": options.patients}
+    _check(sides, by_sample, text_groups, k, tile)
     labels = None if options.targets is None or not len(options.names) else LabelVectors.of(options.targets)
     kinds = None if labels is None else labels.of_sample
     truth = _hit_groups(groups, label_groups, kinds, exams)
+    if text_groups is not None:
+        own, text_groups = _number_together(groups, text_groups)
+        truth = HitGroups(own, None)
     ks = tuple(sorted({int(depth) for depth in k}))
     plane = {} if options.map is None else {"map": two_dimensional(*sides, method=options.map)}
     settings = ComputeSettings(torch.device(device), tile, precision == "float64", progress or silent, cancel)
-    retrievals, report, pairs = _search(sides, truth, ks, options, labels, settings)
+    retrievals, report, pairs = _search(sides, _truths(truth, text_groups), ks, options, labels, settings)
     retrievals += _split_by_normality(retrievals, normal)
     intervals = _intervals(retrievals, report, options.patients)
-    metrics = _metrics(sides, truth, retrievals) | report.metrics() | _interval_entries(intervals)
+    metrics = _metrics(sides, truth, text_groups, retrievals) | report.metrics() | _interval_entries(intervals)
     undefined = {"undefined": _undefined(metrics) | report.undefined}
     return AlignmentResult(metrics | undefined, retrievals, _pairs(pairs), report.tables | plane)
 
@@ -118,9 +125,26 @@ def _hit_groups(
     return HitGroups(own, None if label_groups is None else _numbered(label_groups), kinds, others)
 
 
+def _number_together(groups: np.ndarray, text_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the groups of both sides as the same numbers."""
+    numbers = _numbered(np.concatenate([np.asarray(groups), np.asarray(text_groups)]))
+    return numbers[: len(groups)], numbers[len(groups) :]
+
+
+def _truths(truth: HitGroups, text_groups: np.ndarray | None) -> dict[str, HitGroups]:
+    """Return the groups of queries and candidates of every direction."""
+    if text_groups is None:
+        return dict.fromkeys(DIRECTIONS, truth)
+    groups = {"visual": truth.groups, "text": text_groups}
+    return {
+        name: HitGroups(groups[direction.query], None, gallery_groups=groups[direction.gallery])
+        for name, direction in DIRECTIONS.items()
+    }
+
+
 def _search(
     sides: tuple[Side, Side],
-    truth: HitGroups,
+    truths: dict[str, HitGroups],
     ks: tuple[int, ...],
     options: AlignmentOptions,
     labels: LabelVectors | None,
@@ -129,16 +153,17 @@ def _search(
     """Rank every direction; pairs are counted once, since both directions have the same."""
     depths = tuple(sorted({*NDCG_DEPTHS, *ks}))
     retrievals: list[Retrieval] = []
-    report = NeighbourReport(truth.groups, ks, labels, options.names, options.patients)
+    report = NeighbourReport(ks, labels, options.names, options.patients)
     pairs: dict[str, np.ndarray] = {}
     for name, (queries, gallery) in _directions(sides, options.within).items():
-        direction = Direction(queries, gallery, truth, depths, settings)
+        direction = Direction(queries, gallery, truths[name], depths, settings)
         result = direction.run(f"ranking {name}", count_pairs=not pairs, nearest=options.nearest)
         trim_heap()
         pairs |= result.pairs
         retrievals += [Retrieval(name, kind, scores, ks, depths) for kind, scores in result.scores.items()]
         if result.nearest is not None:
-            report.add(name, NeighbourSet(result.nearest, direction.of_sample, gallery, direction.within))
+            near = NeighbourSet(result.nearest, direction.of_sample, gallery, direction.within)
+            report.add(name, near, truths[name])
     if options.within and options.nearest and labels is not None:
         report.by_query |= ctclip_map(sides[0], labels, ks, settings.device, options.nearest)
         trim_heap()
@@ -164,10 +189,18 @@ def _split_by_normality(retrievals: list[Retrieval], normal: np.ndarray | None) 
     ]
 
 
-def _check(sides: tuple[Side, Side], by_sample: dict[str, np.ndarray | None], k: Sequence[int], tile: int) -> None:
+def _check(
+    sides: tuple[Side, Side],
+    by_sample: dict[str, np.ndarray | None],
+    text_groups: np.ndarray | None,
+    k: Sequence[int],
+    tile: int,
+) -> None:
     lengths = {"images": len(sides[0].of_sample), "texts": len(sides[1].of_sample)}
     lengths |= {name: len(values) for name, values in by_sample.items() if values is not None}
-    if len(set(lengths.values())) > 1 or not lengths["images"]:
+    if text_groups is not None:
+        _check_groups(lengths, len(text_groups))
+    elif len(set(lengths.values())) > 1 or not lengths["images"]:
         actual = ", ".join(f"{length} {name}" for name, length in lengths.items())
         raise InputError(
             f"Expected one image, one text and one group for each sample, and at least 1 sample; got {actual}."
@@ -182,14 +215,31 @@ def _check(sides: tuple[Side, Side], by_sample: dict[str, np.ndarray | None], k:
         raise InputError(f"Expected depths k and a tile of at least 1, got k={list(k)}, tile={tile}.")
 
 
+def _check_groups(lengths: dict[str, int], text_groups: int) -> None:
+    """Refuse groups of images and texts that do not fit, and what needs images and texts paired row by row."""
+    others = [name for name in lengths if name not in ("images", "texts", "groups")]
+    fits = lengths["images"] == lengths["groups"] > 0 and lengths["texts"] == text_groups > 0
+    if others or not fits:
+        raise InputError(
+            f"Expected a group for each image and for each text, and nothing by sample beside; got {lengths['images']} images, "
+            f"{lengths['groups']} groups of images, {lengths['texts']} texts, {text_groups} groups of texts"
+            + "".join(f", {name}" for name in others)
+            + "."
+        )
+
+
 def _numbered(groups: np.ndarray) -> np.ndarray:
     return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _metrics(sides: tuple[Side, Side], truth: HitGroups, retrievals: list[Retrieval]) -> dict[str, Any]:
+def _metrics(
+    sides: tuple[Side, Side], truth: HitGroups, text_groups: np.ndarray | None, retrievals: list[Retrieval]
+) -> dict[str, Any]:
     metrics: dict[str, Any] = {"samples_analyzed": len(truth.groups)}
+    if text_groups is not None:
+        metrics |= {"images_analyzed": len(truth.groups), "texts_analyzed": len(text_groups)}
     metrics |= {"distinct_images": len(sides[0].vectors), "distinct_texts": len(sides[1].vectors)}
-    metrics |= _mean_similarities(*sides, truth) | modality_gap(*sides)
+    metrics |= _mean_similarities(*sides, truth, text_groups) | modality_gap(*sides)
     for retrieval in retrievals:
         prefix = retrieval.prefix
         metrics |= {f"{prefix}{name}": value for name, value in retrieval.metrics().items()}
@@ -203,9 +253,9 @@ def _intervals(
     """Return the interval of every mean over queries and of every median rank, by name."""
     columns, ranks = dict(report.by_query), {}
     for retrieval in retrievals:
-        prefix, n = retrieval.prefix, len(report.groups)
-        columns |= {f"{prefix}{name}": retrieval.by_sample(values, n) for name, values in retrieval.by_query().items()}
-        ranks[f"{prefix}median_rank"] = retrieval.by_sample(retrieval.first_rank(), n)
+        prefix = retrieval.prefix
+        columns |= {f"{prefix}{name}": retrieval.by_sample(values) for name, values in retrieval.by_query().items()}
+        ranks[f"{prefix}median_rank"] = retrieval.by_sample(retrieval.first_rank())
     if patients is None:
         return dict.fromkeys((*columns, *ranks), NO_PATIENTS)
     intervals = mean_intervals(columns, patients) | median_intervals(ranks, patients)
@@ -235,18 +285,23 @@ def _undefined(metrics: dict[str, Any]) -> dict[str, str]:
     return reasons
 
 
-def _mean_similarities(image: Side, text: Side, truth: HitGroups) -> dict[str, float]:
+def _mean_similarities(image: Side, text: Side, truth: HitGroups, text_groups: np.ndarray | None) -> dict[str, float]:
     """Average exactly: own pairs against all others, and pairs of one label group against all others."""
-    n = len(truth.groups)
-    everything = sum_within_groups(image, text, np.zeros(n, np.int64))
-    paired = {INSTANCE: (sum_within_groups(image, text, np.arange(n)), n)}
+    n, m = len(image.of_sample), len(text.of_sample)
+    everything = sum_within_groups(image, text, np.zeros(n, np.int64), np.zeros(m, np.int64))
+    if text_groups is None:
+        paired = {INSTANCE: (sum_within_groups(image, text, np.arange(n)), n)}
+    else:
+        count = int(max(truth.groups.max(), text_groups.max())) + 1
+        sizes = (np.bincount(groups, minlength=count).astype(np.int64) for groups in (truth.groups, text_groups))
+        paired = {INSTANCE: (sum_within_groups(image, text, truth.groups, text_groups), int(np.dot(*sizes)))}
     if truth.label_groups is not None:
         pairs = int((np.bincount(truth.label_groups).astype(np.int64) ** 2).sum())
         paired[SEMANTIC] = (sum_within_groups(image, text, truth.label_groups), pairs)
     means = {}
     for hits, (total, pairs) in paired.items():
-        prefix, rest = retrieval_prefix(hits), n * n - pairs
-        means[f"{prefix}mean_paired_similarity"] = total / pairs
+        prefix, rest = retrieval_prefix(hits), n * m - pairs
+        means[f"{prefix}mean_paired_similarity"] = total / pairs if pairs else math.nan
         means[f"{prefix}mean_unpaired_similarity"] = (everything - total) / rest if rest else math.nan
     return means
 

@@ -68,8 +68,8 @@ def run_alignment(
     """Measure alignment, write it to the run store, and return the `align` JSON of the contracts.
 
     Args:
-        embeddings: an .npz with arrays ``image`` and ``text``, whose rows i are a pair; by default the pairs of
-            ``data.train_manifest``.
+        embeddings: an .npz with arrays ``image`` and ``text``, whose rows i are a pair, or with ``groups_image`` and
+            ``groups_text``, whose equal groups are pairs; by default the pairs of ``data.train_manifest``.
         run_dir: a directory from `queue_alignment`, whose ``status.json`` shows the progress; by default a new one, made
             after the measurement.
 
@@ -141,6 +141,7 @@ def _measure(
         normal=_normal(pairs.manifest) if pairs.label_groups is not None else None,
         precision=config.analysis.precision,
         options=_options(config, pairs.manifest),
+        text_groups=pairs.text_groups,
     )
     if pairs.manifest is not None:
         result.metrics["n"] = pairs.manifest.counts()

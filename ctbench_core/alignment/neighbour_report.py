@@ -202,7 +202,7 @@ def hubs(counts: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"sample": order, "occurrences": counts[order]})
 
 
-def browsing_table(neighbours: NeighbourSet, groups: np.ndarray, depth: int = BROWSED_DEPTH) -> pd.DataFrame:
+def browsing_table(neighbours: NeighbourSet, truth: HitGroups, depth: int = BROWSED_DEPTH) -> pd.DataFrame:
     """Return a row per sample with lists of its nearest candidates: sample, similarity, copies, hit.
 
     ``copies`` counts the samples that share a candidate vector. ``sample`` is one of the query's own group if there is
@@ -212,8 +212,9 @@ def browsing_table(neighbours: NeighbourSet, groups: np.ndarray, depth: int = BR
     item, n_vectors = nearest.item[:, :depth], len(neighbours.gallery.vectors)
     first = np.full(n_vectors, len(gallery))
     np.minimum.at(first, gallery, np.arange(len(gallery)))
+    groups = truth.groups if truth.gallery_groups is None else truth.gallery_groups
     pairs, sample = np.unique(groups.astype(np.int64) * n_vectors + gallery, return_index=True)
-    query = groups[neighbours.first_samples()]
+    query = truth.groups[neighbours.first_samples()]
     wanted = query[:, None].astype(np.int64) * n_vectors + item
     spot = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
     hit = (pairs[spot] == wanted) & (nearest.size[:, :depth] > 0)
@@ -227,7 +228,6 @@ def browsing_table(neighbours: NeighbourSet, groups: np.ndarray, depth: int = BR
 class NeighbourReport:
     """Metrics of all directions by sample (N,) and as numbers, tables, and reasons for undefined metrics."""
 
-    groups: np.ndarray
     ks: tuple[int, ...]
     labels: LabelVectors | None
     names: Sequence[str]
@@ -245,13 +245,13 @@ class NeighbourReport:
             metrics[name] = float(known.mean()) if len(known) else float("nan")
         return metrics
 
-    def add(self, direction: str, neighbours: NeighbourSet) -> None:
+    def add(self, direction: str, neighbours: NeighbourSet, truth: HitGroups) -> None:
         """Add the metrics and tables of a direction; its nearest candidates can be freed afterwards."""
         counts, labels = occurrences(neighbours), self.labels
         self.plain |= {f"{direction}_hub_{name}": value for name, value in hubness(counts).items()}
         self._append("hubs", hubs(counts).assign(direction=direction))
         if not neighbours.within:
-            self.tables[f"neighbours_{direction}"] = browsing_table(neighbours, self.groups)
+            self.tables[f"neighbours_{direction}"] = browsing_table(neighbours, truth)
         if labels is not None:
             depths = [k for k in self.ks if neighbours.complete_to(k)]
             values = graded(neighbours, labels, depths)

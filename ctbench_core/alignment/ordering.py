@@ -159,6 +159,8 @@ class TileOrder:
 
         exact_against: items of this tile whose order relative to these must be exact too.
         """
+        if not len(row):  # no query of the tile has one
+            return RankedItems(row, row, count, row, row)
         key, item, count = self._in_order(row, item, count)
         position = self._position(row, key)
         above, tied = self._above(row, position + 1), self.gallery.shares[item]
@@ -181,7 +183,8 @@ class TileOrder:
         key = self.keys(row, item)
         if key.device.type == "cpu" and bool((count == 1).all()):
             plain = key.numpy()  # a key holds its column: sorting the keys alone is enough
-            for _, start, stop in self._row_bounds(row) if len(key) > len(self.queries) else ():
+            several = bool((row[1:] == row[:-1]).any())  # a query may have no item, so counting them is not enough
+            for _, start, stop in self._row_bounds(row) if several else ():
                 plain[start:stop].sort()
             return key, key.view(torch.int64) & COLUMN_MASK, count
         order = key.argsort()

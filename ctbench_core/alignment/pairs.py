@@ -21,7 +21,10 @@ from ctbench_core.progress import Progress
 
 @dataclass(frozen=True)
 class Pairs:
-    """N image-text pairs: distinct vectors, the row of each sample in them, and the groups of samples that match."""
+    """N image-text pairs: distinct vectors, the row of each sample in them, and the groups of samples that match.
+
+    With ``text_groups`` (M,) there are M texts, paired with the images by equal groups; ``volumes`` names both sides' rows.
+    """
 
     name: str
     image: np.ndarray
@@ -33,6 +36,7 @@ class Pairs:
     volumes: np.ndarray
     warnings: list[str]
     manifest: Manifest | None = None
+    text_groups: np.ndarray | None = None
 
     @property
     def exams(self) -> np.ndarray | None:
@@ -43,6 +47,9 @@ class Pairs:
 def read_arrays(path: Path) -> Pairs:
     """Read pairs from one .npz of ``image`` and ``text`` arrays, each of shape (N, D).
 
+    With arrays ``groups_image`` (N,) and ``groups_text`` (M,), of numbers or names, text has shape (M, D): several
+    texts an image or images a text.
+
     Raises:
         FeatureError: the file is missing or unreadable, or the arrays do not pair.
     """
@@ -51,18 +58,57 @@ def read_arrays(path: Path) -> Pairs:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             image, text = (np.asarray(arrays[name], dtype=np.float32) for name in ("image", "text"))
+            groups = {name: arrays[name] for name in ("groups_image", "groups_text") if name in arrays}
     except (OSError, ValueError, KeyError) as error:
         raise FeatureError(
             f"{path} cannot be read as pairs: {error}. Expected an .npz with numeric arrays image and text."
         ) from error
-    if image.ndim != 2 or image.shape != text.shape or not len(image):
-        raise FeatureError(
-            f"{path}: image is {image.shape} and text {text.shape}; both must have the same shape (N, D)."
-        )
+    _check_shapes(path, image, text, groups)
     if not (np.isfinite(image).all() and np.isfinite(text).all()):
         raise FeatureError(f"{path} holds values that are NaN or infinite. Drop these rows, or export them again.")
-    rows = np.arange(len(image))
-    return Pairs(path.stem, image, text, rows, rows, rows, None, rows.astype(str), [])
+    rows, text_rows = np.arange(len(image)), np.arange(len(text))
+    own, theirs = groups.get("groups_image", rows), groups.get("groups_text")
+    names = np.arange(max(len(image), len(text))).astype(str)
+    warnings = [] if theirs is None else _alone(path, own, theirs)
+    return Pairs(path.stem, image, text, rows, text_rows, own, None, names, warnings, text_groups=theirs)
+
+
+def _check_shapes(path: Path, image: np.ndarray, text: np.ndarray, groups: dict[str, np.ndarray]) -> None:
+    """Refuse arrays that do not fit: without groups, the same shape; with groups, one a row and the same width."""
+    if len(groups) == 1:
+        raise FeatureError(f"{path} has {next(iter(groups))} only. Add the other of groups_image and groups_text.")
+    if image.ndim != 2 or text.ndim != 2 or not len(image) or image.shape[1] != text.shape[1]:
+        raise FeatureError(
+            f"{path}: image is {image.shape} and text {text.shape}; expected (N, D) and (M, D), N above 0."
+        )
+    if groups:
+        for name, matrix in (("groups_image", image), ("groups_text", text)):
+            if groups[name].shape != matrix.shape[:1] or not len(matrix):
+                raise FeatureError(
+                    f"{path}: {name} is {groups[name].shape} for {plural(len(matrix), 'row')}; expected one group a row."
+                )
+        if len({values.dtype.kind in "US" for values in groups.values()}) > 1:
+            kinds = " and ".join(f"{name} {values.dtype}" for name, values in groups.items())
+            raise FeatureError(f"{path}: groups are of two types, {kinds}. Write both as numbers or both as names.")
+        if not np.isin(groups["groups_image"], groups["groups_text"]).any():
+            raise FeatureError(
+                f"{path}: no group of groups_image is in groups_text. Check that both name the same items."
+            )
+    elif len(image) != len(text):
+        raise FeatureError(
+            f"{path}: image is {image.shape} and text {text.shape}; both must have the same shape (N, D), or arrays "
+            "groups_image and groups_text say which rows belong together."
+        )
+
+
+def _alone(path: Path, image: np.ndarray, text: np.ndarray) -> list[str]:
+    """Say how many images and texts have no partner: as queries they are counted, not scored."""
+    counts = {"image": ~np.isin(image, text), "text": ~np.isin(text, image)}
+    return [
+        f"{path.name}: {plural(int(alone.sum()), name)} without a partner of the same group: counted, not scored."
+        for name, alone in counts.items()
+        if alone.any()
+    ]
 
 
 def read_pairs(config: Config, progress: Progress) -> Pairs:

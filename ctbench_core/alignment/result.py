@@ -108,10 +108,12 @@ class Retrieval:
         """Return the expected rank of each query's first relevant candidate, (Q,); NaN where not scored."""
         return np.where(self.scored, expected_first_rank(*self.scores.block), np.nan)
 
-    def by_sample(self, values: np.ndarray, n: int) -> np.ndarray:
+    def by_sample(self, values: np.ndarray) -> np.ndarray:
         """Return values of queries (Q,) by sample, (N,); NaN for samples that are no queries."""
-        whole = np.full(n, np.nan)
-        whole[slice(None) if self.queries is None else self.queries] = values
+        if self.queries is None:
+            return values
+        whole = np.full(len(self.queries), np.nan)
+        whole[self.queries] = values
         return whole
 
     def recall_frame(self) -> pd.DataFrame:

@@ -72,22 +72,23 @@ def _first_equal_rows(unit: np.ndarray) -> np.ndarray:
     return np.fromiter((first.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, len(unit))
 
 
-def sum_within_groups(image: Side, text: Side, groups: np.ndarray) -> float:
+def sum_within_groups(image: Side, text: Side, groups: np.ndarray, text_groups: np.ndarray | None = None) -> float:
     """Return the exact sum of similarities over all pairs within groups: sum over g of (sum v) . (sum t).
 
-    groups: int (N,) from 0. Group sums in float64, a few dimensions at a time, never form a pair: O(N D) time, O(N)
+    groups: int (N,) from 0, of the images and, unless ``text_groups`` (M,) are given, of the texts. Group sums in float64, a few dimensions at a time, never form a pair: O(N D) time, O(N)
     memory.
     """
-    total, n_groups = 0.0, int(groups.max()) + 1
-    index = torch.from_numpy(groups)
+    text_groups = groups if text_groups is None else text_groups
+    total, n_groups = 0.0, int(max(groups.max(), text_groups.max())) + 1
+    index, text_index = torch.from_numpy(groups), torch.from_numpy(text_groups)
 
-    def group_sums(side: Side, columns: slice) -> torch.Tensor:
+    def group_sums(side: Side, index: torch.Tensor, columns: slice) -> torch.Tensor:
         values = torch.from_numpy(side.vectors[:, columns].astype(np.float64)[side.of_sample])
         return torch.zeros((n_groups, values.shape[1]), dtype=torch.float64).index_add_(0, index, values)
 
     for start in range(0, image.vectors.shape[1], 32):
         columns = slice(start, start + 32)
-        total += float((group_sums(image, columns) * group_sums(text, columns)).sum())
+        total += float((group_sums(image, index, columns) * group_sums(text, text_index, columns)).sum())
     return total
 
 
@@ -115,6 +116,7 @@ def modality_gap(image: Side, text: Side) -> dict[str, float]:
 def two_dimensional(image: Side, text: Side, method: str = "pca", seed: int = 0) -> pd.DataFrame:
     """Place N volumes and their N reports on one plane: columns visual_x, visual_y, text_x, text_y, float32.
 
+    Of N volumes and M reports, the columns of the fewer end in NaN.
     method: pca (principal components of both together) or umap (from the first 50 of them).
     """
     if method == "umap" and importlib.util.find_spec("umap") is None:
@@ -132,7 +134,7 @@ def two_dimensional(image: Side, text: Side, method: str = "pca", seed: int = 0)
     columns = {}
     for name, side, places in zip(("visual", "text"), sides, projected):
         for axis, letter in enumerate("xy"):
-            columns[f"{name}_{letter}"] = places[side.of_sample, axis].astype(np.float32)
+            columns[f"{name}_{letter}"] = pd.Series(places[side.of_sample, axis].astype(np.float32))
     return pd.DataFrame(columns)
 
 

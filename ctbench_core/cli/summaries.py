@@ -20,10 +20,10 @@ from ctbench_core.declared import (
     short_title,
 )
 from ctbench_core.doctor import Diagnosis
-from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, plural
+from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PrepareResult
-from ctbench_core.report import comparison_notes, difference_text
+from ctbench_core.report import RECALIBRATION, comparison_notes, difference_text, is_recalibrated, prevalence_rows
 from ctbench_core.runs import MacroMetric, Metrics
 
 
@@ -71,7 +71,15 @@ def _finding_table(name: str, metrics: Metrics) -> str:
         ]
         for label, finding in metrics.findings.items()
     ]
-    return f"\n{name}\n{grid(['finding', *map(short_title, keys), short_title('support'), ''], rows)}"
+    table = f"\n{name}\n{grid(['finding', *map(short_title, keys), short_title('support'), ''], rows)}"
+    return table if metrics.external is None else f"{table}\n{_external_table(metrics)}"
+
+
+def _external_table(metrics: Metrics) -> str:
+    """Return the prevalences of a test set of another data set, and its calibration where it was recalibrated."""
+    header, *rows = prevalence_rows(metrics)
+    note = f"\nPlatt: fitted on validation. Recalibrated: {RECALIBRATION}." if is_recalibrated(metrics) else ""
+    return f"\n{grid(header, rows)}{note}"
 
 
 def score_table(result: dict[str, Any], name: str) -> str:
@@ -144,7 +152,7 @@ def alignment_table(result: dict[str, Any]) -> str:
         titles = ["chance"] if chances[1:] == chances[:1] else [f"chance, {words}" for words in measured]
         rows += [[f"{hits}, {title}", *chance, ""] for title, chance in zip(titles, chances)]
     paired, unpaired = (format_metric(result[f"mean_{kind}_similarity"], 4) for kind in ("paired", "unpaired"))
-    size = format_cohort(result["n"]) if result.get("n") else plural(result["samples_analyzed"], "pair")
+    size = format_cohort(result["n"]) if result.get("n") else format_pairs(result)
     head = f"{size}, mean similarity: paired {paired}, unpaired {unpaired}"
     table = grid(["", *(f"R@{k}" for k in depths), "MRR"], rows)
     return "\n".join([head, table, *warning_lines(result["warnings"]), result["run_dir"]])

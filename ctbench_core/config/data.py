@@ -134,8 +134,11 @@ class LabelsConfig:
         None, "Column that lists the findings of a row, in place of one column each.", scope="data", label="List column"
     )
     separator: str = key("|", "Separator in the list column.", scope="data", label="Separator")
-    rename: dict[str, Any] = key(
-        {}, "Findings under other names: name in the table to name here.", scope="data", label="Renamed findings"
+    rename: dict[str, Any] | str = key(
+        {},
+        "Findings under other names: name in the table to name here; or a label map: @name, or the path of one.",
+        scope="data",
+        label="Renamed findings",
     )
     only: list[str] | None = key(None, "Findings to keep. Empty = all.", scope="data", label="Kept findings")
 
@@ -310,6 +313,12 @@ class DataConfig:
         "Pooling of token features: all values, the mean token, or the first token.",
         scope="bank",
         label="Token pooling",
+    )
+    per_finding: dict[str, str] = key(
+        {},
+        "Features that differ by finding: each finding with its feature root, or its array of the feature files.",
+        scope="bank",
+        command_line_only="Features that differ by finding are named on the command line or in a study.",
     )
     cohort: CohortConfig = section(CohortConfig)
     standardise: Literal["none", "zscore", "l2"] = key(

@@ -5,6 +5,7 @@ from ctbench_core.dataset.digests import NOT_VERIFIABLE, compare_digests
 from ctbench_core.dataset.load import Dataset, feature_kinds, load_dataset, load_inputs, pack_cache
 from ctbench_core.dataset.overlap import seed_overlap
 from ctbench_core.dataset.packing import StoreUsage, pack_features, store_usage
+from ctbench_core.dataset.per_finding import check_sources, finding_columns
 from ctbench_core.dataset.shared import SharedData, feature_key
 from ctbench_core.dataset.splits import (
     ManifestCache,
@@ -16,4 +17,5 @@ from ctbench_core.dataset.splits import (
     manifest_path,
     read_test_manifests,
     read_training_manifests,
+    reference_config,
 )

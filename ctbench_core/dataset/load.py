@@ -11,6 +11,7 @@ import numpy as np
 
 from ctbench_core.config import Config
 from ctbench_core.dataset.digests import digest_inputs
+from ctbench_core.dataset.per_finding import finding_sources
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
 from ctbench_core.features import FeatureMatrix, load_features, pack_folder, require_usable
 from ctbench_core.manifest import Manifest, Selection
@@ -88,10 +89,18 @@ def join_inputs(config: Config, inputs: dict[str, FeatureMatrix]) -> tuple[np.nd
     parts = list(inputs.values())
     rows, matrix = _concatenate(parts)
     if config.data.standardise == "l2":
-        norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
-        matrix = (matrix / np.where(norms == 0, 1, norms)).astype(np.float32)
+        if config.data.per_finding:  # each vector by itself, as where it is read alone
+            ends = np.cumsum([part.dim for part in parts])[:-1]
+            matrix = np.concatenate([_unit(part) for part in np.split(matrix, ends, axis=1)], axis=1)
+        else:
+            matrix = _unit(matrix)
     check_width(config, matrix)
     return matrix, rows
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
 
 
 def check_width(config: Config, matrix: np.ndarray) -> None:
@@ -111,9 +120,12 @@ def pack_cache(config: Config) -> Path:
 
 def pack_folders(config: Config, cache: Path | None = None) -> list[Path]:
     """Return the folders, present or not, of the packed stores of a config's features: visual, text."""
-    root = Path(config.paths.data_root).expanduser()
     cache = pack_cache(config) if cache is None else cache
-    return [pack_folder(cache, root, kind, config.data.feature_key, config.data.pool) for kind in ("visual", "text")]
+    return [
+        pack_folder(cache, Path(own.paths.data_root).expanduser(), kind, own.data.feature_key, own.data.pool)
+        for own in finding_sources(config).values()
+        for kind in ("visual", "text")
+    ]
 
 
 def feature_kinds(config: Config) -> list[str]:
@@ -131,6 +143,8 @@ def load_inputs(
 ) -> dict[str, FeatureMatrix]:
     """Load the features of all splits in one sequence, by kind: visual, text; unusable ones are only listed.
 
+    Visual features that differ by finding have a kind each.
+
     Args:
         kinds: by default those that the head reads.
         mode: whether to write a packed store, as in `load_features`.
@@ -139,7 +153,11 @@ def load_inputs(
         ManifestError: text is needed, but a manifest has no text column.
         FeatureError: no file is usable.
     """
-    return {kind: _load(config, manifests, kind, progress, mode) for kind in kinds or feature_kinds(config)}
+    inputs: dict[str, FeatureMatrix] = {}
+    for kind in kinds or feature_kinds(config):
+        sources = finding_sources(config) if kind == "visual" else {kind: config}
+        inputs |= {name: _load(own, manifests, kind, progress, mode) for name, own in sources.items()}
+    return inputs
 
 
 def _load(

@@ -51,9 +51,11 @@ def pack_features(
     packed: dict[str, FeatureMatrix] = {}
     opened: dict[str, FeatureMatrix] = {}
     for kind in ["visual", "text"] if has_text else ["visual"]:
-        packed |= load_inputs(config, manifests, report, kinds=[kind], mode="always")
-        # Opening the store again measures the time of every later use.
-        opened |= load_inputs(config, manifests, None, kinds=[kind], mode="read") if packed[kind].path else {}
+        written = load_inputs(config, manifests, report, kinds=[kind], mode="always")
+        packed |= written
+        # Opening the stores again measures the time of every later use.
+        if all(features.path for features in written.values()):
+            opened |= load_inputs(config, manifests, None, kinds=[kind], mode="read")
     return _summary(manifests, packed, opened, time.perf_counter() - started)
 
 
@@ -73,12 +75,13 @@ def _summary(
         for kind, features in packed.items()
     }
     seconds = {name: _seconds(opened, name) for name in ("open", "verify")}
+    first = next(iter(packed))
     return {
         "volumes": sum(len(manifest) for manifest in manifests.values()),
         "files": sum(features.files for features in packed.values()),
         "files_read": sum(features.files_read for features in packed.values()),
-        "dim": packed["visual"].dim,
-        "path": parts["visual"]["path"],
+        "dim": packed[first].dim,
+        "path": parts[first]["path"],
         "audit": {name: sum(part["audit"][name] for part in parts.values()) for name in _COUNTS},
         "seconds": seconds | {"read": _seconds(packed, "read"), "total": total},
         "parts": parts,

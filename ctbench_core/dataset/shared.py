@@ -102,7 +102,15 @@ def feature_key(config: Config) -> tuple[object, ...]:
     """Return the settings that decide the input vectors: configs of one key can share a matrix."""
     data = config.data
     columns = (data.columns.visual_feature, data.columns.text_feature)
-    return (config.paths.data_root, data.feature_key, data.pool, data.standardise == "l2", config.model.inputs, columns)
+    reading = (
+        config.paths.data_root,
+        data.feature_key,
+        data.pool,
+        data.standardise == "l2",
+        config.model.inputs,
+        columns,
+    )
+    return (*reading, *data.per_finding.items())
 
 
 def _samples_by_line(manifests: Sequence[Manifest]) -> dict[str, np.ndarray]:

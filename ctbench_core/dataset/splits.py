@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys
+from ctbench_core.dataset.per_finding import is_root
 from ctbench_core.errors import LeakError, ManifestError, PathError, first_rows
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import (
@@ -282,6 +283,10 @@ def check_paths(config: Config) -> None:
     for name, value in changed_keys(config).items():
         if value and KEYS[name].raw and not name.endswith("_manifest"):  # those are names in paths.manifest_dir
             check_allowed(value)
+    if isinstance(rename := config.data.labels.rename, str) and not rename.startswith("@"):
+        check_allowed(rename)
+    for source in filter(is_root, config.data.per_finding.values()):
+        check_allowed(source)
     for name in (config.job_name, config.evaluation.checkpoint_name):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise PathError(

@@ -5,12 +5,15 @@ from ctbench_core.declared.heads import HEADS, Head, head_of, hidden_widths
 from ctbench_core.declared.keys import SCOPES, USES, Parameters, Scope, key
 from ctbench_core.declared.losses import LOSSES, Loss
 from ctbench_core.declared.metrics import (
+    CALIBRATED,
     METRICS,
+    SOURCE_PREVALENCE,
     TUNED,
     IntervalRule,
     Metric,
     averaged_metrics,
     brief_metrics,
+    calibrated_keys,
     compared_metrics,
     finding_metrics,
     interval_keys,

@@ -20,6 +20,10 @@ IntervalRule = Literal["", "obuchowski", "jackknife", "bootstrap"]
 Denominator = Literal["scarcer", "positive", "negative", "known", "called", "uncalled", "positive or called"]
 
 TUNED = "_tuned"
+# Of a finding on a test set of another data set: the keys of its prevalence in the run's splits.
+SOURCE_PREVALENCE = {"train": "prevalence_train", "val": "prevalence_val"}
+# Probabilities after Platt's map of validation, and recalibrated for the prevalence of a test set of another data set.
+CALIBRATED = ("platt", "recalibrated")
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,9 @@ METRICS: Registry[Metric] = Registry(
 COLUMNS = {
     "skill": ("Skill", "Skill", "AUPRC above chance: (AUPRC - prevalence) / (1 - prevalence)."),
     "threshold": ("Threshold", "Threshold", "A prediction is positive from this probability on."),
+    "prevalence_train": ("Prevalence in training", "Prev. train", "Prevalence in the run's training data."),
+    "prevalence_val": ("Prevalence in validation", "Prev. val.", "Prevalence in the run's validation data."),
+    "labelled": ("Volumes with a known label", "N", "Volumes of this test set whose label is known."),
     "slope": ("Slope", "Slope", "1 is perfect; below 1, forecasts are too extreme."),
     "intercept": ("Intercept", "Intercept", "0 is perfect; above 0, forecasts are too low on average."),
 }
@@ -240,6 +247,12 @@ def averaged_metrics() -> list[Metric]:
 def tuned_metrics() -> list[Metric]:
     """Return the metrics that are also computed at the thresholds chosen on validation."""
     return [metric for metric in METRICS.values() if metric.tuned]
+
+
+def calibrated_keys(stage: str) -> dict[str, str]:
+    """Return the key in METRICS of each calibration metric, slope and intercept at a stage of `CALIBRATED`."""
+    names = (*(metric.name for metric in metrics_of("calibration")), "slope", "intercept")
+    return {name: f"{name}_{stage}" for name in names}
 
 
 def compared_metrics() -> list[str]:

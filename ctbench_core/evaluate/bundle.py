@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_csv, write_json
-from ctbench_core.declared import TUNED, averaged_metrics, finding_metrics, metrics_of, tuned_metrics
+from ctbench_core.declared import (
+    CALIBRATED,
+    TUNED,
+    averaged_metrics,
+    calibrated_keys,
+    finding_metrics,
+    metrics_of,
+    tuned_metrics,
+)
 from ctbench_core.evaluate.bundle_tables import (
     bands_frame,
     counts_frame,
@@ -22,12 +30,15 @@ from ctbench_core.evaluate.bundle_tables import (
     sigmoid,
     write_parquet,
 )
+from ctbench_core.evaluate.external import Source, with_source
 from ctbench_core.evaluate.tuning import (
     BEFORE,
     PLATT,
+    RECALIBRATED,
     calibration_frame,
     calibration_stages,
     net_benefit_frame,
+    recalibrate,
     reliability_frame,
     tuned_thresholds,
 )
@@ -177,6 +188,7 @@ def write_bundle(
     tuning: dict[str, Any] | None = None,
     disclosures: Disclosures | None = None,
     epoch: int | None = None,
+    source: Source | None = None,
 ) -> Metrics:
     """Write the bundle of one test set from logits of shape (N, C), and return its METRICS.
 
@@ -187,6 +199,7 @@ def write_bundle(
         tuning: the run's ``tuning.json``, for tuned thresholds and calibration.
         disclosures: added to METRICS and to the tables of findings.
         epoch: the epoch of the evaluated weights.
+        source: the training data, where the test set is of another data set.
     """
     disclosures = disclosures or Disclosures(Path(manifest.name).stem, manifest.counts(), leak_patients=len(leaked))
     probabilities = sigmoid(logits) if probabilities is None else probabilities
@@ -194,9 +207,12 @@ def write_bundle(
     if tuning:
         metrics = with_tuning(metrics, manifest, probabilities, tuning)
     stages = calibration_stages(logits, probabilities, manifest.labels, tuning)
+    if source is not None:
+        stages = recalibrate(stages, manifest, source.values("val", manifest.labels))
     calibration = calibration_frame(manifest, stages)
     metrics = with_one_volume(metrics, manifest, probabilities)
-    metrics = disclosed(_with_calibration(metrics, calibration), disclosures, epoch)
+    metrics = with_source(_with_calibration(metrics, calibration), manifest, source)
+    metrics = disclosed(metrics, disclosures, epoch)
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
         paths.curves: curves_frame(manifest, probabilities),
@@ -223,13 +239,15 @@ def write_scores(
     tuning: dict[str, Any] | None,
     disclosures: Disclosures,
     epoch: int | None = None,
+    source: Source | None = None,
 ) -> Metrics:
     """Write scores and METRICS without intervals, curves and calibration, in a tenth of the time of `write_bundle`.
 
     A study compares its runs by their scores; evaluating a run on its own writes the full bundle.
     """
     probabilities = sigmoid(logits)
-    metrics = disclosed(compute_metrics(manifest, probabilities, leaked), disclosures, epoch)
+    metrics = with_source(compute_metrics(manifest, probabilities, leaked), manifest, source)
+    metrics = disclosed(metrics, disclosures, epoch)
     metrics = dataclasses.replace(metrics, detail="scores")
     if tuning:
         metrics = at_tuned_thresholds(metrics, manifest, probabilities, tuning)
@@ -245,12 +263,18 @@ def disclosed(metrics: Metrics, disclosures: Disclosures, epoch: int | None = No
 
 
 def _with_calibration(metrics: Metrics, calibration: pd.DataFrame) -> Metrics:
-    """Return METRICS with the calibration metrics of the uncalibrated probabilities."""
-    before = calibration[calibration["stage"] == BEFORE].set_index("finding")
+    """Return METRICS with the calibration metrics of the uncalibrated probabilities.
+
+    Where they were recalibrated for the prevalence of the test set, those of both calibrated stages stand beside them.
+    """
+    rows = {(row["finding"], row["stage"]): row for row in calibration.to_dict("records")}
     names = [metric.name for metric in metrics_of("calibration")]
-    return metrics.with_findings(
-        {
-            label: finding.with_values({name: float(before.loc[label, name]) for name in names})
-            for label, finding in metrics.findings.items()
+    stages = CALIBRATED if (calibration["stage"] == RECALIBRATED).any() else ()
+    findings = {}
+    for label, finding in metrics.findings.items():
+        values = {name: float(rows[label, BEFORE][name]) for name in names}
+        values |= {
+            key: float(rows[label, stage][name]) for stage in stages for name, key in calibrated_keys(stage).items()
         }
-    )
+        findings[label] = finding.with_values(values)
+    return metrics.with_findings(findings)

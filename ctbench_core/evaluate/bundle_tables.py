@@ -14,7 +14,15 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_with
-from ctbench_core.declared import TUNED, finding_metrics, metrics_of, tuned_metrics
+from ctbench_core.declared import (
+    CALIBRATED,
+    SOURCE_PREVALENCE,
+    TUNED,
+    calibrated_keys,
+    finding_metrics,
+    metrics_of,
+    tuned_metrics,
+)
 from ctbench_core.inference import curve_bands
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import ThresholdedMetrics, curve_points, rule_score, thin, threshold_counts
@@ -60,12 +68,15 @@ def metadata_frame(manifest: Manifest) -> pd.DataFrame:
 def per_class_frame(metrics: Metrics) -> pd.DataFrame:
     """Return METRICS as a table, one row a finding; undefined metrics are blank, with a reason.
 
-    Columns: finding, the declared metrics, the bounds of those with an interval, those at tuned thresholds and of
-    calibration where they are stored; why a metric is undefined and an interval missing, and marks of intervals.
+    Columns: finding, the declared metrics, the bounds of those with an interval; prevalence in training and validation,
+    metrics at tuned thresholds and of calibration where they are stored; why a metric is undefined and an interval
+    missing, and marks of intervals.
     """
     stored = {name for finding in metrics.findings.values() for name in finding.values}
     tuned = [f"threshold{TUNED}", *(metric.name + TUNED for metric in tuned_metrics())]
-    optional = [*tuned, *(metric.name for metric in metrics_of("calibration"))]
+    calibration = [metric.name for metric in metrics_of("calibration")]
+    optional = [*SOURCE_PREVALENCE.values(), "labelled", *tuned, *calibration]
+    optional += [key for stage in CALIBRATED for key in calibrated_keys(stage).values()]
     with_interval = [metric.name for metric in finding_metrics() if metric.interval]
     with_interval += [metric.name + TUNED for metric in tuned_metrics() if metric.interval]
     rows = []

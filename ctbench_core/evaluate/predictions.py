@@ -13,11 +13,19 @@ import pandas as pd
 
 from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
 from ctbench_core.dataset import check_paths
-from ctbench_core.errors import ManifestError, first_rows
+from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.evaluate.bundle import compute_metrics, disclosed, with_intervals, with_one_volume, write_bundle
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
-from ctbench_core.manifest import Manifest, configured_findings, find_columns, read_configured, read_labels, read_rows
+from ctbench_core.manifest import (
+    Manifest,
+    configured_findings,
+    find_columns,
+    judged_findings,
+    read_configured,
+    read_labels,
+    read_rows,
+)
 from ctbench_core.runs import Disclosures, RunPaths, new_status, run_paths, write_config, write_latest, write_status
 from ctbench_core.tables import parse_numbers, read_table
 
@@ -99,13 +107,18 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
             f"{path} has no column that begins with {options.prob_prefix!r}. Its columns are: {', '.join(frame)}. "
             "Set the prefix with prob_prefix=."
         )
+    if isinstance(rules.rename, str) and options.manifest is None:
+        raise ConfigError(
+            f"data.labels.rename={rules.rename} is a label map of a manifest's columns. Name the manifest with the targets "
+            "in manifest=, or list the names of this table in data.labels.rename={old: new}."
+        )
     labels = _selected_labels(path, findings, options.labels or configured_findings(config) or rules.only, rules)
     lines, ids = frame.index.to_numpy() + 2, find_columns(path, list(frame), columns)
     frame = frame.reset_index(drop=True)
     if ids.volume is not None and (frame[ids.volume].str.strip() == "").all():  # as a kept table without names has it
         ids = dataclasses.replace(ids, volume=None)
     manifest = read_rows(path, frame, digest, lines, ids)
-    names = [str(rules.rename.get(label, label)) for label in labels]
+    names = [_renamed(rules).get(label, label) for label in labels]
     probabilities = np.column_stack(
         [_probabilities(path, frame, options.prob_prefix + label, lines) for label in labels]
     )
@@ -138,11 +151,16 @@ def _settings(options: ScoreOptions, config: Config) -> tuple[ColumnsConfig, Lab
     return columns, dataclasses.replace(rules, rename=options.rename or rules.rename)
 
 
+def _renamed(rules: LabelsConfig) -> dict[str, str]:
+    """Return the names here of a table's findings; a label map is of the manifest with the targets, not of the table."""
+    return {} if isinstance(rules.rename, str) else {str(old): str(new) for old, new in rules.rename.items()}
+
+
 def _selected_labels(
     path: Path, findings: Sequence[str], wanted: Sequence[str] | None, rules: LabelsConfig
 ) -> list[str]:
     """Return the findings to score, by their names in the table; by default all."""
-    table_names = {new: old for old, new in rules.rename.items()}
+    table_names = {new: old for old, new in _renamed(rules).items()}
     labels = [table_names.get(label, label) for label in wanted] if wanted else list(findings)
     missing = [label for label in labels if label not in findings]
     if missing:
@@ -174,7 +192,10 @@ def _match_manifest(
     table: Manifest, probabilities: np.ndarray, path: str, config: Config
 ) -> tuple[Manifest, np.ndarray]:
     """Return the manifest's rows that have predictions, in the manifest's order."""
-    truth = read_configured(check_allowed(path), config, table.labels)
+    rules = config.data.labels
+    labels = judged_findings(table.labels, rules) if isinstance(rules.rename, str) else table.labels
+    probabilities = probabilities[:, [table.labels.index(label) for label in labels]]
+    truth = read_configured(check_allowed(path), config, labels)
     positions = pd.Index(table.volumes).get_indexer(truth.volumes)
     if (positions < 0).all():
         raise ManifestError(

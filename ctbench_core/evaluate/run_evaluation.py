@@ -23,10 +23,11 @@ from ctbench_core.dataset import (
 from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.evaluate.bundle import write_bundle, write_scores
+from ctbench_core.evaluate.external import source_of
 from ctbench_core.evaluate.tuning import read_tuning, tune_thresholds, write_tuning
-from ctbench_core.manifest import Manifest
+from ctbench_core.manifest import Manifest, judged_findings
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Ledger, Metrics, Run, disclosures_of, open_run, read_provenance
+from ctbench_core.runs import Disclosures, Ledger, Metrics, Run, disclosures_of, open_run, read_provenance
 
 
 def evaluate_run(
@@ -48,9 +49,9 @@ def evaluate_run(
     started = time.monotonic()
     run = open_run(run_dir)
     config = config or run.config
-    place, trained, warnings = _training_data(run, config)
-    changes = [] if config.paths.checkpoint_path else _input_changes(run, place, trained, progress)
-    results = evaluate_on_tests(run, config, trained, tests, progress, warnings, changes)
+    home, trained, warnings = _training_data(run, config)
+    changes = [] if config.paths.checkpoint_path else _input_changes(run, home, trained, progress)
+    results = evaluate_on_tests(run, config, trained, tests, progress, warnings, changes, home)
     result = run_summary(run, results, warnings + changes)
     seconds = time.monotonic() - started
     return result | {"seconds": result["seconds"] | {"evaluate": seconds, "total": seconds}}
@@ -60,9 +61,12 @@ def _training_data(run: Run, config: Config) -> tuple[Config, dict[str, Manifest
     """Read a run's training and validation rows: return the config that found them, the rows, and warnings.
 
     They are looked for where ``config`` says and where the run was trained: data may have been moved since, or the
-    test set may have a manifest folder of its own. Those with the volumes of the training come first.
+    test set may have a manifest folder of its own. Those with the volumes of the training come first. They are read by
+    the run's own columns and rules: those of ``config`` are of the test set.
     """
-    places = [config] if config.paths == run.config.paths else [config, run.config]
+    moved = run.config.copy()
+    moved.paths = config.paths
+    places = [run.config] if config.paths == run.config.paths else [moved, run.config]
     volumes = read_provenance(run.paths).inputs.get("train.volumes")
     readable, failures = [], []
     for place in places:
@@ -71,18 +75,18 @@ def _training_data(run: Run, config: Config) -> tuple[Config, dict[str, Manifest
         except InputError as error:  # a run that was moved may have lost its manifests
             failures.append(f"Leaks against the training manifest could not be checked: {error}")
     if not readable:
-        return config, {}, failures[:1]
+        return places[0], {}, failures[:1]
     return next((one for one in readable if one[1]["train"].identity.volumes == volumes), readable[0])
 
 
-def _input_changes(run: Run, place: Config, trained: dict[str, Manifest], progress: Progress) -> list[str]:
+def _input_changes(run: Run, home: Config, trained: dict[str, Manifest], progress: Progress) -> list[str]:
     """Say how the inputs have changed since a run was trained, or why that cannot be verified."""
     if not read_provenance(run.paths).inputs:
         return [NOT_VERIFIABLE]
     try:
         if not trained:
             raise InputError("the training manifest was not found.")
-        return input_changes(run.paths, load_dataset(place, trained, progress))
+        return input_changes(run.paths, load_dataset(home, trained, progress))
     except InputError as error:
         return [f"Inputs not verifiable: {error}"]
 
@@ -95,6 +99,7 @@ def evaluate_on_tests(
     progress: Progress,
     warnings: list[str] | None = None,
     changes: Sequence[str] = (),
+    home: Config | None = None,
 ) -> dict[str, Metrics]:
     """Evaluate a run on test sets, record it in the ledger, and return METRICS by test manifest.
 
@@ -102,34 +107,28 @@ def evaluate_on_tests(
         trained: the manifests ``train`` and ``val`` of the run, as far as they were found.
         warnings: receives the warnings.
         changes: how the run's inputs have changed since it was trained; stored with the metrics.
+        home: the config that found the training data, by default ``config``.
     """
     from ctbench_core.train.trainer import choose_device
 
-    warnings = [] if warnings is None else warnings
+    warnings, home = [] if warnings is None else warnings, home or config
     check_paths(config)
-    state = _load_state(run, config)
-    manifests = require_test_manifests(config, _labels(run, config, trained), tests)
+    state, labels = _load_state(run, config), _labels(run, config, trained)
+    manifests = require_test_manifests(config, judged_findings(labels, config.data.labels), tests)
     leaks, leak_warnings = find_leaks(
         config, {**{name: trained[name] for name in ("train", "val") if name in trained}, **manifests}
     )
     dataset = load_dataset(config, manifests, progress)
     warnings += leak_warnings + dataset.warnings
-    tuning, epoch = _tuning(run, config, trained, warnings), _best_epoch(run, config)
+    tuning, epoch = _tuning(run, config, home, trained, warnings), _best_epoch(run, config)
     results: dict[str, Metrics] = {}
     for name in manifests:
         progress("evaluating", len(results), len(manifests))
-        logits = predict_logits(state, dataset, name, choose_device(config.utils.device), config.model)
-        manifest, leaked, test_set = dataset.manifests[name], leaks.get(name, []), manifests[name].identity.id
-        count = Ledger(run.store).record(run.paths.root, run.job, name, test_set)
-        disclosures = disclosures_of(
-            [run],
-            Path(name).stem,
-            len(leaked),
-            manifest.counts(),
-            opening=(test_set, count),
-            warnings=[*changes, *manifest.warnings],
-            unknown_patients=manifest.unknown_patients,
-        )
+        logits = predict_logits(state, dataset, name, choose_device(config.utils.device), config.model, labels)
+        source = source_of(run, config, home, trained, manifests[name], labels)
+        manifest, leaked = dataset.manifests[name], leaks.get(name, [])
+        texts = [*changes, *manifest.warnings, *(source.warnings() if source else [])]
+        disclosures = _record(run, config, name, manifests[name].identity.id, manifest, len(leaked), texts)
         write = write_scores if config.evaluation.detail == "scores" else write_bundle
         results[name] = write(
             run.paths.evaluation(name),
@@ -139,11 +138,31 @@ def evaluate_on_tests(
             tuning=tuning,
             disclosures=disclosures,
             epoch=epoch,
+            source=source,
         )
     return results
 
 
-def _tuning(run: Run, config: Config, trained: Mapping[str, Manifest], warnings: list[str]) -> dict[str, Any] | None:
+def _record(
+    run: Run, config: Config, name: str, test_set: str, manifest: Manifest, leaked: int, warnings: Sequence[str]
+) -> Disclosures:
+    """Record an evaluation in the ledger, and return what its metrics disclose."""
+    count = Ledger(run.store).record(run.paths.root, run.job, name, test_set)
+    return disclosures_of(
+        [run],
+        Path(name).stem,
+        leaked,
+        manifest.counts(),
+        opening=(test_set, count),
+        warnings=warnings,
+        unknown_patients=manifest.unknown_patients,
+        label_origin=config.data.label_origin,
+    )
+
+
+def _tuning(
+    run: Run, config: Config, home: Config, trained: Mapping[str, Manifest], warnings: list[str]
+) -> dict[str, Any] | None:
     """Return the run's tuning; fit it if it is missing or of another epoch. None, with a warning, if that fails."""
     stored, epoch = read_tuning(run.paths.tuning), _best_epoch(run, config)
     if stored is not None and not config.paths.checkpoint_path and stored.get("best_epoch", epoch) == epoch:
@@ -151,7 +170,7 @@ def _tuning(run: Run, config: Config, trained: Mapping[str, Manifest], warnings:
     try:
         if "val" not in trained:
             raise InputError("the validation manifest was not found")
-        manifest, logits = _validation_logits(run, config, trained["val"])
+        manifest, logits = _validation_logits(run, config, home, trained["val"])
         if config.evaluation.detail == "scores":  # enough for a study; evaluating one of its runs fits the rest
             return tune_thresholds(manifest, logits)
         return write_tuning(run.paths, manifest, logits, epoch)
@@ -160,12 +179,12 @@ def _tuning(run: Run, config: Config, trained: Mapping[str, Manifest], warnings:
         return None
 
 
-def _validation_logits(run: Run, config: Config, validation: Manifest) -> tuple[Manifest, np.ndarray]:
+def _validation_logits(run: Run, config: Config, home: Config, validation: Manifest) -> tuple[Manifest, np.ndarray]:
     """Return the validation rows with usable features, and their logits (N, C)."""
     from ctbench_core.train.trainer import choose_device
 
     state, device = _load_state(run, config), choose_device(config.utils.device)
-    dataset = load_dataset(config, {"val": validation}, silent)
+    dataset = load_dataset(home, {"val": validation}, silent)
     return dataset.manifests["val"], predict_logits(state, dataset, "val", device, config.model)
 
 
@@ -177,12 +196,18 @@ def _load_state(run: Run, config: Config) -> Mapping[str, Any]:
 
 
 def predict_logits(
-    state: Mapping[str, Any], dataset: Dataset, split: str, device: str, model: ModelConfig | None = None
+    state: Mapping[str, Any],
+    dataset: Dataset,
+    split: str,
+    device: str,
+    model: ModelConfig | None = None,
+    findings: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Return the logits of a state_dict on a split, float64 of shape (N, C).
 
     Args:
         model: the head's config; needed for a head that is a module.
+        findings: those of the head in its order, of which the split may have some only; by default the split's.
 
     Raises:
         CheckpointError: the head has another number of features or findings.
@@ -193,7 +218,8 @@ def predict_logits(
     from ctbench_core.train.inputs import DeviceFeatures
 
     manifest = dataset.manifests[split]
-    expected = (dataset.matrix.shape[1], len(manifest.labels))
+    own = list(findings or manifest.labels)
+    expected = (dataset.matrix.shape[1], len(own))
     head = load_head(state, device, model, *expected)
     if (head.features, head.findings) != expected:
         raise CheckpointError(
@@ -203,7 +229,8 @@ def predict_logits(
         )
     features = DeviceFeatures(dataset.matrix, head.dtype, device)
     with torch.inference_mode():
-        return head_logits(head, features, torch.as_tensor(dataset.rows[split])).double().cpu().numpy()
+        logits = head_logits(head, features, torch.as_tensor(dataset.rows[split])).double().cpu().numpy()
+    return logits[:, [own.index(label) for label in manifest.labels]]
 
 
 def require_test_manifests(config: Config, labels: list[str], names: list[str] | None = None) -> dict[str, Manifest]:

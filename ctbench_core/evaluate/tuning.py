@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.atomic import write_json
-from ctbench_core.declared import TUNED, averaged_metrics, metrics_of, tuned_metrics
+from ctbench_core.declared import CALIBRATED, TUNED, averaged_metrics, metrics_of, tuned_metrics
 from ctbench_core.evaluate.bundle_tables import scores_frame, sigmoid, write_parquet
 from ctbench_core.inference import Estimate, calibration_lines, estimate, measure, net_benefit
 from ctbench_core.manifest import Manifest
@@ -30,12 +30,14 @@ from ctbench_core.metrics import (
     metric_values,
     patient_folds,
     reliability,
+    shift_prevalence,
 )
 from ctbench_core.runs import RunPaths, label_columns, read_json
 
 # The fitted threshold rules; tables and "tuned" metrics use the first.
 RULES = ("f1", "youden", "sensitivity=.95", "specificity=.95")
-BEFORE, PLATT = "before", "platt"
+BEFORE = "before"
+PLATT, RECALIBRATED = CALIBRATED
 
 
 def fit_tuning(manifest: Manifest, logits: np.ndarray) -> dict[str, Any]:
@@ -158,6 +160,14 @@ def calibration_stages(
     for method in METHODS if tuning else ():
         stages[method] = calibration_map(tuning or {}, labels, method).apply(logits)
     return stages
+
+
+def recalibrate(stages: dict[str, np.ndarray], manifest: Manifest, source: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the stages with Platt probabilities recalibrated from the prevalences ``source`` (C,) to those of a manifest."""
+    if PLATT not in stages:
+        return stages
+    target = np.array(list(manifest.prevalence().values()))
+    return stages | {RECALIBRATED: shift_prevalence(stages[PLATT], source, target)}
 
 
 def calibration_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:

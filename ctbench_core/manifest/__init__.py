@@ -22,7 +22,14 @@ from ctbench_core.manifest.columns import (
     spelled_columns,
 )
 from ctbench_core.manifest.identity import TableIdentity, digest_bytes, digest_text, identity_of, label_codes, set_id
-from ctbench_core.manifest.labels import LabelProblem, configured_findings, label_problems, read_labels
+from ctbench_core.manifest.label_maps import LabelMap, label_map, map_path
+from ctbench_core.manifest.labels import (
+    LabelProblem,
+    configured_findings,
+    judged_findings,
+    label_problems,
+    read_labels,
+)
 from ctbench_core.manifest.manifest import Manifest, clean_names, parse_identities, shared_patients
 from ctbench_core.manifest.prepare import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
 from ctbench_core.manifest.read import read_cohort, read_configured, read_manifest, read_rows

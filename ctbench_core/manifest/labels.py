@@ -19,6 +19,7 @@ from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
 from ctbench_core.errors import ConfigError, ManifestError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.columns import IdColumns, find_columns, require_columns
+from ctbench_core.manifest.label_maps import LabelMap, label_map
 from ctbench_core.tables import BLANK, read_table
 
 # The columns of CT-RATE's metadata tables: some hold 1 in every row, and none is a finding.
@@ -129,39 +130,92 @@ def read_labels(
         ConfigError: ``data.labels`` gives a value a meaning that does not exist.
     """
     rules = rules or LabelsConfig()
+    renames = label_map(rules.rename)
     if rules.list_column is not None:
-        return _read_list(path, frame, lines, labels, rules)
-    renamed = {str(old): str(new) for old, new in rules.rename.items()}
-    if labels:
-        old = {new: old for old, new in renamed.items() if old in frame}
-        sources = {name: old.get(name, name) for name in labels}
-        _refuse_repeated(path, list(labels))
-        kept = {name: source for name, source in sources.items() if rules.only is None or name in rules.only}
-        require_columns(path, list(frame), list(kept.values()), "training.target_labels")
-        read = {name: read_cells(frame[source], rules) for name, source in kept.items()}
-    else:
-        likely = likely_labels(frame, columns, ids, rules)
-        sources = {renamed.get(name, name): name for name in likely}
-        _refuse_repeated(path, [renamed.get(name, name) for name in likely])
-        kept = {name: source for name, source in sources.items() if rules.only is None or name in rules.only}
-        read = {name: likely[source] for name, source in kept.items()}
-    refuse_problems(path, frame, {kept[name]: column for name, column in read.items()}, lines)
+        return _read_list(path, frame, lines, labels, rules, renames)
+    likely = {} if labels and not renames.name else likely_labels(frame, columns, ids, rules)
+    sources = _sources(path, frame, labels, likely, renames)
+    kept = {name: own for name, own in sources.items() if own and (rules.only is None or name in rules.only)}
+    key = (
+        "data.labels.rename, or leave its finding out with data.labels.only"
+        if renames.name
+        else "training.target_labels"
+    )
+    require_columns(path, list(frame), [column for own in kept.values() for column in own], key)
+    read = {c: likely.get(c) or read_cells(frame[c], rules) for own in kept.values() for c in own}
+    refuse_problems(path, frame, read, lines)
     names = list(labels or kept)
     unknown = np.full(len(frame), np.nan, dtype=np.float32)
-    targets = np.array([read[name].targets if name in read else unknown for name in names], dtype=np.float32)
-    mapping = _mapping(rules, {name: column.mapped for name, column in read.items()})
-    if moved := {source: name for name, source in kept.items() if name != source}:
-        mapping["rename"] = moved
+    joined = {name: _join_any([read[column].targets for column in own]) for name, own in kept.items()}
+    targets = np.array([joined.get(name, unknown) for name in names], dtype=np.float32)
+    mapping = _mapping(
+        rules, {(name if len(own) == 1 else c): read[c].mapped for name, own in kept.items() for c in own}
+    )
+    mapping |= _pairs(kept, [column for column in likely if column not in read], renames)
     if rules.only is not None:
         mapping["only"] = list(rules.only)
     return Labels(
         names,
         np.ascontiguousarray(targets.reshape(len(names), len(frame)).T),
-        list(sources.values()),
+        list(dict.fromkeys(column for own in sources.values() for column in own)),
         mapping,
         _describe(path, mapping),
         [] if labels else [f"Findings inferred from {path.name}: {', '.join(names) or 'none'}."],
     )
+
+
+def judged_findings(labels: Sequence[str], rules: LabelsConfig) -> list[str]:
+    """Return the findings that a table can be judged by: with a pair in the label map, and not left out by ``only``.
+
+    Raises:
+        ConfigError: there is no such label map, or no finding is left.
+    """
+    renames = label_map(rules.rename)
+    judged = [name for name in labels if renames.columns_of(name, ()) and (rules.only is None or name in rules.only)]
+    if not judged:
+        raise ConfigError(
+            f"None of {', '.join(labels)} is read by data.labels.rename and kept by data.labels.only. Name a label map "
+            "that has these findings, or correct data.labels.only."
+        )
+    return judged
+
+
+def _sources(
+    path: Path,
+    frame: pd.DataFrame,
+    labels: Sequence[str] | None,
+    likely: Mapping[str, LabelCells],
+    renames: LabelMap,
+) -> dict[str, tuple[str, ...]]:
+    """Return the columns that each finding is read from; none for one that a label map does not have."""
+    if labels:
+        _refuse_repeated(path, labels)
+        return {name: renames.columns_of(name, frame) for name in labels}
+    if renames.name:
+        return {name: own for name, own in renames.pairs.items() if not set(own).isdisjoint(likely)}
+    _refuse_repeated(path, [renames.findings_of(column)[0] for column in likely])
+    return {renames.findings_of(column)[0]: (column,) for column in likely}
+
+
+def _join_any(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Join columns of labels (N,): positive where any is, else unknown where any is, else negative."""
+    votes = np.stack(columns)
+    return np.where((votes == 1).any(axis=0), np.float32(1), votes.max(axis=0))
+
+
+def _pairs(kept: Mapping[str, tuple[str, ...]], unused: Sequence[str], renames: LabelMap) -> dict[str, Any]:
+    """Return what was read under another name: by column, or the pairs of a label map and the columns without one."""
+    if renames.name:
+        pairs = {name: {"columns": list(own), "note": renames.notes.get(name, "")} for name, own in kept.items()}
+        others = {column: _why_unused(column, renames) for column in unused}
+        return {"label_map": {"name": renames.name, "sha256": renames.digest, "pairs": pairs, "unused": others}}
+    moved = {own[0]: name for name, own in kept.items() if own[0] != name}
+    return {"rename": moved} if moved else {}
+
+
+def _why_unused(column: str, renames: LabelMap) -> str:
+    findings = renames.findings_of(column)
+    return f"{', '.join(findings)} is not judged" if findings else renames.reason(column)
 
 
 def label_problems(
@@ -179,12 +233,13 @@ def label_problems(
     frame, _ = read_table(path)
     if rules.list_column is not None:
         return []
-    old = {str(new): str(old) for old, new in rules.rename.items()}
-    named = [old.get(name, name) for name in labels or columns.labels or []]
+    renames = label_map(rules.rename)
+    named = [column for name in labels or columns.labels or [] for column in renames.columns_of(name, frame)]
     if named:
         cells = {name: read_cells(frame[name], rules) for name in named if name in frame}
     else:
         cells = likely_labels(frame, columns, find_columns(path, list(frame), columns), rules)
+        cells = {name: column for name, column in cells.items() if renames.findings_of(name)}
     return _problems(frame, cells, frame.index.to_numpy() + 2)
 
 
@@ -327,17 +382,28 @@ def _describe(path: Path, mapping: Mapping[str, Any]) -> list[str]:
     if renamed := mapping.get("rename"):
         pairs = ", ".join(f"{old} as {new}" for old, new in renamed.items())
         sentences.append(f"{path.name}: findings are renamed by data.labels.rename: {pairs}.")
+    if used := mapping.get("label_map"):
+        count = plural(len(used["pairs"]), "finding")
+        sentences.append(f"{path.name}: {count} read by the label map {used['name']} (data.labels.rename).")
+        if used["unused"]:
+            columns = first_rows(list(used["unused"]), "column")
+            sentences.append(f"{path.name}: label columns without a counterpart, not used: {columns}.")
     return sentences
 
 
 def _read_list(
-    path: Path, frame: pd.DataFrame, lines: np.ndarray, labels: Sequence[str] | None, rules: LabelsConfig
+    path: Path,
+    frame: pd.DataFrame,
+    lines: np.ndarray,
+    labels: Sequence[str] | None,
+    rules: LabelsConfig,
+    renames: LabelMap,
 ) -> Labels:
     """Read the findings of a column that lists those of each row; what a filled row does not list is negative."""
     assert rules.list_column is not None
     require_columns(path, list(frame), [rules.list_column], "data.labels.list_column")
     codes, uniques = pd.factorize(frame[rules.list_column])
-    rows = [_items(str(text), rules) for text in uniques]
+    rows = [_items(str(text), rules.separator, renames) for text in uniques]
     contradiction = np.array([any(map(_is_none, row)) and len(row) > 1 for row in rows], dtype=bool)[codes]
     if contradiction.any():
         raise ManifestError(
@@ -345,15 +411,16 @@ def _read_list(
             f"{first_rows(lines[contradiction])}. Correct the rows."
         )
     present = sorted({name for row in rows for name in row if not _is_none(name)})
-    names = list(labels) if labels else [name for name in present if rules.only is None or name in rules.only]
+    kept = [name for name in labels or present if rules.only is None or name in rules.only]
+    kept = [name for name in kept if renames.columns_of(name, ())]
+    names = list(labels or kept)
     _refuse_repeated(path, names)
     table = np.array([[float(name in row) for name in names] for row in rows], np.float32).reshape(
         len(rows), len(names)
     )
     if rules.blank == "unknown":
         table[[not row for row in rows]] = np.nan
-    if rules.only is not None:
-        table[:, [name not in rules.only for name in names]] = np.nan
+    table[:, [name not in kept for name in names]] = np.nan
     unused, absent = [n for n in present if n not in names], [n for n in names if n not in present]
     warnings = []
     if unused:
@@ -365,15 +432,20 @@ def _read_list(
     origin = "" if labels else f" Findings: {', '.join(names) or 'none'}."
     notes = [f"Findings are read from the lists in column {rules.list_column!r} of {path.name}.{origin}"]
     mapping: dict[str, Any] = {"list_column": rules.list_column, "separator": rules.separator, "blank": rules.blank}
-    mapping |= {"rename": dict(rules.rename)} if rules.rename else {}
+    if renames.name:
+        unused_items = [name for name in unused if not renames.pairs.get(name)]
+        mapping |= _pairs({name: renames.pairs[name] for name in kept}, unused_items, renames)
+    elif isinstance(rules.rename, dict) and rules.rename:
+        mapping |= {"rename": dict(rules.rename)}
     mapping |= {"only": list(rules.only)} if rules.only is not None else {}
     return Labels(names, table[codes], [rules.list_column], mapping, warnings, notes)
 
 
-def _items(text: str, rules: LabelsConfig) -> list[str]:
-    """Return the findings that a cell lists, under their new names; empty for a blank cell."""
-    items = [item.strip() for item in text.split(rules.separator)]
-    return list(dict.fromkeys(str(rules.rename.get(item, item)) for item in items if canonical_label(item) != ""))
+def _items(text: str, separator: str, renames: LabelMap) -> list[str]:
+    """Return the findings that a cell lists, under their new names if they have one; empty for a blank cell."""
+    items = [item.strip() for item in text.split(separator)]
+    names = (name for item in items if canonical_label(item) != "" for name in renames.findings_of(item) or [item])
+    return list(dict.fromkeys(names))
 
 
 def _is_none(name: str) -> bool:

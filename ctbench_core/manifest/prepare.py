@@ -30,6 +30,7 @@ from ctbench_core.manifest.input_table import (
     read_input_table,
     read_mapped,
 )
+from ctbench_core.manifest.label_maps import label_map
 from ctbench_core.manifest.labels import infer_labels, label_candidates
 from ctbench_core.manifest.manifest import VOLUME, Manifest, parse_identities
 from ctbench_core.manifest.read import build_manifest
@@ -177,7 +178,8 @@ class _Join:
     def _kept(self, columns: Sequence[str]) -> list[str]:
         """Return the findings of label columns under the names that the rules give them, those to keep only."""
         rules = self.rules.labels
-        names = [str(rules.rename.get(name, name)) for name in columns]
+        renames = label_map(rules.rename)
+        names = dict.fromkeys(finding for column in columns for finding in renames.findings_of(column))
         return [name for name in names if rules.only is None or name in rules.only]
 
     def _add(self, reason: str, names: np.ndarray | list[str]) -> None:

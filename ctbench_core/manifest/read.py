@@ -33,7 +33,8 @@ def read_cohort(path: Path, config: Config, labels: Sequence[str] | None = None)
         ManifestError: it is missing, breaks the contract, or the cohort leaves no row.
     """
     data, findings = config.data, labels or configured_findings(config)
-    if data.cohort.exclude is not None or not path.is_file():  # the list may change while the manifest does not
+    # An exclusion list or a label map may change while the manifest does not.
+    if data.cohort.exclude is not None or isinstance(data.labels.rename, str) or not path.is_file():
         return apply_cohort(read_configured(path, config, findings), data.cohort)
     status = path.stat()
     settings = repr((str(path), data.columns, data.labels, data.cohort, findings))

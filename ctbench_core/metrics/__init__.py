@@ -13,6 +13,7 @@ from ctbench_core.metrics.calibration import (
     fit_calibration,
     logistic_fit,
     reliability,
+    shift_prevalence,
 )
 from ctbench_core.metrics.curves import Curve, CurvePoints, ThresholdCounts, curve_points, thin, threshold_counts
 from ctbench_core.metrics.metric_fns import metric_values

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, ndtr
+from scipy.special import expit, logit, ndtr
 
 from ctbench_core.errors import InputError, unknown_name
 from ctbench_core.metrics.arrays import (
@@ -111,6 +111,22 @@ def fit_calibration(targets: ArrayLike, logits: ArrayLike, method: str = "platt"
         smoothed = np.where(y == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
         slope[c], intercept[c] = METHODS[method](x, smoothed)
     return CalibrationMap(method, slope, intercept, reasons)
+
+
+def shift_prevalence(probabilities: ArrayLike, source: ArrayLike, target: ArrayLike) -> Floats:
+    """Return probabilities (..., C), calibrated at the prevalences ``source`` (C,), for the prevalences ``target`` (C,).
+
+    The intercept of the logit moves by the shift of the log odds, logit(target) - logit(source); order and slope stay. This
+    is right where only the prevalence differs, not how a finding looks. A label keeps its probabilities where a
+    prevalence is unknown, 0 or 1. Source: Saerens, Latinne and Decaestecker, Neural Computation 2002, eq. 2.4.
+
+    >>> shift_prevalence([[0.5]], [0.5], [0.2]).round(3)
+    array([[0.2]])
+    """
+    before, after = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    usable = (before > 0) & (before < 1) & (after > 0) & (after < 1)
+    shift = logit(np.where(usable, after, 0.5)) - logit(np.where(usable, before, 0.5))
+    return np.asarray(expit(logit(np.asarray(probabilities, np.float64)) + shift))
 
 
 def _platt(x: Floats, y: Floats) -> tuple[float, float]:

@@ -3,3 +3,4 @@
 from ctbench_core.report.comparison import paper_files, write_paper
 from ctbench_core.report.comparison_sentences import comparison_notes, difference_text, margin_sentences, p_text
 from ctbench_core.report.evaluation import run_paper
+from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows

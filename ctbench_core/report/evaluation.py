@@ -18,6 +18,7 @@ from ctbench_core.evaluate import read_tuning
 from ctbench_core.formatting import plural
 from ctbench_core.inference import MACRO
 from ctbench_core.report import latex
+from ctbench_core.report.external import external_sentences, prevalence_values
 from ctbench_core.report.methods import (
     exact_sentence,
     interval_sentences,
@@ -53,12 +54,15 @@ def run_paper(run: Run, on: str) -> dict[str, str]:
 def paper_frame(metrics: Metrics) -> pd.DataFrame:
     """Return one row a finding, then the macro means: positives, and each metric with lo and hi, as printed.
 
+    A test set of another data set has both prevalences and N behind.
+
     The macro mean averages all findings where the metric is defined. Where only some of them have an interval, it
     stands without one, and a last row holds the mean over these eligible findings with its interval.
     """
     keys, macro = {name: key for name, key in interval_keys().items() if key in metrics.macro_values}, metrics.macro
     rows = [
         _row(label, finding.value("support"), {name: (finding.value(name), finding.interval(name)) for name in keys})
+        | prevalence_values(metrics, label)
         for label, finding in metrics.findings.items()
     ]
     rows.append(_row(MACRO, math.nan, {name: (macro[key].value, macro[key].interval) for name, key in keys.items()}))
@@ -120,6 +124,7 @@ def methods_paragraph(run: Run, metrics: Metrics, tuning: Mapping[str, Any] | No
             f"({plural(tuning['n']['patients'], 'patient')}); validation metrics at these thresholds were cross-fitted "
             f"over patients in {tuning['folds']} folds."
         )
+    parts += external_sentences(metrics)
     if metrics.has_intervals:
         parts += _intervals(metrics, disclosures)
     return " ".join([*parts, *disclosures.methods()])

@@ -258,6 +258,8 @@ def _weighting(config: Config) -> str:
 
 def _data(runs: Sequence[Run]) -> str:
     text = _each(runs, lambda c: f"{_INPUTS[c.model.inputs]} ({encoder_name(c)})")
+    if any(run.config.data.per_finding for run in runs):
+        text += ", one probe per finding on features of its own"
     if any(run.config.data.standardise != "none" for run in runs):
         text += f" (standardisation: {_each(runs, lambda c: _STANDARDISATION[c.data.standardise])})"
     if any(run.config.data.budget for run in runs):

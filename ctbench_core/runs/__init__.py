@@ -9,6 +9,7 @@ from ctbench_core.runs.disclosures import (
     is_stale,
     openings_of,
 )
+from ctbench_core.runs.external import ExternalTest
 from ctbench_core.runs.identity import VALIDATION, set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
     Below,

@@ -135,6 +135,7 @@ def disclosures_of(
     warnings: Sequence[str] | None = None,
     unknown_patients: int | None = None,
     set_names: Sequence[str] | None = None,
+    label_origin: str | None = None,
 ) -> Disclosures:
     """Return the disclosures of a set for runs that were scored on it.
 
@@ -143,6 +144,7 @@ def disclosures_of(
         opening: the identity of the test set that is being evaluated, and the count up to and with this evaluation.
         warnings, unknown_patients: of this evaluation; by default what is stored with the runs.
         set_names: the set's name in each run, where its file is named differently; by default ``set_name``.
+        label_origin: of this evaluation; by default what is stored with it for a set of another data set, else the run's.
     """
     configs = [run.config for run in runs]
     set_names = set_names or [set_name] * len(runs)
@@ -163,7 +165,7 @@ def disclosures_of(
         leak_patients=leak_patients
         if leak_patients is not None
         else max((facts.leak_patients or 0 for facts in stored), default=0),
-        label_origins=sorted({config.data.label_origin for config in configs}),
+        label_origins=[label_origin] if label_origin else _label_origins(configs, stored),
         unknown_patients=unknown_patients
         if unknown_patients is not None
         else max((facts.unknown_patients for facts in stored), default=0),
@@ -173,6 +175,13 @@ def disclosures_of(
             runs, [text for facts in stored for text in facts.warnings] if warnings is None else warnings
         ),
     )
+
+
+def _label_origins(configs: Sequence[Config], stored: Sequence[Metrics]) -> list[str]:
+    origins = (
+        facts.label_origin if facts.external else (config.data.label_origin,) for config, facts in zip(configs, stored)
+    )
+    return sorted({origin for own in origins for origin in own})
 
 
 def _warnings(runs: Sequence[Run], others: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.declared import finding_metrics, interval_keys, metric_title
+from ctbench_core.runs.external import ExternalTest
 from ctbench_core.runs.readers import read_cached
 
 # 1: without ``macro``, ``test_set``, ``warnings`` and ``unknown_patients``. 2: ``<macro>_ci`` was the interval of the mean over
@@ -128,6 +129,7 @@ class Metrics:
         warning: sentences on label leakage; warnings: everything to know before using the numbers.
         best_epoch: epoch of the evaluated weights. detail: ``scores`` where no intervals were computed.
         one_volume: the same with one volume a patient, where patients have several: a second analysis.
+        external: how the set was read, where it is of another data set than the training data.
         other: what the file holds besides. format: of the file; intervals of earlier ones are by other rules.
     """
 
@@ -151,6 +153,7 @@ class Metrics:
     best_epoch: int | None = None
     detail: str = "full"
     one_volume: Metrics | None = None
+    external: ExternalTest | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -227,6 +230,8 @@ class Metrics:
         if self.one_volume is not None:
             own = self.one_volume.to_json()
             content["one_volume_a_patient"] = {name: own[name] for name in own if name in _OF_SUBSET}
+        if self.external is not None:
+            content["external"] = self.external.to_json()
         return {
             **self.other,
             **content,
@@ -265,6 +270,7 @@ class Metrics:
             best_epoch=content.get("best_epoch"),
             detail=content.get("detail", "full"),
             one_volume=cls.from_json(content["one_volume_a_patient"]) if "one_volume_a_patient" in content else None,
+            external=ExternalTest.from_json(content["external"]) if content.get("external") else None,
             format=version,
             other={name: value for name, value in content.items() if _is_other(name, keys)},
         )
@@ -288,6 +294,7 @@ _KNOWN = frozenset(
         best_epoch=0,
         detail="scores",
         one_volume=Metrics({}, {}),
+        external=ExternalTest(),
     ).to_json()
 )
 

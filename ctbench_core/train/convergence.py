@@ -37,8 +37,10 @@ RECENT = 5  # epochs whose mean training loss is compared with that of as many b
 
 
 def has_optimum(config: Config) -> bool:
-    """Whether a config's training is logistic regression: a linear head without a gate, and cross-entropy."""
-    is_linear = head_of(config.model).name == "linear" and config.model.inputs != "gated"
+    """Whether a config's training is one logistic regression: a linear head on shared features, and cross-entropy."""
+    is_linear = (
+        head_of(config.model).name == "linear" and config.model.inputs != "gated" and not config.data.per_finding
+    )
     return is_linear and LOSSES.resolve(config.training.loss._target_).logistic
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
-from ctbench_core.dataset import Dataset
+from ctbench_core.dataset import Dataset, finding_columns
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.train.checkpoint import head_logits, load_head
 from ctbench_core.train.epoch_report import EpochReport, report_epochs
@@ -116,22 +116,44 @@ class Logistic(Fitter):
 
     def prepare(self) -> None:
         self.candidates = sorted(self.config.model.params.c)  # each fit starts from the result of the one before
-        self._path: LogisticPath | None = None
+        self._paths: list[tuple[Tensor, Tensor, LogisticPath]] = []  # findings, their columns and the bias, their path
         self._start: Tensor | None = None
 
     def fit(self, candidate: float, keep_going: Callable[[], bool]) -> float | None:
-        if self._path is None:
-            x_ND = self.features.take(self.train.rows, self.scaler).clone()
-            labels, known = known_labels(self.train.targets)
-            self._path = LogisticPath(x_ND, labels, element_weights(labels, known, self.pos_weight_C), known)
-        result = self._path.fit(candidate, self._start, keep_going)
-        if result is None:
-            return None
-        self._start, loss = result
+        self._paths = self._paths or self._make_paths()
+        width, counts = self.features.width + 1, [float(path.count_C.sum()) for *_, path in self._paths]
+        weights = torch.zeros((len(self.labels), width), dtype=torch.float64, device=self.device)
+        loss = 0.0
+        for (findings, columns, path), count in zip(self._paths, counts):
+            before = None if self._start is None else self._start[findings[:, None], columns]
+            result = path.fit(candidate, before, keep_going)
+            if result is None:
+                return None
+            weights[findings[:, None], columns] = result[0]
+            loss += result[1] * (count / sum(counts))
+        self._start = weights
         weight, bias = (part.to(self.dtype).contiguous() for part in (self._start[:, :-1], self._start[:, -1]))
         state = {"network.0.weight": weight, "network.0.bias": bias}
         self.state = fold_scaler(state, {"network.0": slice(None)}, self.scaler)
         return loss
+
+    def _make_paths(self) -> list[tuple[Tensor, Tensor, LogisticPath]]:
+        """Return the paths of the findings that read the same columns; one path where all read all."""
+        labels, known = known_labels(self.train.targets)
+        weights = element_weights(labels, known, self.pos_weight_C)
+        x_ND = self.features.take(self.train.rows, self.scaler).clone()
+        every = torch.arange(self.features.width + 1, device=self.device)
+        read = [slice(0, self.features.width)] * len(self.labels)
+        if self.config.data.per_finding:
+            read = finding_columns(self.config, self.labels, self.dataset.widths)
+        paths = []
+        for own in dict.fromkeys((part.start, part.stop) for part in read):
+            findings = torch.tensor([c for c, part in enumerate(read) if (part.start, part.stop) == own])
+            findings = findings.to(self.device)
+            columns = torch.cat([every[slice(*own)], every[-1:]])
+            parts = (values[:, findings] for values in (labels, weights, known))
+            paths.append((findings, columns, LogisticPath(x_ND[:, slice(*own)].contiguous(), *parts)))
+        return paths
 
     def snapshot(self, head: int) -> dict[str, Any]:
         return {"model": {"start": self._start.cpu().clone()} if self._start is not None else {}, "optimizer": {}}

@@ -202,6 +202,31 @@ class Mlp(Network):
         return memory
 
 
+class Probes(Mlp):
+    """Linear heads side by side: each finding reads columns of its own, and its other weights stay 0."""
+
+    def __init__(self, columns: Sequence[slice], width: int) -> None:
+        super().__init__([width, len(columns)], Dropout(0))
+        self._columns = columns
+        self._is_read = torch.zeros(width, len(columns))
+        for finding, own in enumerate(columns):
+            self._is_read[own, finding] = 1
+
+    def initialise(self, tensors: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Draw each probe as torch.nn.Linear does: uniform within 1/sqrt(fan-in)."""
+        weight, bias = tensors["network.0.weight"], tensors["network.0.bias"]
+        weight.zero_()
+        for finding, own in enumerate(self._columns):
+            target = weight[finding, own]
+            bound = 1 / math.sqrt(len(target))
+            target.copy_(torch.empty(target.shape).uniform_(-bound, bound, generator=generator))
+            bias[finding] = torch.empty(()).uniform_(-bound, bound, generator=generator)
+
+    def backward(self, layers: Sequence[Layer], slope_KBC: Tensor, grads: Sequence[Layer]) -> None:
+        super().backward(layers, slope_KBC, grads)
+        grads[0][0].mul_(self._is_read.to(grads[0][0]))
+
+
 def _affine(a: Tensor, weight: Tensor, bias: Tensor, scale: float = 1.0, out: Tensor | None = None) -> Tensor:
     """Return scale * a W + b for every head or part; sum over the parts of ``a`` where ``bias`` has none."""
     if len(weight) != len(bias):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ctbench_core.config import KEYS, Config, get_key, resolved
-from ctbench_core.declared import HEADS, LOSSES, Head, load
+from ctbench_core.dataset import check_sources
+from ctbench_core.declared import HEADS, LOSSES, Head, head_of, load
 from ctbench_core.errors import ConfigError
 from ctbench_core.formatting import plural
 
@@ -23,6 +24,8 @@ def check_training(config: Config, labels: Sequence[str] = ()) -> None:
     if config.model.inputs == "gated" and not head.learns_gate:
         able = " or ".join(name for name, other in HEADS.items() if other.learns_gate)
         raise ConfigError(f"model.inputs=gated needs a head that learns the gate: {able}, not {head.name}.")
+    if config.data.per_finding:
+        _refuse_per_finding(config, labels)
     if not head.stepwise:
         _refuse_other_losses(config, head)
     for declared in (head, loss):
@@ -30,6 +33,17 @@ def check_training(config: Config, labels: Sequence[str] = ()) -> None:
         if message:
             raise ConfigError(message)
     check_class_weights(config, len(labels))
+
+
+def _refuse_per_finding(config: Config, labels: Sequence[str]) -> None:
+    """Refuse features that differ by finding for heads that share layers, for other inputs, and findings without any."""
+    name = head_of(config.model).name
+    if name not in ("linear", "logistic") or config.model.inputs != "visual":
+        raise ConfigError(
+            f"data.per_finding trains one linear probe a finding, on visual features: it goes with model=linear_probe or "
+            f"model=logistic and model.inputs=visual, not with {name} and {config.model.inputs}."
+        )
+    check_sources(config, labels)
 
 
 def _refuse_other_losses(config: Config, head: Head) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ctbench_core.config import Config, TrainingConfig
-from ctbench_core.dataset import Dataset
+from ctbench_core.dataset import Dataset, finding_columns
 from ctbench_core.declared import HEADS, load
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.formatting import plural
@@ -31,7 +31,7 @@ from ctbench_core.train.epoch_report import EpochReport, report_epochs
 from ctbench_core.train.fitted import DTYPES, Fitter
 from ctbench_core.train.inputs import DeviceFeatures, Rows, Scaler, fit_scaler
 from ctbench_core.train.module import ModuleNetwork
-from ctbench_core.train.network import Network
+from ctbench_core.train.network import Network, Probes
 from ctbench_core.train.optim import Optimiser
 from ctbench_core.train.parameters import StackedParameters, take_heads
 from ctbench_core.train.refusals import check_training
@@ -74,6 +74,8 @@ def _network(config: Config, dataset: Dataset, heads: int, device: str) -> Netwo
     head, labels = HEADS.resolve(config.model._target_), dataset.manifests["train"].labels
     if head.module:
         return ModuleNetwork(load(head.module), config.model.params, dataset.matrix.shape[1], len(labels))
+    if config.data.per_finding:
+        return Probes(finding_columns(config, labels, dataset.widths), dataset.matrix.shape[1])
     network: Network = load(head.network)(config.model, dataset.widths, len(labels))
     network.divide(heads, device)
     return network

@@ -19,7 +19,7 @@ from ctbench_core.declared import (
     metric_title,
     retrieval_prefix,
 )
-from ctbench_core.formatting import format_interval, format_metric, plural
+from ctbench_core.formatting import format_interval, format_metric, format_pairs, plural
 from ctbench_core.runs import Run, alignment_disclosures, open_run
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
@@ -92,7 +92,7 @@ def draw(run_dir: Path, name: str) -> None:
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     normal = ", normal ones excluded" if run.config.analysis.filter_normal_cases else ""
-    pairs = f"{plural(metrics['samples_analyzed'], 'pair')}{normal}"
+    pairs = f"{format_pairs(metrics)}{normal}"
     by_label = TRUTHS[run.config.analysis.truth].needs_labels or any(
         key.startswith(("semantic_", "graded_")) for key in metrics
     )
@@ -267,7 +267,9 @@ def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
     ways = [way for way in DIRECTIONS if f"{way}_mrr" in metrics]
     ranks = {way: first_ranks(folder, way, truth or truths[0]) for way in ways}
     frame = pd.concat([pd.DataFrame({"direction": way, "first_rank": values}) for way, values in ranks.items()])
-    chart = alignment_charts.rank_distribution(frame, int(metrics["samples_analyzed"]))
+    chart = alignment_charts.rank_distribution(
+        frame, int(max(metrics["samples_analyzed"], metrics.get("texts_analyzed", 0)))
+    )
     exports.draw_chart(chart, frame, source, "ranks", "Share of queries by the rank of their first hit")
 
 

@@ -219,7 +219,7 @@ def _draw_field(key: str, columns: list[str]) -> None:
         edit_rows(
             WHERE, "where", lambda row: as_text("{column} {op} {value}".format(**row)), lambda: _draw_where(columns)
         )
-    elif isinstance(info.default, dict):
+    elif isinstance(info.default, dict) and not isinstance(st.session_state.get(key), str):  # a label map has a name
         _draw_pairs(key)
     elif key.startswith(_OF_COLUMNS):
         form.choice_field(key, info.label, columns, index=None, placeholder="Automatic")

@@ -9,9 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import METRICS, metric_help, metrics_of, short_title
-from ctbench_core.evaluate import BEFORE
+from ctbench_core.evaluate import BEFORE, PLATT, RECALIBRATED
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.metrics import METHODS
+from ctbench_core.report import RECALIBRATION
 from ctbench_core.runs import EvaluationPaths
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports
@@ -40,6 +41,8 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
         label = str(st.selectbox("Finding", labels, width=280, **address.bound("calibration.finding", labels)))
         method = _pick_method([method for method in METHODS if (table["stage"] == method).any()])
     stages = [BEFORE, method] if method else [BEFORE]
+    if method == PLATT and (table["stage"] == RECALIBRATED).any():
+        stages.append(RECALIBRATED)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         shown = bins[(bins["finding"] == label) & bins["stage"].isin(stages)]
@@ -91,7 +94,7 @@ def _pick_method(methods: list[str]) -> str | None:
 def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
     """Draw the metrics of a finding, a column a stage."""
     short = _columns()
-    titles = {stage: "before" if stage == BEFORE else f"after ({stage})" for stage in stages}
+    titles = {stage: stage if stage in (BEFORE, RECALIBRATED) else f"after ({stage})" for stage in stages}
     columns = {title: [_interval(rows[label, stage], name) for name in short] for stage, title in titles.items()}
     frame = pd.DataFrame({"Metric": list(short.values()), **columns})
     headings = {title: title.capitalize() for title in columns}
@@ -102,6 +105,8 @@ def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
         key="calibration-figures",
         alt="Calibration of the finding",
     )
+    if RECALIBRATED in stages:
+        st.caption(f":material/info: **{RECALIBRATED}**: the Platt probabilities, {RECALIBRATION}.")
     st.caption(" ".join(f"**{title}**: {metric_help(name)}" for name, title in short.items()))
     texts = [row["undefined"] for (finding, _), row in rows.items() if finding == label]
     if reasons := [text for text in texts if isinstance(text, str) and text]:

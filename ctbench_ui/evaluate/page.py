@@ -14,7 +14,7 @@ from ctbench_core.label_leakage import leakage_banner
 from ctbench_core.report import run_paper
 from ctbench_core.runs import Metrics, Run, disclosures_of, open_run
 from ctbench_ui import form
-from ctbench_ui.evaluate import calibration, curves, evaluate_on_test, findings, subgroups, threshold, volumes
+from ctbench_ui.evaluate import calibration, curves, evaluate_on_test, external, findings, subgroups, threshold, volumes
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import as_text, cache, draw_tabs, exports, leak_badge, run_picker, show_empty, show_errors
 
@@ -65,6 +65,7 @@ def _header(run: Run, name: str) -> None:
             help += f" No interval: {reason}."
         card.metric(f"Macro {_card_title(key, metrics.threshold)}", text, border=True, help=help)
     st.caption(" · ".join([*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics)]))
+    external.draw(metrics)
     if marked := _marks(metrics):
         st.caption(f":material/info: {as_text('; '.join(marked))}")
     if undefined := {label: note for label in metrics.findings if (note := metrics.note(label))}:

@@ -120,7 +120,7 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
     chart = go.Figure([_DIAGONAL])
     most = max(1.0, float(bins["rows"].max())) if len(bins) else 1.0
     for place, (stage, part) in enumerate(bins.groupby("stage", sort=False)):
-        name = "before" if stage == "before" else f"after ({stage})"
+        name = str(stage) if stage in ("before", "recalibrated") else f"after ({stage})"
         colour = GREY if stage == "before" else COLOURS[place % len(COLOURS)]
         tip = (
             f"{label}, {name}<br>predicted %{{x:.3f}}, observed %{{y:.3f}}<br>%{{customdata:,}} volumes<extra></extra>"

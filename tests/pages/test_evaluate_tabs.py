@@ -173,3 +173,28 @@ def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: 
     assert app.code[-1].value.strip() == files["table.tex"].strip()
     assert "Thresholds of highest F1 were chosen" in said(app)
     assert "This test set was evaluated 1 time by 1 run" in said(app)
+
+
+def test_a_test_set_of_another_data_set_shows_both_prevalences_and_recalibration(
+    store: Path, data: Path, make_config: Callable[..., Config], tmp_path: Path, open_page: Open, said: Said
+) -> None:
+    folder = Path(run_experiment(make_config(data, {"paths.outputs_root": str(store)}))["run_dir"])
+    table = pd.read_csv(data / "manifests" / "test.csv")
+    table = table.rename(columns={"Lung nodule": "nodule", "Lung opacity": "opacity", "Emphysema": "mass"})
+    (tmp_path / "other").mkdir()
+    table.assign(groundglass=0).to_csv(tmp_path / "other" / "rad.csv", index=False)
+    config = open_run(folder).config.copy()
+    config.paths.manifest_dir, config.data.test_manifests = str(tmp_path / "other"), ["rad.csv"]
+    config.data.labels.rename, config.data.labels.only = "@ctrate-to-radchestct", ["Lung nodule", "Lung opacity"]
+    evaluate_run(folder, config=config)
+    app = _open_tab(open_page, RunPaths(folder), "Calibration")
+    shown = _table(app, "prevalence_train").set_index("Finding")
+    assert shown["Columns"].tolist() == ["nodule", "groundglass or opacity"]
+    assert shown.loc["Lung nodule", "prevalence"] == pytest.approx(table["nodule"].mean())
+    trained = pd.read_csv(data / "manifests" / "train.csv")["Lung nodule"].mean()
+    assert (shown.loc["Lung nodule", "prevalence_train"], shown.loc["Lung nodule", "labelled"]) == (trained, 24)
+    text = said(app)
+    assert "Emphysema (left out by data.labels.only)" in text and "mass (Larger than a nodule" in text
+    assert "recalibrated for this test set's prevalence: uses its labels" in text
+    assert list(_table(app, "before")) == ["Metric", "before", "after (platt)", "recalibrated"]
+    assert "recalibrated" in {trace.get("name") for trace in _charts(app)[0]["data"]}
