@@ -21,7 +21,7 @@ from ctbench_core.manifest.columns import (
     require_columns,
     spelled_columns,
 )
-from ctbench_core.manifest.datasets import PreparedDataset, prepare_dataset, write_dataset
+from ctbench_core.manifest.datasets import PreparedDataset, PreparedPart, prepare_dataset, write_dataset
 from ctbench_core.manifest.identity import TableIdentity, digest_bytes, digest_text, identity_of, label_codes, set_id
 from ctbench_core.manifest.labels import LabelProblem, configured_findings, label_problems, read_labels
 from ctbench_core.manifest.manifest import Manifest, clean_names, parse_identities, shared_patients
