@@ -123,6 +123,15 @@ def test_readers_are_joined_by_the_chosen_rule(make: Make, root: Path) -> None:
     assert "joined" not in " ".join(prepared.parts[1].record["warnings"])
 
 
+def test_a_finding_that_a_file_lacks_is_unknown_there(make: Make, root: Path) -> None:
+    write(root, "vindr")
+    edit(root / "annotations/image_labels_test.csv", lambda table: table.drop(columns="Nodule/Mass"))
+    prepared = make("vindr", {"blank": "negative"})
+    assert "image_labels_test.csv has no Nodule/Mass: unknown in its volumes." in prepared.notes
+    assert np.isnan(prepared.parts[1].manifest.targets[:, 1]).all()
+    assert not any("blank is read" in text for text in prepared.parts[1].record["warnings"])  # it has no blank cell
+
+
 def test_one_split_goes_to_one_file(make: Make, tmp_path: Path) -> None:
     prepared = make("merlin", split="val", output_file=str(tmp_path / "mine.parquet"))
     write_dataset(prepared)
