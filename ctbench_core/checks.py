@@ -88,7 +88,7 @@ def check(config: Config, progress: Progress = silent) -> CheckResult:
     result = CheckResult(card=data_card(config))
     _collect(result, lambda: _read_training(result, config))
     if result.manifests:
-        _collect(result, lambda: result.manifests.update(read_test_manifests(config, result.labels)))
+        _collect(result, lambda: _read_tests(result, config))
         _collect(result, lambda: _find_leaks(result, config))
         _collect(result, lambda: _load_features(result, config, progress))
     _collect(result, lambda: check_training(config, result.labels))
@@ -113,6 +113,13 @@ def _read_training(result: CheckResult, config: Config) -> None:
             result.warnings.append(
                 f"{name}: {', '.join(single)} {verb} one class only; {whose} metrics will be undefined."
             )
+
+
+def _read_tests(result: CheckResult, config: Config) -> None:
+    tests = read_test_manifests(config, result.labels)
+    result.manifests.update(tests)
+    texts = [text for manifest in tests.values() for text in manifest.warnings]
+    result.warnings += [text for text in texts if text not in result.warnings]  # a fold has those of its manifest
 
 
 def _find_leaks(result: CheckResult, config: Config) -> None:

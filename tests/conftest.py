@@ -32,6 +32,7 @@ SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.
 SLOW_FOLDERS = {"adding", "alignment", "browser", "cli", "faults", "jobs", "legacy", "pages", "studies", "train"}
 SLOW_FILES = {
     "test_bank_properties.py",
+    "test_datasets.py",
     "test_malformed.py",
     "test_docs.py",
     "test_old_stores.py",

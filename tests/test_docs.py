@@ -17,9 +17,12 @@ import pytest
 
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import ColumnsConfig
+from ctbench_core.declared import DATASETS
 from ctbench_core.manifest import read_manifest
+from ctbench_core.tables import read_header
 from tests.browser.browser_user import TABS
 from tests.old_system import train_old_run, write_tree
+from tests.public_datasets import CASES
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXTS = {
@@ -30,6 +33,7 @@ PROGRAM = "python -m ctbench_core "
 RUN = "outputs/train/<run id>"
 # Documents whose blocks a test here runs; CI runs the README's installation.
 COMMANDS = ("README.md", "docs/command-line.md")
+CONVENTIONS = "docs/data-formats.md"
 EXAMPLES = ("README.md", "docs/data-formats.md", "docs/moving-in.md")
 
 
@@ -81,6 +85,27 @@ def test_the_commands_and_examples_on_the_demo_data_run(
             exec(compile(code, name, "exec"), {})
     printed = capsys.readouterr().out
     assert re.search(r"AUPRC 0\.\d+, AUROC 0\.\d+ on \d+ patients", printed)
+
+
+def test_every_convention_of_the_docs_is_prepared(cli: Callable[..., Any]) -> None:
+    shown = blocks(CONVENTIONS, "sh")
+    assert len(shown) == len(DATASETS)
+    for name, block in zip(DATASETS, shown):
+        *files, command = block.splitlines()
+        overrides = dict(word.split("=", 1) for word in shlex.split(command)[4:])
+        root = Path(overrides["root"])
+        assert overrides["dataset"] == name
+        root.mkdir(parents=True)
+        CASES[name].write(root, np.random.default_rng(3))
+        for line in files:
+            file, columns = line.removeprefix("# ").split(": ", 1)
+            known = (root / file).read_text() if file.endswith(".txt") else ",".join(read_header(root / file))
+            first = re.split(r" or | \(|,", columns)[0]
+            assert file.endswith(".txt") or first in known, line
+        ended = run(cli, command, {})
+        assert ended.json["rows"] == sum(
+            len(pd.read_csv(path)) for path in Path(overrides["output_file"]).glob("*.csv")
+        )
 
 
 def test_six_lines_give_our_probabilities(cli: Callable[..., Any], overrides: list[str], tiny_data: Path) -> None:
@@ -198,7 +223,7 @@ def test_every_code_block_is_run_by_a_test_here() -> None:
             name
         )
         shell = [block for block in blocks(name, "sh") if "pip install" not in block]
-        assert not shell or name in COMMANDS, name
+        assert not shell or name in (*COMMANDS, CONVENTIONS), name
         assert not blocks(name, "python") or name in EXAMPLES, name
 
 

@@ -22,7 +22,7 @@ from ctbench_core.declared import (
 from ctbench_core.doctor import Diagnosis
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
-from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PrepareResult
+from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PreparedDataset, PrepareResult
 from ctbench_core.report import RECALIBRATION, comparison_notes, difference_text, is_recalibrated, prevalence_rows
 from ctbench_core.runs import MacroMetric, Metrics
 
@@ -181,6 +181,29 @@ def prepare_table(prepared: PrepareResult, written: bool) -> str:
     known = (manifest.targets == manifest.targets).sum(axis=0)
     rows = [[label, format_metric(share), f"{n:,}"] for (label, share), n in zip(manifest.prevalence().items(), known)]
     return "\n".join([*parts, grid(["finding", "prevalence", "labelled"], rows)] if rows else parts)
+
+
+def dataset_table(prepared: PreparedDataset) -> str:
+    """Return the files of a data set, its label convention, what did not join, and each manifest's size and prevalence."""
+    dataset, manifests = prepared.dataset, [part.manifest for part in prepared.parts]
+    parts = [f"{dataset.title}. Licence: {dataset.licence} {dataset.note}".rstrip()]
+    parts += [f"Read: {title}: {path}" for title, path in prepared.files]
+    convention = ", ".join(f"{name}={value}" for name, value in prepared.convention.items())
+    parts.append(f"Label convention: {convention}")
+    parts += prepared.joined
+    for reason, names in prepared.unmatched.items():
+        parts.append(f"{len(names):,} {reason} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+    parts += [*warning_lines(prepared.warnings), *(f"Note: {text}" for text in prepared.notes)]
+    units = ("volumes", "exams", "patients")
+    sizes = [[manifest.name, *(f"{manifest.counts()[unit]:,}" for unit in units)] for manifest in manifests]
+    header, rows = ["prevalence"], [[label] for label in manifests[0].labels]
+    for part in prepared.parts:
+        shares = part.manifest.prevalence()
+        shown = {" as written": shares | part.before, "": shares} if part.before else {"": shares}
+        header += [f"{part.manifest.name}{word}" for word in shown]
+        for i, row in enumerate(rows):
+            row += [format_metric(values[manifests[0].labels[i]]) for values in shown.values()]
+    return "\n".join([*parts, grid(["manifest", *units], sizes), grid(header, rows)])
 
 
 def agreement_table(agreement: Agreement) -> str:

@@ -9,7 +9,7 @@ from ctbench_core.cli import legacy_verbs, study_verbs, summaries
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome, Verb
 from ctbench_core.config import KEYS, Config, set_keys
-from ctbench_core.declared import key
+from ctbench_core.declared import DATASETS, key
 from ctbench_core.errors import ConfigError, unknown_name
 from ctbench_core.formatting import plural
 from ctbench_core.schema import parse_options
@@ -20,8 +20,10 @@ COMPARE_USAGE = (
 )
 AGREE_USAGE = "first_csv=<manifest> second_csv=<manifest> [key=value ...]"
 PREPARE_USAGE = (
+    f"dataset={'|'.join(DATASETS)} root=<folder or file> [output_file=<folder or manifest>] [split=...] "
+    "[collapse=any|majority] [visual_prefix=...] [visual_suffix=...] [data.labels.*=...]\n       or: "
     "labels_csv=<table> [split_csv=<table or feature folder>] [metadata_csv=<table>] [reports_csv=<table>] "
-    "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [collapse=any|majority] "
+    "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [collapse=any|majority] [location_separator='*'] "
     "[accession_column=AccessionNo] [mapped_column=NameinCTRATE] [metadata_columns=[...]] [report_columns=[...]] "
     "[visual_prefix=image] [visual_suffix=.npz] [visual_level=volume|exam] "
     "[text_prefix=...] [text_suffix=.npz] [text_level=volume|exam] [key=value ...]"
@@ -175,17 +177,33 @@ def check(call: Call) -> Outcome:
 
 
 def prepare(call: Call) -> Outcome:
-    """Join tables to a manifest; without output_file it is only shown."""
+    """Join tables, or the files of a public data set, to manifests; without output_file they are only shown."""
     from ctbench_core.features import check_allowed
-    from ctbench_core.manifest import PrepareOptions, write_manifest
+    from ctbench_core.manifest import (
+        PrepareOptions,
+        configured_findings,
+        prepare_dataset,
+        write_dataset,
+        write_manifest,
+    )
     from ctbench_core.manifest import prepare as join_tables
 
     composed = call.compose("prepare", extras=[field.name for field in dataclasses.fields(PrepareOptions)])
-    options = parse_options(PrepareOptions, composed.extras)
+    options, data = parse_options(PrepareOptions, composed.extras), composed.config.data
     outputs = [Path(options.output_file)] if options.output_file else []
     for path in (*options.inputs(), *outputs):
         check_allowed(path)
-    joined = join_tables(options, composed.config.data.columns, composed.config.data.labels)
+    if options.dataset is not None:
+        given = [name for name in vars(data.labels) if f"data.labels.{name}" in composed.overrides]
+        columns = dataclasses.replace(data.columns, labels=configured_findings(composed.config))
+        prepared = prepare_dataset(options, columns, {name: getattr(data.labels, name) for name in given})
+        print(summaries.dataset_table(prepared), flush=True)  # shown before anything is written
+        if outputs:
+            write_dataset(prepared)
+        places = ", ".join(str(part.manifest.path) for part in prepared.parts)
+        end = f"Written: {places}" if outputs else "Preview, nothing written. Set output_file=<folder>."
+        return Outcome(prepared.to_json() | {"output_file": options.output_file}, end)
+    joined = join_tables(options, data.columns, data.labels)
     if outputs:
         write_manifest(joined)
     result = joined.to_json() | {"output_file": options.output_file}
@@ -261,7 +279,7 @@ VERBS = {
     "study": Verb("Run a grid of runs.", study_verbs.STUDY_USAGE, study_verbs.study, study_verbs.STUDY_FLAGS),
     "search": Verb("Search hyper-parameters on validation.", study_verbs.SEARCH_USAGE, study_verbs.search),
     "check": Verb("Check manifests and features before training.", "[key=value ...]", check),
-    "prepare": Verb("Join label, split, metadata and report tables to one manifest.", PREPARE_USAGE, prepare),
+    "prepare": Verb("Make manifests from a public data set's files, or from your tables.", PREPARE_USAGE, prepare),
     "agree": Verb("Measure the agreement of two label sources on the same volumes.", AGREE_USAGE, agree),
     "export": Verb("Export a run as one zip file.", "<run directory>", export),
     "pack": Verb("Pack the feature files into one matrix.", "[key=value ...]", pack),

@@ -21,6 +21,7 @@ from ctbench_core.manifest.columns import (
     require_columns,
     spelled_columns,
 )
+from ctbench_core.manifest.datasets import PreparedDataset, PreparedPart, prepare_dataset, write_dataset
 from ctbench_core.manifest.identity import TableIdentity, digest_bytes, digest_text, identity_of, label_codes, set_id
 from ctbench_core.manifest.label_maps import LabelMap, label_map, map_path
 from ctbench_core.manifest.labels import (

@@ -28,7 +28,7 @@ def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
     """
     keep, steps = np.ones(len(manifest), dtype=bool), [f"{plural(len(manifest), 'volume')} in all"]
     if cohort.exclude:
-        keep &= ~np.isin(manifest.volumes, _read_exclusions(Path(cohort.exclude)))
+        keep &= ~np.isin(manifest.volumes, read_names(Path(cohort.exclude)))
         steps.append(f"{keep.sum():,} after the exclusion list")
     for condition in cohort.where:
         keep &= _meets(manifest, condition)
@@ -44,7 +44,12 @@ def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
     return dataclasses.replace(selected, notes=[*manifest.notes, f"Cohort of {manifest.name}: {', '.join(steps)}."])
 
 
-def _read_exclusions(path: Path) -> np.ndarray:
+def read_names(path: Path) -> np.ndarray:
+    """Read a list of volume names: one a line, or the first column of a table.
+
+    Raises:
+        ManifestError: the file is missing.
+    """
     if not path.is_file():
         raise ManifestError(f"Exclusion list {path} does not exist. Correct data.cohort.exclude, or leave it empty.")
     text = to_utf8(path, read_bytes(path)).decode("utf-8")

@@ -1,4 +1,4 @@
-"""Join the rows of one volume, such as those of several readers, to one row."""
+"""Join the rows of one volume, such as those of several readers, to one row, and locations of a finding to one column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from ctbench_core.config import ColumnsConfig, LabelsConfig
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.columns import IdColumns
-from ctbench_core.manifest.labels import likely_labels, refuse_problems
+from ctbench_core.manifest.labels import likely_labels, read_cells, refuse_problems
 
 Collapse = Literal["any", "majority"]
 
@@ -48,11 +48,8 @@ def collapse_rows(
         if name in labels:
             votes = labels[name].targets
             yes = np.bincount(codes, votes == 1, len(distinct))
-            no = np.bincount(codes, votes == 0, len(distinct))
-            tied = (yes == no) & (yes > 0) if how == "majority" else np.zeros(len(distinct), bool)
-            positive = yes > no if how == "majority" else yes > 0
-            joined[name] = np.where(tied | (yes + no == 0), "", np.where(positive, "1", "0"))
-            ties += int(tied.sum())
+            joined[name], tied = _vote(yes, np.bincount(codes, votes == 0, len(distinct)), how)
+            ties += tied
         else:
             values = frame[name].str.strip().to_numpy(dtype=object)
             filled = values != ""
@@ -67,3 +64,43 @@ def collapse_rows(
     if left_out:
         notes.append(f"{path.name}: {', '.join(left_out)} differ between rows of one volume: left out.")
     return pd.DataFrame(joined, dtype="str"), first, notes
+
+
+def collapse_columns(
+    path: Path, frame: pd.DataFrame, lines: np.ndarray, how: Collapse, separator: str, rules: LabelsConfig
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return a frame with one column a finding in place of those named ``<finding><separator><location>``.
+
+    A finding is positive where any of its locations is, or where more are than are not; blank where no location is
+    known, or by ``majority`` where as many are as are not.
+
+    Raises:
+        ManifestError: a location's column holds a value without a meaning.
+    """
+    located = {name: name.split(separator)[0].strip() for name in frame if separator in name}
+    located |= {name: name for name in frame if name in located.values()}  # a finding without a location
+    votes = {finding: np.zeros((2, len(frame)), dtype=np.int64) for finding in located.values()}
+    wrong = {}
+    for name, finding in located.items():
+        cells = read_cells(frame[name], rules)
+        votes[finding] += np.array([cells.targets == 1, cells.targets == 0])
+        if cells.wrong.any():
+            wrong[name] = cells
+    refuse_problems(path, frame, wrong, lines)
+    voted = {finding: _vote(yes, no, how) for finding, (yes, no) in votes.items()}
+    joined = pd.DataFrame({finding: values for finding, (values, _) in voted.items()}, index=frame.index, dtype="str")
+    rest = frame.drop(columns=list(located))
+    notes = [
+        f"{path.name}: {plural(len(located), 'column')} named finding{separator}location are joined to "
+        f"{plural(len(joined.columns), 'finding')} by collapse={how}."
+    ]
+    if ties := sum(tied for _, tied in voted.values()):
+        notes.append(f"{path.name}: {plural(ties, 'label')} with as many positive as negative locations are unknown.")
+    return pd.concat([rest, joined], axis=1), notes
+
+
+def _vote(yes: np.ndarray, no: np.ndarray, how: Collapse) -> tuple[np.ndarray, int]:
+    """Return labels as text from the votes for and against, and the number of ties, which are unknown."""
+    tied = (yes == no) & (yes > 0) & (how == "majority")
+    positive = yes > no if how == "majority" else yes > 0
+    return np.where(tied | (yes + no == 0), "", np.where(positive, "1", "0")), int(tied.sum())

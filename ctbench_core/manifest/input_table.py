@@ -13,7 +13,7 @@ import pandas as pd
 from ctbench_core.config import ColumnsConfig, LabelsConfig
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import ManifestError
-from ctbench_core.manifest.collapse import Collapse, collapse_rows
+from ctbench_core.manifest.collapse import Collapse, collapse_columns, collapse_rows
 from ctbench_core.manifest.columns import find_volume, require_columns
 from ctbench_core.manifest.manifest import clean_names, parse_identities
 from ctbench_core.manifest.read import check_volumes
@@ -22,11 +22,12 @@ from ctbench_core.tables import read_table
 
 @dataclass(frozen=True)
 class TableRules:
-    """How tables are read: ``columns`` and ``labels`` of the config, and how rows of one name are joined, if at all."""
+    """How tables are read: ``columns`` and ``labels`` of the config, and how rows and locations are joined, if at all."""
 
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     collapse: Collapse | None = None
+    location_separator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read_input_table(path: Path, rules: TableRules) -> InputTable:
     column, notes = find_volume(path, list(frame), rules.columns.volume)
     names, lines = clean_names(frame[column]), frame.index.to_numpy() + 2
     frame, rows, joined = _join_repeated(path, names, frame.drop(columns=column), lines, column, rules)
-    return _build(path, names[rows], frame, lines[rows], notes=notes, warnings=joined)
+    return build_table(path, names[rows], frame, lines[rows], notes=notes, warnings=joined)
 
 
 def read_mapped(
@@ -111,7 +112,7 @@ def read_mapped(
     mapped, volumes = positions[matched], volumes[matched]
     part, lines = frame.iloc[mapped].reset_index(drop=True), lines[mapped]
     part, rows, joined = _join_repeated(mapping_path, volumes, part, lines, mapped_column, rules)
-    return _build(path, volumes[rows], part, lines[rows], unmapped=unmapped, warnings=notes + joined)
+    return build_table(path, volumes[rows], part, lines[rows], unmapped=unmapped, warnings=notes + joined)
 
 
 def match_labels(base: InputTable, labels: InputTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,7 +169,7 @@ def _read_folder(path: Path) -> InputTable:
     names = clean_names(stems)
     lines = np.zeros(len(names), dtype=np.int64)
     check_volumes(path, names, lines, "file name")
-    return _build(path, names, pd.DataFrame(index=range(len(names))), lines)
+    return build_table(path, names, pd.DataFrame(index=range(len(names))), lines)
 
 
 def _join_repeated(
@@ -179,10 +180,15 @@ def _join_repeated(
         check_volumes(path, names, lines, column, ", or join them with collapse=any or collapse=majority")
         return frame, np.arange(len(names)), []
     check_volumes(path, names[names == ""], lines[names == ""], column)
-    return collapse_rows(path, names, frame, lines, rules.collapse, rules.columns, rules.labels)
+    said: list[str] = []
+    if rules.location_separator and any(rules.location_separator in name for name in frame):
+        frame, said = collapse_columns(path, frame, lines, rules.collapse, rules.location_separator, rules.labels)
+    joined, rows, notes = collapse_rows(path, names, frame, lines, rules.collapse, rules.columns, rules.labels)
+    return joined, rows, said + notes
 
 
-def _build(path: Path, names: np.ndarray, frame: pd.DataFrame, lines: np.ndarray, **remarks: Any) -> InputTable:
+def build_table(path: Path, names: np.ndarray, frame: pd.DataFrame, lines: np.ndarray, **remarks: Any) -> InputTable:
+    """Return rows by name, each once; they are exams where every name that follows CT-RATE's pattern is one."""
     parsed = parse_identities(names)
     named = ~parsed.unnamed
     # An exam's name lacks the reconstruction, so it parses to itself.

@@ -54,6 +54,10 @@ class LabelMap:
         findings = [finding for finding, columns in self.pairs.items() if column in columns]
         return findings or ([] if self.name else [column])
 
+    def new_name(self, column: str) -> str:
+        """Return the finding that a column is read as, where no label map joins columns."""
+        return self.findings_of(column)[0]
+
     def reason(self, name: str) -> str:
         """Return why a finding or column has no counterpart."""
         return self.reasons.get(name, _NO_ROW)

@@ -353,6 +353,28 @@ def refuse_problems(path: Path, frame: pd.DataFrame, cells: Mapping[str, LabelCe
         raise ManifestError(f"{path}: {' '.join(map(str, problems[:5]))}{more}")
 
 
+def mapped_cells(
+    path: Path, cells: pd.DataFrame, rules: LabelsConfig
+) -> tuple[dict[str, Any], list[str], dict[str, float]]:
+    """Return what the rules change in label columns as in `Labels`, a sentence a change, and prevalences without them.
+
+    The prevalence is of the cells that are 0 or 1 as written, NaN where there are none; a list column has none. NaN is
+    no cell: a table without the column.
+    """
+    if rules.list_column is not None:
+        return {"list_column": rules.list_column, "separator": rules.separator, "blank": rules.blank}, [], {}
+    mapped: dict[str, dict[str, int]] = {}
+    before = {}
+    for name in cells:
+        written = cells[name].dropna()
+        mapped[name] = read_cells(written, rules).mapped
+        known = read_cells(written, LabelsConfig()).targets
+        known = known[~np.isnan(known)]
+        before[name] = float(known.mean(dtype=np.float64)) if len(known) else float("nan")
+    mapping = _mapping(rules, mapped)
+    return mapping, _describe(path, mapping), before
+
+
 def _refuse_repeated(path: Path, names: Sequence[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -442,8 +464,11 @@ def _read_list(
 
 
 def _items(text: str, separator: str, renames: LabelMap) -> list[str]:
-    """Return the findings that a cell lists, under their new names if they have one; empty for a blank cell."""
-    items = [item.strip() for item in text.split(separator)]
+    """Return the findings that a cell lists, also as ``['a', 'b']``, under their new names; empty for a blank cell."""
+    text, quotes = text.strip(), ""
+    if text.startswith("[") and text.endswith("]"):
+        text, quotes = text[1:-1], " '\""
+    items = [item.strip().strip(quotes or None) for item in text.split(separator)]
     names = (name for item in items if canonical_label(item) != "" for name in renames.findings_of(item) or [item])
     return list(dict.fromkeys(names))
 

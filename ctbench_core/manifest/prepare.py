@@ -52,21 +52,28 @@ UNMATCHED_REASONS = {  # each reads on after a count of names
 class PrepareOptions:
     """What to join and how; every field is a key of the `prepare` verb."""
 
-    output_file: str | None = None  # the manifest to write, .csv or .parquet
+    output_file: str | None = None  # the manifest to write, .csv or .parquet; of a data set with splits, a folder
+    dataset: str | None = None  # a registered public data set, in place of the tables
+    root: str | None = None  # the folder with its files, or the only file
     labels_csv: str | None = None  # findings, one row a volume or exam
     split_csv: str | None = None  # which volumes or exams; a folder means its feature files; empty means all labelled
     metadata_csv: str | None = None
     reports_csv: str | None = None
     mapping_csv: str | None = None  # accession numbers to volumes, when labels_csv has accession numbers
-    split: str | None = None  # keep the rows of split_csv with this value in the column `split`
+    split: str | None = (
+        None  # keep the rows of split_csv with this value in the column `split`; one split of a data set
+    )
     name_column: str | None = None  # older name of data.columns.volume
-    collapse: Collapse | None = None  # join rows of one volume: any or majority of them; empty refuses them
+    collapse: Collapse | None = (
+        None  # join rows of one volume, or locations: any or majority of them; empty refuses them
+    )
+    location_separator: str | None = None  # of finding and location in the names of label columns
     accession_column: str = "AccessionNo"
     mapped_column: str = "NameinCTRATE"
     metadata_columns: list[str] | None = None  # which to keep; empty means all
     report_columns: list[str] | None = None
     visual_prefix: str | None = None  # path is <prefix>/<name><suffix>; empty means the tables' own column, else image
-    visual_suffix: str = ".npz"
+    visual_suffix: str | None = None  # empty means .npz, or the data set's own
     visual_level: Literal["volume", "exam"] = "volume"  # whether files are named by volume or by exam
     text_prefix: str | None = None  # empty means the tables' own column, else no text features
     text_suffix: str = ".npz"
@@ -74,7 +81,7 @@ class PrepareOptions:
 
     def inputs(self) -> list[Path]:
         """Return the tables and folders that are read."""
-        paths = (self.labels_csv, self.split_csv, self.metadata_csv, self.reports_csv, self.mapping_csv)
+        paths = (self.root, self.labels_csv, self.split_csv, self.metadata_csv, self.reports_csv, self.mapping_csv)
         return [Path(path) for path in paths if path is not None]
 
 
@@ -118,12 +125,14 @@ def prepare(
         rules: what the values of labels mean, as in ``data.labels``.
 
     Raises:
-        ConfigError: neither labels nor a split is set, or the output is one of the inputs.
+        ConfigError: neither labels nor a split is set, the output is one of the inputs, or options do not fit.
         ManifestError: a table cannot be read, lacks a column, or nothing joins.
     """
     output = Path(options.output_file or "manifest.csv")
     if output.resolve() in [path.resolve() for path in options.inputs()]:
         raise ConfigError(f"output_file={output} is also an input. Choose another file, to keep the table.")
+    if options.location_separator is not None and options.collapse is None:
+        raise ConfigError("location_separator= joins the locations of a finding: also set collapse=any or majority.")
     join = _Join(options, columns or ColumnsConfig(), rules or LabelsConfig())
     manifest = dataclasses.replace(join.manifest(), name=output.name, path=output)
     unmatched = {reason: join.unmatched[reason] for reason in UNMATCHED_REASONS if join.unmatched[reason]}
@@ -132,8 +141,12 @@ def prepare(
 
 
 def write_manifest(prepared: PrepareResult) -> None:
-    """Write the manifest to its path, as Parquet or CSV by its suffix; an existing file is replaced."""
-    path, frame = prepared.manifest.path, prepared.manifest.frame
+    """Write the manifest to its path; an existing file is replaced."""
+    write_frame(prepared.manifest.path, prepared.manifest.frame)
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of text as Parquet or CSV, by the path's suffix."""
     if path.suffix in {".parquet", ".pq"}:
         write_with(path, lambda file: frame.to_parquet(file, index=False))
     else:
@@ -149,7 +162,7 @@ class _Join:
             columns = dataclasses.replace(columns, text_feature=ColumnsConfig().text_feature)
         columns = dataclasses.replace(columns, volume=options.name_column or columns.volume)
         self.options, self.columns = options, dataclasses.replace(columns, volume=None)  # the result has the usual name
-        self.rules = TableRules(columns, labels, options.collapse)
+        self.rules = TableRules(columns, labels, options.collapse, options.location_separator)
         self.unmatched: defaultdict[str, list[str]] = defaultdict(list)
         self.warnings: list[str] = []
         self.notes: list[str] = []
@@ -247,22 +260,26 @@ class _Join:
             duplicates = ", ".join(joined.columns[repeated])
             self.warnings.append(f"Duplicate column {duplicates}: the values of the first table are used.")
         joined = joined.loc[:, ~repeated]
-        front = pd.DataFrame({VOLUME: names} | self._paths(names, exams, joined))
+        front = pd.DataFrame({VOLUME: names} | feature_paths(names, exams, joined, columns, options))
         return pd.concat([front, joined.drop(columns=[name for name in front if name in joined])], axis=1)
 
-    def _paths(self, names: np.ndarray, exams: np.ndarray, joined: pd.DataFrame) -> dict[str, Any]:
-        """Return the path columns, built from the options or taken from the tables."""
-        paths: dict[str, Any] = {}
-        kinds = (("visual", self.columns.visual_feature, "image"), ("text", self.columns.text_feature, None))
-        for kind, column, default in kinds:
-            prefix, suffix, level = (getattr(self.options, f"{kind}_{part}") for part in ("prefix", "suffix", "level"))
-            if column is not None and prefix is None and column in joined:
-                paths[column] = joined[column]
-            elif column is not None and (prefix is not None or default is not None):
-                folder = str(default if prefix is None else prefix).rstrip("/")
-                start, dot = f"{folder}/" if folder else "", "" if suffix[:1] in ("", ".", "_", "-") else "."
-                paths[column] = [f"{start}{name}{dot}{suffix}" for name in (exams if level == "exam" else names)]
-        return paths
+
+def feature_paths(
+    names: np.ndarray, exams: np.ndarray, joined: pd.DataFrame, columns: ColumnsConfig, options: PrepareOptions
+) -> dict[str, Any]:
+    """Return the path columns of N volumes, built from the options or taken from the joined tables."""
+    paths: dict[str, Any] = {}
+    kinds = (("visual", columns.visual_feature, "image"), ("text", columns.text_feature, None))
+    for kind, column, default in kinds:
+        prefix, suffix, level = (getattr(options, f"{kind}_{part}") for part in ("prefix", "suffix", "level"))
+        suffix = ".npz" if suffix is None else suffix
+        if column is not None and prefix is None and column in joined:
+            paths[column] = joined[column]
+        elif column is not None and (prefix is not None or default is not None):
+            folder = str(default if prefix is None else prefix).rstrip("/")
+            start, dot = f"{folder}/" if folder else "", "" if suffix[:1] in ("", ".", "_", "-") else "."
+            paths[column] = [f"{start}{name}{dot}{suffix}" for name in (exams if level == "exam" else names)]
+    return paths
 
 
 def _take(frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,10 @@ from ctbench_core.errors import ManifestError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.cohort import apply_cohort
 from ctbench_core.manifest.columns import IdColumns, find_columns, missing_column
+from ctbench_core.manifest.label_maps import label_map
 from ctbench_core.manifest.labels import configured_findings, read_labels
 from ctbench_core.manifest.manifest import VOLUME, Manifest, clean_names, fill_ids, parse_identities
+from ctbench_core.manifest.prepared import apply_record, read_record
 from ctbench_core.tables import read_table
 
 # Runs of a study share their test manifests: the last few are kept while their files stay the same.
@@ -66,8 +69,8 @@ def read_manifest(
     Args:
         path: a CSV or Parquet file; see `tables.read_table`.
         columns: names of the columns; the usual ones and their spellings by default.
-        labels: the findings; empty means ``columns.labels``, then every column of labels that is no id, path or
-            metadata.
+        labels: the findings; empty means ``columns.labels``, then those that `prepare` recorded, then every column of
+            labels that is no id, path or metadata.
         require_labels: refuse a manifest without any finding.
         rules: what the values of labels mean, as in ``data.labels``.
 
@@ -75,8 +78,20 @@ def read_manifest(
         ManifestError: the file is missing or empty, a column is missing, a volume is duplicate, or a label has no
             meaning. The message names file, column and lines.
     """
-    frame, digest = read_table(Path(path))
-    return build_manifest(Path(path), frame, digest, columns or ColumnsConfig(), labels, require_labels, rules)
+    path, columns = Path(path), columns or ColumnsConfig()
+    frame, digest = read_table(path)
+    record, stale = read_record(path, digest)
+    findings = labels or columns.labels or _recorded_findings(record, frame, rules)
+    manifest = build_manifest(path, frame, digest, columns, findings, require_labels, rules)
+    return apply_record(dataclasses.replace(manifest, warnings=manifest.warnings + stale), record)
+
+
+def _recorded_findings(record: dict[str, Any], frame: pd.DataFrame, rules: LabelsConfig | None) -> list[str] | None:
+    """Return the findings that a prepared manifest's record names, under the names that the rules give them."""
+    rules = rules or LabelsConfig()
+    renames = label_map(rules.rename)
+    names = [finding for name in record.get("findings", ()) if name in frame for finding in renames.findings_of(name)]
+    return [name for name in dict.fromkeys(names) if rules.only is None or name in rules.only] or None
 
 
 def build_manifest(

@@ -1,18 +1,30 @@
-"""The tab that makes a manifest from tables: what to join, a preview with the rows that do not join, then the file."""
+"""The tab that makes manifests from tables or a public data set: a preview with the rows that do not join, then the files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.config import LabelsConfig
+from ctbench_core.declared import DATASETS
 from ctbench_core.errors import InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_cohort, plural
-from ctbench_core.manifest import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
+from ctbench_core.manifest import (
+    UNMATCHED_REASONS,
+    PreparedDataset,
+    PreparedPart,
+    PrepareOptions,
+    PrepareResult,
+    prepare,
+    prepare_dataset,
+    write_dataset,
+    write_manifest,
+)
 from ctbench_ui import form
 from ctbench_ui.data.data_form import use_manifests
 from ctbench_ui.shared import as_text, folders, path_field, show_errors, show_hint, show_warnings, text_field
@@ -65,14 +77,28 @@ def draw() -> None:
 
 def _draw_fields() -> None:
     near = _list_tables()
-    for name, (label, help) in list(_TABLES.items())[:4]:
-        path_field(_PREFIX + name, label, near, help)
+    st.session_state.setdefault(_PREFIX + "dataset", None)
+    dataset = st.selectbox(
+        "Data set",
+        [None, *DATASETS],
+        format_func=lambda name: DATASETS[name].title if name else "My tables",
+        key=_PREFIX + "dataset",
+        help="A public data set, whose files are found by their names, or tables that you choose.",
+        persist_state="session",
+    )
+    if dataset:
+        help = "Folder with the data set's files, at any depth, or its only file."
+        text_field(_PREFIX + "root", "Root folder", help, "/data/ct-rate")
+    else:
+        for name, (label, help) in list(_TABLES.items())[:4]:
+            path_field(_PREFIX + name, label, near, help)
     left, right = st.columns(2)
     with left:
         text_field(_PREFIX + "split", "Split value", "Keep rows with this value in column `split`. Empty: all.", "all")
-    with right:
-        text_field(_PREFIX + "name", "File name", "The manifest, .csv or .parquet.", "train.csv", "train.csv")
-    text_field(_PREFIX + "folder", "Output folder", "Folder of the manifest.", "data/manifests", "data/manifests")
+    if not dataset:
+        with right:
+            text_field(_PREFIX + "name", "File name", "The manifest, .csv or .parquet.", "train.csv", "train.csv")
+    text_field(_PREFIX + "folder", "Output folder", "Folder of the manifests.", "data/manifests", "data/manifests")
     with st.expander("Feature paths and accession numbers", icon=":material/tune:"):
         first, second = st.columns(2)
         for (name, (label, help, placeholder)), column in zip(_PATHS.items(), (first, second, first, second)):
@@ -86,7 +112,8 @@ def _draw_fields() -> None:
             column.segmented_control(
                 label, ["volume", "exam"], key=_PREFIX + name, required=True, persist_state="session"
             )
-        path_field(_PREFIX + "mapping_csv", _TABLES["mapping_csv"][0], near, _TABLES["mapping_csv"][1])
+        if not dataset:
+            path_field(_PREFIX + "mapping_csv", _TABLES["mapping_csv"][0], near, _TABLES["mapping_csv"][1])
 
 
 def _list_tables() -> list[str]:
@@ -99,11 +126,13 @@ def _list_tables() -> list[str]:
 def _read_options() -> PrepareOptions:
     """Read the fields; blank ones keep their defaults."""
     options = PrepareOptions()
-    for name in (*_TABLES, *_PATHS, "split", "visual_level", "text_level"):
+    dataset = st.session_state.get(_PREFIX + "dataset")
+    sources = ("dataset", "root") if dataset else tuple(_TABLES)
+    for name in (*sources, *_PATHS, "split", "visual_level", "text_level"):
         if value := str(st.session_state.get(_PREFIX + name) or "").strip():
             setattr(options, name, value)
-    folder, name = st.session_state[_PREFIX + "folder"], st.session_state[_PREFIX + "name"]
-    options.output_file = str(Path(folder or ".") / (name or ""))
+    name = "" if dataset else st.session_state[_PREFIX + "name"]
+    options.output_file = str(Path(st.session_state[_PREFIX + "folder"] or ".") / (name or ""))
     return options
 
 
@@ -120,16 +149,32 @@ def join_tables(options: PrepareOptions) -> PrepareResult:
     return prepare(options, form.config().data.columns, form.config().data.labels)
 
 
+def join_dataset(options: PrepareOptions) -> PreparedDataset:
+    """Join the files of the form's data set, by its label convention and the form's changes to it.
+
+    Raises:
+        InputError: a path is not allowed, or the files are not as declared.
+    """
+    for path in [*options.inputs(), Path(options.output_file or "")]:
+        check_allowed(path)
+    data, usual = form.config().data, vars(LabelsConfig())
+    changed = {name: value for name, value in vars(data.labels).items() if value != usual[name]}
+    return prepare_dataset(options, data.columns, changed)
+
+
 def _draw_waiting() -> None:
     show_hint(
-        "One manifest from several tables",
-        "Joins labels, a split, metadata and reports by volume or exam name. **Preview** shows which rows join; "
-        "nothing is written before **Write manifest**.",
+        "Manifests from tables",
+        "Joins labels, a split, metadata and reports by volume or exam name, or the files of a public data set. "
+        "**Preview** shows which rows join; nothing is written before **Write manifest**.",
     )
 
 
 def _draw_preview(options: PrepareOptions) -> None:
     with show_errors("These tables do not join"):
+        if options.dataset is not None:
+            _draw_dataset(join_dataset(options), Path(options.output_file or ""))
+            return
         result = join_tables(options)
         manifest = result.manifest
         st.success(
@@ -137,26 +182,53 @@ def _draw_preview(options: PrepareOptions) -> None:
             icon=":material/join_inner:",
         )
         show_warnings(result.warnings)
-        _draw_unmatched(result)
-        st.markdown("**First rows**")
-        st.dataframe(manifest.frame.head(_ROWS), hide_index=True, height=260, alt="First rows of the manifest")
+        _draw_unmatched({UNMATCHED_REASONS[reason]: names for reason, names in result.unmatched.items()})
+        _draw_rows(result)
         _draw_buttons(manifest.path, lambda: write_manifest(result))
 
 
-def _draw_unmatched(result: PrepareResult) -> None:
-    if not result.unmatched:
+def _draw_rows(part: PrepareResult | PreparedPart) -> None:
+    st.markdown(f"**First rows of {as_text(part.manifest.name)}**")
+    st.dataframe(part.manifest.frame.head(_ROWS), hide_index=True, height=260, alt="First rows of the manifest")
+
+
+def _draw_dataset(prepared: PreparedDataset, folder: Path) -> None:
+    dataset = prepared.dataset
+    for part in prepared.parts:
+        size = f"{format_cohort(part.manifest.counts())} · {plural(len(part.manifest.labels), 'finding')}"
+        st.success(f"{part.manifest.name}: {size}", icon=":material/join_inner:")
+    convention = ", ".join(f"{name}={value}" for name, value in prepared.convention.items())
+    lines = [f"Licence: {dataset.licence} {dataset.note}", f"Label convention: {convention}", *prepared.joined]
+    st.caption("  \n".join(as_text(line) for line in lines + prepared.notes))
+    show_warnings(prepared.warnings)
+    _draw_unmatched(prepared.unmatched)
+    shares = {
+        f"{part.manifest.name}{word}": values
+        for part in prepared.parts
+        for word, values in ((" as written", part.before), ("", part.manifest.prevalence()))
+        if values
+    }
+    st.markdown("**Prevalence**")
+    st.dataframe(pd.DataFrame(shares), height=260, alt="Prevalence by manifest")
+    _draw_rows(prepared.parts[0])
+    _draw_buttons(folder / prepared.parts[0].manifest.name, lambda: write_dataset(prepared))
+
+
+def _draw_unmatched(unmatched: Mapping[str, list[str]]) -> None:
+    """Draw the names that did not join, by how a sentence about their number reads on."""
+    if not unmatched:
         st.caption("All rows join.")
         return
-    rows = [{"names": len(names), "what": UNMATCHED_REASONS[reason]} for reason, names in result.unmatched.items()]
+    rows = [{"names": len(names), "what": reason} for reason, names in unmatched.items()]
     config: dict[str, Any] = {
         "names": st.column_config.NumberColumn("Names", format="localized"),
         "what": "Reason",
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Names that do not join")
     with st.expander("Names that do not join"):
-        for reason, names in result.unmatched.items():
+        for reason, names in unmatched.items():
             more = f"\n… and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
-            st.caption(UNMATCHED_REASONS[reason])
+            st.caption(as_text(reason))
             st.code("\n".join(names[:_NAMES]) + more, language=None, height=120 if len(names) > 4 else "content")
 
 

@@ -16,6 +16,7 @@ from ctbench_core.config import KEYS
 from ctbench_core.errors import PathError
 from ctbench_ui.data import plots
 from ctbench_ui.shared import folders
+from tests.public_datasets import CASES
 
 Rewrite = Callable[[Path, Callable[[list[list[str]]], None]], None]
 Said = Callable[[AppTest], str]
@@ -272,6 +273,35 @@ def test_a_manifest_is_prepared_from_tables_and_chosen(
     app.button(key="write-manifest").click().run()
     assert not app.exception
     assert len(pd.read_csv(tmp_path / "made" / "train.csv")) == 58
+    app.button(key="use-manifest").click().run()
+    assert app.session_state["paths.manifest_dir"] == str(tmp_path / "made")
+
+
+def test_a_public_data_set_is_prepared_from_its_folder_and_chosen(
+    tmp_path: Path, open_page: Callable[..., AppTest], said: Said
+) -> None:
+    CASES["merlin"].write(tmp_path / "raw", np.random.default_rng(3))
+    fields = {
+        "prepare.dataset": "merlin",
+        "prepare.root": str(tmp_path / "rwa"),
+        "prepare.folder": str(tmp_path / "made"),
+    }
+    app = open_page("data", {"data.tab": "Prepare manifests", **fields})
+    app.button(key="preview").click().run()
+    assert "does not exist. Nearest: raw" in said(app)
+    app.text_input(key="prepare.root").set_value(str(tmp_path / "raw")).run()
+    app.button(key="preview").click().run()
+    assert not app.exception and not app.error
+    assert [box.value.split(":")[0] for box in app.success] == ["train.csv", "valid.csv", "test.csv"]
+    text = said(app)
+    assert "Label convention: uncertain=unknown" in text and "Stanford research use agreement" in text
+    lost = next(frame.value for frame in app.dataframe if "what" in frame.value)
+    assert lost["what"].tolist() == ["with labels but without a split: left out"]
+    assert not (tmp_path / "made").exists()
+    app.button(key="write-manifest").click().run()
+    assert (
+        len(pd.read_csv(tmp_path / "made" / "test.csv")) == CASES["merlin"].expect(tmp_path / "raw")["test.csv"].volumes
+    )
     app.button(key="use-manifest").click().run()
     assert app.session_state["paths.manifest_dir"] == str(tmp_path / "made")
 

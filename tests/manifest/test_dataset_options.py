@@ -1,0 +1,319 @@
+"""Public data sets: what the user may change, what a wrong input says, and that a new set is one declaration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctbench_core.config import ColumnsConfig, LabelsConfig
+from ctbench_core.declared import DATASETS, PublicDataset, SourceTable
+from ctbench_core.errors import ConfigError, InputError, ManifestError
+from ctbench_core.manifest import (
+    PreparedDataset,
+    PrepareOptions,
+    prepare,
+    prepare_dataset,
+    read_manifest,
+    write_dataset,
+)
+from tests.public_datasets import CASES, CHEXPERT, INSPECT, NIH, RAD, VINDR, save
+
+Make = Callable[..., PreparedDataset]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return the folder of the raw files."""
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def make(root: Path, tmp_path: Path) -> Make:
+    """Return a function that prepares a data set; its files are written the first time."""
+
+    def run(name: str, given: dict[str, Any] | None = None, **options: Any) -> PreparedDataset:
+        if not root.exists():
+            write(root, name)
+        columns = options.pop("columns", None)
+        options = {"root": str(root), "output_file": str(tmp_path / "made")} | options
+        return prepare_dataset(PrepareOptions(dataset=name, **options), columns, given)
+
+    return run
+
+
+def write(root: Path, name: str) -> None:
+    CASES[name].write(root, np.random.default_rng(3))
+
+
+def edit(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    separator = "\t" if ".tsv" in path.name else ","
+    save(change(pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator)), path, separator)
+
+
+def prevalence(prepared: PreparedDataset, finding: str) -> float:
+    return prepared.parts[0].manifest.prevalence()[finding]
+
+
+def test_given_keys_replace_those_of_the_convention(make: Make, root: Path) -> None:
+    assert prevalence(make("chexpert"), "Edema") < prevalence(make("chexpert", {"blank": "unknown"}), "Edema")
+    raw = pd.read_csv(root / "CheXpert-v1.0-small/train.csv.gz")["Edema"]
+    assert prevalence(make("chexpert", {"blank": "unknown"}), "Edema") == pytest.approx(
+        (raw == 1).sum() / raw.isin([0, 1]).sum()
+    )
+    assert prevalence(make("chexpert", {"uncertain": "positive"}), "Edema") == pytest.approx((raw.abs() == 1).mean())
+
+
+def test_given_texts_are_added_to_those_of_the_convention(make: Make, root: Path) -> None:
+    write(root, "inspect")
+    edit(root / "labels_20250611.tsv", lambda table: table.replace({"pe_positive_nlp": {"False": "no"}}))
+    with pytest.raises(
+        ManifestError,
+        match=r"labels_20250611.tsv: label column 'pe_positive_nlp' has 'no' on line 3, .*data.labels.values=\{no: unknown\}",
+    ):
+        make("inspect")
+    assert make("inspect", {"values": {"no": 0}}).parts[0].manifest.labels == INSPECT
+
+
+def test_findings_are_renamed_and_chosen(make: Make) -> None:
+    prepared = make("rad-chestct", {"rename": {"nodule": "Lung nodule"}, "only": ["Lung nodule", "hernia"]})
+    assert prepared.parts[0].manifest.labels == ["Lung nodule", "hernia"]
+    assert "cardiomegaly" not in prepared.parts[0].manifest.frame
+    assert make("rad-chestct", columns=ColumnsConfig(labels=["hernia"])).parts[0].manifest.labels == ["hernia"]
+    with pytest.raises(ConfigError, match=r"Unknown finding 'Nodule'. Known: nodule"):
+        make("rad-chestct", {"only": ["Nodule"]})
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"), [("any", np.nanmax), ("majority", lambda votes, axis: votes.mean(axis) > 0.5)]
+)
+def test_locations_are_joined_by_the_chosen_rule(make: Make, root: Path, how: str, expected: Any) -> None:
+    prepared = make("rad-chestct", collapse=how)
+    raw = pd.read_csv(root / "imgtrain_Abnormality_and_Location_Labels.csv")
+    nodules = raw[[name for name in RAD if name.startswith("nodule")]].to_numpy()
+    known = np.ones(len(raw), bool) if how == "any" else nodules.mean(1) != 0.5  # two locations: a tie is unknown
+    targets = prepared.parts[0].manifest.targets[:, 0]
+    assert np.array_equal(~np.isnan(targets), known)
+    assert np.array_equal(targets[known], np.asarray(expected(nodules, axis=1))[known])
+
+
+def test_locations_of_any_table_are_joined(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("volumename,mass*a,mass*b,mass,cyst*a,Site\nv1,0,1,0,,x\nv2,0,0,0,0,x\nv3,,,1,1,y\n")
+    options = PrepareOptions(labels_csv=str(table), collapse="any", location_separator="*")
+    manifest = prepare(options, ColumnsConfig(metadata=["Site"])).manifest
+    assert manifest.labels == ["mass", "cyst"]
+    assert np.array_equal(manifest.targets, [[1, np.nan], [0, 0], [1, 1]], equal_nan=True)
+    assert manifest.frame["Site"].tolist() == ["x", "x", "y"]
+    options.collapse = None
+    with pytest.raises(ConfigError, match="also set collapse="):
+        prepare(options)
+
+
+def test_readers_are_joined_by_the_chosen_rule(make: Make, root: Path) -> None:
+    prepared = make("vindr", collapse="any")
+    train = pd.read_csv(root / "annotations/image_labels_train.csv").groupby("image_id")[VINDR].max()
+    assert prepared.parts[0].manifest.prevalence() == pytest.approx(train.mean().to_dict())
+    assert "rows of a volume were joined by collapse=any" in " ".join(prepared.parts[0].record["warnings"])
+    assert "joined" not in " ".join(prepared.parts[1].record["warnings"])
+
+
+def test_a_finding_that_a_file_lacks_is_unknown_there(make: Make, root: Path) -> None:
+    write(root, "vindr")
+    edit(root / "annotations/image_labels_test.csv", lambda table: table.drop(columns="Nodule/Mass"))
+    prepared = make("vindr", {"blank": "negative"})
+    assert "image_labels_test.csv has no Nodule/Mass: unknown in its volumes." in prepared.notes
+    assert np.isnan(prepared.parts[1].manifest.targets[:, 1]).all()
+    assert not any("blank is read" in text for text in prepared.parts[1].record["warnings"])  # it has no blank cell
+
+
+def test_one_split_goes_to_one_file(make: Make, tmp_path: Path) -> None:
+    prepared = make("merlin", split="val", output_file=str(tmp_path / "mine.parquet"))
+    write_dataset(prepared)
+    assert read_manifest(tmp_path / "mine.parquet").labels == ["submucosal_edema", "ascites", "renal_cyst"]
+    with pytest.raises(
+        ConfigError, match=r"3 splits, train, valid, test.*give a folder as output_file=.*or choose one with split="
+    ):
+        make("merlin", output_file=str(tmp_path / "mine.csv"))
+    with pytest.raises(ConfigError, match=r"no split 'dev2' here. It has: train, valid, test"):
+        make("merlin", split="dev2")
+
+
+def test_the_root_may_be_the_only_file(make: Make, root: Path) -> None:
+    write(root, "merlin")
+    file = root / "renamed.csv"
+    (root / "zero_shot_findings_disease_cls.csv").rename(file)
+    prepared = make("merlin", root=str(file))
+    assert [part.manifest.name for part in prepared.parts] == ["train.csv"]
+    assert len(prepared.parts[0].manifest) == 90
+    assert any(note.startswith("No reports and splits: no file reports_final") for note in prepared.notes)
+
+
+def test_paths_follow_the_options(make: Make) -> None:
+    assert make("cvpr26-ct").parts[0].manifest.visual_paths[0] == "amos_0000.h5"
+    other = make("cvpr26-ct", visual_prefix="x", visual_suffix=".npz", text_prefix="t").parts[0].manifest
+    assert other.visual_paths[0] == "x/amos_0000.npz"
+    assert other.text_paths is not None and other.text_paths[0] == "t/amos_0000.npz"
+
+
+def test_ids_and_kept_columns_have_the_usual_names(make: Make) -> None:
+    frame = make("chexpert").parts[0].manifest.frame
+    assert list(frame)[:4] == ["volumename", "visual_feature_path", "patient_id", "exam_id"]
+    assert frame.loc[0, "volumename"] == "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal"
+    assert frame.loc[0, ["patient_id", "exam_id"]].tolist() == ["patient00001", "patient00001/study1"]
+    assert list(frame)[4:] == [*CHEXPERT, "Sex", "Age", "Frontal/Lateral", "AP/PA"]
+
+
+def test_reports_by_exam_and_metadata_by_volume_join(make: Make) -> None:
+    test = make("ct-rate").parts[1].manifest.frame
+    assert test["Findings_EN"].tolist() == ["Clear, as before."] * 16
+    assert test["PatientSex"].tolist() == ["", *["F"] * 15]  # the first volume has no metadata
+
+
+def test_a_written_manifest_states_its_convention_until_it_is_changed(make: Make, tmp_path: Path) -> None:
+    write_dataset(make("chexpert"))
+    path = tmp_path / "made" / "train.csv"
+    manifest = read_manifest(path)
+    assert manifest.labels == CHEXPERT  # not Age, though it looks like a label column to nobody
+    assert (
+        manifest.label_mapping["blank"] == "negative" and manifest.label_mapping["values"][""]["meaning"] == "negative"
+    )
+    assert any(text.startswith("train.csv: -1.0 is read as unknown in") for text in manifest.warnings)
+    assert any("prevalence changed" in text for text in manifest.warnings)
+    rules = LabelsConfig(rename={"Edema": "Oedema"}, only=["Oedema"])
+    assert read_manifest(path, rules=rules).labels == ["Oedema"]
+    path.write_text(path.read_text().replace("Male", "Female"))
+    changed = read_manifest(path)
+    assert changed.label_mapping == {}
+    assert any("was changed after it was prepared" in text for text in changed.warnings)
+    record = path.with_name("train.csv.prepare.json")
+    assert json.loads(record.read_text())["licence"] == DATASETS["chexpert"].licence
+    record.write_text("[]")
+    with pytest.raises(ManifestError, match=r"train.csv.prepare.json is no record.*Delete it"):
+        read_manifest(path)
+
+
+def test_metadata_that_looks_like_labels_is_no_finding(make: Make, tmp_path: Path) -> None:
+    write_dataset(make("nih14"))
+    assert set(read_manifest(tmp_path / "made" / "train.csv").labels) == set(NIH)  # Follow-up # is 0 or 1 here
+
+
+def test_prepared_manifests_below_the_root_are_no_raw_files(make: Make, root: Path) -> None:
+    for _ in range(2):
+        write_dataset(make("chexpert", output_file=str(root / "manifests")))
+
+
+def test_an_eleventh_data_set_is_one_declaration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make: Make, root: Path
+) -> None:
+    monkeypatch.setattr(DATASETS, "_items", dict(DATASETS))
+    table = SourceTable("labels", "labels", ("rsna_*",), key=("StudyInstanceUID",), columns=("fold",))
+    DATASETS.add(PublicDataset("rsna-pe", "RSNA PE", "Free.", (table,), split="fold"))
+    rows = [f"1.2.{i},{i % 2},{'train' if i < 6 else 'test'}" for i in range(9)]
+    root.mkdir()
+    (root / "rsna_pe_train.csv").write_text("\n".join(["StudyInstanceUID,pe,fold", *rows]))
+    parts = make("rsna-pe").parts
+    assert [(part.manifest.name, len(part.manifest), part.manifest.labels) for part in parts] == [
+        ("train.csv", 6, ["pe"]),
+        ("test.csv", 3, ["pe"]),
+    ]
+
+
+def rename(old: str, new: str) -> Callable[[Path], object]:
+    return lambda root: (root / old).rename(root / new)
+
+
+def change(file: str, how: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], object]:
+    return lambda root: edit(root / file, how)
+
+
+LABELS = "imgtrain_Abnormality_and_Location_Labels.csv"
+MIMIC = "mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-"
+WRONG: list[tuple[str, Callable[[Path], object], str]] = [
+    ("merlin", rename("zero_shot_findings_disease_cls.csv", "zero_shot_finding_cls.csv"),
+     r"holds no labels of Merlin.*expected a file zero_shot_findings_disease_cls .*Nearest: zero_shot_finding_cls.csv. Correct root="),
+    ("merlin", rename("reports_final.csv", "reports_final.xlsx"), r"reports_final.xlsx is a spreadsheet.*Save it as CSV"),
+    ("merlin", change("reports_final.csv", lambda t: t.replace({"Split": {"val": "fold 2"}})),
+     r"column 'Split' has fold 2 \(1 value\); expected train, training"),
+    ("merlin", change("reports_final.csv", lambda t: t.rename(columns={"study id": "study"})),
+     r"reports_final.csv has no column 'study id' or 'study_id'.*Its columns are: study, Findings, Split. Nearest: study"),
+    ("merlin", change("zero_shot_findings_disease_cls.csv", lambda t: pd.concat([t, t[:1]])),
+     r"zero_shot_findings_disease_cls.csv: duplicate study id AC\w+ \(1 row\), on line 92.*collapse=any"),
+    ("merlin", change("zero_shot_findings_disease_cls.csv", lambda t: t.assign(ascites=["maybe", *t["ascites"][1:]])),
+     r"label column 'ascites' has 'maybe' on line 2 .*data.columns.metadata"),
+    ("rad-chestct", change(LABELS, lambda t: t.rename(columns={"NoteAcc_DEID": "NoteAcc"})),
+     r"no column 'NoteAcc_DEID', which the files of RAD-ChestCT have.*Nearest: NoteAcc"),
+    ("rad-chestct", change(LABELS, lambda t: t.rename(columns=lambda name: name.replace("*", "/"))),
+     r"no column 'finding\*location'.*nodule/right_lung"),
+    ("rad-chestct", change(LABELS, lambda t: t.assign(**{"nodule*left_lung": "x"})),
+     r"label column 'nodule\*left_lung' has 'x' on line 2"),
+    ("rad-chestct", change(LABELS, lambda t: t.assign(NoteAcc_DEID=["tst00000", *t["NoteAcc_DEID"][1:]])),
+     r"tst00000 \(1 volume\): several splits, in .*imgtrain.*imgtest"),
+    ("chexpert", change("CheXpert-v1.0-small/valid.csv", lambda t: t.drop(columns="Edema")),
+     r"valid.csv has no column 'Edema'"),
+    ("mimic-cxr", rename(f"{MIMIC}split.csv.gz", "split.csv.gz"), r"holds no images and splits of MIMIC-CXR-JPG"),
+    ("mimic-cxr", change(f"{MIMIC}split.csv.gz", lambda t: t.assign(study_id="7")), r"share no study_id.*7.*50000000"),
+    ("inspect", change("splits_20250611.tsv", lambda t: pd.concat([t, t[:1].assign(split="test")])),
+     r"splits_20250611.tsv: duplicate impression_id 100000"),
+    ("inspect", change("study_mapping_20250611.tsv", lambda t: t.drop(columns="image_id")), r"no column 'image_id'"),
+    ("nih14", change("Data_Entry_2017_v2020.csv", lambda t: t.rename(columns={"Finding Labels": "Findings"})),
+     r"no column 'Finding Labels'.*Nearest: Findings.*data.labels.list_column="),
+    ("ct-rate", lambda root: write(root / "copy", "ct-rate"),
+     r"2 files could be the labels \(train\) of CT-RATE: .*copy.*train_predicted_labels.csv.*Give root="),
+    ("cvpr26-ct", change("labels/gallstone.csv", lambda t: t.assign(split="train")),
+     r"amos_0030.*several splits, in .*ascites.csv, .*gallstone.csv.*each with root=<file>"),
+    ("cvpr26-ct", lambda root: [file.unlink() for file in (root / "labels").iterdir()],
+     r"holds no labels of CVPR.*with the columns case_id or id, split"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), WRONG, ids=[f"{i}-{row[0]}" for i, row in enumerate(WRONG)])
+def test_a_wrong_file_is_an_error_that_names_it(
+    make: Make, root: Path, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    write(root, name)
+    damage(root)
+    with pytest.raises(InputError, match=message):
+        make(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dataset": "chexprt"}, r"Unknown data set 'chexprt'. Known: chexpert, "),
+        ({"dataset": "merlin"}, r"Set root= to the folder with the files of Merlin"),
+        ({"dataset": "merlin", "root": "{tmp}/rwa"}, r"rwa does not exist. Nearest: raw. Give the folder"),
+        ({"dataset": "merlin", "root": "{tmp}/raw", "labels_csv": "x.csv"}, r"Leave out labels_csv"),
+    ],
+)
+def test_wrong_options_are_errors(tmp_path: Path, options: dict[str, str], message: str) -> None:
+    write(tmp_path / "raw", "merlin")
+    options = {name: value.format(tmp=tmp_path) for name, value in options.items()}
+    with pytest.raises(ConfigError, match=message):
+        prepare_dataset(PrepareOptions(**options))
+
+
+def test_the_verb_shows_and_writes_nothing_without_an_output(cli: Callable[..., Any], root: Path) -> None:
+    write(root, "chexpert")
+    shown = cli("prepare", "dataset=chexpert", f"root={root}", "data.labels.blank=unknown")
+    assert shown.code == 0
+    assert "Label convention: uncertain=unknown, blank=unknown" in shown.out
+    assert "Preview, nothing written" in shown.out
+    assert list(Path.cwd().iterdir()) == []
+    assert cli("prepare", "dataset=chexpert", "root=nowhere").code == 2
+
+
+def test_ctrates_own_tables_are_a_data_set(real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    tables = real_data("ctrate/labels").parent
+    prepared = prepare_dataset(PrepareOptions(dataset="ct-rate", root=str(tables), output_file=str(tmp_path)))
+    raw = pd.read_csv(tables / "labels/train_predicted_labels.csv").drop(columns="VolumeName")
+    train, test = (part.manifest for part in prepared.parts)
+    assert train.counts() == {"volumes": 47149, "exams": 24128, "patients": 20000}
+    assert test.counts() == {"volumes": 3039, "exams": 1564, "patients": 1304}
+    assert train.prevalence() == pytest.approx(raw.mean().to_dict())
+    assert (test.frame["Findings_EN"] != "").all() and (test.frame["Manufacturer"] != "").all()
