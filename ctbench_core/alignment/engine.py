@@ -22,6 +22,7 @@ from ctbench_core.errors import InputError
 from ctbench_core.inference import MeanInterval, mean_intervals, median_intervals
 from ctbench_core.progress import Progress, silent
 
+_IMAGES_TO_TEXTS = "v_to_t"
 INTERVAL_RULE = (
     "95 % over query patients, for this gallery. Means over queries: logit scale, standard error of leaving out one "
     "patient at a time, t with m - 1 degrees of freedom, m the effective patients with a scored query; at 0 and 1 the exact bound. Median "
@@ -79,10 +80,8 @@ def align(
         exams: (N,) groups left out of the gallery of their queries in ``semantic_others_``; by default ``groups``.
         k: depths of Recall@K. tile: most queries of a tile; changes memory and time, not metrics.
         normal: bool (N,); with label groups, also report normal and abnormal queries separately.
-        precision: float32 orders near-ties of the float32 product exactly wherever that can change a metric by more than
-            5e-7; float64 orders all of them exactly.
-        text_groups: (M,) the groups of M texts where images and texts are not paired row by row, such as several texts an
-            image; ``groups`` are then those of the images, pairs are those of one group, and nothing else is by sample.
+        precision: float32 orders near-ties exactly wherever that can change a metric by more than 5e-7; float64 all.
+        text_groups: (M,) of M texts that are not paired with the images row by row; ``groups`` are then of the images only.
 
     Formulas: `docs/metrics.md`. Memory grows with N, not with N x N.
 
@@ -98,46 +97,36 @@ def align(
     by_sample |= {"rows of targets": options.targets, "patients": options.patients}
     _check(sides, by_sample, text_groups, k, tile)
     labels = None if options.targets is None or not len(options.names) else LabelVectors.of(options.targets)
-    kinds = None if labels is None else labels.of_sample
-    truth = _hit_groups(groups, label_groups, kinds, exams)
-    if text_groups is not None:
-        own, text_groups = _number_together(groups, text_groups)
-        truth = HitGroups(own, None)
-    ks = tuple(sorted({int(depth) for depth in k}))
+    truths = _truths(_hit_groups(groups, label_groups, labels, exams), groups, text_groups)
     plane = {} if options.map is None else {"map": two_dimensional(*sides, method=options.map)}
     settings = ComputeSettings(torch.device(device), tile, precision == "float64", progress or silent, cancel)
-    retrievals, report, pairs = _search(sides, _truths(truth, text_groups), ks, options, labels, settings)
+    retrievals, report, pairs = _search(sides, truths, k, options, labels, settings)
     retrievals += _split_by_normality(retrievals, normal)
     intervals = _intervals(retrievals, report, options.patients)
-    metrics = _metrics(sides, truth, text_groups, retrievals) | report.metrics() | _interval_entries(intervals)
+    metrics = _metrics(sides, truths, retrievals) | report.metrics() | _interval_entries(intervals)
     undefined = {"undefined": _undefined(metrics) | report.undefined}
     return AlignmentResult(metrics | undefined, retrievals, _pairs(pairs), report.tables | plane)
 
 
 def _hit_groups(
-    groups: np.ndarray, label_groups: np.ndarray | None, kinds: np.ndarray | None, exams: np.ndarray | None
+    groups: np.ndarray, label_groups: np.ndarray | None, labels: LabelVectors | None, exams: np.ndarray | None
 ) -> HitGroups:
     """Return the groups as numbers; exams only where they differ from the groups."""
-    own = _numbered(groups)
+    own, kinds = _numbered(groups), None if labels is None else labels.of_sample
     others = None if exams is None else _numbered(exams)
     if others is not None and np.array_equal(others, own):
         others = None
     return HitGroups(own, None if label_groups is None else _numbered(label_groups), kinds, others)
 
 
-def _number_together(groups: np.ndarray, text_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the groups of both sides as the same numbers."""
-    numbers = _numbered(np.concatenate([np.asarray(groups), np.asarray(text_groups)]))
-    return numbers[: len(groups)], numbers[len(groups) :]
-
-
-def _truths(truth: HitGroups, text_groups: np.ndarray | None) -> dict[str, HitGroups]:
-    """Return the groups of queries and candidates of every direction."""
+def _truths(truth: HitGroups, groups: np.ndarray, text_groups: np.ndarray | None) -> dict[str, HitGroups]:
+    """Return the groups of queries and candidates of every direction; those of texts where they have their own."""
     if text_groups is None:
         return dict.fromkeys(DIRECTIONS, truth)
-    groups = {"visual": truth.groups, "text": text_groups}
+    numbers = _numbered(np.concatenate([np.asarray(groups), np.asarray(text_groups)]))
+    by_modality = {"visual": numbers[: len(groups)], "text": numbers[len(groups) :]}
     return {
-        name: HitGroups(groups[direction.query], None, gallery_groups=groups[direction.gallery])
+        name: HitGroups(by_modality[direction.query], None, gallery_groups=by_modality[direction.gallery])
         for name, direction in DIRECTIONS.items()
     }
 
@@ -145,12 +134,13 @@ def _truths(truth: HitGroups, text_groups: np.ndarray | None) -> dict[str, HitGr
 def _search(
     sides: tuple[Side, Side],
     truths: dict[str, HitGroups],
-    ks: tuple[int, ...],
+    k: Sequence[int],
     options: AlignmentOptions,
     labels: LabelVectors | None,
     settings: ComputeSettings,
 ) -> tuple[list[Retrieval], NeighbourReport, dict[str, np.ndarray]]:
     """Rank every direction; pairs are counted once, since both directions have the same."""
+    ks = tuple(sorted({int(depth) for depth in k}))
     depths = tuple(sorted({*NDCG_DEPTHS, *ks}))
     retrievals: list[Retrieval] = []
     report = NeighbourReport(ks, labels, options.names, options.patients)
@@ -232,14 +222,13 @@ def _numbered(groups: np.ndarray) -> np.ndarray:
     return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _metrics(
-    sides: tuple[Side, Side], truth: HitGroups, text_groups: np.ndarray | None, retrievals: list[Retrieval]
-) -> dict[str, Any]:
+def _metrics(sides: tuple[Side, Side], truths: dict[str, HitGroups], retrievals: list[Retrieval]) -> dict[str, Any]:
+    truth = truths[_IMAGES_TO_TEXTS]
     metrics: dict[str, Any] = {"samples_analyzed": len(truth.groups)}
-    if text_groups is not None:
-        metrics |= {"images_analyzed": len(truth.groups), "texts_analyzed": len(text_groups)}
+    if truth.gallery_groups is not None:
+        metrics |= {"images_analyzed": len(truth.groups), "texts_analyzed": len(truth.gallery_groups)}
     metrics |= {"distinct_images": len(sides[0].vectors), "distinct_texts": len(sides[1].vectors)}
-    metrics |= _mean_similarities(*sides, truth, text_groups) | modality_gap(*sides)
+    metrics |= _mean_similarities(*sides, truth) | modality_gap(*sides)
     for retrieval in retrievals:
         prefix = retrieval.prefix
         metrics |= {f"{prefix}{name}": value for name, value in retrieval.metrics().items()}
@@ -285,16 +274,17 @@ def _undefined(metrics: dict[str, Any]) -> dict[str, str]:
     return reasons
 
 
-def _mean_similarities(image: Side, text: Side, truth: HitGroups, text_groups: np.ndarray | None) -> dict[str, float]:
+def _mean_similarities(image: Side, text: Side, truth: HitGroups) -> dict[str, float]:
     """Average exactly: own pairs against all others, and pairs of one label group against all others."""
     n, m = len(image.of_sample), len(text.of_sample)
     everything = sum_within_groups(image, text, np.zeros(n, np.int64), np.zeros(m, np.int64))
-    if text_groups is None:
+    theirs = truth.gallery_groups
+    if theirs is None:
         paired = {INSTANCE: (sum_within_groups(image, text, np.arange(n)), n)}
     else:
-        count = int(max(truth.groups.max(), text_groups.max())) + 1
-        sizes = (np.bincount(groups, minlength=count).astype(np.int64) for groups in (truth.groups, text_groups))
-        paired = {INSTANCE: (sum_within_groups(image, text, truth.groups, text_groups), int(np.dot(*sizes)))}
+        count = int(max(truth.groups.max(), theirs.max())) + 1
+        sizes = (np.bincount(groups, minlength=count).astype(np.int64) for groups in (truth.groups, theirs))
+        paired = {INSTANCE: (sum_within_groups(image, text, truth.groups, theirs), int(np.dot(*sizes)))}
     if truth.label_groups is not None:
         pairs = int((np.bincount(truth.label_groups).astype(np.int64) ** 2).sum())
         paired[SEMANTIC] = (sum_within_groups(image, text, truth.label_groups), pairs)
