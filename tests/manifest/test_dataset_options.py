@@ -170,7 +170,10 @@ def test_ids_and_kept_columns_have_the_usual_names(make: Make) -> None:
 
 
 def test_reports_by_exam_and_metadata_by_volume_join(make: Make) -> None:
-    test = make("ct-rate").parts[1].manifest.frame
+    prepared = make("ct-rate")
+    assert [part.manifest.name for part in prepared.parts] == ["train.csv", "test.csv"]  # its valid is the test
+    assert any("its validation split is written as test.csv" in note for note in prepared.notes)
+    test = prepared.parts[1].manifest.frame
     assert test["Findings_EN"].tolist() == ["Clear, as before."] * 16
     assert test["PatientSex"].tolist() == ["", *["F"] * 15]  # the first volume has no metadata
 
