@@ -10,12 +10,14 @@ import streamlit as st
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
 from ctbench_ui.form import outputs_root
+from ctbench_ui.frame import late_redraws
 from ctbench_ui.shared.meters import get_meters
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Mark the runs that a crash interrupted; start the job runner and the meters with the server, and stop them with it."""
+    late_redraws.ignore()
     RunStore(outputs_root()).mark_interrupted()
     get_runner().start()
     get_meters().start()

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 START_S, STOP_S = 60, 20
+SHARED_APP, STORE_ADDRESS = "tests/browser/shared_app.py", "use-store"
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,47 @@ class AppServer:
 
 
 @contextmanager
-def serve_app(folder: Path, *options: str) -> Iterator[AppServer]:
+def serve_app(folder: Path, *options: str, script: str = "app.py") -> Iterator[AppServer]:
     """Serve the app on a free port with the run store ``folder/outputs``, and stop it at the end.
 
     Args:
         options: further command-line options of Streamlit.
+        script: the app's file in the project.
 
     Raises:
         RuntimeError: the app does not start, or its log holds a traceback at the end.
     """
-    server = _start(folder, options)
+    server = _start(folder, options, script)
     try:
         _wait_until_healthy(server)
         yield server
     finally:
         _stop(server.process)
-    if "Traceback" in (log := server.log.read_text(encoding="utf-8")):
-        raise RuntimeError(f"The app wrote a traceback:\n{log}")
+    check_log(server)
+
+
+def check_log(server: AppServer, start: int = 0) -> int:
+    """Return the length of a server's log.
+
+    Raises:
+        RuntimeError: there is a traceback after the first ``start`` characters.
+    """
+    log = server.log.read_text(encoding="utf-8")
+    if "Traceback" in log[start:]:
+        raise RuntimeError(f"The app wrote a traceback:\n{log[start:]}")
+    return len(log)
+
+
+def use_store(server: AppServer, store: Path) -> AppServer:
+    """Let a server of `shared_app` end its jobs and work on another run store.
+
+    Raises:
+        urllib.error.HTTPError: a job did not end.
+    """
+    query = urllib.parse.urlencode({"store": store})
+    request = urllib.request.Request(f"{server.url}/{STORE_ADDRESS}?{query}", method="POST")
+    with urllib.request.urlopen(request, timeout=START_S):
+        return replace(server, store=store)
 
 
 def find_browser() -> str | None:
@@ -61,11 +87,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path, options: tuple[str, ...]) -> AppServer:
+def _start(folder: Path, options: tuple[str, ...], script: str) -> AppServer:
     port, store = _free_port(), folder / "outputs"
     log = folder / f"server-{port}.log"
     folders = {"CTBENCH_OUTPUTS": str(store), "CTBENCH_DEMO": str(folder / "demo")}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [*command, "--server.fileWatcherType=none", *options],

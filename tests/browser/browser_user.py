@@ -40,6 +40,7 @@ TABS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _STEP_MS = 60_000
 _REQUEST_MS = 2000
+_POLL_MS = 20  # by default the page is drawn anew for every look
 _TAGS = {
     "rerun": BackMsg(rerun_script={}).SerializeToString()[0],
     "finished": ForwardMsg(script_finished=0).SerializeToString()[0],
@@ -80,7 +81,7 @@ class BrowserUser:
 
     def settle(self) -> None:
         """Wait until the app has drawn the page."""
-        self.page.wait_for_function("window.ctbench.isAnswered()")
+        self.page.wait_for_function("window.ctbench.isAnswered()", polling=_POLL_MS)
         self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
 
     def act(self, action: Callable[[], Any]) -> None:
@@ -92,7 +93,7 @@ class BrowserUser:
             shown = self.page.inner_text("body")[:2000]
             raise AssertionError(f"{error}\n\nThe page {self.page.url} shows:\n{shown}") from error
         with contextlib.suppress(sync_api.TimeoutError):
-            self.page.wait_for_function(f"window.ctbench.requests > {before}", timeout=_REQUEST_MS)
+            self.page.wait_for_function(f"window.ctbench.requests > {before}", timeout=_REQUEST_MS, polling=_POLL_MS)
         self.settle()
 
     def click(self, target: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.app_server import BROWSERS, AppServer, find_browser, serve_app
+from tests.browser.app_server import BROWSERS, SHARED_APP, AppServer, check_log, find_browser, serve_app, use_store
 from tests.browser.browser_user import BrowserUser, sync_api
 from tests.browser.demo_runs import write_runs
 
@@ -20,10 +20,21 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., AppServer]]:
         yield lambda *options: servers.enter_context(serve_app(tmp_path, *options))
 
 
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """Start the app that all tests share which do not stop it or need its first visit."""
+    with serve_app(tmp_path_factory.mktemp("shared"), script=SHARED_APP) as server:
+        yield server
+
+
 @pytest.fixture
-def server(serve: Callable[..., AppServer]) -> AppServer:
-    """Start the app with an empty run store, and stop it after the test."""
-    return serve()
+def server(shared_server: AppServer, tmp_path: Path) -> Iterator[AppServer]:
+    """Give the app an empty run store; after the test no job runs, and the app has logged no traceback."""
+    start = check_log(shared_server)
+    server = use_store(shared_server, tmp_path / "outputs")
+    yield server
+    use_store(shared_server, tmp_path / "nothing")
+    check_log(server, start)
 
 
 @pytest.fixture(scope="session")
@@ -65,12 +76,18 @@ def user(new_user: Callable[[AppServer], BrowserUser], server: AppServer) -> Bro
 
 
 @pytest.fixture(scope="session")
-def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppServer, dict[str, Path]]]:
-    """Serve a store with finished and evaluated runs, and return their directories by name; tests must not change it."""
+def demo_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    """Write a store with finished and evaluated runs; return it, and their directories by name."""
     folder = tmp_path_factory.mktemp("demo_runs")
     runs = write_runs(folder, epochs=6)
-    with serve_app(folder) as server:
-        yield server, runs
+    return folder / "outputs", runs
+
+
+@pytest.fixture
+def demo_runs(shared_server: AppServer, demo_store: tuple[Path, dict[str, Path]]) -> tuple[AppServer, dict[str, Path]]:
+    """Serve the store of `demo_store`, and return its runs; tests must not change it."""
+    store, runs = demo_store
+    return use_store(shared_server, store), runs
 
 
 @pytest.fixture

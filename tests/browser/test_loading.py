@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
 
 # Record when an outline was visible, when the title appeared, and where both were. Messages after an outline are held
@@ -30,7 +33,10 @@ document.addEventListener("DOMContentLoaded", () => { const check = () => {
 _SHIFT = 8  # pixels
 
 
-def test_an_outline_is_shown_where_the_page_appears(user: BrowserUser) -> None:
+def test_an_outline_is_shown_where_the_page_appears(
+    serve: Callable[..., AppServer], new_user: Callable[[AppServer], BrowserUser]
+) -> None:
+    user = new_user(serve())  # only a server's first visit shows one
     user.page.add_init_script(f"(() => {{{_WATCH}}})()")
     for address, is_first in (("evaluate", True), ("system", True), ("evaluate", False)):
         user.go(address)

@@ -1,0 +1,31 @@
+"""The app with one address more, at which a test gives it another run store: starting a server takes as long as a test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app import lifespan
+from ctbench_core.jobs import get_runner
+from tests.browser.app_server import STORE_ADDRESS
+
+MAIN = Path(__file__).resolve().parents[2] / "ctbench_ui" / "main.py"
+STOP_S = 30
+
+
+def use_store(request: Request) -> Response:
+    """Stop every job, then work on the store of the address, as a server does that is started on it."""
+    runner = get_runner()
+    if (running := runner.active()) is not None:
+        runner.cancel(running)
+        runner.wait(running, STOP_S)
+    os.environ["CTBENCH_OUTPUTS"] = request.query_params["store"]
+    return Response(status_code=204 if runner.active() is None and not runner.queued() else 409)
+
+
+app = st.App(MAIN, lifespan=lifespan, routes=[Route(f"/{STORE_ADDRESS}", use_store, methods=["POST"])])
