@@ -34,15 +34,21 @@ def lab(tmp_path: Path) -> Path:
     return folder
 
 
+def use_fix(user: BrowserUser, key: str) -> None:
+    """Press a fix, and wait until its message has gone: what is below it moves up."""
+    user.press(key)
+    user.button(key).wait_for(state="detached")
+
+
 def test_eight_actions_lead_from_a_foreign_folder_to_metrics_by_finding(
     server: AppServer, user: BrowserUser, lab: Path
 ) -> None:
     begin = time.monotonic()
     user.go("data")
     user.fill("paths.data_root", str(lab / "embeddings"))
-    user.press("fix-data.columns.visual_feature=AccessionNo")
-    user.press("fix-data.labels.uncertain=unknown")
-    user.press("fix-data.columns.split=split")
+    use_fix(user, "fix-data.columns.visual_feature=AccessionNo")
+    use_fix(user, "fix-data.labels.uncertain=unknown")
+    use_fix(user, "fix-data.columns.split=split")
     user.press("to-train")
     user.wait_for_page("train**")
     user.press("start")

@@ -70,6 +70,8 @@ def second_id(data: Path) -> None:
 
 
 def by_name(data: Path) -> None:
+    for path in list((data / "features" / "image").iterdir()):
+        path.rename(data / "features" / path.name)
     for path in (data / "manifests").iterdir():
         table = pd.read_csv(path).drop(columns="visual_feature_path")
         table["volumename"] = table["text_feature_path"].str.extract(r"/(.+)\.npz")[0]
