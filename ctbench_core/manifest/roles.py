@@ -9,7 +9,7 @@ import pandas as pd
 from ctbench_core.config import Config
 from ctbench_core.errors import Fix, ManifestError
 from ctbench_core.manifest.columns import find_columns
-from ctbench_core.manifest.labels import configured_findings, infer_labels, label_candidates, read_cells
+from ctbench_core.manifest.labels import configured_findings, label_candidates, likely_labels, read_cells
 from ctbench_core.manifest.manifest import Manifest
 
 _PARTLY = 0.5  # a column with this share of label values may be meant as a finding
@@ -28,7 +28,7 @@ def column_roles(path: Path, frame: pd.DataFrame, config: Config) -> dict[str, l
         ids = find_columns(path, list(frame), type(columns)(metadata=columns.metadata))
     renamed = {str(new): str(old) for old, new in rules.rename.items()}
     named = configured_findings(config)
-    findings = [renamed.get(name, name) for name in named] if named else infer_labels(frame, columns, ids, rules)
+    findings = [renamed.get(name, name) for name in named] if named else list(likely_labels(frame, columns, ids, rules))
     findings = [] if rules.list_column else findings
     by_role: dict[str, list[str | None]] = {
         "volume": [ids.volume],
