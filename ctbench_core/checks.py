@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ctbench_core.config import Config
-from ctbench_core.dataset import find_leaks, load_dataset, load_inputs, read_test_manifests, read_training_manifests
-from ctbench_core.errors import InputError
+from ctbench_core.config import DEFAULT_TESTS, Config
+from ctbench_core.dataset import find_leaks, list_test_sets, load_dataset, load_inputs, make_splits, read_test_manifests
+from ctbench_core.errors import Fix, InputError
 from ctbench_core.features import Audit, audit
 from ctbench_core.label_leakage import data_card
-from ctbench_core.manifest import Manifest
+from ctbench_core.manifest import Manifest, left_out_columns
 from ctbench_core.progress import Progress, silent
 
 
@@ -28,6 +28,7 @@ class CheckResult:
         dim: width of the features; 0 when none could be read.
         audits: audits of the feature files by kind: visual, text.
         card: label origin and encoder; see `data_card`.
+        fixes: changes of settings that solve an error or answer a warning, by its message.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -37,6 +38,7 @@ class CheckResult:
     dim: int = 0
     audits: dict[str, Audit] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
+    fixes: dict[str, tuple[Fix, ...]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -76,12 +78,24 @@ class CheckResult:
             "counts": self.counts,
             "prevalence": self.prevalence,
             "leaks": [{"manifest": name, "patients": patients} for name, patients in self.leaks.items()],
+            "fixes": {
+                text: [{"label": fix.label, "set": dict(fix.values), "sure": fix.sure} for fix in fixes]
+                for text, fixes in self.fixes.items()
+                if fixes
+            },
             "audit": {kind: audit.to_json() for kind, audit in self.audits.items()},
         }
 
 
 def check(config: Config, progress: Progress = silent) -> CheckResult:
     """Read every manifest and feature file of a config and return what is wrong; nothing is written."""
+    result = check_tables(config)
+    check_features(result, config, progress)
+    return result
+
+
+def check_tables(config: Config) -> CheckResult:
+    """Read every manifest of a config and check its settings, without its feature files."""
     from ctbench_core.train.refusals import check_training
     from ctbench_core.train.trainer import choose_device
 
@@ -90,35 +104,67 @@ def check(config: Config, progress: Progress = silent) -> CheckResult:
     if result.manifests:
         _collect(result, lambda: _read_tests(result, config))
         _collect(result, lambda: _find_leaks(result, config))
-        _collect(result, lambda: _load_features(result, config, progress))
     _collect(result, lambda: check_training(config, result.labels))
     _collect(result, lambda: choose_device(config.utils.device))
     return result
+
+
+def check_features(result: CheckResult, config: Config, progress: Progress = silent) -> None:
+    """Read the feature files of the manifests that `check_tables` could read, and add what is wrong to its result."""
+    if result.manifests:
+        _collect(result, lambda: _load_features(result, config, progress))
 
 
 def _collect(result: CheckResult, step: Callable[[], object]) -> None:
     try:
         step()
     except InputError as error:
-        result.errors.append(str(error))
+        for part in error.parts:
+            result.errors.append(str(part))
+            result.fixes[str(part)] = part.fixes
+
+
+def _warn(result: CheckResult, warnings: Mapping[str, Sequence[Fix]]) -> None:
+    for text, fixes in warnings.items():
+        result.warnings += [] if text in result.warnings else [text]
+        result.fixes[text] = tuple(fixes)
 
 
 def _read_training(result: CheckResult, config: Config) -> None:
-    result.manifests, warnings = read_training_manifests(config)
-    result.warnings += warnings
+    splits = make_splits(config)
+    result.manifests = {"train": splits.train, "val": splits.val}
+    result.warnings += splits.warnings
+    _warn(result, splits.fixes)
     for name, manifest in result.manifests.items():
-        single = [label for label, share in manifest.prevalence().items() if not 0 < share < 1]
-        if single:
-            verb, whose = ("has", "its") if len(single) == 1 else ("have", "their")
-            result.warnings.append(
-                f"{name}: {', '.join(single)} {verb} one class only; {whose} metrics will be undefined."
-            )
+        _warn(result, _one_class(name, manifest, config))
+    _warn(result, left_out_columns(splits.train, config))
+
+
+def _one_class(name: str, manifest: Manifest, config: Config) -> dict[str, list[Fix]]:
+    """Warn of findings with one class; where the only negatives could be blanks, reading them so is the fix."""
+    shares = manifest.prevalence()
+    single = [label for label, share in shares.items() if not 0 < share < 1]
+    if not single:
+        return {}
+    verb, whose = ("has", "its") if len(single) == 1 else ("have", "their")
+    blank = np.isnan(manifest.targets).any(axis=0)
+    can_be_negative = any(shares[label] == 1 and blank[manifest.labels.index(label)] for label in single)
+    fixes = [Fix("Read blanks as negative", {"data.labels.blank": "negative"})] if can_be_negative else []
+    hint = " If a blank means negative, set data.labels.blank=negative." if fixes else ""
+    return {f"{name}: {', '.join(single)} {verb} one class only; {whose} metrics will be undefined.{hint}": fixes}
 
 
 def _read_tests(result: CheckResult, config: Config) -> None:
-    tests = read_test_manifests(config, result.labels)
-    result.manifests.update(tests)
-    texts = [text for manifest in tests.values() for text in manifest.warnings]
+    tests = list_test_sets(config)
+    if not tests:
+        usual = ", ".join(DEFAULT_TESTS)
+        _warn(
+            result,
+            {f"No test set: {config.paths.manifest_dir} has none of {usual}. Name one in data.test_manifests.": ()},
+        )
+    manifests = read_test_manifests(config, result.labels, tests)
+    result.manifests.update(manifests)
+    texts = [text for manifest in manifests.values() for text in manifest.warnings]
     result.warnings += [text for text in texts if text not in result.warnings]  # a fold has those of its manifest
 
 

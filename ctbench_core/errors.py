@@ -17,11 +17,37 @@ Each message says what is wrong, what was expected, and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A change of settings that solves a problem: shown as a button on a page, as overrides on the command line.
+
+    Attributes:
+        label: what it does, as a button says it.
+        values: by config key, its new value; a mapping or a list is added to what the key has.
+        sure: whether it may be applied together with other suggestions, without a choice between meanings.
+    """
+
+    label: str
+    values: Mapping[str, Any]
+    sure: bool = False
 
 
 class CtbenchError(Exception):
-    """Base of every error raised on purpose; its text is written for the user."""
+    """Base of every error raised on purpose; its text is written for the user.
+
+    Attributes:
+        fixes: changes of settings that solve it, the best first.
+        parts: the errors that it was joined from; itself alone for a single one.
+    """
+
+    def __init__(self, *args: object, fixes: Sequence[Fix] = (), parts: Sequence[CtbenchError] = ()) -> None:
+        super().__init__(*args)
+        self.fixes, self.parts = tuple(fixes), tuple(parts) or (self,)
 
 
 class InputError(CtbenchError):
@@ -58,6 +84,14 @@ class RunError(CtbenchError):
 
 class Interrupted(CtbenchError):
     """A stop on request; finished work is on disk."""
+
+
+def joined(errors: Sequence[CtbenchError]) -> CtbenchError:
+    """Return one error for several, at least one; its text has a line for each."""
+    if len(errors) == 1:
+        return errors[0]
+    fixes = [fix for error in errors for fix in error.fixes]
+    return ManifestError("\n".join(map(str, errors)), fixes=fixes, parts=errors)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ctbench_core.config import KEYS, Config, changed_keys
+from ctbench_core.config import KEYS, Config, apply_fix, changed_keys, get_key
+from ctbench_core.errors import Fix
 
 # Options of verbs whose values are paths; config keys declare it themselves.
 RAW_OPTIONS = frozenset(
@@ -30,10 +31,23 @@ def to_overrides(config: Config, places: bool = True) -> list[str]:
         places: with the keys that say where this one run lies.
     """
     return [
-        f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
-        for key, value in changed_keys(config).items()
-        if places or KEYS[key].scope != "place"
+        _override(key, value) for key, value in changed_keys(config).items() if places or KEYS[key].scope != "place"
     ]
+
+
+def fix_overrides(config: Config, fix: Fix) -> list[str]:
+    """Return the overrides that apply a fix to this config."""
+    fixed = config.copy()
+    apply_fix(fixed, fix)
+    values = {key: get_key(fixed, key) for key in fix.values}
+    return [
+        f"{key}={value}" if isinstance(value, str) and _PLAIN_NAME.fullmatch(value) else _override(key, value)
+        for key, value in values.items()
+    ]
+
+
+def _override(key: str, value: Any) -> str:
+    return f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
 
 
 def to_command(config: Config, verb: str = "train") -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from ctbench_core.checks import CheckResult
 from ctbench_core.compare import Comparison
+from ctbench_core.config import Config
 from ctbench_core.declared import (
     CROSS_DIRECTIONS,
     INSTANCE,
@@ -20,9 +22,11 @@ from ctbench_core.declared import (
     short_title,
 )
 from ctbench_core.doctor import Diagnosis
+from ctbench_core.errors import Fix
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PreparedDataset, PrepareResult
+from ctbench_core.overrides import fix_overrides
 from ctbench_core.report import RECALIBRATION, comparison_notes, difference_text, is_recalibrated, prevalence_rows
 from ctbench_core.runs import MacroMetric, Metrics
 
@@ -158,16 +162,30 @@ def alignment_table(result: dict[str, Any]) -> str:
     return "\n".join([head, table, *warning_lines(result["warnings"]), result["run_dir"]])
 
 
-def check_table(result: CheckResult) -> str:
-    """Return the verdict, every error and warning, and the size of each split."""
+def check_table(result: CheckResult, config: Config) -> str:
+    """Return the verdict, every error and warning with the overrides that solve it, and the size of each split."""
     verdict = "Ready" if result.ok else plural(len(result.errors), "error")
     if result.ok and result.warnings:
         verdict += f" with {plural(len(result.warnings), 'warning')}"
     units = ("volumes", "exams", "patients")
     rows = [[name, *(f"{counts[unit]:,}" for unit in units)] for name, counts in result.counts.items()]
-    parts = [verdict, *(f"Error: {text}" for text in result.errors), *warning_lines(result.warnings)]
+    parts = [verdict]
+    for title, texts in (("Error", result.errors), ("Warning", result.warnings)):
+        for text in texts:
+            parts += [f"{title}: {text}", *fix_lines(result.fixes.get(text, ()), config)]
     parts += [f"Note: {text}" for text in result.notes]
     return "\n".join([*parts, grid(["split", *units], rows)] if rows else parts)
+
+
+def fix_lines(fixes: Sequence[Fix], config: Config) -> list[str]:
+    """Return the overrides of each fix, a line each, quoted for a shell where they need it."""
+    return [f"  Fix: {' '.join(map(_quoted, fix_overrides(config, fix)))}  ({fix.label})" for fix in fixes]
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell, in double quotes where these suffice, since its values have single ones."""
+    plain = set(word).isdisjoint('"$`\\!')
+    return word if shlex.quote(word) == word else f'"{word}"' if plain else shlex.quote(word)
 
 
 def prepare_table(prepared: PrepareResult, written: bool) -> str:

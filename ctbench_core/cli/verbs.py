@@ -173,7 +173,7 @@ def check(call: Call) -> Outcome:
     composed = call.compose("check")
     result = run_check(composed.config, call.progress)
     result.warnings[:0] = composed.warnings
-    return Outcome(result.to_json(), summaries.check_table(result), 0 if result.ok else 2)
+    return Outcome(result.to_json(), summaries.check_table(result, composed.config), 0 if result.ok else 2)
 
 
 def prepare(call: Call) -> Outcome:

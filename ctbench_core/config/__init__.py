@@ -16,6 +16,7 @@ from ctbench_core.config.data import (
     LabelsConfig,
     PathsConfig,
 )
+from ctbench_core.config.fixes import apply_fix
 from ctbench_core.config.keys import (
     ALIASES,
     IGNORED_PREFIXES,

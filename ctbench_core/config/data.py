@@ -110,6 +110,12 @@ class ColumnsConfig:
     exam: str | None = key(
         None, "Column of the exams. Empty = exam_id or a known spelling.", scope="data", label="Exam column"
     )
+    split: str | None = key(
+        None,
+        "Column of the split (train, val, test) in a training manifest that holds every split. Empty = one file a split.",
+        scope="data",
+        label="Split column",
+    )
     grouping_col: str = key(
         "volumename",
         "Column that identifies the patient. Volume names are parsed; other columns are used unchanged.",

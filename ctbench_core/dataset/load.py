@@ -13,7 +13,7 @@ from ctbench_core.config import Config
 from ctbench_core.dataset.digests import digest_inputs
 from ctbench_core.dataset.per_finding import finding_sources
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
-from ctbench_core.features import FeatureMatrix, load_features, pack_folder, require_usable
+from ctbench_core.features import FeatureMatrix, load_features, pack_folder, reading_fixes, require_usable
 from ctbench_core.manifest import Manifest, Selection
 from ctbench_core.progress import Progress
 
@@ -191,7 +191,9 @@ def refuse_unusable(config: Config, manifests: dict[str, Manifest], inputs: dict
     for features in inputs.values():
         if features.problems:
             lines = [name for manifest in manifests.values() for name in manifest.row_names()]
-            require_usable(features, f"Feature root {config.paths.data_root}", lines)
+            root, first = Path(config.paths.data_root), features.problems[0].path
+            fixes = reading_fixes(root, first, config.data.feature_key, config.data.pool)
+            require_usable(features, f"Feature root {root}", lines, fixes)
 
 
 def _concatenate(parts: list[FeatureMatrix]) -> tuple[np.ndarray, np.ndarray]:

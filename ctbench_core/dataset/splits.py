@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys
 from ctbench_core.dataset.per_finding import is_root
-from ctbench_core.errors import LeakError, ManifestError, PathError, first_rows
+from ctbench_core.errors import Fix, LeakError, ManifestError, PathError, first_rows
 from ctbench_core.features import check_allowed
 from ctbench_core.manifest import (
+    TEST_ROWS,
     DrawingOrder,
     Manifest,
     Selection,
     apply_selection,
     assign_folds,
     choose_selection,
+    divide_by_column,
     draw_rows,
     join_manifests,
     read_cohort,
+    read_roles,
     read_selections,
     select_volumes,
     shared_patients,
     split_by_fold,
     split_by_group,
     units_of,
+    unused_split,
 )
 
 FOLD_SEED = 42  # of data.kfold.seed=null: utils.seed would give each repeat folds of its own
@@ -47,6 +51,7 @@ class Splits:
         fold: the held-out rows of a K-fold config, named as in `fold_name`; else None.
         selection: the volumes of the three by name, where a budget, fold or selection chooses them; else None.
         warnings: what may be wrong, one sentence each.
+        fixes: of warnings that a change of settings answers.
     """
 
     train: Manifest
@@ -54,6 +59,7 @@ class Splits:
     fold: Manifest | None
     selection: Selection | None
     warnings: list[str]
+    fixes: dict[str, list[Fix]] = field(default_factory=dict)
 
 
 class ManifestCache:
@@ -70,16 +76,29 @@ class ManifestCache:
 
     def read(self, config: Config, name: str, labels: Sequence[str] | None = None) -> Manifest:
         """Read a manifest and apply the cohort; without ``labels`` the findings are the config's, or inferred."""
+        if config.data.columns.split is not None and name == TEST_ROWS:
+            return self._divided(config, labels)["test"]
         path, data = manifest_path(config, name), config.data
         key = repr((str(path), data.columns, data.labels, data.cohort, labels, config.training.target_labels))
         return self.memo(key, lambda: read_cohort(path, config, labels))
 
     def training(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest if it is used."""
+        if config.data.columns.split is not None:
+            parts, options = self._divided(config, labels), config.data.auto_split
+            return [
+                parts[role] for role in ("train", "val") if role in parts and (role == "train" or not options.enabled)
+            ]
         train = self.read(config, config.data.train_manifest, labels)
         if uses_auto_split(config):
             return [train]
         return [train, self.read(config, config.data.val_manifest, train.labels)]
+
+    def _divided(self, config: Config, labels: Sequence[str] | None) -> dict[str, Manifest]:
+        """Return the rows of the training manifest by the split column."""
+        column, table = config.data.columns.split, self.read(config, config.data.train_manifest, labels)
+        assert column is not None
+        return self.memo(("divided", id(table), column), lambda: divide_by_column(table, column))
 
     def split_fold(self, config: Config, manifests: list[Manifest]) -> tuple[Manifest, Manifest]:
         """Join manifests and return the rows outside and inside the config's fold."""
@@ -124,7 +143,9 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, cache: Mani
         train, val = (select_volumes(pool, side.volumes) for side in (reference.train, reference.val))
         return dataclasses.replace(reference, train=train, val=val)  # a held-out fold keeps the reference's labels
     warnings = [text for manifest in manifests for text in manifest.warnings]
-    warnings += _warn_missing_validation(config, manifests[0])
+    warnings += _warn_missing_validation(config, len(manifests) == 1, manifests[0])
+    fixes = unused_split(manifests) if config.data.columns.split is None else {}
+    warnings += fixes
     selection = _read_selection(config)
     rest, fold = _split_fold(config, manifests, selection, cache)
     if selection is not None:
@@ -133,7 +154,7 @@ def make_splits(config: Config, labels: Sequence[str] | None = None, cache: Mani
         train, val = rest if len(rest) == 2 else cache.auto_split(config, rest[0])
         train, val, budget_warnings = _apply_budget(config, train, val, cache)
         warnings += budget_warnings
-    return Splits(train, val, fold, _selection(config, train, val, fold), warnings)
+    return Splits(train, val, fold, _selection(config, train, val, fold), warnings, fixes)
 
 
 def reference_config(config: Config) -> Config:
@@ -145,13 +166,15 @@ def reference_config(config: Config) -> Config:
     return reference
 
 
-def _warn_missing_validation(config: Config, train: Manifest) -> list[str]:
-    options = config.data.auto_split
-    if options.enabled is not None or not uses_auto_split(config) or config.data.kfold.folds is not None:
+def _warn_missing_validation(config: Config, is_missing: bool, train: Manifest) -> list[str]:
+    options, column = config.data.auto_split, config.data.columns.split
+    if options.enabled is not None or not is_missing or config.data.kfold.folds is not None:
         return []
+    what = f"Validation manifest {config.data.val_manifest} does not exist"
+    if column is not None:
+        what = f"Column {column!r} of {train.path.name} has no validation rows"
     return [
-        f"Validation manifest {config.data.val_manifest} does not exist: {options.val_fraction:g} of the "
-        f"{options.group}s of {train.name} are used for validation instead."
+        f"{what}: {options.val_fraction:g} of the {options.group}s of {train.name} are used for validation instead."
     ]
 
 
@@ -233,12 +256,15 @@ def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[s
 
 
 def list_test_sets(config: Config, files_only: bool = False) -> list[str]:
-    """List a config's test sets: data.test_manifests, or else its fold, or else the usual files that exist."""
+    """List a config's test sets: data.test_manifests, or else its fold, or else its split column, or else the usual files that exist."""
     folds = config.data.kfold.folds is not None
     if config.data.test_manifests is not None:
         return [name for name in config.data.test_manifests if not (files_only and folds and name == fold_name(config))]
     if folds:
         return [] if files_only else [fold_name(config)]
+    if config.data.columns.split is not None:
+        table = manifest_path(reference_config(config), config.data.train_manifest)
+        return [TEST_ROWS] if "test" in read_roles(table, config.data.columns.split) else []
     return [name for name in DEFAULT_TESTS if manifest_path(reference_config(config), name).is_file()]
 
 
@@ -312,7 +338,11 @@ def find_leaks(config: Config, manifests: dict[str, Manifest]) -> tuple[dict[str
                 f"{first_rows(shared, 'patient')}. Its metrics carry a mark."
             )
     if leaks and config.data.on_leak == "refuse":
+        fixes = [Fix("Mark the results instead", {"data.on_leak": "mark"})]
+        if "val" in leaks:
+            fixes.insert(0, Fix("Split training by patient", {"data.auto_split.enabled": True}))
         raise LeakError(
-            f"{' '.join(warnings)} data.on_leak=refuse forbids this: split by patient, or set data.on_leak=mark."
+            f"{' '.join(warnings)} data.on_leak=refuse forbids this: split by patient, or set data.on_leak=mark.",
+            fixes=fixes,
         )
     return leaks, warnings

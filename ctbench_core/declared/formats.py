@@ -17,6 +17,7 @@ class FeatureFormat:
         locate: (bytes, data.feature_key) to the `Layout` of the values, for blocks of files alike; may be empty.
         read_table: (path, data.feature_key, data.pool) to the ids of R volumes and their vectors (R, D); empty if there are no
             such tables.
+        contents: (path) to the list of `StoredArray` in a file; empty if a file is one array that ``parse`` returns.
         entries: what ``data.feature_key`` names in a file; empty if a file has one array.
     """
 
@@ -26,6 +27,7 @@ class FeatureFormat:
     parse: str = ""
     locate: str = ""
     read_table: str = ""
+    contents: str = ""
     entries: str = ""
 
     @property
@@ -41,6 +43,7 @@ FORMATS = Registry(
             "npz",
             "NumPy archive",
             (".npz",),
+            contents="ctbench_core.features.contents:npz_contents",
             parse="ctbench_core.features.formats:parse_npz",
             locate="ctbench_core.features.blocks:locate_npz",
             read_table="ctbench_core.features.tables:read_npz_table",
@@ -50,6 +53,7 @@ FORMATS = Registry(
             "npy",
             "NumPy array",
             (".npy",),
+            contents="ctbench_core.features.contents:npy_contents",
             parse="ctbench_core.features.formats:parse_npy",
             locate="ctbench_core.features.blocks:locate_npy",
         ),
@@ -57,6 +61,7 @@ FORMATS = Registry(
             "torch",
             "PyTorch tensor",
             (".pt", ".pth"),
+            contents="ctbench_core.features.contents:torch_contents",
             parse="ctbench_core.features.formats:parse_torch",
             locate="ctbench_core.features.blocks:locate_torch",
             entries="tensor",
@@ -65,6 +70,7 @@ FORMATS = Registry(
             "safetensors",
             "safetensors",
             (".safetensors",),
+            contents="ctbench_core.features.contents:safetensors_contents",
             parse="ctbench_core.features.formats:parse_safetensors",
             locate="ctbench_core.features.blocks:locate_safetensors",
             entries="tensor",
@@ -73,6 +79,7 @@ FORMATS = Registry(
             "hdf5",
             "HDF5",
             (".h5", ".hdf5"),
+            contents="ctbench_core.features.hdf5:hdf5_contents",
             parse="ctbench_core.features.hdf5:parse_hdf5",
             locate="ctbench_core.features.hdf5:locate_hdf5",
             read_table="ctbench_core.features.hdf5:read_hdf5_table",
@@ -82,6 +89,7 @@ FORMATS = Registry(
             "parquet",
             "Parquet table",
             (".parquet", ".pq"),
+            contents="ctbench_core.features.contents:arrow_contents",
             read_table="ctbench_core.features.tables:read_arrow_table",
             entries="list column",
         ),
@@ -89,6 +97,7 @@ FORMATS = Registry(
             "arrow",
             "Arrow table",
             (".arrow", ".feather", ".ipc"),
+            contents="ctbench_core.features.contents:arrow_contents",
             read_table="ctbench_core.features.tables:read_arrow_table",
             entries="list column",
         ),

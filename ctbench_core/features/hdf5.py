@@ -20,6 +20,7 @@ import numpy as np
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import formats
 from ctbench_core.features.blocks import Layout
+from ctbench_core.features.contents import StoredArray
 from ctbench_core.features.formats import Entry, FormatError, TableFileError
 from ctbench_core.features.vector import pooled
 
@@ -83,6 +84,13 @@ def read_hdf5_table(path: Path, key: str | None, pool: str) -> tuple[list[str], 
             matrix = rows if rows.ndim == 2 else np.stack([pooled(str(path), row, pool) for row in rows])
             return ids, matrix.astype(np.float32, copy=False)
         return list(names), _read_each(path, file, {name: sets[name] for name in names.values()}, pool)
+
+
+def hdf5_contents(path: Path) -> list[StoredArray]:
+    """List the data sets of an HDF5 file by their path."""
+    with _h5py().File(path, "r") as file:
+        sets = _data_sets(file)
+    return [StoredArray(name, one.shape, str(one.dtype), one.dtype.kind in "fiub") for name, one in sets.items()]
 
 
 def _h5py() -> Any:

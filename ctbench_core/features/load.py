@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from ctbench_core.declared import table_suffixes
-from ctbench_core.errors import FeatureError, first_rows
+from ctbench_core.errors import FeatureError, Fix, first_rows
+from ctbench_core.features.contents import reading_fixes
 from ctbench_core.features.gather import Failure, FileProgress, GatherResult, gather
 from ctbench_core.features.index import Index, Pack, fingerprints
 from ctbench_core.features.pack import pack_folder
@@ -112,7 +113,7 @@ def load_features(
     samples = _Samples([str(path) for path in paths], ids)
     if root.is_file():
         part = _read_table(root, samples, np.arange(len(samples.paths)), key, pool)
-        return _join_parts(root, samples, [part], {"files": 1, "files_read": 1, "path": root})
+        return _join_parts(root, samples, [part], (key, pool), {"files": 1, "files_read": 1, "path": root})
     if not root.is_dir():
         raise FeatureError(
             f"Feature root {root} is not a folder. Set paths.data_root to the folder that the manifest's paths are "
@@ -161,7 +162,7 @@ def _load_folder(
     path = result.pack.path or (reader.root / tables[0] if tables else None)
     files_read = result.files_read + len(tables)
     counts = {"files": len(distinct), "files_read": files_read, "seconds": result.seconds, "path": path}
-    return _join_parts(reader.root, samples, parts, counts)
+    return _join_parts(reader.root, samples, parts, (reader.key, reader.pool), counts)
 
 
 def _from_pack(pack: Pack, failures: dict[str, Failure], samples: _Samples) -> _Part:
@@ -221,12 +222,16 @@ def _read_table(path: Path, samples: _Samples, users: np.ndarray, key: str | Non
     return _Part(matrix, names, rows, problems, fingerprints(matrix))
 
 
-def _join_parts(root: Path, samples: _Samples, parts: list[_Part], counts: dict[str, Any]) -> FeatureMatrix:
-    """Concatenate the vectors of packs and tables."""
+def _join_parts(
+    root: Path, samples: _Samples, parts: list[_Part], reading: tuple[str | None, str], counts: dict[str, Any]
+) -> FeatureMatrix:
+    """Concatenate the vectors of packs and tables; ``reading`` are the array and the pooling."""
     problems = [problem for part in parts for problem in part.problems]
     usable = [part for part in parts if (part.rows >= 0).any()]
     if not usable:
-        _raise_problems(root, problems, ())
+        advice = "No file can be used: check paths.data_root, the paths in the manifest and data.feature_key."
+        fixes = reading_fixes(root, problems[0].path, *reading) if problems else []
+        raise FeatureError(_describe_problems(root, problems, (), advice), fixes=fixes)
     widths = {part.matrix.shape[1] for part in usable}
     if len(widths) > 1:
         raise FeatureError(
@@ -250,25 +255,29 @@ def _notes(matrix: np.ndarray, names: list[str], rows: np.ndarray) -> dict[str, 
     return {"zero_norm": [names[i] for i in np.intersect1d(zero, rows).tolist()]}
 
 
-def require_usable(features: FeatureMatrix, source: str, samples: Sequence[str] = ()) -> None:
+def require_usable(
+    features: FeatureMatrix, source: str, samples: Sequence[str] = (), fixes: Sequence[Fix] = ()
+) -> None:
     """Refuse features with problems; the error names each file and, given the samples' names, its rows.
+
+    Args:
+        fixes: changes of settings that may solve them, beside skipping the rows.
 
     Raises:
         FeatureError: any file is missing, unreadable, of another width, or not finite.
     """
     if features.problems:
-        _raise_problems(source, features.problems, samples)
+        advice = "Fix the files or the paths, or skip their rows with data.on_bad_feature=drop."
+        skip = Fix("Leave these rows out", {"data.on_bad_feature": "drop"})
+        raise FeatureError(_describe_problems(source, features.problems, samples, advice), fixes=[*fixes, skip])
 
 
-def _raise_problems(source: object, problems: Sequence[Problem], samples: Sequence[str]) -> NoReturn:
+def _describe_problems(source: object, problems: Sequence[Problem], samples: Sequence[str], advice: str) -> str:
     kinds = Counter(problem.kind for problem in problems)
     summary = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in kinds.items())
     lines = "\n".join(f"  {problem.message}{_users(problem, samples)}" for problem in problems[:5])
     more = f"\n  ... and {len(problems) - 5} more" if len(problems) > 5 else ""
-    raise FeatureError(
-        f"{source}: {plural(len(problems), 'feature file')} cannot be used ({summary}):\n{lines}{more}\n"
-        "Fix the files or the paths, or skip their rows with data.on_bad_feature=drop."
-    )
+    return f"{source}: {plural(len(problems), 'feature file')} cannot be used ({summary}):\n{lines}{more}\n{advice}"
 
 
 def _users(problem: Problem, samples: Sequence[str]) -> str:

@@ -24,16 +24,12 @@ from ctbench_core.manifest.columns import (
 from ctbench_core.manifest.datasets import PreparedDataset, PreparedPart, prepare_dataset, write_dataset
 from ctbench_core.manifest.identity import TableIdentity, digest_bytes, digest_text, identity_of, label_codes, set_id
 from ctbench_core.manifest.label_maps import LabelMap, label_map, map_path
-from ctbench_core.manifest.labels import (
-    LabelProblem,
-    configured_findings,
-    judged_findings,
-    label_problems,
-    read_labels,
-)
+from ctbench_core.manifest.label_problems import LabelProblem
+from ctbench_core.manifest.labels import configured_findings, judged_findings, label_problems, read_labels
 from ctbench_core.manifest.manifest import Manifest, clean_names, parse_identities, shared_patients
 from ctbench_core.manifest.prepare import UNMATCHED_REASONS, PrepareOptions, PrepareResult, prepare, write_manifest
 from ctbench_core.manifest.read import read_cohort, read_configured, read_manifest, read_rows
+from ctbench_core.manifest.roles import column_roles, left_out_columns
 from ctbench_core.manifest.split import (
     assign_folds,
     join_manifests,
@@ -43,3 +39,4 @@ from ctbench_core.manifest.split import (
     units_of,
     write_folds,
 )
+from ctbench_core.manifest.split_column import TEST_ROWS, divide_by_column, read_roles, unused_split

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctbench_core.config import ColumnsConfig
-from ctbench_core.errors import ManifestError
+from ctbench_core.config import KEYS, ColumnsConfig
+from ctbench_core.errors import Fix, ManifestError
 from ctbench_core.manifest.manifest import VOLUME
 from ctbench_core.tables import read_header
 
@@ -21,8 +22,10 @@ _SPELLINGS = {
     "visual": "visualfeaturepath visualpath imagefeaturepath imagepath imagefile featurepath featurefile embeddingpath "
     "path filepath",
     "text": "textfeaturepath textpath reportfeaturepath reportpath textembeddingpath",
+    "split": "split splits set subset partition",
 }
 SPELLINGS = {role: tuple(words.split()) for role, words in _SPELLINGS.items()}
+_OFFERED = 3  # columns as fixes
 _KEYS = {"visual": "visual_feature", "text": "text_feature"}  # other roles are keys of data.columns themselves
 
 
@@ -117,15 +120,44 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str], key
     if absent:
         raise ManifestError(
             f"{path} has no column {', '.join(map(repr, absent))}. Its columns are: {', '.join(names)}. "
-            f"Rename the column, or name the right one with {key}."
+            f"Rename the column, or name the right one with {key}.",
+            fixes=_fixes_of_name(absent[0], names, key),
         )
 
 
-def missing_column(path: Path, names: Sequence[str], role: str, expected: str) -> ManifestError:
-    """Build the error for a table without the column of a role, with the columns that may be meant."""
+def _fixes_of_name(absent: str, names: Sequence[str], key: str) -> list[Fix]:
+    """Offer the columns with a name like one that a setting has, and to detect the column or findings instead."""
+    if key == "training.target_labels":
+        return [Fix("Detect the findings", {key: None, "data.columns.labels": None})]
+    if key not in KEYS:
+        return []
+    near = difflib.get_close_matches(absent, names, n=_OFFERED)
+    return [*(_use_column(key, name) for name in near), Fix("Detect the column", {key: KEYS[key].default})]
+
+
+def missing_column(
+    path: Path, names: Sequence[str], role: str, expected: str, volume: str | None = None, likely: Sequence[str] = ()
+) -> ManifestError:
+    """Build the error for a table without the column of a role, with the columns that may be meant.
+
+    Args:
+        volume: the column of the volume names, after which feature files may be named.
+        likely: columns that may be meant by what they hold.
+    """
     key, spelled = f"data.columns.{_KEYS.get(role, role)}", spelled_columns(role, names)
+    spelled += [name for name in likely if name not in spelled]
     hint = f"Set {key}={spelled[0]} if that is the one." if spelled else f"Rename the right one, or name it with {key}."
-    return ManifestError(f"{path} has no column {expected!r}. Its columns are: {', '.join(names)}. {hint}")
+    fixes = [_use_column(key, name, sure=len(spelled) == 1) for name in spelled[:_OFFERED] if name != volume]
+    if volume is not None:
+        hint += f" Files that are named by volume, such as <{volume}>.npz, are found with {key}={volume}."
+        fixes.append(Fix(f"Files are named by {volume}", {key: volume}, sure=not fixes))
+    others = [name for name in names if name not in (*spelled, volume)] if not fixes else []
+    fixes += [_use_column(key, name) for name in others[:_OFFERED]]
+    return ManifestError(f"{path} has no column {expected!r}. Its columns are: {', '.join(names)}. {hint}", fixes=fixes)
+
+
+def _use_column(key: str, name: str, sure: bool = False) -> Fix:
+    return Fix(f"Use {name} as {KEYS[key].label.lower()}", {key: name}, sure=sure)
 
 
 def spelled_columns(role: str, names: Sequence[str]) -> list[str]:

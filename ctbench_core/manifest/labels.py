@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
-from ctbench_core.errors import ConfigError, ManifestError, first_rows
+from ctbench_core.errors import ConfigError, ManifestError, first_rows, joined
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.columns import IdColumns, find_columns, require_columns
 from ctbench_core.manifest.label_maps import LabelMap, label_map
+from ctbench_core.manifest.label_problems import LabelProblem, refusal
 from ctbench_core.tables import BLANK, read_table
 
 # The columns of CT-RATE's metadata tables: some hold 1 in every row, and none is a finding.
@@ -37,36 +38,10 @@ _MOSTLY = 0.8  # a column with at least this share of label values among its fil
 
 _WORDS = {"true": "1", "false": "0", "u": "-1", "uncertain": "-1"} | dict.fromkeys(BLANK, "")
 _NUMBER = re.compile(r"\+?(-?)0*(\d+)(?:\.0*)?")
+_MOST_REFUSALS = 5  # of one table; the others are counted
 _MOST_TEXTS = 100  # spellings of 0, 1, -1 and blank: a column of more texts and few repeats is no label column
 _MEANINGS = {"1": 1.0, "positive": 1.0, "0": 0.0, "negative": 0.0, "unknown": np.nan, "": np.nan}
 _NO_FINDING = frozenset({"no finding", "no findings"})
-
-
-@dataclass(frozen=True)
-class LabelProblem:
-    """Values of a label column that are no labels.
-
-    Attributes:
-        values: each value with its number of cells, most frequent first.
-        lines: the lines of the file, in order.
-        kind: ``uncertain`` when all of them mean uncertain (-1, u), else ``text``.
-    """
-
-    column: str
-    values: dict[str, int]
-    lines: list[int]
-    kind: Literal["uncertain", "text"]
-
-    def __str__(self) -> str:
-        examples = ", ".join(repr(value) for value in list(self.values)[:3])
-        map_as = "data.labels.uncertain=unknown, negative or positive"
-        if self.kind == "text":
-            map_as = f"data.labels.values={{{next(iter(self.values))}: unknown}}"
-        return (
-            f"label column {self.column!r} has {examples} on line {first_rows(self.lines)}; expected 0, 1 or blank "
-            f"(unknown). Correct the values, map them with {map_as}, or leave the column out with "
-            "data.columns.metadata or training.target_labels."
-        )
 
 
 @dataclass(frozen=True)
@@ -245,7 +220,9 @@ def label_problems(
 
 def label_candidates(frame: pd.DataFrame, columns: ColumnsConfig, ids: IdColumns) -> list[str]:
     """Name every column that is no id, path or metadata."""
-    others = _KNOWN_METADATA.union(columns.metadata, ids.names, (columns.visual_feature, columns.text_feature or ""))
+    others = _KNOWN_METADATA.union(
+        columns.metadata, ids.names, (columns.visual_feature, columns.text_feature or "", columns.split or "")
+    )
     return [name for name in frame if name and name not in others and not name.endswith(("_id", "_path"))]
 
 
@@ -345,12 +322,18 @@ def refuse_problems(path: Path, frame: pd.DataFrame, cells: Mapping[str, LabelCe
     """Refuse columns with values that are no labels; ``cells`` are the columns as read.
 
     Raises:
-        ManifestError: there are any; the message has the first five columns.
+        ManifestError: there are any; the message has the first five kinds of values, each with its columns and fixes.
     """
-    problems = _problems(frame, cells, lines)
-    if problems:
-        more = f" So do {plural(len(problems) - 5, 'other column')}." if len(problems) > 5 else ""
-        raise ManifestError(f"{path}: {' '.join(map(str, problems[:5]))}{more}")
+    kinds: dict[tuple[str, ...], list[LabelProblem]] = {}
+    for problem in _problems(frame, cells, lines):
+        values = ("-1",) if problem.kind == "uncertain" else tuple(sorted(problem.values))
+        kinds.setdefault(values, []).append(problem)
+    errors = [refusal(path, problems) for problems in kinds.values()]
+    if (rest := errors[_MOST_REFUSALS:]) and (last := errors[_MOST_REFUSALS - 1]):
+        more = f" So do other values in {plural(len(rest), 'other column')}."
+        errors[_MOST_REFUSALS - 1] = ManifestError(f"{last}{more}", fixes=last.fixes)
+    if errors:
+        raise joined(errors[:_MOST_REFUSALS])
 
 
 def mapped_cells(

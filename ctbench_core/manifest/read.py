@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
-from ctbench_core.errors import ManifestError, first_rows
+from ctbench_core.declared import vector_suffixes
+from ctbench_core.errors import CtbenchError, Fix, ManifestError, first_rows, joined
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.cohort import apply_cohort
-from ctbench_core.manifest.columns import IdColumns, find_columns, missing_column
+from ctbench_core.manifest.columns import IdColumns, find_columns, missing_column, spelled_columns
 from ctbench_core.manifest.label_maps import label_map
+from ctbench_core.manifest.label_problems import no_findings
 from ctbench_core.manifest.labels import configured_findings, read_labels
 from ctbench_core.manifest.manifest import VOLUME, Manifest, clean_names, fill_ids, parse_identities
 from ctbench_core.manifest.prepared import apply_record, read_record
@@ -110,18 +112,17 @@ def build_manifest(
     """
     names = list(frame)
     ids = find_columns(path, names, columns)
-    if ids.volume is None:
-        raise missing_column(path, names, "volume", "volumename")
-    if columns.visual_feature not in names:
-        raise missing_column(path, names, "visual", columns.visual_feature)
     lines = frame.index.to_numpy() + 2  # line 1 of the file is its header
     frame = frame.reset_index(drop=True)
-    read = read_labels(path, frame, lines, columns, ids, labels or columns.labels, rules)
+    errors = _missing_columns(path, frame, columns, ids)
+    try:
+        read = read_labels(path, frame, lines, columns, ids, labels or columns.labels, rules)
+    except ManifestError as error:
+        raise joined([*errors, *error.parts]) from error
     if not read.names and require_labels:
-        raise ManifestError(
-            f"{path} has no label column: expected columns of 0, 1 or blank beside {ids.volume!r}. "
-            "Add one, or name the label columns in training.target_labels."
-        )
+        errors.append(no_findings(path, frame, columns, ids))
+    if errors:
+        raise joined(errors)
     text = frame.get(columns.text_feature)
     notes = (
         []
@@ -138,8 +139,20 @@ def build_manifest(
         warnings=manifest.warnings + read.warnings,
         notes=manifest.notes + read.notes + notes,
         label_mapping=read.mapping,
-        reserved=manifest.reserved.union(read.columns, [columns.visual_feature], filter(None, [columns.text_feature])),
+        reserved=manifest.reserved.union(
+            read.columns, [columns.visual_feature], filter(None, [columns.text_feature, columns.split])
+        ),
     )
+
+
+def _missing_columns(path: Path, frame: pd.DataFrame, columns: ColumnsConfig, ids: IdColumns) -> list[CtbenchError]:
+    names = list(frame)
+    errors: list[CtbenchError] = [] if ids.volume is not None else [missing_column(path, names, "volume", VOLUME)]
+    if columns.visual_feature not in names:
+        first = {name: str(frame[name].iloc[0]).lower() for name in names if name != columns.text_feature}
+        likely = [name for name, value in first.items() if value.endswith(vector_suffixes())]
+        errors.append(missing_column(path, names, "visual", columns.visual_feature, ids.volume, likely))
+    return errors
 
 
 def read_rows(path: Path, frame: pd.DataFrame, digest: str, lines: np.ndarray, ids: IdColumns) -> Manifest:
@@ -155,7 +168,8 @@ def read_rows(path: Path, frame: pd.DataFrame, digest: str, lines: np.ndarray, i
         parsed = parse_identities([f"line {line}" for line in lines])
     else:
         volumes = clean_names(frame[ids.volume])
-        check_volumes(path, volumes, lines, ids.volume)
+        others = [name for name in spelled_columns("volume", list(frame)) if frame[name].is_unique]
+        check_volumes(path, volumes, lines, ids.volume, unique=others)
         parsed = parse_identities(volumes)
     exams, _ = fill_ids(frame.get(ids.exam), parsed.exams, parsed.unnamed)
     patients, unknown = fill_ids(frame.get(ids.patient), parsed.patients, parsed.unnamed)
@@ -187,11 +201,14 @@ def read_rows(path: Path, frame: pd.DataFrame, digest: str, lines: np.ndarray, i
     )
 
 
-def check_volumes(path: Path, volumes: np.ndarray, lines: np.ndarray, column: str, fix: str = "") -> None:
+def check_volumes(
+    path: Path, volumes: np.ndarray, lines: np.ndarray, column: str, fix: str = "", unique: Sequence[str] = ()
+) -> None:
     """Refuse blank and duplicate names.
 
     Args:
         column: the name of their column. fix: what else can be done about duplicates.
+        unique: columns that may be meant instead, whose values are filled and never repeat.
 
     Raises:
         ManifestError: there are any; the message has their lines.
@@ -206,7 +223,8 @@ def check_volumes(path: Path, volumes: np.ndarray, lines: np.ndarray, column: st
         other = "" if column == VOLUME else ", or name the right column with data.columns.volume"
         raise ManifestError(
             f"{path}: duplicate {column} {first_rows(volumes[repeated])}, on line "
-            f"{', '.join(map(str, lines[repeated][:5]))}. Keep one row a volume{fix}{other}."
+            f"{', '.join(map(str, lines[repeated][:5]))}. Keep one row a volume{fix}{other}.",
+            fixes=[Fix(f"Use {name} as volume column", {"data.columns.volume": name}, sure=True) for name in unique],
         )
 
 

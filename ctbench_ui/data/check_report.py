@@ -1,4 +1,4 @@
-"""The report of a data check: verdict, sizes, leaks and bad features with their fixes, charts; then *Save*."""
+"""The report of a data check: verdict, errors and fixes, sizes, columns, leaks, bad features, charts; then *Save*."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import streamlit as st
 from ctbench_core.checks import CheckResult
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
-from ctbench_ui.data import plots
+from ctbench_ui.data import fixes, mapping, plots, preview
 from ctbench_ui.pages import go
-from ctbench_ui.shared import charts, draw_tabs, exports, show_error, show_errors, show_hint, show_warnings
+from ctbench_ui.shared import as_text, charts, demo, draw_tabs, exports, show_errors, show_hint
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
 _SPLITS = {"train": "Training", "val": "Validation"}
-_USABLE = {"zero norm", "duplicate"}  # odd features that can be read
 _AUDIT: dict[str, Any] = {"kind": "Kind", "file": "File", "fix": "Fix", "what": "Problem", "samples": "Rows"}
 
 
@@ -41,42 +40,58 @@ def _count_together(result: CheckResult) -> list[list[int]]:
     return (present.T.astype(np.int64) @ present.astype(np.int64)).tolist()
 
 
-def draw_waiting() -> None:
-    """Say what a check does."""
+def draw_waiting(verdict: Any, offer_demo: bool) -> None:
+    """Say what appears here, as long as no data are chosen."""
+    verdict.markdown("**No data yet**")
     show_hint(
-        "Not checked yet",
-        "**Check** reads every manifest and feature file and lists what is wrong, with file, column and rows: "
-        "missing or unreadable features, wrong dimensions, unusable labels, patients shared by two splits.",
+        "Choose a feature root",
+        "The folder of your embeddings, and the folder of the tables with their labels. Both are read as soon as they "
+        "are chosen: what each column is taken for, how many volumes and patients each split has, and what is wrong, "
+        "with file, column and lines, and a fix to click.",
     )
+    if offer_demo and st.button("Use demo data", icon=":material/science:", key="demo"):
+        demo.create()
 
 
-def draw(report: dict[str, Any], stale: bool) -> None:
-    """Draw the report of a check."""
-    if report["errors"]:
-        show_error(plural(len(report["errors"]), "error"), "\n".join(report["errors"]))
-    else:
-        warnings = len(report["warnings"])
-        text = f"Ready, with {plural(warnings, 'warning')}" if warnings else "Ready"
-        st.success(text, icon=":material/check_circle:")
-    if stale:
-        st.info("The fields have changed since this check. Check again.", icon=":material/update:")
-    show_warnings(report["warnings"])
+def draw(report: dict[str, Any], verdict: Any) -> None:
+    """Draw the report of a check; ``verdict`` is the place of its one-line result."""
+    with verdict:
+        _draw_verdict(report)
+    fixes.draw(report)
     if report["counts"]:
         _draw_sizes(report)
+    if report["ok"]:
+        _draw_save()
+    mapping.draw(expanded=bool(report["errors"]))
+    preview.draw()
     if report["notes"]:
         with st.expander("Defaults applied", icon=":material/info:"):
             for note in report["notes"]:
-                st.caption(note)
+                st.caption(as_text(note))
     _draw_card(report["data_card"])
     for leak in report["leaks"]:
         _draw_leak(leak["manifest"], leak["patients"])
     for kind, audit in report["audit"].items():
         _draw_norms(kind, audit)
-        _draw_bad_features(kind, pd.DataFrame(report["tables"][kind]), bool(report["errors"]))
-    if report["ok"]:
-        _draw_save()
+        _draw_bad_features(kind, pd.DataFrame(report["tables"][kind]))
     if report["prevalence"]:
         _draw_charts(report)
+
+
+def _draw_verdict(report: dict[str, Any]) -> None:
+    if report["errors"]:
+        st.markdown(f":red-badge[:material/error: {plural(len(report['errors']), 'error')}] to solve before training")
+        return
+    warnings = len(report["warnings"])
+    text = f"Ready, with {plural(warnings, 'warning')}" if warnings else "Ready"
+    st.success(text, icon=":material/check_circle:")
+
+
+def draw_counts(counts: dict[str, dict[str, int]]) -> None:
+    """Draw volumes, exams and patients by split, while the features are read."""
+    if counts:
+        rows = {_SPLITS.get(split, split): sizes for split, sizes in counts.items()}
+        st.dataframe(pd.DataFrame(rows).T, alt="Volumes, exams and patients by split")
 
 
 def _draw_sizes(report: dict[str, Any]) -> None:
@@ -140,8 +155,8 @@ def _draw_leak(split: str, patients: list[str]) -> None:
             )
 
 
-def _draw_bad_features(kind: str, table: pd.DataFrame, failed: bool) -> None:
-    """List odd and unusable feature files, worst first, and offer to skip the unusable ones."""
+def _draw_bad_features(kind: str, table: pd.DataFrame) -> None:
+    """List odd and unusable feature files, worst first."""
     if not len(table):
         return
     counts = ", ".join(f"{number:,} {name}" for name, number in table["kind"].value_counts().items())
@@ -150,17 +165,7 @@ def _draw_bad_features(kind: str, table: pd.DataFrame, failed: bool) -> None:
         st.dataframe(
             table[columns], hide_index=True, key=f"audit-{kind}", alt=f"Bad {kind} features", column_config=_AUDIT
         )
-        with st.container(horizontal=True):
-            exports.download("Download CSV", table, f"audit-{kind}.csv", f"audit-csv-{kind}")
-            if failed and not set(table["kind"]) <= _USABLE:
-                st.button(
-                    "Skip unusable rows",
-                    key=f"fix-{kind}",
-                    icon=":material/healing:",
-                    on_click=form.set_fields,
-                    args=({"data.on_bad_feature": "drop"},),
-                    help="Skips these volumes; each run records them. Check again afterwards.",
-                )
+        exports.download("Download CSV", table, f"audit-{kind}.csv", f"audit-csv-{kind}")
 
 
 def _draw_save() -> None:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from ctbench_core.atomic import write_bytes
 from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, PathsConfig
+from ctbench_core.dataset import list_test_sets
 from ctbench_core.errors import CtbenchError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
@@ -48,7 +49,7 @@ def _open() -> None:
 
 def draw_places(root: Path) -> None:
     """Draw the fields of the feature root and the manifests."""
-    folder_field("paths.data_root", "Feature root", folders.feature_roots(root))
+    folder_field("paths.data_root", "Feature root", folders.feature_roots(root), on_change=_guess_folder)
     folder_field("paths.manifest_dir", "Manifest folder", folders.manifest_folders(root), on_change=_guess_roles)
     _offer_upload()
     files = _manifests()
@@ -57,18 +58,32 @@ def draw_places(root: Path) -> None:
         form.choice_field("data.train_manifest", "Training manifest", files)
     with val:
         form.choice_field("data.val_manifest", "Validation manifest", files)
-    if files and st.session_state["data.val_manifest"] not in files:
+    if files and st.session_state["data.val_manifest"] not in files and not st.session_state.get("data.columns.split"):
         st.caption("No validation manifest found: a share of the training patients is used for validation.")
     form.choices_field(
         "data.test_manifests", "Test manifests", files, accept_new_options=True, placeholder="Auto-detect"
     )
     if not st.session_state["data.test_manifests"]:
-        tests = [name for name in DEFAULT_TESTS if name in files]
+        tests = _detected_tests(files)
         st.caption(f"Test sets: {as_text(', '.join(tests))}." if tests else "No test manifest found: choose one.")
+
+
+def _detected_tests(files: list[str]) -> list[str]:
+    try:
+        return list_test_sets(form.config())
+    except CtbenchError:  # the check names the field that does not fit
+        return [name for name in DEFAULT_TESTS if name in files]
 
 
 def _manifests() -> list[str]:
     return folders.list_manifests(Path(st.session_state["paths.manifest_dir"] or "."))
+
+
+def _guess_folder() -> None:
+    """Choose the folder of the tables for a new feature root, where the present one has none."""
+    root = str(st.session_state["paths.data_root"] or "")
+    if root and not _manifests() and (folder := folders.find_manifests(Path(root).expanduser())):
+        use_manifests(folder)
 
 
 def _guess_roles() -> None:
@@ -84,8 +99,8 @@ def _offer_upload() -> None:
     """Offer to upload manifests; valid ones become the manifest folder."""
     with st.popover("Upload manifests", icon=":material/upload_file:", key="data.upload-box"):
         st.file_uploader(
-            "Training, validation and test manifests (CSV or Parquet)",
-            [suffix.lstrip(".") for suffix in folders.MANIFEST_SUFFIXES],
+            "Training, validation and test manifests (CSV, TSV or Parquet, also gzipped)",
+            list(folders.UPLOAD_TYPES),
             accept_multiple_files=True,
             key=_UPLOAD,
             on_change=_use_upload,
@@ -137,13 +152,21 @@ def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], config:
         write_bytes(path, content)
     try:
         for path in paths:
-            if not mapping.find_obstacles(path, config).mappable:  # the page offers to map the others
-                read_configured(path, config)
+            _refuse_unmappable(path, config)
     except CtbenchError:
         if not existed:  # the same files may have been valid under other columns
             shutil.rmtree(folder)
         raise
     return folder
+
+
+def _refuse_unmappable(path: Path, config: Config) -> None:
+    """Refuse a table with an error that no setting solves; the page offers the fixes of the others."""
+    try:
+        read_configured(path, config)
+    except CtbenchError as error:
+        if not all(part.fixes for part in error.parts):
+            raise
 
 
 def draw_findings() -> None:

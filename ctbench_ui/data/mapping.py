@@ -1,180 +1,131 @@
-"""Controls for what keeps a manifest from being read: a column of another name, a label value without a meaning."""
+"""The first rows of the training manifest with what each column is taken for, and a field that changes it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import KEYS, ColumnsConfig, Config, LabelsConfig
-from ctbench_core.dataset import list_test_sets, manifest_path
-from ctbench_core.errors import CtbenchError, first_rows
-from ctbench_core.formatting import plural
-from ctbench_core.manifest import column_guesses, configured_findings, find_columns, label_problems
+from ctbench_core.config import KEYS, ColumnsConfig, Config, LabelsConfig, set_key
+from ctbench_core.dataset import manifest_path
+from ctbench_core.errors import CtbenchError
+from ctbench_core.manifest import column_roles
+from ctbench_core.tables import read_table
 from ctbench_ui import form
-from ctbench_ui.shared import as_text, cache, show_error
+from ctbench_ui.shared import as_text, cache
 
-UNCERTAIN, VALUES = "data.labels.uncertain", "data.labels.values"
-COLUMNS_BOX, LABELS_BOX = "data.box-columns", "data.box-label"
-METADATA, FINDINGS = "data.columns.metadata", "data.columns.labels"
+VALUES = "data.labels.values"
 MEANINGS: dict[str, Any] = {"positive": 1, "negative": 0, "unknown": "unknown"}
-_OFFERED, _SHOWN = 4, 5  # columns as buttons; problems and values of one problem
+FINDINGS, METADATA = "data.columns.labels", "data.columns.metadata"
+_NAMED = ("training.target_labels", FINDINGS)  # name the findings, the first before the second
+_TITLES = {
+    ("volume",): "Volume",
+    ("volume", "visual"): "Volume and feature file",
+    ("patient",): "Patient",
+    ("exam",): "Exam",
+    ("visual",): "Visual feature file",
+    ("text",): "Text feature file",
+    ("split",): "Split",
+    ("finding",): "Finding",
+    ("list",): "List of findings",
+    ("metadata",): "Metadata",
+}
+_KEYS = {
+    "volume": "data.columns.volume",
+    "patient": "data.columns.patient",
+    "exam": "data.columns.exam",
+    "visual": "data.columns.visual_feature",
+    "text": "data.columns.text_feature",
+    "split": "data.columns.split",
+    "list": "data.labels.list_column",
+}
+_ROWS, _COLUMNS = 4, 18  # shown at first
 
 
-@dataclasses.dataclass(frozen=True)
-class Obstacles:
-    """What a manifest needs mapped: the config key of each missing column with its candidates, and label problems."""
-
-    path: Path
-    columns: dict[str, list[str]]
-    problems: list[dict[str, Any]]
-
-    @property
-    def mappable(self) -> bool:
-        """Whether there is something to map, and a column that may be meant for each that is missing."""
-        return bool(self.columns or self.problems) and all(self.columns.values())
-
-
-def find_obstacles(path: Path, config: Config) -> Obstacles:
-    """Return what the settings do not map of a manifest.
-
-    Raises:
-        ManifestError: the table cannot be read, or lacks a column that a setting names.
-    """
-    data = config.data
-    names, guesses = cache.column_names(path), column_guesses(path)
-    missing = {}
-    if find_columns(path, names, data.columns).volume is None:
-        missing[guesses["volume"].key] = guesses["volume"].candidates
-    if data.columns.visual_feature not in names:
-        missing[guesses["visual"].key] = guesses["visual"].candidates
-    columns, rules = (json.dumps(dataclasses.asdict(part)) for part in (data.columns, data.labels))
-    return Obstacles(path, missing, _problems(path, columns, tuple(configured_findings(config) or ()), rules))
+def draw(expanded: bool) -> None:
+    """Draw the mapper in a box; while it is closed, or the table cannot be read, it costs no time."""
+    st.session_state.setdefault("data.box-mapper", expanded)
+    with st.expander(
+        "Columns and first rows", icon=":material/table:", key="data.box-mapper", on_change="rerun"
+    ) as box:
+        if box.open:
+            try:
+                config = form.config()
+                path = manifest_path(config, config.data.train_manifest)
+                rows, roles = _read(path, config)
+            except CtbenchError:
+                st.caption("The training manifest cannot be read yet.")
+                return
+            _draw_rows(rows, roles)
+            _draw_roles(path, roles)
 
 
-@cache.per_file(max_entries=32)
-def _problems(path: Path, columns: str, labels: tuple[str, ...], rules: str) -> list[dict[str, Any]]:
-    settings = ColumnsConfig(**json.loads(columns)), labels, LabelsConfig(**json.loads(rules))
-    return [dataclasses.asdict(problem) for problem in label_problems(path, *settings)]
+def _read(path: Path, config: Config) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    parts = (config.data.columns, config.data.labels)
+    columns, rules = (json.dumps(dataclasses.asdict(part)) for part in parts)
+    return _roles(path, columns, rules, tuple(config.training.target_labels or ()))
 
 
-def draw() -> None:
-    """Draw the controls of every chosen manifest that needs some; what a file lacks otherwise, the check says."""
-    drawn: set[str] = set()  # a column is mapped for every manifest at once
-    for obstacles in _list_obstacles():
-        columns = {key: candidates for key, candidates in obstacles.columns.items() if key not in drawn}
-        if columns or obstacles.problems:
-            drawn |= set(columns)
-            with st.container(border=True, gap="small", key=f"mapping-{obstacles.path.stem}"):
-                for key, candidates in columns.items():
-                    _draw_column(obstacles.path, key, candidates)
-                for problem in obstacles.problems[:_SHOWN]:
-                    _draw_problem(obstacles.path, problem)
-                if (more := len(obstacles.problems) - _SHOWN) > 0:
-                    st.caption(f"… and {plural(more, 'more column')}.")
+@cache.per_file(max_entries=16)
+def _roles(
+    path: Path, columns: str, rules: str, named: tuple[str, ...]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    config = Config()
+    config.data.columns = ColumnsConfig(**json.loads(columns))
+    config.data.labels = LabelsConfig(**json.loads(rules))
+    set_key(config, "training.target_labels", list(named) or None)
+    frame, _ = read_table(path)
+    return frame.head(_ROWS).to_dict("list"), column_roles(path, frame, config)
 
 
-def _list_obstacles() -> Iterator[Obstacles]:
-    try:
-        config = form.config()
-        names = dict.fromkeys([config.data.train_manifest, config.data.val_manifest, *list_test_sets(config)])
-    except CtbenchError:
-        return
-    for path in (manifest_path(config, name) for name in names):
-        try:
-            yield find_obstacles(path, config)
-        except CtbenchError:
-            continue
+def _title(roles: Sequence[str]) -> str:
+    return _TITLES.get(tuple(roles)) or (", ".join(_TITLES[(role,)] for role in roles) or "Not used")
 
 
-def _draw_column(path: Path, key: str, candidates: Sequence[str]) -> None:
-    """Offer the columns that may be meant, one click each, and every column to choose from."""
-    label, names = KEYS[key].label, cache.column_names(path)
-    expected = form.config().data.columns.visual_feature if key.endswith("visual_feature") else "volumename"
-    show_error(f"{as_text(path.name)} has no column {as_text(expected)}", f"Choose the {label.lower()} below.")
-    offered = [name for name in candidates if name in names][:_OFFERED]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        for place, name in enumerate(offered):
-            st.button(
-                f"Use {as_text(name)}",
-                key=f"map-{path.stem}-{key}-{name}",
-                type="secondary" if place else "primary",
-                icon=":material/check:",
-                on_click=_use,
-                args=({key: name},),
-            )
-        choice = f"map-{path.stem}-{key}"
-        st.selectbox(
-            label,
-            names,
-            index=None,
-            key=choice,
-            placeholder="Another column",
-            on_change=_use_column,
-            args=(key, choice),
+def _draw_rows(rows: Mapping[str, list[str]], roles: Mapping[str, list[str]]) -> None:
+    config = {name: st.column_config.TextColumn(f"{name} → {_title(roles[name]).lower()}") for name in rows}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="First rows of the training manifest")
+
+
+def _draw_roles(path: Path, roles: Mapping[str, list[str]]) -> None:
+    """Draw one field a column, those that are no findings first."""
+    names = sorted(roles, key=lambda name: roles[name] == ["finding"])
+    more = len(names) > _COLUMNS and not st.toggle(f"All {len(names)} columns", key="mapper.all")
+    fields = st.columns(3)
+    for place, name in enumerate(names[:_COLUMNS] if more else names):
+        title = _title(roles[name])
+        options = list(dict.fromkeys([title, *_TITLES.values()]))
+        key = (
+            f"role-{path.stem}-{name}-{title}"  # the key of a role that another field changed must not keep the old one
         )
+        with fields[place % 3]:
+            st.selectbox(as_text(name), options, key=key, on_change=_change, args=(name, dict(roles), key))
 
 
-def _use_column(key: str, choice: str) -> None:
-    if name := st.session_state[choice]:
-        _use({key: name})
+def _change(name: str, roles: Mapping[str, list[str]], key: str) -> None:
+    """Take a column for what its field says, and no longer for what it was.
 
-
-def _use(values: dict[str, Any]) -> None:
-    """Set fields, and open their box, where they can be changed again."""
-    form.set_fields(values)
-    st.session_state[COLUMNS_BOX if next(iter(values)).startswith("data.columns.") else LABELS_BOX] = True
-
-
-def _draw_problem(path: Path, problem: dict[str, Any]) -> None:
-    """Say which values of a column are no labels and where, and offer what they may mean."""
-    column, values = problem["column"], problem["values"]
-    counted = ", ".join(f"{value!r} ({plural(count, 'cell')})" for value, count in list(values.items())[:_SHOWN])
-    show_error(
-        f"{as_text(path.name)}: {as_text(column)} has values that are no labels",
-        f"{counted} on line {first_rows(problem['lines'])}; expected 0, 1 or blank.\n"
-        "Correct the file, or say what the values mean.",
-    )
-    prefix = f"map-{path.stem}-{column}"
-    if problem["kind"] == "uncertain":
-        _draw_meaning(f"{prefix}-uncertain", "Uncertain labels", {UNCERTAIN: {name: name for name in MEANINGS}})
-    else:
-        for value in list(values)[:_SHOWN]:
-            _draw_meaning(f"{prefix}-{value}", f"{as_text(value)} means", {VALUES: _with_value(value)})
-    st.button(
-        "Not a finding",
-        key=f"{prefix}-metadata",
-        type="tertiary",
-        icon=":material/label_off:",
-        help="Makes the column metadata.",
-        on_click=_make_metadata,
-        args=(column,),
-    )
-
-
-def _with_value(value: str) -> dict[str, Any]:
-    """Return the label values with a further one, by its meaning."""
-    known = st.session_state.get(VALUES) or {}
-    return {name: known | {value: meaning} for name, meaning in MEANINGS.items()}
-
-
-def _draw_meaning(prefix: str, title: str, fields: dict[str, dict[str, Any]]) -> None:
-    """Offer the meanings of a value, one click each.
-
-    Args:
-        fields: for the config key that is set, its value by meaning.
+    A browser may report a field that is drawn anew as changed, to the value that it has.
     """
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(title, width="content")
-        for name in MEANINGS:
-            values = {key: choices[name] for key, choices in fields.items()}
-            st.button(name.capitalize(), key=f"{prefix}-{name}", on_click=_use, args=(values,))
-
-
-def _make_metadata(column: str) -> None:
-    findings = [name for name in st.session_state.get(FINDINGS) or [] if name != column]
-    form.set_fields({METADATA: [*(st.session_state.get(METADATA) or []), column], FINDINGS: findings})
+    if st.session_state[key] == _title(roles[name]):
+        return
+    chosen = next((own for own, title in _TITLES.items() if title == st.session_state[key]), ())
+    state, values = st.session_state, dict[str, Any]()
+    for role in set(roles[name]) - set(chosen):
+        if role in _KEYS and state.get(_KEYS[role]) == name:
+            values[_KEYS[role]] = KEYS[_KEYS[role]].default
+    values |= {_KEYS[role]: name for role in chosen if role in _KEYS}
+    metadata = [column for column in state.get(METADATA) or [] if column != name]
+    values[METADATA] = [*metadata, name] if chosen == ("metadata",) else metadata
+    named = next((key for key in _NAMED if state.get(key)), FINDINGS)
+    findings = [column for column, own in roles.items() if own == ["finding"] and column != name]
+    if chosen == ("finding",):
+        values[named] = [*findings, name]
+    elif state.get(named):
+        values[named] = findings
+    form.set_fields(values)

@@ -176,7 +176,8 @@ def field(key: str, label: str = "", **options: Any) -> Any:
 
 def choice_field(key: str, label: str, options: list[Any], **more: Any) -> Any:
     """Draw a config key as a select box of known values; ``accept_new_options`` lets others be typed."""
-    widget, present = _options(key), st.session_state[key]
+    widget = _options(key)
+    present = st.session_state[key] = st.session_state[key] or None  # a text field would hold an empty text
     choices = options if present in options or present is None else [present, *options]
     return st.selectbox(label, choices, **widget | more)
 

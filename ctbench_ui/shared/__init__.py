@@ -8,6 +8,7 @@ from ctbench_ui.shared.feedback import (
     show_error,
     show_errors,
     show_hint,
+    show_warning,
     show_warnings,
 )
 from ctbench_ui.shared.style import (

@@ -27,7 +27,7 @@ from ctbench_core.errors import CtbenchError, InputError, RunError
 from ctbench_core.evaluate import counts_frame
 from ctbench_core.features import find_file, read_vector
 from ctbench_core.label_leakage import encoder_name
-from ctbench_core.manifest import apply_cohort, read_manifest
+from ctbench_core.manifest import apply_cohort, divide_by_column, read_manifest
 from ctbench_core.runs import (
     Run,
     convergence,
@@ -112,9 +112,11 @@ def _summary(path: Path, columns: str, labels: tuple[str, ...], cohort: str, rul
     config.data.cohort = dataclasses.replace(config.data.cohort, **json.loads(cohort))
     every = read_manifest(path, config.data.columns, rules=LabelsConfig(**json.loads(rules)))
     manifest = apply_cohort(every, config.data.cohort)
+    if config.data.columns.split:
+        manifest = divide_by_column(manifest, config.data.columns.split)["train"]
     texts = manifest.text_paths
     return {
-        "name": manifest.name,
+        "name": every.name,
         "all_labels": every.labels,
         "labels": list(labels) or every.labels,
         "counts": manifest.counts(),

@@ -45,6 +45,11 @@ def show_error(title: str, text: str) -> None:
     st.error(_fenced(name_fields(text)), title=title, icon=":material/error:")
 
 
+def show_warning(title: str, text: str) -> None:
+    """Show one warning, as `show_error` shows an error."""
+    st.warning(_fenced(name_fields(text)), title=title, icon=":material/warning:")
+
+
 def show_warnings(texts: Sequence[str]) -> None:
     """Show the first few warnings as a list."""
     if texts:

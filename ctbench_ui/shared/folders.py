@@ -13,7 +13,9 @@ from ctbench_core.errors import CtbenchError
 from ctbench_core.features import allowed_roots, check_allowed
 from ctbench_ui.shared import cache, datasets
 
-MANIFEST_SUFFIXES = (".csv", ".parquet", ".pq")
+MANIFEST_SUFFIXES = (".csv", ".parquet", ".pq")  # of those written here
+_TABLE_ENDINGS = (*MANIFEST_SUFFIXES, ".tsv", ".csv.gz", ".tsv.gz")
+UPLOAD_TYPES = ("csv", "tsv", "gz", "parquet", "pq")
 
 
 def feature_roots(outputs_root: Path) -> list[str]:
@@ -34,7 +36,7 @@ def list_manifests(folder: Path) -> list[str]:
         files = sorted(check_allowed(folder).iterdir())
     except (CtbenchError, OSError):
         return []
-    return [file.name for file in files if file.suffix in MANIFEST_SUFFIXES]
+    return [file.name for file in files if file.name.lower().endswith(_TABLE_ENDINGS)]
 
 
 def guess_roles(files: Sequence[str]) -> dict[str, str | list[str] | None]:
@@ -42,7 +44,7 @@ def guess_roles(files: Sequence[str]) -> dict[str, str | list[str] | None]:
 
     Test manifests with default names need no key: None.
     """
-    train = _named(files, "train.csv", "train") or next(iter(files), None)
+    train = _named(files, "train.csv", "train") or _named(files, "labels.csv", "label") or next(iter(files), None)
     val = _named([file for file in files if file != train], "valid.csv", "val")
     tests = [file for file in files if "test" in file.lower() and file not in (train, val)]
     return {
@@ -54,6 +56,11 @@ def guess_roles(files: Sequence[str]) -> dict[str, str | list[str] | None]:
 
 def _named(files: Sequence[str], usual: str, part: str) -> str | None:
     return usual if usual in files else next((file for file in files if part in file.lower()), None)
+
+
+def find_manifests(root: Path) -> Path | None:
+    """Return the folder with tables that a feature root most likely belongs to: itself, or the one above."""
+    return next((folder for folder in (root, root.parent) if list_manifests(folder)), None)
 
 
 def list_subfolders(folder: Path) -> list[str]:

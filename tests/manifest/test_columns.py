@@ -76,6 +76,7 @@ def test_guesses_offer_what_may_be_meant(tmp_path: Path) -> None:
         "exam": None,
         "visual": "image_path",
         "text": "report_path",
+        "split": None,
     }
     assert guesses["volume"].candidates == ["VolumeName", "image_id"]
     assert guesses["visual"].key == "data.columns.visual_feature"

@@ -112,12 +112,26 @@ def test_a_saved_data_set_is_there_in_the_next_session(
     assert later.selectbox(key="data.open").value == "tiny"
 
 
-def test_changed_fields_ask_for_another_check(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
+def volumes_of(app: AppTest, split: str) -> int:
+    table = next(frame.value for frame in app.dataframe if "Split" in frame.value)
+    return int(table.set_index("Split").loc[split, "Volumes"])
+
+
+def test_changed_fields_and_tables_are_checked_at_once(
+    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Callable[..., AppTest]
+) -> None:
     app = open_page("data", places)
-    app.button(key="check").click().run()
+    assert volumes_of(app, "Training") == 60
     app.session_state["data.cohort.recon"] = "first"
-    app.run()
-    assert any("changed since" in info.value for info in app.info)
+    assert volumes_of(app.run(), "Training") == 30
+    rewrite(data / "manifests" / "train.csv", lambda rows: rows.__delitem__(slice(1, 3)))
+    assert volumes_of(app.run(), "Training") == 29
+
+
+def test_without_data_the_page_says_what_to_choose(open_page: Callable[..., AppTest], said: Said) -> None:
+    app = open_page("data")
+    assert not app.error
+    assert "No data yet" in said(app)
 
 
 def test_a_name_that_is_no_file_name_is_refused(
@@ -225,9 +239,9 @@ def test_an_upload_that_is_no_manifest_is_refused_and_not_kept(
     store: Path, open_page: Callable[..., AppTest], said: Said
 ) -> None:
     app = open_page("data")
-    app.file_uploader(key="data.upload").upload("train.csv", b"a,b\n1,2\n", "text/csv").run()
+    app.file_uploader(key="data.upload").upload("train.csv", b"volumename,b\nx\n", "text/csv").run()
     assert not app.exception
-    assert "volumename" in said(app)
+    assert "line 2 has 1 values" in said(app)
     assert not list((store / ".uploads").iterdir())
 
 
@@ -354,106 +368,6 @@ def test_tables_outside_the_allowed_folders_are_not_read(
     app.button(key="preview").click().run()
     assert "lies outside the allowed folders" in said(app)
     assert not app.success
-
-
-def test_a_value_that_is_no_label_is_named_and_mapped_with_one_click(
-    data: Path,
-    places: dict[str, str],
-    labels: list[str],
-    rewrite: Rewrite,
-    open_page: Callable[..., AppTest],
-    said: Said,
-) -> None:
-    rewrite(data / "manifests" / "train.csv", lambda rows: rows[6].__setitem__(rows[0].index(labels[1]), "2"))
-    app = open_page("data", places)
-    assert not app.exception
-    (error,) = app.error
-    assert labels[1] in error.proto.title
-    assert "'2' (1 cell) on line 7" in error.value
-    assert "data." not in error.value
-    app.button(key=f"map-train-{labels[1]}-2-unknown").click().run()
-    assert not app.error
-    assert app.session_state["data.labels.values"] == {"2": "unknown"}
-    assert "3 findings" in said(app)
-    app.button(key="data.labels.values-remove-0").click().run()  # its box stays where it can be undone
-    assert app.error
-
-
-def test_a_column_of_other_values_becomes_metadata_with_one_click(
-    data: Path,
-    places: dict[str, str],
-    labels: list[str],
-    rewrite: Rewrite,
-    open_page: Callable[..., AppTest],
-    said: Said,
-) -> None:
-    rewrite(data / "manifests" / "train.csv", lambda rows: rows[6].__setitem__(rows[0].index(labels[1]), "2"))
-    app = open_page("data", places)
-    app.button(key=f"map-train-{labels[1]}-metadata").click().run()
-    assert not app.error
-    assert app.session_state["data.columns.metadata"] == [labels[1]]
-    assert "2 findings" in said(app)
-
-
-def test_uncertain_labels_are_mapped_for_every_column_at_once(
-    data: Path, places: dict[str, str], labels: list[str], rewrite: Rewrite, open_page: Callable[..., AppTest]
-) -> None:
-    def spoil(rows: list[list[str]]) -> None:
-        for label in labels[:2]:
-            rows[6][rows[0].index(label)] = "-1"
-
-    rewrite(data / "manifests" / "valid.csv", spoil)
-    app = open_page("data", places)
-    assert len(app.error) == 2
-    app.button(key=f"map-valid-{labels[0]}-uncertain-negative").click().run()
-    assert not app.error
-    assert app.session_state["data.labels.uncertain"] == "negative"
-    app.button(key="check").click().run()
-    assert app.success[0].value.startswith("Ready")
-
-
-def _rename_columns(rows: list[list[str]]) -> None:
-    rows[0][:2] = ["VolumeName", "image_path"]
-
-
-def test_a_path_column_of_another_name_is_mapped_with_one_click(
-    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Callable[..., AppTest], said: Said
-) -> None:
-    for name in ("train", "valid", "test"):
-        rewrite(data / "manifests" / f"{name}.csv", _rename_columns)
-    app = open_page("data", places)
-    assert "no column visual_feature_path" in app.error[0].proto.title
-    app.button(key="map-train-data.columns.visual_feature-image_path").click().run()
-    assert not app.error
-    assert app.session_state["data.columns.visual_feature"] == "image_path"
-    assert "3 findings" in said(app)
-    app.button(key="check").click().run()
-    assert app.success[0].value.startswith("Ready")
-
-
-def test_an_upload_with_columns_of_other_names_is_kept_and_mapped(
-    data: Path, store: Path, rewrite: Rewrite, open_page: Callable[..., AppTest], said: Said
-) -> None:
-    for name in ("train", "valid", "test"):
-        rewrite(data / "manifests" / f"{name}.csv", _rename_columns)
-    files = [(path.name, path.read_bytes(), "text/csv") for path in sorted((data / "manifests").iterdir())]
-    app = open_page("data", {"paths.data_root": str(data / "features")})
-    app.file_uploader(key="data.upload").set_value(files).run()
-    assert app.session_state["paths.manifest_dir"] == str(next((store / ".uploads").iterdir()))
-    app.button(key="map-train-data.columns.visual_feature-image_path").click().run()
-    assert "3 findings" in said(app)
-
-
-def test_any_column_can_be_chosen_for_the_volumes(
-    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Callable[..., AppTest], said: Said
-) -> None:
-    for name in ("train", "valid", "test"):
-        rewrite(data / "manifests" / f"{name}.csv", lambda rows: rows[0].__setitem__(0, "thing"))
-    app = open_page("data", places)
-    app.selectbox(key="map-train-data.columns.volume").select("thing").run()
-    assert not app.error
-    assert app.session_state["data.columns.volume"] == "thing"
-    assert "3 findings" in said(app)
 
 
 def test_every_data_setting_has_a_field(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
