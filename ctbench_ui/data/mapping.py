@@ -110,7 +110,7 @@ def _draw_roles(path: Path, roles: Mapping[str, list[str]]) -> None:
 def _change(name: str, roles: Mapping[str, list[str]], key: str) -> None:
     """Take a column for what its field says, and no longer for what it was.
 
-    A browser may report a field that is drawn anew as changed, to the value that it has.
+    A browser may report a field that is drawn again as changed, to the value that it has.
     """
     if st.session_state[key] == _title(roles[name]):
         return
