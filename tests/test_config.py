@@ -299,7 +299,7 @@ SCOPE: dict[str, str] = {
         training.loss.pos_weight training.scheduler training.warmup_epochs training.monitor model.params.c
         model.params.k utils.seed""",
     "data": """paths.manifest_dir data.train_manifest data.val_manifest data.columns.labels data.columns.volume
-        data.columns.patient data.columns.exam data.columns.grouping_col data.columns.metadata data.labels.uncertain
+        data.columns.patient data.columns.exam data.columns.split data.columns.grouping_col data.columns.metadata data.labels.uncertain
         data.labels.blank data.labels.values data.labels.list_column data.labels.separator data.labels.rename
         data.labels.only data.auto_split.enabled data.auto_split.val_fraction data.auto_split.stratify
         data.auto_split.seed data.auto_split.group data.kfold.folds data.kfold.fold data.kfold.seed data.kfold.group
@@ -355,6 +355,7 @@ INTRODUCED: dict[str, Any] = {
     "data.columns.volume": None,
     "data.columns.patient": None,
     "data.columns.exam": None,
+    "data.columns.split": None,
     "data.labels.uncertain": "error",
     "data.labels.blank": "unknown",
     "data.labels.values": {},
