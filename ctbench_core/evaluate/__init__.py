@@ -10,6 +10,7 @@ from ctbench_core.evaluate.bundle_tables import (
     per_class_frame,
     sigmoid,
 )
+from ctbench_core.evaluate.external import evaluated_config
 from ctbench_core.evaluate.predictions import ScoreOptions, score_table
 from ctbench_core.evaluate.run_evaluation import (
     evaluate_on_tests,

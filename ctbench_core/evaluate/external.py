@@ -10,14 +10,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ctbench_core.config import Config
+from ctbench_core.config import KEYS, Config, get_key, set_keys
 from ctbench_core.dataset import reference_config
 from ctbench_core.declared import SOURCE_PREVALENCE
 from ctbench_core.manifest import Manifest, judged_findings, label_map
-from ctbench_core.runs import ExternalTest, Metrics, Run, read_provenance
+from ctbench_core.runs import ExternalTest, Metrics, Run, read_metrics, read_provenance
+
+# What an evaluation may have of its own to read another data set.
+_SETTINGS = (
+    *("paths.data_root", "paths.manifest_dir", "data.columns.", "data.labels.", "data.label_origin", "data.encoder."),
+    *("data.feature_key", "data.pool", "data.cohort.", "data.on_bad_feature"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,23 @@ def source_of(
         label: "left out by data.labels.only" if renames.columns_of(label, ()) else renames.reason(label)
         for label in others
     }
-    facts = ExternalTest(renames.name, renames.digest, read.get("pairs", {}), not_judged, read.get("unused", {}))
+    facts = ExternalTest(
+        renames.name, renames.digest, read.get("pairs", {}), not_judged, read.get("unused", {}), _settings(run, config)
+    )
     return Source(facts, _prevalence(run, trained))
+
+
+def _settings(run: Run, config: Config) -> dict[str, Any]:
+    """Return the places, columns and label rules of an evaluation that differ from those of its run."""
+    names = [name for name in KEYS if name.startswith(_SETTINGS)]
+    return {name: value for name in names if (value := get_key(config, name)) != get_key(run.config, name)}
+
+
+def evaluated_config(run: Run, name: str) -> Config:
+    """Return the config that a stored evaluation had: the run's own, but of a test set of another data set its settings."""
+    metrics = read_metrics(run.paths.evaluation(name).metrics)
+    settings = metrics.external.settings if metrics is not None and metrics.external is not None else {}
+    return set_keys(run.config.copy(), dict(settings))
 
 
 def _prevalence(run: Run, trained: Mapping[str, Manifest]) -> dict[str, dict[str, float]]:

@@ -17,6 +17,7 @@ class ExternalTest:
         pairs: by finding that is judged, ``columns`` (several are joined by any) and ``note``, the choice that was made.
         not_judged: by finding of the run without a counterpart, why.
         unused: by label column of the test set without a counterpart, why.
+        settings: by config key, what the evaluation had other than the run: its places, columns and label rules.
     """
 
     label_map: str = ""
@@ -24,6 +25,7 @@ class ExternalTest:
     pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     not_judged: Mapping[str, str] = field(default_factory=dict)
     unused: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``external`` in METRICS."""
@@ -32,11 +34,12 @@ class ExternalTest:
             "pairs": {finding: dict(pair) for finding, pair in self.pairs.items()},
             "not_judged": dict(self.not_judged),
             "unused_columns": dict(self.unused),
+            "settings": dict(self.settings),
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ExternalTest:
         """Return it from its JSON."""
         label_map = content.get("label_map") or {}
-        parts = (content.get(name) or {} for name in ("pairs", "not_judged", "unused_columns"))
+        parts = (content.get(name) or {} for name in ("pairs", "not_judged", "unused_columns", "settings"))
         return cls(label_map.get("name", ""), label_map.get("sha256", ""), *parts)

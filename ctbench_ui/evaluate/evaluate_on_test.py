@@ -7,9 +7,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from ctbench_core.config import Config
 from ctbench_core.dataset import list_test_sets, read_test_manifests
 from ctbench_core.errors import CtbenchError, InputError
-from ctbench_core.evaluate import evaluate_run
+from ctbench_core.evaluate import evaluate_run, evaluated_config
 from ctbench_core.formatting import plural
 from ctbench_core.runs import Ledger, Metrics, Run, is_stale, open_run, openings_of, read_metrics
 from ctbench_ui.frame import readonly
@@ -93,7 +94,7 @@ def warn_if_stale(run: Run, name: str) -> None:
     if st.button(
         "Evaluate again", icon=":material/query_stats:", key="open-again", disabled=run.status.active, help=hint
     ):
-        _evaluate(run.paths.root, [_manifest_of(run, name)])
+        _evaluate(run.paths.root, [_manifest_of(run, name)], evaluated_config(run, name))
 
 
 def _manifest_of(run: Run, name: str) -> str:
@@ -103,10 +104,10 @@ def _manifest_of(run: Run, name: str) -> str:
     return next(iter(manifests), f"{name}.csv")
 
 
-def _evaluate(run_dir: Path, names: list[str]) -> None:
+def _evaluate(run_dir: Path, names: list[str], config: Config | None = None) -> None:
     try:
         with progress_bar("Reading") as progress:
-            result = evaluate_run(run_dir, names, progress=progress)
+            result = evaluate_run(run_dir, names, config=config, progress=progress)
     except CtbenchError as error:
         show_error("The run cannot be evaluated on test", str(error))
         return
@@ -123,7 +124,7 @@ def is_complete(run: Run, name: str) -> bool:
     if not readonly.is_on() and st.button(
         "Compute intervals, curves and calibration", type="primary", icon=":material/query_stats:", key="complete"
     ):
-        config = run.config.copy()
+        config = evaluated_config(run, name)
         config.evaluation.detail = "full"
         with progress_bar("Evaluating") as progress:
             evaluate_run(run.paths.root, [_manifest_of(run, name)], config=config, progress=progress)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from ctbench_core.config import Config, set_key
+from ctbench_core.config import KEYS, Config, get_key, set_key
 from ctbench_core.errors import ConfigError, ManifestError
-from ctbench_core.evaluate import evaluate_run, score_table
+from ctbench_core.evaluate import evaluate_run, evaluated_config, score_table
 from ctbench_core.evaluate.predictions import ScoreOptions
 from ctbench_core.experiment import run_experiment
 from ctbench_core.report import run_paper
@@ -343,9 +343,25 @@ def test_a_test_set_beside_the_training_data_is_read_by_the_map_and_the_training
     config.evaluation.detail = "scores"
     result = evaluate_run(run_dir, config=config)
     beside = result["test"]["beside.csv"]
-    assert beside["external"] == metrics["external"]
+    places_of = {name: metrics["external"]["settings"].get(name) for name in own}
+    assert beside["external"] | {"settings": beside["external"]["settings"] | places_of} == metrics["external"]
+    assert not own.keys() & beside["external"]["settings"].keys()  # they are the run's own
     assert beside["per_class"]["Lung nodule"]["auroc"] == metrics["per_class"]["Lung nodule"]["auroc"]
     assert not [text for text in result["warnings"] if "Leak" in text or "verifiable" in text or "fitted" in text]
 
 
 PLACES = {"paths.manifest_dir": "manifests", "paths.data_root": "features"}
+
+
+def test_an_evaluation_is_repeated_with_its_own_settings(run_dir: Path, result: dict[str, Any]) -> None:
+    run = open_run(run_dir)
+    config = evaluated_config(run, "imgvalid")
+    changed = {name for name in KEYS if get_key(config, name) != get_key(run.config, name)}
+    assert changed == {
+        *("paths.data_root", "paths.manifest_dir", "data.columns.volume", "data.columns.patient", "data.labels.rename"),
+        "data.label_origin",
+    }
+    again = evaluate_run(run_dir, ["imgvalid.csv"], config=config)
+    for key in ("auprc", "auroc", "f1_macro", "per_class"):
+        assert again["test"]["imgvalid.csv"][key] == result["test"]["imgvalid.csv"][key]
+    assert evaluated_config(run, "never") == run.config
