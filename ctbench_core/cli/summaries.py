@@ -204,7 +204,7 @@ def prepare_table(prepared: PrepareResult, written: bool) -> str:
 def dataset_table(prepared: PreparedDataset) -> str:
     """Return the files of a data set, its label convention, what did not join, and each manifest's size and prevalence."""
     dataset, manifests = prepared.dataset, [part.manifest for part in prepared.parts]
-    parts = [f"{dataset.title}. Licence: {dataset.licence} {dataset.note}".rstrip()]
+    parts = [f"{dataset.title}. {dataset.terms} {dataset.note}".rstrip()]
     parts += [f"Read: {title}: {path}" for title, path in prepared.files]
     convention = ", ".join(f"{name}={value}" for name, value in prepared.convention.items())
     parts.append(f"Label convention: {convention}")

@@ -79,6 +79,11 @@ class PublicDataset:
     note: str = ""
     aliases: tuple[str, ...] = ()
 
+    @property
+    def terms(self) -> str:
+        """The licence as a reminder, which replaces no terms."""
+        return f"Licence: {self.licence} The terms that come with the data decide."
+
 
 _CHEXPERT = (
     "No Finding",

@@ -240,7 +240,7 @@ def _build_part(
         "label_mapping": mapping | {"dataset": dataset.name, **convention, "prevalence_before": before},
         "prevalence": after,
         "warnings": statements,
-        "notes": [f"{path.name} was prepared from {dataset.title}. Licence: {dataset.licence}"],
+        "notes": [f"{path.name} was prepared from {dataset.title}. {dataset.terms}"],
     }
     return PreparedPart(manifest, before, record)
 

@@ -198,7 +198,7 @@ def _draw_dataset(prepared: PreparedDataset, folder: Path) -> None:
         size = f"{format_cohort(part.manifest.counts())} · {plural(len(part.manifest.labels), 'finding')}"
         st.success(f"{part.manifest.name}: {size}", icon=":material/join_inner:")
     convention = ", ".join(f"{name}={value}" for name, value in prepared.convention.items())
-    lines = [f"Licence: {dataset.licence} {dataset.note}", f"Label convention: {convention}", *prepared.joined]
+    lines = [f"{dataset.terms} {dataset.note}", f"Label convention: {convention}", *prepared.joined]
     st.caption("  \n".join(as_text(line) for line in lines + prepared.notes))
     show_warnings(prepared.warnings)
     _draw_unmatched(prepared.unmatched)
