@@ -11,6 +11,7 @@ from typing import Any
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset
+from ctbench_core.features import written_place
 from ctbench_core.label_leakage import data_card
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "pyarrow")
@@ -33,7 +34,7 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
         "features": {"shape": list(dataset.matrix.shape)},
         "manifests": {
             name: {
-                "file": manifest.path,
+                "file": written_place(manifest.path),
                 "sha256": manifest.digest,
                 **manifest.counts(),
                 "prevalence": manifest.prevalence(),

@@ -11,8 +11,9 @@ import numpy as np
 
 from ctbench_core.config import Config
 from ctbench_core.dataset.digests import digest_inputs
+from ctbench_core.dataset.splits import pack_cache
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
-from ctbench_core.features import FeatureMatrix, load_features, pack_folder, require_usable
+from ctbench_core.features import FeatureMatrix, load_features, local_place, pack_folder, require_usable
 from ctbench_core.manifest import Manifest, Selection
 from ctbench_core.progress import Progress
 
@@ -104,15 +105,10 @@ def check_width(config: Config, matrix: np.ndarray) -> None:
         )
 
 
-def pack_cache(config: Config) -> Path:
-    """Return the folder of the packed stores."""
-    return Path(config.paths.cache_dir or Path(config.paths.outputs_root) / ".packed")
-
-
 def pack_folders(config: Config, cache: Path | None = None) -> list[Path]:
     """Return the folders, present or not, of the packed stores of a config's features: visual, text."""
-    root = Path(config.paths.data_root).expanduser()
     cache = pack_cache(config) if cache is None else cache
+    root = local_place(config.paths.data_root, cache)
     return [pack_folder(cache, root, kind, config.data.feature_key, config.data.pool) for kind in ("visual", "text")]
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys
 from ctbench_core.errors import LeakError, ManifestError, PathError, first_rows
-from ctbench_core.features import check_allowed
+from ctbench_core.features import check_allowed, check_place, check_url, copy_manifest, is_url, written_place
 from ctbench_core.manifest import (
     DrawingOrder,
     Manifest,
@@ -71,7 +71,7 @@ class ManifestCache:
         """Read a manifest and apply the cohort; without ``labels`` the findings are the config's, or inferred."""
         path, data = manifest_path(config, name), config.data
         key = repr((str(path), data.columns, data.labels, data.cohort, labels, config.training.target_labels))
-        return self.memo(key, lambda: read_cohort(path, config, labels))
+        return self.memo(key, lambda: _read(path, config, labels))
 
     def training(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest if it is used."""
@@ -268,20 +268,37 @@ def _read_test(config: Config, name: str, labels: Sequence[str], cache: Manifest
     return cache.read(reference_config(config), name, labels)
 
 
+def pack_cache(config: Config) -> Path:
+    """Return the folder of the packed stores, and of copies of URLs."""
+    return Path(config.paths.cache_dir or Path(config.paths.outputs_root) / ".packed")
+
+
 def manifest_path(config: Config, name: str) -> Path:
-    """Return the path of a manifest: in paths.manifest_dir, or its own absolute path."""
-    return check_allowed(Path(config.paths.manifest_dir) / name)
+    """Return the path of a manifest: in paths.manifest_dir, or its own absolute path; that of a URL is its copy."""
+    folder = config.paths.manifest_dir
+    if not is_url(name) and (not is_url(folder) or Path(name).is_absolute()):
+        return check_allowed(Path(folder) / name)
+    url = name if is_url(name) else f"{folder.rstrip('/')}/{name}"
+    return copy_manifest(check_url(url), pack_cache(config))
+
+
+def _read(path: Path, config: Config, labels: Sequence[str] | None) -> Manifest:
+    """Read a manifest; errors name its URL, where it has one, in place of its copy."""
+    try:
+        return read_cohort(path, config, labels)
+    except ManifestError as error:
+        raise ManifestError(str(error).replace(str(path), written_place(path))) from error
 
 
 def check_paths(config: Config) -> None:
-    """Refuse folders and files of a config that lie outside CTBENCH_ROOTS; defaults are not checked.
+    """Refuse folders, files and URLs of a config that lie outside CTBENCH_ROOTS, and URLs with passwords; defaults are not checked.
 
     Raises:
         PathError: one lies outside, or a name points out of its folder.
     """
     for name, value in changed_keys(config).items():
         if value and KEYS[name].raw and not name.endswith("_manifest"):  # those are names in paths.manifest_dir
-            check_allowed(value)
+            check_place(value)
     for name in (config.job_name, config.evaluation.checkpoint_name):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise PathError(

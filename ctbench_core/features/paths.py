@@ -7,17 +7,53 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
+
+
+def is_url(place: Path | str) -> bool:
+    """Return whether a place is a URL, such as ``s3://bucket/features``, and no path."""
+    return isinstance(place, str) and bool(_URL.match(place))
+
+
+def _allowed_places() -> list[str]:
+    """Return the folders and URLs of CTBENCH_ROOTS; the colon of ``://`` separates nothing."""
+    parts = re.split(re.escape(os.pathsep) + "(?!//)", os.environ.get("CTBENCH_ROOTS", ""))
+    return [part.strip() for part in parts if part.strip()]
 
 
 def allowed_roots() -> tuple[Path, ...]:
     """Return the folders of CTBENCH_ROOTS, resolved; empty means every folder of this machine."""
-    parts = os.environ.get("CTBENCH_ROOTS", "").split(os.pathsep)
-    return tuple(Path(part).expanduser().resolve() for part in parts if part.strip())
+    return tuple(Path(part).expanduser().resolve() for part in _allowed_places() if not is_url(part))
+
+
+def check_place(place: Path | str) -> None:
+    """Check a folder or file as `check_allowed`, a URL as `check_url`; raises PathError as they do."""
+    check_url(str(place)) if is_url(place) else check_allowed(place)
+
+
+def check_url(url: str) -> str:
+    """Return the URL if it holds no secret and lies below a URL of CTBENCH_ROOTS, or no such limit is set.
+
+    Raises:
+        PathError: it has a password, a token or ``..``, or lies outside.
+    """
+    parts = urlsplit(url)
+    if parts.password or parts.query or (parts.username and not parts.scheme.startswith("abfs")):
+        raise PathError(
+            f"A {parts.scheme}:// URL has a user, password or query, which would be stored with every run. Leave it "
+            "out, and give access by the environment or the store's own config file."
+        )
+    places = _allowed_places()
+    inside = any(is_url(root) and f"{url}/".startswith(root.rstrip("/") + "/") for root in places)
+    if ".." in re.split(r"[/\\]", url) or (places and not inside):
+        raise PathError(f"{url} lies outside the allowed places ({', '.join(places)}). Add its URL to CTBENCH_ROOTS.")
+    return url
 
 
 def check_allowed(path: Path | str) -> Path:
@@ -26,10 +62,10 @@ def check_allowed(path: Path | str) -> Path:
     Raises:
         PathError: the path is outside every allowed folder.
     """
-    roots = allowed_roots()
+    roots, places = allowed_roots(), _allowed_places()
     resolved = Path(path).expanduser().resolve()
-    if roots and not any(resolved.is_relative_to(root) for root in roots):
-        allowed = ", ".join(map(str, roots))
+    if places and not any(resolved.is_relative_to(root) for root in roots):
+        allowed = ", ".join(map(str, roots)) or "none"
         raise PathError(f"{path} lies outside the allowed folders ({allowed}). Add its folder to CTBENCH_ROOTS.")
     return Path(path).expanduser()
 
@@ -64,13 +100,14 @@ def find_file(root: Path, path: str) -> Path | None:
     bases = [] if relative is None else [root / relative]
     if os.path.isabs(path) or _DRIVE.match(path):
         bases.append(Path(path))
-    for candidate in chain.from_iterable(_candidates(str(base)) for base in bases):
+    for candidate in chain.from_iterable(candidates(str(base)) for base in bases):
         if os.path.isfile(candidate):
             return check_allowed(candidate) if allowed_roots() else Path(candidate)
     return None
 
 
-def _candidates(base: str) -> Iterator[str]:
+def candidates(base: str) -> Iterator[str]:
+    """Yield the file names that a feature path may mean, in the order in which they are tried."""
     suffixes = vector_suffixes()
     if base.lower().endswith(suffixes):
         yield base
