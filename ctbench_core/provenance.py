@@ -11,7 +11,6 @@ from typing import Any
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset
-from ctbench_core.features import written_place
 from ctbench_core.label_leakage import data_card
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "pyarrow")
@@ -34,7 +33,7 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
         "features": {"shape": list(dataset.matrix.shape)},
         "manifests": {
             name: {
-                "file": written_place(manifest.path),
+                "file": manifest.place,
                 "sha256": manifest.digest,
                 **manifest.counts(),
                 "prevalence": manifest.prevalence(),

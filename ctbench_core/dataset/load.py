@@ -146,7 +146,7 @@ def _load(
         column = manifest.visual_paths if kind == "visual" else manifest.text_paths
         if column is None:
             raise ManifestError(
-                f"{manifest.path} has no column {config.data.columns.text_feature!r}, which model.inputs={config.model.inputs} "
+                f"{manifest.place} has no column {config.data.columns.text_feature!r}, which model.inputs={config.model.inputs} "
                 "needs. Add it, or set model.inputs=visual."
             )
         paths.append(column)
@@ -199,7 +199,9 @@ def add_split(
     """
     usable = rows[samples] >= 0
     if not usable.any():
-        raise FeatureError(f"{manifest.path}: no row has usable features. Check paths.data_root and the feature paths.")
+        raise FeatureError(
+            f"{manifest.place}: no row has usable features. Check paths.data_root and the feature paths."
+        )
     if not usable.all():
         dropped = manifest.volumes[~usable].tolist()
         dataset.dropped[name] = dropped

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys
+from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys, is_url
 from ctbench_core.errors import LeakError, ManifestError, PathError, first_rows
-from ctbench_core.features import check_allowed, check_place, check_url, copy_manifest, is_url, written_place
+from ctbench_core.features import check_allowed, check_place, check_url, copy_manifest, read_copy
 from ctbench_core.manifest import (
     DrawingOrder,
     Manifest,
@@ -71,7 +71,7 @@ class ManifestCache:
         """Read a manifest and apply the cohort; without ``labels`` the findings are the config's, or inferred."""
         path, data = manifest_path(config, name), config.data
         key = repr((str(path), data.columns, data.labels, data.cohort, labels, config.training.target_labels))
-        return self.memo(key, lambda: _read(path, config, labels))
+        return self.memo(key, lambda: read_copy(path, lambda: read_cohort(path, config, labels)))
 
     def training(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest if it is used."""
@@ -279,15 +279,7 @@ def manifest_path(config: Config, name: str) -> Path:
     if not is_url(name) and (not is_url(folder) or Path(name).is_absolute()):
         return check_allowed(Path(folder) / name)
     url = name if is_url(name) else f"{folder.rstrip('/')}/{name}"
-    return copy_manifest(check_url(url), pack_cache(config))
-
-
-def _read(path: Path, config: Config, labels: Sequence[str] | None) -> Manifest:
-    """Read a manifest; errors name its URL, where it has one, in place of its copy."""
-    try:
-        return read_cohort(path, config, labels)
-    except ManifestError as error:
-        raise ManifestError(str(error).replace(str(path), written_place(path))) from error
+    return copy_manifest(check_url(url), check_allowed(pack_cache(config)))
 
 
 def check_paths(config: Config) -> None:

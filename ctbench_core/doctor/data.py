@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, is_url
 from ctbench_core.dataset import feature_kinds, pack_cache, read_test_manifests, read_training_manifests, store_usage
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CtbenchError, InputError
-from ctbench_core.features import allowed_roots, check_allowed, check_place, find_file, is_url, read_vector
+from ctbench_core.features import allowed_roots, check_allowed, check_place, find_file, read_vector
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import RunStore
 
@@ -32,7 +32,7 @@ def allowed(config: Config) -> CheckOutcome:
     data_folders = [config.paths.data_root, config.paths.manifest_dir] if _is_chosen(config) else []
     for folder in (config.paths.outputs_root, *data_folders):
         check_place(folder)
-    absent = [str(root) for root in roots if not root.is_dir()]
+    absent = [str(root) for root in roots if isinstance(root, Path) and not root.is_dir()]
     if absent:
         return CheckOutcome(WARNING, f"not a folder: {', '.join(absent)}", "Correct CTBENCH_ROOTS.")
     return CheckOutcome(OK, ", ".join(map(str, roots)))

@@ -5,6 +5,7 @@ Shape suffixes: N samples, M vectors, D features.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ctbench_core.config import is_url
 from ctbench_core.declared import table_suffixes
 from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features.gather import Failure, FileProgress, GatherResult, gather
 from ctbench_core.features.index import Index, Pack, fingerprints
 from ctbench_core.features.pack import pack_folder
-from ctbench_core.features.paths import check_allowed, check_url, find_file, is_url
+from ctbench_core.features.paths import check_allowed, check_url, find_file
 from ctbench_core.features.reader import FileReader, missing_message
-from ctbench_core.features.remote import copy_features
+from ctbench_core.features.remote import Copies, copy_features
 from ctbench_core.features.tables import match_samples, read_vector_table
 from ctbench_core.formatting import plural
 
@@ -113,7 +115,9 @@ def load_features(
     if is_url(root):
         if cache is None:
             raise FeatureError(f"{root} is copied before it is read: name a cache folder.")
-        root, paths = copy_features(check_url(str(root)), paths, Path(cache), progress)
+        copies = copy_features(check_url(str(root)), paths, check_allowed(cache), progress)
+        options: dict[str, Any] = {"key": key, "pool": pool, "workers": workers, "mode": mode, "progress": progress}
+        return _load_copies(copies, ids=ids, cache=cache, name=name, **options)
     root = check_allowed(root)
     samples = _Samples(paths, ids)
     if root.is_file():
@@ -126,6 +130,25 @@ def load_features(
         )
     folder = None if cache is None else pack_folder(Path(cache), root, name, key, pool)
     return _load_folder(FileReader(root, key, pool), samples, folder, mode, workers, progress)
+
+
+def _load_copies(copies: Copies, **options: Any) -> FeatureMatrix:
+    """Load the copies of a URL's files; messages name the URL and the paths of the manifest."""
+    try:
+        found = load_features(copies.root, copies.paths, **options)
+    except FeatureError as error:
+        raise FeatureError(copies.named(str(error))) from error
+    written = dict(zip(copies.paths, copies.written))
+    problems = [
+        dataclasses.replace(
+            problem, path=written.get(problem.path, problem.path), message=copies.named(problem.message)
+        )
+        for problem in found.problems
+    ]
+    notes = {kind: [written.get(path, path) for path in paths] for kind, paths in found.notes.items()}
+    return dataclasses.replace(
+        found, problems=problems, notes=notes, names=[written.get(name, name) for name in found.names]
+    )
 
 
 @dataclass(frozen=True)

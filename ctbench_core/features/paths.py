@@ -7,33 +7,23 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from ctbench_core.config import is_url, refuse_secret
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
 
 
-def is_url(place: Path | str) -> bool:
-    """Return whether a place is a URL, such as ``s3://bucket/features``, and no path."""
-    return isinstance(place, str) and bool(_URL.match(place))
-
-
-def _allowed_places() -> list[str]:
-    """Return the folders and URLs of CTBENCH_ROOTS; the colon of ``://`` separates nothing."""
-    parts = re.split(re.escape(os.pathsep) + "(?!//)", os.environ.get("CTBENCH_ROOTS", ""))
-    return [part.strip() for part in parts if part.strip()]
-
-
-def allowed_roots() -> tuple[Path, ...]:
-    """Return the folders of CTBENCH_ROOTS, resolved; empty means every folder of this machine."""
-    return tuple(Path(part).expanduser().resolve() for part in _allowed_places() if not is_url(part))
+def allowed_roots() -> tuple[Path | str, ...]:
+    """Return the folders of CTBENCH_ROOTS, resolved, and its URLs as text; empty means that nothing is refused."""
+    parts = re.split(re.escape(os.pathsep) + "(?!//)", os.environ.get("CTBENCH_ROOTS", ""))  # no split at ://
+    places = [part.strip() for part in parts if part.strip()]
+    return tuple(place if is_url(place) else Path(place).expanduser().resolve() for place in places)
 
 
 def check_place(place: Path | str) -> None:
-    """Check a folder or file as `check_allowed`, a URL as `check_url`; raises PathError as they do."""
+    """Check a folder or file as `check_allowed`, a URL as `check_url`; raises what they raise."""
     check_url(str(place)) if is_url(place) else check_allowed(place)
 
 
@@ -41,18 +31,16 @@ def check_url(url: str) -> str:
     """Return the URL if it holds no secret and lies below a URL of CTBENCH_ROOTS, or no such limit is set.
 
     Raises:
-        PathError: it has a password, a token or ``..``, or lies outside.
+        ConfigError: it has a user, password or query.
+        PathError: it has ``..``, or lies outside.
     """
-    parts = urlsplit(url)
-    if parts.password or parts.query or (parts.username and not parts.scheme.startswith("abfs")):
-        raise PathError(
-            f"A {parts.scheme}:// URL has a user, password or query, which would be stored with every run. Leave it "
-            "out, and give access by the environment or the store's own config file."
-        )
-    places = _allowed_places()
-    inside = any(is_url(root) and f"{url}/".startswith(root.rstrip("/") + "/") for root in places)
-    if ".." in re.split(r"[/\\]", url) or (places and not inside):
-        raise PathError(f"{url} lies outside the allowed places ({', '.join(places)}). Add its URL to CTBENCH_ROOTS.")
+    refuse_secret(url, "A place")
+    if ".." in re.split(r"[/\\]", url):
+        raise PathError(f"{url} lies outside its own folder with '..'. Write the URL without it.")
+    roots = allowed_roots()
+    if roots and not any(isinstance(root, str) and f"{url}/".startswith(root.rstrip("/") + "/") for root in roots):
+        allowed = ", ".join(map(str, roots))
+        raise PathError(f"{url} lies outside the allowed places ({allowed}). Add its URL to CTBENCH_ROOTS.")
     return url
 
 
@@ -62,10 +50,10 @@ def check_allowed(path: Path | str) -> Path:
     Raises:
         PathError: the path is outside every allowed folder.
     """
-    roots, places = allowed_roots(), _allowed_places()
+    roots = allowed_roots()
     resolved = Path(path).expanduser().resolve()
-    if places and not any(resolved.is_relative_to(root) for root in roots):
-        allowed = ", ".join(map(str, roots)) or "none"
+    if roots and not any(isinstance(root, Path) and resolved.is_relative_to(root) for root in roots):
+        allowed = ", ".join(map(str, roots))
         raise PathError(f"{path} lies outside the allowed folders ({allowed}). Add its folder to CTBENCH_ROOTS.")
     return Path(path).expanduser()
 

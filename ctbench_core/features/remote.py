@@ -8,19 +8,23 @@ listed them. An object whose line and size agree is not copied again, so an inte
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from ctbench_core.atomic import append_line, atomic_file
-from ctbench_core.errors import FeatureError, ManifestError, PathError, RunError
+from ctbench_core.config import is_url
+from ctbench_core.errors import FeatureError, InputError, ManifestError, PathError, RunError
 from ctbench_core.features.pack import writer_lock
-from ctbench_core.features.paths import candidates, is_url, relative_path
+from ctbench_core.features.paths import candidates, relative_path
+from ctbench_core.manifest import Manifest
 
 MIRROR = ".remote"
 _INDEX = "index.jsonl"
@@ -62,10 +66,27 @@ def _encode(part: str) -> str:
     return _RESERVED.sub(lambda hit: f"%{ord(hit[0][0]):02X}{hit[0][1:]}", part)
 
 
+@dataclass(frozen=True)
+class Copies:
+    """The copies of N feature files: the URL and the local root, and the paths below each, as written and as copied."""
+
+    url: str
+    root: Path
+    written: list[str]
+    paths: list[str]
+
+    def named(self, text: str) -> str:
+        """Return a message with the URL and the written paths in place of the root and encoded paths of the copies."""
+        text = text.replace(str(self.root), self.url)
+        for path, written in dict(zip(self.paths, self.written)).items():
+            text = text.replace(path, written) if "%" in path else text
+        return text
+
+
 def copy_features(
-    url: str, paths: Sequence[str], cache: Path, progress: Callable[[int, int], object] | None = None
-) -> tuple[Path, list[str]]:
-    """Copy the feature files of a manifest, where new or changed; return their local root and paths below it.
+    url: str, paths: list[str], cache: Path, progress: Callable[[int, int], object] | None = None
+) -> Copies:
+    """Copy the feature files of a manifest, where new or changed.
 
     Args:
         url: the feature root, or one table.
@@ -80,9 +101,11 @@ def copy_features(
     listed = store.objects()
     if not listed:
         raise FeatureError(f"Feature root {url} has no files. Check paths.data_root, and that you may read it.")
-    wanted = [""] if "" in listed else list(dict.fromkeys(_chosen(listed, paths)))
-    store.copy({name: listed[name] for name in wanted}, listed, progress)
-    return local_place(url, cache), [safe_name(path) for path in paths]
+    is_table = "" in listed
+    chosen = {} if is_table else dict(_chosen(listed, paths))
+    store.copy({name: listed[name] for name in ([""] if is_table else chosen.values())}, listed, progress)
+    copied = paths if is_table else [safe_name(chosen.get(path, path)) for path in paths]
+    return Copies(url, local_place(url, cache), paths, copied)
 
 
 def copy_manifest(url: str, cache: Path) -> Path:
@@ -98,13 +121,26 @@ def copy_manifest(url: str, cache: Path) -> Path:
     return local_place(url, cache)
 
 
-def _chosen(listed: dict[str, Any], paths: Iterable[str]) -> Iterator[str]:
-    """Yield the listed name that each path means, if any; paths out of the root are the loader's to refuse."""
+def read_copy(path: Path, read: Callable[[], Manifest]) -> Manifest:
+    """Read the manifest at a path; it, its warnings and errors name its URL, where it has one, in place of its copy."""
+    place = written_place(path)
+    try:
+        found = read()
+    except InputError as error:
+        raise type(error)(str(error).replace(str(path), place)) from error
+    if place == str(path):
+        return found
+    warnings, notes = ([text.replace(str(path), place) for text in texts] for texts in (found.warnings, found.notes))
+    return dataclasses.replace(found, place=place, warnings=warnings, notes=notes)
+
+
+def _chosen(listed: dict[str, Any], paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each path with the listed name that it means, if any; paths out of the root are the loader's to refuse."""
     for path in dict.fromkeys(paths):
         with contextlib.suppress(PathError):
             name = next((one for one in candidates(relative_path(path)) if one in listed), None)
             if name is not None:
-                yield name
+                yield path, name
 
 
 class _Store:

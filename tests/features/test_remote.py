@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from ctbench_core.config import Config, PathsConfig
+from ctbench_core.config import Config, PathsConfig, from_mapping, set_key
 from ctbench_core.dataset import check_paths, manifest_path, read_training_manifests
-from ctbench_core.errors import FeatureError, ManifestError, PathError
-from ctbench_core.features import FeatureMatrix, load_features, written_place
+from ctbench_core.errors import ConfigError, FeatureError, ManifestError, PathError
+from ctbench_core.features import FeatureMatrix, check_allowed, find_file, load_features, written_place
+from ctbench_core.features.reader import FileReader
 from ctbench_core.features.remote import safe_name
 
 NAMES = [f"{k}.npy" for k in range(6)]
@@ -123,6 +124,32 @@ def test_names_that_windows_refuses_are_encoded_in_the_copy(tmp_path: Path, stor
     assert safe_name("train/case_1.npz") == "train/case_1.npz"
 
 
+ODD = ["a:b.npy", "con.npz", "sub/nul", "dot..npy", "space .npy", "100%.npy", "a%3Ab.npy"]
+
+
+def test_encoded_names_are_reported_as_written_and_go_with_their_objects(
+    tmp_path: Path, store: MemoryFileSystem
+) -> None:
+    written = [name.removesuffix(".npy") for name in ODD]  # the suffix is found, also behind a dot or a blank
+    for name, vector in zip(ODD, np.random.default_rng(1).normal(size=(len(ODD), 4)).astype(np.float32)):
+        with fsspec.open(f"{ROOT}/{name}", "wb") as file:
+            np.savez(file, vector) if name == "con.npz" else np.save(file, vector)
+    paths = [*written[:2], "sub/nul.npy", *written[3:], "0.npy"]
+    put("sub/nul.npy", VECTORS[1])
+    assert (load(tmp_path, paths).rows >= 0).all()
+    put("a:b.npy", np.full(4, np.nan, np.float32))
+    (problem,) = load(tmp_path, paths).problems
+    assert problem.path == "a:b" and problem.message.startswith("a:b has NaN")
+    copies = tmp_path / ".remote/memory/bucket/features"
+    assert len([path for path in copies.rglob("*") if path.is_file()]) == len(paths)
+    store.rm("/bucket/features", recursive=True)
+    put("0.npy", VECTORS[0])
+    problems = load(tmp_path, paths).problems
+    assert [(problem.kind, problem.path) for problem in problems] == [("missing", path) for path in paths[:-1]]
+    assert all(problem.message.startswith(f"{problem.path} is missing") for problem in problems)
+    assert [path.name for path in copies.rglob("*") if path.is_file()] == ["0.npy"]
+
+
 def test_names_that_differ_in_case_only_are_refused(tmp_path: Path, store: MemoryFileSystem) -> None:
     put("A.npy", VECTORS[0])
     put("a.npy", VECTORS[1])
@@ -148,11 +175,19 @@ def test_a_missing_package_says_what_to_install(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("url", ["s3://key:secret@bucket/x", "s3://secret@bucket/x", "https://host/x?token=secret"])
+@pytest.mark.parametrize(
+    "url",
+    ["s3://key:secret@bucket/x", "s3://key:sec/secret@bucket/x", "s3://secret@bucket/x", "https://host/x?token=secret"],
+)
 def test_secrets_in_a_url_are_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(PathError, match="would be stored with every run") as error:
-        check_paths(Config(paths=PathsConfig(data_root=url)))
-    assert "secret" not in str(error.value)
+    for refuse in (
+        lambda: check_paths(Config(paths=PathsConfig(data_root=url))),
+        lambda: set_key(Config(), "paths.manifest_dir", url),
+        lambda: from_mapping({"data": {"test_manifests": ["test.csv", url]}}),
+    ):
+        with pytest.raises(ConfigError, match="would be stored with every run") as error:
+            refuse()
+        assert "secret" not in str(error.value)
 
 
 def test_urls_must_be_named_in_ctbench_roots(
@@ -172,6 +207,25 @@ def test_urls_must_be_named_in_ctbench_roots(
     assert len(load(tmp_path).matrix) == 6
     with pytest.raises(PathError, match="lies outside"):
         load(tmp_path, root="memory://bucket/../other")
+
+
+def test_roots_of_urls_alone_refuse_every_folder(
+    tmp_path: Path, store: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "0.npy", VECTORS[0])
+    reader, pack = FileReader(tmp_path, None, "flatten"), load_features(tmp_path, ["0.npy"], cache=tmp_path / "cache")
+    assert not reader.limited and len(pack.matrix) == 1
+    monkeypatch.setenv("CTBENCH_ROOTS", "memory://bucket")
+    assert FileReader(tmp_path, None, "flatten").limited
+    for refused in (
+        lambda: find_file(tmp_path, "0.npy"),
+        lambda: check_allowed(tmp_path),
+        lambda: load_features(tmp_path, ["0.npy"], cache=tmp_path / "cache"),
+        lambda: load(tmp_path / "copies"),  # refused before anything is copied there
+    ):
+        with pytest.raises(PathError, match=r"lies outside the allowed folders \(memory://bucket\)"):
+            refused()
+    assert not (tmp_path / "copies").exists()
 
 
 def test_manifests_are_copied_and_errors_name_the_url(tmp_path: Path, store: MemoryFileSystem) -> None:
