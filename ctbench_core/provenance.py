@@ -33,7 +33,7 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
         "features": {"shape": list(dataset.matrix.shape)},
         "manifests": {
             name: {
-                "file": manifest.path,
+                "file": manifest.place,
                 "sha256": manifest.digest,
                 **manifest.counts(),
                 "prevalence": manifest.prevalence(),

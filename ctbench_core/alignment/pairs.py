@@ -13,7 +13,7 @@ from ctbench_core.config import Config
 from ctbench_core.dataset import load_inputs, manifest_path
 from ctbench_core.declared import TRUTHS, Truth, load
 from ctbench_core.errors import FeatureError, ManifestError
-from ctbench_core.features import FeatureMatrix, check_allowed, require_usable
+from ctbench_core.features import FeatureMatrix, check_allowed, read_copy, require_usable
 from ctbench_core.formatting import plural
 from ctbench_core.manifest import Manifest, apply_cohort, read_manifest
 from ctbench_core.progress import Progress
@@ -122,7 +122,7 @@ def read_pairs(config: Config, progress: Progress) -> Pairs:
     text = _features(config, manifest, "text", progress)
     if image.dim != text.dim:
         raise FeatureError(
-            f"{manifest.path}: visual features have {plural(image.dim, 'dimension')} and text features {text.dim}; "
+            f"{manifest.place}: visual features have {plural(image.dim, 'dimension')} and text features {text.dim}; "
             "similarity needs a common space. Use embeddings from after the projection layer."
         )
     usable = (image.rows >= 0) & (text.rows >= 0)
@@ -144,16 +144,16 @@ def paired_manifest(config: Config) -> Manifest:
     """
     wanted = config.training.target_labels or config.data.columns.labels
     path = manifest_path(config, config.data.train_manifest)
-    manifest = read_manifest(path, config.data.columns, wanted, require_labels=False)
+    manifest = read_copy(path, lambda: read_manifest(path, config.data.columns, wanted, require_labels=False))
     manifest = apply_cohort(manifest, config.data.cohort)
     if manifest.text_paths is None:
         raise ManifestError(
-            f"{path} has no column {config.data.columns.text_feature!r}, so there is no text to align with. "
+            f"{manifest.place} has no column {config.data.columns.text_feature!r}, so there is no text to align with. "
             "Add it, or set data.columns.text_feature to the column of the text features."
         )
     if TRUTHS[config.analysis.truth].needs_labels and not manifest.labels:
         raise ManifestError(
-            f"{path} has no label column, which analysis.truth={config.analysis.truth} needs. Add one, or choose "
+            f"{manifest.place} has no label column, which analysis.truth={config.analysis.truth} needs. Add one, or choose "
             "another analysis.truth."
         )
     return _abnormal(manifest) if config.analysis.filter_normal_cases else manifest
@@ -170,7 +170,7 @@ def _abnormal(manifest: Manifest) -> Manifest:
     abnormal = np.nansum(manifest.targets, axis=1) > 0
     if not abnormal.any():
         raise ManifestError(
-            f"{manifest.path}: analysis.filter_normal_cases leaves no row, because no volume has a finding."
+            f"{manifest.place}: analysis.filter_normal_cases leaves no row, because no volume has a finding."
         )
     return manifest.select(abnormal)
 

@@ -14,6 +14,7 @@ from ctbench_core.config.data import DataConfig, PathsConfig
 from ctbench_core.config.results import AnalysisConfig, EvaluationConfig, LoggingConfig, OptunaConfig, UtilsConfig
 from ctbench_core.config.sections import section
 from ctbench_core.config.training import ModelConfig, TrainingConfig
+from ctbench_core.config.urls import refuse_secret
 from ctbench_core.declared import HEADS, USES, Registry, Scope, key
 from ctbench_core.errors import ConfigError
 from ctbench_core.schema import choices, convert
@@ -164,11 +165,12 @@ def set_key(config: Config, name: str, value: Any) -> None:
     """Convert a value to the key's type, check its bounds, and set it.
 
     Raises:
-        ConfigError: the key is unknown or the value does not fit.
+        ConfigError: the key is unknown, or the value does not fit or is a URL with a secret.
     """
     name = ALIASES.get(name, name)
     if name not in KEYS:
         raise ConfigError(f"Unknown key {name!r}.{nearest_keys(name)}")
+    refuse_secret(value, name)
     info = KEYS[name]
     value = resolved(info, value) if info.choices and isinstance(value, str) else value
     section_name, _, last = name.rpartition(".")

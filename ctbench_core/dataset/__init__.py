@@ -2,7 +2,7 @@
 
 from ctbench_core.dataset.changes import input_changes, write_inputs
 from ctbench_core.dataset.digests import NOT_VERIFIABLE, compare_digests
-from ctbench_core.dataset.load import Dataset, feature_kinds, load_dataset, load_inputs, pack_cache
+from ctbench_core.dataset.load import Dataset, feature_kinds, load_dataset, load_inputs
 from ctbench_core.dataset.overlap import seed_overlap
 from ctbench_core.dataset.packing import StoreUsage, pack_features, store_usage
 from ctbench_core.dataset.per_finding import check_sources, finding_columns
@@ -15,6 +15,7 @@ from ctbench_core.dataset.splits import (
     list_test_sets,
     make_splits,
     manifest_path,
+    pack_cache,
     read_test_manifests,
     read_training_manifests,
     reference_config,

@@ -12,8 +12,16 @@ import numpy as np
 from ctbench_core.config import Config
 from ctbench_core.dataset.digests import digest_inputs
 from ctbench_core.dataset.per_finding import finding_sources
+from ctbench_core.dataset.splits import pack_cache
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
-from ctbench_core.features import FeatureMatrix, load_features, pack_folder, reading_fixes, require_usable
+from ctbench_core.features import (
+    FeatureMatrix,
+    load_features,
+    local_place,
+    pack_folder,
+    reading_fixes,
+    require_usable,
+)
 from ctbench_core.manifest import Manifest, Selection
 from ctbench_core.progress import Progress
 
@@ -113,16 +121,11 @@ def check_width(config: Config, matrix: np.ndarray) -> None:
         )
 
 
-def pack_cache(config: Config) -> Path:
-    """Return the folder of the packed stores."""
-    return Path(config.paths.cache_dir or Path(config.paths.outputs_root) / ".packed")
-
-
 def pack_folders(config: Config, cache: Path | None = None) -> list[Path]:
     """Return the folders, present or not, of the packed stores of a config's features: visual, text."""
     cache = pack_cache(config) if cache is None else cache
     return [
-        pack_folder(cache, Path(own.paths.data_root).expanduser(), kind, own.data.feature_key, own.data.pool)
+        pack_folder(cache, local_place(own.paths.data_root, cache), kind, own.data.feature_key, own.data.pool)
         for own in finding_sources(config).values()
         for kind in ("visual", "text")
     ]
@@ -168,7 +171,7 @@ def _load(
         column = manifest.visual_paths if kind == "visual" else manifest.text_paths
         if column is None:
             raise ManifestError(
-                f"{manifest.path} has no column {config.data.columns.text_feature!r}, which model.inputs={config.model.inputs} "
+                f"{manifest.place} has no column {config.data.columns.text_feature!r}, which model.inputs={config.model.inputs} "
                 "needs. Add it, or set model.inputs=visual."
             )
         paths.append(column)
@@ -223,7 +226,9 @@ def add_split(
     """
     usable = rows[samples] >= 0
     if not usable.any():
-        raise FeatureError(f"{manifest.path}: no row has usable features. Check paths.data_root and the feature paths.")
+        raise FeatureError(
+            f"{manifest.place}: no row has usable features. Check paths.data_root and the feature paths."
+        )
     if not usable.all():
         dropped = manifest.volumes[~usable].tolist()
         dataset.dropped[name] = dropped

@@ -15,7 +15,7 @@ from ctbench_core.config import Config
 from ctbench_core.dataset.load import load_inputs, pack_folders
 from ctbench_core.dataset.splits import read_test_manifests, read_training_manifests
 from ctbench_core.errors import InputError, Interrupted
-from ctbench_core.features import FeatureMatrix, PackedStore, audit, changed_files, packed_stores
+from ctbench_core.features import FeatureMatrix, PackedStore, audit, changed_files, local_place, packed_stores
 from ctbench_core.formatting import plural
 from ctbench_core.manifest import Manifest
 from ctbench_core.progress import Progress, silent
@@ -171,7 +171,8 @@ def _reads(config: Config, folder: Path, cache: Path) -> bool:
 
 
 def _changed(store: PackedStore, config: Config) -> int:
+    root = local_place(config.paths.data_root, store.folder.parent)
     try:
-        return changed_files(store.folder, Path(config.paths.data_root), config.data.feature_key, config.data.pool)
+        return changed_files(store.folder, root, config.data.feature_key, config.data.pool)
     except InputError:
         return store.files  # its root is not allowed any more: none of its files can be read

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, is_url
 from ctbench_core.errors import ConfigError
 
 
 def is_root(source: str) -> bool:
     """Whether a source is a feature root; else it is an array of the feature files."""
-    return Path(source).expanduser().is_dir()
+    return is_url(source) or Path(source).expanduser().is_dir()
 
 
 def finding_sources(config: Config) -> dict[str, Config]:

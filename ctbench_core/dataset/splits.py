@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys
+from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys, is_url
 from ctbench_core.dataset.per_finding import is_root
 from ctbench_core.errors import Fix, LeakError, ManifestError, PathError, first_rows
-from ctbench_core.features import check_allowed
+from ctbench_core.features import check_allowed, check_place, check_url, copy_manifest, read_copy
 from ctbench_core.manifest import (
     TEST_ROWS,
     DrawingOrder,
@@ -80,7 +80,7 @@ class ManifestCache:
             return self._divided(config, labels)["test"]
         path, data = manifest_path(config, name), config.data
         key = repr((str(path), data.columns, data.labels, data.cohort, labels, config.training.target_labels))
-        return self.memo(key, lambda: read_cohort(path, config, labels))
+        return self.memo(key, lambda: read_copy(path, lambda: read_cohort(path, config, labels)))
 
     def training(self, config: Config, labels: Sequence[str] | None = None) -> list[Manifest]:
         """Return the training manifest, and the validation manifest if it is used."""
@@ -295,24 +295,33 @@ def _read_test(config: Config, name: str, labels: Sequence[str], cache: Manifest
     return cache.read(reference_config(config), name, labels)
 
 
+def pack_cache(config: Config) -> Path:
+    """Return the folder of the packed stores, and of copies of URLs."""
+    return Path(config.paths.cache_dir or Path(config.paths.outputs_root) / ".packed")
+
+
 def manifest_path(config: Config, name: str) -> Path:
-    """Return the path of a manifest: in paths.manifest_dir, or its own absolute path."""
-    return check_allowed(Path(config.paths.manifest_dir) / name)
+    """Return the path of a manifest: in paths.manifest_dir, or its own absolute path; that of a URL is its copy."""
+    folder = config.paths.manifest_dir
+    if not is_url(name) and (not is_url(folder) or Path(name).is_absolute()):
+        return check_allowed(Path(folder) / name)
+    url = name if is_url(name) else f"{folder.rstrip('/')}/{name}"
+    return copy_manifest(check_url(url), check_allowed(pack_cache(config)))
 
 
 def check_paths(config: Config) -> None:
-    """Refuse folders and files of a config that lie outside CTBENCH_ROOTS; defaults are not checked.
+    """Refuse folders, files and URLs of a config that lie outside CTBENCH_ROOTS, and URLs with passwords; defaults are not checked.
 
     Raises:
         PathError: one lies outside, or a name points out of its folder.
     """
     for name, value in changed_keys(config).items():
         if value and KEYS[name].raw and not name.endswith("_manifest"):  # those are names in paths.manifest_dir
-            check_allowed(value)
+            check_place(value)
     if isinstance(rename := config.data.labels.rename, str) and not rename.startswith("@"):
         check_allowed(rename)
     for source in filter(is_root, config.data.per_finding.values()):
-        check_allowed(source)
+        check_place(source)
     for name in (config.job_name, config.evaluation.checkpoint_name):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise PathError(

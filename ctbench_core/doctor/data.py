@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, is_url
 from ctbench_core.dataset import feature_kinds, pack_cache, read_test_manifests, read_training_manifests, store_usage
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CtbenchError, InputError
-from ctbench_core.features import allowed_roots, check_allowed, find_file, read_vector
+from ctbench_core.features import allowed_roots, check_allowed, check_place, find_file, read_vector
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import RunStore
 
@@ -31,8 +31,8 @@ def allowed(config: Config) -> CheckOutcome:
         return CheckOutcome(OK, "every folder of this machine (CTBENCH_ROOTS is not set)")
     data_folders = [config.paths.data_root, config.paths.manifest_dir] if _is_chosen(config) else []
     for folder in (config.paths.outputs_root, *data_folders):
-        check_allowed(folder)
-    absent = [str(root) for root in roots if not root.is_dir()]
+        check_place(folder)
+    absent = [str(root) for root in roots if isinstance(root, Path) and not root.is_dir()]
     if absent:
         return CheckOutcome(WARNING, f"not a folder: {', '.join(absent)}", "Correct CTBENCH_ROOTS.")
     return CheckOutcome(OK, ", ".join(map(str, roots)))
@@ -55,6 +55,8 @@ def features(config: Config) -> CheckOutcome:
     """Read a sample of the feature files that the training manifest names."""
     if not _is_chosen(config):
         return _NO_DATA
+    if is_url(config.paths.data_root):
+        return CheckOutcome(OK, f"{config.paths.data_root}, copied by `pack` and `check`")
     root = check_allowed(config.paths.data_root)
     if root.is_file():
         return CheckOutcome(OK, f"one table, {root}")

@@ -4,5 +4,6 @@ from ctbench_core.features.audit import Audit, audit
 from ctbench_core.features.contents import StoredArray, list_arrays, reading_fixes, shape_text
 from ctbench_core.features.load import FeatureMatrix, Problem, load_features, require_usable
 from ctbench_core.features.pack import PackedStore, changed_files, pack_folder, packed_stores, remove_store
-from ctbench_core.features.paths import allowed_roots, check_allowed, find_file
+from ctbench_core.features.paths import allowed_roots, check_allowed, check_place, check_url, find_file
+from ctbench_core.features.remote import copy_manifest, local_place, read_copy, written_place
 from ctbench_core.features.vector import READ_ERRORS, read_vector

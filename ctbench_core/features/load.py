@@ -5,6 +5,7 @@ Shape suffixes: N samples, M vectors, D features.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from ctbench_core.config import is_url
 from ctbench_core.declared import table_suffixes
 from ctbench_core.errors import FeatureError, Fix, first_rows
 from ctbench_core.features.contents import reading_fixes
 from ctbench_core.features.gather import Failure, FileProgress, GatherResult, gather
 from ctbench_core.features.index import Index, Pack, fingerprints
 from ctbench_core.features.pack import pack_folder
-from ctbench_core.features.paths import check_allowed, find_file
+from ctbench_core.features.paths import check_allowed, check_url, find_file
 from ctbench_core.features.reader import FileReader, missing_message
+from ctbench_core.features.remote import Copies, copy_features
 from ctbench_core.features.tables import match_samples, read_vector_table
 from ctbench_core.formatting import plural
 
@@ -94,12 +97,12 @@ def load_features(
     skip their rows.
 
     Args:
-        root: the feature root, to which ``paths`` are relative; or one table for all samples.
+        root: the feature root, a folder or a URL of fsspec, to which ``paths`` are relative; or one table for all samples.
         paths: the feature path of each sample, as written in the manifest.
         ids: the samples' names, which find their rows in a table.
         key: array of a file with several, or list column of a table.
         workers: threads that read; 0 chooses by how long the first files take.
-        cache: folder of the packed stores; None packs nothing.
+        cache: folder of the packed stores and of copies of URLs; None packs nothing.
         name: packs of different names are kept apart, as of the visual and the text vectors of one root.
         mode: auto packs when that saves time, always packs, read uses a pack but writes none.
         progress: what it raises stops the work and leaves nothing behind.
@@ -109,8 +112,15 @@ def load_features(
         PathError: a path points outside the root or outside CTBENCH_ROOTS.
         RunError: the pack cannot be written.
     """
+    paths = [str(path) for path in paths]
+    if is_url(root):
+        if cache is None:
+            raise FeatureError(f"{root} is copied before it is read: name a cache folder.")
+        copies = copy_features(check_url(str(root)), paths, check_allowed(cache), progress)
+        options: dict[str, Any] = {"key": key, "pool": pool, "workers": workers, "mode": mode, "progress": progress}
+        return _load_copies(copies, ids=ids, cache=cache, name=name, **options)
     root = check_allowed(root)
-    samples = _Samples([str(path) for path in paths], ids)
+    samples = _Samples(paths, ids)
     if root.is_file():
         part = _read_table(root, samples, np.arange(len(samples.paths)), key, pool)
         return _join_parts(root, samples, [part], (key, pool), {"files": 1, "files_read": 1, "path": root})
@@ -121,6 +131,25 @@ def load_features(
         )
     folder = None if cache is None else pack_folder(Path(cache), root, name, key, pool)
     return _load_folder(FileReader(root, key, pool), samples, folder, mode, workers, progress)
+
+
+def _load_copies(copies: Copies, **options: Any) -> FeatureMatrix:
+    """Load the copies of a URL's files; messages name the URL and the paths of the manifest."""
+    try:
+        found = load_features(copies.root, copies.paths, **options)
+    except FeatureError as error:
+        raise FeatureError(copies.named(str(error))) from error
+    written = dict(zip(copies.paths, copies.written))
+    problems = [
+        dataclasses.replace(
+            problem, path=written.get(problem.path, problem.path), message=copies.named(problem.message)
+        )
+        for problem in found.problems
+    ]
+    notes = {kind: [written.get(path, path) for path in paths] for kind, paths in found.notes.items()}
+    return dataclasses.replace(
+        found, problems=problems, notes=notes, names=[written.get(name, name) for name in found.names]
+    )
 
 
 @dataclass(frozen=True)
@@ -252,7 +281,8 @@ def _join_parts(
 def _notes(matrix: np.ndarray, names: list[str], rows: np.ndarray) -> dict[str, list[str]]:
     candidates = np.flatnonzero(matrix[:, 0] == 0)
     zero = candidates[~matrix[candidates].any(axis=1)]
-    return {"zero_norm": [names[i] for i in np.intersect1d(zero, rows).tolist()]}
+    used = np.intersect1d(zero, rows) if len(zero) else zero  # sorts all rows
+    return {"zero_norm": [names[i] for i in used.tolist()]}
 
 
 def require_usable(

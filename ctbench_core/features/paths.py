@@ -8,16 +8,40 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from ctbench_core.config import is_url, refuse_secret
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 
-def allowed_roots() -> tuple[Path, ...]:
-    """Return the folders of CTBENCH_ROOTS, resolved; empty means every folder of this machine."""
-    parts = os.environ.get("CTBENCH_ROOTS", "").split(os.pathsep)
-    return tuple(Path(part).expanduser().resolve() for part in parts if part.strip())
+def allowed_roots() -> tuple[Path | str, ...]:
+    """Return the folders of CTBENCH_ROOTS, resolved, and its URLs as text; empty means that nothing is refused."""
+    parts = re.split(re.escape(os.pathsep) + "(?!//)", os.environ.get("CTBENCH_ROOTS", ""))  # no split at ://
+    places = [part.strip() for part in parts if part.strip()]
+    return tuple(place if is_url(place) else Path(place).expanduser().resolve() for place in places)
+
+
+def check_place(place: Path | str) -> None:
+    """Check a folder or file as `check_allowed`, a URL as `check_url`; raises what they raise."""
+    check_url(str(place)) if is_url(place) else check_allowed(place)
+
+
+def check_url(url: str) -> str:
+    """Return the URL if it holds no secret and lies below a URL of CTBENCH_ROOTS, or no such limit is set.
+
+    Raises:
+        ConfigError: it has a user, password or query.
+        PathError: it has ``..``, or lies outside.
+    """
+    refuse_secret(url, "A place")
+    if ".." in re.split(r"[/\\]", url):
+        raise PathError(f"{url} lies outside its own folder with '..'. Write the URL without it.")
+    roots = allowed_roots()
+    if roots and not any(isinstance(root, str) and f"{url}/".startswith(root.rstrip("/") + "/") for root in roots):
+        allowed = ", ".join(map(str, roots))
+        raise PathError(f"{url} lies outside the allowed places ({allowed}). Add its URL to CTBENCH_ROOTS.")
+    return url
 
 
 def check_allowed(path: Path | str) -> Path:
@@ -28,7 +52,7 @@ def check_allowed(path: Path | str) -> Path:
     """
     roots = allowed_roots()
     resolved = Path(path).expanduser().resolve()
-    if roots and not any(resolved.is_relative_to(root) for root in roots):
+    if roots and not any(isinstance(root, Path) and resolved.is_relative_to(root) for root in roots):
         allowed = ", ".join(map(str, roots))
         raise PathError(f"{path} lies outside the allowed folders ({allowed}). Add its folder to CTBENCH_ROOTS.")
     return Path(path).expanduser()
@@ -64,13 +88,14 @@ def find_file(root: Path, path: str) -> Path | None:
     bases = [] if relative is None else [root / relative]
     if os.path.isabs(path) or _DRIVE.match(path):
         bases.append(Path(path))
-    for candidate in chain.from_iterable(_candidates(str(base)) for base in bases):
+    for candidate in chain.from_iterable(candidates(str(base)) for base in bases):
         if os.path.isfile(candidate):
             return check_allowed(candidate) if allowed_roots() else Path(candidate)
     return None
 
 
-def _candidates(base: str) -> Iterator[str]:
+def candidates(base: str) -> Iterator[str]:
+    """Yield the file names that a feature path may mean, in the order in which they are tried."""
     suffixes = vector_suffixes()
     if base.lower().endswith(suffixes):
         yield base

@@ -37,7 +37,7 @@ def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
         keep &= _one_reconstruction(manifest, keep, last=cohort.recon == "last")
         steps.append(f"{keep.sum():,} with the {cohort.recon} reconstruction of each exam")
     if not keep.any():
-        raise ManifestError(f"{manifest.path}: data.cohort leaves no row ({', '.join(steps)}). Relax its conditions.")
+        raise ManifestError(f"{manifest.place}: data.cohort leaves no row ({', '.join(steps)}). Relax its conditions.")
     if len(steps) == 1:
         return manifest
     selected = manifest if keep.all() else manifest.select(keep)
@@ -62,7 +62,7 @@ def _meets(manifest: Manifest, condition: dict[str, Any]) -> np.ndarray:
     column, op, value = condition["column"], condition["op"], condition["value"]
     if column not in manifest.frame.columns:
         raise ConfigError(
-            f"data.cohort.where: {manifest.path} has no column {column!r}. It has: {', '.join(manifest.frame)}."
+            f"data.cohort.where: {manifest.place} has no column {column!r}. It has: {', '.join(manifest.frame)}."
         )
     text = manifest.frame[column].astype(str).str.strip()
     if op == "in":

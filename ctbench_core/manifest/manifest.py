@@ -48,6 +48,7 @@ class Manifest:
         unknown: whether nobody knows the patient of a row, bool (N,): neither an id nor the name gives it, so the row
             counts as a patient of its own.
         label_mapping: what the rules of ``data.labels`` changed, for provenance and figures; empty when nothing.
+        place: how messages and provenance name the file: its path, or the URL that it was copied from.
         reserved: the columns of ``frame`` that hold ids, paths or labels.
     """
 
@@ -69,9 +70,11 @@ class Manifest:
     files: np.ndarray = field(default_factory=lambda: np.empty(0, object))
     unknown: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
     label_mapping: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
     reserved: frozenset[str] = frozenset({VOLUME})
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "place", self.place or str(self.path))
         for name, value in (("files", str(self.path)), ("unknown", False)):
             default = getattr(self, name)
             if len(default) != len(self.volumes):

@@ -43,7 +43,7 @@ def split_by_group(manifest: Manifest, options: AutoSplitConfig, seed: int) -> t
     count = len(names)
     if count < 2:
         raise ManifestError(
-            f"{manifest.path}: cannot split {count} {options.group} into training and validation; at least 2 are "
+            f"{manifest.place}: cannot split {count} {options.group} into training and validation; at least 2 are "
             "needed. Give a larger manifest, or a validation manifest as data.val_manifest."
         )
     val_size = min(max(round(options.val_fraction * count), 1), count - 1)
@@ -82,7 +82,7 @@ def assign_folds(
     codes, names = pd.factorize(pd.Series(units_of(manifest, group)), sort=True)
     if len(names) < count:
         raise ManifestError(
-            f"{manifest.path}: {len(names)} {group} groups cannot fill {count} folds. Lower data.kfold.folds."
+            f"{manifest.place}: {len(names)} {group} groups cannot fill {count} folds. Lower data.kfold.folds."
         )
     sizes = np.full(count, len(names) // count) + (np.arange(count) < len(names) % count)
     rng = np.random.default_rng([seed, len(names), count])

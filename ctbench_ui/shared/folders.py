@@ -91,7 +91,7 @@ def nearest_folder(written: str) -> Path:
     """Return the folder where browsing begins: the typed one, or its nearest parent that exists and is allowed."""
     start = Path(written or ".").expanduser().absolute()
     usable = (folder for folder in (start, *start.parents) if folder.is_dir() and is_allowed(folder))
-    return next(usable, None) or next(iter(allowed_roots()), Path.cwd())
+    return next(usable, None) or next((root for root in allowed_roots() if isinstance(root, Path)), Path.cwd())
 
 
 def list_columns(config: Callable[[], Config]) -> list[str]:

@@ -177,3 +177,16 @@ def test_an_invalid_field_is_not_saved(
     session["training.batch_size"] = 0
     form.save()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_url_with_a_secret_is_saved_nowhere(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    form.fill(Config())
+    form.save()
+    session["paths.data_root"] = "s3://user:secret@bucket/features"
+    form.save()
+    with pytest.raises(ConfigError, match="would be stored with every run"):
+        form.save_dataset("lab")
+    assert not list(tmp_path.iterdir())
