@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class CtbenchError(Exception):
     def __init__(self, *args: object, fixes: Sequence[Fix] = (), parts: Sequence[CtbenchError] = ()) -> None:
         super().__init__(*args)
         self.fixes, self.parts = tuple(fixes), tuple(parts) or (self,)
+
+    def renamed(self, old: str, new: str) -> Self:
+        """Return the error with another name for a file in its text; its fixes stay."""
+        parts = [] if self.parts == (self,) else [part.renamed(old, new) for part in self.parts]
+        return type(self)(str(self).replace(old, new), fixes=self.fixes, parts=parts)
 
 
 class InputError(CtbenchError):

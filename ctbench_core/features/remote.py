@@ -127,7 +127,9 @@ def read_copy(path: Path, read: Callable[[], Manifest]) -> Manifest:
     try:
         found = read()
     except InputError as error:
-        raise type(error)(str(error).replace(str(path), place)) from error
+        if place == str(path):
+            raise
+        raise error.renamed(str(path), place) from error
     if place == str(path):
         return found
     warnings, notes = ([text.replace(str(path), place) for text in texts] for texts in (found.warnings, found.notes))

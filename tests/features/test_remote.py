@@ -242,3 +242,14 @@ def test_manifests_are_copied_and_errors_name_the_url(tmp_path: Path, store: Mem
         read_training_manifests(Config(paths=paths))
     config = Config(paths=PathsConfig(outputs_root=str(tmp_path)))
     assert not manifest_path(config, "memory://bucket/lists/other.csv").exists()
+
+
+def test_errors_of_a_manifest_at_a_url_name_it_and_keep_their_fixes(store: MemoryFileSystem, tmp_path: Path) -> None:
+    rows = "".join(f"v{k},{k}.npy,{k % 2},{'-1' if k == 3 else k % 2}\n" for k in range(6))
+    with fsspec.open("memory://bucket/lists/train.csv", "wb") as file:
+        file.write(f"volumename,visual_feature_path,A,B\n{rows}".encode())
+    paths = PathsConfig(data_root=ROOT, manifest_dir="memory://bucket/lists", outputs_root=str(tmp_path))
+    with pytest.raises(ManifestError, match=r"^memory://bucket/lists/train.csv: label column 'B' has '-1'") as failure:
+        read_training_manifests(Config(paths=paths))
+    assert [dict(fix.values) for fix in failure.value.fixes][:1] == [{"data.labels.uncertain": "unknown"}]
+    assert str(tmp_path) not in str(failure.value)
