@@ -54,7 +54,7 @@ def test_a_two_among_labels_is_named_and_mapped(user: BrowserUser, data: Path) -
     text = alert.first.locator("pre code")
     assert text.evaluate("(code) => code.scrollWidth <= code.clientWidth + 1")  # it wraps
     assert "data.labels" not in text.inner_text()
-    user.press("map-train-Emphysema-2-unknown")
+    user.press("fix-data.labels.values={'2': 'unknown'}")
     user.wait_for_text("3 findings")
     user.press("check")
     user.button("to-train").wait_for()
@@ -69,7 +69,7 @@ def test_a_column_of_another_name_takes_one_click_on_upload_too(user: BrowserUse
     for path in files:
         _change_rows(path, _rename_columns)
     _choose_folders(user, data)
-    user.press("map-train-data.columns.visual_feature-image_path")
+    user.press("fix-data.columns.visual_feature=image_path")
     user.wait_for_text("3 findings")
     user.page.context.clear_cookies()
     user.go("data")
