@@ -36,8 +36,9 @@ def calibration_lines(targets: ArrayLike, probabilities: ArrayLike, patients: Ar
     targets (N, C) in {0, 1, NaN = left out}; probabilities (N, C) in [0, 1]; patients (N,). The slope b is that of
     logit P(y) = a + b logit(p): below 1, forecasts are too extreme. The intercept is a of logit P(y) = a + logit(p),
     calibration in the large: above 0, forecasts are too low on average. Errors are the sandwich estimate with scores
-    summed by patient, times t with the degrees of freedom of `variance_dof`, at most the effective patients of the scarcer class less 1. Both are NaN with fewer than 10 patients of a
-    class, with constant or separating forecasts, and where a certain forecast was wrong.
+    summed by patient, times t with the degrees of freedom of `variance_dof`, at most the effective patients of the scarcer
+    class less 1. Both are NaN with fewer than 10 patients of a class, with constant or separating forecasts, and where a
+    certain forecast was wrong.
     Source: Van Calster et al., J. Clin. Epidemiol. 2016; Liang and Zeger, Biometrika 1986.
     """
     truth = as_targets(targets, axes=2)

@@ -9,8 +9,8 @@ Shapes: L layers, N rows, C findings, P patients, R resamples, D deviations: P o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,40 +39,81 @@ class Deviations:
     reasons: list[str | None]
 
 
-def layer_values(
-    names: list[str], targets: Floats, scores: Floats, weights: Floats | None, thresholds: Floats
-) -> dict[str, Floats]:
-    """Return metrics (L, C) by name, or (R, L, C) in resamples by row weights (R, N); arguments as `deviations_of`."""
-    if len(targets) == 1:
-        return metric_values(names, targets[0], scores, weights, thresholds)
-    layers = [metric_values(names, one, own, weights, thresholds) for one, own in zip(targets, scores)]
-    return {name: np.stack([layer[name] for layer in layers], axis=-2) for name in names}
+@dataclass(frozen=True)
+class Rows:
+    """The rows of L layers: targets (1 or L, N, C), scores (L, N, C), patient codes (N,), thresholds (C,).
 
-
-def deviations_of(
-    metric: str,
-    value: Floats,
-    targets: Floats,
-    scores: Floats,
-    codes: np.ndarray,
-    thresholds: Floats,
-    draws: tuple[int, int],
-) -> Deviations:
-    """Find the errors of a registered metric of value (L, C): targets (1 or L, N, C), scores (L, N, C), patient codes (N,), thresholds (C,).
-
-    ``draws``: the number of resamples and their seed, for metrics with a function of their own.
+    Attributes:
+        draws: the number of resamples and their seed, for metrics with a function of their own.
     """
-    declared, patients = METRICS.resolve(metric), int(codes.max(initial=-1)) + 1
+
+    targets: Floats
+    scores: Floats
+    codes: np.ndarray
+    thresholds: Floats
+    draws: tuple[int, int]
+
+    def values(self, names: list[str], weights: Floats | None = None) -> dict[str, Floats]:
+        """Return metrics (L, C) by name, or (R, L, C) in resamples by row weights (R, N)."""
+        if len(self.targets) == 1:
+            return metric_values(names, self.targets[0], self.scores, weights, self.thresholds)
+        layers = [
+            metric_values(names, targets, scores, weights, self.thresholds)
+            for targets, scores in zip(self.targets, self.scores)
+        ]
+        return {name: np.stack([layer[name] for layer in layers], axis=-2) for name in names}
+
+    def column(self, layer: int, finding: int) -> tuple[Floats, Floats]:
+        """Return targets and scores (N,) of a finding in a layer."""
+        return self.targets[min(layer, len(self.targets) - 1), :, finding], self.scores[layer, :, finding]
+
+    @property
+    def patients(self) -> int:
+        return int(self.codes.max(initial=-1)) + 1
+
+    @cached_property
+    def has_rows(self) -> np.ndarray:
+        """Whether a patient has rows with a known label, (P, L, C)."""
+        return np.broadcast_to(self.sums(~np.isnan(self.targets)) > 0, (self.patients, *self.scores.shape[::2]))
+
+    @cached_property
+    def counts_without_each(self) -> ThresholdedMetrics:
+        """The counts at the thresholds without each patient in turn, (P, L, C)."""
+        called, positive, negative = self.scores >= self.thresholds, self.targets == 1, self.targets == 0
+        masks = (called & positive, called & negative, ~called & positive, ~called & negative)
+        tp, fp, fn, tn = (self.sums_without_each(mask) for mask in masks)
+        return ThresholdedMetrics(tp, fp, fn, tn, reasons=[])
+
+    def sums(self, values: np.ndarray) -> Floats:
+        """Sum values (L, N, C) by patient, (P, L, C)."""
+        if not self.patients:
+            return np.empty((0, values.shape[0], values.shape[2]))
+        order, starts = self._order
+        own = np.add.reduceat(values[:, order].astype(np.float64), starts, axis=1)
+        return np.asarray(own.transpose(1, 0, 2))
+
+    def sums_without_each(self, values: np.ndarray) -> Floats:
+        """Sum values (L, N, C) without each patient in turn, (P, L, C)."""
+        own = self.sums(values)
+        return np.asarray(own.sum(axis=0) - own)
+
+    @cached_property
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.codes, kind="stable")
+        return order, np.searchsorted(self.codes[order], np.arange(self.patients))
+
+
+def deviations_of(metric: str, value: Floats, rows: Rows) -> Deviations:
+    """Find the errors of a registered metric of value (L, C)."""
+    declared = METRICS.resolve(metric)
     if declared.interval == "obuchowski":
-        return _by_placements(metric, value, targets, scores, codes, patients)
+        return _by_placements(metric, value, rows)
     if declared.interval == "bootstrap":
-        return _by_resamples(metric, value, targets, scores, codes, thresholds, draws)
-    without = _without_each(declared, targets, scores, codes, patients, thresholds)
-    known = _patient_sums(codes, patients)(~np.isnan(targets))
-    has_rows = np.broadcast_to(known > 0, without.shape)
-    deviations, mean = jackknife(without, has_rows)
-    bias = (has_rows.sum(axis=0) - 1) * (mean - value)
-    reasons = _reasons(value, np.isnan(without) & has_rows, "undefined without one of the patients")
+        return _by_resamples(metric, value, rows)
+    without = _without_each(declared, rows)
+    deviations, mean = jackknife(without, rows.has_rows)
+    bias = (rows.has_rows.sum(axis=0) - 1) * (mean - value)
+    reasons = _reasons(value, np.isnan(without) & rows.has_rows, "undefined without one of the patients")
     return Deviations(metric, value, _products(deviations), deviations, bias, reasons)
 
 
@@ -88,13 +129,11 @@ def _reasons(value: Floats, is_undefined: np.ndarray, reason: str, most: float =
     ]
 
 
-def _by_placements(
-    metric: str, value: Floats, targets: Floats, scores: Floats, codes: np.ndarray, patients: int
-) -> Deviations:
+def _by_placements(metric: str, value: Floats, rows: Rows) -> Deviations:
     layers, findings = value.shape
-    deviations, errors = np.empty((patients, layers, findings)), np.empty((findings, layers, layers))
+    deviations, errors = np.empty((rows.patients, layers, findings)), np.empty((findings, layers, layers))
     for c in range(findings):
-        own = [placements(_of(targets, n)[:, c], scores[n, :, c], codes, patients) for n in range(layers)]
+        own = [placements(*rows.column(n, c), rows.codes, rows.patients) for n in range(layers)]
         errors[c] = covariance(own)
         for n, one in enumerate(own):
             deviations[:, n, c] = np.sqrt(one.factors[0]) * one.positive + np.sqrt(one.factors[1]) * one.negative
@@ -102,68 +141,25 @@ def _by_placements(
     return Deviations(metric, value, errors, deviations, np.zeros(value.shape), reasons)
 
 
-def _of(targets: Floats, layer: int) -> Floats:
-    return targets[min(layer, len(targets) - 1)]
-
-
-def _without_each(
-    metric: Metric, targets: Floats, scores: Floats, codes: np.ndarray, patients: int, thresholds: Floats
-) -> Floats:
+def _without_each(metric: Metric, rows: Rows) -> Floats:
     """Return a metric without each patient in turn, (P, L, C)."""
-    sums = _patient_sums(codes, patients)
-
-    def total(rows: np.ndarray) -> Floats:
-        own = sums(rows)
-        return np.asarray(own.sum(axis=0) - own)
-
     if metric.kind == "thresholded":
-        called = scores >= thresholds
-        masks = (
-            called & (targets == 1),
-            called & (targets == 0),
-            ~called & (targets == 1),
-            ~called & (targets == 0),
-        )
-        tp, fp, fn, tn = map(total, masks)
-        return ThresholdedMetrics(tp, fp, fn, tn, reasons=[]).value(metric.name)
+        return rows.counts_without_each.value(metric.name)
     if metric.kind == "calibration":
-        known = np.broadcast_to(~np.isnan(targets), scores.shape)
-        return divide(total(np.where(known, (scores - targets) ** 2, 0.0)), total(known))
-    layers, _, findings = scores.shape
-    values = np.empty((patients, layers, findings))
-    for n, c in np.ndindex(layers, findings):
-        values[:, n, c] = auprc_without_each(_of(targets, n)[:, c], scores[n, :, c], codes, patients)
+        known = np.broadcast_to(~np.isnan(rows.targets), rows.scores.shape)
+        errors = np.where(known, (rows.scores - rows.targets) ** 2, 0.0)
+        return divide(rows.sums_without_each(errors), rows.sums_without_each(known))
+    values = np.empty((rows.patients, *rows.scores.shape[::2]))
+    for n, c in np.ndindex(values.shape[1:]):
+        values[:, n, c] = auprc_without_each(*rows.column(n, c), rows.codes, rows.patients)
     return values
 
 
-def _patient_sums(codes: np.ndarray, patients: int) -> Callable[[np.ndarray], Floats]:
-    """Return a function that sums rows (L, N, C) by patient, (P, L, C)."""
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(patients))
-
-    def sums(rows: np.ndarray) -> Floats:
-        if not patients:
-            return np.empty((0, rows.shape[0], rows.shape[2]))
-        own = np.add.reduceat(rows[:, order].astype(np.float64), starts, axis=1)
-        return np.asarray(own.transpose(1, 0, 2))
-
-    return sums
-
-
-def _by_resamples(
-    metric: str,
-    value: Floats,
-    targets: Floats,
-    scores: Floats,
-    codes: np.ndarray,
-    thresholds: Floats,
-    draws: tuple[int, int],
-) -> Deviations:
+def _by_resamples(metric: str, value: Floats, rows: Rows) -> Deviations:
     """Resample patients. An undefined resample adds nothing to the error of its finding."""
-    count = int(codes.max(initial=-1)) + 1
     parts = [
-        layer_values([metric], targets, scores, times[:, codes].astype(np.float64), thresholds)[metric]
-        for times in draw_counts(count, *draws)
+        rows.values([metric], times[:, rows.codes].astype(np.float64))[metric]
+        for times in draw_counts(rows.patients, *rows.draws)
     ]
     drawn = np.concatenate(parts) if parts else np.empty((0, *value.shape))
     defined = ~np.isnan(drawn).any(axis=1, keepdims=True)

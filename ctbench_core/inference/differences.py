@@ -185,7 +185,10 @@ def _recipe_parts(
     paired: bool,
     overlap: float,
 ) -> _Parts:
-    """Return the parts of the difference of two recipes, from covariances (K, L, L), their degrees of freedom (K,) and the layers of both."""
+    """Return the parts of the difference of two recipes, from covariances (K, L, L) and the layers of both.
+
+    of_patients (K,) are the degrees of freedom of what patients add.
+    """
     a, b = groups
     factors = [seed_factor(len(group), overlap) for group in groups]
     spread = np.full((len(figures.columns), 2), np.nan)

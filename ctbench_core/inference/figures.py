@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.errors import InputError
-from ctbench_core.inference.deviations import Deviations, deviations_of, layer_values
+from ctbench_core.inference.deviations import Deviations, Rows, deviations_of
 from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes
 from ctbench_core.inference.rules import MIN_PATIENTS, is_near_end, newcombe_variance, variance_dof
 from ctbench_core.metrics import Floats, as_scores, as_targets, divide
@@ -118,19 +118,10 @@ def measure(
     truth, values, names = _check(targets, scores, patients, labels, metrics)
     codes = patient_codes(patients)
     limits = np.broadcast_to(np.asarray(thresholds, np.float64), truth.shape[-1:])
-
-    layers, labels = truth if truth.ndim == 3 else truth[None], list(labels)
-    exact = layer_values(names, layers, values, None, limits)
+    rows = Rows(truth if truth.ndim == 3 else truth[None], values, codes, limits, (resamples, seed))
     return {
-        name: _figures(
-            layers,
-            values,
-            codes,
-            labels,
-            limits,
-            deviations_of(name, exact[name], layers, values, codes, limits, (resamples, seed)),
-        )
-        for name in names
+        name: _figures(rows, list(labels), deviations_of(name, value, rows))
+        for name, value in rows.values(names).items()
     }
 
 
@@ -151,18 +142,11 @@ def _check(
     return truth, values, compared_metrics() if metrics is None else list(metrics)
 
 
-def _figures(
-    targets: Floats,
-    scores: Floats,
-    codes: np.ndarray,
-    labels: list[str],
-    thresholds: Floats,
-    errors: Deviations,
-) -> Figures:
-    """Return the figures of one metric: targets (1 or L, N, C), scores (L, N, C), codes (N,), thresholds (C,)."""
+def _figures(rows: Rows, labels: list[str], errors: Deviations) -> Figures:
+    """Return the figures of one metric from its errors."""
+    metric, targets, codes = errors.metric, rows.targets, rows.codes
     positive, negative = _evidence(targets == 1, codes), _evidence(targets == 0, codes)
-    metric = errors.metric
-    behind = _behind(metric, targets, scores, codes, thresholds, positive, negative)
+    behind = _behind(metric, rows, positive, negative)
     reasons = [
         _few_classes(p, n) or _few_behind(metric, own) or undefined
         for p, n, own, undefined in zip(positive, negative, behind, errors.reasons)
@@ -279,22 +263,14 @@ _DENOMINATORS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def _behind(
-    metric: str,
-    targets: Floats,
-    scores: Floats,
-    codes: np.ndarray,
-    thresholds: Floats,
-    positive: list[Evidence],
-    negative: list[Evidence],
-) -> list[Evidence]:
+def _behind(metric: str, rows: Rows, positive: list[Evidence], negative: list[Evidence]) -> list[Evidence]:
     """Return the patients behind each finding's degrees of freedom: of the scarcer class, or of the denominator."""
     declared = METRICS.get(metric)
     if declared is None or declared.denominator == "scarcer":
         return [min(pair, key=lambda one: one.patients) for pair in zip(positive, negative)]
     if declared.denominator in ("positive", "negative"):
         return positive if declared.denominator == "positive" else negative
-    return _evidence(_DENOMINATORS[declared.denominator](targets, scores >= thresholds), codes)
+    return _evidence(_DENOMINATORS[declared.denominator](rows.targets, rows.scores >= rows.thresholds), rows.codes)
 
 
 def _few_classes(positive: Evidence, negative: Evidence) -> str | None:
