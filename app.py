@@ -9,6 +9,7 @@ import streamlit as st
 
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
+from ctbench_ui import server
 from ctbench_ui.form import outputs_root
 from ctbench_ui.frame import late_redraws
 from ctbench_ui.shared.meters import get_meters
@@ -26,4 +27,4 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     get_runner().stop()
 
 
-app = st.App("ctbench_ui/main.py", lifespan=lifespan)
+app = st.App("ctbench_ui/main.py", lifespan=lifespan, middleware=server.middleware())

@@ -81,14 +81,14 @@ def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _start(folder: Path, options: tuple[str, ...], script: str) -> AppServer:
-    port, store = _free_port(), folder / "outputs"
+    port, store = free_port(), folder / "outputs"
     log = folder / f"server-{port}.log"
     folders = {"CTBENCH_OUTPUTS": str(store), "CTBENCH_DEMO": str(folder / "demo")}
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]

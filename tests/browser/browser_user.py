@@ -57,6 +57,7 @@ class BrowserUser:
         page: the page of Playwright.
         actions: clicks and typed fields so far.
         requests: every address that the page has requested.
+        blocked: what the content policy of the app has kept the page from loading.
     """
 
     def __init__(self, context: Any, url: str) -> None:
@@ -65,6 +66,12 @@ class BrowserUser:
         self.page, self.url, self.actions = context.new_page(), url, 0
         self.requests: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
+        self.blocked: list[str] = []
+        self.page.on("console", self._note_if_blocked)
+
+    def _note_if_blocked(self, message: Any) -> None:
+        if "Content Security Policy" in message.text:
+            self.blocked.append(message.text)
 
     def go(self, address: str = "") -> None:
         """Load an address of the app, and wait until the page is drawn."""

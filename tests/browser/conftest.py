@@ -53,7 +53,7 @@ def browser() -> Iterator[sync_api.Browser]:
 def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], BrowserUser]]:
     """Return a function that opens a server in a browser context of its own.
 
-    After the test no page may show a traceback, or have sent a request to another host.
+    After the test no page may show a traceback, have sent a request to another host, or have met the content policy.
     """
     users: list[BrowserUser] = []
 
@@ -66,6 +66,7 @@ def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], Browse
     for user in users:
         assert user.page.locator("[data-testid=stException]").count() == 0
         assert [url for url in user.requests if not url.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
+        assert user.blocked == []
         user.page.context.close()
 
 

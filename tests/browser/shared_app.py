@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from app import lifespan
 from ctbench_core.jobs import get_runner
+from ctbench_ui import server
 from tests.browser.app_server import STORE_ADDRESS
 
 MAIN = Path(__file__).resolve().parents[2] / "ctbench_ui" / "main.py"
@@ -28,4 +29,9 @@ def use_store(request: Request) -> Response:
     return Response(status_code=204 if runner.active() is None and not runner.queued() else 409)
 
 
-app = st.App(MAIN, lifespan=lifespan, routes=[Route(f"/{STORE_ADDRESS}", use_store, methods=["POST"])])
+app = st.App(
+    MAIN,
+    lifespan=lifespan,
+    middleware=server.middleware(),
+    routes=[Route(f"/{STORE_ADDRESS}", use_store, methods=["POST"])],
+)
