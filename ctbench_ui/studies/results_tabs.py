@@ -233,7 +233,7 @@ def _findings(folder: str, at: Stamp) -> None:
         "Mark the best",
         len(load_runs(folder, at)) <= _MARKED_AT_ONCE,
         **address.bound("heat-marks"),
-        help="Resamples patients for every run of the table.",
+        help="Tests the best cell of each row against the others.",
     )
     values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
     if not len(values):
