@@ -77,8 +77,8 @@ def _pair_p(
 ) -> Floats:
     """Return p (K,) of the difference of two groups."""
     if not seeds:
-        return difference(figures, *groups, overlap=overlap).p
-    first, second, paired = match_seeds(*seeds)
+        return difference(figures, groups[0], groups[1], overlap=overlap).p
+    first, second, paired = match_seeds(seeds[0], seeds[1])
     layers = [groups[0][place] for place in first], [groups[1][place] for place in second]
     return difference(figures, *layers, paired, overlap).p
 
