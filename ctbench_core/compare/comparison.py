@@ -276,13 +276,14 @@ def compare_groups(
         for one in figures.values()
         for row in metric_rows(group.name, estimate(one, group.layers, group.overlap))
     ]
-    layers = [group.layers for group in groups]
+    layers, seeds = [group.layers for group in groups], [group.seeds for group in groups]
+    overlap = max(group.overlap for group in groups)
     return assemble(
         common,
         groups,
         metrics,
         [Pair(group, groups[0], _difference(common, group, groups[0])) for group in groups[1:]],
-        {name: best_of(one, layers, level=ALPHA) for name, one in figures.items()},
+        {name: best_of(one, layers, seeds, level=ALPHA, overlap=overlap) for name, one in figures.items()},
         # Label counts alone decide which findings are eligible, so that all metrics agree.
         next(iter(figures.values())).eligible,
         on,

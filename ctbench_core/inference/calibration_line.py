@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from ctbench_core.inference.patients import evidence, patient_codes
+from ctbench_core.inference.patients import evidence, fewest, patient_codes
 from ctbench_core.inference.rules import MIN_PATIENTS, t_quantile, variance_dof
 from ctbench_core.metrics import Floats, as_scores, as_targets, logistic_fit
 
@@ -44,9 +44,7 @@ def calibration_lines(targets: ArrayLike, probabilities: ArrayLike, patients: Ar
     truth = as_targets(targets, axes=2)
     values = as_scores(probabilities, truth)
     codes = patient_codes(patients)
-    scarcer = [
-        min((evidence(codes, column == value) for value in (0, 1)), key=lambda one: one.patients) for column in truth.T
-    ]
+    scarcer = [fewest(evidence(codes, column == value) for value in (0, 1)) for column in truth.T]
     lines = np.full((truth.shape[1], 6), np.nan)
     reasons: list[str | None] = []
     for c, (column, p) in enumerate(zip(truth.T, values.T)):

@@ -20,7 +20,9 @@ from ctbench_core.inference.figures import Figures, measure, place_of, wide_near
 from ctbench_core.inference.patients import patient_codes
 from ctbench_core.inference.rules import (
     MARK_NEAR_END,
+    NO_ERROR,
     POWER,
+    is_near_end,
     mark_near_end,
     midway_dof,
     satterthwaite,
@@ -33,6 +35,7 @@ from ctbench_core.metrics import Floats
 MODELS = "these trained models"
 RECIPES = "this way of training"
 SAME_PATIENTS = "this way of training, for these training patients"
+NEAR_RATE = "rates near 0 or 1, or the same calls: the error of their difference is not known"
 ONE_SEED = "one seed of a recipe: its spread over seeds is unknown. Compare the runs as models"
 # Up to this many seeds that both recipes have, t lies between two rules (`midway_dof`).
 FEW_SEEDS = 4
@@ -127,7 +130,7 @@ def difference(
     The variance of the difference of two recipes is the covariance, over patients, of the differences of two seeds,
     plus the variance between seeds (`seed_factor`); sources as `estimate`. With up to four common seeds, t is half-way
     between Satterthwaite's and Cochran and Cox's, otherwise Satterthwaite's. Two common seeds have a range, but no interval; nor
-    has a recipe of one seed beside one of several. Near 1, AUROCs have at least Newcombe's variance (`wide_near_end`).
+    has a recipe of one seed beside one of several, or a rate near 0 or 1. Near 1, AUROCs have at least Newcombe's variance (`wide_near_end`).
 
     Args:
         paired: the i-th layers of both share a seed, such as the draw of training patients.
@@ -136,8 +139,9 @@ def difference(
     a, b = np.asarray(first), np.asarray(second)
     delta = figures.value[a].mean(axis=0) - figures.value[b].mean(axis=0)
     errors, is_near = wide_near_end(figures)
-    reasons, near = list(figures.reasons), np.asarray(is_near[[*a, *b]].any(axis=0))
+    near = np.asarray(is_near[[*a, *b]].any(axis=0))
     weights = np.bincount(a, minlength=len(figures)) / len(a) - np.bincount(b, minlength=len(figures)) / len(b)
+    reasons = _reasons(figures, weights)
     of_patients = figures.dof(weights, near)
     if len(a) == len(b) == 1:
         nothing = np.full(len(delta), np.nan)
@@ -165,6 +169,20 @@ def difference(
         seeds=(len(a), len(b)),
         question=parts.question,
     )
+
+
+def _reasons(figures: Figures, weights: Floats) -> list[str | None]:
+    """Return why a weighted sum of layers has no interval, by column: `Figures.reasons`, and of rates `NEAR_RATE`.
+
+    Where few patients are expected on one side of a rate, or both call the same rows positive, these patients do not show how
+    much the difference varies.
+    """
+    declared = METRICS.get(figures.metric)
+    if declared is None or declared.kind != "thresholded":
+        return list(figures.reasons)
+    is_near = is_near_end(figures.value[weights != 0], figures.patients).any(axis=0) & (figures.findings == 1)
+    is_same = np.abs(np.einsum("dlk,l->dk", figures.deviations, weights)).max(axis=0, initial=0.0) < NO_ERROR
+    return [reason or (NEAR_RATE if none else None) for reason, none in zip(figures.reasons, is_near | is_same)]
 
 
 class _Parts(NamedTuple):

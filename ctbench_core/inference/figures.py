@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.errors import InputError
 from ctbench_core.inference.deviations import Deviations, Rows, deviations_of
-from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes
+from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, fewest, patient_codes
 from ctbench_core.inference.rules import MIN_PATIENTS, is_near_end, newcombe_variance, variance_dof
 from ctbench_core.metrics import Floats, as_scores, as_targets, divide
 
@@ -247,9 +247,8 @@ def _mean_defined(values: Floats) -> Floats:
 
 
 def _evidence(masks: np.ndarray, codes: np.ndarray) -> list[Evidence]:
-    """Return the patients behind each finding from masks (L, N, C): of the layer with the fewest."""
-    layers = [[evidence(codes, column) for column in mask.T] for mask in masks]
-    return [min(own, key=lambda one: (one.patients, one.effective)) for own in zip(*layers)]
+    """Return the patients behind each finding from masks (L, N, C): the fewest of any layer."""
+    return [fewest(own) for own in zip(*([evidence(codes, column) for column in mask.T] for mask in masks))]
 
 
 # Masks (L, N, C) of the rows in a rate's denominator, from targets (1 or L, N, C) and calls (L, N, C).
@@ -267,7 +266,7 @@ def _behind(metric: str, rows: Rows, positive: list[Evidence], negative: list[Ev
     """Return the patients behind each finding's degrees of freedom: of the scarcer class, or of the denominator."""
     declared = METRICS.get(metric)
     if declared is None or declared.denominator == "scarcer":
-        return [min(pair, key=lambda one: one.patients) for pair in zip(positive, negative)]
+        return [fewest(pair) for pair in zip(positive, negative)]
     if declared.denominator in ("positive", "negative"):
         return positive if declared.denominator == "positive" else negative
     return _evidence(_DENOMINATORS[declared.denominator](rows.targets, rows.scores >= rows.thresholds), rows.codes)

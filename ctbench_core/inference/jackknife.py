@@ -67,7 +67,7 @@ def jackknife(values: Floats, has_rows: np.ndarray) -> tuple[Floats, Floats]:
 
     The products of deviations sum to covariances: V = (n - 1) / n sum over n patients of (v_-p - mean)^2. Patients without
     rows (P, ...) are none of them, and deviate by 0. The mean gives the bias: (n - 1) (mean - value). Sources: Efron and
-    Stein, Ann. Statist. 1981; of clusters: Rao and Shao, Biometrika 1999; of the bias: Quenouille, Biometrika 1956.
+    Stein, Ann. Statist. 1981; of clusters: Rao and Wu, JASA 1985; of the bias: Quenouille, Biometrika 1956.
     """
     n = has_rows.sum(axis=0)
     mean = divide(np.where(has_rows, values, 0.0).sum(axis=0), n)

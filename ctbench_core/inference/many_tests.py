@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from ctbench_core.declared import METRICS
 from ctbench_core.errors import InputError
+from ctbench_core.inference.differences import difference, match_seeds
 from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, place_of, wide_near_end
 from ctbench_core.metrics import Floats, divide
 
@@ -35,10 +36,18 @@ class Best:
     marked: bool
 
 
-def best_of(figures: Figures, groups: Sequence[Sequence[int]], column: str = MACRO, level: float = 0.05) -> Best:
+def best_of(
+    figures: Figures,
+    groups: Sequence[Sequence[int]],
+    seeds: Sequence[Sequence[str]] = (),
+    column: str = MACRO,
+    level: float = 0.05,
+    overlap: float = 0.0,
+) -> Best:
     """Find the best of several models or recipes, each a group of layers, in one column.
 
-    The errors over patients are drawn as a multivariate t with their covariance, with the fewest degrees of freedom of any
+    Of two, the p is that of their difference (`difference`), over the common ``seeds``, names by layer, if there are any, with
+    their ``overlap``. Of more, the errors over patients are drawn as a multivariate t with their covariance, with the fewest degrees of freedom of any
     pair. Seeds are a random sample too: noise of a t with S - 1 degrees of freedom and their standard error is added
     to the draws of a recipe. Where the macro mean has no interval, the mean over the eligible findings decides; None is best
     where the column has none.
@@ -51,12 +60,27 @@ def best_of(figures: Figures, groups: Sequence[Sequence[int]], column: str = MAC
     declared = METRICS.get(figures.metric)
     sign = -1.0 if declared is not None and declared.larger_is_better is False else 1.0
     weights = np.stack([np.bincount(group, minlength=len(figures)) / len(group) for group in groups])
-    values, draws = weights @ figures.value[:, place], _patient_draws(figures, weights, place)
+    values = weights @ figures.value[:, place]
+    if len(groups) == 2:
+        p, best = _pair_p(figures, groups, seeds, overlap)[place], int(np.argmax(sign * values))
+        return Best(best, np.where(np.arange(2) == best, np.nan, p), bool(p < level))
+    draws = _patient_draws(figures, weights, place)
     for number, group in enumerate(groups):
         if len(group) > 1:
             noise = np.random.default_rng([0, number]).standard_t(len(group) - 1, len(draws))
             draws[:, number] += noise * figures.value[group, place].std(ddof=1) * np.sqrt(1 / len(group))
     return best_by_max_t(sign * values, sign * draws, level)
+
+
+def _pair_p(
+    figures: Figures, groups: Sequence[Sequence[int]], seeds: Sequence[Sequence[str]], overlap: float
+) -> Floats:
+    """Return p (K,) of the difference of two groups."""
+    if not seeds:
+        return difference(figures, groups[0], groups[1], overlap=overlap).p
+    first, second, paired = match_seeds(seeds[0], seeds[1])
+    layers = [groups[0][place] for place in first], [groups[1][place] for place in second]
+    return difference(figures, *layers, paired, overlap).p
 
 
 def _patient_draws(figures: Figures, weights: Floats, place: int) -> Floats:

@@ -51,7 +51,7 @@ def mean_intervals(
     Logit scale, standard error of the jackknife that leaves out one patient at a time, t with m - 1 degrees of freedom, m
     the effective patients with a scored query; at least 10 patients have one. A mean at an end of its range gets the exact
     bound of a proportion in effective patients: P(all values at the end) is at most that of a proportion with the same
-    mean. Sources: Pepe 2003, section 5.2; Rao and Shao, Biometrika 1999 (jackknife of clusters); Clopper and Pearson,
+    mean. Sources: Pepe 2003, section 5.2; Rao and Wu, JASA 1985 (jackknife of clusters); Clopper and Pearson,
     Biometrika 1934.
 
     Args:

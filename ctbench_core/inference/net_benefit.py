@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctbench_core.inference.patients import Evidence, evidence, patient_codes
+from ctbench_core.inference.patients import Evidence, evidence, fewest, patient_codes
 from ctbench_core.inference.rules import MIN_PATIENTS, t_quantile
 from ctbench_core.metrics import Floats, as_scores, as_targets, divide
 
@@ -52,7 +52,7 @@ def net_benefit(targets: ArrayLike, probabilities: ArrayLike, patients: ArrayLik
     order = np.argsort(patient_codes(patients)[known], kind="stable")  # rows of a patient stand together
     y, p = (truth[known] == 1)[order], as_scores(probabilities, truth)[known][order]
     codes = patient_codes(patients)[known][order]
-    scarcer = min((evidence(codes, y == value) for value in (True, False)), key=lambda one: one.patients)
+    scarcer = fewest(evidence(codes, y == value) for value in (True, False))
     few = scarcer.patients < MIN_PATIENTS
     reason = f"{scarcer.patients} patients in the scarcer class: {MIN_PATIENTS} are needed" if few else None
     cost, size = THRESHOLDS / (1 - THRESHOLDS), max(len(y), 1)
@@ -84,7 +84,7 @@ def _difference_bounds(
     Each share has Wilson's interval in its effective number of rows, share (1 - share) / variance, with the variance
     clustered by patient, or Kish's number of patients where none varies, and at most that where a few patients hold
     most rows (`Evidence.mark`): the variance then misses what they could have done. The distances of these bounds are
-    combined like errors, with the correlation of the shares. Sources: Newcombe, Statist. Med. 1998 (method 10); Zou
+    combined like errors, with the correlation of the shares. Sources: Newcombe, Statist. Med. 1998;17:2635 (paired, method 10); Zou
     and Donner, Statist. Med. 2008 (MOVER); Korn and Graubard, Survey Methodology 1998 (effective number).
     """
     shares, sums = zip(*(_patient_sums(mask, codes) for mask in (gained, lost)))

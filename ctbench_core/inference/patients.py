@@ -8,7 +8,7 @@ Shapes: N rows, C labels, P patients, R resamples; ``...`` leading axes such as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,12 @@ class Evidence:
         if self.effective >= FEW_EFFECTIVE * self.patients:
             return ""
         return f"few patients hold most volumes: {self.effective:.0f} effective of {self.patients} patients"
+
+
+def fewest(parts: Iterable[Evidence]) -> Evidence:
+    """Return the least number of patients and the least effective number: of classes or layers, the one that limits."""
+    found = list(parts)
+    return Evidence(min(one.patients for one in found), min(one.effective for one in found))
 
 
 def evidence(codes: NDArray[np.intp], mask: np.ndarray) -> Evidence:

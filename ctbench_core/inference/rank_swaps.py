@@ -28,8 +28,9 @@ def rank_swap(
 
     targets (N, C) in {0, 1, NaN}; first, second (N, C); patients (N,). Scores become mid-ranks within the finding. The
     ranks of a patient's rows are exchanged with probability one half; p = (1 + #{|t*| >= |t|}) / (R + 1), t by
-    Obuchowski's error. Source: Venkatraman and Begg, Biometrika 1996, with patients as units; Pauly, Asendorf and
-    Konietschke, Biom. J. 2016 (studentised).
+    Obuchowski's error. Exact where these ranks may be exchanged within every patient,
+    else for many patients. Builds on Venkatraman and Begg, Biometrika 1996 (exchange of ranks), and Konietschke and Pauly,
+    Electron. J. Stat. 2012 (studentised, paired).
     """
     truth = as_targets(targets, axes=2)
     pair = np.stack([as_scores(first, truth), as_scores(second, truth)])

@@ -25,7 +25,7 @@ MAX_UNDEFINED = 0.05
 NEAR_END = 3
 MARK_NEAR_END = "near 1: at least 93 %"
 _BISECTIONS = 60
-_NO_ERROR = 1e-12  # rounding
+NO_ERROR = 1e-12  # rounding
 
 
 def t_quantile(dof: ArrayLike, level: float = LEVEL) -> Floats:
@@ -45,9 +45,9 @@ def t_test(delta: Floats, error: Floats, dof: Floats, has_interval: np.ndarray) 
 
     Models that rank alike differ by rounding only: then p is 1 for equal values and else 0.
     """
-    exact = error < _NO_ERROR
+    exact = error < NO_ERROR
     half_width = t_quantile(dof) * np.where(exact, 0.0, error)
-    p = np.where(exact, (np.abs(delta) < _NO_ERROR).astype(float), t_p_value(divide(delta, error), dof))
+    p = np.where(exact, (np.abs(delta) < NO_ERROR).astype(float), t_p_value(divide(delta, error), dof))
     bounds = np.stack([delta - half_width, delta + half_width], axis=-1)
     return np.where(has_interval[:, None], bounds, np.nan), np.where(has_interval, p, np.nan)
 
@@ -56,7 +56,7 @@ def variance_dof(deviations: Floats) -> Floats:
     """Return the degrees of freedom (K,) of a variance that is the sum of squared deviations of patients (D, K).
 
     2 V^2 / Var(V), with the variance of the squares times their number for Var(V): few patients with large deviations leave few. For
-    normal deviations it is about that number; who deviates by 0, such as without rows, is not counted. Infinite without a variance. Source: Hinkley, Technometrics 1977.
+    normal deviations it is about that number; who deviates by 0, such as without rows, is not counted. Infinite without a variance. Source: Hinkley, Biometrika 1977;64:21.
     """
     squares = deviations**2
     total = squares.sum(axis=0)
@@ -92,8 +92,8 @@ def seed_factor(seeds: int, overlap: float) -> tuple[float, bool]:
     """Return the factor of the variance between seeds in that of their mean, and whether it covers other patients.
 
     ``overlap`` is the mean share of training patients that two seeds have in common. Seeds that share patients are
-    closer to each other than draws of new patients would be: 1 / S + o / (1 - o), an upper bound. From o = .5 on the
-    answer is for these training patients, and the factor 1 / S. Source: Nadeau and Bengio, Mach. Learn. 2003.
+    closer to each other than draws of new patients would be: 1 / S + o / (1 - o), an assumption after Nadeau and Bengio,
+    Mach. Learn. 2003, who use another ratio. From o = .5 on the answer is for these training patients, and the factor 1 / S.
     """
     is_new = overlap < 0.5
     return 1 / seeds + (overlap / (1 - overlap) if is_new else 0.0), is_new
@@ -135,7 +135,7 @@ def newcombe_variance(area: Floats, positive: Floats, negative: Floats) -> Float
 
 
 def is_near_end(area: Floats, patients: ArrayLike) -> np.ndarray:
-    """Mark AUROCs (K,) near 1 or 0: fewer than `NEAR_END` of ``patients`` (K,) are expected on the wrong side."""
+    """Mark AUROCs or rates (K,) near 1 or 0: fewer than `NEAR_END` of ``patients`` (K,) are expected on the wrong side."""
     return np.asarray(np.asarray(patients) * np.minimum(area, 1 - area) < NEAR_END)
 
 

@@ -164,8 +164,10 @@ def _decisions(comparison: Comparison) -> list[str]:
             texts.append("In simulations such tests of AUPRC rejected too often where few patients had the finding.")
     if any(one.marked for one in comparison.best.values()):
         texts.append(
-            "A model is called best where its macro mean exceeds that of every other at a familywise level of .05 over all "
-            "pairs (max-T, Westfall and Young 1993)."
+            "A model is called best where its macro mean exceeds that of the other at a level of .05."
+            if len(comparison.common.names) == 2
+            else "A model is called best where its macro mean exceeds that of every other at a familywise level of .05 over "
+            "all pairs (max-T, Westfall and Young 1993)."
         )
     return texts
 

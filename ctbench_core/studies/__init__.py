@@ -2,7 +2,7 @@
 
 from ctbench_core.studies.budget_curves import FEWEST_SEEDS, Budgets, Curve, crossing, fit_curve, labels_needed
 from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
-from ctbench_core.studies.differences import best_of, compared_axes, differences
+from ctbench_core.studies.differences import best_of, compared_axes, differences, overlaps_of
 from ctbench_core.studies.execution import plan_study, read_shard, run_study, write_sbatch
 from ctbench_core.studies.grid_edges import edge_warnings, space_edges
 from ctbench_core.studies.layout import StudyPaths, study_paths

@@ -236,11 +236,11 @@ def overlaps_of(plan: Plan) -> dict[Cell, float]:
     return {cell: seed_overlap(configs[runs[0].id], cache) for cell, runs in cells_of(plan).items()}
 
 
-def best_of(recipes: Sequence[Recipe], metric: str) -> pd.DataFrame:
+def best_of(recipes: Sequence[Recipe], metric: str, overlap: float = 0.0) -> pd.DataFrame:
     """Find the best of several recipes, finding by finding, and whether it may be called so.
 
-    A finding's best is marked when it beats all others (max-T; of a K-fold the corrected t of all pairs, by Bonferroni),
-    and its p, adjusted over the findings by Benjamini and Hochberg, is below 5 %.
+    A finding's best is marked when it beats all others (max-T; of two recipes their test, with the ``overlap`` of their
+    seeds; of a K-fold the corrected t of all pairs, by Bonferroni), and its p, adjusted over the findings by Benjamini and Hochberg, is below 5 %.
 
     Returns:
         One row a finding: finding, best (place in ``recipes``), p, p_adjusted, marked.
@@ -250,19 +250,22 @@ def best_of(recipes: Sequence[Recipe], metric: str) -> pd.DataFrame:
     for recipe in recipes[1:]:
         volumes = pd.Index(volumes).intersection(pd.Index(recipe.volumes), sort=False).to_numpy()
     same = [recipe.over(volumes, recipe.seeds, names) for recipe in recipes]
-    best = _best_on_test(same, metric) if same[0].folds is None else _best_of_folds(same, metric)
+    best = _best_on_test(same, metric, overlap) if same[0].folds is None else _best_of_folds(same, metric)
     frame = pd.DataFrame([{"finding": name, "best": place, "p": p} for name, (place, p) in zip(names, best)])
     frame["p_adjusted"] = benjamini_hochberg(frame["p"].to_numpy(dtype=float))
     frame["marked"] = frame["p_adjusted"] < ALPHA
     return frame
 
 
-def _best_on_test(recipes: Sequence[Recipe], metric: str) -> list[tuple[int | None, float]]:
+def _best_on_test(recipes: Sequence[Recipe], metric: str, overlap: float) -> list[tuple[int | None, float]]:
     """Return the place of the best recipe of each finding, and the largest p against the others."""
     first, scores = recipes[0], np.concatenate([recipe.scores for recipe in recipes])
     groups = np.split(np.arange(len(scores)), np.cumsum([len(recipe.seeds) for recipe in recipes])[:-1])
     figures = measure(first.targets, scores, first.patients, first.findings, [metric])[metric]
-    found = [best_column(figures, [list(group) for group in groups], name) for name in first.findings]
+    seeds = [recipe.seeds for recipe in recipes]
+    found = [
+        best_column(figures, [list(group) for group in groups], seeds, name, overlap=overlap) for name in first.findings
+    ]
     return [(one.index, float(np.nanmax(one.p)) if np.isfinite(one.p).any() else np.nan) for one in found]
 
 

@@ -113,7 +113,7 @@ def _groups(paths: EvaluationPaths, column: str, table: Stamp | None) -> pd.Data
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.DataFrame:
-    with progress_bar(f"Resampling patients by {column}") as progress:
+    with progress_bar(f"Measuring the groups of {column}") as progress:
         paths = EvaluationPaths(Path(scores[0]).parent)
         return evaluate_subgroups(paths, column, table[0] if table else None, progress)
 

@@ -233,7 +233,7 @@ def _findings(folder: str, at: Stamp) -> None:
         "Mark the best",
         len(load_runs(folder, at)) <= _MARKED_AT_ONCE,
         **address.bound("heat-marks"),
-        help="Resamples patients for every run of the table.",
+        help="Tests the best cell of each row against the others.",
     )
     values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
     if not len(values):
@@ -261,7 +261,7 @@ def _differences(folder: str, at: Stamp) -> None:
         format_func=key_title,
         **address.bound("differences-axis", compared, key_title),
     )
-    help_ = "Resamples patients; takes a second or two per pair of values."
+    help_ = "Takes a second or two per pair of values."
     if not st.toggle("Compare", help=help_, **address.bound("differences-go")):
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)

@@ -35,6 +35,7 @@ from ctbench_core.studies import (
     fit_curve,
     labels_needed,
     load_recipes,
+    overlaps_of,
     read_plan,
     read_results,
     run_table,
@@ -368,14 +369,15 @@ def heat_tables(
     return values, marked
 
 
-@st.cache_data(max_entries=32, show_spinner="Resampling patients to mark the best")
+@st.cache_data(max_entries=32, show_spinner="Comparing the cells of each row")
 def _best(folder: str, at: Stamp, chosen: tuple[tuple[str, ...], ...], metric: str) -> pd.DataFrame:
     """Return the best of some cells by finding; empty where they cannot be compared."""
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)
     recipes = load_recipes(paths, plan, read_results(paths, plan), only=chosen)
     if any(cell not in recipes for cell in chosen) or len(chosen) < 2:
         return pd.DataFrame(columns=["finding", "best", "p", "p_adjusted", "marked"])
-    return best_of([recipes[cell] for cell in chosen], metric)
+    overlaps = overlaps_of(plan)
+    return best_of([recipes[cell] for cell in chosen], metric, max(overlaps[cell] for cell in chosen))
 
 
 def sort_findings(findings: Iterable[str]) -> list[str]:

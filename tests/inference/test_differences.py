@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from ctbench_core.errors import InputError
 from ctbench_core.inference import auroc_covariance, difference, match_seeds, measure, recipe_difference
+from ctbench_core.inference.differences import NEAR_RATE
 from ctbench_core.inference.rules import midway_dof, satterthwaite
 from tests.inference.cohorts import auroc_deviations, dof_of, effective, layers, left_out, scarcer
 
@@ -60,6 +61,40 @@ def test_p_and_interval_never_contradict(count: int) -> None:
                 has = ~np.isnan(one.p)
                 outside = (one.bounds[:, 0] > 0) | (one.bounds[:, 1] < 0)
                 assert ((one.p < 0.05) == outside)[has].all()
+
+
+@pytest.mark.parametrize(
+    ("missed", "has_interval"), [((0, 0), False), ((2, 9), False), ((9, 2), False), ((9, 9), True), ((4, 8), True)]
+)
+def test_differences_of_rates_near_one_have_no_interval(missed: tuple[int, int], has_interval: bool) -> None:
+    """Of 40 positive patients, a rate needs three expected on either side; the calls of both models must differ."""
+    targets = np.repeat([1.0, 0.0], 40)[:, None]
+    scores = np.stack([np.ones((80, 1)), np.ones((80, 1))])
+    scores[0, : missed[0]] = 0
+    scores[1, 20 : 20 + missed[1]] = 0
+    one = difference(measure(targets, scores, np.arange(80), ["a"], ["recall"])["recall"], [0], [1])
+    assert np.isfinite(one.bounds[0]).all() == np.isfinite(one.p[0]) == has_interval
+    assert np.isfinite(one.equivalence(0.5)[0]) == has_interval
+    assert (one.reasons[0] is None) == has_interval
+    assert one.delta[0] == pytest.approx((missed[1] - missed[0]) / 40)
+
+
+def test_models_that_call_the_same_rows_are_not_shown_to_be_equivalent() -> None:
+    targets, scores, codes = layers(120, seed=4)
+    same = difference(measure(targets, scores[[0, 0]], codes, LABELS, ["recall"])["recall"], [0], [1])
+    assert same.reasons == [NEAR_RATE] * 3
+    assert np.isnan(same.equivalence(0.02)).all()
+
+
+def test_the_class_with_fewer_effective_patients_gives_the_degrees_of_freedom() -> None:
+    """Fifty positive patients of one volume, sixty negative ones of whom one has 501."""
+    codes = np.concatenate([np.arange(50), np.arange(50, 110), np.full(500, 50)])
+    targets = (np.arange(len(codes)) < 50).astype(float)[:, None]
+    scores = np.random.default_rng(0).random((1, len(codes), 1))
+    figures = measure(targets, scores, codes, ["a"], ["auroc", "auprc"])
+    for one in figures.values():
+        assert one.patients[0] == 50
+        assert one.effective[0] == pytest.approx(560**2 / (59 + 501**2))
 
 
 def test_differences_of_rates_and_of_their_macro_means_leave_out_one_patient_at_a_time() -> None:

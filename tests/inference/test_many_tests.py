@@ -77,10 +77,23 @@ def test_of_two_models_p_is_that_of_their_difference() -> None:
     for column in ("a", "macro"):
         one = difference(figures, [0], [1])
         p = one.p[one.at(column)]
-        found = best_of(figures, [[0], [1]], column)
+        found = best_of(figures, [[0], [1]], column=column)
         assert 0.02 < p < 0.98
-        # 2,000 draws of a p have this error.
-        assert np.nanmax(found.p) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 2000))
+        assert np.nanmax(found.p) == p
+        assert found.index == int(figures.value[1, one.at(column)] > figures.value[0, one.at(column)])
+
+
+def test_of_two_recipes_p_is_that_of_their_common_seeds() -> None:
+    draw = np.random.default_rng(8)
+    targets = (draw.random((300, 1)) < 0.3).astype(float)
+    scores = (0.8 + 0.2 * (np.arange(7) > 3))[:, None, None] * targets + draw.normal(size=(7, 300, 1))
+    figures = measure(targets, scores, np.arange(300), ["a"])["auroc"]
+    names = ["1", "2", "3", "4"], ["3", "4", "2"]
+    expected = difference(figures, [2, 3, 1], [4, 5, 6], overlap=0.3)
+    found = best_of(figures, [[0, 1, 2, 3], [4, 5, 6]], names, "a", overlap=0.3)
+    assert found.p[0] == pytest.approx(expected.p[0], rel=1e-12)
+    assert (found.index, found.marked) == (1, bool(expected.p[0] < 0.05))
+    assert np.nanmax(best_of(figures, [[0], [1], [4]], column="a").p) < 1
 
 
 def test_best_of_figures_without_an_interval_is_none() -> None:

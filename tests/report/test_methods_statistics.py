@@ -242,7 +242,10 @@ def test_primary_and_exploratory_results_are_told_apart(models: Comparison) -> N
 def test_the_best_on_a_test_set_is_optimistic(models: Comparison, close: Comparison) -> None:
     best, optimistic = "against all others: better.", "its metrics are optimistic"
     assert _has(models, best) and _has(models, f"The best of 2 was chosen on this test set, so that {optimistic}")
-    assert not _has(close, "max-T") and not _has(close, optimistic)
+    assert _has(models, "exceeds that of the other at a level of .05") and not _has(models, "max-T")
+    three = [model_scores("base", 0.6), model_scores("better", 1.4, seed=1), model_scores("third", 0.5, seed=2)]
+    assert _has(compare_models(three, "test"), "that of every other at a familywise level of .05 over all pairs (max-T")
+    assert not _has(close, "called best where") and not _has(close, optimistic)
     validation = dataclasses.replace(models, on="validation")
     assert _has(validation, best) and not _has(validation, optimistic)
 
