@@ -17,8 +17,9 @@ from pathlib import Path
 from ctbench_core.atomic import dump_json
 from ctbench_core.cli.invocation import Call, Outcome, ProgressLine
 from ctbench_core.cli.verbs import VERBS
-from ctbench_core.config import KEYS
+from ctbench_core.config import KEYS, is_url
 from ctbench_core.errors import CtbenchError, InputError, Interrupted
+from ctbench_core.features import allowed_roots, check_allowed
 
 PROGRAM = "python -m ctbench_core"
 
@@ -39,10 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cancel = threading.Event()
     _stop_on_signals(cancel)
     try:
+        _check_places([*options.arguments, *([str(options.config_dir)] if options.config_dir else [])])
         outcome = VERBS[name].function(Call(options, options.arguments, cancel, progress))
     except (CtbenchError, KeyboardInterrupt) as error:
         return _report_error(error, options.json, progress)
     return _report(outcome, options.json, progress)
+
+
+def _check_places(arguments: Sequence[str]) -> None:
+    """Refuse every path in the arguments of a verb that leads out of CTBENCH_ROOTS, whatever the verb would do with it.
+
+    Raises:
+        PathError: there is one.
+    """
+    if not allowed_roots():
+        return
+    for argument in arguments:
+        place = argument.partition("=")[2].strip("'\"") if "=" in argument else argument
+        path = Path(place)
+        if not is_url(place) and (path.is_absolute() or ".." in path.parts or path.exists()):
+            check_allowed(path)
 
 
 def _escape_unprintable() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ctbench_core.config import is_url, refuse_secret
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
+from ctbench_core.runs import app_store
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
@@ -45,14 +46,15 @@ def check_url(url: str) -> str:
 
 
 def check_allowed(path: Path | str) -> Path:
-    """Return the path if, links followed, it is inside CTBENCH_ROOTS or no such limit is set.
+    """Return the path if, links followed, it is inside CTBENCH_ROOTS or the app's run store, or no such limit is set.
 
     Raises:
         PathError: the path is outside every allowed folder.
     """
     roots = allowed_roots()
     resolved = Path(path).expanduser().resolve()
-    if roots and not any(isinstance(root, Path) and resolved.is_relative_to(root) for root in roots):
+    folders = [*(root for root in roots if isinstance(root, Path)), app_store().resolve()]
+    if roots and not any(resolved.is_relative_to(folder) for folder in folders):
         allowed = ", ".join(map(str, roots))
         raise PathError(f"{path} lies outside the allowed folders ({allowed}). Add its folder to CTBENCH_ROOTS.")
     return Path(path).expanduser()

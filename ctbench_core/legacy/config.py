@@ -17,6 +17,10 @@ from ctbench_core.legacy.folders import OldRun
 
 _DATA_PATHS = tuple(name for name, info in KEYS.items() if name.startswith("paths.") and info.is_input)
 _RESOLVER = re.compile(r"\$\{hydra:([\w.]+)\}")
+_CALL = re.compile(
+    r"\$\{[^{}]*?(:|\$)"
+)  # a resolver's name ends with a colon; a name that is itself put together may be one
+_NO_VALUE = "${a_value_that_is_not_read}"
 _UNRESOLVED = object()
 
 
@@ -32,7 +36,9 @@ def read_old_config(run: OldRun, overrides: Mapping[str, Any] | None = None) -> 
     for key, value in _resolved_leaves(tree):
         if _is_setting(key):
             if value is _UNRESOLVED:
-                warnings.append(f"{key} refers to a value that no longer exists, and is ignored.")
+                warnings.append(
+                    f"{key} refers to a value that no longer exists or to the environment of a machine, and is ignored."
+                )
             else:
                 content[key] = value
     config, unknown = from_mapping(content)
@@ -57,7 +63,7 @@ def _load(run: OldRun) -> DictConfig:
         texts = [_RESOLVER.sub(r"${hydra.\1}", run.config.read_text(encoding="utf-8"))]
         if run.hydra.is_file():
             texts.append(run.hydra.read_text(encoding="utf-8"))
-        contents = [yaml.safe_load(text) for text in texts]
+        contents = [_without_resolvers(yaml.safe_load(text)) for text in texts]
         tree = OmegaConf.create(contents[0])
         if not isinstance(tree, DictConfig):
             raise ConfigError(f"{run.config} is not a run's config: expected a mapping.")
@@ -66,6 +72,15 @@ def _load(run: OldRun) -> DictConfig:
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{run.config} cannot be read as a config: {error}") from error
     return tree
+
+
+def _without_resolvers(content: Any) -> Any:
+    """Replace values that call a resolver, such as ``${oc.env:NAME}``: somebody else's file must not read this machine's environment."""
+    if isinstance(content, dict):
+        return {key: _without_resolvers(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_without_resolvers(value) for value in content]
+    return _NO_VALUE if isinstance(content, str) and _CALL.search(content) else content
 
 
 def _resolved_leaves(tree: DictConfig) -> Iterator[tuple[str, Any]]:

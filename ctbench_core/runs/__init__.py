@@ -15,6 +15,7 @@ from ctbench_core.runs.layout import (
     Below,
     EvaluationPaths,
     RunPaths,
+    app_store,
     job_dir,
     new_run_id,
     require_directory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import zlib
@@ -12,6 +13,11 @@ from typing import Any
 
 from ctbench_core.config import Config
 from ctbench_core.errors import RunError
+
+
+def app_store() -> Path:
+    """Return the run store that the app works on: CTBENCH_OUTPUTS, or ``outputs`` in the working folder."""
+    return Path(os.environ.get("CTBENCH_OUTPUTS", "outputs"))
 
 
 class Below:

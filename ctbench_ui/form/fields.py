@@ -7,7 +7,6 @@ the browser only, so `config()` lets the core check every value again.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from ctbench_core.atomic import write_text
 from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, from_mapping, get_key, set_key
 from ctbench_core.declared import HEADS
 from ctbench_core.errors import ConfigError, CtbenchError
+from ctbench_core.runs import app_store
 from ctbench_ui.shared import datasets
 from ctbench_ui.shared.text import title_of
 
@@ -36,7 +36,7 @@ _ALL_HEAD_DEFAULTS = {
 
 def outputs_root() -> Path:
     """Return the run store that this app works on."""
-    return Path(os.environ.get("CTBENCH_OUTPUTS", "outputs"))
+    return app_store()
 
 
 def restore() -> None:
