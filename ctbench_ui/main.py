@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_ui.frame import address, loading, readonly
+from ctbench_ui.frame import address, loading, readonly, sign_in
 from ctbench_ui.pages import declaration, groups
 
 _STYLE = """<style>
@@ -29,8 +29,12 @@ st.set_page_config(
     page_title="ctbench", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide", initial_sidebar_state=220
 )
 st.html(_STYLE)
+if sign_in.refuse():
+    st.navigation(groups(), position="hidden")
+    st.stop()
 is_readonly = readonly.read_link()
 page = st.navigation(groups(readonly.names()) if is_readonly else groups())
+sign_in.draw()
 shown = declaration(page)
 address.enter(shown)
 top = st.container(key="top")

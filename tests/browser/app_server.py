@@ -33,17 +33,18 @@ class AppServer:
 
 
 @contextmanager
-def serve_app(folder: Path, *options: str, script: str = "app.py") -> Iterator[AppServer]:
+def serve_app(folder: Path, *options: str, script: str = "app.py", port: int = 0) -> Iterator[AppServer]:
     """Serve the app on a free port with the run store ``folder/outputs``, and stop it at the end.
 
     Args:
         options: further command-line options of Streamlit.
         script: the app's file in the project.
+        port: by default a free one.
 
     Raises:
         RuntimeError: the app does not start, or its log holds a traceback at the end.
     """
-    server = _start(folder, options, script)
+    server = _start(folder, options, script, port or free_port())
     try:
         _wait_until_healthy(server)
         yield server
@@ -87,8 +88,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path, options: tuple[str, ...], script: str) -> AppServer:
-    port, store = free_port(), folder / "outputs"
+def _start(folder: Path, options: tuple[str, ...], script: str, port: int) -> AppServer:
+    store = folder / "outputs"
     log = folder / f"server-{port}.log"
     folders = {"CTBENCH_OUTPUTS": str(store), "CTBENCH_DEMO": str(folder / "demo")}
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
