@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from authlib.jose import JsonWebKey, jwt
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 CLIENT = "ctbench"
 
@@ -19,7 +20,7 @@ CLIENT = "ctbench"
 @contextmanager
 def serve_provider(email: str) -> Iterator[str]:
     """Serve the provider on a free port; yield its address."""
-    key = JsonWebKey.generate_key("RSA", 2048, {"kid": "1", "use": "sig", "alg": "RS256"}, is_private=True)
+    key = RSAKey.generate_key(2048, {"kid": "1", "use": "sig", "alg": "RS256"})
     nonces: dict[str, str] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -32,7 +33,7 @@ def serve_provider(email: str) -> Iterator[str]:
                 self.send_header("Location", f"{query['redirect_uri']}?{answer}")
                 self.end_headers()
             elif address.path == "/keys":
-                self._send({"keys": [key.as_dict(is_private=False)]})
+                self._send({"keys": [key.as_dict(private=False)]})
             else:
                 self._send(
                     {
@@ -51,7 +52,7 @@ def serve_provider(email: str) -> Iterator[str]:
             moment = int(time.time())
             claims = {"iss": url, "aud": CLIENT, "sub": "7", "email": email, "iat": moment, "exp": moment + 600}
             claims["nonce"] = nonces.get(form["code"][0], "")
-            token = jwt.encode({"alg": "RS256", "kid": "1"}, claims, key).decode()
+            token = jwt.encode({"alg": "RS256", "kid": "1"}, claims, key)
             self._send({"access_token": "a", "token_type": "Bearer", "id_token": token})
 
         def _send(self, content: dict[str, Any]) -> None:
