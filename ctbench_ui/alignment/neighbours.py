@@ -129,7 +129,7 @@ def _badges(row: pd.Series, query: pd.Series | None) -> str:
     if names and not present:
         return ":gray-badge[no finding]"
     colours = ["blue" if query is None or query[name] == 1 else "gray" for name in present]
-    return " ".join(f":{colour}-badge[{name.removeprefix('target_')}]" for colour, name in zip(colours, present))
+    return " ".join(f":{colour}-badge[{as_text(name.removeprefix('target_'))}]" for colour, name in zip(colours, present))
 
 
 def _text(row: pd.Series, whole: bool) -> None:
@@ -140,7 +140,7 @@ def _text(row: pd.Series, whole: bool) -> None:
         return
     if whole:
         for name, text in texts.items():
-            st.caption(name.replace("_EN", "").replace("_", " "))
+            st.caption(as_text(name.replace("_EN", "").replace("_", " ")))
             st.text(text)
         return
     last = texts[next((name for name in texts if "impression" in name.lower()), next(reversed(texts)))]

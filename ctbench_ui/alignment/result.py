@@ -25,7 +25,7 @@ from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
-from ctbench_ui.shared import cache, charts, draw_tabs, exports, show_warnings
+from ctbench_ui.shared import as_text, cache, charts, draw_tabs, exports, show_warnings
 from ctbench_ui.shared.exports import Source, disclosed_source
 
 # Queries and candidates of the metrics by labels.
@@ -335,7 +335,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         cross = findings[findings["direction"].isin([way.name for way in CROSS_DIRECTIONS])]
         missing = cross.dropna(subset="no_interval").drop_duplicates(["finding", "no_interval"])
         for reason, rows in missing.groupby("no_interval"):
-            st.caption(f"No interval of {', '.join(rows['finding'])}: {reason}.")
+            st.caption(as_text(f"No interval of {', '.join(rows['finding'])}: {reason}."))
 
 
 def _precisions(rows: pd.DataFrame, k: int) -> pd.Series:

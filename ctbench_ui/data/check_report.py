@@ -176,7 +176,7 @@ def _draw_save() -> None:
         if st.button("Save", icon=":material/save:", key="save"):
             with show_errors("Not saved"):
                 form.save_dataset(name)
-                st.toast(f"Saved as {name}", icon=":material/save:")
+                st.toast(f"Saved as {as_text(name)}", icon=":material/save:")
         if st.button("Continue to training", icon=":material/arrow_forward:", key="to-train", type="primary"):
             go("train")
 

@@ -14,7 +14,7 @@ from ctbench_core.evaluate import evaluate_run, evaluated_config
 from ctbench_core.formatting import plural
 from ctbench_core.runs import Ledger, Metrics, Run, is_stale, open_run, openings_of, read_metrics
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import folders, progress_bar, show_error, show_errors
+from ctbench_ui.shared import as_text, folders, progress_bar, show_error, show_errors
 
 
 def offer(run_dir: Path, evaluated: list[str]) -> None:
@@ -60,7 +60,9 @@ def _show_earlier(run: Run, names: list[str]) -> None:
             others = {one.run_id for one in Ledger(run.store).openings_of([manifest.identity.id])} - {run.run_id}
             verb = "was" if len(others) == 1 else "were"
             if others:
-                st.caption(f":material/history: {name}: {plural(len(others), 'other run')} {verb} evaluated on it.")
+                st.caption(
+                    f":material/history: {as_text(name)}: {plural(len(others), 'other run')} {verb} evaluated on it."
+                )
 
 
 def describe(run: Run, name: str) -> str:

@@ -13,7 +13,7 @@ from ctbench_core.formatting import format_interval, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.runs import EvaluationPaths
 from ctbench_ui.frame import address
-from ctbench_ui.shared import cache, charts, exports, progress_bar, show_errors
+from ctbench_ui.shared import as_text, cache, charts, exports, progress_bar, show_errors
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.exports import Source
 
@@ -77,7 +77,7 @@ def tab(paths: EvaluationPaths, labels: list[str], source: Source) -> None:
         return
     groups = _groups(paths, column, table)
     if not len(groups):
-        st.info(f"{column} has only one group: nothing to compare.")
+        st.info(f"{as_text(column)} has only one group: nothing to compare.")
         return
     _draw(groups[groups["metric"] == (metric or metrics[0])], str(finding), column, labels, source)
     exports.download("Download all groups as CSV", groups, f"{source.stem}-{column}.csv", "subgroups-csv", source)
@@ -113,7 +113,7 @@ def _groups(paths: EvaluationPaths, column: str, table: Stamp | None) -> pd.Data
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.DataFrame:
-    with progress_bar(f"Measuring the groups of {column}") as progress:
+    with progress_bar(f"Measuring the groups of {as_text(column)}") as progress:
         paths = EvaluationPaths(Path(scores[0]).parent)
         return evaluate_subgroups(paths, column, table[0] if table else None, progress)
 
@@ -125,9 +125,9 @@ def _draw(rows: pd.DataFrame, finding: str, column: str, labels: list[str], sour
         shown, hide_index=True, column_config=_COLUMNS, key="subgroups-table", placeholder="–", alt="Subgroups"
     )
     family, unknown = int(rows["family"].iloc[0]), int(rows["unknown"].iloc[0])
-    excluded = f" {plural(unknown, 'volume')} of unknown {column} excluded." if unknown else ""
+    excluded = f" {plural(unknown, 'volume')} of unknown {as_text(column)} excluded." if unknown else ""
     st.caption(
-        f"{column}, {_finding_title(finding)}: each group against all others. p is adjusted over the "
+        f"{as_text(column)}, {as_text(_finding_title(finding))}: each group against all others. p is adjusted over the "
         f"{plural(family, 'test')} of this column, intervals are not. Both sides need at least 10 patients with and "
         f"without the finding.{excluded}"
     )
