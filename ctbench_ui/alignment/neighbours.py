@@ -129,7 +129,9 @@ def _badges(row: pd.Series, query: pd.Series | None) -> str:
     if names and not present:
         return ":gray-badge[no finding]"
     colours = ["blue" if query is None or query[name] == 1 else "gray" for name in present]
-    return " ".join(f":{colour}-badge[{as_text(name.removeprefix('target_'))}]" for colour, name in zip(colours, present))
+    return " ".join(
+        f":{colour}-badge[{as_text(name.removeprefix('target_'))}]" for colour, name in zip(colours, present)
+    )
 
 
 def _text(row: pd.Series, whole: bool) -> None:
