@@ -25,7 +25,7 @@ def safe_name(name: str, what: str, folder: Path | None = None) -> str:
         folder: where it will lie; an entry there may not differ from it in upper and lower case only.
 
     Raises:
-        PathError: it leads elsewhere, is reserved on Windows, too long, or taken in other case.
+        PathError: it leads elsewhere, is reserved on Windows, too long, or another entry has it in other case.
     """
     problem = _problem(name)
     if problem:

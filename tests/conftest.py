@@ -80,7 +80,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def file_functions(request: pytest.FixtureRequest) -> Iterator[None]:
     """Refuse to move and remove open files, as Windows does, in the rooms that `windows_files` names."""
     with pytest.MonkeyPatch.context() as patch:
-        if windows_files.is_wanted(request.path):
+        if windows_files.is_wanted(request):
             windows_files.install(patch)
         yield
 

@@ -18,10 +18,10 @@ ROOMS = ("runs", "jobs", "windows")
 _OPEN, _MAPPED = Path("/proc/self/fd"), Path("/proc/self/maps")
 
 
-def is_wanted(test: Path) -> bool:
+def is_wanted(test: pytest.FixtureRequest) -> bool:
     """Whether a test runs with these functions."""
-    wanted = test.parent.name in ROOMS or bool(os.environ.get("CTBENCH_TEST_WINDOWS"))
-    return wanted and _OPEN.is_dir()
+    wanted = test.path.parent.name in ROOMS or bool(os.environ.get("CTBENCH_TEST_WINDOWS"))
+    return wanted and _OPEN.is_dir() and test.node.get_closest_marker("posix_files") is None
 
 
 def held_files() -> Iterator[str]:

@@ -19,6 +19,7 @@ import yaml
 from ctbench_core.atomic import move, write_json, write_text
 from ctbench_core.config import Config, as_introduced, from_mapping
 from ctbench_core.errors import ConfigError, InputError, RunError
+from ctbench_core.names import portable
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.ledger import LEDGER
@@ -225,7 +226,7 @@ class RunStore:
 
 def write_latest(config: Config, run_dir: Path) -> None:
     """Point the job's ``latest_run.json`` at a run."""
-    write_json(latest_pointer(config), {"run_dir": str(run_dir), "run_id": run_dir.name, "updated": now()})
+    write_json(latest_pointer(config), {"run_dir": run_dir, "run_id": run_dir.name, "updated": now()})
 
 
 def latest_run(config: Config) -> Path:
@@ -242,7 +243,9 @@ def latest_run(config: Config) -> Path:
             f"No run was given, and {pointer} names none. Give run=<run directory>, as printed at the end of a "
             "training, or the job_name of its runs."
         )
-    return Path(folder)
+    named = Path(portable(folder))
+    beside = pointer.with_name(named.name)  # where the store was moved, or comes from another system
+    return beside if beside.is_dir() and not named.is_dir() else named
 
 
 def delete_run(outputs_root: Path, run: Run) -> Path:

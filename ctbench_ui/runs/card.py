@@ -85,9 +85,10 @@ def _actions(run: Run, resumable: bool) -> None:
         )
         hint = "Stop the run first." if run.status.active else "Can be undone."
         if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
-            st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
-            address.write_ids("run", [])
-            st.rerun()
+            with show_errors("The run cannot be deleted"):
+                st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
+                address.write_ids("run", [])
+                st.rerun()
 
 
 def _convergence(run: Run) -> None:

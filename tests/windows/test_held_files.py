@@ -17,7 +17,17 @@ from ctbench_core.config import Config
 from ctbench_core.errors import HeldError
 from ctbench_core.evaluate import evaluate_run, run_evaluation
 from ctbench_core.experiment import run_experiment
-from ctbench_core.runs import Ledger, Recorder, RunStore, delete_run, new_status, open_run, read_status, restore_run
+from ctbench_core.runs import (
+    Ledger,
+    Recorder,
+    RunStore,
+    delete_run,
+    latest_run,
+    new_status,
+    open_run,
+    read_status,
+    restore_run,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 MakeRun = Callable[..., Path]
@@ -206,6 +216,8 @@ def test_a_store_written_on_windows_keeps_its_marks(evaluated_run: MakeRun, tmp_
     atomic.write_text(config, text.replace("/manifests", "\\manifests").replace("/features", "\\features"))
     assert "\\manifests" in config.read_text(encoding="utf-8")
     assert open_run(folder).config == before
+    atomic.write_json(folder.parent / "latest_run.json", {"run_dir": "C:\\store\\train\\" + folder.name})
+    assert latest_run(before) == folder
     assert evaluate_run(folder)["test"]["test.csv"]["openings"] == 3
     metrics = json.loads(open_run(folder).paths.evaluation("test").metrics.read_text(encoding="utf-8"))
     assert (metrics["openings"], metrics["opened_by_runs"]) == (3, 1)
