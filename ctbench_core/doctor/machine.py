@@ -265,7 +265,9 @@ def locks(config: Config) -> CheckOutcome:
         try:
             with _scratch(folder) as scratch, FileLock(scratch / "lock").acquire(timeout=1):
                 command = [sys.executable, "-c", _TRY_LOCK, str(scratch / "lock")]
-                process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                process = subprocess.run(
+                    command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
+                )
         except (OSError, NotImplementedError, subprocess.TimeoutExpired) as error:
             return CheckOutcome(ERROR, f"{folder}: file locks do not work ({error})", advice)
         if process.returncode == 0:

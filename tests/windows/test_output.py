@@ -40,7 +40,8 @@ def verbs(data: Path, keys: list[str], runs: list[Path], old: Path, folder: Path
     manifests, first, second = data / "manifests", *runs
     rename = f"data.columns.labels=['{FINDING}','{LABELS[1]}']"
     labels = manifests / "train.csv"
-    tables = folder / "tables"
+    tables, study = folder / "tables", folder / "study.yaml"
+    study.write_text(f"name: {FINDING} s\ngrid:\n  seed: [1, 2]\n", encoding="utf-8")
     return [
         ["check", *keys, rename],
         ["train", *keys, f"paths.run_dir={first}", "evaluation.after_training=true", f"logging.run_name='{FINDING}'"],
@@ -49,7 +50,7 @@ def verbs(data: Path, keys: list[str], runs: list[Path], old: Path, folder: Path
         ["compare", str(first), str(second)],
         ["score", str(first / "evaluation" / "test" / "scores.parquet"), f"name={FINDING}"],
         ["align", *keys, "data.train_manifest=test.csv"],
-        ["study", *keys, f"name={FINDING} s", "utils.seed=1,2", "training.max_epochs=1"],
+        ["study", str(study), *keys, "training.max_epochs=1", "data.test_manifests=[test.csv]"],
         ["search", *keys, "trials=2", "training.max_epochs=1", "again=0"],
         ["agree", f"first_csv={labels}", f"second_csv={labels}", *keys],
         ["prepare", f"labels_csv={labels}", f"output_file={folder / 'prepared.csv'}"],
