@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import csv_bytes, write_bytes
+from ctbench_core.atomic import csv_bytes, remove, write_bytes
 from ctbench_core.errors import ConfigError
 from ctbench_core.progress import Progress
 
@@ -113,7 +113,7 @@ def write_demo(
     contents = {manifests / f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
     for path, content in contents.items():
         if not _has_content(path, content):
-            path.unlink(missing_ok=True)  # its features are about to change
+            remove(path)  # its features are about to change
     _write_features({features / name: vector for name, vector in files.items()}, progress)
     for path, content in contents.items():
         _write_if_new(path, content)

@@ -9,6 +9,7 @@
     │   ├── CheckpointError     a checkpoint that does not fit the model
     │   └── LeakError           shared patients, under data.on_leak=refuse
     ├── RunError                the work itself failed (exit 1)
+    │   └── HeldError           another program holds a file open
     └── Interrupted             stopped on request, state saved (exit 130)
 
 Each message says what is wrong, what was expected, and what to do.
@@ -85,6 +86,10 @@ class LeakError(InputError):
 
 class RunError(CtbenchError):
     """A failure of the work that the input did not cause."""
+
+
+class HeldError(RunError, PermissionError):
+    """A file that another program holds open, so that it cannot be replaced, moved or removed."""
 
 
 class Interrupted(CtbenchError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import atomic_file, dump_json
-from ctbench_core.overrides import to_command
+from ctbench_core.overrides import commands
 from ctbench_core.report import run_paper
 from ctbench_core.runs import Run, disclosures_of, open_run, openings_of, read_result_csv
 
@@ -47,7 +47,7 @@ def _texts(run: Run) -> dict[str, str]:
     """Return the text files that are not in the run directory, or differ from it, by their path in the zip."""
     openings = [opening for test in run.evaluations() for opening in openings_of([run], test)]
     files = {
-        "command.txt": to_command(run.config) + "\n",
+        "command.txt": "".join(f"{command}\n" for command in commands(run.config).values()),
         "openings.json": dump_json([dataclasses.asdict(one) for one in dict.fromkeys(openings)], indent=1) + "\n",
     }
     for test in run.evaluations():

@@ -1,9 +1,11 @@
-"""Write a config as command-line overrides, which the screen shows as the equivalent command."""
+"""Write a config as command-line overrides, which the screen shows as the equivalent command of each shell."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ RAW_OPTIONS = frozenset(
     {"run", "embeddings", "root", "paper", "manifest", "output_file", "output_dir", "first", "second", "hydra.run.dir"}
 )
 RAW_SUFFIX = "_csv"
+BASH, POWERSHELL = "bash", "PowerShell"
 # Names of a mapping that the grammar reads as text.
 _PLAIN_NAME = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z]\w*", re.ASCII | re.IGNORECASE)
 
@@ -50,12 +53,41 @@ def _override(key: str, value: Any) -> str:
     return f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
 
 
-def to_command(config: Config, verb: str = "train") -> str:
-    """Return the command for a run with the same settings in a directory of its own, quoted for a POSIX shell."""
-    import shlex
+def to_command(config: Config, verb: str = "train", shell: str = BASH) -> str:
+    """Return the command for a run with the same settings in a directory of its own, quoted for a shell."""
+    words = [verb, *to_overrides(config, places=False)]
+    command = " ".join(["python -m ctbench_core", *(quote_word(word, shell) for word in words)])
+    needs_legacy = shell == POWERSHELL and any(_native(word) != word for word in words)
+    # PowerShell 7 escapes quotes itself unless it is asked to pass them on as Windows PowerShell 5 does.
+    return f"$PSNativeCommandArgumentPassing = 'Legacy'; {command}" if needs_legacy else command
 
-    overrides = to_overrides(config, places=False)
-    return " ".join(["python -m ctbench_core", verb, *(shlex.quote(override) for override in overrides)])
+
+def commands(config: Config, verb: str = "train") -> dict[str, str]:
+    """Return `to_command` by shell, this system's first; one alone where both are the same."""
+    own = own_shell()
+    forms = {shell: to_command(config, verb, shell) for shell in (own, *({BASH, POWERSHELL} - {own}))}
+    return forms if len(set(forms.values())) > 1 else {own: forms[own]}
+
+
+def own_shell() -> str:
+    """Return the shell that most people have on this system."""
+    return POWERSHELL if os.name == "nt" else BASH
+
+
+def quote_word(word: str, shell: str) -> str:
+    """Quote one word of a command where a shell would change it."""
+    if shell == BASH:
+        return shlex.quote(word)
+    if re.fullmatch(r"[\w./:=+\\-]+", word, re.ASCII):
+        return word
+    # PowerShell takes typographic quotes for straight ones.
+    return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", _native(word)) + "'"
+
+
+def _native(word: str) -> str:
+    """Escape what Windows programs read as the end of a word: PowerShell 5 hands words on as they are."""
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', word)
+    return re.sub(r"(\\+)\Z", r"\1\1", escaped) if re.search(r"\s", word) else escaped
 
 
 def _raw(path: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 from ctbench_core.cli.main import main
 from ctbench_core.config import Config, set_key
+from tests import windows_files
 
 PROJECT = Path(__file__).resolve().parents[1]
 LABELS = ["Lung nodule", "Lung opacity", "Emphysema"]
@@ -29,7 +30,19 @@ SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.
 
 # Left out of the fast lane (`-m "not slow"`): rooms whose tests start processes, train studies or draw pages, and files
 # that take longer than five seconds.
-SLOW_FOLDERS = {"adding", "alignment", "browser", "cli", "faults", "jobs", "legacy", "pages", "studies", "train"}
+SLOW_FOLDERS = {
+    "adding",
+    "alignment",
+    "browser",
+    "cli",
+    "faults",
+    "jobs",
+    "legacy",
+    "pages",
+    "studies",
+    "train",
+    "windows",
+}
 SLOW_FILES = {
     "test_bank_properties.py",
     "test_datasets.py",
@@ -61,6 +74,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
 
     return OneBrowser(config, log)
+
+
+@pytest.fixture(autouse=True)
+def file_functions(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse to move and remove open files, as Windows does, in the rooms that `windows_files` names."""
+    with pytest.MonkeyPatch.context() as patch:
+        if windows_files.is_wanted(request):
+            windows_files.install(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

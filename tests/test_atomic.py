@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ctbench_core.atomic import append_line, atomic_file, dump_json, write_bytes, write_json, write_text
+from ctbench_core.atomic import (
+    append_line,
+    atomic_file,
+    dump_json,
+    move,
+    write_all,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from ctbench_core.errors import HeldError, RunError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -51,20 +65,85 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_a_replace_refused_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows refuses to replace a file that a reader holds open."""
-    refusals = [PermissionError("held open")] * 3
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the pauses between tries, which take no time here."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, until: Callable[[], bool]) -> None:
+    """Let a function of ``os`` refuse as Windows does until something is true."""
+    real = getattr(os, name)
+
+    def refusing(*paths: Path) -> None:
+        if not until():
+            raise PermissionError(13, "held open")
+        real(*paths)
+
+    monkeypatch.setattr(os, name, refusing)
+
+
+def test_a_file_held_for_three_seconds_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    refuse(monkeypatch, "replace", lambda: sum(waits) >= 3)
+    write_text(tmp_path / "file.txt", "new")
+    assert (tmp_path / "file.txt").read_text() == "new"
+    assert 3 <= sum(waits) <= 4
+    assert waits == sorted(waits) and waits[0] <= 0.02 and len(waits) < 15
+
+
+def test_a_file_held_for_ever_stays_and_the_message_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    refuse(monkeypatch, "replace", lambda: False)
+    with pytest.raises(HeldError, match=r"table\.csv is open in another program.*Close it there"):
+        write_text(path, "new")
+    assert 30 <= sum(waits) <= 31
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("table.csv", "old")]
+
+
+def test_a_move_is_a_rename_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
+    source, target = tmp_path / "run", tmp_path / "trash" / "run"
+    write_text(source / "a.txt", "a")
+    refuse(monkeypatch, "rename", lambda: sum(waits) >= 1)
+    move(source, target)
+    assert (target / "a.txt").read_text() == "a" and not source.exists() and sum(waits) >= 1
+    write_text(source / "b.txt", "b")
+    with pytest.raises(RunError, match="exists"):
+        move(source, target)
+
+    def other_disk(*paths: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "rename", other_disk)
+    with pytest.raises(RunError, match="cross-device"):
+        move(source, tmp_path / "elsewhere")
+    refuse(monkeypatch, "rename", lambda: False)
+    with pytest.raises(HeldError):
+        move(source, tmp_path / "elsewhere")
+    assert (source / "b.txt").read_text() == "b" and not (tmp_path / "elsewhere").exists()
+
+
+def test_a_held_table_keeps_no_other_file_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    held, free = tmp_path / "held.csv", tmp_path / "metrics.json"
     real = os.replace
 
     def replace(source: Path, target: Path) -> None:
-        if refusals:
-            raise refusals.pop()
+        if target == held:
+            raise PermissionError(13, "held open")
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    monkeypatch.setattr("ctbench_core.atomic._REPLACE_WAIT_S", 0.0)
-    write_text(tmp_path / "file.txt", "new")
-    assert (tmp_path / "file.txt").read_text() == "new"
+    with pytest.raises(HeldError, match=r"held\.csv"):
+        write_all([partial(write_text, held, "new"), partial(write_text, free, "new")])
+    assert free.read_text() == "new"
 
 
 def test_text_is_utf8_with_its_line_ends_kept(tmp_path: Path) -> None:
@@ -95,6 +174,7 @@ def test_json_is_strict(tmp_path: Path) -> None:
         "1": "é",
     }
     assert "\n" not in dump_json({"text": "two\nlines"})
+    assert dump_json({"a": "肺"}, ascii_only=True).isascii()
 
 
 def test_lines_are_appended_whole(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Room -> floor. A room may import rooms of lower floors only.
 FLOORS = {
     "ctbench_core.errors": 0,
-    "ctbench_core.atomic": 0,
     "ctbench_core.progress": 0,
     "ctbench_core.formatting": 0,
-    "ctbench_core.demo": 1,
+    "ctbench_core.atomic": 1,
+    "ctbench_core.names": 1,
+    "ctbench_core.demo": 2,
     "ctbench_core.declared": 1,
     "ctbench_core.conf": 1,
     "ctbench_core.schema": 1,

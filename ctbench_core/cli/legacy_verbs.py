@@ -15,6 +15,7 @@ from ctbench_core.cli.summaries import grid, warning_lines
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_interval, format_mean_sd, format_metric, format_p, plural
+from ctbench_core.names import safe_name
 from ctbench_core.runs import Run, job_dir, newest_resumable
 
 IMPORT_USAGE = "<run folder, or a folder of runs> [list=true] [paths.outputs_root=...] [key=value ...]"
@@ -191,7 +192,9 @@ def budgets(call: Call) -> Outcome:
     folder = Path(options.get("output_dir") or Path(config.paths.manifest_dir) / "budget_splits")
     sizes = [_budget_size(value) for value in options.get("budgets") or []]
     seeds = options.get("seeds") or [config.utils.seed]
-    index, warnings = legacy.write_budget_files(config, sizes, seeds, folder, options.get("prefix"))
+    if prefix := options.get("prefix"):
+        safe_name(str(prefix), "prefix")
+    index, warnings = legacy.write_budget_files(config, sizes, seeds, folder, prefix)
     result = {
         "output_dir": str(folder),
         "manifests": len(index),
@@ -213,7 +216,7 @@ def _budget_size(value: Any) -> int | None:
 def _write_tables(options: dict[str, Any], name: str, tables: dict[str, pd.DataFrame]) -> dict[str, str]:
     """Write tables as ``<output_dir>/<output_prefix>_<table>.csv``, and return the paths."""
     folder = check_allowed(options.get("output_dir") or Path("outputs") / "aggregated_results")
-    prefix = options.get("output_prefix") or name
+    prefix = safe_name(str(options.get("output_prefix") or name), "output_prefix")
     files = {table: folder / f"{prefix}_{table}.csv" for table in tables}
     for table, path in files.items():
         write_csv(path, tables[table])

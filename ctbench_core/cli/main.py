@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 invalid input, 130 interrupted with the state sa
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -42,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_places([*options.arguments, *([str(options.config_dir)] if options.config_dir else [])])
         outcome = VERBS[name].function(Call(options, options.arguments, cancel, progress))
-    except (CtbenchError, KeyboardInterrupt) as error:
+        return _report(outcome, options.json, progress)
+    except (CtbenchError, KeyboardInterrupt, OSError) as error:
         return _report_error(error, options.json, progress)
-    return _report(outcome, options.json, progress)
 
 
 def _check_places(arguments: Sequence[str]) -> None:
@@ -74,9 +75,11 @@ def _report(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
     try:
         print(outcome.table)
         if as_json:
-            print(dump_json(outcome.json))
+            print(dump_json(outcome.json, ascii_only=True))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):  # the second is Windows' word for a closed pipe
+            raise
         # The reader has closed the pipe (`| head`); without this, Python would fail again while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return outcome.code
@@ -85,9 +88,11 @@ def _report(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
 def _report_error(error: BaseException, as_json: bool, progress: ProgressLine) -> int:
     code = 2 if isinstance(error, InputError) else 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
     text = str(error) or "Interrupted."
+    if isinstance(error, OSError) and not isinstance(error, CtbenchError):
+        text = f"{text}. Close the file where it is open, or make its folder writable, and run again."
     progress.note(f"{'Interrupted' if code == 130 else 'Error'}: {text}")
     if as_json:
-        print(dump_json({"error": text, "exit": code}), flush=True)
+        print(dump_json({"error": text, "exit": code}, ascii_only=True), flush=True)
     return code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from ctbench_core.errors import Fix
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PreparedDataset, PrepareResult
-from ctbench_core.overrides import fix_overrides
+from ctbench_core.overrides import fix_overrides, own_shell, quote_word
 from ctbench_core.report import RECALIBRATION, comparison_notes, difference_text, is_recalibrated, prevalence_rows
 from ctbench_core.runs import MacroMetric, Metrics
 
@@ -184,8 +183,9 @@ def fix_lines(fixes: Sequence[Fix], config: Config) -> list[str]:
 
 def _quoted(word: str) -> str:
     """Quote a word for a shell, in double quotes where these suffice, since its values have single ones."""
-    plain = set(word).isdisjoint('"$`\\!')
-    return word if shlex.quote(word) == word else f'"{word}"' if plain else shlex.quote(word)
+    plain = set(word).isdisjoint('"$`\\!\u201c\u201d\u201e')
+    quoted = quote_word(word, own_shell())
+    return quoted if quoted == word or not plain else f'"{word}"'
 
 
 def prepare_table(prepared: PrepareResult, written: bool) -> str:

@@ -17,6 +17,7 @@ from ctbench_core.config.training import ModelConfig, TrainingConfig
 from ctbench_core.config.urls import refuse_secret
 from ctbench_core.declared import HEADS, USES, Registry, Scope, key
 from ctbench_core.errors import ConfigError
+from ctbench_core.names import portable
 from ctbench_core.schema import choices, convert
 
 # Other names of keys, in overrides and older config trees.
@@ -173,9 +174,17 @@ def set_key(config: Config, name: str, value: Any) -> None:
     refuse_secret(value, name)
     info = KEYS[name]
     value = resolved(info, value) if info.choices and isinstance(value, str) else value
+    value = _portable(value) if info.raw or name == "data.test_manifests" else value
     section_name, _, last = name.rpartition(".")
     target = get_key(config, section_name) if section_name else config
     setattr(target, last, convert(name, value, info.annotation, info.bounds, info.help))
+
+
+def _portable(value: Any) -> Any:
+    """Return a path, or each of a list, with slashes: written on Windows or Linux, it is one setting."""
+    if isinstance(value, list):
+        return [_portable(part) for part in value]
+    return portable(value) if isinstance(value, str) else value
 
 
 def from_mapping(content: Mapping[str, Any], base: Config | None = None) -> tuple[Config, list[str]]:

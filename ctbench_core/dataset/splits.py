@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ctbench_core.config import DEFAULT_TESTS, KEYS, Config, changed_keys, is_url
 from ctbench_core.dataset.per_finding import is_root
-from ctbench_core.errors import Fix, LeakError, ManifestError, PathError, first_rows
+from ctbench_core.errors import Fix, LeakError, ManifestError, first_rows
 from ctbench_core.features import check_allowed, check_place, check_url, copy_manifest, read_copy
 from ctbench_core.manifest import (
     TEST_ROWS,
@@ -37,6 +37,7 @@ from ctbench_core.manifest import (
     units_of,
     unused_split,
 )
+from ctbench_core.names import require_distinct, safe_name
 
 FOLD_SEED = 42  # of data.kfold.seed=null: utils.seed would give each repeat folds of its own
 _T = TypeVar("_T")
@@ -313,7 +314,7 @@ def check_paths(config: Config) -> None:
     """Refuse folders, files and URLs of a config that lie outside CTBENCH_ROOTS, and URLs with passwords; defaults are not checked.
 
     Raises:
-        PathError: one lies outside, or a name points out of its folder.
+        PathError: one lies outside, or a name cannot be that of a file or folder on every system.
     """
     for name, value in changed_keys(config).items():
         if value and KEYS[name].raw and not name.endswith("_manifest"):  # those are names in paths.manifest_dir
@@ -322,11 +323,13 @@ def check_paths(config: Config) -> None:
         check_allowed(rename)
     for source in filter(is_root, config.data.per_finding.values()):
         check_place(source)
-    for name in (config.job_name, config.evaluation.checkpoint_name):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise PathError(
-                f"{name!r} leads out of its folder. Use a plain name for job_name and evaluation.checkpoint_name."
-            )
+    if not config.paths.job_base_dir:
+        safe_name(config.job_name, "job_name", Path(config.paths.outputs_root))
+    safe_name(config.evaluation.checkpoint_name, "evaluation.checkpoint_name")
+    tests = [Path(name).stem for name in config.data.test_manifests or ()]  # each names a folder of results
+    for name in tests:
+        safe_name(name, "A name in data.test_manifests")
+    require_distinct(tests, "data.test_manifests")
 
 
 def find_leaks(config: Config, manifests: dict[str, Manifest]) -> tuple[dict[str, list[str]], list[str]]:

@@ -23,7 +23,13 @@ CHECKS: dict[str, dict[str, Check]] = {
         "Threads": machine.threads,
         "Memory": machine.memory,
     },
-    "folders": {"Disk": machine.disk, "Writing": machine.writing, "Locks": machine.locks, "Clock": machine.clock},
+    "folders": {
+        "Disk": machine.disk,
+        "Writing": machine.writing,
+        "Path lengths": machine.long_paths,
+        "Locks": machine.locks,
+        "Clock": machine.clock,
+    },
     "data": {
         "Allowed folders": data.allowed,
         "Manifests": data.manifests,

@@ -31,13 +31,16 @@ from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import ConfigError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_bytes, plural
-from ctbench_core.runs import HEARTBEAT_LIMIT_S, read_json, run_folders
+from ctbench_core.names import LONGEST_BELOW_RUN
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, read_json, run_folders
 
 PROJECT = Path(__file__).resolve().parents[2]
 _INSTALL = "python -m pip install -r requirements.txt"
 _LOW_MEMORY = 2 * 2**30
 _LOW_DISK, _FULL_DISK = 5 * 2**30, 2**29
 _SKEW_S = 5.0
+_WINDOWS_LIMIT = 259  # and a zero byte
+_TEMPORARY = 14  # characters that the temporary name of a file adds
 _LOCKED = 3
 # Run in another process, which must not get the lock that this process holds.
 _TRY_LOCK = (
@@ -120,6 +123,11 @@ def device(config: Config) -> CheckOutcome:
     if not torch.cuda.is_available():
         if shutil.which("nvidia-smi"):
             advice = "Install a torch build for this machine's CUDA driver. Until then heads train on the CPU."
+            if torch.version.cuda is None:  # what pip installs on Windows
+                advice = (
+                    "This torch was built without CUDA, as pip installs it on Windows. Choose system, pip and CUDA version "
+                    "on pytorch.org and run the line shown there with this Python. Until then heads train on the CPU."
+                )
             return CheckOutcome(WARNING, f"{version} sees no GPU, though an NVIDIA driver is installed", advice)
         return CheckOutcome(OK, f"{version}, CPU")
     names = []
@@ -198,6 +206,36 @@ def disk(config: Config) -> CheckOutcome:
     return CheckOutcome(ERROR if least < _FULL_DISK else WARNING, observation, advice)
 
 
+def long_paths(config: Config) -> CheckOutcome:
+    """Compare the longest path of a run's files with what the system allows: 260 characters on Windows by default."""
+    root = Path(config.paths.outputs_root).resolve()
+    longest = len(str(root / config.job_name / new_run_id())) + LONGEST_BELOW_RUN + _TEMPORARY
+    limit = _path_limit()
+    if limit and longest > limit:
+        advice = (
+            "Set paths.outputs_root (CTBENCH_OUTPUTS for the app) to a folder nearer to the drive, such as C:/ctbench, or "
+            "allow long paths: LongPathsEnabled=1 in the registry, under SYSTEM/CurrentControlSet/Control/FileSystem."
+        )
+        return CheckOutcome(
+            WARNING, f"paths below {root} take up to {longest} characters; Windows allows {limit}", advice
+        )
+    return CheckOutcome(OK, f"paths of up to {longest} characters, {f'of {limit}' if limit else 'which are allowed'}")
+
+
+def _path_limit() -> int | None:
+    """Return how many characters a path may have, or None where no limit matters."""
+    if os.name != "nt":
+        return None
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:  # type: ignore[attr-defined]
+            enabled = winreg.QueryValueEx(key, "LongPathsEnabled")[0]  # type: ignore[attr-defined]
+    except OSError:
+        enabled = 0
+    return None if enabled else _WINDOWS_LIMIT
+
+
 def writing(config: Config) -> CheckOutcome:
     """Write a file and replace it, as every result is written."""
     folders = _folders(config)
@@ -227,7 +265,9 @@ def locks(config: Config) -> CheckOutcome:
         try:
             with _scratch(folder) as scratch, FileLock(scratch / "lock").acquire(timeout=1):
                 command = [sys.executable, "-c", _TRY_LOCK, str(scratch / "lock")]
-                process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                process = subprocess.run(
+                    command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
+                )
         except (OSError, NotImplementedError, subprocess.TimeoutExpired) as error:
             return CheckOutcome(ERROR, f"{folder}: file locks do not work ({error})", advice)
         if process.returncode == 0:

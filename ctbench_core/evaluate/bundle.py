@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_csv, write_json
+from ctbench_core.atomic import write_all, write_csv, write_json
 from ctbench_core.declared import (
     CALIBRATED,
     TUNED,
@@ -225,9 +226,13 @@ def write_bundle(
         tables[paths.net_benefit] = net_benefit_frame(manifest, stages[PLATT])
     for path, frame in tables.items():
         write_parquet(path, frame)
-    write_csv(paths.calibration, disclosures.add_to(calibration))
-    write_csv(paths.per_class, disclosures.add_to(per_class_frame(metrics)))
-    write_json(paths.metrics, metrics.to_json())
+    write_all(
+        [
+            partial(write_csv, paths.calibration, disclosures.add_to(calibration)),
+            partial(write_csv, paths.per_class, disclosures.add_to(per_class_frame(metrics))),
+            partial(write_json, paths.metrics, metrics.to_json()),
+        ]
+    )
     return metrics
 
 
@@ -252,8 +257,12 @@ def write_scores(
     if tuning:
         metrics = at_tuned_thresholds(metrics, manifest, probabilities, tuning)
     write_parquet(paths.scores, scores_frame(manifest, logits, probabilities))
-    write_csv(paths.per_class, disclosures.add_to(per_class_frame(metrics)))
-    write_json(paths.metrics, metrics.to_json())
+    write_all(
+        [
+            partial(write_csv, paths.per_class, disclosures.add_to(per_class_frame(metrics))),
+            partial(write_json, paths.metrics, metrics.to_json()),
+        ]
+    )
     return metrics
 
 

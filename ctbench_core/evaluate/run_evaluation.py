@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ctbench_core.atomic import require_free
 from ctbench_core.config import Config, ModelConfig
 from ctbench_core.dataset import (
     NOT_VERIFIABLE,
@@ -108,6 +109,9 @@ def evaluate_on_tests(
         warnings: receives the warnings.
         changes: how the run's inputs have changed since it was trained; stored with the metrics.
         home: the config that found the training data, by default ``config``.
+
+    Raises:
+        HeldError: a table of an earlier evaluation is open in another program.
     """
     from ctbench_core.train.trainer import choose_device
 
@@ -122,6 +126,8 @@ def evaluate_on_tests(
     warnings += leak_warnings + dataset.warnings
     tuning, epoch = _tuning(run, config, home, trained, warnings), _best_epoch(run, config)
     results: dict[str, Metrics] = {}
+    for name in manifests:  # before anything is opened, so that trying again counts no further opening
+        require_free(run.paths.evaluation(name).root.glob("*.csv"))
     for name in manifests:
         progress("evaluating", len(results), len(manifests))
         logits = predict_logits(state, dataset, name, choose_device(config.utils.device), config.model, labels)

@@ -14,6 +14,7 @@ from ctbench_core.errors import PathError
 from ctbench_core.runs import app_store
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
+_COLON = re.compile(r"^[A-Za-z]:(?![\\/])|(?<!^[A-Za-z]):")  # on Windows another drive, or a part of a file
 
 
 def allowed_roots() -> tuple[Path | str, ...]:
@@ -84,8 +85,13 @@ def find_file(root: Path, path: str) -> Path | None:
     path is then tried in the same way as a path of this machine.
 
     Raises:
-        PathError: the path points outside the root or outside CTBENCH_ROOTS.
+        PathError: the path points outside the root or outside CTBENCH_ROOTS, or names a drive without a folder.
     """
+    if _COLON.search(path):
+        raise PathError(
+            f"Feature path {path!r} has a colon, which on Windows leads to another drive or file. Write it relative to "
+            "paths.data_root, and rename files whose names have one."
+        )
     relative = relative_path(path) if not _DRIVE.match(path) else None
     bases = [] if relative is None else [root / relative]
     if os.path.isabs(path) or _DRIVE.match(path):

@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ctbench_core.atomic import append_line, atomic_file
+from ctbench_core.atomic import append_line, atomic_file, remove
 from ctbench_core.config import is_url
 from ctbench_core.errors import FeatureError, InputError, ManifestError, PathError, RunError
 from ctbench_core.features.pack import writer_lock
 from ctbench_core.features.paths import candidates, relative_path
 from ctbench_core.manifest import Manifest
+from ctbench_core.names import RESERVED, UNSAFE
 
 MIRROR = ".remote"
 _INDEX = "index.jsonl"
 _WORKERS = 16
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created")
 _WHOLE_BYTES = 2**26  # larger objects are copied piece by piece
-# Windows refuses these in names, and reserves some names with any suffix.
-_UNSAFE = re.compile(r'[<>:"|?*%\x00-\x1f]|[. ]$')
-_RESERVED = re.compile(r"(?i)^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)")
+# Percent-encoded in the names of copies, with the sign of the encoding.
+_ENCODED = re.compile(rf"{UNSAFE.pattern}|%|[. ]$")
 
 
 def local_place(place: str, cache: Path) -> Path:
@@ -41,7 +41,7 @@ def local_place(place: str, cache: Path) -> Path:
     if not is_url(place):
         return Path(place).expanduser()
     scheme, _, rest = place.partition("://")
-    return cache / MIRROR / scheme / safe_name(rest)
+    return cache / MIRROR / scheme / encoded_name(rest)
 
 
 def written_place(path: Path) -> str:
@@ -54,7 +54,7 @@ def written_place(path: Path) -> str:
     return f"{scheme}://{slash}{'/'.join(map(unquote, rest))}"
 
 
-def safe_name(name: str) -> str:
+def encoded_name(name: str) -> str:
     """Return a relative path in which what Windows refuses is percent-encoded; most names stay as they are."""
     return "/".join(_encode(part) for part in name.replace("\\", "/").split("/") if part)
 
@@ -62,8 +62,8 @@ def safe_name(name: str) -> str:
 def _encode(part: str) -> str:
     if part in (".", ".."):  # the loader refuses what points out of the root
         return part
-    part = _UNSAFE.sub(lambda hit: f"%{ord(hit[0]):02X}", part)
-    return _RESERVED.sub(lambda hit: f"%{ord(hit[0][0]):02X}{hit[0][1:]}", part)
+    part = _ENCODED.sub(lambda hit: f"%{ord(hit[0]):02X}", part)
+    return RESERVED.sub(lambda hit: f"%{ord(hit[0][0]):02X}{hit[0][1:]}", part)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def copy_features(
     is_table = "" in listed
     chosen = {} if is_table else dict(_chosen(listed, paths))
     store.copy({name: listed[name] for name in ([""] if is_table else chosen.values())}, listed, progress)
-    copied = paths if is_table else [safe_name(chosen.get(path, path)) for path in paths]
+    copied = paths if is_table else [encoded_name(chosen.get(path, path)) for path in paths]
     return Copies(url, local_place(url, cache), paths, copied)
 
 
@@ -239,7 +239,7 @@ class _Store:
             if url == self.url or url.startswith(self.url + "/"):
                 name = url.removeprefix(self.url).lstrip("/")
                 if name not in listed:
-                    self._local(name).unlink(missing_ok=True)
+                    remove(self._local(name))
 
     def _copy_all(self, new: dict[str, tuple[int, str]], progress: Callable[[int, int], object] | None) -> None:
         pool = ThreadPoolExecutor(_WORKERS)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ctbench_core.config import Config
 from ctbench_core.errors import RunError
+from ctbench_core.names import portable, safe_name
 
 
 def app_store() -> Path:
@@ -64,11 +65,11 @@ class RunPaths:
 
     def evaluation(self, manifest: str) -> EvaluationPaths:
         """Return the evaluation bundle of one manifest, named by its file name."""
-        return EvaluationPaths(self.root / "evaluation" / Path(manifest).stem)
+        return EvaluationPaths(self.root / "evaluation" / Path(portable(manifest)).stem)
 
     def alignment(self, name: str) -> Path:
         """Return the folder of one alignment result."""
-        return self.root / "alignment" / Path(name).stem
+        return self.root / "alignment" / Path(portable(name)).stem
 
 
 def require_directory(paths: RunPaths) -> None:
@@ -103,7 +104,7 @@ class EvaluationPaths:
 
     def subgroups(self, column: str) -> Path:
         """Return the file of metrics by the groups of a metadata column, written when they are first shown."""
-        plain = re.sub(r"[^\w-]+", "_", column)[:60]
+        plain = re.sub(r"[^\w-]+", "_", column)[:28]
         return self.root / "subgroups" / f"{plain}-{zlib.crc32(column.encode()):08x}.parquet"
 
 
@@ -113,8 +114,15 @@ def new_run_id() -> str:
 
 
 def job_dir(config: Config) -> Path:
-    """Return the folder that collects the runs of the config's job."""
-    return Path(config.paths.job_base_dir or Path(config.paths.outputs_root) / config.job_name)
+    """Return the folder that collects the runs of the config's job.
+
+    Raises:
+        PathError: the job's name cannot be that of a folder on every system.
+    """
+    if config.paths.job_base_dir:
+        return Path(config.paths.job_base_dir)
+    root = Path(config.paths.outputs_root)
+    return root / safe_name(config.job_name, "job_name", root)
 
 
 def latest_pointer(config: Config) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from ctbench_core.atomic import append_line, dump_json
+from ctbench_core.names import last_name
 from ctbench_core.runs.readers import follow_lines
 from ctbench_core.runs.status import now
 
@@ -39,12 +40,12 @@ class Opening:
     @property
     def run_id(self) -> str:
         """The run's id: its folder may have moved since."""
-        return Path(self.run).name
+        return last_name(self.run)
 
     @property
     def set_name(self) -> str:
         """The manifest's name without its ending."""
-        return Path(self.manifest).stem
+        return Path(last_name(self.manifest)).stem
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from ctbench_core.runs.status import Status, is_stop_requested, now, run_lock, w
 WRITE_EVERY_S = 0.5
 HEARTBEAT_EVERY_S = 5.0
 CHECK_EVERY_S = 0.5
+# A heartbeat does not wait for a file that is held open, since the next one follows; the first and last states do.
+BEAT_HELD_S = 1.0
 
 
 class Recorder:
@@ -78,7 +80,8 @@ class Recorder:
         def stop() -> bool:
             if stop_requested() or self._has_stop_request():
                 if self.status.state == "running":
-                    self._write(state="cancelling")
+                    self.status = dataclasses.replace(self.status, state="cancelling")
+                    self._beat()
                 return True
             self._update(HEARTBEAT_EVERY_S)
             return False
@@ -100,7 +103,14 @@ class Recorder:
     def _update(self, every_s: float, **changes: Any) -> None:
         self.status = dataclasses.replace(self.status, **changes)
         if time.monotonic() - self._written_at >= every_s:
-            self._write()
+            self._beat()
+
+    def _beat(self) -> None:
+        """Renew the heartbeat; one that cannot be written does not end the training."""
+        require_directory(self.paths)
+        self._written_at = time.monotonic()
+        with contextlib.suppress(OSError):
+            self.status = write_status(self.paths.status, self.status, held_s=BEAT_HELD_S)
 
     def _write(self, **changes: Any) -> None:
         require_directory(self.paths)

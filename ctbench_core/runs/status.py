@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from ctbench_core.atomic import write_json, write_text
+from ctbench_core.atomic import HELD_S, remove, write_json, write_text
 from ctbench_core.errors import RunError
 from ctbench_core.runs.layout import RunPaths
 
@@ -99,11 +99,11 @@ def new_status(label: str, kind: str = "train", max_epochs: int = 0) -> Status:
     )
 
 
-def write_status(path: Path, status: Status, **changes: Any) -> Status:
-    """Write the status with the given changes and a fresh heartbeat, and return it."""
+def write_status(path: Path, status: Status, *, held_s: float = HELD_S, **changes: Any) -> Status:
+    """Write the status with the given changes and a fresh heartbeat, and return it; wait while the file is held open."""
     moment = now()
     status = dataclasses.replace(status, **{"heartbeat": moment, "updated": moment, **changes})
-    write_json(path, dataclasses.asdict(status))
+    write_json(path, dataclasses.asdict(status), held_s)
     return status
 
 
@@ -205,7 +205,7 @@ def is_stop_requested(run_dir: Path, status: Status) -> bool:
 
 def withdraw_stop(run_dir: Path) -> None:
     """Remove a stop request."""
-    (run_dir / STOP_REQUEST).unlink(missing_ok=True)
+    remove(run_dir / STOP_REQUEST)
 
 
 def _process(status: Status) -> str:

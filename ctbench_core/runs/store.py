@@ -5,8 +5,10 @@ The files are the truth; nothing is kept beside them. A deleted run is moved to 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import Any
 
 import yaml
 
-from ctbench_core.atomic import write_json, write_text
+from ctbench_core.atomic import move, write_json, write_text
 from ctbench_core.config import Config, as_introduced, from_mapping
 from ctbench_core.errors import ConfigError, InputError, RunError
+from ctbench_core.names import portable
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.ledger import LEDGER
@@ -223,7 +226,7 @@ class RunStore:
 
 def write_latest(config: Config, run_dir: Path) -> None:
     """Point the job's ``latest_run.json`` at a run."""
-    write_json(latest_pointer(config), {"run_dir": str(run_dir), "run_id": run_dir.name, "updated": now()})
+    write_json(latest_pointer(config), {"run_dir": run_dir, "run_id": run_dir.name, "updated": now()})
 
 
 def latest_run(config: Config) -> Path:
@@ -240,26 +243,34 @@ def latest_run(config: Config) -> Path:
             f"No run was given, and {pointer} names none. Give run=<run directory>, as printed at the end of a "
             "training, or the job_name of its runs."
         )
-    return Path(folder)
+    named = Path(portable(folder))
+    beside = pointer.with_name(named.name)  # where the store was moved, or comes from another system
+    return beside if beside.is_dir() and not named.is_dir() else named
 
 
 def delete_run(outputs_root: Path, run: Run) -> Path:
     """Move a run to the store's trash and return its folder there.
 
+    A run of the same name that is in the trash already stays; the new one gets a place beside it.
+
     Raises:
         InputError: the run is waiting or running, or is outside the run store.
+        HeldError: another program has a file of it open; it stays where it is.
     """
     if run.status.active:
         raise InputError(f"{run.run_id} is {run.status.state}. Stop it before deleting it.")
     root, folder = outputs_root.resolve(), run.paths.root.resolve()
     if not folder.is_relative_to(root) or folder == root:
         raise InputError(f"{folder} is outside the run store {root}; delete that folder yourself.")
-    target = root / TRASH / folder.relative_to(root)
-    if target.exists():
-        shutil.rmtree(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(folder, target)
+    target = _free_place(root / TRASH, folder.relative_to(root))
+    move(folder, target)
     return target
+
+
+def _free_place(trash: Path, name: Path) -> Path:
+    """Return a free path for a deleted run: below the trash, else below ``.2``, ``.3`` and so on in it."""
+    places = (trash / f".{number}" / name if number > 1 else trash / name for number in itertools.count(1))
+    return next(place for place in places if not place.exists())
 
 
 def restore_run(outputs_root: Path, trashed: Path) -> Run:
@@ -267,21 +278,28 @@ def restore_run(outputs_root: Path, trashed: Path) -> Run:
 
     Raises:
         InputError: it is not in the trash, or its folder exists again.
+        HeldError: another program has a file of it open.
     """
     trash = outputs_root.resolve() / TRASH
     if not trashed.is_dir() or not trashed.resolve().is_relative_to(trash):
         raise InputError(f"{trashed} is not in the trash; it may have been emptied.")
-    folder = outputs_root.resolve() / trashed.resolve().relative_to(trash)
+    name = trashed.resolve().relative_to(trash)
+    if re.fullmatch(r"\.\d+", name.parts[0]):  # the name was taken in the trash
+        name = name.relative_to(name.parts[0])
+    folder = outputs_root.resolve() / name
     if folder.exists():
         raise InputError(f"{folder} exists again; move it before restoring the deleted run.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(trashed, folder)
+    move(trashed, folder)
     return open_run(folder)
 
 
 def empty_trash(outputs_root: Path) -> int:
-    """Delete the runs in the trash for good; return how many bytes that freed."""
+    """Delete the runs in the trash for good; return how many bytes that freed. Files that are open elsewhere stay."""
     trash = outputs_root / TRASH
-    size = sum(path.stat().st_size for path in trash.rglob("*") if path.is_file())
+    before = _size(trash)
     shutil.rmtree(trash, ignore_errors=True)
-    return size
+    return before - _size(trash)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -6,6 +6,7 @@ finished; when a process dies, the next one claims its bank and continues the ru
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import threading
@@ -290,10 +291,14 @@ def write_sbatch(paths: StudyPaths, shards: int) -> Path:
     """Write the script of a job array that runs a planned study, and return its path.
 
     Raises:
-        ConfigError: fewer than one shard.
+        ConfigError: fewer than one shard, or Windows, which no such cluster has.
     """
     if shards < 1:
         raise ConfigError(f"The number of shards is {shards}; expected at least 1.")
+    if os.name == "nt":
+        raise ConfigError(
+            "--sbatch writes the script of a Slurm cluster with this machine's paths: use it on the cluster."
+        )
     folder = paths.root.resolve()
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)

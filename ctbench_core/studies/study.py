@@ -24,6 +24,7 @@ from ctbench_core.config import (
 )
 from ctbench_core.declared import SCOPES
 from ctbench_core.errors import ConfigError, unknown_name
+from ctbench_core.names import safe_name
 from ctbench_core.schema import parse_options
 
 # Short names of common axes; any other axis is a config key.
@@ -193,6 +194,7 @@ def parse_study(content: Mapping[str, Any]) -> Study:
     name = parts.name.strip()
     if not slug(name):
         raise ConfigError("A study needs a name: its folder in the run store takes it.")
+    safe_name(slug(name), "The name of the study")
     study = Study(name, dict(flatten(parts.base or {})), parts.grid or {}, _folds(parts.protocol))
     study.axes()
     expand_keys(study.base)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from filelock import FileLock
 
 from ctbench_core.config import OptunaConfig
 from ctbench_core.studies.layout import StudyPaths
@@ -26,13 +28,14 @@ class Trials:
     def __init__(self, paths: StudyPaths, options: OptunaConfig, space: Space, batch: int) -> None:
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+        from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         paths.root.mkdir(parents=True, exist_ok=True)
         journal = str(paths.journal)
-        # An exclusively created lock file works on network file systems too.
-        storage = JournalStorage(JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal)))
+        # Optuna's own locks fail on Windows while another process lets go of them.
+        lock = cast(Any, FileLock(f"{journal}.lock"))  # has the methods of optuna's
+        storage = JournalStorage(JournalFileBackend(journal, lock_obj=lock))
         self._study = optuna.create_study(
             storage=storage, study_name="search", direction="maximize", load_if_exists=True
         )

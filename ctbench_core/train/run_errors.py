@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ctbench_core.config import Config
-from ctbench_core.errors import CtbenchError, RunError
+from ctbench_core.errors import CtbenchError, HeldError, RunError
 
 
 class OutOfMemory(RunError):
@@ -23,6 +23,8 @@ def as_run_error(config: Config) -> Iterator[None]:
     """
     try:
         yield
+    except HeldError:
+        raise
     except OSError as error:
         raise RunError(
             f"Writing the run failed: {error}. Free space or make the folder writable; Resume then continues from the "

@@ -59,6 +59,8 @@ def _draw_browser(key: str, on_change: Callable[[], None] | None) -> None:
             on_click=_browse_to,
             args=(at, parent),
         )
+        for drive in folders.other_drives(here):
+            st.button(drive.drive, key=f"{key}-drive-{drive.drive}", on_click=_browse_to, args=(at, drive))
         st.button("Use this folder", type="primary", key=f"{key}-use", on_click=_use, args=(key, here, on_change))
     st.caption(_describe_manifests(here))
     try:

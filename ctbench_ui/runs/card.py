@@ -12,7 +12,6 @@ import streamlit as st
 from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys
 from ctbench_core.export import export_run
 from ctbench_core.jobs import get_runner
-from ctbench_core.overrides import to_command
 from ctbench_core.runs import (
     RESUMABLE,
     Run,
@@ -28,6 +27,7 @@ from ctbench_ui import form
 from ctbench_ui.frame import address
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, cache, draw_tabs, live, show_error, show_errors, state_badge
+from ctbench_ui.shared.commands import draw_command
 
 _DELETED = "runs.deleted"
 
@@ -85,9 +85,10 @@ def _actions(run: Run, resumable: bool) -> None:
         )
         hint = "Stop the run first." if run.status.active else "Can be undone."
         if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
-            st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
-            address.write_ids("run", [])
-            st.rerun()
+            with show_errors("The run cannot be deleted"):
+                st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
+                address.write_ids("run", [])
+                st.rerun()
 
 
 def _convergence(run: Run) -> None:
@@ -187,7 +188,7 @@ def _annotate(run: Run, values: dict[str, Any]) -> None:
 def _settings(run: Run) -> None:
     st.caption("Settings that differ from the defaults.")
     _keys(changed_keys(run.config), "Settings that differ from the defaults")
-    st.code(to_command(run.config), language="bash", wrap_lines=True)
+    draw_command(run.config)
     with st.expander("All settings", key="card-all", on_change="rerun") as box:
         if box.open:
             _keys({key: get_key(run.config, key) for key in KEYS}, "All settings")

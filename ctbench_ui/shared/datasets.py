@@ -12,6 +12,7 @@ import yaml
 from ctbench_core.atomic import write_text
 from ctbench_core.config import KEYS, Config, changed_keys, from_mapping
 from ctbench_core.errors import InputError
+from ctbench_core.names import safe_name
 
 FOLDER = ".datasets"
 FORMAT = 1  # files without it are of the same form
@@ -47,13 +48,14 @@ def save(outputs_root: Path, name: str, config: Config) -> Path:
     """Write the data keys of a config as a named data set.
 
     Raises:
-        InputError: the name is not a file name.
+        InputError: the name is not a file name, or not on every system.
     """
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise InputError(
             f"{name!r} cannot name a data set: use letters, digits, spaces, dots, dashes and underscores, at most 64."
         )
     path = path_of(outputs_root, name)
+    safe_name(path.name, "The file of the data set", path.parent)
     content = {"format": FORMAT, **_data_keys(config)}
     write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return path

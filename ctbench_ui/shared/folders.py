@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -85,6 +86,12 @@ def is_allowed(folder: Path) -> bool:
     except CtbenchError:
         return False
     return True
+
+
+def other_drives(folder: Path) -> list[Path]:
+    """List the allowed drives of a Windows machine other than the folder's; empty elsewhere."""
+    drives = [Path(f"{letter}:\\") for letter in string.ascii_uppercase] if os.name == "nt" else []
+    return [drive for drive in drives if drive.drive != folder.drive and drive.is_dir() and is_allowed(drive)]
 
 
 def nearest_folder(written: str) -> Path:

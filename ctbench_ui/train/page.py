@@ -11,11 +11,11 @@ from ctbench_core.config import Config
 from ctbench_core.dataset import read_training_manifests
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
-from ctbench_core.overrides import to_command
 from ctbench_core.train.refusals import check_training
 from ctbench_ui import form
 from ctbench_ui.pages import PAGES, go
 from ctbench_ui.shared import active_jobs, cache, live, show_empty, show_error, show_errors
+from ctbench_ui.shared.commands import draw_command
 from ctbench_ui.train import budget_preview, train_form
 
 _RUN = "train_run"  # in the address, so that a refresh finds the run again
@@ -96,7 +96,7 @@ def _draw_command(config: Config) -> None:
         "Equivalent command", icon=":material/terminal:", key="train.command", on_change="rerun", type="tertiary"
     ) as popover:
         if popover.open:
-            st.code(to_command(config), language="bash", wrap_lines=True)
+            draw_command(config)
 
 
 def _start(config: Config) -> None:

@@ -17,7 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+WINDOWS_BROWSERS = tuple(
+    str(Path(os.environ.get(folder, ""), *parts))
+    for folder in ("ProgramFiles", "ProgramFiles(x86)", "LocalAppData")
+    for parts in (("Google", "Chrome", "Application", "chrome.exe"), ("Microsoft", "Edge", "Application", "msedge.exe"))
+)  # Windows installs them outside the path
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge", *WINDOWS_BROWSERS)
 START_S, STOP_S = 60, 20
 SHARED_APP, STORE_ADDRESS = "tests/browser/shared_app.py", "use-store"
 

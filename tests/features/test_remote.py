@@ -19,7 +19,7 @@ from ctbench_core.dataset import check_paths, manifest_path, read_training_manif
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, PathError
 from ctbench_core.features import FeatureMatrix, check_allowed, find_file, load_features, written_place
 from ctbench_core.features.reader import FileReader
-from ctbench_core.features.remote import safe_name
+from ctbench_core.features.remote import encoded_name
 
 NAMES = [f"{k}.npy" for k in range(6)]
 VECTORS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -121,7 +121,7 @@ def test_names_that_windows_refuses_are_encoded_in_the_copy(tmp_path: Path, stor
     found = load(tmp_path, ["a:b.npy", "sub/con.npy", "100%.npy", "4"])
     np.testing.assert_array_equal(found.matrix[found.rows], VECTORS[[0, 1, 2, 4]])
     assert (tmp_path / ".remote/memory/bucket/features/a%3Ab.npy").is_file()
-    assert safe_name("train/case_1.npz") == "train/case_1.npz"
+    assert encoded_name("train/case_1.npz") == "train/case_1.npz"
 
 
 ODD = ["a:b.npy", "con.npz", "sub/nul", "dot..npy", "space .npy", "100%.npy", "a%3Ab.npy"]

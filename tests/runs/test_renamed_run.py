@@ -21,6 +21,7 @@ def paths(tmp_path: Path) -> RunPaths:
     return paths
 
 
+@pytest.mark.posix_files
 def test_nothing_is_written_where_the_folder_was(paths: RunPaths, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="was renamed or deleted"), Recorder(paths, new_status("a run")) as recorder:
         (tmp_path / "outputs").rename(tmp_path / "moved")
