@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ctbench_core.config import OptunaConfig
+from ctbench_core.stored import reading
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.search import Space
 
@@ -33,9 +34,10 @@ class Trials:
         journal = str(paths.journal)
         # An exclusively created lock file works on network file systems too.
         storage = JournalStorage(JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal)))
-        self._study = optuna.create_study(
-            storage=storage, study_name="search", direction="maximize", load_if_exists=True
-        )
+        with reading(paths.journal):
+            self._study = optuna.create_study(
+                storage=storage, study_name="search", direction="maximize", load_if_exists=True
+            )
         self._options, self._batch = options, batch
         self._space = space.distributions()
 
