@@ -28,6 +28,7 @@ from ctbench_core.stored import Count, Number, read_file
 ACTIVE = ("queued", "running", "cancelling")
 ENDED = ("finished", "cancelled", "failed", "interrupted")
 RESUMABLE = ("cancelled", "failed", "interrupted")
+Kind = Literal["train", "score", "align", "claim"]
 State = Literal["queued", "running", "cancelling", "finished", "cancelled", "failed", "interrupted"]
 # Of a run directory: since 2, provenance.json has digests of what a run was trained on.
 RUN_FORMAT = 2
@@ -62,7 +63,7 @@ class Status:
     updated: str = ""
     error: str | None = None
     label: str = ""
-    kind: Literal["train", "score", "align", "claim"] = "train"
+    kind: Kind = "train"
     best_epoch: Count | None = None
     started: str = ""
     started_epoch: Count = 0
@@ -85,7 +86,7 @@ def _process_start(pid: int) -> float:
     return psutil.Process(pid).create_time()
 
 
-def new_status(label: str, kind: str = "train", max_epochs: int = 0) -> Status:
+def new_status(label: str, kind: Kind = "train", max_epochs: int = 0) -> Status:
     """Return the status of a run that this process has just accepted."""
     moment = now()
     return Status(

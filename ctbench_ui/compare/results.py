@@ -101,8 +101,8 @@ def _swapped(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str, s
 def probabilities(first: Stamp, second: Stamp, label: str) -> pd.DataFrame:
     """Return the common volumes of two runs for one finding: volume, exam, patient, label, first, second, apart."""
     names = ["volumename", "exam", "patient", f"target_{label}", f"prob_{label}"]
-    one = read_frame(first[0], columns=names)
-    other = read_frame(second[0], columns=["volumename", f"prob_{label}"])
+    one = read_frame(Path(first[0]), columns=names)
+    other = read_frame(Path(second[0]), columns=["volumename", f"prob_{label}"])
     frame = one.merge(other, on="volumename", suffixes=("", " of the other"))
     frame = frame.set_axis(["volume", "exam", "patient", "label", "first", "second"], axis=1)
     frame["apart"] = (frame["first"] - frame["second"]).abs()

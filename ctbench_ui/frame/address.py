@@ -128,10 +128,9 @@ def linked_tab(key: str, titles: Sequence[str]) -> str | None:
 def _report_lost(title: str, parameter: str, lost: Sequence[str], stored: Collection[str]) -> None:
     # Rooms of the pages, which import this one.
     from ctbench_ui.form import outputs_root
-    from ctbench_ui.shared import cache, show_error
+    from ctbench_ui.shared import damaged, show_error
 
-    if damaged := [run.reason for run in cache.damaged_rows(str(outputs_root())) if run.run_id in lost]:
-        show_error("This run is damaged", "\n".join(damaged))
+    if damaged.show(outputs_root(), lost):
         return
     reason = "It was deleted or moved, or the address is of another run store."
     if set(lost) <= set(stored):

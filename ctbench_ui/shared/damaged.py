@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,15 @@ from ctbench_core.formatting import plural
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import page
 from ctbench_ui.shared import cache
+from ctbench_ui.shared.feedback import show_error
+
+
+def show(outputs_root: Path, run_ids: Collection[str]) -> bool:
+    """Show what is wrong with those of some runs that are damaged, and what to do; return whether any is."""
+    reasons = [run.reason for run in cache.damaged_rows(str(outputs_root)) if run.run_id in run_ids]
+    if reasons:
+        show_error("This run is damaged", "\n".join(reasons))
+    return bool(reasons)
 
 
 def draw_list(outputs_root: Path) -> None:

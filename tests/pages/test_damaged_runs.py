@@ -33,7 +33,7 @@ def test_a_page_lists_the_damaged_run_in_one_row(damaged: Path, open_page: Open,
     assert "status.json is damaged" in tables[0]["What is wrong"][0]
 
 
-@pytest.mark.parametrize(("name", "parameter"), [("evaluate", "run"), ("compare", "runs"), ("train", "train_run")])
+@pytest.mark.parametrize(("name", "parameter"), [("evaluate", "run"), ("compare", "runs"), ("runs", "run")])
 def test_a_link_to_a_damaged_run_says_what_is_damaged_and_shows_nothing_else(
     damaged: Path, open_page: Open, name: str, parameter: str
 ) -> None:
@@ -42,6 +42,12 @@ def test_a_link_to_a_damaged_run_says_what_is_damaged_and_shows_nothing_else(
     assert any("status.json is damaged" in error.value for error in app.error)
     assert not app.dataframe
     assert not app.metric
+
+
+def test_train_says_that_the_run_of_its_link_is_damaged(damaged: Path, open_page: Open) -> None:
+    app = open_page("train", query={"train_run": Path(RUN).name})
+    assert not app.exception
+    assert any("status.json is damaged" in error.value for error in app.error)
 
 
 def test_other_runs_are_evaluated_beside_a_damaged_one(damaged: Path, open_page: Open) -> None:
