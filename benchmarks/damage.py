@@ -51,6 +51,7 @@ from ctbench_core.runs import (
     why_not_resumable,
     write_parquet,
 )
+from ctbench_ui.shared import cache
 
 STORE = Path(__file__).resolve().parents[1] / "tests" / "data" / "store-0.1.1.zip"
 TEXTS = (".json", ".jsonl", ".yaml")
@@ -210,8 +211,6 @@ def ask(reader: Callable[[], Any]) -> Answer:
 
 def answers(root: Path, names: list[str]) -> dict[str, Answer]:
     """Ask every reader of a store: those of the whole store by name, those of a run by its folder below the store."""
-    from ctbench_ui.shared import cache  # Streamlit is imported here alone
-
     rows = ask(lambda: {_below(row["run_dir"], root): row for row in cache.run_rows(str(root), None)})
     asked: dict[str, Callable[[], Any]] = {
         "list": lambda: sorted(_below(run.paths.root, root) for run in RunStore(root).runs(None)),
@@ -264,7 +263,7 @@ def run_figures(folder: Path) -> dict[str, Any]:
 
 def _tables(folder: Path) -> list[Path]:
     """Return the tables of a run's results that its folder lists."""
-    return sorted(path for path in folder.glob("*/*/*") if path.suffix in (".parquet", ".csv"))
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".parquet", ".csv"))
 
 
 def _study(root: Path) -> Any:
@@ -346,7 +345,8 @@ class Ground:
         """Damage a copy; return what was done, the damaged runs that the store names, and what is wrong by reader."""
         with self.copy() as root:
             done = damage(root, draw)
-            named = {_below(run.folder, root): run.reason for run in damaged_in(root, thorough=True)}
+            runs = [*damaged_in(root, thorough=True), *cache.damaged_rows(str(root))]
+            named = {_below(run.folder, root): run.reason for run in runs}
             return done, named, judge(done, self.before, answers(root, self.names), named)
 
 

@@ -14,6 +14,7 @@ from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CheckpointError
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, damaged_runs, run_folders
+from ctbench_core.stored import is_there
 
 _NAMED = 3
 _STALE_S = 3600.0
@@ -78,7 +79,7 @@ def _is_silent(run: Run) -> bool:
 def checkpoints(config: Config) -> CheckOutcome:
     """Check every checkpoint; one that a run can resume from is read completely."""
     runs = [run for run in RunStore(config.paths.outputs_root).runs() if not run.status.active]
-    files = [(run, path) for run in runs for path in (run.paths.final_model, run.paths.last_state) if path.is_file()]
+    files = [(run, path) for run in runs for path in (run.paths.final_model, run.paths.last_state) if is_there(path)]
     damaged = [f"{run.run_id}/{path.name}" for run, path in files if _is_damaged(run, path)]
     count = plural(len(files), "checkpoint")
     if damaged:

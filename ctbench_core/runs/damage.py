@@ -61,7 +61,7 @@ def check_files(run: Run, thorough: bool = False) -> None:
         read_alignment(run.paths.alignment(name))
     if thorough:
         run.history()
-        for table in (path for kind in ("parquet", "csv") for path in run.paths.root.glob(f"*/*/*.{kind}")):
+        for table in (path for path in run.paths.root.rglob("*") if path.suffix in (".parquet", ".csv")):
             read_frame(table)
 
 

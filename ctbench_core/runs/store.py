@@ -200,9 +200,17 @@ def run_folders(root: Path | str) -> list[str]:
 def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return [entry.path for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     except OSError:
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; one that cannot be asked, such as a link to itself, hides no other."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 _MAX_ENDED = 20_000
