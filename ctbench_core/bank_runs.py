@@ -43,6 +43,7 @@ from ctbench_core.runs import (
     write_latest,
     write_status,
 )
+from ctbench_core.stored import is_there
 from ctbench_core.train.planning import divide_into_stacks
 from ctbench_core.train.refusals import check_training
 from ctbench_core.train.run_errors import ErrorIsolation, as_run_error
@@ -209,7 +210,7 @@ class RunTask(ErrorIsolation):
         """
         assert self.run_dir is not None and self.dataset is not None
         paths = open_run(self.run_dir).paths
-        if not paths.last_state.is_file():
+        if not is_there(paths.last_state):
             return {}  # the run begins
         changes: dict[str, Any] = check_settings(paths, self.config)
         inputs = input_changes(paths, self.dataset)

@@ -7,7 +7,8 @@
     │   ├── FeatureError        feature files: missing, unreadable, wrong shape
     │   ├── PathError           a path outside its root or the allowed folders
     │   ├── CheckpointError     a checkpoint that does not fit the model
-    │   └── LeakError           shared patients, under data.on_leak=refuse
+    │   ├── LeakError           shared patients, under data.on_leak=refuse
+    │   └── DamagedFile         a file of the run store that cannot be used, or not now
     ├── RunError                the work itself failed (exit 1)
     │   └── HeldError           another program holds a file open
     └── Interrupted             stopped on request, state saved (exit 130)
@@ -82,6 +83,10 @@ class CheckpointError(InputError):
 
 class LeakError(InputError):
     """The same patient in two manifests of a run, where that is refused."""
+
+
+class DamagedFile(InputError):
+    """A file that this program wrote and cannot use any more, or not now."""
 
 
 class RunError(CtbenchError):

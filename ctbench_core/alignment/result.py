@@ -18,9 +18,10 @@ from ctbench_core.alignment.scoring import (
     hit_probability,
     ideal_gain,
 )
-from ctbench_core.atomic import write_csv, write_json, write_with
+from ctbench_core.atomic import write_csv, write_json
 from ctbench_core.declared import retrieval_prefix
 from ctbench_core.inference import MeanInterval
+from ctbench_core.runs import write_parquet
 
 # Rows of a Parquet group: browsing reads one group for one volume.
 ROWS_PER_GROUP = 256
@@ -232,6 +233,4 @@ def write_alignment(
 
 def _write_parquet(path: Path, table: pd.DataFrame, rows_per_group: int = 2**20) -> None:
     """Write a table; small groups of rows let a reader load one volume without the others."""
-    write_with(
-        path, lambda file: table.to_parquet(file, index=False, row_group_size=rows_per_group, compression="zstd")
-    )
+    write_parquet(path, table, row_group_size=rows_per_group, compression="zstd")

@@ -123,7 +123,7 @@ def contrast(call: Call) -> Outcome:
     options = composed.extras
     if len(folders) > 1 or not (options.get("first") and options.get("second")):
         raise ConfigError(f"contrast takes {CONTRAST_USAGE}")
-    tables, names = _per_run_tables(call, composed, folders)
+    tables, names, damaged = _per_run_tables(call, composed, folders)
     if budgets := _listed(options.get("budgets")):
         tables = [table[table["budget_n"].isin(budgets)] for table in tables]
     metrics = _listed(options.get("metrics")) or legacy.PRIMARY_METRICS
@@ -131,7 +131,7 @@ def contrast(call: Call) -> Outcome:
     contrasts = legacy.contrast_tables(tables[0], tables[1], names, metrics, keys)
     pairs, summary = contrasts["paired"], contrasts["summary"]
     files = _write_tables(options, "_vs_".join(names), contrasts)
-    warnings = legacy.pairing_warnings(tables[0], tables[1], pairs, names)
+    warnings = damaged + legacy.pairing_warnings(tables[0], tables[1], pairs, names)
     result = {"pairs": len(pairs), "family": len(summary), "files": files, "summary": summary.to_dict("records")}
     text = "\n".join([_contrast_grid(summary, names), *warning_lines(warnings), *files.values()])
     return Outcome(result | {"warnings": warnings}, text)
@@ -142,26 +142,31 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _per_run_tables(call: Call, composed: Composed, folders: list[str]) -> tuple[list[pd.DataFrame], tuple[str, str]]:
-    """Return the per-run tables of both sources, and the names of the sources."""
+def _per_run_tables(
+    call: Call, composed: Composed, folders: list[str]
+) -> tuple[list[pd.DataFrame], tuple[str, str], list[str]]:
+    """Return the per-run tables of both sources, the names of the sources, and warnings of damaged runs."""
+    damaged: list[str] = []
 
     def read(place: str) -> pd.DataFrame:
         path = check_allowed(place)
         if path.is_file():
             return legacy.read_per_run(path)
-        return legacy.per_run_table(legacy.find_runs(path, composed.config.paths.outputs_root, call.progress))
+        runs, left_out = legacy.find_runs(path, composed.config.paths.outputs_root, call.progress)
+        damaged.extend(left_out)
+        return legacy.per_run_table(runs)
 
     options, sides = composed.extras, ("first", "second")
     if folders:
         both = read(folders[0])
         tables = [legacy.runs_of_source(both, str(options[side]), folders[0]) for side in sides]
-        return tables, (options["first"], options["second"])
+        return tables, (options["first"], options["second"]), damaged
     tables = [read(str(options[side])) for side in sides]
     first, second = (
         str(options.get(f"{side}_name") or table.get("source", pd.Series([side])).iloc[0])
         for side, table in zip(sides, tables)
     )
-    return tables, (first, second)
+    return tables, (first, second), damaged
 
 
 def _contrast_grid(summary: pd.DataFrame, names: tuple[str, str]) -> str:

@@ -21,10 +21,12 @@ from ctbench_core.runs import (
     Run,
     label_columns,
     open_run,
+    read_frame,
     score_labels,
     set_id_of,
     volumes_digest_of,
 )
+from ctbench_core.stored import is_there
 from ctbench_core.tables import parse_numbers, read_table
 
 _SETTINGS, _LETTERS = 3, 24  # in a name: settings at most, and letters of a value
@@ -114,13 +116,13 @@ def read_model_scores(run_dir: Path | str, name: str) -> ModelScores:
     """
     run = open_run(run_dir)
     path = scores_path(run, name)
-    if not path.is_file():
+    if not is_there(path):
         known = ", ".join(common_sets([run])) or "none"
         raise InputError(
             f"{run_dir} has no scores on {name}; it has: {known}. Evaluate the run on this test set first "
             "(evaluate run=...)."
         )
-    return ModelScores(run.name, pd.read_parquet(path), run)
+    return ModelScores(run.name, read_frame(path), run)
 
 
 def keep_common(models: Sequence[ModelScores]) -> CommonScores:

@@ -15,9 +15,10 @@ from pyarrow import parquet
 from ctbench_core.atomic import write_with
 from ctbench_core.dataset.digests import ROLES, compare_digests
 from ctbench_core.dataset.load import Dataset
+from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import plural
 from ctbench_core.manifest import label_codes
-from ctbench_core.runs import RunPaths, read_provenance
+from ctbench_core.runs import RunPaths, read_frame, read_provenance
 
 
 def input_changes(paths: RunPaths, dataset: Dataset) -> list[str]:
@@ -34,7 +35,7 @@ def write_inputs(path: Path, dataset: Dataset) -> None:
     ``labels`` has a digit a finding, in the order of their names: 0, 1, or 2 for unknown.
     """
     table = _inputs(dataset)
-    write_with(path, lambda file: parquet.write_table(table, file, compression="zstd"))
+    write_with(path, lambda file: parquet.write_table(table, file, compression="zstd", write_page_checksum=True))
 
 
 def _inputs(dataset: Dataset) -> pa.Table:
@@ -57,8 +58,8 @@ def _inputs(dataset: Dataset) -> pa.Table:
 def _count_changes(path: Path, dataset: Dataset) -> dict[str, str]:
     """Count by digest how many volumes have changed; nothing where the run has no readable table of its inputs."""
     try:
-        before, now = parquet.read_table(path).to_pandas(), _inputs(dataset).to_pandas()
-    except (OSError, ValueError):
+        before, now = read_frame(path), _inputs(dataset).to_pandas()
+    except DamagedFile:
         return {}
     both = before.merge(now, on=["split", "volumename"], suffixes=("_before", "_now"))
     counts = {}

@@ -28,11 +28,11 @@ from ctbench_core.atomic import write_text
 from ctbench_core.config import Config
 from ctbench_core.dataset import pack_cache
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
-from ctbench_core.errors import ConfigError
+from ctbench_core.errors import ConfigError, DamagedFile
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.names import LONGEST_BELOW_RUN
-from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, read_json, run_folders
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, run_folders, stored_status
 
 PROJECT = Path(__file__).resolve().parents[2]
 _INSTALL = "python -m pip install -r requirements.txt"
@@ -303,9 +303,9 @@ def _newest_heartbeat(config: Config) -> float:
 
     times = [0.0]
     for folder in run_folders(config.paths.outputs_root):
-        content = read_json(Path(folder) / "status.json")
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            times.append(datetime.fromisoformat(content["heartbeat"]).timestamp())
+        with contextlib.suppress(DamagedFile, FileNotFoundError):
+            heartbeat = stored_status(Path(folder) / "status.json").heartbeat
+            times.append(datetime.fromisoformat(heartbeat).timestamp() if heartbeat else 0.0)
     return max(times)
 
 

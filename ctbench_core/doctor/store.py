@@ -11,30 +11,26 @@ from pathlib import Path
 
 from ctbench_core.config import Config
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
-from ctbench_core.errors import CheckpointError, CtbenchError
+from ctbench_core.errors import CheckpointError
 from ctbench_core.formatting import format_bytes, plural
-from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, open_run, run_folders
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, damaged_runs, run_folders
+from ctbench_core.stored import is_there
 
 _NAMED = 3
 _STALE_S = 3600.0
 
 
 def readable(config: Config) -> CheckOutcome:
-    """Open every run folder."""
+    """Read the files and tables of every run folder."""
     folders = [*run_folders(config.paths.outputs_root), *_without_status(Path(config.paths.outputs_root))]
-    errors = {}
-    for folder in folders:
-        try:
-            open_run(folder)
-        except CtbenchError as error:
-            errors[Path(folder).name] = str(error)
+    errors = {run.run_id: run.reason for run in damaged_runs(folders, thorough=True)}
     if not errors:
         return CheckOutcome(OK, f"{plural(len(folders), 'run folder')}, all readable")
     first = next(iter(errors.values()))
     return CheckOutcome(
         ERROR,
         f"{len(errors)} of {plural(len(folders), 'run folder')} cannot be read ({_some(list(errors))}). First: {first}",
-        "No table shows them. Restore the file from a copy, or move the folder out of the run store.",
+        "Tables show them as damaged. Restore the file from a copy, or set the run aside on the System page.",
     )
 
 
@@ -74,17 +70,16 @@ def unfinished(config: Config) -> CheckOutcome:
 
 
 def _is_silent(run: Run) -> bool:
-    try:
-        heartbeat = datetime.fromisoformat(run.status.heartbeat)
-    except ValueError:
+    if not run.status.heartbeat:
         return True
+    heartbeat = datetime.fromisoformat(run.status.heartbeat)
     return (datetime.now(UTC) - heartbeat).total_seconds() > HEARTBEAT_LIMIT_S
 
 
 def checkpoints(config: Config) -> CheckOutcome:
     """Check every checkpoint; one that a run can resume from is read completely."""
     runs = [run for run in RunStore(config.paths.outputs_root).runs() if not run.status.active]
-    files = [(run, path) for run in runs for path in (run.paths.final_model, run.paths.last_state) if path.is_file()]
+    files = [(run, path) for run in runs for path in (run.paths.final_model, run.paths.last_state) if is_there(path)]
     damaged = [f"{run.run_id}/{path.name}" for run, path in files if _is_damaged(run, path)]
     count = plural(len(files), "checkpoint")
     if damaged:

@@ -20,4 +20,4 @@ from ctbench_core.evaluate.run_evaluation import (
     run_summary,
 )
 from ctbench_core.evaluate.subgroups import evaluate_subgroups, stored_subgroups, subgroup_columns
-from ctbench_core.evaluate.tuning import BEFORE, PLATT, RECALIBRATED, RULES, rates_at, read_tuning, validation_choice
+from ctbench_core.evaluate.tuning import BEFORE, PLATT, RECALIBRATED, RULES, rates_at, validation_choice

@@ -29,7 +29,6 @@ from ctbench_core.evaluate.bundle_tables import (
     per_class_frame,
     scores_frame,
     sigmoid,
-    write_parquet,
 )
 from ctbench_core.evaluate.external import Source, with_source
 from ctbench_core.evaluate.tuning import (
@@ -46,7 +45,15 @@ from ctbench_core.evaluate.tuning import (
 from ctbench_core.inference import Estimate, estimate, macro_start, measure
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import macro, metric_values, thresholded_metrics
-from ctbench_core.runs import Disclosures, EvaluationPaths, FindingMetrics, Interval, MacroMetric, Metrics
+from ctbench_core.runs import (
+    Disclosures,
+    EvaluationPaths,
+    FindingMetrics,
+    Interval,
+    MacroMetric,
+    Metrics,
+    write_parquet,
+)
 
 
 def compute_metrics(

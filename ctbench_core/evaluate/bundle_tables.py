@@ -6,14 +6,11 @@ Shapes: N volumes, C findings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_with
 from ctbench_core.declared import (
     CALIBRATED,
     SOURCE_PREVALENCE,
@@ -32,11 +29,6 @@ from ctbench_core.runs import Metrics
 GRID = np.round(np.arange(1001) / 1000, 3)
 # A slider's .3 may arrive as .30000000000000004.
 _SLACK = 1e-9
-
-
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet without its index, atomically."""
-    write_with(path, partial(frame.to_parquet, index=False))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

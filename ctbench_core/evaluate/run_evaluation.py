@@ -25,10 +25,19 @@ from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.evaluate.bundle import write_bundle, write_scores
 from ctbench_core.evaluate.external import source_of
-from ctbench_core.evaluate.tuning import read_tuning, tune_thresholds, write_tuning
+from ctbench_core.evaluate.tuning import tune_thresholds, write_tuning
 from ctbench_core.manifest import Manifest, judged_findings
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Disclosures, Ledger, Metrics, Run, disclosures_of, open_run, read_provenance
+from ctbench_core.runs import (
+    Disclosures,
+    Ledger,
+    Metrics,
+    Run,
+    disclosures_of,
+    open_run,
+    read_provenance,
+    read_tuning,
+)
 
 
 def evaluate_run(

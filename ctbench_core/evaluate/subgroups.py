@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.errors import ManifestError
-from ctbench_core.evaluate.bundle_tables import write_parquet
 from ctbench_core.evaluate.groups import UNKNOWN, comparable_columns, metadata_groups, sorted_groups
 from ctbench_core.features import check_allowed
 from ctbench_core.inference import benjamini_hochberg, difference, estimate, macro_start, measure
 from ctbench_core.manifest import clean_names, find_volume
 from ctbench_core.metrics import divide
 from ctbench_core.progress import Progress
-from ctbench_core.runs import EvaluationPaths, score_arrays
+from ctbench_core.runs import EvaluationPaths, read_frame, score_arrays, write_parquet
+from ctbench_core.stored import is_there, reading
 from ctbench_core.tables import read_table
 
 
@@ -97,12 +97,12 @@ def read_metadata(paths: EvaluationPaths, table: Path | str | None = None) -> pd
     Raises:
         ManifestError: the table is unreadable, has no column of volume names, or none of the volumes.
     """
-    volumes = pd.read_parquet(paths.scores, columns=["volumename"])["volumename"]
+    volumes = read_frame(paths.scores, columns=["volumename"])["volumename"]
     if table is None:
-        if not paths.metadata.is_file():
+        if not is_there(paths.metadata):
             return pd.DataFrame(index=range(len(volumes)))
-        frame = pd.read_parquet(paths.metadata).set_index("volumename")
-        return frame.loc[volumes].reset_index(drop=True)
+        with reading(paths.metadata):
+            return read_frame(paths.metadata).set_index("volumename").loc[volumes].reset_index(drop=True)
     frame = read_table(check_allowed(table))[0]
     name, _ = find_volume(Path(table), list(frame), None)
     metadata = frame.assign(**{name: clean_names(frame[name])}).drop_duplicates(name).set_index(name)
@@ -115,7 +115,7 @@ def read_metadata(paths: EvaluationPaths, table: Path | str | None = None) -> pd
 
 def subgroup_columns(paths: EvaluationPaths, table: Path | str | None = None) -> list[str]:
     """Return the metadata columns whose groups can be compared; arguments as `read_metadata`."""
-    patients = pd.read_parquet(paths.scores, columns=["patient"])["patient"].to_numpy(str)
+    patients = read_frame(paths.scores, columns=["patient"])["patient"].to_numpy(str)
     return comparable_columns(read_metadata(paths, table), patients)
 
 
@@ -124,7 +124,7 @@ def stored_subgroups(paths: EvaluationPaths, column: str) -> pd.DataFrame | None
     stored = paths.subgroups(column)
     with contextlib.suppress(OSError):
         if stored.stat().st_mtime_ns >= paths.scores.stat().st_mtime_ns:
-            return pd.read_parquet(stored)
+            return read_frame(stored)
     return None
 
 
@@ -137,7 +137,7 @@ def evaluate_subgroups(
     """
     if table is None and (stored := stored_subgroups(paths, column)) is not None:
         return stored
-    scores = pd.read_parquet(paths.scores)
+    scores = read_frame(paths.scores)
     labels, targets, probabilities = score_arrays(scores)
     groups = metadata_groups(read_metadata(paths, table)[column])
     patients = scores["patient"].to_numpy(str)

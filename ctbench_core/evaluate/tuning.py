@@ -14,7 +14,7 @@ import pandas as pd
 
 from ctbench_core.atomic import write_json
 from ctbench_core.declared import CALIBRATED, TUNED, averaged_metrics, metrics_of, tuned_metrics
-from ctbench_core.evaluate.bundle_tables import scores_frame, sigmoid, write_parquet
+from ctbench_core.evaluate.bundle_tables import scores_frame, sigmoid
 from ctbench_core.inference import Estimate, calibration_lines, estimate, measure, net_benefit
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
@@ -32,7 +32,7 @@ from ctbench_core.metrics import (
     reliability,
     shift_prevalence,
 )
-from ctbench_core.runs import RunPaths, label_columns, read_json
+from ctbench_core.runs import RunPaths, label_columns, read_frame, write_parquet
 
 # The fitted threshold rules; tables and "tuned" metrics use the first.
 RULES = ("f1", "youden", "sensitivity=.95", "specificity=.95")
@@ -113,17 +113,12 @@ def write_tuning(paths: RunPaths, manifest: Manifest, logits: np.ndarray, epoch:
     return tuning
 
 
-def read_tuning(path: Path) -> dict[str, Any] | None:
-    """Return a run's ``tuning.json``; None if there is none."""
-    return read_json(path)
-
-
 def validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
     """Return the threshold that a rule chooses for a finding on stored validation scores, and its rates there.
 
     ``threshold`` is chosen on all of validation; the rates at it are cross-fitted over patients.
     """
-    frame = pd.read_parquet(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
+    frame = read_frame(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
     targets, probabilities = (label_columns(frame, prefix, [label]) for prefix in ("target_", "prob_"))
     threshold = choose_thresholds(targets, probabilities, rule).values[0]
     calls = cross_fitted_calls(targets, probabilities, frame["patient"].to_numpy(str), rule)
@@ -133,7 +128,7 @@ def validation_choice(scores: Path, label: str, rule: str) -> dict[str, float]:
 
 def rates_at(scores: Path, label: str, threshold: float) -> dict[str, Estimate]:
     """Return a finding's rates at a threshold on stored scores, with intervals over patients, by name."""
-    frame = pd.read_parquet(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
+    frame = read_frame(scores, columns=["patient", f"target_{label}", f"prob_{label}"])
     targets, probabilities = (label_columns(frame, prefix, [label]) for prefix in ("target_", "prob_"))
     names = [metric.name for metric in tuned_metrics()]
     figures = measure(targets, probabilities[None], frame["patient"].to_numpy(str), [label], names, threshold)

@@ -7,6 +7,7 @@ older system, which are imported first.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from ctbench_core.legacy.folders import find_old_runs
 from ctbench_core.legacy.importing import import_runs
 from ctbench_core.legacy.training_record import MACROS
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import Run, open_run, read_metrics, read_provenance, try_open
+from ctbench_core.runs import Run, damaged_runs, open_run, read_metrics, read_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -36,28 +37,37 @@ _FOLD = re.compile(r"_f(\d+)(?=_|\.|$)")
 _RECIPE_COLUMNS = ("encoder", "model", "inputs")
 
 
-def find_runs(folder: Path | str, outputs_root: Path | str, progress: Progress = silent) -> list[Run]:
-    """Return the finished runs in a folder; runs of the older system are imported into the run store first.
+def find_runs(folder: Path | str, outputs_root: Path | str, progress: Progress = silent) -> tuple[list[Run], list[str]]:
+    """Return the finished runs in a folder, and a warning for each run that is damaged and left out.
+
+    Runs of the older system are imported into the run store first.
 
     Raises:
         InputError: the folder holds no finished run.
     """
     folder = check_allowed(folder)
-    run_dirs = [
-        path.parent
-        for path in sorted(folder.rglob("status.json"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    run_dirs = _run_dirs(folder)
     if folder.is_dir() and next(folder.rglob(".hydra/config.yaml"), None) is not None:
         find_old_runs(folder)
         imported = import_runs(folder, outputs_root, progress=progress)
-        known = {run_dir.resolve() for run_dir in run_dirs}
-        run_dirs += [run.run_dir for run in imported if run.present and run.run_dir.resolve() not in known]
-    runs = [run for run_dir in run_dirs if (run := try_open(run_dir)) is not None]
+        here = {run_dir.resolve() for run_dir in run_dirs}
+        run_dirs += [run.run_dir for run in imported if run.present and run.run_dir.resolve() not in here]
+    damaged = damaged_runs(run_dirs)
+    known = set(run_dirs) - {run.folder for run in damaged}
+    runs = [open_run(run_dir) for run_dir in run_dirs if run_dir in known]
     finished = [run for run in runs if run.status.kind == "train" and run.status.state == "finished"]
     if not finished:
         raise InputError(f"{folder} holds no finished run. Give the folder of a job or a study, or the run store.")
-    return finished
+    return finished, [f"Left out: {run.reason}" for run in damaged]
+
+
+def _run_dirs(folder: Path) -> list[Path]:
+    """Return the run directories below a folder, whether or not their files can be read."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        found += [Path(place)] if "status.json" in (*folders, *files) else []
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
 
 
 def evaluate_runs(
@@ -201,10 +211,10 @@ def aggregate_runs(
     Raises:
         InputError: the folder holds no finished run, or a test set is missing or unusable.
     """
-    runs = find_runs(folder, config.paths.outputs_root, progress)
+    runs, damaged = find_runs(folder, config.paths.outputs_root, progress)
     default = next(item.default for item in dataclasses.fields(config.paths) if item.name == "manifest_dir")
     manifest_dir = config.paths.manifest_dir if config.paths.manifest_dir != default else None
-    warnings = evaluate_runs(runs, config.data.test_manifests, manifest_dir, again, progress)
+    warnings = damaged + evaluate_runs(runs, config.data.test_manifests, manifest_dir, again, progress)
     table = per_run_table([open_run(run.paths.root) for run in runs], source)
     leaking = int((table["shared_patients"] > 0).sum())
     if leaking:

@@ -69,7 +69,7 @@ def _load(run: OldRun) -> DictConfig:
             raise ConfigError(f"{run.config} is not a run's config: expected a mapping.")
         if len(contents) > 1 and isinstance(contents[1], dict):
             tree["hydra"] = contents[1].get("hydra", {})
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (OSError, RecursionError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{run.config} cannot be read as a config: {error}") from error
     return tree
 

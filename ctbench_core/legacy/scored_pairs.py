@@ -27,7 +27,8 @@ from ctbench_core.inference import (
     recipe_difference,
 )
 from ctbench_core.metrics import Floats
-from ctbench_core.runs import label_columns, open_run, score_labels
+from ctbench_core.runs import label_columns, open_run, read_frame, score_labels
+from ctbench_core.stored import is_there
 
 FOLD, SEED = "cv_fold", "utils_seed"
 PRIMARY = "test_primary_"  # prefix of the columns of a macro mean over a run's test sets
@@ -134,7 +135,7 @@ def _common(pairs: pd.DataFrame, names: tuple[str, str]) -> _Scores | None:
     if len(stems) != 1:
         return None
     files = [run.paths.evaluation(next(iter(stems))).scores for run in runs]
-    frames = [pd.read_parquet(file).set_index("volumename") for file in files if file.is_file()]
+    frames = [read_frame(file).set_index("volumename") for file in files if is_there(file)]
     if len(frames) < len(runs) or not all(frame.index.is_unique for frame in frames):
         return None
     volumes = reduce(lambda index, frame: index.intersection(frame.index, sort=False), frames[1:], frames[0].index)

@@ -6,20 +6,25 @@ by our random streams, so later epochs differ from those of the older program, b
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ctbench_core.atomic import dump_json
 from ctbench_core.config import Config
 from ctbench_core.declared import OPTIMIZERS, brief_metrics, macro_keys
 from ctbench_core.legacy.folders import OldRun
-from ctbench_core.runs import read_history, read_json
+from ctbench_core.runs import parse_epoch
+from ctbench_core.stored import read_bytes, read_file, reading
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MACROS = tuple(macro_keys())
+_ADVICE = "Copy it again from the older system."
 _BLANK = dict.fromkeys([*(metric.name for metric in brief_metrics()), "support"])
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, the older system's optimiser
 
@@ -30,7 +35,7 @@ def read_old_history(run: OldRun, labels: Sequence[str]) -> tuple[list[dict[str,
     Args:
         labels: the findings, in the order of the head's outputs; other classes (``No pathology``) are dropped.
     """
-    lines = [to_entry(line, labels) for line in read_history(run.metrics)]
+    lines = _old_lines(run.metrics, labels)
     best = _best_entry(run, lines, labels)
     running: dict[str, Any] = {}
     for line in lines:
@@ -38,6 +43,37 @@ def read_old_history(run: OldRun, labels: Sequence[str]) -> tuple[list[dict[str,
             running = line
         line |= {"best_epoch": running["epoch"], **_best_values(running)}
     return lines, best | _best_values(best) if best else {}
+
+
+def _old_lines(path: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the epochs of the older system's history; an incomplete last line, and lines of something else, are none.
+
+    Raises:
+        DamagedFile: a line is no epoch.
+    """
+    try:
+        with reading(path, _ADVICE):
+            *lines, last = read_bytes(path).decode("utf-8", errors="replace").split("\n")
+            entries = [json.loads(line) for line in lines if line.strip()]
+            with contextlib.suppress(ValueError):
+                entries += [json.loads(last)]
+            return [_checked(to_entry(entry, labels)) for entry in entries if "epoch" in entry]
+    except FileNotFoundError:
+        return []
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an epoch whose fields have the types of ours; it may hold NaN, as the older system wrote it."""
+    parse_epoch(dump_json(entry))
+    return entry
+
+
+def _read_old(path: Path) -> Any:
+    """Return the content of a JSON file of the older system; None without one."""
+    try:
+        return read_file(path, json.loads, _ADVICE)
+    except FileNotFoundError:
+        return None
 
 
 def to_entry(old: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
@@ -57,9 +93,10 @@ def to_entry(old: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
 
 def _best_entry(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
     """Return the best epoch: as the run stored it, else the epoch of the highest AUPRC, else the job's pointer."""
-    stored = read_json(run.best)
+    stored = _read_old(run.best)
     if isinstance(stored, dict) and isinstance(stored.get("val_metrics"), dict):
-        best = to_entry(stored, labels)
+        with reading(run.best, _ADVICE):
+            best = _checked(to_entry(stored, labels))
         if best["epoch"] is None:
             matches = (line["epoch"] for line in lines if _selection_value(line) == _selection_value(best))
             best["epoch"] = next(matches, None)
@@ -68,7 +105,7 @@ def _best_entry(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str])
         best = max(lines, key=_selection_value)
         return best.copy()
     for path in run.pointers:
-        pointer = read_json(path)
+        pointer = _read_old(path)
         if isinstance(pointer, dict) and Path(str(pointer.get("run_dir", ""))).name in (run.root.name, ""):
             metrics = {name: pointer.get(f"best_val_{name}") for name in MACROS}
             if any(value is not None for value in metrics.values()):

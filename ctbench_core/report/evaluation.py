@@ -14,7 +14,6 @@ import pandas as pd
 from ctbench_core.atomic import csv_bytes
 from ctbench_core.declared import averaged_metrics, interval_keys, short_title
 from ctbench_core.errors import InputError
-from ctbench_core.evaluate import read_tuning
 from ctbench_core.formatting import plural
 from ctbench_core.inference import MACRO
 from ctbench_core.report import latex
@@ -27,7 +26,16 @@ from ctbench_core.report.methods import (
     set_phrase,
     training_sentences,
 )
-from ctbench_core.runs import Disclosures, Interval, MacroMetric, Metrics, Run, disclosures_of, read_metrics
+from ctbench_core.runs import (
+    Disclosures,
+    Interval,
+    MacroMetric,
+    Metrics,
+    Run,
+    disclosures_of,
+    read_metrics,
+    read_tuning,
+)
 
 _PARTS = ("value", "lo", "hi")
 ELIGIBLE = "macro of eligible findings"

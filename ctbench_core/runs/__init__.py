@@ -1,8 +1,12 @@
 """The run store: run directories, their status, and the ledger of test evaluations."""
 
+from ctbench_core.runs.alignments import read_alignment
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
+from ctbench_core.runs.damage import DamagedRun, check_files, damaged_in, damaged_runs, set_aside, undo_set_aside
 from ctbench_core.runs.disclosures import (
+    NO_LEDGER,
+    UNKNOWN,
     Disclosures,
     alignment_disclosures,
     disclosures_of,
@@ -23,7 +27,14 @@ from ctbench_core.runs.layout import (
 )
 from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
 from ctbench_core.runs.provenance import Provenance, read_provenance
-from ctbench_core.runs.readers import follow_history, read_cached, read_history, read_json, truncate_history
+from ctbench_core.runs.readers import (
+    follow_history,
+    parse_epoch,
+    read_cached,
+    read_history,
+    read_json,
+    truncate_history,
+)
 from ctbench_core.runs.recorder import Recorder
 from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
 from ctbench_core.runs.resuming import (
@@ -33,7 +44,14 @@ from ctbench_core.runs.resuming import (
     newest_resumable,
     why_not_resumable,
 )
-from ctbench_core.runs.scores import label_columns, read_result_csv, score_arrays, score_labels
+from ctbench_core.runs.scores import (
+    label_columns,
+    read_frame,
+    read_result_csv,
+    score_arrays,
+    score_labels,
+    write_parquet,
+)
 from ctbench_core.runs.segments import describe_changes, record_segment, segment_start
 from ctbench_core.runs.status import (
     ACTIVE,
@@ -46,6 +64,7 @@ from ctbench_core.runs.status import (
     now,
     read_status,
     request_stop,
+    stored_status,
     try_status,
     withdraw_stop,
     write_status,
@@ -55,10 +74,12 @@ from ctbench_core.runs.store import (
     Run,
     RunStore,
     active_runs,
+    check_length,
     delete_run,
     empty_trash,
     latest_run,
     open_run,
+    read_best,
     read_config,
     restore_run,
     run_folders,
@@ -67,3 +88,4 @@ from ctbench_core.runs.store import (
     write_latest,
 )
 from ctbench_core.runs.trackers import Tracker, open_tracker
+from ctbench_core.runs.tuning import read_tuning

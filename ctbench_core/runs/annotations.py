@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ctbench_core.atomic import write_json
 from ctbench_core.runs.readers import read_cached
@@ -24,16 +25,27 @@ class Annotations:
 
 
 def read_annotations(run_dir: Path) -> Annotations:
-    """Return a run's annotations; missing or unreadable ones read as empty."""
+    """Return a run's annotations, empty before the first.
+
+    Raises:
+        DamagedFile: they cannot be read.
+    """
     try:
-        content = read_cached(run_dir / FILE, json.loads)
-        return Annotations(bool(content["pinned"]), [str(tag) for tag in content["tags"]], str(content["notes"]))
-    except (OSError, ValueError, LookupError, TypeError):
+        return read_cached(run_dir / FILE, _parse)
+    except FileNotFoundError:
         return Annotations()
 
 
+def _parse(text: str) -> Annotations:
+    return msgspec.json.decode(text, type=Annotations)
+
+
 def annotate(run_dir: Path, **changes: Any) -> Annotations:
-    """Change some of a run's annotations and return them all."""
+    """Change some of a run's annotations and return them all.
+
+    Raises:
+        DamagedFile: the present ones cannot be read; they are left as they are.
+    """
     annotations = dataclasses.replace(read_annotations(run_dir), **changes)
     write_json(run_dir / FILE, dataclasses.asdict(annotations))
     return annotations

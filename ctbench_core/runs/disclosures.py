@@ -21,9 +21,12 @@ from ctbench_core.runs.convergence import convergence
 from ctbench_core.runs.identity import VALIDATION, set_id_of
 from ctbench_core.runs.ledger import Ledger, Opening, OpeningCount
 from ctbench_core.runs.provenance import read_provenance
-from ctbench_core.runs.readers import read_json
 from ctbench_core.runs.results import Metrics, read_metrics
 from ctbench_core.runs.store import Run
+from ctbench_core.runs.tuning import read_tuning
+
+NO_LEDGER = "predictions from a table, outside the ledger"
+UNKNOWN = "number of evaluations unknown"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Disclosures:
         n: number of volumes, exams and patients.
         test_set: the identity of the set, a digest of its volumes, findings and labels; None where it is unknown.
         openings: evaluations on the set in the run store, by its ledger; None where it does not apply (validation,
-            or predictions that came as a table). runs: how many runs they were. unknown_openings: evaluations on sets
+            or predictions that came as a table) or the ledger is damaged. runs: how many runs they were. unknown_openings: evaluations on sets
             of the same name that the ledger holds without an identity.
         no_ledger_reason: why no ledger counts the evaluations on a test set.
         leak_patients: patients also in training or validation data; None where nothing was trained.
@@ -53,7 +56,7 @@ class Disclosures:
     openings: int | None = None
     runs: int = 0
     unknown_openings: int = 0
-    no_ledger_reason: str = "predictions from a table, outside the ledger"
+    no_ledger_reason: str = NO_LEDGER
     leak_patients: int | None = 0
     label_origins: list[str] = field(default_factory=list)
     unknown_patients: int = 0
@@ -88,7 +91,7 @@ class Disclosures:
                 f"This test set was evaluated {times} by {runs}, according to the ledger of the run store"
                 f"{self._unknown('; it also holds ', '')}."
             )
-        elif self.set_name != VALIDATION:
+        elif self.set_name != VALIDATION and self.no_ledger_reason == NO_LEDGER:
             texts.append(
                 "The predictions were read from a table: no ledger counts how often this test set was evaluated."
             )
@@ -159,9 +162,10 @@ def disclosures_of(
         set_name=set_name,
         n=n if n is not None else next((dict(facts.n) for facts in stored if facts.n), {}),
         test_set=test_sets[0] if len(test_sets) == 1 else None,
-        openings=count.openings if is_counted else None,
+        openings=count.openings if is_counted and not count.damage else None,
         runs=count.runs,
         unknown_openings=count.unknown,
+        no_ledger_reason=UNKNOWN if count.damage else NO_LEDGER,
         leak_patients=leak_patients
         if leak_patients is not None
         else max((facts.leak_patients or 0 for facts in stored), default=0),
@@ -172,7 +176,11 @@ def disclosures_of(
         warning="; ".join(dict.fromkeys([*filter(None, map(leakage_note, configs)), *stale])),
         banner=" ".join(dict.fromkeys(banners)),
         warnings=_warnings(
-            runs, [text for facts in stored for text in facts.warnings] if warnings is None else warnings
+            runs,
+            [
+                *filter(None, [count.damage]),
+                *([text for facts in stored for text in facts.warnings] if warnings is None else warnings),
+            ],
         ),
     )
 
@@ -198,7 +206,8 @@ def _set_ids(runs: Sequence[Run], set_names: Sequence[str]) -> list[str]:
 def _count(runs: Sequence[Run], test_sets: Sequence[str], set_name: str) -> OpeningCount:
     """Count the evaluations on test sets in the run store of the runs, or in their stores."""
     counts = [Ledger(root).count(test_sets, set_name) for root in dict.fromkeys(run.store for run in runs)]
-    return OpeningCount(*(sum(values) for values in zip(*map(dataclasses.astuple, counts))))
+    openings, runs, unknown, damage = zip(*map(dataclasses.astuple, counts))
+    return OpeningCount(sum(openings), sum(runs), sum(unknown), " ".join(filter(None, damage)))
 
 
 def is_stale(evaluated: int | None, best: int | None) -> bool:
@@ -241,6 +250,6 @@ def openings_of(runs: Sequence[Run], set_name: str) -> list[Opening]:
 def _stored(run: Run, set_name: str) -> Metrics:
     """Return METRICS of a test set as stored with a run; of validation, its size and leak."""
     if set_name == VALIDATION:
-        n = (read_json(run.paths.tuning) or {}).get("n") or {}
+        n = (read_tuning(run.paths.tuning) or {}).get("n") or {}
         return Metrics({}, {}, n=n, leak_patients=len(read_provenance(run.paths).leaks.get("val", [])))
     return read_metrics(run.paths.evaluation(set_name).metrics) or Metrics({}, {})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
+
+import msgspec
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,22 @@ class ExternalTest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ExternalTest:
-        """Return it from its JSON."""
+        """Return it from its JSON.
+
+        Raises:
+            ValueError: a field has another type.
+        """
+        msgspec.convert(content, _File)
         label_map = content.get("label_map") or {}
         parts = (content.get(name) or {} for name in ("pairs", "not_judged", "unused_columns", "settings"))
         return cls(label_map.get("name", ""), label_map.get("sha256", ""), *parts)
+
+
+class _File(TypedDict, total=False):
+    """Its fields in JSON."""
+
+    label_map: dict[str, str] | None
+    pairs: dict[str, dict[str, Any]] | None
+    not_judged: dict[str, str] | None
+    unused_columns: dict[str, str] | None
+    settings: dict[str, Any] | None

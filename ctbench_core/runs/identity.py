@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import pandas as pd
-
 from ctbench_core.manifest import identity_of, set_id
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import Fingerprint, fingerprint
 from ctbench_core.runs.results import read_metrics
-from ctbench_core.runs.scores import label_columns
+from ctbench_core.runs.scores import label_columns, read_frame
 from ctbench_core.runs.store import Run
+from ctbench_core.stored import reading
 
 VALIDATION = "validation"
 
@@ -45,10 +44,11 @@ def validation_set_id(run: Run) -> str | None:
 
 
 def _digests_of(scores: Path) -> tuple[str | None, str | None]:
-    """Return the digest of the volumes, and the identity, of a ``scores.parquet``; None where it cannot be read."""
+    """Return the digest of the volumes, and the identity, of a ``scores.parquet``; None where there is none."""
     try:
-        return _read_digests(scores, fingerprint(scores.stat()))
-    except (OSError, ValueError):
+        with reading(scores):
+            return _read_digests(scores, fingerprint(scores.stat()))
+    except FileNotFoundError:
         return None, None
 
 
@@ -58,7 +58,7 @@ def _read_digests(scores: Path, stamp: Fingerprint) -> tuple[str, str]:
     from pyarrow.parquet import read_schema  # needed for old runs alone
 
     names = [name for name in read_schema(scores).names if name.startswith("target_")]
-    frame = pd.read_parquet(scores, columns=["volumename", *names])
+    frame = read_frame(scores, columns=["volumename", *names])
     labels = [name.removeprefix("target_") for name in names]
     identity = identity_of(frame["volumename"].to_numpy(str), labels, label_columns(frame, "target_", labels))
     return identity.volumes, identity.id

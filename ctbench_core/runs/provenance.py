@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 from ctbench_core.runs.layout import RunPaths
 from ctbench_core.runs.readers import read_cached
+from ctbench_core.stored import Count, Number, parse_json
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,45 @@ class Provenance:
 
 
 def read_provenance(paths: RunPaths) -> Provenance:
-    """Return a run's provenance; empty where the file is missing or damaged."""
+    """Return a run's provenance, empty where it has none.
+
+    Raises:
+        DamagedFile: it cannot be read.
+    """
     try:
         return read_cached(paths.provenance, _parse)
-    except (OSError, ValueError, AttributeError):
+    except FileNotFoundError:
         return Provenance()
 
 
+class _Split(TypedDict, total=False):
+    volumes: Count | None
+    exams: Count | None
+    patients: Count | None
+    prevalence: dict[str, Number | None]
+
+
+class Segment(TypedDict):
+    """A part of a run that was trained with the same settings and data: its first epoch, and what changed there."""
+
+    epoch: Count
+    when: str
+    changes: dict[str, list[Any]]
+    digests: dict[str, str]
+
+
+class ProvenanceFile(TypedDict, total=False):
+    """The fields of ``provenance.json`` that readers use."""
+
+    inputs: dict[str, str] | None
+    manifests: dict[str, _Split] | None
+    leaks: dict[str, list[str]] | None
+    imported_from: str | None
+    segments: list[Segment]
+
+
 def _parse(text: str) -> Provenance:
-    content = json.loads(text)
+    content = parse_json(text, ProvenanceFile)
     manifests = content.get("manifests") or {}
     return Provenance(
         inputs=content.get("inputs") or {},

@@ -6,16 +6,17 @@ each second.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Required, TypedDict, TypeVar, cast
 
 from ctbench_core.atomic import dump_json, write_text
+from ctbench_core.stored import Count, Number, parse_json, read_bytes, read_file, reading
 
 T = TypeVar("T")
 Fingerprint = tuple[int, int, int]
@@ -41,14 +42,16 @@ def read_cached(path: Path, parse: Callable[[str], T]) -> T:
     """Return ``parse(text of path)``, cached until the file changes. Treat the result as read-only.
 
     Raises:
-        OSError: the file cannot be read. Errors of ``parse`` are passed on.
+        FileNotFoundError: there is no such file.
+        DamagedFile: its content has another form, or it cannot be read.
     """
-    current = fingerprint(path.stat())
-    key = (path, parse)
-    known = _values.get(key)
-    if known is not None and known[0] == current:
-        return known[1]
-    value = parse(path.read_text(encoding="utf-8"))
+    with reading(path):
+        current = fingerprint(path.stat())
+        key = (path, parse)
+        known = _values.get(key)
+        if known is not None and known[0] == current:
+            return known[1]
+        value = parse(read_bytes(path).decode("utf-8"))
     with _values_lock:
         if len(_values) >= _MAX_VALUES:
             _values.clear()
@@ -56,26 +59,34 @@ def read_cached(path: Path, parse: Callable[[str], T]) -> T:
     return value
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; return None for a missing or incomplete one."""
+def read_json(path: Path, kind: Any = dict[str, Any]) -> Any:
+    """Read a JSON file whose fields have the types of ``kind``; return None for a missing one.
+
+    Raises:
+        DamagedFile: its content has another form, or it cannot be read.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_file(path, lambda text: parse_json(text, kind))
+    except FileNotFoundError:
         return None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; an incomplete last line is ignored."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return _parse_lines(text.split("\n"))  # not splitlines(): a finding's name may hold another kind of line end
-
-
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read a ``metrics.jsonl``, one entry an epoch."""
-    return list(filter(_epoch_entry, read_lines(path)))
+    """Read a ``metrics.jsonl``, one entry an epoch; an incomplete last line is ignored, a missing file has none.
+
+    Raises:
+        DamagedFile: a line is no epoch, or the file cannot be read.
+    """
+    try:
+        with reading(path):
+            # Not splitlines(): a finding's name may hold another kind of line end.
+            *lines, last = read_bytes(path).split(b"\n")
+            entries = [parse_epoch(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
+            with contextlib.suppress(ValueError):
+                entries += [parse_epoch(last)] if last else []
+            return entries
+    except FileNotFoundError:
+        return []
 
 
 def truncate_history(path: Path, epoch: int) -> None:
@@ -88,31 +99,35 @@ def truncate_history(path: Path, epoch: int) -> None:
 class _Followed:
     inode: int
     size: int = 0  # bytes read so far
+    lines: int = 0
     entries: list[Any] = field(default_factory=list)
 
 
-def follow_lines(path: Path, parse: Callable[[dict[str, Any]], T | None]) -> list[T]:
-    """Return ``parse`` of each JSON line of a file, without None, parsing only the lines added since the last call.
+def follow_lines(path: Path, parse: Callable[[bytes, int], T]) -> list[T]:
+    """Return ``parse(line, its number)`` of each line of a file, parsing only those added since the last call.
 
     The entries are shared, so do not change them. A file that was replaced or cut is read from its beginning; an
-    incomplete last line is left for the next call.
+    incomplete last line is left for the next call; a missing file has none.
+
+    Raises:
+        DamagedFile: ``parse`` failed, or the file cannot be read.
     """
-    with _followed_lock:
+    with _followed_lock, reading(path):
         try:
             facts = path.stat()
-        except OSError:
+        except FileNotFoundError:
             return []
         key = (path, parse)
         followed = _followed.get(key)
         if followed is None or followed.inode != facts.st_ino or facts.st_size < followed.size:
             followed = _followed[key] = _Followed(facts.st_ino)
         if facts.st_size > followed.size:
-            with path.open("rb") as file:
-                file.seek(followed.size)
-                complete, end, _ = file.read().rpartition(b"\n")
-            parsed = map(parse, _parse_lines(complete.split(b"\n")))
-            followed.entries += [entry for entry in parsed if entry is not None]
+            complete, end, _ = read_bytes(path, followed.size).rpartition(b"\n")
+            lines = complete.split(b"\n") if end else []
+            numbered = enumerate(lines, start=followed.lines + 1)
+            followed.entries += [parse(line, number) for number, line in numbered if line.strip()]
             followed.size += len(complete) + len(end)
+            followed.lines += len(lines)
         _followed.move_to_end(key)
         while len(_followed) > _MAX_FOLLOWED:
             _followed.popitem(last=False)
@@ -121,18 +136,41 @@ def follow_lines(path: Path, parse: Callable[[dict[str, Any]], T | None]) -> lis
 
 def follow_history(path: Path) -> list[dict[str, Any]]:
     """Return the epochs of a ``metrics.jsonl`` as `read_history` does, and fast where lines were only added."""
-    return follow_lines(path, _epoch_entry)
+    return follow_lines(path, parse_epoch)
 
 
-def _epoch_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
-    return entry if "epoch" in entry else None
+class _Convergence(TypedDict, total=False):
+    value: Number | None
+    optimum: Number | None
+    c: float | None
+    findings: Count | None
+    falling: bool | None
+    reason: str | None
 
 
-def _parse_lines(lines: list[Any]) -> list[dict[str, Any]]:
-    entries = []
-    for line in lines:
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            continue
-    return [entry for entry in entries if isinstance(entry, dict)]
+class _Epoch(TypedDict, total=False):
+    """The fields of a line of ``metrics.jsonl``, and of ``best_metrics.json``, that readers use."""
+
+    epoch: Required[Count | None]
+    train_loss: float | None
+    val_loss: float | None
+    val_metrics: dict[str, Number | dict[str, dict[str, Number | None]] | None]
+    convergence: _Convergence | None
+    best_epoch: Count | None
+    segment: Count
+    changes: dict[str, list[Any]]
+
+
+def parse_epoch(line: bytes | str, number: int = 0) -> dict[str, Any]:
+    """Return the metrics of one epoch.
+
+    Args:
+        number: of the line, for the message; 0 for a file of one epoch.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        return cast("dict[str, Any]", parse_json(line, _Epoch))
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}" if number else str(error)) from error

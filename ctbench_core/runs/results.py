@@ -5,16 +5,18 @@ Undefined values are NaN in memory and null on disk. Files of earlier releases a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+import msgspec
 
 from ctbench_core.declared import finding_metrics, interval_keys, metric_title
 from ctbench_core.runs.external import ExternalTest
 from ctbench_core.runs.readers import read_cached
+from ctbench_core.stored import Count, Number, number, parse_json
 
 # 1: without ``macro``, ``test_set``, ``warnings`` and ``unknown_patients``. 2: ``<macro>_ci`` was the interval of the mean over
 # the findings that had one, whatever the macro beside it averaged.
@@ -240,11 +242,15 @@ class Metrics:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Metrics:
-        """Return METRICS from their JSON of this or an earlier release."""
+        """Return METRICS from their JSON of this or an earlier release.
+
+        Raises:
+            ValueError: a metric is no number.
+        """
         keys = set(interval_keys().values())
         leak, test_set = content.get("leak") or {}, content.get("test_set") or {}
         findings = {label: _finding(values) for label, values in (content.get("per_class") or {}).items()}
-        macro_values = {key: _number(content[key]) for key in content if key in keys}
+        macro_values = {key: number(content[key]) for key in content if key in keys}
         intervals = _intervals({name: content[name] for name in content if name.removesuffix("_ci") in keys})
         version = content.get("format", 1)
         return cls(
@@ -266,7 +272,7 @@ class Metrics:
             label_origin=tuple(content.get("label_origin") or ()),
             warning=content.get("warning") or "",
             warnings=tuple(content.get("warnings") or ()),
-            validation_minus_test={key: _number(gap) for key, gap in (content.get("optimism") or {}).items()},
+            validation_minus_test={key: number(gap) for key, gap in (content.get("optimism") or {}).items()},
             best_epoch=content.get("best_epoch"),
             detail=content.get("detail", "full"),
             one_volume=cls.from_json(content["one_volume_a_patient"]) if "one_volume_a_patient" in content else None,
@@ -310,8 +316,9 @@ _NOTES = ("no_interval", "no_interval_of", "marks")
 
 
 def _finding(content: Mapping[str, Any]) -> FindingMetrics:
+    msgspec.convert(content, _Notes)
     names = [name for name in content if name not in _NOTES and not name.endswith("_ci")]
-    values = {name: _number(content[name]) for name in names}
+    values = {name: number(content[name]) for name in names}
     no_interval, reasons, marks = (content.get(name) for name in _NOTES)
     return FindingMetrics(values, _intervals(content), no_interval or "", reasons or {}, marks or {})
 
@@ -325,8 +332,8 @@ def _means(content: Mapping[str, Any], intervals: Mapping[str, Interval]) -> dic
 
 
 def _mean(content: Mapping[str, Any]) -> MacroMetric:
-    bounds = Interval(_number(content.get("lo")), _number(content.get("hi")))
-    return MacroMetric(_number(content.get("value")), bounds, content.get("findings") or 0)
+    bounds = Interval(number(content.get("lo")), number(content.get("hi")))
+    return MacroMetric(number(content.get("value")), bounds, content.get("findings") or 0)
 
 
 def _old_means(
@@ -349,20 +356,66 @@ def _old_means(
 
 def _intervals(content: Mapping[str, Any]) -> dict[str, Interval]:
     bounds = {name.removesuffix("_ci"): pair for name, pair in content.items() if name.endswith("_ci")}
-    return {name: Interval(*map(_number, pair or (None, None))) for name, pair in bounds.items()}
+    return {name: _interval(pair) for name, pair in bounds.items()}
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _interval(bounds: Any) -> Interval:
+    if bounds is None:
+        return Interval()
+    lo, hi = msgspec.convert(bounds, list[float | None])
+    return Interval(number(lo), number(hi))
+
+
+class _Subset(TypedDict, total=False):
+    """The fields of ``one_volume_a_patient``."""
+
+    format: Count
+    n: dict[str, Count] | None
+    undefined: dict[str, str]
+    eligible: list[str]
+    macro_no_interval: dict[str, str]
+    macro: dict[str, dict[str, Number | None]]
+    per_class: dict[str, dict[str, Any]]
+
+
+class File(_Subset, total=False):
+    """The fields of ``metrics.json`` besides the macro metrics, which `number` checks."""
+
+    leak: dict[str, Count | None] | None
+    threshold: Number
+    unknown_patients: Count
+    test_set: dict[str, str | None] | None
+    openings: Count | None
+    opened_by_runs: Count
+    label_origin: list[str]
+    warning: str
+    warnings: list[str]
+    optimism: dict[str, Number | None]
+    best_epoch: Count | None
+    detail: str
+    one_volume_a_patient: _Subset
+    external: dict[str, Any] | None
+
+
+class _Notes(TypedDict, total=False):
+    """The texts of a finding."""
+
+    no_interval: str
+    no_interval_of: dict[str, str]
+    marks: dict[str, str]
 
 
 def _parse(text: str) -> Metrics:
-    return Metrics.from_json(json.loads(text))
+    return Metrics.from_json(parse_json(text, File))
 
 
 def read_metrics(path: Path) -> Metrics | None:
-    """Read a ``metrics.json``; return None for a missing or incomplete one. It is parsed again only when it changed."""
+    """Read a ``metrics.json``, parsed again only when it changed; return None for a missing one.
+
+    Raises:
+        DamagedFile: it cannot be read.
+    """
     try:
         return read_cached(path, _parse)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None

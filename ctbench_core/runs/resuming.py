@@ -11,6 +11,7 @@ from ctbench_core.runs.layout import RunPaths, job_dir
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.status import RESUMABLE
 from ctbench_core.runs.store import Run, read_config, try_open
+from ctbench_core.stored import is_there
 
 ALLOW = "training.resume.allow_changes"
 
@@ -23,7 +24,7 @@ def why_not_resumable(run: Run) -> str:
     if state not in RESUMABLE:
         return f"{run.run_id} is {state}; only {', '.join(RESUMABLE)} runs can be resumed."
     # Without a checkpoint, one of our runs has had no epoch and starts; an imported one would start over by surprise.
-    if not run.paths.last_state.is_file() and read_provenance(run.paths).imported_from:
+    if not is_there(run.paths.last_state) and read_provenance(run.paths).imported_from:
         return (
             f"{run.run_id} was imported without a snapshot to continue from: resuming would start over. "
             "Train its settings as a new run instead: Clone on the Runs page, or train with the same overrides."

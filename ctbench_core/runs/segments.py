@@ -11,6 +11,7 @@ from typing import Any
 
 from ctbench_core.atomic import write_json
 from ctbench_core.runs.layout import RunPaths
+from ctbench_core.runs.provenance import ProvenanceFile
 from ctbench_core.runs.readers import read_json
 from ctbench_core.runs.status import now, read_status
 
@@ -25,7 +26,7 @@ def record_segment(
         epoch: the first epoch of the segment.
         before, digests: of the inputs before and after the change.
     """
-    content = read_json(paths.provenance) or {}
+    content = read_json(paths.provenance, ProvenanceFile) or {}
     segments: list[dict[str, Any]] = content.get("segments", [])
     if not changes:
         return segments

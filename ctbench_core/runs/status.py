@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import psutil
 from filelock import FileLock, Timeout
 
 from ctbench_core.atomic import HELD_S, remove, write_json, write_text
-from ctbench_core.errors import RunError
+from ctbench_core.errors import DamagedFile, RunError
 from ctbench_core.runs.layout import RunPaths
+from ctbench_core.runs.readers import read_cached
+from ctbench_core.stored import Count, Number, read_file
 
 ACTIVE = ("queued", "running", "cancelling")
 ENDED = ("finished", "cancelled", "failed", "interrupted")
 RESUMABLE = ("cancelled", "failed", "interrupted")
+Kind = Literal["train", "score", "align", "claim"]
+State = Literal["queued", "running", "cancelling", "finished", "cancelled", "failed", "interrupted"]
 # Of a run directory: since 2, provenance.json has digests of what a run was trained on.
 RUN_FORMAT = 2
 STOP_REQUEST, LOCK = "stop_request", ".lock"
@@ -48,23 +52,23 @@ class Status:
     ``format`` is of the whole run directory; see `RUN_FORMAT`.
     """
 
-    state: str = "queued"
-    epoch: int = 0
-    max_epochs: int = 0
+    state: State = "queued"
+    epoch: Count = 0
+    max_epochs: Count = 0
     host: str = ""
-    pid: int = 0
+    pid: Count = 0
     process_started: float = 0.0
     heartbeat: str = ""
     created: str = ""
     updated: str = ""
     error: str | None = None
     label: str = ""
-    kind: str = "train"
-    best_epoch: int | None = None
+    kind: Kind = "train"
+    best_epoch: Count | None = None
     started: str = ""
-    started_epoch: int = 0
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    format: int = 1
+    started_epoch: Count = 0
+    seconds: dict[str, Number] = dataclasses.field(default_factory=dict)
+    format: Count = 1
 
     @property
     def active(self) -> bool:
@@ -82,7 +86,7 @@ def _process_start(pid: int) -> float:
     return psutil.Process(pid).create_time()
 
 
-def new_status(label: str, kind: str = "train", max_epochs: int = 0) -> Status:
+def new_status(label: str, kind: Kind = "train", max_epochs: int = 0) -> Status:
     """Return the status of a run that this process has just accepted."""
     moment = now()
     return Status(
@@ -111,16 +115,12 @@ def read_status(path: Path) -> Status:
     """Read a ``status.json``; an active run whose process is gone reads ``interrupted``.
 
     Raises:
-        RunError: the file is missing or holds no status.
+        RunError: there is no such file. DamagedFile: it holds no status.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        names = {item.name for item in dataclasses.fields(Status)}
-        status = Status(**{name: value for name, value in content.items() if name in names})
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise RunError(
-            f"{path} is not a readable status file ({error}). The folder is damaged, or is not a run directory."
-        ) from error
+        status = read_file(Path(path), _parse)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: its folder is not a run directory, or is damaged.") from error
     if status.active and not _is_alive(status, Path(path).parent):
         return dataclasses.replace(
             status, state="interrupted", error="The process that ran it is gone. Resume continues the run."
@@ -132,8 +132,26 @@ def try_status(path: Path) -> Status | None:
     """Read a ``status.json``; return None when it is missing or holds no status."""
     try:
         return read_status(path)
-    except RunError:
+    except (RunError, DamagedFile):
         return None
+
+
+def stored_status(path: Path) -> Status:
+    """Return a status as its file has it, whether or not its process lives, parsed only when it has changed.
+
+    Raises:
+        FileNotFoundError: there is no such file. DamagedFile: it holds no status.
+    """
+    return read_cached(path, _parse)
+
+
+def _parse(text: str) -> Status:
+    status = msgspec.json.decode(text, type=Status)
+    for name in ("heartbeat", "created", "updated", "started"):
+        time = getattr(status, name)
+        if time and datetime.fromisoformat(time).tzinfo is None:
+            raise ValueError(f"{name} is {time}, expected a time with its zone, such as {now()}")
+    return status
 
 
 def _is_alive(status: Status, run_dir: Path) -> bool:
@@ -148,14 +166,13 @@ def _is_alive(status: Status, run_dir: Path) -> bool:
     except psutil.AccessDenied:
         return True
     # A folder that was renamed while its run trained keeps the status of then, though its process lives on.
-    return status.state == "queued" or _has_heartbeat(status, UNLOCKED_LIMIT_S) or _is_locked(run_dir)
+    return status.state == "queued" or _has_heartbeat(status, UNLOCKED_LIMIT_S) or is_locked(run_dir)
 
 
 def _has_heartbeat(status: Status, limit_s: float = HEARTBEAT_LIMIT_S) -> bool:
-    try:
-        beat = datetime.fromisoformat(status.heartbeat)
-    except ValueError:
+    if not status.heartbeat:
         return False
+    beat = datetime.fromisoformat(status.heartbeat)
     return (datetime.now(UTC) - beat).total_seconds() < limit_s
 
 
@@ -164,7 +181,7 @@ def run_lock(run_dir: Path) -> FileLock:
     return FileLock(run_dir / LOCK)
 
 
-def _is_locked(run_dir: Path) -> bool:
+def is_locked(run_dir: Path) -> bool:
     """Whether a process trains the run; also where that cannot be found out."""
     if not (run_dir / LOCK).is_file():
         return False
@@ -179,7 +196,7 @@ def request_stop(run_dir: Path) -> bool:
     """Ask the process that has a run to stop it; return whether the run was waiting or running.
 
     Raises:
-        RunError: the folder holds no run, or cannot be written to.
+        RunError: the folder holds no run, or cannot be written to. DamagedFile: its status cannot be read.
     """
     path = RunPaths(run_dir).status
     status = read_status(path)
@@ -198,7 +215,7 @@ def request_stop(run_dir: Path) -> bool:
 def is_stop_requested(run_dir: Path, status: Status) -> bool:
     """Whether the process of ``status`` has been asked to stop the run."""
     try:
-        return (run_dir / STOP_REQUEST).read_text(encoding="utf-8") == _process(status)
+        return (run_dir / STOP_REQUEST).read_bytes() == _process(status).encode()
     except OSError:
         return False
 

@@ -6,7 +6,6 @@ The files are the truth; nothing is kept beside them. A deleted run is moved to 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import shutil
@@ -17,19 +16,22 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import move, write_json, write_text
-from ctbench_core.config import Config, as_introduced, from_mapping
-from ctbench_core.errors import ConfigError, InputError, RunError
+from ctbench_core.config import KEYS, Config, as_introduced, flatten, from_mapping
+from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
+from ctbench_core.formatting import plural
 from ctbench_core.names import portable
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.ledger import LEDGER
-from ctbench_core.runs.readers import Fingerprint, fingerprint, read_cached, read_history, read_json
-from ctbench_core.runs.status import ENDED, Status, now, read_status, try_status, write_status
+from ctbench_core.runs.readers import Fingerprint, fingerprint, parse_epoch, read_cached, read_history, read_json
+from ctbench_core.runs.status import ENDED, Status, now, read_status, stored_status, try_status, write_status
+from ctbench_core.stored import RESTORE
 
 TRASH = ".trash"
 
 # libyaml reads a config in 0.4 ms where the pure Python loader takes 5.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_FAST = 10_000  # characters
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,11 @@ class Run:
         The config's may be relative to where the run was started, and stores are moved.
         """
         above, named = self._folder.parent.parent, Path(self.config.paths.outputs_root).resolve()
-        return above if (above / LEDGER).is_file() or not named.is_dir() else named
+        return above if os.path.lexists(above / LEDGER) or not named.is_dir() else named
 
     def best(self) -> dict[str, Any]:
         """Return the metrics of the best epoch; empty before the first."""
-        try:
-            return read_cached(self.paths.best_metrics, json.loads)
-        except (OSError, ValueError):
-            return {}
+        return read_best(self.paths)
 
     def annotations(self) -> Annotations:
         """Return the star, tags and notes that people gave the run."""
@@ -86,7 +85,9 @@ class Run:
 
     def history(self) -> list[dict[str, Any]]:
         """Return the metrics of every epoch so far."""
-        return read_history(self.paths.metrics)
+        history = read_history(self.paths.metrics)
+        check_length(self, len(history))
+        return history
 
     def evaluations(self) -> list[str]:
         """List the manifests whose evaluation is complete."""
@@ -97,21 +98,48 @@ class Run:
         return self._complete("alignment")
 
     def _complete(self, kind: str) -> list[str]:
-        return sorted(path.parent.name for path in (self.paths.root / kind).glob("*/metrics.json"))
+        results = _subfolders(str(self.paths.root / kind))
+        return sorted(Path(folder).name for folder in results if os.path.lexists(f"{folder}{os.sep}metrics.json"))
+
+
+def read_best(paths: RunPaths) -> dict[str, Any]:
+    """Return the metrics of a run's best epoch, shared between readers; empty before the first.
+
+    Raises:
+        DamagedFile: they cannot be read.
+    """
+    try:
+        return read_cached(paths.best_metrics, parse_epoch)
+    except FileNotFoundError:
+        return {}
+
+
+def check_length(run: Run, epochs: int) -> None:
+    """Refuse a history that lacks epochs of a finished run.
+
+    Raises:
+        DamagedFile: it does.
+    """
+    if run.status.state == "finished" and run.status.kind == "train" and epochs < run.status.epoch:
+        raise DamagedFile(
+            f"{run.paths.metrics} is damaged: it has {plural(epochs, 'epoch')}, the run's status says "
+            f"{run.status.epoch:,}. {RESTORE}"
+        )
 
 
 def open_run(folder: Path | str) -> Run:
     """Read a run directory.
 
     Raises:
-        InputError: the folder is not a run directory.
+        InputError: the folder is not a run directory. DamagedFile: its status or config cannot be read.
     """
     folder = Path(folder)
     paths = RunPaths(folder)
-    if not paths.config.is_file() or not paths.status.is_file():
+    missing = [path.name for path in (paths.config, paths.status) if not os.path.lexists(path)]
+    if missing:
         older = (folder / ".hydra" / "config.yaml").is_file()
         advice = f"It is a run of an older system: import {folder} first." if older else "Give the folder of one run."
-        raise InputError(f"{folder} is not a run directory: it has no config.yaml and status.json. {advice}")
+        raise InputError(f"{folder} is not a run directory: it has no {' and no '.join(missing)}. {advice}")
     config = read_config(paths.config)
     if config.paths.checkpoint_dir:
         paths = RunPaths(folder, Path(config.paths.checkpoint_dir))
@@ -126,21 +154,35 @@ def try_open(folder: Path) -> Run | None:
         return None
 
 
+# Names of sections, such as data and data.kfold; a stored config holds a mapping under each, and ends with its last key.
+_SECTIONS = {name[:place] for name in KEYS for place, sign in enumerate(name) if sign == "."}
+_LAST = list(KEYS)[-1]
+
+
 def _parse_config(text: str) -> Config:
-    content = yaml.load(text, Loader=_LOADER)
-    return from_mapping(content or {}, as_introduced())[0]
+    # libyaml has no limit of nesting: at 20,000 levels it overflows the stack and ends the process.
+    loader = _LOADER if len(text) <= _MAX_FAST else yaml.SafeLoader
+    content = yaml.load(text, Loader=loader)
+    if not isinstance(content, dict):
+        raise ValueError("expected a mapping of keys")
+    if _LAST not in content:
+        raise ValueError(f"it ends before its last key, {_LAST}")
+    for name, _ in flatten(content):
+        if name in _SECTIONS:
+            raise ValueError(f"{name} has no keys below it")
+    return from_mapping(content, as_introduced())[0]
 
 
 def read_config(path: Path) -> Config:
     """Read a run's ``config.yaml``; the result is shared between readers, so copy it before changing it.
 
     Raises:
-        InputError: it is not readable YAML.
+        DamagedFile: it is not the YAML of a config. InputError: there is no such file.
     """
     try:
         return read_cached(path, _parse_config)
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
-        raise InputError(f"{path} is not a readable config: {error}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: its folder is not a run directory, or is damaged.") from error
 
 
 def write_config(path: Path, config: Config) -> None:
@@ -155,15 +197,23 @@ def run_folders(root: Path | str) -> list[str]:
     """
     jobs = _subfolders(str(root))
     folders = (*jobs, *(run for job in jobs for run in _subfolders(job)))
-    return [folder for folder in folders if os.path.isfile(f"{folder}{os.sep}status.json")]
+    return [folder for folder in folders if os.path.lexists(f"{folder}{os.sep}status.json")]
 
 
 def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return [entry.path for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     except OSError:
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; one that cannot be asked, such as a link to itself, hides no other."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 _MAX_ENDED = 20_000
@@ -188,9 +238,9 @@ def _may_be_active(folder: str) -> bool:
         current = fingerprint(os.stat(file))  # noqa: PTH116  five times as fast as a path object's
         if _ended.get(folder) == current:
             return False
-        if json.loads(Path(file).read_text(encoding="utf-8")).get("state") not in ENDED:
+        if stored_status(Path(file)).state not in ENDED:
             return True
-    except (OSError, ValueError, AttributeError):
+    except (OSError, DamagedFile):
         return False
     if len(_ended) >= _MAX_ENDED:
         _ended.clear()
@@ -205,7 +255,7 @@ class RunStore:
         self.root = Path(outputs_root)
 
     def runs(self, kind: str | None = "train") -> list[Run]:
-        """List the runs, newest first; damaged folders are left out."""
+        """List the runs, newest first, without those whose status or config is damaged; see `damaged_in`."""
         readable = [run for folder in run_folders(self.root) if (run := try_open(Path(folder)))]
         runs = [run for run in readable if kind in (None, run.status.kind)]
         return sorted(runs, key=lambda run: (run.status.created, run.run_id), reverse=True)
@@ -218,7 +268,7 @@ class RunStore:
         """
         interrupted = []
         for run in self.runs(kind=None):
-            if run.status.state == "interrupted" and (read_json(run.paths.status) or {}).get("state") not in ENDED:
+            if run.status.state == "interrupted" and stored_status(run.paths.status).state not in ENDED:
                 write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
                 interrupted.append(run)
         return interrupted
@@ -233,11 +283,11 @@ def latest_run(config: Config) -> Path:
     """Return the run directory that the job's ``latest_run.json`` names.
 
     Raises:
-        ConfigError: there is no such file, or it names no folder.
+        ConfigError: there is no such file, or it names no folder. DamagedFile: it cannot be read.
     """
     pointer = latest_pointer(config)
-    content = read_json(pointer)
-    folder = content.get("run_dir") if isinstance(content, dict) else None
+    content = read_json(pointer, dict[str, str]) or {}
+    folder = content.get("run_dir")
     if not folder:
         raise ConfigError(
             f"No run was given, and {pointer} names none. Give run=<run directory>, as printed at the end of a "

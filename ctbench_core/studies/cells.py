@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from ctbench_core.atomic import dump_json, write_bytes, write_with
+from ctbench_core.atomic import dump_json, write_bytes
 from ctbench_core.declared import TUNED, averaged_metrics, interval_keys, macro_keys
 from ctbench_core.inference import (
     ELIGIBLE,
@@ -37,7 +37,7 @@ from ctbench_core.studies.differences import RULES, overlaps_of
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
-from ctbench_core.studies.results import TRAINING, comparison_set, rows_of_set
+from ctbench_core.studies.results import TRAINING, comparison_set, read_cache, rows_of_set, write_cache
 
 VARIANCE_PARTS = ("fold_variance", "seed_variance", "rest_variance")
 SEEDS_AND_PATIENTS, PATIENTS, FOLDS = "seeds and patients", "patients", "folds"
@@ -142,15 +142,13 @@ def _estimates(
         return pd.DataFrame(columns=["cell", *_ESTIMATES])
     frame = pd.concat(parts, ignore_index=True)
     if is_new:
-        write_with(paths.intervals, lambda file: frame.drop(columns="cell").to_parquet(file, index=False))
+        write_cache(paths.intervals, frame.drop(columns="cell"))
     return frame.drop(columns="key")
 
 
 def _read_cache(paths: StudyPaths) -> pd.DataFrame:
-    """Read the stored intervals; those of earlier releases, with other columns, are none."""
-    empty = pd.DataFrame(columns=["key", *_ESTIMATES])
-    cache = pd.read_parquet(paths.intervals) if paths.intervals.is_file() else empty
-    return cache if set(empty) <= set(cache) else empty
+    """Read the stored intervals."""
+    return read_cache(paths.intervals, ("key", *_ESTIMATES))
 
 
 def _cache_key(set_name: str, run_ids: list[str]) -> str:

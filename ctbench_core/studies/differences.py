@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from ctbench_core.atomic import dump_json, write_with
+from ctbench_core.atomic import dump_json
 from ctbench_core.dataset import ManifestCache, seed_overlap
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.inference import (
@@ -37,7 +37,7 @@ from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
-from ctbench_core.studies.results import comparison_set
+from ctbench_core.studies.results import comparison_set, read_cache, write_cache
 
 RULES = 3  # of intervals and tests; stored ones of earlier rules are computed again
 ALPHA = 1 - LEVEL
@@ -135,7 +135,7 @@ def differences(
         if fresh:
             known |= {keys[pair]: frame for pair, frame in fresh.items()}
             frame = pd.concat([own.assign(key=key) for key, own in known.items()], ignore_index=True)
-            write_with(paths.differences, lambda file: frame.to_parquet(file, index=False))
+            write_cache(paths.differences, frame)
     parts = []
     for pair in (pair for pair in pairs if len(known.get(keys[pair], []))):
         labels = {other: label for other, label in zip(axes, pair[0]) if other != axis}
@@ -172,9 +172,7 @@ def _cache_key(parts: Sequence[object]) -> str:
 
 def _read_cache(paths: StudyPaths) -> dict[str, pd.DataFrame]:
     """Return the stored rows of every pair by its key."""
-    if not paths.differences.is_file():
-        return {}
-    frame = pd.read_parquet(paths.differences)
+    frame = read_cache(paths.differences, ["key"])
     return {str(key): own.drop(columns="key") for key, own in frame.groupby("key", sort=False)}
 
 

@@ -25,6 +25,7 @@ from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.experiment import bank_key, queue_run, run_bank
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RESUMABLE, RunPaths, now, read_config, read_status
+from ctbench_core.stored import is_there
 from ctbench_core.studies.cells import cell_frame, cell_records, write_cells
 from ctbench_core.studies.differences import compared_axes, difference_records, differences, pairs_along
 from ctbench_core.studies.grid_edges import edge_warnings
@@ -32,7 +33,7 @@ from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import Plan, PlannedRun, expand_grid, make_plan, read_plan
 from ctbench_core.studies.recipe_scores import cell_axes, cells_of
 from ctbench_core.studies.results import read_results, write_table
-from ctbench_core.studies.status import run_state, stored_status
+from ctbench_core.studies.status import DAMAGED, run_state, stored_status
 from ctbench_core.studies.study import Study
 from ctbench_core.studies.workers import RUN, StopEvent, claim, request_state
 
@@ -181,14 +182,17 @@ def train_plan(
         if not any(worker.try_bank(bank) for bank in banks):
             time.sleep(_POLL_EVERY_S)  # other processes have them; should one die, its bank is free
     counts = worker.count_states()
-    stopped = worker.stop.is_set() and counts["finished"] + counts["failed"] < len(plan.runs)
-    return Outcome(len(plan.runs), counts["finished"], reused, counts["failed"], stopped, worker.errors)
+    stopped = worker.stop.is_set() and counts["finished"] + counts["failed"] + counts[DAMAGED] < len(plan.runs)
+    return Outcome(
+        len(plan.runs), counts["finished"], reused, counts["failed"] + counts[DAMAGED], stopped, worker.errors
+    )
 
 
 class _Worker:
     def __init__(self, paths: StudyPaths, plan: Plan, stop: StopEvent, progress: Progress) -> None:
         self.paths, self.plan, self.stop = paths, plan, stop
-        self.errors: list[str] = []
+        states = [stored_status(paths.run(run.id)) for run in plan.runs]
+        self.errors = [str(status["error"]) for status in states if status.get("state") == DAMAGED]
         self._banks, self._configs = plan.banks(), plan.configs()
         self._progress, self._started = progress, now()
         self._ended, self._counted_at = 0, 0.0
@@ -202,10 +206,10 @@ class _Worker:
         return [bank for bank in order if not all(self._has_ended(run) for run in self._banks[bank])]
 
     def _has_ended(self, run: PlannedRun) -> bool:
-        """Whether a run is finished, or has failed since this worker started: older failures are tried again."""
+        """Whether a run is finished, is damaged, or has failed since this worker started: older failures are tried again."""
         status = stored_status(self.paths.run(run.id))
         state = status.get("state")
-        return state == "finished" or (state == "failed" and status.get("updated", "") > self._started)
+        return state in ("finished", DAMAGED) or (state == "failed" and status.get("updated", "") > self._started)
 
     def try_bank(self, bank: int) -> bool:
         """Train a bank unless another process has it; return whether this one had."""
@@ -258,7 +262,7 @@ def train_bank(
 def _queue(config: Config, run_dir: Path) -> bool:
     """Queue a run; return whether there is something left to train."""
     paths = RunPaths(run_dir)
-    if not paths.status.is_file():
+    if not is_there(paths.status):
         queue_run(config)
         return True
     if differing := differing_keys(read_config(paths.config), config):

@@ -16,6 +16,7 @@ import yaml
 from ctbench_core.atomic import dump_json
 from ctbench_core.config import KEYS, Config, flatten, get_key, values_for
 from ctbench_core.runs import RunPaths, read_config
+from ctbench_core.stored import is_there, read_file
 
 VERSION = 2  # of what the hash in an id covers; 1: the keys that differ from their defaults
 
@@ -52,8 +53,9 @@ def former_defaults(run_dirs: Iterable[Path], own_keys: Collection[str]) -> dict
         own_keys: what the definition sets, so that the run does not show its default.
     """
     files = (RunPaths(folder).config for folder in run_dirs)
-    started = next((file for file in files if file.is_file()), None)
+    started = next((file for file in files if is_there(file)), None)
     if started is None:
         return {}
-    config, stored = read_config(started), dict(flatten(yaml.safe_load(started.read_text(encoding="utf-8"))))
+    config = read_config(started)
+    stored = dict(flatten(read_file(started, yaml.safe_load)))
     return {name: get_key(config, name) for name in present_defaults() if name in stored and name not in own_keys}

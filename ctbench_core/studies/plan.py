@@ -11,11 +11,11 @@ are those of the definition is reused; the others are superseded by new runs, an
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Required, TypedDict
 
+import msgspec
 import yaml
 from filelock import FileLock
 
@@ -24,6 +24,7 @@ from ctbench_core.config import Config, as_introduced, changed_keys, differing_k
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.formatting import plural
 from ctbench_core.runs import RunPaths, now, read_config
+from ctbench_core.stored import Count, is_there, parse_json, read_bytes, reading
 from ctbench_core.studies.identity import identity_text, introduced_since, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.old_plans import upgrade
@@ -106,7 +107,7 @@ def make_plan(
     expand_grid(study)
     paths.root.mkdir(parents=True, exist_ok=True)
     with FileLock(paths.lock):
-        known = read_plan(paths) if paths.plan.is_file() else Plan([], [])
+        known = read_plan(paths) if is_there(paths.plan) else Plan([], [])
         settings = stored_or_planned(known, paths)
         if known.studies:
             _require_same_recipe(known, study, settings, paths)
@@ -149,7 +150,7 @@ def stored_or_planned(plan: Plan, paths: StudyPaths) -> dict[str, Config]:
     """Return the config of every run by id: the one in its directory once it has started, else as it was planned."""
     planned = plan.configs()
     files = {name: RunPaths(paths.run(name)).config for name in planned}
-    return {name: read_config(files[name]) if files[name].is_file() else config for name, config in planned.items()}
+    return {name: read_config(files[name]) if is_there(files[name]) else config for name, config in planned.items()}
 
 
 def _merged_grid(studies: Iterable[Study], defaults: Mapping[str, Any]) -> Grid:
@@ -244,18 +245,40 @@ def read_plan(paths: StudyPaths) -> Plan:
     """Read a study's plan, of any format.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none. DamagedFile: it cannot be read.
     """
+    advice = "Restore the file from a copy, or move the study's folder out of the run store and plan it again."
     try:
-        content = json.loads(paths.plan.read_text(encoding="utf-8"))
-        if content.get("format", 1) < FORMAT:
-            content = upgrade(content, paths)
-        runs, superseded = ([PlannedRun(**run) for run in content[part]] for part in ("runs", "superseded"))
-        return Plan(runs, content["studies"], content["extensions"], superseded)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with reading(paths.plan, advice):
+            content = parse_json(read_bytes(paths.plan), _PlanFile)
+            if content.get("format", 1) < FORMAT:
+                content = upgrade(content, paths)
+            runs, superseded = (msgspec.convert(content[part], list[PlannedRun]) for part in ("runs", "superseded"))
+            plan = Plan(runs, content["studies"], content["extensions"], superseded)
+            plan.study.axes()
+            return plan
+    except FileNotFoundError as error:
         raise InputError(
-            f"{paths.root} holds no readable study ({error}). Give a study's YAML file, or the folder of a planned study."
+            f"{paths.root} holds no planned study. Give a study's YAML file, or the folder of a planned study."
         ) from error
+
+
+class _Extension(TypedDict, total=False):
+    when: str
+    runs: Count
+    seeds: list[Any]
+    defaults: dict[str, Any]
+    warnings: list[str]
+
+
+class _PlanFile(TypedDict, total=False):
+    """The fields of ``plan.json``."""
+
+    format: Count
+    runs: Required[list[PlannedRun]]
+    studies: Required[list[dict[str, Any]]]
+    extensions: Required[list[_Extension]]
+    superseded: list[PlannedRun]
 
 
 def expand_grid(study: Study) -> dict[str, tuple[Labels, Config]]:

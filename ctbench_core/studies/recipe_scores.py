@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
-from ctbench_core.runs import VALIDATION, RunPaths, label_columns, score_arrays
+from ctbench_core.runs import VALIDATION, RunPaths, label_columns, read_frame, score_arrays
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.results import FOLD, OUT_OF_FOLD, comparison_set
@@ -109,7 +109,7 @@ def _scores(paths: StudyPaths, run: PlannedRun, set_name: str) -> pd.DataFrame |
     files = RunPaths(paths.run(run.id)).evaluation(name)
     if set_name == VALIDATION or not files.metrics.is_file() or run_state(paths.run(run.id)) != "finished":
         return None
-    scores = pd.read_parquet(files.scores)
+    scores = read_frame(files.scores)
     return scores.assign(fold=name) if set_name == OUT_OF_FOLD else scores
 
 

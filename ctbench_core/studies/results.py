@@ -7,6 +7,7 @@ on disk is a cache: a run is read once, when it is first seen finished.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,20 +16,25 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from ctbench_core.atomic import write_bytes, write_with
+from ctbench_core.atomic import write_bytes
 from ctbench_core.config import Config
 from ctbench_core.declared import brief_metrics, interval_keys, metrics_of
+from ctbench_core.errors import DamagedFile
 from ctbench_core.label_leakage import leakage_banner, leakage_note
 from ctbench_core.runs import (
+    NO_LEDGER,
+    UNKNOWN,
     VALIDATION,
     Disclosures,
     Ledger,
     Metrics,
     OpeningCount,
     RunPaths,
-    read_json,
+    read_best,
+    read_frame,
     read_metrics,
     read_provenance,
+    write_parquet,
 )
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
@@ -47,7 +53,7 @@ def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
     """Return the long table of the finished runs of a plan, brought up to date."""
     planned = [run.id for run in plan.runs]
     with FileLock(paths.results.with_suffix(".lock")):
-        results = pd.read_parquet(paths.results) if paths.results.is_file() else pd.DataFrame(columns=list(COLUMNS))
+        results = read_cache(paths.results, COLUMNS)
         if LEAKED not in set(results["metric"]):  # written before leaks were stored: rebuilt
             results = results.iloc[:0]
         known = set(results["run"])
@@ -57,8 +63,23 @@ def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
             parts = [results] if len(results) else []
             results = pd.concat([*parts, pd.DataFrame(rows, columns=list(COLUMNS))], ignore_index=True)
             results["value"] = results["value"].astype(float)
-            write_with(paths.results, lambda file: results.to_parquet(file, index=False))
+            write_cache(paths.results, results)
     return results[results["run"].isin(planned)].reset_index(drop=True)
+
+
+def read_cache(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a table that can be computed again: empty where it is missing, damaged, or of a release with other columns."""
+    try:
+        frame: pd.DataFrame = read_frame(path)
+    except DamagedFile:
+        return pd.DataFrame(columns=list(columns))
+    return frame if set(columns) <= set(frame) else pd.DataFrame(columns=list(columns))
+
+
+def write_cache(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table that can be computed again, where the system lets it be written."""
+    with contextlib.suppress(OSError):
+        write_parquet(path, frame)
 
 
 def _rows(run_dir: Path) -> Iterator[tuple[str, str, str, str, Any]]:
@@ -66,7 +87,7 @@ def _rows(run_dir: Path) -> Iterator[tuple[str, str, str, str, Any]]:
     origin = read_provenance(files)
     for unit in UNITS:
         yield run_dir.name, TRAINING, "", unit, origin.count(unit, "train", "val") or 0
-    validation = (read_json(files.best_metrics) or {}).get("val_metrics", {})
+    validation = read_best(files).get("val_metrics", {})
     sets = {VALIDATION: Metrics.from_json(validation | {"leak": {"patients": len(origin.leaks.get("val", []))}})}
     for path in sorted((run_dir / "evaluation").glob("*/metrics.json")):
         if metrics := read_metrics(path):
@@ -120,8 +141,10 @@ def study_disclosures(paths: StudyPaths, results: pd.DataFrame, configs: Sequenc
     most = max(counts, key=lambda count: (count.openings, count.unknown), default=OpeningCount())
     return Disclosures(
         set_name=comparison_set(results),
-        openings=most.openings if tests else None,
+        openings=most.openings if tests and not most.damage else None,
         runs=most.runs,
+        no_ledger_reason=UNKNOWN if most.damage else NO_LEDGER,
+        warnings=list(filter(None, [most.damage])),
         unknown_openings=most.unknown,
         leak_patients=int(results.loc[results["metric"] == LEAKED, "value"].max()) if len(results) else 0,
         label_origins=sorted({config.data.label_origin for config in configs}),

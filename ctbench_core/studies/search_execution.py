@@ -18,7 +18,8 @@ from ctbench_core.config import Config, differing_keys, get_key
 from ctbench_core.errors import InputError
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import RunPaths, read_history, read_json, request_stop
+from ctbench_core.runs import RunPaths, read_best, read_history, request_stop
+from ctbench_core.stored import is_there
 from ctbench_core.studies.execution import run_study, train_bank
 from ctbench_core.studies.grid_edges import space_edges
 from ctbench_core.studies.identity import former_defaults, present_defaults, run_id
@@ -46,7 +47,7 @@ def plan_search(search: Search) -> StudyPaths:
     check_paths(config)
     check_training(config)
     read_training_manifests(config)
-    if paths.search.is_file():
+    if is_there(paths.search):
         known = _read_planned(paths)
         if (known.base, known.space, known.batch) != (search.base, search.space, search.batch):
             raise InputError(f"{paths.root} holds another search of that name. Give this one another name.")
@@ -208,7 +209,7 @@ class _Searcher:
         return True
 
     def _end(self, trial: _TrialRun) -> None:
-        best = read_json(RunPaths(trial.run_dir).best_metrics) or {}
+        best = read_best(RunPaths(trial.run_dir))
         value = _monitored(best, trial.config.training.monitor)
         self.trials.tell(trial.number, trial.pruner, value, run_state(trial.run_dir) == "failed")
 

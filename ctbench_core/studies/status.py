@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.runs import ACTIVE, RunPaths, read_cached, try_status
+from ctbench_core.errors import DamagedFile
+from ctbench_core.runs import ACTIVE, RunPaths, try_status
+from ctbench_core.runs import stored_status as read_stored_status
+from ctbench_core.stored import is_there
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.workers import CANCELLED, PAUSED, requested_state
 
 PACE_RUNS = 60
+DAMAGED = "damaged"  # the state of a run whose status cannot be read
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class StudyStatus:
     """A study's state (running, paused, cancelled, waiting, interrupted, finished) and how many runs are in which state.
 
     Attributes:
-        states: state by run id.
+        states: state by run id; ``damaged`` where the status cannot be read.
         workers: number of processes that train it.
         eta: seconds left; None when unknown.
     """
@@ -37,17 +40,19 @@ class StudyStatus:
 
 def studies_in(outputs_root: Path) -> list[StudyPaths]:
     """List the studies and searches of a run store, the most recently changed first."""
-    folders = {path.parent for name in ("plan.json", "search.yaml") for path in outputs_root.glob(f"*/{name}")}
-    return [StudyPaths(folder) for folder in sorted(folders, key=lambda folder: -folder.stat().st_mtime)]
+    folders = [path for path in outputs_root.glob("*") if path.is_dir() and not path.name.startswith(".")]
+    known = [paths for paths in map(StudyPaths, folders) if is_there(paths.plan) or is_there(paths.search)]
+    return sorted(known, key=lambda paths: -paths.root.stat().st_mtime)
 
 
 def stored_status(run_dir: Path) -> dict[str, Any]:
-    """Return the content of a run's status file, parsed only when it has changed; empty without one."""
+    """Return the fields of a run's status file; empty without one, `DAMAGED` and why where it cannot be read."""
     try:
-        content = read_cached(RunPaths(run_dir).status, json.loads)
-    except (OSError, ValueError):
+        return vars(read_stored_status(RunPaths(run_dir).status))
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    except DamagedFile as error:
+        return {"state": DAMAGED, "error": str(error)}
 
 
 def run_state(run_dir: Path) -> str:
@@ -64,7 +69,7 @@ def study_status(paths: StudyPaths, plan: Plan) -> StudyStatus:
     if not workers:  # no process is left to train the runs that say they are active
         states = {name: "interrupted" if state in ACTIVE else state for name, state in states.items()}
     counts = Counter(states.values())
-    left = len(states) - counts["finished"] - counts["failed"]
+    left = len(states) - counts["finished"] - counts["failed"] - counts[DAMAGED]
     return StudyStatus(
         _state_of_study(paths, counts, left, workers), counts, states, workers, _eta(files, left, workers)
     )

@@ -176,7 +176,7 @@ def read_definition(path: Path, kind: str, parts: str) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{kind} {path} cannot be read: {reason}. Give a YAML file with {parts}.") from error
     if not isinstance(content, Mapping):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from filelock import FileLock
 
 from ctbench_core.config import OptunaConfig
+from ctbench_core.stored import reading
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.search import Space
 
@@ -36,9 +37,10 @@ class Trials:
         # Optuna's own locks fail on Windows while another process lets go of them.
         lock = cast(Any, FileLock(f"{journal}.lock"))  # has the methods of optuna's
         storage = JournalStorage(JournalFileBackend(journal, lock_obj=lock))
-        self._study = optuna.create_study(
-            storage=storage, study_name="search", direction="maximize", load_if_exists=True
-        )
+        with reading(paths.journal):
+            self._study = optuna.create_study(
+                storage=storage, study_name="search", direction="maximize", load_if_exists=True
+            )
         self._options, self._batch = options, batch
         self._space = space.distributions()
 

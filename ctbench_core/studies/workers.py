@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ctbench_core.atomic import write_json
+from ctbench_core.errors import DamagedFile
 from ctbench_core.runs import Status, new_status, read_json, try_status, write_status
 from ctbench_core.studies.layout import StudyPaths
 
@@ -82,8 +83,14 @@ def request_state(paths: StudyPaths, state: str) -> None:
 
 
 def requested_state(paths: StudyPaths) -> str:
-    """Return the state that was last requested of a study: run, paused or cancelled."""
-    return (read_json(paths.control) or {}).get("wanted", RUN)
+    """Return the state that was last requested of a study: run, paused or cancelled.
+
+    A damaged request is none: the next one replaces it.
+    """
+    try:
+        return str((read_json(paths.control, dict[str, str]) or {}).get("wanted", RUN))
+    except DamagedFile:
+        return RUN
 
 
 class StopEvent(threading.Event):

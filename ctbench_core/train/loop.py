@@ -23,6 +23,7 @@ from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
 from ctbench_core.runs import Convergence, RunPaths, read_history, require_directory, segment_start, truncate_history
+from ctbench_core.stored import is_there
 from ctbench_core.train import checkpoint
 from ctbench_core.train.convergence import RECENT
 from ctbench_core.train.epoch_report import EpochReport
@@ -93,7 +94,7 @@ class RunLog:
         path = self.paths.last_state
         self.epoch, self.best = 0, Best()
         self.losses.clear()
-        if path.is_file():
+        if is_there(path):
             try:
                 self._restore(trainer, head, checkpoint.load(path))
             except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:

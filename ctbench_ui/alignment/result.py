@@ -20,12 +20,12 @@ from ctbench_core.declared import (
     retrieval_prefix,
 )
 from ctbench_core.formatting import format_interval, format_metric, format_pairs, plural
-from ctbench_core.runs import Run, alignment_disclosures, open_run
+from ctbench_core.runs import Run, alignment_disclosures, open_run, read_alignment
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, cache, charts, draw_tabs, exports, show_warnings
+from ctbench_ui.shared import as_text, cache, charts, draw_tabs, exports, fragment, show_warnings
 from ctbench_ui.shared.exports import Source, disclosed_source
 
 # Queries and candidates of the metrics by labels.
@@ -70,7 +70,7 @@ def draw(run_dir: Path, name: str) -> None:
     """Draw one stored alignment result; a click inside a tab redraws that tab alone."""
     run = open_run(run_dir)
     folder = run.paths.alignment(name)
-    metrics = cache.load_metrics(folder / "metrics.json")
+    metrics = read_alignment(folder) or {}
     source = _source(run, name, metrics)
     st.caption(source.note)
     show_warnings(metrics.get("warnings", []))
@@ -87,7 +87,10 @@ def draw(run_dir: Path, name: str) -> None:
             lambda other, title, other_metrics: _source(open_run(other), title, other_metrics),
         ),
     }
-    draw_tabs({title: st.fragment(content) for title, content in contents.items()}, "alignment.tab")
+    draw_tabs(
+        {title: fragment(content, "This result cannot be shown") for title, content in contents.items()},
+        "alignment.tab",
+    )
 
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:

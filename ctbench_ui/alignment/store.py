@@ -10,12 +10,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ctbench_core.declared import INSTANCE
+from ctbench_core.runs import read_frame
+from ctbench_core.stored import reading
 from ctbench_ui.shared.cache import per_file
 
 
 def read_rows(path: Path, rows: Sequence[int]) -> pd.DataFrame:
     """Return some rows of a Parquet file, in this order, from the row groups that hold them."""
-    with pq.ParquetFile(path) as file:
+    with reading(path), pq.ParquetFile(path) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         groups = np.searchsorted(starts, rows, side="right") - 1
@@ -33,7 +35,7 @@ def names(folder: Path) -> pd.DataFrame:
 
 @per_file(max_entries=8, read_only=True)
 def _names(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path, columns=["volumename", "exam", "patient"])
+    return read_frame(path, columns=["volumename", "exam", "patient"])
 
 
 def findings(folder: Path) -> list[str]:
@@ -44,7 +46,8 @@ def findings(folder: Path) -> list[str]:
 
 @per_file(max_entries=8, read_only=True)
 def _columns(path: Path) -> list[str]:
-    return list(pq.read_schema(path).names)
+    with reading(path):
+        return list(pq.read_schema(path).names)
 
 
 def first_ranks(folder: Path, way: str, truth: str = INSTANCE) -> np.ndarray:
@@ -55,7 +58,7 @@ def first_ranks(folder: Path, way: str, truth: str = INSTANCE) -> np.ndarray:
 @per_file(max_entries=16, read_only=True)
 def _first_ranks(path: Path, way: str, truth: str) -> np.ndarray:
     filters = [("direction", "==", way), ("truth", "==", truth)]
-    frame = pd.read_parquet(path, columns=["query", "first_rank"], filters=filters)
+    frame = read_frame(path, columns=["query", "first_rank"], filters=filters)
     return frame.sort_values("query")["first_rank"].to_numpy()
 
 
@@ -66,7 +69,7 @@ def targets(folder: Path, label: str) -> np.ndarray:
 
 @per_file(max_entries=8, read_only=True)
 def _targets(path: Path, name: str) -> np.ndarray:
-    return pd.read_parquet(path, columns=[name])[name].astype("Float32").to_numpy(np.float32, na_value=np.nan)
+    return read_frame(path, columns=[name])[name].astype("Float32").to_numpy(np.float32, na_value=np.nan)
 
 
 def positions(folder: Path) -> pd.DataFrame:
@@ -76,4 +79,4 @@ def positions(folder: Path) -> pd.DataFrame:
 
 @per_file(max_entries=8, read_only=True)
 def _positions(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path)
+    return read_frame(path)

@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.declared import CROSS_DIRECTIONS, INSTANCE
 from ctbench_core.formatting import format_interval
-from ctbench_core.runs import Disclosures
+from ctbench_core.runs import Disclosures, read_alignment
 from ctbench_ui.alignment import alignment_charts, intervals
 from ctbench_ui.shared import cache, charts, exports
 from ctbench_ui.shared.exports import Source, disclosed_source
@@ -40,7 +40,7 @@ def tab(
         return
     key = st.selectbox("Compare with", list(others), format_func=others.__getitem__, key="beside.other")
     other = _folder(key)
-    other_metrics = cache.load_metrics(other / "metrics.json")
+    other_metrics = read_alignment(other) or {}
     if other_metrics["samples_analyzed"] != metrics["samples_analyzed"]:
         st.warning(
             f"{metrics['samples_analyzed']:,} and {other_metrics['samples_analyzed']:,} pairs: recall at K falls with "

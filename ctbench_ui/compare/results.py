@@ -22,7 +22,7 @@ from ctbench_core.compare import (
 )
 from ctbench_core.evaluate import finding_curves
 from ctbench_core.report import comparison_notes, margin_sentences, paper_files
-from ctbench_core.runs import open_run, score_arrays
+from ctbench_core.runs import open_run, read_frame, score_arrays
 from ctbench_ui.shared import cache
 from ctbench_ui.shared.cache import Stamp
 
@@ -101,8 +101,8 @@ def _swapped(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str, s
 def probabilities(first: Stamp, second: Stamp, label: str) -> pd.DataFrame:
     """Return the common volumes of two runs for one finding: volume, exam, patient, label, first, second, apart."""
     names = ["volumename", "exam", "patient", f"target_{label}", f"prob_{label}"]
-    one = pd.read_parquet(first[0], columns=names)
-    other = pd.read_parquet(second[0], columns=["volumename", f"prob_{label}"])
+    one = read_frame(Path(first[0]), columns=names)
+    other = read_frame(Path(second[0]), columns=["volumename", f"prob_{label}"])
     frame = one.merge(other, on="volumename", suffixes=("", " of the other"))
     frame = frame.set_axis(["volume", "exam", "patient", "label", "first", "second"], axis=1)
     frame["apart"] = (frame["first"] - frame["second"]).abs()
@@ -112,7 +112,7 @@ def probabilities(first: Stamp, second: Stamp, label: str) -> pd.DataFrame:
 @cache.per_file(max_entries=64)
 def curves(scores: Path, label: str) -> pd.DataFrame:
     """Return the curves of one finding from a run's scores: curve, threshold, x, y."""
-    frame = pd.read_parquet(scores, columns=[f"target_{label}", f"prob_{label}"])
+    frame = read_frame(scores, columns=[f"target_{label}", f"prob_{label}"])
     _, targets, probabilities = score_arrays(frame)
     return finding_curves(targets[:, 0], probabilities[:, 0])
 

@@ -12,7 +12,7 @@ from ctbench_core.evaluate import per_class_frame
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, plural
 from ctbench_core.label_leakage import leakage_banner
 from ctbench_core.report import run_paper
-from ctbench_core.runs import Metrics, Run, disclosures_of, open_run
+from ctbench_core.runs import Metrics, Run, disclosures_of, open_run, read_tuning
 from ctbench_ui import form
 from ctbench_ui.evaluate import calibration, curves, evaluate_on_test, external, findings, subgroups, threshold, volumes
 from ctbench_ui.frame import address, readonly
@@ -140,7 +140,7 @@ def _tabs(run_dir: Path, name: str) -> None:
         if not evaluate_on_test.is_complete(run, name):
             return
         paths = run.paths.evaluation(name)
-        metrics, tuning = evaluate_on_test.stored_metrics(run, name), cache.load_metrics(run.paths.tuning)
+        metrics, tuning = evaluate_on_test.stored_metrics(run, name), read_tuning(run.paths.tuning) or {}
         per_class = per_class_frame(metrics)
         source = exports.disclosed_source(f"{run.name} on {name}", disclosures_of([run], name), f"{run.name}-{name}")
         labels = list(metrics.findings)

@@ -18,8 +18,9 @@ import yaml
 from ctbench_core.atomic import write_text
 from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, from_mapping, get_key, set_key
 from ctbench_core.declared import HEADS
-from ctbench_core.errors import ConfigError, CtbenchError
+from ctbench_core.errors import ConfigError, CtbenchError, DamagedFile
 from ctbench_core.runs import app_store
+from ctbench_core.stored import read_file
 from ctbench_ui.shared import datasets
 from ctbench_ui.shared.text import title_of
 
@@ -48,13 +49,12 @@ def restore() -> None:
     if _SOURCE in st.session_state:
         return
     st.session_state[_SOURCE] = "Default settings"
-    with contextlib.suppress(CtbenchError, OSError, yaml.YAMLError, AttributeError):
-        if (outputs_root() / _FILE).is_file():
-            # It holds what differed from the defaults, so what it lacks is at today's, unlike in a stored run. The next
-            # change replaces a damaged file.
-            content = yaml.safe_load((outputs_root() / _FILE).read_text(encoding="utf-8"))
-            fill(from_mapping(content)[0], _is_saved)
-            st.session_state.update({_WRITTEN: _saved_values(), _SOURCE: "Settings from your last session"})
+    with contextlib.suppress(DamagedFile, FileNotFoundError):
+        # It holds what differed from the defaults, so what it lacks is at today's, unlike in a stored run. The next
+        # change replaces a damaged file.
+        config = read_file(outputs_root() / _FILE, lambda text: from_mapping(yaml.safe_load(text))[0])
+        fill(config, _is_saved)
+        st.session_state.update({_WRITTEN: _saved_values(), _SOURCE: "Settings from your last session"})
 
 
 def settings_source() -> str:

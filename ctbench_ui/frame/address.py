@@ -126,9 +126,12 @@ def linked_tab(key: str, titles: Sequence[str]) -> str | None:
 
 
 def _report_lost(title: str, parameter: str, lost: Sequence[str], stored: Collection[str]) -> None:
-    # A room of the pages, which imports this one.
-    from ctbench_ui.shared import show_error
+    # Rooms of the pages, which import this one.
+    from ctbench_ui.form import outputs_root
+    from ctbench_ui.shared import damaged, show_error
 
+    if damaged.show(outputs_root(), lost):
+        return
     reason = "It was deleted or moved, or the address is of another run store."
     if set(lost) <= set(stored):
         title, reason = "Nothing to show", "It is in the store, but has nothing to show on this page."

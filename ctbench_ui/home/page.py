@@ -12,7 +12,7 @@ from ctbench_core.formatting import format_cohort, format_metric, plural
 from ctbench_ui import form
 from ctbench_ui.home import recent_runs
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import active_jobs, as_text, cache, demo, run_table
+from ctbench_ui.shared import active_jobs, as_text, cache, damaged, demo, run_table
 
 _BEST = 5
 _DONE, _NOW, _OPEN = ":green[:material/check_circle:]", ":blue[:material/pending:]", ":gray[:material/circle:]"
@@ -32,6 +32,7 @@ def draw() -> None:
         "well images and reports align."
     )
     _draw_steps(rows)
+    damaged.draw_list(root)
     if not rows:
         _offer_demo()
         return

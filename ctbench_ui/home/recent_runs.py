@@ -10,8 +10,10 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.atomic import write_json
+from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import ENDED, read_json
+from ctbench_core.runs import ENDED
+from ctbench_core.stored import parse_json, read_file
 from ctbench_ui.shared import ago, as_text, state_style
 
 _SINCE = "home.since"
@@ -29,13 +31,23 @@ def last_visit(outputs_root: Path) -> str:
 
 def note_visit(path: Path, moment: datetime) -> str:
     """Record a visit at ``moment``; return when the one before it ended, as ISO time, or an empty text."""
-    visits = read_json(path)
-    before, last = (visits.get("before", ""), visits.get("last", "")) if isinstance(visits, dict) else ("", "")
+    try:
+        visits = read_file(path, _parse_visits)
+    except (DamagedFile, FileNotFoundError):  # a convenience: this visit writes the file anew
+        visits = {}
+    before, last = visits.get("before", ""), visits.get("last", "")
     if last and moment - datetime.fromisoformat(last) > VISIT:
         before = last
     with contextlib.suppress(OSError):  # a read-only store is shown without it
         write_json(path, {"before": before, "last": moment.isoformat()})
     return before
+
+
+def _parse_visits(text: str) -> dict[str, str]:
+    visits: dict[str, str] = parse_json(text, dict[str, str])
+    if any(time and datetime.fromisoformat(time).tzinfo is None for time in visits.values()):
+        raise ValueError("a time has no zone")
+    return visits
 
 
 def draw_recent(rows: list[dict[str, Any]], since: str) -> None:

@@ -12,7 +12,7 @@ from ctbench_core.formatting import plural
 from ctbench_ui import form
 from ctbench_ui.frame import address
 from ctbench_ui.runs import by_budget, card, import_runs, queue, recipes
-from ctbench_ui.shared import cache, exports, run_picker, run_table, show_empty
+from ctbench_ui.shared import cache, damaged, exports, run_picker, run_table, show_empty
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _BEST, _NEWEST = _ORDERS = ("Best first", "Newest first")
@@ -29,6 +29,7 @@ def draw() -> None:
     linked = address.read_ids("runs", _LINK, [row["run_id"] for row in rows], [row["run_id"] for row in stored])
     card.offer_undo()
     queue.draw()
+    damaged.draw_list(form.outputs_root())
     if rows:
         _runs(pd.DataFrame(rows), linked)
     else:

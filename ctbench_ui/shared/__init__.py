@@ -2,6 +2,7 @@
 
 from ctbench_ui.shared.controls import draw_tabs, edit_rows, path_field, select_rows, text_field
 from ctbench_ui.shared.feedback import (
+    fragment,
     leak_badge,
     progress_bar,
     show_empty,

@@ -29,25 +29,32 @@ from ctbench_core.features import find_file, read_vector
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.manifest import apply_cohort, divide_by_column, read_manifest
 from ctbench_core.runs import (
+    DamagedRun,
     Run,
+    check_files,
+    check_length,
     convergence,
     is_stale,
     open_run,
     read_cached,
+    read_frame,
     read_metrics,
     read_provenance,
-    read_result_csv,
     run_folders,
     validation_set_id,
 )
+from ctbench_core.stored import is_there
 from ctbench_core.tables import read_header
 
 Stamp = tuple[str, int, int]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_AUPRC = re.compile(r'"val_metrics": \{"auprc": (null|[-+.\deE]+)')
-_FILES = ("status.json", "config.yaml", "best_metrics.json", "metrics.jsonl", "annotations.json")
+_AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
+_FILES = (
+    *("status.json", "config.yaml", "best_metrics.json", "metrics.jsonl", "annotations.json", "provenance.json"),
+    f"validation{os.sep}tuning.json",
+)
 _RESULTS = ("evaluation", "alignment")
 _recipes: dict[str, tuple[Config, str]] = {}
 _rows: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
@@ -149,60 +156,62 @@ def column_names(path: Path) -> list[str]:
     return read_header(path)
 
 
-def load_metrics(path: Path) -> dict[str, Any]:
-    """Return a JSON file such as ``metrics.json``; empty when there is none. Treat it as read-only."""
-    try:
-        return read_cached(path, json.loads)
-    except (OSError, ValueError):
-        return {}
-
-
 @per_file(max_entries=32)
 def load_table(path: Path) -> pd.DataFrame:
     """Return a CSV or Parquet file of the run store."""
-    return pd.read_parquet(path) if path.suffix == ".parquet" else read_result_csv(path)
+    frame: pd.DataFrame = read_frame(path)
+    return frame
 
 
 @per_file(max_entries=64)
 def load_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
     """Return some columns of a Parquet file: a page that shows one finding reads no other."""
-    return pd.read_parquet(path, columns=list(names))
+    frame: pd.DataFrame = read_frame(path, columns=names)
+    return frame
 
 
 def load_counts(path: Path, scores: Path, label: str) -> pd.DataFrame:
     """Return the counts of a finding by threshold; older results store none, and theirs are counted from the scores."""
-    return _stored_counts(path, label) if path.is_file() else _count_scores(scores, label)
+    return _stored_counts(path, label) if is_there(path) else _count_scores(scores, label)
 
 
 @per_file(max_entries=128)
 def _stored_counts(path: Path, label: str) -> pd.DataFrame:
-    return pd.read_parquet(path, filters=[("label", "==", label)])
+    frame: pd.DataFrame = read_frame(path, filters=[("label", "==", label)])
+    return frame
 
 
 @per_file(max_entries=128)
 def _count_scores(path: Path, label: str) -> pd.DataFrame:
-    frame = pd.read_parquet(path, columns=[f"target_{label}", f"prob_{label}"]).astype("float64")
+    frame = read_frame(path, columns=[f"target_{label}", f"prob_{label}"]).astype("float64")
     values = frame.to_numpy(dtype="float64", na_value=float("nan"))
     return counts_frame(values[:, :1], values[:, 1:], [label])
 
 
 def run_rows(outputs_root: str, kind: str | None = "train") -> list[dict[str, Any]]:
     """Return one row a run of the store, newest first. Treat the rows as read-only."""
-    rows = [row for folder in run_folders(outputs_root) if (row := _row(folder)) and kind in (None, row["kind"])]
-    return sorted(rows, key=lambda row: (row["created"], row["run_id"]), reverse=True)
+    rows = [row for folder in run_folders(outputs_root) if isinstance(row := _row(folder), dict)]
+    chosen = [row for row in rows if kind in (None, row["kind"])]
+    return sorted(chosen, key=lambda row: (row["created"], row["run_id"]), reverse=True)
 
 
-def _row(folder: str) -> dict[str, Any] | None:
-    """Return the row of a run, made once until its files change; None for a damaged folder."""
+def damaged_rows(outputs_root: str) -> list[DamagedRun]:
+    """Return the runs of the store that `run_rows` leaves out, because a file cannot be read."""
+    return [row for folder in run_folders(outputs_root) if isinstance(row := _row(folder), DamagedRun)]
+
+
+def _row(folder: str) -> dict[str, Any] | DamagedRun:
+    """Return the row of a run, made once until its files change, or what is damaged."""
     stamps = _stamps(folder)
     entry = _rows.get(folder)
     if entry is not None and entry[0] == stamps:
         return entry[1]
     try:
         run = open_run(folder)
-    except (InputError, RunError):
-        return None
-    row = run_row(run)
+        check_files(run)
+        row = run_row(run)
+    except (InputError, RunError) as error:
+        return DamagedRun(Path(folder), str(error))
     if not run.status.active:  # an active run may end without a change of its files, when its process dies
         _rows[folder] = (stamps, row)
     return row
@@ -244,7 +253,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "best_epoch": epoch,
         "convergence": record.mark if (record := convergence(run)) else "",
         **{f"val_{metric.name}": val_metrics.get(metric.macro) for metric in averaged_metrics()},
-        "trace": trace(run.paths.metrics),
+        "trace": trace(run),
         **_test_results(run, epoch),
         "seconds": status.seconds.get("total"),
         "created": status.created,
@@ -304,15 +313,23 @@ def _recipe(run: Run) -> str:
     return entry[1]
 
 
-def trace(path: Path) -> list[float | None]:
-    """Return the validation AUPRC of a ``metrics.jsonl`` by epoch, thinned to a few points."""
+def trace(run: Run) -> list[float | None]:
+    """Return the validation AUPRC of a run's history by epoch, thinned to a few points.
+
+    Raises:
+        DamagedFile: an epoch has none, or epochs are missing.
+    """
+    path = run.paths.metrics
     try:
-        return read_cached(path, _trace) if path.stat().st_size < _TRACE_LIMIT else []
-    except OSError:
-        return []
+        if path.stat().st_size >= _TRACE_LIMIT:
+            return []
+        values = read_cached(path, _trace)
+    except FileNotFoundError:
+        values = []
+    check_length(run, len(values))
+    return values[:: max(1, len(values) // _TRACE_POINTS)]
 
 
 def _trace(text: str) -> list[float | None]:
-    values = _AUPRC.findall(text)  # a hundred times faster than parsing every finding of every epoch
-    step = max(1, len(values) // _TRACE_POINTS)
-    return [None if value == "null" else float(value) for value in values[::step]]
+    # A hundred times faster than parsing every finding of every epoch.
+    return [None if value == "null" else float(value) for value in _AUPRC.findall(text)]

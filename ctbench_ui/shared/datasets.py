@@ -11,8 +11,9 @@ import yaml
 
 from ctbench_core.atomic import write_text
 from ctbench_core.config import KEYS, Config, changed_keys, from_mapping
-from ctbench_core.errors import InputError
+from ctbench_core.errors import DamagedFile, InputError
 from ctbench_core.names import safe_name
+from ctbench_core.stored import read_file
 
 FOLDER = ".datasets"
 FORMAT = 1  # files without it are of the same form
@@ -69,11 +70,9 @@ def load(outputs_root: Path, name: str) -> Config:
     """
     path = path_of(outputs_root, name)
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(
-            f"Data set {name!r} cannot be read from {path}: {error}. Save it again on the Data page."
-        ) from error
+        content: Any = read_file(path, yaml.safe_load, "Save it again on the Data page.") or {}
+    except (DamagedFile, FileNotFoundError) as error:
+        raise InputError(f"Data set {name!r} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold keys and values; it holds {type(content).__name__}. Save it again.")
     return from_mapping({key: value for key, value in content.items() if key != "format"})[0]

@@ -17,7 +17,7 @@ from pandas.io.formats.style import Styler
 
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_interval, format_metric, format_p
-from ctbench_core.runs import Disclosures
+from ctbench_core.runs import Disclosures, read_frame
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.style import GREY
@@ -135,7 +135,7 @@ def download(label: str, frame: pd.DataFrame, file_name: str, key: str, source: 
 
 def download_stored(label: str, path: Path, file_name: str, key: str, source: Source | None = None) -> None:
     """Offer a stored Parquet table as CSV; it may be large, and is read on the click."""
-    _button(label, lambda: _csv(pd.read_parquet(path), source), file_name, "text/csv", key)
+    _button(label, lambda: _csv(read_frame(path), source), file_name, "text/csv", key)
 
 
 def _csv(frame: pd.DataFrame, source: Source | None) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ParamSpec
 
 import streamlit as st
 
@@ -13,6 +15,8 @@ from ctbench_core.progress import Progress
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared.text import name_fields
+
+P = ParamSpec("P")
 
 _SHOWN = 5
 
@@ -24,6 +28,17 @@ def show_errors(title: str) -> Iterator[None]:
         yield
     except CtbenchError as error:
         show_error(title, str(error))
+
+
+def fragment(draw: Callable[P, None], title: str, run_every: float | None = None) -> Callable[P, None]:
+    """Return a part of a page that redraws itself, and shows an error of the core under a title."""
+
+    @functools.wraps(draw)  # Streamlit tells fragments apart by name
+    def guarded(*args: P.args, **options: P.kwargs) -> None:
+        with show_errors(title):
+            draw(*args, **options)
+
+    return st.fragment(guarded, run_every=run_every)
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def draw_run(run_dir: Path, key: str) -> None:
     """Draw the live view of a run; it redraws itself while the run is active."""
     with feedback.show_errors("This run cannot be shown"):
         active = open_run(run_dir).status.active
-        st.fragment(_draw_view, run_every=EVERY_S if active else None)(str(run_dir), key)
+        every_s = EVERY_S if active else None
+        feedback.fragment(_draw_view, "This run cannot be shown", every_s)(str(run_dir), key)
 
 
 def _draw_view(run_dir: str, key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import METRICS, averaged_metrics
+from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import Ledger, open_run, set_id_of
 from ctbench_ui.shared import controls
@@ -214,9 +216,19 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return plain
 
 
-def _openings(run_dirs: pd.Series, test: str) -> list[int]:
-    """Return how often each run's test set of a name was evaluated in the run store."""
-    runs = [open_run(folder) for folder in run_dirs]
-    sets = [(run.store, set_id_of(run, test)) for run in runs]
-    counted = {(root, one): Ledger(root).count([one] if one else [], test).openings for root, one in set(sets)}
-    return [counted[key] for key in sets]
+def _openings(run_dirs: pd.Series, test: str) -> list[int | None]:
+    """Return how often each run's test set of a name was evaluated in the run store; None where that is unknown."""
+    sets = [_set_of(folder, test) for folder in run_dirs]
+    counted = {
+        (root, one): Ledger(root).count([one] if one else [], test) for root, one in {known for known in sets if known}
+    }
+    return [None if known is None or counted[known].damage else counted[known].openings for known in sets]
+
+
+def _set_of(folder: str, test: str) -> tuple[Path, str | None] | None:
+    """Return the store of a run and the identity of its test set; None where its files cannot be read."""
+    try:
+        run = open_run(folder)
+        return run.store, set_id_of(run, test)
+    except DamagedFile:
+        return None

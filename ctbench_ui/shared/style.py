@@ -51,6 +51,7 @@ STATES = {
     "paused": StateStyle("orange", ":material/pause_circle:", GREY, "⏸"),
     "waiting": StateStyle("gray", ":material/hourglass_empty:", "#B9C2CB", ""),
     "pruned": StateStyle("gray", ":material/content_cut:", GREY, "?"),
+    "damaged": StateStyle("red", ":material/broken_image:", "#999999", "!"),
 }
 _UNKNOWN = StateStyle("gray", ":material/help:", GREY, "?")
 

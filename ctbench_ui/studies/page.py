@@ -7,7 +7,7 @@ import streamlit as st
 from ctbench_core.studies import StudyPaths, plan_study, studies_in
 from ctbench_ui import form
 from ctbench_ui.frame import address
-from ctbench_ui.shared import demo, show_empty, show_errors
+from ctbench_ui.shared import demo, fragment, show_empty, show_errors
 from ctbench_ui.studies import progress, results_tabs, search, study_form
 
 _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
@@ -38,8 +38,7 @@ def draw() -> None:
         search.draw(known[chosen])
     else:
         progress.draw(known[chosen])
-        with show_errors("The results of this study cannot be shown"):
-            st.fragment(results_tabs.draw)(str(known[chosen].root))
+        fragment(results_tabs.draw, "The results of this study cannot be shown")(str(known[chosen].root))
 
 
 def _pick_study(names: list[str], linked: str | None) -> str:

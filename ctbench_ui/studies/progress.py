@@ -24,7 +24,7 @@ from ctbench_core.studies import (
     run_study,
     study_status,
 )
-from ctbench_ui.shared import as_text, duration, show_errors, state_badge
+from ctbench_ui.shared import as_text, duration, fragment, show_errors, state_badge
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.studies import study_charts
 
@@ -56,7 +56,7 @@ def draw(paths: StudyPaths) -> None:
         for text in plan.warnings:
             st.warning(as_text(text))
         if active:
-            st.fragment(_view, run_every=EVERY_S)(str(paths.root))
+            fragment(_view, "This study cannot be shown", EVERY_S)(str(paths.root))
         else:
             _show(paths, plan, status)
 
@@ -104,6 +104,7 @@ def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:
     done = counts["finished"]
     parts = [f"{done:,} of {plural(total, 'run')}"]
     parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+    parts += [f"{counts['damaged']} damaged"] if counts["damaged"] else []
     parts += [f"training {plural(counts['running'], 'run')} together"] if counts["running"] > 1 else []
     parts += [f"about {duration(status.eta)} left"] if status.eta and (queued or status.state == "running") else []
     parts += [f"extended {plural(len(plan.extensions) - 1, 'time')}"] if len(plan.extensions) > 1 else []

@@ -18,7 +18,7 @@ from ctbench_core.runs import VALIDATION
 from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
 from ctbench_ui.frame import address
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, draw_tabs, exports
+from ctbench_ui.shared import as_text, draw_tabs, exports, fragment
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.exports import add_note, add_note_below
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
@@ -55,7 +55,9 @@ def draw(folder: str) -> None:
     }
     if BUDGET not in cell_axes(load_plan(folder)):
         tabs.pop("Curves")
-    contents = {title: lambda tab=tab: st.fragment(tab)(folder, at) for title, tab in tabs.items()}
+    contents = {
+        title: lambda tab=tab: fragment(tab, "This table cannot be shown")(folder, at) for title, tab in tabs.items()
+    }
     draw_tabs(contents, "study-tabs", error_title="These results cannot be shown")
 
 

@@ -33,7 +33,7 @@ from ctbench_core.studies import (
     trial_row,
 )
 from ctbench_ui import form
-from ctbench_ui.shared import SHARE, as_text, cache, exports, show_error, show_errors, state_badge
+from ctbench_ui.shared import SHARE, as_text, cache, exports, fragment, show_error, show_errors, state_badge
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.studies import progress, study_charts
 from ctbench_ui.studies.study_charts import key_title
@@ -110,7 +110,8 @@ def draw(paths: StudyPaths) -> None:
         if not active and st.button("Resume", icon=":material/play_arrow:", key="search-resume", help=help_):
             _queue(paths)
             st.rerun()
-        st.fragment(_view, run_every=EVERY_S if active else None)(str(paths.root), search.trials, active)
+        every_s = EVERY_S if active else None
+        fragment(_view, "This search cannot be shown", every_s)(str(paths.root), search.trials, active)
         _new_seeds(search, paths)
 
 

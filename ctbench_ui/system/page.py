@@ -1,4 +1,4 @@
-"""The System page: doctor, versions, machine, folders, and diagnostics for a problem report."""
+"""The System page: damaged runs, doctor, versions, machine, folders, and diagnostics for a problem report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ctbench_core.runs import TRASH, empty_trash, run_folders
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
 from ctbench_ui.shared import charts, meters
-from ctbench_ui.system import doctor_panel, packed_features
+from ctbench_ui.system import damaged_runs, doctor_panel, packed_features
 
 
 def draw() -> None:
@@ -34,6 +34,7 @@ def draw() -> None:
     packed_size = folder_size(packed)
     versions, folders = _versions(), _folders(root, packed, packed_size)
     _draw_machine(root)
+    damaged_runs.draw(root)
     doctor_panel.draw()
     left, right = st.columns(2, gap="large")
     with left:

@@ -14,7 +14,7 @@ from ctbench_core.jobs import get_runner
 from ctbench_core.train.refusals import check_training
 from ctbench_ui import form
 from ctbench_ui.pages import PAGES, go
-from ctbench_ui.shared import active_jobs, cache, live, show_empty, show_error, show_errors
+from ctbench_ui.shared import active_jobs, cache, damaged, live, show_empty, show_error, show_errors
 from ctbench_ui.shared.commands import draw_command
 from ctbench_ui.train import budget_preview, train_form
 
@@ -117,7 +117,7 @@ def _shown_run() -> Path | None:
         return get_runner().active()
     rows = cache.run_rows(str(form.outputs_root()))
     run_dir = next((Path(row["run_dir"]) for row in rows if row["run_id"] == linked), None)
-    if run_dir is None:
+    if run_dir is None and not damaged.show(form.outputs_root(), [linked]):
         show_error(PAGES["train"].ids[_RUN], linked)
     return run_dir
 

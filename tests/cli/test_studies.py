@@ -141,7 +141,7 @@ def test_dry_run_and_sbatch_train_nothing(cli: Any, overrides: list[str], study_
         (["study", "absent.yaml"], "absent.yaml"),
         (["train", "-m", "utils.seed=1"], "needs a comma list"),
         (["train", "-m", "utils.sede=1,2"], "utils.seed"),
-        (["study", "."], "no readable study"),
+        (["study", "."], "no planned study"),
         (["search", "training.learning_rate=0.1", "nonsense=1"], "nonsense"),
         (["search", "absent.yaml"], "absent.yaml"),
     ],

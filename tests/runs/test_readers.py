@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from ctbench_core.errors import DamagedFile
 from ctbench_core.runs import follow_history, read_history, truncate_history
 
 
@@ -41,10 +44,15 @@ def test_a_file_truncated_by_a_resume_is_read_from_its_beginning(tmp_path: Path)
     assert epochs(path) == [1, 2, 3]
 
 
-def test_lines_that_are_not_epochs_are_ignored(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line", ['{"epo', '{"note": 1}', '{"epoch": "1"}', '{"epoch": 1, "val_loss": NaN}', "[" * 100_000]
+)
+def test_a_line_that_is_no_epoch_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epo\n{"note": 1}\n{"epoch": 1}\n', encoding="utf-8")
-    assert follow_history(path) == read_history(path) == [{"epoch": 1}]
+    path.write_text(f'{{"epoch": 1}}\n\n{line}\n{{"epoch": 2}}\n', encoding="utf-8")
+    for read in (read_history, follow_history):
+        with pytest.raises(DamagedFile, match=r"metrics\.jsonl is damaged.*(line 3|nested)"):
+            read(path)
 
 
 def test_history_ignores_an_incomplete_last_line_and_is_truncated_cleanly(tmp_path: Path) -> None:

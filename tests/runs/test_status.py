@@ -13,8 +13,17 @@ from typing import Any
 import psutil
 import pytest
 
-from ctbench_core.errors import InputError, Interrupted, RunError
-from ctbench_core.runs import ACTIVE, ENDED, Recorder, RunPaths, new_status, read_status, write_status
+from ctbench_core.errors import DamagedFile, InputError, Interrupted, RunError
+from ctbench_core.runs import (
+    ACTIVE,
+    ENDED,
+    Recorder,
+    RunPaths,
+    new_status,
+    read_status,
+    try_status,
+    write_status,
+)
 
 
 @pytest.fixture
@@ -97,16 +106,22 @@ def test_a_run_of_another_host_is_judged_by_its_heartbeat(
         b"\xff\xfe",
         b'{"state": "running", "pid": "x"}',
         b'{"state": "running", "pid": -5}',
+        b'{"state": "done"}',
+        b'{"kind": "unknown"}',
+        b'{"epoch": true}',
+        b'{"seconds": {"total": NaN}}',
+        b'{"seconds": {"total": 1e400}}',
+        b'{"max_epochs": 100000000000000000000}',
+        b'{"created": "2026-11-28T08:00:00"}',
+        b'{"heartbeat": "2026-99-28T08:00:00+00:00"}',
+        b'{"a":' * 100_000,
     ],
 )
 def test_damage_is_one_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "status.json").write_bytes(content)
-    try:
-        state = read_status(tmp_path / "status.json").state
-    except RunError as error:
-        assert "status.json is not a readable status file" in str(error)
-    else:
-        assert state == "interrupted"
+    with pytest.raises(DamagedFile, match=r"status\.json is damaged: .+ Restore the file from a copy"):
+        read_status(tmp_path / "status.json")
+    assert try_status(tmp_path / "status.json") is None
 
 
 def test_fields_of_later_versions_are_skipped(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.errors import InputError
+from ctbench_core.errors import DamagedFile, InputError
 from ctbench_core.experiment import queue_run
 from ctbench_core.runs import (
     RunPaths,
@@ -92,7 +92,7 @@ def test_interrupted_runs_are_marked_on_disk(store: RunStore, put: Callable[...,
 
 
 def test_a_folder_that_is_not_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is not a run directory: it has no config.yaml and status.json"):
+    with pytest.raises(InputError, match=r"is not a run directory: it has no config.yaml and no status.json"):
         open_run(tmp_path)
 
 
@@ -161,7 +161,9 @@ def test_annotations_change_one_at_a_time_and_survive_damage(ended: Path) -> Non
     assert read_annotations(ended) == open_run(ended).annotations()
     assert (read_annotations(ended).tags, read_annotations(ended).notes) == (["paper"], "läuft")
     (ended / "annotations.json").write_text("{torn")
-    assert read_annotations(ended).tags == []
+    with pytest.raises(DamagedFile, match=r"annotations\.json is damaged"):
+        annotate(ended, notes="new")
+    assert (ended / "annotations.json").read_text() == "{torn"
 
 
 def test_a_changed_file_is_read_again(ended: Path) -> None:

@@ -1,0 +1,42 @@
+"""Read the metrics of an alignment result (``alignment/<name>/metrics.json``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Required, TypedDict
+
+from ctbench_core.runs.readers import read_cached
+from ctbench_core.stored import Count, Number, number, parse_json
+
+
+class _File(TypedDict, total=False):
+    """The fields of an alignment's ``metrics.json`` that are no numbers."""
+
+    samples_analyzed: Required[Count]
+    interval_rule: str
+    intervals: dict[str, list[Number | None] | None]
+    no_interval: dict[str, str]
+    marks: dict[str, str]
+    undefined: dict[str, str]
+    n: dict[str, Count]
+    warnings: list[str]
+
+
+def read_alignment(folder: Path) -> dict[str, Any] | None:
+    """Return the metrics of an alignment result, shared between readers; None where it is not complete.
+
+    Raises:
+        DamagedFile: they cannot be read.
+    """
+    try:
+        return read_cached(folder / "metrics.json", _parse)
+    except FileNotFoundError:
+        return None
+
+
+def _parse(text: str) -> dict[str, Any]:
+    content: dict[str, Any] = parse_json(text, _File)
+    for name, value in content.items():
+        if name not in _File.__annotations__:
+            number(value)
+    return content
