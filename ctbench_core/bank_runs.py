@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 ErrorType = type[BaseException] | None
 
 
-def queue_run(config: Config, run_dir: Path | None = None, previous: Status | None = None) -> Path:
+def queue_run(
+    config: Config, run_dir: Path | None = None, previous: Status | None = None, started_by: str = ""
+) -> Path:
     """Create the directory of a waiting run and return it; a resumed run (with ``previous``) keeps its own.
 
     Raises:
@@ -67,7 +69,9 @@ def queue_run(config: Config, run_dir: Path | None = None, previous: Status | No
         raise InputError(
             f"{paths.root} already holds a run. Choose another paths.run_dir, or resume it (training.resume.enabled=true)."
         )
-    status = new_status(_label(config), max_epochs=config.training.max_epochs)
+    status = dataclasses.replace(
+        new_status(_label(config), max_epochs=config.training.max_epochs), started_by=started_by
+    )
     if previous is not None:
         check_settings(paths, config)
         status = dataclasses.replace(status, created=previous.created, label=previous.label, epoch=previous.epoch)

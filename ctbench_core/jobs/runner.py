@@ -74,13 +74,13 @@ class JobRunner:
         if thread is not None:
             thread.join(timeout)
 
-    def submit(self, config: Config) -> Path:
-        """Queue a new run and return its directory.
+    def submit(self, config: Config, started_by: str = "") -> Path:
+        """Queue a new run of a user and return its directory.
 
         Raises:
             InputError: the run directory cannot be created.
         """
-        run_dir = queue_run(config)
+        run_dir = queue_run(config, started_by=started_by)
         return self._enqueue(Job(run_dir, _training(config, run_dir)))
 
     def submit_work(self, folder: Path, work: Work) -> Path:
@@ -90,7 +90,7 @@ class JobRunner:
             job = self._find(folder)
         return folder if job else self._enqueue(Job(folder, work))
 
-    def resume(self, run_dir: Path) -> Path:
+    def resume(self, run_dir: Path, started_by: str = "") -> Path:
         """Queue an interrupted, cancelled or failed run again.
 
         Raises:
@@ -98,7 +98,7 @@ class JobRunner:
         """
         run = open_run(run_dir)
         check_resumable(run)
-        queue_run(run.config, run_dir, run.status)
+        queue_run(run.config, run_dir, run.status, started_by)
         return self._enqueue(Job(Path(run_dir), _training(run.config, Path(run_dir), resume=True)))
 
     def _enqueue(self, job: Job) -> Path:

@@ -49,7 +49,8 @@ class Status:
     """Contents of ``status.json``; ``kind`` is ``train`` for training runs.
 
     ``started`` and ``started_epoch`` say when the run last began to work, after waiting or on Resume, and at which epoch.
-    ``format`` is of the whole run directory; see `RUN_FORMAT`.
+    ``format`` is of the whole run directory; see `RUN_FORMAT`. ``started_by`` is the user of the app who started it, where users
+    sign in.
     """
 
     state: State = "queued"
@@ -69,6 +70,7 @@ class Status:
     started_epoch: Count = 0
     seconds: dict[str, Number] = dataclasses.field(default_factory=dict)
     format: Count = 1
+    started_by: str = ""
 
     @property
     def active(self) -> bool:

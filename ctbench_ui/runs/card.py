@@ -24,7 +24,7 @@ from ctbench_core.runs import (
     why_not_resumable,
 )
 from ctbench_ui import form
-from ctbench_ui.frame import address
+from ctbench_ui.frame import address, sign_in
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, cache, draw_tabs, live, show_error, show_errors, state_badge
 from ctbench_ui.shared.commands import draw_command
@@ -41,7 +41,8 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
     with show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
         st.subheader(as_text(run.name), anchor=False)
-        st.markdown(f"{state_badge(run.status.state)} {as_text(run.paths.root)}")
+        by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
+        st.markdown(f"{state_badge(run.status.state)} {as_text(run.paths.root)}{by}")
         if run.status.error:
             show_error("Error", run.status.error)
         obstacle = why_not_resumable(run)
@@ -65,7 +66,7 @@ def _actions(run: Run, resumable: bool) -> None:
         ):
             go("evaluate", {"run": run.run_id})
         if resumable and st.button("Resume", icon=":material/resume:", key="card-resume"):
-            get_runner().resume(run.paths.root)
+            get_runner().resume(run.paths.root, sign_in.user())
             st.rerun()
         if st.button(
             "Clone", icon=":material/content_copy:", key="card-clone", help="Fill the Train form with these settings."

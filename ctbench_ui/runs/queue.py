@@ -32,12 +32,17 @@ def _header(folder: Path, status: Status, titled: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         elsewhere = active_jobs.other_process(status)
         title = f"{state_badge(status.state)} **{as_text(status.label)}**" if titled else "**Running**"
-        st.markdown(f"{title} :gray[in {elsewhere}]" if elsewhere else title)
+        st.markdown(title + (f" :gray[in {elsewhere}]" if elsewhere else "") + _by(status))
         key = f"stop-{_key(folder)}" if titled or elsewhere else "stop"
         hint = "Keeps the best epoch so far. Resume continues from here."
         if st.button("Stop", icon=":material/stop:", key=key, help=hint, disabled=status.state == "cancelling"):
             active_jobs.stop(folder)
             st.rerun()
+
+
+def _by(status: Status) -> str:
+    """Return who started a run, where users sign in."""
+    return f" :gray[by {as_text(status.started_by)}]" if status.started_by else ""
 
 
 def _key(folder: Path) -> str:
@@ -53,7 +58,7 @@ def _waiting(jobs: list[tuple[Path, Status]]) -> None:
             elsewhere = active_jobs.other_process(status)
             where = f"in {elsewhere}" if elsewhere else "next" if place == 1 else "waiting"
             st.markdown(
-                f":material/schedule: **{as_text(status.label)}** :gray[{as_text(folder.name)} · {where}]",
+                f":material/schedule: **{as_text(status.label)}** :gray[{as_text(folder.name)} · {where}]{_by(status)}",
                 width="stretch",
             )
             if st.button(

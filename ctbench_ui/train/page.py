@@ -13,6 +13,7 @@ from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
 from ctbench_core.train.refusals import check_training
 from ctbench_ui import form
+from ctbench_ui.frame import sign_in
 from ctbench_ui.pages import PAGES, go
 from ctbench_ui.shared import active_jobs, cache, damaged, live, show_empty, show_error, show_errors
 from ctbench_ui.shared.commands import draw_command
@@ -102,7 +103,7 @@ def _draw_command(config: Config) -> None:
 def _start(config: Config) -> None:
     with show_errors("The run cannot start"):
         read_training_manifests(config)  # shows an error of a manifest before anything is queued
-        run_dir = get_runner().submit(config)
+        run_dir = get_runner().submit(config, sign_in.user())
         st.session_state[_RUN] = str(run_dir)
         st.query_params[_RUN] = run_dir.name
         st.rerun()

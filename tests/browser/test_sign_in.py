@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ctbench_core.runs import read_status
 from tests.browser.app_server import AppServer, free_port, serve_app
 from tests.browser.browser_user import BrowserUser
 
@@ -39,7 +40,13 @@ def test_a_user_on_the_list_signs_in_and_out(guarded: AppServer, new_user: Calla
     user.button("sign-in").click()
     user.button("sign-out").wait_for()
     user.wait_for_text(re.compile(ANN.replace("@", "@\u2060?")))
-    user.go("train")
-    user.nav_link("runs").wait_for()
+    user.go()
+    user.press("demo")
+    user.wait_for_page("train**")
+    user.press("start")
+    (path,) = guarded.store.glob("*/*/status.json")
+    assert read_status(path).started_by == ANN
+    user.button("to-evaluate").wait_for()
+    user.navigate("runs")
     user.button("sign-out").click()
     user.button("sign-in").wait_for()

@@ -60,7 +60,8 @@ def state(run_dir: Path) -> str:
 
 
 def test_a_submitted_run_is_queued_on_disk_then_trained(runner: JobRunner, gate: Gate, config: Config) -> None:
-    run_dir = runner.submit(config)
+    run_dir = runner.submit(config, "ann@hospital.example")
+    assert open_run(run_dir).status.started_by == "ann@hospital.example"
     assert open_run(run_dir).config == config
     assert gate.entered.acquire(timeout=LIMIT_S)
     assert state(run_dir) == "queued"
