@@ -1,7 +1,7 @@
 """Read files that this program wrote: each gives its content, is absent, or is an error that says what is wrong.
 
 Only a file that is not there is absent. One that the system refuses is tried again for a moment, since a virus scanner
-or a synchronised folder may hold it, and is then an error: what reads as absent would be written anew.
+or a synchronised folder may hold it, and is then an error: what reads as absent would be written again.
 """
 
 from __future__ import annotations
