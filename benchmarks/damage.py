@@ -154,7 +154,10 @@ def _changed(content: Any, draw: random.Random) -> tuple[Any, str]:
     holders = [("", None, None), *_fields(content)]
     where, holder, key = draw.choice(holders)
     present = content if holder is None else holder[key]
-    value = draw.choice([value for value in VALUES if type(value) is not type(present) and value is not None])
+    others = [value for value in VALUES if type(value) is not type(present) and value is not None]
+    if present is None:  # a number there would be content, not damage
+        others = [value for value in others if isinstance(value, (list, dict, bool))]
+    value = draw.choice(others)
     if draw.random() < 0.15 and isinstance(present, (dict, list, bool)):
         value = None
     if where == "/state":

@@ -52,9 +52,10 @@ def reading(path: Path, advice: str = RESTORE) -> Iterator[None]:
     except IsADirectoryError as error:
         raise DamagedFile(f"{path} is damaged: it is a folder, expected a file. {advice}") from error
     except OSError as error:
-        cause = error.strerror or str(error)
+        if error.errno is None:  # not of the system: pyarrow's on content that it cannot read
+            raise DamagedFile(f"{path} is damaged: {_reason(error)}. {advice}") from error
         raise DamagedFile(
-            f"{path} cannot be read now: {cause}. Close programs that hold it, or give this user the right to read it."
+            f"{path} cannot be read now: {error.strerror}. Close programs that hold it, or give this user the right to read it."
         ) from error
     except (CtbenchError, *_UNUSABLE) as error:
         raise DamagedFile(f"{path} is damaged: {_reason(error)}. {advice}") from error

@@ -363,7 +363,10 @@ def _interval(bounds: Any) -> Interval:
     if bounds is None:
         return Interval()
     lo, hi = msgspec.convert(bounds, list[float | None])
-    return Interval(number(lo), number(hi))
+    interval = Interval(number(lo), number(hi))
+    if math.isnan(interval.lo) != math.isnan(interval.hi) or interval.lo > interval.hi:
+        raise ValueError(f"an interval has the bounds {lo} and {hi}")
+    return interval
 
 
 class _Subset(TypedDict, total=False):
