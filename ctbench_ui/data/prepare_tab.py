@@ -111,12 +111,10 @@ def _draw_fields() -> None:
     left, right = st.columns(2)
     with left:
         text_field(_PREFIX + "split", "Split value", "Keep rows with this value in column `split`. Empty: all.", "all")
-    if dataset:
-        _draw_choice(right, "collapse", _OTHERS["collapse"], _COLLAPSE, _COLLAPSE_HELP)
-    else:
+    if not dataset:
         with right:
             text_field(_PREFIX + "name", "File name", "The manifest, .csv or .parquet.", "train.csv", "train.csv")
-        _draw_choice(st, "collapse", _OTHERS["collapse"], _COLLAPSE, _COLLAPSE_HELP)
+    _draw_choice(st, "collapse", _OTHERS["collapse"], _COLLAPSE, _COLLAPSE_HELP)
     text_field(_PREFIX + "folder", "Output folder", "Folder of the manifests.", "data/manifests", "data/manifests")
     with st.expander("Feature paths and accession numbers", icon=":material/tune:"):
         first, second = st.columns(2)

@@ -61,7 +61,7 @@ def test_two_clicks_make_the_tables_ready(open_lab: AppTest, lab: Path, said: Sa
     assert not open_lab.error
     table = pd.read_csv(lab / "labels.tsv.gz", sep="\t")
     sizes = table_with(open_lab, "Split").set_index("Split")["Volumes"]
-    assert sizes.to_dict() == {"Training": 24, "Validation": 8, "test": 8}
+    assert sizes.to_dict() == {"Training": 24, "Validation": 8, "Test": 8}
     report = open_lab.session_state["data.result"]
     for split, name in (("train", "train"), ("val", "val"), ("test", "test")):
         own = table[table["split"] == name]
