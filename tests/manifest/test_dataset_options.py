@@ -228,6 +228,12 @@ def test_metadata_are_no_findings_and_stay(make: Make, name: str, column: str) -
     assert column in manifest.frame and column not in manifest.labels
 
 
+def test_a_location_that_is_metadata_does_not_count(make: Make, root: Path) -> None:
+    prepared = make("rad-chestct", columns=ColumnsConfig(metadata=["nodule*left_lung"]))
+    raw = pd.read_csv(root / "imgtrain_Abnormality_and_Location_Labels.csv")
+    assert prevalence(prepared, "nodule") == pytest.approx(raw["nodule*right_lung"].mean())
+
+
 def test_a_volume_column_that_no_table_has_is_an_error(make: Make) -> None:
     with pytest.raises(ManifestError, match=r"no column 'Note'.*data.columns.volume"):
         make("rad-chestct", columns=ColumnsConfig(volume="Note"))

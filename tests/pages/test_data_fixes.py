@@ -169,20 +169,6 @@ def test_columns_become_metadata_one_after_another(
     assert app.session_state["data.columns.metadata"] == [*labels[1:], labels[0]]
 
 
-def test_a_fix_that_two_messages_offer_is_one_button(
-    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Open
-) -> None:
-    for name in ("train", "test"):
-        rewrite(data / "manifests" / f"{name}.csv", _set(6, 4, "-1"))
-        rewrite(data / "manifests" / f"{name}.csv", _set(6, 3, "-1"))
-    (data / "manifests" / "test.csv").rename(data / "manifests" / "valid.csv")
-    app = open_page("data", places)
-    keys = [button.key for button in app.button if str(button.key).startswith("fix-data")]
-    assert len(keys) == len(set(keys))
-    press(app, "fix-data.labels.uncertain=unknown")
-    assert not app.error
-
-
 def test_what_a_fix_changed_is_said_until_its_field_changes_again(
     data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Open, said: Said
 ) -> None:
