@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -48,6 +49,21 @@ def draw(random: np.random.Generator, rows: int, columns: list[str], values: lis
 
 def means(frame: pd.DataFrame, columns: list[str]) -> dict[str, float]:
     return {name: float(pd.to_numeric(frame[name]).mean()) for name in columns}
+
+
+def write_features(manifests: Path, root: Path) -> None:
+    """Write a vector for each path of the manifests."""
+    random = np.random.default_rng(5)
+    for file in manifests.glob("*.csv"):
+        for name in pd.read_csv(file)["visual_feature_path"]:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            vector = random.normal(size=4).astype(np.float32)
+            if path.suffix == ".h5":
+                with h5py.File(path, "w") as h5:
+                    h5["y_hat"] = vector
+            else:
+                np.savez(path, vector)
 
 
 def write_ctrate(root: Path, random: np.random.Generator) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from ctbench_core.config import CohortConfig
 from ctbench_core.errors import ConfigError, ManifestError, unknown_name
 from ctbench_core.formatting import plural
-from ctbench_core.manifest.manifest import Manifest, clean_names
+from ctbench_core.manifest.manifest import Manifest, clean_names, is_in
 from ctbench_core.tables import read_bytes, to_utf8
 
 _COMPARE = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
@@ -28,7 +28,7 @@ def apply_cohort(manifest: Manifest, cohort: CohortConfig) -> Manifest:
     """
     keep, steps = np.ones(len(manifest), dtype=bool), [f"{plural(len(manifest), 'volume')} in all"]
     if cohort.exclude:
-        keep &= ~np.isin(manifest.volumes, read_names(Path(cohort.exclude)))
+        keep &= ~is_in(manifest.volumes, read_names(Path(cohort.exclude)))
         steps.append(f"{keep.sum():,} after the exclusion list")
     for condition in cohort.where:
         keep &= _meets(manifest, condition)

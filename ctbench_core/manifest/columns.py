@@ -132,7 +132,7 @@ def _fixes_of_name(absent: str, names: Sequence[str], key: str) -> list[Fix]:
     if key not in KEYS:
         return []
     near = difflib.get_close_matches(absent, names, n=_OFFERED)
-    return [*(_use_column(key, name) for name in near), Fix("Detect the column", {key: KEYS[key].default})]
+    return [*(use_column(key, name) for name in near), Fix("Detect the column", {key: KEYS[key].default})]
 
 
 def missing_column(
@@ -147,16 +147,17 @@ def missing_column(
     key, spelled = f"data.columns.{_KEYS.get(role, role)}", spelled_columns(role, names)
     spelled += [name for name in likely if name not in spelled]
     hint = f"Set {key}={spelled[0]} if that is the one." if spelled else f"Rename the right one, or name it with {key}."
-    fixes = [_use_column(key, name, sure=len(spelled) == 1) for name in spelled[:_OFFERED] if name != volume]
+    fixes = [use_column(key, name, sure=len(spelled) == 1) for name in spelled[:_OFFERED] if name != volume]
     if volume is not None:
         hint += f" Files that are named by volume, such as <{volume}>.npz, are found with {key}={volume}."
         fixes.append(Fix(f"Files are named by {volume}", {key: volume}, sure=not fixes))
     others = [name for name in names if name not in (*spelled, volume)] if not fixes else []
-    fixes += [_use_column(key, name) for name in others[:_OFFERED]]
+    fixes += [use_column(key, name) for name in others[:_OFFERED]]
     return ManifestError(f"{path} has no column {expected!r}. Its columns are: {', '.join(names)}. {hint}", fixes=fixes)
 
 
-def _use_column(key: str, name: str, sure: bool = False) -> Fix:
+def use_column(key: str, name: str, sure: bool = False) -> Fix:
+    """Return the fix that names a column by a config key."""
     return Fix(f"Use {name} as {KEYS[key].label.lower()}", {key: name}, sure=sure)
 
 

@@ -15,6 +15,7 @@ from ctbench_core.formatting import plural
 from ctbench_core.manifest.prepared import is_prepared
 from ctbench_core.tables import read_header
 
+_PART = 4  # letters of a name that is taken for a part of another
 _ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 
 
@@ -136,8 +137,10 @@ def _names(table: SourceTable) -> str:
 
 
 def _nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Return the files whose names are a part of a name, or else like it, the nearest first."""
     plain = {other: _stem(Path(other)) or Path(other).stem.casefold() for other in names}
-    close = difflib.get_close_matches(name.casefold(), list(plain.values()), n=5, cutoff=0.6)
+    close = [stem for stem in plain.values() if len(stem) >= _PART and stem in name.casefold()]
+    close = close or difflib.get_close_matches(name.casefold(), list(plain.values()), n=5, cutoff=0.6)
     return sorted(
         (other for other, stem in plain.items() if stem in close), key=lambda other: close.index(plain[other])
     )

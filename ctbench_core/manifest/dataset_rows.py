@@ -21,16 +21,17 @@ from ctbench_core.errors import ManifestError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.manifest.cohort import read_names
 from ctbench_core.manifest.collapse import Collapse, collapse_columns, collapse_rows
-from ctbench_core.manifest.columns import IdColumns
+from ctbench_core.manifest.columns import IdColumns, use_column
 from ctbench_core.manifest.dataset_files import DatasetFiles
 from ctbench_core.manifest.input_table import build_table, match_rows
 from ctbench_core.manifest.label_maps import label_map
 from ctbench_core.manifest.labels import read_labels
-from ctbench_core.manifest.manifest import clean_names, parse_identities
+from ctbench_core.manifest.manifest import clean_names, is_in, parse_identities
 from ctbench_core.manifest.read import check_volumes
-from ctbench_core.tables import read_table
+from ctbench_core.tables import read_header, read_table
 
 SPLIT = "split"
+VOLUME_KEY = "data.columns.volume"
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
     ("valid", "val", "validate", "validation", "dev"), "valid"
 )
@@ -104,20 +105,17 @@ def read_rows_of(
     return _exclude(_assign_splits(rows, dataset, files), files)
 
 
-def is_in(names: np.ndarray, others: np.ndarray | Sequence[str]) -> np.ndarray:
-    """Return which names are among others, bool of shape (N,); NumPy's own search is quadratic in texts."""
-    return pd.Series(names, dtype="str").isin(others).to_numpy()
-
-
 def _read_label_files(
     dataset: PublicDataset, files: DatasetFiles, rules: LabelsConfig, columns: ColumnsConfig, how: Collapse | None
 ) -> DatasetRows:
     frames, sources, findings, lines, origins, notes = [], [], dict[str, None](), [], [], list[str]()
+    key = _volume_column(dataset, files, columns)
     for table, path in files.of("labels"):
         frame, _ = read_table(path)
         at = frame.index.to_numpy() + 2
         frame = frame.reset_index(drop=True)
-        kept = _kept(path, frame, table, dataset, None if dataset.volume else columns.volume, notes)
+        kept = _kept(path, frame, table, dataset, key, notes)
+        kept = kept.assign(**{name: frame[name] for name in columns.metadata if name in frame})
         labels = _label_columns(path, frame, [*kept, *table.key], dataset, rules, columns)
         cells = frame[labels]
         found = _read_findings(path, cells, at, dataset, rules, how, notes)
@@ -142,6 +140,20 @@ def _read_label_files(
     )
 
 
+def _volume_column(dataset: PublicDataset, files: DatasetFiles, columns: ColumnsConfig) -> str | None:
+    """Return the column that the user names for the volumes of label tables; a table without it has the declared one.
+
+    Raises:
+        ManifestError: no table of labels has it.
+    """
+    if dataset.volume or columns.volume is None:
+        return None
+    paths = [path for _, path in files.of("labels")]
+    if not any(_same(columns.volume, read_header(path)) for path in paths):
+        require_column(paths[0], read_header(paths[0]), (columns.volume,), dataset, VOLUME_KEY)
+    return columns.volume
+
+
 def _partial_findings(
     findings: dict[str, None], frames: list[pd.DataFrame], files: DatasetFiles, dataset: PublicDataset
 ) -> list[str]:
@@ -159,7 +171,9 @@ def _kept(
     path: Path, frame: pd.DataFrame, table: SourceTable, dataset: PublicDataset, key: str | None, notes: list[str]
 ) -> pd.DataFrame:
     """Return the key and the columns to keep, under their declared names."""
-    name = require_column(path, list(frame), (key,) if key else table.key, dataset, "data.columns.volume=")
+    spellings = (key, *table.key) if key else table.key
+    correctable = table.role == "labels" and not dataset.volume
+    name = require_column(path, list(frame), spellings, dataset, VOLUME_KEY if correctable else "")
     kept = {key or table.key[0]: frame[name]}
     wanted = [column for column in frame if column != name] if ALL in table.columns else table.columns
     ids = (dataset.volume, dataset.patient, dataset.exam, dataset.split)
@@ -183,6 +197,9 @@ def _same(name: str, names: Sequence[str]) -> str | None:
 def require_column(path: Path, names: Sequence[str], spellings: Sequence[str], dataset: PublicDataset, key: str) -> str:
     """Return a table's column that has one of the spellings.
 
+    Args:
+        key: the config key that may name the column; empty without one.
+
     Raises:
         ManifestError: it has none; the message has the nearest columns.
     """
@@ -191,11 +208,12 @@ def require_column(path: Path, names: Sequence[str], spellings: Sequence[str], d
             return found
     near = difflib.get_close_matches(spellings[0], names, n=3, cutoff=0.5)
     hint = f" Nearest: {', '.join(near)}." if near else ""
-    fix = f"Rename the right one{f', name it with {key}' if key else ''}, or correct root= or dataset=."
+    fix = f"{'Rename the right one' if near else 'Add it'}{f', name it with {key}' if key else ''}"
     shown = ", ".join(names[:30]) + (f" and {len(names) - 30:,} more" if len(names) > 30 else "")
     raise ManifestError(
         f"{path} has no column {' or '.join(map(repr, spellings))}, which the files of {dataset.title} have. "
-        f"Its columns are: {shown}.{hint} {fix}"
+        f"Its columns are: {shown}.{hint} {fix}, or correct root= or dataset=.",
+        fixes=[use_column(key, name) for name in near if key],
     )
 
 
@@ -209,12 +227,13 @@ def _label_columns(
 ) -> list[str]:
     """Name the columns of a table that are labels."""
     if rules.list_column is not None:
-        return [require_column(path, list(frame), (rules.list_column,), dataset, "data.labels.list_column=")]
+        return [require_column(path, list(frame), (rules.list_column,), dataset, "data.labels.list_column")]
     if dataset.location:
-        located = [name for name in frame if dataset.location in name]
+        located = [name for name in frame if dataset.location in name and name not in columns.metadata]
         return located or [require_column(path, list(frame), (f"finding{dataset.location}location",), dataset, "")]
     if dataset.findings:
-        names = [require_column(path, list(frame), (name,), dataset, "") for name in dataset.findings]
+        wanted = [name for name in dataset.findings if name not in columns.metadata]
+        names = [require_column(path, list(frame), (name,), dataset, "") for name in wanted]
     else:
         ids = [name for name in (dataset.volume, dataset.patient, dataset.exam, dataset.split) if name]
         others = [*kept, *columns.metadata, *ids]
@@ -254,8 +273,8 @@ def _follow(rows: DatasetRows, table: SourceTable, path: Path, dataset: PublicDa
     rows.unmatched[f"only in {path.name} ({table.title}): not used"].extend(others[~is_in(others, keys)])
     if not len(pairs):
         raise ManifestError(
-            f"{path} and the labels share no {key}: the first begins with {first_rows(others[:1], 'row')}, the labels "
-            f"with {first_rows(keys[:1], 'row')}. Give the files of one release."
+            f"{path} and the labels share no {key}: it begins with {others[0]}, the labels with {keys[0]}. Give the "
+            "files of one release."
         )
     matched = int(is_in(keys, others).sum())
     rows.joined.append(
@@ -277,7 +296,7 @@ def _join_repeated(rows: DatasetRows, volume: str, dataset: PublicDataset, how: 
         for file in dict.fromkeys(rows.files):
             own = rows.files == file
             fix = ", or join them with collapse=any or collapse=majority"
-            check_volumes(Path(file), rows.names[own], rows.lines[own], volume, fix)
+            check_volumes(Path(file), rows.names[own], rows.lines[own], volume, fix, nameable=not dataset.volume)
         if not several:
             check_volumes(Path(rows.files[0]), rows.names, rows.lines, volume, ", or join them with collapse=any")
     others = [name for name in rows.frame if name not in rows.findings]
@@ -296,10 +315,12 @@ def _refuse_two_splits(rows: DatasetRows) -> None:
     counts = rows.frame[SPLIT].str.strip().groupby(rows.names).nunique()
     double = counts.index[counts > 1]
     if len(double):
-        files = dict.fromkeys(rows.files[is_in(rows.names, double)])
+        at = is_in(rows.names, double)
+        lines = pd.Series(rows.lines[at]).groupby(rows.files[at], sort=False)
+        places = ", ".join(f"{file} on line {first_rows(own.tolist())}" for file, own in lines)
         raise ManifestError(
-            f"{first_rows(double, 'volume')}: several splits, in {', '.join(files)}. One manifest has one split a "
-            "volume: prepare these files apart, each with root=<file>, or correct them."
+            f"{first_rows(double, 'volume')}: several splits, in {places}. One manifest has one split a volume: prepare "
+            "these files apart, each with root=<file>, or correct them."
         )
 
 
@@ -312,7 +333,7 @@ def _add_details(rows: DatasetRows, table: SourceTable, path: Path, dataset: Pub
     alone = ~other.duplicated().to_numpy()  # releases repeat rows
     other, lines = other[alone], lines[alone]
     names = clean_names(pd.Series(clean_names(other[key])).str.replace(_IMAGE_ENDING, "", regex=True))
-    check_volumes(path, names, lines, key)
+    check_volumes(path, names, lines, key, nameable=False)
     details = build_table(path, names, other.drop(columns=key), lines)
     keys = clean_names(rows.frame[key]) if key in rows.frame else rows.names
     at = match_rows(keys, parse_identities(keys).exams, details)
@@ -350,14 +371,23 @@ def _assign_splits(rows: DatasetRows, dataset: PublicDataset, files: DatasetFile
         frame[SPLIT] = texts.str.casefold().map(SPLITS).fillna("")
         strange = (frame[SPLIT] == "") & (texts != "")
         if strange.any():
-            raise ManifestError(
-                f"{dataset.title}: column {column!r} has {first_rows(sorted(set(texts[strange])), 'value')}; expected "
-                f"{', '.join(SPLITS)}. Correct the values."
-            )
+            _refuse_splits(texts[strange].unique(), column, files)
     rows = dataclasses.replace(rows, frame=frame)
     if SPLIT not in frame:
         return rows
     return rows.leave_out((frame[SPLIT] == "").to_numpy(), "with labels but without a split: left out")
+
+
+def _refuse_splits(values: Sequence[str], column: str, files: DatasetFiles) -> None:
+    """Refuse values of a column of splits, with the lines of the files that have them."""
+    places = []
+    for _, path in files.found:
+        frame, _ = read_table(path)
+        name = _same(column, list(frame))
+        lines = frame.index[frame[name].str.strip().isin(values)] + 2 if name else []
+        if len(lines):
+            places.append(f"{path}: column {name!r} has {', '.join(sorted(values))} on line {first_rows(lines)}")
+    raise ManifestError(f"{'; '.join(places)}; expected {', '.join(SPLITS)}. Correct the values.")
 
 
 def _exclude(rows: DatasetRows, files: DatasetFiles) -> DatasetRows:

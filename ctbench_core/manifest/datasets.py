@@ -19,10 +19,10 @@ from ctbench_core.errors import ConfigError, unknown_name
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.manifest.collapse import Collapse
 from ctbench_core.manifest.dataset_files import find_files
-from ctbench_core.manifest.dataset_rows import SPLIT, SPLITS, DatasetRows, is_in, read_rows_of
+from ctbench_core.manifest.dataset_rows import SPLIT, SPLITS, DatasetRows, read_rows_of
 from ctbench_core.manifest.label_maps import label_map
 from ctbench_core.manifest.labels import mapped_cells
-from ctbench_core.manifest.manifest import VOLUME, Manifest, parse_identities
+from ctbench_core.manifest.manifest import VOLUME, Manifest, is_in, parse_identities
 from ctbench_core.manifest.prepare import PrepareOptions, feature_paths, write_frame
 from ctbench_core.manifest.prepared import record_of, record_path
 from ctbench_core.manifest.read import build_manifest

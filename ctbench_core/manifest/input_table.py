@@ -15,7 +15,7 @@ from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import ManifestError
 from ctbench_core.manifest.collapse import Collapse, collapse_columns, collapse_rows
 from ctbench_core.manifest.columns import find_volume, require_columns
-from ctbench_core.manifest.manifest import clean_names, parse_identities
+from ctbench_core.manifest.manifest import clean_names, is_in, parse_identities
 from ctbench_core.manifest.read import check_volumes
 from ctbench_core.tables import read_table
 
@@ -121,8 +121,8 @@ def match_labels(base: InputTable, labels: InputTable) -> tuple[np.ndarray, np.n
     A base by exam means all labelled volumes of its exams. One volume at least must have labels.
     """
     if base.by_exam and not labels.by_exam:
-        rows = np.flatnonzero(np.isin(labels.exams, base.exams))
-        names, unlabelled = labels.names[rows], base.names[~np.isin(base.exams, labels.exams)]
+        rows = np.flatnonzero(is_in(labels.exams, base.exams))
+        names, unlabelled = labels.names[rows], base.names[~is_in(base.exams, labels.exams)]
     else:
         keys, known = (base.exams, labels.exams) if labels.by_exam else (base.names, labels.names)
         positions = pd.Index(known).get_indexer(keys)
@@ -168,7 +168,7 @@ def _read_folder(path: Path) -> InputTable:
         )
     names = clean_names(stems)
     lines = np.zeros(len(names), dtype=np.int64)
-    check_volumes(path, names, lines, "file name")
+    check_volumes(path, names, lines, "file name", nameable=False)
     return build_table(path, names, pd.DataFrame(index=range(len(names))), lines)
 
 

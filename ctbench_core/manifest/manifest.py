@@ -185,6 +185,11 @@ def fill_ids(given: pd.Series | None, parsed: np.ndarray, unnamed: np.ndarray) -
     return np.where(filled, ids, by_name), unnamed & ~filled
 
 
+def is_in(names: np.ndarray, others: np.ndarray | Sequence[str]) -> np.ndarray:
+    """Return which names are among others, bool of shape (N,); NumPy's own search is quadratic in texts."""
+    return pd.Series(names, dtype="str").isin(others).to_numpy()
+
+
 def clean_names(names: Iterable[str]) -> np.ndarray:
     """Strip blanks and a trailing ``.nii.gz`` or ``.nii`` from volume names, shape (N,)."""
     series = pd.Series(names if isinstance(names, pd.Series) else list(names), dtype="str").str.strip()

@@ -202,13 +202,20 @@ def read_rows(path: Path, frame: pd.DataFrame, digest: str, lines: np.ndarray, i
 
 
 def check_volumes(
-    path: Path, volumes: np.ndarray, lines: np.ndarray, column: str, fix: str = "", unique: Sequence[str] = ()
+    path: Path,
+    volumes: np.ndarray,
+    lines: np.ndarray,
+    column: str,
+    fix: str = "",
+    unique: Sequence[str] = (),
+    nameable: bool = True,
 ) -> None:
     """Refuse blank and duplicate names.
 
     Args:
         column: the name of their column. fix: what else can be done about duplicates.
         unique: columns that may be meant instead, whose values are filled and never repeat.
+        nameable: whether data.columns.volume can name another column.
 
     Raises:
         ManifestError: there are any; the message has their lines.
@@ -220,7 +227,7 @@ def check_volumes(
         )
     repeated = pd.Series(volumes).duplicated().to_numpy()
     if repeated.any():
-        other = "" if column == VOLUME else ", or name the right column with data.columns.volume"
+        other = ", or name the right column with data.columns.volume" if nameable and column != VOLUME else ""
         raise ManifestError(
             f"{path}: duplicate {column} {first_rows(volumes[repeated])}, on line "
             f"{', '.join(map(str, lines[repeated][:5]))}. Keep one row a volume{fix}{other}.",

@@ -17,7 +17,7 @@ from ctbench_ui.shared import as_text, charts, demo, draw_tabs, exports, show_er
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
-_SPLITS = {"train": "Training", "val": "Validation"}
+_SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}  # other test sets have their files' names
 _AUDIT: dict[str, Any] = {"kind": "Kind", "file": "File", "fix": "Fix", "what": "Problem", "samples": "Rows"}
 
 
@@ -127,7 +127,7 @@ def _draw_norms(kind: str, audit: dict[str, Any]) -> None:
 
 def _draw_leak(split: str, patients: list[str]) -> None:
     """List the patients that a split shares with another one, with a fix."""
-    title = _SPLITS["val"] if split == "val" else split
+    title = _SPLITS.get(split, split)
     with st.expander(f"{title}: {plural(len(patients), 'patient')} also in another split", icon=":material/link:"):
         table = pd.DataFrame({"patient": patients})
         st.dataframe(

@@ -15,6 +15,7 @@ from ctbench_ui import form
 from ctbench_ui.shared import as_text, show_error, show_warning, show_warnings
 
 _APPLIED = "data.applied"
+_KINDS = ("errors", "warnings")
 _SHOWN = 6  # errors, and warnings with buttons
 _KEY = re.compile(r"\b(?:data|paths|model|training|utils)\.[a-z_.]+\b")
 
@@ -23,14 +24,14 @@ def draw(report: Mapping[str, Any]) -> None:
     """Draw the errors and warnings of a check, and what the last fix changed."""
     fixes = {text: [_fix(one) for one in given] for text, given in report["fixes"].items()}
     messages = [*report["errors"], *(text for text in report["warnings"] if fixes.get(text))]
-    _draw_applied(report)
+    draw_applied(report)
     _offer_all([fixes.get(text, []) for text in messages], report)
     drawn: set[str] = set()
     for text in messages[:_SHOWN]:
-        is_error = text in report["errors"]
-        with st.container(border=True, gap="small"):
-            (show_error if is_error else show_warning)(_title(text, fixes.get(text, [])), text)
-            _draw_buttons(fixes.get(text, []), drawn, report)
+        show = show_error if text in report["errors"] else show_warning
+        with st.container(gap="small"):
+            show(_title(text, fixes.get(text, [])), text)
+            draw_buttons(fixes.get(text, []), drawn, report)
     if rest := messages[_SHOWN:]:
         st.caption(f"… and {plural(len(rest), 'more message')}: they follow when these are solved.")
     show_warnings([text for text in report["warnings"] if not fixes.get(text)])
@@ -46,8 +47,13 @@ def _title(text: str, fixes: Sequence[Fix]) -> str:
     return next((KEYS[key].label for key in keys if key in KEYS and KEYS[key].label), "Data")
 
 
-def _draw_buttons(fixes: Sequence[Fix], drawn: set[str], report: Mapping[str, Any]) -> None:
-    """Draw one button a fix; one that an earlier message offers is not repeated."""
+def draw_buttons(fixes: Sequence[Fix], drawn: set[str] | None = None, report: Mapping[str, Any] | None = None) -> None:
+    """Draw one button a fix; one that an earlier message offers is not repeated.
+
+    Args:
+        drawn: the keys of the buttons so far, which grows. report: the check that has the messages, if one has.
+    """
+    drawn = set() if drawn is None else drawn
     with st.container(horizontal=True, gap="small"):
         for fix in fixes:
             if (key := fix_key(fix)) not in drawn:
@@ -60,7 +66,8 @@ def fix_key(fix: Fix) -> str:
     return "fix-" + ",".join(f"{key}={value}" for key, value in fix.values.items())
 
 
-def _draw_button(fix: Fix, key: str, report: Mapping[str, Any], **more: Any) -> None:
+def _draw_button(fix: Fix, key: str, report: Mapping[str, Any] | None, **more: Any) -> None:
+    counts = {} if report is None else {kind: len(report[kind]) for kind in _KINDS}
     settings = "; ".join(f"{KEYS[name].label}: {_value_text(value)}" for name, value in fix.values.items())
     st.button(
         as_text(fix.label),
@@ -68,7 +75,7 @@ def _draw_button(fix: Fix, key: str, report: Mapping[str, Any], **more: Any) -> 
         icon=":material/healing:",
         help=as_text(f"Sets {settings}."),
         on_click=use_fix,
-        args=(fix, len(report["errors"]), len(report["warnings"])),
+        args=(fix, counts),
         **more,
     )
 
@@ -91,8 +98,8 @@ def _offer_all(fixes: Sequence[Sequence[Fix]], report: Mapping[str, Any]) -> Non
             _draw_button(joined, "fix-all", report, type="primary")
 
 
-def use_fix(fix: Fix, errors: int, warnings: int) -> None:
-    """Set the fields of a fix, and remember what they were and how much was wrong."""
+def use_fix(fix: Fix, counts: Mapping[str, int]) -> None:
+    """Set the fields of a fix, and remember what they were and how many errors and warnings a check had."""
     before = form.config()
     after = before.copy()
     apply_fix(after, fix)
@@ -101,24 +108,20 @@ def use_fix(fix: Fix, errors: int, warnings: int) -> None:
         "label": fix.label,
         "before": {key: get_key(before, key) for key in changed},
         "after": {key: get_key(after, key) for key in changed},
-        "errors": errors,
-        "warnings": warnings,
+        "counts": counts,
     }
     form.set_fields({key: get_key(after, key) for key in changed})
 
 
-def _draw_applied(report: Mapping[str, Any]) -> None:
-    """Say what the last fix changed, until one of its fields is changed again."""
+def draw_applied(report: Mapping[str, Any] | None = None) -> None:
+    """Say what the last fix changed, until one of its fields is changed again; with a check, how many errors it left."""
     applied = st.session_state.get(_APPLIED)
     if not applied or any(get_key(form.config(), key) != value for key, value in applied["after"].items()):
         return
-    counts = [
-        f"{kind} {applied[kind]} → {len(report[kind])}"
-        for kind in ("errors", "warnings")
-        if applied[kind] != len(report[kind])
-    ]
+    before = applied["counts"] if report is not None else {}
+    counts = [f"{kind} {n} → {len(report[kind])}" for kind, n in before.items() if report and n != len(report[kind])]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        text = as_text(applied["label"]) + (f" · {', '.join(counts)}" if counts else " · same errors and warnings")
+        text = as_text(applied["label"]) + (f" · {', '.join(counts) or 'same errors and warnings'}" if before else "")
         st.markdown(f":green-badge[:material/check: applied] {text}", width="content")
         st.button("Undo", key="undo-fix", type="tertiary", icon=":material/undo:", on_click=_undo, args=(applied,))
 

@@ -68,7 +68,11 @@ def _fingerprint(config: Config) -> str:
     fields, data = config.to_dict(), config.data
     names = (data.train_manifest, data.val_manifest, *(data.test_manifests or DEFAULT_TESTS))
     stamps = [cache.stamp(manifest_path(config, name)) for name in names]
-    keys = {key: fields[key] for key in ("paths", "data")} | {"inputs": config.model.inputs, "stamps": stamps}
+    keys = {key: fields[key] for key in ("paths", "data")} | {
+        "inputs": config.model.inputs,
+        "findings": config.training.target_labels,
+        "stamps": stamps,
+    }
     return json.dumps(keys, sort_keys=True, default=str)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import LabelsConfig
+from ctbench_core.config import KEYS, LabelsConfig
 from ctbench_core.declared import DATASETS
-from ctbench_core.errors import InputError
+from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import (
@@ -26,11 +27,17 @@ from ctbench_core.manifest import (
     write_manifest,
 )
 from ctbench_ui import form
+from ctbench_ui.data import fixes
 from ctbench_ui.data.data_form import use_manifests
-from ctbench_ui.shared import as_text, folders, path_field, show_errors, show_hint, show_warnings, text_field
+from ctbench_ui.shared import as_text, folders, path_field, show_error, show_hint, show_warnings, text_field
 
 _PREFIX, _PREVIEWED, _WRITTEN = "prepare.", "prepare.asked", "prepare.written"
 _ROWS, _NAMES = 20, 200
+_COLLAPSE = ["automatic", "any", "majority"]
+_COLLAPSE_HELP = (
+    "Rows of one volume, such as those of several readers, and columns of one finding at several locations become one: "
+    "positive if any is, or if the majority is. Automatic: as the data set says, else they are an error."
+)
 _TABLES = {
     "labels_csv": ("Labels", "Table of findings as 0, 1 or blank, one row per volume or exam."),
     "split_csv": (
@@ -56,6 +63,15 @@ _PATHS = {
     ),
     "text_suffix": ("Text file ending", "File ending, such as .npz.", ".npz"),
 }
+_OTHERS = {
+    "dataset": "Data set",
+    "root": "Root folder",
+    "split": "Split value",
+    "output_file": "Output folder",
+    "collapse": "Join repeated rows",
+}
+_LABELS = _OTHERS | {name: texts[0] for name, texts in (_TABLES | _PATHS).items()}
+_OPTION = re.compile(rf"(?<![\w.])({'|'.join(_LABELS)})=(\S*[^\s,;.])?")
 
 
 def draw() -> None:
@@ -98,6 +114,7 @@ def _draw_fields() -> None:
     if not dataset:
         with right:
             text_field(_PREFIX + "name", "File name", "The manifest, .csv or .parquet.", "train.csv", "train.csv")
+    _draw_choice(st, "collapse", _OTHERS["collapse"], _COLLAPSE, _COLLAPSE_HELP)
     text_field(_PREFIX + "folder", "Output folder", "Folder of the manifests.", "data/manifests", "data/manifests")
     with st.expander("Feature paths and accession numbers", icon=":material/tune:"):
         first, second = st.columns(2)
@@ -108,12 +125,15 @@ def _draw_fields() -> None:
             (first, "visual_level", "Visual files by"),
             (second, "text_level", "Text files by"),
         ):
-            st.session_state.setdefault(_PREFIX + name, "volume")
-            column.segmented_control(
-                label, ["volume", "exam"], key=_PREFIX + name, required=True, persist_state="session"
-            )
+            _draw_choice(column, name, label, ["volume", "exam"])
         if not dataset:
             path_field(_PREFIX + "mapping_csv", _TABLES["mapping_csv"][0], near, _TABLES["mapping_csv"][1])
+
+
+def _draw_choice(place: Any, name: str, label: str, options: list[str], help: str | None = None) -> None:
+    """Draw the field of an option with few values, of which the first is the usual one."""
+    st.session_state.setdefault(_PREFIX + name, options[0])
+    place.segmented_control(label, options, key=_PREFIX + name, required=True, help=help, persist_state="session")
 
 
 def _list_tables() -> list[str]:
@@ -131,6 +151,8 @@ def _read_options() -> PrepareOptions:
     for name in (*sources, *_PATHS, "split", "visual_level", "text_level"):
         if value := str(st.session_state.get(_PREFIX + name) or "").strip():
             setattr(options, name, value)
+    if (how := st.session_state.get(_PREFIX + "collapse")) in _COLLAPSE[1:]:
+        options.collapse = how
     name = "" if dataset else st.session_state[_PREFIX + "name"]
     options.output_file = str(Path(st.session_state[_PREFIX + "folder"] or ".") / (name or ""))
     return options
@@ -171,20 +193,32 @@ def _draw_waiting() -> None:
 
 
 def _draw_preview(options: PrepareOptions) -> None:
-    with show_errors("These tables do not join"):
+    fixes.draw_applied()
+    try:
         if options.dataset is not None:
             _draw_dataset(join_dataset(options), Path(options.output_file or ""))
-            return
-        result = join_tables(options)
-        manifest = result.manifest
-        st.success(
-            f"{format_cohort(manifest.counts())} · {plural(len(manifest.labels), 'finding')}",
-            icon=":material/join_inner:",
-        )
-        show_warnings(result.warnings)
-        _draw_unmatched({UNMATCHED_REASONS[reason]: names for reason, names in result.unmatched.items()})
-        _draw_rows(result)
-        _draw_buttons(manifest.path, lambda: write_manifest(result))
+        else:
+            _draw_tables(join_tables(options))
+    except CtbenchError as error:
+        show_error("These tables do not join", _OPTION.sub(_name_option, str(error)))
+        fixes.draw_buttons(error.fixes)
+
+
+def _name_option(match: re.Match[str]) -> str:
+    """Return the field of an option, which a message of the core names as on the command line."""
+    return f"“{_LABELS[match[1]]}”" + (f" = {match[2]}" if match[2] else "")
+
+
+def _draw_tables(result: PrepareResult) -> None:
+    manifest = result.manifest
+    st.success(
+        f"{format_cohort(manifest.counts())} · {plural(len(manifest.labels), 'finding')}",
+        icon=":material/join_inner:",
+    )
+    show_warnings(result.warnings)
+    _draw_unmatched({UNMATCHED_REASONS[reason]: names for reason, names in result.unmatched.items()})
+    _draw_rows(result)
+    _draw_buttons(manifest.path, lambda: write_manifest(result))
 
 
 def _draw_rows(part: PrepareResult | PreparedPart) -> None:
@@ -253,5 +287,7 @@ def _draw_buttons(path: Path, write: Callable[[], None]) -> None:
 
 
 def _use(folder: Path) -> None:
+    """Choose the written manifests, whose volumes and findings have the usual columns, whatever the tables called them."""
     st.session_state["data.tab"] = "Data set"
+    form.set_fields({key: KEYS[key].default for key in ("data.columns.volume", "data.labels.list_column")})
     use_manifests(folder)

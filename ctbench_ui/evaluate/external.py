@@ -10,7 +10,7 @@ import streamlit as st
 from ctbench_core.declared import SOURCE_PREVALENCE, metric_help, short_title
 from ctbench_core.formatting import plural
 from ctbench_core.runs import Metrics
-from ctbench_ui.shared import as_text
+from ctbench_ui.shared import as_text, exports
 
 _NUMBERS = (*SOURCE_PREVALENCE.values(), "prevalence", "labelled")
 
@@ -26,9 +26,9 @@ def draw(metrics: Metrics) -> None:
         number = st.column_config.NumberColumn
         shown = external_frame(metrics)
         st.dataframe(
-            shown,
+            exports.styled(shown).format("{:.0f}", subset=["labelled"]),
             hide_index=True,
-            column_config={name: number(short_title(name), help=metric_help(name), format="%.3g") for name in _NUMBERS},
+            column_config={name: number(short_title(name), help=metric_help(name)) for name in _NUMBERS},
             key="external",
             alt="Findings of a test set of another data set",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.wrong_inputs import edit_rows
+
 Cli = Callable[..., Any]
 MakeOverrides = Callable[[Path], list[str]]
-
-
-def edit_rows(path: Path, change: Callable[[list[list[str]]], object]) -> None:
-    """Change the rows of a CSV file in place."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    change(rows)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
 
 
 def edit(name: str, change: Callable[[list[list[str]]], object]) -> Callable[[Path], object]:

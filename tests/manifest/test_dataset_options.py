@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from ctbench_core.config import ColumnsConfig, LabelsConfig
 from ctbench_core.declared import DATASETS, PublicDataset, SourceTable
-from ctbench_core.errors import ConfigError, InputError, ManifestError
+from ctbench_core.errors import ConfigError, ManifestError
 from ctbench_core.manifest import (
     PreparedDataset,
     PrepareOptions,
@@ -22,7 +23,8 @@ from ctbench_core.manifest import (
     read_manifest,
     write_dataset,
 )
-from tests.public_datasets import CASES, CHEXPERT, INSPECT, NIH, RAD, VINDR, save
+from tests.public_datasets import CHEXPERT, INSPECT, NIH, RAD, VINDR
+from tests.wrong_files import WRONG, edit, write
 
 Make = Callable[..., PreparedDataset]
 
@@ -45,15 +47,6 @@ def make(root: Path, tmp_path: Path) -> Make:
         return prepare_dataset(PrepareOptions(dataset=name, **options), columns, given)
 
     return run
-
-
-def write(root: Path, name: str) -> None:
-    CASES[name].write(root, np.random.default_rng(3))
-
-
-def edit(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    separator = "\t" if ".tsv" in path.name else ","
-    save(change(pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator)), path, separator)
 
 
 def prevalence(prepared: PreparedDataset, finding: str) -> float:
@@ -227,78 +220,45 @@ def test_an_eleventh_data_set_is_one_declaration(
     ]
 
 
-def rename(old: str, new: str) -> Callable[[Path], object]:
-    return lambda root: (root / old).rename(root / new)
-
-
-def change(file: str, how: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], object]:
-    return lambda root: edit(root / file, how)
-
-
-LABELS = "imgtrain_Abnormality_and_Location_Labels.csv"
-MIMIC = "mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-"
-WRONG: list[tuple[str, Callable[[Path], object], str]] = [
-    ("merlin", rename("zero_shot_findings_disease_cls.csv", "zero_shot_finding_cls.csv"),
-     r"holds no labels of Merlin.*expected a file zero_shot_findings_disease_cls .*Nearest: zero_shot_finding_cls.csv. Correct root="),
-    ("merlin", rename("reports_final.csv", "reports_final.xlsx"), r"reports_final.xlsx is a spreadsheet.*Save it as CSV"),
-    ("merlin", change("reports_final.csv", lambda t: t.replace({"Split": {"val": "fold 2"}})),
-     r"column 'Split' has fold 2 \(1 value\); expected train, training"),
-    ("merlin", change("reports_final.csv", lambda t: t.rename(columns={"study id": "study"})),
-     r"reports_final.csv has no column 'study id' or 'study_id'.*Its columns are: study, Findings, Split. Nearest: study"),
-    ("merlin", change("zero_shot_findings_disease_cls.csv", lambda t: pd.concat([t, t[:1]])),
-     r"zero_shot_findings_disease_cls.csv: duplicate study id AC\w+ \(1 row\), on line 92.*collapse=any"),
-    ("merlin", change("zero_shot_findings_disease_cls.csv", lambda t: t.assign(ascites=["maybe", *t["ascites"][1:]])),
-     r"label column 'ascites' has 'maybe' on line 2 .*data.columns.metadata"),
-    ("rad-chestct", change(LABELS, lambda t: t.rename(columns={"NoteAcc_DEID": "NoteAcc"})),
-     r"no column 'NoteAcc_DEID', which the files of RAD-ChestCT have.*Nearest: NoteAcc"),
-    ("rad-chestct", change(LABELS, lambda t: t.rename(columns=lambda name: name.replace("*", "/"))),
-     r"no column 'finding\*location'.*nodule/right_lung"),
-    ("rad-chestct", change(LABELS, lambda t: t.assign(**{"nodule*left_lung": "x"})),
-     r"label column 'nodule\*left_lung' has 'x' on line 2"),
-    ("rad-chestct", change(LABELS, lambda t: t.assign(NoteAcc_DEID=["tst00000", *t["NoteAcc_DEID"][1:]])),
-     r"tst00000 \(1 volume\): several splits, in .*imgtrain.*imgtest"),
-    ("chexpert", change("CheXpert-v1.0-small/valid.csv", lambda t: t.drop(columns="Edema")),
-     r"valid.csv has no column 'Edema'"),
-    ("mimic-cxr", rename(f"{MIMIC}split.csv.gz", "split.csv.gz"), r"holds no images and splits of MIMIC-CXR-JPG"),
-    ("mimic-cxr", change(f"{MIMIC}split.csv.gz", lambda t: t.assign(study_id="7")), r"share no study_id.*7.*50000000"),
-    ("inspect", change("splits_20250611.tsv", lambda t: pd.concat([t, t[:1].assign(split="test")])),
-     r"splits_20250611.tsv: duplicate impression_id 100000"),
-    ("inspect", change("study_mapping_20250611.tsv", lambda t: t.drop(columns="image_id")), r"no column 'image_id'"),
-    ("nih14", change("Data_Entry_2017_v2020.csv", lambda t: t.rename(columns={"Finding Labels": "Findings"})),
-     r"no column 'Finding Labels'.*Nearest: Findings.*data.labels.list_column="),
-    ("ct-rate", lambda root: write(root / "copy", "ct-rate"),
-     r"2 files could be the labels \(train\) of CT-RATE: .*copy.*train_predicted_labels.csv.*Give root="),
-    ("cvpr26-ct", change("labels/gallstone.csv", lambda t: t.assign(split="train")),
-     r"amos_0030.*several splits, in .*ascites.csv, .*gallstone.csv.*each with root=<file>"),
-    ("cvpr26-ct", lambda root: [file.unlink() for file in (root / "labels").iterdir()],
-     r"holds no labels of CVPR.*with the columns case_id or id, split"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "damage", "message"), WRONG, ids=[f"{i}-{row[0]}" for i, row in enumerate(WRONG)])
-def test_a_wrong_file_is_an_error_that_names_it(
-    make: Make, root: Path, name: str, damage: Callable[[Path], object], message: str
-) -> None:
-    write(root, name)
-    damage(root)
-    with pytest.raises(InputError, match=message):
-        make(name)
-
-
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dataset": "chexprt"}, r"Unknown data set 'chexprt'. Known: chexpert, "),
-        ({"dataset": "merlin"}, r"Set root= to the folder with the files of Merlin"),
-        ({"dataset": "merlin", "root": "{tmp}/rwa"}, r"rwa does not exist. Nearest: raw. Give the folder"),
-        ({"dataset": "merlin", "root": "{tmp}/raw", "labels_csv": "x.csv"}, r"Leave out labels_csv"),
-    ],
+    ("name", "column"), [("rad-chestct", "nodule*left_lung"), ("chexpert", "Edema"), ("merlin", "ascites")]
 )
-def test_wrong_options_are_errors(tmp_path: Path, options: dict[str, str], message: str) -> None:
-    write(tmp_path / "raw", "merlin")
-    options = {name: value.format(tmp=tmp_path) for name, value in options.items()}
-    with pytest.raises(ConfigError, match=message):
-        prepare_dataset(PrepareOptions(**options))
+def test_metadata_are_no_findings_and_stay(make: Make, name: str, column: str) -> None:
+    manifest = make(name, columns=ColumnsConfig(metadata=[column])).parts[0].manifest
+    assert column in manifest.frame and column not in manifest.labels
+
+
+def test_a_location_that_is_metadata_does_not_count(make: Make, root: Path) -> None:
+    prepared = make("rad-chestct", columns=ColumnsConfig(metadata=["nodule*left_lung"]))
+    raw = pd.read_csv(root / "imgtrain_Abnormality_and_Location_Labels.csv")
+    assert prevalence(prepared, "nodule") == pytest.approx(raw["nodule*right_lung"].mean())
+
+
+def test_a_volume_column_that_no_table_has_is_an_error(make: Make) -> None:
+    with pytest.raises(ManifestError, match=r"no column 'Note'.*data.columns.volume"):
+        make("rad-chestct", columns=ColumnsConfig(volume="Note"))
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_an_error_whose_advice_works(
+    cli: Callable[..., Any], root: Path, tmp_path: Path, case: str
+) -> None:
+    wrong = WRONG[case]
+    write(root, wrong.dataset)
+    wrong.damage(root)
+    options = {"dataset": wrong.dataset, "root": str(root), "output_file": str(tmp_path / "made"), **wrong.given}
+
+    def call() -> Any:
+        return cli("prepare", *(f"{name}={value}" for name, value in options.items() if value))
+
+    refused = call()
+    assert refused.code == 2 and not (tmp_path / "made").exists()
+    message = re.search(wrong.message, refused.json["error"])
+    assert message, refused.json["error"]
+    options |= wrong.follow(root, message)
+    solved = call()
+    assert solved.code == 0, solved.err
+    assert list((tmp_path / "made").glob("*.csv"))
 
 
 def test_the_verb_shows_and_writes_nothing_without_an_output(cli: Callable[..., Any], root: Path) -> None:

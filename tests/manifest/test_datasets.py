@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ctbench_core.declared import DATASETS
-from tests.public_datasets import CASES
+from tests.public_datasets import CASES, write_features
 
 QUICK = ["training.max_epochs=2", "model.params.hidden_dims=[4]"]
 
@@ -28,22 +28,6 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         return root
 
     return write
-
-
-def write_features(manifests: Path, root: Path) -> None:
-    """Write a vector for each path of the manifests."""
-    random = np.random.default_rng(5)
-    for file in manifests.glob("*.csv"):
-        for name in pd.read_csv(file)["visual_feature_path"]:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            vector = random.normal(size=4).astype(np.float32)
-            if path.suffix == ".h5":
-                h5py = pytest.importorskip("h5py")
-                with h5py.File(path, "w") as h5:
-                    h5["y_hat"] = vector
-            else:
-                np.savez(path, vector)
 
 
 def test_every_data_set_has_its_case() -> None:

@@ -14,6 +14,8 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from tests.other_lab import write_lab
+
 Rewrite = Callable[[Path, Callable[[list[list[str]]], None]], None]
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -31,18 +33,8 @@ def table_with(app: AppTest, column: str) -> pd.DataFrame:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """Return a folder of another lab: ``embeddings/<AccessionNo>.pt`` and ``labels.tsv.gz`` with -1 and a split column."""
-    draw, folder = np.random.default_rng(3), tmp_path / "lab"
-    (folder / "embeddings").mkdir(parents=True)
-    rows = []
-    for i in range(40):
-        vector, name = draw.normal(size=8), f"RA{100 + i}"
-        torch.save({"emb": torch.tensor(vector), "scanner": "A"}, folder / "embeddings" / f"{name}.pt")
-        split = "train" if i < 24 else "val" if i < 32 else "test"
-        rows.append([name, split, "FM"[i % 2], int(vector[0] > 0), -1 if i % 10 == 7 else int(vector[1] > 0)])
-    table = pd.DataFrame(rows, columns=["AccessionNo", "split", "sex", "Nodule", "Effusion"])
-    table.to_csv(folder / "labels.tsv.gz", sep="\t", index=False)
-    return folder
+    """Return a folder of another lab."""
+    return write_lab(tmp_path / "lab")
 
 
 @pytest.fixture
@@ -69,7 +61,7 @@ def test_two_clicks_make_the_tables_ready(open_lab: AppTest, lab: Path, said: Sa
     assert not open_lab.error
     table = pd.read_csv(lab / "labels.tsv.gz", sep="\t")
     sizes = table_with(open_lab, "Split").set_index("Split")["Volumes"]
-    assert sizes.to_dict() == {"Training": 24, "Validation": 8, "test": 8}
+    assert sizes.to_dict() == {"Training": 24, "Validation": 8, "Test": 8}
     report = open_lab.session_state["data.result"]
     for split, name in (("train", "train"), ("val", "val"), ("test", "test")):
         own = table[table["split"] == name]
@@ -107,9 +99,9 @@ def test_the_mapper_says_what_each_column_is_taken_for_and_changes_it(open_lab: 
     open_lab.selectbox(key=role("split", "Metadata")).select("Split").run()
     assert open_lab.session_state["data.columns.split"] == "split"
     open_lab.selectbox(key=role("Nodule", "Finding")).select("Metadata").run()
-    assert open_lab.session_state["data.result"]["labels"] == ["Effusion"]
+    assert open_lab.session_state["data.result"]["labels"] == ["Effusion", "Emphysema"]
     open_lab.selectbox(key=role("Nodule", "Metadata")).select("Finding").run()
-    assert open_lab.session_state["data.columns.labels"] == ["Effusion", "Nodule"]
+    assert open_lab.session_state["data.columns.labels"] == ["Effusion", "Emphysema", "Nodule"]
     open_lab.selectbox(key=role("split", "Split")).select("Patient").run()
     assert not open_lab.session_state["data.columns.split"]
     assert open_lab.session_state["data.columns.patient"] == "split"
@@ -137,9 +129,7 @@ def _set(row: int, column: int, value: str) -> Callable[[list[list[str]]], None]
 @pytest.mark.parametrize(
     ("value", "key", "values"),
     [
-        ("2", "data.labels.values={'2': 'unknown'}", {"2": "unknown"}),
         ("2", "data.labels.values={'2': 1}", {"2": 1}),
-        ("maybe", "data.labels.values={'maybe': 'unknown'}", {"maybe": "unknown"}),
         ("absent", "data.labels.values={'absent': 0}", {"absent": 0}),
     ],
 )
@@ -167,20 +157,44 @@ def test_a_column_of_other_values_becomes_metadata_with_one_click(
     assert app.session_state["data.result"]["labels"] == [labels[0], labels[2]]
 
 
+def test_columns_become_metadata_one_after_another(
+    data: Path, places: dict[str, str], labels: list[str], rewrite: Rewrite, open_page: Open
+) -> None:
+    _spoil(data, rewrite, _set(6, 4, "2"))
+    _spoil(data, rewrite, _set(6, 5, "3"))
+    app = press(open_page("data", places), f"fix-data.columns.metadata={[labels[1]]}")
+    press(app, f"fix-data.columns.metadata={[labels[2]]}")
+    assert app.session_state["data.columns.metadata"] == labels[1:]
+    app.selectbox(key=f"role-train-{labels[0]}-Finding").select("Metadata").run()
+    assert app.session_state["data.columns.metadata"] == [*labels[1:], labels[0]]
+
+
+def test_what_a_fix_changed_is_said_until_its_field_changes_again(
+    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Open, said: Said
+) -> None:
+    _spoil(data, rewrite, _set(6, 4, "-1"))
+    app = open_page("data", places)
+    assert "fix-all" not in [button.key for button in app.button]  # one message needs no second button
+    press(app, "fix-data.labels.uncertain=unknown")
+    assert "Read -1 as unknown · errors 1 → 0" in said(app).replace("\\", "")
+    app.session_state["data.labels.uncertain"] = "negative"
+    app.run()
+    assert "Read -1 as unknown" not in said(app).replace("\\", "")
+
+
+def test_a_table_that_changes_on_disk_is_checked_again(
+    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Open
+) -> None:
+    app = open_page("data", places)
+    assert not app.error
+    _spoil(data, rewrite, _set(6, 4, "maybe"))
+    app.run()
+    assert "'maybe' on line 7" in app.error[0].value
+
+
 def _header(data: Path, rewrite: Rewrite, place: int, name: str) -> None:
     for path in (data / "manifests").iterdir():
         rewrite(path, lambda rows: rows[0].__setitem__(place, name))
-
-
-def test_a_path_column_of_another_name_is_mapped_with_one_click(
-    data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Open
-) -> None:
-    _header(data, rewrite, 1, "image_path")
-    app = open_page("data", places)
-    assert app.error[0].proto.title == "Visual feature column"
-    press(app, "fix-data.columns.visual_feature=image_path")
-    assert not app.error
-    assert volumes(app) == 60
 
 
 def test_any_column_can_be_chosen_for_the_volumes(
@@ -234,23 +248,6 @@ def test_one_of_several_arrays_is_chosen_with_one_click(data: Path, places: dict
     press(app, "fix-data.feature_key=second")
     assert not app.error
     assert app.session_state["data.result"]["dim"] == 6
-
-
-def test_an_array_that_is_not_there_is_replaced_with_one_click(
-    data: Path, places: dict[str, str], open_page: Open
-) -> None:
-    _two_arrays(data)
-    app = press(open_page("data", places | {"data.feature_key": "embedding"}), "fix-data.feature_key=first")
-    assert not app.error
-    assert app.session_state["data.result"]["dim"] == 16
-
-
-def test_tokens_are_pooled_with_one_click(data: Path, places: dict[str, str], open_page: Open) -> None:
-    for path in (data / "features" / "image").iterdir():
-        np.savez(path, np.repeat(np.load(path)["arr_0"], 2000, axis=0))
-    app = press(open_page("data", places), "fix-data.pool=mean")
-    assert not app.error
-    assert app.session_state["data.result"]["dim"] == 16
 
 
 def test_a_column_that_is_partly_labels_is_a_warning(
