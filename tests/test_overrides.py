@@ -141,7 +141,7 @@ def test_overrides_take_paths_raw_and_strip_one_pair_of_quotes() -> None:
     assert composed(["paths.data_root=/a b/c,d[1]=e"]).paths.data_root == "/a b/c,d[1]=e"
     assert composed(["paths.data_root='/a b'"]).paths.data_root == "/a b"
     assert composed(["paths.cache_dir=null"]).paths.cache_dir is None
-    assert composed(["paths.data_root=C:\\data\\x"]).paths.data_root == "C:\\data\\x"
+    assert composed(["paths.data_root=C:\\data\\x"]).paths.data_root == "C:/data/x"
 
 
 def test_lists_may_hold_spaces() -> None:

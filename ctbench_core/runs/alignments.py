@@ -16,7 +16,7 @@ class _File(TypedDict, total=False):
     interval_rule: str
     intervals: dict[str, list[Number | None] | None]
     no_interval: dict[str, str]
-    marks: dict[str, str]
+    interval_marks: dict[str, str]
     undefined: dict[str, str]
     n: dict[str, Count]
     warnings: list[str]

@@ -28,7 +28,7 @@ NAMES = [PICTURE, HTML, LATEX]
 # What Markdown, HTML or LaTeX in a name would become, and the widget or text around it.
 _RENDERED = "[data-testid=stApp] img[src*='127.0.0.2'], .katex, [onerror]"
 _CONTAINERS = "all => all.map(one => one.closest('[class*=st-key], [data-testid]').outerHTML)"
-COLUMN, TEST = f"site {PICTURE}", "<img src=x onerror=alert(2)> $a$.csv"
+COLUMN, TEST = f"site {PICTURE}", "![x](y) $a$ **b**.csv"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RunStore, annotate, new_status, open_run, write_status
+from ctbench_core.runs import Run, RunPaths, RunStore, Status, annotate, new_status, open_run, write_status
 from ctbench_ui.runs import card, recipes
 from ctbench_ui.runs.page import filter_rows
 from ctbench_ui.shared import cache, run_table
@@ -56,13 +56,15 @@ def test_the_table_shows_the_best_epoch_and_ranks_by_validation(trained: list[Pa
 
 def test_the_trace_is_the_stored_curve(trained: list[Path]) -> None:
     run = open_run(trained[0])
-    assert cache.trace(run.paths.metrics) == [line["val_metrics"]["auprc"] for line in run.history()]
+    assert cache.trace(run) == [line["val_metrics"]["auprc"] for line in run.history()]
 
 
 def test_an_undefined_epoch_is_a_gap_in_the_trace(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 1, "val_metrics": {"auprc": null}}\n{"epoch": 2, "val_metrics": {"auprc": 1e-05}}\n')
-    assert cache.trace(path) == [None, 1e-05]
+    run = Run(RunPaths(tmp_path), Status(state="finished", epoch=2), Config())
+    run.paths.metrics.write_text(
+        '{"epoch": 1, "val_metrics": {"auprc": null}}\n{"epoch": 2, "val_metrics": {"auprc": 1e-05}}\n'
+    )
+    assert cache.trace(run) == [None, 1e-05]
 
 
 @pytest.fixture
