@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Required, TypedDict
 
-from ctbench_core.runs.readers import read_cached
+from ctbench_core.runs.readers import read_if_there
 from ctbench_core.stored import Count, Number, number, parse_json
 
 
@@ -28,10 +28,7 @@ def read_alignment(folder: Path) -> dict[str, Any] | None:
     Raises:
         DamagedFile: they cannot be read.
     """
-    try:
-        return read_cached(folder / "metrics.json", _parse)
-    except FileNotFoundError:
-        return None
+    return read_if_there(folder / "metrics.json", _parse, None)
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ctbench_core.atomic import write_json
-from ctbench_core.runs.readers import read_cached
+from ctbench_core.runs.readers import read_if_there
 
 FILE = "annotations.json"
 
@@ -30,10 +30,7 @@ def read_annotations(run_dir: Path) -> Annotations:
     Raises:
         DamagedFile: they cannot be read.
     """
-    try:
-        return read_cached(run_dir / FILE, _parse)
-    except FileNotFoundError:
-        return Annotations()
+    return read_if_there(run_dir / FILE, _parse, Annotations())
 
 
 def _parse(text: str) -> Annotations:

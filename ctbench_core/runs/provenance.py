@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from ctbench_core.runs.layout import RunPaths
-from ctbench_core.runs.readers import read_cached
+from ctbench_core.runs.readers import read_if_there
 from ctbench_core.stored import Count, Number, parse_json
 
 
@@ -41,10 +41,7 @@ def read_provenance(paths: RunPaths) -> Provenance:
     Raises:
         DamagedFile: it cannot be read.
     """
-    try:
-        return read_cached(paths.provenance, _parse)
-    except FileNotFoundError:
-        return Provenance()
+    return read_if_there(paths.provenance, _parse, Provenance())
 
 
 class _Split(TypedDict, total=False):

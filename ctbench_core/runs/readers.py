@@ -19,6 +19,7 @@ from ctbench_core.atomic import dump_json, write_text
 from ctbench_core.stored import Count, Number, parse_json, read_bytes, read_file, reading
 
 T = TypeVar("T")
+D = TypeVar("D")
 Fingerprint = tuple[int, int, int]
 
 _MAX_VALUES = 40_000  # config, best epoch, notes and inputs of 5,000 runs, twice
@@ -57,6 +58,18 @@ def read_cached(path: Path, parse: Callable[[str], T]) -> T:
             _values.clear()
         _values[key] = (current, value)
     return value
+
+
+def read_if_there(path: Path, parse: Callable[[str], T], absent: D) -> T | D:
+    """Return what `read_cached` returns, or ``absent`` for a missing file.
+
+    Raises:
+        DamagedFile: its content has another form, or it cannot be read.
+    """
+    try:
+        return read_cached(path, parse)
+    except FileNotFoundError:
+        return absent
 
 
 def read_json(path: Path, kind: Any = dict[str, Any]) -> Any:

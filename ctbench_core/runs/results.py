@@ -15,7 +15,7 @@ import msgspec
 
 from ctbench_core.declared import finding_metrics, interval_keys, metric_title
 from ctbench_core.runs.external import ExternalTest
-from ctbench_core.runs.readers import read_cached
+from ctbench_core.runs.readers import read_if_there
 from ctbench_core.stored import Count, Number, number, parse_json
 
 # 1: without ``macro``, ``test_set``, ``warnings`` and ``unknown_patients``. 2: ``<macro>_ci`` was the interval of the mean over
@@ -418,7 +418,4 @@ def read_metrics(path: Path) -> Metrics | None:
     Raises:
         DamagedFile: it cannot be read.
     """
-    try:
-        return read_cached(path, _parse)
-    except FileNotFoundError:
-        return None
+    return read_if_there(path, _parse, None)

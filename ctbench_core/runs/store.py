@@ -23,7 +23,15 @@ from ctbench_core.names import portable
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.ledger import LEDGER
-from ctbench_core.runs.readers import Fingerprint, fingerprint, parse_epoch, read_cached, read_history, read_json
+from ctbench_core.runs.readers import (
+    Fingerprint,
+    fingerprint,
+    parse_epoch,
+    read_cached,
+    read_history,
+    read_if_there,
+    read_json,
+)
 from ctbench_core.runs.status import ENDED, Status, now, read_status, stored_status, try_status, write_status
 from ctbench_core.stored import RESTORE
 
@@ -108,10 +116,7 @@ def read_best(paths: RunPaths) -> dict[str, Any]:
     Raises:
         DamagedFile: they cannot be read.
     """
-    try:
-        return read_cached(paths.best_metrics, parse_epoch)
-    except FileNotFoundError:
-        return {}
+    return read_if_there(paths.best_metrics, parse_epoch, {})
 
 
 def check_length(run: Run, epochs: int) -> None:

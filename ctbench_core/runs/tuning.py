@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ctbench_core.runs.readers import read_cached
+from ctbench_core.runs.readers import read_if_there
 from ctbench_core.runs.results import File, Metrics
 from ctbench_core.stored import Count, Number, parse_json
 
@@ -31,10 +31,7 @@ def read_tuning(path: Path) -> dict[str, Any] | None:
     Raises:
         DamagedFile: it cannot be read.
     """
-    try:
-        return read_cached(path, _parse)
-    except FileNotFoundError:
-        return None
+    return read_if_there(path, _parse, None)
 
 
 def _parse(text: str) -> dict[str, Any]:

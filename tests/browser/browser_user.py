@@ -120,6 +120,17 @@ class BrowserUser:
         """Press the button with a key, and wait for the answer."""
         self.click(self.button(key))
 
+    def train_and_evaluate(self) -> None:
+        """Train on the data set of the Data page, and evaluate the run on test."""
+        self.press("to-train")
+        self.wait_for_page("train**")
+        self.press("start")
+        self.button("to-evaluate").wait_for()
+        self.press("to-evaluate")
+        self.wait_for_page("evaluate**")
+        self.press("evaluate")
+        self.button("per-class-csv").wait_for()
+
     def field(self, key: str) -> Any:
         """Return the input of a field."""
         return self.widget(key, "input")

@@ -29,14 +29,7 @@ def test_eight_actions_lead_from_a_foreign_folder_to_metrics_by_finding(
     use_fix(user, "fix-data.columns.visual_feature=AccessionNo")
     use_fix(user, "fix-data.labels.uncertain=unknown")
     use_fix(user, "fix-data.columns.split=split")
-    user.press("to-train")
-    user.wait_for_page("train**")
-    user.press("start")
-    user.button("to-evaluate").wait_for()
-    user.press("to-evaluate")
-    user.wait_for_page("evaluate**")
-    user.press("evaluate")
-    user.button("per-class-csv").wait_for()
+    user.train_and_evaluate()
     assert user.actions <= _ACTIONS
     assert time.monotonic() - begin < _LIMIT_S
     (path,) = server.store.glob("train/*/evaluation/test/per_class.csv")

@@ -36,14 +36,7 @@ def test_raw_files_lead_to_metrics_by_finding(
     user.fill("paths.data_root", str(tmp_path / "features"))
     if "test.csv" not in expected:
         split_in_folds(user)
-    user.press("to-train")
-    user.wait_for_page("train**")
-    user.press("start")
-    user.button("to-evaluate").wait_for()
-    user.press("to-evaluate")
-    user.wait_for_page("evaluate**")
-    user.press("evaluate")
-    user.button("per-class-csv").wait_for()
+    user.train_and_evaluate()
     took = time.monotonic() - begin
     with capsys.disabled():
         print(f"\n{name}: {user.actions} actions, {took:.0f} s")
