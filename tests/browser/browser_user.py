@@ -146,10 +146,12 @@ class BrowserUser:
         self.act(type_value)
 
     def choose(self, key: str, text: str) -> None:
-        """Choose the first option of a select box that contains a text."""
+        """Choose the option of a select box that a typed text leaves at the top, once the list has moved there."""
         self.field(key).click()
         self.field(key).press_sequentially(text)
-        self.click(self.page.get_by_role("option").filter(has_text=text).first)
+        option = self.page.get_by_role("option").first
+        sync_api.expect(option).to_contain_text(text)  # a click while the list moves would hit nothing
+        self.click(option)
 
     def segment(self, key: str, index: int) -> Any:
         """Return one option of a segmented control."""
