@@ -3,7 +3,15 @@
 from ctbench_core.runs.alignments import read_alignment
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
-from ctbench_core.runs.damage import DamagedRun, check_files, damaged_in, damaged_runs, set_aside, undo_set_aside
+from ctbench_core.runs.damage import (
+    DamagedRun,
+    check_files,
+    damaged_in,
+    damaged_runs,
+    repair,
+    set_aside,
+    undo_set_aside,
+)
 from ctbench_core.runs.disclosures import (
     NO_LEDGER,
     UNKNOWN,

@@ -1,4 +1,4 @@
-"""Find the runs of a store with a file that cannot be read, and set one aside.
+"""Find the runs of a store with a file that cannot be read; repair one, or set it aside.
 
 One damaged run never stops a list of others: it is named with its file, the cause, and what to do.
 """
@@ -6,21 +6,23 @@ One damaged run never stops a list of others: it is named with its file, the cau
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ctbench_core.config import Config
 from ctbench_core.errors import DamagedFile, InputError, RunError
 from ctbench_core.runs.alignments import read_alignment
+from ctbench_core.runs.annotations import FILE as NOTES
 from ctbench_core.runs.convergence import convergence
 from ctbench_core.runs.layout import RunPaths
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.scores import read_frame
 from ctbench_core.runs.status import Status, is_locked
-from ctbench_core.runs.store import Run, delete_run, open_run, restore_run, run_folders
+from ctbench_core.runs.store import Run, delete_run, open_run, restore_run, run_folders, to_trash
 from ctbench_core.runs.tuning import read_tuning
 from ctbench_core.stored import RESTORE
 
@@ -52,17 +54,53 @@ def check_files(run: Run, thorough: bool = False) -> None:
     Raises:
         DamagedFile: one cannot be read.
     """
-    run.best(), run.annotations(), convergence(run)
+    run.best(), convergence(run)
     read_provenance(run.paths)
     read_tuning(run.paths.tuning)
-    for name in run.evaluations():
-        read_metrics(run.paths.evaluation(name).metrics)
-    for name in run.alignments():
-        read_alignment(run.paths.alignment(name))
+    for read in _spare_parts(run).values():
+        read()
     if thorough:
         run.history()
-        for table in (path for path in run.paths.root.rglob("*") if path.suffix in (".parquet", ".csv")):
-            read_frame(table)
+        _read_tables(run.paths.root)
+
+
+def _spare_parts(run: Run) -> dict[Path, Callable[[], object]]:
+    """Return what a run works without, and how it is read: its notes, and results that can be computed again."""
+    tests = {run.paths.evaluation(name).root: run.paths.evaluation(name).metrics for name in run.evaluations()}
+    return (
+        {run.paths.root / NOTES: run.annotations}
+        | {folder: functools.partial(read_metrics, metrics) for folder, metrics in tests.items()}
+        | {
+            run.paths.alignment(name): functools.partial(read_alignment, run.paths.alignment(name))
+            for name in run.alignments()
+        }
+    )
+
+
+def _read_tables(folder: Path) -> None:
+    for table in (path for path in folder.rglob("*") if path.suffix in (".parquet", ".csv")):
+        read_frame(table)
+
+
+def repair(outputs_root: Path, folder: Path) -> list[Path]:
+    """Move the damaged notes and results of a run to the store's trash, so that the rest of the run can be used.
+
+    Returns:
+        Their places in the trash; none where no damaged part can be spared.
+
+    Raises:
+        DamagedFile: the run is damaged in what it cannot work without. InputError: a process trains it.
+    """
+    _require_free(folder)
+    moved = []
+    for part, read in _spare_parts(open_run(folder)).items():
+        try:
+            read()
+            _read_tables(part)
+        except DamagedFile:
+            moved.append(to_trash(outputs_root, part))
+    check_files(open_run(folder), thorough=True)
+    return moved
 
 
 def damage_of(folder: Path | str, thorough: bool = False) -> str:
@@ -91,9 +129,13 @@ def set_aside(outputs_root: Path, folder: Path) -> Path:
     Raises:
         InputError: a process trains it, or it is outside the run store.
     """
+    _require_free(folder)
+    return delete_run(outputs_root, Run(RunPaths(folder), Status(state="failed"), Config()))
+
+
+def _require_free(folder: Path) -> None:
     if is_locked(folder):
         raise InputError(f"{folder} is being trained by a process. Stop that before setting the run aside.")
-    return delete_run(outputs_root, Run(RunPaths(folder), Status(state="failed"), Config()))
 
 
 def undo_set_aside(outputs_root: Path, trashed: Path) -> None:

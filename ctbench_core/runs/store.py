@@ -314,11 +314,16 @@ def delete_run(outputs_root: Path, run: Run) -> Path:
     """
     if run.status.active:
         raise InputError(f"{run.run_id} is {run.status.state}. Stop it before deleting it.")
-    root, folder = outputs_root.resolve(), run.paths.root.resolve()
-    if not folder.is_relative_to(root) or folder == root:
-        raise InputError(f"{folder} is outside the run store {root}; delete that folder yourself.")
-    target = _free_place(root / TRASH, folder.relative_to(root))
-    move(folder, target)
+    return to_trash(outputs_root, run.paths.root)
+
+
+def to_trash(outputs_root: Path, path: Path) -> Path:
+    """Move a folder or file of the run store to its trash, and return its place there. Errors as `delete_run`."""
+    root, path = outputs_root.resolve(), path.resolve()
+    if not path.is_relative_to(root) or path == root:
+        raise InputError(f"{path} is outside the run store {root}; delete it yourself.")
+    target = _free_place(root / TRASH, path.relative_to(root))
+    move(path, target)
     return target
 
 

@@ -1,4 +1,4 @@
-"""Damaged runs on the System page: what is wrong with each, and setting one aside with Undo."""
+"""Damaged runs on the System page: what is wrong with each, repair, and setting one aside with Undo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_core.runs import DamagedRun, set_aside, undo_set_aside
+from ctbench_core.runs import DamagedRun, repair, set_aside, undo_set_aside
 from ctbench_ui.shared import as_text, cache, show_error, show_errors
 
 _ASIDE = "system.set-aside"
@@ -21,14 +21,30 @@ def draw(outputs_root: Path) -> None:
     for run in runs:
         with st.container(border=True):
             show_error(as_text(run.run_id), run.reason)
-            st.button(
-                "Set aside",
-                icon=":material/drive_file_move:",
-                key=f"aside-{run.folder}",
-                on_click=_set_aside,
-                args=(outputs_root, run),
-                help="Moves the run to the trash. Can be undone.",
-            )
+            with st.container(horizontal=True, gap="small"):
+                st.button(
+                    "Repair",
+                    icon=":material/healing:",
+                    key=f"repair-{run.folder}",
+                    on_click=_repair,
+                    args=(outputs_root, run),
+                    help="Moves damaged notes, test results and alignment results of this run to the trash. The run stays.",
+                )
+                st.button(
+                    "Set aside",
+                    icon=":material/drive_file_move:",
+                    key=f"aside-{run.folder}",
+                    on_click=_set_aside,
+                    args=(outputs_root, run),
+                    help="Moves the run to the trash. Can be undone.",
+                )
+
+
+def _repair(outputs_root: Path, run: DamagedRun) -> None:
+    with show_errors("The run cannot be repaired"):
+        moved = repair(outputs_root, run.folder)
+        places = ", ".join(str(path.relative_to(outputs_root.resolve())) for path in moved)
+        st.toast(f"Repaired {as_text(run.run_id)}. Moved to {as_text(places)}.", icon=":material/healing:")
 
 
 def _set_aside(outputs_root: Path, run: DamagedRun) -> None:

@@ -21,6 +21,7 @@ from ctbench_core.runs import (
     open_run,
     read_frame,
     read_metrics,
+    repair,
     run_folders,
     set_aside,
     undo_set_aside,
@@ -214,6 +215,25 @@ def test_a_run_is_set_aside_and_moved_back_as_it_was(store: Path) -> None:
     undo_set_aside(store, trashed)
     assert [run.folder for run in damaged_in(store)] == [store / RUN]
     assert {path.name: path.read_bytes() for path in (store / RUN).iterdir() if path.is_file()} == files
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "evaluation/test/metrics.json", "evaluation/test/curves.parquet"])
+def test_a_run_is_repaired_by_moving_a_damaged_part_to_the_trash(store: Path, name: str) -> None:
+    content = (store / RUN / name).read_bytes()[:-5]
+    (store / RUN / name).write_bytes(content)
+    (moved,) = repair(store, store / RUN)
+    trashed = store / ".trash" / RUN / name
+    assert trashed.read_bytes() == content
+    assert trashed.resolve().is_relative_to(moved)
+    assert damaged_in(store, thorough=True) == []
+    assert open_run(store / RUN).status.state == "finished"
+
+
+def test_a_run_without_a_readable_status_cannot_be_repaired(store: Path) -> None:
+    (store / RUN / "status.json").write_bytes(b"{")
+    with pytest.raises(DamagedFile, match=r"status\.json is damaged"):
+        repair(store, store / RUN)
+    assert not (store / ".trash").exists()
 
 
 @pytest.mark.parametrize("verb", [("export",), ("evaluate",), ("compare",)])

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.damage import unpack
+from ctbench_core.errors import HeldError
 from ctbench_core.runs import damaged_in
 
 Open = Callable[..., AppTest]
@@ -67,3 +68,30 @@ def test_the_system_page_sets_a_damaged_run_aside_and_back(damaged: Path, open_p
     app = next(button for button in app.button if button.label == "Undo").click().run()
     assert not app.exception
     assert (damaged / RUN / "status.json").is_file()
+
+
+def test_the_system_page_repairs_a_run_with_damaged_notes(damaged: Path, open_page: Open) -> None:
+    (damaged / OTHER / "annotations.json").write_bytes(b"{")
+    app = open_page("system")
+    keys = {button.key: button for button in app.button if button.label == "Repair"}
+    assert len(keys) == 2
+    app = keys[f"repair-{damaged / OTHER}"].click().run()
+    assert not app.exception
+    assert [run.folder for run in damaged_in(damaged)] == [damaged / RUN]
+    app = next(button for button in app.button if button.label == "Repair").click().run()
+    assert not app.exception
+    assert any("status.json is damaged" in error.value for error in app.error)
+
+
+def test_notes_that_cannot_be_saved_are_an_error_on_the_page(
+    damaged: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page("runs", query={"run": Path(OTHER).name})
+
+    def refuse(path: Path, content: object) -> None:
+        raise HeldError(f"{path} is open in another program. Close it there.")
+
+    monkeypatch.setattr("ctbench_core.runs.annotations.write_json", refuse)
+    app = app.text_area(key=f"notes-{Path(OTHER).name}").input("kept").run()
+    assert not app.exception
+    assert any("is open in another program" in error.value for error in app.error)
