@@ -6,12 +6,13 @@ Evaluate every other run shows the figures that it shows in the whole store.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 from benchmarks.damage import Ground, damage
 from ctbench_core.runs import damaged_in
@@ -26,7 +27,11 @@ TRACEBACK = "[data-testid=stException]"
 def figures(user: BrowserUser, name: str) -> list[str]:
     """Return the cards that Evaluate shows of a run."""
     user.go(f"evaluate?run={Path(name).name}")
-    return [card.inner_text() for card in user.page.locator("[data-testid=stMetric]").all()]
+    cards = user.page.locator("[data-testid=stMetric]")
+    with contextlib.suppress(TimeoutError):
+        cards.first.wait_for(timeout=20_000)
+    user.settle()
+    return [card.inner_text() for card in cards.all()]
 
 
 def walk(user: BrowserUser, named: dict[str, str], whole: dict[str, list[str]]) -> list[str]:

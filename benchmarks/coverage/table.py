@@ -146,6 +146,7 @@ def tables(rows: Sequence[Row]) -> str:
     texts.append(
         f"**Errors of type I, %**\n\n{_wide([row for row in rows if row.is_null or (row.is_test and row.is_judged)], 'rejected')}"
     )
+    texts.insert(0, f"**Over all designs, %**\n\n{_summary(rows)}")
     texts += [f"**Power beside the oracle, %**\n\n{_powers(rows)}", f"**Given, marked, width**\n\n{_widths(rows)}"]
     return "\n\n".join([*texts, f"**Outside**\n\n{_outside(rows)}"]) + "\n"
 
@@ -166,6 +167,25 @@ def _cell(row: Row | None, field: str) -> str:
     if row is None or np.isnan(row.percent(field)):
         return "–"
     return f"{row.percent(field):.1f}{'r' if row.is_rerun else ''}{'*' if row.verdict else ''}"
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    """Return by figure the mean over designs, and the lowest and highest: of coverage, or of rejected true nulls."""
+    lines = [["figure", "what", "designs", "mean", "lowest", "highest"]]
+    for figure in dict.fromkeys(row.figure for row in rows):
+        own = [row for row in rows if row.figure == figure and row.counts["given"] >= FEWEST]
+        nulls = [row for row in own if row.is_null or (row.is_test and row.is_judged)]
+        for what, field, chosen in (
+            ("coverage", "covered", [row for row in own if not row.is_test]),
+            ("rejected", "rejected", nulls),
+        ):
+            if chosen:
+                percents = [row.percent(field) for row in chosen]
+                ends = [
+                    f"{percents[k]:.1f} {chosen[k].design.name}" for k in (np.argmin(percents), np.argmax(percents))
+                ]
+                lines.append([_title(figure), what, str(len(chosen)), f"{np.mean(percents):.1f}", *ends])
+    return _markdown(lines)
 
 
 def _powers(rows: Sequence[Row]) -> str:

@@ -43,7 +43,9 @@ def open_page(store: Path) -> Iterator[Callable[..., AppTest]]:
     """Return a function that opens a page in a new session; fields may be set as keys of the config."""
 
     def open_(name: str, fields: dict[str, Any] | None = None, query: dict[str, str] | None = None) -> AppTest:
-        app = AppTest.from_file(str(PROJECT / "ctbench_ui" / "main.py"), default_timeout=TIMEOUT_S).run()
+        app = AppTest.from_file(str(PROJECT / "ctbench_ui" / "main.py"), default_timeout=TIMEOUT_S)
+        if fields:
+            app.run()  # a session begins with what this user set last, which would replace them
         for key, value in (fields or {}).items():
             app.session_state[key] = value
         for key, value in (query or {}).items():
