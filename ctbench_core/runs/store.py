@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ctbench_core.atomic import move, write_json, write_text
+from ctbench_core.atomic import move, remove_leftovers, write_json, write_text
 from ctbench_core.config import KEYS, Config, as_introduced, flatten, from_mapping
 from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
 from ctbench_core.formatting import plural
@@ -269,11 +269,12 @@ class RunStore:
         """Write to their files which runs were interrupted, and return them.
 
         Their process is gone but their files still say running. Called when a process that trains starts; readers
-        only show such runs as interrupted.
+        only show such runs as interrupted. What their writers have left over is removed.
         """
         interrupted = []
         for run in self.runs(kind=None):
             if run.status.state == "interrupted" and stored_status(run.paths.status).state not in ENDED:
+                remove_leftovers(run.paths.root)
                 write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
                 interrupted.append(run)
         return interrupted
