@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.kills import Tally, count_writes, measure
-from benchmarks.works import PAGES, WORKS, Ground, ask, wait
+from benchmarks.kills import Measurement, Tally, count_writes, measure
+from benchmarks.works import PAGES, WORKS, Ground, ask, memory_folder, wait
 from ctbench_core.runs import RunStore
 
 SIZE = 16 * 2**20
@@ -38,7 +38,7 @@ def small_disk(size: int = SIZE) -> Iterator[Path]:
     Raises:
         PermissionError: this user may not mount.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         place = Path(folder) / "work"
         place.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
@@ -62,10 +62,16 @@ def used(place: Path) -> int:
     return shutil.disk_usage(place).used
 
 
-def fill_round(
-    ground: Ground, name: str, results: dict[str, str], writes: int, need: int, draw: random.Random, tally: Tally
-) -> None:
+def need_of(ground: Ground, name: str) -> int:
+    """Return how many bytes a work needs that has just been done."""
+    after = used(ground.work)
+    ground.reset()
+    return max(after - used(ground.work), 2**16)  # what replaces a file needs room beside it
+
+
+def fill_round(ground: Ground, name: str, whole: Measurement, need: int, draw: random.Random, tally: Tally) -> None:
     """Do a work on a disk that becomes full, then with room, and compare."""
+    results, _, writes = whole
     ground.reset()
     work, ballast = ground.works[name], ground.work / "ballast"
     file = os.open(ballast, os.O_WRONLY | os.O_CREAT)
@@ -109,16 +115,14 @@ def main(times: int = 20, seed: int = 0, names: Sequence[str] = (*WORKS, *PAGES)
     """Fill the disk during each kind of work."""
     tally, draw, started = Tally(), random.Random(seed), time.monotonic()
     tally.faults["unnamed"] = []
-    with tempfile.TemporaryDirectory() as folder, small_disk() as place:
-        ground = Ground(Path(folder), place)
+    with small_disk() as place:
+        ground = Ground(place.parent, place)
         for name in names:
-            results, seconds, writes = measure(ground, name)
-            after = used(place)
-            ground.reset()
-            need = max(after - used(place), 2**16)  # what replaces a file needs room beside it
-            print(f"{name}: {seconds:.1f} s, {writes} writes, {need:,} bytes", flush=True)
+            whole = measure(ground, name)
+            need = need_of(ground, name)
+            print(f"{name}: {whole[1]:.1f} s, {whole[2]} writes, {need:,} bytes", flush=True)
             for _ in range(times):
-                fill_round(ground, name, results, writes, need, draw, tally)
+                fill_round(ground, name, whole, need, draw, tally)
     counts = ", ".join(f"{len(texts)} {kind}" for kind, texts in tally.faults.items())
     print(
         f"{tally.rounds} full disks in {time.monotonic() - started:.0f} s, seed {seed}: {counts}; {dict(tally.kills)}"

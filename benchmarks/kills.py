@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.works import WORKS, Ground, ask, fork, import_modules, unreadable, wait
+from benchmarks.works import WORKS, Ground, ask, fork, import_modules, memory_folder, unreadable, wait
 from ctbench_core.runs import RunStore
 
 KINDS = ("lost", "unreadable", "blocked", "differing", "left over")
-_MOST_KILLS = 4  # of one piece of work before it may end
+Measurement = tuple[dict[str, str], float, int]  # results, seconds and number of writes
+_MOST_KILLS = 6  # of one piece of work before it may end
 _WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 
 
@@ -52,7 +53,7 @@ def kill_at(root: Path, number: int) -> None:
     count_writes(root, lambda count: os.kill(os.getpid(), signal.SIGKILL) if count == number else None)
 
 
-def measure(ground: Ground, name: str) -> tuple[dict[str, str], float, int]:
+def measure(ground: Ground, name: str) -> Measurement:
     """Do a work that is never killed; return its results, its seconds, and the number of its writes."""
     facts = ground.folder / "facts.json"
 
@@ -87,7 +88,7 @@ class Reader:
                 "\n".join(["read", *(fault for fault in unreadable(work) if "reads as active" not in fault)]),
                 flush=True,
             )
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def stop(self) -> tuple[int, list[str]]:
         """Stop, and return how often the store was read and what could not be."""
@@ -113,7 +114,7 @@ class Tally:
             self.faults[kind].append(f"{name}: {text}")
 
 
-def kill_round(ground: Ground, name: str, whole: tuple[dict[str, str], float, int], draw: random.Random, most: int,
+def kill_round(ground: Ground, name: str, whole: Measurement, draw: random.Random, most: int,
                tally: Tally) -> None:  # fmt: skip
     """Kill a work up to ``most`` times, let it end, and compare."""
     work, (results, seconds, writes) = WORKS[name], whole
@@ -161,7 +162,7 @@ def finished_runs(work: Path) -> dict[str, int]:
 def main(kills: int = 300, seed: int = 0, names: Sequence[str] = tuple(WORKS)) -> Tally:
     """Kill each verb equally often."""
     tally, draw, started = Tally(), random.Random(seed), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         ground = Ground(Path(folder))
         for place, name in enumerate(names):
             whole = measure(ground, name)

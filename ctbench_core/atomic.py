@@ -2,7 +2,7 @@
 
 Each file is written under a temporary name in the same folder, flushed to the disk, and renamed over its target. A
 killed process may leave its temporary file, whose unique name never blocks a writer. The name says which process of
-which host writes it, so that what is left over can be told from what is being written: `remove_leftovers`, and the first
+which host writes it, so that what is left over differs from what is being written: `remove_leftovers`, and the first
 write of a process to a folder, remove it. Files and folders are moved by renaming alone, never copied: a copy that
 fails half way would leave two halves.
 """

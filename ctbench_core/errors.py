@@ -122,7 +122,7 @@ def refusal(error: OSError) -> tuple[str, str]:
     """Return the cause of a system error, and what to do about it."""
     reason = error.strerror or str(error) or type(error).__name__
     cause, advice = _REFUSALS.get(error.errno or 0, ("", "Correct this, then run the same again."))
-    return f"{cause} ({reason})" if cause and cause != reason.lower() else reason, advice
+    return cause if cause == reason.lower() else f"{cause} ({reason})" if cause else reason, advice
 
 
 class StorageError(RunError, OSError):
@@ -156,6 +156,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Recognise memory errors: torch raises its own class on a GPU and a plain RuntimeError on a CPU."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def explained(error: BaseException) -> BaseException:
+    """Return an error of the system or of memory as one that says what to do, every other as it is."""
+    if isinstance(error, OSError):
+        return StorageError.of(error)
+    if is_out_of_memory(error) and not isinstance(error, CtbenchError):
+        return OutOfMemory("Memory ran out. Close other programs, take fewer rows, or use a machine with more memory.")
+    return error
 
 
 class Interrupted(CtbenchError):

@@ -183,7 +183,8 @@ def _notes(run: Run, known_tags: list[str]) -> None:
 
 
 def _annotate(run: Run, values: dict[str, Any]) -> None:
-    annotate(run.paths.root, **values)
+    with show_errors("Not saved"):
+        annotate(run.paths.root, **values)
 
 
 def _settings(run: Run) -> None:

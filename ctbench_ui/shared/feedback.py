@@ -9,7 +9,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from ctbench_core.errors import CtbenchError, StorageError
+from ctbench_core.errors import CtbenchError, explained
 from ctbench_core.formatting import plural
 from ctbench_core.progress import Progress
 from ctbench_ui.frame import readonly
@@ -26,10 +26,8 @@ def show_errors(title: str) -> Iterator[None]:
     """Show an error of the core, or a file that the system refuses, under a title instead of raising it."""
     try:
         yield
-    except CtbenchError as error:
-        show_error(title, str(error))
-    except OSError as error:
-        show_error(title, str(StorageError.of(error)))
+    except (CtbenchError, OSError) as error:
+        show_error(title, str(explained(error)))
 
 
 def fragment(draw: Callable[P, None], title: str, run_every: float | None = None) -> Callable[P, None]:
