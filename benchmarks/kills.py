@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.kills [kills] [seed] [verb ...]``. Half of the kills fall at a random time, half at a random write: just before a
 file is opened for writing, renamed, removed or a folder made. After each kill, everything that lists and pages read of
-the store is read, and every file of other runs is compared; a reader also does so while the work goes on.
+the store is read, and every file of other runs is compared; a reader also does so while the work goes on. Half of the killed
+studies are also trained by a second process, which goes on.
 
 - lost: a file of another run has changed, or a finished run of a study was trained again;
 - unreadable: a run, a study or the ledger cannot be read, or something reads as active though its process is gone;
@@ -122,7 +123,9 @@ def kill_round(ground: Ground, name: str, whole: Measurement, draw: random.Rando
     reader = Reader(ground)
     finished: dict[str, int] = {}
     for attempt in range(most + 1):
-        how, pid = "time", None
+        how, beside = "time", None
+        if name == "study" and attempt < most and draw.random() < 0.5:
+            beside = ground.start(name)  # goes on when the other is killed, and may have its bank
         if attempt == most:
             code = wait(ground.start(name))
         elif draw.random() < 0.5:
@@ -133,6 +136,8 @@ def kill_round(ground: Ground, name: str, whole: Measurement, draw: random.Rando
             time.sleep(draw.uniform(0, seconds))
             os.kill(pid, signal.SIGKILL)
             code = wait(pid)
+        if beside is not None and (ended := wait(beside)):
+            tally.note("blocked", f"{name} beside", [f"exit code {ended}: {ground.log.read_text()[-1500:]}"])
         before, finished = finished, ask(lambda: finished_runs(ground.work), ground.folder)
         tally.note("lost", name, [f"{run} was trained again" for run in before if before[run] != finished.get(run)])
         for kind, texts in ground.faults(work).items():

@@ -319,8 +319,9 @@ def unreadable(work: Path) -> list[str]:
     """Return what lists and pages could not read of a store, and what reads as active though its process is gone."""
     outputs = work / "outputs"
     faults = [run.reason for run in damaged_in(outputs, thorough=True)]
+    folders = run_folders(outputs)  # first, since work that goes on adds some
     listed = {str(run.paths.root) for run in RunStore(outputs).runs(kind=None)}
-    faults += [f"{folder} is not listed" for folder in run_folders(outputs) if folder not in listed]
+    faults += [f"{folder} is not listed" for folder in folders if folder not in listed]
     faults += [f"{folder} reads as active" for folder in active_runs(outputs)]
     if Ledger(outputs).damage():
         faults.append(Ledger(outputs).damage())
