@@ -5,6 +5,7 @@ The files are the truth; nothing is kept beside them. A deleted run is moved to 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -269,20 +270,26 @@ class RunStore:
         """Write to their files which runs were interrupted, and return them.
 
         Their process is gone but their files still say running. Called when a process that trains starts; readers
-        only show such runs as interrupted. What their writers have left over is removed.
+        only show such runs as interrupted.
         """
         interrupted = []
         for run in self.runs(kind=None):
             if run.status.state == "interrupted" and stored_status(run.paths.status).state not in ENDED:
-                remove_leftovers(run.paths.root)
                 write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
                 interrupted.append(run)
         return interrupted
 
 
 def write_latest(config: Config, run_dir: Path) -> None:
-    """Point the job's ``latest_run.json`` at a run."""
+    """Point the job's ``latest_run.json`` at a run; first remove what killed writers have left in the run's job."""
+    _tidy(run_dir.parent)
     write_json(latest_pointer(config), {"run_dir": run_dir, "run_id": run_dir.name, "updated": now()})
+
+
+@functools.lru_cache(maxsize=1_000)
+def _tidy(job: Path) -> None:
+    """Remove leftovers once a process: a killed run that is not continued would keep them."""
+    remove_leftovers(job)
 
 
 def latest_run(config: Config) -> Path:
