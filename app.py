@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
 
+from ctbench_core.atomic import remove_leftovers
+from ctbench_core.file_limit import raise_file_limit
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
 from ctbench_ui import server
@@ -17,9 +20,11 @@ from ctbench_ui.shared.meters import get_meters
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Mark the runs that a crash interrupted; start the job runner and the meters with the server, and stop them with it."""
+    """Mark the runs that a crash interrupted and remove what it left over; start the job runner and the meters with the server, and stop them with it."""
     late_redraws.ignore()
+    raise_file_limit()
     RunStore(outputs_root()).mark_interrupted()
+    threading.Thread(target=remove_leftovers, args=(outputs_root(),), name="ctbench-leftovers", daemon=True).start()
     get_runner().start()
     get_meters().start()
     yield

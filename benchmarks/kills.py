@@ -1,166 +1,187 @@
-"""Kill trainings at random moments, resume them each time, and compare the result with a run that was never killed.
+"""Kill the work of every verb, start it again until it ends, and compare the results with those of work never killed.
 
-``python -m benchmarks.kills [kills] [seed]``. A kill falls anywhere between start-up and the test at the end; half of
-the kills wait for a write and fall into it. A run that finishes is compared bit by bit, and the next one starts. All
-the time, a reader opens the run.
+``python -m benchmarks.kills [kills] [seed] [verb ...]``. Half of the kills fall at a random time, half at a random write: just before a
+file is opened for writing, renamed, removed or a folder made. After each kill, everything that lists and pages read of
+the store is read, and every file of other runs is compared; a reader also does so while the work goes on. Half of the killed
+studies are also trained by a second process, which goes on.
+
+- lost: a file of another run has changed, or a finished run of a study was trained again;
+- unreadable: a run, a study or the ledger cannot be read, or something reads as active though its process is gone;
+- blocked: the work, started again, does not end with exit code 0.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from benchmarks.works import WORKS, Ground, ask, fork, import_modules, memory_folder, unreadable, wait
+from ctbench_core.runs import RunStore
 
-from ctbench_core.demo import write_demo
-from ctbench_core.errors import CtbenchError
-from ctbench_core.runs import RunPaths, open_run, read_history
-
-EPOCHS = 300
-LAST = "after the final status"
-
-
-def bits(value: Any) -> Any:
-    """Return nested tensors as bytes, which can be compared."""
-    if isinstance(value, torch.Tensor):
-        return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
-    if isinstance(value, dict):
-        return {key: bits(item) for key, item in value.items()}
-    return [bits(item) for item in value] if isinstance(value, list) else value
+KINDS = ("lost", "unreadable", "blocked", "differing", "left over")
+Measurement = tuple[dict[str, str], float, int]  # results, seconds and number of writes
+_MOST_KILLS = 6  # of one piece of work before it may end
+_WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 
 
-def contents(run_dir: Path) -> dict[str, Any]:
-    """Return everything that must be equal: weights, optimiser, metrics, and the scores on the test set."""
-    paths = RunPaths(run_dir)
-    tensors = {p.name: bits(torch.load(p, weights_only=True)) for p in (paths.final_model, paths.last_state)}
-    texts = [paths.metrics, paths.best_metrics, *sorted(run_dir.glob("evaluation/*/scores.parquet"))]
-    return tensors | {str(path.relative_to(run_dir)): path.read_bytes() for path in texts}
+def count_writes(root: Path, at: Callable[[int], object]) -> None:
+    """Call ``at`` with the number of each write below a folder by this process, just before it happens."""
+    count, prefix = 0, str(root)
 
-
-class Reader(threading.Thread):
-    """Opens a run directory again and again, and collects the failures."""
-
-    def __init__(self, run_dir: Path) -> None:
-        super().__init__(daemon=True)
-        self.paths, self.reads, self.failures = RunPaths(run_dir), 0, list[Exception]()
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        """Read every few milliseconds."""
-        while not self._ended.wait(0.003):
-            self.read()
-
-    def read(self, tensors: bool = False) -> None:
-        """Read what a page reads; with ``tensors`` the checkpoints too, if there are any."""
-        if not self.paths.status.is_file():
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event not in _WRITES and not (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             return
-        try:
-            open_run(self.paths.root)
-            read_history(self.paths.metrics)
-            for path in (self.paths.final_model, self.paths.last_state) if tensors else ():
-                if path.is_file():
-                    torch.load(path, weights_only=True)
-            self.reads += 1
-        except (CtbenchError, ValueError, RuntimeError, EOFError) as error:
-            self.failures.append(error)
+        if str(arguments[0]).startswith(prefix):
+            count += 1
+            at(count)
 
-    def end(self) -> None:
-        """Stop reading."""
-        self._ended.set()
-        self.join()
+    sys.addaudithook(hear)
 
 
-def stage(run_dir: Path, pid: int) -> str:
-    """Return what a process was doing when it was killed."""
-    if list(run_dir.rglob(".*.tmp")):
-        return "writing"
-    if not (run_dir / "status.json").is_file() or open_run(run_dir).status.pid != pid:
-        return "start-up"
-    if open_run(run_dir).status.state == "finished":
-        return LAST
-    done = len(read_history(run_dir / "metrics.jsonl"))
-    return "end" if done == EPOCHS else "training" if done else "before the first epoch ended"
+def kill_at(root: Path, number: int) -> None:
+    """Kill this process just before a write."""
+    count_writes(root, lambda count: os.kill(os.getpid(), signal.SIGKILL) if count == number else None)
 
 
-def strike(process: subprocess.Popen[bytes], run_dir: Path, after_s: float, in_a_write: bool) -> str | None:
-    """Kill a process after some time, or in the first write after it; return the stage, None if it had ended."""
-    try:
-        process.wait(after_s)
-        return None
-    except subprocess.TimeoutExpired:
-        pass
-    while in_a_write and process.poll() is None and not any(run_dir.rglob(".*.tmp")):
-        time.sleep(0.0005)
-    ended = process.poll() is not None
-    process.kill()
-    process.wait()
-    reached = None if ended else stage(run_dir, process.pid)
-    for file in run_dir.rglob(".*.tmp"):  # a later write of the same file would not remove them
-        file.unlink()
-    return reached
+def measure(ground: Ground, name: str) -> Measurement:
+    """Do a work that is never killed; return its results, its seconds, and the number of its writes."""
+    facts = ground.folder / "facts.json"
 
+    def around(work: Callable[[], int]) -> int:
+        numbers = [0]
+        count_writes(ground.work, lambda count: numbers.__setitem__(0, count))
+        code = work()
+        facts.write_text(json.dumps([numbers[0], sorted(sys.modules)]))
+        return code
 
-def train(overrides: Sequence[str], run_dir: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Start a training."""
-    command = [sys.executable, "-m", "ctbench_core", "train", *overrides, f"paths.run_dir={run_dir}", *more]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # so that other work changes the duration less
-    with run_dir.with_suffix(".log").open("w") as log:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=one_thread)
-
-
-def main(kills: int = 50, seed: int = 0) -> None:
-    """Run, kill, resume, compare."""
-    with tempfile.TemporaryDirectory() as folder:
-        demo = write_demo(f"{folder}/demo")
-        overrides = [f"paths.data_root={demo['data_root']}", f"paths.manifest_dir={demo['manifest_dir']}",
-                 f"paths.outputs_root={folder}/outputs", f"training.max_epochs={EPOCHS}", "utils.device=cpu",
-                 "training.early_stopping_patience=100000", "data.standardise=zscore", "training.scheduler=cosine",
-                 "evaluation.after_training=true"]  # fmt: skip
-        outputs, draw, kinds, runs = Path(folder) / "outputs", random.Random(seed), Counter[str](), 0
-        outputs.mkdir()
+    for _ in range(2):  # the first imports, the second is timed
+        ground.reset()
         started = time.monotonic()
-        assert train(overrides, outputs / "whole").wait() == 0
-        duration, whole = time.monotonic() - started, contents(outputs / "whole")
-        print(f"never killed: {duration:.1f} s, {EPOCHS} epochs", flush=True)
-        reads, failures = 0, list[Exception]()
-        for number in itertools.count():
-            run_dir, resumed = outputs / f"run-{number}", list[str]()
-            reader = Reader(run_dir)
-            reader.start()
-            while True:
-                after = draw.uniform(0, duration) if kinds.total() < kills else 10 * duration
-                in_a_write = draw.random() < 0.5
-                reached = strike(process := train(overrides, run_dir, *resumed), run_dir, after, in_a_write)
-                reader.read(tensors=True)
-                if reached is None:
-                    break
-                kinds[reached] += 1
-                print(f"kill {kinds.total()}: {reached}", flush=True)
-                if reached == LAST:
-                    break
-                resumed = ["training.resume.enabled=true"] if (run_dir / "status.json").is_file() else []
-            reader.end()
-            reads, runs, failures = reads + reader.reads, runs + 1, failures + reader.failures
-            assert reached == LAST or process.returncode == 0, run_dir.with_suffix(".log").read_text()[-2000:]
-            stored = contents(run_dir)
-            differing = [name for name in whole | stored if whole.get(name) != stored.get(name)]
-            assert not differing, f"run {number} differs in {differing}"
-            print(f"run {number} bit-identical; {len(failures)} of {reads} reads failed", flush=True)
-            if kinds.total() >= kills:
-                break
-        print(f"{kinds.total()} kills of {runs} runs: {dict(kinds)}; all bit-identical; "
-              f"{len(failures)} of {reads} reads failed {failures[:3]}")  # fmt: skip
+        assert wait(ground.start(name, around)) == 0, ground.log.read_text()
+        seconds = time.monotonic() - started
+        writes, modules = json.loads(facts.read_text())
+        import_modules(modules)
+    return ground.results(ground.works[name]), seconds, writes
+
+
+class Reader:
+    """Reads the store again and again in a fork, as lists and pages do, until it is stopped."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._log = ground.folder / "reader.log"
+        self._log.write_text("")
+        self._pid = fork(lambda: self._read(ground.work), self._log)
+
+    def _read(self, work: Path) -> int:
+        while True:
+            print(
+                "\n".join(["read", *(fault for fault in unreadable(work) if "reads as active" not in fault)]),
+                flush=True,
+            )
+            time.sleep(0.1)
+
+    def stop(self) -> tuple[int, list[str]]:
+        """Stop, and return how often the store was read and what could not be."""
+        os.kill(self._pid, signal.SIGTERM)
+        wait(self._pid)
+        lines = self._log.read_text().splitlines()
+        return lines.count("read"), [line for line in lines if line != "read"]
+
+
+@dataclass
+class Tally:
+    """Counts over all work."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    rounds: int = 0
+    reads: int = 0
+    faults: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    def note(self, kind: str, name: str, texts: Iterable[str]) -> None:
+        """Note faults of a work."""
+        for text in texts:
+            print(f"{kind.upper()} by {name}: {text}", flush=True)
+            self.faults[kind].append(f"{name}: {text}")
+
+
+def kill_round(ground: Ground, name: str, whole: Measurement, draw: random.Random, most: int,
+               tally: Tally) -> None:  # fmt: skip
+    """Kill a work up to ``most`` times, let it end, and compare."""
+    work, (results, seconds, writes) = WORKS[name], whole
+    ground.reset()
+    reader = Reader(ground)
+    finished: dict[str, int] = {}
+    for attempt in range(most + 1):
+        how, beside = "time", None
+        if name == "study" and attempt < most and draw.random() < 0.5:
+            beside = ground.start(name)  # goes on when the other is killed, and may have its bank
+        if attempt == most:
+            code = wait(ground.start(name))
+        elif draw.random() < 0.5:
+            how, number = "write", draw.randint(1, writes)
+            code = wait(ground.start(name, lambda verb: kill_at(ground.work, number) or verb()))  # noqa: B023
+        else:
+            pid = ground.start(name)
+            time.sleep(draw.uniform(0, seconds))
+            os.kill(pid, signal.SIGKILL)
+            code = wait(pid)
+        if beside is not None and (ended := wait(beside)):
+            tally.note("blocked", f"{name} beside", [f"exit code {ended}: {ground.log.read_text()[-1500:]}"])
+        before, finished = finished, ask(lambda: finished_runs(ground.work), ground.folder)
+        tally.note("lost", name, [f"{run} was trained again" for run in before if before[run] != finished.get(run)])
+        for kind, texts in ground.faults(work).items():
+            tally.note(kind, name, texts)
+        if code != -signal.SIGKILL:
+            break
+        tally.kills[f"{name}, at a {how}"] += 1
+    if code:
+        tally.note("blocked", name, [f"exit code {code}: {ground.log.read_text()[-1500:]}"])
+    else:
+        stored = ground.results(work)
+        differing = sorted(path for path in results | stored if results.get(path) != stored.get(path))
+        tally.note("differing", name, differing)
+    left = [str(path.relative_to(ground.work)) for path in ground.work.rglob(".*.tmp")]
+    tally.note("left over", name, left)
+    reads, faults = reader.stop()
+    tally.reads, tally.rounds = tally.reads + reads, tally.rounds + 1
+    tally.note("unreadable", name, dict.fromkeys(faults))
+
+
+def finished_runs(work: Path) -> dict[str, int]:
+    """Return when each finished run of a study wrote its weights."""
+    runs = [run for run in RunStore(work / "outputs").runs() if run.status.state == "finished" and run.job != "train"]
+    return {run.run_id: run.paths.final_model.stat().st_mtime_ns for run in runs}
+
+
+def main(kills: int = 300, seed: int = 0, names: Sequence[str] = tuple(WORKS)) -> Tally:
+    """Kill each verb equally often."""
+    tally, draw, started = Tally(), random.Random(seed), time.monotonic()
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        ground = Ground(Path(folder))
+        for place, name in enumerate(names):
+            whole = measure(ground, name)
+            print(f"{name}: {whole[1]:.1f} s, {whole[2]} writes, {len(whole[0])} results", flush=True)
+            share = kills * (place + 1) // len(names)
+            while tally.kills.total() < share:
+                kill_round(
+                    ground, name, whole, draw, min(draw.randint(1, _MOST_KILLS), share - tally.kills.total()), tally
+                )
+    counts = ", ".join(f"{len(texts)} {kind}" for kind, texts in tally.faults.items())
+    print(f"{tally.kills.total()} kills in {tally.rounds} rounds and {time.monotonic() - started:.0f} s, seed {seed}: {counts}; "
+          f"{tally.reads} reads meanwhile; {dict(tally.kills)}")  # fmt: skip
+    return tally
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:3]), *([sys.argv[3:]] if sys.argv[3:] else []))

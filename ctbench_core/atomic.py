@@ -1,29 +1,38 @@
 """Crash-safe writes: a reader sees the old file or the new one, never half of one.
 
 Each file is written under a temporary name in the same folder, flushed to the disk, and renamed over its target. A
-killed process may leave its temporary file, whose unique name never blocks a writer. Files and folders are moved by
-renaming alone, never copied: a copy that fails half way would leave two halves.
+killed process may leave its temporary file, whose unique name never blocks a writer. The name says which process of
+which host writes it, so that what is left over differs from what is being written: `remove_leftovers`, and the first
+write of a process to a folder, remove it. Files and folders are moved by renaming alone, never copied: a copy that
+fails half way would leave two halves.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
+import secrets
+import shutil
+import socket
 import time
-import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from ctbench_core.errors import HeldError, RunError
+from ctbench_core.errors import HeldError, RunError, StorageError
 
 # Windows refuses to replace, move or remove a file that another program has open: a reader for milliseconds, a virus
 # scanner or a synchronised folder for seconds. A move waits less, since a person waits for it.
 HELD_S, MOVE_S = 30.0, 5.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 1.0
+_ABANDONED_S = 86_400.0  # of a temporary file of another host, whose processes cannot be asked
+_START_TOLERANCE_S = 2.0  # between the clocks of files and of processes
+_swept: set[Path] = set()  # folders whose leftovers this process has removed
 
 
 @contextlib.contextmanager
@@ -35,20 +44,84 @@ def atomic_file(path: Path, mode: str = "wb", held_s: float = HELD_S) -> Iterato
 
     Raises:
         HeldError: another program held it for longer.
+        StorageError: the system refuses it, for instance because the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = temporary_path(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
-        with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _retry(lambda: os.replace(temporary, path), path, held_s)
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in _swept:
+                _swept.add(path.parent)
+                _remove(path.parent.glob(_LEFTOVER))
+            with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _retry(lambda: os.replace(temporary, path), path, held_s)
     finally:
-        with contextlib.suppress(OSError):  # a scanner may hold it; leftovers are harmless
+        with contextlib.suppress(OSError):  # a scanner may hold it; a later process removes it
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not StorageError.knows(error):
+            raise
+        raise StorageError.of(error, path) from error
+
+
+_LEFTOVER = ".*.tmp"
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a new hidden name beside a path, which says which process of which host uses it."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid():x}-{secrets.token_hex(3)}.tmp")
+
+
+@functools.lru_cache(maxsize=1)
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()) & 0xFFFFFF:06x}"
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the temporary files and folders below a folder whose processes are gone."""
+    return [path for path in folder.rglob(_LEFTOVER) if _is_left(path)]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders of processes that are gone; what cannot be removed stays."""
+    _remove(folder.rglob(_LEFTOVER))
+
+
+def _remove(temporaries: Iterable[Path]) -> None:
+    for path in filter(_is_left, list(temporaries)):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_left(temporary: Path) -> bool:
+    """Whether no process can be writing a temporary file; where that is unknown, whether it is a day old."""
+    import psutil
+
+    try:
+        written = temporary.stat().st_mtime
+    except OSError:
+        return False  # its writer has just renamed it
+    host, _, process = temporary.name.split(".")[-2].rpartition("-")[0].partition("-")
+    if host != _host():
+        return time.time() - written > _ABANDONED_S
+    try:
+        # The system reuses process numbers: one that began after the last write is another.
+        return psutil.Process(int(process, 16)).create_time() > written + _START_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.AccessDenied, ValueError, OverflowError):
+        return False
 
 
 def _retry(action: Callable[[], object], path: Path, held_s: float) -> None:
@@ -174,19 +247,26 @@ def _plain(value: Any) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, after ending a line that an earlier crash cut short.
+    """Append one line in a single write, after ending a line that an earlier crash cut short; all of it or nothing.
 
     Where several processes append, hold a lock around it: Windows seeks to the end and writes in two steps.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 1, 0))
-        cut_short = size > 0 and file.read(1) != b"\n"
-        file.write(("\n" * cut_short + line + "\n").encode("utf-8"))
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            cut_short = size > 0 and file.read(1) != b"\n"
+            rest = ("\n" * cut_short + line + "\n").encode("utf-8")
+            try:
+                while rest:  # a disk that becomes full takes a part
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(size)
+                raise
 
 
 def flush_to_disk(path: Path) -> None:
     """Flush appended lines to the disk, so that they survive a loss of power."""
-    with path.open("ab") as file:
+    with _explained(path), path.open("ab") as file:
         os.fsync(file.fileno())

@@ -20,7 +20,7 @@ from ctbench_core.atomic import write_json
 from ctbench_core.config import Config, ResumeConfig
 from ctbench_core.dataset import NOT_VERIFIABLE, Dataset, SharedData, check_paths, input_changes, write_inputs
 from ctbench_core.declared import hidden_widths
-from ctbench_core.errors import CtbenchError, InputError
+from ctbench_core.errors import CtbenchError, InputError, explained
 from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run_summary
 from ctbench_core.manifest import write_selections
 from ctbench_core.progress import Progress
@@ -82,7 +82,7 @@ def queue_run(
         write_latest(config, paths.root)
     except OSError as error:
         raise InputError(
-            f"The run cannot be written to {paths.root}: {error}. Set paths.outputs_root to a folder that you may write to."
+            f"The run cannot be written to {paths.root}: {explained(error)} Or set paths.outputs_root to another folder."
         ) from error
     return paths.root
 

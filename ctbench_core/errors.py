@@ -10,7 +10,9 @@
     │   ├── LeakError           shared patients, under data.on_leak=refuse
     │   └── DamagedFile         a file of the run store that cannot be used, or not now
     ├── RunError                the work itself failed (exit 1)
-    │   └── HeldError           another program holds a file open
+    │   ├── HeldError           another program holds a file open
+    │   ├── StorageError        the system refuses a file: disk full, quota, read-only, no right, too many files open
+    │   └── OutOfMemory         memory ran out
     └── Interrupted             stopped on request, state saved (exit 130)
 
 Each message says what is wrong, what was expected, and what to do.
@@ -19,6 +21,7 @@ Each message says what is wrong, what was expected, and what to do.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -95,6 +98,73 @@ class RunError(CtbenchError):
 
 class HeldError(RunError, PermissionError):
     """A file that another program holds open, so that it cannot be replaced, moved or removed."""
+
+
+# What the system's refusals mean, and what to do, by error number: nowhere else is this decided.
+_FOLDERS = "choose another folder (paths.outputs_root, paths.cache_dir; CTBENCH_OUTPUTS for the app)"
+_RIGHTS = f"Close it in other programs, correct its permissions, or {_FOLDERS}."
+_REFUSALS = {
+    errno.ENOSPC: ("the disk is full", "Free space there, then run the same again."),
+    errno.EDQUOT: (
+        "your disk quota is used up",
+        "Delete files of yours there or ask for more, then run the same again.",
+    ),
+    errno.EROFS: ("the disk is read-only", f"Make it writable, or {_FOLDERS}."),
+    errno.EACCES: ("permission denied", _RIGHTS),
+    errno.EPERM: ("permission denied", _RIGHTS),
+    errno.EMFILE: ("too many files are open", "Raise the limit (ulimit -n 4096), then start the program again."),
+    errno.ENFILE: ("too many files are open", "Close other programs, then run the same again."),
+    errno.EIO: ("the disk reports an error", "Check the disk and its connection, then run the same again."),
+}
+
+
+def refusal(error: OSError) -> tuple[str, str]:
+    """Return the cause of a system error, and what to do about it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    cause, advice = _REFUSALS.get(error.errno or 0, ("", "Correct this, then run the same again."))
+    return cause if cause == reason.lower() else f"{cause} ({reason})" if cause else reason, advice
+
+
+class StorageError(RunError, OSError):
+    """A file that the system refuses to open, write, move or remove; ``errno`` says why."""
+
+    @staticmethod
+    def knows(error: OSError) -> bool:
+        """Whether the system refused a file for a reason that a user can remove."""
+        return error.errno in _REFUSALS
+
+    @classmethod
+    def of(cls, error: OSError, path: object = None) -> OSError:
+        """Return a system error with its cause and what to do; one of ours as it is.
+
+        Args:
+            path: the file or folder, where the error does not name it.
+        """
+        if isinstance(error, CtbenchError):
+            return error
+        (cause, advice), place = refusal(error), path or error.filename
+        result = cls(f"{f'{place}: ' if place else ''}{cause}. {advice}")
+        result.errno = error.errno
+        return result
+
+
+class OutOfMemory(RunError):
+    """Memory ran out; fewer heads or smaller batches may fit."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Recognise memory errors: torch raises its own class on a GPU and a plain RuntimeError on a CPU."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def explained(error: BaseException) -> BaseException:
+    """Return an error of the system or of memory as one that says what to do, every other as it is."""
+    if isinstance(error, OSError):
+        return StorageError.of(error)
+    if is_out_of_memory(error) and not isinstance(error, CtbenchError):
+        return OutOfMemory("Memory ran out. Close other programs, take fewer rows, or use a machine with more memory.")
+    return error
 
 
 class Interrupted(CtbenchError):

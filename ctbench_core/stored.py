@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import yaml
 
-from ctbench_core.errors import CtbenchError, DamagedFile
+from ctbench_core.errors import CtbenchError, DamagedFile, StorageError, refusal
 
 T = TypeVar("T")
 
@@ -47,16 +47,14 @@ def reading(path: Path, advice: str = RESTORE) -> Iterator[None]:
     """
     try:
         yield
-    except (DamagedFile, FileNotFoundError):
+    except (DamagedFile, FileNotFoundError, StorageError):
         raise
     except IsADirectoryError as error:
         raise DamagedFile(f"{path} is damaged: it is a folder, expected a file. {advice}") from error
     except OSError as error:
         if error.errno is None:  # not of the system: pyarrow's on content that it cannot read
             raise DamagedFile(f"{path} is damaged: {_reason(error)}. {advice}") from error
-        raise DamagedFile(
-            f"{path} cannot be read now: {error.strerror}. Close programs that hold it, or give this user the right to read it."
-        ) from error
+        raise DamagedFile("{} cannot be read now: {}. {}".format(path, *refusal(error))) from error
     except (CtbenchError, *_UNUSABLE) as error:
         raise DamagedFile(f"{path} is damaged: {_reason(error)}. {advice}") from error
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,16 @@ from ctbench_core.atomic import (
     append_line,
     atomic_file,
     dump_json,
+    leftovers,
     move,
+    remove_leftovers,
+    temporary_path,
     write_all,
     write_bytes,
     write_json,
     write_text,
 )
-from ctbench_core.errors import HeldError, RunError
+from ctbench_core.errors import HeldError, RunError, StorageError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -63,6 +67,76 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+@pytest.fixture
+def gone() -> str:
+    """Return the temporary name of a process that has ended."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork")
+    reader, writer = os.pipe()
+    if not (pid := os.fork()):
+        os.write(writer, temporary_path(Path("file.txt")).name.encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    name = os.read(reader, 200).decode()
+    os.close(reader), os.close(writer)
+    return name
+
+
+def test_only_what_no_process_can_be_writing_is_left_over(tmp_path: Path, gone: str) -> None:
+    own, process = temporary_path(tmp_path / "file.txt").name, f"{os.getpid():x}-000000.tmp"
+    names = {
+        "of this process": (own, 0, False),
+        "of this process's number, before it began": (own.replace(".file", ".other"), 10 * 86_400, True),
+        "of a process that has ended": (gone, 0, True),
+        "of another host, an hour ago": (f".a.ffffff-{process}", 3_600, False),
+        "of another host, two days ago": (f".b.ffffff-{process}", 2 * 86_400, True),
+        "of an earlier release, an hour ago": (".c.0a1b2c3d.tmp", 3_600, False),
+        "of an earlier release, two days ago": (".d.0a1b2c3d.tmp", 2 * 86_400, True),
+        "no temporary file": ("e.tmp", 10 * 86_400, False),
+    }
+    for name, age, _ in names.values():
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    folder = tmp_path / gone.replace(".file", ".folder")
+    folder.mkdir()
+    (folder / "inner").write_text("half")
+    expected = {tmp_path / name for name, _, is_left in names.values() if is_left} | {folder}
+    assert set(leftovers(tmp_path)) == expected
+    remove_leftovers(tmp_path.parent)
+    assert not any(path.exists() for path in expected)
+    assert len(list(tmp_path.iterdir())) == len(names) + 1 - len(expected)
+
+
+def test_the_first_write_to_a_folder_removes_what_a_killed_process_left_there(tmp_path: Path, gone: str) -> None:
+    (tmp_path / gone).write_text("half")
+    write_text(tmp_path / "file.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "cause", "advice"),
+    [
+        (errno.ENOSPC, "the disk is full", "Free space"),
+        (errno.EDQUOT, "quota is used up", "ask for more"),
+        (errno.EROFS, "the disk is read-only", "paths.outputs_root"),
+        (errno.EACCES, "permission denied", "paths.outputs_root"),
+        (errno.EMFILE, "too many files are open", "ulimit -n"),
+        (errno.EIO, "the disk reports an error", "Check the disk"),
+    ],
+)
+def test_a_refusal_names_file_cause_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cause: str, advice: str
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match=f"file.txt: .*{cause}.*{advice}") as caught:
+        write_text(tmp_path / "file.txt", "new")
+    assert caught.value.errno == number
+    assert isinstance(caught.value, RunError)  # exit code 1, and shown on every page
 
 
 @pytest.fixture
@@ -189,3 +263,35 @@ def test_a_line_torn_by_a_crash_does_not_swallow_the_next(tmp_path: Path) -> Non
     path.write_text('{"epoch": 1}\n{"epo')
     append_line(path, '{"epoch": 2}')
     assert path.read_text().splitlines()[-1] == '{"epoch": 2}'
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lines.jsonl"
+    append_line(path, "one")
+
+    class Full:
+        """A file on a disk that takes three more bytes."""
+
+        def __init__(self, file: Any) -> None:
+            self.file, self.left = file, 3
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.file.close()
+
+        def write(self, content: bytes) -> int:
+            if not self.left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            part, self.left = content[: self.left], max(0, self.left - len(content))
+            return int(self.file.write(part))
+
+    real = Path.open
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="the disk is full"):
+        patch.setattr(Path, "open", lambda self, *args, **options: Full(real(self, *args, **options)))
+        append_line(path, "two that is long")
+    assert path.read_text() == "one\n"

@@ -14,6 +14,7 @@ FLOORS = {
     "ctbench_core.errors": 0,
     "ctbench_core.progress": 0,
     "ctbench_core.formatting": 0,
+    "ctbench_core.file_limit": 0,
     "ctbench_core.atomic": 1,
     "ctbench_core.names": 1,
     "ctbench_core.demo": 2,

@@ -19,7 +19,7 @@ from ctbench_core.alignment.pairs import Pairs, paired_manifest, read_arrays, re
 from ctbench_core.alignment.result import AlignmentResult, write_alignment
 from ctbench_core.config import Config
 from ctbench_core.dataset import check_paths
-from ctbench_core.errors import InputError, Interrupted
+from ctbench_core.errors import InputError, Interrupted, explained
 from ctbench_core.manifest import Manifest
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import (
@@ -99,7 +99,7 @@ def _new_run(config: Config, name: str) -> RunPaths:
         write_latest(config, paths.root)
     except OSError as error:
         raise InputError(
-            f"The alignment cannot be written to {paths.root}: {error}. Set paths.outputs_root to a folder that you may write."
+            f"The alignment cannot be written to {paths.root}: {explained(error)} Or set paths.outputs_root to another folder."
         ) from error
     return paths
 

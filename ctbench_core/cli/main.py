@@ -19,8 +19,9 @@ from ctbench_core.atomic import dump_json
 from ctbench_core.cli.invocation import Call, Outcome, ProgressLine
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS, is_url
-from ctbench_core.errors import CtbenchError, InputError, Interrupted
+from ctbench_core.errors import CtbenchError, InputError, Interrupted, explained
 from ctbench_core.features import allowed_roots, check_allowed
+from ctbench_core.file_limit import raise_file_limit
 
 PROGRAM = "python -m ctbench_core"
 
@@ -39,13 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser(name).parse_intermixed_args(rest)
     progress = ProgressLine()
     cancel = threading.Event()
+    raise_file_limit()
     _stop_on_signals(cancel)
     try:
         _check_places([*options.arguments, *([str(options.config_dir)] if options.config_dir else [])])
         outcome = VERBS[name].function(Call(options, options.arguments, cancel, progress))
         return _report(outcome, options.json, progress)
-    except (CtbenchError, KeyboardInterrupt, OSError) as error:
-        return _report_error(error, options.json, progress)
+    except (CtbenchError, KeyboardInterrupt, MemoryError, OSError, RuntimeError) as error:
+        cause = explained(error)
+        if not isinstance(cause, (CtbenchError, KeyboardInterrupt)):
+            raise  # a bug
+        return _report_error(cause, options.json, progress)
 
 
 def _check_places(arguments: Sequence[str]) -> None:
@@ -88,8 +93,6 @@ def _report(outcome: Outcome, as_json: bool, progress: ProgressLine) -> int:
 def _report_error(error: BaseException, as_json: bool, progress: ProgressLine) -> int:
     code = 2 if isinstance(error, InputError) else 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
     text = str(error) or "Interrupted."
-    if isinstance(error, OSError) and not isinstance(error, CtbenchError):
-        text = f"{text}. Close the file where it is open, or make its folder writable, and run again."
     progress.note(f"{'Interrupted' if code == 130 else 'Error'}: {text}")
     if as_json:
         print(dump_json({"error": text, "exit": code}, ascii_only=True), flush=True)

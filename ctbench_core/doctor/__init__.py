@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ctbench_core.config import Config
 from ctbench_core.doctor import data, machine, store
 from ctbench_core.doctor.diagnosis import ERROR, LEVELS, OK, WARNING, CheckOutcome, Diagnosis
-from ctbench_core.errors import CtbenchError, InputError
+from ctbench_core.errors import CtbenchError, InputError, StorageError
 from ctbench_core.progress import Progress, silent
 
 Check = Callable[[Config], CheckOutcome]
@@ -22,6 +22,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "Device": machine.device,
         "Threads": machine.threads,
         "Memory": machine.memory,
+        "Open files": machine.open_files,
     },
     "folders": {
         "Disk": machine.disk,
@@ -65,5 +66,4 @@ def _run(check: Check, config: Config) -> CheckOutcome:
     except CtbenchError as error:
         return CheckOutcome(ERROR, str(error), of_input=isinstance(error, InputError))
     except OSError as error:
-        advice = "Fix the permissions or the path, then check again."
-        return CheckOutcome(ERROR, f"{error.strerror or error}: {error.filename}", advice)
+        return CheckOutcome(ERROR, str(StorageError.of(error)))

@@ -12,7 +12,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -24,12 +23,13 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ctbench_core.atomic import write_text
+from ctbench_core.atomic import temporary_path, write_text
 from ctbench_core.config import Config
 from ctbench_core.dataset import pack_cache
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
-from ctbench_core.errors import ConfigError, DamagedFile
+from ctbench_core.errors import ConfigError, DamagedFile, refusal
 from ctbench_core.features import check_allowed
+from ctbench_core.file_limit import file_limit
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.names import LONGEST_BELOW_RUN
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, run_folders, stored_status
@@ -39,8 +39,9 @@ _INSTALL = "python -m pip install -r requirements.txt"
 _LOW_MEMORY = 2 * 2**30
 _LOW_DISK, _FULL_DISK = 5 * 2**30, 2**29
 _SKEW_S = 5.0
+_FEW_FILES = 1_024
 _WINDOWS_LIMIT = 259  # and a zero byte
-_TEMPORARY = 14  # characters that the temporary name of a file adds
+_TEMPORARY = 26  # characters that the temporary name of a file adds
 _LOCKED = 3
 # Run in another process, which must not get the lock that this process holds.
 _TRY_LOCK = (
@@ -172,6 +173,17 @@ def memory(config: Config) -> CheckOutcome:
     return CheckOutcome(OK, observation)
 
 
+def open_files(config: Config) -> CheckOutcome:
+    """Compare the limit of open files with what many features, runs and pages at once need."""
+    limit = file_limit()
+    if limit is not None and limit < _FEW_FILES:
+        advice = f"Raise it before the program starts: ulimit -n {_FEW_FILES}, or more."
+        return CheckOutcome(
+            WARNING, f"this process may have {limit} files open, expected {_FEW_FILES:,} or more", advice
+        )
+    return CheckOutcome(OK, "no limit of open files" if limit is None else f"up to {limit:,} files open at once")
+
+
 def _folders(config: Config) -> list[Path]:
     """Return the run store and the cache of packed features, or their nearest parents that exist."""
     folders = [check_allowed(config.paths.outputs_root), check_allowed(pack_cache(config))]
@@ -189,8 +201,12 @@ def _nearest_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder, ignore_cleanup_errors=True) as scratch:
-        yield Path(scratch)
+    scratch = temporary_path(folder / "doctor")
+    try:
+        scratch.mkdir()
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def disk(config: Config) -> CheckOutcome:
@@ -248,11 +264,8 @@ def writing(config: Config) -> CheckOutcome:
                 if file.read_text(encoding="utf-8") != "second":
                     return CheckOutcome(ERROR, f"{folder}: a replaced file keeps its old content", "Use a local disk.")
         except OSError as error:
-            advice = (
-                "Fix the permissions, or set paths.outputs_root (CTBENCH_OUTPUTS for the app) to a folder that can be "
-                "written."
-            )
-            return CheckOutcome(ERROR, f"{folder} cannot be written: {error.strerror or error}", advice)
+            cause, advice = refusal(error)
+            return CheckOutcome(ERROR, f"{folder} cannot be written: {cause}", advice)
     root = Path(config.paths.outputs_root)
     later = "" if root.exists() else f"; the first run creates {root}"
     return CheckOutcome(OK, f"files are replaced in one step at {', '.join(map(str, folders))}{later}")

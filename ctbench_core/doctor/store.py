@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ctbench_core.atomic import leftovers as leftovers_in
 from ctbench_core.config import Config
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CheckpointError
@@ -17,7 +17,6 @@ from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, damag
 from ctbench_core.stored import is_there
 
 _NAMED = 3
-_STALE_S = 3600.0
 
 
 def readable(config: Config) -> CheckOutcome:
@@ -104,17 +103,14 @@ def _is_damaged(run: Run, path: Path) -> bool:
 def leftovers(config: Config) -> CheckOutcome:
     """Find temporary files of processes that were killed."""
     files: dict[str, int] = {}
-    limit = time.time() - _STALE_S
-    for path in Path(config.paths.outputs_root).rglob(".*.tmp"):
-        with contextlib.suppress(OSError):  # its writer may just have renamed it
-            status = path.stat()
-            if path.is_file() and status.st_mtime < limit:
-                files[str(path)] = status.st_size
+    for path in leftovers_in(Path(config.paths.outputs_root)):
+        with contextlib.suppress(OSError):  # another process may just have removed it
+            files[str(path)] = path.stat().st_size
     if not files:
         return CheckOutcome(OK, "no temporary file left behind")
     size = format_bytes(sum(files.values()))
     return CheckOutcome(
         WARNING,
         f"{plural(len(files), 'temporary file')} of killed processes, {size}: {_some(list(files))}",
-        "They are harmless. Delete them to free the space.",
+        "They are harmless. The app removes them when it starts, and a run when it continues.",
     )

@@ -28,7 +28,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ctbench_core.atomic import write_json, write_with
-from ctbench_core.errors import RunError
+from ctbench_core.errors import RunError, StorageError
 from ctbench_core.features.index import Index, Pack
 from ctbench_core.features.reader import FileReader
 from ctbench_core.features.vector import READ_ERRORS
@@ -70,10 +70,7 @@ def writer_lock(folder: Path, waiting: Callable[[], object]) -> Iterator[None]:
 
 
 def _cannot_write(folder: Path, error: OSError) -> RunError:
-    return RunError(
-        f"The packed store {folder} cannot be written: {error.strerror or error}. "
-        "Free space or correct the permissions there, or set paths.cache_dir to another folder."
-    )
+    return RunError(f"The packed store cannot be written. {StorageError.of(error, folder)}")
 
 
 def open_pack(folder: Path) -> Pack | None:

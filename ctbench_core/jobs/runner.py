@@ -32,7 +32,19 @@ from ctbench_core.runs import (
 log = logging.getLogger(__name__)
 
 Work = Callable[[threading.Event], object]
-_UNEXPECTED = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+_UNEXPECTED = (
+    *(
+        ArithmeticError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ),
+)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from ctbench_core.errors import CtbenchError, InputError, Interrupted, RunError
+from ctbench_core.errors import CtbenchError, InputError, Interrupted, RunError, explained
 from ctbench_core.runs.layout import RunPaths, require_directory
 from ctbench_core.runs.status import Status, is_stop_requested, now, run_lock, withdraw_stop, write_status
 
@@ -62,6 +62,7 @@ class Recorder:
 
     def _record(self, error: BaseException) -> None:
         state = "cancelled" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"
+        error = explained(error)
         text = str(error) if isinstance(error, CtbenchError) else f"{type(error).__name__}: {error}"
         # A full disk may refuse this write too, or the folder is gone; the run then reads as interrupted, which is true.
         with contextlib.suppress(OSError, RunError):

@@ -5,6 +5,7 @@ The files are the truth; nothing is kept beside them. A deleted run is moved to 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -15,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ctbench_core.atomic import move, write_json, write_text
+from ctbench_core.atomic import move, remove_leftovers, write_json, write_text
 from ctbench_core.config import KEYS, Config, as_introduced, flatten, from_mapping
 from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
 from ctbench_core.formatting import plural
@@ -280,8 +281,15 @@ class RunStore:
 
 
 def write_latest(config: Config, run_dir: Path) -> None:
-    """Point the job's ``latest_run.json`` at a run."""
+    """Point the job's ``latest_run.json`` at a run; first remove what killed writers have left in the run's job."""
+    _tidy(run_dir.parent)
     write_json(latest_pointer(config), {"run_dir": run_dir, "run_id": run_dir.name, "updated": now()})
+
+
+@functools.lru_cache(maxsize=1_000)
+def _tidy(job: Path) -> None:
+    """Remove leftovers once a process: a killed run that is not continued would keep them."""
+    remove_leftovers(job)
 
 
 def latest_run(config: Config) -> Path:

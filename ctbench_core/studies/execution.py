@@ -20,9 +20,10 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core.atomic import write_text
+from ctbench_core.bank_runs import RunTask, queue_run, run_tasks
 from ctbench_core.config import Config, differing_keys
-from ctbench_core.errors import ConfigError, InputError
-from ctbench_core.experiment import bank_key, queue_run, run_bank
+from ctbench_core.errors import ConfigError, CtbenchError, InputError
+from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RESUMABLE, RunPaths, now, read_config, read_status
 from ctbench_core.stored import is_there
@@ -233,30 +234,23 @@ class _Worker:
             where = f"bank {bank + 1} of {len(self._banks)}, {phase} {done}/{total}"
             self._progress(f"study ({where})", self._ended, len(self.plan.runs))
 
-        self.errors += train_bank(configs, folders, self.stop, report)
+        errors = train_bank(configs, folders, self.stop, report)
+        self.errors += [f"{name}: {error}" for name, error in errors.items()]
 
 
 def train_bank(
     configs: Sequence[Config], run_dirs: Sequence[Path], cancel: threading.Event, progress: Progress
-) -> list[str]:
-    """Train the runs of a bank that are not finished; return the errors of those that failed.
+) -> dict[str, CtbenchError]:
+    """Train the runs of a bank that are not finished; return the errors of those that failed, by run.
 
     New runs start, begun ones continue from their checkpoints.
 
     Raises:
         InputError: a run directory holds another run, or one that another process trains.
     """
-    left = [(config, run_dir) for config, run_dir in zip(configs, run_dirs) if _queue(config, run_dir)]
-    if not left:
-        return []
-    results = run_bank(
-        [config for config, _ in left], [run_dir for _, run_dir in left], resume=True, cancel=cancel, progress=progress
-    )
-    return [
-        f"{run_dir.name}: {result['error']}"
-        for (_, run_dir), result in zip(left, results)
-        if result["state"] == "failed"
-    ]
+    left = [RunTask(config, run_dir) for config, run_dir in zip(configs, run_dirs) if _queue(config, run_dir)]
+    tasks = run_tasks(left, True, cancel, progress) if left else []
+    return {task.run_dir.name: task.error for task in tasks if task.error is not None and task.run_dir is not None}
 
 
 def _queue(config: Config, run_dir: Path) -> bool:

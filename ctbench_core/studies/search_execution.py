@@ -201,7 +201,12 @@ class _Searcher:
             if not trial.pruner.pruned:
                 banks.setdefault(bank_key(trial.config), {})[trial.run_dir.name] = trial
         for bank in banks.values():
-            train_bank([t.config for t in bank.values()], [t.run_dir for t in bank.values()], self.stop, report)
+            errors = train_bank(
+                [t.config for t in bank.values()], [t.run_dir for t in bank.values()], self.stop, report
+            )
+            for error in errors.values():
+                if isinstance(error.__cause__, OSError):  # a full disk says nothing of the trial, which stays open
+                    raise error
             if self.stop.is_set():
                 return False
         for trial in batch:

@@ -7,6 +7,7 @@ run's config.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import pickle
 from collections.abc import Mapping
@@ -33,9 +34,15 @@ ROWS = 1024  # of one forward pass
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically."""
+    """Write a checkpoint atomically.
+
+    Raises:
+        StorageError: the system refuses it.
+    """
+    buffer = io.BytesIO()  # torch turns a refusal of the disk into a RuntimeError about positions in its zip
+    torch.save(dict(content), buffer)
     with atomic_file(path) as file:
-        torch.save(dict(content), file)
+        file.write(buffer.getbuffer())
 
 
 def load(path: Path, snapshot: bool = False) -> dict[str, Any]:

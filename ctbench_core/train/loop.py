@@ -21,14 +21,14 @@ from torch import Tensor
 from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_json
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.declared import macro_keys
-from ctbench_core.errors import CheckpointError, CtbenchError, InputError, RunError
+from ctbench_core.errors import CheckpointError, CtbenchError, InputError, OutOfMemory, RunError
 from ctbench_core.runs import Convergence, RunPaths, read_history, require_directory, segment_start, truncate_history
 from ctbench_core.stored import is_there
 from ctbench_core.train import checkpoint
 from ctbench_core.train.convergence import RECENT
 from ctbench_core.train.epoch_report import EpochReport
 from ctbench_core.train.fitted import Fitter
-from ctbench_core.train.run_errors import ErrorIsolation, OutOfMemory, as_run_error
+from ctbench_core.train.run_errors import ErrorIsolation, as_run_error
 from ctbench_core.train.trainer import Trainer
 
 AnyTrainer = Trainer | Fitter

@@ -6,11 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ctbench_core.config import Config
-from ctbench_core.errors import CtbenchError, HeldError, RunError
-
-
-class OutOfMemory(RunError):
-    """Memory ran out; fewer heads or smaller batches may fit."""
+from ctbench_core.errors import CtbenchError, HeldError, OutOfMemory, RunError, StorageError, is_out_of_memory
 
 
 @contextlib.contextmanager
@@ -26,12 +22,10 @@ def as_run_error(config: Config) -> Iterator[None]:
     except HeldError:
         raise
     except OSError as error:
-        raise RunError(
-            f"Writing the run failed: {error}. Free space or make the folder writable; Resume then continues from the "
-            "last checkpoint."
-        ) from error
+        text = f"Writing the run failed: {StorageError.of(error)} Resume then continues from the last checkpoint."
+        raise RunError(text) from error
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         batch = config.training.batch_size
         raise OutOfMemory(
@@ -56,9 +50,3 @@ class ErrorIsolation:
     def fail(self, error: CtbenchError) -> None:
         """End the run with an error."""
         raise NotImplementedError
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Recognise memory errors: torch raises its own class on a GPU and a plain RuntimeError on a CPU."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "allocate memory" in str(error)

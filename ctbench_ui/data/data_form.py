@@ -148,9 +148,9 @@ def store_upload(outputs_root: Path, files: Sequence[tuple[str, bytes]], config:
     )
     existed = folder.is_dir()
     paths = [folder / Path(name.replace("\\", "/")).name for name, _ in files]
-    for path, (_, content) in zip(paths, files):
-        write_bytes(path, content)
     try:
+        for path, (_, content) in zip(paths, files):
+            write_bytes(path, content)
         for path in paths:
             _refuse_unmappable(path, config)
     except CtbenchError:

@@ -273,10 +273,7 @@ def _draw_buttons(path: Path, write: Callable[[], None]) -> None:
         written = st.session_state.get(_WRITTEN) == str(path)
         label = "Replace the file" if exists and not written else "Write manifest"
         if st.button(label, icon=":material/save:", key="write-manifest", disabled=written):
-            try:
-                write()
-            except OSError as error:
-                raise InputError(f"{path} cannot be written: {error}. Choose another output folder.") from error
+            write()
             st.session_state[_WRITTEN] = str(path)
             st.rerun()
         if exists and not written:

@@ -9,7 +9,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from ctbench_core.errors import CtbenchError
+from ctbench_core.errors import CtbenchError, explained
 from ctbench_core.formatting import plural
 from ctbench_core.progress import Progress
 from ctbench_ui.frame import readonly
@@ -23,11 +23,11 @@ _SHOWN = 5
 
 @contextmanager
 def show_errors(title: str) -> Iterator[None]:
-    """Show an error of the core under a title instead of raising it."""
+    """Show an error of the core, or a file that the system refuses, under a title instead of raising it."""
     try:
         yield
-    except CtbenchError as error:
-        show_error(title, str(error))
+    except (CtbenchError, OSError) as error:
+        show_error(title, str(explained(error)))
 
 
 def fragment(draw: Callable[P, None], title: str, run_every: float | None = None) -> Callable[P, None]:

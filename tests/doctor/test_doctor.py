@@ -259,6 +259,16 @@ def test_temporary_files_of_killed_processes(run_dir: Path, own: Config) -> None
     assert "1.0 MiB" in outcome.observation
 
 
+@pytest.mark.parametrize(("limit", "level"), [(256, "warning"), (1_024, "ok"), (None, "ok")])
+def test_few_open_files_are_a_warning(
+    own: Config, monkeypatch: pytest.MonkeyPatch, limit: int | None, level: str
+) -> None:
+    monkeypatch.setattr(machine, "file_limit", lambda: limit)
+    outcome = outcome_of(own, "Open files")
+    assert outcome.level == level
+    assert ("ulimit -n" in outcome.advice) == (level == "warning")
+
+
 def test_the_verb_reports_the_same(
     cli: Callable[..., Any], data: Path, make_overrides: Callable[[Path], list[str]]
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.kills import contents
+from benchmarks.works import contents
 from ctbench_core.runs import open_run, read_history
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ctbench_core.atomic import temporary_path
 from ctbench_core.config import Config
 from ctbench_core.errors import DamagedFile, InputError
 from ctbench_core.experiment import queue_run
@@ -118,6 +120,19 @@ def test_the_pointer_names_the_newest_run(store: RunStore) -> None:
     config.paths.outputs_root = str(store.root)
     write_latest(config, store.root / "train" / "x")
     assert json.loads((store.root / "train" / "latest_run.json").read_text())["run_dir"].endswith("x")
+
+
+def test_a_new_run_removes_what_killed_writers_left_in_its_job(
+    put: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    killed, new = put("train/killed"), put("train/new")
+    left, live = (temporary_path(killed / "evaluation" / f"{name}.csv") for name in ("left", "live"))
+    left.parent.mkdir()
+    left.touch(), live.touch()
+    os.utime(left, (1.0, 1.0))  # written before this process began
+    write_latest(Config(), new)
+    assert [path.name for path in left.parent.iterdir()] == [live.name]
 
 
 def test_a_config_is_read_back_from_its_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ctbench_core.errors import ConfigError, InputError
+import ctbench_core.train.loop as loop
+from ctbench_core.errors import ConfigError, InputError, RunError
 from ctbench_core.runs import open_run
 from ctbench_core.studies import (
     Search,
@@ -116,6 +118,27 @@ def test_a_search_stopped_and_resumed_continues_as_never_stopped(make_search: Ca
     parameters = list(SPACE)
     assert resumed[["trial", "state", *parameters]].equals(trials[["trial", "state", *parameters]])
     assert resumed["value"].to_numpy() == pytest.approx(trials["value"].to_numpy(), abs=1e-6, nan_ok=True)
+
+
+def test_a_full_disk_fails_the_search_and_no_trial(
+    make_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"trials": 2, "batch": 1}
+    whole = run_search(make_search("whole", **small), again=0)
+    real, calls = loop.append_line, itertools.count()
+
+    def full(path: Path, line: str) -> None:
+        if next(calls) == 8:  # in the second trial
+            raise OSError(28, "No space left on device")
+        real(path, line)
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="the disk is full"):
+        patch.setattr(loop, "append_line", full)
+        run_search(make_search(**small), again=0)
+    rest = run_search(make_search(**small), again=0)
+    assert (rest["trials"], rest["failed"]) == (whole["trials"], whole["failed"]) == (2, 0)
+    tables = [_table(StudyPaths(Path(result["study_dir"]))) for result in (whole, rest)]
+    assert tables[0].drop(columns="run").equals(tables[1].drop(columns="run"))
 
 
 def test_pruned_trials_stop_early(make_search: Callable[..., Search]) -> None:
