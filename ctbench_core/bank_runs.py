@@ -32,6 +32,8 @@ from ctbench_core.runs import (
     advice_on_changes,
     check_settings,
     describe_changes,
+    hold,
+    hold_unchanged,
     new_status,
     open_run,
     open_tracker,
@@ -60,15 +62,13 @@ def queue_run(
     """Create the directory of a waiting run and return it; a resumed run (with ``previous``) keeps its own.
 
     Raises:
-        InputError: the directory already holds a run that is not being resumed.
+        InputError: the directory already holds a run that is not being resumed, or another process has changed the run.
     """
     check_paths(config)
     check_training(config)
     paths = run_paths(config) if run_dir is None else open_run(run_dir).paths
     if previous is None and paths.status.is_file():
-        raise InputError(
-            f"{paths.root} already holds a run. Choose another paths.run_dir, or resume it (training.resume.enabled=true)."
-        )
+        raise _already_there(paths)
     status = dataclasses.replace(
         new_status(_label(config), max_epochs=config.training.max_epochs), started_by=started_by
     )
@@ -76,15 +76,25 @@ def queue_run(
         check_settings(paths, config)
         status = dataclasses.replace(status, created=previous.created, label=previous.label, epoch=previous.epoch)
     try:
-        if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
-            write_config(paths.config, config)
-        write_status(paths.status, status)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        with hold_unchanged(paths.status, previous) if previous is not None else hold(paths.status) as stored:
+            if stored is not None:
+                raise _already_there(paths)
+            if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
+                write_config(paths.config, config)
+            write_status(paths.status, status)
         write_latest(config, paths.root)
     except OSError as error:
         raise InputError(
             f"The run cannot be written to {paths.root}: {error}. Set paths.outputs_root to a folder that you may write to."
         ) from error
     return paths.root
+
+
+def _already_there(paths: RunPaths) -> InputError:
+    return InputError(
+        f"{paths.root} already holds a run. Choose another paths.run_dir, or resume it (training.resume.enabled=true)."
+    )
 
 
 def _label(config: Config) -> str:

@@ -279,7 +279,7 @@ def locks(config: Config) -> CheckOutcome:
 
 
 def clock(config: Config) -> CheckOutcome:
-    """Compare this machine's clock with the disk's and with the runs' heartbeats, which are judged by it."""
+    """Compare this machine's clock with the disk's and with the runs' heartbeats."""
     folder = _folders(config)[0]
     try:
         with _scratch(folder) as scratch:
@@ -288,7 +288,7 @@ def clock(config: Config) -> CheckOutcome:
     except OSError:
         skew = 0.0  # reported by the check of writing
     ahead = _newest_heartbeat(config) - time.time()
-    advice = "Synchronise the clocks: a run on another machine counts as interrupted when its heartbeat is old."
+    advice = "Synchronise the clocks: times of runs, and their order, are wrong."
     if abs(skew) > _SKEW_S:
         direction = "ahead of" if skew > 0 else "behind"
         return CheckOutcome(WARNING, f"the disk's clock is {abs(skew):.0f} s {direction} this machine's", advice)
