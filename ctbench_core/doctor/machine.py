@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -31,6 +30,7 @@ from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import ConfigError, DamagedFile
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_bytes, plural
+from ctbench_core.locks import file_lock, has_file_locks
 from ctbench_core.names import LONGEST_BELOW_RUN
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, run_folders, stored_status
 
@@ -44,8 +44,8 @@ _TEMPORARY = 14  # characters that the temporary name of a file adds
 _LOCKED = 3
 # Run in another process, which must not get the lock that this process holds.
 _TRY_LOCK = (
-    "import sys\nfrom filelock import FileLock, Timeout\n"
-    f"try:\n    FileLock(sys.argv[1]).acquire(timeout=0)\nexcept Timeout:\n    sys.exit({_LOCKED})\n"
+    "import sys\nfrom pathlib import Path\nfrom filelock import Timeout\nfrom ctbench_core.locks import file_lock\n"
+    f"try:\n    file_lock(Path(sys.argv[1])).acquire(timeout=0)\nexcept Timeout:\n    sys.exit({_LOCKED})\n"
 )
 
 
@@ -263,7 +263,7 @@ def locks(config: Config) -> CheckOutcome:
     advice = "Set paths.outputs_root and paths.cache_dir to a local disk, or let one process at a time work there."
     for folder in _folders(config):
         try:
-            with _scratch(folder) as scratch, FileLock(scratch / "lock").acquire(timeout=1):
+            with _scratch(folder) as scratch, file_lock(scratch / "lock").acquire(timeout=1):
                 command = [sys.executable, "-c", _TRY_LOCK, str(scratch / "lock")]
                 process = subprocess.run(
                     command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
@@ -275,6 +275,12 @@ def locks(config: Config) -> CheckOutcome:
         if process.returncode != _LOCKED:
             reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
             return CheckOutcome(WARNING, f"{folder}: another process could not try the lock ({reason})", advice)
+    if without := [str(folder) for folder in _folders(config) if not has_file_locks(folder)]:
+        return CheckOutcome(
+            WARNING,
+            f"{', '.join(without)}: the file system has no locks, so files name the process that writes",
+            "Runs of a host that has crashed stay locked: the message at Resume names the file to delete.",
+        )
     return CheckOutcome(OK, "a lock keeps other processes out")
 
 

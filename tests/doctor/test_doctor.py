@@ -150,8 +150,14 @@ def test_locks_that_do_not_work(own: Config, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(path: Path) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(machine, "FileLock", refuse)
+    monkeypatch.setattr(machine, "file_lock", refuse)
     assert outcome_of(own, "Locks").level == "error"
+
+
+def test_a_disk_without_locks(own: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_file_locks", lambda folder: False)
+    outcome = outcome_of(own, "Locks")
+    assert (outcome.level, "has no locks" in outcome.observation) == ("warning", True)
 
 
 def test_a_run_from_the_future(run_dir: Path, own: Config) -> None:
