@@ -25,6 +25,7 @@ from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run
 from ctbench_core.manifest import write_selections
 from ctbench_core.progress import Progress
 from ctbench_core.runs import (
+    RESUMABLE,
     Recorder,
     RunPaths,
     Status,
@@ -187,6 +188,8 @@ class RunTask(ErrorIsolation):
 
         before = read_provenance(open_run(self.run_dir).paths).inputs if self.run_dir else {}
         changes = self._changes() if resume else {}
+        if resume:
+            self._queue_again()
         recorder = self.start()
         if not resume:
             self.write_origin(recorder.paths, trainer.device)
@@ -215,6 +218,13 @@ class RunTask(ErrorIsolation):
 
         stop = recorder.stop_check(stop_requested)
         return TrainingRun(log, self.config, prepare, stop, watch, lambda run: self.end(run, progress))
+
+    def _queue_again(self) -> None:
+        """Queue a run that has ended, for callers that have not."""
+        assert self.run_dir is not None
+        status = open_run(self.run_dir).status
+        if status.state in RESUMABLE:
+            queue_run(self.config, self.run_dir, status, status.started_by)
 
     def _changes(self) -> dict[str, Any]:
         """Return what has changed since the run was stopped: settings by key, and sentences about data under ``data``.

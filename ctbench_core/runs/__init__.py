@@ -14,6 +14,7 @@ from ctbench_core.runs.disclosures import (
     openings_of,
 )
 from ctbench_core.runs.external import ExternalTest
+from ctbench_core.runs.history import History, follow_history
 from ctbench_core.runs.identity import VALIDATION, set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
     Below,
@@ -28,7 +29,6 @@ from ctbench_core.runs.layout import (
 from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
 from ctbench_core.runs.provenance import Provenance, read_provenance
 from ctbench_core.runs.readers import (
-    follow_history,
     parse_epoch,
     read_cached,
     read_history,
