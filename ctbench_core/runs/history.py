@@ -84,7 +84,7 @@ class History:
 def _decoder(columns: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     """Return a decoder of what stays of every epoch; the rest of a line is only checked to be JSON."""
     macros = msgspec.defstruct("Macros", [(name, Number | None, None) for name in columns[3:]])
-    fields = [
+    fields: list[Any] = [
         ("epoch", Count | None),
         ("train_loss", float | None, None),
         ("val_loss", float | None, None),

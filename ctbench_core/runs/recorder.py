@@ -46,12 +46,13 @@ class Recorder:
         """Mark the run running.
 
         Raises:
-            InputError: another process trains it, or it waits no longer for this one: it was cancelled, or resumed
-                elsewhere.
+            InputError: another process trains it, or has resumed it. Interrupted: it was stopped while it waited.
         """
         require_directory(self.paths)
         with contextlib.ExitStack() as held:
             stored = held.enter_context(hold(self.paths.status))
+            if stored is not None and stored.state == "cancelled" and is_own(stored):
+                raise Interrupted(f"{self.paths.root} was stopped while it waited.")
             if stored is not None and (stored.state != "queued" or not is_own(stored)):
                 raise InputError(
                     f"{self.paths.root} is {stored.state} by {owner_of(stored)}: it was changed while it waited here."

@@ -141,9 +141,9 @@ def thin(frame: pd.DataFrame, points: int = _POINTS) -> pd.DataFrame:
     middles = np.minimum(starts + width // 2, len(frame) - 1)
     rows = {"epoch": frame["epoch"].to_numpy()[np.column_stack([starts, middles]).ravel()]}
     for name in frame.columns.drop("epoch"):
-        parts = np.full(len(starts) * width, np.nan)
-        parts[: len(frame)] = frame[name]
-        parts = parts.reshape(len(starts), width)
+        padded = np.full(len(starts) * width, np.nan)
+        padded[: len(frame)] = frame[name]
+        parts = padded.reshape(len(starts), width)
         lowest, highest = (np.where(np.isnan(parts), end, parts) for end in (np.inf, -np.inf))
         ends = np.sort(np.column_stack([lowest.argmin(1), highest.argmax(1)]))
         rows[name] = np.take_along_axis(parts, ends, 1).ravel()
@@ -167,7 +167,8 @@ def _draw_curves(history: History, key: str) -> None:
         st.caption("Drag to zoom, double-click to see all epochs. The dashed line is the best epoch.")
     frame = history_frame(history)
     if smoothing:  # over all epochs, not over those that are drawn
-        frame = frame.join(frame.drop(columns="epoch").ewm(alpha=1 - smoothing).mean(), rsuffix=_SMOOTH)
+        means = frame.drop(columns="epoch").ewm(alpha=1 - smoothing).mean()
+        frame = frame.join(means.add_suffix(_SMOOTH))
     frame = thin(frame)
     panels = [{"title": title, "alt": alt, "lines": _lines(frame, names)} for title, alt, names in _PANELS]
     data = {"epochs": frame["epoch"].tolist(), "best": history.best.get("epoch"), "panels": panels}

@@ -214,11 +214,20 @@ def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
         assert state_and_error(tmp_path)[0] == "running"
 
 
-@pytest.mark.parametrize("change", [{"state": "cancelled"}, {"state": "finished"}, {"host": "elsewhere"}])
-def test_a_run_that_was_changed_while_it_waited_is_not_started(tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"state": "cancelled"}, Interrupted, "was stopped while it waited"),
+        ({"state": "finished"}, InputError, "it was changed while it waited here"),
+        ({"host": "elsewhere"}, InputError, "it was changed while it waited here"),
+    ],
+)
+def test_a_run_that_was_changed_while_it_waited_is_not_started(
+    tmp_path: Path, change: dict[str, Any], error: type[Exception], text: str
+) -> None:
     recorder = recorder_in(tmp_path)
     written = write_status(tmp_path / "status.json", new_status("a run"), **change)
-    with pytest.raises(InputError, match="it was changed while it waited here"), recorder:
+    with pytest.raises(error, match=text), recorder:
         pass
     assert stored_status(tmp_path / "status.json") == written
 
