@@ -1,7 +1,7 @@
 """Read and write what a run is doing (``status.json``), and ask it to stop from any process.
 
-A run is held by one process, which has its lock while it trains. Whoever changes what a run does (starts, resumes or
-cancels it) takes the lock and finds the status as it was read, or gives up: two processes never train one run.
+A run is held by one process, which has its lock while it trains. A process that changes what a run does (starts, resumes
+or cancels it) takes the lock and finds the status as it was read, or gives up: two processes never train one run.
 
 A stop request is a file in the run's folder, which the process that trains it checks; no process is signalled. It
 names that process, so that a request left over by a crash does not stop a resumed run.
