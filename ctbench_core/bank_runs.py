@@ -25,6 +25,7 @@ from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run
 from ctbench_core.manifest import write_selections
 from ctbench_core.progress import Progress
 from ctbench_core.runs import (
+    RESUMABLE,
     Recorder,
     RunPaths,
     Status,
@@ -32,6 +33,8 @@ from ctbench_core.runs import (
     advice_on_changes,
     check_settings,
     describe_changes,
+    hold,
+    hold_unchanged,
     new_status,
     open_run,
     open_tracker,
@@ -60,15 +63,13 @@ def queue_run(
     """Create the directory of a waiting run and return it; a resumed run (with ``previous``) keeps its own.
 
     Raises:
-        InputError: the directory already holds a run that is not being resumed.
+        InputError: the directory already holds a run that is not being resumed, or another process has changed the run.
     """
     check_paths(config)
     check_training(config)
     paths = run_paths(config) if run_dir is None else open_run(run_dir).paths
     if previous is None and paths.status.is_file():
-        raise InputError(
-            f"{paths.root} already holds a run. Choose another paths.run_dir, or resume it (training.resume.enabled=true)."
-        )
+        raise _already_there(paths)
     status = dataclasses.replace(
         new_status(_label(config), max_epochs=config.training.max_epochs), started_by=started_by
     )
@@ -76,15 +77,25 @@ def queue_run(
         check_settings(paths, config)
         status = dataclasses.replace(status, created=previous.created, label=previous.label, epoch=previous.epoch)
     try:
-        if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
-            write_config(paths.config, config)
-        write_status(paths.status, status)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        with hold_unchanged(paths.status, previous) if previous is not None else hold(paths.status) as stored:
+            if stored is not None:
+                raise _already_there(paths)
+            if previous is None:  # a resumed run keeps its config until its checkpoint has proved to fit the new one
+                write_config(paths.config, config)
+            write_status(paths.status, status)
         write_latest(config, paths.root)
     except OSError as error:
         raise InputError(
             f"The run cannot be written to {paths.root}: {explained(error)} Or set paths.outputs_root to another folder."
         ) from error
     return paths.root
+
+
+def _already_there(paths: RunPaths) -> InputError:
+    return InputError(
+        f"{paths.root} already holds a run. Choose another paths.run_dir, or resume it (training.resume.enabled=true)."
+    )
 
 
 def _label(config: Config) -> str:
@@ -177,6 +188,8 @@ class RunTask(ErrorIsolation):
 
         before = read_provenance(open_run(self.run_dir).paths).inputs if self.run_dir else {}
         changes = self._changes() if resume else {}
+        if resume:
+            self._queue_again()
         recorder = self.start()
         if not resume:
             self.write_origin(recorder.paths, trainer.device)
@@ -205,6 +218,13 @@ class RunTask(ErrorIsolation):
 
         stop = recorder.stop_check(stop_requested)
         return TrainingRun(log, self.config, prepare, stop, watch, lambda run: self.end(run, progress))
+
+    def _queue_again(self) -> None:
+        """Queue a run that has ended, for callers that have not."""
+        assert self.run_dir is not None
+        status = open_run(self.run_dir).status
+        if status.state in RESUMABLE:
+            queue_run(self.config, self.run_dir, status, status.started_by)
 
     def _changes(self) -> dict[str, Any]:
         """Return what has changed since the run was stopped: settings by key, and sentences about data under ``data``.

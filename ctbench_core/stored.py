@@ -71,8 +71,8 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
-def read_bytes(path: Path, start: int = 0) -> bytes:
-    """Return the bytes of a file from ``start`` on, tried again where the system refuses it for a moment.
+def read_bytes(path: Path, start: int = 0, most: int = -1) -> bytes:
+    """Return the bytes of a file from ``start`` on, ``most`` of them, tried again where the system refuses it for a moment.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -83,7 +83,7 @@ def read_bytes(path: Path, start: int = 0) -> bytes:
             try:
                 with path.open("rb") as file:
                     file.seek(start)
-                    content = file.read()
+                    content = file.read(most)
             except (FileNotFoundError, IsADirectoryError):
                 raise
             except OSError:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -31,6 +30,7 @@ from ctbench_core.errors import ConfigError, DamagedFile, refusal
 from ctbench_core.features import check_allowed
 from ctbench_core.file_limit import file_limit
 from ctbench_core.formatting import format_bytes, plural
+from ctbench_core.locks import file_lock, has_file_locks
 from ctbench_core.names import LONGEST_BELOW_RUN
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, run_folders, stored_status
 
@@ -45,8 +45,8 @@ _TEMPORARY = 26  # characters that the temporary name of a file adds
 _LOCKED = 3
 # Run in another process, which must not get the lock that this process holds.
 _TRY_LOCK = (
-    "import sys\nfrom filelock import FileLock, Timeout\n"
-    f"try:\n    FileLock(sys.argv[1]).acquire(timeout=0)\nexcept Timeout:\n    sys.exit({_LOCKED})\n"
+    "import sys\nfrom pathlib import Path\nfrom filelock import Timeout\nfrom ctbench_core.locks import file_lock\n"
+    f"try:\n    file_lock(Path(sys.argv[1])).acquire(timeout=0)\nexcept Timeout:\n    sys.exit({_LOCKED})\n"
 )
 
 
@@ -276,7 +276,7 @@ def locks(config: Config) -> CheckOutcome:
     advice = "Set paths.outputs_root and paths.cache_dir to a local disk, or let one process at a time work there."
     for folder in _folders(config):
         try:
-            with _scratch(folder) as scratch, FileLock(scratch / "lock").acquire(timeout=1):
+            with _scratch(folder) as scratch, file_lock(scratch / "lock").acquire(timeout=1):
                 command = [sys.executable, "-c", _TRY_LOCK, str(scratch / "lock")]
                 process = subprocess.run(
                     command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
@@ -288,11 +288,17 @@ def locks(config: Config) -> CheckOutcome:
         if process.returncode != _LOCKED:
             reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
             return CheckOutcome(WARNING, f"{folder}: another process could not try the lock ({reason})", advice)
+    if without := [str(folder) for folder in _folders(config) if not has_file_locks(folder)]:
+        return CheckOutcome(
+            WARNING,
+            f"{', '.join(without)}: the file system has no locks, so files name the process that writes",
+            "Runs of a host that has crashed stay locked: the message at Resume names the file to delete.",
+        )
     return CheckOutcome(OK, "a lock keeps other processes out")
 
 
 def clock(config: Config) -> CheckOutcome:
-    """Compare this machine's clock with the disk's and with the runs' heartbeats, which are judged by it."""
+    """Compare this machine's clock with the disk's and with the runs' heartbeats."""
     folder = _folders(config)[0]
     try:
         with _scratch(folder) as scratch:
@@ -301,7 +307,7 @@ def clock(config: Config) -> CheckOutcome:
     except OSError:
         skew = 0.0  # reported by the check of writing
     ahead = _newest_heartbeat(config) - time.time()
-    advice = "Synchronise the clocks: a run on another machine counts as interrupted when its heartbeat is old."
+    advice = "Synchronise the clocks: times of runs, and their order, are wrong."
     if abs(skew) > _SKEW_S:
         direction = "ahead of" if skew > 0 else "behind"
         return CheckOutcome(WARNING, f"the disk's clock is {abs(skew):.0f} s {direction} this machine's", advice)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import zipfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ctbench_core.atomic import leftovers as leftovers_in
@@ -13,7 +12,7 @@ from ctbench_core.config import Config
 from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import CheckpointError
 from ctbench_core.formatting import format_bytes, plural
-from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, damaged_runs, run_folders
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, RESUMABLE, Run, RunStore, damaged_runs, run_folders, seconds_silent
 from ctbench_core.stored import is_there
 
 _NAMED = 3
@@ -69,10 +68,7 @@ def unfinished(config: Config) -> CheckOutcome:
 
 
 def _is_silent(run: Run) -> bool:
-    if not run.status.heartbeat:
-        return True
-    heartbeat = datetime.fromisoformat(run.status.heartbeat)
-    return (datetime.now(UTC) - heartbeat).total_seconds() > HEARTBEAT_LIMIT_S
+    return seconds_silent(run.paths.status) > HEARTBEAT_LIMIT_S
 
 
 def checkpoints(config: Config) -> CheckOutcome:

@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ctbench_core.atomic import write_json, write_with
 from ctbench_core.errors import RunError, StorageError
 from ctbench_core.features.index import Index, Pack
 from ctbench_core.features.reader import FileReader
 from ctbench_core.features.vector import READ_ERRORS
+from ctbench_core.locks import file_lock
 
 # 2: the vector of a file with several arrays is chosen by name, no longer the first.
 VERSION = 2
@@ -54,7 +55,7 @@ def writer_lock(folder: Path, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the writers' lock of a pack; ``waiting`` is called while another process holds it, and may raise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
+        lock = file_lock(folder / LOCK)
         while True:
             try:
                 lock.acquire(timeout=_LOCK_POLL_S)
@@ -260,7 +261,7 @@ def remove_store(folder: Path) -> int:
         RunError: another process is writing the store, or its files cannot be removed.
     """
     try:
-        with FileLock(folder / LOCK).acquire(timeout=0):
+        with file_lock(folder / LOCK).acquire(timeout=0):
             before = _size(folder)
             for path in sorted(_content(folder), key=lambda path: path.suffix != ".json"):  # the pointer first
                 with contextlib.suppress(PermissionError):  # Windows keeps a file that another process has mapped

@@ -15,21 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.errors import CtbenchError
+from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.experiment import queue_run, run_experiment
+from ctbench_core.formatting import plural
 from ctbench_core.runs import (
     RunPaths,
     check_resumable,
     is_stop_requested,
     new_status,
     open_run,
-    read_status,
     request_stop,
     withdraw_stop,
-    write_status,
 )
 
 log = logging.getLogger(__name__)
+
+MOST_WAITING = 200
 
 Work = Callable[[threading.Event], object]
 _UNEXPECTED = (
@@ -90,28 +91,48 @@ class JobRunner:
         """Queue a new run of a user and return its directory.
 
         Raises:
-            InputError: the run directory cannot be created.
+            InputError: the run directory cannot be created, or `MOST_WAITING` jobs wait.
         """
+        self.require_place()
         run_dir = queue_run(config, started_by=started_by)
         return self._enqueue(Job(run_dir, _training(config, run_dir)))
 
     def submit_work(self, folder: Path, work: Work) -> Path:
-        """Queue a study or an alignment, which keeps its own state in its folder, unless it is queued already."""
+        """Queue a study or an alignment, which keeps its own state in its folder, unless it is queued already.
+
+        Raises:
+            InputError: `MOST_WAITING` jobs wait.
+        """
         folder = Path(folder)
         with self._changed:
-            job = self._find(folder)
-        return folder if job else self._enqueue(Job(folder, work))
+            if self._find(folder):
+                return folder
+        self.require_place()
+        return self._enqueue(Job(folder, work))
 
     def resume(self, run_dir: Path, started_by: str = "") -> Path:
         """Queue an interrupted, cancelled or failed run again.
 
         Raises:
-            InputError: the run's state, or a missing checkpoint, does not allow it.
+            InputError: the run's state, or a missing checkpoint, does not allow it, or `MOST_WAITING` jobs wait.
         """
+        self.require_place()
         run = open_run(run_dir)
         check_resumable(run)
         queue_run(run.config, run_dir, run.status, started_by)
         return self._enqueue(Job(Path(run_dir), _training(run.config, Path(run_dir), resume=True)))
+
+    def require_place(self) -> None:
+        """Refuse another job while `MOST_WAITING` wait.
+
+        Raises:
+            InputError: they do.
+        """
+        if len(self._jobs) >= MOST_WAITING:
+            raise InputError(
+                f"The queue is full: {plural(len(self._jobs), 'job')}. Wait until some have ended, "
+                "stop some on the Runs page, or train many runs as one study."
+            )
 
     def _enqueue(self, job: Job) -> Path:
         with self._changed:
@@ -134,8 +155,8 @@ class JobRunner:
             if job is not self._active:
                 self._jobs.remove(job)
                 if RunPaths(job.run_dir).status.is_file():  # a study has no status file
-                    path = open_run(job.run_dir).paths.status
-                    write_status(path, read_status(path), state="cancelled")
+                    request_stop(job.run_dir)
+                    withdraw_stop(job.run_dir)
                 job.done.set()
         return True
 

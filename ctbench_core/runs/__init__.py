@@ -22,6 +22,7 @@ from ctbench_core.runs.disclosures import (
     openings_of,
 )
 from ctbench_core.runs.external import ExternalTest
+from ctbench_core.runs.history import History, follow_history
 from ctbench_core.runs.identity import VALIDATION, set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
     Below,
@@ -36,7 +37,6 @@ from ctbench_core.runs.layout import (
 from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
 from ctbench_core.runs.provenance import Provenance, read_provenance
 from ctbench_core.runs.readers import (
-    follow_history,
     parse_epoch,
     read_cached,
     read_history,
@@ -67,11 +67,16 @@ from ctbench_core.runs.status import (
     HEARTBEAT_LIMIT_S,
     RESUMABLE,
     Status,
+    hold,
+    hold_unchanged,
+    is_own,
     is_stop_requested,
     new_status,
     now,
+    owner_of,
     read_status,
     request_stop,
+    seconds_silent,
     stored_status,
     try_status,
     withdraw_stop,

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict
 
-from filelock import FileLock
-
 from ctbench_core.atomic import append_line, dump_json
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import plural
+from ctbench_core.locks import file_lock
 from ctbench_core.names import last_name
 from ctbench_core.runs.readers import follow_lines
 from ctbench_core.runs.status import now
@@ -115,7 +114,7 @@ class Ledger:
         """
         opening = Opening(now(), _resolved(str(run_dir)), job, manifest, test_set)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with reading(self.path), FileLock(self.path.with_name(_LOCK)):
+        with reading(self.path), file_lock(self.path.with_name(_LOCK)):
             append_line(self.path, dump_json(dataclasses.asdict(opening)))
             return self.count([test_set], manifest)
 

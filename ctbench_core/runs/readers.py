@@ -7,6 +7,7 @@ each second.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections import OrderedDict
@@ -15,19 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Required, TypedDict, TypeVar, cast
 
-from ctbench_core.atomic import dump_json, write_text
+from ctbench_core.atomic import write_bytes
 from ctbench_core.stored import Count, Number, parse_json, read_bytes, read_file, reading
 
 T = TypeVar("T")
 D = TypeVar("D")
+C = TypeVar("C")
 Fingerprint = tuple[int, int, int]
 
 _MAX_VALUES = 40_000  # config, best epoch, notes and inputs of 5,000 runs, twice
 _values: dict[tuple[Path, Callable[[str], Any]], tuple[Fingerprint, Any]] = {}
 _values_lock = threading.Lock()
 
-_MAX_FOLLOWED = 8  # 5,000 epochs of 18 findings take some 30 MB
-_followed: OrderedDict[tuple[Path, Callable[..., Any]], _Followed] = OrderedDict()
+_MAX_FOLLOWED = 8
+_PIECE = 2**23  # bytes
+_followed: OrderedDict[tuple[Path, Callable[..., Any], Callable[..., Any]], _Followed] = OrderedDict()
 _followed_lock = threading.Lock()
 
 
@@ -104,52 +107,81 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 def truncate_history(path: Path, epoch: int) -> None:
     """Drop the lines after ``epoch``, and an incomplete last line, before a resumed run appends to it."""
-    entries = [entry for entry in read_history(path) if entry["epoch"] <= epoch]
-    write_text(path, "".join(dump_json(entry) + "\n" for entry in entries))
+    try:
+        with reading(path):
+            *lines, _ = read_bytes(path).split(b"\n")
+            numbered = [
+                (line, parse_epoch(line, number)["epoch"]) for number, line in enumerate(lines, 1) if line.strip()
+            ]
+    except FileNotFoundError:
+        numbered = []
+    write_bytes(path, b"".join(line + b"\n" for line, of in numbered if of <= epoch))
 
 
 @dataclass
 class _Followed:
-    inode: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    content: Any = None
+    inode: int = 0
     size: int = 0  # bytes read so far
     lines: int = 0
-    entries: list[Any] = field(default_factory=list)
 
 
-def follow_lines(path: Path, parse: Callable[[bytes, int], T]) -> list[T]:
-    """Return ``parse(line, its number)`` of each line of a file, parsing only those added since the last call.
+def follow(path: Path, begin: Callable[[], C], add: Callable[[C, bytes, int], object], snapshot: Callable[[C], T]) -> T:
+    """Return the snapshot of what ``add(content, line, its number)`` has collected of a file's lines.
 
-    The entries are shared, so do not change them. A file that was replaced or cut is read from its beginning; an
+    Only lines added since the last call are read. A file that was replaced or cut is read from its beginning; an
     incomplete last line is left for the next call; a missing file has none.
 
     Raises:
-        DamagedFile: ``parse`` failed, or the file cannot be read.
+        DamagedFile: ``add`` or ``snapshot`` failed, or the file cannot be read.
     """
-    with _followed_lock, reading(path):
+    with _followed_lock:
+        followed = _followed.setdefault((path, begin, add), _Followed())
+        _followed.move_to_end((path, begin, add))
+        while len(_followed) > _MAX_FOLLOWED:
+            _followed.popitem(last=False)
+    with followed.lock, reading(path):
         try:
             facts = path.stat()
         except FileNotFoundError:
-            return []
-        key = (path, parse)
-        followed = _followed.get(key)
-        if followed is None or followed.inode != facts.st_ino or facts.st_size < followed.size:
-            followed = _followed[key] = _Followed(facts.st_ino)
-        if facts.st_size > followed.size:
-            complete, end, _ = read_bytes(path, followed.size).rpartition(b"\n")
-            lines = complete.split(b"\n") if end else []
-            numbered = enumerate(lines, start=followed.lines + 1)
-            followed.entries += [parse(line, number) for number, line in numbered if line.strip()]
-            followed.size += len(complete) + len(end)
-            followed.lines += len(lines)
-        _followed.move_to_end(key)
-        while len(_followed) > _MAX_FOLLOWED:
-            _followed.popitem(last=False)
-        return list(followed.entries)
+            return snapshot(begin())
+        content, followed.content = followed.content, None  # after an error, the next call begins again
+        if content is None or followed.inode != facts.st_ino or facts.st_size < followed.size:
+            content, followed.inode, followed.size, followed.lines = begin(), facts.st_ino, 0, 0
+        _read_on(path, followed, lambda line, number: add(content, line, number), facts.st_size)
+        result = snapshot(content)
+        followed.content = content
+        return result
 
 
-def follow_history(path: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a ``metrics.jsonl`` as `read_history` does, and fast where lines were only added."""
-    return follow_lines(path, parse_epoch)
+def _read_on(path: Path, followed: _Followed, add: Callable[[bytes, int], object], end: int) -> None:
+    """Add the lines up to an end of the file, in pieces: a long history is not held in memory as a whole."""
+    most = _PIECE
+    while followed.size < end:
+        piece = read_bytes(path, followed.size, most)
+        complete, line_end, rest = piece.rpartition(b"\n")
+        if not line_end and len(piece) < most:
+            return
+        if not line_end:
+            most *= 2  # a line longer than a piece
+            continue
+        lines = complete.split(b"\n")
+        for number, line in enumerate(lines, start=followed.lines + 1):
+            if line.strip():
+                add(line, number)
+        followed.size += len(piece) - len(rest)
+        followed.lines += len(lines)
+
+
+def follow_lines(path: Path, parse: Callable[[bytes, int], T]) -> list[T]:
+    """Return ``parse(line, its number)`` of each line of a file, as `follow` reads it; do not change the entries."""
+    return follow(path, list, _adder(parse), list)
+
+
+@functools.cache
+def _adder(parse: Callable[[bytes, int], Any]) -> Callable[[list[Any], bytes, int], None]:
+    return lambda entries, line, number: entries.append(parse(line, number))
 
 
 class _Convergence(TypedDict, total=False):

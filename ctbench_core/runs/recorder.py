@@ -9,11 +9,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from filelock import Timeout
-
-from ctbench_core.errors import CtbenchError, InputError, Interrupted, RunError, explained
+from ctbench_core.errors import CtbenchError, DamagedFile, InputError, Interrupted, RunError, explained
 from ctbench_core.runs.layout import RunPaths, require_directory
-from ctbench_core.runs.status import Status, is_stop_requested, now, run_lock, withdraw_stop, write_status
+from ctbench_core.runs.status import (
+    Status,
+    hold,
+    is_own,
+    is_stop_requested,
+    now,
+    owner_of,
+    stored_status,
+    withdraw_stop,
+    write_status,
+)
 
 # Each write is flushed to the disk; two a second do not slow the training.
 WRITE_EVERY_S = 0.5
@@ -32,21 +40,25 @@ class Recorder:
     def __init__(self, paths: RunPaths, status: Status) -> None:
         self.paths, self.status = paths, status
         self._written_at = self._checked_at = 0.0
-        self._lock = run_lock(paths.root)
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Recorder:
         """Mark the run running.
 
         Raises:
-            InputError: another process trains it.
+            InputError: another process trains it, or has resumed it. Interrupted: it was stopped while it waited.
         """
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout as error:
-            raise InputError(
-                f"{self.paths.root} is being trained by another process. Wait for it, or stop it there."
-            ) from error
-        self._write(state="running", error=None, started=now(), started_epoch=self.status.epoch)
+        require_directory(self.paths)
+        with contextlib.ExitStack() as held:
+            stored = held.enter_context(hold(self.paths.status))
+            if stored is not None and stored.state == "cancelled" and is_own(stored):
+                raise Interrupted(f"{self.paths.root} was stopped while it waited.")
+            if stored is not None and (stored.state != "queued" or not is_own(stored)):
+                raise InputError(
+                    f"{self.paths.root} is {stored.state} by {owner_of(stored)}: it was changed while it waited here."
+                )
+            self._write(state="running", error=None, started=now(), started_epoch=self.status.epoch)
+            self._held = held.pop_all()
         return self
 
     def __exit__(
@@ -58,7 +70,7 @@ class Recorder:
             with contextlib.suppress(OSError):
                 withdraw_stop(self.paths.root)
         finally:
-            self._lock.release()
+            self._held.close()
 
     def _record(self, error: BaseException) -> None:
         state = "cancelled" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"
@@ -108,12 +120,22 @@ class Recorder:
 
     def _beat(self) -> None:
         """Renew the heartbeat; one that cannot be written does not end the training."""
-        require_directory(self.paths)
+        self._require_own()
         self._written_at = time.monotonic()
         with contextlib.suppress(OSError):
             self.status = write_status(self.paths.status, self.status, held_s=BEAT_HELD_S)
 
     def _write(self, **changes: Any) -> None:
-        require_directory(self.paths)
+        self._require_own()
         self.status = write_status(self.paths.status, self.status, **changes)
         self._written_at = time.monotonic()
+
+    def _require_own(self) -> None:
+        """Refuse to write where another process has resumed the run: its lock did not keep that one out."""
+        require_directory(self.paths)
+        with contextlib.suppress(FileNotFoundError, DamagedFile):
+            stored = stored_status(self.paths.status)
+            if not is_own(stored):
+                raise RunError(
+                    f"{self.paths.root} was resumed by {owner_of(stored)} while this process was stopped. It goes on there."
+                )

@@ -1,15 +1,23 @@
 """Read and write what a run is doing (``status.json``), and ask it to stop from any process.
 
+A run is held by one process, which has its lock while it trains. A process that changes what a run does (starts, resumes
+or cancels it) takes the lock and finds the status as it was read, or gives up: two processes never train one run.
+
 A stop request is a file in the run's folder, which the process that trains it checks; no process is signalled. It
 names that process, so that a request left over by a crash does not stop a resumed run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import math
 import os
 import socket
+import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +25,11 @@ from typing import Any, Literal
 
 import msgspec
 import psutil
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from ctbench_core.atomic import HELD_S, remove, write_json, write_text
-from ctbench_core.errors import DamagedFile, RunError
+from ctbench_core.errors import DamagedFile, InputError, RunError
+from ctbench_core.locks import describe_holder, file_lock, is_held, process_token
 from ctbench_core.runs.layout import RunPaths
 from ctbench_core.runs.readers import read_cached
 from ctbench_core.stored import Count, Number, read_file
@@ -34,9 +43,11 @@ State = Literal["queued", "running", "cancelling", "finished", "cancelled", "fai
 RUN_FORMAT = 2
 STOP_REQUEST, LOCK = "stop_request", ".lock"
 
-# A run of another host counts as gone when its heartbeat, renewed every few seconds, is older than this.
-HEARTBEAT_LIMIT_S = 120.0
-UNLOCKED_LIMIT_S = 15.0  # of this host, whose lock nobody holds
+# A running run whose lock nobody holds counts as gone when its status, written every few seconds, is older than this.
+# Some network file systems keep locks within a host: for another host the limit covers a process stopped for minutes.
+HEARTBEAT_LIMIT_S = 300.0
+UNLOCKED_LIMIT_S = 15.0  # of this host
+_PROBE_S = 1.0  # readers hold a lock for a moment to see whether it is free
 
 
 def now() -> str:
@@ -59,6 +70,7 @@ class Status:
     host: str = ""
     pid: Count = 0
     process_started: float = 0.0
+    process_token: str = ""
     heartbeat: str = ""
     created: str = ""
     updated: str = ""
@@ -83,18 +95,21 @@ def _host() -> str:
     return socket.gethostname()
 
 
-@functools.lru_cache(maxsize=8)
-def _process_start(pid: int) -> float:
-    return psutil.Process(pid).create_time()
+@functools.lru_cache(maxsize=1)
+def _process_start(pid: int) -> tuple[float, str]:
+    """Return when this process started by the clock, and a number that stays the same when the clock is set."""
+    return psutil.Process(pid).create_time(), f"{process_token(pid) or 0:x}"
 
 
 def new_status(label: str, kind: Kind = "train", max_epochs: int = 0) -> Status:
     """Return the status of a run that this process has just accepted."""
     moment = now()
+    started, token = _process_start(os.getpid())
     return Status(
         host=_host(),
         pid=os.getpid(),
-        process_started=_process_start(os.getpid()),
+        process_started=started,
+        process_token=token,
         heartbeat=moment,
         created=moment,
         updated=moment,
@@ -123,7 +138,7 @@ def read_status(path: Path) -> Status:
         status = read_file(Path(path), _parse)
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: its folder is not a run directory, or is damaged.") from error
-    if status.active and not _is_alive(status, Path(path).parent):
+    if status.active and not _is_alive(status, Path(path)):
         return dataclasses.replace(
             status, state="interrupted", error="The process that ran it is gone. Resume continues the run."
         )
@@ -156,42 +171,108 @@ def _parse(text: str) -> Status:
     return status
 
 
-def _is_alive(status: Status, run_dir: Path) -> bool:
-    if status.host != _host():
-        return _has_heartbeat(status)
+def _is_alive(status: Status, path: Path) -> bool:
+    here = status.host == _host()
+    if status.state == "queued":  # it holds no lock yet: of another host, that host alone knows
+        return not here or _process_lives(status)
+    # A folder that was renamed while its run trained keeps the status of then, though its process lives on.
+    limit_s = UNLOCKED_LIMIT_S if here else HEARTBEAT_LIMIT_S
+    may_live = not here or _process_lives(status)
+    return (may_live and seconds_silent(path) < limit_s) or is_held(_lock_path(path))
+
+
+def _process_lives(status: Status) -> bool:
     try:
-        # The system reuses process numbers, so the start time is compared too.
-        if abs(psutil.Process(status.pid).create_time() - status.process_started) >= 2.0:
-            return False
+        if status.process_token:
+            return f"{process_token(status.pid) or 0:x}" == status.process_token
+        # Of an older version. The system reuses process numbers, so the start time is compared too.
+        return abs(psutil.Process(status.pid).create_time() - status.process_started) < 2.0
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
-    # A folder that was renamed while its run trained keeps the status of then, though its process lives on.
-    return status.state == "queued" or _has_heartbeat(status, UNLOCKED_LIMIT_S) or is_locked(run_dir)
 
 
-def _has_heartbeat(status: Status, limit_s: float = HEARTBEAT_LIMIT_S) -> bool:
-    if not status.heartbeat:
-        return False
-    beat = datetime.fromisoformat(status.heartbeat)
-    return (datetime.now(UTC) - beat).total_seconds() < limit_s
+def seconds_silent(path: Path) -> float:
+    """Return the seconds since a status was written, by the clock of its disk: those of two hosts may be minutes apart."""
+    try:
+        written = path.stat().st_mtime
+    except OSError:
+        return math.inf
+    seconds = time.time() - written
+    return seconds if abs(seconds) < UNLOCKED_LIMIT_S else _disk_time(path.parent) - written
 
 
-def run_lock(run_dir: Path) -> FileLock:
-    """Return the lock that is held while a run trains; the system releases it when the process dies."""
-    return FileLock(run_dir / LOCK)
+def _disk_time(folder: Path) -> float:
+    """Return the present time by the clock that stamps the files of a folder; this machine's where it cannot be written."""
+    probe = folder / f".time.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        written = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:
+        return time.time()
+    return written
+
+
+def _lock_path(status_file: Path) -> Path:
+    """Return the lock of a run, or of the claim of a bank, by its status file."""
+    return status_file.with_name(LOCK) if status_file.name == "status.json" else status_file.with_suffix(".lock")
+
+
+def run_lock(run_dir: Path) -> BaseFileLock:
+    """Return the lock that is held while a run trains."""
+    return file_lock(run_dir / LOCK)
 
 
 def is_locked(run_dir: Path) -> bool:
     """Whether a process trains the run; also where that cannot be found out."""
-    if not (run_dir / LOCK).is_file():
-        return False
+    return is_held(run_dir / LOCK)
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[Status | None]:
+    """Hold a run's lock, by its status file, and yield the status that is stored; None before there is one.
+
+    Raises:
+        InputError: another process trains the run. DamagedFile: the file holds no status.
+    """
+    lock = _lock_path(path)
+    held = file_lock(lock)
     try:
-        with run_lock(run_dir).acquire(blocking=False):
-            return False
-    except (Timeout, OSError, NotImplementedError):
-        return True
+        held.acquire(timeout=_PROBE_S)
+    except Timeout as error:
+        raise InputError(
+            f"{path.parent} is being trained by another process. {describe_holder(lock)}Wait for it, or stop it there."
+        ) from error
+    try:
+        yield read_file(path, _parse) if path.is_file() else None
+    finally:
+        held.release()
+
+
+@contextlib.contextmanager
+def hold_unchanged(path: Path, expected: Status) -> Iterator[None]:
+    """Hold a run's lock while its status is still the one that was read, so that it can be replaced.
+
+    Raises:
+        InputError: another process has changed it, or trains the run. DamagedFile: the file holds no status.
+    """
+    with hold(path) as stored:
+        if stored is None or (stored.updated, _process(stored)) != (expected.updated, _process(expected)):
+            owner = "was removed" if stored is None else f"is {stored.state} by {owner_of(stored)}"
+            raise InputError(f"{path.parent} was changed by another process: it {owner}. Look at it again.")
+        yield
+
+
+def owner_of(status: Status) -> str:
+    """Name the process that has a run."""
+    return f"process {status.pid} on {status.host}"
+
+
+def is_own(status: Status) -> bool:
+    """Whether this process has a run."""
+    return _process(status) == _process(new_status(""))
 
 
 def request_stop(run_dir: Path) -> bool:
@@ -206,7 +287,8 @@ def request_stop(run_dir: Path) -> bool:
         if status.active:
             write_text(run_dir / STOP_REQUEST, _process(status))
         if status.state == "queued":  # its process reads the request only when the run's turn comes
-            write_status(path, status, state="cancelled")
+            with contextlib.suppress(InputError), hold_unchanged(path, status):  # it may just have started
+                write_status(path, status, state="cancelled")
     except OSError as error:
         raise RunError(
             f"No stop request can be written to {run_dir}: {error}. Stop the run where it was started."

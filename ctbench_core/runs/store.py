@@ -5,6 +5,7 @@ The files are the truth; nothing is kept beside them. A deleted run is moved to 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -33,7 +34,16 @@ from ctbench_core.runs.readers import (
     read_if_there,
     read_json,
 )
-from ctbench_core.runs.status import ENDED, Status, now, read_status, stored_status, try_status, write_status
+from ctbench_core.runs.status import (
+    ENDED,
+    Status,
+    hold_unchanged,
+    now,
+    read_status,
+    stored_status,
+    try_status,
+    write_status,
+)
 from ctbench_core.stored import RESTORE
 
 TRASH = ".trash"
@@ -275,8 +285,9 @@ class RunStore:
         interrupted = []
         for run in self.runs(kind=None):
             if run.status.state == "interrupted" and stored_status(run.paths.status).state not in ENDED:
-                write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
-                interrupted.append(run)
+                with contextlib.suppress(InputError), hold_unchanged(run.paths.status, run.status):
+                    write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
+                    interrupted.append(run)
         return interrupted
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from ctbench_core.atomic import dump_json, write_bytes
 from ctbench_core.declared import TUNED, averaged_metrics, interval_keys, macro_keys
@@ -31,6 +30,7 @@ from ctbench_core.inference import (
     measure,
     seed_factor,
 )
+from ctbench_core.locks import file_lock
 from ctbench_core.metrics import Floats
 from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.differences import RULES, overlaps_of
@@ -74,7 +74,7 @@ def cell_frame(
     """
     set_name, axes, cells = comparison_set(results), cell_axes(plan), cells_of(plan)
     rows = rows_of_set(results, set_name)
-    with FileLock(paths.intervals.with_suffix(".lock")):
+    with file_lock(paths.intervals.with_suffix(".lock")):
         estimates = _estimates(paths, plan, results, set_name, progress, cached_only)
     frame = _with_estimates(_means(rows, cells), estimates).merge(_sizes(results, cells), on="cell", how="left")
     if plan.study.folds:

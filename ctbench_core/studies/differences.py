@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from ctbench_core.atomic import dump_json
 from ctbench_core.dataset import ManifestCache, seed_overlap
@@ -33,6 +32,7 @@ from ctbench_core.inference import (
     recipe_difference,
 )
 from ctbench_core.inference import best_of as best_column
+from ctbench_core.locks import file_lock
 from ctbench_core.progress import Progress, silent
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
@@ -128,7 +128,7 @@ def differences(
     finished = set(results["run"])
     ids = {cell: [run.id for run in runs if run.id in finished] for cell, runs in cells.items()}
     keys = {pair: _cache_key([RULES, name, *(ids[cell] for cell in pair)]) for pair in pairs}
-    with FileLock(paths.differences.with_suffix(".lock")):
+    with file_lock(paths.differences.with_suffix(".lock")):
         known = _read_cache(paths)
         missing = [] if cached_only else [pair for pair in pairs if keys[pair] not in known]
         fresh = _compare_pairs(paths, plan, name, missing, progress)

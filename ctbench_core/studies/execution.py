@@ -25,7 +25,7 @@ from ctbench_core.config import Config, differing_keys
 from ctbench_core.errors import ConfigError, CtbenchError, InputError
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import RESUMABLE, RunPaths, now, read_config, read_status
+from ctbench_core.runs import RunPaths, now, read_config, read_status
 from ctbench_core.stored import is_there
 from ctbench_core.studies.cells import cell_frame, cell_records, write_cells
 from ctbench_core.studies.differences import compared_axes, difference_records, differences, pairs_along
@@ -264,9 +264,10 @@ def _queue(config: Config, run_dir: Path) -> bool:
             f"{run_dir} holds a run with other {', '.join(differing)}. Move it away, or give the study another name."
         )
     status = read_status(paths.status)
-    if status.state in RESUMABLE:
-        queue_run(config, run_dir, status)
-    return status.state != "finished"
+    if status.state == "finished":
+        return False
+    queue_run(config, run_dir, status)  # also one that a worker of another host left queued: the bank is claimed here
+    return True
 
 
 _SBATCH = """#!/bin/bash

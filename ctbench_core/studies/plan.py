@@ -17,12 +17,12 @@ from typing import Any, Required, TypedDict
 
 import msgspec
 import yaml
-from filelock import FileLock
 
 from ctbench_core.atomic import write_json, write_text
 from ctbench_core.config import Config, as_introduced, changed_keys, differing_keys, get_key, set_keys
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.formatting import plural
+from ctbench_core.locks import file_lock
 from ctbench_core.runs import RunPaths, now, read_config
 from ctbench_core.stored import Count, is_there, parse_json, read_bytes, reading
 from ctbench_core.studies.identity import identity_text, introduced_since, present_defaults, run_id
@@ -106,7 +106,7 @@ def make_plan(
     """
     expand_grid(study)
     paths.root.mkdir(parents=True, exist_ok=True)
-    with FileLock(paths.lock):
+    with file_lock(paths.lock):
         known = read_plan(paths) if is_there(paths.plan) else Plan([], [])
         settings = stored_or_planned(known, paths)
         if known.studies:

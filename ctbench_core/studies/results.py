@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
 from ctbench_core.atomic import write_bytes
 from ctbench_core.config import Config
 from ctbench_core.declared import brief_metrics, interval_keys, metrics_of
 from ctbench_core.errors import DamagedFile
 from ctbench_core.label_leakage import leakage_banner, leakage_note
+from ctbench_core.locks import file_lock
 from ctbench_core.runs import (
     NO_LEDGER,
     UNKNOWN,
@@ -52,7 +52,7 @@ DECIMALS = 6
 def read_results(paths: StudyPaths, plan: Plan) -> pd.DataFrame:
     """Return the long table of the finished runs of a plan, brought up to date."""
     planned = [run.id for run in plan.runs]
-    with FileLock(paths.results.with_suffix(".lock")):
+    with file_lock(paths.results.with_suffix(".lock")):
         results = read_cache(paths.results, COLUMNS)
         if LEAKED not in set(results["metric"]):  # written before leaks were stored: rebuilt
             results = results.iloc[:0]

@@ -18,7 +18,7 @@ from ctbench_core.config import Config, differing_keys, get_key
 from ctbench_core.errors import InputError
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
-from ctbench_core.runs import RunPaths, read_best, read_history, request_stop
+from ctbench_core.runs import RunPaths, follow_history, read_best, request_stop
 from ctbench_core.stored import is_there
 from ctbench_core.studies.execution import run_study, train_bank
 from ctbench_core.studies.grid_edges import space_edges
@@ -149,8 +149,11 @@ class _TrialRun:
 
     def report_epochs(self) -> None:
         """Report the epochs that ended since the last call, and stop the run when it is pruned."""
-        for entry in read_history(RunPaths(self.run_dir).metrics)[len(self.pruner.reported) :]:
-            if self.pruner.epoch(entry["epoch"], _monitored(entry, self.config.training.monitor)):
+        monitor = self.config.training.monitor
+        columns = follow_history(RunPaths(self.run_dir).metrics).columns
+        values = [-loss for loss in columns["val_loss"]] if monitor == "loss" else columns[monitor]
+        for epoch, value in list(zip(columns["epoch"], values))[len(self.pruner.reported) :]:
+            if self.pruner.epoch(int(epoch), value):
                 if run_state(self.run_dir) == "running":
                     request_stop(self.run_dir)
                 return

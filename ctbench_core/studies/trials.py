@@ -10,9 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from filelock import FileLock
-
 from ctbench_core.config import OptunaConfig
+from ctbench_core.locks import file_lock
 from ctbench_core.stored import reading
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.search import Space
@@ -35,7 +34,9 @@ class Trials:
         paths.root.mkdir(parents=True, exist_ok=True)
         journal = str(paths.journal)
         # Optuna's own locks fail on Windows while another process lets go of them.
-        lock = cast(Any, FileLock(f"{journal}.lock"))  # has the methods of optuna's
+        lock = cast(
+            Any, file_lock(paths.journal.with_name(f"{paths.journal.name}.lock"))
+        )  # has the methods of optuna's
         storage = JournalStorage(JournalFileBackend(journal, lock_obj=lock))
         with reading(paths.journal):
             self._study = optuna.create_study(

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ctbench_core.atomic import write_json
 from ctbench_core.errors import DamagedFile
+from ctbench_core.locks import file_lock
 from ctbench_core.runs import Status, new_status, read_json, try_status, write_status
 from ctbench_core.studies.layout import StudyPaths
 
@@ -28,16 +29,15 @@ _CHECK_EVERY_S = 0.5
 def claim(path: Path) -> Iterator[bool]:
     """Try to claim a bank for the block; yield whether this process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_suffix(".lock"))
+    lock = file_lock(path.with_suffix(".lock"))
     try:
+        if _is_claimed_by_other_host(path):
+            raise Timeout(lock.lock_file)
         lock.acquire(blocking=False)
     except Timeout:
         yield False
         return
     try:
-        if _is_claimed_by_other_host(path):
-            yield False
-            return
         status = write_status(path, new_status(path.stem, kind="claim"), state="running")
         try:
             with _heartbeat(path, status):

@@ -22,7 +22,7 @@ from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_jso
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, OutOfMemory, RunError
-from ctbench_core.runs import Convergence, RunPaths, read_history, require_directory, segment_start, truncate_history
+from ctbench_core.runs import Convergence, RunPaths, follow_history, require_directory, segment_start, truncate_history
 from ctbench_core.stored import is_there
 from ctbench_core.train import checkpoint
 from ctbench_core.train.convergence import RECENT
@@ -103,7 +103,7 @@ class RunLog:
                     "start a new run."
                 ) from error
         truncate_history(self.paths.metrics, self.epoch)
-        self.losses.extend(line["train_loss"] for line in read_history(self.paths.metrics)[-2 * RECENT :])
+        self.losses.extend(follow_history(self.paths.metrics).columns["train_loss"][-2 * RECENT :])
 
     def _restore(self, trainer: AnyTrainer, head: int, saved: dict[str, Any]) -> None:
         trainer.restore(head, saved)

@@ -114,5 +114,6 @@ def _queue(config: Config) -> Path:
     """Queue a measurement; the part of the core that needs torch is loaded now, not with the page."""
     from ctbench_core.alignment import queue_alignment, run_alignment
 
+    get_runner().require_place()
     folder = queue_alignment(config)
     return get_runner().submit_work(folder, lambda cancel: run_alignment(config, run_dir=folder, cancel=cancel))

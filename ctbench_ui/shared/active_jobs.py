@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RunPaths, Status, active_runs, read_status
+from ctbench_core.runs import RunPaths, Status, active_runs, is_own, owner_of, read_status
 from ctbench_core.studies import StudyPaths
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
@@ -67,7 +66,7 @@ def is_active(folder: Path) -> bool:
 
 def other_process(status: Status) -> str:
     """Name the process that has a run; empty when it is this one."""
-    return "" if status.pid == os.getpid() else f"process {status.pid} on {status.host}"
+    return "" if is_own(status) else owner_of(status)
 
 
 def share_done(status: Status) -> float:

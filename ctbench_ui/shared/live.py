@@ -6,23 +6,25 @@ Streamlit's own charts lose a zoom whenever their data change. The curves are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import METRICS, compared_metrics, macro_keys, metric_title, short_title
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import Run, follow_history, open_run
+from ctbench_core.runs import History, Run, follow_history, open_run
 from ctbench_ui.shared import active_jobs, as_text, charts, exports, feedback
 from ctbench_ui.shared.style import COLOURS, SHARE, ago, duration, state_badge
 
 EVERY_S = 1.0
 _POINTS = 1000
 _TRACE_POINTS = 120
+_SMOOTH = " smooth"
 _HERE = Path(__file__).parent
 _LIBRARY = _HERE / "vendor" / "uplot"
 _TITLES = {"finished": "Finished", "failed": "Failed", "interrupted": "Interrupted", "cancelled": "Stopped"}
@@ -60,39 +62,37 @@ def _draw_view(run_dir: str, key: str) -> None:
         run = open_run(run_dir)
     except (InputError, RunError):  # renamed or deleted since: the whole page reports it
         st.rerun(scope="app")
-    entries = follow_history(run.paths.metrics)
+    history = follow_history(run.paths.metrics)
     # The status is written less often than the history, and would lag behind the best epoch.
-    _draw_state(run, max(run.status.epoch, entries[-1]["epoch"] if entries else 0))
+    _draw_state(run, max(run.status.epoch, history.last.get("epoch") or 0))
     if run.status.error:
         feedback.show_error(_TITLES.get(run.status.state, "Problem"), run.status.error)
-    if not entries:
+    if not len(history):
         if run.status.active:
             st.caption("Reading features; the first epoch follows.")
             st.skeleton(height=260)
         return
-    _draw_curves(entries, key)
+    _draw_curves(history, key)
     with st.expander(
         "Findings by epoch", icon=":material/grid_on:", key=f"{key}-findings", on_change="rerun"
     ) as expander:
         if expander.open:
-            _draw_findings(entries)
+            _draw_findings(history)
 
 
 def draw_curves_of(run: Run, key: str) -> None:
     """Draw the curves of a run that has ended, with their files."""
-    entries = follow_history(run.paths.metrics)
-    if not entries:
+    history = follow_history(run.paths.metrics)
+    if not len(history):
         st.caption("No finished epoch.")
         return
-    _draw_curves(entries, key)
+    _draw_curves(history, key)
     with st.container(horizontal=True, gap="small"):
-        frame = history_frame(entries, len(entries))
+        frame = history_frame(history)
         exports.download("Download curves as CSV", frame, f"{run.run_id}-epochs.csv", f"{key}-csv")
         source = exports.Source(run.name, "", f"validation by epoch, run {run.run_id}", run.run_id)
-        exports.download_html(
-            lambda: charts.epoch_curves(history_frame(entries)), source, "Curves by epoch", f"{key}-html"
-        )
-    _draw_findings(entries)
+        exports.download_html(lambda: charts.epoch_curves(thin(frame)), source, "Curves by epoch", f"{key}-html")
+    _draw_findings(history)
 
 
 def _draw_state(run: Run, epoch: int) -> None:
@@ -123,22 +123,35 @@ def _describe_times(run: Run) -> str:
     return " · ".join(parts)
 
 
-def history_frame(entries: Sequence[dict[str, Any]], points: int = _POINTS) -> pd.DataFrame:
-    """Return one row an epoch: epoch, train_loss, val_loss and the macro means; thinned to points, or up to twice.
+def history_frame(history: History) -> pd.DataFrame:
+    """Return one row an epoch: epoch, train_loss, val_loss and the macro means."""
+    frame = pd.DataFrame({name: np.array(column) for name, column in history.columns.items()})
+    return frame.astype({"epoch": "Int64"})
 
-    The first and the last epoch are always there.
+
+def thin(frame: pd.DataFrame, points: int = _POINTS) -> pd.DataFrame:
+    """Return at most ``points`` rows, and the last, of a frame with more than twice as many: no peak is lost.
+
+    Each column of every few epochs is drawn by its lowest and highest value, in their order.
     """
-    step = max(1, len(entries) // points)
-    rows = [
-        {name: entry.get(name) for name in ("epoch", "train_loss", "val_loss")}
-        | {name: entry.get("val_metrics", {}).get(name) for name in macro_keys()}
-        for place, entry in enumerate(entries)
-        if place % step == 0 or place == len(entries) - 1
-    ]
-    return pd.DataFrame(rows)
+    if len(frame) <= 2 * points:
+        return frame
+    width = -(-2 * len(frame) // points)
+    starts = np.arange(0, len(frame), width)
+    middles = np.minimum(starts + width // 2, len(frame) - 1)
+    rows = {"epoch": frame["epoch"].to_numpy()[np.column_stack([starts, middles]).ravel()]}
+    for name in frame.columns.drop("epoch"):
+        padded = np.full(len(starts) * width, np.nan)
+        padded[: len(frame)] = frame[name]
+        parts = padded.reshape(len(starts), width)
+        lowest, highest = (np.where(np.isnan(parts), end, parts) for end in (np.inf, -np.inf))
+        ends = np.sort(np.column_stack([lowest.argmin(1), highest.argmax(1)]))
+        rows[name] = np.take_along_axis(parts, ends, 1).ravel()
+    thinned = pd.DataFrame(rows)
+    return pd.concat([thinned[thinned["epoch"] < frame["epoch"].iloc[-1]], frame.iloc[[-1]]], ignore_index=True)
 
 
-def _draw_curves(entries: Sequence[dict[str, Any]], key: str) -> None:
+def _draw_curves(history: History, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         smoothing = st.slider(
             "Smoothing",
@@ -152,20 +165,23 @@ def _draw_curves(entries: Sequence[dict[str, Any]], key: str) -> None:
             width=200,
         )
         st.caption("Drag to zoom, double-click to see all epochs. The dashed line is the best epoch.")
-    frame = history_frame(entries)
-    panels = [{"title": title, "alt": alt, "lines": _lines(frame, names, smoothing)} for title, alt, names in _PANELS]
-    data = {"epochs": frame["epoch"].tolist(), "best": entries[-1].get("best_epoch"), "panels": panels}
+    frame = history_frame(history)
+    if smoothing:  # over all epochs, not over those that are drawn
+        means = frame.drop(columns="epoch").ewm(alpha=1 - smoothing).mean()
+        frame = frame.join(means.add_suffix(_SMOOTH))
+    frame = thin(frame)
+    panels = [{"title": title, "alt": alt, "lines": _lines(frame, names)} for title, alt, names in _PANELS]
+    data = {"epochs": frame["epoch"].tolist(), "best": history.best.get("epoch"), "panels": panels}
     _component(key=f"{key}-curves", data=data)
 
 
-def _lines(frame: pd.DataFrame, names: Mapping[str, str], smoothing: float) -> list[dict[str, Any]]:
-    """Return the lines of a panel; with smoothing, the weight of the past in a mean, the raw values stay beside it."""
+def _lines(frame: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the lines of a panel; where they are smoothed, the raw values stay beside them."""
     lines = []
     for place, (column, name) in enumerate(names.items()):
-        values = frame[column].astype(float)
-        line = {"name": name, "colour": COLOURS[place], "values": _to_json(values)}
-        if smoothing:
-            line |= {"values": _to_json(values.ewm(alpha=1 - smoothing).mean()), "raw": _to_json(values)}
+        line = {"name": name, "colour": COLOURS[place], "values": _to_json(frame[column])}
+        if (smooth := f"{column}{_SMOOTH}") in frame:
+            line |= {"values": _to_json(frame[smooth]), "raw": line["values"]}
         lines.append(line)
     return lines
 
@@ -175,16 +191,15 @@ def _to_json(values: pd.Series) -> list[float | None]:
     return [None if pd.isna(value) else float(f"{value:.5g}") for value in values]
 
 
-def _draw_findings(entries: Sequence[dict[str, Any]]) -> None:
-    best = entries[-1].get("best_epoch", entries[-1]["epoch"])
-    step = max(1, len(entries) // _TRACE_POINTS)
+def _draw_findings(history: History) -> None:
+    at_best = history.best or history.last
+    step = max(1, len(history.whole) // _TRACE_POINTS)
     names = compared_metrics()
-    title = metric_title(names[0])
+    title, best = metric_title(names[0]), at_best["epoch"]
     rows = []
-    for label, values in entries[-1]["val_metrics"].get("per_class", {}).items():
-        trace = [entry["val_metrics"]["per_class"][label].get(names[0]) for entry in entries[::step]]
-        at_best = next((e["val_metrics"]["per_class"][label] for e in entries if e["epoch"] == best), values)
-        rows.append({"finding": label, "trace": trace, **{name: at_best.get(name) for name in names}})
+    for label, values in at_best["val_metrics"].get("per_class", {}).items():
+        trace = [entry["val_metrics"]["per_class"][label].get(names[0]) for entry in history.whole[::step]]
+        rows.append({"finding": label, "trace": trace, **{name: values.get(name) for name in names}})
     config: dict[str, Any] = {
         "finding": "Finding",
         "trace": st.column_config.LineChartColumn(f"{title} by epoch", y_min=0, y_max=1, width="medium"),

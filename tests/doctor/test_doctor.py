@@ -150,8 +150,14 @@ def test_locks_that_do_not_work(own: Config, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(path: Path) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(machine, "FileLock", refuse)
+    monkeypatch.setattr(machine, "file_lock", refuse)
     assert outcome_of(own, "Locks").level == "error"
+
+
+def test_a_disk_without_locks(own: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_file_locks", lambda folder: False)
+    outcome = outcome_of(own, "Locks")
+    assert (outcome.level, "has no locks" in outcome.observation) == ("warning", True)
 
 
 def test_a_run_from_the_future(run_dir: Path, own: Config) -> None:
@@ -223,13 +229,14 @@ def _rewrite_status(run_dir: Path, **changes: Any) -> None:
 
 def test_unfinished_runs(run_dir: Path, own: Config) -> None:
     assert outcome_of(own, "Unfinished runs").level == "ok"
-    _rewrite_status(run_dir, state="running", process_started=1.0)
+    _rewrite_status(run_dir, state="running", process_token="1")
     outcome = outcome_of(own, "Unfinished runs")
     assert (outcome.level, f"1 interrupted: {run_dir.name}" == outcome.observation) == ("warning", True)
-    _rewrite_status(run_dir, state="running", heartbeat="2020-01-01T00:00:00+00:00")
+    _rewrite_status(run_dir, state="running")
+    os.utime(run_dir / "status.json", (0, 0))
     assert "1 interrupted" in outcome_of(own, "Unfinished runs").observation  # nobody trains in this folder
     with run_lock(run_dir):
-        assert "no heartbeat for over 2 minutes" in outcome_of(own, "Unfinished runs").observation
+        assert "no heartbeat for over 5 minutes" in outcome_of(own, "Unfinished runs").observation
     _rewrite_status(run_dir, state="running")
     assert outcome_of(own, "Unfinished runs").level == "ok"
 

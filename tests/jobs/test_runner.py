@@ -220,6 +220,21 @@ def test_a_run_directory_is_not_queued_twice(
     assert runner.wait(tmp_path / "mine", LIMIT_S)
 
 
+def test_a_full_queue_refuses_jobs_and_says_what_to_do(
+    runner: JobRunner, gate: Gate, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "MOST_WAITING", 1)
+    active = runner.submit(config)
+    assert gate.entered.acquire(timeout=LIMIT_S)
+    waiting = runner.submit(config)
+    folders = set(waiting.parent.iterdir())
+    for add in (lambda: runner.submit(config), lambda: runner.submit_work(active / "study", lambda cancel: None)):
+        with pytest.raises(InputError, match=r"The queue is full: 1 job\..+or train many runs as one study"):
+            add()
+    assert set(waiting.parent.iterdir()) == folders
+    assert runner.submit_work(active, lambda cancel: None) == active
+
+
 def test_unknown_runs_cannot_be_cancelled_or_waited_for(runner: JobRunner, tmp_path: Path) -> None:
     assert not runner.cancel(tmp_path)
     assert runner.wait(tmp_path, 0)

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from ctbench_core.formatting import format_cohort, format_metric
+from ctbench_core.runs import History
 from ctbench_ui.evaluate import curves
 from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_colour, finding_style
-from ctbench_ui.shared.live import history_frame
+from ctbench_ui.shared.live import history_frame, thin
 from ctbench_ui.studies import study_charts, study_tables
 
 
@@ -160,13 +161,26 @@ def test_a_histogram_without_a_mean_is_drawn() -> None:
     assert "paired, mean –" in _traces(charts.similarity_histogram(frame, {"paired": None}))
 
 
-def test_a_long_history_is_thinned_and_keeps_its_end() -> None:
-    entries = [
-        {"epoch": epoch, "train_loss": 1.0, "val_loss": 1.0, "val_metrics": {"auprc": 0.5}} for epoch in range(5000)
-    ]
-    frame = history_frame(entries)
-    assert len(frame) <= 2000  # some 100 kB a look
-    assert frame["epoch"].iloc[[0, -1]].tolist() == [0, 4999]
+def test_a_long_history_is_thinned_and_keeps_its_ends_and_peaks() -> None:
+    epochs = np.arange(1, 5001)
+    losses = np.cos(epochs / 500)
+    losses[[1234, 4321]] = 9.0, -9.0
+    frame = thin(pd.DataFrame({"epoch": epochs, "train_loss": losses, "val_loss": np.nan}))
+    assert len(frame) <= 1001  # some 50 kB a look
+    assert frame["epoch"].is_unique
+    assert frame["epoch"].iloc[[0, -1]].tolist() == [1, 5000]
+    assert frame["train_loss"].agg(["max", "min"]).tolist() == [9.0, -9.0]
+    drawn = np.interp(epochs, frame["epoch"], frame["train_loss"])
+    assert np.abs(drawn - losses)[epochs < 1200].max() < 0.03
+    assert frame["val_loss"].isna().all()
+
+
+def test_a_short_history_is_drawn_as_it_is() -> None:
+    history = History()
+    history.add(b'{"epoch": 1, "train_loss": 0.5, "val_metrics": {"auprc": 0.25}}', 1)
+    frame = history_frame(history.snapshot())
+    assert frame.loc[0, ["epoch", "train_loss", "auprc"]].tolist() == [1, 0.5, 0.25]
+    assert thin(frame) is frame
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from ctbench_core.errors import DamagedFile
-from ctbench_core.runs import follow_history, read_history, truncate_history
+from ctbench_core.runs import follow_history, read_history, readers, truncate_history
+from ctbench_core.runs.history import MOST_WHOLE
 
 
 def add(path: Path, *epochs: int, end: str = "\n") -> None:
@@ -17,10 +19,12 @@ def add(path: Path, *epochs: int, end: str = "\n") -> None:
 
 
 def epochs(path: Path) -> list[int]:
-    return [entry["epoch"] for entry in follow_history(path)]
+    return [int(epoch) for epoch in follow_history(path).columns["epoch"]]
 
 
-def test_new_lines_are_added_and_an_incomplete_one_waits_for_its_end(tmp_path: Path) -> None:
+def test_new_lines_are_added_and_an_incomplete_one_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "metrics.jsonl"
     assert epochs(path) == []
     add(path, 1, 2)
@@ -29,9 +33,43 @@ def test_new_lines_are_added_and_an_incomplete_one_waits_for_its_end(tmp_path: P
     assert epochs(path) == [1, 2]
     add(path, end="\n")
     assert epochs(path) == [1, 2, 3]
-    assert follow_history(path)[0] is first[0]  # nothing was read twice
-    assert len(first) == 2  # the list of an earlier call does not grow
-    assert follow_history(path) == read_history(path)
+    assert len(first) == 2  # what an earlier call returned does not grow
+    starts = []
+    read = readers.read_bytes
+    monkeypatch.setattr(readers, "read_bytes", lambda path, *place: starts.append(place[0]) or read(path, *place))
+    size = path.stat().st_size
+    add(path, 4)
+    assert epochs(path) == [1, 2, 3, 4]
+    assert starts == [size]  # nothing was read twice
+
+
+def test_a_long_history_is_read_in_pieces_and_keeps_evenly_spaced_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_PIECE", 30)
+    path, count = tmp_path / "metrics.jsonl", 3 * MOST_WHOLE
+    lines = [
+        {
+            "epoch": n,
+            "train_loss": n / 2,
+            "val_metrics": {"auprc": None, "per_class": {"a": n}},
+            "best_epoch": min(n, 7),
+        }
+        for n in range(1, count + 1)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(DamagedFile, match=r"line 1: Expected `object`, got `int`"):  # a finding's metrics are a mapping
+        follow_history(path)
+    lines = [line | {"val_metrics": {"auprc": None, "auroc": 0.5}} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    history = follow_history(path)
+    assert len(history) == count
+    assert list(history.columns["train_loss"]) == [line["train_loss"] for line in lines]
+    assert math.isnan(history.columns["auprc"][5])
+    assert history.columns["auroc"][5] == 0.5
+    assert (history.best, history.last) == (lines[6], lines[-1])
+    spaced = [entry["epoch"] for entry in history.whole]
+    assert spaced == list(range(1, count + 1, 2))
 
 
 def test_a_file_truncated_by_a_resume_is_read_from_its_beginning(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ from ctbench_core.runs import (
     ENDED,
     Recorder,
     RunPaths,
+    hold_unchanged,
     new_status,
     read_status,
+    stored_status,
     try_status,
     write_status,
 )
+from ctbench_core.runs.status import run_lock
 
 
 @pytest.fixture
@@ -35,10 +40,6 @@ def status_file(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "status.json"
 
     return write
-
-
-def ago(seconds: float) -> str:
-    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
 
 
 def test_file_holds_the_fields_of_the_contracts(status_file: Callable[..., Path]) -> None:
@@ -83,16 +84,47 @@ def test_an_ended_run_of_a_dead_process_keeps_its_end(status_file: Callable[...,
 
 
 def test_another_process_with_the_same_number_does_not_count(status_file: Callable[..., Path]) -> None:
-    started = psutil.Process().create_time() - 3600
-    assert read_status(status_file(state="running", process_started=started)).state == "interrupted"
+    assert read_status(status_file(state="running", process_token="1")).state == "interrupted"
+    started = psutil.Process().create_time() - 3600  # of an older version
+    changes = {"process_token": "", "process_started": started}
+    assert read_status(status_file(state="running", **changes)).state == "interrupted"
 
 
-@pytest.mark.parametrize(("seconds", "state"), [(5, "running"), (115, "running"), (130, "interrupted")])
-def test_a_run_of_another_host_is_judged_by_its_heartbeat(
-    status_file: Callable[..., Path], seconds: float, state: str
+@pytest.mark.parametrize("clock", [0.0, -300.0, 300.0])
+@pytest.mark.parametrize(("seconds", "state"), [(5, "running"), (295, "running"), (330, "interrupted")])
+def test_a_run_of_another_host_is_judged_by_the_clock_of_the_disk(
+    status_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, seconds: float, state: str, clock: float
 ) -> None:
-    path = status_file(state="running", host="elsewhere", pid=1, heartbeat=ago(seconds))
+    path = status_file(state="running", host="elsewhere", pid=1)
+    written, wall = time.time() - seconds, time.time
+    os.utime(path, (written, written))
+    monkeypatch.setattr(time, "time", lambda: wall() + clock)
     assert read_status(path).state == state
+
+
+def test_a_waiting_run_of_another_host_waits_however_old_it_is(status_file: Callable[..., Path]) -> None:
+    path = status_file(host="elsewhere", pid=1)
+    os.utime(path, (0, 0))
+    assert read_status(path).state == "queued"
+
+
+def test_a_stopped_process_of_another_host_keeps_its_run_by_its_lock(status_file: Callable[..., Path]) -> None:
+    path = status_file(state="running", host="elsewhere", pid=1)
+    os.utime(path, (0, 0))
+    with run_lock(path.parent):
+        assert read_status(path).state == "running"
+    assert read_status(path).state == "interrupted"
+
+
+def test_a_clock_that_is_set_does_not_change_whose_run_it_is(
+    status_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux counts the start of a process from the boot, so that its time of day moves with the clock."""
+    queued = status_file()
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600)
+    assert psutil.Process().create_time() != pytest.approx(json.loads(queued.read_text())["process_started"], abs=60)
+    assert read_status(queued).state == "queued"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +162,7 @@ def test_fields_of_later_versions_are_skipped(tmp_path: Path) -> None:
 
 
 def recorder_in(tmp_path: Path) -> Recorder:
-    return Recorder(RunPaths(tmp_path), new_status("a run"))
+    return Recorder(RunPaths(tmp_path), write_status(tmp_path / "status.json", new_status("a run")))
 
 
 def state_and_error(tmp_path: Path) -> tuple[str, str | None]:
@@ -175,15 +207,45 @@ def test_recorder_shows_a_requested_stop(tmp_path: Path) -> None:
         assert state_and_error(tmp_path)[0] == "cancelling"
 
 
-def test_two_recorders_do_not_train_one_run(tmp_path: Path) -> None:
-    with (
-        recorder_in(tmp_path),
-        pytest.raises(InputError, match="being trained by another process"),
-        recorder_in(tmp_path),
-    ):
-        pass
-    with recorder_in(tmp_path):
+def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
+    with recorder_in(tmp_path) as first:
+        with pytest.raises(InputError, match="being trained by another process"):
+            Recorder(first.paths, new_status("a run")).__enter__()
         assert state_and_error(tmp_path)[0] == "running"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"state": "cancelled"}, Interrupted, "was stopped while it waited"),
+        ({"state": "finished"}, InputError, "it was changed while it waited here"),
+        ({"host": "elsewhere"}, InputError, "it was changed while it waited here"),
+    ],
+)
+def test_a_run_that_was_changed_while_it_waited_is_not_started(
+    tmp_path: Path, change: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    recorder = recorder_in(tmp_path)
+    written = write_status(tmp_path / "status.json", new_status("a run"), **change)
+    with pytest.raises(error, match=text), recorder:
+        pass
+    assert stored_status(tmp_path / "status.json") == written
+
+
+def test_a_process_whose_run_was_resumed_elsewhere_writes_no_more(tmp_path: Path) -> None:
+    """Where locks do not reach other hosts, a process that was stopped for long may find its run resumed."""
+    with pytest.raises(RunError, match="was resumed by process 1 on elsewhere"), recorder_in(tmp_path) as recorder:
+        written = write_status(tmp_path / "status.json", new_status("a run"), state="running", host="elsewhere", pid=1)
+        recorder.end("finished")
+    assert stored_status(tmp_path / "status.json") == written
+
+
+def test_a_status_is_replaced_only_as_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    read = write_status(path, new_status("a run"), state="interrupted")
+    write_status(path, new_status("a run"), host="elsewhere", pid=1)
+    with pytest.raises(InputError, match="it is queued by process 1 on elsewhere"), hold_unchanged(path, read):
+        pass
 
 
 def test_a_full_disk_at_the_end_does_not_hide_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_a_damaged_run_does_not_hide_the_others(
 
 
 def test_interrupted_runs_are_marked_on_disk(store: RunStore, put: Callable[..., Path]) -> None:
-    dead = put("train/dead", state="running", heartbeat="2026-01-01T00:00:00+00:00", **DEAD)
+    dead = put("train/dead", state="running", **DEAD)
     alive = put("train/alive", state="running")
     ended = put("train/ended", state="finished", **DEAD)
     assert [run.run_id for run in store.mark_interrupted()] == ["dead"]

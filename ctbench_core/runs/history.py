@@ -1,0 +1,105 @@
+"""Follow the history of a run while it grows: what its curves show, in memory that does not grow with the findings.
+
+A run of 100,000 epochs and 18 findings writes 230 MB of `metrics.jsonl`. Each line is read once; of every epoch its
+losses and macro means stay, and of some epochs, evenly spaced, the metrics of every finding.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ctbench_core.declared import macro_keys
+from ctbench_core.runs.readers import follow, parse_epoch
+from ctbench_core.stored import Count, Number
+
+MOST_WHOLE = 240  # epochs whose line stays
+LOSSES = ("train_loss", "val_loss")
+
+
+@dataclass
+class History:
+    """The epochs of a run so far.
+
+    Attributes:
+        columns: epoch, train_loss, val_loss and the macro means by key: one value an epoch, NaN where undefined.
+        last: the line of the last epoch; empty before the first.
+        best: the line of the best epoch.
+        whole: the lines of some epochs, evenly spaced, the first among them.
+    """
+
+    columns: dict[str, array[float]] = field(
+        default_factory=lambda: {name: array("d") for name in ("epoch", *LOSSES, *macro_keys())}
+    )
+    last: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+    whole: list[dict[str, Any]] = field(default_factory=list)
+    _every: int = 1
+    _newest: dict[str, tuple[bytes, int]] = field(default_factory=dict)  # last and best, not parsed yet
+
+    def __len__(self) -> int:
+        return len(self.columns["epoch"])
+
+    def add(self, line: bytes, number: int) -> None:
+        """Add a line; `snapshot` completes what was added.
+
+        Raises:
+            ValueError: it is no epoch.
+        """
+        try:
+            entry = _decoder(tuple(self.columns)).decode(line)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"line {number}: {error}") from error
+        if len(self) % self._every == 0:
+            self.whole.append(parse_epoch(line, number))
+            if len(self.whole) >= 2 * MOST_WHOLE:
+                self.whole, self._every = self.whole[::2], 2 * self._every
+        values = (entry.epoch, entry.train_loss, entry.val_loss, *msgspec.structs.astuple(entry.val_metrics))
+        for column, value in zip(self.columns.values(), values):
+            column.append(math.nan if value is None else value)
+        self._newest["last"] = line, number
+        if entry.epoch == entry.best_epoch:
+            self._newest["best"] = line, number
+
+    def snapshot(self) -> History:
+        """Return a copy that does not grow.
+
+        Raises:
+            ValueError: the last or the best line is no epoch.
+        """
+        for name, (line, number) in self._newest.items():
+            setattr(self, name, parse_epoch(line, number))
+        self._newest.clear()
+        columns = {name: column[:] for name, column in self.columns.items()}
+        return History(columns, self.last, self.best, list(self.whole))
+
+
+@functools.lru_cache(maxsize=4)
+def _decoder(columns: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of what stays of every epoch; the rest of a line is only checked to be JSON."""
+    macros = msgspec.defstruct("Macros", [(name, Number | None, None) for name in columns[3:]])
+    fields: list[Any] = [
+        ("epoch", Count | None),
+        ("train_loss", float | None, None),
+        ("val_loss", float | None, None),
+        ("val_metrics", macros, msgspec.field(default_factory=macros)),
+        ("best_epoch", Count | None, None),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Line", fields))
+
+
+def follow_history(path: Path) -> History:
+    """Return the epochs of a ``metrics.jsonl``, fast where lines were only added since the last call.
+
+    An incomplete last line is left for the next call; a missing file has none.
+
+    Raises:
+        DamagedFile: a line is no epoch, or the file cannot be read.
+    """
+    return follow(path, History, History.add, History.snapshot)
