@@ -27,7 +27,7 @@ from ctbench_core.manifest import (
     read_rows,
 )
 from ctbench_core.runs import Disclosures, RunPaths, new_status, run_paths, write_config, write_latest, write_status
-from ctbench_core.tables import parse_numbers, read_table
+from ctbench_core.tables import parse_numbers, read_table, unguard
 
 
 @dataclass
@@ -101,6 +101,7 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
     """
     columns, rules = _settings(options, config)
     frame, digest = read_table(path)
+    frame = frame.rename(columns=unguard).map(unguard)  # scores that were downloaded here
     findings = [name.removeprefix(options.prob_prefix) for name in frame if name.startswith(options.prob_prefix)]
     if not findings:
         raise ManifestError(

@@ -27,7 +27,7 @@ from ctbench_core.inference import LEVEL, benjamini_hochberg, corrected_t
 from ctbench_core.legacy.aggregate import PRIMARY_METRICS
 from ctbench_core.legacy.scored_pairs import FOLD, Contrast, contrast_scores
 from ctbench_core.runs import open_run, read_metrics
-from ctbench_core.tables import read_table
+from ctbench_core.tables import read_table, unguard
 
 PAIR_KEYS = ("budget_n", FOLD, "utils_seed")
 FINDING_METRICS = tuple(metric.name for metric in metrics_of("thresholded", "ranking") if metric.brief)
@@ -42,7 +42,7 @@ def read_per_run(path: Path) -> pd.DataFrame:
     Raises:
         ManifestError: it cannot be read, or has no column ``budget_n``.
     """
-    frame, _ = read_table(path)
+    frame = read_table(path)[0].rename(columns=unguard).map(unguard)
     if "budget_n" not in frame:
         raise ManifestError(
             f"{path} is not a per-run table: column budget_n is missing. Its columns: {', '.join(frame)}."

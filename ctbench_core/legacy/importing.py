@@ -143,6 +143,8 @@ def _import(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any], write
 
 
 def _read(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any]) -> _Content:
+    for file in (run.config, run.hydra, run.model, run.state, run.metrics, run.best):
+        check_allowed(file)  # it may be a link
     config, warnings = read_old_config(run, overrides)
     config.paths.outputs_root = str(outputs_root)
     labels = list(config.training.target_labels or config.data.columns.labels or [])

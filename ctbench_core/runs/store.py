@@ -23,6 +23,7 @@ from ctbench_core.names import portable
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.ledger import LEDGER
+from ctbench_core.runs.places import leads_out
 from ctbench_core.runs.readers import (
     Fingerprint,
     fingerprint,
@@ -214,9 +215,9 @@ def _subfolders(folder: str) -> list[str]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder; one that cannot be asked, such as a link to itself, hides no other."""
+    """Whether an entry is a folder inside the allowed ones; one that cannot be asked, such as a link to itself, is not."""
     try:
-        return entry.is_dir()
+        return entry.is_dir() and not (entry.is_symlink() and leads_out(entry.path))
     except OSError:
         return False
 
@@ -309,12 +310,14 @@ def delete_run(outputs_root: Path, run: Run) -> Path:
     A run of the same name that is in the trash already stays; the new one gets a place beside it.
 
     Raises:
-        InputError: the run is waiting or running, or is outside the run store.
+        InputError: the run is waiting or running, or is outside the run store, or the trash is a link.
         HeldError: another program has a file of it open; it stays where it is.
     """
     if run.status.active:
         raise InputError(f"{run.run_id} is {run.status.state}. Stop it before deleting it.")
     root, folder = outputs_root.resolve(), run.paths.root.resolve()
+    if (root / TRASH).is_symlink():
+        raise InputError(f"{root / TRASH} is a link. Replace it by a folder: deleted runs stay in the run store.")
     if not folder.is_relative_to(root) or folder == root:
         raise InputError(f"{folder} is outside the run store {root}; delete that folder yourself.")
     target = _free_place(root / TRASH, folder.relative_to(root))

@@ -148,7 +148,7 @@ def test_prompts_that_do_not_fit_are_named(
         with pytest.raises(FeatureError, match=message):
             run_experiment(make_config(tiny_data, {**head, "model.prompts": str(tmp_path / "prompts.npz")}))
     (tmp_path / "bad.npz").write_bytes(b"no prompts")
-    with pytest.raises(FeatureError, match="holds no prompts"):
+    with pytest.raises(FeatureError, match=r"bad\.npz cannot be read"):
         run_experiment(make_config(tiny_data, {**head, "model.prompts": str(tmp_path / "bad.npz")}))
 
 
