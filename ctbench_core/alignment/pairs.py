@@ -88,7 +88,9 @@ def _check_shapes(path: Path, image: np.ndarray, text: np.ndarray, groups: dict[
                 raise FeatureError(
                     f"{path}: {name} is {groups[name].shape} for {plural(len(matrix), 'row')}; expected one group a row."
                 )
-        if len({values.dtype.kind in "US" for values in groups.values()}) > 1:
+        if any(values.dtype.kind not in "biufUS" for values in groups.values()) or (
+            len({values.dtype.kind in "US" for values in groups.values()}) > 1
+        ):
             kinds = " and ".join(f"{name} {values.dtype}" for name, values in groups.items())
             raise FeatureError(f"{path}: groups are of two types, {kinds}. Write both as numbers or both as names.")
         if not np.isin(groups["groups_image"], groups["groups_text"]).any():

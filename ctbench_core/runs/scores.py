@@ -18,7 +18,7 @@ from pandas.api.types import is_numeric_dtype
 from ctbench_core.atomic import write_with
 from ctbench_core.errors import DamagedFile
 from ctbench_core.stored import RESTORE, read_bytes, reading
-from ctbench_core.tables import unguard
+from ctbench_core.tables import unguarded
 
 
 def score_labels(frame: pd.DataFrame) -> list[str]:
@@ -124,6 +124,4 @@ def read_result_csv(path: Path) -> pd.DataFrame:
         blank = {column: [] if column in names else [""] for column in header}
         kinds = dict.fromkeys(names, str)
         options = {"dtype": kinds, "na_values": blank, "keep_default_na": False, "encoding": "utf-8"}
-        frame = pd.read_csv(io.BytesIO(content), **options).rename(columns=unguard)
-        texts = frame.select_dtypes("str")
-        return frame.assign(**{name: texts[name].map(unguard, na_action="ignore") for name in texts})
+        return unguarded(pd.read_csv(io.BytesIO(content), **options))

@@ -5,4 +5,4 @@ from ctbench_core.tables.limits import refusal
 from ctbench_core.tables.numbers import BLANK, parse_numbers
 from ctbench_core.tables.parquet import repeated_size, unpacked_size
 from ctbench_core.tables.reader import read_header, read_table
-from ctbench_core.tables.sheet import sheet_bytes, unguard, write_sheet
+from ctbench_core.tables.sheet import sheet_bytes, unguarded, write_sheet

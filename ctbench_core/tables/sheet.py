@@ -22,9 +22,8 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 def sheet_bytes(frame: pd.DataFrame, decimals: int | None = None) -> bytes:
     """Return a table, without its index, as CSV for people; ``decimals`` limits those of its numbers."""
-    texts = [place for place, kind in enumerate(frame.dtypes) if str(kind) in ("object", "str", "string", "category")]
     guarded = frame.set_axis([_guard(name) for name in frame.columns], axis=1)
-    for place in texts:
+    for place in _texts(frame):
         guarded.isetitem(place, frame.iloc[:, place].astype(object).map(_guard))
     content = csv_bytes(guarded, decimals)
     return content if content.isascii() else _BOM + content
@@ -35,14 +34,33 @@ def write_sheet(path: Path, frame: pd.DataFrame, decimals: int | None = None) ->
     write_bytes(path, sheet_bytes(frame, decimals))
 
 
-def unguard(text: str) -> str:
-    """Return a text of a CSV file for people as it was before `sheet_bytes`."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+def unguarded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that was read from a CSV file for people, with its texts as they were before `sheet_bytes`."""
+    plain = frame.rename(columns=_unguard)
+    for place in _texts(frame):
+        column = frame.iloc[:, place]
+        if column.str.startswith("'").any():
+            plain.isetitem(place, column.map(_unguard, na_action="ignore"))
+    return plain
+
+
+def _texts(frame: pd.DataFrame) -> list[int]:
+    """Return the positions of the columns of text."""
+    return [place for place, kind in enumerate(frame.dtypes) if str(kind) in ("object", "str", "string", "category")]
+
+
+def _unguard(text: object) -> object:
+    is_guarded = isinstance(text, str) and text.startswith("'") and _FORMULA.match(text)
+    return str(text)[1:] if is_guarded else text
 
 
 def _guard(value: object) -> object:
-    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _is_number(value)
-    return f"'{value}" if is_formula else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )  # to_csv does not quote a bare \r, which ends a line in Excel
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:
