@@ -93,6 +93,9 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name: info for name, info in formats.npz_members(archive).items() if name in names}
+            unpacked = sum(info.file_size for info in members.values())
+            packed = sum(info.compress_size for info in members.values())
+            formats.refuse_large("it", unpacked, packed, is_matrix=True)
             return {
                 name: formats.parse_npy(formats.read_member(archive, info, is_matrix=True)).copy()
                 for name, info in members.items()

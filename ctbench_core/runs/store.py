@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import move, write_json, write_text
-from ctbench_core.config import KEYS, Config, as_introduced, flatten, from_mapping
+from ctbench_core.config import KEYS, Config, as_introduced, check_yaml, flatten, from_mapping
 from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
 from ctbench_core.formatting import plural
 from ctbench_core.names import portable
@@ -168,7 +168,7 @@ _LAST = list(KEYS)[-1]
 def _parse_config(text: str) -> Config:
     # libyaml has no limit of nesting: at 20,000 levels it overflows the stack and ends the process.
     loader = _LOADER if len(text) <= _MAX_FAST else yaml.SafeLoader
-    content = yaml.load(text, Loader=loader)
+    content = yaml.load(check_yaml(text) if "&" in text else text, Loader=loader)
     if not isinstance(content, dict):
         raise ValueError("expected a mapping of keys")
     if _LAST not in content:

@@ -46,6 +46,8 @@ def read_prompts(path: str, labels: Sequence[str], width: int) -> dict[str, Tens
 def _npz(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
     kinds = ("positive", "negative")
     arrays = read_npz(file, ("labels", "logit_scale", *kinds))
+    if arrays["labels"].dtype.kind not in "US":
+        raise FeatureError(f"{file} has labels of type {arrays['labels'].dtype}; expected the findings' names.")
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in arrays["labels"].tolist()]
     if len(set(names)) < len(names):
         raise FeatureError(f"{file} names a finding twice in labels. Keep one row a finding.")
