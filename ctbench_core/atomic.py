@@ -206,9 +206,13 @@ def write_text(path: Path, content: str, held_s: float = HELD_S) -> None:
     write_bytes(path, content.encode("utf-8"), held_s)
 
 
-def csv_bytes(frame: Any) -> bytes:
-    """Return a data frame, without its index, as UTF-8 CSV with the same line ends on every system."""
-    return frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
+def csv_bytes(frame: Any, decimals: int | None = None) -> bytes:
+    """Return a data frame, without its index, as UTF-8 CSV with the same line ends on every system.
+
+    Files for people are `tables.sheet_bytes`: here a text may be a formula to a spreadsheet.
+    """
+    number = None if decimals is None else f"%.{decimals}f"
+    return frame.to_csv(index=False, lineterminator="\n", float_format=number).encode("utf-8")
 
 
 def write_csv(path: Path, frame: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from ctbench_core.atomic import atomic_file, dump_json
 from ctbench_core.overrides import commands
 from ctbench_core.report import run_paper
-from ctbench_core.runs import Run, disclosures_of, open_run, openings_of, read_result_csv
+from ctbench_core.runs import Run, disclosures_of, leads_out, open_run, openings_of, read_result_csv
+from ctbench_core.tables import sheet_bytes
 
 # What a resume needs is large and of no use to a reader.
 _EXCLUDED = ("last_state.pt", ".lock")
@@ -40,7 +41,9 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
 
 
 def _is_included(path: Path) -> bool:
-    return path.is_file() and path.name not in _EXCLUDED and not path.name.endswith(".tmp")
+    """Whether a file goes into the zip; what links show may lie outside CTBENCH_ROOTS."""
+    is_result = path.is_file() and path.name not in _EXCLUDED and not path.name.endswith(".tmp")
+    return is_result and not leads_out(path)
 
 
 def _texts(run: Run) -> dict[str, str]:
@@ -54,7 +57,7 @@ def _texts(run: Run) -> dict[str, str]:
         disclosures, bundle = disclosures_of([run], test), run.paths.evaluation(test)
         for path in sorted(bundle.root.glob("*.csv")):
             table = disclosures.add_to(read_result_csv(path))
-            files[f"evaluation/{test}/{path.name}"] = table.to_csv(index=False, lineterminator="\n")
+            files[f"evaluation/{test}/{path.name}"] = sheet_bytes(table).decode("utf-8")
         content = {"n": disclosures.n, **disclosures.to_json()}
         files[f"evaluation/{test}/marks.json"] = dump_json(content, indent=1) + "\n"
         for name, text in run_paper(run, test).items():

@@ -81,6 +81,7 @@ def read_bytes(path: Path, start: int = 0, most: int = -1) -> bytes:
     with reading(path):
         for attempt in range(_TRIES):
             try:
+                refuse_pipe(path)
                 with path.open("rb") as file:
                     file.seek(start)
                     content = file.read(most)
@@ -95,6 +96,16 @@ def read_bytes(path: Path, start: int = 0, most: int = -1) -> bytes:
                 _refused.discard(path)
                 return content
     raise AssertionError  # the last attempt returns or raises
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuse a pipe or device, which might never answer.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("it is a pipe or device, expected a file")
 
 
 def is_there(path: Path) -> bool:

@@ -13,7 +13,7 @@ from ctbench_core.config import Config
 from ctbench_core.dataset import load_inputs, manifest_path
 from ctbench_core.declared import TRUTHS, Truth, load
 from ctbench_core.errors import FeatureError, ManifestError
-from ctbench_core.features import FeatureMatrix, check_allowed, read_copy, require_usable
+from ctbench_core.features import FeatureMatrix, check_allowed, read_copy, read_npz, require_usable
 from ctbench_core.formatting import plural
 from ctbench_core.manifest import Manifest, apply_cohort, read_manifest
 from ctbench_core.progress import Progress
@@ -44,6 +44,9 @@ class Pairs:
         return None if self.manifest is None else self.manifest.exams
 
 
+_GROUPS = ("groups_image", "groups_text")
+
+
 def read_arrays(path: Path) -> Pairs:
     """Read pairs from one .npz of ``image`` and ``text`` arrays, each of shape (N, D).
 
@@ -55,14 +58,12 @@ def read_arrays(path: Path) -> Pairs:
     """
     if not check_allowed(path).is_file():
         raise FeatureError(f"Embeddings {path} do not exist. Choose an .npz with arrays image and text.")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            image, text = (np.asarray(arrays[name], dtype=np.float32) for name in ("image", "text"))
-            groups = {name: arrays[name] for name in ("groups_image", "groups_text") if name in arrays}
-    except (OSError, ValueError, KeyError) as error:
-        raise FeatureError(
-            f"{path} cannot be read as pairs: {error}. Expected an .npz with numeric arrays image and text."
-        ) from error
+    arrays = read_npz(path, ("image", "text", *_GROUPS))
+    if lacking := [name for name in ("image", "text") if name not in arrays or arrays[name].dtype.kind not in "fiub"]:
+        raise FeatureError(f"{path} has no numeric array {' and no '.join(lacking)}. Save it with image and text.")
+    with np.errstate(over="ignore"):
+        image, text = (np.asarray(arrays[name], dtype=np.float32) for name in ("image", "text"))
+    groups = {name: arrays[name] for name in _GROUPS if name in arrays}
     _check_shapes(path, image, text, groups)
     if not (np.isfinite(image).all() and np.isfinite(text).all()):
         raise FeatureError(f"{path} holds values that are NaN or infinite. Drop these rows, or export them again.")
@@ -87,7 +88,9 @@ def _check_shapes(path: Path, image: np.ndarray, text: np.ndarray, groups: dict[
                 raise FeatureError(
                     f"{path}: {name} is {groups[name].shape} for {plural(len(matrix), 'row')}; expected one group a row."
                 )
-        if len({values.dtype.kind in "US" for values in groups.values()}) > 1:
+        if any(values.dtype.kind not in "biufUS" for values in groups.values()) or (
+            len({values.dtype.kind in "US" for values in groups.values()}) > 1
+        ):
             kinds = " and ".join(f"{name} {values.dtype}" for name, values in groups.items())
             raise FeatureError(f"{path}: groups are of two types, {kinds}. Write both as numbers or both as names.")
         if not np.isin(groups["groups_image"], groups["groups_text"]).any():

@@ -18,10 +18,11 @@ from ctbench_core.alignment.scoring import (
     hit_probability,
     ideal_gain,
 )
-from ctbench_core.atomic import write_csv, write_json
+from ctbench_core.atomic import write_json
 from ctbench_core.declared import retrieval_prefix
 from ctbench_core.inference import MeanInterval
 from ctbench_core.runs import write_parquet
+from ctbench_core.tables import write_sheet
 
 # Rows of a Parquet group: browsing reads one group for one volume.
 ROWS_PER_GROUP = 256
@@ -218,14 +219,14 @@ def write_alignment(
         ranks.insert(3, "volumename", names[ranks["query"]])
         if "hubs" in tables:
             tables["hubs"] = tables["hubs"].assign(volumename=names[tables["hubs"]["sample"]])
-    write_csv(folder / "recall.csv", result.recall_frame())
-    write_csv(folder / "histogram.csv", result.histogram_frame())
+    write_sheet(folder / "recall.csv", result.recall_frame())
+    write_sheet(folder / "histogram.csv", result.histogram_frame())
     _write_parquet(folder / "ranks.parquet", ranks)
     if samples is not None:
         tables["samples"] = samples
     for name, table in tables.items():
         if name in ("findings", "hubs"):
-            write_csv(folder / f"{name}.csv", table)
+            write_sheet(folder / f"{name}.csv", table)
         else:
             _write_parquet(folder / f"{name}.parquet", table, ROWS_PER_GROUP)
     write_json(folder / "metrics.json", result.metrics)

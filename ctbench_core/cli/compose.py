@@ -31,6 +31,7 @@ from ctbench_core.config import (
     ALIASES,
     KEYS,
     Config,
+    check_yaml,
     flatten,
     from_mapping,
     group_defaults,
@@ -40,6 +41,7 @@ from ctbench_core.config import (
 )
 from ctbench_core.errors import ConfigError
 from ctbench_core.overrides import is_raw, quote
+from ctbench_core.stored import refuse_pipe
 
 PACKAGE_TREE = "ctbench_core.conf"
 HYDRA_RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # Hydra's default
@@ -105,16 +107,33 @@ def compose_config(
         raise ConfigError(f"Config folder {config_dir} does not exist. Give the folder that holds {config_name}.yaml.")
     parts = _sort(overrides, extras, _groups(config_dir))
     try:
+        _check_tree(config_dir, config_name)
         tree = _compose_tree(parts.hydra, job_name, config_dir, config_name)
         tree_only = _apply(parts, tree)
         hydra = _complete_hydra(tree)
         content, base = _resolved(tree), _base(tree, config_dir)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         hint = (
             " Write \\${ for the characters ${ themselves." if isinstance(error, InterpolationResolutionError) else ""
         )
         raise ConfigError(f"The config cannot be composed: {_one_paragraph(error)}{hint}") from error
     return _typed(content, base, hydra, parts, tree_only)
+
+
+def _check_tree(config_dir: Path | None, config_name: str) -> None:
+    """Refuse a primary file that Hydra would pass over, and files that would not end.
+
+    Raises:
+        ValueError: there is one. yaml.YAMLError: a file is no YAML.
+    """
+    if config_dir is None:
+        return
+    refuse_pipe(config_dir / f"{config_name.removesuffix('.yaml')}.yaml")
+    for path in filter(Path.is_file, config_dir.rglob("*.yaml")):
+        try:
+            check_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def _base(tree: DictConfig, config_dir: Path | None) -> Config:
@@ -161,7 +180,7 @@ def parse_override(override: str, expected: str = "key=value") -> Override:
     key, equals, value = override.partition("=")
     try:
         parsed = OverridesParser.create().parse_override(key + equals + _UNKNOWN_SIGN.sub(_hide, value))
-    except HydraException as error:
+    except (HydraException, RecursionError) as error:
         raise ConfigError(
             f"Cannot understand {override!r}: expected {expected}. Put single quotes around every text that holds "
             f"one of ( ) [ ] {{ }} , : = or a quote, and double quotes around the whole word: "

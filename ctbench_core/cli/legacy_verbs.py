@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ctbench_core import legacy
-from ctbench_core.atomic import write_csv, write_text
+from ctbench_core.atomic import write_text
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.cli.summaries import grid, warning_lines
@@ -17,6 +17,7 @@ from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_interval, format_mean_sd, format_metric, format_p, plural
 from ctbench_core.names import safe_name
 from ctbench_core.runs import Run, job_dir, newest_resumable
+from ctbench_core.tables import write_sheet
 
 IMPORT_USAGE = "<run folder, or a folder of runs> [list=true] [paths.outputs_root=...] [key=value ...]"
 AGGREGATE_USAGE = (
@@ -224,7 +225,7 @@ def _write_tables(options: dict[str, Any], name: str, tables: dict[str, pd.DataF
     prefix = safe_name(str(options.get("output_prefix") or name), "output_prefix")
     files = {table: folder / f"{prefix}_{table}.csv" for table in tables}
     for table, path in files.items():
-        write_csv(path, tables[table])
+        write_sheet(path, tables[table])
     return {table: str(path) for table, path in files.items()}
 
 

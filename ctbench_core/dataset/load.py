@@ -235,5 +235,12 @@ def add_split(
         dataset.warnings.append(f"{manifest.name}: {first_rows(dropped, 'volume')} skipped for unusable features.")
         manifest, samples = manifest.select(usable), samples[usable]
     dataset.manifests[name], dataset.rows[name] = manifest, rows[samples]
+    starts_with_zero = np.flatnonzero(dataset.matrix[rows[samples], 0] == 0)
+    zero = starts_with_zero[~dataset.matrix[rows[samples][starts_with_zero]].any(axis=1)]
+    if len(zero):
+        volumes = first_rows(manifest.volumes[zero].tolist(), "volume")
+        dataset.warnings.append(
+            f"{manifest.name}: all-zero features of {volumes}. Check their export, or exclude them."
+        )
     for kind, part in inputs.items():
         dataset.prints[kind][name] = part.sample_prints[samples]

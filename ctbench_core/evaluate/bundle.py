@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import write_all, write_csv, write_json
+from ctbench_core.atomic import write_all, write_json
 from ctbench_core.declared import (
     CALIBRATED,
     TUNED,
@@ -54,6 +54,7 @@ from ctbench_core.runs import (
     Metrics,
     write_parquet,
 )
+from ctbench_core.tables import write_sheet
 
 
 def compute_metrics(
@@ -235,8 +236,8 @@ def write_bundle(
         write_parquet(path, frame)
     write_all(
         [
-            partial(write_csv, paths.calibration, disclosures.add_to(calibration)),
-            partial(write_csv, paths.per_class, disclosures.add_to(per_class_frame(metrics))),
+            partial(write_sheet, paths.calibration, disclosures.add_to(calibration)),
+            partial(write_sheet, paths.per_class, disclosures.add_to(per_class_frame(metrics))),
             partial(write_json, paths.metrics, metrics.to_json()),
         ]
     )
@@ -266,7 +267,7 @@ def write_scores(
     write_parquet(paths.scores, scores_frame(manifest, logits, probabilities))
     write_all(
         [
-            partial(write_csv, paths.per_class, disclosures.add_to(per_class_frame(metrics))),
+            partial(write_sheet, paths.per_class, disclosures.add_to(per_class_frame(metrics))),
             partial(write_json, paths.metrics, metrics.to_json()),
         ]
     )

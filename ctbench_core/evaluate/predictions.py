@@ -27,7 +27,7 @@ from ctbench_core.manifest import (
     read_rows,
 )
 from ctbench_core.runs import Disclosures, RunPaths, new_status, run_paths, write_config, write_latest, write_status
-from ctbench_core.tables import parse_numbers, read_table
+from ctbench_core.tables import parse_numbers, read_table, unguarded
 
 
 @dataclass
@@ -101,6 +101,7 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
     """
     columns, rules = _settings(options, config)
     frame, digest = read_table(path)
+    frame = unguarded(frame)  # scores that were downloaded here
     findings = [name.removeprefix(options.prob_prefix) for name in frame if name.startswith(options.prob_prefix)]
     if not findings:
         raise ManifestError(
@@ -131,11 +132,17 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
     plain = dataclasses.replace(rules, rename={}, only=None)
     sources = names if rules.list_column else [_target_column(path, frame, label, options) for label in labels]
     read = read_labels(path, frame, lines, columns, ids, sources, rules if rules.list_column else plain)
+    alone = [
+        name
+        for name in frame
+        if name.startswith(options.target_prefix) and name.removeprefix(options.target_prefix) not in findings
+    ]
+    unscored = [f"{path.name}: {', '.join(alone)} without a column of probabilities: not scored."] if alone else []
     return dataclasses.replace(
         manifest,
         labels=names,
         targets=read.targets,
-        warnings=manifest.warnings + read.warnings,
+        warnings=manifest.warnings + read.warnings + unscored,
         notes=manifest.notes + read.notes,
         label_mapping=read.mapping,
         reserved=manifest.reserved.union(read.columns, (options.prob_prefix + label for label in findings)),

@@ -33,6 +33,7 @@ from ctbench_core.runs import (
     Ledger,
     Metrics,
     Run,
+    check_allowed,
     disclosures_of,
     open_run,
     read_provenance,
@@ -136,7 +137,7 @@ def evaluate_on_tests(
     tuning, epoch = _tuning(run, config, home, trained, warnings), _best_epoch(run, config)
     results: dict[str, Metrics] = {}
     for name in manifests:  # before anything is opened, so that trying again counts no further opening
-        require_free(run.paths.evaluation(name).root.glob("*.csv"))
+        require_free(check_allowed(run.paths.evaluation(name).root).glob("*.csv"))
     for name in manifests:
         progress("evaluating", len(results), len(manifests))
         logits = predict_logits(state, dataset, name, choose_device(config.utils.device), config.model, labels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import struct
 import zipfile
@@ -113,7 +112,7 @@ def torch_contents(path: Path) -> list[StoredArray]:
     """List the entries of a dict in a .pt file, or its one tensor; values that are no tensors by their type."""
     import torch
 
-    formats.refuse_bomb(path.name, _unpacked_size(path), path.stat().st_size)
+    formats.refuse_large(path.name, _unpacked_size(path), path.stat().st_size)
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     entries = loaded if isinstance(loaded, dict) else {"": loaded}
     return [_from_entry(str(name), value, torch.Tensor) for name, value in entries.items()]
@@ -139,8 +138,7 @@ def safetensors_contents(path: Path) -> list[StoredArray]:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > _LARGEST_HEADER:
             raise formats.FormatError("its header is too long. Re-export it.")
-        header = json.loads(file.read(length))
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        tensors = formats.safetensors_header(file.read(length))
     return [StoredArray(name, tuple(one["shape"]), one["dtype"].lower(), True) for name, one in tensors.items()]
 
 

@@ -13,12 +13,13 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from ctbench_core.errors import FeatureError
-from ctbench_core.tables import is_bomb
+from ctbench_core.tables import refusal
 
 # Usual names of the vector in a dict of arrays, and names of labels, which are no features.
 USUAL_ENTRIES = ("features", "visual_features", "embedding", "embeddings")
@@ -47,13 +48,10 @@ class TableFileError(FeatureError):
     """A file with the vectors of many volumes, one a row, instead of one vector."""
 
 
-def refuse_bomb(name: str, unpacked: int, packed: int) -> None:
-    """Refuse to unpack a bomb; see `tables.is_bomb`."""
-    if is_bomb(unpacked, packed):
-        raise FormatError(
-            f"{name} would unpack from {packed:,} to {unpacked:,} bytes, as only a damaged or hostile file does. "
-            "Re-export it."
-        )
+def refuse_large(name: str, unpacked: int, packed: int, *, is_matrix: bool = False) -> None:
+    """Refuse to unpack more than `tables.refusal` allows; what is not packed is not limited here."""
+    if unpacked > packed and (why := refusal(unpacked, packed, is_matrix=is_matrix)):
+        raise FormatError(f"{name} {why}")
 
 
 def widen_bfloat16(raw: np.ndarray) -> np.ndarray:
@@ -135,9 +133,9 @@ def npz_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return arrays
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, is_matrix: bool = False) -> bytes:
     """Return the unpacked bytes of an archive member, its checksum verified."""
-    refuse_bomb(info.filename, info.file_size, info.compress_size)
+    refuse_large(info.filename, info.file_size, info.compress_size, is_matrix=is_matrix)
     return archive.read(info)
 
 
@@ -177,8 +175,7 @@ def parse_torch(content: bytes, key: str | None) -> np.ndarray:
 
     if content.startswith(b"PK"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for info in archive.infolist():
-                refuse_bomb(info.filename, info.file_size, info.compress_size)
+            refuse_large("it", sum(info.file_size for info in archive.infolist()), len(content))
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     loaded = choose_tensor(loaded, key)
     if not isinstance(loaded, torch.Tensor):
@@ -248,20 +245,43 @@ def safetensors_entry(content: bytes, key: str | None) -> tuple[str, tuple[int, 
     """Return dtype name, shape, start and end of the chosen tensor of .safetensors bytes."""
     (length,) = struct.unpack_from("<Q", content)
     _refuse_short(length, len(content) - 8)
-    header = json.loads(content[8 : 8 + length])
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    tensors = safetensors_header(content[8 : 8 + length])
     kinds = {name: np.dtype(SAFETENSORS.get(entry["dtype"], "<f4")).kind for name, entry in tensors.items()}
     entry = tensors[choose_entry({name: (tuple(tensors[name]["shape"]), kinds[name]) for name in tensors}, key)]
     dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if dtype not in SAFETENSORS:
         raise FormatError(f"its values are of type {dtype}; known: {', '.join(SAFETENSORS)}. Export float32.")
     size = math.prod(shape) * np.dtype(SAFETENSORS[dtype]).itemsize
-    if first < 0 or last - first != size or any(extent < 0 for extent in shape):
+    if first < 0 or last - first != size:
         raise FormatError(
             f"its header is inconsistent: shape {shape} of {dtype} in bytes {first} to {last}. Re-export it."
         )
     _refuse_short(8 + length + last, len(content))
     return dtype, shape, 8 + length + first, 8 + length + last
+
+
+def safetensors_header(text: bytes) -> dict[str, dict[str, Any]]:
+    """Return the tensors that the JSON header of a .safetensors file names: dtype, shape and data_offsets of each.
+
+    Raises:
+        FormatError: an entry has another form.
+    """
+    header = json.loads(text)
+    tensors = (
+        {name: entry for name, entry in header.items() if name != "__metadata__"} if isinstance(header, dict) else {}
+    )
+    for entry in tensors.values() or [None]:
+        try:
+            msgspec.convert(entry, _Tensor)
+        except msgspec.ValidationError as error:
+            raise FormatError(f"its header is damaged: {error}. Re-export it.") from error
+    return tensors
+
+
+class _Tensor(msgspec.Struct):
+    dtype: str
+    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+    data_offsets: tuple[int, int]
 
 
 def parse_safetensors(content: bytes, key: str | None) -> np.ndarray:

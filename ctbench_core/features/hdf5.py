@@ -83,6 +83,8 @@ def read_hdf5_table(path: Path, key: str | None, pool: str) -> tuple[list[str], 
             rows = _read(file, names[1])
             matrix = rows if rows.ndim == 2 else np.stack([pooled(str(path), row, pool) for row in rows])
             return ids, matrix.astype(np.float32, copy=False)
+        unpacked = sum(math.prod(sets[name].shape) * sets[name].dtype.itemsize for name in names.values())
+        formats.refuse_large(str(path), unpacked, path.stat().st_size, is_matrix=True)
         return list(names), _read_each(path, file, {name: sets[name] for name in names.values()}, pool)
 
 
@@ -145,7 +147,7 @@ def _read(file: Any, name: str) -> np.ndarray:
         raise FormatError(_REFERS.format("a virtual data set"))
     if created.get_external_count():
         raise FormatError(_REFERS.format("external storage"))
-    formats.refuse_bomb(name, chosen.nbytes, max(chosen.id.get_storage_size(), 1))
+    formats.refuse_large(name, chosen.nbytes, max(chosen.id.get_storage_size(), 1), is_matrix=True)
     return np.asarray(chosen[()])
 
 

@@ -11,17 +11,10 @@ from pathlib import Path
 from ctbench_core.config import is_url, refuse_secret
 from ctbench_core.declared import vector_suffixes
 from ctbench_core.errors import PathError
-from ctbench_core.runs import app_store
+from ctbench_core.runs import allowed_roots, check_allowed
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 _COLON = re.compile(r"^[A-Za-z]:(?![\\/])|(?<!^[A-Za-z]):")  # on Windows another drive, or a part of a file
-
-
-def allowed_roots() -> tuple[Path | str, ...]:
-    """Return the folders of CTBENCH_ROOTS, resolved, and its URLs as text; empty means that nothing is refused."""
-    parts = re.split(re.escape(os.pathsep) + "(?!//)", os.environ.get("CTBENCH_ROOTS", ""))  # no split at ://
-    places = [part.strip() for part in parts if part.strip()]
-    return tuple(place if is_url(place) else Path(place).expanduser().resolve() for place in places)
 
 
 def check_place(place: Path | str) -> None:
@@ -44,21 +37,6 @@ def check_url(url: str) -> str:
         allowed = ", ".join(map(str, roots))
         raise PathError(f"{url} lies outside the allowed places ({allowed}). Add its URL to CTBENCH_ROOTS.")
     return url
-
-
-def check_allowed(path: Path | str) -> Path:
-    """Return the path if, links followed, it is inside CTBENCH_ROOTS or the app's run store, or no such limit is set.
-
-    Raises:
-        PathError: the path is outside every allowed folder.
-    """
-    roots = allowed_roots()
-    resolved = Path(path).expanduser().resolve()
-    folders = [*(root for root in roots if isinstance(root, Path)), app_store().resolve()]
-    if roots and not any(resolved.is_relative_to(folder) for folder in folders):
-        allowed = ", ".join(map(str, roots))
-        raise PathError(f"{path} lies outside the allowed folders ({allowed}). Add its folder to CTBENCH_ROOTS.")
-    return Path(path).expanduser()
 
 
 def relative_path(path: str) -> str:

@@ -20,6 +20,7 @@ from ctbench_core.errors import FeatureError, first_rows
 from ctbench_core.features import formats
 from ctbench_core.features.vector import READ_ERRORS, explain
 from ctbench_core.manifest import spelled_columns
+from ctbench_core.tables import repeated_size, unpacked_size
 
 _BATCH_ROWS = 8192
 
@@ -76,11 +77,31 @@ def read_npz_table(path: Path, key: str | None, pool: str) -> tuple[list[str], n
         names = formats.table_entries(formats.npz_entries(archive, members), key)
         if names is None:
             raise FeatureError(f"{path} has no pair of ids (N,) and matrix (N, D); it has {', '.join(members)}.")
-        ids, matrix = (formats.parse_npy(formats.read_member(archive, members[name])) for name in names)
+        ids, matrix = (formats.parse_npy(formats.read_member(archive, members[name], is_matrix=True)) for name in names)
     if ids.dtype.kind == "S":
         ids = np.char.decode(ids, "utf-8")
     with np.errstate(over="ignore"):
         return ids.tolist(), matrix.astype(np.float32, copy=False)
+
+
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return those arrays of an .npz that have one of the names, unpacked within bounds.
+
+    Raises:
+        FeatureError: the file is unreadable, or an array holds pickled objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: info for name, info in formats.npz_members(archive).items() if name in names}
+            unpacked = sum(info.file_size for info in members.values())
+            packed = sum(info.compress_size for info in members.values())
+            formats.refuse_large("it", unpacked, packed, is_matrix=True)
+            return {
+                name: formats.parse_npy(formats.read_member(archive, info, is_matrix=True)).copy()
+                for name, info in members.items()
+            }
+    except READ_ERRORS as error:
+        raise FeatureError(f"{path} cannot be read: {explain(error)}") from error
 
 
 def read_arrow_table(path: Path, key: str | None, pool: str) -> tuple[list[str], np.ndarray]:
@@ -92,18 +113,21 @@ def read_arrow_table(path: Path, key: str | None, pool: str) -> tuple[list[str],
         id_column = _id_column(path, schema)
         columns = _vector_columns(path, schema, key, id_column)
         ids: list[str] = []
+        texts = 0  # bytes of ids that are stored as repeats
         matrix = np.empty((rows, 0), np.float32)
         for batch in batches([id_column, *columns]):
             values = _vectors(path, batch, columns, len(ids))
             if not ids:
                 width = values.shape[1]
-                formats.refuse_bomb(str(path), 4 * rows * width, path.stat().st_size)
+                formats.refuse_large(str(path), 4 * rows * width, path.stat().st_size, is_matrix=True)
                 matrix = np.empty((rows, width), np.float32)
             if values.shape[1] != matrix.shape[1]:
                 raise FeatureError(
                     f"{path}: row {len(ids)} has {values.shape[1]} values, earlier rows {matrix.shape[1]}. Re-export it."
                 )
             matrix[len(ids) : len(ids) + len(values)] = values
+            texts += repeated_size(batch.column(0))
+            formats.refuse_large(str(path), texts, path.stat().st_size, is_matrix=True)
             ids += map(str, batch.column(0).to_pylist())
     except pa.ArrowException as error:
         raise FeatureError(f"{path} cannot be read as a table: {explain(error)}") from error
@@ -113,13 +137,9 @@ def read_arrow_table(path: Path, key: str | None, pool: str) -> tuple[list[str],
 def _open_arrow(path: Path) -> tuple[Any, int, Any]:
     """Return schema, number of rows, and a function from column names to record batches."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if format_of(str(path)) is FORMATS["parquet"]:
-        file = pq.ParquetFile(path)
-        groups = range(file.metadata.num_row_groups)
-        unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-        formats.refuse_bomb(str(path), unpacked, path.stat().st_size)
+        file = open_parquet(path)
         return file.schema_arrow, file.metadata.num_rows, lambda names: _read_batches(file, names)
     source = pa.memory_map(str(path))
     try:
@@ -128,6 +148,20 @@ def _open_arrow(path: Path) -> tuple[Any, int, Any]:
         source.seek(0)
         table = pa.ipc.open_stream(source).read_all()
     return table.schema, table.num_rows, lambda names: table.select(names).to_batches(_BATCH_ROWS)
+
+
+def open_parquet(path: Path) -> Any:
+    """Open a Parquet file of vectors that unpacks within bounds; texts are read as dictionaries, each held once.
+
+    Raises:
+        FormatError: it would unpack to too much. pyarrow.ArrowException, OSError: it is unreadable.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    formats.refuse_large(str(path), unpacked_size(file), path.stat().st_size, is_matrix=True)
+    return pq.ParquetFile(path, read_dictionary=[one.name for one in file.schema_arrow if pa.types.is_string(one.type)])
 
 
 def _read_batches(file: Any, names: list[str]) -> Iterator[Any]:

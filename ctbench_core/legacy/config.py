@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ctbench_core.config import KEYS, Config, flatten, from_mapping, nearest_keys, set_key
+from ctbench_core.config import KEYS, Config, check_yaml, flatten, from_mapping, nearest_keys, set_key
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.legacy.folders import OldRun
 
@@ -60,9 +60,9 @@ def _is_setting(key: str) -> bool:
 def _load(run: OldRun) -> DictConfig:
     """Read the saved config together with Hydra's settings, which its interpolations may use."""
     try:
-        texts = [_RESOLVER.sub(r"${hydra.\1}", run.config.read_text(encoding="utf-8"))]
+        texts = [_RESOLVER.sub(r"${hydra.\1}", check_yaml(run.config.read_text(encoding="utf-8")))]
         if run.hydra.is_file():
-            texts.append(run.hydra.read_text(encoding="utf-8"))
+            texts.append(check_yaml(run.hydra.read_text(encoding="utf-8")))
         contents = [_without_resolvers(yaml.safe_load(text)) for text in texts]
         tree = OmegaConf.create(contents[0])
         if not isinstance(tree, DictConfig):

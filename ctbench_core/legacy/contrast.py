@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 
 from ctbench_core.declared import metrics_of
-from ctbench_core.errors import ConfigError, InputError, ManifestError
+from ctbench_core.errors import ConfigError, InputError, ManifestError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.inference import LEVEL, benjamini_hochberg, corrected_t
 from ctbench_core.legacy.aggregate import PRIMARY_METRICS
 from ctbench_core.legacy.scored_pairs import FOLD, Contrast, contrast_scores
 from ctbench_core.runs import open_run, read_metrics
-from ctbench_core.tables import read_table
+from ctbench_core.tables import parse_numbers, read_table, unguarded
 
 PAIR_KEYS = ("budget_n", FOLD, "utils_seed")
 FINDING_METRICS = tuple(metric.name for metric in metrics_of("thresholded", "ranking") if metric.brief)
@@ -42,13 +42,23 @@ def read_per_run(path: Path) -> pd.DataFrame:
     Raises:
         ManifestError: it cannot be read, or has no column ``budget_n``.
     """
-    frame, _ = read_table(path)
+    frame = unguarded(read_table(path)[0])
     if "budget_n" not in frame:
         raise ManifestError(
             f"{path} is not a per-run table: column budget_n is missing. Its columns: {', '.join(frame)}."
         )
     numbers = [name for name in frame if name in PAIR_KEYS or name.startswith(("test_", "best_val_"))]
-    return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce") for name in numbers})
+    return frame.assign(**{name: _numbers(path, frame[name]) for name in numbers})
+
+
+def _numbers(path: Path, column: pd.Series) -> pd.Series:
+    values, wrong = parse_numbers(column)
+    if wrong.any():
+        lines = first_rows(column.index[wrong] + 2)
+        raise ManifestError(
+            f"{path}: column {column.name!r} has {column[wrong].iloc[0]!r} on line {lines}; expected a number or a blank."
+        )
+    return pd.Series(values, index=column.index, name=column.name)
 
 
 def runs_of_source(table: pd.DataFrame, source: str, where: str = "The table") -> pd.DataFrame:

@@ -143,6 +143,8 @@ def _import(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any], write
 
 
 def _read(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any]) -> _Content:
+    for file in (run.config, run.hydra, run.model, run.state, run.metrics, run.best):
+        check_allowed(file)  # it may be a link
     config, warnings = read_old_config(run, overrides)
     config.paths.outputs_root = str(outputs_root)
     labels = list(config.training.target_labels or config.data.columns.labels or [])
@@ -151,6 +153,10 @@ def _read(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any]) -> _Con
         negative = config.evaluation.negative_class_name
         labels = [name for name in best.get("val_metrics", {}).get("per_class", {}) if name != negative]
         lines, best = read_old_history(run, labels)
+    if run.metrics.is_file() and not run.metrics.read_bytes().endswith(b"\n"):
+        warnings.append(
+            f"{run.metrics.name} ends in the middle of a line: what follows its last complete epoch is lost."
+        )
     if not best:
         warnings.append("No validation metrics: the run has neither metrics.jsonl nor best_metrics.json.")
     return _Content(run, config, labels, lines, best, warnings)

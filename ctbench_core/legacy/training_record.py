@@ -18,7 +18,7 @@ from ctbench_core.config import Config
 from ctbench_core.declared import OPTIMIZERS, brief_metrics, macro_keys
 from ctbench_core.legacy.folders import OldRun
 from ctbench_core.runs import parse_epoch
-from ctbench_core.stored import read_bytes, read_file, reading
+from ctbench_core.stored import number, read_bytes, read_file, reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +65,8 @@ def _old_lines(path: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     """Return an epoch whose fields have the types of ours; it may hold NaN, as the older system wrote it."""
     parse_epoch(dump_json(entry))
+    for name in MACROS:
+        number(entry["val_metrics"][name])
     return entry
 
 
@@ -109,7 +111,8 @@ def _best_entry(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str])
         if isinstance(pointer, dict) and Path(str(pointer.get("run_dir", ""))).name in (run.root.name, ""):
             metrics = {name: pointer.get(f"best_val_{name}") for name in MACROS}
             if any(value is not None for value in metrics.values()):
-                return to_entry({"epoch": None, "val_metrics": metrics}, labels)
+                with reading(path, _ADVICE):
+                    return _checked(to_entry({"epoch": None, "val_metrics": metrics}, labels))
     return {}
 
 

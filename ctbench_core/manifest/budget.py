@@ -175,10 +175,11 @@ def read_selections(path: Path) -> list[Selection]:
         raise ManifestError(f"Selection {path} has no column {', '.join(absent)}; it has {', '.join(frame)}.")
     numbers = frame[["budget", "seed"]].apply(pd.to_numeric, errors="coerce")
     splits = frame[_SPLIT].str.strip() if _SPLIT in frame else pd.Series("train", index=frame.index)
-    bad = lines[(numbers.isna().any(axis=1) | ~splits.isin(_ROLES)).to_numpy()]
+    whole = (numbers.abs() <= 2**53) & (numbers % 1 == 0)
+    bad = lines[(~whole.all(axis=1) | ~splits.isin(_ROLES)).to_numpy()]
     if len(bad):
         raise ManifestError(
-            f"Selection {path}, line {first_rows(bad)}: budget and seed must be numbers, "
+            f"Selection {path}, line {first_rows(bad)}: budget and seed must be whole numbers, "
             "split must be train, val or test."
         )
     frame = numbers.astype(np.int64).assign(split=splits, volume=clean_names(frame["selection_value"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ctbench_core.atomic import csv_bytes, dump_json, write_text
+from ctbench_core.atomic import dump_json, write_text
 from ctbench_core.compare import MACROS, Comparison
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_cohort, plural
@@ -37,6 +37,7 @@ from ctbench_core.report.methods import (
     unit_sentence,
 )
 from ctbench_core.runs import VALIDATION, Run
+from ctbench_core.tables import sheet_bytes
 
 _TITLES = dict(zip(MACROS, ("Macro mean", "Macro mean, eligible findings")))
 
@@ -266,11 +267,11 @@ def paper_files(comparison: Comparison, runs: Sequence[Run] = ()) -> dict[str, s
     differences = comparison.differences.rename(columns={"label": "finding"})
     results = results_paragraph(comparison)
     return {
-        "table.csv": csv_bytes(disclosures.add_to(frame)).decode("utf-8"),
+        "table.csv": sheet_bytes(disclosures.add_to(frame)).decode("utf-8"),
         "table.tex": latex_table(comparison, frame),
         "methods.txt": methods_paragraph(comparison, runs) + "\n",
         **({"results.txt": results + "\n"} if results else {}),
-        "differences.csv": csv_bytes(disclosures.add_to(differences)).decode("utf-8"),
+        "differences.csv": sheet_bytes(disclosures.add_to(differences)).decode("utf-8"),
         "comparison.json": dump_json(comparison.to_json([str(run.paths.root) for run in runs]), indent=1) + "\n",
     }
 

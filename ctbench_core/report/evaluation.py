@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from ctbench_core.atomic import csv_bytes
 from ctbench_core.declared import averaged_metrics, interval_keys, short_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import plural
@@ -36,6 +35,7 @@ from ctbench_core.runs import (
     read_metrics,
     read_tuning,
 )
+from ctbench_core.tables import sheet_bytes
 
 _PARTS = ("value", "lo", "hi")
 ELIGIBLE = "macro of eligible findings"
@@ -53,7 +53,7 @@ def run_paper(run: Run, on: str) -> dict[str, str]:
     disclosures = disclosures_of([run], on)
     frame = paper_frame(metrics)
     return {
-        "table.csv": csv_bytes(disclosures.add_to(frame)).decode("utf-8"),
+        "table.csv": sheet_bytes(disclosures.add_to(frame)).decode("utf-8"),
         "table.tex": latex_table(frame, metrics, run.name, disclosures),
         "methods.txt": methods_paragraph(run, metrics, read_tuning(run.paths.tuning), disclosures) + "\n",
     }

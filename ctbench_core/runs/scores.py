@@ -18,6 +18,7 @@ from pandas.api.types import is_numeric_dtype
 from ctbench_core.atomic import write_with
 from ctbench_core.errors import DamagedFile
 from ctbench_core.stored import RESTORE, read_bytes, reading
+from ctbench_core.tables import unguarded
 
 
 def score_labels(frame: pd.DataFrame) -> list[str]:
@@ -123,4 +124,4 @@ def read_result_csv(path: Path) -> pd.DataFrame:
         blank = {column: [] if column in names else [""] for column in header}
         kinds = dict.fromkeys(names, str)
         options = {"dtype": kinds, "na_values": blank, "keep_default_na": False, "encoding": "utf-8"}
-        return pd.read_csv(io.BytesIO(content), **options)
+        return unguarded(pd.read_csv(io.BytesIO(content), **options))

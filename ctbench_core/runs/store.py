@@ -18,13 +18,14 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import move, remove_leftovers, write_json, write_text
-from ctbench_core.config import KEYS, Config, as_introduced, flatten, from_mapping
+from ctbench_core.config import KEYS, Config, as_introduced, check_yaml, flatten, from_mapping
 from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
 from ctbench_core.formatting import plural
 from ctbench_core.names import portable
 from ctbench_core.runs.annotations import Annotations, read_annotations
 from ctbench_core.runs.layout import RunPaths, latest_pointer
 from ctbench_core.runs.ledger import LEDGER
+from ctbench_core.runs.places import leads_out
 from ctbench_core.runs.readers import (
     Fingerprint,
     fingerprint,
@@ -178,7 +179,7 @@ _LAST = list(KEYS)[-1]
 def _parse_config(text: str) -> Config:
     # libyaml has no limit of nesting: at 20,000 levels it overflows the stack and ends the process.
     loader = _LOADER if len(text) <= _MAX_FAST else yaml.SafeLoader
-    content = yaml.load(text, Loader=loader)
+    content = yaml.load(check_yaml(text) if "&" in text else text, Loader=loader)
     if not isinstance(content, dict):
         raise ValueError("expected a mapping of keys")
     if _LAST not in content:
@@ -225,9 +226,9 @@ def _subfolders(folder: str) -> list[str]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder; one that cannot be asked, such as a link to itself, hides no other."""
+    """Whether an entry is a folder inside the allowed ones; one that cannot be asked, such as a link to itself, is not."""
     try:
-        return entry.is_dir()
+        return entry.is_dir() and not (entry.is_symlink() and leads_out(entry.path))
     except OSError:
         return False
 
@@ -328,7 +329,7 @@ def delete_run(outputs_root: Path, run: Run) -> Path:
     A run of the same name that is in the trash already stays; the new one gets a place beside it.
 
     Raises:
-        InputError: the run is waiting or running, or is outside the run store.
+        InputError: the run is waiting or running, or is outside the run store, or the trash is a link.
         HeldError: another program has a file of it open; it stays where it is.
     """
     if run.status.active:
@@ -339,6 +340,8 @@ def delete_run(outputs_root: Path, run: Run) -> Path:
 def to_trash(outputs_root: Path, path: Path) -> Path:
     """Move a folder or file of the run store to its trash, and return its place there. Errors as `delete_run`."""
     root, path = outputs_root.resolve(), path.resolve()
+    if (root / TRASH).is_symlink():
+        raise InputError(f"{root / TRASH} is a link. Replace it by a folder: deleted runs stay in the run store.")
     if not path.is_relative_to(root) or path == root:
         raise InputError(f"{path} is outside the run store {root}; delete it yourself.")
     target = _free_place(root / TRASH, path.relative_to(root))

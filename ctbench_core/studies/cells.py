@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.atomic import dump_json, write_bytes
+from ctbench_core.atomic import dump_json
 from ctbench_core.declared import TUNED, averaged_metrics, interval_keys, macro_keys
 from ctbench_core.inference import (
     ELIGIBLE,
@@ -38,6 +38,7 @@ from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan, PlannedRun
 from ctbench_core.studies.recipe_scores import Cell, Recipe, cell_axes, cells_of, load_recipe
 from ctbench_core.studies.results import TRAINING, comparison_set, read_cache, rows_of_set, write_cache
+from ctbench_core.tables import write_sheet
 
 VARIANCE_PARTS = ("fold_variance", "seed_variance", "rest_variance")
 SEEDS_AND_PATIENTS, PATIENTS, FOLDS = "seeds and patients", "patients", "folds"
@@ -217,7 +218,7 @@ def cell_records(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
 
 def write_cells(paths: StudyPaths, frame: pd.DataFrame) -> None:
     """Write the cells as CSV, one row a cell, finding and metric."""
-    write_bytes(paths.cells, frame.to_csv(index=False, lineterminator="\n").encode("utf-8"))
+    write_sheet(paths.cells, frame)
 
 
 def bottlenecks(cells: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from ctbench_core.atomic import write_bytes
 from ctbench_core.config import Config
 from ctbench_core.declared import brief_metrics, interval_keys, metrics_of
 from ctbench_core.errors import DamagedFile
@@ -39,6 +38,7 @@ from ctbench_core.runs import (
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.plan import Plan
 from ctbench_core.studies.status import run_state
+from ctbench_core.tables import write_sheet
 
 COLUMNS = ("run", "set", "finding", "metric", "value")
 TRAINING = "training"
@@ -176,6 +176,5 @@ def _column_order(name: str) -> tuple[bool, str, int]:
 
 def write_table(paths: StudyPaths, plan: Plan, results: pd.DataFrame) -> Path:
     """Write the table of runs as CSV, six decimals and no times, and return its path."""
-    text = run_table(plan, results).to_csv(index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
-    write_bytes(paths.table, text.encode("utf-8"))
+    write_sheet(paths.table, run_table(plan, results), DECIMALS)
     return paths.table

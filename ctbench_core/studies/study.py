@@ -16,6 +16,7 @@ from ctbench_core.config import (
     KEYS,
     Config,
     changed_keys,
+    check_yaml,
     flatten,
     group_defaults,
     model_groups,
@@ -26,6 +27,7 @@ from ctbench_core.declared import SCOPES
 from ctbench_core.errors import ConfigError, unknown_name
 from ctbench_core.names import safe_name
 from ctbench_core.schema import parse_options
+from ctbench_core.stored import refuse_pipe
 
 # Short names of common axes; any other axis is a config key.
 AXES = {
@@ -175,7 +177,8 @@ def read_definition(path: Path, kind: str, parts: str) -> dict[str, Any]:
         ConfigError: the file is missing or is not a YAML mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        refuse_pipe(path)
+        content = yaml.safe_load(check_yaml(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{kind} {path} cannot be read: {reason}. Give a YAML file with {parts}.") from error

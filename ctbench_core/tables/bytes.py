@@ -7,58 +7,49 @@ import zlib
 from pathlib import Path
 
 from ctbench_core.errors import ManifestError
+from ctbench_core.tables.limits import most_bytes, most_values, raise_limit, refusal
 
-MOST_BYTES = 2**30  # of text; a manifest of 47,149 volumes has 5 MB
-MOST_VALUES = 2**27  # five million rows of 25 columns
 _GZIP = b"\x1f\x8b"
-# Deflate reaches 1,000:1 on zeros; embeddings 1.1:1, tables of labels and names 30:1.
-_BOMB_BYTES, _BOMB_RATIO = 2**26, 200
 _CHUNK = 2**20
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def is_bomb(unpacked: int, packed: int) -> bool:
-    """Whether more than 64 MiB unpack from less than a 200th of it, which no honest file does."""
-    return unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed
-
-
-def refuse_bomb(path: Path, unpacked: int, packed: int) -> None:
-    """Refuse to unpack more than 1 GiB, or a bomb.
+def refuse_large(path: Path, unpacked: int, packed: int) -> None:
+    """Refuse to unpack more than `limits` allows.
 
     Raises:
         ManifestError: it is more.
     """
-    if unpacked > MOST_BYTES:
-        raise ManifestError(f"{path} has more than {MOST_BYTES >> 30} GiB of text. Split it, or leave columns out.")
-    if is_bomb(unpacked, packed):
-        raise ManifestError(
-            f"{path} would unpack from {packed:,} to more than {unpacked:,} bytes, as only a damaged or hostile file "
-            "does. Save it again."
-        )
+    if why := refusal(unpacked, packed):
+        raise ManifestError(f"{path} {why}")
 
 
 def refuse_many_values(path: Path, values: int) -> None:
-    """Refuse a table of more than 134 million values, whose texts alone fill 1 GiB.
+    """Refuse a table of more values than `limits` allows: their texts alone would fill the memory.
 
     Raises:
         ManifestError: it has more.
     """
-    if values > MOST_VALUES:
-        raise ManifestError(f"{path} has more than {MOST_VALUES >> 20} million values. Split it, or leave columns out.")
+    most = most_values()
+    if values > most:
+        raise ManifestError(
+            f"{path} has {values:,} values, above the limit of {most:,}. Split it, or leave columns out. "
+            + raise_limit(most_bytes() * values // most)
+        )
 
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file as they are stored.
 
     Raises:
-        ManifestError: it is missing, unreadable or larger than 1 GiB.
+        ManifestError: it is missing, unreadable or too large.
     """
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.csv"))[:8] if path.parent.is_dir() else []
         hint = f" That folder contains: {', '.join(near)}." if near else " Check its folder and its name."
         raise ManifestError(f"{path} does not exist.{hint}")
     try:
-        refuse_bomb(path, path.stat().st_size, path.stat().st_size)
+        refuse_large(path, path.stat().st_size, path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error}. Check its permissions.") from error
@@ -91,7 +82,7 @@ def to_utf8(path: Path, content: bytes) -> bytes:
 
 
 def _gunzip(path: Path, packed: bytes) -> bytes:
-    """Unpack gzip, also of several members; stops as soon as the ratio of what was read is a bomb's."""
+    """Unpack gzip, also of several members; stops as soon as what was unpacked is too much."""
     parts, size, rest = [], 0, packed
     try:
         while rest.startswith(_GZIP):
@@ -102,7 +93,7 @@ def _gunzip(path: Path, packed: bytes) -> bytes:
                     raise ManifestError(f"{path} is cut short: its gzip data have no end. Copy it again.")
                 parts.append(part)
                 size, rest = size + len(part), stream.unconsumed_tail
-                refuse_bomb(path, size, len(packed) - len(rest))
+                refuse_large(path, size, len(packed) - len(rest))
             rest = stream.unused_data
     except zlib.error as error:
         raise ManifestError(f"{path} is damaged gzip data: {error}. Copy or save it again.") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctbench_core.errors import ManifestError
-from ctbench_core.tables.bytes import refuse_bomb, refuse_many_values
+from ctbench_core.tables.bytes import refuse_large, refuse_many_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PARQUET = b"PAR1"
 _BATCH = 8192
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
 _INDEX = "__index_level_"  # where pandas keeps an index without a name
 
 
@@ -38,10 +39,10 @@ def read_parquet(path: Path, content: bytes) -> pa.Table:
         file = _open(path, content)
         batches, size = [], 0
         for batch in file.iter_batches(_BATCH):
-            refuse_bomb(path, size + sum(map(_repeated_size, batch.columns)), len(content))
+            refuse_large(path, size + sum(map(repeated_size, batch.columns)), len(content))
             batches.append(pa.record_batch([_to_text(column) for column in batch.columns], names=batch.schema.names))
             size += batches[-1].nbytes
-            refuse_bomb(path, size, size)
+            refuse_large(path, size, size)
     schema = pa.schema([(name, pa.large_string()) for name in file.schema_arrow.names])
     table = pa.Table.from_batches(batches, schema=schema)
     return table.select([name for name in table.column_names if not name.startswith(_INDEX)])
@@ -66,8 +67,7 @@ def _open(path: Path, content: bytes) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(io.BytesIO(content))
-    groups = (file.metadata.row_group(group) for group in range(file.metadata.num_row_groups))
-    refuse_bomb(path, sum(group.total_byte_size for group in groups), len(content))
+    refuse_large(path, unpacked_size(file), len(content))
     refuse_many_values(path, file.metadata.num_rows * file.metadata.num_columns)
     nested = [field.name for field in file.schema_arrow if not _is_plain(field.type)]
     if nested:
@@ -87,7 +87,19 @@ def _is_plain(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _repeated_size(column: pa.Array) -> int:
+def unpacked_size(file: pq.ParquetFile) -> int:
+    """Return the bytes that a file's metadata declare, and at least those of its numbers, which may be stored as repeats.
+
+    Texts stored as repeats are not in it: see `repeated_size`.
+    """
+    metadata = file.metadata
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    columns = [group.column(column) for group in groups for column in range(group.num_columns)]
+    numbers = sum(_WIDTHS.get(column.physical_type, 0) * column.num_values for column in columns)
+    return max(sum(group.total_byte_size for group in groups), numbers)
+
+
+def repeated_size(column: pa.Array) -> int:
     """Return the bytes of a column of repeated texts once each row has its own."""
     import pyarrow as pa
     import pyarrow.compute as pc

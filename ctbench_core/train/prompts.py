@@ -6,17 +6,15 @@ optionally ``logit_scale``. A .parquet has one row per prompt: ``label``, ``kind
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from ctbench_core.errors import FeatureError
-from ctbench_core.features import check_allowed
+from ctbench_core.features import READ_ERRORS, check_allowed, explain, open_parquet, read_npz
 
 LOGIT_SCALE = 1 / 0.07  # CLIP's initial temperature; it changes no ranking and no decision at .5
 
@@ -25,34 +23,42 @@ def read_prompts(path: str, labels: Sequence[str], width: int) -> dict[str, Tens
     """Return unit-norm prompts ``positive`` and ``negative`` (C, D), averaged over a finding's prompts, and ``scale``.
 
     Raises:
-        FeatureError: the file is missing or unreadable, lacks a finding, or is of another width.
+        FeatureError: the file is missing or unreadable, lacks a finding, is of another width, or holds NaN.
     """
     file = check_allowed(path)
     if not file.is_file():
         raise FeatureError(f"Prompt file {file} does not exist. Correct model.prompts.")
     try:
         tables, scale = _parquet(file) if file.suffix == ".parquet" else _npz(file)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        prompts = {kind: _average(file, kind, table, labels, width) for kind, table in tables.items()}
+    except READ_ERRORS as error:
         raise FeatureError(
-            f"{file} holds no prompts ({error}). Expected .npz with labels, positive, negative, or .parquet with "
+            f"{file} holds no prompts: {explain(error)} Expected .npz with labels, positive, negative, or .parquet with "
             "label, kind, embedding."
         ) from error
-    prompts = {kind: _average(file, kind, table, labels, width) for kind, table in tables.items()}
+    if not (np.isfinite(scale) and scale > 0 and all(torch.isfinite(one).all() for one in prompts.values())):
+        raise FeatureError(
+            f"{file} has prompts or a logit_scale that are NaN, infinite or not positive. Export it again."
+        )
     return {**prompts, "scale": torch.tensor(scale)}
 
 
 def _npz(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
-    with np.load(file, allow_pickle=False) as arrays:
-        names = [str(name) for name in arrays["labels"]]
-        scale = float(arrays["logit_scale"]) if "logit_scale" in arrays else LOGIT_SCALE
-        kinds = ("positive", "negative")
-        return {kind: dict(zip(names, arrays[kind], strict=True)) for kind in kinds}, scale
+    kinds = ("positive", "negative")
+    arrays = read_npz(file, ("labels", "logit_scale", *kinds))
+    if arrays["labels"].dtype.kind not in "US":
+        raise FeatureError(f"{file} has labels of type {arrays['labels'].dtype}; expected the findings' names.")
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in arrays["labels"].tolist()]
+    if len(set(names)) < len(names):
+        raise FeatureError(f"{file} names a finding twice in labels. Keep one row a finding.")
+    scale = float(arrays["logit_scale"]) if "logit_scale" in arrays else LOGIT_SCALE
+    return {kind: dict(zip(names, arrays[kind], strict=True)) for kind in kinds}, scale
 
 
 def _parquet(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
-    frame = pd.read_parquet(file)
+    frame = open_parquet(file).read(["label", "kind", "embedding"]).to_pandas()
     tables: dict[str, dict[str, np.ndarray]] = {"positive": {}, "negative": {}}
-    for (label, kind), rows in frame.groupby(["label", "kind"])["embedding"]:
+    for (label, kind), rows in frame.groupby(["label", "kind"], observed=True)["embedding"]:
         tables[str(kind)][str(label)] = np.stack(rows.tolist())
     return tables, LOGIT_SCALE
 

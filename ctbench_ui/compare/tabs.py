@@ -216,8 +216,8 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
             column_config={
                 "volume": "Volume",
                 "label": "Label",
-                "first": st.column_config.NumberColumn("First", help=names[0]),
-                "second": st.column_config.NumberColumn("Second", help=other),
+                "first": st.column_config.NumberColumn("First", help=as_text(names[0])),
+                "second": st.column_config.NumberColumn("Second", help=as_text(other)),
                 "apart": "Difference",
             },
             key="compare-volumes",

@@ -18,6 +18,7 @@ from pandas.io.formats.style import Styler
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_interval, format_metric, format_p
 from ctbench_core.runs import Disclosures, read_frame
+from ctbench_core.tables import sheet_bytes
 from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.style import GREY
@@ -139,7 +140,7 @@ def download_stored(label: str, path: Path, file_name: str, key: str, source: So
 
 
 def _csv(frame: pd.DataFrame, source: Source | None) -> bytes:
-    return (source.marked(frame) if source else frame).to_csv(index=False, lineterminator="\n").encode()
+    return sheet_bytes(source.marked(frame) if source else frame)
 
 
 def _button(

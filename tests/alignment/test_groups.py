@@ -136,6 +136,7 @@ def test_the_verb_reads_groups_from_arrays(cli: Callable[..., Any], tmp_path: Pa
         ({"groups_image": np.arange(4)}, "has groups_image only. Add the other"),
         ({"groups_image": np.arange(3), "groups_text": np.arange(6)}, r"groups_image is \(3,\) for 4 rows"),
         ({"groups_image": np.arange(4), "groups_text": np.array(list("abcdef"))}, "groups are of two types"),
+        ({"groups_image": np.zeros(4, "f4,f4"), "groups_text": np.arange(6)}, "groups are of two types"),
         ({"groups_image": np.arange(4), "groups_text": np.arange(6) + 9}, "no group of groups_image is in groups_text"),
         ({}, "or arrays groups_image and groups_text say which rows belong together"),
     ],
@@ -146,6 +147,17 @@ def test_groups_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, np
     np.savez(tmp_path / "x.npz", image=np.ones((4, 3)), text=np.ones((6, 3)), **arrays)
     with pytest.raises(FeatureError, match=message):
         read_arrays(tmp_path / "x.npz")
+
+
+def test_a_file_that_is_no_archive_or_a_bomb_is_refused(tmp_path: Path) -> None:
+    from ctbench_core.alignment.pairs import read_arrays
+
+    np.savez_compressed(tmp_path / "bomb.npz", image=np.zeros(2**25, np.float32), text=np.zeros(2**25, np.float32))
+    np.save(tmp_path / "x.npy", np.ones((4, 3)))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    for name, message in (("bomb", "image.npy would unpack from .* CTBENCH_MAX_MIB"), ("x", "cannot be read")):
+        with pytest.raises(FeatureError, match=message):
+            read_arrays(tmp_path / f"{name}.npz")
 
 
 def test_groups_by_side_go_with_nothing_by_sample() -> None:

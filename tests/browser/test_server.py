@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from email.message import Message
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -72,6 +73,38 @@ def test_another_name_is_refused_on_every_address(shared_server: AppServer, host
     answer = ask(shared_server, path, Host=host)
     assert answer.status in (400, 403)
     assert "html" not in (answer.headers["Content-Type"] or "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/hostname",
+        "/%2e%2e/%2e%2e/etc/hostname",
+        "/..%2f..%2fetc%2fhostname",
+        "/static/../../../../etc/hostname",
+        "/app/static/..%2f..%2f..%2fetc%2fhostname",
+        "/media/../../etc/hostname",
+        "/component/x/..%2f..%2fetc%2fhostname",
+        "/_stcore/../../etc/hostname",
+        "/.streamlit/config.toml",
+        "/outputs/evaluations.jsonl",
+        "//etc/hostname",
+        "/train\\..\\..\\app.py",
+    ],
+)
+def test_no_address_leads_to_a_file_of_the_machine(shared_server: AppServer, path: str) -> None:
+    answer = ask(shared_server, path)
+    assert answer.status in (301, 302, 307, 400, 403, 404) or "<title>Streamlit</title>" in answer.text
+    for secret in (Path("/etc/hostname").read_text(), "enableXsrfProtection", "middleware"):
+        assert secret.strip() not in answer.text or not secret.strip()
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-Host", "Forwarded", "X-Host", "X-Original-Host", "X-Forwarded-Server"])
+def test_no_other_header_names_the_server(shared_server: AppServer, header: str) -> None:
+    answer = ask(shared_server, Host="attacker.example", **{header: urlsplit(shared_server.url).netloc})
+    assert answer.status == 403
+    named = ask(shared_server, **{header: "attacker.example"})
+    assert "attacker.example" not in named.text + str(named.headers)
 
 
 @pytest.mark.parametrize("origin", ["https://attacker.example", "http://localhost:3000", "null", "http://127.0.0.1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +149,13 @@ def test_an_open_value_asks_for_an_override(tree: Path, compose: Callable[..., C
         ("seed: 7", "seed: ${nowhere.to.be.found}", "nowhere"),
         ("seed: 7", "seed: [7", "cannot be composed"),
         ("model: mlp_visual", "model: gone", "gone"),
+        ("seed: 7", f"seed: {'[' * 400}{']' * 400}", "nested deeper than 100 levels"),
+        ("seed: 7", "seed: &a [*a]", "aliases expand"),
+        (
+            "seed: 7",
+            "seed: [" + ", ".join(f"&a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 9)}]" for k in range(9)) + "]",
+            "aliases expand",
+        ),
     ],
 )
 def test_a_broken_tree_is_one_message(
@@ -157,6 +165,13 @@ def test_a_broken_tree_is_one_message(
     with pytest.raises(ConfigError, match=message) as caught:
         compose()
     assert "\n" not in str(caught.value)
+
+
+def test_a_primary_file_that_is_a_pipe_is_not_passed_over(tree: Path, compose: Callable[..., Composed]) -> None:
+    (tree / "config.yaml").unlink()
+    os.mkfifo(tree / "config.yaml")
+    with pytest.raises(ConfigError, match="is a pipe or device"):
+        compose()
 
 
 def test_a_missing_tree_or_file_is_named(tree: Path) -> None:

@@ -206,7 +206,11 @@ def test_given_width_is_checked(make_config: Build, tiny_data: Path) -> None:
 
 def test_l2_gives_unit_vectors_and_leaves_zero_alone(make_config: Build, data: Path) -> None:
     np.savez(data / "features" / "image" / "train_5_a.npz", np.zeros((1, 16), dtype=np.float32))
-    norms = np.linalg.norm(load_training(make_config(data, {"data.standardise": "l2"})).inputs("train"), axis=1)
+    dataset = load_training(make_config(data, {"data.standardise": "l2"}))
+    norms = np.linalg.norm(dataset.inputs("train"), axis=1)
+    assert any(
+        "train.csv: all-zero features of train_5_a_1, train_5_a_2 (2 volumes)" in text for text in dataset.warnings
+    )
     np.testing.assert_allclose(np.delete(norms, [8, 9]), 1, atol=1e-6)
     assert norms[8:10].tolist() == [0, 0]
 

@@ -50,6 +50,12 @@ def test_csv_and_parquet_agree_with_scikit_learn(table: Path, tmp_path: Path) ->
         assert metrics["auprc"] == pytest.approx(expected, abs=1e-12)
 
 
+def test_targets_without_probabilities_are_named(table: Path) -> None:
+    pd.read_csv(table).drop(columns="prob_Emphysema").to_csv(table, index=False)
+    texts = score_table(table)["warnings"]
+    assert "predictions.csv: target_Emphysema without a column of probabilities: not scored." in texts
+
+
 def test_patients_come_from_the_volume_names(table: Path) -> None:
     assert score_table(table)["n"] == {"volumes": 60, "exams": 30, "patients": 30}
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from ctbench_core.errors import FeatureError, PathError
-from ctbench_core.features import load_features, require_usable
+from ctbench_core.features import list_arrays, load_features, read_vector, reading_fixes, require_usable
 
 WIDTH = 16
 VECTOR = np.arange(WIDTH, dtype=np.float32) / 7
@@ -240,6 +240,15 @@ def test_each_is_named_with_its_row_and_the_good_ones_work(root: Path, tmp_path:
     np.testing.assert_array_equal(features.matrix[good], np.tile(VECTOR, (len(good), 1)))
     with pytest.raises(FeatureError, match=r"feature files cannot be used(.|\n)*Used by m.csv line \d+"):
         require_usable(features, "here", [f"m.csv line {i + 2}" for i in range(len(written))])
+
+
+@pytest.mark.parametrize("shape", ['"8"', "[8.5]", "null", "[-16]", "[[16]]"])
+def test_a_safetensors_header_of_another_form_offers_no_array(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "x.safetensors").write_bytes(safetensors(entry(shape=shape)))
+    for read in (list_arrays, read_vector):
+        with pytest.raises(FeatureError, match="its header is damaged"):
+            read(tmp_path / "x.safetensors")
+    assert reading_fixes(tmp_path, "x.safetensors", None, "flatten") == []
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".pt", ".pth"])

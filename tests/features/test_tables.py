@@ -200,6 +200,20 @@ def test_rows_with_nan_are_problems_of_their_own(tmp_path: Path) -> None:
     assert features.rows[3] == -1
 
 
+@pytest.mark.parametrize("kind", ["one number repeated", "one text repeated"])
+def test_a_bomb_of_repeats_is_refused(tmp_path: Path, kind: str) -> None:
+    rows, is_text = 20_000, kind == "one text repeated"
+    names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * 50_000]))
+    lists_ = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * 1024, np.float32)), 1024)
+    columns = {
+        "id": names if is_text else [str(i) for i in range(rows)],
+        "v": pa.array([[1.0]] * rows) if is_text else lists_,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", compression="zstd", store_schema=False)
+    with pytest.raises(FeatureError, match="would unpack from"):
+        load_features(tmp_path / "t.parquet", ["1"])
+
+
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     rows, width = 4_000, 8_192
     zero = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * width, np.float32)), width)

@@ -144,6 +144,27 @@ def test_missing_files_are_replaced_by_the_others(make_old_run: Old, tmp_path: P
     assert evaluate_run(imported.run_dir)["test"]["test.csv"]["n"]["volumes"] == 24
 
 
+@pytest.mark.parametrize("value", [{}, 1e300])
+def test_a_metric_of_another_type_is_named(make_old_run: Old, tmp_path: Path, value: Any) -> None:
+    old = make_old_run()
+    for name in ("metrics.jsonl", "best_metrics.json"):
+        lines = (old / name).read_text().splitlines() if name == "metrics.jsonl" else [(old / name).read_text()]
+        content = json.loads(lines[0])
+        content["val_metrics"]["auprc"] = value
+        copy = Path(shutil.copytree(old, tmp_path / name.partition(".")[0] / old.name))
+        (copy / name).write_text("\n".join([json.dumps(content), *lines[1:]]) + "\n")
+        (imported,) = list_runs(copy, tmp_path / "store")
+        assert f"{name} is damaged" in imported.problem
+
+
+def test_a_history_that_is_cut_is_named(make_old_run: Old, tmp_path: Path) -> None:
+    old = make_old_run()
+    content = (old / "metrics.jsonl").read_bytes()
+    (old / "metrics.jsonl").write_bytes(content[:-40])
+    (imported,) = list_runs(old, tmp_path / "store")
+    assert any("metrics.jsonl ends in the middle of a line" in text for text in imported.warnings)
+
+
 def test_findings_are_those_of_the_config_and_must_fit_the_head(make_old_run: Old, tmp_path: Path) -> None:
     old = make_old_run()
     (imported,) = import_runs(old, tmp_path / "store", {"training.target_labels": ["Lung nodule"]})

@@ -183,6 +183,7 @@ def test_volumes_that_a_source_lacks_are_named(sides: tuple[Manifest, Manifest])
     ("text", "message"),
     [
         ("budget,selection_value\n10,a\n", r"no column seed"),
+        ("budget,seed,selection_value\n1e999,1,a\n10,1.5,b\n", r"line 2, 3 \(2 rows\): budget and seed must be whole"),
         ("budget,seed,selection_value,split\n10,1,a,other\nx,1,b,val\n", r"line 2, 3 \(2 rows\): budget and seed"),
     ],
 )

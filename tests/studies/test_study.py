@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,11 @@ def test_wrong_values_and_repeated_runs_are_named(make_study: MakeStudy) -> None
         expand_grid(repeated)
 
 
-@pytest.mark.parametrize("text", ["name: [", "- 1", "\x00"])
+@pytest.mark.parametrize("text", ["name: [", "- 1", "\x00", f"base: {'[' * 101}{']' * 101}"])
 def test_unreadable_files_are_named(text: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="is a pipe or device"):
+        read_study(tmp_path / "pipe.yaml")
     path = tmp_path / "bad.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"bad\.yaml"):

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.errors import ManifestError
+from ctbench_core.errors import ConfigError, ManifestError
 from ctbench_core.evaluate import predictions
 from ctbench_core.manifest import PrepareOptions, compare_labels, prepare, read_configured
+from ctbench_core.tables import limits
 from ctbench_ui.data import data_form
 
 HEADER = "volumename,visual_feature_path,prob_A,A,note\n"
@@ -124,7 +125,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
         "text after a closing quote": (PLAIN.replace("first", '"p"q'), r"begins on line 2.*double a quote"),
         "cut gzip": (gzip.compress(PLAIN.encode())[:-12], r"cut short"),
         "damaged gzip": (b"\x1f\x8b\x08\x00" + b"damaged" * 30, r"damaged gzip"),
-        "gzip bomb": (gzip_bomb(), r"would unpack from .* to more than"),
+        "gzip bomb": (gzip_bomb(), r"would unpack from .*CTBENCH_MAX_MIB="),
         "excel": (b"PK\x03\x04" + bytes(200), r"Excel workbook: .*save the sheet as CSV"),
         "ten million columns": ("a" + "," * 10_000_000 + "\n", r"line 1, names 10,000,001 columns"),
         "ten million values": (PLAIN + "x" + "," * 10_000_000 + "\n", r"line 5 has 10,000,001 values"),
@@ -141,7 +142,10 @@ BAD: dict[str, tuple[str, bytes, str]] = {
             r"column 'A' has '-1' on line 3.*data.labels.uncertain",
         ),
         "nested parquet by content": (parquet({"note": [["a"], [], None]}), r"columns of lists.*: note"),
-        "parquet bomb by content": (parquet_bomb(), r"would unpack from|more than 1 GiB"),
+        "parquet bomb by content": (
+            parquet_bomb(),
+            r"unpacks to .* above the limit of 268,435,456. Set CTBENCH_MAX_MIB=",
+        ),
     }.items()
 } | {
     "nested parquet": ("t.parquet", parquet({"note": [{"a": 1}, None, None]}), r"columns of lists, structs.*: note"),
@@ -246,6 +250,21 @@ def test_score_and_prepare_say_it_on_the_command_line(cli: Any, tmp_path: Path) 
     for words in verbs:
         ended = cli(*map(str, words))
         assert ended.code == 2 and "t.csv" in ended.err and "line 3 has 3 values" in ended.err, words
+
+
+def test_the_setting_raises_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_SMALL", 2**16)
+    (tmp_path / "t.csv").write_bytes(gzip.compress((HEADER + ROWS + "x" * 2_000_000 + ",,,,\n").encode()))
+    with pytest.raises(ManifestError, match=r"over 200 times.*CTBENCH_MAX_MIB=1 or more"):
+        _manifest(tmp_path / "t.csv")
+    monkeypatch.setenv("CTBENCH_MAX_MIB", "2")
+    assert len(_manifest(tmp_path / "t.csv")) == 4
+    monkeypatch.setenv("CTBENCH_MAX_MIB", "1")
+    with pytest.raises(ManifestError, match=r"above the limit of 1,048,576\. Set CTBENCH_MAX_MIB="):
+        _manifest(tmp_path / "t.csv")
+    monkeypatch.setenv("CTBENCH_MAX_MIB", "much")
+    with pytest.raises(ConfigError, match="expected a whole number of MiB"):
+        _manifest(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("kind", ["gzip bomb", "parquet bomb by content", "ten million columns", "ten million values"])

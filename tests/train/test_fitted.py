@@ -20,6 +20,7 @@ from ctbench_core.evaluate import predict_logits
 from ctbench_core.experiment import load_training, run_bank, run_experiment
 from ctbench_core.runs import open_run, read_history
 from ctbench_core.train.logistic import LogisticPath
+from ctbench_core.train.prompts import read_prompts
 from ctbench_core.train.trainer import Trainer
 
 Build = Callable[..., Config]
@@ -148,8 +149,27 @@ def test_prompts_that_do_not_fit_are_named(
         with pytest.raises(FeatureError, match=message):
             run_experiment(make_config(tiny_data, {**head, "model.prompts": str(tmp_path / "prompts.npz")}))
     (tmp_path / "bad.npz").write_bytes(b"no prompts")
-    with pytest.raises(FeatureError, match="holds no prompts"):
+    with pytest.raises(FeatureError, match=r"bad\.npz cannot be read"):
         run_experiment(make_config(tiny_data, {**head, "model.prompts": str(tmp_path / "bad.npz")}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positive": np.full((3, 2, 16), np.nan)}, "NaN, infinite or not positive"),
+        ({"logit_scale": np.array(-1.0)}, "NaN, infinite or not positive"),
+        ({"labels": np.array(["a", "a", "b"])}, "names a finding twice"),
+        ({"positive": np.zeros((2, 2, 16))}, "holds no prompts"),
+        ({"positive": np.array(["a", "b", "c"])}, "holds no prompts"),
+    ],
+)
+def test_unusable_prompts_are_refused(
+    tmp_path: Path, labels: list[str], change: dict[str, np.ndarray], message: str
+) -> None:
+    table = write_prompts(tmp_path / "prompts.npz", labels, 16)
+    np.savez(tmp_path / "prompts.npz", **{"labels": np.array(labels), **table, **change})
+    with pytest.raises(FeatureError, match=message):
+        read_prompts(str(tmp_path / "prompts.npz"), labels, 16)
 
 
 @pytest.mark.parametrize("head", ["logistic", "knn", "mlp", "linear"])
