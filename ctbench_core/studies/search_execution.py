@@ -15,8 +15,9 @@ import yaml
 
 from ctbench_core.atomic import write_text
 from ctbench_core.config import Config, differing_keys, get_key
-from ctbench_core.errors import InputError
+from ctbench_core.errors import InputError, RunError
 from ctbench_core.experiment import bank_key
+from ctbench_core.formatting import plural
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RunPaths, follow_history, read_best, request_stop
 from ctbench_core.stored import is_there
@@ -108,7 +109,9 @@ def _train_again(
 ) -> dict[str, Any] | None:
     """Train the best trial with new seeds; return mean, SD and count of its validation metric, and its study."""
     study = search.stability_study([best["params"]], seeds)
-    run_study(study, cancel=cancel, progress=progress, with_intervals=False)
+    errors = run_study(study, cancel=cancel, progress=progress, with_intervals=False)["errors"]
+    if errors:  # a mean of the other seeds would read as the whole
+        raise RunError(f"The best trial could not be trained again with all {plural(seeds, 'new seed')}: {errors[0]}")
     result = stability(search, [(best["value"], best["params"])])
     if result is None:
         return None

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ctbench_core.alignment.job as alignment_job
 from benchmarks.full_disk import fill, fill_round, need_of, small_disk
@@ -24,6 +25,7 @@ from ctbench_core.features import load_features
 from ctbench_core.file_limit import file_limit, raise_file_limit
 from ctbench_core.jobs import JobRunner
 from ctbench_core.runs import annotate, open_run, read_annotations
+from ctbench_core.train import checkpoint
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="works in forks")
 Build = Callable[..., Config]
@@ -60,6 +62,8 @@ def test_a_training_on_a_full_disk_fails_with_the_cause_and_resumes(ground: Grou
         assert wait(ground.start("train")) == 1
         assert "Traceback" not in ground.log.read_text()
         assert "the disk is full (No space left on device). Free space there" in ground.log.read_text()
+        with pytest.raises(StorageError, match=r"large\.pt: the disk is full"):
+            checkpoint.save(ground.work / "large.pt", {"weights": torch.zeros(500_000)})
     run = open_run(ground.work / "outputs/train/new")
     assert run.status.state == "failed"
     assert "the disk is full" in (run.status.error or "")
