@@ -65,7 +65,7 @@ def measure(form: Form, seed: int, folder: Path, log: Any = print) -> list[str]:
         stopped = draw.randrange(len(WORKERS))
         after = draw.randint(2, max(2, form.runs // 4))
         _wait_for(lambda: len(_lines(folder, stopped, "starts")) >= after, workers)
-        time.sleep(draw.uniform(0, 0.5))
+        time.sleep(draw.uniform(0, 0.2))
         log(f"process {stopped + 1} ({WORKERS[stopped][0]}) stopped in its run {after} for {form.minutes:g} min")
         workers[stopped].send_signal(signal.SIGSTOP)
         (folder / "step").write_text(str(STEP_S), encoding="utf-8")
@@ -258,7 +258,7 @@ def _stand_in() -> None:
         with Recorder(opened.paths, opened.status) as recorder:
             for epoch in range(1, 6):
                 recorder.epoch(epoch)
-                time.sleep(0.02)
+                time.sleep(0.08)
             recorder.end("finished")
 
     loop = ModuleType("ctbench_core.train.loop")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from filelock import FileLock, StrictSoftFileLock, Timeout
 
 from ctbench_core import locks
 from ctbench_core.locks import describe_holder, file_lock, is_held
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has file locks everywhere")
 
 HOLD = """
 import errno, fcntl, os, socket, sys
