@@ -46,6 +46,8 @@ def read_prompts(path: str, labels: Sequence[str], width: int) -> dict[str, Tens
 def _npz(file: Path) -> tuple[dict[str, dict[str, np.ndarray]], float]:
     kinds = ("positive", "negative")
     arrays = read_npz(file, ("labels", "logit_scale", *kinds))
+    if any(kind in arrays and arrays[kind].dtype.kind not in "fiu" for kind in kinds):
+        raise FeatureError(f"{file} holds no prompts: positive and negative must be numbers. Export float32.")
     if arrays["labels"].dtype.kind not in "US":
         raise FeatureError(f"{file} has labels of type {arrays['labels'].dtype}; expected the findings' names.")
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in arrays["labels"].tolist()]

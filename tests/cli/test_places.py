@@ -282,6 +282,7 @@ def test_links_in_the_store_that_lead_out_are_not_followed(cli: Cli, places: dic
     (own / "folder").symlink_to(out, target_is_directory=True)
     names = export_run(own, tmp_path / "run.zip")["files"]
     assert not any("notes.txt" in name or "folder" in name for name in names)
+    shutil.rmtree(own / "evaluation", ignore_errors=True)
     (own / "evaluation").symlink_to(out, target_is_directory=True)
     (store / ".trash").symlink_to(out, target_is_directory=True)
     before = sorted(out.rglob("*"))

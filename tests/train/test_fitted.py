@@ -161,6 +161,7 @@ def test_prompts_that_do_not_fit_are_named(
         ({"labels": np.array(["a", "a", "b"])}, "names a finding twice"),
         ({"positive": np.zeros((2, 2, 16))}, "holds no prompts"),
         ({"positive": np.array(["a", "b", "c"])}, "holds no prompts"),
+        ({"positive": np.zeros((3, 16), [("a", "f4")])}, "must be numbers"),
     ],
 )
 def test_unusable_prompts_are_refused(
