@@ -58,6 +58,7 @@ _DIFFERS = {
         "host",
         "pid",
         "process_started",
+        "process_token",
     ),
     *("openings", "opening", "test_openings", "run_dir", "run_id", "run", "peak_gib", "study_dir"),
 }

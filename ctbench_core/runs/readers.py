@@ -216,6 +216,10 @@ def parse_epoch(line: bytes | str, number: int = 0) -> dict[str, Any]:
         ValueError: it is not one.
     """
     try:
-        return cast("dict[str, Any]", parse_json(line, _Epoch))
+        epoch = cast("dict[str, Any]", parse_json(line, _Epoch))
+        for name, value in epoch.items():
+            if name.startswith("best_val_") and not isinstance(value, (int, float, type(None))):
+                raise ValueError(f"{name} is {value!r}, expected a number")
     except ValueError as error:
         raise ValueError(f"line {number}: {error}" if number else str(error)) from error
+    return epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +260,11 @@ def test_aggregate_goes_on_and_names_the_run_that_it_leaves_out(store: Path) -> 
     assert (len(runs), none) == (len(whole) - 1, [])
     assert len(warnings) == 1
     assert f"{store / RUN}" in warnings[0]
+
+
+def test_a_best_value_that_is_text_is_damage(store: Path) -> None:
+    path = store / RUN / "best_metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(metrics | {"best_val_auroc": "2026-11-28"}), encoding="utf-8")
+    with pytest.raises(DamagedFile, match=r"best_metrics\.json is damaged: best_val_auroc is '2026-11-28'"):
+        open_run(store / RUN).best()
