@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.damage import unpack
 from ctbench_ui.pages import PAGES
 
 
@@ -25,3 +27,20 @@ def test_an_empty_page_has_one_button_that_leads_on(name: str, open_page: Callab
     app.button[0].click().run()
     assert not app.exception
     assert app.title[0].value in ("Data", "Train")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), [(name, parameter) for name, page in PAGES.items() for parameter in page.ids]
+)
+def test_an_id_that_leads_out_of_the_store_is_not_in_the_store(
+    name: str, parameter: str, tmp_path: Path, open_page: Callable[..., AppTest], said: Callable[[AppTest], str]
+) -> None:
+    outside = unpack(tmp_path / "elsewhere")
+    query = {"run": "20261128T075908Z-b34775"} | {parameter: "../elsewhere/outputs/train/20261128T075908Z-b34775"}
+    unpack(tmp_path)
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    app = open_page(name, query={key: value for key, value in query.items() if key in PAGES[name].ids})
+    assert not app.exception
+    assert PAGES[name].ids[parameter] in said(app)
+    assert not app.metric
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
