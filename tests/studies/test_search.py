@@ -21,6 +21,7 @@ from ctbench_core.studies import (
     parse_search,
     read_trials,
     run_search,
+    search_execution,
     trial_row,
 )
 from ctbench_core.studies.search import parse_space
@@ -139,6 +140,15 @@ def test_a_full_disk_fails_the_search_and_no_trial(
     assert (rest["trials"], rest["failed"]) == (whole["trials"], whole["failed"]) == (2, 0)
     tables = [_table(StudyPaths(Path(result["study_dir"]))) for result in (whole, rest)]
     assert tables[0].drop(columns="run").equals(tables[1].drop(columns="run"))
+
+
+def test_a_winner_that_lacks_a_new_seed_is_an_error(
+    make_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = search_execution.run_study
+    monkeypatch.setattr(search_execution, "run_study", lambda *study, **how: real(*study, **how) | {"errors": ["full"]})
+    with pytest.raises(RunError, match="could not be trained again with all 2 new seeds: full"):
+        run_search(make_search(trials=1, batch=1), again=2)
 
 
 def test_pruned_trials_stop_early(make_search: Callable[..., Search]) -> None:
