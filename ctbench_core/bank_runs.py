@@ -25,7 +25,6 @@ from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run
 from ctbench_core.manifest import write_selections
 from ctbench_core.progress import Progress
 from ctbench_core.runs import (
-    RESUMABLE,
     Recorder,
     RunPaths,
     Status,
@@ -223,7 +222,7 @@ class RunTask(ErrorIsolation):
         """Queue a run that has ended, for callers that have not."""
         assert self.run_dir is not None
         status = open_run(self.run_dir).status
-        if status.state in RESUMABLE:
+        if not status.active:
             queue_run(self.config, self.run_dir, status, status.started_by)
 
     def _changes(self) -> dict[str, Any]:

@@ -277,9 +277,15 @@ def locks(config: Config) -> CheckOutcome:
     for folder in _folders(config):
         try:
             with _scratch(folder) as scratch, file_lock(scratch / "lock").acquire(timeout=1):
-                command = [sys.executable, "-c", _TRY_LOCK, str(scratch / "lock")]
+                command = [sys.executable, "-c", _TRY_LOCK, str(scratch.absolute() / "lock")]
                 process = subprocess.run(
-                    command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
+                    command,
+                    capture_output=True,
+                    encoding="utf-8",
+                    errors="replace",
+                    timeout=60,
+                    check=False,
+                    cwd=Path(__file__).parents[2],  # where ctbench_core is found
                 )
         except (OSError, NotImplementedError, subprocess.TimeoutExpired) as error:
             return CheckOutcome(ERROR, f"{folder}: file locks do not work ({error})", advice)

@@ -71,7 +71,9 @@ def writer_lock(folder: Path, waiting: Callable[[], object]) -> Iterator[None]:
 
 
 def _cannot_write(folder: Path, error: OSError) -> RunError:
-    return RunError(f"The packed store cannot be written. {StorageError.of(error, folder)}")
+    return RunError(
+        f"The packed store cannot be written. {StorageError.of(error, folder)} Or set paths.cache_dir to another folder."
+    )
 
 
 def open_pack(folder: Path) -> Pack | None:

@@ -44,7 +44,7 @@ def refusal(unpacked: int, packed: int, *, is_matrix: bool = False) -> str:
     if unpacked > max(trusted, _MOST_RATIO * packed):
         return (
             f"would unpack from {packed:,} to {unpacked:,} bytes or more, over {_MOST_RATIO} times as many, as only a "
-            f"damaged or hostile file does. Save it again. If it is yours: {raise_limit(unpacked)}"
+            f"damaged or hostile file does. Save it again. {raise_limit(unpacked)}"
         )
     return ""
 

@@ -155,7 +155,7 @@ def test_a_file_that_is_no_archive_or_a_bomb_is_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", image=np.zeros(2**25, np.float32), text=np.zeros(2**25, np.float32))
     np.save(tmp_path / "x.npy", np.ones((4, 3)))
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
-    for name, message in (("bomb", "image.npy would unpack from .* CTBENCH_MAX_MIB"), ("x", "cannot be read")):
+    for name, message in (("bomb", "would unpack from .* CTBENCH_MAX_MIB"), ("x", "cannot be read")):
         with pytest.raises(FeatureError, match=message):
             read_arrays(tmp_path / f"{name}.npz")
 

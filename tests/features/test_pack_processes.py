@@ -78,6 +78,7 @@ def test_two_processes_at_once_ten_times(root: Path, tmp_path: Path, start) -> N
         assert_valid(root, cache)
 
 
+@pytest.mark.posix_files
 def test_killed_at_ten_moments_the_next_has_a_valid_pack(root: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
     draw = random.Random(8)
     cache, killed = tmp_path / "cache", 0

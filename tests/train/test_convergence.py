@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,10 @@ def make_run(make_config: Build, tiny_data: Path) -> Callable[..., rules.LinearR
         wide = np.random.default_rng(0).normal(size=(len(dataset.matrix), max(0, dimensions - 16)))
         dataset.matrix = np.c_[dataset.matrix, wide].astype(np.float32)
         if unknown:
-            dataset.manifests["train"].targets[::5, 0] = np.nan
+            manifest = dataset.manifests["train"]  # shared by all that read it
+            targets = manifest.targets.copy()
+            targets[::5, 0] = np.nan
+            dataset.manifests["train"] = dataclasses.replace(manifest, targets=targets)
         trainer = Trainer([config], [dataset])
         weight_C = None if trainer.pos_weight_K1C is None else trainer.pos_weight_K1C[0, 0]
         known = int((~torch.isnan(trainer._train[0].targets)).sum())

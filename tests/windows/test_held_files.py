@@ -182,7 +182,7 @@ class Seeking:
     def write(self, data):
         self.file.seek(0, os.SEEK_END)
         time.sleep(0.0005)
-        self.file.write(data)
+        return self.file.write(data)
 
 real = Path.open
 Path.open = lambda path, mode="r", *rest, **more: Seeking(path) if mode == "a+b" else real(path, mode, *rest, **more)
