@@ -7,8 +7,10 @@ type in one field. The damaged run must be named, or no figure of it change; all
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import random
@@ -68,12 +70,20 @@ class Damage:
 
 
 def unpack(folder: Path) -> Path:
-    """Unpack the small store into a folder, which becomes the working folder since the store's paths are relative."""
+    """Copy the small store into a folder, which becomes the working folder since the store's paths are relative."""
+    shutil.copytree(_unpacked(), folder, dirs_exist_ok=True)
+    return folder / "outputs"
+
+
+@functools.cache
+def _unpacked() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with zipfile.ZipFile(STORE) as archive:
         archive.extractall(folder)
     for table in (folder / "outputs").rglob("*.parquet"):  # as this release writes them: with checksums
         write_parquet(table, pd.read_parquet(table))
-    return folder / "outputs"
+    return folder
 
 
 def damage(root: Path, draw: random.Random, file: Path | None = None) -> Damage:
