@@ -13,11 +13,12 @@ import functools
 import os
 import socket
 import sys
-import uuid
 from pathlib import Path
 
 import psutil
 from filelock import BaseFileLock, FileLock, StrictSoftFileClaim, StrictSoftFileLock, Timeout
+
+from ctbench_core.atomic import temporary_path
 
 _NOT_SUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -71,7 +72,7 @@ def _has_file_locks(device: int, folder: Path) -> bool:
     if device not in _devices:
         import fcntl
 
-        probe = folder / f".locks.{uuid.uuid4().hex[:8]}.tmp"
+        probe = temporary_path(folder / "locks")
         descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.declared import metrics_of
+from ctbench_core.declared import macro_keys, metrics_of
 from ctbench_core.errors import ConfigError, InputError, ManifestError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.inference import LEVEL, benjamini_hochberg, corrected_t
@@ -31,6 +31,7 @@ from ctbench_core.tables import parse_numbers, read_table, unguarded
 
 PAIR_KEYS = ("budget_n", FOLD, "utils_seed")
 FINDING_METRICS = tuple(metric.name for metric in metrics_of("thresholded", "ranking") if metric.brief)
+_METRICS = tuple(f"_{name}" for name in (*macro_keys(), *FINDING_METRICS))
 # What an interval covers, where there are no scores.
 SEEDS_ALONE, FOLDS_ALONE = "seeds (no scores)", "folds (no scores)"
 _FEWEST = 3  # seeds with an interval
@@ -53,10 +54,13 @@ def read_per_run(path: Path) -> pd.DataFrame:
 
 def _numbers(path: Path, column: pd.Series) -> pd.Series:
     values, wrong = parse_numbers(column)
+    is_metric = str(column.name).endswith(_METRICS)
+    if is_metric:
+        wrong |= (values < 0) | (values > 1)
     if wrong.any():
-        lines = first_rows(column.index[wrong] + 2)
+        lines, expected = first_rows(column.index[wrong] + 2), "a number from 0 to 1" if is_metric else "a number"
         raise ManifestError(
-            f"{path}: column {column.name!r} has {column[wrong].iloc[0]!r} on line {lines}; expected a number or a blank."
+            f"{path}: column {column.name!r} has {column[wrong].iloc[0]!r} on line {lines}; expected {expected} or a blank."
         )
     return pd.Series(values, index=column.index, name=column.name)
 

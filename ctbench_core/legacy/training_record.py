@@ -65,6 +65,8 @@ def _old_lines(path: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     """Return an epoch whose fields have the types of ours; it may hold NaN, as the older system wrote it."""
     parse_epoch(dump_json(entry))
+    if isinstance(entry["epoch"], float):
+        raise ValueError(f"epoch is {entry['epoch']}, expected a whole number")
     for name in MACROS:
         number(entry["val_metrics"][name])
     return entry

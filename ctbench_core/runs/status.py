@@ -16,7 +16,6 @@ import math
 import os
 import socket
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ import msgspec
 import psutil
 from filelock import BaseFileLock, Timeout
 
-from ctbench_core.atomic import HELD_S, remove, write_json, write_text
+from ctbench_core.atomic import HELD_S, remove, temporary_path, write_json, write_text
 from ctbench_core.errors import DamagedFile, InputError, RunError
 from ctbench_core.locks import describe_holder, file_lock, is_held, process_token
 from ctbench_core.runs.layout import RunPaths
@@ -205,7 +204,7 @@ def seconds_silent(path: Path) -> float:
 
 def _disk_time(folder: Path) -> float:
     """Return the present time by the clock that stamps the files of a folder; this machine's where it cannot be written."""
-    probe = folder / f".time.{uuid.uuid4().hex[:8]}.tmp"
+    probe = temporary_path(folder / "time")
     try:
         probe.touch(exist_ok=False)
         written = probe.stat().st_mtime

@@ -144,13 +144,13 @@ def test_missing_files_are_replaced_by_the_others(make_old_run: Old, tmp_path: P
     assert evaluate_run(imported.run_dir)["test"]["test.csv"]["n"]["volumes"] == 24
 
 
-@pytest.mark.parametrize("value", [{}, 1e300])
-def test_a_metric_of_another_type_is_named(make_old_run: Old, tmp_path: Path, value: Any) -> None:
+@pytest.mark.parametrize(("field", "value"), [("auprc", {}), ("auprc", 1e300), ("epoch", float("inf"))])
+def test_a_metric_or_epoch_of_another_type_is_named(make_old_run: Old, tmp_path: Path, field: str, value: Any) -> None:
     old = make_old_run()
     for name in ("metrics.jsonl", "best_metrics.json"):
         lines = (old / name).read_text().splitlines() if name == "metrics.jsonl" else [(old / name).read_text()]
         content = json.loads(lines[0])
-        content["val_metrics"]["auprc"] = value
+        (content if field in content else content["val_metrics"])[field] = value
         copy = Path(shutil.copytree(old, tmp_path / name.partition(".")[0] / old.name))
         (copy / name).write_text("\n".join([json.dumps(content), *lines[1:]]) + "\n")
         (imported,) = list_runs(copy, tmp_path / "store")

@@ -227,14 +227,17 @@ def per_run(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_a_metric_that_is_no_number_is_an_error_with_its_line(per_run: Callable[..., str], cli: Cli) -> None:
+@pytest.mark.parametrize("wrong", ["-inf", "-1", "1.5"])
+def test_a_metric_that_is_no_number_from_0_to_1_is_an_error_with_its_line(
+    per_run: Callable[..., str], cli: Cli, wrong: str
+) -> None:
     first, second = per_run("first", 5), per_run("second", 5)
     frame = pd.read_csv(second, dtype=str)
-    frame.loc[1, METRICS[0]] = "-inf"
+    frame.loc[1, METRICS[0]] = wrong
     frame.to_csv(second, index=False)
     ended = cli("contrast", f"first={first}", f"second={second}")
     assert ended.code == 2
-    assert f"column '{METRICS[0]}' has '-inf' on line 3" in ended.err
+    assert f"column '{METRICS[0]}' has '{wrong}' on line 3 (1 row); expected a number from 0 to 1" in ended.err
 
 
 def test_tables_with_a_blank_budget_pair_by_seed_alone(per_run: Callable[..., str], cli: Cli) -> None:
