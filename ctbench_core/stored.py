@@ -22,7 +22,7 @@ from ctbench_core.errors import CtbenchError, DamagedFile, StorageError, refusal
 
 T = TypeVar("T")
 
-RESTORE = "Restore the file from a copy, or set its run aside on the System page."
+RESTORE = "Restore the file from a copy, or repair the run or set it aside on the System page."
 # What parsers raise on content of another form. RuntimeError: content nested deeper than Python's stack.
 _UNUSABLE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -403,3 +404,15 @@ def test_every_head_has_a_group_and_those_of_old_commands_keep_their_settings() 
     assert group_defaults("linear_probe") == group_defaults("linear") == HEADS["linear"].defaults != {}
     assert group_defaults("mlp_visual") == group_defaults("unknown") == {}
     assert groups["mlp_visual"] == {"model._target_": "mlp", "model.model_name": "mlp"}
+
+
+@pytest.mark.parametrize("value", [math.inf, "text", [1]])
+def test_a_section_that_holds_no_keys_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"training is .*; expected keys below it, such as training\."):
+        from_mapping({"training": value})
+    assert from_mapping({"training": None}) == (Config(), [])
+
+
+def test_a_null_character_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"paths\.outputs_root is .* null character"):
+        set_key(Config(), "paths.outputs_root", "a\0b")

@@ -172,6 +172,8 @@ def set_key(config: Config, name: str, value: Any) -> None:
     if name not in KEYS:
         raise ConfigError(f"Unknown key {name!r}.{nearest_keys(name)}")
     refuse_secret(value, name)
+    if "\0" in str(value):  # no path and no name can have one
+        raise ConfigError(f"{name} is {value!r}, with a null character. Remove it.")
     info = KEYS[name]
     value = resolved(info, value) if info.choices and isinstance(value, str) else value
     value = _portable(value) if info.raw or name == "data.test_manifests" else value
@@ -197,10 +199,12 @@ def from_mapping(content: Mapping[str, Any], base: Config | None = None) -> tupl
     unknown = []
     for written, value in flatten(content):
         name = ALIASES.get(written, written)
-        is_empty_section = value is None and any(known.startswith(f"{name}.") for known in KEYS)
+        first_key = next((known for known in KEYS if known.startswith(f"{name}.")), "")
+        if first_key and value is not None:
+            raise ConfigError(f"{name} is {value!r}; expected keys below it, such as {first_key}.")
         if name in KEYS:
             set_key(config, name, value)
-        elif not is_empty_section and not name.startswith(IGNORED_PREFIXES):
+        elif not first_key and not name.startswith(IGNORED_PREFIXES):
             unknown.append(name)
     return config, unknown
 
