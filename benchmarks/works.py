@@ -15,6 +15,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
 import traceback
 import zipfile
@@ -72,11 +73,15 @@ def memory_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+FORK_LIMIT_S = 600
+
+
 def fork(work: Callable[[], int], log: Path) -> int:
     """Start work in a fork whose output is appended to a file, and return its process id; a bug is exit code 70."""
     sys.stdout.flush()
     if pid := os.fork():
         return pid
+    signal.alarm(FORK_LIMIT_S)  # one that hangs ends
     code = 70
     try:
         stream = log.open("a", buffering=1)

@@ -140,25 +140,16 @@ def _help_texts(columns: str) -> Iterator[tuple[str, str]]:
             yield f"column {name}", column["help"]
 
 
-def test_names_are_shown_as_written_and_nobody_else_is_asked(
-    hostile: tuple[AppServer, dict[str, str]],
-    new_user: Callable[[AppServer], BrowserUser],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+def test_no_page_and_no_tab_sends_a_name_as_markdown(
+    hostile: tuple[AppServer, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    server, ids = hostile
+    _, ids = hostile
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.chdir(tmp_path)
-    _check_what_is_sent(ids)
-    _check_what_is_shown(new_user(server), server, ids)
-
-
-def _check_what_is_sent(ids: dict[str, str]) -> None:
-    """Open every page and tab in this process: no name is sent as Markdown."""
     raw, shown = [], ""
     for name in PAGES:
         for key, title in _tabs(name, ids):
-            app = AppTest.from_file(str(PROJECT / "ctbench_ui" / "main.py"), default_timeout=60)
+            app = AppTest.from_file(str(PROJECT / "ctbench_ui" / "main.py"), default_timeout=60).run()
             for part in filter(None, [*ids.get(name, "").split("&"), f"{key}={title}" if key else ""]):
                 app.query_params[part.partition("=")[0]] = part.partition("=")[2]
             app.switch_page(f"../pages/{name}.py").run()
@@ -175,10 +166,11 @@ def _check_what_is_sent(ids: dict[str, str]) -> None:
     assert "![x](http://127.0.0.2:9/x.png)" in shown
 
 
-def _check_what_is_shown(user: BrowserUser, server: AppServer, ids: dict[str, str]) -> None:
-    """Walk over the pages in a browser: no name has become more than its text, and no other address was asked."""
-    dialogs: list[str] = []
-    rendered, shown = [], ""
+def test_a_browser_shows_names_as_written_and_asks_nobody_else(
+    hostile: tuple[AppServer, dict[str, str]], new_user: Callable[[AppServer], BrowserUser]
+) -> None:
+    server, ids = hostile
+    user, dialogs, rendered, shown = new_user(server), [], [], ""
     user.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     for name, page in PAGES.items():
         user.go(f"{'' if page.title == 'ctbench' or name == next(iter(PAGES)) else name}?{ids.get(name, '')}")

@@ -1,9 +1,8 @@
-"""A disk that is really full or read-only, work that is killed, few open files, and no memory: named, and nothing is lost."""
+"""A disk that is really full or read-only, few open files, and no memory: named, and nothing is lost."""
 
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,8 +14,7 @@ import pytest
 import torch
 
 import ctbench_core.alignment.job as alignment_job
-from benchmarks.full_disk import fill, fill_round, need_of, small_disk
-from benchmarks.kills import Tally, kill_round, measure
+from benchmarks.full_disk import fill, small_disk
 from benchmarks.works import Ground, wait
 from ctbench_core.alignment import run_alignment
 from ctbench_core.config import Config
@@ -44,14 +42,6 @@ def disk() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def ground(disk: Path) -> Ground:
     return Ground(disk.parent, disk)
-
-
-def test_killed_and_on_a_full_disk_the_work_is_done_again_and_equal(ground: Ground) -> None:
-    tally, draw, whole = Tally(), random.Random(3), measure(ground, "import")
-    fill_round(ground, "import", whole, need_of(ground, "import"), draw, tally)
-    kill_round(ground, "import", whole, draw, 3, tally)
-    assert not any(tally.faults.values()), tally.faults
-    assert tally.kills.total() >= 2
 
 
 def test_a_training_on_a_full_disk_fails_with_the_cause_and_resumes(ground: Ground) -> None:
