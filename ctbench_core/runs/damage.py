@@ -135,7 +135,7 @@ def set_aside(outputs_root: Path, folder: Path) -> Path:
 
 def _require_free(folder: Path) -> None:
     if is_locked(folder):
-        raise InputError(f"{folder} is being trained by a process. Stop that before setting the run aside.")
+        raise InputError(f"{folder} is being trained by a process. Stop that first.")
 
 
 def undo_set_aside(outputs_root: Path, trashed: Path) -> None:

@@ -22,22 +22,10 @@ def draw(outputs_root: Path) -> None:
         with st.container(border=True):
             show_error(as_text(run.run_id), run.reason)
             with st.container(horizontal=True, gap="small"):
-                st.button(
-                    "Repair",
-                    icon=":material/healing:",
-                    key=f"repair-{run.folder}",
-                    on_click=_repair,
-                    args=(outputs_root, run),
-                    help="Moves damaged notes, test results and alignment results of this run to the trash. The run stays.",
-                )
-                st.button(
-                    "Set aside",
-                    icon=":material/drive_file_move:",
-                    key=f"aside-{run.folder}",
-                    on_click=_set_aside,
-                    args=(outputs_root, run),
-                    help="Moves the run to the trash. Can be undone.",
-                )
+                for label, icon, key, act, effect in _ACTIONS:
+                    st.button(
+                        label, icon=icon, key=f"{key}-{run.folder}", on_click=act, args=(outputs_root, run), help=effect
+                    )
 
 
 def _repair(outputs_root: Path, run: DamagedRun) -> None:
@@ -50,6 +38,19 @@ def _repair(outputs_root: Path, run: DamagedRun) -> None:
 def _set_aside(outputs_root: Path, run: DamagedRun) -> None:
     with show_errors("The run cannot be set aside"):
         st.session_state[_ASIDE] = (run.run_id, str(set_aside(outputs_root, run.folder)))
+
+
+# Of each damaged run: label, icon, beginning of the key, what is done, and what to know of it.
+_ACTIONS = (
+    (
+        "Repair",
+        ":material/healing:",
+        "repair",
+        _repair,
+        "Moves damaged notes, test results and alignment results of this run to the trash. The run stays.",
+    ),
+    ("Set aside", ":material/drive_file_move:", "aside", _set_aside, "Moves the run to the trash. Can be undone."),
+)
 
 
 def _offer_undo(outputs_root: Path) -> None:
