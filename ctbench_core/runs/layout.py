@@ -79,10 +79,15 @@ def require_directory(paths: RunPaths) -> None:
         RunError: it is gone.
     """
     if not paths.root.is_dir():
-        raise RunError(
-            f"{paths.root} was renamed or deleted while its run was active. What was saved before is in the renamed "
-            "folder; resume the run there."
-        )
+        raise gone(paths)
+
+
+def gone(paths: RunPaths) -> RunError:
+    """Return the error of a run directory that was renamed or deleted while its run was active."""
+    return RunError(
+        f"{paths.root} was renamed or deleted while its run was active. What was saved before is in the renamed folder; "
+        "resume the run there."
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ctbench_core.errors import CtbenchError, DamagedFile, InputError, Interrupted, RunError, explained
-from ctbench_core.runs.layout import RunPaths, require_directory
+from ctbench_core.runs.layout import RunPaths, gone, require_directory
 from ctbench_core.runs.status import (
     Status,
     hold,
@@ -126,15 +126,20 @@ class Recorder:
             self.status = write_status(self.paths.status, self.status, held_s=BEAT_HELD_S)
 
     def _write(self, **changes: Any) -> None:
-        self._require_own()
+        if self._written_at:
+            self._require_own()
         self.status = write_status(self.paths.status, self.status, **changes)
         self._written_at = time.monotonic()
 
     def _require_own(self) -> None:
         """Refuse to write where another process has resumed the run: its lock did not keep that one out."""
         require_directory(self.paths)
-        with contextlib.suppress(FileNotFoundError, DamagedFile):
-            stored = stored_status(self.paths.status)
+        with contextlib.suppress(DamagedFile):
+            try:
+                stored = stored_status(self.paths.status)
+            except FileNotFoundError as error:
+                # A checkpoint that was being saved while the folder was renamed has made a new one.
+                raise gone(self.paths) from error
             if not is_own(stored):
                 raise RunError(
                     f"{self.paths.root} was resumed by {owner_of(stored)} while this process was stopped. It goes on there."

@@ -166,8 +166,10 @@ class RunLog:
     def write_best(self) -> None:
         """Write the best epoch's weights and metrics."""
         if self.best.state is not None and self.best.line is not None:
+            require_directory(self.paths)  # each of these writes would make a folder, and waits for the disk
             checkpoint.save(self.paths.final_model, self.best.state)
             record = {} if self.convergence is None else {"convergence": self.convergence.to_json()}
+            require_directory(self.paths)
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line) | record)
 
 

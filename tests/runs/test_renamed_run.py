@@ -31,6 +31,15 @@ def test_nothing_is_written_where_the_folder_was(paths: RunPaths, tmp_path: Path
     assert json.loads((tmp_path / "moved" / "train" / "run" / "status.json").read_text())["state"] == "running"
 
 
+@pytest.mark.posix_files
+def test_a_folder_that_a_checkpoint_made_again_ends_the_run(paths: RunPaths, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="was renamed or deleted"), Recorder(paths, new_status("a run")) as recorder:
+        (tmp_path / "outputs").rename(tmp_path / "moved")
+        paths.last_state.parent.mkdir(parents=True)  # by a save that had begun before
+        recorder.end("finished")
+    assert not paths.status.exists()
+
+
 @pytest.mark.parametrize(
     ("written", "locked", "state"),
     [(LONG_AGO, False, "interrupted"), (LONG_AGO, True, "running"), (None, False, "running")],
