@@ -133,7 +133,6 @@ class Recorder:
 
     def _require_own(self) -> None:
         """Refuse to write where another process has resumed the run: its lock did not keep that one out."""
-        require_directory(self.paths)
         with contextlib.suppress(DamagedFile):
             try:
                 stored = stored_status(self.paths.status)

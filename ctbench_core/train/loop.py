@@ -140,6 +140,7 @@ class RunLog:
         if self._saved_epoch == self.epoch or not self.epoch or (schedule and not schedule.allows(self._saved_at)):
             return False
         before, best = time.monotonic(), _best_values(self.best.line or {})
+        require_directory(self.paths)
         flush_to_disk(self.paths.metrics)
         checkpoint.save(
             self.paths.last_state,

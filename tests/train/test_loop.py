@@ -14,7 +14,7 @@ import torch
 
 import ctbench_core.train.loop as loop_module
 from ctbench_core.config import Config
-from ctbench_core.errors import CheckpointError, InputError
+from ctbench_core.errors import CheckpointError, InputError, RunError
 from ctbench_core.experiment import load_training, run_experiment
 from ctbench_core.runs import RunPaths, open_run, read_history
 from ctbench_core.train import checkpoint
@@ -310,3 +310,33 @@ def test_a_checkpoint_that_is_of_another_program_is_named(make_loop: Callable[..
     checkpoint.save(loop.paths.last_state, {"epoch": 3})
     with pytest.raises(CheckpointError, match=r"last_state\.pt cannot be resumed"):
         loop.resume()
+
+
+@pytest.mark.posix_files
+def test_a_renamed_folder_is_not_made_again(make_loop: Callable[..., Loop], tmp_path: Path) -> None:
+    loop = make_loop({"training.max_epochs": 5})
+
+    def rename(progress: object) -> None:
+        if loop.paths.root.exists():
+            loop.paths.root.rename(tmp_path / "moved")
+
+    with pytest.raises(RunError, match="was renamed or deleted"):
+        loop.run(never, rename)
+    assert not loop.paths.root.exists()
+
+
+@pytest.mark.posix_files
+def test_a_save_ends_where_its_folder_was_renamed(
+    make_loop: Callable[..., Loop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = make_loop({"training.max_epochs": 5})
+    save = checkpoint.save
+
+    def save_then_rename(path: Path, content: Any) -> None:
+        save(path, content)
+        loop.paths.root.rename(tmp_path / "moved")
+
+    monkeypatch.setattr(checkpoint, "save", save_then_rename)
+    with pytest.raises(RunError, match="was renamed or deleted"):
+        loop.run(never, silent)
+    assert not loop.paths.root.exists()
