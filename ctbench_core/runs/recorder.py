@@ -132,7 +132,10 @@ class Recorder:
         self._written_at = time.monotonic()
 
     def _require_own(self) -> None:
-        """Refuse to write where another process has resumed the run: its lock did not keep that one out."""
+        """Refuse to write where the run is not this process's any more.
+
+        Another process may have resumed it, where a lock did not keep that one out, or its folder was renamed.
+        """
         with contextlib.suppress(DamagedFile):
             try:
                 stored = stored_status(self.paths.status)
