@@ -1,35 +1,7 @@
-"""The app that `streamlit run app.py` serves: the pages, and the thread that runs the queue."""
-
-from __future__ import annotations
-
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+"""What `streamlit run app.py` serves: the app of `ctbench_ui`."""
 
 import streamlit as st
 
-from ctbench_core.atomic import remove_leftovers
-from ctbench_core.file_limit import raise_file_limit
-from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RunStore
-from ctbench_ui import server
-from ctbench_ui.form import outputs_root
-from ctbench_ui.frame import late_redraws
-from ctbench_ui.shared.meters import get_meters
+from ctbench_ui.app import arguments
 
-
-@asynccontextmanager
-async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Mark the runs that a crash interrupted and remove what it left over; start the job runner and the meters with the server, and stop them with it."""
-    late_redraws.ignore()
-    raise_file_limit()
-    RunStore(outputs_root()).mark_interrupted()
-    threading.Thread(target=remove_leftovers, args=(outputs_root(),), name="ctbench-leftovers", daemon=True).start()
-    get_runner().start()
-    get_meters().start()
-    yield
-    get_meters().stop()
-    get_runner().stop()
-
-
-app = st.App("ctbench_ui/main.py", lifespan=lifespan, middleware=server.middleware())
+app = st.App(**arguments())  # Streamlit looks for this call

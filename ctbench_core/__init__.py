@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name -> module, loaded on first use, so that `import ctbench_core` needs no torch.
 _PUBLIC = {

@@ -92,6 +92,10 @@ class DamagedFile(InputError):
     """A file that this program wrote and cannot use any more, or not now."""
 
 
+class MissingPackage(CtbenchError):
+    """A package that the work needs, and that only an extra of this package brings."""
+
+
 class RunError(CtbenchError):
     """A failure of the work that the input did not cause."""
 

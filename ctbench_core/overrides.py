@@ -11,6 +11,7 @@ from typing import Any
 
 from ctbench_core.config import KEYS, Config, apply_fix, changed_keys, get_key
 from ctbench_core.errors import Fix
+from ctbench_core.installation import program
 
 # Options of verbs whose values are paths; config keys declare it themselves.
 RAW_OPTIONS = frozenset(
@@ -56,7 +57,7 @@ def _override(key: str, value: Any) -> str:
 def to_command(config: Config, verb: str = "train", shell: str = BASH) -> str:
     """Return the command for a run with the same settings in a directory of its own, quoted for a shell."""
     words = [verb, *to_overrides(config, places=False)]
-    command = " ".join(["python -m ctbench_core", *(quote_word(word, shell) for word in words)])
+    command = " ".join([program(), *(quote_word(word, shell) for word in words)])
     needs_legacy = shell == POWERSHELL and any(_native(word) != word for word in words)
     # PowerShell 7 escapes quotes itself unless it is asked to pass them on as Windows PowerShell 5 does.
     return f"$PSNativeCommandArgumentPassing = 'Legacy'; {command}" if needs_legacy else command

@@ -6,11 +6,11 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset
+from ctbench_core.installation import source_tree, version
 from ctbench_core.label_leakage import data_card
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "pyarrow")
@@ -49,13 +49,6 @@ def provenance(config: Config, dataset: Dataset, device: str) -> dict[str, Any]:
     }
 
 
-def version() -> str:
-    """Return the version of this package."""
-    from ctbench_core import __version__
-
-    return __version__
-
-
 @functools.cache
 def _package_version(name: str) -> str | None:
     try:
@@ -67,8 +60,8 @@ def _package_version(name: str) -> str | None:
 @functools.cache
 def _git_commit() -> str | None:
     """Return the commit of the source tree, if it is a git checkout."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
+    root = source_tree()
+    if root is None or not (root / ".git").exists():
         return None
     try:
         command = ["git", "-C", str(root), "rev-parse", "HEAD"]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from ctbench_core.declared import Registry, load
+from ctbench_core.installation import source_tree
 
-_SCRIPTS = Path(__file__).resolve().parent.parent / "pages"
 _FIELD, _TABS, _CARD, _TALL = 40, 28, 84, 380  # heights in an outline, in pixels
 
 _NO_RUN = "This run is not in the store"
@@ -217,16 +216,16 @@ PAGES = Registry(
 def page(name: str, visible: bool = True) -> Any:
     """Return Streamlit's object of a page, for links and switches.
 
-    The pages that ship have scripts in ``pages/``, where tools look for them; others need none.
+    In a clone the pages that ship have scripts in ``pages/``, where tools look for them; others need none.
     """
-    shown, is_first = PAGES[name], name == next(iter(PAGES))
-    script = _SCRIPTS / f"{name}.py"
+    shown, is_first, root = PAGES[name], name == next(iter(PAGES)), source_tree()
+    script = root / "pages" / f"{name}.py" if root else None
 
     def draw() -> None:
         draw_page(name)
 
     return st.Page(
-        script if script.is_file() else draw,
+        script if script and script.is_file() else draw,
         title=shown.title,
         icon=shown.icon,
         url_path=None if is_first else name,

@@ -53,7 +53,7 @@ def middleware() -> list[Middleware]:
     Raises:
         SystemExit: the server would listen on an address of the network and CTBENCH_ROOTS is not set.
     """
-    refusal = _refuse_address(st.get_option("server.address") or _EVERY_ADDRESS)
+    refusal = refuse_address(st.get_option("server.address") or _EVERY_ADDRESS)
     if refusal:
         raise SystemExit(refusal)
     return [Middleware(_Guard)]
@@ -86,7 +86,7 @@ def _refuse(scope: Scope) -> str | None:
     """Return why a request is refused; None when it is answered."""
     address, port = scope.get("server") or (_EVERY_ADDRESS, 0)
     is_socket_file = port is None
-    if not is_socket_file and (refusal := _refuse_address(address)):
+    if not is_socket_file and (refusal := refuse_address(address)):
         return refusal
     headers = Headers(scope=scope)
     hosts = headers.getlist("host")
@@ -98,7 +98,8 @@ def _refuse(scope: Scope) -> str | None:
     return None
 
 
-def _refuse_address(address: str) -> str | None:
+def refuse_address(address: str) -> str | None:
+    """Return why an address is not served; None when it is."""
     if _is_loopback(address) or os.environ.get("CTBENCH_ROOTS", "").strip():
         return None
     return (

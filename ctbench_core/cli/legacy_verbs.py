@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ctbench_core.cli.summaries import grid, warning_lines
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_interval, format_mean_sd, format_metric, format_p, plural
+from ctbench_core.installation import install_command
 from ctbench_core.names import safe_name
 from ctbench_core.runs import Run, job_dir, newest_resumable
 from ctbench_core.tables import write_sheet
@@ -90,7 +92,12 @@ def aggregate(call: Call) -> Outcome:
         progress=call.progress,
     )
     files = _write_tables(options, Path(folder).name, {"per_run": per_run, "by_budget": by_budget})
-    if (page := legacy.scaling_page(by_budget)) is not None:
+    page = None
+    if find_spec("plotly") is None:
+        warnings = [*warnings, f"No scaling plot, which needs Plotly. Install it: {install_command('app')}"]
+    else:
+        page = legacy.scaling_page(by_budget)
+    if page is not None:
         plot = Path(files["by_budget"].removesuffix("_by_budget.csv") + "_scaling.html")
         write_text(plot, page)
         files["scaling"] = str(plot)

@@ -22,17 +22,26 @@ from ctbench_core.config import KEYS, is_url
 from ctbench_core.errors import CtbenchError, InputError, Interrupted, explained
 from ctbench_core.features import allowed_roots, check_allowed
 from ctbench_core.file_limit import raise_file_limit
+from ctbench_core.installation import program, version
 
-PROGRAM = "python -m ctbench_core"
+NEXT_STEPS = """Try it on a small synthetic data set, open the app, check your own data:
+  {program} demo
+  {program} app
+  {program} check paths.data_root=FEATURE_FOLDER paths.manifest_dir=MANIFEST_FOLDER
+
+{program} --help lists all verbs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     _escape_unprintable()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if arguments else 2
+    if not arguments:
+        print(NEXT_STEPS.format(program=program()))
+        return 0
+    if arguments[0] in ("-h", "--help", "--version"):
+        print(f"ctbench {version()}" if arguments[0] == "--version" else _overview())
+        return 0
     name, *rest = arguments
     if name not in VERBS:
         print(f"Unknown verb {name!r}. Known: {', '.join(VERBS)}.", file=sys.stderr)
@@ -116,8 +125,8 @@ def _stop_on_signals(cancel: threading.Event) -> None:
 def _parser(name: str) -> argparse.ArgumentParser:
     verb = VERBS[name]
     parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} {name}",
-        usage=f"{PROGRAM} {name} {verb.usage} [--json] [--config-dir DIR] [--config-name NAME]",
+        prog=f"{program()} {name}",
+        usage=f"{program()} {name} {verb.usage} [--json] [--config-dir DIR] [--config-name NAME]",
         description=verb.help,
         epilog=_keys_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -143,5 +152,5 @@ def _keys_help() -> str:
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name.ljust(width)}  {verb.help}" for name, verb in VERBS.items()]
-    usage = f"usage: {PROGRAM} VERB [key=value ...] [--json]"
-    return "\n".join([usage, "", *lines, "", f"{PROGRAM} VERB --help lists every key."])
+    usage = f"usage: {program()} VERB [key=value ...] [--json]"
+    return "\n".join([usage, "", *lines, "", f"{program()} VERB --help lists every key."])

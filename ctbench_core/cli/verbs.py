@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ctbench_core.cli import legacy_verbs, study_verbs, summaries
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome, Verb
 from ctbench_core.config import KEYS, Config, set_keys
-from ctbench_core.declared import DATASETS, key
-from ctbench_core.errors import ConfigError, unknown_name
+from ctbench_core.declared import DATASETS, key, load
+from ctbench_core.errors import ConfigError, MissingPackage, unknown_name
 from ctbench_core.formatting import plural
+from ctbench_core.installation import install_command, program
 from ctbench_core.schema import parse_options
 
 COMPARE_USAGE = (
@@ -28,6 +31,14 @@ PREPARE_USAGE = (
     "[visual_prefix=image] [visual_suffix=.npz] [visual_level=volume|exam] "
     "[text_prefix=...] [text_suffix=.npz] [text_level=volume|exam] [key=value ...]"
 )
+APP_USAGE = "[--port PORT] [--host ADDRESS] [--outputs FOLDER] [--no-browser]"
+APP_FLAGS: dict[str, dict[str, Any]] = {
+    "--port": {"type": int, "help": "the port (default: the first free one from 8501 on)"},
+    "--host": {"help": "the address to listen on (default: this machine alone); others need CTBENCH_ROOTS"},
+    "--outputs": {"help": "the run store (default: CTBENCH_OUTPUTS, or outputs in this folder)"},
+    "--no-browser": {"dest": "browser", "action": "store_false", "help": "do not open the browser"},
+}
+_SERVE = "ctbench_ui.launch:serve"  # by name: the core does not depend on the app
 _COMPARE_OPTIONS = ("on=", "by=", "margin=", "swaps=", "paper=")
 
 
@@ -252,7 +263,7 @@ def demo(call: Call) -> Outcome:
         raise ConfigError(f"demo takes no arguments, got {call.arguments[0]!r}; it writes data/demo.")
     result = write_demo(progress=call.progress)
     overrides = f"paths.data_root={result['data_root']} paths.manifest_dir={result['manifest_dir']}"
-    command = f"python -m ctbench_core train {overrides}"
+    command = f"{program()} train {overrides}"
     return Outcome(result, f"{plural(result['volumes'], 'volume')} written. Train on them:\n  {command}")
 
 
@@ -264,7 +275,20 @@ def doctor(call: Call) -> Outcome:
     return Outcome(diagnosis.to_json(), summaries.doctor_table(diagnosis), diagnosis.code)
 
 
+def app(call: Call) -> Outcome:
+    """Serve the app until it is stopped."""
+    options = call.options
+    if call.arguments:
+        raise ConfigError(f"app takes options only, got {call.arguments[0]!r}: app {APP_USAGE}.")
+    if any(find_spec(name) is None for name in ("streamlit", "plotly")):
+        raise MissingPackage(f"The app needs Streamlit and Plotly. Install them: {install_command('app')}")
+    serve = load(_SERVE)
+    serve(options.host, options.port, options.outputs, options.browser)
+    return Outcome({}, "The server has stopped.")
+
+
 VERBS = {
+    "app": Verb("Serve the app and open it in the browser.", APP_USAGE, app, APP_FLAGS),
     "train": Verb("Train one run; with -m, a grid of runs.", "[key=value ...]", train, study_verbs.TRAIN_FLAGS),
     "evaluate": Verb("Evaluate a run on its test sets.", "run=<run directory> [key=value ...]", evaluate),
     "import": Verb("Import runs of ct-rate-feature-benchmarks.", legacy_verbs.IMPORT_USAGE, legacy_verbs.import_),

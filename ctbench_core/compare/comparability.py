@@ -16,6 +16,7 @@ import pandas as pd
 
 from ctbench_core.config import KEYS, values_for
 from ctbench_core.errors import InputError, first_rows
+from ctbench_core.installation import reference_folder
 from ctbench_core.runs import (
     VALIDATION,
     Run,
@@ -30,7 +31,7 @@ from ctbench_core.stored import is_there
 from ctbench_core.tables import parse_numbers, read_table
 
 _SETTINGS, _LETTERS = 3, 24  # in a name: settings at most, and letters of a value
-_PUBLISHED = Path(__file__).resolve().parents[2] / "data" / "reference" / "published_results.csv"
+_PUBLISHED = reference_folder() / "published_results.csv"
 
 
 @dataclass(frozen=True)
@@ -256,10 +257,7 @@ def published_frame(
     Args:
         labels: the findings of our mean; volumes: the number of our volumes; inputs: visual, text or concat.
     """
-    path = path or _PUBLISHED
-    if not path.is_file():
-        return pd.DataFrame(columns=["model", "value", "protocol", "source", "evidence", "comparable", "why"])
-    table = read_table(path)[0]
+    table = read_table(path or _PUBLISHED)[0]
     table = table[(table["task"] == "classification") & (table["metric"] == metric)].copy()
     numbers = ("value", "sd", "n", "findings")
     table = table.assign(**{name: parse_numbers(table[name])[0] for name in numbers if name in table})

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.errors import ConfigError, ManifestError
+from ctbench_core.installation import reference_folder
 from ctbench_core.tables import read_table
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "reference" / "label_maps"
+FOLDER = reference_folder() / "label_maps"
 _COLUMNS = ("finding", "columns", "finding_definition", "columns_definition", "note", "not_mapped")
 SEPARATOR = "|"  # between columns that are joined by any
 _NO_ROW = "not in the label map"

@@ -12,6 +12,7 @@ import yaml
 from ctbench_core.config import KEYS, model_groups
 from ctbench_core.errors import ConfigError, CtbenchError
 from ctbench_core.formatting import plural
+from ctbench_core.installation import program
 from ctbench_core.studies import AXES, Study, parse_study, seconds_per_run, shared_keys
 from ctbench_ui import form
 from ctbench_ui.shared import cache, duration, edit_rows, folders, path_field, show_error
@@ -49,7 +50,7 @@ def draw() -> Study | None:
     )
     with st.expander("Equivalent YAML and command", icon=":material/terminal:"):
         st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language="yaml")
-        st.code("python -m ctbench_core study study.yaml", language="bash")
+        st.code(f"{program()} study study.yaml", language="bash")
     return study if pressed else None
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from ctbench_core.doctor import ERROR, OK, WARNING, examine
 from ctbench_core.formatting import plural
+from ctbench_core.installation import program
 from ctbench_ui import form
 from ctbench_ui.shared import as_text, progress_bar, show_errors
 
@@ -30,7 +31,7 @@ def draw() -> None:
     if result is None:
         st.caption(
             "Checks packages, device, disk, file locks, clock, the chosen data, packed features and every run. Changes "
-            "nothing. `python -m ctbench_core doctor` runs the same checks."
+            f"nothing. `{program()} doctor` runs the same checks."
         )
         return
     _draw_result(result)
