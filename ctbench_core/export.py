@@ -1,16 +1,19 @@
-"""Export a run as one zip: config, command, scores, tables, curves, provenance, files for a paper, and disclosures."""
+"""Export a run as one zip: config, command, scores, tables, curves, provenance, cards, files for a paper, and disclosures."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import atomic_file, dump_json
+from ctbench_core.installation import version
 from ctbench_core.overrides import commands
-from ctbench_core.report import run_paper
+from ctbench_core.report import data_card, model_card, run_paper
 from ctbench_core.runs import Run, disclosures_of, leads_out, open_run, openings_of, read_result_csv
+from ctbench_core.stored import is_there
 from ctbench_core.tables import sheet_bytes
 
 # What a resume needs is large and of no use to a reader.
@@ -21,16 +24,17 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
     """Write a run as one zip beside its folder, or to ``target``, and return the `export` JSON.
 
     Tables of an evaluation get the current disclosures of its test set (evaluations, leak, label origin, warning) as
-    their last columns; ``marks.json`` holds the same for the other files. ``paper/<test>`` holds table and Methods.
+    their last columns; ``marks.json`` holds the same for the other files. ``paper/<test>`` holds table and Methods. A
+    trained head is also there as ``model.safetensors``, with ``MODEL_CARD.md`` and ``DATA_CARD.md``.
 
     Raises:
-        InputError: the folder is not a run directory.
+        InputError: the folder is not a run directory, or its checkpoint cannot be read.
     """
     run = open_run(Path(run_dir).resolve())  # "." has no name
     root = run.paths.root
     target = target or root.with_name(f"{root.name}.zip")
     content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_included(path)}
-    texts = _texts(run)
+    texts: dict[str, str | bytes] = {**_texts(run), **_head_files(run)}
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in content.items():
             if name not in texts:
@@ -44,6 +48,24 @@ def _is_included(path: Path) -> bool:
     """Whether a file goes into the zip; what links show may lie outside CTBENCH_ROOTS."""
     is_result = path.is_file() and path.name not in _EXCLUDED and not path.name.endswith(".tmp")
     return is_result and not leads_out(path)
+
+
+def _head_files(run: Run) -> dict[str, str | bytes]:
+    """Return the head of a run as safetensors, and the cards of head and data; nothing where no head is stored."""
+    findings = list(run.best().get("val_metrics", {}).get("per_class", {}))
+    if not findings or not is_there(run.paths.final_model):
+        return {}
+    from safetensors.torch import save
+
+    from ctbench_core.train.checkpoint import load_model_state
+
+    state = {name: tensor.contiguous() for name, tensor in load_model_state(run.paths.final_model).items()}
+    metadata = {"format": "pt", "findings": json.dumps(findings), "ctbench": version()}
+    return {
+        "model.safetensors": save(state, metadata),
+        "MODEL_CARD.md": model_card(run, findings, {name: list(tensor.shape) for name, tensor in state.items()}),
+        "DATA_CARD.md": data_card(run, findings),
+    }
 
 
 def _texts(run: Run) -> dict[str, str]:

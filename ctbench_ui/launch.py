@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 import streamlit as st
 from streamlit import config
+from streamlit.logger import get_logger
 
 from ctbench_core.errors import ConfigError
 from ctbench_core.installation import source_tree
@@ -48,7 +50,7 @@ def serve(host: str | None = None, port: int | None = None, outputs: str | None 
     if refusal := server.refuse_address(address):
         raise ConfigError(refusal)
     settings["server.port"] = _free_port(address, port)
-    config.get_config_options(force_reparse=True, options_from_flags=settings)
+    _apply(settings)
 
     from ctbench_ui.app import arguments
 
@@ -65,6 +67,15 @@ def _settings() -> dict[str, Any]:
     path = root / ".streamlit" / "config.toml" if root else Path(__file__).with_name("streamlit.toml")
     ours = dict(_flat(tomllib.loads(path.read_text(encoding="utf-8"))))
     return {name: value for name, value in ours.items() if not config.is_manually_set(name)}
+
+
+def _apply(settings: Mapping[str, Any]) -> None:
+    """Let Streamlit have the settings before the app is made, whose guard reads them; nothing is running that could warn of a change."""
+    log = get_logger("streamlit.config")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    config.get_config_options(force_reparse=True, options_from_flags=dict(settings))
+    log.setLevel(level)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -87,7 +98,9 @@ def _free_port(address: str, wanted: int | None) -> int:
             return port
     if wanted:
         raise ConfigError(f"Port {wanted} of {address} cannot be used. Leave --port out: the app finds a free one.")
-    raise ConfigError(f"No port from {FIRST_PORT} on is free at {address}. Is it an address of this machine? Set --host.")
+    raise ConfigError(
+        f"No port from {FIRST_PORT} on is free at {address}. Is it an address of this machine? Set --host."
+    )
 
 
 def _is_free(address: str, port: int) -> bool:

@@ -1,5 +1,6 @@
 """The paper files of a run or a comparison: Methods, LaTeX and tables."""
 
+from ctbench_core.report.cards import data_card, model_card
 from ctbench_core.report.comparison import paper_files, write_paper
 from ctbench_core.report.comparison_sentences import comparison_notes, difference_text, margin_sentences, p_text
 from ctbench_core.report.evaluation import run_paper
