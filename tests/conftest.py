@@ -54,6 +54,7 @@ SLOW_FILES = {
     "test_reference.py",
     "test_simulation.py",
     "test_subgroups.py",
+    "test_wheel.py",
 }
 
 

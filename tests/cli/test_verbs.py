@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+import ctbench_core
 from ctbench_core.cli.invocation import Outcome, Verb
 from ctbench_core.cli.main import main
 from ctbench_core.cli.verbs import VERBS
@@ -295,12 +296,17 @@ def test_every_verb_explains_itself(cli: Cli, verb: str) -> None:
         assert all(name in ended.out for name in KEYS)
 
 
-def test_the_command_alone_lists_its_verbs(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 2
+def test_the_command_alone_shows_the_next_steps_and_help_its_verbs(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 0
+    steps = capsys.readouterr().out.splitlines()
+    assert [line.split()[3] for line in steps if line.startswith("  ")] == ["demo", "app", "check"]
+    assert main(["--help"]) == 0
     overview = capsys.readouterr().out
     assert all(verb in overview for verb in VERBS)
-    assert main(["--help"]) == 0
-    capsys.readouterr()
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ctbench {ctbench_core.__version__}\n"
     assert main(["trian"]) == 2
     assert "Unknown verb 'trian'. Known: train" in capsys.readouterr().err
 
