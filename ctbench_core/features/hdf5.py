@@ -23,6 +23,7 @@ from ctbench_core.features.blocks import Layout
 from ctbench_core.features.contents import StoredArray
 from ctbench_core.features.formats import Entry, FormatError, TableFileError
 from ctbench_core.features.vector import pooled
+from ctbench_core.installation import install_command
 
 _REFERS = "it refers to other files ({}), which may lie outside the feature root. Save the values in the file itself."
 
@@ -99,7 +100,7 @@ def _h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise FormatError("reading HDF5 needs h5py. Install it with pip install h5py.") from error
+        raise FormatError(f"reading HDF5 needs h5py. Install it: {install_command('h5')}") from error
     return h5py
 
 
