@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from packaging.requirements import Requirement
 
 from ctbench_core.compare import published_frame
 from ctbench_core.installation import reference_folder, source_tree
@@ -34,6 +35,7 @@ START_S = 60
 READ = """
 import json, sys
 from ctbench_core.compare import published_frame
+from ctbench_core.doctor.machine import _requirements
 from ctbench_core.installation import source_tree
 from ctbench_core.manifest import label_map
 from ctbench_ui import launch
@@ -41,7 +43,7 @@ labels = [f"finding {number}" for number in range(18)]
 frames = [published_frame(metric, labels, 3039, "visual") for metric in ("auroc", "f1_macro", "auprc")]
 rows = [frame.to_json(orient="records") for frame in frames]
 map_ = label_map("@ctrate-to-radchestct")
-print(json.dumps([str(source_tree()), launch.__file__, rows, map_.digest, launch._settings()]))
+print(json.dumps([str(source_tree()), launch.__file__, rows, map_.digest, launch._settings(), _requirements()[1]]))
 """
 
 
@@ -101,7 +103,7 @@ def test_the_metadata_part_core_and_app(wheel: Path) -> None:
 def test_wheel_and_clone_read_the_same_data_and_settings(environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, "-c", READ]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    tree, file, rows, digest, settings = json.loads(ended.stdout)
+    tree, file, rows, digest, settings, required = json.loads(ended.stdout)
     assert (tree, PROJECT in Path(file).parents) == ("None", False)
     frames = [pd.read_json(io.StringIO(text)) for text in rows]
     here = [published_frame(metric, LABELS, 3039, "visual") for metric in ("auroc", "f1_macro", "auprc")]
@@ -112,6 +114,9 @@ def test_wheel_and_clone_read_the_same_data_and_settings(environment: dict[str, 
     assert digest == label_map("@ctrate-to-radchestct").digest
     config = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     assert settings["server.address"] == config["server"]["address"] == "127.0.0.1"
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*declared["dependencies"], *declared["optional-dependencies"]["app"]]
+    assert {Requirement(line) for line in required} == {Requirement(line) for line in lines}  # what `doctor` checks
     assert settings["theme.dark.primaryColor"] == config["theme"]["dark"]["primaryColor"]
 
 

@@ -34,8 +34,7 @@ from ctbench_core.locks import file_lock, has_file_locks
 from ctbench_core.names import LONGEST_BELOW_RUN
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, run_folders, stored_status
 
-PROJECT = Path(__file__).resolve().parents[2]
-_INSTALL = "python -m pip install -r requirements.txt"
+PROJECT = Path(__file__).resolve().parents[2]  # a clone, or where packages are installed
 _LOW_MEMORY = 2 * 2**30
 _LOW_DISK, _FULL_DISK = 5 * 2**30, 2**29
 _SKEW_S = 5.0
@@ -70,7 +69,7 @@ def packages(config: Config) -> CheckOutcome:
         if (version := _version(package.name)) and not package.specifier.contains(version, prereleases=True)
     ]
     if problems:
-        return CheckOutcome(ERROR, "; ".join(problems), _INSTALL)
+        return CheckOutcome(ERROR, "; ".join(problems), _install())
     tested = {package.name: pin for package in required if (pin := pins.get(canonicalize_name(package.name)))}
     # A local part such as +cu128 or +cpu is another build of the same version.
     untested = [
@@ -79,24 +78,33 @@ def packages(config: Config) -> CheckOutcome:
         if (version := str(_version(name))).partition("+")[0] != pin
     ]
     if untested:
-        return CheckOutcome(WARNING, "; ".join(untested), f"If something behaves oddly: {_INSTALL}")
+        return CheckOutcome(WARNING, "; ".join(untested), f"If something behaves oddly: {_install()}")
     kind = "tested" if tested else "compatible"
     return CheckOutcome(OK, f"{plural(len(required), 'package')} installed, {kind} versions")
 
 
 def _requirements() -> tuple[str, list[str]]:
-    """Return the required Python versions and packages, from the source tree or the installed package."""
+    """Return the required Python versions and packages; those of the app where they are installed, and in a clone."""
     file = PROJECT / "pyproject.toml"
     if file.is_file():
         project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
         if project.get("name") == "ctbench":
-            return project["requires-python"], project["dependencies"]
+            app = project.get("optional-dependencies", {}).get("app", [])  # requirements.txt has them
+            return project["requires-python"], [*project["dependencies"], *app]
     try:
         metadata = importlib.metadata.metadata("ctbench")
     except importlib.metadata.PackageNotFoundError:
         return "", []
-    lines = importlib.metadata.requires("ctbench") or []
-    return metadata["Requires-Python"] or "", [line for line in lines if "extra ==" not in line]
+    lines = [Requirement(line) for line in importlib.metadata.requires("ctbench") or []]
+    core = [line for line in lines if line.marker is None]
+    app = [line for line in lines if line.marker and line.marker.evaluate({"extra": "app"}) and _version(line.name)]
+    return metadata["Requires-Python"] or "", [f"{line.name}{line.specifier}" for line in (*core, *app)]
+
+
+def _install() -> str:
+    """Return the command that installs the required packages."""
+    from_clone = (PROJECT / "requirements.txt").is_file()
+    return f"python -m pip install {'-r requirements.txt' if from_clone else '--upgrade ctbench'}"
 
 
 def _pins() -> dict[str, str]:
