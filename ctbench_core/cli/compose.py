@@ -321,7 +321,7 @@ def _apply(parts: _Overrides, tree: DictConfig) -> list[str]:
             del node[last]
     tree_only = []
     for name in sorted({key.rpartition(".")[0] for key in KEYS} - {""}):
-        check_section(name, OmegaConf.select(tree, name, throw_on_resolution_failure=False))  # overrides would hide it
+        check_section(name, OmegaConf.select(tree, name))  # overrides would hide what is wrong
     for key, value in parts.values.items():
         if key not in KEYS:
             if OmegaConf.select(tree, key, throw_on_resolution_failure=False) is None:
