@@ -110,7 +110,7 @@ def _best_entry(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str])
         if best["epoch"] is None:
             matches = (line["epoch"] for line in lines if _selection_value(line) == _selection_value(best))
             best["epoch"] = next(matches, None)
-        history = next((line["val_metrics"] for line in lines if line["epoch"] == best["epoch"]), {})
+        history: dict[str, Any] = next((line["val_metrics"] for line in lines if line["epoch"] == best["epoch"]), {})
         best["val_metrics"] |= {name: history.get(name) for name in MACROS if best["val_metrics"][name] is None}
         return best
     if lines:

@@ -94,8 +94,8 @@ def _distribution(name: str, values: Any) -> BaseDistribution:
         raise ConfigError(
             f"{name} of the space is {values!r}; expected a list of values, or low and high (with log: true or step)."
         )
-    low, high, step = (_number(name, values.get(part)) for part in ("low", "high", "step"))
-    assert low is not None and high is not None
+    low, high = (_number(name, values[part]) for part in ("low", "high"))
+    step = None if values.get("step") is None else _number(name, values["step"])
     try:
         whole = all(isinstance(number, int) for number in (low, high, step or 1))
         log = bool(values.get("log"))
@@ -106,8 +106,8 @@ def _distribution(name: str, values: Any) -> BaseDistribution:
         raise ConfigError(f"{name} of the space is not a range to draw from: {error}") from error
 
 
-def _number(name: str, value: Any) -> int | float | None:
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+def _number(name: str, value: Any) -> int | float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     try:
         return float(value)  # YAML reads 1e-4 as text
