@@ -116,10 +116,9 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
     labels = _selected_labels(path, findings, options.labels or configured_findings(config) or rules.only, rules)
     lines, ids = frame.index.to_numpy() + 2, find_columns(path, list(frame), columns)
     frame = frame.reset_index(drop=True)
-    unnamed = []
-    if ids.volume is not None and (frame[ids.volume].str.strip() == "").all():  # as a kept table without names has it
-        unnamed = [f"{path.name}: {ids.volume} is blank in every row. Rows are named by their line."]
-        ids = dataclasses.replace(ids, volume=None)
+    is_unnamed = ids.volume is not None and (frame[ids.volume].str.strip() == "").all()  # as in a kept table
+    unnamed = [f"{path.name}: {ids.volume} is blank in every row. Rows are named by their line."] if is_unnamed else []
+    ids = dataclasses.replace(ids, volume=None) if is_unnamed else ids
     manifest = read_rows(path, frame, digest, lines, ids)
     names = [_renamed(rules).get(label, label) for label in labels]
     probabilities = np.column_stack(
