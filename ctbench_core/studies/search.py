@@ -6,7 +6,9 @@ as studies of their own, to estimate how good the winner is and whether the orde
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,12 +109,10 @@ def _distribution(name: str, values: Any) -> BaseDistribution:
 
 
 def _number(name: str, value: Any) -> int | float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value
-    try:
-        return float(value)  # YAML reads 1e-4 as text
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} of the space holds {value!r}; expected a number.") from None
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(value, bool) and math.isfinite(number := float(value)):  # YAML reads 1e-4 as text
+            return value if isinstance(value, int) else number
+    raise ConfigError(f"{name} of the space holds {str(value)[:40]}; expected a number.")
 
 
 def _choice(value: Any) -> Any:

@@ -80,6 +80,8 @@ def test_a_space_sets_config_keys(make_search: Callable[..., Search]) -> None:
         ({"training.learning_rate": {"low": 1}}, "low and high"),
         ({"training.learning_rate": {"low": "a", "high": 2}}, "expected a number"),
         ({"training.learning_rate": {"low": None, "high": 2}}, "holds None; expected a number"),
+        ({"training.learning_rate": {"low": 1e-4, "high": float("nan")}}, "holds nan; expected a number"),
+        ({"training.batch_size": {"low": 1, "high": 10**400}}, "expected a number"),
         ({"training.learning_rate": {"low": 2, "high": 1}}, "not a range to draw from"),
         ({"training.learning_rate": 0.1}, "expected a list"),
     ],
