@@ -73,9 +73,10 @@ def compare_labels(first: Manifest, second: Manifest) -> Agreement:
     )
     common = first.select(rows)
     only_first, only_second = len(first) - len(common), len(second) - len(common)
-    alone = (tuple(name for name in one.labels if name not in labels) for one in (first, second))
+    alone = [tuple(name for name in one.labels if name not in labels) for one in (first, second)]
     warnings = tuple(dict.fromkeys([*first.warnings, *second.warnings]))
-    return Agreement(first.name, second.name, table, common.counts(), only_first, only_second, *alone, warnings=warnings)
+    counts = common.counts()
+    return Agreement(first.name, second.name, table, counts, only_first, only_second, alone[0], alone[1], warnings)
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
