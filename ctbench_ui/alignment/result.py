@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import (
     CROSS_DIRECTIONS,
     DIRECTIONS,
@@ -25,7 +26,7 @@ from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, cache, charts, draw_tabs, exports, fragment, show_warnings
+from ctbench_ui.shared import as_text, cache, draw_tabs, exports, fragment, show_warnings
 from ctbench_ui.shared.exports import Source, disclosed_source
 
 # Queries and candidates of the metrics by labels.
@@ -124,7 +125,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
             st.markdown("**Recall@K**")
             alt = f"Recall at K in both directions, with chance ({truth})"
-            exports.draw_chart(charts.recall_at_k(rows), rows, source, f"recall-{truth}", alt)
+            exports.draw_chart(figures.recall_at_k(rows), rows, source, f"recall-{truth}", alt)
         # A single truth leaves the other half free for its similarities.
         with side if len(truths) > 1 else sides[1]:
             _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
@@ -227,7 +228,7 @@ def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, 
     text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
-    exports.draw_chart(charts.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
+    exports.draw_chart(figures.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
 
 
 def _all(metrics: dict[str, Any]) -> pd.DataFrame:
