@@ -1,7 +1,9 @@
 """Plotly figures from frames, for the app and for notebooks. This room needs Plotly: the core imports it on demand."""
 
+from plotly.graph_objects import Figure
+
 from ctbench_core.figures.curves import precision_recall, receiver_operating
-from ctbench_core.figures.differences import forest
+from ctbench_core.figures.differences import comparison_forest, forest
 from ctbench_core.figures.findings import add_prevalence_marks, finding_dots, prevalence
 from ctbench_core.figures.layout import (
     CONFIG,

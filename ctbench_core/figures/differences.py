@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 
 from ctbench_core.figures.layout import set_layout, whiskers
 from ctbench_core.formatting import format_p
+from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.palette import COLOURS, GREY
 
+_ELIGIBLE_ROW = "Macro, eligible"
 LEVEL = 0.05  # of the adjusted p from which a difference is filled
 
 
@@ -45,7 +47,7 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
         )
     chart.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=["Macro mean" if row == "macro" else row for row in rows],
+        ticktext=["Macro mean" if row == MACRO else row for row in rows],
         range=[len(rows) - 0.4, -0.6],
         ticksuffix="  ",
         showgrid=False,
@@ -56,3 +58,15 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
     return set_layout(chart, height=height, legend_below=False).update_layout(
         showlegend=len(series) > 1, margin={"t": 34 + 8 * max(0, len(series) - 1)}
     )
+
+
+def comparison_forest(differences: pd.DataFrame, labels: Sequence[str]) -> go.Figure:
+    """Draw the differences of a comparison in one metric: the macro means, then every finding.
+
+    Args:
+        differences: as `Comparison.differences`, the rows of one metric.
+        labels: the findings.
+    """
+    eligible = [_ELIGIBLE_ROW] if ELIGIBLE in set(differences["label"]) else []
+    rows = differences.assign(label=differences["label"].replace(ELIGIBLE, _ELIGIBLE_ROW))
+    return forest(rows, [MACRO, *eligible, *labels])

@@ -20,8 +20,15 @@ from ctbench_core.declared import (
     metric_title,
     retrieval_prefix,
 )
-from ctbench_core.formatting import format_interval, format_metric, format_pairs, plural
-from ctbench_core.runs import Run, alignment_disclosures, open_run, read_alignment
+from ctbench_core.formatting import format_interval, format_metric, plural
+from ctbench_core.runs import (
+    Run,
+    alignment_frame,
+    alignment_size,
+    open_run,
+    read_alignment,
+    stored_alignment_disclosures,
+)
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks
@@ -95,15 +102,9 @@ def draw(run_dir: Path, name: str) -> None:
 
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
-    normal = ", normal ones excluded" if run.config.analysis.filter_normal_cases else ""
-    pairs = f"{format_pairs(metrics)}{normal}"
-    by_label = TRUTHS[run.config.analysis.truth].needs_labels or any(
-        key.startswith(("semantic_", "graded_")) for key in metrics
-    )
-    size = metrics.get("n", {})  # bare arrays have neither exams nor patients
-    source = disclosed_source(
-        f"Alignment of {name}", alignment_disclosures(run.config, name, size, by_label), f"{name}-alignment"
-    )
+    pairs = alignment_size(run.config, metrics)
+    disclosures = stored_alignment_disclosures(run.config, name, metrics)
+    source = disclosed_source(f"Alignment of {name}", disclosures, f"{name}-alignment")
     return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")
 
 
@@ -138,7 +139,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
         ranks = folder / "ranks.parquet"
         exports.download_stored("Download ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
         exports.download(
-            "Download all metrics as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source
+            "Download all metrics as CSV", alignment_frame(metrics), f"{source.stem}-figures.csv", "figures-csv", source
         )
 
 
@@ -229,17 +230,6 @@ def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, 
     st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
     exports.draw_chart(figures.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
-
-
-def _all(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return every metric with its interval, or why there is none."""
-    bounds, reasons, rows = metrics.get("intervals", {}), metrics.get("no_interval", {}), []
-    for name, value in metrics.items():
-        if isinstance(value, (int, float)):
-            lower, upper = bounds.get(name, (None, None))
-            row = {"figure": name, "value": value, "lower": lower, "upper": upper, "no_interval": reasons.get(name)}
-            rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:

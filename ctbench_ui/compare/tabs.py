@@ -21,7 +21,7 @@ from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
 
-_SWAPS, _ELIGIBLE_ROW = "compare-swaps", "Macro, eligible"
+_SWAPS = "compare-swaps"
 
 
 def source_of(comparison: dict[str, Any], on: str) -> Source:
@@ -124,8 +124,7 @@ def differences(comparison: dict[str, Any], source: Source) -> None:
     )
     every = comparison["differences"]
     rows = every[every["metric"] == (metric or names[0])]
-    order = [MACRO, *([_ELIGIBLE_ROW] if ELIGIBLE in set(rows["label"]) else []), *comparison["labels"]]
-    chart = figures.forest(rows.assign(label=rows["label"].replace(ELIGIBLE, _ELIGIBLE_ROW)), order)
+    chart = figures.comparison_forest(rows, comparison["labels"])
     exported = rows.rename(columns={"label": "finding"})
     alt = f"Differences of {metric_title(str(metric))} by finding with 95 % intervals; filled where adjusted p < .05"
     exports.draw_chart(chart, exported, source, f"forest-{metric}", alt)

@@ -19,7 +19,7 @@ from ctbench_core.declared import METRICS, compared_metrics, macro_keys, metric_
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import COLOURS
-from ctbench_core.runs import History, Run, follow_history, open_run
+from ctbench_core.runs import History, Run, follow_history, history_frame, open_run
 from ctbench_ui.shared import active_jobs, as_text, exports, feedback
 from ctbench_ui.shared.style import SHARE, ago, duration, state_badge
 
@@ -123,12 +123,6 @@ def _describe_times(run: Run) -> str:
     if status.active and (process := active_jobs.other_process(status)):
         parts.append(process)
     return " · ".join(parts)
-
-
-def history_frame(history: History) -> pd.DataFrame:
-    """Return one row an epoch: epoch, train_loss, val_loss and the macro means."""
-    frame = pd.DataFrame({name: np.array(column) for name, column in history.columns.items()})
-    return frame.astype({"epoch": "Int64"})
 
 
 def thin(frame: pd.DataFrame, points: int = _POINTS) -> pd.DataFrame:
