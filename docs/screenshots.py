@@ -81,6 +81,7 @@ DOCS = {
     "runs": ("runs-curves", "light"),
     "evaluate": ("evaluate", "light"),
     "curves": ("evaluate-curves", "light"),
+    "compare": ("compare", "light"),
     "alignment": ("alignment", "light"),
     "budget-files": ("data-budgets", "light"),
 }
