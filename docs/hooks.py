@@ -24,6 +24,7 @@ FILES = {
     "changelog.md": "CHANGELOG.md",
     "judging.md": "benchmarks/coverage/judging.md",
 }
+NOTEBOOK = "examples/demo.ipynb"
 ICON = "ctbench_ui/icon.png"
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
@@ -53,7 +54,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _turn(text: str, source: str, place: str) -> str:
-    pages = {path: page for page, path in FILES.items()}
+    pages = {path: page for page, path in FILES.items()} | {NOTEBOOK: "notebook.md"}
 
     def turned(match: re.Match[str]) -> str:
         picture, title, link = match.groups()

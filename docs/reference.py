@@ -32,7 +32,10 @@ def keys_page() -> str:
     for info in KEYS.values():
         sections.setdefault(info.name.rpartition(".")[0] or "top level", []).append(info)
     for title, infos in sections.items():
-        parts += [f"## {title}", "\n".join(["| key | default | meaning | changes |", "|---|---|---|---|", *map(_row, infos)])]
+        parts += [
+            f"## {title}",
+            "\n".join(["| key | default | meaning | changes |", "|---|---|---|---|", *map(_row, infos)]),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
