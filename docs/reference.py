@@ -14,6 +14,7 @@ from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS, KeyInfo
 from ctbench_core.declared import SCOPES
 
+_LINE = 90  # characters of a signature in one line
 PROGRAM = "python -m ctbench_core"
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns):$")
 
@@ -22,7 +23,7 @@ def keys_page() -> str:
     """Return the page of every key: type, default, meaning, and what a change of it changes."""
     parts = [
         "# Keys",
-        f"Every key of the config, with {len(KEYS)} in all. On the command line write `key=value`, in Python "
+        f"The {len(KEYS)} keys of the config. On the command line write `key=value`, in Python "
         '`{"key": value}`, in a YAML tree nest the sections. The app shows the same keys beside its fields.',
         "**Changes** says what another value changes: "
         + "; ".join(f"*{scope}*: {text}" for scope, text in SCOPES.items())
@@ -101,12 +102,29 @@ def _first(value: Any) -> str:
 
 
 def _function(title: str, function: Any, level: str) -> Iterator[str]:
+    yield f"{level} {title.rpartition('.')[2]}"
+    yield f"```python\n{_signature(title, function)}\n```"
+    yield _markdown(inspect.getdoc(function) or "")
+
+
+def _signature(name: str, function: Any) -> str:
+    """Return a call with types and defaults, one parameter a line where one line is too short."""
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.name != "self"]
-    text = str(signature.replace(parameters=own)).replace("'", "")
-    yield f"{level} {title.rpartition('.')[2]}"
-    yield f"```python\n{title}{re.sub(r'<function (?:silent).*?>', 'silent', text)}\n```"
-    yield _markdown(inspect.getdoc(function) or "")
+    text = name + _plain(signature.replace(parameters=own))
+    if len(text) <= _LINE:
+        return text
+    parts = [_plain(p) for p in own]
+    keyword_only = next((k for k, p in enumerate(own) if p.kind == p.KEYWORD_ONLY), None)
+    if keyword_only is not None:
+        parts.insert(keyword_only, "*")
+    end = "" if signature.return_annotation is signature.empty else f" -> {_plain(signature.return_annotation)}"
+    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){end}"
+
+
+def _plain(part: object) -> str:
+    """Return a part of a signature without quotes around types, and functions by their names."""
+    return re.sub(r"<function (\w+) at \w+>", r"\1", str(part)).replace("'", "")
 
 
 def _class(name: str, kind: Any) -> Iterator[str]:
@@ -118,9 +136,7 @@ def _class(name: str, kind: Any) -> Iterator[str]:
         if isinstance(value, property):
             yield f"**`{member}`**: {_first(value)}"
         elif inspect.isfunction(value):
-            own = [p for p in inspect.signature(value).parameters.values() if p.name != "self"]
-            text = str(inspect.signature(value).replace(parameters=own)).replace("'", "")
-            yield f"**`{member}{text}`**: {_first(value)}"
+            yield f"**`{' '.join(_signature(member, value).split())}`**: {_first(value)}"
 
 
 def _markdown(docstring: str) -> str:

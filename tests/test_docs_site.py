@@ -70,6 +70,7 @@ def test_the_reference_has_every_key_verb_and_name(site: dict[str, str]) -> None
     assert all(info.help in keys for info in KEYS.values())
     assert [name for name in VERBS if f"python -m ctbench_core {name}" not in verbs] == []
     assert [name for name in (*ct.__all__, *ctbench_core.__all__) if name not in python] == []
+    assert " at 0x" not in python
     members = [name for kind in (ct.EvaluationReport, ct.DataReport) for name in vars(kind) if not name.startswith("_")]
     assert len(members) > 10
     assert [name for name in members if name not in python] == []
