@@ -132,6 +132,6 @@ def main(times: int = 20, seed: int = 0, names: Sequence[str] = (*WORKS, *PAGES)
 
 if __name__ == "__main__":
     try:
-        main(*map(int, sys.argv[1:3]), *([sys.argv[3:]] if sys.argv[3:] else []))
+        sys.exit(any(main(*map(int, sys.argv[1:3]), *([sys.argv[3:]] if sys.argv[3:] else [])).faults.values()))
     except PermissionError as error:
         sys.exit(str(error))

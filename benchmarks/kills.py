@@ -184,4 +184,4 @@ def main(kills: int = 300, seed: int = 0, names: Sequence[str] = tuple(WORKS)) -
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *([sys.argv[3:]] if sys.argv[3:] else []))
+    sys.exit(any(main(*map(int, sys.argv[1:3]), *([sys.argv[3:]] if sys.argv[3:] else [])).faults.values()))

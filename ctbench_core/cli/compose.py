@@ -31,6 +31,7 @@ from ctbench_core.config import (
     ALIASES,
     KEYS,
     Config,
+    check_section,
     check_yaml,
     flatten,
     from_mapping,
@@ -319,6 +320,8 @@ def _apply(parts: _Overrides, tree: DictConfig) -> list[str]:
         if OmegaConf.is_dict(node) and last in node:
             del node[last]
     tree_only = []
+    for name in sorted({key.rpartition(".")[0] for key in KEYS} - {""}):
+        check_section(name, OmegaConf.select(tree, name))  # overrides would hide what is wrong
     for key, value in parts.values.items():
         if key not in KEYS:
             if OmegaConf.select(tree, key, throw_on_resolution_failure=False) is None:

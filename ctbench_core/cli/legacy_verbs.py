@@ -132,7 +132,7 @@ def contrast(call: Call) -> Outcome:
     contrasts = legacy.contrast_tables(tables[0], tables[1], names, metrics, keys)
     pairs, summary = contrasts["paired"], contrasts["summary"]
     files = _write_tables(options, "_vs_".join(names), contrasts)
-    warnings = damaged + legacy.pairing_warnings(tables[0], tables[1], pairs, names)
+    warnings = damaged + legacy.pairing_warnings(tables[0], tables[1], pairs, names, metrics)
     result = {"pairs": len(pairs), "family": len(summary), "files": files, "summary": summary.to_dict("records")}
     text = "\n".join([_contrast_grid(summary, names), *warning_lines(warnings), *files.values()])
     return Outcome(result | {"warnings": warnings}, text)

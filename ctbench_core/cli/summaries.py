@@ -21,7 +21,7 @@ from ctbench_core.declared import (
     short_title,
 )
 from ctbench_core.doctor import Diagnosis
-from ctbench_core.errors import Fix
+from ctbench_core.errors import Fix, first_rows
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PreparedDataset, PrepareResult
@@ -241,6 +241,11 @@ def agreement_table(agreement: Agreement) -> str:
     head = [
         f"{agreement.first} (1) and {agreement.second} (2) on {format_cohort(agreement.n)}",
         f"Excluded: {excluded}",
+        *(
+            f"Findings only in ({number}), not compared: {first_rows(names, 'finding')}"
+            for number, names in ((1, agreement.findings_only_first), (2, agreement.findings_only_second))
+            if names
+        ),
     ]
     header = [
         "finding",

@@ -75,13 +75,18 @@ def _with_overrides(stored: Config, composed: Composed) -> Config:
 
 
 def evaluate(call: Call) -> Outcome:
-    """Evaluate a run on its test sets."""
-    from ctbench_core.evaluate import evaluate_run
-    from ctbench_core.runs import open_run
+    """Evaluate a run on its test sets, or with on=validation on its validation set."""
+    from ctbench_core.evaluate import evaluate_on_validation, evaluate_run
+    from ctbench_core.runs import VALIDATION, open_run
 
-    composed = call.compose("train", extras=("run",))
+    composed = call.compose("train", extras=("run", "on"))
     run_dir = legacy_verbs.import_if_legacy(call, composed, _named_run(composed))
     config = _with_overrides(open_run(run_dir).config, composed)
+    if (chosen := composed.extras.get("on")) == VALIDATION:
+        result = evaluate_on_validation(run_dir, config=config, progress=call.progress)
+        return Outcome(result, summaries.score_table(result["validation"] | {"run_dir": result["run_dir"]}, VALIDATION))
+    if chosen is not None:
+        raise ConfigError(f"on is {chosen!r}; expected {VALIDATION}. Name test sets in data.test_manifests.")
     result = evaluate_run(run_dir, config=config, progress=call.progress)
     return Outcome(result, summaries.run_table(result))
 
@@ -266,7 +271,11 @@ def doctor(call: Call) -> Outcome:
 
 VERBS = {
     "train": Verb("Train one run; with -m, a grid of runs.", "[key=value ...]", train, study_verbs.TRAIN_FLAGS),
-    "evaluate": Verb("Evaluate a run on its test sets.", "run=<run directory> [key=value ...]", evaluate),
+    "evaluate": Verb(
+        "Evaluate a run on its test sets, or on validation.",
+        "run=<run directory> [on=validation] [key=value ...]",
+        evaluate,
+    ),
     "import": Verb("Import runs of ct-rate-feature-benchmarks.", legacy_verbs.IMPORT_USAGE, legacy_verbs.import_),
     "aggregate": Verb(
         "Tabulate runs one by one and by label budget.", legacy_verbs.AGGREGATE_USAGE, legacy_verbs.aggregate

@@ -105,7 +105,7 @@ def _name_in(run: Run, name: str, reference: Run) -> str | None:
 
 def scores_path(run: Run, name: str) -> Path:
     """Return the path of a run's scores on one set."""
-    return run.paths.validation_scores if name == VALIDATION else run.paths.evaluation(name).scores
+    return run.paths.bundle(name).scores
 
 
 def read_model_scores(run_dir: Path | str, name: str) -> ModelScores:

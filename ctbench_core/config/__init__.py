@@ -25,6 +25,7 @@ from ctbench_core.config.keys import (
     KeyInfo,
     as_introduced,
     changed_keys,
+    check_section,
     differing_keys,
     flatten,
     from_mapping,

@@ -199,14 +199,24 @@ def from_mapping(content: Mapping[str, Any], base: Config | None = None) -> tupl
     unknown = []
     for written, value in flatten(content):
         name = ALIASES.get(written, written)
-        first_key = next((known for known in KEYS if known.startswith(f"{name}.")), "")
-        if first_key and value is not None:
-            raise ConfigError(f"{name} is {value!r}; expected keys below it, such as {first_key}.")
+        first_key = check_section(name, value)
         if name in KEYS:
             set_key(config, name, value)
         elif not first_key and not name.startswith(IGNORED_PREFIXES):
             unknown.append(name)
     return config, unknown
+
+
+def check_section(name: str, value: Any) -> str:
+    """Return the first key below a name, empty where it is no section.
+
+    Raises:
+        ConfigError: it is a section, and the value is not a mapping.
+    """
+    first_key = next((known for known in KEYS if known.startswith(f"{name}.")), "")
+    if first_key and value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{name} is {value!r}; expected keys below it, such as {first_key}.")
+    return first_key
 
 
 def flatten(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from ctbench_core.evaluate.external import evaluated_config
 from ctbench_core.evaluate.predictions import ScoreOptions, score_table
 from ctbench_core.evaluate.run_evaluation import (
     evaluate_on_tests,
+    evaluate_on_validation,
     evaluate_run,
     predict_logits,
     require_test_manifests,

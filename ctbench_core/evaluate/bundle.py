@@ -35,8 +35,10 @@ from ctbench_core.evaluate.tuning import (
     BEFORE,
     PLATT,
     RECALIBRATED,
+    RULES,
     calibration_frame,
     calibration_stages,
+    cross_fitted_probabilities,
     net_benefit_frame,
     recalibrate,
     reliability_frame,
@@ -44,7 +46,7 @@ from ctbench_core.evaluate.tuning import (
 )
 from ctbench_core.inference import Estimate, estimate, macro_start, measure
 from ctbench_core.manifest import Manifest
-from ctbench_core.metrics import macro, metric_values, thresholded_metrics
+from ctbench_core.metrics import METHODS, cross_fitted_calls, macro, metric_values, thresholded_metrics
 from ctbench_core.runs import (
     Disclosures,
     EvaluationPaths,
@@ -55,6 +57,8 @@ from ctbench_core.runs import (
     write_parquet,
 )
 from ctbench_core.tables import write_sheet
+
+CALLED = 0.5  # between the calls 0 and 1
 
 
 def compute_metrics(
@@ -160,26 +164,46 @@ def with_tuning(metrics: Metrics, manifest: Manifest, probabilities: np.ndarray,
 
     Validation metrics are optimistic, because validation also chose the epoch; its thresholds are cross-fitted.
     """
-    thresholds = tuned_thresholds(tuning, manifest.labels)
     metrics = at_tuned_thresholds(metrics, manifest, probabilities, tuning)
-    names = [metric.name for metric in tuned_metrics() if metric.interval]
-    figures = measure(manifest.targets, probabilities[None], manifest.patients, manifest.labels, names, thresholds)
-    estimates = {name + TUNED: estimate(one) for name, one in figures.items()}
-    macros = {metric.name + TUNED: metric.name + TUNED for metric in averaged_metrics()}
-    metrics = _with_estimates(metrics, estimates, macros)
+    metrics = _with_tuned_intervals(metrics, manifest, probabilities, tuned_thresholds(tuning, manifest.labels))
     validation = Metrics.from_json(tuning["validation"]).macro_values
     gaps = {key: validation[key] - value for key, value in metrics.macro_values.items() if key in validation}
     return dataclasses.replace(metrics, validation_minus_test=gaps)
 
 
-def at_tuned_thresholds(
+def with_cross_fitted(
     metrics: Metrics, manifest: Manifest, probabilities: np.ndarray, tuning: dict[str, Any]
 ) -> Metrics:
-    """Return METRICS with the metrics at tuned thresholds, without intervals."""
+    """Return METRICS of validation with those at tuned thresholds, cross-fitted over patients, and their intervals.
+
+    Each row is called by the threshold that the other folds' patients chose; ``threshold_tuned`` is chosen on all. The
+    intervals take the calls as given.
+    """
+    calls = cross_fitted_calls(manifest.targets, probabilities, manifest.patients, RULES[0])
+    metrics = at_tuned_thresholds(metrics, manifest, calls, tuning, CALLED)
+    return _with_tuned_intervals(metrics, manifest, calls, CALLED)
+
+
+def _with_tuned_intervals(metrics: Metrics, manifest: Manifest, scores: np.ndarray, at: np.ndarray | float) -> Metrics:
+    names = [metric.name for metric in tuned_metrics() if metric.interval]
+    figures = measure(manifest.targets, scores[None], manifest.patients, manifest.labels, names, at)
+    estimates = {name + TUNED: estimate(one) for name, one in figures.items()}
+    macros = {metric.name + TUNED: metric.name + TUNED for metric in averaged_metrics()}
+    return _with_estimates(metrics, estimates, macros)
+
+
+def at_tuned_thresholds(
+    metrics: Metrics, manifest: Manifest, scores: np.ndarray, tuning: dict[str, Any], at: float | None = None
+) -> Metrics:
+    """Return METRICS with the metrics at tuned thresholds, without intervals.
+
+    Args:
+        scores: probabilities (N, C), or calls in {0, 1} with ``at`` between them.
+    """
     thresholds = tuned_thresholds(tuning, manifest.labels)
     declared = tuned_metrics()
     names = [metric.name for metric in declared]
-    values = metric_values(names, manifest.targets, probabilities, thresholds=thresholds)
+    values = metric_values(names, manifest.targets, scores, thresholds=thresholds if at is None else at)
     columns = {name + TUNED: column for name, column in values.items()} | {f"threshold{TUNED}": thresholds}
     findings = {
         label: metrics.findings[label].with_values(one.values) for label, one in _by_finding(manifest, columns).items()
@@ -218,10 +242,45 @@ def write_bundle(
     stages = calibration_stages(logits, probabilities, manifest.labels, tuning)
     if source is not None:
         stages = recalibrate(stages, manifest, source.values("val", manifest.labels))
-    calibration = calibration_frame(manifest, stages)
+    metrics = with_source(with_one_volume(metrics, manifest, probabilities), manifest, source)
+    return _write(paths, manifest, logits, stages, metrics, disclosures, epoch)
+
+
+def write_validation_bundle(
+    paths: EvaluationPaths,
+    manifest: Manifest,
+    logits: np.ndarray,
+    tuning: dict[str, Any],
+    disclosures: Disclosures,
+    epoch: int | None,
+) -> Metrics:
+    """Write the bundle of the validation set, in the form of a test set's, and return its METRICS.
+
+    Thresholds and calibration are cross-fitted over patients; ranking metrics are optimistic, because validation chose
+    the epoch. Arguments as `write_bundle`.
+    """
+    probabilities = sigmoid(logits)
+    metrics = with_intervals(compute_metrics(manifest, probabilities, []), manifest, probabilities)
+    metrics = with_cross_fitted(metrics, manifest, probabilities, tuning)
     metrics = with_one_volume(metrics, manifest, probabilities)
-    metrics = with_source(_with_calibration(metrics, calibration), manifest, source)
-    metrics = disclosed(metrics, disclosures, epoch)
+    stages = {BEFORE: probabilities} | {
+        method: cross_fitted_probabilities(manifest.targets, logits, manifest.patients, method) for method in METHODS
+    }
+    return _write(paths, manifest, logits, stages, metrics, disclosures, epoch)
+
+
+def _write(
+    paths: EvaluationPaths,
+    manifest: Manifest,
+    logits: np.ndarray,
+    stages: Mapping[str, np.ndarray],
+    metrics: Metrics,
+    disclosures: Disclosures,
+    epoch: int | None,
+) -> Metrics:
+    """Write the files of a bundle; ``metrics.json`` last."""
+    probabilities, calibration = stages[BEFORE], calibration_frame(manifest, stages)
+    metrics = disclosed(_with_calibration(metrics, calibration), disclosures, epoch)
     tables = {
         paths.scores: scores_frame(manifest, logits, probabilities),
         paths.curves: curves_frame(manifest, probabilities),

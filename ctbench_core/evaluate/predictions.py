@@ -116,8 +116,9 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
     labels = _selected_labels(path, findings, options.labels or configured_findings(config) or rules.only, rules)
     lines, ids = frame.index.to_numpy() + 2, find_columns(path, list(frame), columns)
     frame = frame.reset_index(drop=True)
-    if ids.volume is not None and (frame[ids.volume].str.strip() == "").all():  # as a kept table without names has it
-        ids = dataclasses.replace(ids, volume=None)
+    is_unnamed = ids.volume is not None and (frame[ids.volume].str.strip() == "").all()  # as in a kept table
+    unnamed = [f"{path.name}: {ids.volume} is blank in every row. Rows are named by their line."] if is_unnamed else []
+    ids = dataclasses.replace(ids, volume=None) if is_unnamed else ids
     manifest = read_rows(path, frame, digest, lines, ids)
     names = [_renamed(rules).get(label, label) for label in labels]
     probabilities = np.column_stack(
@@ -142,7 +143,7 @@ def read_predictions(path: Path, options: ScoreOptions, config: Config) -> tuple
         manifest,
         labels=names,
         targets=read.targets,
-        warnings=manifest.warnings + read.warnings + unscored,
+        warnings=unnamed + manifest.warnings + read.warnings + unscored,
         notes=manifest.notes + read.notes,
         label_mapping=read.mapping,
         reserved=manifest.reserved.union(read.columns, (options.prob_prefix + label for label in findings)),

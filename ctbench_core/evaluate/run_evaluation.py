@@ -23,12 +23,13 @@ from ctbench_core.dataset import (
 )
 from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, InputError
-from ctbench_core.evaluate.bundle import write_bundle, write_scores
+from ctbench_core.evaluate.bundle import write_bundle, write_scores, write_validation_bundle
 from ctbench_core.evaluate.external import source_of
 from ctbench_core.evaluate.tuning import tune_thresholds, write_tuning
 from ctbench_core.manifest import Manifest, judged_findings
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import (
+    VALIDATION,
     Disclosures,
     Ledger,
     Metrics,
@@ -38,6 +39,11 @@ from ctbench_core.runs import (
     open_run,
     read_provenance,
     read_tuning,
+)
+
+OPTIMISTIC = (
+    "Validation set: it chose the epoch, so AUROC and AUPRC are optimistic. Thresholds and calibration are cross-fitted "
+    "over patients."
 )
 
 
@@ -66,6 +72,39 @@ def evaluate_run(
     result = run_summary(run, results, warnings + changes)
     seconds = time.monotonic() - started
     return result | {"seconds": result["seconds"] | {"evaluate": seconds, "total": seconds}}
+
+
+def evaluate_on_validation(
+    run_dir: Path | str, *, config: Config | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Evaluate a trained run on its own validation set, so that runs can be chosen before a test is evaluated.
+
+    Writes the bundle of `<run>/validation`. The ledger does not count it.
+
+    Returns:
+        ``run_dir``, ``best_epoch``, ``validation`` (METRICS) and ``warnings``.
+
+    Raises:
+        InputError: no run, no checkpoint, or the validation set is missing or has no usable features.
+    """
+    run = open_run(run_dir)
+    config = config or run.config
+    home, trained, warnings = _training_data(run, config)
+    if "val" not in trained:
+        raise InputError(" ".join([f"The validation set of {run.name} was not found.", *warnings]))
+    changes = _input_changes(run, home, trained, progress)
+    require_free(check_allowed(run.paths.validation.root).glob("*.csv"))
+    progress("evaluating", 0, 1)
+    manifest, logits = _validation_logits(run, config, home, trained["val"])
+    epoch = _best_epoch(run, config)
+    tuning = write_tuning(run.paths, manifest, logits, epoch)
+    texts = [OPTIMISTIC, *changes, *manifest.warnings]
+    disclosures = disclosures_of(
+        [run], VALIDATION, n=manifest.counts(), warnings=texts, unknown_patients=manifest.unknown_patients
+    )
+    metrics = write_validation_bundle(run.paths.validation, manifest, logits, tuning, disclosures, epoch)
+    result = {"run_dir": str(run.paths.root), "best_epoch": epoch, "validation": metrics.to_json()}
+    return result | {"warnings": [*warnings, *metrics.warnings]}
 
 
 def _training_data(run: Run, config: Config) -> tuple[Config, dict[str, Manifest], list[str]]:

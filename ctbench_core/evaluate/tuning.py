@@ -6,6 +6,7 @@ Shapes: N volumes, C findings.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def recalibrate(stages: dict[str, np.ndarray], manifest: Manifest, source: np.nd
     return stages | {RECALIBRATED: shift_prevalence(stages[PLATT], source, target)}
 
 
-def calibration_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:
+def calibration_frame(manifest: Manifest, stages: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return a row a finding and stage: calibration metrics, slope and intercept, with bounds where they have any."""
     targets, patients, labels = np.asarray(manifest.targets, np.float64), manifest.patients, list(manifest.labels)
     with_interval = [metric.name for metric in metrics_of("calibration") if metric.interval]
@@ -202,7 +203,7 @@ def net_benefit_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataF
     return pd.concat(parts, ignore_index=True)
 
 
-def reliability_frame(manifest: Manifest, stages: dict[str, np.ndarray]) -> pd.DataFrame:
+def reliability_frame(manifest: Manifest, stages: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return the bins of every reliability plot: finding, stage, forecast, observed, rows."""
     parts = []
     for stage, p in stages.items():

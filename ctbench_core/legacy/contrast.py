@@ -156,11 +156,18 @@ def _with_budget(pairs: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
 
 
 def pairing_warnings(
-    first: pd.DataFrame, second: pd.DataFrame, pairs: pd.DataFrame, names: tuple[str, str]
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    pairs: pd.DataFrame,
+    names: tuple[str, str],
+    metrics: Sequence[str] = PRIMARY_METRICS,
 ) -> list[str]:
-    """Say how many runs have no partner, and how many pairs are of two budgets."""
+    """Say how many runs have no partner, how many pairs lack a metric, and how many are of two budgets."""
     alone = {name: len(side) - len(pairs) for name, side in zip(names, (first, second))}
     texts = [f"{plural(count, 'run')} of {name} without a partner left out." for name, count in alone.items() if count]
+    for metric in metrics:
+        if blank := int(pairs[[f"{metric}_{name}" for name in names]].isna().any(axis=1).sum()):
+            texts.append(f"{plural(blank, 'pair')} without {metric} on both sides left out of its rows.")
     columns = [f"budget_n_{name}" for name in names]
     if set(columns) <= set(pairs):
         values = pairs[columns].fillna(-1).to_numpy()

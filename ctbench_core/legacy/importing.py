@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctbench_core.atomic import dump_json, write_json, write_text
 from ctbench_core.config import Config
+from ctbench_core.declared import metric_title
 from ctbench_core.errors import CheckpointError, InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import plural
@@ -159,6 +160,9 @@ def _read(run: OldRun, outputs_root: Path, overrides: Mapping[str, Any]) -> _Con
         )
     if not best:
         warnings.append("No validation metrics: the run has neither metrics.jsonl nor best_metrics.json.")
+    elif missing := [name for name in MACROS if best["val_metrics"][name] is None]:
+        titles = ", ".join(metric_title(name) for name in missing)
+        warnings.append(f"No validation {titles} of the best epoch: the run did not store it.")
     return _Content(run, config, labels, lines, best, warnings)
 
 

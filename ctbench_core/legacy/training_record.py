@@ -57,9 +57,15 @@ def _old_lines(path: Path, labels: Sequence[str]) -> list[dict[str, Any]]:
             entries = [json.loads(line) for line in lines if line.strip()]
             with contextlib.suppress(ValueError):
                 entries += [json.loads(last)]
-            return [_checked(to_entry(entry, labels)) for entry in entries if "epoch" in entry]
+            return [_checked(to_entry(entry, labels)) for entry in map(_as_object, entries) if "epoch" in entry]
     except FileNotFoundError:
         return []
+
+
+def _as_object(line: Any) -> dict[str, Any]:
+    if not isinstance(line, dict):
+        raise ValueError(f"a line is {str(line)[:40]}, expected a JSON object")
+    return line
 
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +110,8 @@ def _best_entry(run: OldRun, lines: list[dict[str, Any]], labels: Sequence[str])
         if best["epoch"] is None:
             matches = (line["epoch"] for line in lines if _selection_value(line) == _selection_value(best))
             best["epoch"] = next(matches, None)
+        history: dict[str, Any] = next((line["val_metrics"] for line in lines if line["epoch"] == best["epoch"]), {})
+        best["val_metrics"] |= {name: history.get(name) for name in MACROS if best["val_metrics"][name] is None}
         return best
     if lines:
         best = max(lines, key=_selection_value)

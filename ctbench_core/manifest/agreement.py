@@ -26,6 +26,7 @@ class Agreement:
             empty).
         n: volumes, exams and patients in both manifests.
         only_first, only_second: volumes of one manifest that the other lacks.
+        findings_only_first, findings_only_second: findings of one manifest that the other lacks; not compared.
     """
 
     first: str
@@ -34,10 +35,13 @@ class Agreement:
     n: dict[str, int]
     only_first: int
     only_second: int
+    findings_only_first: tuple[str, ...] = ()
+    findings_only_second: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; NaN stays NaN."""
-        values = {name: getattr(self, name) for name in ("first", "second", "n", "only_first", "only_second")}
+        names = ("first", "second", "n", "only_first", "only_second", "findings_only_first", "findings_only_second")
+        values = {name: getattr(self, name) for name in names}
         return values | {"per_class": {row.pop("finding"): row for row in self.table.to_dict("records")}}
 
 
@@ -67,7 +71,8 @@ def compare_labels(first: Manifest, second: Manifest) -> Agreement:
     )
     common = first.select(rows)
     only_first, only_second = len(first) - len(common), len(second) - len(common)
-    return Agreement(first.name, second.name, table, common.counts(), only_first, only_second)
+    alone = (tuple(name for name in one.labels if name not in labels) for one in (first, second))
+    return Agreement(first.name, second.name, table, common.counts(), only_first, only_second, *alone)
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from ctbench_core.runs.disclosures import (
 )
 from ctbench_core.runs.external import ExternalTest
 from ctbench_core.runs.history import History, follow_history, history_frame
-from ctbench_core.runs.identity import VALIDATION, set_id_of, validation_set_id, volumes_digest_of
+from ctbench_core.runs.identity import set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
+    VALIDATION,
     Below,
     EvaluationPaths,
     RunPaths,

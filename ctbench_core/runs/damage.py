@@ -56,7 +56,6 @@ def check_files(run: Run, thorough: bool = False) -> None:
     """
     run.best(), convergence(run)
     read_provenance(run.paths)
-    read_tuning(run.paths.tuning)
     for read in _spare_parts(run).values():
         read()
     if thorough:
@@ -66,15 +65,20 @@ def check_files(run: Run, thorough: bool = False) -> None:
 
 def _spare_parts(run: Run) -> dict[Path, Callable[[], object]]:
     """Return what a run works without, and how it is read: its notes, and results that can be computed again."""
-    tests = {run.paths.evaluation(name).root: run.paths.evaluation(name).metrics for name in run.evaluations()}
-    return (
-        {run.paths.root / NOTES: run.annotations}
-        | {folder: functools.partial(read_metrics, metrics) for folder, metrics in tests.items()}
-        | {
-            run.paths.alignment(name): functools.partial(read_alignment, run.paths.alignment(name))
-            for name in run.alignments()
-        }
-    )
+    parts: dict[Path, Callable[[], object]] = {
+        run.paths.root / NOTES: run.annotations,
+        run.paths.validation.root: functools.partial(_read_validation, run),
+    }
+    for bundle in map(run.paths.evaluation, run.evaluations()):
+        parts[bundle.root] = functools.partial(read_metrics, bundle.metrics)
+    for folder in map(run.paths.alignment, run.alignments()):
+        parts[folder] = functools.partial(read_alignment, folder)
+    return parts
+
+
+def _read_validation(run: Run) -> None:
+    read_tuning(run.paths.tuning)
+    read_metrics(run.paths.validation.metrics)
 
 
 def _read_tables(folder: Path) -> None:

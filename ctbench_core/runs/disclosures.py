@@ -19,7 +19,8 @@ from ctbench_core.declared import TRUTHS
 from ctbench_core.formatting import format_cohort, format_pairs, plural
 from ctbench_core.label_leakage import leakage_banner, leakage_note, relevance_note
 from ctbench_core.runs.convergence import convergence
-from ctbench_core.runs.identity import VALIDATION, set_id_of
+from ctbench_core.runs.identity import set_id_of
+from ctbench_core.runs.layout import VALIDATION
 from ctbench_core.runs.ledger import Ledger, Opening, OpeningCount
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.results import Metrics, read_metrics

@@ -6,14 +6,13 @@ import functools
 from pathlib import Path
 
 from ctbench_core.manifest import identity_of, set_id
+from ctbench_core.runs.layout import VALIDATION
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import Fingerprint, fingerprint
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.scores import label_columns, read_frame
 from ctbench_core.runs.store import Run
 from ctbench_core.stored import reading
-
-VALIDATION = "validation"
 
 
 def set_id_of(run: Run, name: str) -> str | None:

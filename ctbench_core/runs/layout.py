@@ -15,6 +15,8 @@ from ctbench_core.config import Config
 from ctbench_core.errors import RunError
 from ctbench_core.names import portable, safe_name
 
+VALIDATION = "validation"  # the name of the validation set among those that a run was evaluated on
+
 
 def app_store() -> Path:
     """Return the run store that the app works on: CTBENCH_OUTPUTS, or ``outputs`` in the working folder."""
@@ -63,9 +65,18 @@ class RunPaths:
         """Everything a resume needs."""
         return self.checkpoints / "last_state.pt"
 
+    @property
+    def validation(self) -> EvaluationPaths:
+        """The evaluation bundle of the validation set; its scores are `validation_scores`."""
+        return EvaluationPaths(self.validation_scores.parent)
+
     def evaluation(self, manifest: str) -> EvaluationPaths:
-        """Return the evaluation bundle of one manifest, named by its file name."""
+        """Return the evaluation bundle of one test manifest, named by its file name."""
         return EvaluationPaths(self.root / "evaluation" / Path(portable(manifest)).stem)
+
+    def bundle(self, set_name: str) -> EvaluationPaths:
+        """Return the evaluation bundle of a test set, or of the validation set."""
+        return self.validation if set_name == VALIDATION else self.evaluation(set_name)
 
     def alignment(self, name: str) -> Path:
         """Return the folder of one alignment result."""

@@ -6,7 +6,9 @@ as studies of their own, to estimate how good the winner is and whether the orde
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +96,8 @@ def _distribution(name: str, values: Any) -> BaseDistribution:
         raise ConfigError(
             f"{name} of the space is {values!r}; expected a list of values, or low and high (with log: true or step)."
         )
-    low, high, step = (_number(name, values.get(part)) for part in ("low", "high", "step"))
-    assert low is not None and high is not None
+    low, high = (_number(name, values[part]) for part in ("low", "high"))
+    step = None if values.get("step") is None else _number(name, values["step"])
     try:
         whole = all(isinstance(number, int) for number in (low, high, step or 1))
         log = bool(values.get("log"))
@@ -106,13 +108,11 @@ def _distribution(name: str, values: Any) -> BaseDistribution:
         raise ConfigError(f"{name} of the space is not a range to draw from: {error}") from error
 
 
-def _number(name: str, value: Any) -> int | float | None:
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return value
-    try:
-        return float(value)  # YAML reads 1e-4 as text
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} of the space holds {value!r}; expected a number.") from None
+def _number(name: str, value: Any) -> int | float:
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(value, bool) and math.isfinite(number := float(value)):  # YAML reads 1e-4 as text
+            return value if isinstance(value, int) else number
+    raise ConfigError(f"{name} of the space holds {str(value)[:40]}; expected a number.")
 
 
 def _choice(value: Any) -> Any:

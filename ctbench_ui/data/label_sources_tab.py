@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core import figures
-from ctbench_core.errors import InputError
+from ctbench_core.errors import InputError, first_rows
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import Agreement, compare_labels, read_configured
@@ -64,6 +64,12 @@ def _draw_agreement(agreement: Agreement) -> None:
             f"{plural(agreement.only_first, 'volume')} only in {as_text(agreement.first)}, "
             f"{plural(agreement.only_second, 'volume')} only in {as_text(agreement.second)}: left out, as are blank labels."
         )
+    for name, findings in (
+        (agreement.first, agreement.findings_only_first),
+        (agreement.second, agreement.findings_only_second),
+    ):
+        if findings:
+            st.caption(f"Only in {as_text(name)}, not compared: {as_text(first_rows(findings, 'finding'))}.")
     names = (agreement.first, agreement.second)
     if agreement.first == agreement.second:
         names = ("first", "second")

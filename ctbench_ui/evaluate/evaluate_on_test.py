@@ -12,16 +12,15 @@ from ctbench_core.dataset import list_test_sets, read_test_manifests
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.evaluate import evaluate_run, evaluated_config
 from ctbench_core.formatting import plural
-from ctbench_core.runs import Ledger, Metrics, Run, is_stale, open_run, openings_of, read_metrics
-from ctbench_ui.frame import readonly
+from ctbench_core.runs import VALIDATION, Ledger, Metrics, Run, is_stale, open_run, openings_of, read_metrics
+from ctbench_ui.evaluate import evaluate_on_validation
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import as_text, folders, progress_bar, show_error, show_errors
 
 
 def offer(run_dir: Path, evaluated: list[str]) -> None:
     """Offer to evaluate a run on test sets, also again on those that it was evaluated on."""
     if readonly.is_on():
-        if not evaluated:
-            st.info("This run has no test results.")
         return
     with show_errors("The test sets of this run cannot be listed"):
         run = open_run(run_dir)
@@ -40,12 +39,12 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
 
 
 def stored_metrics(run: Run, name: str) -> Metrics:
-    """Return the stored metrics of a run on a test set.
+    """Return the stored metrics of a run on a test set, or on validation.
 
     Raises:
         InputError: there are none.
     """
-    metrics = read_metrics(run.paths.evaluation(name).metrics)
+    metrics = read_metrics(run.paths.bundle(name).metrics)
     if metrics is None:
         raise InputError(f"{run.name} has no metrics of {name}. Press Evaluate on test.")
     return metrics
@@ -88,6 +87,9 @@ def warn_if_stale(run: Run, name: str) -> None:
     if not is_stale(epoch, best):
         return
     text = f"These results are of epoch {epoch:,}. The run was trained further: its best epoch is now {best:,}."
+    if name == VALIDATION:
+        evaluate_on_validation.offer_again(run, text)
+        return
     if readonly.is_on():
         st.warning(text, icon=":material/update:")
         return
@@ -115,6 +117,9 @@ def _evaluate(run_dir: Path, names: list[str], config: Config | None = None) -> 
         return
     for text in result["warnings"]:
         st.toast(text, icon=":material/warning:", duration="long")
+    paths = open_run(run_dir).paths
+    shown = [paths.evaluation(name).root.name for name in result["test"]][:1]
+    address.write_ids("test", shown)  # in place of validation
     st.rerun()
 
 

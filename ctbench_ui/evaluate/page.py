@@ -1,4 +1,4 @@
-"""Evaluate: evaluate a run on test, and see its results finding by finding."""
+"""Evaluate: a run finding by finding, on its validation set and on test sets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from ctbench_core.evaluate import per_class_frame
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, plural
 from ctbench_core.label_leakage import leakage_banner
 from ctbench_core.report import run_paper
-from ctbench_core.runs import Metrics, Run, disclosures_of, open_run, read_tuning
+from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, open_run, read_tuning
 from ctbench_ui import form
-from ctbench_ui.evaluate import calibration, curves, evaluate_on_test, external, findings, subgroups, threshold, volumes
+from ctbench_ui.evaluate import (
+    calibration,
+    curves,
+    evaluate_on_test,
+    evaluate_on_validation,
+    external,
+    findings,
+    subgroups,
+    threshold,
+    volumes,
+)
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import as_text, cache, draw_tabs, exports, leak_badge, run_picker, show_empty, show_errors
 
@@ -32,15 +42,17 @@ def draw() -> None:
     with left:
         run_id = run_picker.pick_run(rows, linked)
     run_dir, tests = Path(rows[run_id]["run_dir"]), list(rows[run_id]["tests"])
+    is_trained = rows[run_id]["kind"] == "train"
     with right:
-        name = run_picker.pick_test("evaluate", "test", run_id, tests) if tests else None
+        sets = [*tests, VALIDATION] if is_trained and VALIDATION not in tests else tests
+        name = run_picker.pick_test("evaluate", "test", run_id, sets)
     readonly.offer_link(place, run=run_id, test=name)
-    if rows[run_id]["kind"] == "train":
+    if is_trained:
         evaluate_on_test.offer(run_dir, tests)
-    if name is None:
-        return
     with show_errors("This evaluation cannot be shown"):
         run = open_run(run_dir)
+        if name == VALIDATION and not evaluate_on_validation.is_complete(run):
+            return
         evaluate_on_test.warn_if_stale(run, name)
         _header(run, name)
     _tabs(run_dir, name)
@@ -49,7 +61,9 @@ def draw() -> None:
 def _header(run: Run, name: str) -> None:
     """Draw the macro metrics of one test set with intervals, its cohort, and how often it was used."""
     metrics = evaluate_on_test.stored_metrics(run, name)
-    use = evaluate_on_test.describe(run, name) if run.status.kind == "train" else "predictions from a table"
+    use = "" if name == VALIDATION else "predictions from a table"
+    if run.status.kind == "train" and name != VALIDATION:
+        use = evaluate_on_test.describe(run, name)
     st.markdown(
         f"**{as_text(name)}** · {format_cohort(metrics.n)} {leak_badge(metrics.leak_patients)}"
         + (f" · :gray[{as_text(use)}]" if use else "")
@@ -139,7 +153,7 @@ def _tabs(run_dir: Path, name: str) -> None:
         run = open_run(run_dir)
         if not evaluate_on_test.is_complete(run, name):
             return
-        paths = run.paths.evaluation(name)
+        paths, on_test = run.paths.bundle(name), name != VALIDATION
         metrics, tuning = evaluate_on_test.stored_metrics(run, name), read_tuning(run.paths.tuning) or {}
         per_class = per_class_frame(metrics)
         source = exports.disclosed_source(f"{run.name} on {name}", disclosures_of([run], name), f"{run.name}-{name}")
@@ -152,10 +166,12 @@ def _tabs(run_dir: Path, name: str) -> None:
                 cache.load_table(paths.curves), cache.load_table(bands) if bands else None, per_class, source
             ),
             "Threshold": lambda: threshold.tab(run.paths, name, tuning, labels, source),
-            "Calibration": lambda: calibration.tab(paths, tuning, labels, source),
+            "Calibration": lambda: calibration.tab(paths, tuning if on_test else {}, labels, source),
             "Subgroups": lambda: subgroups.tab(paths, labels, source),
             "Paper": lambda: exports.draw_paper(run_paper(run, name), f"{source.stem}-paper"),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.threshold, source),
         }
+        if not on_test:
+            del contents["Paper"]  # a paper reports a test set
         draw_tabs(contents, "tab")
         _one_volume(metrics)

@@ -14,7 +14,7 @@ from ctbench_core.evaluate import RULES, best_thresholds, confusion_at, rates_at
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import Estimate
 from ctbench_core.metrics import ThresholdedMetrics
-from ctbench_core.runs import RunPaths
+from ctbench_core.runs import VALIDATION, RunPaths
 from ctbench_ui.evaluate import volumes
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports
@@ -27,7 +27,7 @@ _BINS = 50
 
 def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], source: Source) -> None:
     """Draw one finding at the threshold of a slider, from stored counts."""
-    paths = run.evaluation(name)
+    paths = run.bundle(name)
     left, right = st.columns([1, 1], gap="medium")
     with left:
         label = st.selectbox("Finding", labels, **address.bound("finding", labels))
@@ -49,7 +49,7 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         )
         file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
         volumes.draw_table(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
-    _chosen_on_validation(run, tuning, label, paths.scores, source)
+    _chosen_on_validation(run, tuning, label, None if name == VALIDATION else paths.scores, source)
 
 
 def _draw_rates(estimates: dict[str, Estimate]) -> None:
@@ -78,7 +78,7 @@ def _slider(counts: pd.DataFrame) -> float:
         for key, (text, value) in presets.items():
             st.button(text, key=f"preset-{key}", on_click=_set, args=(_KEY, value))
     st.caption(
-        ":material/info: *Best* thresholds are chosen on this test set: do not report them. "
+        ":material/info: *Best* thresholds are chosen on these very volumes: do not report them. "
         "Thresholds chosen on validation are below."
     )
     return float(threshold)
@@ -124,8 +124,14 @@ def histogram(counts: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, scores: Path, source: Source) -> None:
-    """Draw a row a rule: its threshold, and its rates on validation (cross-fitted) and on test."""
+def _chosen_on_validation(
+    run: RunPaths, tuning: dict[str, Any], label: str, scores: Path | None, source: Source
+) -> None:
+    """Draw a row a rule: its threshold, and its rates on validation (cross-fitted) and on test.
+
+    Args:
+        scores: of the test set; None where validation itself is shown.
+    """
     st.markdown("**Chosen on validation**")
     if label not in tuning.get("labels", []) or not run.validation_scores.is_file():
         st.caption("No threshold is chosen: these predictions have no validation scores.")
@@ -143,9 +149,10 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str, sco
             key = f"use-{rule.partition('=')[0]}"
             st.button(f"Use {_rule_title(rule)}", key=key, on_click=_set, args=(_KEY, float(threshold)))
         exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
+    on_test = "" if scores is None else " Intervals are those on test, over patients."
     st.caption(
-        f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients. Intervals are those on test, over "
-        "patients. The epoch was also chosen on validation."
+        f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients.{on_test} "
+        "The epoch was also chosen on validation."
     )
 
 
@@ -155,9 +162,12 @@ def _rule_title(rule: str) -> str:
 
 
 def _arrows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the screen: each rate on validation and, after an arrow, on test."""
+    """Return the table of the screen: each rate on validation and, after an arrow, on test where it has one."""
     shown = pd.DataFrame({"Rule": table["rule"].map(_rule_title), "Threshold": table["threshold"].map(format_metric)})
     for title in (metric.title for metric in tuned_metrics()):
+        if f"{title}, test" not in table:
+            shown[f"{title}, validation"] = table[f"{title}, validation"].map(format_metric)
+            continue
         columns = [table[f"{title}, {part}"] for part in ("validation", "test", "test, lower", "test, upper")]
         shown[f"{title}, validation → test"] = [
             f"{format_metric(before)} → {format_interval(value, [low, high])}"
@@ -166,11 +176,19 @@ def _arrows(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def tuned_rates(run: RunPaths, label: str, scores: Path, rules: list[str]) -> pd.DataFrame:
-    """Return a row a rule: rule, threshold, each rate on validation, on test with bounds, and F1 on validation − test."""
+def tuned_rates(run: RunPaths, label: str, scores: Path | None, rules: list[str]) -> pd.DataFrame:
+    """Return a row a rule: rule, threshold, each rate on validation, on test with bounds, and F1 on validation − test.
+
+    Args:
+        scores: of the test set; without it, rates are those on validation.
+    """
     rows = []
     for rule in rules:
         choice = _validation_choice(run.validation_scores, label, rule)
+        if scores is None:
+            on_validation = {f"{metric.title}, validation": choice[metric.name] for metric in tuned_metrics()}
+            rows.append({"rule": rule, "threshold": choice["threshold"], **on_validation})
+            continue
         on_test = _rates_at(scores, label, choice["threshold"])
         row: dict[str, Any] = {"rule": rule, "threshold": choice["threshold"]}
         for metric in tuned_metrics():

@@ -17,6 +17,7 @@ from ctbench_core.legacy import (
     PAIR_KEYS,
     PRIMARY_METRICS,
     contrast_tables,
+    pairing_warnings,
     read_per_run,
     runs_of_source,
 )
@@ -56,6 +57,8 @@ def draw(table: pd.DataFrame, version: str) -> None:
         return
     names = (first[0], second[0])
     tables = compare(first[1], second[1], names, tuple(keys), f"{version}{first[2]}{second[2]}")
+    for text in pairing_warnings(first[1], second[1], tables["paired"], names):
+        st.warning(as_text(text), icon=":material/warning:")
     _summary(tables, names)
     if "per_class_summary" in tables:
         _findings(tables, names)

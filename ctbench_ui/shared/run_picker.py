@@ -71,7 +71,7 @@ def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> st
     linked, present = address.read_id(page, parameter, names), st.session_state.get(key)
     st.session_state[key] = linked or (present if present in names else names[0])
     name = st.segmented_control(
-        "Test set",
+        "Evaluation set",
         names,
         required=True,
         key=key,

@@ -177,6 +177,13 @@ def test_a_primary_file_that_is_a_pipe_is_not_passed_over(tree: Path, compose: C
 def test_a_missing_tree_or_file_is_named(tree: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere does not exist"):
         compose_config([], config_dir=tree / "nowhere")
+    for section, message in {
+        "true": "training is True; expected keys below it",
+        "${x}": "Interpolation key 'x'",
+    }.items():
+        (tree / "config.yaml").write_text(f"training: {section}\n")
+        with pytest.raises(ConfigError, match=message):
+            compose_config(["training.max_epochs=1"], config_dir=tree)
     with pytest.raises(ConfigError, match="nonsense"):
         compose_config([], config_dir=tree, config_name="nonsense")
 

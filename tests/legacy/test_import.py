@@ -157,6 +157,27 @@ def test_a_metric_or_epoch_of_another_type_is_named(make_old_run: Old, tmp_path:
         assert f"{name} is damaged" in imported.problem
 
 
+def test_a_line_of_the_history_that_is_no_object_is_named(make_old_run: Old, tmp_path: Path) -> None:
+    old = make_old_run()
+    lines = (old / "metrics.jsonl").read_text().splitlines()
+    (old / "metrics.jsonl").write_text("\n".join([lines[0], "[]", *lines[1:]]) + "\n")
+    (imported,) = list_runs(old, tmp_path / "store")
+    assert "metrics.jsonl is damaged" in imported.problem and "expected a JSON object" in imported.problem
+
+
+def test_a_best_metric_that_was_not_stored_is_that_of_the_history(make_old_run: Old, tmp_path: Path) -> None:
+    old = make_old_run()
+    best = json.loads((old / "best_metrics.json").read_text())
+    auroc = best["val_metrics"].pop("auroc")
+    (old / "best_metrics.json").write_text(json.dumps(best))
+    (imported,) = list_runs(old, tmp_path / "store")
+    assert imported.best_val["auroc"] == auroc and not any("AUROC" in text for text in imported.warnings)
+    (old / "metrics.jsonl").unlink()
+    (imported,) = list_runs(old, tmp_path / "store")
+    assert imported.best_val["auroc"] is None
+    assert "No validation AUROC of the best epoch: the run did not store it." in imported.warnings
+
+
 def test_a_history_that_is_cut_is_named(make_old_run: Old, tmp_path: Path) -> None:
     old = make_old_run()
     content = (old / "metrics.jsonl").read_bytes()

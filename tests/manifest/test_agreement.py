@@ -40,6 +40,7 @@ def test_kappa_and_agreement_are_scikit_learns_on_the_common_volumes(tmp_path: P
     assert agreement.table["finding"].tolist() == ["A"]
     assert agreement.n == {"volumes": 200, "exams": 100, "patients": 100}
     assert (agreement.only_first, agreement.only_second) == (50, 50)
+    assert (agreement.findings_only_first, agreement.findings_only_second) == (("B",), ("C",))
     assert row["kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=1e-12)
     assert row["agreement"] == pytest.approx((a == b).mean())
     assert (row["prevalence_first"], row["prevalence_second"]) == pytest.approx((a.mean(), b.mean()))

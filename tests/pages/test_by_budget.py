@@ -109,6 +109,7 @@ def test_two_sources_are_compared_as_contrast_does_down_to_the_findings(
     np.testing.assert_allclose(summary["Effect size"], rows["effect_size"])
     assert sorted(findings["Finding"]) == sorted(labels)
     assert "4 pairs" in said(app)
+    assert not app.warning
     # A table of the older system replaces one source.
     sides[1].assign(run_dir="gone").to_csv(tmp_path / "gpt_per_run.csv", index=False)
     app.selectbox(key="two-sources.second").set_value("From a file").run()
@@ -116,6 +117,14 @@ def test_two_sources_are_compared_as_contrast_does_down_to_the_findings(
     assert not app.exception and not app.error
     pd.testing.assert_frame_equal(app.dataframe[0].value, summary)
     assert len(app.dataframe) == 1  # the runs themselves are gone: nothing by finding
+    unknown = sides[1].assign(run_dir="gone").iloc[1:]
+    unknown["test_primary_auprc"] = [None, *unknown["test_primary_auprc"][1:]]
+    unknown.to_csv(tmp_path / "gpt_per_run.csv", index=False)
+    app.run()
+    assert [item.value.replace("\\", "") for item in app.warning] == [
+        "1 run of manual without a partner left out.",
+        "1 pair without test_primary_auprc on both sides left out of its rows.",
+    ]
     app.text_input(key="two-sources.second.file").set_value(str(sweep / "test.csv")).run()
     assert "is not a per-run table" in said(app)
 

@@ -115,8 +115,12 @@ def test_label_sources_are_compared(
     row = table_with(app, "kappa").set_index("finding").loc[labels[0]]
     first = pd.read_csv(path).iloc[6:]
     assert row["kappa"] == pytest.approx(cohen_kappa_score(first[labels[0]], other.iloc[6:][labels[0]]))
+    assert "not compared" not in said(app)
     assert (row["volumes"], row["train.csv"]) == (54, pytest.approx(first[labels[0]].mean()))
     assert "6 volumes only in train.csv" in said(app)
+    other.drop(columns=labels[0]).to_csv(data / "other.csv", index=False)
+    app.button(key="compare-labels").click().run()
+    assert f"Only in train.csv, not compared: {labels[0]} (1 finding)." in said(app)
 
 
 def test_the_norms_are_drawn_by_kind() -> None:

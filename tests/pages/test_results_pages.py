@@ -52,6 +52,30 @@ def test_a_visit_evaluates_nothing_on_test(trained: Path, open_page: Open, store
     assert not app.metric
 
 
+def test_validation_is_shown_before_a_test_is_evaluated(
+    trained: Path, open_page: Open, store: Path, said: Said
+) -> None:
+    app = open_page("evaluate", query={"run": trained.name})
+    app.button(key="evaluate-validation").click().run()
+    assert not app.exception
+    metrics = json.loads((trained / "validation" / "metrics.json").read_text())
+    assert _cards(app)["Macro AUPRC"].startswith(format_metric(metrics["auprc"]))
+    assert "it chose the epoch" in said(app)
+    assert [tab.label for tab in app.tabs] == [
+        *("Findings", "Curves", "Threshold", "Calibration", "Subgroups", "Volumes")
+    ]
+    assert not (store / "evaluations.jsonl").exists()
+    for name in ("Threshold", "Calibration"):
+        shown = open_page("evaluate", query={"run": trained.name, "tab": name})
+        assert not shown.exception and "on test" not in said(shown).lower().replace("evaluate on test", "")
+    # The test set that is evaluated next is shown in its place.
+    app.button(key="evaluate").click().run()
+    assert _cards(app)["Macro AUPRC"].startswith(
+        format_metric(json.loads((trained / "evaluation" / "test" / "metrics.json").read_text())["auprc"])
+    )
+    assert "it chose the epoch" not in said(app)
+
+
 def test_an_evaluated_test_set_shows_the_stored_metrics(trained: Path, open_page: Open, store: Path) -> None:
     app = _evaluated(open_page, trained)
     assert len((store / "evaluations.jsonl").read_text().splitlines()) == 1
@@ -246,7 +270,7 @@ def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.Dat
 def test_hindsight_thresholds_are_labelled(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
     app = _open_tab(open_page("evaluate"), "Threshold")
     assert app.button(key="preset-F1").label == "Best F1"
-    assert "chosen on this test set: do not report them" in said(app)
+    assert "chosen on these very volumes: do not report them" in said(app)
     app.button(key="preset-F1").click().run()
     truth, scores = predictions["target_Emphysema"], predictions["prob_Emphysema"]
     best = max(f1_score(truth, scores >= threshold) for threshold in scores)
