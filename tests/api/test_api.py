@@ -81,7 +81,7 @@ def test_evaluation_is_what_the_command_line_stores(reports: Reports, cli: Calla
         assert all(_same(macro.loc[key, part], printed["macro"][key][part]) for part in ("value", "lo", "hi"))
     again = ct.open_evaluation(reports.runs[0].run_dir)
     stored = read_result_csv(reports.runs[0].run.paths.evaluation("test").per_class)
-    ours = again.findings.drop(columns="test_set")
+    ours = again.findings.drop(columns="set")
     assert list(ours) == list(stored)
     numbers = list(ours.select_dtypes("number"))
     assert len(numbers) > 20
@@ -89,6 +89,20 @@ def test_evaluation_is_what_the_command_line_stores(reports: Reports, cli: Calla
     assert again.findings["test_openings"].iloc[0] == 3  # twice by this run, once by the other
     assert len(again.predictions()) == 24
     assert again.methods().startswith("A head")
+
+
+def test_evaluation_on_validation_is_that_of_the_command_line(reports: Reports, cli: Callable[..., Any]) -> None:
+    run = reports.runs[1]
+    openings = (run.run.store / "evaluations.jsonl").read_text()
+    report = ct.evaluate(run, on="validation")
+    printed = cli("evaluate", f"run={run.run_dir}", "on=validation").json["validation"]
+    assert report.sets == ["validation"]
+    assert _same(report.macro.set_index("metric").loc["auroc", "value"], printed["auroc"])
+    assert len(report.predictions()) == 28
+    assert (run.run.store / "evaluations.jsonl").read_text() == openings
+    assert ct.open_evaluation(run).sets == ["test", "validation"]
+    with pytest.raises(ct.CtbenchError, match="Unknown set"):
+        ct.evaluate(run, on="train")  # type: ignore[arg-type]
 
 
 def test_opening_an_evaluation_counts_no_further_one(reports: Reports) -> None:
