@@ -127,7 +127,9 @@ def test_comparison_is_that_of_the_command_line(reports: Reports, cli: Callable[
     report = ct.compare([reports.runs[0], str(folders[1])], margin=0.1)
     assert len(report.differences) == len(printed["differences"]) > 2
     for ours, theirs in zip(report.differences.to_dict("records"), printed["differences"]):
-        assert all(_same(ours[name], theirs[name]) for name in ("a", "metric", "label", "delta", "lo", "p_adjusted"))
+        assert all(
+            _same(ours[name], theirs[name]) for name in ("a", "metric", "label", "delta", "lo", "p_adjusted", "margin")
+        )
     assert report.methods().startswith("Heads (MLP")
     with pytest.raises(ct.CtbenchError, match="Unknown way to compare"):
         ct.compare(folders, by="seed")  # type: ignore[arg-type]
