@@ -182,7 +182,7 @@ def plot(table: Path, picture: Path) -> None:
     from playwright.sync_api import sync_playwright
     from plotly.subplots import make_subplots
 
-    from ctbench_ui.shared.style import COLOURS
+    from ctbench_core.palette import COLOURS
     from tests.browser.app_server import find_browser
 
     figure = make_subplots(1, 2, subplot_titles=("seconds", "peak memory of the process, GiB"))

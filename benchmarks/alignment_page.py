@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alignment import synthetic
-from ctbench_ui.shared.style import FINDINGS
+from ctbench_core.palette import FINDINGS
 from tests.browser.browser_user import BrowserUser, open_app
 from tests.browser.timings import Timings, p95
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ctbench_core.config import Config
 from ctbench_core.demo import write_demo
-from ctbench_ui.shared.style import FINDINGS
+from ctbench_core.palette import FINDINGS
 from tests.browser.browser_user import open_app
 from tests.browser.timings import measure, write_large_store
 

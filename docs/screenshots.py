@@ -1,6 +1,7 @@
 """Take screenshots of every page on demo data: trained heads, evaluated tests, a study and an alignment.
 
     python docs/screenshots.py                     the pictures of the docs, into docs/screenshots
+    python docs/screenshots.py --only compare      some of them
     python docs/screenshots.py --all FOLDER        every page and tab, light and dark, at 390, 1280 and 1920 pixels
     python docs/screenshots.py --all FOLDER --only runs --themes dark --widths 1280
 
@@ -10,6 +11,7 @@ Chromium and Playwright are needed (requirements.txt lists Playwright). Nothing 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +36,7 @@ class Shot:
 
     Attributes:
         name: of the file.
-        address: of the page.
+        address: of the page; the name of a run of `write_runs` in braces stands for its id.
         tab: where it is shown and its name, as in `TABS`.
         buttons: keys of buttons to press, after the tab is opened.
         row: of the page's table to select before.
@@ -69,6 +71,7 @@ SHOTS = (
     *_page_and_tabs("alignment"),
     *_page_and_tabs("studies"),
     Shot("system", "system"),
+    Shot("compare-heads", "compare?runs={linear 1},{mlp 1}&on=test"),
 )
 _EMPTY = ("", "data", "train", "runs", "evaluate", "compare", "alignment", "studies")
 EMPTY_SHOTS = tuple(Shot(f"empty-{address or 'home'}", address) for address in _EMPTY)
@@ -81,6 +84,7 @@ DOCS = {
     "runs": ("runs-curves", "light"),
     "evaluate": ("evaluate", "light"),
     "curves": ("evaluate-curves", "light"),
+    "compare": ("compare-heads", "light"),
     "alignment": ("alignment", "light"),
     "budget-files": ("data-budgets", "light"),
 }
@@ -124,11 +128,16 @@ def take_all(new_user: Callable[..., BrowserUser], shots: list[Shot], options: a
             user.page.context.close()
 
 
-def take_docs(new_user: Callable[..., BrowserUser]) -> None:
-    """Write the pictures of the docs."""
-    shots = {shot.name: shot for shot in SHOTS}
+def _with_ids(shot: Shot, ids: Mapping[str, str]) -> Shot:
+    return dataclasses.replace(shot, address=shot.address.format_map(ids))
+
+
+def take_docs(new_user: Callable[..., BrowserUser], ids: Mapping[str, str], only: list[str] | None = None) -> None:
+    """Write the pictures of the docs, all or some."""
+    shots = {shot.name: _with_ids(shot, ids) for shot in SHOTS}
     users = {theme: open_window(new_user, theme, 1280) for theme in THEMES}
-    for picture, (name, theme) in DOCS.items():
+    for picture in only or DOCS:
+        name, theme = DOCS[picture]
         take(users[theme], shots[name], PROJECT / "docs" / "screenshots" / f"{picture}.png")
 
 
@@ -149,14 +158,15 @@ def main(arguments: list[str]) -> int:
     names = tuple(options.only or ("",))
     shots = [shot for shot in (EMPTY_SHOTS if options.empty else SHOTS) if shot.name.startswith(names)]
     with tempfile.TemporaryDirectory() as folder:
+        ids: dict[str, str] = {}
         if not options.empty:
             write_study(Path(folder))
-            write_runs(Path(folder))
+            ids = {name: run_dir.name for name, run_dir in write_runs(Path(folder)).items()}
         with open_app(Path(folder)) as new_user:
             if options.all:
-                take_all(new_user, shots, options)
+                take_all(new_user, [_with_ids(shot, ids) for shot in shots], options)
             else:
-                take_docs(new_user)
+                take_docs(new_user, ids, options.only)
     return 0
 
 

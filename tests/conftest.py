@@ -33,6 +33,7 @@ SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.
 SLOW_FOLDERS = {
     "adding",
     "alignment",
+    "api",
     "browser",
     "cli",
     "faults",

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import ColumnsConfig
 from ctbench_core.declared import DATASETS
+from ctbench_core.demo import write_demo
 from ctbench_core.manifest import read_manifest
 from ctbench_core.tables import read_header
 from tests.browser.browser_user import TABS
@@ -27,14 +29,17 @@ from tests.public_datasets import CASES
 PROJECT = Path(__file__).resolve().parents[1]
 TEXTS = {
     path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [PROJECT / "README.md", PROJECT / "data" / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    for path in [PROJECT / "README.md", PROJECT / "data" / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 }
 PROGRAM = "python -m ctbench_core "
 RUN = "outputs/train/<run id>"
-# Documents whose blocks a test here runs; CI runs the README's installation.
+# Documents whose blocks a test here runs; CI runs the README's installation, and the browser tests the app.
 COMMANDS = ("README.md", "docs/command-line.md")
+GUIDES = ("docs/tutorial.md", *(name for name in TEXTS if name.startswith("docs/how-to/")))
 CONVENTIONS = "docs/data-formats.md"
 EXAMPLES = ("README.md", "docs/data-formats.md", "docs/moving-in.md")
+PATIENTS = 90  # of the demo data that the guides run on
+INSTALLATION = ("pip install", "streamlit run app.py")
 
 
 def blocks(name: str, language: str) -> list[str]:
@@ -59,7 +64,8 @@ def newest(job: str = "train") -> str:
 
 
 def run(cli: Callable[..., Any], command: str, quick: dict[str, list[str]]) -> Any:
-    overrides = shlex.split(command.replace(RUN, newest() if RUN in command else ""))[3:]
+    named = re.sub(r"outputs/([\w-]+)/<run id>", lambda match: newest(match[1]), command)
+    overrides = shlex.split(named)[3:]
     ended = cli(*overrides, *quick.get(overrides[0], []))
     assert ended.code == 0, f"{command}\n{ended.err}"
     return ended
@@ -82,9 +88,56 @@ def test_the_commands_and_examples_on_the_demo_data_run(
     for name in EXAMPLES:
         for block in blocks(name, "python"):
             code = block.replace(RUN, newest()).replace("max_epochs = 30", "max_epochs = 3")
+            code = code.replace('"training.max_epochs": 60', '"training.max_epochs": 2')
             exec(compile(code, name, "exec"), {})
     printed = capsys.readouterr().out
     assert re.search(r"AUPRC 0\.\d+, AUROC 0\.\d+ on \d+ patients", printed)
+
+
+def _small_study(content: dict[str, Any]) -> str:
+    """Return a study with one epoch a run, and few runs."""
+    content["base"] |= {"training.max_epochs": 1}
+    content["grid"] |= {name: values[:2] for name, values in content["grid"].items() if isinstance(values, list)}
+    return yaml.safe_dump(content)
+
+
+def _run_block(language: str, block: str, name: str, cli: Callable[..., Any]) -> dict[str, Any]:
+    """Run a block of a guide on less data and for fewer epochs; return the JSON of its commands."""
+    small = {
+        '"training.max_epochs": 60': '"training.max_epochs": 2',
+        '"data/demo")': f'"data/demo", patients={PATIENTS})',
+    }
+    if language == "python":
+        for text, smaller in small.items():
+            block = block.replace(text, smaller)
+        exec(compile(block, name, "exec"), {})
+    if language == "yaml":
+        content = yaml.safe_load(block)
+        Path(f"{content['name']}.yaml").write_text(_small_study(content), encoding="utf-8")
+    if language != "sh" or any(part in block for part in INSTALLATION):
+        return {}
+    assert all(line.startswith(PROGRAM) for line in block.splitlines()), f"{name}: {block}"
+    quick = {"train": ["training.max_epochs=2", "model.params.hidden_dims=[16]"]}
+    return {command: run(cli, command, quick).json for command in block.splitlines() if not command.endswith(" demo")}
+
+
+def test_every_block_of_the_guides_runs_in_its_order(cli: Callable[..., Any]) -> None:
+    write_demo(patients=PATIENTS)
+    example = PROJECT / "examples" / "study_label_budget.yaml"
+    Path("examples").mkdir()
+    Path("examples", example.name).write_text(_small_study(yaml.safe_load(example.read_text())), encoding="utf-8")
+    results: dict[str, Any] = {}
+    for name in GUIDES:
+        shutil.rmtree("outputs", ignore_errors=True)  # each guide begins with an empty run store
+        for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", TEXTS[name], flags=re.MULTILINE | re.DOTALL):
+            results |= _run_block(language, block, name, cli)
+    verbs = {command.split()[3] for command in results}
+    assert verbs == {"check", "train", "evaluate", "compare", "study", "prepare", "agree", "pack", "doctor", "export"}
+    (written,) = (result for command, result in results.items() if "output_file=" in command)
+    assert written["rows"] == len(pd.read_csv("data/my_labels/train.csv")) > 50
+    (encoders,) = (result for command, result in results.items() if "encoders.yaml" in command)
+    assert encoders["runs"] == 4
+    assert {(row["a"], row["b"]) for row in encoders["differences"]} == {("demo", "mine")}
 
 
 def test_every_convention_of_the_docs_is_prepared(cli: Callable[..., Any]) -> None:
@@ -219,12 +272,11 @@ def test_every_code_block_is_run_by_a_test_here() -> None:
     for name in TEXTS:
         kinds = set(re.findall(r"^```(\w+)$", TEXTS[name], flags=re.MULTILINE))
         shells = {"sh", "powershell"} if name == "README.md" else {"sh"}  # the README installs on Windows too
-        assert kinds <= {*shells, "python", "yaml", "csv"} and (name == "docs/moving-in.md" or "yaml" not in kinds), (
-            name
-        )
-        shell = [block for block in blocks(name, "sh") if "pip install" not in block]
-        assert not shell or name in (*COMMANDS, CONVENTIONS), name
-        assert not blocks(name, "python") or name in EXAMPLES, name
+        assert kinds <= {*shells, "python", "yaml", "csv"}, name
+        assert "yaml" not in kinds or name in (*GUIDES, "docs/moving-in.md"), name
+        shell = [block for block in blocks(name, "sh") if not any(part in block for part in INSTALLATION)]
+        assert not shell or name in (*COMMANDS, *GUIDES, CONVENTIONS), name
+        assert not blocks(name, "python") or name in (*EXAMPLES, *GUIDES), name
 
 
 def slug(heading: str) -> str:

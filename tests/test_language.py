@@ -105,7 +105,15 @@ def _texts(path: Path) -> list[tuple[int, str]]:
 
 
 def _files() -> list[str]:
-    patterns = ("ctbench_core/**/*.py", "ctbench_ui/**/*.py", "pages/*.py", "app.py", "docs/*.md", "data/*.md", "*.md")
+    patterns = (
+        "ctbench_core/**/*.py",
+        "ctbench_ui/**/*.py",
+        "pages/*.py",
+        "app.py",
+        "docs/**/*.md",
+        "data/*.md",
+        "*.md",
+    )
     paths = [path for pattern in patterns for path in PROJECT.glob(pattern)]
     return sorted(path.relative_to(PROJECT).as_posix() for path in paths if path.name != "CHANGELOG.md")
 

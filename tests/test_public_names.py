@@ -52,6 +52,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
             "import ctbench_core; from ctbench_core import Config, open_run, read_manifest, check, run_experiment",
             ("torch", "sklearn", "streamlit", "hydra"),
         ),
+        ("import ctbench_core.api", ("torch", "sklearn", "streamlit", "hydra", "plotly")),
         ("import ctbench_core.cli.main", ("torch", "sklearn", "streamlit")),
     ],
 )
@@ -61,3 +62,11 @@ def test_what_is_imported_before_any_work_is_light(code: str, heavy: tuple[str, 
     root = Path(__file__).resolve().parents[1]
     printed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_the_api_has_these_names_and_documents_them() -> None:
+    import ctbench_core.api as api
+
+    assert len(api.__all__) < 20
+    for name in api.__all__:
+        assert getattr(api, name).__doc__, name

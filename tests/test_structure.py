@@ -9,7 +9,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 STRUCTURE = (PROJECT / "docs" / "structure.md").read_text(encoding="utf-8")
-DOCS = [*PROJECT.glob("docs/*.md"), PROJECT / "CONTRIBUTING.md", PROJECT / "README.md"]
+DOCS = [*PROJECT.glob("docs/**/*.md"), PROJECT / "CONTRIBUTING.md", PROJECT / "README.md"]
 
 
 def _listed(title: str) -> dict[str, str]:

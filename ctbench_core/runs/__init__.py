@@ -1,6 +1,6 @@
 """The run store: run directories, their status, and the ledger of test evaluations."""
 
-from ctbench_core.runs.alignments import read_alignment
+from ctbench_core.runs.alignments import alignment_frame, read_alignment
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
 from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
 from ctbench_core.runs.damage import (
@@ -17,12 +17,15 @@ from ctbench_core.runs.disclosures import (
     UNKNOWN,
     Disclosures,
     alignment_disclosures,
+    alignment_sentences,
+    alignment_size,
     disclosures_of,
     is_stale,
     openings_of,
+    stored_alignment_disclosures,
 )
 from ctbench_core.runs.external import ExternalTest
-from ctbench_core.runs.history import History, follow_history
+from ctbench_core.runs.history import History, follow_history, history_frame
 from ctbench_core.runs.identity import set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
     VALIDATION,

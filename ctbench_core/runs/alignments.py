@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Required, TypedDict
+
+import pandas as pd
 
 from ctbench_core.runs.readers import read_if_there
 from ctbench_core.stored import Count, Number, number, parse_json
@@ -37,3 +40,14 @@ def _parse(text: str) -> dict[str, Any]:
         if name not in _File.__annotations__:
             number(value)
     return content
+
+
+def alignment_frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Return every metric of an alignment with its interval, or why there is none."""
+    bounds, reasons, rows = metrics.get("intervals", {}), metrics.get("no_interval", {}), []
+    for name, value in metrics.items():
+        if isinstance(value, (int, float)):
+            lower, upper = bounds.get(name, (None, None))
+            row = {"figure": name, "value": value, "lower": lower, "upper": upper, "no_interval": reasons.get(name)}
+            rows.append(row)
+    return pd.DataFrame(rows)

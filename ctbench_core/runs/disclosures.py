@@ -8,14 +8,15 @@ whether the run was trained further since its evaluation; and what else was wron
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from ctbench_core.config import Config
-from ctbench_core.formatting import format_cohort, plural
+from ctbench_core.declared import TRUTHS
+from ctbench_core.formatting import format_cohort, format_pairs, plural
 from ctbench_core.label_leakage import leakage_banner, leakage_note, relevance_note
 from ctbench_core.runs.convergence import convergence
 from ctbench_core.runs.identity import set_id_of
@@ -239,6 +240,25 @@ def alignment_disclosures(config: Config, set_name: str, n: dict[str, int], by_l
         label_origins=[config.data.label_origin],
         warning=relevance_note(config) if by_label else "",
     )
+
+
+def stored_alignment_disclosures(config: Config, name: str, metrics: Mapping[str, Any]) -> Disclosures:
+    """Return the disclosures of a stored alignment result from its config and metrics."""
+    by_label = TRUTHS[config.analysis.truth].needs_labels or any(
+        key.startswith(("semantic_", "graded_")) for key in metrics
+    )
+    # Bare arrays have neither exams nor patients.
+    return alignment_disclosures(config, name, metrics.get("n", {}), by_label)
+
+
+def alignment_size(config: Config, metrics: Mapping[str, Any]) -> str:
+    """Write what an alignment compares: ``741 pairs, normal ones excluded``."""
+    return format_pairs(metrics) + (", normal ones excluded" if config.analysis.filter_normal_cases else "")
+
+
+def alignment_sentences(config: Config, name: str, metrics: Mapping[str, Any]) -> list[str]:
+    """Return short texts of a stored alignment result: what it compares, its set's size, where labels come from."""
+    return [alignment_size(config, metrics), *stored_alignment_disclosures(config, name, metrics).sentences()]
 
 
 def openings_of(runs: Sequence[Run], set_name: str) -> list[Opening]:

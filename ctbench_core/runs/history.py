@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pandas as pd
 
 from ctbench_core.declared import macro_keys
 from ctbench_core.runs.readers import follow, parse_epoch
@@ -103,3 +105,9 @@ def follow_history(path: Path) -> History:
         DamagedFile: a line is no epoch, or the file cannot be read.
     """
     return follow(path, History, History.add, History.snapshot)
+
+
+def history_frame(history: History) -> pd.DataFrame:
+    """Return one row an epoch: epoch, train_loss, val_loss and the macro means."""
+    frame = pd.DataFrame({name: np.array(column) for name, column in history.columns.items()})
+    return frame.astype({"epoch": "Int64"})

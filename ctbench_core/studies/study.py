@@ -301,7 +301,7 @@ def expand_keys(changes: Mapping[str, Any]) -> dict[str, Any]:
             continue
         key = AXES.get(name, ALIASES.get(name, name))
         if key not in KEYS:
-            raise ConfigError(f"Unknown key {name!r} in a study.{nearest_keys(name)}")
+            raise ConfigError(f"Unknown key {name!r}.{nearest_keys(name)}")
         keys[key] = None if name == "budget" and value == ALL else value
     return keys
 

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS
+from ctbench_core.figures import band, set_layout
 from ctbench_ui.shared import COLOURS, GREY
-from ctbench_ui.shared.charts import band, set_layout
 
 
 def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:

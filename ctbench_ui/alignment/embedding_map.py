@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import CROSS_DIRECTIONS
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui.alignment import alignment_charts, store
 from ctbench_ui.frame import address
-from ctbench_ui.shared import COLOURS, GREY, as_text, charts, exports
-from ctbench_ui.shared.exports import Source, add_note
+from ctbench_ui.shared import COLOURS, GREY, as_text, exports
+from ctbench_ui.shared.exports import Source
 
 # Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
 _DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000
@@ -45,8 +46,8 @@ def tab(folder: Path, source: Source) -> None:
         _points(positions, names, groups, drawn, shown), colours, positions.iloc[drawn[:_LINES]] if joined else None
     )
     event = st.plotly_chart(
-        add_note(chart, source.plain_note),
-        config=charts.CONFIG | {"scrollZoom": True},
+        figures.add_note(chart, source.plain_note),
+        config=figures.CONFIG | {"scrollZoom": True},
         key="map.chart",
         on_select="rerun",
         selection_mode=("lasso", "box"),

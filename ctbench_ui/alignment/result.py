@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import (
     CROSS_DIRECTIONS,
     DIRECTIONS,
@@ -19,13 +20,20 @@ from ctbench_core.declared import (
     metric_title,
     retrieval_prefix,
 )
-from ctbench_core.formatting import format_interval, format_metric, format_pairs, plural
-from ctbench_core.runs import Run, alignment_disclosures, open_run, read_alignment
+from ctbench_core.formatting import format_interval, format_metric, plural
+from ctbench_core.runs import (
+    Run,
+    alignment_frame,
+    alignment_size,
+    open_run,
+    read_alignment,
+    stored_alignment_disclosures,
+)
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
 from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, cache, charts, draw_tabs, exports, fragment, show_warnings
+from ctbench_ui.shared import as_text, cache, draw_tabs, exports, fragment, show_warnings
 from ctbench_ui.shared.exports import Source, disclosed_source
 
 # Queries and candidates of the metrics by labels.
@@ -94,15 +102,9 @@ def draw(run_dir: Path, name: str) -> None:
 
 
 def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
-    normal = ", normal ones excluded" if run.config.analysis.filter_normal_cases else ""
-    pairs = f"{format_pairs(metrics)}{normal}"
-    by_label = TRUTHS[run.config.analysis.truth].needs_labels or any(
-        key.startswith(("semantic_", "graded_")) for key in metrics
-    )
-    size = metrics.get("n", {})  # bare arrays have neither exams nor patients
-    source = disclosed_source(
-        f"Alignment of {name}", alignment_disclosures(run.config, name, size, by_label), f"{name}-alignment"
-    )
+    pairs = alignment_size(run.config, metrics)
+    disclosures = stored_alignment_disclosures(run.config, name, metrics)
+    source = disclosed_source(f"Alignment of {name}", disclosures, f"{name}-alignment")
     return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")
 
 
@@ -124,7 +126,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
             st.markdown("**Recall@K**")
             alt = f"Recall at K in both directions, with chance ({truth})"
-            exports.draw_chart(charts.recall_at_k(rows), rows, source, f"recall-{truth}", alt)
+            exports.draw_chart(figures.recall_at_k(rows), rows, source, f"recall-{truth}", alt)
         # A single truth leaves the other half free for its similarities.
         with side if len(truths) > 1 else sides[1]:
             _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
@@ -137,7 +139,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
         ranks = folder / "ranks.parquet"
         exports.download_stored("Download ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
         exports.download(
-            "Download all metrics as CSV", _all(metrics), f"{source.stem}-figures.csv", "figures-csv", source
+            "Download all metrics as CSV", alignment_frame(metrics), f"{source.stem}-figures.csv", "figures-csv", source
         )
 
 
@@ -227,18 +229,7 @@ def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, 
     text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
-    exports.draw_chart(charts.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
-
-
-def _all(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return every metric with its interval, or why there is none."""
-    bounds, reasons, rows = metrics.get("intervals", {}), metrics.get("no_interval", {}), []
-    for name, value in metrics.items():
-        if isinstance(value, (int, float)):
-            lower, upper = bounds.get(name, (None, None))
-            row = {"figure": name, "value": value, "lower": lower, "upper": upper, "no_interval": reasons.get(name)}
-            rows.append(row)
-    return pd.DataFrame(rows)
+    exports.draw_chart(figures.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
 
 
 def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import CROSS_DIRECTIONS, INSTANCE
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import Disclosures, read_alignment
 from ctbench_ui.alignment import alignment_charts, intervals
-from ctbench_ui.shared import cache, charts, exports
+from ctbench_ui.shared import cache, exports
 from ctbench_ui.shared.exports import Source, disclosed_source
 
 _METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
@@ -52,8 +53,8 @@ def tab(
     for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
         side.markdown(f"**{way.title}**")
         side.plotly_chart(
-            exports.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note),
-            config=charts.CONFIG,
+            figures.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note),
+            config=figures.CONFIG,
             key=f"beside-{way.name}",
             alt=f"Recall at K of both results, {way.title}",
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores_path
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
@@ -20,7 +21,7 @@ from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
 
-_SWAPS, _ELIGIBLE_ROW = "compare-swaps", "Macro, eligible"
+_SWAPS = "compare-swaps"
 
 
 def source_of(comparison: dict[str, Any], on: str) -> Source:
@@ -123,8 +124,7 @@ def differences(comparison: dict[str, Any], source: Source) -> None:
     )
     every = comparison["differences"]
     rows = every[every["metric"] == (metric or names[0])]
-    order = [MACRO, *([_ELIGIBLE_ROW] if ELIGIBLE in set(rows["label"]) else []), *comparison["labels"]]
-    chart = charts.forest(rows.assign(label=rows["label"].replace(ELIGIBLE, _ELIGIBLE_ROW)), order)
+    chart = figures.comparison_forest(rows, comparison["labels"])
     exported = rows.rename(columns={"label": "finding"})
     alt = f"Differences of {metric_title(str(metric))} by finding with 95 % intervals; filled where adjusted p < .05"
     exports.draw_chart(chart, exported, source, f"forest-{metric}", alt)
@@ -197,8 +197,8 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
         paths = [scores_path(open_run(folder), comparison["set_names"][folder]) for folder in folders]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
         event = st.plotly_chart(
-            exports.add_note(charts.scatter(frame, names[0], other), source.plain_note),
-            config=charts.CONFIG,
+            figures.add_note(charts.scatter(frame, names[0], other), source.plain_note),
+            config=figures.CONFIG,
             key=f"compare-scatter-{label}",
             on_select="rerun",
             alt=f"Probabilities of {label} by two runs",

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.checks import CheckResult
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
 from ctbench_ui.data import fixes, mapping, plots, preview
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, charts, demo, draw_tabs, exports, show_errors, show_hint
+from ctbench_ui.shared import as_text, demo, draw_tabs, exports, show_errors, show_hint
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
@@ -194,7 +195,7 @@ def _draw_prevalence(report: dict[str, Any]) -> None:
     splits = {_SPLITS.get(split, split): shares for split, shares in report["prevalence"].items()}
     frame = pd.DataFrame(splits).rename_axis("finding").reset_index()
     alt = "Share of volumes with each finding, by split"
-    exports.draw_chart(charts.prevalence(splits), frame, _source(report), "prevalence", alt)
+    exports.draw_chart(figures.prevalence(splits), frame, _source(report), "prevalence", alt)
 
 
 def _draw_together(report: dict[str, Any]) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.errors import InputError, first_rows
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import Agreement, compare_labels, read_configured
 from ctbench_ui import form
 from ctbench_ui.data import plots
-from ctbench_ui.shared import SHARE, as_text, charts, exports, folders, path_field, show_errors, show_hint
+from ctbench_ui.shared import SHARE, as_text, exports, folders, path_field, show_errors, show_hint
 
 _FIELDS = {"first": "First manifest", "second": "Second manifest"}
 _COMPARED = "sources.asked"
@@ -94,7 +95,7 @@ def _draw_agreement(agreement: Agreement) -> None:
     exports.download("Download CSV", agreement.table, "label-agreement.csv", "agreement-csv")
     st.plotly_chart(
         plots.prevalences(agreement.table, *names),
-        config=charts.CONFIG,
+        config=figures.CONFIG,
         key="sources-chart",
         alt="Prevalence of each finding in two label sources",
     )

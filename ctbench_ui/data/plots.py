@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ctbench_core.figures import histogram_bars, prevalence, set_layout
 from ctbench_ui.shared import COLOURS, GREY, SEQUENCE
-from ctbench_ui.shared.charts import histogram_bars, prevalence, set_layout
 
 
 def norms(histograms: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import (
     METRICS,
     TUNED,
@@ -20,7 +21,7 @@ from ctbench_core.declared import (
 from ctbench_core.formatting import format_interval
 from ctbench_core.metrics import auprc_skill
 from ctbench_ui.frame import address
-from ctbench_ui.shared import charts, exports
+from ctbench_ui.shared import exports
 from ctbench_ui.shared.exports import Source
 
 _WIDTHS = {"finding": 215, "skill": 48, "threshold": 68, "ci": 92}
@@ -110,7 +111,7 @@ def _dots(per_class: pd.DataFrame, source: Source) -> None:
     )
     metric = metric or names[0]
     alt = f"{metric_title(metric)} by finding, with 95 % intervals"
-    exports.draw_chart(charts.finding_dots(per_class, metric), per_class, source, "dots", alt)
+    exports.draw_chart(figures.finding_dots(per_class, metric), per_class, source, "dots", alt)
 
 
 def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.evaluate import evaluate_subgroups, stored_subgroups, subgroup_columns
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.runs import EvaluationPaths
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, cache, charts, exports, progress_bar, show_errors
+from ctbench_ui.shared import as_text, cache, exports, progress_bar, show_errors
 from ctbench_ui.shared.cache import Stamp
 from ctbench_ui.shared.exports import Source
 
@@ -147,7 +149,7 @@ def _rows_of(rows: pd.DataFrame, finding: str) -> pd.DataFrame:
     return chosen.assign(group=chosen["group"].where(~eligible, chosen["group"] + _OF_ELIGIBLE))
 
 
-def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> charts.go.Figure:
+def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> go.Figure:
     gaps = rows.rename(columns={"group": "a", "finding": "label"})
     gaps = gaps[["a", "label", "p_adjusted"]].assign(delta=rows["gap"], lo=rows["gap_lo"], hi=rows["gap_hi"])
     groups, title = list(dict.fromkeys(gaps["a"])), "group − all others"
@@ -156,7 +158,7 @@ def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> charts.go.Figure:
     metric = metric_title(str(rows["metric"].iloc[0]))
     gaps = gaps.dropna(subset=["lo"]).replace({"label": {ELIGIBLE: "Macro" + _OF_ELIGIBLE}})
     lines = [MACRO, "Macro" + _OF_ELIGIBLE, *labels]
-    return charts.forest(
+    return figures.forest(
         gaps, [one for one in lines if one in set(gaps["label"]) or one in labels], f"difference in {metric}: {title}"
     )
 

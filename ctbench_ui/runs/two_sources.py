@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import metric_title
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_interval, format_mean_sd, plural
@@ -20,7 +21,7 @@ from ctbench_core.legacy import (
     read_per_run,
     runs_of_source,
 )
-from ctbench_ui.shared import as_text, cache, charts, exports
+from ctbench_ui.shared import as_text, cache, exports
 
 TITLES = {name: metric_title(name.removeprefix("test_primary_")) for name in PRIMARY_METRICS}
 _OTHER_KEYS = ("split_seed", "learning_rate", "hidden_dims", "encoder", "model", "inputs")
@@ -104,9 +105,9 @@ def _summary(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         p_adjusted=summary["p_value_adj"],
     )
     st.plotly_chart(
-        charts.forest(rows, list(TITLES.values()), f"{names[0]} − {names[1]}"),
+        figures.forest(rows, list(TITLES.values()), f"{names[0]} − {names[1]}"),
         key="two-sources-forest",
-        config=charts.CONFIG,
+        config=figures.CONFIG,
         alt="Differences of two label sources by budget",
     )
     bounds = rows[["delta", "lo", "hi"]].to_numpy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html as escape
 import re
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,12 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from ctbench_core.declared import metric_title
+from ctbench_core.figures import CONFIG, add_note
 from ctbench_core.formatting import format_interval, format_metric, format_p
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
-from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.shared.feedback import leak_badge
-from ctbench_ui.shared.style import GREY
 from ctbench_ui.shared.text import as_text
-
-# A line of a chart's note must fit a phone; its height in pixels.
-_NOTE_LETTERS, _LINE = 62, 14
 
 
 @dataclass(frozen=True)
@@ -71,40 +66,6 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
         ):
             ending = label.lower()
             _button(label, data, f"{source.stem}-{name}.{ending}", mime, f"{name}-{ending}", "tertiary")
-
-
-def add_note(chart: go.Figure, text: str) -> go.Figure:
-    """Write a note above a chart, inside the picture, so that a copy of the picture keeps it.
-
-    Returns:
-        The chart itself, changed: a copy takes half as long as drawing it.
-    """
-    text, added = _wrapped(text)
-    # Streamlit sets titles in bold.
-    lines = "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>"))
-    height = (chart.layout.height or 450) + added
-    # Set one by one: `update_layout` takes seven milliseconds. A title's y is its first line's base.
-    x = {"x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 8}}
-    y = {"y": 1 - 12 / height, "yref": "container", "yanchor": "bottom", "automargin": False}
-    chart.layout.title = {"text": lines, "font": {"size": 11, "color": GREY, "weight": "normal"}, **x, **y}
-    chart.layout.height = height
-    chart.layout.margin.t = (chart.layout.margin.t or 0) + added
-    return chart
-
-
-def add_note_below(chart: go.Figure, text: str) -> go.Figure:
-    """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
-    text, added = _wrapped(text)
-    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "yshift": -4}
-    chart.add_annotation(text=text, showarrow=False, align="left", font={"size": 11, "color": GREY}, **place)
-    margin = {"b": (chart.layout.margin.b or 0) + added}
-    return chart.update_layout(height=(chart.layout.height or 450) + added, margin=margin)
-
-
-def _wrapped(text: str) -> tuple[str, int]:
-    """Return a note as lines of HTML, and its height in pixels."""
-    lines = textwrap.wrap(text, _NOTE_LETTERS)
-    return "<br>".join(map(escape.escape, lines)), _LINE * len(lines) + 6
 
 
 def html_page(chart: go.Figure, source: Source, alt: str) -> str:

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import figures
 from ctbench_core.declared import METRICS, compared_metrics, macro_keys, metric_title, short_title
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import History, Run, follow_history, open_run
-from ctbench_ui.shared import active_jobs, as_text, charts, exports, feedback
-from ctbench_ui.shared.style import COLOURS, SHARE, ago, duration, state_badge
+from ctbench_core.palette import COLOURS
+from ctbench_core.runs import History, Run, follow_history, history_frame, open_run
+from ctbench_ui.shared import active_jobs, as_text, exports, feedback
+from ctbench_ui.shared.style import SHARE, ago, duration, state_badge
 
 EVERY_S = 1.0
 _POINTS = 1000
@@ -91,7 +93,7 @@ def draw_curves_of(run: Run, key: str) -> None:
         frame = history_frame(history)
         exports.download("Download curves as CSV", frame, f"{run.run_id}-epochs.csv", f"{key}-csv")
         source = exports.Source(run.name, "", f"validation by epoch, run {run.run_id}", run.run_id)
-        exports.download_html(lambda: charts.epoch_curves(thin(frame)), source, "Curves by epoch", f"{key}-html")
+        exports.download_html(lambda: figures.epoch_curves(thin(frame)), source, "Curves by epoch", f"{key}-html")
     _draw_findings(history)
 
 
@@ -121,12 +123,6 @@ def _describe_times(run: Run) -> str:
     if status.active and (process := active_jobs.other_process(status)):
         parts.append(process)
     return " · ".join(parts)
-
-
-def history_frame(history: History) -> pd.DataFrame:
-    """Return one row an epoch: epoch, train_loss, val_loss and the macro means."""
-    frame = pd.DataFrame({name: np.array(column) for name, column in history.columns.items()})
-    return frame.astype({"epoch": "Int64"})
 
 
 def thin(frame: pd.DataFrame, points: int = _POINTS) -> pd.DataFrame:

@@ -13,9 +13,10 @@ import streamlit as st
 from ctbench_core.declared import METRICS, averaged_metrics
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_interval
+from ctbench_core.palette import COLOURS, GREY
 from ctbench_core.runs import Ledger, open_run, set_id_of
 from ctbench_ui.shared import controls
-from ctbench_ui.shared.style import COLOURS, GREY, SHARE, STATES, duration, test_marks
+from ctbench_ui.shared.style import SHARE, STATES, duration, test_marks
 
 _STAR = "★"
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn

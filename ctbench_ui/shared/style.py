@@ -1,18 +1,12 @@
-"""Colours of findings and charts, badges of states, and times as text."""
+"""Badges of states, and times as text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ctbench_core.demo import FINDINGS as CT_RATE_FINDINGS
+from ctbench_core.palette import GREY
 
-# Okabe and Ito's colours that are clear on white and on near-black. Eighteen findings need six colours times three
-# dashes: no palette keeps eighteen hues distinct for colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("solid", "dash", "dot")
-GREY = "#8A949E"
 SHARE = "%.3f"  # how a column of numbers shows a share or a metric
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
 SEQUENCE = (
@@ -27,7 +21,6 @@ SEQUENCE = (
     "#0F5582",
     "#083E61",
 )
-FINDINGS = tuple(CT_RATE_FINDINGS)
 
 
 @dataclass(frozen=True)
@@ -64,26 +57,6 @@ def state_style(state: str) -> StateStyle:
 def test_marks(leaked: object, stale: bool) -> str:
     """Return the marks of a test result: ⚠ when it shares patients with training, ⟳ when it is of an earlier epoch."""
     return (" ⚠" if leaked else "") + (" ⟳" if stale else "")
-
-
-def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
-    """Return the colour and dash of a finding: fixed for those of CT-RATE, by position for others."""
-    place = FINDINGS.index(label) if label in FINDINGS else list(labels).index(label)
-    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
-
-
-def finding_colour(label: str, labels: Sequence[str]) -> str:
-    """Return a finding's colour for solid lines: its own hue, then a darker and a lighter shade of it."""
-    colour, dash = finding_style(label, labels)
-    towards, share = {"solid": (0, 0.0), "dash": (0, 0.35), "dot": (255, 0.45)}[dash]
-    mixed = (round(int(colour[at : at + 2], 16) * (1 - share) + towards * share) for at in (1, 3, 5))
-    return "#" + "".join(f"{part:02X}" for part in mixed)
-
-
-def faint(colour: str, share: float) -> str:
-    """Return a hex colour as the see-through colour of a band."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, {share:g})"
 
 
 def state_badge(state: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.figures import CONFIG
 from ctbench_core.formatting import plural
 from ctbench_core.jobs import get_runner
 from ctbench_core.studies import (
@@ -25,7 +26,6 @@ from ctbench_core.studies import (
     study_status,
 )
 from ctbench_ui.shared import as_text, duration, fragment, show_errors, state_badge
-from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.studies import study_charts
 
 EVERY_S = 1.5

@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
+from ctbench_core.figures import CONFIG, add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.runs import VALIDATION
@@ -19,8 +20,6 @@ from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottl
 from ctbench_ui.frame import address
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports, fragment
-from ctbench_ui.shared.charts import CONFIG
-from ctbench_ui.shared.exports import add_note, add_note_below
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_charts import key_title
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs

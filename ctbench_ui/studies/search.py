@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
+from ctbench_core.figures import CONFIG
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.jobs import get_runner
 from ctbench_core.studies import (
@@ -34,7 +35,6 @@ from ctbench_core.studies import (
 )
 from ctbench_ui import form
 from ctbench_ui.shared import SHARE, as_text, cache, exports, fragment, show_error, show_errors, state_badge
-from ctbench_ui.shared.charts import CONFIG
 from ctbench_ui.studies import progress, study_charts
 from ctbench_ui.studies.study_charts import key_title
 

@@ -10,10 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import metric_title
+from ctbench_core.figures import band, forest, set_layout
 from ctbench_core.formatting import format_metric
 from ctbench_core.studies import Curve
 from ctbench_ui.shared import COLOURS, DASHES, GREY, SEQUENCE, state_style
-from ctbench_ui.shared.charts import band, forest, set_layout
 
 _DARK_FROM = 0.62  # of the colour sequence: white text reads better from here on
 

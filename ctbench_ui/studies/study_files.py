@@ -11,9 +11,9 @@ import plotly.io
 import yaml
 
 from ctbench_core.declared import metric_title
+from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import format_metric, format_p, plural
 from ctbench_core.studies import bottlenecks, cell_axes
-from ctbench_ui.shared.exports import add_note, add_note_below
 from ctbench_ui.studies import study_charts, study_tables
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 

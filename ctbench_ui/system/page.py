@@ -14,6 +14,7 @@ import psutil
 import streamlit as st
 
 import ctbench_core
+from ctbench_core import figures
 from ctbench_core.config import Config, PathsConfig
 from ctbench_core.dataset import pack_cache
 from ctbench_core.features import allowed_roots
@@ -113,7 +114,7 @@ def draw_history() -> None:
     st.subheader("Last ten minutes", anchor=False)
     if len(frame):
         alt = "Processors and memory in use over the last ten minutes"
-        st.plotly_chart(charts.machine_load(frame), key="meters", config=charts.CONFIG, alt=alt)
+        st.plotly_chart(charts.machine_load(frame), key="meters", config=figures.CONFIG, alt=alt)
     else:
         st.caption("The first sample comes a few seconds after the server starts.")
     st.subheader("Log", anchor=False)

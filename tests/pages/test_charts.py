@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
+from ctbench_core import figures
 from ctbench_core.formatting import format_cohort, format_metric
-from ctbench_core.runs import History
-from ctbench_ui.evaluate import curves
+from ctbench_core.runs import History, history_frame
 from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_colour, finding_style
-from ctbench_ui.shared.live import history_frame, thin
+from ctbench_ui.shared.live import thin
 from ctbench_ui.studies import study_charts, study_tables
 
 
-def _traces(chart: charts.go.Figure) -> dict[str, object]:
+def _traces(chart: go.Figure) -> dict[str, object]:
     return {trace.name: trace for trace in chart.data if trace.name}
 
 
@@ -32,7 +33,7 @@ def test_few_curves_are_solid_and_many_have_dashes() -> None:
     points = pd.DataFrame([{"label": label, "curve": "pr", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS])
     known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})
     for chosen, dashes in ((FINDINGS[4:12], {"solid"}), (FINDINGS, set(DASHES))):
-        chart = curves.precision_recall(points, known, chosen, FINDINGS)
+        chart = figures.precision_recall(points, known, chosen, FINDINGS)
         lines = [trace.line for trace in chart.data if trace.name]
         assert {line.dash for line in lines} == dashes
         assert len({(line.color, line.dash) for line in lines}) == len(chosen)
@@ -43,13 +44,13 @@ def test_curves_carry_their_prevalence_and_operating_point() -> None:
         {"finding": ["a"], "auprc": 0.5, "auroc": 0.5, "prevalence": 0.25, "precision": 0.4, "recall": 0.6}
     ).assign(specificity=0.7)
     none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
-    pr = curves.precision_recall(none, known, ["a"], ["a"]).data
+    pr = figures.precision_recall(none, known, ["a"], ["a"]).data
     assert list(pr[-2].y) == [0.25, 0.25]
     assert (list(pr[-1].x), list(pr[-1].y)) == ([0.6], [0.4])
-    roc = curves.receiver_operating(none, known, ["a"], ["a"]).data
+    roc = figures.receiver_operating(none, known, ["a"], ["a"]).data
     assert (list(roc[-1].x), list(roc[-1].y)) == (pytest.approx([0.3]), [0.6])
     undefined = known.assign(precision=np.nan)
-    assert len(curves.precision_recall(none, undefined, ["a"], ["a"]).data) == len(pr) - 1
+    assert len(figures.precision_recall(none, undefined, ["a"], ["a"]).data) == len(pr) - 1
 
 
 def test_curves_mark_the_threshold_that_validation_chose() -> None:
@@ -58,20 +59,20 @@ def test_curves_mark_the_threshold_that_validation_chose() -> None:
     ).assign(specificity=0.7, threshold_tuned=[0.31, 0.2])
     known = known.assign(precision_tuned=[0.3, np.nan], recall_tuned=0.8, specificity_tuned=0.45)
     none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
-    dots, diamonds = curves.precision_recall(none, known, ["b", "a"], ["a", "b"]).data[-2:]
+    dots, diamonds = figures.precision_recall(none, known, ["b", "a"], ["a", "b"]).data[-2:]
     assert list(dots.text) == ["b<br>threshold .500", "a<br>threshold .500"]
     # b has no precision there, so only a is marked.
     assert (diamonds.marker.symbol, list(diamonds.x), list(diamonds.y)) == ("diamond", [0.8], [0.3])
     assert list(diamonds.text) == ["a<br>threshold .310, chosen on validation"]
     assert list(diamonds.marker.color) == [finding_colour("a", ["a", "b"])]
-    roc = curves.receiver_operating(none, known, ["a", "b"], ["a", "b"]).data[-1]
+    roc = figures.receiver_operating(none, known, ["a", "b"], ["a", "b"]).data[-1]
     assert list(roc.x) == pytest.approx([0.55, 0.55])
 
 
 def test_the_axes_of_curves_keep_their_height_whatever_the_legend() -> None:
     known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})
     none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
-    few, many = (curves.precision_recall(none, known, FINDINGS[:n], FINDINGS).layout for n in (2, 18))
+    few, many = (figures.precision_recall(none, known, FINDINGS[:n], FINDINGS).layout for n in (2, 18))
     axes = [layout.height - layout.margin.t - layout.margin.b for layout in (few, many)]
     assert axes[0] == axes[1]
     assert many.margin.b > few.margin.b
@@ -83,7 +84,7 @@ def test_small_multiples_show_every_finding() -> None:
         [{"label": label, "curve": "roc", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS]
     )
     known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.75, "prevalence": 0.1})
-    chart = curves.small_multiples(points, known, FINDINGS, "roc")
+    chart = figures.small_multiples(points, known, FINDINGS, "roc")
     titles = [text for trace in chart.data if trace.mode == "text" for text in trace.text if ".750" in text]
     assert len(titles) == len(FINDINGS)
     (line,) = (trace for trace in chart.data if trace.customdata is not None)
@@ -97,7 +98,7 @@ def test_whiskers_reach_the_bounds() -> None:
     frame = pd.DataFrame(
         {"finding": ["a"], "prevalence": [0.1], "auroc": [0.8], "auroc_ci_lower": [0.7], "auroc_ci_upper": [0.85]}
     )
-    dots = _traces(charts.finding_dots(frame, "auroc"))["AUROC"]
+    dots = _traces(figures.finding_dots(frame, "auroc"))["AUROC"]
     assert list(dots.error_x.array) == pytest.approx([0.05])
     assert list(dots.error_x.arrayminus) == pytest.approx([0.1])
 
@@ -116,7 +117,7 @@ def test_unknown_findings_take_their_place_in_the_data_set() -> None:
 
 def test_dots_leave_out_what_is_undefined_and_put_the_best_first() -> None:
     frame = pd.DataFrame({"finding": ["a", "b", "c"], "prevalence": [0.1, 0.2, 0.3], "auprc": [0.4, np.nan, 0.9]})
-    chart = _traces(charts.finding_dots(frame))
+    chart = _traces(figures.finding_dots(frame))
     assert list(chart["AUPRC"].y) == ["c", "a"]
     assert list(chart["prevalence"].x) == [0.3, 0.1]
 
@@ -132,15 +133,15 @@ def test_curves_carry_the_points_of_their_finding() -> None:
         }
     )
     known = pd.DataFrame({"finding": ["a", "b"], "auprc": [0.7, np.nan], "auroc": [0.8, 0.9], "prevalence": [0.1, 0.1]})
-    pr = _traces(curves.precision_recall(points, known, ["a", "b"], ["a", "b"]))
+    pr = _traces(figures.precision_recall(points, known, ["a", "b"], ["a", "b"]))
     assert list(pr["a .700"].y) == pytest.approx([0.4])
     assert list(pr["b –"].x) == pytest.approx([0.3])
-    roc = _traces(curves.receiver_operating(points, known, ["a"], ["a", "b"]))
+    roc = _traces(figures.receiver_operating(points, known, ["a"], ["a", "b"]))
     assert list(roc["a .800"].x) == pytest.approx([0.2])
 
 
 def test_lines_of_equal_f1_are_so() -> None:
-    chart = curves.precision_recall(pd.DataFrame(columns=["label", "curve"]), pd.DataFrame({"finding": []}), [], [])
+    chart = figures.precision_recall(pd.DataFrame(columns=["label", "curve"]), pd.DataFrame({"finding": []}), [], [])
     recall, precision = np.asarray(chart.data[0].x), np.asarray(chart.data[0].y)
     ends = np.flatnonzero(np.isnan(recall))
     assert len(ends) == 4
@@ -151,14 +152,14 @@ def test_lines_of_equal_f1_are_so() -> None:
 
 def test_recall_shows_both_directions_with_chance() -> None:
     frame = pd.DataFrame({"direction": ["v_to_t", "t_to_v"], "k": [1, 1], "recall": [0.3, 0.4], "chance": [0.1, 0.1]})
-    traces = _traces(charts.recall_at_k(frame))
+    traces = _traces(figures.recall_at_k(frame))
     assert list(traces["volume → report"].y) == [0.3]
     assert list(traces["report → volume, chance"].y) == [0.1]
 
 
 def test_a_histogram_without_a_mean_is_drawn() -> None:
     frame = pd.DataFrame({"pairs": ["paired"], "bin_left": [0.0], "bin_right": [0.1], "density": [10.0]})
-    assert "paired, mean –" in _traces(charts.similarity_histogram(frame, {"paired": None}))
+    assert "paired, mean –" in _traces(figures.similarity_histogram(frame, {"paired": None}))
 
 
 def test_a_long_history_is_thinned_and_keeps_its_ends_and_peaks() -> None:
@@ -220,7 +221,7 @@ def test_tiny_p_values_are_written_as_such() -> None:
     assert [line.split("|")[1] for line in lines] == ["< .001", ".200", "1.000"]
     assert [line.split("|")[2] for line in lines] == [".000"] * 3
     rows = pd.DataFrame({"a": "x", "label": ["b"], "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_adjusted": 0.0002})
-    (dot,) = (trace for trace in charts.forest(rows, ["b"]).data if trace.customdata is not None)
+    (dot,) = (trace for trace in figures.forest(rows, ["b"]).data if trace.customdata is not None)
     assert dot.customdata[0][3] == "< .001"
     assert "%{customdata[3]}<" in dot.hovertemplate
 

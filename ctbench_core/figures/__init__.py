@@ -1,0 +1,20 @@
+"""Plotly figures from frames, for the app and for notebooks. This room needs Plotly: the core imports it on demand."""
+
+from plotly.graph_objects import Figure
+
+from ctbench_core.figures.curves import precision_recall, receiver_operating
+from ctbench_core.figures.differences import comparison_forest, forest
+from ctbench_core.figures.findings import add_prevalence_marks, finding_dots, prevalence
+from ctbench_core.figures.layout import (
+    CONFIG,
+    add_note,
+    add_note_below,
+    band,
+    build_chart,
+    histogram_bars,
+    set_finding_layout,
+    set_layout,
+)
+from ctbench_core.figures.retrieval import recall_at_k, similarity_histogram
+from ctbench_core.figures.small_multiples import small_multiples
+from ctbench_core.figures.training import epoch_curves

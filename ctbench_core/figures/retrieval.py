@@ -1,0 +1,64 @@
+"""Draw how well volumes and reports retrieve each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ctbench_core.declared import DIRECTIONS
+from ctbench_core.figures.layout import band, histogram_bars, set_layout
+from ctbench_core.formatting import format_metric
+from ctbench_core.palette import COLOURS
+
+
+def recall_at_k(frame: pd.DataFrame) -> go.Figure:
+    """Draw Recall@K of both directions with the recall of chance.
+
+    Args:
+        frame: columns direction, k, recall, chance, and lower, upper of an interval where defined; rows of one truth.
+    """
+    chart = go.Figure()
+    for place, (direction, rows) in enumerate(frame.groupby("direction", sort=False)):
+        name, style = DIRECTIONS[str(direction)].title, {"color": COLOURS[place], "width": 2.5}
+        if "lower" in rows and rows["lower"].notna().any():
+            known = rows.dropna(subset=["lower", "upper"])
+            chart.add_scatter(**band(known["k"], known["lower"], known["upper"], COLOURS[place]))
+        chart.add_scatter(
+            x=rows["k"],
+            y=rows["recall"],
+            name=name,
+            mode="lines+markers",
+            line=style,
+            marker={"size": 8},
+            customdata=rows["recall"] / rows["chance"],
+            hovertemplate=name + "<br>recall at %{x}: %{y:.3f}<br>%{customdata:.1f} times chance<extra></extra>",
+        )
+        by_chance = {"name": f"{name}, chance", "line": style | {"width": 1.2}, "opacity": 0.6}
+        chart.add_scatter(x=rows["k"], y=rows["chance"], mode="lines", **by_chance)
+    depths = sorted(frame["k"].unique().tolist())
+    chart.update_xaxes(type="log", title="K", tickvals=depths, ticktext=[str(depth) for depth in depths])
+    chart.update_yaxes(title="recall", range=[0, 1.02])
+    return set_layout(chart, height=400)
+
+
+def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None]) -> go.Figure:
+    """Draw the densities of paired and unpaired similarities with their means.
+
+    Args:
+        frame: columns pairs, bin_left, bin_right, density; rows of one truth.
+        means: mean similarity by kind of pairs.
+    """
+    chart = go.Figure()
+    for (pairs, rows), colour in zip(frame.groupby("pairs", sort=False), COLOURS):
+        mean = means.get(str(pairs))
+        name, tip = f"{pairs}, mean {format_metric(mean)}", f"{pairs} %{{x:.2f}}: %{{y:.2f}}<extra></extra>"
+        chart.add_trace(histogram_bars(rows["bin_left"], rows["bin_right"], rows["density"], name, colour, tip))
+        if mean is not None:
+            chart.add_vline(x=mean, line_dash="dash", line_color=colour)
+    used = frame[frame["density"] > 0]
+    if len(used):
+        chart.update_xaxes(range=[float(used["bin_left"].min()) - 0.02, float(used["bin_right"].max()) + 0.02])
+    chart.update_layout(barmode="overlay", xaxis_title="cosine similarity", yaxis_title="density")
+    return set_layout(chart, height=400)
