@@ -21,7 +21,8 @@ from ctbench_core.formatting import plural
 from ctbench_core.progress import Progress, silent
 from ctbench_core.runs import RunPaths, follow_history, read_best, request_stop
 from ctbench_core.stored import is_there
-from ctbench_core.studies.execution import run_study, train_bank
+from ctbench_core.studies.bank_task import train_bank
+from ctbench_core.studies.execution import run_study
 from ctbench_core.studies.grid_edges import space_edges
 from ctbench_core.studies.identity import former_defaults, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
