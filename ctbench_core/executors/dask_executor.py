@@ -166,7 +166,7 @@ class DaskExecutor:
         """Ask the queueing system for the jobs that have ended meanwhile."""
         if self._options.cluster and self._cluster is not None and time.monotonic() - self._scaled_at > _SCALE_S:
             self._scaled_at = time.monotonic()
-            self._cluster.scale(jobs=self._options.workers)
+            self._cluster.scale(self._options.workers)
 
     def _scheduler_info(self) -> dict[str, Any]:
         return dict(self._client.scheduler_info(n_workers=-1).get("workers", {}))

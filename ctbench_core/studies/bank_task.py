@@ -28,10 +28,12 @@ class BankOutcome:
     Attributes:
         state: done, busy (another process trains the bank), or left (stopped before its end, to be continued).
         errors: of the runs that failed, by their ids.
+        refused: why the system refused a file, as a full disk does; that says nothing of the run.
     """
 
     state: str
     errors: dict[str, str] = field(default_factory=dict)
+    refused: str = ""
 
 
 def has_ended(run_dir: Path, since: str) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ctbench_core.atomic import write_text
 from ctbench_core.errors import ConfigError
@@ -30,20 +32,36 @@ _SBATCH = """#!/bin/bash
 # Trains the study {name} as {shards} shards that share one folder; submit it again to continue where it stopped.
 #SBATCH --job-name={name}
 #SBATCH --array=1-{shards}
-#SBATCH --cpus-per-task=2
-#SBATCH --mem=8G
-#SBATCH --time=04:00:00
+{requests}
 #SBATCH --output={logs}/%A_%a.log
-# For a GPU, uncomment: #SBATCH --gres=gpu:1
+#SBATCH --requeue
+#SBATCH --signal=B:TERM@120
 
 cd {working}
 export OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
-exec {python} -m ctbench_core study {folder} --shard ${{SLURM_ARRAY_TASK_ID:-1}}/{shards}
+# Two minutes before its time ends, Slurm sends TERM: the runs save their state, and the job goes back into the queue.
+{python} -m ctbench_core study {folder} --shard ${{SLURM_ARRAY_TASK_ID:-1}}/{shards} &
+trap 'ending=1; kill -TERM $!' TERM
+wait $!; code=$?
+if [ -n "$ending" ]; then wait $!; scontrol requeue "$SLURM_JOB_ID"; fi
+exit $code
 """
+_FLAGS = {
+    "queue": "partition",
+    "account": "account",
+    "cores": "cpus-per-task",
+    "mem": "mem",
+    "walltime": "time",
+    "gres": "gres",
+}
+_REQUESTS = {"cores": "2", "mem": "8G", "walltime": "04:00:00"}
 
 
-def write_sbatch(paths: StudyPaths, shards: int) -> Path:
+def write_sbatch(paths: StudyPaths, shards: int, requests: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Write the script of a job array that runs a planned study, and return its path.
+
+    Args:
+        requests: what a job asks for: queue, account, cores, mem, walltime, gres.
 
     Raises:
         ConfigError: fewer than one shard, or Windows, which no such cluster has.
@@ -57,9 +75,11 @@ def write_sbatch(paths: StudyPaths, shards: int) -> Path:
     folder = paths.root.resolve()
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
+    wanted = _REQUESTS | dict(requests)
     text = _SBATCH.format(
         name=folder.name,
         shards=shards,
+        requests="\n".join(f"#SBATCH --{flag}={wanted[name]}" for name, flag in _FLAGS.items() if name in wanted),
         logs=logs,
         working=shlex.quote(str(Path.cwd())),
         python=shlex.quote(sys.executable),
