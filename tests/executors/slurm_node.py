@@ -43,9 +43,7 @@ def one_node(folder: Path, cores: int = 2) -> Iterator[dict[str, str]]:
     try:
         for command in commands:
             with (folder / f"{command[0]}.out").open("wb") as output:
-                started.append(
-                    subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
-                )
+                started.append(subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment))
             time.sleep(0.5)
         _wait_for_node(environment)
         yield environment
