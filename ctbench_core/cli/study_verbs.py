@@ -187,6 +187,8 @@ def _run(call: Call, study: Study | StudyPaths) -> Outcome:
     if options.dry_run and isinstance(study, Study):
         return _dry_run(study)
     cluster, shard = cluster_options(call), read_shard(options.shard)
+    if cluster is not None and cluster.is_here and options.requests and not options.sbatch:
+        raise ConfigError("--with says what a job asks for: it needs --cluster, --workers or --sbatch.")
     if cluster is not None and options.shard:
         raise ConfigError(
             "--shard starts one process by hand, --workers and --cluster start them all: give one of both."

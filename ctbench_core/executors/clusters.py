@@ -24,14 +24,15 @@ from ctbench_core.executors.worker import SLOT
 LOOPBACK = "127.0.0.1"
 ANSWER_S = 20.0
 # Memory is the concern of the machine and its queueing system: mapped features count as a process's memory for Dask,
-# which would end the worker. A bank that lost its worker is begun again here, as often as `dask_executor` says.
+# which would end the worker. A task that lost its worker is sent again by `dask_executor`, to one that has nothing to do:
+# Dask would let it wait behind the task of another.
 SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.nanny.pre-spawn-environ": {},
-    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.allowed-failures": 0,
     "distributed.admin.large-graph-warning-threshold": "1GB",
 }
 
@@ -102,10 +103,8 @@ def threads_of(options: ClusterOptions) -> int | None:
     """Return the threads of a worker's arithmetic: as asked, or a share of this machine; None where Dask decides."""
     if (asked := options.number("threads")) is not None:
         return asked
-    if options.is_address:
-        return None
     if options.cluster:
-        return options.number("cores")
+        return None
     return max(1, _cores() // options.workers)
 
 

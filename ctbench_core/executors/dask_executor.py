@@ -6,7 +6,7 @@ import contextlib
 import queue
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class DaskExecutor:
     def __init__(self, options: ClusterOptions, folder: Path, client: Client, cluster: Any) -> None:
         self._options, self._folder, self._client, self._cluster = options, folder, client, cluster
         self._session = uuid.uuid4().hex[:12]
+        self._waiting: deque[Task] = deque()
         self._futures: dict[str, tuple[Future, Task]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._retries: Counter[str] = Counter()
@@ -73,7 +74,7 @@ class DaskExecutor:
     @property
     def pending(self) -> int:
         """Return how many tasks have not ended."""
-        return len(self._futures)
+        return len(self._futures) + len(self._waiting)
 
     def wait_for_workers(self, progress: Progress) -> None:
         """Wait for the first worker, and on this machine for all."""
@@ -92,16 +93,26 @@ class DaskExecutor:
         self._watch()
 
     def submit(self, task: Task) -> None:
-        """Send a task; each sending has a key of its own, since the files say what is done."""
-        self._number += 1
-        key = f"{self._session}-{task.name.replace(' ', '-')}-{self._number}"
-        future = self._client.submit(run_task, key, task, key=key, pure=False, retries=RETRIES, resources={SLOT: 1})
-        self._futures[key] = future, task
-        future.add_done_callback(lambda ended: self._ended.put(ended.key))
+        """Take a task; it is sent once a worker has nothing to do."""
+        self._waiting.append(task)
+        self._send()
+
+    def _send(self) -> None:
+        """Send as many tasks as there are workers; a task that Dask held ready for a busy one would wait there."""
+        slots = sum(int(known["resources"].get(SLOT, 0)) for known in self._scheduler_info().values())
+        while self._waiting and len(self._futures) < slots:
+            task = self._waiting.popleft()
+            self._number += 1  # each sending has a key of its own, since the files say what is done
+            key = f"{self._session}-{task.name.replace(' ', '-')}-{self._number}"
+            future = self._client.submit(run_task, key, task, key=key, pure=False, retries=RETRIES, resources={SLOT: 1})
+            self._futures[key] = future, task
+            future.add_done_callback(lambda ended: self._ended.put(ended.key))
 
     def next(self, timeout_s: float) -> Ended | None:
         """Return the next task that ended; a task that lost its worker is sent again."""
         self._watch()
+        if self._waiting:
+            self._send()
         try:
             key = self._ended.get(timeout=timeout_s)
         except queue.Empty:
@@ -137,6 +148,7 @@ class DaskExecutor:
 
     def stop(self) -> None:
         """Drop the tasks that wait, and wait until those at work have saved their state."""
+        self._waiting.clear()
         with contextlib.suppress(OSError, TimeoutError, RuntimeError):
             self._client.cancel([future for future, _ in self._futures.values()])
             until = time.monotonic() + _STOP_S
