@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import queue
 import time
 import uuid
@@ -200,13 +201,18 @@ class DaskExecutor:
         ]
         session = Session(
             self._client.scheduler.address,
-            str(self._client.dashboard_link or ""),
+            self._pages(),
             self._options.workers or len(workers),
             sorted(workers, key=lambda worker: worker.name),
             dict(self._retries),
         )
         with contextlib.suppress(OSError):  # a full disk must not end the training
             write_session(self._folder, session)
+
+    def _pages(self) -> str:
+        """Return the address of the scheduler's pages; without Bokeh it has the plain ones."""
+        link = str(self._client.dashboard_link or "")
+        return link if importlib.util.find_spec("bokeh") else link.replace("/status", "/info/main/workers.html")
 
     def _task_of(self, known: dict[str, Any]) -> str:
         names = [self._futures[key][1].name for key in known["tasks"] if key in self._futures]

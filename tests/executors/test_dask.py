@@ -152,7 +152,7 @@ def test_a_task_whose_worker_is_killed_runs_again(shared: Any, tmp_path: Path) -
     _wait_for(file.exists)
     first = int(file.read_text().split()[0])
     os.kill(first, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-    _wait_for(lambda: len(file.read_text().split()) == 2)
+    _wait_for(lambda: shared.next(0.1) is None and len(file.read_text().split()) == 2)
     file.with_suffix(".go").touch()
     ended = None
     while ended is None:
