@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.executors.task import Task
