@@ -13,10 +13,18 @@ import functools
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-from filelock import BaseFileLock, FileLock, StrictSoftFileClaim, StrictSoftFileLock, Timeout
+from filelock import (
+    BaseFileLock,
+    FileLock,
+    SoftFileLockProtocolError,
+    StrictSoftFileClaim,
+    StrictSoftFileLock,
+    Timeout,
+)
 
 from ctbench_core.atomic import temporary_path
 
@@ -28,6 +36,29 @@ def file_lock(path: Path) -> BaseFileLock:
     if has_file_locks(path.parent):
         return FileLock(path, fallback_to_soft=False)
     return _SoftLock(path)
+
+
+@contextlib.contextmanager
+def hold_across_hosts(path: Path, is_stale: Callable[[Path], bool]) -> Iterator[None]:
+    """Hold a lock for the block that keeps other hosts out too, where the file system's locks end at the host.
+
+    Beside the system's lock it takes one made of files. That of another host is removed when it is stale, since a host
+    that is gone leaves it behind.
+
+    Args:
+        is_stale: whether the other host has shown no sign of life since a file was written.
+
+    Raises:
+        Timeout: another process has it.
+    """
+    with contextlib.ExitStack() as held:
+        held.enter_context(first := file_lock(path).acquire(blocking=False))
+        if not isinstance(first.lock, _SoftLock):
+            second = _SoftLock(path.with_suffix(".hosts"))
+            with contextlib.suppress(SoftFileLockProtocolError):  # no hard links: the system's lock alone
+                second.remove_stale(is_stale)
+                held.enter_context(second.acquire(blocking=False))
+        yield
 
 
 def is_held(path: Path) -> bool:
@@ -97,6 +128,14 @@ class _SoftLock(StrictSoftFileLock):
                 with contextlib.suppress(FileNotFoundError):  # another process has removed it
                     self.force_break(claim.name)
         super()._acquire()
+
+    def remove_stale(self, is_stale: Callable[[Path], bool]) -> None:
+        """Remove the claims of hosts that are gone."""
+        for claim in self.living():
+            files = list(Path(f"{self.lock_file}.filelock").rglob(claim.name))
+            if files and is_stale(files[0]):
+                with contextlib.suppress(FileNotFoundError):
+                    self.force_break(claim.name)
 
     def living(self) -> list[StrictSoftFileClaim]:
         """Return the claims of processes that are not known to be gone."""

@@ -46,6 +46,7 @@ FLOORS = {
     "ctbench_core.bank_runs": 11,
     "ctbench_core.export": 11,
     "ctbench_core.experiment": 12,
+    "ctbench_core.executors": 12,
     "ctbench_core.legacy": 13,
     "ctbench_core.doctor": 13,
     "ctbench_core.jobs": 13,

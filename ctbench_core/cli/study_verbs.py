@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep
 
 from ctbench_core.atomic import dump_json
+from ctbench_core.cli.cluster_flags import CLUSTER_FLAGS, CLUSTER_USAGE, cluster_options, start_detached
 from ctbench_core.cli.compose import parse_override
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.cli.summaries import grid, search_table, study_table
@@ -24,6 +25,7 @@ from ctbench_core.studies import (
     Study,
     StudyPaths,
     parse_search,
+    plan_search,
     plan_study,
     read_plan,
     read_search,
@@ -35,12 +37,13 @@ from ctbench_core.studies import (
     write_sbatch,
 )
 
-STUDY_USAGE = "<study.yaml or study folder> [key=value ...] [--shard i/n] [--dry-run] [--sbatch N]"
+STUDY_USAGE = f"<study.yaml or study folder> [key=value ...] {CLUSTER_USAGE} [--shard i/n] [--dry-run] [--sbatch N]"
 SEARCH_USAGE = (
     "[search.yaml or search folder] [trials=30] [batch=3] [again=5] [name=...] [key=interval(low,high)] [key=a,b] "
-    "[key=value ...]"
+    f"[key=value ...] {CLUSTER_USAGE}"
 )
 STUDY_FLAGS: dict[str, dict[str, Any]] = {
+    **CLUSTER_FLAGS,
     "--shard": {
         "metavar": "I/N",
         "help": "start at part I of N of the plan, for job arrays; shards help each other at the end",
@@ -77,7 +80,11 @@ def search(call: Call) -> Outcome:
         target: Search | Path = Path(sources[0])
     else:
         target = parse_search(_search_content(call, sources, overrides))
-    result = run_search(target, cancel=call.cancel, progress=call.progress, again=again)
+    options = cluster_options(call)
+    if call.options.detach:
+        paths = StudyPaths(target) if isinstance(target, Path) else plan_search(target)
+        return start_detached("search", paths.root, options, [f"again={again}"])
+    result = run_search(target, cancel=call.cancel, progress=call.progress, again=again, options=options)
     return Outcome(result, search_table(result), 130 if result["stopped"] else 0)
 
 
@@ -179,15 +186,24 @@ def _run(call: Call, study: Study | StudyPaths) -> Outcome:
     options = call.options
     if options.dry_run and isinstance(study, Study):
         return _dry_run(study)
+    cluster, shard = cluster_options(call), read_shard(options.shard)
+    if cluster is not None and cluster.is_here and options.requests and not options.sbatch:
+        raise ConfigError("--with says what a job asks for: it needs --cluster, --workers or --sbatch.")
+    if cluster is not None and options.shard:
+        raise ConfigError(
+            "--shard starts one process by hand, --workers and --cluster start them all: give one of both."
+        )
     paths = plan_study(study) if isinstance(study, Study) else study
     for warning in read_plan(paths).warnings:
         call.progress.note(f"Warning: {warning}")
     if options.sbatch:
-        script = write_sbatch(paths, options.sbatch)
+        script = write_sbatch(paths, options.sbatch, cluster.requests if cluster else {})
         runs = len(read_plan(paths).runs)
         result = {"study_dir": str(paths.root), "runs": runs, "sbatch": str(script)}
         return Outcome(result, f"{plural(runs, 'run')} planned. Start with:\n  sbatch {script}")
-    result = run_study(paths.root, shard=read_shard(options.shard), cancel=call.cancel, progress=call.progress)
+    if options.detach:
+        return start_detached("study", paths.root, cluster, ["--shard", options.shard] if options.shard else [])
+    result = run_study(paths.root, shard=shard, cancel=call.cancel, progress=call.progress, options=cluster)
     code = 130 if result["stopped"] else 1 if result["failed"] else 0
     return Outcome(result, study_table(result), code)
 

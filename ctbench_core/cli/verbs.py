@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.cli import legacy_verbs, study_verbs, summaries
+from ctbench_core.cli.cluster_flags import CLUSTER_FLAGS, is_given
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome, Verb
 from ctbench_core.config import KEYS, Config, set_keys
@@ -46,6 +47,10 @@ def train(call: Call) -> Outcome:
     """Train one run, or resume one; with -m, a grid of runs."""
     if call.options.multirun:
         return study_verbs.train_grid(call)
+    if is_given(call):
+        raise ConfigError(
+            "--workers, --cluster, --with and --detach train a grid of runs: they need -m and a comma list."
+        )
     from ctbench_core.experiment import queue_run, run_experiment
     from ctbench_core.runs import RunStore
 
@@ -311,7 +316,9 @@ VERBS = {
     "score": Verb("Compute the metrics of a table of predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb("Measure visual-text alignment.", "[embeddings=<npz>] [key=value ...]", align),
     "study": Verb("Run a grid of runs.", study_verbs.STUDY_USAGE, study_verbs.study, study_verbs.STUDY_FLAGS),
-    "search": Verb("Search hyper-parameters on validation.", study_verbs.SEARCH_USAGE, study_verbs.search),
+    "search": Verb(
+        "Search hyper-parameters on validation.", study_verbs.SEARCH_USAGE, study_verbs.search, CLUSTER_FLAGS
+    ),
     "check": Verb("Check manifests and features before training.", "[key=value ...]", check),
     "prepare": Verb("Make manifests from a public data set's files, or from your tables.", PREPARE_USAGE, prepare),
     "agree": Verb("Measure the agreement of two label sources on the same volumes.", AGREE_USAGE, agree),

@@ -3,8 +3,9 @@
 from ctbench_core.studies.budget_curves import FEWEST_SEEDS, Budgets, Curve, crossing, fit_curve, labels_needed
 from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
 from ctbench_core.studies.differences import best_of, compared_axes, differences, overlaps_of
-from ctbench_core.studies.execution import plan_study, read_shard, run_study, write_sbatch
+from ctbench_core.studies.execution import plan_study, run_study
 from ctbench_core.studies.grid_edges import edge_warnings, space_edges
+from ctbench_core.studies.job_array import read_shard, write_sbatch
 from ctbench_core.studies.layout import StudyPaths, study_paths
 from ctbench_core.studies.plan import Plan, PlannedRun, expand_grid, read_plan
 from ctbench_core.studies.recipe_scores import REPEATS, cell_axes, cell_of, load_recipes

@@ -11,14 +11,15 @@ are those of the definition is reused; the others are superseded by new runs, an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Required, TypedDict
 
 import msgspec
 import yaml
 
-from ctbench_core.atomic import write_json, write_text
+from ctbench_core.atomic import dump_json, write_json, write_text
 from ctbench_core.config import Config, as_introduced, changed_keys, differing_keys, get_key, set_keys
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.formatting import plural
@@ -90,10 +91,16 @@ class Plan:
             banks.setdefault(run.bank, []).append(run)
         return banks
 
-    def configs(self) -> dict[str, Config]:
-        """Return the config of every run by id, as it was planned."""
+    def configs(self, runs: Sequence[PlannedRun] | None = None) -> dict[str, Config]:
+        """Return the config of every run, or of some, by id, as it was planned."""
         bases = [set_keys(as_introduced(), extension["defaults"]) for extension in self.extensions]
-        return {run.id: set_keys(bases[run.extension].copy(), run.changes) for run in self.runs}
+        return {run.id: set_keys(bases[run.extension].copy(), run.changes) for run in runs or self.runs}
+
+    def digest(self, bank: int) -> str:
+        """Return a digest of the runs of a bank and of their settings."""
+        runs = [run for run in self.runs if run.bank == bank]
+        content = [[run.id, run.changes, self.extensions[run.extension]["defaults"]] for run in runs]
+        return hashlib.blake2b(dump_json(content).encode(), digest_size=8).hexdigest()
 
 
 def make_plan(

@@ -1,7 +1,8 @@
 """Coordinate the processes that train one study in a shared folder: who has which bank, and whether all shall stop.
 
 The system releases a file lock when its process dies. Where locks do not reach across machines (some network file
-systems), the heartbeat of a claim shows that another host is training.
+systems), files that name their process keep two hosts apart, and the heartbeat of a claim shows that another host is
+training. Dask's workers claim their banks too: the claims guard a folder from processes that its scheduler does not know.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from filelock import Timeout
 
 from ctbench_core.atomic import write_json
 from ctbench_core.errors import DamagedFile
-from ctbench_core.locks import file_lock
-from ctbench_core.runs import Status, new_status, read_json, try_status, write_status
+from ctbench_core.locks import hold_across_hosts
+from ctbench_core.runs import HEARTBEAT_LIMIT_S, Status, new_status, read_json, seconds_silent, try_status, write_status
 from ctbench_core.studies.layout import StudyPaths
 
 RUN, PAUSED, CANCELLED = "run", "paused", "cancelled"
@@ -29,23 +30,24 @@ _CHECK_EVERY_S = 0.5
 def claim(path: Path) -> Iterator[bool]:
     """Try to claim a bank for the block; yield whether this process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = file_lock(path.with_suffix(".lock"))
-    try:
-        if _is_claimed_by_other_host(path):
-            raise Timeout(lock.lock_file)
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
+
+    def is_stale(file: Path) -> bool:
+        return min(seconds_silent(file), seconds_silent(path)) > HEARTBEAT_LIMIT_S
+
+    with contextlib.ExitStack() as held:
+        try:
+            if _is_claimed_by_other_host(path):
+                raise Timeout(str(path))
+            held.enter_context(hold_across_hosts(path.with_suffix(".lock"), is_stale))
+        except Timeout:
+            yield False
+            return
         status = write_status(path, new_status(path.stem, kind="claim"), state="running")
         try:
             with _heartbeat(path, status):
                 yield True
         finally:
             write_status(path, status, state="finished")
-    finally:
-        lock.release()
 
 
 def _is_claimed_by_other_host(path: Path) -> bool:

@@ -8,7 +8,7 @@ from ctbench_core.studies import StudyPaths, plan_study, studies_in
 from ctbench_ui import form
 from ctbench_ui.frame import address
 from ctbench_ui.shared import demo, fragment, show_empty, show_errors
-from ctbench_ui.studies import progress, results_tabs, search, study_form
+from ctbench_ui.studies import progress, results_tabs, search, study_form, workers
 
 _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
 
@@ -28,6 +28,7 @@ def draw() -> None:
         if (study := study_form.draw()) is not None:
             with show_errors("The study cannot start"):
                 paths = plan_study(study)
+                workers.store_field(study_form.WORKERS, paths)
                 progress.start(paths)
                 _open(paths)
     elif chosen == _NEW_SEARCH:

@@ -26,7 +26,7 @@ from ctbench_core.studies import (
     study_status,
 )
 from ctbench_ui.shared import as_text, duration, fragment, show_errors, state_badge
-from ctbench_ui.studies import study_charts
+from ctbench_ui.studies import study_charts, workers
 
 EVERY_S = 1.5
 _DRAWN = "study.drawn"  # of how many finished runs the page shows the results
@@ -111,6 +111,8 @@ def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:
     parts += ["computing intervals"] if queued and done + counts["failed"] == total else []
     state = "queued" if queued and status.state != "running" else status.state
     st.markdown(f"{state_badge(state)} {' · '.join(parts)}")
+    if status.state == "running":
+        workers.show(paths.root)
     if done < total:
         st.progress(done / max(1, total))
         chart = study_charts.run_matrix(matrix_frame(plan, status.states))

@@ -35,10 +35,11 @@ from ctbench_core.studies import (
 )
 from ctbench_ui import form
 from ctbench_ui.shared import SHARE, as_text, cache, exports, fragment, show_error, show_errors, state_badge
-from ctbench_ui.studies import progress, study_charts
+from ctbench_ui.studies import progress, study_charts, workers
 from ctbench_ui.studies.study_charts import key_title
 
 EVERY_S = 2.0
+_WORKERS = "search.workers"
 _ENDED = ("finished", "pruned", "failed")
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 
@@ -72,13 +73,15 @@ def draw_form() -> Search | None:
     except CtbenchError as error:
         show_error("Invalid value", str(error))
         return None
-    pressed = st.button(
-        f"Start {plural(int(trials), 'trial')}",
-        type="primary",
-        icon=":material/play_arrow:",
-        key="search-start",
-        disabled=not names,
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        pressed = st.button(
+            f"Start {plural(int(trials), 'trial')}",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="search-start",
+            disabled=not names,
+        )
+        workers.draw_field(_WORKERS)
     return search if pressed else None
 
 
@@ -89,6 +92,7 @@ def start(search: Search) -> StudyPaths:
         InputError: the input is at fault.
     """
     paths = plan_search(search)
+    workers.store_field(_WORKERS, paths)
     _queue(paths)
     return paths
 
@@ -136,6 +140,8 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
     state = "running" if was_active else "finished" if ended >= planned else "paused"
     best = format_metric(finished["value"].max() if len(finished) else None, 4)
     st.markdown(f"{state_badge(state)} {ended} of {plural(planned, 'trial')} · best validation metric **{best}**")
+    if was_active:
+        workers.show(paths.root)
     st.progress(min(1.0, ended / planned))
     if not ended:
         return

@@ -16,6 +16,7 @@ from ctbench_core.installation import program
 from ctbench_core.studies import AXES, Study, parse_study, seconds_per_run, shared_keys
 from ctbench_ui import form
 from ctbench_ui.shared import cache, duration, edit_rows, folders, path_field, show_error
+from ctbench_ui.studies import workers
 
 # protocol: its question, and the fields that it sets.
 PROTOCOLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,6 +30,7 @@ PROTOCOLS: dict[str, tuple[str, dict[str, Any]]] = {
 _FIELDS: dict[str, Any] = {"budget": "", "seeds": 5, "model": ["mlp_visual"], "encoder": [], "source": [], "folds": 0}
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 _AXIS_KEYS = [name for name, info in KEYS.items() if info.counts_for("identity")]
+WORKERS = "study.workers"
 _LAST_RUNS = 40  # of these the estimate takes the pace
 
 
@@ -42,15 +44,18 @@ def draw() -> Study | None:
     except CtbenchError as error:
         show_error("Invalid value in the grid", str(error))
         return None
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         pressed = st.button(f"Start {count}", type="primary", icon=":material/play_arrow:", key="study-start")
+        workers.draw_field(WORKERS)
         st.markdown(f"**= {count}** {_estimate(len(list(study.configs())))}")
     st.caption(
         "All other settings are those of Data and Train. A study evaluates every run on test; each evaluation is logged."
     )
     with st.expander("Equivalent YAML and command", icon=":material/terminal:"):
         st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language="yaml")
-        st.code(f"{program()} study study.yaml", language="bash")
+        asked = int(st.session_state.get(WORKERS) or 1)
+        command = f"{program()} study study.yaml" + (f" --workers {asked}" if asked > 1 else "")
+        st.code(command, language="bash")
     return study if pressed else None
 
 

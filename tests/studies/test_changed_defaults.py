@@ -28,7 +28,7 @@ from ctbench_core.studies import (
     run_study,
 )
 from ctbench_core.studies.identity import identity_text
-from ctbench_core.studies.search_execution import _read_planned
+from ctbench_core.studies.trial_task import read_planned
 
 PROJECT = Path(__file__).resolve().parents[2]
 STORE = PROJECT / "tests" / "data" / "store-0.1.0.zip"
@@ -185,8 +185,8 @@ def test_a_search_continues_with_its_defaults_and_is_not_mixed(
     init = vars(Config().training.__class__)["__init__"]
     monkeypatch.setattr(init, "__defaults__", tuple(14 if value == 15 else value for value in init.__defaults__))
     assert Config().training.early_stopping_patience == 14
-    assert _read_planned(paths).config().training.early_stopping_patience == 15
+    assert read_planned(paths).config().training.early_stopping_patience == 15
     with pytest.raises(InputError, match="early_stopping_patience: 15 there, 14 now"):
         plan_search(search)
-    again = _read_planned(paths).confirmation_study({"model.params.dropout": 0.1})
+    again = read_planned(paths).confirmation_study({"model.params.dropout": 0.1})
     assert {config.training.early_stopping_patience for _, config in again.configs()} == {15}

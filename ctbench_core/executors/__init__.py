@@ -1,0 +1,8 @@
+"""Where work runs: in this process, on workers of this machine, or on a cluster. Only the cluster files import Dask."""
+
+from ctbench_core.executors.cluster_file import read_options, write_options
+from ctbench_core.executors.here import Here
+from ctbench_core.executors.opening import has_dask, open_executor, require_dask
+from ctbench_core.executors.options import HERE, SYSTEMS, ClusterOptions, parse_options
+from ctbench_core.executors.session_file import Session, read_session
+from ctbench_core.executors.task import Ended, Executor, Task
