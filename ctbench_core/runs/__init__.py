@@ -2,6 +2,7 @@
 
 from ctbench_core.runs.alignments import read_alignment
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
+from ctbench_core.runs.bulk import BulkResult, delete_runs, for_each, restore_runs, star_runs, tag_runs
 from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
 from ctbench_core.runs.damage import (
     DamagedRun,
@@ -22,9 +23,12 @@ from ctbench_core.runs.disclosures import (
     openings_of,
 )
 from ctbench_core.runs.external import ExternalTest
+from ctbench_core.runs.fields import run_fields, text_of
 from ctbench_core.runs.history import History, follow_history
 from ctbench_core.runs.identity import VALIDATION, set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
+    PLAN,
+    SEARCH,
     Below,
     EvaluationPaths,
     RunPaths,
@@ -37,6 +41,7 @@ from ctbench_core.runs.layout import (
 from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
 from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out
 from ctbench_core.runs.provenance import Provenance, read_provenance
+from ctbench_core.runs.query import QueryError
 from ctbench_core.runs.readers import (
     parse_epoch,
     read_cached,
@@ -101,5 +106,7 @@ from ctbench_core.runs.store import (
     write_config,
     write_latest,
 )
+from ctbench_core.runs.table import RunTable, damaged_rows, read_table, run_row, run_rows, trace
 from ctbench_core.runs.trackers import Tracker, open_tracker
 from ctbench_core.runs.tuning import read_tuning
+from ctbench_core.runs.views import View, delete_view, read_views, save_view

@@ -15,6 +15,9 @@ from ctbench_core.config import Config
 from ctbench_core.errors import RunError
 from ctbench_core.names import portable, safe_name
 
+# A job's folder with one of these is a study or a search.
+PLAN, SEARCH = "plan.json", "search.yaml"
+
 
 def app_store() -> Path:
     """Return the run store that the app works on: CTBENCH_OUTPUTS, or ``outputs`` in the working folder."""
