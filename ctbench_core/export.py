@@ -11,7 +11,16 @@ from typing import Any
 from ctbench_core.atomic import atomic_file, dump_json
 from ctbench_core.overrides import commands
 from ctbench_core.report import run_paper
-from ctbench_core.runs import BulkResult, Run, disclosures_of, for_each, leads_out, open_run, openings_of, read_result_csv
+from ctbench_core.runs import (
+    BulkResult,
+    Run,
+    disclosures_of,
+    for_each,
+    leads_out,
+    open_run,
+    openings_of,
+    read_result_csv,
+)
 from ctbench_core.tables import sheet_bytes
 
 # What a resume needs is large and of no use to a reader.

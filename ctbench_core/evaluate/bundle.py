@@ -52,6 +52,7 @@ from ctbench_core.runs import (
     Interval,
     MacroMetric,
     Metrics,
+    announce_change,
     write_parquet,
 )
 from ctbench_core.tables import write_sheet
@@ -241,6 +242,7 @@ def write_bundle(
             partial(write_json, paths.metrics, metrics.to_json()),
         ]
     )
+    announce_change(paths.root.parent.parent)
     return metrics
 
 
@@ -271,6 +273,7 @@ def write_scores(
             partial(write_json, paths.metrics, metrics.to_json()),
         ]
     )
+    announce_change(paths.root.parent.parent)
     return metrics
 
 

@@ -106,7 +106,7 @@ from ctbench_core.runs.store import (
     write_config,
     write_latest,
 )
-from ctbench_core.runs.table import RunTable, damaged_rows, read_table, run_row, run_rows, trace
+from ctbench_core.runs.table import RunTable, announce_change, damaged_rows, read_table, run_row, run_rows, trace
 from ctbench_core.runs.trackers import Tracker, open_tracker
 from ctbench_core.runs.tuning import read_tuning
 from ctbench_core.runs.views import View, delete_view, read_views, save_view

@@ -37,11 +37,15 @@ _CELLS = (
     _field("encoder", "Encoder", "text"),
     # "mlp 1024-512" is also an "mlp".
     Field("head", "Head", "text", lambda row: (row["head"], row["head"].partition(" ")[0]), aliases=("model",)),
-    _field("inputs", "Inputs", "text"),
-    _field("budget", "Budget", "number", help="Label budget, in the run's unit; empty: all.", empty="all"),
+    _field("inputs", "Inputs", "text", "inputs", "model.inputs"),
+    _field(
+        *("budget", "Budget", "number", "budget", "data.budget"),
+        help="Label budget, in the run's unit; empty: all.",
+        empty="all",
+    ),
     _field("volumes", "N", "number", "volumes", "n", help="Training volumes."),
-    _field("seed", "Seed", "number"),
-    _field("fold", "Fold", "number"),
+    _field("seed", "Seed", "number", "seed", "utils.seed"),
+    _field("fold", "Fold", "number", "fold", "data.kfold.fold"),
     _field("best epoch", "Best epoch", "number", "best_epoch", "best"),
     _field("epochs", "Epochs", "number", "epoch", "epoch"),
     _field("seconds", "Time", "number", "seconds", "time", help="Seconds of the run."),
@@ -63,13 +67,23 @@ def _metric_fields() -> list[Field]:
     fields = []
     for metric in averaged_metrics():
         name = metric.name.replace("_", " ")
-        aliases = (f"validation {name}", f"val. {name}", name, *((metric.macro,) if metric.macro != metric.name else ()))
+        aliases = (
+            f"validation {name}",
+            f"val. {name}",
+            name,
+            *((metric.macro,) if metric.macro != metric.name else ()),
+        )
         help = f"Macro {metric.title} at the best epoch, on validation."
-        fields.append(Field(f"val {name}", f"Val. {metric.short}", "number", _cell(f"val_{metric.name}"), help, aliases))
+        fields.append(
+            Field(f"val {name}", f"Val. {metric.short}", "number", _cell(f"val_{metric.name}"), help, aliases)
+        )
     for metric in averaged_metrics():
         name = metric.name.replace("_", " ")
         help = f"Macro {metric.title} on test; of several test sets, any may match a query, and the first is shown."
-        fields.append(Field(f"test {name}", f"Test {metric.short}", "number", _test_reader(metric.macro), help))
+        aliases = ("test",) if metric.name == "auprc" else ()
+        fields.append(
+            Field(f"test {name}", f"Test {metric.short}", "number", _test_reader(metric.macro), help, aliases)
+        )
     return fields
 
 
@@ -78,10 +92,11 @@ def _test_reader(macro: str) -> Callable[[Row], Sequence[Any]]:
 
 
 def _key_fields(taken: Sequence[Field]) -> list[Field]:
-    """Return a field for each config key; its last part alone names it where no other field has that name."""
+    """Return a field for each other config key; its last part alone names it where no other field has that name."""
+    infos = [info for info in KEYS.values() if not any(info.name in field.aliases for field in taken)]
     names = [info.name.rpartition(".")[2] for info in KEYS.values()] + [field.name for field in taken]
     fields = []
-    for info in KEYS.values():
+    for info in infos:
         last = info.name.rpartition(".")[2]
         aliases = (last,) if names.count(last) == 1 else ()
         fields.append(Field(info.name, info.name, _kind(info), _key_reader(info), info.help, aliases))
@@ -102,7 +117,7 @@ def _key_reader(info: KeyInfo) -> Callable[[Row], Sequence[Any]]:
 
     def read(row: Row) -> Sequence[Any]:
         value = row["changed"].get(name, default)
-        if value is None or value == "" or value == {}:
+        if value is None or value in ("", {}):
             return ()
         return value if isinstance(value, list) else (value,)
 

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,8 @@ _FILES = (
 )
 _RESULTS = ("evaluation", "alignment")
 _TRACE_POINTS, _TRACE_LIMIT = 24, 64 * 2**20
+MANY = 1_000  # runs whose files are all compared with their rows at each click
+RECHECK_S = 5.0  # between comparisons of the files of more runs
 _RETRY_S = 30.0  # until a refused index is written again
 
 Row = dict[str, Any]
@@ -52,14 +54,17 @@ class _Store:
     """The rows of a run store in memory, by folder within it.
 
     Attributes:
+        seen: when the folder of each run had last changed, as its files were compared with the row.
         unsaved: folders whose rows the index lacks. gone: folders whose rows it may hold in vain.
+        checked_at: when the files of all runs were last compared; 0 before the first time.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     entries: dict[str, Entry] = field(default_factory=dict)
-    is_read: bool = False
+    seen: dict[str, int] = field(default_factory=dict)
     unsaved: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    checked_at: float = 0.0
     retry_at: float = 0.0
 
 
@@ -75,22 +80,47 @@ class RunTable:
 
 
 def read_table(outputs_root: Path | str) -> RunTable:
-    """Return the run table of a store."""
+    """Return the run table of a store.
+
+    Of up to `MANY` runs, all files are compared with their rows each time. Of more, which would take a tenth of a second
+    at every click, only the folders are, whose time changes with every file that is written in the usual way; a thread
+    compares the files afterwards, and the next table shows what it has seen.
+    """
     root = str(outputs_root)
     store = _stores.setdefault(os.path.realpath(root), _Store())
     with store.lock:
-        if not store.is_read:
-            store.entries, store.is_read = read_index(Path(root)), True
+        if not store.checked_at:
+            store.entries = read_index(Path(root))
+        folders = {folder[len(root) :].lstrip(os.sep): folder for folder in run_folders(root)}
+        is_quick = len(folders) > MANY and bool(store.checked_at)
         rows: list[Row] = []
         damaged: list[DamagedRun] = []
-        names = {folder[len(root) :].lstrip(os.sep): folder for folder in run_folders(root)}
-        for name, folder in names.items():
-            row = _row(store, name, folder)
+        for name, folder in folders.items():
+            row = _row(store, name, folder, is_quick)
             rows.append(row) if isinstance(row, dict) else damaged.append(row)
-        _forget(store, names.keys())
+        _forget(store, folders.keys())
         _save(store, Path(root))
+        if not is_quick:
+            store.checked_at = time.monotonic()
+        elif time.monotonic() - store.checked_at > RECHECK_S:
+            store.checked_at = time.monotonic()
+            threading.Thread(target=_recheck, args=(store, folders), name="run table", daemon=True).start()
     rows.sort(key=lambda row: (row["created"], row["run_id"]), reverse=True)
     return RunTable(rows, damaged)
+
+
+def _recheck(store: _Store, folders: Mapping[str, str]) -> None:
+    """Compare the files of all runs with their rows; those that differ are read again for the next table."""
+    for name, folder in folders.items():
+        entry = store.entries.get(name)
+        if entry is not None and entry[0] != _stamps(folder):
+            store.seen.pop(name, None)
+
+
+def announce_change(run_dir: Path) -> None:
+    """Let the time of a run's folder say that a file below one of its subfolders has changed."""
+    with suppress(OSError):
+        os.utime(run_dir)
 
 
 def run_rows(outputs_root: Path | str, kind: str | None = "train") -> list[Row]:
@@ -107,6 +137,7 @@ def _forget(store: _Store, present: Set[str]) -> None:
     """Drop the rows of runs that are not there any more."""
     for name in store.entries.keys() - present:
         del store.entries[name]
+        store.seen.pop(name, None)
         store.unsaved.discard(name)
         store.gone.add(name)
 
@@ -120,10 +151,18 @@ def _save(store: _Store, root: Path) -> None:
         store.retry_at = time.monotonic() + _RETRY_S
 
 
-def _row(store: _Store, name: str, folder: str) -> Row | DamagedRun:
-    """Return the row of a run, made once until its files change, or what is damaged."""
-    entries, stamps = store.entries, _stamps(folder)
+def _row(store: _Store, name: str, folder: str, is_quick: bool) -> Row | DamagedRun:
+    """Return the row of a run, made once until its files change, or what is damaged.
+
+    Args:
+        is_quick: trust the time of its folder.
+    """
+    entries, changed_at = store.entries, _changed_at(folder)
     entry = entries.get(name)
+    if is_quick and entry is not None and store.seen.get(name) == changed_at and entry[1]["run_dir"] == folder:
+        return entry[1]
+    stamps = _stamps(folder)
+    store.seen[name] = changed_at
     if entry is not None and entry[0] == stamps:
         if entry[1]["run_dir"] != folder:  # the store was moved, or is named in another way
             entries[name] = entry = (stamps, entry[1] | {"run_dir": folder})
@@ -155,6 +194,13 @@ def _stamps(folder: str) -> Stamps:
         with suppress(OSError), os.scandir(f"{folder}{os.sep}{results}") as entries:  # refused: nothing was evaluated
             stamps += [(f"{results}/{one.name}", _stamp(f"{one.path}{os.sep}metrics.json")) for one in entries]
     return tuple(stamps)
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 def _stamp(file: str) -> tuple[int, int, int] | None:
