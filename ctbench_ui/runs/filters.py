@@ -27,10 +27,14 @@ _MOST, _ALL = 30, "all"
 _SIGNS = {"=": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "~": "contains"}
 
 
-def draw(rows: Sequence[dict[str, Any]]) -> Expression | None:
-    """Draw the query; return it, or None and what is wrong with it where it cannot be read."""
+def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
+    """Draw the query; return it, or None and what is wrong with it where it cannot be read.
+
+    Args:
+        place: the container of the field; its chips come below.
+    """
     _read_old_address()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-query"):
+    with place:
         text = st.text_input(
             "Query",
             placeholder=_PLACEHOLDER,

@@ -23,7 +23,7 @@ def table(rows: Sequence[Mapping[str, Any]], name: str) -> pd.DataFrame:
 
     Returns:
         Columns value, runs, finished, sets (validation sets of the finished runs), and for each metric mean, standard
-        deviation (of n - 1 degrees of freedom; NaN for one run) and highest value over the finished runs.
+        deviation (of n - 1 degrees of freedom; NaN for one run) and highest value over the finished runs; NaN where these have several validation sets.
     """
     field = run_fields()[name]
     groups: dict[Any, list[Mapping[str, Any]]] = {}
@@ -47,7 +47,7 @@ def _row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = np.array([row[name] for row in finished if row[name] is not None], float)
         cells[name] = values.mean() if len(values) else np.nan
         cells[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
-        cells[f"{name}_best"] = values.max() if len(values) else np.nan
+        cells[f"{name}_best"] = values.max() if len(values) and cells["sets"] == 1 else np.nan
     return cells
 
 
@@ -68,7 +68,9 @@ def _columns(title: str) -> dict[str, Any]:
         columns[f"val_{metric.name}_sd"] = _NUMBER(
             "± SD", format="%.4f", help="Standard deviation over the finished runs, whatever else they differ in."
         )
-        columns[f"val_{metric.name}_best"] = _NUMBER("Best", format=SHARE)
+        columns[f"val_{metric.name}_best"] = _NUMBER(
+            "Best", format=SHARE, help="Of the finished runs; blank where they have several validation sets."
+        )
     return columns
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -20,13 +20,15 @@ from ctbench_ui.shared import cache, damaged, exports, run_table, show_empty
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _BEST, _NEWEST = "Best first", "Newest first"
 _VIEWS = ("Runs", "By recipe", "By key", "By budget")
-_PAGE = 200  # runs at a time: a page of them is some 100 kB
+PAGE = 200  # runs at a time: a page of them is some 100 kB
 _GROUP = "study"
+_FEW = 12  # runs that need no table as high as the window
 _STYLE = """<style>
-.st-key-runs-table [data-testid=stDataFrame] {height: max(20rem, calc(100vh - 18.5rem)) !important}
+.st-key-runs-high [data-testid=stDataFrame] {height: max(18rem, calc(100vh - 20.5rem)) !important}
+.st-key-runs-head h1 {padding-bottom: .4rem}
+.st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
+.st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-bar {min-height: 2.5rem}
-.st-key-run-panel {flex: 0 1 27rem !important; max-width: 100%; min-width: min(100%, 24rem)}
-.st-key-runs-list {flex: 1 1 22rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
 </style>"""
 
@@ -36,7 +38,8 @@ Rows = Sequence[dict[str, Any]]
 def draw() -> None:
     """Draw the page."""
     st.html(_STYLE)
-    st.title("Runs", anchor=False)
+    head = st.container(horizontal=True, vertical_alignment="center", key="runs-head")
+    head.title("Runs", anchor=False, width="content")
     table = cache.read_table(form.outputs_root())
     rows = [row for row in table.rows if row["kind"] == "train"]
     linked = address.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
@@ -45,20 +48,21 @@ def draw() -> None:
     queue.draw()
     damaged.draw_list(table.damaged)
     if rows:
-        _runs(rows, linked)
+        _runs(rows, linked, head)
     else:
         text = "Each training run appears here with its settings, curves and metrics."
         show_empty("No runs yet", text, "Configure a run", "train")
     import_runs.draw(form.outputs_root())
 
 
-def _runs(every: Rows, linked: list[str]) -> None:
+def _runs(every: Rows, linked: list[str], head: Any) -> None:
     """Draw the query, the controls, and the view that they choose.
 
     Args:
         linked: the runs selected by the address.
+        head: the place beside the title.
     """
-    expression = filters.draw(every)
+    expression = filters.draw(every, head)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-controls"):
         view, order, columns = _controls()
     if expression is None:
@@ -158,35 +162,46 @@ def _list(
 ) -> None:
     """Draw runs to select from, the actions on those selected, and the panel of a single one."""
     rows, sets = _ordered(rows, order)
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-bar")
+    tags = sorted({tag for row in every for tag in row["tags"]})
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):
-            chosen = _select(rows, sets, order, columns, linked)
-        by_id = {row["run_id"]: row for row in rows}
-        selected = list(rows) if _all_selected() else [by_id[run_id] for run_id in chosen]
-        tags = sorted({tag for row in every for tag in row["tags"]})
+            place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
+            with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-bar"):
+                first, takes_all = _pages(rows, order, linked)
+                with place:
+                    chosen = _select(rows, sets, first, columns, linked)
+                by_id = {row["run_id"]: row for row in rows}
+                selected = rows if takes_all else [by_id[run_id] for run_id in chosen]
+                _bar(rows, selected, every, tags, csv_key)
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), tags)
-    with bar:
-        _bar(rows, selected, every, tags, csv_key)
+
+
+def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:
+    """Draw the choice of a page, where there are several, and of all runs; return the first row, and whether all are chosen."""
+    ids, first = [row["run_id"] for row in rows], 0
+    if len(ids) > PAGE:
+        selected = next((ids.index(run_id) for run_id in linked if run_id in ids), 0)
+        key = f"runs-page-{hash((len(ids), ids[0], ids[-1], order)) & 0xFFFFFFFF:x}"
+        first = (st.pagination(-(-len(ids) // PAGE), default=selected // PAGE + 1, key=key) - 1) * PAGE
+    is_all = st.checkbox(
+        f"All {len(rows):,}", help="Select every run that matches, on all pages.", **address.bound("runs.all")
+    )
+    return first, is_all
 
 
 def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:
     """Draw how many runs are shown, or the actions on those selected."""
-    if len(selected) > 1 or _all_selected():
+    if len(selected) > 1:
         st.markdown(f"**{plural(len(selected), 'run')} selected**", width="content")
         bulk.draw(selected, tags)
-    else:
-        st.caption(f"{len(rows):,} of {plural(len(every), 'run')} shown.", width="content")
-        exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
-    if len(rows) > 1:
-        label = f"All {len(rows):,} shown"
-        st.checkbox(label, help="Select every run that matches, on all pages.", **address.bound("runs.all"))
-
-
-def _all_selected() -> bool:
-    return bool(st.session_state.get("runs.all"))
+        return
+    exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
+    st.caption(
+        f"{len(rows):,} of {plural(len(every), 'run')}. Select one for its details, several to act on them.",
+        width="content",
+    )
 
 
 def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -214,33 +229,21 @@ def _by_column(rows: Rows, places: list[int], name: str, letters: Mapping[int, s
     return sorted(filled, key=key, reverse=is_descending) + [place for place in places if values[place] is None]
 
 
-def _select(rows: Rows, sets: Sequence[str], order: str, columns: Sequence[str], linked: list[str]) -> list[str]:
+def _select(rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str], linked: list[str]) -> list[str]:
     """Draw a page of the table; return the selected runs of all pages, which the address names."""
     shown = st.session_state.setdefault(_CHOSEN, [])
     if not linked and address.is_opened():  # back on the page: what was selected last
         linked = shown
     if linked != shown:  # the address has changed: a table that begins with its selection
         st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
-    ids = [row["run_id"] for row in rows]
-    first = _page_start(ids, linked, order)
-    page = slice(first, first + _PAGE)
-    with st.container(key="runs-table"):
-        key = f"runs-{st.session_state.get(_TABLE, 0)}"
-        chosen = run_table.select_runs(rows[page], sets[page], key, columns, linked)
-    on_page, present = set(ids[page]), set(ids)
-    chosen = [run_id for run_id in linked if run_id in present and run_id not in on_page] + chosen
+    page, present = slice(first, first + PAGE), {row["run_id"] for row in rows}
+    on_page = {row["run_id"] for row in rows[page]}
+    key = f"runs-{st.session_state.get(_TABLE, 0)}"
+    height: Literal["auto", "stretch"] = "stretch" if len(rows) > _FEW else "auto"
+    chosen = run_table.select_runs(rows[page], sets[page], key, columns, linked, height)
+    chosen = [run_id for run_id in linked if run_id in present - on_page] + chosen
     st.session_state[_CHOSEN] = chosen
     address.write_ids(_LINK, chosen)
     if hidden := len(set(linked) - present):
         st.caption(f":material/filter_alt: {plural(hidden, 'selected run')} outside these filters.")
     return chosen
-
-
-def _page_start(ids: list[str], linked: list[str], order: str) -> int:
-    """Draw the choice of a page where there are several; return the place of its first run."""
-    pages = -(-len(ids) // _PAGE)
-    if pages < 2:
-        return 0
-    place = next((ids.index(run_id) for run_id in linked if run_id in ids), 0)
-    key = f"runs-page-{hash((len(ids), ids[0], ids[-1], order)) & 0xFFFFFFFF:x}"
-    return (st.pagination(pages, default=place // _PAGE + 1, key=key) - 1) * _PAGE

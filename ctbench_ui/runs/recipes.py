@@ -17,6 +17,7 @@ from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.runs import NOT_CONVERGED
 from ctbench_ui.shared import SHARE, progress_bar, select_rows, test_marks
+from ctbench_ui.shared.run_table import set_letters
 
 # Settings that have a column of their own.
 _OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs", "data.budget")
@@ -43,6 +44,10 @@ _COLUMNS: dict[str, Any] = {
     "folds": _NUMBER(
         "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
     ),
+    "set": _TEXT(
+        "Val. sets",
+        help="Recipes of one letter were validated on the same sets; only these are ranked against each other.",
+    ),
     **{
         key: column
         for name in [metric.name for metric in averaged_metrics()]
@@ -60,13 +65,13 @@ _COLUMNS: dict[str, Any] = {
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a recipe, best mean validation AUPRC first.
+    """Return one row a recipe, best mean validation AUPRC first among those of the same validation sets.
 
     Args:
         runs: rows of `cache.run_row`.
 
     Returns:
-        Columns recipe, encoder, head, inputs, differs, n, folds, the metrics' means and standard deviations
+        Columns recipe, encoder, head, inputs, budget, study, set, differs, n, folds, the metrics' means and standard deviations
         (of n - 1 degrees of freedom; NaN for one seed), convergence, test, others.
     """
     recipes = {recipe: json.loads(recipe) for recipe in runs["recipe"].unique()}
@@ -75,7 +80,10 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         {"recipe": recipe, "differs": _differences(recipes[str(recipe)], varying)} | _row(group)
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
-    return pd.DataFrame(rows).sort_values("val_auprc", ascending=False, na_position="last").reset_index(drop=True)
+    frame = pd.DataFrame(rows)
+    places, frame["set"] = set_letters(frame["sets"], frame["created"])
+    ranked = frame.assign(place=places).sort_values(["place", "val_auprc"], ascending=[True, False], na_position="last")
+    return ranked.drop(columns=["place", "sets", "created"]).reset_index(drop=True)
 
 
 def _varying(recipes: list[dict[str, Any]]) -> list[str]:
@@ -98,6 +106,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     finished = _repeats(runs)
     row: dict[str, Any] = {name: runs.iloc[0][name] for name in ("encoder", "head", "inputs")}
     row |= {"budget": runs.iloc[0]["budget"], "study": ", ".join(sorted(filter(None, set(runs["study"]))))}
+    row |= {"sets": " ".join(sorted(set(finished["validation_set"]))), "created": runs["created"].max()}
     row |= {"n": finished["seed"].nunique(), "folds": finished["fold"].nunique(), "test": _tests(finished)}
     stopped = int((finished["convergence"] != "").sum())
     row["convergence"] = f"{stopped} of {len(finished)} {NOT_CONVERGED}" if stopped else ""
@@ -141,7 +150,7 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> str | None:
         recipes: what `table` returned. runs: what it was made from.
     """
     idle = {"differs": not recipes["differs"].any(), "folds": recipes["folds"].max() < 2}
-    idle |= {name: not recipes[name].any() for name in ("convergence", "study")}
+    idle |= {name: not recipes[name].any() for name in ("convergence", "study", "set")}
     idle["budget"] = bool(recipes["budget"].isna().all())
     shown = recipes[[name for name in _COLUMNS if not idle.get(name) and name in recipes]]
     if recipes["test"].any() and st.toggle(

@@ -75,6 +75,7 @@ def select_rows(
         height=height,
         selection_default={"selection": {"rows": list(selected)}},
         lazy=False,
+        placeholder="",
         alt=alt,
     )
     return [row for row in event.selection.rows if row < len(ids)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -88,6 +88,15 @@ _BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
+def set_letters(keys: pd.Series, created: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return the rank of each row's validation set, the set of most rows first, and its letter; empty for a single set."""
+    sizes = created.groupby(keys).agg(["size", "max"])
+    order = list(sizes.sort_values(["size", "max"], ascending=False).index)
+    letters = [_letters(place) if len(order) > 1 else "" for place in range(len(order))]
+    places = {key: place for place, key in enumerate(order)}
+    return keys.map(places), keys.map(dict(zip(order, letters)))
+
+
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
     """Return runs by validation AUPRC, best first within each validation set, the set of most runs first.
 
@@ -96,12 +105,8 @@ def best_first(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows with a column ``set``: the letter of their validation set; empty where all have the same.
     """
-    runs = frame.groupby("validation_set")["created"].agg(["size", "max"])
-    order = list(runs.sort_values(["size", "max"], ascending=False).index)
-    letters = [_letters(place) if len(order) > 1 else "" for place in range(len(order))]
-    frame = frame.assign(
-        set=frame["validation_set"].map(dict(zip(order, letters))), place=frame["validation_set"].map(order.index)
-    )
+    places, letters = set_letters(frame["validation_set"], frame["created"])
+    frame = frame.assign(set=letters, place=places)
     ranked = frame.sort_values(["place", "val_auprc"], ascending=[True, False], na_position="last", kind="stable")
     return ranked.drop(columns="place")
 
@@ -135,7 +140,12 @@ def pick_columns() -> list[str]:
 
 
 def select_runs(
-    rows: Sequence[Mapping[str, Any]], sets: Sequence[str], key: str, columns: Sequence[str], chosen: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]],
+    sets: Sequence[str],
+    key: str,
+    columns: Sequence[str],
+    chosen: Sequence[str] = (),
+    height: Literal["auto", "stretch"] = "auto",
 ) -> list[str]:
     """Draw the table; return the run ids of the selected rows.
 
@@ -153,7 +163,7 @@ def select_runs(
     positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
     config = COLUMNS | {name: _field_column(run_fields()[name]) for name in others}
     alt = "Runs and their metrics"
-    selected = controls.select_rows(_without_empty(table), ids, key, config, alt, positions, height="stretch")
+    selected = controls.select_rows(_without_empty(table), ids, key, config, alt, positions, height=height)
     return [ids[row] for row in selected]
 
 
