@@ -41,7 +41,6 @@ from ctbench_core.runs.layout import (
 from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
 from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out
 from ctbench_core.runs.provenance import Provenance, read_provenance
-from ctbench_core.runs.query import QueryError
 from ctbench_core.runs.readers import (
     parse_epoch,
     read_cached,

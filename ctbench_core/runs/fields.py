@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 
 from ctbench_core.config import KEYS, KeyInfo
 from ctbench_core.declared import averaged_metrics
-from ctbench_core.runs.query import Field, Fields, Kind, Row
+from ctbench_core.query import Field, Fields, Kind, Row
 
 
 def _cell(name: str) -> Callable[[Row], Sequence[Any]]:

@@ -44,5 +44,5 @@ def delete_view(outputs_root: Path, name: str) -> None:
 def _change(outputs_root: Path, changes: Mapping[str, View | None]) -> None:
     outputs_root.mkdir(parents=True, exist_ok=True)
     with file_lock(outputs_root / _LOCK):  # another page may save at the same time
-        views = read_views(outputs_root) | changes
+        views = {**read_views(outputs_root), **changes}
         write_json(outputs_root / FILE, {name: view for name, view in views.items() if view is not None})

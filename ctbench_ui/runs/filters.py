@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core.runs import QueryError, query, run_fields, text_of
-from ctbench_core.runs.query import EVERY, Condition, Expression
+from ctbench_core import query
+from ctbench_core.query import EVERY, Condition, Expression, QueryError
+from ctbench_core.runs import run_fields, text_of
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import query
 from ctbench_core.formatting import plural
-from ctbench_core.runs import query, run_fields
-from ctbench_core.runs.query import Condition, Expression
+from ctbench_core.query import Condition, Expression
+from ctbench_core.runs import run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address
 from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
@@ -185,10 +186,10 @@ def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:
         selected = next((ids.index(run_id) for run_id in linked if run_id in ids), 0)
         key = f"runs-page-{hash((len(ids), ids[0], ids[-1], order)) & 0xFFFFFFFF:x}"
         first = (st.pagination(-(-len(ids) // PAGE), default=selected // PAGE + 1, key=key) - 1) * PAGE
-    is_all = st.checkbox(
-        f"All {len(rows):,}", help="Select every run that matches, on all pages.", **address.bound("runs.all")
-    )
-    return first, is_all
+    if len(rows) < 2:
+        return first, False
+    label, help = f"All {len(rows):,}", "Select every run that matches, on all pages."
+    return first, st.checkbox(label, help=help, **address.bound("runs.all"))
 
 
 def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.compare.recipes import estimate_recipe
+from ctbench_core.compare import estimate_recipe
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_interval, format_mean_sd, format_metric

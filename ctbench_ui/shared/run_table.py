@@ -13,8 +13,8 @@ import streamlit as st
 from ctbench_core.declared import METRICS, averaged_metrics
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_interval
+from ctbench_core.query import Field
 from ctbench_core.runs import Ledger, open_run, run_fields, set_id_of
-from ctbench_core.runs.query import Field
 from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import COLOURS, GREY, SHARE, STATES, duration, test_marks
@@ -178,7 +178,7 @@ def _field_column(field: Field) -> Any:
     if field.kind == "number":
         is_metric = field.name.startswith(("val ", "test "))
         return _number(field.title, help=field.help, format=SHARE if is_metric else None)
-    kinds = {"flag": st.column_config.CheckboxColumn, "time": st.column_config.DatetimeColumn}
+    kinds: dict[str, Callable[..., Any]] = {"flag": st.column_config.CheckboxColumn, "time": st.column_config.DatetimeColumn}
     return kinds.get(field.kind, _text)(field.title, help=field.help)
 
 

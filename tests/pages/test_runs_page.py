@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core import query
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
@@ -26,7 +27,6 @@ from ctbench_core.runs import (
     annotate,
     new_status,
     open_run,
-    query,
     run_fields,
     write_status,
 )
