@@ -33,7 +33,7 @@ from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
-from ctbench_core.runs.store import Run, check_length, open_run, run_folders
+from ctbench_core.runs.store import Run, check_length, open_run, possible_folders
 
 _AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
 _FILES = (
@@ -91,13 +91,16 @@ def read_table(outputs_root: Path | str) -> RunTable:
     with store.lock:
         if not store.checked_at:
             store.entries = read_index(Path(root))
-        folders = {folder[len(root) :].lstrip(os.sep): folder for folder in run_folders(root)}
+        folders = {folder[len(root) :].lstrip(os.sep): folder for folder in possible_folders(root)}
         is_quick = len(folders) > MANY and bool(store.checked_at)
         rows: list[Row] = []
         damaged: list[DamagedRun] = []
         for name, folder in folders.items():
             row = _row(store, name, folder, is_quick)
-            rows.append(row) if isinstance(row, dict) else damaged.append(row)
+            if isinstance(row, DamagedRun):
+                damaged.append(row)
+            elif row is not None:
+                rows.append(row)
         _forget(store, folders.keys())
         _save(store, Path(root))
         if not is_quick:
@@ -151,8 +154,8 @@ def _save(store: _Store, root: Path) -> None:
         store.retry_at = time.monotonic() + _RETRY_S
 
 
-def _row(store: _Store, name: str, folder: str, is_quick: bool) -> Row | DamagedRun:
-    """Return the row of a run, made once until its files change, or what is damaged.
+def _row(store: _Store, name: str, folder: str, is_quick: bool) -> Row | DamagedRun | None:
+    """Return the row of a run, made once until its files change, or what is damaged; None where the folder is no run.
 
     Args:
         is_quick: trust the time of its folder.
@@ -161,6 +164,10 @@ def _row(store: _Store, name: str, folder: str, is_quick: bool) -> Row | Damaged
     entry = entries.get(name)
     if is_quick and entry is not None and store.seen.get(name) == changed_at and entry[1]["run_dir"] == folder:
         return entry[1]
+    if not os.path.lexists(f"{folder}{os.sep}status.json"):
+        if entries.pop(name, None):
+            store.gone.add(name)
+        return None
     stamps = _stamps(folder)
     store.seen[name] = changed_at
     if entry is not None and entry[0] == stamps:

@@ -50,10 +50,11 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
             expression = query.parse(text or "", run_fields())
         except QueryError as problem:
             error = problem
-        with st.popover("Filter", icon=":material/add:", help="Choose values; they are written into the query."):
-            if error:
+        help = "Choose values; they are written into the query."
+        with st.popover("Filter", icon=":material/add:", help=help, key="runs-filter-box", on_change="rerun") as box:
+            if box.open and error:
                 st.caption("Correct the query first.")
-            else:
+            elif box.open:
                 _choices(rows, expression)
                 _condition(expression)
     if error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core import query
 from ctbench_core.formatting import plural
 from ctbench_core.query import Condition, Expression
-from ctbench_core.runs import run_fields
+from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address
 from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
@@ -46,7 +46,7 @@ def draw() -> None:
     linked = address.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
     bulk.offer_undo()
     bulk.draw_result()
-    queue.draw()
+    queue.draw([row["run_dir"] for row in reversed(table.rows) if row["state"] in ACTIVE])
     damaged.draw_list(table.damaged)
     if rows:
         _runs(rows, linked, head)
@@ -207,20 +207,19 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str)
 
 def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return runs in an order, and the letter of each one's validation set."""
-    cells = {name: [row[name] for row in rows] for name in ("validation_set", "created", "val_auprc")}
-    best = run_table.best_first(pd.DataFrame(cells).astype({"val_auprc": float}))
-    letters = best["set"]
-    places: list[int] = list(best.index)
+    places, letters = run_table.best_order(
+        *([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc"))
+    )
     if order == _NEWEST:
         places.sort(key=lambda place: rows[place]["created"], reverse=True)
     elif order != _BEST:
         title, _, arrow = order.rpartition(" ")
         name = next(name for name, shown in run_table.column_titles().items() if shown == title)
         places = _by_column(rows, places, name, letters, arrow == "↓")
-    return [rows[place] for place in places], [str(letters[place]) for place in places]
+    return [rows[place] for place in places], [letters[place] for place in places]
 
 
-def _by_column(rows: Rows, places: list[int], name: str, letters: Mapping[int, str], is_descending: bool) -> list[int]:
+def _by_column(rows: Rows, places: list[int], name: str, letters: Sequence[str], is_descending: bool) -> list[int]:
     """Return places ordered by a column; runs without a value come last."""
     field = run_fields().find(name)
     values = {place: field.value(rows[place]) if field else letters[place] for place in places}

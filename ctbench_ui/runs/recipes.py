@@ -81,8 +81,10 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places, frame["set"] = set_letters(frame["sets"], frame["created"])
-    ranked = frame.assign(place=places).sort_values(["place", "val_auprc"], ascending=[True, False], na_position="last")
+    places, letters = set_letters(frame["sets"].tolist(), frame["created"].tolist())
+    ranked = frame.assign(place=places, set=letters).sort_values(
+        ["place", "val_auprc"], ascending=[True, False], na_position="last"
+    )
     return ranked.drop(columns=["place", "sets", "created"]).reset_index(drop=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -88,13 +89,27 @@ _BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
-def set_letters(keys: pd.Series, created: pd.Series) -> tuple[pd.Series, pd.Series]:
+def set_letters(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
     """Return the rank of each row's validation set, the set of most rows first, and its letter; empty for a single set."""
-    sizes = created.groupby(keys).agg(["size", "max"])
-    order = list(sizes.sort_values(["size", "max"], ascending=False).index)
-    letters = [_letters(place) if len(order) > 1 else "" for place in range(len(order))]
-    places = {key: place for place, key in enumerate(order)}
-    return keys.map(places), keys.map(dict(zip(order, letters)))
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, moment in zip(sets, created):
+        count, newest = sizes.get(name, (0, ""))
+        sizes[name] = (count + 1, max(newest, moment))
+    ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
+    letters = {name: _letters(rank) if len(ranks) > 1 else "" for name, rank in ranks.items()}
+    return [ranks[name] for name in sets], [letters[name] for name in sets]
+
+
+def best_order(
+    sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]
+) -> tuple[list[int], list[str]]:
+    """Return the order of `best_first` as positions, and the letter of each row's validation set."""
+    ranks, letters = set_letters(sets, created)
+    filled = [value is not None and not math.isnan(value) for value in values]
+    keys = [
+        (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
+    ]
+    return sorted(range(len(keys)), key=keys.__getitem__), letters
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -105,10 +120,9 @@ def best_first(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows with a column ``set``: the letter of their validation set; empty where all have the same.
     """
-    places, letters = set_letters(frame["validation_set"], frame["created"])
-    frame = frame.assign(set=letters, place=places)
-    ranked = frame.sort_values(["place", "val_auprc"], ascending=[True, False], na_position="last", kind="stable")
-    return ranked.drop(columns="place")
+    cells = (frame[name].tolist() for name in ("validation_set", "created", "val_auprc"))
+    order, letters = best_order(*cells)
+    return frame.assign(set=letters).iloc[order]
 
 
 def _letters(place: int) -> str:
@@ -178,7 +192,10 @@ def _field_column(field: Field) -> Any:
     if field.kind == "number":
         is_metric = field.name.startswith(("val ", "test "))
         return _number(field.title, help=field.help, format=SHARE if is_metric else None)
-    kinds: dict[str, Callable[..., Any]] = {"flag": st.column_config.CheckboxColumn, "time": st.column_config.DatetimeColumn}
+    kinds: dict[str, Callable[..., Any]] = {
+        "flag": st.column_config.CheckboxColumn,
+        "time": st.column_config.DatetimeColumn,
+    }
     return kinds.get(field.kind, _text)(field.title, help=field.help)
 
 
