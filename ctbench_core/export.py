@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from ctbench_core.atomic import atomic_file, dump_json
 from ctbench_core.installation import version
 from ctbench_core.overrides import commands
 from ctbench_core.report import data_card, model_card, run_paper
-from ctbench_core.runs import Run, disclosures_of, leads_out, open_run, openings_of, read_result_csv
+from ctbench_core.runs import (
+    BulkResult,
+    Run,
+    disclosures_of,
+    for_each,
+    leads_out,
+    open_run,
+    openings_of,
+    read_result_csv,
+)
 from ctbench_core.stored import is_there
 from ctbench_core.tables import sheet_bytes
 
@@ -33,15 +43,35 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
     run = open_run(Path(run_dir).resolve())  # "." has no name
     root = run.paths.root
     target = target or root.with_name(f"{root.name}.zip")
-    content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_included(path)}
-    texts: dict[str, str | bytes] = {**_texts(run), **_head_files(run)}
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, path in content.items():
-            if name not in texts:
-                archive.write(path, f"{root.name}/{name}")
-        for name, text in texts.items():
-            archive.writestr(f"{root.name}/{name}", text)
-    return {"path": str(target), "files": list(dict.fromkeys([*content, *texts]))}
+        files = _add(archive, run)
+    return {"path": str(target), "files": files}
+
+
+def export_runs(run_dirs: Iterable[Path | str], target: Path) -> BulkResult:
+    """Write several runs as one zip, a folder each; ``not_exported.txt`` in it names those that cannot be read."""
+    with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        result = for_each(run_dirs, lambda folder: _add(archive, open_run(folder.resolve())))
+        if result.refused:
+            lines = [f"{run_id}: {reason}\n" for run_id, reason in result.refused.items()]
+            archive.writestr("not_exported.txt", "".join(lines))
+    return result
+
+
+def _add(archive: zipfile.ZipFile, run: Run) -> list[str]:
+    """Add a run's files to a zip, in a folder of its id; return their names in it."""
+    root = run.paths.root
+    texts: dict[str, str | bytes] = {
+        **_texts(run),
+        **_head_files(run),
+    }  # which may refuse: before any file is in the zip
+    content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_included(path)}
+    for name, path in content.items():
+        if name not in texts:
+            archive.write(path, f"{root.name}/{name}")
+    for name, text in texts.items():
+        archive.writestr(f"{root.name}/{name}", text)
+    return list(dict.fromkeys([*content, *texts]))
 
 
 def _is_included(path: Path) -> bool:

@@ -99,7 +99,10 @@ PAGES = Registry(
                 "card-tabs": ("Settings", "Curves", "Provenance and files"),
                 "by-budget-tabs": ("Budgets", "Curve", "Two sources"),
             },
-            filters=("runs.view", "runs.order", "runs.filter", "runs.state", "runs.encoder", "runs.head", "runs.tag"),
+            filters=(
+                *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.all"),
+                *("runs.state", "runs.encoder", "runs.head", "runs.tag"),  # of addresses from before the query
+            ),
         ),
         Page(
             name="studies",

@@ -25,6 +25,7 @@ FLOORS = {
     "ctbench_core.declared": 1,
     "ctbench_core.conf": 1,
     "ctbench_core.schema": 1,
+    "ctbench_core.query": 1,
     "ctbench_core.stored": 1,
     "ctbench_core.config": 2,
     "ctbench_core.overrides": 3,

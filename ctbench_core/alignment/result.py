@@ -21,7 +21,7 @@ from ctbench_core.alignment.scoring import (
 from ctbench_core.atomic import write_json
 from ctbench_core.declared import retrieval_prefix
 from ctbench_core.inference import MeanInterval
-from ctbench_core.runs import write_parquet
+from ctbench_core.runs import announce_change, write_parquet
 from ctbench_core.tables import write_sheet
 
 # Rows of a Parquet group: browsing reads one group for one volume.
@@ -230,6 +230,7 @@ def write_alignment(
         else:
             _write_parquet(folder / f"{name}.parquet", table, ROWS_PER_GROUP)
     write_json(folder / "metrics.json", result.metrics)
+    announce_change(folder.parent.parent)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, rows_per_group: int = 2**20) -> None:

@@ -13,5 +13,5 @@ from ctbench_core.compare.comparability import (
 from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs
 from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
 from ctbench_core.compare.primary import Margin, Primary, primary_of
-from ctbench_core.compare.recipes import compare_recipes
+from ctbench_core.compare.recipes import compare_recipes, estimate_recipe
 from ctbench_core.compare.tables import MACROS, MARGIN_COLUMNS

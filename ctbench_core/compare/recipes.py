@@ -13,6 +13,7 @@ from ctbench_core.compare.primary import Primary, primary_of
 from ctbench_core.config import KEYS, Config, get_key, recipe_values
 from ctbench_core.dataset import ManifestCache, seed_overlap
 from ctbench_core.errors import InputError
+from ctbench_core.inference import Estimate, estimate, measure
 from ctbench_core.label_leakage import encoder_name
 from ctbench_core.runs import Run, open_run
 
@@ -65,6 +66,23 @@ def compare_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Co
         for title, group in recipes.items()
     }
     return compare_scored_recipes(scores, name, overlaps, primary_of(runs, name)).with_runs(runs, set_names)
+
+
+def estimate_recipe(run_dirs: Sequence[Path | str], on: str) -> dict[str, Estimate] | None:
+    """Return the metrics of one recipe on a test set with their intervals, over seeds and patients, by name.
+
+    None for folds of a K-fold, whose test sets differ: their study gives the interval of their mean.
+
+    Raises:
+        InputError: no volume or finding is common to the runs.
+    """
+    runs = [open_run(folder) for folder in run_dirs]
+    if is_kfold(runs):
+        return None
+    common = keep_common([read_model_scores(run.paths.root, on) for run in runs])
+    overlap = seed_overlap(runs[0].config, ManifestCache()) if len(runs) > 1 else 0.0
+    figures = measure(common.targets, common.scores, common.patients, common.labels)
+    return {name: estimate(one, overlap=overlap) for name, one in figures.items()}
 
 
 def _repeat_name(config: Config) -> str:

@@ -213,7 +213,7 @@ def check_section(name: str, value: Any) -> str:
     Raises:
         ConfigError: it is a section, and the value is not a mapping.
     """
-    first_key = next((known for known in KEYS if known.startswith(f"{name}.")), "")
+    first_key = "" if name in KEYS else next((known for known in KEYS if known.startswith(f"{name}.")), "")
     if first_key and value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{name} is {value!r}; expected keys below it, such as {first_key}.")
     return first_key

@@ -54,6 +54,7 @@ from ctbench_core.runs import (
     Interval,
     MacroMetric,
     Metrics,
+    announce_change,
     write_parquet,
 )
 from ctbench_core.tables import write_sheet
@@ -300,6 +301,7 @@ def _write(
             partial(write_json, paths.metrics, metrics.to_json()),
         ]
     )
+    announce_change(paths.root.parent.parent)
     return metrics
 
 
@@ -330,6 +332,7 @@ def write_scores(
             partial(write_json, paths.metrics, metrics.to_json()),
         ]
     )
+    announce_change(paths.root.parent.parent)
     return metrics
 
 

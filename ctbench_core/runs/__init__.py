@@ -2,6 +2,7 @@
 
 from ctbench_core.runs.alignments import alignment_frame, read_alignment
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
+from ctbench_core.runs.bulk import BulkResult, delete_runs, for_each, restore_runs, star_runs, tag_runs
 from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
 from ctbench_core.runs.damage import (
     DamagedRun,
@@ -25,9 +26,12 @@ from ctbench_core.runs.disclosures import (
     stored_alignment_disclosures,
 )
 from ctbench_core.runs.external import ExternalTest
+from ctbench_core.runs.fields import run_fields, text_of
 from ctbench_core.runs.history import History, follow_history, history_frame
 from ctbench_core.runs.identity import set_id_of, validation_set_id, volumes_digest_of
 from ctbench_core.runs.layout import (
+    PLAN,
+    SEARCH,
     VALIDATION,
     Below,
     EvaluationPaths,
@@ -105,5 +109,7 @@ from ctbench_core.runs.store import (
     write_config,
     write_latest,
 )
+from ctbench_core.runs.table import RunTable, announce_change, damaged_rows, read_table, run_row, run_rows, trace
 from ctbench_core.runs.trackers import Tracker, open_tracker
 from ctbench_core.runs.tuning import read_tuning
+from ctbench_core.runs.views import View, delete_view, read_views, save_view

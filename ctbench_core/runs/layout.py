@@ -16,6 +16,8 @@ from ctbench_core.errors import RunError
 from ctbench_core.names import portable, safe_name
 
 VALIDATION = "validation"  # the name of the validation set among those that a run was evaluated on
+# A job's folder with one of these is a study or a search.
+PLAN, SEARCH = "plan.json", "search.yaml"
 
 
 def app_store() -> Path:

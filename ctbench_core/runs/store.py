@@ -212,9 +212,13 @@ def run_folders(root: Path | str) -> list[str]:
 
     Pages ask at every click: path objects of 1,000 runs would cost 30 ms more than strings.
     """
+    return [folder for folder in possible_folders(root) if os.path.lexists(f"{folder}{os.sep}status.json")]
+
+
+def possible_folders(root: Path | str) -> tuple[str, ...]:
+    """List the folders that may be run directories."""
     jobs = _subfolders(str(root))
-    folders = (*jobs, *(run for job in jobs for run in _subfolders(job)))
-    return [folder for folder in folders if os.path.lexists(f"{folder}{os.sep}status.json")]
+    return (*jobs, *(run for job in jobs for run in _subfolders(job)))
 
 
 def _subfolders(folder: str) -> list[str]:
@@ -243,7 +247,7 @@ def active_runs(outputs_root: Path) -> dict[Path, Status]:
     Fast enough for every click: the status file of a run that has ended is not read twice.
     """
     active = {}
-    for folder in run_folders(outputs_root):
+    for folder in possible_folders(outputs_root):
         if _may_be_active(folder) and (status := try_status(RunPaths(Path(folder)).status)) and status.active:
             active[Path(folder)] = status
     return dict(sorted(active.items(), key=lambda item: item[1].created))
@@ -284,8 +288,10 @@ class RunStore:
         only show such runs as interrupted.
         """
         interrupted = []
-        for run in self.runs(kind=None):
-            if run.status.state == "interrupted" and stored_status(run.paths.status).state not in ENDED:
+        # Most runs have ended: their configs are not read.
+        pending = (try_open(Path(folder)) for folder in possible_folders(self.root) if _may_be_active(folder))
+        for run in pending:
+            if run is not None and run.status.state == "interrupted":
                 with contextlib.suppress(InputError), hold_unchanged(run.paths.status, run.status):
                     write_status(run.paths.status, run.status, heartbeat=run.status.heartbeat)
                     interrupted.append(run)

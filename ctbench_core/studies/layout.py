@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctbench_core.config import Config
-from ctbench_core.runs import Below, job_dir
+from ctbench_core.runs import PLAN, SEARCH, Below, job_dir
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class StudyPaths:
     root: Path
 
     study = Below("study.yaml")  # the definition: name, base, grid, protocol
-    plan = Below("plan.json")  # every planned run, its bank, and when the study was extended
+    plan = Below(PLAN)  # every planned run, its bank, and when the study was extended
     lock = Below(".plan.lock")  # held while the plan is written
     control = Below("control.json")  # the requested state: run, paused or cancelled
     results = Below(".results.parquet")  # metrics of the finished runs in long form; a cache that can be rebuilt
@@ -25,7 +25,7 @@ class StudyPaths:
     table = Below("table.csv")  # one row a run, six decimals, no times
     cells = Below("by_cell.csv")  # one row a cell and metric, with intervals
     sbatch = Below("study.sbatch")  # a script for a cluster's job array
-    search = Below("search.yaml")  # the definition of a search: name, base, space, trials
+    search = Below(SEARCH)  # the definition of a search: name, base, space, trials
     journal = Below("journal.log")  # the trials of a search
 
     def claim(self, bank: int) -> Path:

@@ -32,7 +32,7 @@ def draw() -> None:
         "well images and reports align."
     )
     _draw_steps(rows)
-    damaged.draw_list(root)
+    damaged.draw_list(cache.damaged_rows(root))
     if not rows:
         _offer_demo()
         return

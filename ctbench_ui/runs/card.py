@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys
-from ctbench_core.export import export_run
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import (
     RESUMABLE,
@@ -20,16 +18,14 @@ from ctbench_core.runs import (
     delete_run,
     open_run,
     read_json,
-    restore_run,
     why_not_resumable,
 )
 from ctbench_ui import form
 from ctbench_ui.frame import address, sign_in
 from ctbench_ui.pages import go
+from ctbench_ui.runs import bulk
 from ctbench_ui.shared import as_text, cache, draw_tabs, live, show_error, show_errors, state_badge
 from ctbench_ui.shared.commands import draw_command
-
-_DELETED = "runs.deleted"
 
 
 def draw(run_dir: Path, known_tags: list[str]) -> None:
@@ -76,7 +72,7 @@ def _actions(run: Run, resumable: bool) -> None:
         _star(run)
         st.download_button(
             "Download",
-            data=lambda: zip_bytes(run),
+            data=lambda: bulk.zip_bytes([run.paths.root]),
             file_name=f"{run.run_id}.zip",
             mime="application/zip",
             key="card-zip",
@@ -87,7 +83,7 @@ def _actions(run: Run, resumable: bool) -> None:
         hint = "Stop the run first." if run.status.active else "Can be undone."
         if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
             with show_errors("The run cannot be deleted"):
-                st.session_state[_DELETED] = (run.name, run.run_id, str(delete_run(form.outputs_root(), run)))
+                bulk.note_deleted(f"{run.name} · {run.run_id}", [delete_run(form.outputs_root(), run)])
                 address.write_ids("run", [])
                 st.rerun()
 
@@ -116,33 +112,6 @@ def _convergence(run: Run) -> None:
 def _is_cloned(key: str) -> bool:
     """Whether a clone takes over a setting: all but where the run is stored."""
     return KEYS[key].scope != "place" and key != "paths.outputs_root"
-
-
-def zip_bytes(run: Run) -> bytes:
-    """Return a run as one zip.
-
-    Raises:
-        InputError: its folder no longer exists.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "run.zip"
-        export_run(run.paths.root, target)
-        return target.read_bytes()
-
-
-def offer_undo() -> None:
-    """Offer to restore the last deleted run, until the offer is closed."""
-    if _DELETED not in st.session_state:
-        return
-    name, run_id, trashed = st.session_state[_DELETED]
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":material/delete: Deleted **{as_text(name)}** :gray[{run_id}]", width="stretch")
-        if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
-            with show_errors("The run cannot be restored"):
-                restore_run(form.outputs_root(), Path(trashed))
-                st.session_state.pop(_DELETED)
-                st.rerun()
-        st.button("Close", key="undo-close", type="tertiary", on_click=lambda: st.session_state.pop(_DELETED, None))
 
 
 def _star(run: Run) -> None:

@@ -1,154 +1,249 @@
-"""Runs: the queue, and every run of the store, one by one, by recipe or by label budget."""
+"""Runs: the queue, and every run of the store, one by one, by recipe, by any key or by label budget."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 
+from ctbench_core import query
 from ctbench_core.formatting import plural
+from ctbench_core.query import Condition, Expression
+from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address
-from ctbench_ui.runs import by_budget, card, import_runs, queue, recipes
-from ctbench_ui.shared import cache, damaged, exports, run_picker, run_table, show_empty
+from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
+from ctbench_ui.shared import cache, damaged, exports, run_table, show_empty
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
-_BEST, _NEWEST = _ORDERS = ("Best first", "Newest first")
-_VIEWS = ("Runs", "By recipe", "By budget")
-_SEARCHED = ("name", "run_id", "encoder", "head", "inputs", "notes")
-_CHOICES = ("state", "encoder", "head")
+_BEST, _NEWEST = "Best first", "Newest first"
+_VIEWS = ("Runs", "By recipe", "By key", "By budget")
+PAGE = 200  # runs at a time: a page of them is some 100 kB
+_GROUP = "study"
+_FEW = 12  # runs that need no table as high as the window
+_STYLE = """<style>
+.st-key-runs-high [data-testid=stDataFrame] {height: max(18rem, calc(100vh - 20.5rem)) !important}
+.st-key-runs-head h1 {padding-bottom: .4rem}
+.st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
+.st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
+.st-key-runs-bar {min-height: 2.5rem}
+.st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
+</style>"""
+
+Rows = Sequence[dict[str, Any]]
 
 
 def draw() -> None:
     """Draw the page."""
-    st.title("Runs", anchor=False)
-    stored = cache.run_rows(str(form.outputs_root()), None)
-    rows = [row for row in stored if row["kind"] == "train"]
-    linked = address.read_ids("runs", _LINK, [row["run_id"] for row in rows], [row["run_id"] for row in stored])
-    card.offer_undo()
-    queue.draw()
-    damaged.draw_list(form.outputs_root())
+    st.html(_STYLE)
+    head = st.container(horizontal=True, vertical_alignment="center", key="runs-head")
+    head.title("Runs", anchor=False, width="content")
+    table = cache.read_table(form.outputs_root())
+    rows = [row for row in table.rows if row["kind"] == "train"]
+    linked = address.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
+    bulk.offer_undo()
+    bulk.draw_result()
+    queue.draw([row["run_dir"] for row in reversed(table.rows) if row["state"] in ACTIVE])
+    damaged.draw_list(table.damaged)
     if rows:
-        _runs(pd.DataFrame(rows), linked)
+        _runs(rows, linked, head)
     else:
         text = "Each training run appears here with its settings, curves and metrics."
         show_empty("No runs yet", text, "Configure a run", "train")
     import_runs.draw(form.outputs_root())
 
 
-def _runs(every: pd.DataFrame, linked: list[str]) -> None:
-    """Draw the controls and the view that they choose.
+def _runs(every: Rows, linked: list[str], head: Any) -> None:
+    """Draw the query, the controls, and the view that they choose.
 
     Args:
         linked: the runs selected by the address.
+        head: the place beside the title.
     """
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        view = st.segmented_control(
+    expression = filters.draw(every, head)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-controls"):
+        view, order, columns = _controls()
+    if expression is None:
+        return
+    rows = filters.matching(every, expression)
+    if not rows:
+        st.info("No runs match.", icon=":material/filter_alt_off:")
+        st.button("Clear filters", key="runs.clear-all", on_click=filters.clear)
+    elif view == "By budget":
+        by_budget.draw(pd.DataFrame(rows))
+    elif view == "By recipe":
+        _by_recipe(rows, order, columns, every, linked)
+    elif view == "By key":
+        _by_key(rows, expression, every)
+    else:
+        _list(rows, order, columns, every, linked)
+
+
+def _controls() -> tuple[str, str, list[str]]:
+    """Draw the choice of view, grouping, order and columns."""
+    view = str(
+        st.segmented_control(
             "View",
             _VIEWS,
             default=_VIEWS[0],
             required=True,
+            label_visibility="collapsed",
             persist_state="session",
             **address.bound("runs.view", _VIEWS),
         )
-        order, columns = _BEST, []
-        if ordered := view != "By budget":  # which has an order and columns of its own
-            order = st.selectbox(
-                "Order", _ORDERS, persist_state="session", width=128, **address.bound("runs.order", _ORDERS)
-            )
-        rows = _filter(every)
-        if ordered:
-            columns = run_table.pick_columns()
-    rows = run_table.best_first(rows)
-    if order == _NEWEST:
-        rows = rows.sort_values("created", ascending=False, kind="stable")
-    if not len(rows):
-        st.info("No runs match.", icon=":material/filter_alt_off:")
-        st.button("Clear filters", key="runs.clear", on_click=_clear_filters)
-    elif ordered:
-        _table(str(view), rows, columns, every, linked)
-    else:
-        by_budget.draw(rows)
+    )
+    titles = run_table.column_titles()
+    orders = [_BEST, _NEWEST, *(f"{title} {arrow}" for title in titles.values() for arrow in "↑↓")]
+    order, columns = _BEST, []
+    if view == "By key":
+        names = list(run_fields())
+        st.selectbox(
+            "Group by",
+            names,
+            index=names.index(_GROUP),
+            label_visibility="collapsed",
+            width=200,
+            persist_state="session",
+            **address.bound("runs.group", names),
+        )
+    elif view != "By budget":  # which has an order and columns of its own
+        order = st.selectbox(
+            "Order",
+            orders,
+            label_visibility="collapsed",
+            persist_state="session",
+            width=170,
+            **address.bound("runs.order", orders),
+        )
+        columns = run_table.pick_columns()
+    known = {"runs.view": _VIEWS, "runs.group": list(run_fields()), "runs.order": orders, "runs.columns": list(titles)}
+    saved_views.draw(form.outputs_root(), known)
+    return view, order, columns
 
 
-def _table(view: str, rows: pd.DataFrame, columns: Sequence[str], every: pd.DataFrame, linked: list[str]) -> None:
-    """Draw recipes or runs to select from, and what is selected."""
-    table, by_recipe = run_table.export_frame(rows), view == "By recipe"
-    if by_recipe:
-        table = recipes.table(rows)
-        rows = rows[rows["recipe"] == recipes.draw(table)]
-    chosen = _select(rows, columns, linked) if len(rows) else []
-    hint = "Select a run for its settings, curves and files, or several to compare."
-    if by_recipe and not len(rows):
-        hint = "Select a recipe for its runs."
-    noun = "recipe" if by_recipe else "run"
+def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str]) -> None:
+    frame = pd.DataFrame(rows)
+    table = recipes.table(frame)
+    chosen = recipes.draw(table, frame)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{plural(len(table), noun)} shown, {plural(len(every), 'run')} in the store. {hint}")
-        exports.download("Download table as CSV", table, "recipes.csv" if by_recipe else "runs.csv", "runs-csv")
-    selected = rows.set_index("run_id").loc[chosen]
+        st.caption(
+            f"{plural(len(table), 'recipe')} shown, {plural(len(every), 'run')} in the store. Select a recipe for its runs."
+        )
+        exports.download("CSV", table, "recipes.csv", "runs-csv")
+    if chosen is not None:
+        _list([row for row in rows if row["recipe"] == chosen], order, columns, every, linked, "recipe-runs-csv")
+
+
+def _by_key(rows: Rows, expression: Expression, every: Rows) -> None:
+    name = str(st.session_state["runs.group"])
+    table = groups.table(rows, name)
+    chosen = groups.draw(table, name)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"{plural(len(table), 'group')} shown, {plural(len(every), 'run')} in the store. Select a group for its runs."
+        )
+        if chosen is not None:
+            term = Condition(name, "=", (chosen,)) if groups.is_value(name, chosen) else Condition(name, "empty")
+            text = query.write(query.with_term(expression, term), run_fields())
+            st.button(
+                "Show these runs", key="group-runs", icon=":material/filter_list:", on_click=_show_group, args=(text,)
+            )
+        exports.download("CSV", table, "groups.csv", "runs-csv")
+
+
+def _show_group(text: str) -> None:
+    st.session_state.update({filters.KEY: text, "runs.view": _VIEWS[0]})
+
+
+def _list(
+    rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str], csv_key: str = "runs-csv"
+) -> None:
+    """Draw runs to select from, the actions on those selected, and the panel of a single one."""
+    rows, sets = _ordered(rows, order)
+    tags = sorted({tag for row in every for tag in row["tags"]})
+    with st.container(horizontal=True, gap="small", key="runs-split"):
+        with st.container(key="runs-list"):
+            place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
+            with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-bar"):
+                first, takes_all = _pages(rows, order, linked)
+                with place:
+                    chosen = _select(rows, sets, first, columns, linked)
+                by_id = {row["run_id"]: row for row in rows}
+                selected = rows if takes_all else [by_id[run_id] for run_id in chosen]
+                _bar(rows, selected, every, tags, csv_key)
+        if len(selected) == 1:
+            with st.container(key="run-panel"):
+                card.draw(Path(selected[0]["run_dir"]), tags)
+
+
+def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:
+    """Draw the choice of a page, where there are several, and of all runs; return the first row, and whether all are chosen."""
+    ids, first = [row["run_id"] for row in rows], 0
+    if len(ids) > PAGE:
+        selected = next((ids.index(run_id) for run_id in linked if run_id in ids), 0)
+        key = f"runs-page-{hash((len(ids), ids[0], ids[-1], order)) & 0xFFFFFFFF:x}"
+        first = (st.pagination(-(-len(ids) // PAGE), default=selected // PAGE + 1, key=key) - 1) * PAGE
+    if len(rows) < 2:
+        return first, False
+    label, help = f"All {len(rows):,}", "Select every run that matches, on all pages."
+    return first, st.checkbox(label, help=help, **address.bound("runs.all"))
+
+
+def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:
+    """Draw how many runs are shown, or the actions on those selected."""
     if len(selected) > 1:
-        run_picker.offer_comparison(selected)
-    elif len(selected):
-        card.draw(Path(selected["run_dir"].iloc[0]), sorted({tag for tags in every["tags"] for tag in tags}))
+        st.markdown(f"**{plural(len(selected), 'run')} selected**", width="content")
+        bulk.draw(selected, tags)
+        return
+    exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
+    st.caption(
+        f"{len(rows):,} of {plural(len(every), 'run')}. Select one for its details, several to act on them.",
+        width="content",
+    )
 
 
-def _select(rows: pd.DataFrame, columns: Sequence[str], linked: list[str]) -> list[str]:
-    """Draw the table; return the selected runs, which the address names."""
+def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return runs in an order, and the letter of each one's validation set."""
+    places, letters = run_table.best_order(
+        *([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc"))
+    )
+    if order == _NEWEST:
+        places.sort(key=lambda place: rows[place]["created"], reverse=True)
+    elif order != _BEST:
+        title, _, arrow = order.rpartition(" ")
+        name = next(name for name, shown in run_table.column_titles().items() if shown == title)
+        places = _by_column(rows, places, name, letters, arrow == "↓")
+    return [rows[place] for place in places], [letters[place] for place in places]
+
+
+def _by_column(rows: Rows, places: list[int], name: str, letters: Sequence[str], is_descending: bool) -> list[int]:
+    """Return places ordered by a column; runs without a value come last."""
+    field = run_fields().find(name)
+    values = {place: field.value(rows[place]) if field else letters[place] for place in places}
+    is_text = any(isinstance(value, str) for value in values.values())
+    filled = [place for place in places if values[place] is not None]
+    key = (lambda place: str(values[place]).casefold()) if is_text else values.__getitem__
+    return sorted(filled, key=key, reverse=is_descending) + [place for place in places if values[place] is None]
+
+
+def _select(rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str], linked: list[str]) -> list[str]:
+    """Draw a page of the table; return the selected runs of all pages, which the address names."""
     shown = st.session_state.setdefault(_CHOSEN, [])
     if not linked and address.is_opened():  # back on the page: what was selected last
         linked = shown
     if linked != shown:  # the address has changed: a table that begins with its selection
         st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
-    chosen = run_table.select_runs(rows, f"runs-{st.session_state.get(_TABLE, 0)}", columns, linked)
+    page, present = slice(first, first + PAGE), {row["run_id"] for row in rows}
+    on_page = {row["run_id"] for row in rows[page]}
+    key = f"runs-{st.session_state.get(_TABLE, 0)}"
+    height: Literal["auto", "stretch"] = "stretch" if len(rows) > _FEW else "auto"
+    chosen = run_table.select_runs(rows[page], sets[page], key, columns, linked, height)
+    chosen = [run_id for run_id in linked if run_id in present - on_page] + chosen
     st.session_state[_CHOSEN] = chosen
     address.write_ids(_LINK, chosen)
-    if hidden := len(set(linked) - set(rows["run_id"])):
+    if hidden := len(set(linked) - present):
         st.caption(f":material/filter_alt: {plural(hidden, 'selected run')} outside these filters.")
     return chosen
-
-
-def _filter(runs: pd.DataFrame) -> pd.DataFrame:
-    """Draw the filters and return the rows that match."""
-    text = st.text_input(
-        "Filter", placeholder="name, notes, tag", persist_state="session", width=148, **address.bound("runs.filter")
-    )
-    values = {name: sorted(set(runs[name])) for name in _CHOICES}
-    values["tag"] = sorted({tag for tags in runs["tags"] for tag in tags})
-    return filter_rows(runs, text, {name: _choice(name, offered) for name, offered in values.items()})
-
-
-def _choice(name: str, values: list[str]) -> list[str]:
-    """Draw the choice among values; nothing where every run has the same one."""
-    key = f"runs.{name}"
-    bound, state = address.bound(key, values), st.session_state
-    chosen = [value for value in state.get(key, st.query_params.get_all(key)) if value in values]
-    if not values or (len(values) < 2 and name != "tag" and not chosen):
-        return []
-    state[key] = chosen
-    return st.multiselect(name.capitalize(), values, placeholder="any", persist_state="session", width=132, **bound)
-
-
-def _clear_filters() -> None:
-    st.session_state["runs.filter"] = ""
-    st.session_state.update({f"runs.{name}": [] for name in (*_CHOICES, "tag")})
-
-
-def filter_rows(runs: pd.DataFrame, text: str, chosen: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return the rows that hold every word of ``text`` and one of the chosen values of each kind.
-
-    Args:
-        runs: rows of `cache.run_row`.
-        chosen: values by ``state``, ``encoder``, ``head`` and ``tag``; an empty list matches every run.
-    """
-    words = text.lower().split()
-    parts = zip(*(runs[name] for name in _SEARCHED), runs["tags"].map(" ".join))  # 40 times as fast as agg
-    lines = [" ".join(part).lower() for part in parts]
-    matches = pd.Series([all(word in line for word in words) for line in lines], runs.index, dtype=bool)
-    for name in _CHOICES:
-        if chosen.get(name):
-            matches &= runs[name].isin(list(chosen[name]))
-    if tags := set(chosen.get("tag", ())):
-        matches &= runs["tags"].map(lambda own: bool(tags & set(own))).astype(bool)
-    return runs[matches]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
@@ -11,9 +12,14 @@ from ctbench_core.runs import Status
 from ctbench_ui.shared import active_jobs, as_text, live, state_badge
 
 
-def draw() -> None:
-    """Draw what runs, with Stop, and what waits, with Up and Remove."""
-    jobs = [(folder, status) for folder in active_jobs.list_runs() if (status := active_jobs.status_of(folder))]
+def draw(run_dirs: Iterable[str]) -> None:
+    """Draw what runs, with Stop, and what waits, with Up and Remove.
+
+    Args:
+        run_dirs: those of the active runs of the store, oldest first.
+    """
+    folders = active_jobs.list_runs(map(Path, run_dirs))
+    jobs = [(folder, status) for folder in folders if (status := active_jobs.status_of(folder))]
     for place, (folder, status) in enumerate([job for job in jobs if job[1].state != "queued"]):
         if status.kind == "align":
             active_jobs.draw_alignment(folder)

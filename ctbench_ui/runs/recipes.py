@@ -9,13 +9,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.compare import estimate_recipe
 from ctbench_core.declared import averaged_metrics, short_title
-from ctbench_core.formatting import format_mean_sd, format_metric
+from ctbench_core.errors import CtbenchError
+from ctbench_core.formatting import format_interval, format_mean_sd, format_metric
+from ctbench_core.inference import MACRO
+from ctbench_core.progress import Progress
 from ctbench_core.runs import NOT_CONVERGED
-from ctbench_ui.shared import SHARE, test_marks
+from ctbench_ui.shared import SHARE, progress_bar, select_rows, test_marks
+from ctbench_ui.shared.run_table import set_letters
 
 # Settings that have a column of their own.
-_OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs")
+_OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs", "data.budget")
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
@@ -32,10 +37,16 @@ _COLUMNS: dict[str, Any] = {
     "encoder": _TEXT("Encoder"),
     "head": _TEXT("Head"),
     "inputs": _TEXT("Inputs"),
+    "budget": _NUMBER("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
+    "study": _TEXT("Study"),
     "differs": _TEXT("Differs in", width="medium", help="Settings in which the recipes shown differ."),
     "n": _NUMBER("Seeds", format="%d", help="Seeds with a finished run; the newest run of a seed counts."),
     "folds": _NUMBER(
         "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
+    ),
+    "set": _TEXT(
+        "Val. sets",
+        help="Recipes of one letter were validated on the same sets; only these are ranked against each other.",
     ),
     **{
         key: column
@@ -48,18 +59,19 @@ _COLUMNS: dict[str, Any] = {
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
         "⟳: a result is stale; its run has a better epoch now.",
     ),
+    "interval": _TEXT("Test AUPRC [95 % CI]", help="Macro mean over seeds and patients; two seeds have no interval."),
     "others": _NUMBER("Not finished", format="%d"),
 }
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a recipe, best mean validation AUPRC first.
+    """Return one row a recipe, best mean validation AUPRC first among those of the same validation sets.
 
     Args:
         runs: rows of `cache.run_row`.
 
     Returns:
-        Columns recipe, encoder, head, inputs, differs, n, folds, the metrics' means and standard deviations
+        Columns recipe, encoder, head, inputs, budget, study, set, differs, n, folds, the metrics' means and standard deviations
         (of n - 1 degrees of freedom; NaN for one seed), convergence, test, others.
     """
     recipes = {recipe: json.loads(recipe) for recipe in runs["recipe"].unique()}
@@ -68,7 +80,12 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         {"recipe": recipe, "differs": _differences(recipes[str(recipe)], varying)} | _row(group)
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
-    return pd.DataFrame(rows).sort_values("val_auprc", ascending=False, na_position="last").reset_index(drop=True)
+    frame = pd.DataFrame(rows)
+    places, letters = set_letters(frame["sets"].tolist(), frame["created"].tolist())
+    ranked = frame.assign(place=places, set=letters).sort_values(
+        ["place", "val_auprc"], ascending=[True, False], na_position="last"
+    )
+    return ranked.drop(columns=["place", "sets", "created"]).reset_index(drop=True)
 
 
 def _varying(recipes: list[dict[str, Any]]) -> list[str]:
@@ -88,8 +105,10 @@ def _differences(recipe: dict[str, Any], keys: list[str]) -> str:
 
 def _row(runs: pd.DataFrame) -> dict[str, Any]:
     """Return the columns of one recipe, from its runs."""
-    finished = runs[runs["state"] == "finished"].sort_values("created").drop_duplicates(["seed", "fold"], keep="last")
+    finished = _repeats(runs)
     row: dict[str, Any] = {name: runs.iloc[0][name] for name in ("encoder", "head", "inputs")}
+    row |= {"budget": runs.iloc[0]["budget"], "study": ", ".join(sorted(filter(None, set(runs["study"]))))}
+    row |= {"sets": " ".join(sorted(set(finished["validation_set"]))), "created": runs["created"].max()}
     row |= {"n": finished["seed"].nunique(), "folds": finished["fold"].nunique(), "test": _tests(finished)}
     stopped = int((finished["convergence"] != "").sum())
     row["convergence"] = f"{stopped} of {len(finished)} {NOT_CONVERGED}" if stopped else ""
@@ -99,6 +118,11 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         row[name] = values.mean() if len(values) else np.nan
         row[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
     return row
+
+
+def _repeats(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the finished runs of a recipe, the newest of each seed and fold."""
+    return runs[runs["state"] == "finished"].sort_values("created").drop_duplicates(["seed", "fold"], keep="last")
 
 
 def _by_seed(runs: pd.DataFrame, values: pd.Series) -> pd.Series:
@@ -121,23 +145,69 @@ def _tests(runs: pd.DataFrame) -> str:
     return " · ".join(parts)
 
 
-def draw(recipes: pd.DataFrame) -> str | None:
+def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> str | None:
     """Draw recipes to select one from, and return the selected one.
 
     Args:
-        recipes: what `table` returned.
+        recipes: what `table` returned. runs: what it was made from.
     """
     idle = {"differs": not recipes["differs"].any(), "folds": recipes["folds"].max() < 2}
-    idle["convergence"] = not recipes["convergence"].any()
-    event = st.dataframe(
-        recipes[[name for name in _COLUMNS if not idle.get(name)]],
-        hide_index=True,
-        key=f"recipes-{hash(tuple(recipes['recipe'])) & 0xFFFFFFFF:x}",
-        column_config=_COLUMNS,
-        on_select="rerun",
-        selection_mode="single-row",
-        lazy=False,
-        alt="Recipes with mean and standard deviation over seeds",
+    idle |= {name: not recipes[name].any() for name in ("convergence", "study", "set")}
+    idle["budget"] = bool(recipes["budget"].isna().all())
+    shown = recipes[[name for name in _COLUMNS if not idle.get(name) and name in recipes]]
+    if recipes["test"].any() and st.toggle(
+        "Test intervals",
+        key="recipes.intervals",
+        help="95 % intervals over seeds and patients, as Compare and studies give them. Takes about a second a recipe.",
+    ):
+        with progress_bar("Computing intervals") as progress:
+            shown = shown.assign(interval=_intervals(recipes, runs, progress))
+    chosen = select_rows(
+        shown,
+        list(recipes["recipe"]),
+        "recipes",
+        _COLUMNS,
+        "Recipes with mean and standard deviation over seeds",
+        mode="single-row",
     )
-    rows = event.selection.rows
-    return recipes["recipe"].iloc[rows[0]] if rows and rows[0] < len(recipes) else None
+    return str(recipes["recipe"].iloc[chosen[0]]) if chosen else None
+
+
+def _intervals(recipes: pd.DataFrame, runs: pd.DataFrame, progress: Progress) -> list[str]:
+    """Return the intervals of each recipe as text, by test set; a stale result has none."""
+    groups, texts = dict(iter(runs.groupby("recipe"))), []
+    for place, recipe in enumerate(recipes["recipe"]):
+        progress("computing intervals", place, len(recipes))
+        finished = _repeats(groups[recipe])
+        names = sorted({name for tests in finished["tests"] for name in tests})
+        parts = []
+        for name in names:
+            rows = finished[
+                [name in tests and name not in old for tests, old in zip(finished["tests"], finished["stale"])]
+            ]
+            if len(rows):
+                version = [[row["run_dir"], row["updated"]] for row in rows.to_dict("records")]
+                parts.append((f"{name} " if len(names) > 1 else "") + _interval(name, json.dumps(version)))
+        texts.append(" · ".join(parts))
+    return texts
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _interval(test: str, version: str) -> str:
+    """Write the macro AUPRC of a recipe on a test set with its interval, or why it has none.
+
+    Args:
+        version: JSON of each run directory and its time of change.
+    """
+    try:
+        estimates = estimate_recipe([run_dir for run_dir, _ in json.loads(version)], test)
+    except CtbenchError as error:
+        return f"– ({error})"
+    if estimates is None:
+        return "– (K-fold: see its study)"
+    one = estimates["auprc"]
+    place = one.at(MACRO)
+    if place is None:
+        return "–"
+    reason = f" ({one.reasons[place]})" if one.reasons[place] else ""
+    return format_interval(one.value[place], one.bounds[place].tolist()) + reason

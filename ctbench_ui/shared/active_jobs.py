@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
@@ -18,13 +19,16 @@ from ctbench_ui.shared.text import as_text
 EVERY_S = 1.0
 
 
-def list_runs() -> list[Path]:
+def list_runs(stored: Iterable[Path] | None = None) -> list[Path]:
     """Return the active runs: the one running here, those queued here, then those of other processes.
 
     The files decide: between the queue and the worker, a run is for a moment in neither.
+
+    Args:
+        stored: the active runs of the store, where they are known already.
     """
     here = [folder for folder in _queue() if is_active(folder)]
-    return list(dict.fromkeys([*here, *active_runs(form.outputs_root())]))
+    return list(dict.fromkeys([*here, *(active_runs(form.outputs_root()) if stored is None else stored)]))
 
 
 def list_jobs() -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -58,6 +58,8 @@ def select_rows(
     columns: Mapping[str, Any],
     alt: str,
     selected: Sequence[int] = (),
+    mode: Literal["multi-row", "single-row"] = "multi-row",
+    height: Literal["auto", "stretch"] = "auto",
 ) -> list[int]:
     """Draw a table of rows to select; return the positions of the selected ones.
 
@@ -69,9 +71,11 @@ def select_rows(
         key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
         column_config=columns,
         on_select="rerun",
-        selection_mode="multi-row",
+        selection_mode=mode,
+        height=height,
         selection_default={"selection": {"rows": list(selected)}},
         lazy=False,
+        placeholder="",
         alt=alt,
     )
     return [row for row in event.selection.rows if row < len(ids)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import plural
+from ctbench_core.runs import DamagedRun
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import page
 from ctbench_ui.shared import cache
@@ -23,9 +24,8 @@ def show(outputs_root: Path, run_ids: Collection[str]) -> bool:
     return bool(reasons)
 
 
-def draw_list(outputs_root: Path) -> None:
+def draw_list(runs: Sequence[DamagedRun]) -> None:
     """Draw a row for each damaged run, with its file and the cause; nothing where there is none."""
-    runs = cache.damaged_rows(str(outputs_root))
     if not runs:
         return
     rows = [{"Run": run.run_id, "State": "damaged", "What is wrong": run.summary} for run in runs]

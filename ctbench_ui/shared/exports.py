@@ -90,9 +90,15 @@ def download_html(draw: Callable[[], go.Figure], source: Source, alt: str, key: 
     _button("Download curves as HTML", page, f"{source.stem}-{key}.html", "text/html", key)
 
 
-def download(label: str, frame: pd.DataFrame, file_name: str, key: str, source: Source | None = None) -> None:
-    """Offer a frame as CSV, with every digit and the disclosures of its source; it is written on the click."""
-    _button(label, lambda: _csv(frame, source), file_name, "text/csv", key)
+def download(
+    label: str,
+    frame: pd.DataFrame | Callable[[], pd.DataFrame],
+    file_name: str,
+    key: str,
+    source: Source | None = None,
+) -> None:
+    """Offer a frame as CSV, with every digit and the disclosures of its source; it is made and written on the click."""
+    _button(label, lambda: _csv(frame() if callable(frame) else frame, source), file_name, "text/csv", key)
 
 
 def download_stored(label: str, path: Path, file_name: str, key: str, source: Source | None = None) -> None:

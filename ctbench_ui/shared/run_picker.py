@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from ctbench_core.formatting import format_metric, plural
+from ctbench_core.formatting import format_metric
 from ctbench_ui.frame import address
-from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, cache
 
 MOST = 6  # a baseline and five others
@@ -87,26 +85,3 @@ def redraw_if_deleted(run_dirs: Iterable[Path | str]) -> None:
     """Redraw the whole page, which reports it, where a run was deleted since this fragment was drawn."""
     if not all(Path(folder).is_dir() for folder in run_dirs):
         st.rerun(scope="app")
-
-
-def offer_comparison(runs: pd.DataFrame) -> None:
-    """Offer to compare the selected runs; the first one selected is the baseline.
-
-    Args:
-        runs: rows of `cache.run_row` by run id, in the order of their selection.
-    """
-    scored = list(runs.index[runs["tests"].map(bool)])
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        text = f"**{plural(len(runs), 'run')} selected**"
-        if missing := len(runs) - len(scored):
-            text += f" :gray[{missing} without test results]"
-        st.markdown(text)
-        if st.button(
-            "Compare selected",
-            type="primary",
-            icon=":material/compare:",
-            key="compare-selected",
-            disabled=not 2 <= len(scored) <= MOST,
-            help=f"2 to {MOST} runs with test results.",
-        ):
-            go("compare", {"runs": ",".join(scored)})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -14,7 +15,9 @@ from ctbench_core.declared import METRICS, averaged_metrics
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_interval
 from ctbench_core.palette import COLOURS, GREY
-from ctbench_core.runs import Ledger, open_run, set_id_of
+from ctbench_core.query import Field
+from ctbench_core.runs import Ledger, open_run, run_fields, set_id_of
+from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import SHARE, STATES, duration, test_marks
 
@@ -28,9 +31,11 @@ COLUMNS: dict[str, Any] = {
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
+    "study": _text("Study", help="The study or search that the run belongs to."),
     "encoder": _text("Encoder"),
     "head": _text("Head"),
     "inputs": _text("Inputs"),
+    "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
     "volumes": _number("N", format="localized", help="Training volumes."),
     "seed": _number("Seed", format="%d"),
     "auprc": _number("Val. AUPRC", format=SHARE, help="Macro mean over findings at the best epoch, on validation."),
@@ -67,8 +72,10 @@ _FIRST = (
     "star",
     "name",
     "state",
+    "study",
     "encoder",
     "head",
+    "budget",
     "volumes",
     "auprc",
     "convergence",
@@ -80,7 +87,30 @@ _FIRST = (
     "when",
 )
 _BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test", "when")
-_ONLY_IF_ANY = ("star", "convergence", "set", "bar", "test", "tags", "notes")
+_ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
+
+
+def set_letters(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the rank of each row's validation set, the set of most rows first, and its letter; empty for a single set."""
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, moment in zip(sets, created):
+        count, newest = sizes.get(name, (0, ""))
+        sizes[name] = (count + 1, max(newest, moment))
+    ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
+    letters = {name: _letters(rank) if len(ranks) > 1 else "" for name, rank in ranks.items()}
+    return [ranks[name] for name in sets], [letters[name] for name in sets]
+
+
+def best_order(
+    sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]
+) -> tuple[list[int], list[str]]:
+    """Return the order of `best_first` as positions, and the letter of each row's validation set."""
+    ranks, letters = set_letters(sets, created)
+    filled = [value is not None and not math.isnan(value) for value in values]
+    keys = [
+        (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
+    ]
+    return sorted(range(len(keys)), key=keys.__getitem__), letters
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -91,14 +121,9 @@ def best_first(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows with a column ``set``: the letter of their validation set; empty where all have the same.
     """
-    runs = frame.groupby("validation_set")["created"].agg(["size", "max"])
-    order = list(runs.sort_values(["size", "max"], ascending=False).index)
-    letters = [_letters(place) if len(order) > 1 else "" for place in range(len(order))]
-    frame = frame.assign(
-        set=frame["validation_set"].map(dict(zip(order, letters))), place=frame["validation_set"].map(order.index)
-    )
-    ranked = frame.sort_values(["place", "val_auprc"], ascending=[True, False], na_position="last", kind="stable")
-    return ranked.drop(columns="place")
+    cells = (frame[name].tolist() for name in ("validation_set", "created", "val_auprc"))
+    order, letters = best_order(*cells)
+    return frame.assign(set=letters).iloc[order]
 
 
 def _letters(place: int) -> str:
@@ -106,34 +131,73 @@ def _letters(place: int) -> str:
     return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
 
 
+def column_titles() -> dict[str, str]:
+    """Return the titles of all columns by name: those of `COLUMNS`, then every other field of the run table."""
+    covered = {field.name for name in COLUMNS if (field := run_fields().find(name))}
+    titles = {name: str(column["label"]) for name, column in COLUMNS.items()}
+    return titles | {name: field.title for name, field in run_fields().items() if name not in covered}
+
+
 def pick_columns() -> list[str]:
     """Draw the choice of columns; return it in the order of the table."""
-    titles = {name: column["label"] for name, column in COLUMNS.items()}
+    titles = column_titles()
     with st.popover("Columns", icon=":material/view_column:"):
-        chosen = st.pills(
+        chosen = st.multiselect(
             "Columns of the table",
-            list(COLUMNS),
-            selection_mode="multi",
+            list(titles),
             default=list(_FIRST),
-            format_func=lambda name: titles[name],
-            key="runs.columns",
+            format_func=titles.__getitem__,
+            help="Any metric or config key.",
             persist_state="session",
+            **address.bound("runs.columns", titles, titles.__getitem__),
         )
-    return [name for name in COLUMNS if name in chosen]
+    return [name for name in titles if name in chosen]
 
 
-def select_runs(frame: pd.DataFrame, key: str, columns: Sequence[str], chosen: Sequence[str] = ()) -> list[str]:
+def select_runs(
+    rows: Sequence[Mapping[str, Any]],
+    sets: Sequence[str],
+    key: str,
+    columns: Sequence[str],
+    chosen: Sequence[str] = (),
+    height: Literal["auto", "stretch"] = "auto",
+) -> list[str]:
     """Draw the table; return the run ids of the selected rows.
 
     Args:
-        frame: rows of `cache.run_row`, in the order to show.
-        columns: names in `COLUMNS`.
+        rows: of `cache.run_row`, in the order to show.
+        sets: the letter of the validation set of each.
+        columns: names in `column_titles`.
         chosen: run ids that are selected at first.
     """
-    ids = list(frame["run_id"])
-    table = _without_empty(table_of(frame, columns))
-    rows = [ids.index(run_id) for run_id in chosen if run_id in ids]
-    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Runs and their metrics", rows)]
+    ids = [row["run_id"] for row in rows]
+    own, others = [name for name in columns if name in COLUMNS], [name for name in columns if name not in COLUMNS]
+    table = table_of(pd.DataFrame(rows).assign(set=list(sets)), own)
+    for name in others:
+        table[name] = _field_cells(rows, run_fields()[name])
+    positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
+    config = COLUMNS | {name: _field_column(run_fields()[name]) for name in others}
+    alt = "Runs and their metrics"
+    selected = controls.select_rows(_without_empty(table), ids, key, config, alt, positions, height=height)
+    return [ids[row] for row in selected]
+
+
+def _field_cells(rows: Sequence[Mapping[str, Any]], field: Field) -> list[Any]:
+    if field.kind == "text":
+        return [", ".join(map(str, field.read(row))) for row in rows]
+    values = [field.value(row) for row in rows]
+    return list(pd.to_datetime(values, format="ISO8601", errors="coerce")) if field.kind == "time" else values
+
+
+def _field_column(field: Field) -> Any:
+    if field.kind == "number":
+        is_metric = field.name.startswith(("val ", "test "))
+        return _number(field.title, help=field.help, format=SHARE if is_metric else None)
+    kinds: dict[str, Callable[..., Any]] = {
+        "flag": st.column_config.CheckboxColumn,
+        "time": st.column_config.DatetimeColumn,
+    }
+    return kinds.get(field.kind, _text)(field.title, help=field.help)
 
 
 def draw_brief(frame: pd.DataFrame, key: str) -> None:
@@ -144,7 +208,13 @@ def draw_brief(frame: pd.DataFrame, key: str) -> None:
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
     """Leave out optional columns without a value."""
-    return table.drop(columns=[name for name in _ONLY_IF_ANY if name in table and not table[name].map(len).any()])
+    return table.drop(
+        columns=[name for name in _ONLY_IF_ANY if name in table and not table[name].map(_is_filled).any()]
+    )
+
+
+def _is_filled(value: Any) -> bool:
+    return bool(len(value)) if hasattr(value, "__len__") else not pd.isna(value)
 
 
 def table_of(frame: pd.DataFrame, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
@@ -165,6 +235,7 @@ _VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "star": lambda frame: [_STAR if pinned else "" for pinned in frame["pinned"]],
     "state": lambda frame: [[state] for state in frame["state"]],
     "volumes": lambda frame: frame["volumes"].astype("Int64"),
+    "budget": lambda frame: frame["budget"].astype("Int64"),
     "best": lambda frame: frame["best_epoch"].astype("Int64"),
     "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["stale"])),
     "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
@@ -203,7 +274,18 @@ def _tests(
 def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table of plain values with every digit, and columns for each test set."""
     plain = frame.drop(columns="set", errors="ignore").drop(
-        columns=["kind", "tests", "test_intervals", "leaks", "stale", "alignments", "trace", "recipe"]
+        columns=[
+            "kind",
+            "tests",
+            "test_intervals",
+            "test_metrics",
+            "leaks",
+            "stale",
+            "alignments",
+            "trace",
+            "recipe",
+            "changed",
+        ]
     )
     plain["tags"] = plain["tags"].map(";".join)
     for name in sorted({name for tests in frame["tests"] for name in tests}):

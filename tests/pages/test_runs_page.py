@@ -14,13 +14,23 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core import query
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import Run, RunPaths, RunStore, Status, annotate, new_status, open_run, write_status
-from ctbench_ui.runs import card, recipes
-from ctbench_ui.runs.page import filter_rows
+from ctbench_core.runs import (
+    Run,
+    RunPaths,
+    RunStore,
+    Status,
+    annotate,
+    new_status,
+    open_run,
+    run_fields,
+    write_status,
+)
+from ctbench_ui.runs import bulk, filters, recipes
 from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
@@ -234,20 +244,26 @@ def test_the_page_groups_by_recipe(trained: list[Path], open_page: Open) -> None
     assert list(app.dataframe[0].value["n"]) in ([3, 1], [1, 3])
 
 
-def test_filters_keep_what_they_say(trained: list[Path], store: Path) -> None:
+def test_queries_keep_what_they_say(trained: list[Path], store: Path) -> None:
     annotate(trained[0], tags=["paper"], notes="Baseline of table 2")
-    frame = rows(store)
 
-    def kept(text: str = "", **chosen: list[str]) -> set[str]:
-        return set(filter_rows(frame, text, chosen)["run_id"])
+    def kept(text: str = "") -> set[str]:
+        expression = query.parse(text, run_fields())
+        return {row["run_id"] for row in filters.matching(cache.run_rows(str(store)), expression)}
 
     every = {folder.name for folder in trained}
     assert kept() == every
     assert kept("TABLE baseline") == {trained[0].name}
     assert kept(f"MLP {trained[2].name}") == {trained[2].name}
-    assert kept(tag=["paper"]) == {trained[0].name}
-    assert kept(state=["failed"]) == set()
-    assert kept(state=["finished", "failed"], head=["mlp 8"]) == every
+    assert kept("tag = paper") == {trained[0].name}
+    assert kept("state = failed") == set()
+    assert kept("state in (finished, failed) and head = mlp 8 and head = mlp") == every
+    assert kept("learning_rate > 1e-3 or tag = paper") == {trained[0].name, trained[3].name}
+    assert kept("seed = 0 and not tag = paper") == {trained[3].name}
+    assert kept("budget = all and study is empty and created = today and best epoch > 0") == every
+    best = max(auprc(folder) for folder in trained)
+    assert kept(f"val auprc >= {best!r}") == {folder.name for folder in trained if auprc(folder) == best}
+    assert kept("test auprc > 0") == set()
 
 
 def test_a_filter_without_matches_says_so(trained: list[Path], open_page: Open) -> None:
@@ -357,7 +373,7 @@ def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) 
 
 def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Path]) -> None:
     run = open_run(trained[0])
-    with zipfile.ZipFile(io.BytesIO(card.zip_bytes(run))) as archive:
+    with zipfile.ZipFile(io.BytesIO(bulk.zip_bytes([run.paths.root]))) as archive:
         names = {name.removeprefix(f"{run.run_id}/") for name in archive.namelist()}
         config = archive.read(f"{run.run_id}/config.yaml")
     assert {"config.yaml", "command.txt", "metrics.jsonl", "checkpoints/final_model.pt"} <= names

@@ -1,0 +1,66 @@
+"""Change many runs at once: star, tag, delete and restore. A run that refuses stops none of the others, and is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.errors import CtbenchError, explained
+from ctbench_core.formatting import plural
+from ctbench_core.runs.annotations import annotate, read_annotations
+from ctbench_core.runs.store import delete_run, open_run, restore_run
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """What became of many runs.
+
+    Attributes:
+        done: for each run that was changed, what the change returned. refused: why each other one was not, by run id.
+    """
+
+    done: list[Any] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def sentence(self, verb: str) -> str:
+        """Say how many runs were changed, as in ``38 runs tagged, 2 runs not``."""
+        text = f"{plural(len(self.done), 'run')} {verb}"
+        return f"{text}, {plural(len(self.refused), 'run')} not" if self.refused else text
+
+
+def for_each(run_dirs: Iterable[Path | str], change: Callable[[Path], Any]) -> BulkResult:
+    """Apply a change to each run directory; an error of one run is kept with its id."""
+    result = BulkResult()
+    for folder in map(Path, run_dirs):
+        try:
+            result.done.append(change(folder))
+        except (CtbenchError, OSError) as error:
+            result.refused[folder.name] = str(explained(error))
+    return result
+
+
+def star_runs(run_dirs: Iterable[Path | str], starred: bool) -> BulkResult:
+    """Star or unstar runs."""
+    return for_each(run_dirs, lambda folder: annotate(folder, pinned=starred))
+
+
+def tag_runs(run_dirs: Iterable[Path | str], add: Sequence[str] = (), remove: Sequence[str] = ()) -> BulkResult:
+    """Add tags to runs and remove others; tags that a run has already are not repeated."""
+
+    def change(folder: Path) -> Any:
+        kept = [tag for tag in read_annotations(folder).tags if tag not in remove]
+        return annotate(folder, tags=list(dict.fromkeys([*kept, *add])))
+
+    return for_each(run_dirs, change)
+
+
+def delete_runs(outputs_root: Path, run_dirs: Iterable[Path | str]) -> BulkResult:
+    """Move runs to the store's trash; ``done`` has their folders there, for `restore_runs`."""
+    return for_each(run_dirs, lambda folder: delete_run(outputs_root, open_run(folder)))
+
+
+def restore_runs(outputs_root: Path, trashed: Iterable[Path | str]) -> BulkResult:
+    """Move deleted runs back to where they were."""
+    return for_each(trashed, lambda folder: restore_run(outputs_root, folder))
