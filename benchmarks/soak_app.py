@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from app import lifespan
 from ctbench_core.config import Config, set_key
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore, delete_run, empty_trash
 from ctbench_core.studies import parse_study, plan_study, run_study
 from ctbench_ui import server
+from ctbench_ui.app import lifespan
 
 KEPT = 12  # runs of trainings; a store that grows makes caches grow with it
 STORE = Path(os.environ["CTBENCH_OUTPUTS"])

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app import lifespan
 from ctbench_core.jobs import get_runner
 from ctbench_ui import server
+from ctbench_ui.app import lifespan
 from tests.browser.app_server import STORE_ADDRESS
 
 MAIN = Path(__file__).resolve().parents[2] / "ctbench_ui" / "main.py"
