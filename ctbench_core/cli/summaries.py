@@ -258,7 +258,7 @@ def agreement_table(agreement: Agreement) -> str:
         "volumes",
         "",
     ]
-    return "\n".join([*head, grid(header, rows)])
+    return "\n".join([*head, grid(header, rows), *warning_lines(agreement.warnings)])
 
 
 def pack_table(result: dict[str, Any]) -> str:

@@ -226,7 +226,8 @@ def agree(call: Call) -> Outcome:
         raise ConfigError(f"agree compares two manifests: agree {AGREE_USAGE}.")
     first, second = (read_configured(check_allowed(str(path)), composed.config) for path in paths)
     agreement = compare_labels(first, second)
-    return Outcome(agreement.to_json(), summaries.agreement_table(agreement))
+    result = agreement.to_json()
+    return Outcome(result | {"warnings": composed.warnings + result["warnings"]}, summaries.agreement_table(agreement))
 
 
 def export(call: Call) -> Outcome:

@@ -27,6 +27,7 @@ class Agreement:
         n: volumes, exams and patients in both manifests.
         only_first, only_second: volumes of one manifest that the other lacks.
         findings_only_first, findings_only_second: findings of one manifest that the other lacks; not compared.
+        warnings: of both manifests, each with the file's name.
     """
 
     first: str
@@ -37,11 +38,12 @@ class Agreement:
     only_second: int
     findings_only_first: tuple[str, ...] = ()
     findings_only_second: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; NaN stays NaN."""
         names = ("first", "second", "n", "only_first", "only_second", "findings_only_first", "findings_only_second")
-        values = {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names} | {"warnings": list(self.warnings)}
         return values | {"per_class": {row.pop("finding"): row for row in self.table.to_dict("records")}}
 
 
@@ -71,8 +73,10 @@ def compare_labels(first: Manifest, second: Manifest) -> Agreement:
     )
     common = first.select(rows)
     only_first, only_second = len(first) - len(common), len(second) - len(common)
-    alone = (tuple(name for name in one.labels if name not in labels) for one in (first, second))
-    return Agreement(first.name, second.name, table, common.counts(), only_first, only_second, *alone)
+    alone = [tuple(name for name in one.labels if name not in labels) for one in (first, second)]
+    warnings = tuple(dict.fromkeys([*first.warnings, *second.warnings]))
+    counts = common.counts()
+    return Agreement(first.name, second.name, table, counts, only_first, only_second, alone[0], alone[1], warnings)
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:

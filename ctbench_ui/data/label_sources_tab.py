@@ -70,6 +70,8 @@ def _draw_agreement(agreement: Agreement) -> None:
     ):
         if findings:
             st.caption(f"Only in {as_text(name)}, not compared: {as_text(first_rows(findings, 'finding'))}.")
+    for text in agreement.warnings:
+        st.warning(as_text(text), icon=":material/warning:")
     names = (agreement.first, agreement.second)
     if agreement.first == agreement.second:
         names = ("first", "second")

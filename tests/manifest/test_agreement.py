@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
+from ctbench_core.cli.summaries import agreement_table
 from ctbench_core.errors import ManifestError
 from ctbench_core.manifest import Manifest, compare_labels, read_manifest
 
@@ -85,3 +87,20 @@ def test_the_command_line_compares_too(cli: Any, tmp_path: Path) -> None:
     assert ended.code == 0
     assert ended.json["per_class"]["A"]["kappa"] == pytest.approx(cohen_kappa_score([1, 0, 0, 1], [1, 0, 1, 1]))
     assert cli("agree", f"first_csv={tmp_path / 'a.csv'}").code == 2
+
+
+def test_warnings_of_both_manifests_and_findings_of_one_are_printed(tmp_path: Path) -> None:
+    names = ["t_1_a_1", "t_2_a_1"]
+    first = write_manifest(tmp_path / "a.csv", names, {"A": [1, 0], "B": [0, 1]})
+    second = write_manifest(tmp_path / "b.csv", names, {"A": [1, 0], "C": [0, 1]})
+    sides = (dataclasses.replace(one, warnings=[f"{one.name}: odd."]) for one in (first, second))
+    agreement = compare_labels(*sides)
+    text = agreement_table(agreement)
+    for line in (
+        "Warning: a.csv: odd.",
+        "Warning: b.csv: odd.",
+        "Findings only in (1), not compared: B (1 finding)",
+        "Findings only in (2), not compared: C (1 finding)",
+    ):
+        assert line in text.splitlines()
+    assert agreement.to_json()["warnings"] == ["a.csv: odd.", "b.csv: odd."]
