@@ -49,6 +49,7 @@ SLOW_FILES = {
     "test_datasets.py",
     "test_malformed.py",
     "test_docs.py",
+    "test_docs_site.py",
     "test_old_stores.py",
     "test_pack_processes.py",
     "test_recipes.py",
