@@ -31,6 +31,7 @@ CLUSTER_FLAGS: dict[str, dict[str, Any]] = {
     "--detach": {"action": "store_true", "help": "go on in the background, also after this terminal is closed"},
 }
 LOG = "detached.log"
+_detached: list[subprocess.Popen[bytes]] = []
 
 
 def is_given(call: Call) -> bool:
@@ -61,6 +62,7 @@ def start_detached(verb: str, folder: Path, options: ClusterOptions | None, argu
     command = [sys.executable, "-m", "ctbench_core", verb, str(folder.resolve()), *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **_own_session())
+    _detached.append(process)  # Python warns of a process that nobody waits for
     result = {"study_dir": str(folder), "pid": process.pid, "log": str(log)}
     text = f"Runs in the background as process {process.pid}. Its log: {log}. The page Studies follows and stops it."
     return Outcome(result, text)

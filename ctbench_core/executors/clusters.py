@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,19 @@ def open_client(options: ClusterOptions, folder: Path) -> Iterator[tuple[Client,
         if options.is_address:
             client = _connect(options)
         else:
-            cluster = stack.enter_context(_start(options, folder))
+            cluster = _start(options, folder)
+            stack.callback(_close, cluster)
             client = Client(cluster, timeout=ANSWER_S)
         stack.enter_context(contextlib.closing(client))
         yield client, cluster
+
+
+def _close(cluster: Any) -> None:
+    """Close a cluster; Dask asserts that every job has started, also after the queue has refused one."""
+    with contextlib.suppress(AssertionError, RuntimeError, OSError, TimeoutError):
+        cluster.close()
+    if credentials := getattr(cluster, "shared_temp_directory", None):
+        shutil.rmtree(credentials, ignore_errors=True)
 
 
 def _connect(options: ClusterOptions) -> Client:

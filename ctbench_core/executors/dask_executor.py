@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import queue
+import threading
 import time
 import uuid
 from collections import Counter, deque
@@ -22,7 +23,7 @@ from ctbench_core.executors.session_file import Session, Worker, remove_session,
 from ctbench_core.executors.task import Ended, Task
 from ctbench_core.executors.worker import SLOT, Failure, Slots, describe, run_task, stop_tasks
 from ctbench_core.formatting import plural
-from ctbench_core.progress import Progress
+from ctbench_core.progress import Progress, silent
 
 RETRIES = 2  # of a task that raises an error which is none of ours
 LOST = 10  # workers that one task may lose in a row
@@ -33,8 +34,13 @@ _STOP_S = 120.0  # for tasks at work to save their state
 
 
 @contextlib.contextmanager
-def open_dask(options: ClusterOptions, folder: Path, progress: Progress) -> Iterator[DaskExecutor]:
+def open_dask(
+    options: ClusterOptions, folder: Path, progress: Progress = silent, cancel: threading.Event | None = None
+) -> Iterator[DaskExecutor]:
     """Open the workers of a study in a folder, and close them afterwards.
+
+    Args:
+        cancel: set it to give up waiting for the first worker.
 
     Raises:
         RunError: the scheduler or the workers do not answer, or are of another version.
@@ -43,7 +49,7 @@ def open_dask(options: ClusterOptions, folder: Path, progress: Progress) -> Iter
     with open_client(options, folder) as (client, cluster):
         executor = DaskExecutor(options, folder, client, cluster)
         try:
-            executor.wait_for_workers(progress)
+            executor.wait_for_workers(progress, cancel or threading.Event())
             executor.ready_s = time.monotonic() - started
             yield executor
         finally:
@@ -77,21 +83,29 @@ class DaskExecutor:
         """Return how many tasks have not ended."""
         return len(self._futures) + len(self._waiting)
 
-    def wait_for_workers(self, progress: Progress) -> None:
-        """Wait for the first worker, and on this machine for all."""
+    def wait_for_workers(self, progress: Progress, cancel: threading.Event) -> None:
+        """Wait for the first worker, and on this machine for all; a queue may take hours."""
         wanted = max(1, self._options.workers if not self._options.cluster else 1)
         started = time.monotonic()
-        while len(known := self._describe()) < wanted:
-            self._scale()
+        while len(known := self._describe()) < wanted and not cancel.is_set():
+            self._watch()
             progress("starting workers", len(known), wanted)
             if not self._options.cluster and time.monotonic() - started > _START_S:
                 raise RunError(f"{plural(wanted - len(known), 'worker')} did not start within {_START_S:.0f} s.")
+            if refused := self._refusal():
+                raise RunError(
+                    f"{self._options.cluster} refuses the job: {refused} Correct --with, or the site's options."
+                )
             self._require_scheduler()
             time.sleep(0.1)
         other = sorted({worker["version"] for worker in known} - {__version__})
         if other:
             raise RunError(f"Workers have ctbench {other[0]}, this process {__version__}. Install one version on both.")
         self._watch()
+
+    def _refusal(self) -> str:
+        """Return why the queueing system refused a job."""
+        return str(getattr(getattr(self._cluster, "job_cls", None), "refused", ""))
 
     def submit(self, task: Task) -> None:
         """Take a task; it is sent once a worker has nothing to do."""

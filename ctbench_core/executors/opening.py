@@ -46,7 +46,7 @@ def open_executor(
     """Open the executor of a study or search in a folder.
 
     Args:
-        cancel: stops the task of an executor in this process.
+        cancel: stops the task of an executor in this process, and the wait for the first worker.
         progress: follows that task, and the start of workers.
 
     Raises:
@@ -58,5 +58,5 @@ def open_executor(
     require_dask(options)
     from ctbench_core.executors.dask_executor import open_dask
 
-    with open_dask(options, folder, progress) as executor:
+    with open_dask(options, folder, progress, cancel) as executor:
         yield executor

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ctbench_core.executors.options import ClusterOptions, walltime_seconds
 from ctbench_core.executors.worker import SLOT
 
 LOOPBACK = "127.0.0.1"
+CREDENTIALS = ".cluster-"
 CORES, MEMORY = 2, "8GB"
 # A worker ends so many seconds before its job's walltime, a quarter of a short one: its bank has left before.
 ENDS_S = 120
@@ -38,15 +40,16 @@ def start_jobs(options: ClusterOptions, folder: Path) -> Any:
     Raises:
         ConfigError: a job cannot be described. RunError: no scheduler can listen there.
     """
-    credentials = folder / ".cluster"
-    credentials.mkdir(mode=0o700, exist_ok=True)
+    credentials = tempfile.mkdtemp(prefix=CREDENTIALS, dir=folder)  # readable by this user alone
     (folder / "logs").mkdir(exist_ok=True)
+    kind = cluster_class(options)
     try:
-        return cluster_class(options)(
+        return kind(
+            job_cls=_remembering(kind.job_cls),
             security=Security.temporary(),
             protocol="tls://",
             interface=options.requests.get("interface"),
-            shared_temp_directory=str(credentials),
+            shared_temp_directory=credentials,
             scheduler_options={"dashboard_address": f"{LOOPBACK}:0"},
             silence_logs=logging.CRITICAL,
             **job_options(options, folder),
@@ -55,6 +58,24 @@ def start_jobs(options: ClusterOptions, folder: Path) -> Any:
         raise ConfigError(f"The jobs of {options.cluster} cannot be described: {error}") from error
     except (OSError, RuntimeError) as error:
         raise RunError(f"No scheduler could start for the jobs of {options.cluster}: {error}") from error
+
+
+def _remembering(job_class: Any) -> Any:
+    """Return a class of jobs that keeps why the last one was refused: Dask writes it into a log alone."""
+
+    class Job(job_class):
+        refused = ""
+
+        async def _submit_job(self, script_filename: str) -> Any:
+            try:
+                answer = await super()._submit_job(script_filename)
+            except (RuntimeError, OSError) as error:
+                Job.refused = " ".join(str(error).split())
+                raise
+            Job.refused = ""
+            return answer
+
+    return Job
 
 
 def cluster_class(options: ClusterOptions) -> Any:

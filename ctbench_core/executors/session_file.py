@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 
 from ctbench_core.atomic import remove, write_json
+from ctbench_core.runs import seconds_silent
 from ctbench_core.stored import Count, read_file
 
 NAME = "workers.json"
+_SILENT_S = 60.0  # it is written every two seconds
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,13 @@ def remove_session(folder: Path) -> None:
 
 
 def read_session(folder: Path) -> Session | None:
-    """Read the workers of a study; None while it has none.
+    """Read the workers of a study; None while it has none, or when the process that leads it is gone.
 
     Raises:
         DamagedFile: the file cannot be read.
     """
+    if seconds_silent(folder / NAME) > _SILENT_S:
+        return None
     try:
         return read_file(folder / NAME, lambda text: msgspec.json.decode(text, type=Session))
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.executors import read_session
 from ctbench_core.figures import CONFIG
 from ctbench_core.formatting import plural
 from ctbench_core.jobs import get_runner
@@ -45,12 +46,17 @@ def is_queued(paths: StudyPaths) -> bool:
     return paths.root in (runner.active(), *runner.queued())
 
 
+def _is_active(paths: StudyPaths, status: StudyStatus) -> bool:
+    """Whether the study trains, is queued here, or waits for its workers elsewhere."""
+    return status.state == "running" or is_queued(paths) or read_session(paths.root) is not None
+
+
 def draw(paths: StudyPaths) -> None:
     """Draw the progress of a study, with its buttons; it redraws itself while the study is active."""
     with show_errors("This study cannot be shown"):
         plan = read_plan(paths)
         status = study_status(paths, plan)
-        active = status.state == "running" or is_queued(paths)
+        active = _is_active(paths, status)
         st.session_state[_DRAWN] = status.counts["finished"]
         _buttons(paths, status, active)
         for text in plan.warnings:
@@ -89,7 +95,7 @@ def _view(folder: str) -> None:
     paths = StudyPaths(Path(folder))
     plan = read_plan(paths)
     status = study_status(paths, plan)
-    if not (status.state == "running" or is_queued(paths)) or _has_news(paths, status):
+    if not _is_active(paths, status) or _has_news(paths, status):
         st.rerun(scope="app")
     _show(paths, plan, status)
 
@@ -111,8 +117,7 @@ def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:
     parts += ["computing intervals"] if queued and done + counts["failed"] == total else []
     state = "queued" if queued and status.state != "running" else status.state
     st.markdown(f"{state_badge(state)} {' · '.join(parts)}")
-    if status.state == "running":
-        workers.show(paths.root)
+    workers.show(paths.root)
     if done < total:
         st.progress(done / max(1, total))
         chart = study_charts.run_matrix(matrix_frame(plan, status.states))

@@ -140,8 +140,7 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
     state = "running" if was_active else "finished" if ended >= planned else "paused"
     best = format_metric(finished["value"].max() if len(finished) else None, 4)
     st.markdown(f"{state_badge(state)} {ended} of {plural(planned, 'trial')} · best validation metric **{best}**")
-    if was_active:
-        workers.show(paths.root)
+    workers.show(paths.root)
     st.progress(min(1.0, ended / planned))
     if not ended:
         return
