@@ -64,9 +64,9 @@ class Fields(dict[str, Field]):
         """Return the field of a name or alias; None where there is none."""
         return self._names.get(_key(name))
 
-    def nearest(self, name: str) -> str:
+    def nearest(self, name: str, cutoff: float = 0.6) -> str:
         """Return the known name that is most like another; empty where none is."""
-        near = difflib.get_close_matches(_key(name), self._names, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(_key(name), self._names, n=1, cutoff=cutoff)
         return self._names[near[0]].name if near else ""
 
 

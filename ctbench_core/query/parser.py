@@ -14,6 +14,7 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<sign>==|!=|<=|>=|[=<>~≤≥≠(),])|(?P<word>[^\s=<>~≤≥≠(),!]+|!))"""
 )
 _SAME = {"==": "=", "≤": "<=", "≥": ">=", "≠": "!="}
+_ALIKE = 0.85  # of a word and a field that are rather a misspelt longer name
 _SIGNS = ("=", "!=", "<", "<=", ">", ">=", "~")
 
 
@@ -108,6 +109,7 @@ class _Parser:
         if match is None:
             raise self._unknown_field(start)
         first, field = match
+        self._refuse_misspelt(start, first, field)
         words: list[Expression] = [Word(token.text) for token in self.tokens[start:first]]
         return [*words, self._condition(field)]
 
@@ -129,6 +131,17 @@ class _Parser:
             if field := self.fields.find(" ".join(token.text for token in self.tokens[first:end])):
                 return first, field
         return None
+
+    def _refuse_misspelt(self, start: int, first: int, field: Field) -> None:
+        """Refuse a word before a field that is nearly part of a longer name: ``tset auprc`` is no word and ``auprc``."""
+        if first == start:
+            return
+        name = " ".join(token.text for token in self.tokens[first - 1 : self.place])
+        near = self.fields.nearest(name, _ALIKE)
+        if near and (near != field.name or len(near.split()) > self.place - first):
+            before, after = self.tokens[first - 1].start, self.tokens[self.place - 1].end
+            suggestion = self.text[:before] + near + self.text[after:]
+            raise QueryError(f"“{name}” is no field. Did you mean {near}?", name, suggestion)
 
     def _unknown_field(self, start: int) -> QueryError:
         if self.place == start:

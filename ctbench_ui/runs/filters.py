@@ -24,7 +24,8 @@ _HELP = (
 # Fields with a choice of their values to click.
 _CLICKED = ("state", "study", "encoder", "head", "budget", "tag", "star")
 _OLD = ("state", "encoder", "head", "tag")  # parameters of addresses from before the query
-_MOST, _ALL = 30, "all"
+_PENDING = "runs.pending"  # a query that the field gets before it is drawn again
+_MOST = 30
 _SIGNS = {"=": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "~": "contains"}
 
 
@@ -34,7 +35,8 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
     Args:
         place: the container of the field; its chips come below.
     """
-    _read_old_address()
+    if (pending := st.session_state.pop(_PENDING, None)) is not None:
+        _write_text(pending)
     with place:
         text = st.text_input(
             "Query",
@@ -45,6 +47,7 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
             persist_state="session",
             **address.bound(KEY),
         )
+        _rewrite_old_address(text or "")
         error, expression = None, EVERY
         try:
             expression = query.parse(text or "", run_fields())
@@ -171,7 +174,7 @@ def _condition(expression: Expression) -> None:
             except QueryError as error:
                 st.error(as_text(error))
                 return
-            st.session_state["runs.pending"] = query.write(query.with_term(expression, term), fields)
+            st.session_state[_PENDING] = query.write(query.with_term(expression, term), fields)
             st.rerun()
 
 
@@ -183,18 +186,21 @@ def _write_text(text: str) -> None:
     st.session_state[KEY] = text
 
 
-def _read_old_address() -> None:
-    """Write the choices of an address from before the query into the query."""
-    if (pending := st.session_state.pop("runs.pending", None)) is not None:
-        _write_text(pending)
+def _rewrite_old_address(text: str) -> None:
+    """Write the choices of an address from before the query into the query.
+
+    Args:
+        text: the query of the address, which the field has read.
+    """
     old = {name: values for name in _OLD if (values := st.query_params.get_all(f"runs.{name}"))}
     if not old:
         return
     try:
-        expression = query.parse(st.query_params.get(KEY, ""), run_fields())
+        expression = query.parse(text, run_fields())
     except QueryError:
-        expression = EVERY
+        return  # it is shown with what is wrong
     for name, values in old.items():
         expression = query.with_choice(expression, name, values)
         address.write_ids(f"runs.{name}", [])
-    _write(expression)
+    st.session_state[_PENDING] = query.write(expression, run_fields())
+    st.rerun()
