@@ -308,7 +308,7 @@ def test_the_command_alone_shows_the_next_steps_and_help_its_verbs(
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ctbench {ctbench_core.__version__}\n"
     assert main(["trian"]) == 2
-    assert "Unknown verb 'trian'. Known: train" in capsys.readouterr().err
+    assert "Unknown verb 'trian'. Known: app, train" in capsys.readouterr().err
 
 
 def test_an_encoding_without_the_minus_sign_escapes_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
