@@ -14,13 +14,13 @@ from packaging.version import Version
 
 PROJECT = Path(__file__).resolve().parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = {name: lines for name, lines in DECLARED["optional-dependencies"].items() if name != "dev"}
+EXTRAS = {name: lines for name, lines in DECLARED["optional-dependencies"].items() if name not in ("dev", "docs")}
 # Name on the index -> name in an import, where they differ.
 IMPORTS = {"scikit-learn": "sklearn", "hydra-core": "hydra", "pyyaml": "yaml"}
 # Used through another package: by fsspec for s3://, by Streamlit for sign-in, by Optuna for the importance of settings.
 INDIRECT = {"s3fs", "authlib", "httpx", "scikit-learn"}
 # Imported, and always brought by what is declared.
-BROUGHT = {"starlette": "streamlit", "botocore": "s3fs", "aiohttp": "s3fs", "umap": ""}
+BROUGHT = {"starlette": "streamlit", "dask": "distributed", "botocore": "s3fs", "aiohttp": "s3fs", "umap": ""}
 
 
 def names(lines: list[str]) -> set[str]:
