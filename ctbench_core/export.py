@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import atomic_file, dump_json
+from ctbench_core.errors import CheckpointError
 from ctbench_core.installation import version
 from ctbench_core.overrides import commands
 from ctbench_core.report import data_card, model_card, run_paper
@@ -28,20 +29,25 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
     trained head is also there as ``model.safetensors``, with ``MODEL_CARD.md`` and ``DATA_CARD.md``.
 
     Raises:
-        InputError: the folder is not a run directory, or its checkpoint cannot be read.
+        InputError: the folder is not a run directory.
     """
     run = open_run(Path(run_dir).resolve())  # "." has no name
     root = run.paths.root
     target = target or root.with_name(f"{root.name}.zip")
     content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_included(path)}
-    texts: dict[str, str | bytes] = {**_texts(run), **_head_files(run)}
+    texts: dict[str, str | bytes] = {**_texts(run)}
+    warnings = []
+    try:
+        texts |= _head_files(run)
+    except CheckpointError as error:  # results can be exported all the same
+        warnings.append(f"No safetensors head and no cards: {error}")
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in content.items():
             if name not in texts:
                 archive.write(path, f"{root.name}/{name}")
         for name, text in texts.items():
             archive.writestr(f"{root.name}/{name}", text)
-    return {"path": str(target), "files": list(dict.fromkeys([*content, *texts]))}
+    return {"path": str(target), "files": list(dict.fromkeys([*content, *texts])), "warnings": warnings}
 
 
 def _is_included(path: Path) -> bool:
