@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.atomic import atomic_file, dump_json
+from ctbench_core.errors import CheckpointError
 from ctbench_core.installation import version
 from ctbench_core.overrides import commands
 from ctbench_core.report import data_card, model_card, run_paper
@@ -38,33 +39,36 @@ def export_run(run_dir: Path | str, target: Path | None = None) -> dict[str, Any
     trained head is also there as ``model.safetensors``, with ``MODEL_CARD.md`` and ``DATA_CARD.md``.
 
     Raises:
-        InputError: the folder is not a run directory, or its checkpoint cannot be read.
+        InputError: the folder is not a run directory.
     """
     run = open_run(Path(run_dir).resolve())  # "." has no name
     root = run.paths.root
     target = target or root.with_name(f"{root.name}.zip")
+    warnings: list[str] = []
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        files = _add(archive, run)
-    return {"path": str(target), "files": files}
+        files = _add(archive, run, warnings)
+    return {"path": str(target), "files": files, "warnings": warnings}
 
 
 def export_runs(run_dirs: Iterable[Path | str], target: Path) -> BulkResult:
-    """Write several runs as one zip, a folder each; ``not_exported.txt`` in it names those that cannot be read."""
+    """Write several runs as one zip, a folder each; ``not_exported.txt`` in it names what cannot be read."""
+    warnings: list[str] = []
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        result = for_each(run_dirs, lambda folder: _add(archive, open_run(folder.resolve())))
-        if result.refused:
-            lines = [f"{run_id}: {reason}\n" for run_id, reason in result.refused.items()]
-            archive.writestr("not_exported.txt", "".join(lines))
+        result = for_each(run_dirs, lambda folder: _add(archive, open_run(folder.resolve()), warnings))
+        lines = [*(f"{run_id}: {reason}" for run_id, reason in result.refused.items()), *warnings]
+        if lines:
+            archive.writestr("not_exported.txt", "".join(f"{line}\n" for line in lines))
     return result
 
 
-def _add(archive: zipfile.ZipFile, run: Run) -> list[str]:
-    """Add a run's files to a zip, in a folder of its id; return their names in it."""
+def _add(archive: zipfile.ZipFile, run: Run, warnings: list[str]) -> list[str]:
+    """Add a run's files to a zip, in a folder of its id; return their names in it, and append what is missing."""
     root = run.paths.root
-    texts: dict[str, str | bytes] = {
-        **_texts(run),
-        **_head_files(run),
-    }  # which may refuse: before any file is in the zip
+    texts: dict[str, str | bytes] = {**_texts(run)}  # which may refuse: before any file is in the zip
+    try:
+        texts |= _head_files(run)
+    except CheckpointError as error:  # results can be exported all the same
+        warnings.append(f"{run.run_id}: no safetensors head and no cards: {error}")
     content = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_included(path)}
     for name, path in content.items():
         if name not in texts:

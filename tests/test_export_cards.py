@@ -83,3 +83,13 @@ def test_the_cards_state_results_sizes_and_prevalence(evaluated_run: Run, tmp_pa
     counts = metrics.n
     assert f"| test | {counts['volumes']} | {counts['exams']} | {counts['patients']} |" in data
     assert "| Label origin | report-derived |" in data
+
+
+def test_a_damaged_checkpoint_is_named_and_the_results_are_exported(evaluated_run: Run) -> None:
+    folder = evaluated_run()
+    (folder / "checkpoints" / "final_model.pt").write_bytes(b"damaged")
+    result = export_run(folder)
+    (warning,) = result["warnings"]
+    assert "final_model.pt" in warning
+    assert "paper/test/table.tex" in result["files"]
+    assert "MODEL_CARD.md" not in result["files"]

@@ -253,7 +253,11 @@ def export(call: Call) -> Outcome:
     if len(call.arguments) != 1:
         raise ConfigError(f"export takes one run directory, got {len(call.arguments)}: export <run directory>.")
     result = export_run(call.arguments[0].removeprefix("run="))
-    return Outcome(result, f"{plural(len(result['files']), 'file')} in {result['path']}")
+    lines = [
+        f"{plural(len(result['files']), 'file')} in {result['path']}",
+        *summaries.warning_lines(result["warnings"]),
+    ]
+    return Outcome(result, "\n".join(lines))
 
 
 def pack(call: Call) -> Outcome:
