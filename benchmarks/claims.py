@@ -37,9 +37,7 @@ def measure(tries: int, locks: str, folder: Path) -> dict[str, int]:
         both = len(held) == 2 and max(span[0] for span in held) < min(span[1] for span in held)
         counts["both" if both else "one" if held else "none"] += 1
     for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.close()
-        worker.wait(10)
+        worker.communicate(timeout=10)
     return counts
 
 

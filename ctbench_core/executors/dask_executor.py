@@ -214,7 +214,7 @@ class DaskExecutor:
             for known in self._describe()
         ]
         session = Session(
-            self._client.scheduler_info(n_workers=-1)["address"],
+            str(getattr(self._client.scheduler, "address", "")),
             self._pages(),
             self._options.workers or len(workers),
             sorted(workers, key=lambda worker: worker.name),

@@ -1,0 +1,55 @@
+"""A worker near the end of its lifetime: its bank leaves, and it takes no other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed", reason="pip install 'ctbench[cluster]'")
+
+from ctbench_core.executors.worker import SLOT, Slots
+
+
+class Worker:
+    """What `Slots` uses of a Dask worker."""
+
+    def __init__(self, lifetime: float | None) -> None:
+        self.lifetime, self.name, self.resources, self.later = lifetime, "job-1", {}, []
+        self.state = SimpleNamespace(nthreads=1, total_resources={})
+        self.loop = SimpleNamespace(
+            call_later=lambda delay, function, *args: self.later.append((delay, function, args))
+        )
+
+    async def set_resources(self, **resources: float) -> None:
+        self.resources |= resources
+
+
+@pytest.mark.parametrize(("lifetime", "leaves_after"), [(14_280.0, 14_220.0), (45.0, 40.5)])
+def test_the_bank_leaves_before_the_lifetime_ends(lifetime: float, leaves_after: float) -> None:
+    async def live() -> tuple[Any, Slots, threading.Event]:
+        worker: Any = Worker(lifetime)
+        slots = Slots(1, is_local=False)
+        await slots.setup(worker)
+        assert worker.resources == {SLOT: 1}
+        event = slots.tasks["a-bank-1"] = threading.Event()
+        ((delay, function, arguments),) = worker.later
+        assert delay == pytest.approx(leaves_after)
+        await function(*arguments)
+        return worker, slots, event
+
+    worker, slots, event = asyncio.run(live())
+    assert event.is_set()
+    assert worker.resources == {SLOT: 0}
+    assert slots.leaving
+
+
+def test_a_worker_of_a_job_with_many_gpus_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    asyncio.run(Slots(1, is_local=False).setup(Worker(None)))  # type: ignore[arg-type]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
