@@ -157,7 +157,7 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> str | None:
     shown = recipes[[name for name in _COLUMNS if not idle.get(name) and name in recipes]]
     if recipes["test"].any() and st.toggle(
         "Test intervals",
-        key="recipes.intervals",
+        key="intervals-of-recipes",
         help="95 % intervals over seeds and patients, as Compare and studies give them. Takes about a second a recipe.",
     ):
         with progress_bar("Computing intervals") as progress:

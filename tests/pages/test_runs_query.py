@@ -138,7 +138,7 @@ def test_the_best_of_a_group_with_several_validation_sets_is_blank(trained: list
 def test_a_recipe_has_the_interval_that_compare_gives(trained: list[Path], open_page: Open) -> None:
     for folder in trained:
         evaluate_run(folder, ["test.csv"])
-    app = open_page("runs", {"runs.view": "By recipe", "recipes.intervals": True})
+    app = open_page("runs", {"runs.view": "By recipe", "intervals-of-recipes": True})
     assert not app.exception
     table = app.dataframe[0].value.set_index("n")["interval"]
     compared = compare_recipes(trained).metrics.query("metric == 'auprc' and finding == 'macro'").to_dict("records")
