@@ -273,6 +273,7 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
         )
     )
     table = published_frame("auroc", comparison["labels"], comparison["n"]["volumes"], inputs)
+    table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
     st.dataframe(
         exports.styled(table),
         hide_index=True,
