@@ -544,8 +544,8 @@ def _field(path: Path, draw: Draw) -> str:
     fields = list(_fields(content))
     holder, key, name = draw.choice(fields)
     value = draw.choice(FIELDS)
-    if draw.random() < 0.15:
-        holder["zzz" if isinstance(holder, dict) else 0] = holder.pop(key)
+    if draw.random() < 0.15 and isinstance(holder, dict):
+        holder["zzz"] = holder.pop(key)
         value = "renamed"
     else:
         holder[key] = value

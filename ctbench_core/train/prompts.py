@@ -23,7 +23,7 @@ def read_prompts(path: str, labels: Sequence[str], width: int) -> dict[str, Tens
     """Return unit-norm prompts ``positive`` and ``negative`` (C, D), averaged over a finding's prompts, and ``scale``.
 
     Raises:
-        FeatureError: the file is missing or unreadable, lacks a finding, is of another width, or holds NaN.
+        FeatureError: the file is missing or unreadable, lacks a finding, is of another width, or holds NaN or a vector of zeros.
     """
     file = check_allowed(path)
     if not file.is_file():
@@ -72,6 +72,10 @@ def _average(file: Path, kind: str, table: dict[str, np.ndarray], labels: Sequen
             f"{file} has no {kind} prompt of {', '.join(missing[:5])}. Add it, or choose fewer findings "
             "(training.target_labels)."
         )
+    if zero := [label for label in labels if not np.any(np.atleast_2d(table[label]), axis=1).all()]:
+        raise FeatureError(
+            f"{file}: a {kind} prompt of {', '.join(zero[:5])} is all zeros and has no direction. Embed it again."
+        )
     means = np.stack([_mean(np.atleast_2d(table[label]).astype(np.float64)) for label in labels])
     if means.shape[1] != width:
         raise FeatureError(
@@ -81,7 +85,7 @@ def _average(file: Path, kind: str, table: dict[str, np.ndarray], labels: Sequen
 
 
 def _mean(prompts: np.ndarray) -> np.ndarray:
-    """Average unit vectors, and scale the mean to unit norm; a zero vector stays zero."""
+    """Average unit vectors, and scale the mean to unit norm; opposite prompts may cancel to zero."""
     units = prompts / np.maximum(np.linalg.norm(prompts, axis=1, keepdims=True), 1e-12)
     mean = units.mean(axis=0)
     return mean / max(float(np.linalg.norm(mean)), 1e-12)

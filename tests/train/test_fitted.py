@@ -160,6 +160,7 @@ def test_prompts_that_do_not_fit_are_named(
         ({"logit_scale": np.array(-1.0)}, "NaN, infinite or not positive"),
         ({"labels": np.array(["a", "a", "b"])}, "names a finding twice"),
         ({"positive": np.zeros((2, 2, 16))}, "holds no prompts"),
+        ({"negative": np.eye(3, 16)[[0, 1, 1]] * [[1], [0], [1]]}, "negative prompt of .* is all zeros"),
         ({"positive": np.array(["a", "b", "c"])}, "holds no prompts"),
         ({"positive": np.zeros((3, 16), [("a", "f4")])}, "must be numbers"),
     ],
