@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.formatting import format_metric
+from ctbench_core.runs import VALIDATION
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache
 
@@ -76,7 +77,7 @@ def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> st
         format_func=as_text,
         on_change=lambda: address.write_ids(parameter, [st.session_state[key]]),
     )
-    if len(names) > 1:
+    if [one for one in names if one != VALIDATION] != [name]:  # the only test needs no name
         address.write_ids(parameter, [str(name)])
     return str(name)
 

@@ -8,8 +8,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -178,7 +180,7 @@ def test_many_runs_are_compared_by_their_folders_and_then_by_their_files(
         def start(self) -> None:
             """Leave the work to the test."""
 
-    monkeypatch.setattr(table.threading, "Thread", Later)
+    monkeypatch.setattr(table, "threading", SimpleNamespace(Thread=Later, Lock=threading.Lock))
     annotate(first, notes="written as usual")
     evaluate_run(third, ["valid.csv"])
     best = second / "best_metrics.json"

@@ -74,7 +74,7 @@ def test_every_verb_with_foreign_letters_on_cp1252(
 ) -> None:
     runs = [tmp_path / "outputs" / "train" / name for name in ("one", "two")]
     calls = verbs(foreign_data, make_overrides(foreign_data), runs, make_old_run(), tmp_path)
-    assert {call[0] for call in calls} == set(VERBS)
+    assert {call[0] for call in calls} == set(VERBS) - {"app"}  # which serves until it is stopped
     environment = {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "0"}
     ended = subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-c", RUN_ALL],
