@@ -139,8 +139,9 @@ def test_names_of_ctbench_hosts_are_answered(serve_with: Callable[..., AppServer
 
 
 def test_every_answer_has_the_headers_that_protect_it(shared_server: AppServer) -> None:
-    for path in ("/", "/train", "/_stcore/health", "/nothing/here"):
-        headers = ask(shared_server, path).headers
+    answers = [ask(shared_server, path) for path in ("/", "/train", "/_stcore/health", "/nothing/here")]
+    for answer in [*answers, ask(shared_server, Host="attacker.example")]:
+        headers = answer.headers
         assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
         assert "connect-src 'self';" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
