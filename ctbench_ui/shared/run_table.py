@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import METRICS, averaged_metrics
-from ctbench_core.errors import DamagedFile
+from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_interval
 from ctbench_core.palette import COLOURS, GREY
 from ctbench_core.query import Field
@@ -309,9 +309,9 @@ def _openings(run_dirs: pd.Series, test: str) -> list[int | None]:
 
 
 def _set_of(folder: str, test: str) -> tuple[Path, str | None] | None:
-    """Return the store of a run and the identity of its test set; None where its files cannot be read."""
+    """Return the store of a run and the identity of its test set; None where its files cannot be read, or are gone."""
     try:
         run = open_run(folder)
         return run.store, set_id_of(run, test)
-    except DamagedFile:
+    except (InputError, RunError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -369,6 +370,15 @@ def test_the_exported_table_holds_every_digit(trained: list[Path], store: Path) 
         assert table.loc[folder.name, "val_auprc"] == auprc(folder)
     assert table.loc[trained[1].name, "test_auprc"] == result["auprc"]
     assert table["test_auprc"].notna().sum() == 1
+
+
+def test_a_run_that_is_deleted_while_the_table_is_drawn_stops_nothing(trained: list[Path], store: Path) -> None:
+    evaluate_run(trained[1], ["test.csv"])
+    listed = rows(store)
+    shutil.rmtree(trained[0])
+    table = run_table.export_frame(listed).set_index("run_id")
+    assert table.loc[trained[1].name, "test_openings"] == 1
+    assert pd.isna(table.loc[trained[0].name, "test_openings"])
 
 
 def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Path]) -> None:
