@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,11 +62,19 @@ def start_detached(verb: str, folder: Path, options: ClusterOptions | None, argu
     log = folder / LOG
     command = [sys.executable, "-m", "ctbench_core", verb, str(folder.resolve()), *arguments]
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **_own_session())
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(), **_own_session()
+        )
     _detached.append(process)  # Python warns of a process that nobody waits for
     result = {"study_dir": str(folder), "pid": process.pid, "log": str(log)}
     text = f"Runs in the background as process {process.pid}. Its log: {log}. The page Studies follows and stops it."
     return Outcome(result, text)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which a new process finds this package from any folder, also where it is a clone."""
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _own_session() -> dict[str, Any]:
