@@ -47,7 +47,7 @@ _ACTIONS = (
         ":material/healing:",
         "repair",
         _repair,
-        "Moves damaged notes, test results and alignment results of this run to the trash. The run stays.",
+        "Moves damaged notes and damaged validation, test and alignment results of this run to the trash. The run stays.",
     ),
     ("Set aside", ":material/drive_file_move:", "aside", _set_aside, "Moves the run to the trash. Can be undone."),
 )
