@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +30,12 @@ class Worker:
         self.resources |= resources
 
 
+def run_in_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a thread of its own: a browser test before this one leaves its event loop running here."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 @pytest.mark.parametrize(("lifetime", "leaves_after"), [(14_280.0, 14_220.0), (45.0, 40.5)])
 def test_the_bank_leaves_before_the_lifetime_ends(lifetime: float, leaves_after: float) -> None:
     async def live() -> tuple[Any, Slots, threading.Event]:
@@ -41,7 +49,7 @@ def test_the_bank_leaves_before_the_lifetime_ends(lifetime: float, leaves_after:
         await function(*arguments)
         return worker, slots, event
 
-    worker, slots, event = asyncio.run(live())
+    worker, slots, event = run_in_thread(live())
     assert event.is_set()
     assert worker.resources == {SLOT: 0}
     assert slots.leaving
@@ -51,5 +59,5 @@ def test_a_worker_of_a_job_with_many_gpus_sees_one(monkeypatch: pytest.MonkeyPat
     import os
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    asyncio.run(Slots(1, is_local=False).setup(Worker(None)))  # type: ignore[arg-type]
+    run_in_thread(Slots(1, is_local=False).setup(Worker(None)))  # type: ignore[arg-type]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
