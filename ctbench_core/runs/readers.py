@@ -63,6 +63,13 @@ def read_cached(path: Path, parse: Callable[[str], T]) -> T:
     return value
 
 
+def forget(folders: set[str]) -> None:
+    """Drop what was read from files of folders that are gone: a server deletes runs for weeks."""
+    with _values_lock:
+        for key in [key for key in _values if not folders.isdisjoint(map(str, key[0].parents[:3]))]:
+            del _values[key]
+
+
 def read_if_there(path: Path, parse: Callable[[str], T], absent: D) -> T | D:
     """Return what `read_cached` returns, or ``absent`` for a missing file.
 
