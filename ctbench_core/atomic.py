@@ -32,6 +32,7 @@ HELD_S, MOVE_S = 30.0, 5.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 1.0
 _ABANDONED_S = 86_400.0  # of a temporary file of another host, whose processes cannot be asked
 _START_TOLERANCE_S = 2.0  # between the clocks of files and of processes
+_MOST_SWEPT = 4096
 _swept: set[Path] = set()  # folders whose leftovers this process has removed
 
 
@@ -53,6 +54,8 @@ def atomic_file(path: Path, mode: str = "wb", held_s: float = HELD_S) -> Iterato
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.parent not in _swept:
+                if len(_swept) >= _MOST_SWEPT:  # a server makes folders for weeks
+                    _swept.clear()
                 _swept.add(path.parent)
                 _remove(path.parent.glob(_LEFTOVER))
             with temporary.open(mode, **text) as file:  # type: ignore[call-overload]

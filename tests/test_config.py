@@ -61,6 +61,7 @@ CONTRACT: dict[str, Any] = {
     "data.on_bad_feature": "fail",
     "data.feature_key": None,
     "data.pool": "flatten",
+    "data.store_dtype": "float32",
     "data.cohort.recon": "all",
     "data.cohort.exclude": None,
     "data.cohort.where": [],
@@ -117,6 +118,8 @@ CHOICES = {
     "data.on_leak": ("mark", "refuse"),
     "data.on_bad_feature": ("fail", "drop"),
     "data.pool": ("flatten", "mean", "cls"),
+    "data.store_dtype": ("float32", "float16"),
+    "training.shuffle": ("rows", "blocks"),
     "data.cohort.recon": ("all", "first", "last"),
     "data.standardise": ("none", "zscore", "l2"),
     "training.optimizer": ("adam", "adamw", "sgd"),
@@ -293,7 +296,7 @@ def test_every_leaf_of_the_dataclasses_is_a_key() -> None:
 # The scope of every key but the parameters of losses and heads; a slip here lets different runs count as one.
 SCOPE: dict[str, str] = {
     "bank": """paths.data_root data.columns.visual_feature data.columns.text_feature data.on_bad_feature
-        data.feature_key data.pool data.per_finding data.standardise training.batch_size training.optimizer training.precision
+        data.feature_key data.pool data.store_dtype data.per_finding data.standardise training.batch_size training.shuffle training.optimizer training.precision
         model._target_ model.params.in_features model.params.hidden_dims model.params.gate model.inputs model.prompts""",
     "stack": "training.loss._target_ model.params.dropout",
     "head": """training.learning_rate training.weight_decay training.max_epochs training.early_stopping_patience
@@ -365,9 +368,11 @@ INTRODUCED: dict[str, Any] = {
     "data.labels.rename": {},
     "data.labels.only": None,
     "data.per_finding": {},
+    "data.store_dtype": "float32",
     "data.budget_draw": "covering",
     "training.resume.allow_changes": False,
     "training.threads": None,
+    "training.shuffle": "rows",
     "evaluation.primary.metric": "none",
     "evaluation.primary.findings": None,
     "evaluation.primary.comparison": None,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ctbench_core.alignment.direction import ComputeSettings, Direction, HitGroups
+from ctbench_core.alignment.limits import refuse_many_pairs
 from ctbench_core.alignment.nearest import LabelVectors
 from ctbench_core.alignment.neighbour_report import NeighbourReport, NeighbourSet, ctclip_map
 from ctbench_core.alignment.result import NDCG_DEPTHS, NO_PATIENTS, AlignmentResult, Retrieval
@@ -86,13 +87,13 @@ def align(
     Formulas: `docs/metrics.md`. Memory grows with N, not with N x N.
 
     Raises:
-        InputError: the arrays do not fit together, or a depth or tile is below 1.
+        InputError: the arrays do not fit together, a depth or tile is below 1, or there are too many pairs.
         FeatureError: the vectors have NaN or infinite values.
         ConfigError: the package for the map is not installed.
         Interrupted: ``cancel`` was set.
     """
     options = options or AlignmentOptions()
-    sides = (read_side("image", image, image_rows), read_side("text", text, text_rows))
+    sides = _read_sides(image, text, image_rows, text_rows, str(device))
     by_sample = {"groups": groups, "label_groups": label_groups, "normal": normal, "exams": exams}
     by_sample |= {"rows of targets": options.targets, "patients": options.patients}
     _check(sides, by_sample, text_groups, k, tile)
@@ -106,6 +107,15 @@ def align(
     metrics = _metrics(sides, truths, retrievals) | report.metrics() | _interval_entries(intervals)
     undefined = {"undefined": _undefined(metrics) | report.undefined}
     return AlignmentResult(metrics | undefined, retrievals, _pairs(pairs), report.tables | plane)
+
+
+def _read_sides(
+    image: np.ndarray, text: np.ndarray, image_rows: np.ndarray | None, text_rows: np.ndarray | None, device: str
+) -> tuple[Side, Side]:
+    if np.ndim(image) == np.ndim(text) == 2:  # `read_side` refuses others
+        images, texts = len(image if image_rows is None else image_rows), len(text if text_rows is None else text_rows)
+        refuse_many_pairs(images, texts, image.shape[1], device)
+    return read_side("image", image, image_rows), read_side("text", text, text_rows)
 
 
 def _hit_groups(

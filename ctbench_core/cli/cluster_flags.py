@@ -12,12 +12,13 @@ from typing import Any
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.executors import SYSTEMS, ClusterOptions, parse_options, require_dask, write_options
 
-CLUSTER_USAGE = "[--workers N] [--cluster SYSTEM or ADDRESS] [--with queue=..,walltime=..] [--detach]"
+WORKERS_USAGE = "[--workers N] [--cluster SYSTEM or ADDRESS] [--with queue=..,walltime=..]"
+CLUSTER_USAGE = f"{WORKERS_USAGE} [--detach]"
 CLUSTER_FLAGS: dict[str, dict[str, Any]] = {
     "--workers": {
         "type": int,
         "metavar": "N",
-        "help": "train in N processes of this machine, one a GPU, or in N jobs of --cluster; 0: in this process",
+        "help": "work in N processes of this machine, one a GPU, or in N jobs of --cluster; 0: in this process",
     },
     "--cluster": {
         "metavar": "WHERE",
@@ -31,6 +32,7 @@ CLUSTER_FLAGS: dict[str, dict[str, Any]] = {
     },
     "--detach": {"action": "store_true", "help": "go on in the background, also after this terminal is closed"},
 }
+WORKERS_FLAGS = {flag: given for flag, given in CLUSTER_FLAGS.items() if flag != "--detach"}
 LOG = "detached.log"
 _detached: list[subprocess.Popen[bytes]] = []
 

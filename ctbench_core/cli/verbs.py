@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.cli import legacy_verbs, study_verbs, summaries
-from ctbench_core.cli.cluster_flags import CLUSTER_FLAGS, is_given
+from ctbench_core.cli.cluster_flags import CLUSTER_FLAGS, WORKERS_FLAGS, WORKERS_USAGE, cluster_options, is_given
 from ctbench_core.cli.compose import Composed
 from ctbench_core.cli.invocation import Call, Outcome, Verb
 from ctbench_core.config import KEYS, Config, set_keys
@@ -262,10 +262,18 @@ def export(call: Call) -> Outcome:
 
 def pack(call: Call) -> Outcome:
     """Build the packed stores of all feature files, and audit them."""
-    from ctbench_core.dataset import pack_features
+    from ctbench_core.dataset import pack_cache, pack_features
+    from ctbench_core.executors import HERE, open_executor, shards_on
+    from ctbench_core.features import check_allowed
 
-    composed = call.compose("pack")
-    result = pack_features(composed.config, call.progress, call.cancel)
+    composed, options = call.compose("pack"), cluster_options(call) or HERE
+    if options.is_here:
+        result = pack_features(composed.config, call.progress, call.cancel)
+    else:
+        cache = check_allowed(pack_cache(composed.config))
+        cache.mkdir(parents=True, exist_ok=True)
+        with open_executor(options, cache, cancel=call.cancel, progress=call.progress) as executor:
+            result = pack_features(composed.config, call.progress, call.cancel, shards_on(executor))
     result["warnings"] = composed.warnings + result["warnings"]
     return Outcome(result, summaries.pack_table(result))
 
@@ -327,7 +335,7 @@ VERBS = {
     "prepare": Verb("Make manifests from a public data set's files, or from your tables.", PREPARE_USAGE, prepare),
     "agree": Verb("Measure the agreement of two label sources on the same volumes.", AGREE_USAGE, agree),
     "export": Verb("Export a run as one zip file.", "<run directory>", export),
-    "pack": Verb("Pack the feature files into one matrix.", "[key=value ...]", pack),
+    "pack": Verb("Pack the feature files into one matrix.", f"[key=value ...] {WORKERS_USAGE}", pack, WORKERS_FLAGS),
     "doctor": Verb(
         "Check this machine, the data and the runs, and say how to fix problems.", "[key=value ...]", doctor
     ),

@@ -320,6 +320,12 @@ class DataConfig:
         scope="bank",
         label="Token pooling",
     )
+    store_dtype: Literal["float32", "float16"] = key(
+        "float32",
+        "Numbers in the packed store: float32, or float16 in half the space, rounded to 11 bits; products stay float32.",
+        scope="bank",
+        label="Stored numbers",
+    )
     per_finding: dict[str, str] = key(
         {},
         "Features that differ by finding: each finding with its feature root, or its array of the feature files.",

@@ -54,6 +54,13 @@ class TrainingConfig:
     batch_size: int = key(
         64, "Volumes per training step.", scope="bank", usual="32 to 512", low=1, label="Batch size", step=32
     )
+    shuffle: Literal["rows", "blocks"] = key(
+        "rows",
+        "Order of an epoch: all rows at random, or blocks of the packed store one after the other, for stores larger than "
+        "the memory.",
+        scope="bank",
+        label="Shuffle",
+    )
     learning_rate: float = key(
         1e-4,
         "Step size of the optimiser.",

@@ -16,6 +16,7 @@ from ctbench_core.dataset.splits import pack_cache
 from ctbench_core.errors import ConfigError, FeatureError, ManifestError, first_rows
 from ctbench_core.features import (
     FeatureMatrix,
+    RunShards,
     load_features,
     local_place,
     pack_folder,
@@ -24,6 +25,8 @@ from ctbench_core.features import (
 )
 from ctbench_core.manifest import Manifest, Selection
 from ctbench_core.progress import Progress
+
+_CHUNK_ROWS = 8192
 
 
 @dataclass
@@ -107,8 +110,12 @@ def join_inputs(config: Config, inputs: dict[str, FeatureMatrix]) -> tuple[np.nd
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+    unit = np.empty(vectors.shape, np.float32)
+    for start in range(0, len(vectors), _CHUNK_ROWS):
+        part = vectors[start : start + _CHUNK_ROWS].astype(np.float64)
+        norms = np.linalg.norm(part, axis=1, keepdims=True)
+        unit[start : start + _CHUNK_ROWS] = part / np.where(norms == 0, 1, norms)
+    return unit
 
 
 def check_width(config: Config, matrix: np.ndarray) -> None:
@@ -125,7 +132,14 @@ def pack_folders(config: Config, cache: Path | None = None) -> list[Path]:
     """Return the folders, present or not, of the packed stores of a config's features: visual, text."""
     cache = pack_cache(config) if cache is None else cache
     return [
-        pack_folder(cache, local_place(own.paths.data_root, cache), kind, own.data.feature_key, own.data.pool)
+        pack_folder(
+            cache,
+            local_place(own.paths.data_root, cache),
+            kind,
+            own.data.feature_key,
+            own.data.pool,
+            own.data.store_dtype,
+        )
         for own in finding_sources(config).values()
         for kind in ("visual", "text")
     ]
@@ -143,6 +157,7 @@ def load_inputs(
     *,
     kinds: Sequence[str] | None = None,
     mode: str = "auto",
+    run_shards: RunShards | None = None,
 ) -> dict[str, FeatureMatrix]:
     """Load the features of all splits in one sequence, by kind: visual, text; unusable ones are only listed.
 
@@ -150,7 +165,7 @@ def load_inputs(
 
     Args:
         kinds: by default those that the head reads.
-        mode: whether to write a packed store, as in `load_features`.
+        mode, run_shards: whether to write a packed store and where its files are read, as in `load_features`.
 
     Raises:
         ManifestError: text is needed, but a manifest has no text column.
@@ -159,12 +174,17 @@ def load_inputs(
     inputs: dict[str, FeatureMatrix] = {}
     for kind in kinds or feature_kinds(config):
         sources = finding_sources(config) if kind == "visual" else {kind: config}
-        inputs |= {name: _load(own, manifests, kind, progress, mode) for name, own in sources.items()}
+        inputs |= {name: _load(own, manifests, kind, progress, mode, run_shards) for name, own in sources.items()}
     return inputs
 
 
 def _load(
-    config: Config, manifests: dict[str, Manifest], kind: str, progress: Progress | None, mode: str
+    config: Config,
+    manifests: dict[str, Manifest],
+    kind: str,
+    progress: Progress | None,
+    mode: str,
+    run_shards: RunShards | None,
 ) -> FeatureMatrix:
     paths = []
     for manifest in manifests.values():
@@ -185,6 +205,8 @@ def _load(
         cache=pack_cache(config),
         name=kind,
         mode=mode,
+        dtype=config.data.store_dtype,
+        run_shards=run_shards,
         progress=None if progress is None else lambda done, total: progress(f"reading {kind} features", done, total),
     )
 

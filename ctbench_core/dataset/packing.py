@@ -15,7 +15,15 @@ from ctbench_core.config import Config
 from ctbench_core.dataset.load import load_inputs, pack_folders
 from ctbench_core.dataset.splits import read_test_manifests, read_training_manifests
 from ctbench_core.errors import InputError, Interrupted
-from ctbench_core.features import FeatureMatrix, PackedStore, audit, changed_files, local_place, packed_stores
+from ctbench_core.features import (
+    FeatureMatrix,
+    PackedStore,
+    RunShards,
+    audit,
+    changed_files,
+    local_place,
+    packed_stores,
+)
 from ctbench_core.formatting import plural
 from ctbench_core.manifest import Manifest
 from ctbench_core.progress import Progress, silent
@@ -28,10 +36,14 @@ def pack_features(
     config: Config,
     progress: Progress = silent,
     cancel: threading.Event | None = None,
+    run_shards: RunShards | None = None,
 ) -> dict[str, Any]:
     """Build or update the packed stores of a config and return the `pack` JSON of the contracts.
 
     Unusable files do not stop it: they are counted and named in ``warnings``.
+
+    Args:
+        run_shards: reads many files in other processes; by default this one reads all.
 
     Raises:
         InputError: a manifest is invalid, or no feature file is usable.
@@ -51,7 +63,7 @@ def pack_features(
     packed: dict[str, FeatureMatrix] = {}
     opened: dict[str, FeatureMatrix] = {}
     for kind in ["visual", "text"] if has_text else ["visual"]:
-        written = load_inputs(config, manifests, report, kinds=[kind], mode="always")
+        written = load_inputs(config, manifests, report, kinds=[kind], mode="always", run_shards=run_shards)
         packed |= written
         # Opening the stores again measures the time of every later use.
         if all(features.path for features in written.values()):
@@ -159,12 +171,12 @@ def _usage(store: PackedStore, runs: Sequence[Run], configs: Sequence[Config]) -
     )
 
 
-_FOLDERS: dict[tuple[str, str, str | None, str], frozenset[str]] = {}
+_FOLDERS: dict[tuple[str, str, str | None, str, str], frozenset[str]] = {}
 
 
 def _reads(config: Config, folder: Path, cache: Path) -> bool:
-    """Return whether a config reads the store of this name; computed once for each root, key and pooling."""
-    key = (str(Path.cwd()), config.paths.data_root, config.data.feature_key, config.data.pool)
+    """Return whether a config reads the store of this name; computed once for each root and way of reading."""
+    key = (str(Path.cwd()), config.paths.data_root, config.data.feature_key, config.data.pool, config.data.store_dtype)
     if key not in _FOLDERS:
         _FOLDERS[key] = frozenset(path.name for path in pack_folders(config, cache))
     return folder.name in _FOLDERS[key]

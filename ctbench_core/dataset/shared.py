@@ -106,6 +106,7 @@ def feature_key(config: Config) -> tuple[object, ...]:
         config.paths.data_root,
         data.feature_key,
         data.pool,
+        data.store_dtype,
         data.standardise == "l2",
         config.model.inputs,
         columns,

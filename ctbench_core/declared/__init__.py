@@ -1,7 +1,15 @@
 """What can be chosen, by name: metrics, heads and losses with their titles. Needs neither torch nor pandas."""
 
 from ctbench_core.declared.datasets import ALL, DATASETS, PublicDataset, SourceTable
-from ctbench_core.declared.formats import FORMATS, FeatureFormat, format_of, suffix_of, table_suffixes, vector_suffixes
+from ctbench_core.declared.formats import (
+    FORMATS,
+    FeatureFormat,
+    ambiguous_suffixes,
+    format_of,
+    suffix_of,
+    table_suffixes,
+    vector_suffixes,
+)
 from ctbench_core.declared.heads import HEADS, Head, head_of, hidden_widths
 from ctbench_core.declared.keys import SCOPES, USES, Parameters, Scope, key
 from ctbench_core.declared.losses import LOSSES, Loss

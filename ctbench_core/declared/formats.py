@@ -17,6 +17,7 @@ class FeatureFormat:
         locate: (bytes, data.feature_key) to the `Layout` of the values, for blocks of files alike; may be empty.
         read_table: (path, data.feature_key, data.pool) to the ids of R volumes and their vectors (R, D); empty if there are no
             such tables.
+        is_table: (path, data.feature_key) to whether a file that could be either is a table, by its headers alone.
         contents: (path) to the list of `StoredArray` in a file; empty if a file is one array that ``parse`` returns.
         entries: what ``data.feature_key`` names in a file; empty if a file has one array.
     """
@@ -27,6 +28,7 @@ class FeatureFormat:
     parse: str = ""
     locate: str = ""
     read_table: str = ""
+    is_table: str = ""
     contents: str = ""
     entries: str = ""
 
@@ -47,6 +49,7 @@ FORMATS = Registry(
             parse="ctbench_core.features.formats:parse_npz",
             locate="ctbench_core.features.blocks:locate_npz",
             read_table="ctbench_core.features.tables:read_npz_table",
+            is_table="ctbench_core.features.tables:is_npz_table",
             entries="array",
         ),
         FeatureFormat(
@@ -83,6 +86,7 @@ FORMATS = Registry(
             parse="ctbench_core.features.hdf5:parse_hdf5",
             locate="ctbench_core.features.hdf5:locate_hdf5",
             read_table="ctbench_core.features.hdf5:read_hdf5_table",
+            is_table="ctbench_core.features.hdf5:is_hdf5_table",
             entries="data set",
         ),
         FeatureFormat(
@@ -114,6 +118,11 @@ def suffix_of(path: str) -> str:
 def format_of(path: str) -> FeatureFormat | None:
     """Return the format of a file by its suffix, None for an unknown one."""
     return FORMATS.get(FORMATS.canonical(suffix_of(path)))
+
+
+def ambiguous_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of files whose headers say whether they are tables."""
+    return tuple(suffix for item in FORMATS.values() if item.is_table for suffix in item.suffixes)
 
 
 def vector_suffixes() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ctbench_core.runs import ExternalTest, Metrics, Run, read_metrics, read_pro
 # What an evaluation may have of its own to read another data set.
 _SETTINGS = (
     *("paths.data_root", "paths.manifest_dir", "data.columns.", "data.labels.", "data.label_origin", "data.encoder."),
-    *("data.feature_key", "data.pool", "data.cohort.", "data.on_bad_feature"),
+    *("data.feature_key", "data.pool", "data.store_dtype", "data.cohort.", "data.on_bad_feature"),
 )
 
 

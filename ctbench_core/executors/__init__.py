@@ -4,5 +4,6 @@ from ctbench_core.executors.cluster_file import read_options, write_options
 from ctbench_core.executors.here import Here
 from ctbench_core.executors.opening import has_dask, open_executor, require_dask
 from ctbench_core.executors.options import HERE, SYSTEMS, ClusterOptions, parse_options
+from ctbench_core.executors.packing import shards_on
 from ctbench_core.executors.session_file import Session, read_session
 from ctbench_core.executors.task import Ended, Executor, Task

@@ -92,34 +92,37 @@ def audit(features: FeatureMatrix, patients: Sequence[str] | np.ndarray | None =
     Args:
         patients: one name a sample; without them every file counts as its own patient.
     """
-    norms, constant = _norms_and_constants(features.matrix)
+    used = np.unique(features.rows[features.rows >= 0])
+    norms, constant = _norms_and_constants(features.matrix, used)
     # Unit vectors differ only by rounding, which must not fill the whole histogram.
     middle = float(np.mean(norms)) if len(norms) else 0.0
     half_width = max(float(np.abs(norms - middle).max(initial=0.0)), 0.01 * middle, 1e-9)
     counts, edges = np.histogram(norms, bins=_NORM_BINS, range=(middle - half_width, middle + half_width))
     quantiles = np.quantile(norms, [0, 0.01, 0.5, 0.99, 1]).tolist() if len(norms) else []
-    zero, duplicates = features.notes["zero_norm"], _duplicates(features, patients)
+    zero, duplicates = features.notes["zero_norm"], _duplicates(features, used, patients)
     dims, summary = np.flatnonzero(constant).tolist(), dict(zip(("min", "p1", "median", "p99", "max"), quantiles))
     histogram = counts.tolist(), edges.tolist()
     return Audit(features.files, features.dim, features.problems, zero, duplicates, dims, summary, *histogram)
 
 
-def _norms_and_constants(matrix_MD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return float64 norms (M,), and bool (D,) where all vectors, two at least, have the same value."""
-    norms = np.empty(len(matrix_MD))
-    constant = np.full(matrix_MD.shape[1], len(matrix_MD) > 1)
-    for start in range(0, len(matrix_MD), _CHUNK_ROWS):
-        part = matrix_MD[start : start + _CHUNK_ROWS]
+def _norms_and_constants(matrix_MD: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 norms of U rows, and bool (D,) where all of them, two at least, have the same value."""
+    norms = np.empty(len(used))
+    constant = np.full(matrix_MD.shape[1], len(used) > 1)
+    for start in range(0, len(used), _CHUNK_ROWS):
+        part = matrix_MD[used[start : start + _CHUNK_ROWS]]
         wide = part.astype(np.float64)
         norms[start : start + len(part)] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         if constant.any():
-            constant &= (part == matrix_MD[0]).all(axis=0)
+            constant &= (part == matrix_MD[used[0]]).all(axis=0)
     return norms, constant
 
 
-def _duplicates(features: FeatureMatrix, patients: Sequence[str] | np.ndarray | None) -> list[tuple[str, ...]]:
+def _duplicates(
+    features: FeatureMatrix, used: np.ndarray, patients: Sequence[str] | np.ndarray | None
+) -> list[tuple[str, ...]]:
     """Return groups of files with equal bits and several patients, without zero vectors."""
-    order = np.argsort(features.prints, kind="stable")
+    order = used[np.argsort(features.prints[used], kind="stable")]
     same = np.diff(features.prints[order]) == 0
     if not same.any():
         return []

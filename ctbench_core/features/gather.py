@@ -1,4 +1,4 @@
-"""Gather the vectors of many files: unchanged files from the pack, the others by reading them.
+"""Gather the vectors of many files and rows of tables: unchanged ones from the pack, the others by reading them.
 
 Shape suffixes: N names.
 """
@@ -14,17 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ctbench_core.features.index import Index, Pack, fingerprints, join_indexes
+from ctbench_core.features.index import Index, Pack, count_files, fingerprints, join_indexes, split_row_name
 from ctbench_core.features.pack import MemoryWriter, PackWriter, open_pack, writer_lock
 from ctbench_core.features.reader import FileReader, common_width, missing_message
+from ctbench_core.features.shards import BATCH, SHARD_ROWS, RunShards, Shard
 
 FileProgress = Callable[[int, int], None]  # (files done, files in all); what it raises stops the work
 Failure = tuple[str, str]  # kind and message
 
 # Reading a few small files again is faster than keeping a store: 2,000 of them take 15 ms.
 SMALL_FILES, SMALL_BYTES = 2_000, 2**26
-
-_BATCH = 512
 
 # One thread reads files of a warm disk cache (7 us each): two block each other in the interpreter and take half
 # as long again. Several read files that are slow to arrive, from a network or a cold disk.
@@ -49,10 +48,9 @@ class GatherResult:
             if name in self.missing:
                 failures[name] = self.missing[name]
             elif name in unusable:
+                path, row = split_row_name(name)
                 width = index.widths[index.position[name]]
-                wrong = (
-                    f"{name} has {width} dimensions, the other files {index.width}. Re-export it, or use another root."
-                )
+                wrong = f"{f'{path}: the vector of {row}' if row else path} has {width} dimensions, the other files {index.width}. Re-export it, or use another root."
                 failures[name] = index.failures.get(name) or ("wrong_dim", wrong)
         return failures
 
@@ -65,6 +63,7 @@ class _Request:
     names: list[str]
     workers: int
     progress: FileProgress | None
+    run_shards: RunShards | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0})
 
     def report(self, done: int) -> None:
@@ -90,30 +89,37 @@ class _Plan:
 
 
 def gather(
-    reader: FileReader, names: list[str], folder: Path | None, mode: str, workers: int, progress: FileProgress | None
+    reader: FileReader,
+    names: list[str],
+    folder: Path | None,
+    mode: str,
+    workers: int,
+    progress: FileProgress | None,
+    run_shards: RunShards | None = None,
 ) -> GatherResult:
-    """Gather N distinct files from the pack in ``folder``, and read those that it lacks or that have changed.
+    """Gather N distinct files or rows of tables from the pack in ``folder``, and read those that it lacks or that have changed.
 
     Args:
         mode: auto (write a pack when it saves time), always, or read (write nothing).
         workers: threads that read; 0 chooses by how long the first files take.
         progress: what it raises stops the work and leaves nothing behind.
+        run_shards: reads many files in other processes, which write them into the pack.
 
     Raises:
         RunError: the pack cannot be written.
     """
-    request = _Request(reader, names, workers, progress)
+    request = _Request(reader, names, workers, progress, run_shards)
     plan = _Plan(None, names) if folder is None else _make_plan(request, folder)
     if (result := plan.result(request)) is not None:
         return result
     if folder is None or mode == "read" or (mode == "auto" and plan.base is None and _is_small(reader, names)):
-        return _build(request, plan, MemoryWriter)
+        return _build(request, plan, lambda: MemoryWriter(reader.dtype))
     with writer_lock(folder, lambda: request.report(0)):
         if _generation(open_pack(folder)) != _generation(plan.base):
             plan = _make_plan(request, folder)  # another process has written the pack
             if (result := plan.result(request)) is not None:
                 return result
-        return _build(request, plan, lambda: PackWriter(folder))
+        return _build(request, plan, lambda: PackWriter(folder, reader.dtype))
 
 
 def _generation(pack: Pack | None) -> Path | None:
@@ -121,10 +127,11 @@ def _generation(pack: Pack | None) -> Path | None:
 
 
 def _is_small(reader: FileReader, names: list[str]) -> bool:
-    if len(names) >= SMALL_FILES:
+    files = count_files(names)
+    if files >= SMALL_FILES:
         return False
     sizes = reader.read(names[:: max(1, len(names) // 8)], 0).index.stamps[:, 0]
-    return float(sizes.mean()) * len(names) < SMALL_BYTES
+    return float(sizes.mean()) * files < SMALL_BYTES
 
 
 def _make_plan(request: _Request, folder: Path) -> _Plan:
@@ -157,18 +164,37 @@ def find_changes(pack: Pack, reader: FileReader, names: Sequence[str]) -> tuple[
     stale = (at < 0) | (stamps != index.stamps[at]).any(axis=1)
     rows = index.rows[at]
     unchanged = np.flatnonzero(~stale & (rows >= 0))
-    stale[unchanged] = (fingerprints(pack.matrix) != index.prints)[rows[unchanged]]
+    if len(unchanged):
+        stale[unchanged] = _damaged_rows(pack)[rows[unchanged]]
     missing = {}
     for i in np.flatnonzero(stale).tolist():
-        if stamps[i, 0] < 0 and reader.find(names[i]) is None:
-            missing[names[i]] = "missing", missing_message(names[i])
+        if stamps[i, 0] < 0 and reader.find(split_row_name(names[i])[0]) is None:
+            missing[names[i]] = "missing", missing_message(split_row_name(names[i])[0])
     return (stale[[name not in missing for name in names]] if missing else stale), missing
+
+
+_DAMAGED: dict[tuple[Path, int, int], np.ndarray] = {}  # of the last store that this process verified
+
+
+def _damaged_rows(pack: Pack) -> np.ndarray:
+    """Compare the rows of a pack with their fingerprints, once while its file stays the same, bool (M,)."""
+    if pack.path is None:
+        return fingerprints(pack.matrix) != pack.index.prints
+    status = pack.path.stat()
+    key = pack.path, status.st_mtime_ns, status.st_size
+    damaged = _DAMAGED.get(key)
+    if damaged is None:
+        damaged = fingerprints(pack.matrix) != pack.index.prints
+        _DAMAGED.clear()
+        _DAMAGED[key] = damaged
+    return damaged
 
 
 def _build(request: _Request, plan: _Plan, make_writer: Callable[[], PackWriter | MemoryWriter]) -> GatherResult:
     """Write a pack of the unchanged rows of the present one and of the files to read."""
     started = time.perf_counter()
-    width = common_width(request.reader, plan.to_read) if plan.base is None else plan.base.index.width
+    width = plan.base.index.width if plan.base else 0
+    width = width or common_width(request.reader, plan.to_read)
     while True:
         with make_writer() as writer:
             index, missing = _fill(writer, request, plan, width)
@@ -179,7 +205,7 @@ def _build(request: _Request, plan: _Plan, make_writer: Callable[[], PackWriter 
         # The first guess was wrong: most of the files are of another width.
         width, plan = usual, _Plan(None, request.names)
     request.seconds["read"] += time.perf_counter() - started
-    return GatherResult(pack, plan.missing | missing, len(plan.to_read) - len(missing), request.seconds)
+    return GatherResult(pack, plan.missing | missing, count_files(plan.to_read) - count_files(missing), request.seconds)
 
 
 def _fill(
@@ -187,33 +213,64 @@ def _fill(
 ) -> tuple[Index, dict[str, Failure]]:
     """Write the unchanged rows, then the read ones; return the index of all and the files that could not be opened."""
     parts = [] if plan.base is None else [_copy(writer, plan.base, {*plan.to_read, *plan.missing})]
-    done = len(request.names) - len(plan.to_read)
-    for batch in _batches(request.reader, plan.to_read, width, request.workers):
-        writer.write(batch.matrix)
-        parts.append(batch.index)
-        done += len(batch.index.names)
-        request.report(done)
+    if isinstance(writer, PackWriter) and request.run_shards and len(plan.to_read) > SHARD_ROWS:
+        parts += _fill_shards(writer, request, plan, width, sum(len(part.prints) for part in parts))
+    else:
+        done = len(request.names) - len(plan.to_read)
+        for batch in _batches(request.reader, plan.to_read, width, request.workers):
+            writer.write(batch.matrix)
+            parts.append(batch.index)
+            done += len(batch.index.names)
+            request.report(done)
     index = join_indexes(parts, width)
     # A file without a stamp is left out of the pack, so that every use searches it again.
     opened = index.stamps[:, 0] >= 0
     missing = {index.names[i]: index.failures[index.names[i]] for i in np.flatnonzero(~opened).tolist()}
-    return (index.select(np.flatnonzero(opened))[0] if missing else index), missing
+    return (index.only(np.flatnonzero(opened)) if missing else index), missing
+
+
+def _fill_shards(writer: PackWriter, request: _Request, plan: _Plan, width: int, before: int) -> list[Index]:
+    """Let other processes read the files and write their rows; return the indexes of the rows after the present ones."""
+    assert request.run_shards is not None
+    reader, names = request.reader, plan.to_read
+    first = writer.reserve(before, len(names), width)
+    shards = [
+        Shard(
+            reader.root,
+            reader.key,
+            reader.pool,
+            reader.dtype,
+            names[at : at + SHARD_ROWS],
+            width,
+            writer.matrix,
+            first + at,
+        )
+        for at in range(0, len(names), SHARD_ROWS)
+    ]
+    done, indexes = len(request.names) - len(names), {}
+    for at, index in request.run_shards(shards):
+        indexes[at] = index
+        done += len(index.names)
+        request.report(done)
+    gap = Index.of([], width)
+    gap.prints = np.zeros(first - before, np.uint64)
+    return [gap, *(indexes[at] for at in range(len(shards)))]
 
 
 def _copy(writer: PackWriter | MemoryWriter, base: Pack, without: set[str]) -> Index:
     positions = [i for i, name in enumerate(base.index.names) if name not in without]
     index, rows = base.index.select(np.array(positions, dtype=np.int64))
-    for start in range(0, len(rows), _BATCH):
-        writer.write(base.matrix[rows[start : start + _BATCH]])
+    for start in range(0, len(rows), BATCH):
+        writer.write(base.matrix[rows[start : start + BATCH]])
     return index
 
 
 def _batches(reader: FileReader, names: list[str], width: int, workers: int) -> Iterator[Pack]:
     """Read files in batches, in their order."""
-    batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
     started = time.perf_counter()
     first = [reader.read(batch, width) for batch in batches[:1]]
-    slow = time.perf_counter() - started > _SLOW_FILE_S * _BATCH
+    slow = time.perf_counter() - started > _SLOW_FILE_S * BATCH
     yield from first
     threads = workers or (_THREADS if slow else 1)
     if threads == 1:

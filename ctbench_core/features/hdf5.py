@@ -50,7 +50,7 @@ def parse_hdf5(content: bytes, key: str | None) -> np.ndarray:
     """
     with _open_bytes(content) as file:
         entries = _entries(_data_sets(file))
-        if key not in entries and _table_names(entries, key) is not None:
+        if _is_table(entries, key):
             raise TableFileError("it has the vectors of many volumes.")
         return _read(file, formats.choose_entry(entries, key))
 
@@ -64,6 +64,16 @@ def locate_hdf5(content: bytes, key: str | None) -> Layout | None:
             return None
         size = math.prod(chosen.shape) * chosen.dtype.itemsize
         return Layout(chosen.dtype, (chosen.start, chosen.start + size))
+
+
+def is_hdf5_table(path: Path, key: str | None) -> bool:
+    """Whether a file has ids and a matrix, or a data set an id."""
+    with _h5py().File(path, "r") as file:
+        return _is_table(_entries(_data_sets(file)), key)
+
+
+def _is_table(entries: Mapping[str, Entry], key: str | None) -> bool:
+    return key not in entries and _table_names(entries, key) is not None
 
 
 def read_hdf5_table(path: Path, key: str | None, pool: str) -> tuple[list[str], np.ndarray]:

@@ -1,11 +1,13 @@
-"""The index of E files: where their vectors are in a matrix, and what else is known of them.
+"""The index of E files and rows of tables: where their vectors are in a matrix, and what else is known of them.
 
-Shape suffixes: E files, M vectors, D features.
+A row of a table has the name ``<path of the table>\\x1f<id>``.
+
+Shape suffixes: E files or rows, M vectors, D features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,19 +15,20 @@ from pathlib import Path
 import numpy as np
 
 _CHUNK_ROWS = 4096
+_ROW = "\x1f"  # the unit separator, which no path or id holds
 
 
 @dataclass
 class Index:
-    """The index of a pack of E files.
+    """The index of a pack of E files and rows of tables.
 
     Attributes:
         width: D, length of a vector.
-        names: the files' paths as written in manifests.
+        names: the files' paths as written in manifests, or the names of rows of tables.
         rows: int64 (E,): row of the matrix; -1 where the file has no usable vector of width D.
         widths: int64 (E,): number of values in the file; 0 where it could not be read.
         stamps: int64 (E, 3): size and times of the file when it was read; -1 where it could not be opened.
-        prints: uint64 (M,): fingerprints of the matrix rows.
+        prints: uint64 (M,): fingerprints of the matrix rows; 0 for rows of zeros that no file has.
         failures: by name, kind (missing, unreadable, non_finite, table) and message of unusable files.
         moved: by name, the path of files that are not where their name says.
     """
@@ -51,21 +54,27 @@ class Index:
         """Return the position of each name."""
         return {name: i for i, name in enumerate(self.names)}
 
-    def select(self, positions: np.ndarray) -> tuple[Index, np.ndarray]:
-        """Return the index of some files, and the present rows of their vectors, in the same order."""
-        names, rows = [self.names[i] for i in positions.tolist()], self.rows[positions]
-        usable = rows >= 0
-        index = Index(
+    def only(self, positions: np.ndarray) -> Index:
+        """Return the index of some files, on the same matrix."""
+        names = [self.names[i] for i in positions.tolist()]
+        return Index(
             self.width,
             names,
-            np.where(usable, np.cumsum(usable) - 1, -1),
+            self.rows[positions],
             self.widths[positions],
             self.stamps[positions],
-            self.prints[rows[usable]],
+            self.prints,
             {name: self.failures[name] for name in names if name in self.failures},
             {name: self.moved[name] for name in names if name in self.moved},
         )
-        return index, rows[usable]
+
+    def select(self, positions: np.ndarray) -> tuple[Index, np.ndarray]:
+        """Return the index of some files on a matrix of their vectors alone, and the present rows of these, in order."""
+        index = self.only(positions)
+        usable = index.rows >= 0
+        rows = index.rows[usable]
+        index.rows, index.prints = np.where(usable, np.cumsum(usable) - 1, -1), self.prints[rows]
+        return index, rows
 
 
 def join_indexes(parts: Sequence[Index], width: int) -> Index:
@@ -95,13 +104,35 @@ class Pack:
 
 
 def fingerprints(matrix_MD: np.ndarray) -> np.ndarray:
-    """Return a 64-bit fingerprint of each row of a float32 matrix, uint64 (M,): a weighted sum of its bits.
+    """Return a 64-bit fingerprint of each row of a matrix, uint64 (M,): a weighted sum of its bits as float32.
 
-    Rows of equal bits have equal fingerprints; others agree with a probability of at most 2^-32.
+    Rows of equal values have equal fingerprints, also where one matrix is float16; others agree with a probability
+    of at most 2^-32.
     """
     weights = np.random.default_rng(20_261_123).integers(0, 2**64, matrix_MD.shape[1], dtype=np.uint64)
     prints = np.empty(len(matrix_MD), np.uint64)
     for start in range(0, len(matrix_MD), _CHUNK_ROWS):
-        bits = np.ascontiguousarray(matrix_MD[start : start + _CHUNK_ROWS]).view(np.uint32)
+        bits = np.ascontiguousarray(matrix_MD[start : start + _CHUNK_ROWS], np.float32).view(np.uint32)
         prints[start : start + _CHUNK_ROWS] = np.einsum("ij,j->i", bits.astype(np.uint64), weights)
     return prints
+
+
+def row_name(table: str, name: str) -> str:
+    """Name the row of a table that an id asks for."""
+    return f"{table}{_ROW}{name}"
+
+
+def is_row(name: str) -> bool:
+    """Whether a name is of a row of a table, not of a file."""
+    return _ROW in name
+
+
+def split_row_name(name: str) -> tuple[str, str]:
+    """Return the path of a file, and the id of its row; an empty id where the name is the file's."""
+    path, _, row = name.partition(_ROW)
+    return path, row
+
+
+def count_files(names: Iterable[str]) -> int:
+    """Count the files that names are of: a table once."""
+    return len({name.partition(_ROW)[0] for name in names})

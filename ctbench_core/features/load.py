@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 
 from ctbench_core.config import is_url
-from ctbench_core.declared import table_suffixes
+from ctbench_core.declared import ambiguous_suffixes, table_suffixes
 from ctbench_core.errors import FeatureError, Fix, first_rows
 from ctbench_core.features.contents import reading_fixes
 from ctbench_core.features.gather import Failure, FileProgress, GatherResult, gather
-from ctbench_core.features.index import Index, Pack, fingerprints
+from ctbench_core.features.index import Pack, fingerprints, is_row, row_name, split_row_name
 from ctbench_core.features.pack import pack_folder
-from ctbench_core.features.paths import check_allowed, check_url, find_file
-from ctbench_core.features.reader import FileReader, missing_message
-from ctbench_core.features.remote import Copies, copy_features
-from ctbench_core.features.tables import match_samples, read_vector_table
+from ctbench_core.features.paths import check_allowed, check_url
+from ctbench_core.features.reader import FileReader, non_finite_message
+from ctbench_core.features.remote import copy_features
+from ctbench_core.features.shards import RunShards
+from ctbench_core.features.tables import canonical_id, match_samples, read_vector_table
 from ctbench_core.formatting import plural
 
-_NO_FILES = GatherResult(Pack(Index.of([], 0), np.empty((0, 0))), {})
+# Vectors of more bytes stay in the store's map as they lie, with those between them that no sample uses.
+_COPIED_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class FeatureMatrix:
     """M distinct vectors and the N samples that use them.
 
     Attributes:
-        matrix: float32, shape (M, D), one row a distinct usable file; a memory map when packed.
+        matrix: float32 or float16, shape (M, D), one row a distinct usable file; a memory map when packed. That of a
+            large store may have rows that no sample uses.
         rows: int64, shape (N,): sample n has vector ``matrix[rows[n]]``; -1 where unusable.
         problems: the unusable files.
         notes: paths of unusual but usable files, by kind: zero_norm.
@@ -89,7 +92,9 @@ def load_features(
     cache: Path | str | None = None,
     name: str = "features",
     mode: str = "auto",
+    dtype: str = "float32",
     progress: FileProgress | None = None,
+    run_shards: RunShards | None = None,
 ) -> FeatureMatrix:
     """Load the feature files of N samples, from the packed store where they are unchanged.
 
@@ -105,7 +110,9 @@ def load_features(
         cache: folder of the packed stores and of copies of URLs; None packs nothing.
         name: packs of different names are kept apart, as of the visual and the text vectors of one root.
         mode: auto packs when that saves time, always packs, read uses a pack but writes none.
+        dtype: of the matrix: float32, or float16 in half the space.
         progress: what it raises stops the work and leaves nothing behind.
+        run_shards: reads many files in other processes, which write them into the packed store.
 
     Raises:
         FeatureError: the root is neither folder nor table, or no file is usable.
@@ -114,29 +121,26 @@ def load_features(
     """
     paths = [str(path) for path in paths]
     if is_url(root):
-        if cache is None:
-            raise FeatureError(f"{root} is copied before it is read: name a cache folder.")
-        copies = copy_features(check_url(str(root)), paths, check_allowed(cache), progress)
-        options: dict[str, Any] = {"key": key, "pool": pool, "workers": workers, "mode": mode, "progress": progress}
-        return _load_copies(copies, ids=ids, cache=cache, name=name, **options)
-    root = check_allowed(root)
-    samples = _Samples(paths, ids)
-    if root.is_file():
-        part = _read_table(root, samples, np.arange(len(samples.paths)), key, pool)
-        return _join_parts(root, samples, [part], (key, pool), {"files": 1, "files_read": 1, "path": root})
-    if not root.is_dir():
-        raise FeatureError(
-            f"Feature root {root} is not a folder. Set paths.data_root to the folder that the manifest's paths are "
-            "relative to, or to one table of all vectors."
+        reading = {"key": key, "pool": pool, "dtype": dtype, "workers": workers, "mode": mode}
+        return _load_url(
+            str(root), paths, cache, ids=ids, name=name, run_shards=run_shards, progress=progress, **reading
         )
-    folder = None if cache is None else pack_folder(Path(cache), root, name, key, pool)
-    return _load_folder(FileReader(root, key, pool), samples, folder, mode, workers, progress)
+    root = check_allowed(root)
+    reader, folder = FileReader(root, key, pool, dtype), None
+    if cache is not None and root.is_dir():
+        folder = pack_folder(Path(cache), root, name, key, pool, dtype)
+    return _load_local(
+        reader, _Samples(paths, ids), lambda names: gather(reader, names, folder, mode, workers, progress, run_shards)
+    )
 
 
-def _load_copies(copies: Copies, **options: Any) -> FeatureMatrix:
+def _load_url(root: str, paths: list[str], cache: Path | str | None, **options: Any) -> FeatureMatrix:
     """Load the copies of a URL's files; messages name the URL and the paths of the manifest."""
+    if cache is None:
+        raise FeatureError(f"{root} is copied before it is read: name a cache folder.")
+    copies = copy_features(check_url(root), paths, check_allowed(cache), options["progress"])
     try:
-        found = load_features(copies.root, copies.paths, **options)
+        found = load_features(copies.root, copies.paths, cache=cache, **options)
     except FeatureError as error:
         raise FeatureError(copies.named(str(error))) from error
     written = dict(zip(copies.paths, copies.written))
@@ -154,14 +158,19 @@ def _load_copies(copies: Copies, **options: Any) -> FeatureMatrix:
 
 @dataclass(frozen=True)
 class _Samples:
-    """N samples: their paths as written, and their names where known."""
+    """N samples: their paths as written, and their ids where known."""
 
     paths: list[str]
     ids: Sequence[str]
 
-    def users(self, path: str) -> np.ndarray:
-        """Return the samples that have this path."""
-        return np.flatnonzero(np.asarray(self.paths, dtype=object) == path)
+    def names(self, tables: set[str]) -> list[str]:
+        """Return the name of each sample's vector: its path, or its row of a table."""
+        if not tables:
+            return self.paths
+        ids = self.ids if len(self.ids) else [""] * len(self.paths)
+        return [
+            row_name(path, canonical_id(str(name))) if path in tables else path for path, name in zip(self.paths, ids)
+        ]
 
 
 @dataclass
@@ -175,42 +184,80 @@ class _Part:
     prints: np.ndarray
 
 
-def _load_folder(
-    reader: FileReader, samples: _Samples, folder: Path | None, mode: str, workers: int, progress: FileProgress | None
+def _load_local(
+    reader: FileReader, samples: _Samples, gather_names: Callable[[list[str]], GatherResult]
 ) -> FeatureMatrix:
-    """Load the samples' files and tables below one root."""
+    """Load the samples' vectors from the reader's root: one table of all, or files and tables in a folder."""
+    root, reading = reader.root, (reader.key, reader.pool)
+    if root.is_file():
+        part = _read_table(root, samples, reader)
+        return _finish(root, part, reading, {"files": 1, "files_read": 1, "path": root})
+    if not root.is_dir():
+        raise FeatureError(
+            f"Feature root {root} is not a folder. Set paths.data_root to the folder that the manifest's paths are "
+            "relative to, or to one table of all vectors."
+        )
     distinct = list(dict.fromkeys(samples.paths))
     suffixes = table_suffixes()
-    tables = [path for path in distinct if path.lower().endswith(suffixes)]
-    files = [path for path in distinct if path not in tables] if tables else distinct
-    result = gather(reader, files, folder, mode, workers, progress) if files else _NO_FILES
-    failures = result.failures(files)
-    tables += [path for path, (kind, _) in failures.items() if kind == "table"]
-    parts = [_from_pack(result.pack, failures, samples)] if files else []
-    parts += [_find_table(reader, path, samples) for path in tables]
-    path = result.pack.path or (reader.root / tables[0] if tables else None)
-    files_read = result.files_read + len(tables)
-    counts = {"files": len(distinct), "files_read": files_read, "seconds": result.seconds, "path": path}
-    return _join_parts(reader.root, samples, parts, (reader.key, reader.pool), counts)
+    tables = {path for path in distinct if path.lower().endswith(suffixes)}
+    either = [path for path in distinct if path.lower().endswith(ambiguous_suffixes())]
+    if either and reader.is_table(either[0]):
+        tables.update(filter(reader.is_table, either))
+    names = samples.names(tables)
+    result, failures = _gather(names, gather_names)
+    found = {path for path, (kind, _) in failures.items() if kind == "table"}
+    files_read, seconds = result.files_read, result.seconds
+    if found:  # among files of one vector
+        tables |= found
+        names = samples.names(tables)
+        result, failures = _gather(names, gather_names)
+        files_read = max(files_read, result.files_read)
+        seconds = {step: seconds.get(step, 0.0) + result.seconds[step] for step in result.seconds}
+    part = _from_pack(result.pack, failures, names)
+    path = result.pack.path or next((root / path for path in distinct if path in tables), None)
+    counts = {"files": len(distinct), "files_read": files_read, "seconds": seconds, "path": path}
+    return _finish(root, part, reading, counts)
 
 
-def _from_pack(pack: Pack, failures: dict[str, Failure], samples: _Samples) -> _Part:
+def _gather(
+    names: list[str], gather_names: Callable[[list[str]], GatherResult]
+) -> tuple[GatherResult, dict[str, Failure]]:
+    """Gather the distinct names of the samples' vectors, files first; return the failures too."""
+    distinct = sorted(dict.fromkeys(names), key=is_row)
+    result = gather_names(distinct)
+    return result, result.failures(distinct)
+
+
+def _from_pack(pack: Pack, failures: dict[str, Failure], wanted: list[str]) -> _Part:
+    """Find the vectors of N samples by name."""
     index = pack.index
     # The pack may still have rows of deleted files.
     position = {**index.position, **dict.fromkeys(failures, -1)} if failures else index.position
-    at = np.fromiter((position.get(path, -1) for path in samples.paths), np.int64, len(samples.paths))
+    at = np.fromiter((position.get(name, -1) for name in wanted), np.int64, len(wanted))
     rows = np.where(at >= 0, index.rows[at] if len(index.rows) else -1, -1)
     used, inverse = np.unique(rows[rows >= 0], return_inverse=True)
-    names = np.empty(len(index.prints), dtype=object)
+    if len(used) * pack.matrix[:1].nbytes > _COPIED_BYTES:
+        used = np.arange(used[0], used[-1] + 1)
+        rows[rows >= 0] -= used[0]
+    else:
+        rows[rows >= 0] = inverse
+    names = np.full(len(index.prints), "", dtype=object)
     usable = np.flatnonzero(index.rows >= 0)
     names[index.rows[usable]] = np.asarray(index.names, dtype=object)[usable]
-    rows[rows >= 0] = inverse
-    problems = [
-        Problem(kind, path, text, tuple(samples.users(path).tolist()))
-        for path, (kind, text) in failures.items()
-        if kind != "table"
-    ]
-    return _Part(_take(pack.matrix, used), names[used].tolist(), rows, problems, index.prints[used])
+    shown = [row or path for path, row in map(split_row_name, names[used].tolist())]
+    return _Part(_take(pack.matrix, used), shown, rows, _problems(failures, wanted), index.prints[used])
+
+
+def _problems(failures: dict[str, Failure], wanted: list[str]) -> list[Problem]:
+    """Return the failures with the samples that they concern; one for all rows of a table that cannot be read."""
+    users: dict[str, list[int]] = {name: [] for name in failures}
+    for sample, name in enumerate(wanted) if failures else ():
+        if name in users:
+            users[name].append(sample)
+    samples: dict[tuple[str, str, str], list[int]] = {}
+    for name, (kind, text) in failures.items():
+        samples.setdefault((kind, split_row_name(name)[0], text), []).extend(users[name])
+    return [Problem(*failure, tuple(sorted(own))) for failure, own in samples.items()]
 
 
 def _take(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -220,62 +267,34 @@ def _take(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return matrix[rows]
 
 
-def _find_table(reader: FileReader, written: str, samples: _Samples) -> _Part:
-    """Read the table that some samples have as their path."""
-    users, path = samples.users(written), find_file(reader.root, written)
-    if path is None:
-        problem = Problem("missing", written, missing_message(written), tuple(users.tolist()))
-        return _Part(
-            np.empty((0, 0), np.float32), [], np.full(len(samples.paths), -1), [problem], np.empty(0, np.uint64)
-        )
-    return _read_table(path, samples, users, reader.key, reader.pool)
-
-
-def _read_table(path: Path, samples: _Samples, users: np.ndarray, key: str | None, pool: str) -> _Part:
-    """Read a table and find the rows of the samples that use it."""
-    table = read_vector_table(path, key, pool)
-    paths = [samples.paths[i] for i in users.tolist()]
-    ids = [samples.ids[i] for i in users.tolist()] if len(samples.ids) else []
-    table_rows, messages = match_samples(path, table, ids, paths)
+def _read_table(path: Path, samples: _Samples, reader: FileReader) -> _Part:
+    """Read the one table of all samples and find their rows."""
+    table = read_vector_table(path, reader.key, reader.pool)
+    table_rows, messages = match_samples(path, table, samples.ids, samples.paths)
     used, inverse = np.unique(table_rows[table_rows >= 0], return_inverse=True)
-    matrix = _take(table.matrix, used)
+    with np.errstate(over="ignore"):
+        matrix = _take(table.matrix, used).astype(reader.dtype, copy=False)
     by_row = {row: name for name, row in table.row_of.items()}
     names = [by_row[row] for row in used.tolist()]
     rows = np.full(len(samples.paths), -1, dtype=np.int64)
-    rows[users[table_rows >= 0]] = inverse
-    problems = [Problem("missing", paths[i], text, (int(users[i]),)) for i, text in messages.items()]
+    rows[table_rows >= 0] = inverse
+    problems = [Problem("missing", samples.paths[i], text, (i,)) for i, text in messages.items()]
     for bad in np.flatnonzero(~np.isfinite(matrix).all(axis=1)).tolist():
-        text = f"{path}: the vector of {names[bad]} has NaN or infinite values. Re-export it."
+        text = non_finite_message(row_name(str(path), names[bad]), table.matrix[used[bad]])
         problems.append(Problem("non_finite", names[bad], text, tuple(np.flatnonzero(rows == bad).tolist())))
         rows[rows == bad] = -1
     return _Part(matrix, names, rows, problems, fingerprints(matrix))
 
 
-def _join_parts(
-    root: Path, samples: _Samples, parts: list[_Part], reading: tuple[str | None, str], counts: dict[str, Any]
-) -> FeatureMatrix:
-    """Concatenate the vectors of packs and tables; ``reading`` are the array and the pooling."""
-    problems = [problem for part in parts for problem in part.problems]
-    usable = [part for part in parts if (part.rows >= 0).any()]
-    if not usable:
+def _finish(root: Path, part: _Part, reading: tuple[str | None, str], counts: dict[str, Any]) -> FeatureMatrix:
+    """Refuse vectors that no sample can use; ``reading`` are the array and the pooling."""
+    problems = part.problems
+    if not (part.rows >= 0).any():
         advice = "No file can be used: check paths.data_root, the paths in the manifest and data.feature_key."
         fixes = reading_fixes(root, problems[0].path, *reading) if problems else []
         raise FeatureError(_describe_problems(root, problems, (), advice), fixes=fixes)
-    widths = {part.matrix.shape[1] for part in usable}
-    if len(widths) > 1:
-        raise FeatureError(
-            f"{root}: its tables and files have vectors of {sorted(widths)} dimensions; expected one number. "
-            "Use a separate feature root for each encoder."
-        )
-    rows, start = np.full(len(samples.paths), -1, dtype=np.int64), 0
-    for part in usable:
-        used = part.rows >= 0
-        rows[used] = part.rows[used] + start
-        start += len(part.matrix)
-    matrix = usable[0].matrix if len(usable) == 1 else np.concatenate([part.matrix for part in usable])
-    prints = np.concatenate([part.prints for part in usable])
-    names = [name for part in usable for name in part.names]
-    return FeatureMatrix(matrix, rows, problems, _notes(matrix, names, rows), names, prints, **counts)
+    notes = _notes(part.matrix, part.names, part.rows)
+    return FeatureMatrix(part.matrix, part.rows, problems, notes, part.names, part.prints, **counts)
 
 
 def _notes(matrix: np.ndarray, names: list[str], rows: np.ndarray) -> dict[str, list[str]]:

@@ -1,8 +1,9 @@
 """The packed store: the vectors of many files as one memory-mapped matrix, with an index of the files.
 
-A folder has one pack. Each change writes a new generation, ``<name>.f32`` (the matrix) and ``<name>.npz`` (the
-index), and then moves the pointer ``current.json`` to it: a reader gets the old pack or the new one. Writers take the
-lock. The next writer removes what a killed writer left behind.
+A folder has one pack. Each change writes a new generation, ``<name>.f32`` or ``.f16`` (the matrix) and ``<name>.npz``
+(the index), and then moves the pointer ``current.json`` to it: a reader gets the old pack or the new one. Writers take
+the lock. The next writer removes what a killed writer left behind. Workers write shards of a generation side by side,
+each its own rows of the one file, so that readers map one matrix.
 
 The matrix is not flushed to the disk before the pointer moves, so a loss of power may leave zeros in it. Every use
 compares the rows with their fingerprints (20 ms for 50,000 x 512) and reads damaged ones again.
@@ -16,6 +17,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ from filelock import Timeout
 
 from ctbench_core.atomic import write_json, write_with
 from ctbench_core.errors import RunError, StorageError
-from ctbench_core.features.index import Index, Pack
+from ctbench_core.features.index import Index, Pack, count_files
 from ctbench_core.features.reader import FileReader
 from ctbench_core.features.vector import READ_ERRORS
 from ctbench_core.locks import file_lock
@@ -38,14 +40,18 @@ from ctbench_core.locks import file_lock
 VERSION = 2
 POINTER, LOCK = "current.json", "lock"
 
+# Shards begin at such rows, so that no two workers write into one page of the file.
+_SHARD_START = 4096
+_SUFFIXES = {"float32": "f32", "float16": "f16"}
+
 # A writer may replace a generation after a reader has read the pointer, before it opens the files.
 _OPEN_TRIES = 5
 _LOCK_POLL_S = 0.2
 
 
-def pack_folder(cache: Path, root: Path, name: str, key: str | None, pool: str) -> Path:
-    """Return the folder of the pack of one feature root, kind of vectors, key and pooling."""
-    identity = json.dumps([1, str(root.resolve()), name, key, pool])
+def pack_folder(cache: Path, root: Path, name: str, key: str | None, pool: str, dtype: str = "float32") -> Path:
+    """Return the folder of the pack of one feature root, kind of vectors, key, pooling and type of numbers."""
+    identity = json.dumps([1, str(root.resolve()), name, key, pool] + [dtype] * (dtype != "float32"))
     readable = re.sub(r"[^\w.-]", "_", root.resolve().name)[:40]
     return cache / f"{readable}-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
@@ -109,39 +115,44 @@ def _open_generation(folder: Path, generation: str) -> Pack:
         {name: (kind, text) for name, (kind, text) in facts["failures"].items()},
         facts["moved"],
     )
-    path, shape = folder / f"{generation}.f32", (len(index.prints), index.width)
-    if facts["version"] != VERSION or path.stat().st_size != 4 * shape[0] * shape[1] or len(names) != len(index.rows):
+    dtype = np.dtype(facts.get("dtype", "float32"))
+    path, shape = folder / f"{generation}.{_SUFFIXES[dtype.name]}", (len(index.prints), index.width)
+    size = dtype.itemsize * shape[0] * shape[1]
+    if facts["version"] != VERSION or path.stat().st_size != size or len(names) != len(index.rows):
         raise ValueError("index and matrix do not belong together")
-    return Pack(index, _map_matrix(path, shape), path)
+    return Pack(index, _map_matrix(path, shape, dtype), path)
 
 
-def _map_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    if not shape[0]:
-        return np.empty(shape, np.float32)
+def _map_matrix(path: Path, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    if not math.prod(shape):
+        return np.empty(shape, dtype)
     # Copy on write: torch needs a writable array, and changes stay in this process.
-    return np.memmap(path, "<f4", "c", shape=shape).view(np.ndarray)
+    return np.memmap(path, dtype.newbyteorder("<"), "c", shape=shape).view(np.ndarray)
 
 
 class PackWriter:
     """Writes the rows of a new generation in order; `commit` makes it the current one.
 
     Use it inside `writer_lock`. Without a commit, it leaves nothing behind.
+
+    Attributes:
+        matrix: the file of the rows.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: str = "float32") -> None:
         self.folder, self._committed = folder, False
         self.generation = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        self._matrix = folder / f"{self.generation}.f32"
+        self.matrix, self._dtype = folder / f"{self.generation}.{_SUFFIXES[dtype]}", np.dtype(dtype)
 
     def __enter__(self) -> PackWriter:
         try:
-            self._file = self._matrix.open("xb", buffering=0)
+            self._file = self.matrix.open("xb", buffering=0)
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         return self
 
     def write(self, rows_BD: np.ndarray) -> None:
-        """Append rows, float32 (B, D)."""
+        """Append rows (B, D) of the pack's type."""
         rest = np.ascontiguousarray(rows_BD).data.cast("B") if rows_BD.size else memoryview(b"")
         try:
             while rest:
@@ -149,9 +160,19 @@ class PackWriter:
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
 
+    def reserve(self, before: int, rows: int, width: int) -> int:
+        """Make room for rows that others write after the ``before`` present ones; return the first of them."""
+        first = -(-before // _SHARD_START) * _SHARD_START
+        try:
+            self._file.truncate((first + rows) * width * self._dtype.itemsize)
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        return first
+
     def commit(self, index: Index) -> Pack:
         """Write the index, point to the new generation, remove the old ones and return the new pack."""
         facts = {"version": VERSION, "width": index.width, "failures": index.failures, "moved": index.moved}
+        facts["dtype"] = self._dtype.name
         arrays: dict[str, Any] = {
             "names": np.frombuffer("\0".join(index.names).encode("utf-8", "surrogatepass"), np.uint8),
             "rows": index.rows,
@@ -168,7 +189,7 @@ class PackWriter:
             raise _cannot_write(self.folder, error) from error
         self._committed = True
         self._remove_others()
-        return Pack(index, _map_matrix(self._matrix, (len(index.prints), index.width)), self._matrix)
+        return Pack(index, _map_matrix(self.matrix, (len(index.prints), index.width), self._dtype), self.matrix)
 
     def _remove_others(self) -> None:
         for path in self.folder.iterdir():
@@ -180,24 +201,27 @@ class PackWriter:
         self._file.close()
         if not self._committed:
             with contextlib.suppress(OSError):
-                self._matrix.unlink(missing_ok=True)
+                self.matrix.unlink(missing_ok=True)
 
 
 class MemoryWriter:
     """Keeps rows in memory instead of a file: for few files, or where nothing may be written."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self._dtype = dtype
 
     def __enter__(self) -> MemoryWriter:
         self._parts: list[np.ndarray] = []
         return self
 
     def write(self, rows_BD: np.ndarray) -> None:
-        """Append rows, float32 (B, D)."""
+        """Append rows (B, D) of the type asked for."""
         self._parts.append(rows_BD)
 
     def commit(self, index: Index) -> Pack:
         """Return the rows and their index."""
         rows = [part for part in self._parts if len(part)]
-        return Pack(index, np.concatenate(rows) if rows else np.empty((0, index.width), np.float32))
+        return Pack(index, np.concatenate(rows) if rows else np.empty((0, index.width), self._dtype))
 
     def __exit__(self, *error: object) -> None:
         self._parts = []
@@ -230,7 +254,7 @@ def packed_stores(cache: Path) -> list[PackedStore]:
 def _describe(folder: Path) -> PackedStore:
     size = _size(folder)
     pack = open_pack(folder) if size else None
-    return PackedStore(folder, size, len(pack.index.names) if pack else 0, pack.index.width if pack else 0)
+    return PackedStore(folder, size, count_files(pack.index.names) if pack else 0, pack.index.width if pack else 0)
 
 
 def _content(folder: Path) -> list[Path]:
@@ -250,8 +274,9 @@ def changed_files(folder: Path, root: Path, key: str | None, pool: str) -> int:
     pack = open_pack(folder)
     if pack is None:
         return 0
-    stamps = FileReader(root, key, pool).stamps(pack.index, pack.index.names)
-    return int((stamps != pack.index.stamps).any(axis=1).sum())
+    names = pack.index.names
+    stamps = FileReader(root, key, pool).stamps(pack.index, names)
+    return count_files(names[i] for i in np.flatnonzero((stamps != pack.index.stamps).any(axis=1)).tolist())
 
 
 def remove_store(folder: Path) -> int:

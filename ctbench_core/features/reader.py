@@ -1,6 +1,6 @@
-"""Read the vectors of some files, with what is wrong with the others, and the stamp of each.
+"""Read the vectors of some files or rows of tables, with what is wrong with the others, and the stamp of each.
 
-Shape suffixes: B files, D features.
+Shape suffixes: B files or rows, D features.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ctbench_core.declared import suffix_of
 from ctbench_core.errors import FeatureError
 from ctbench_core.features.blocks import Template, make_template
 from ctbench_core.features.formats import TableFileError
-from ctbench_core.features.index import Index, Pack, fingerprints
+from ctbench_core.features.index import Index, Pack, fingerprints, is_row, join_indexes, split_row_name
 from ctbench_core.features.paths import allowed_roots, check_allowed, find_file
+from ctbench_core.features.tables import VectorTable, is_table, match_samples, read_vector_table
 from ctbench_core.features.vector import explain, parse_vector, read_file, read_small_files, stamp_of
 
 # Names that need more than the root in front of them.
@@ -35,29 +36,88 @@ _TEMPLATE_TRIES = 3
 class FileReader:
     """Reads files below one root with one key and pooling; several threads may use it.
 
-    A *name* is a file's path as written in a manifest; its *path* is where the file is on this machine.
+    A *name* is a file's path as written in a manifest, or that of a row of a table; its *path* is where the file is on
+    this machine.
     """
 
-    def __init__(self, root: Path, key: str | None, pool: str) -> None:
-        self.root, self.key, self.pool = root, key, pool
+    def __init__(self, root: Path, key: str | None, pool: str, dtype: str = "float32") -> None:
+        self.root, self.key, self.pool, self.dtype = root, key, pool, dtype
         self.limited = bool(allowed_roots())
         self._prefix = str(root) + "/"
         self._templates: dict[tuple[str, int], Template] = {}
+        self._last_table: tuple[str, VectorTable] | None = None  # the next batch has more of its rows
 
     def find(self, name: str) -> str | None:
         """Return the path of the file that a name means, None when there is none."""
         path = find_file(self.root, name) if name else None
         return None if path is None else str(path)
 
+    def is_table(self, name: str) -> bool:
+        """Whether a name means a file with the vectors of many volumes."""
+        try:
+            path = self.find(name)
+        except (OSError, ValueError):  # a name that no file system accepts
+            return False
+        return path is not None and is_table(Path(path), self.key)
+
     def stamps(self, index: Index, names: Sequence[str]) -> np.ndarray:
         """Return the present stamps of N files, int64 (N, 3), at the paths of an index; -1 where there is no file."""
-        paths = [index.moved.get(name) or self._prefix + name for name in names]
+        paths = [index.moved.get(name) or self._prefix + split_row_name(name)[0] for name in names]
         if self.limited:
-            _check_all_allowed([path for path, name in zip(paths, names) if name in index.position])
-        return np.array([_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 3)
+            _check_all_allowed(list(dict.fromkeys(path for path, name in zip(paths, names) if name in index.position)))
+        stamps = {path: _stamp(path) for path in dict.fromkeys(paths)}
+        return np.array([stamps[path] for path in paths], dtype=np.int64).reshape(-1, 3)
 
     def read(self, names: Sequence[str], width: int) -> Pack:
-        """Read B files; those of ``width`` finite values have a row in the matrix."""
+        """Read B files or rows of tables, files first; those of ``width`` finite values have a row in the matrix."""
+        rows: dict[str, list[str]] = {}
+        files = []
+        for name in names:
+            if is_row(name):
+                rows.setdefault(split_row_name(name)[0], []).append(name)
+            else:
+                files.append(name)
+        packs = [self._read_files(files, width)] if files or not rows else []
+        packs += [self._read_rows(table, own, width) for table, own in rows.items()]
+        if len(packs) == 1:
+            return packs[0]
+        return Pack(
+            join_indexes([pack.index for pack in packs], width), np.concatenate([pack.matrix for pack in packs])
+        )
+
+    def _read_rows(self, table: str, names: list[str], width: int) -> Pack:
+        """Read rows of one table."""
+        pack = Pack(Index.of(names, width), np.empty((len(names), width), np.float32))
+        index, path = pack.index, None
+        try:
+            path = self.find(table)
+            if path is None:
+                index.failures |= dict.fromkeys(names, ("missing", missing_message(table)))
+                return _keep_usable(pack, self.dtype)
+            index.stamps[:] = stamp_of(Path(path).stat())
+            vectors = self._table(path)
+        except (FeatureError, OSError, ValueError) as error:  # ValueError: a name that no file system accepts
+            text = (
+                str(error) if isinstance(error, FeatureError) else f"{path or table} cannot be read: {explain(error)}"
+            )
+            index.failures |= dict.fromkeys(names, ("unreadable", text))
+            return _keep_usable(pack, self.dtype)
+        if path != self._prefix + table:
+            index.moved |= dict.fromkeys(names, path)
+        ids = [split_row_name(name)[1] for name in names]
+        found, messages = match_samples(Path(path), vectors, ids if any(ids) else (), [table] * len(names))
+        index.failures |= {names[i]: ("missing", text) for i, text in messages.items()}
+        index.widths[found >= 0] = vectors.matrix.shape[1]
+        if vectors.matrix.shape[1] == width:
+            pack.matrix[found >= 0] = vectors.matrix[found[found >= 0]]
+        return _keep_usable(pack, self.dtype)
+
+    def _table(self, path: str) -> VectorTable:
+        if self._last_table is None or self._last_table[0] != path:
+            self._last_table = path, read_vector_table(Path(path), self.key, self.pool)
+        return self._last_table[1]
+
+    def _read_files(self, names: Sequence[str], width: int) -> Pack:
         paths = self._likely_paths(names)
         stamps, joined = read_small_files(paths)
         pack = Pack(Index.of(names, width, stamps), np.empty((len(names), width), np.float32))
@@ -65,7 +125,7 @@ class FileReader:
         for i in np.flatnonzero(~was_read).tolist():
             self._read_one(pack, i, names[i])
         self._parse_small_files(pack, np.flatnonzero(was_read), paths, joined)
-        return _keep_usable(pack)
+        return _keep_usable(pack, self.dtype)
 
     def _likely_paths(self, names: Sequence[str]) -> list[str]:
         """Return the paths that names most likely mean, unverified; empty where the file must be searched."""
@@ -169,21 +229,28 @@ def _store(pack: Pack, members: np.ndarray, vectors: np.ndarray) -> None:
             pack.matrix[slice(None) if len(members) == size else members] = vectors
 
 
-def _keep_usable(pack: Pack) -> Pack:
-    """Return the rows of the expected width and finite values."""
-    index, matrix = pack.index, pack.matrix
+def _keep_usable(pack: Pack, dtype: str) -> Pack:
+    """Return the rows of the expected width and finite values, as numbers of a type."""
+    index = pack.index
     usable = (index.widths == index.width) & (index.width > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = pack.matrix.astype(dtype, copy=False)
     for i in np.flatnonzero(usable & ~np.isfinite(matrix).all(axis=1)).tolist():
-        count, name = int((~np.isfinite(matrix[i])).sum()), index.names[i]
-        index.failures[name] = (
-            "non_finite",
-            f"{name} has NaN or infinite values ({count} of {index.width}). Re-export it.",
-        )
+        index.failures[index.names[i]] = "non_finite", non_finite_message(index.names[i], pack.matrix[i])
         usable[i] = False
     vectors = matrix if usable.all() else matrix[usable]
     index.rows = np.where(usable, np.cumsum(usable) - 1, -1)
     index.prints = fingerprints(vectors)
     return Pack(index, vectors)
+
+
+def non_finite_message(name: str, vector: np.ndarray) -> str:
+    """Say which values of a vector, float32 (D,), cannot be used, and what to do."""
+    path, row = split_row_name(name)
+    place, count = f"{path}: the vector of {row}" if row else path, int((~np.isfinite(vector)).sum())
+    if not count:
+        return f"{place} has values beyond 65,504, the largest of float16. Set data.store_dtype=float32."
+    return f"{place} has NaN or infinite values ({count} of {len(vector)}). Re-export it."
 
 
 def missing_message(name: str) -> str:

@@ -70,6 +70,21 @@ def read_vector_table(path: Path, key: str | None = None, pool: str = "flatten")
     return VectorTable(matrix, row_of)
 
 
+def is_table(path: Path, key: str | None) -> bool:
+    """Whether a file holds the vectors of many volumes, by its headers; False where it cannot be read."""
+    known = format_of(str(path))
+    try:
+        return bool(known and known.is_table and load(known.is_table)(path, key))
+    except READ_ERRORS:  # reading it in full says what is wrong
+        return False
+
+
+def is_npz_table(path: Path, key: str | None) -> bool:
+    """Whether an .npz has ids and a matrix."""
+    with zipfile.ZipFile(path) as archive:
+        return formats.table_entries(formats.npz_entries(archive, formats.npz_members(archive)), key) is not None
+
+
 def read_npz_table(path: Path, key: str | None, pool: str) -> tuple[list[str], np.ndarray]:
     """Return ids and vectors of an .npz with an array of ids (R,) and a matrix (R, D)."""
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,7 @@
-"""Train runs in a background thread, one queue a process, in the order of submission.
+"""Train runs in background threads, one queue a process, in the order of submission.
+
+One job runs at a time, or one on each GPU; ``CTBENCH_JOBS`` sets another number. A study or search that runs on workers
+only waits for them here, so that it takes no place of the queue: it begins at once, beside the others.
 
 Nothing is lost with the process, since the run directories hold the truth. The runner is a plain module variable:
 Streamlit's cache can be cleared by a user.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +35,7 @@ from ctbench_core.runs import (
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 200
+JOBS = "CTBENCH_JOBS"
 
 Work = Callable[[threading.Event], object]
 _UNEXPECTED = (
@@ -50,42 +55,53 @@ _UNEXPECTED = (
 
 @dataclass
 class Job:
-    """One run, study or alignment in the queue; set ``cancel`` to stop it after the present batch."""
+    """One run, study or alignment in the queue; set ``cancel`` to stop it after the present batch.
+
+    ``elsewhere``: other processes do the work.
+    """
 
     run_dir: Path
     work: Work
+    elsewhere: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
 
 
 class JobRunner:
-    """A queue of runs and the thread that trains them."""
+    """A queue of runs and the threads that train them."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
-        self._active: Job | None = None
+        self._active: list[Job] = []
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._threads: dict[int, threading.Thread] = {}
         self._stopping = False
 
     def start(self) -> None:
-        """Start the worker thread if it is not running."""
+        """Start the first thread if it is not running; it starts the others, since it knows the GPUs."""
         with self._changed:
             self._stopping = False
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="ctbench-jobs", daemon=True)
-                self._thread.start()
+        self._start_thread(0)
+
+    def _start_thread(self, place: int) -> None:
+        with self._changed:
+            present = self._threads.get(place)
+            if present is None or not present.is_alive():
+                name = f"ctbench-jobs-{place}"
+                self._threads[place] = threading.Thread(target=self._work, args=(place,), name=name, daemon=True)
+                self._threads[place].start()
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Cancel the active run, leave the others queued, and wait for the thread to end."""
+        """Cancel the active runs, leave the others queued, and wait for the threads to end."""
         with self._changed:
             self._stopping = True
-            if self._active is not None:
-                self._active.cancel.set()
+            for job in self._active:
+                job.cancel.set()
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
+            threads, jobs = list(self._threads.values()), [job for job in self._active if job.elsewhere]
+        until = time.monotonic() + timeout
+        for wait in [*(thread.join for thread in threads), *(job.done.wait for job in jobs)]:
+            wait(max(0.0, until - time.monotonic()))
 
     def submit(self, config: Config, started_by: str = "") -> Path:
         """Queue a new run of a user and return its directory.
@@ -97,8 +113,11 @@ class JobRunner:
         run_dir = queue_run(config, started_by=started_by)
         return self._enqueue(Job(run_dir, _training(config, run_dir)))
 
-    def submit_work(self, folder: Path, work: Work) -> Path:
+    def submit_work(self, folder: Path, work: Work, elsewhere: bool = False) -> Path:
         """Queue a study or an alignment, which keeps its own state in its folder, unless it is queued already.
+
+        Args:
+            elsewhere: workers do it: it begins at once.
 
         Raises:
             InputError: `MOST_WAITING` jobs wait.
@@ -107,8 +126,14 @@ class JobRunner:
         with self._changed:
             if self._find(folder):
                 return folder
-        self.require_place()
-        return self._enqueue(Job(folder, work))
+        job = Job(folder, work, elsewhere)
+        if not elsewhere:
+            self.require_place()
+            return self._enqueue(job)
+        with self._changed:
+            self._active.append(job)
+        threading.Thread(target=self._run, args=(job,), name=f"ctbench-{folder.name}", daemon=True).start()
+        return folder
 
     def resume(self, run_dir: Path, started_by: str = "") -> Path:
         """Queue an interrupted, cancelled or failed run again.
@@ -152,7 +177,7 @@ class JobRunner:
             if job is None:
                 return RunPaths(Path(run_dir)).status.is_file() and request_stop(Path(run_dir))
             job.cancel.set()
-            if job is not self._active:
+            if job not in self._active:
                 self._jobs.remove(job)
                 if RunPaths(job.run_dir).status.is_file():  # a study has no status file
                     request_stop(job.run_dir)
@@ -174,10 +199,16 @@ class JobRunner:
             job = self._find(Path(run_dir))
         return job is None or job.done.wait(timeout)
 
-    def active(self) -> Path | None:
-        """Return the directory of the run being trained."""
-        active = self._active
-        return active.run_dir if active else None
+    def active(self) -> list[Path]:
+        """Return the directories of the jobs at work, the longest at work first."""
+        with self._changed:
+            return [job.run_dir for job in self._active]
+
+    def has_place(self) -> bool:
+        """Whether the next job would begin at once."""
+        with self._changed:
+            queued = [job for job in self._active if not job.elsewhere]
+            return not self._jobs and (not queued or len(queued) < most_at_once())
 
     def queued(self) -> list[Path]:
         """Return the directories of the waiting runs, next first."""
@@ -185,28 +216,35 @@ class JobRunner:
             return [job.run_dir for job in self._jobs if not _is_withdrawn(job)]
 
     def _find(self, run_dir: Path) -> Job | None:
-        jobs = [self._active, *self._jobs] if self._active else list(self._jobs)
-        return next((job for job in jobs if job and job.run_dir == run_dir), None)
+        return next((job for job in [*self._active, *self._jobs] if job.run_dir == run_dir), None)
 
-    def _work(self) -> None:
-        from ctbench_core.train.loop import limit_threads
+    def _work(self, place: int) -> None:
+        from ctbench_core.train.loop import limit_threads, use_gpu
 
+        places = most_at_once()
+        if place == 0:
+            for other in range(1, places):
+                self._start_thread(other)
+        use_gpu(place)
         # With every core busy, a page takes half as long again to draw.
-        limit_threads((os.cpu_count() or 2) - 1)
+        limit_threads(((os.cpu_count() or 2) - 1) // places)
         while (job := self._next()) is not None:
-            try:
-                if _is_withdrawn(job):
-                    withdraw_stop(job.run_dir)
-                else:
-                    job.work(job.cancel)
-            except CtbenchError as error:
-                log.warning("%s: %s", job.run_dir.name, error)  # also in its status.json
-            except _UNEXPECTED:
-                log.exception("%s failed unexpectedly", job.run_dir.name)  # the queue goes on
-            finally:
-                with self._changed:
-                    self._active = None
-                job.done.set()
+            self._run(job)
+
+    def _run(self, job: Job) -> None:
+        try:
+            if _is_withdrawn(job):
+                withdraw_stop(job.run_dir)
+            else:
+                job.work(job.cancel)
+        except CtbenchError as error:
+            log.warning("%s: %s", job.run_dir.name, error)  # also in its status.json
+        except _UNEXPECTED:
+            log.exception("%s failed unexpectedly", job.run_dir.name)  # the queue goes on
+        finally:
+            with self._changed:
+                self._active.remove(job)
+            job.done.set()
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -214,8 +252,17 @@ class JobRunner:
                 self._changed.wait()
             if self._stopping:
                 return None
-            self._active = self._jobs.popleft()
-            return self._active
+            job = self._jobs.popleft()
+            self._active.append(job)
+            return job
+
+
+def most_at_once() -> int:
+    """Return how many jobs run side by side: ``CTBENCH_JOBS``, or else one a GPU and at least one."""
+    from ctbench_core.train.loop import gpu_count
+
+    given = os.environ.get(JOBS, "")
+    return int(given) if given.isdigit() and int(given) else max(1, gpu_count())
 
 
 def _training(config: Config, run_dir: Path, resume: bool = False) -> Work:

@@ -203,6 +203,8 @@ def _stepwise(runs: list[Run]) -> str:
     if any(run.config.training.scheduler != "none" for run in runs):
         parts.append(f"learning-rate schedule {_each(runs, lambda c: c.training.scheduler)}")
     parts.append(f"loss {_each(runs, _loss)}")
+    if any(run.config.training.shuffle == "blocks" for run in runs):
+        parts.append("rows shuffled within pools of 65,536 neighbouring rows, the pools in random order")
     epochs = _epochs([run.status.epoch for run in runs])
     patience = _epochs([run.config.training.early_stopping_patience for run in runs])
     return (

@@ -6,6 +6,10 @@ are all unknown, which adds nothing to the gradient.
 
 Random streams are keyed by (seed, purpose, epoch), so that no draw depends on the other heads, the device or threads.
 
+``training.shuffle=blocks`` reads a matrix that is larger than the memory in long runs: the matrix is cut into blocks
+of rows, pools of blocks come in an order that depends on the epoch alone, so that all heads of a stack read the same
+pool at a time, and each head shuffles the rows of a pool by its own seed.
+
 Shape suffixes: K heads, S steps of a block, B batch rows, D features, C findings, H hidden units.
 """
 
@@ -22,6 +26,9 @@ from torch import Tensor
 from ctbench_core.train.inputs import DeviceFeatures, Rows
 from ctbench_core.train.losses import known_labels
 from ctbench_core.train.network import Network
+
+# Of training.shuffle=blocks: rows of the matrix that are read together, and how many such blocks are mixed.
+SHUFFLE_ROWS, SHUFFLE_BLOCKS = 4096, 16
 
 # A block holds at most this many steps, and about this many bytes of features: one head's block stays in the nearest
 # cache of a core. The weights of a larger stack pass through that cache anyway, so larger blocks save more than they cost.
@@ -69,8 +76,15 @@ class Block:
 class Batches:
     """Batches of K heads, ordered by falling number of rows."""
 
-    def __init__(self, features: DeviceFeatures, heads: Sequence[Rows], batch_size: int, network: Network) -> None:
-        self.features, self.network, self.heads = features, network, list(heads)
+    def __init__(
+        self,
+        features: DeviceFeatures,
+        heads: Sequence[Rows],
+        batch_size: int,
+        network: Network,
+        shuffle: str = "rows",
+    ) -> None:
+        self.features, self.network, self.heads, self._shuffle = features, network, list(heads), shuffle
         self.lengths = [len(head.rows) for head in heads]
         self.batch_K = [min(batch_size, length) for length in self.lengths]
         self.steps_K = [-(-length // batch_size) for length in self.lengths]
@@ -96,10 +110,20 @@ class Batches:
         index = torch.full((max(self.steps_K), len(seeds), size), self._pad)
         for k, (seed, epoch) in enumerate(zip(seeds, epochs)):
             order = torch.full((self.steps_K[k] * self.batch_K[k],), self._pad)
-            order[: self.lengths[k]] = torch.randperm(self.lengths[k], generator=stream(seed, "batches", epoch))
+            order[: self.lengths[k]] = self._order(k, seed, epoch)
             order[: self.lengths[k]] += self._offsets[k]
             index[: self.steps_K[k], k, : self.batch_K[k]] = order.view(-1, self.batch_K[k])
         return index
+
+    def _order(self, k: int, seed: int, epoch: int) -> Tensor:
+        """Return the order in which a head reads its rows in an epoch."""
+        order = torch.randperm(self.lengths[k], generator=stream(seed, "batches", epoch))
+        if self._shuffle == "rows":
+            return order
+        blocks = self.heads[k].rows.cpu()[order] // SHUFFLE_ROWS
+        count = -(-self.features.rows // SHUFFLE_ROWS)
+        pools = torch.randperm(count, generator=stream(0, "blocks", epoch)) // SHUFFLE_BLOCKS
+        return order[pools[blocks].argsort(stable=True)]
 
     def _block(self, index: Tensor, start: int, streams: Sequence[ByteStream]) -> Block:
         steps, heads, size = index.shape

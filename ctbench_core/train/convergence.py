@@ -33,6 +33,7 @@ from ctbench_core.train.losses import element_weights, known_labels
 
 WEAKEST_C = 100.0
 TOLERANCE = 1e-3  # relative decrease of a finding's loss at which its fit stops; moves macro AUPRC by some .001
+MOST_BYTES = 2**30  # of the training rows, which the fit holds in memory
 RECENT = 5  # epochs whose mean training loss is compared with that of as many before
 
 
@@ -103,6 +104,10 @@ def compare_with_optimum(
     falling, chosen = still_falls(losses), _judged(val)
     if not chosen.any():
         return Convergence(falling=falling, reason=f"no finding has {MIN_PATIENTS} validation patients of each class")
+    size = len(run.train.rows) * run.features.width * run.train.targets.element_size()
+    if size > MOST_BYTES:
+        reason = f"its fit would hold {size / 2**30:.1f} GiB of training rows, more than {MOST_BYTES / 2**30:.0f} GiB"
+        return Convergence(falling=falling, reason=reason)
     optima, digest = run.features.optima, run.digest()
     if digest not in optima:
         with torch.inference_mode():

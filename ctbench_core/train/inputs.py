@@ -5,7 +5,7 @@ Shape suffixes: M distinct inputs, N volumes, D features, C findings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset
+
+_CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,24 @@ def fit_scaler(config: Config, dataset: Dataset, dtype: torch.dtype, device: str
     """Return mean and deviation of the training rows, None without zscore; a constant dimension keeps scale 1."""
     if config.data.standardise != "zscore":
         return None
-    rows = dataset.inputs("train").astype(np.float64)
-    constant = rows.min(axis=0) == rows.max(axis=0)  # rounding gives its deviation some 1e-17, not 0
-    values = rows.mean(axis=0), np.where(constant, 1, rows.std(axis=0))
+    matrix, rows = dataset.matrix, dataset.rows["train"]
+    parts = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
+    mean = _sum(matrix[part].astype(np.float64) for part in parts) / len(rows)
+    deviation = np.sqrt(_sum(np.square(matrix[part].astype(np.float64) - mean) for part in parts) / len(rows))
+    constant = np.ones(matrix.shape[1], bool)  # rounding gives its deviation some 1e-17, not 0
+    for part in parts:
+        constant &= (matrix[part] == matrix[rows[0]]).all(axis=0)
+    values = mean, np.where(constant, 1, deviation)
     return Scaler(*(torch.as_tensor(v, dtype=dtype, device=device) for v in values))
+
+
+def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Add the rows of all parts (n, D) in their order, as if they were one matrix: (D,)."""
+    total: np.ndarray | None = None
+    for part in parts:
+        total = part.sum(axis=0) if total is None else np.concatenate([total[None], part]).sum(axis=0)
+    assert total is not None
+    return total
 
 
 def fold_scaler(state: dict[str, Tensor], slices: Mapping[str, slice], scaler: Scaler | None) -> dict[str, Tensor]:
@@ -64,6 +80,11 @@ class DeviceFeatures:
     def width(self) -> int:
         """Length of an input vector."""
         return self._matrix.shape[1]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of the matrix."""
+        return len(self._matrix)
 
     def take(self, rows: Tensor, scaler: Scaler | None = None) -> Tensor:
         """Return standardised rows (n, D) in the dtype of the products; valid until the next call."""

@@ -311,6 +311,17 @@ def _best_values(line: dict[str, Any]) -> dict[str, float]:
     return {f"best_val_{name}": metrics.get(name, math.nan) for name in macro_keys()}
 
 
+def gpu_count() -> int:
+    """Return the number of GPUs that this process sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def use_gpu(place: int) -> None:
+    """Let ``utils.device`` auto and cuda mean one of the GPUs in this thread."""
+    if count := gpu_count():
+        torch.cuda.set_device(place % count)
+
+
 def limit_threads(count: int) -> None:
     """Limit the threads of tensor work, so that a server's pages stay fast during a training."""
     torch.set_num_threads(max(1, count))

@@ -110,7 +110,9 @@ class Trainer:
         for k, seed in enumerate(self.seeds):
             self.parameters.initialise(k, seed)
         self.optimiser = Optimiser(self.parameters, [config.training for config in self.configs])
-        self._batches = Batches(self.features, self._train, first.training.batch_size, self.network)
+        self._batches = Batches(
+            self.features, self._train, first.training.batch_size, self.network, first.training.shuffle
+        )
 
     def _rows(self, dataset: Dataset, split: str, scaler: Scaler | None) -> Rows:
         """Return the rows of a split; heads with equal rows share one object."""

@@ -211,7 +211,7 @@ _BOXES: dict[str, tuple[str, tuple[str, ...]]] = {
     "Columns": (":material/view_column:", ("data.columns.",)),
     "Label values": (":material/new_label:", ("data.labels.",)),
     "Cohort and split": (":material/tune:", ("data.cohort.", "data.auto_split.", "data.on_")),
-    "Features": (":material/blur_on:", ("data.feature_key", "data.pool", "data.standardise")),
+    "Features": (":material/blur_on:", ("data.feature_key", "data.pool", "data.standardise", "data.store_dtype")),
     "Budget and folds": (":material/call_split:", ("data.budget", "data.kfold.", "data.selection", "data.reference")),
     "Origin": (":material/id_card:", ("data.label_origin", "data.encoder.")),
 }

@@ -46,7 +46,7 @@ def list_alignments() -> list[Path]:
 
 def _queue() -> list[Path]:
     runner = get_runner()
-    return [folder for folder in (runner.active(), *runner.queued()) if folder is not None]
+    return [*runner.active(), *runner.queued()]
 
 
 def is_study(folder: Path) -> bool:

@@ -37,13 +37,13 @@ _GROWTH = 1.25  # results are drawn again when so many times these runs have fin
 def start(paths: StudyPaths) -> None:
     """Queue the remaining runs of a planned study."""
     folder = paths.root
-    get_runner().submit_work(folder, lambda cancel: run_study(folder, cancel=cancel))
+    get_runner().submit_work(folder, lambda cancel: run_study(folder, cancel=cancel), workers.are_elsewhere(folder))
 
 
 def is_queued(paths: StudyPaths) -> bool:
     """Whether the study is running or queued on this server."""
     runner = get_runner()
-    return paths.root in (runner.active(), *runner.queued())
+    return paths.root in (*runner.active(), *runner.queued())
 
 
 def _is_active(paths: StudyPaths, status: StudyStatus) -> bool:

@@ -98,7 +98,8 @@ def start(search: Search) -> StudyPaths:
 
 
 def _queue(paths: StudyPaths) -> None:
-    get_runner().submit_work(paths.root, lambda cancel: run_search(paths.root, cancel=cancel))
+    folder = paths.root
+    get_runner().submit_work(folder, lambda cancel: run_search(folder, cancel=cancel), workers.are_elsewhere(folder))
 
 
 def draw(paths: StudyPaths) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.executors import ClusterOptions, has_dask, read_session, write_options
+from ctbench_core.errors import CtbenchError
+from ctbench_core.executors import ClusterOptions, has_dask, read_options, read_session, write_options
 from ctbench_core.formatting import plural
 from ctbench_core.studies import StudyPaths
 from ctbench_ui.shared import as_text
@@ -39,6 +40,14 @@ def store_field(key: str, paths: StudyPaths) -> None:
     """Write the number that the field has into the folder of a study or search that is about to start."""
     workers = int(st.session_state.get(key) or 1)
     write_options(paths.root, ClusterOptions(workers if workers > 1 else 0))
+
+
+def are_elsewhere(folder: Path) -> bool:
+    """Whether workers train a study or search, so that it takes no place in this server's queue."""
+    try:
+        return not read_options(folder).is_here
+    except CtbenchError:  # starting it says what is wrong
+        return False
 
 
 def show(folder: Path) -> None:

@@ -38,7 +38,7 @@ def draw() -> None:
     budget_preview.draw_budget(config)
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button(
-            "Queue" if get_runner().active() else "Start",
+            "Start" if get_runner().has_place() else "Queue",
             type="primary",
             icon=":material/play_arrow:",
             key="start",
@@ -115,7 +115,7 @@ def _shown_run() -> Path | None:
         return Path(st.session_state[_RUN])
     linked = st.query_params.get(_RUN)
     if not linked:
-        return get_runner().active()
+        return next(iter(get_runner().active()), None)
     rows = cache.run_rows(str(form.outputs_root()))
     run_dir = next((Path(row["run_dir"]) for row in rows if row["run_id"] == linked), None)
     if run_dir is None and not damaged.show(form.outputs_root(), [linked]):

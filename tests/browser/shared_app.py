@@ -22,11 +22,11 @@ STOP_S = 30
 def use_store(request: Request) -> Response:
     """Stop every job, then work on the store of the address, as a server does that is started on it."""
     runner = get_runner()
-    if (running := runner.active()) is not None:
+    for running in runner.active():
         runner.cancel(running)
         runner.wait(running, STOP_S)
     os.environ["CTBENCH_OUTPUTS"] = request.query_params["store"]
-    return Response(status_code=204 if runner.active() is None and not runner.queued() else 409)
+    return Response(status_code=409 if runner.active() or runner.queued() else 204)
 
 
 app = st.App(

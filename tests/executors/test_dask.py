@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from ctbench_core.errors import InputError
-from ctbench_core.executors import HERE, ClusterOptions, Task, read_session
+from ctbench_core.executors import HERE, ClusterOptions, Task, read_session, shards_on
+from ctbench_core.features import gather, load_features
 from ctbench_core.progress import Progress
 from ctbench_core.runs import read_status
 from ctbench_core.studies import (
@@ -203,3 +205,31 @@ def test_nothing_listens_beyond_this_machine_and_strangers_are_refused(shared: A
     for address in (scheduler, scheduler.replace("tls://", "tcp://")):
         with pytest.raises((OSError, TypeError, ValueError, RuntimeError)):
             Client(address, timeout=0.5)
+
+
+def test_shards_of_a_packed_store_are_written_by_workers(
+    shared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "SHARD_ROWS", 20)
+    vectors = np.random.default_rng(0).standard_normal((70, 5)).astype(np.float32)
+    ids = [f"case_{i}" for i in range(70)]
+    for part in range(7):
+        rows = slice(10 * part, 10 * part + 10)
+        np.savez(tmp_path / f"{part}.npz", ids=ids[rows], features=vectors[rows])
+    seen: list[int] = []
+
+    def load(**more: Any) -> Any:
+        paths = [f"{i // 10}.npz" for i in range(70)]
+        return load_features(tmp_path, paths, ids=ids, cache=tmp_path / "cache", mode="always", **more)
+
+    packed = load(run_shards=shards_on(shared), progress=lambda done, _: seen.append(done))
+    np.testing.assert_array_equal(packed.matrix[packed.rows], vectors)
+    assert len(seen) == 4  # one report a shard
+    assert sorted(np.diff([0, *seen])) == [10, 20, 20, 20]
+    assert load().files_read == 0
+    content = bytearray((tmp_path / "3.npz").read_bytes())
+    content[-600] ^= 255  # among the vectors
+    (tmp_path / "3.npz").write_bytes(content)
+    (damaged,) = load(run_shards=shards_on(shared)).problems
+    assert (damaged.kind, damaged.path, damaged.samples) == ("unreadable", "3.npz", tuple(range(30, 40)))
+    assert shared.pending == 0

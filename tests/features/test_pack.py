@@ -284,7 +284,7 @@ def test_one_thread_or_several_read_the_same(
     (root / "large.npy").write_bytes(b"x" * 70_000)
     names = [*NAMES, "large.npy", "ünï.npz", "a\0b.npz"]
     np.savez(root / "ünï.npz", vector(1))
-    monkeypatch.setattr(gather, "_BATCH", 64)
+    monkeypatch.setattr(gather, "BATCH", 64)
     alone = load(names, cache=None, workers=1)
     monkeypatch.setattr(gather, "_SLOW_FILE_S", 0 if slow else 1e9)
     several = load(names, cache=None, workers=0 if slow else 3)

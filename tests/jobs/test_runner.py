@@ -15,6 +15,7 @@ from ctbench_core.errors import InputError
 from ctbench_core.jobs import JobRunner, get_runner
 from ctbench_core.runs import open_run, read_status
 from ctbench_core.train import checkpoint
+from ctbench_core.train.loop import use_gpu
 
 Build = Callable[..., Config]
 LIMIT_S = 60.0
@@ -27,7 +28,7 @@ def runner() -> Iterator[JobRunner]:
     runner = JobRunner()
     yield runner
     runner.stop()
-    assert runner._thread is None or not runner._thread.is_alive()
+    assert not any(thread.is_alive() for thread in runner._threads.values())
 
 
 class Gate:
@@ -65,12 +66,12 @@ def test_a_submitted_run_is_queued_on_disk_then_trained(runner: JobRunner, gate:
     assert open_run(run_dir).config == config
     assert gate.entered.acquire(timeout=LIMIT_S)
     assert state(run_dir) == "queued"
-    assert runner.active() == run_dir
+    assert runner.active() == [run_dir]
     gate.open.release()
     assert runner.wait(run_dir, LIMIT_S)
     assert state(run_dir) == "finished"
     assert len(open_run(run_dir).history()) == 3
-    assert runner.active() is None
+    assert runner.active() == []
     assert runner.queued() == []
 
 
@@ -238,8 +239,59 @@ def test_a_full_queue_refuses_jobs_and_says_what_to_do(
 def test_unknown_runs_cannot_be_cancelled_or_waited_for(runner: JobRunner, tmp_path: Path) -> None:
     assert not runner.cancel(tmp_path)
     assert runner.wait(tmp_path, 0)
-    assert runner.active() is None
+    assert runner.active() == []
 
 
 def test_there_is_one_runner_a_process() -> None:
     assert get_runner() is get_runner()
+
+
+def test_as_many_jobs_run_side_by_side_as_asked_for(
+    runner: JobRunner, gate: Gate, make_config: Build, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_JOBS", "2")
+    runs = [runner.submit(make_config(tiny_data, {"utils.seed": seed, "training.max_epochs": 1})) for seed in (1, 2, 3)]
+    assert gate.entered.acquire(timeout=LIMIT_S) and gate.entered.acquire(timeout=LIMIT_S)
+    assert sorted(runner.active()) == sorted(runs[:2])
+    assert runner.queued() == runs[2:]
+    assert not runner.has_place()
+    for _ in runs:
+        gate.open.release()
+    assert all(runner.wait(run_dir, LIMIT_S) for run_dir in runs)
+    assert [state(run_dir) for run_dir in runs] == ["finished"] * 3
+    assert runner.has_place()
+
+
+def test_each_gpu_has_a_job_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctbench_core.train.loop.gpu_count", lambda: 3)
+    chosen: list[int] = []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    assert runner_module.most_at_once() == 3
+    for place in (0, 1, 2):
+        use_gpu(place)
+    assert chosen == [0, 1, 2]
+    monkeypatch.setenv("CTBENCH_JOBS", "1")
+    assert runner_module.most_at_once() == 1
+
+
+def test_what_workers_do_begins_beside_a_training(
+    runner: JobRunner, gate: Gate, config: Config, tmp_path: Path
+) -> None:
+    training = runner.submit(config)
+    assert gate.entered.acquire(timeout=LIMIT_S)
+    begun, ended = threading.Event(), threading.Event()
+
+    def lead(cancel: threading.Event) -> None:
+        begun.set()
+        assert cancel.wait(LIMIT_S)
+        ended.set()
+
+    study = runner.submit_work(tmp_path, lead, elsewhere=True)
+    assert begun.wait(LIMIT_S)
+    assert runner.active() == [training, study]
+    assert runner.cancel(study)
+    assert runner.wait(study, LIMIT_S)
+    assert ended.is_set()
+    assert runner.active() == [training]
+    gate.open.release()
+    assert runner.wait(training, LIMIT_S)

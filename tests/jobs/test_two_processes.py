@@ -51,7 +51,7 @@ def test_a_run_of_another_process_is_seen_and_stopped(
     active = active_runs(tmp_path / "outputs")
     assert list(active) == [run_dir]
     assert active[run_dir].pid == process.pid
-    assert runner.active() is None
+    assert runner.active() == []
     assert runner.cancel(run_dir)
     out, err = process.communicate(timeout=LIMIT_S)
     assert "Traceback" not in err

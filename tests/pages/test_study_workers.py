@@ -20,10 +20,12 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def queued(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Keep what is started from being trained; return the folders."""
-    folders: list[Path] = []
-    monkeypatch.setattr(get_runner(), "submit_work", lambda folder, work: folders.append(folder))
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bool]]:
+    """Keep what is started from being trained; return the folders, and whether workers do it."""
+    folders: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(
+        get_runner(), "submit_work", lambda folder, work, elsewhere: folders.append((folder, elsewhere))
+    )
     return folders
 
 
@@ -43,10 +45,10 @@ def _start(open_page: Open, fields: dict[str, Any], count: int) -> AppTest:
 
 @pytest.mark.usefixtures("with_dask")
 def test_the_number_of_workers_goes_into_the_folder_of_the_study(
-    open_page: Open, small_run: dict[str, Any], queued: list[Path], store: Path
+    open_page: Open, small_run: dict[str, Any], queued: list[tuple[Path, bool]], store: Path
 ) -> None:
     _start(open_page, small_run, 2)
-    assert queued == [store / "my-study"]
+    assert queued == [(store / "my-study", True)]
     assert read_options(store / "my-study") == ClusterOptions(2)
     _start(open_page, small_run, 1)
     assert read_options(store / "my-study").is_here

@@ -61,15 +61,20 @@ def methods(folder: Path) -> str:
 
 def test_methods_name_the_config(evaluated_run: Run) -> None:
     text = methods(evaluated_run({"training.optimizer": "adamw", "training.weight_decay": 0.01, "utils.seed": 7}))
+    assert "shuffled" not in text
     for part in ("AdamW", "weight decay 0.01", "(seed 7)", "for 3 epochs", "hidden widths 8", "negatives / positives"):
         assert part in text
     text = methods(
-        evaluated_run({"training.loss.pos_weight": "none", "model._target_": "linear", "training.monitor": "auroc"})
+        evaluated_run(
+            {"training.loss.pos_weight": "none", "model._target_": "linear", "training.monitor": "auroc"}
+            | {"training.shuffle": "blocks"}
+        )
     )
     assert "weight decay" not in text
     assert "weighted by" not in text
     assert "A head (linear) was trained" in text
     assert "validation macro AUROC" in text
+    assert "shuffled within pools of 65,536 neighbouring rows" in text
     assert "hidden width" not in text
     text = methods(evaluated_run({"model.params.hidden_dims": [], "training.loss._target_": "focal"}))
     assert "A head (linear) was trained" in text
