@@ -2,6 +2,7 @@
 
 from ctbench_core.studies.budget_curves import FEWEST_SEEDS, Budgets, Curve, crossing, fit_curve, labels_needed
 from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
+from ctbench_core.studies.deletion import delete_study
 from ctbench_core.studies.differences import best_of, compared_axes, differences, overlaps_of
 from ctbench_core.studies.execution import plan_study, run_study
 from ctbench_core.studies.grid_edges import edge_warnings, space_edges

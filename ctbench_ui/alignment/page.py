@@ -8,10 +8,11 @@ import streamlit as st
 
 from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
+from ctbench_core.runs import delete_alignment, open_run
 from ctbench_ui import form
 from ctbench_ui.alignment import result
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import active_jobs, demo, folders, show_empty, show_errors
+from ctbench_ui.shared import active_jobs, deletion, demo, folders, show_empty, show_errors
 
 _MEASURED = "alignment.run"
 _RESULT, _LINK = "alignment.result", "result"
@@ -21,6 +22,7 @@ def draw() -> None:
     """Draw the page."""
     place = readonly.draw_title("Alignment")
     st.caption("Cosine similarity of every volume with every report. Ties are averaged; the chance level is shown.")
+    deletion.offer_undo()
     stored = result.list_stored(str(form.outputs_root()))
     _choose_measured(stored)
     runs = {Path(key).parent.name: key for key in reversed(stored)}
@@ -44,9 +46,12 @@ def draw() -> None:
         with st.container(border=True):
             st.markdown("Press **Measure**. The result is stored in the run store and shown here.")
         return
-    chosen = _pick_result(stored, runs.get(linked or ""))
-    with show_errors("This result cannot be shown"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = _pick_result(stored, runs.get(linked or ""))
         run_dir, _, name = chosen.rpartition("/")
+        if not readonly.is_on():
+            _draw_delete(Path(run_dir), name)
+    with show_errors("This result cannot be shown"):
         readonly.offer_link(place, **{_LINK: Path(run_dir).name})
         result.draw(Path(run_dir), name)
 
@@ -74,6 +79,15 @@ def _pick_result(stored: dict[str, str], linked: str | None) -> str:
         format_func=stored.__getitem__,
         on_change=_write_link,
     )
+
+
+def _draw_delete(run_dir: Path, name: str) -> None:
+    if st.button("Delete", icon=":material/delete:", key="alignment-delete", help="Can be undone."):
+        with show_errors("The result cannot be deleted"):
+            run = open_run(run_dir)
+            deletion.note(f"{run.name} · {run.run_id}", [delete_alignment(form.outputs_root(), run, name)])
+            address.write_ids(_LINK, [])
+            st.rerun()
 
 
 def _write_link() -> None:

@@ -24,7 +24,7 @@ from ctbench_ui import form
 from ctbench_ui.frame import address, sign_in
 from ctbench_ui.pages import go
 from ctbench_ui.runs import bulk
-from ctbench_ui.shared import as_text, cache, draw_tabs, live, show_error, show_errors, state_badge
+from ctbench_ui.shared import as_text, cache, deletion, draw_tabs, live, show_error, show_errors, state_badge
 from ctbench_ui.shared.commands import draw_command
 
 
@@ -83,7 +83,7 @@ def _actions(run: Run, resumable: bool) -> None:
         hint = "Stop the run first." if run.status.active else "Can be undone."
         if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
             with show_errors("The run cannot be deleted"):
-                bulk.note_deleted(f"{run.name} · {run.run_id}", [delete_run(form.outputs_root(), run)])
+                deletion.note(f"{run.name} · {run.run_id}", [delete_run(form.outputs_root(), run)])
                 address.write_ids("run", [])
                 st.rerun()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ctbench_core.studies import StudyPaths, plan_study, studies_in
+from ctbench_core.studies import StudyPaths, delete_study, plan_study, studies_in
 from ctbench_ui import form
 from ctbench_ui.frame import address
-from ctbench_ui.shared import demo, fragment, show_empty, show_errors
+from ctbench_ui.shared import deletion, demo, fragment, show_empty, show_errors
 from ctbench_ui.studies import progress, results_tabs, search, study_form, workers
 
 _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
@@ -16,10 +16,16 @@ _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
 def draw() -> None:
     """Draw the page."""
     st.title("Studies", anchor=False)
+    deletion.offer_undo()
     known = {paths.root.name: paths for paths in studies_in(form.outputs_root())}
     linked = address.read_id("studies", _KEY, [*known, _NEW, _NEW_SEARCH])
     has_data = demo.has_data() or form.is_data_changed()
-    chosen = _pick_study([*known, _NEW, _NEW_SEARCH], linked) if known or has_data else _NEW
+    chosen = _NEW
+    if known or has_data:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            chosen = _pick_study([*known, _NEW, _NEW_SEARCH], linked)
+            if chosen in known:
+                _draw_delete(known[chosen])
     if chosen not in known and not has_data:
         text = "Choose features and manifests; a study trains on them."
         show_empty("No data yet", text, "Choose data", "data")
@@ -56,6 +62,16 @@ def _pick_study(names: list[str], linked: str | None) -> str:
         width=420,
         label_visibility="collapsed",
     )
+
+
+def _draw_delete(paths: StudyPaths) -> None:
+    queued = progress.is_queued(paths)
+    hint = "Pause or cancel it first." if queued else "Deletes it with its runs. Can be undone."
+    if st.button("Delete", icon=":material/delete:", key="study-delete", disabled=queued, help=hint):
+        with show_errors("The study cannot be deleted"):
+            deletion.note(f"study {paths.root.name}", [delete_study(form.outputs_root(), paths)])
+            address.write_ids(_KEY, [])
+            st.rerun()
 
 
 def _write_link() -> None:

@@ -166,3 +166,17 @@ def test_a_lasso_takes_what_lies_inside_a_bent_outline() -> None:
     x, y = np.array([0.5, 1.5, 2.5, 1.5]), np.array([0.5, 0.5, 0.5, 2.0])
     corners = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 0], [3, 0], [3, 3], [0, 3]], float)
     assert in_polygon(x, y, *corners.T).tolist() == [True, False, True, True]
+
+
+def test_a_deleted_result_can_be_put_back(measured: AppTest, store: Path, said: Callable[[AppTest], str]) -> None:
+    (run_dir,) = store.glob("align/2*")
+    before = sorted(path.relative_to(run_dir) for path in run_dir.rglob("*"))
+    measured.button(key="alignment-delete").click().run()
+    assert not measured.exception
+    assert not run_dir.exists()
+    assert "Press **Measure**" in said(measured)
+    assert "result" not in measured.query_params
+    measured.button(key="undo").click().run()
+    assert not measured.exception
+    assert sorted(path.relative_to(run_dir) for path in run_dir.rglob("*")) == before
+    assert measured.selectbox(key="alignment.result").value.startswith(str(run_dir))

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
 from ctbench_core.label_leakage import LEAKAGE_NOTE
-from ctbench_core.runs import LEDGER
+from ctbench_core.runs import LEDGER, new_status, write_status
 from ctbench_core.studies import (
     Budgets,
     Study,
@@ -344,3 +344,28 @@ def _held_as_the_runs_say(app: AppTest, store: Path) -> None:
     (table,) = [frame.value for frame in app.dataframe if "rank again" in frame.value]
     assert table["mean"].tolist() == pytest.approx([sum(means[rank]) / 3 for rank in range(1, 6)])
     assert (table["flattered"] == table["value"] - table["mean"]).all()
+
+
+def test_a_deleted_study_can_be_put_back_with_its_runs(
+    budgets: str, store: Path, open_page: Open, small_run: dict[str, Any]
+) -> None:
+    before = sorted(path.relative_to(budgets) for path in Path(budgets).rglob("*"))
+    app = open_page("studies", small_run, query={"study": "budgets"})
+    app.button(key="study-delete").click().run()
+    assert not app.exception
+    assert not Path(budgets).exists()
+    assert app.selectbox(key="study").value == "New study"
+    app.button(key="undo").click().run()
+    assert not app.exception
+    assert sorted(path.relative_to(budgets) for path in Path(budgets).rglob("*")) == before
+    assert "budgets" in app.selectbox(key="study").options
+
+
+def test_a_study_that_another_process_trains_is_not_deleted(budgets: str, open_page: Open, said: Any) -> None:
+    paths = StudyPaths(Path(budgets))
+    paths.claim(3).parent.mkdir(exist_ok=True)
+    app = open_page("studies", query={"study": "budgets"})
+    write_status(paths.claim(3), new_status("3", kind="claim"), state="running")
+    app.button(key="study-delete").click().run()
+    assert "Pause or cancel it before deleting it" in said(app)
+    assert Path(budgets).is_dir()
