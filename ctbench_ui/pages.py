@@ -100,9 +100,10 @@ PAGES = Registry(
                 "by-budget-tabs": ("Budgets", "Curve", "Two sources"),
             },
             filters=(
-                *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.all"),
+                *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.page", "runs.all"),
                 *("runs.state", "runs.encoder", "runs.head", "runs.tag"),  # of addresses from before the query
             ),
+            readonly=True,
         ),
         Page(
             name="studies",
@@ -125,6 +126,7 @@ PAGES = Registry(
                 "differences-metric",
                 "bottlenecks-metric",
             ),
+            readonly=True,
         ),
         Page(
             name="evaluate",

@@ -52,7 +52,7 @@ def draw() -> None:
         if not readonly.is_on():
             _draw_delete(Path(run_dir), name)
     with show_errors("This result cannot be shown"):
-        readonly.offer_link(place, **{_LINK: Path(run_dir).name})
+        readonly.offer_link(place)
         result.draw(Path(run_dir), name)
 
 

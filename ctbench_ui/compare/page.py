@@ -42,7 +42,7 @@ def draw() -> None:
         st.info("Choose another run with results on the same test set.", icon=":material/compare:")
         return
     on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets))
-    readonly.offer_link(place, runs=",".join(chosen), on=on)
+    readonly.offer_link(place)
     _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
     _comparison(run_dirs, on, _pick_seeds(rows, chosen, on))
 

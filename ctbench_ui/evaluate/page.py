@@ -46,7 +46,7 @@ def draw() -> None:
     with right:
         sets = [*tests, VALIDATION] if is_trained and VALIDATION not in tests else tests
         name = run_picker.pick_test("evaluate", "test", run_id, sets)
-    readonly.offer_link(place, run=run_id, test=name)
+    readonly.offer_link(place)
     if is_trained:
         evaluate_on_test.offer(run_dir, tests)
     with show_errors("This evaluation cannot be shown"):

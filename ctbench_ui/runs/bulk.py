@@ -23,7 +23,7 @@ from ctbench_core.runs import (
     tag_runs,
 )
 from ctbench_ui import form
-from ctbench_ui.frame import address
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared import deletion, exports, progress_bar, run_table, show_warning
 from ctbench_ui.shared.run_picker import MOST
@@ -40,11 +40,12 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
     """
     folders = [row["run_dir"] for row in rows]
     _compare(rows)
-    _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
-    starred = all(row["pinned"] for row in rows)
-    if st.button("Unstar" if starred else "Star", icon=":material/star:", key="bulk-star"):
-        _finish(star_runs(folders, not starred), "unstarred" if starred else "starred")
-    _evaluate(rows)
+    if not readonly.is_on():
+        _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
+        starred = all(row["pinned"] for row in rows)
+        if st.button("Unstar" if starred else "Star", icon=":material/star:", key="bulk-star"):
+            _finish(star_runs(folders, not starred), "unstarred" if starred else "starred")
+        _evaluate(rows)
     st.download_button(
         "ZIP",
         data=lambda: zip_bytes(folders),
@@ -56,6 +57,11 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
         help="A folder for each run: config, command, scores, tables, weights and provenance.",
     )
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", "bulk-csv")
+    if not readonly.is_on():
+        _delete(rows, folders)
+
+
+def _delete(rows: Sequence[dict[str, Any]], folders: list[str]) -> None:
     active = sum(row["state"] in ACTIVE for row in rows)
     hint = f"{plural(active, 'run')} must be stopped first." if active else "Can be undone."
     if st.button("Delete", icon=":material/delete:", key="bulk-delete", disabled=active == len(rows), help=hint):

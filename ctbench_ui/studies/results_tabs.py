@@ -17,7 +17,7 @@ from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.runs import VALIDATION
 from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
-from ctbench_ui.frame import address
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports, fragment
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
@@ -63,7 +63,8 @@ def draw(folder: str) -> None:
 def _offer_intervals(folder: str, at: Stamp) -> None:
     """Offer to compute the intervals of a finished study that lacks them: its process ended before."""
     paths = StudyPaths(Path(folder))
-    if len(load_runs(folder, at)) < len(load_plan(folder).runs) or progress.is_queued(paths):
+    unfinished = len(load_runs(folder, at)) < len(load_plan(folder).runs)
+    if unfinished or progress.is_queued(paths) or readonly.is_on():
         return
     frame = load_cells(folder, at)
     lacking = frame["interval"].isna() & (frame["finding"] == "") & frame["metric"].isin(macro_keys())

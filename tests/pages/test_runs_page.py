@@ -121,7 +121,7 @@ def test_test_results_are_shown_only_where_there_are_any(trained: list[Path], op
 def test_the_curves_of_a_card_are_the_stored_epochs(trained: list[Path], open_page: Open) -> None:
     app = open_page("runs", {"runs.chosen": [trained[0].name], "card-tabs": "Curves", "card-smoothing": 0.5})
     assert not app.exception
-    sent = json.loads(app.get("bidi_component")[0].proto.json)
+    sent = json.loads(app.get("bidi_component")[-1].proto.json)
     run = open_run(trained[0])
     assert (sent["epochs"], sent["best"]) == ([1, 2, 3], run.best()["epoch"])
     line = sent["panels"][1]["lines"][0]
