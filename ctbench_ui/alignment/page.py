@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -10,7 +11,7 @@ from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import delete_alignment, open_run
 from ctbench_ui import form
-from ctbench_ui.alignment import result
+from ctbench_ui.alignment import result, two_results
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import active_jobs, deletion, demo, folders, show_empty, show_errors
 
@@ -27,6 +28,7 @@ def draw() -> None:
     _choose_measured(stored)
     runs = {Path(key).parent.name: key for key in reversed(stored)}
     linked = address.read_id("alignment", _LINK, runs)
+    address.read_id("alignment", two_results.OTHER, runs)
     has_data = demo.has_data() or form.is_data_changed()
     if not has_data and not stored:
         show_empty(
@@ -56,7 +58,7 @@ def draw() -> None:
         result.draw(Path(run_dir), name)
 
 
-def _choose_measured(stored: dict[str, str]) -> None:
+def _choose_measured(stored: Collection[str]) -> None:
     """Choose what was measured here, once it is stored."""
     folder = str(st.session_state.get(_MEASURED, ""))
     if measured := next((key for key in stored if str(Path(key).parent) == folder), None):
@@ -65,10 +67,10 @@ def _choose_measured(stored: dict[str, str]) -> None:
         _write_link()
 
 
-def _pick_result(stored: dict[str, str], linked: str | None) -> str:
+def _pick_result(stored: Mapping[str, Mapping[str, str]], linked: str | None) -> str:
     """Draw the choice of a stored result; the address names its run, which may have several."""
     present = st.session_state.get(_RESULT)
-    if present not in stored or (linked and Path(present).parent != Path(linked).parent):
+    if present not in stored or (linked and Path(str(present)).parent != Path(linked).parent):
         st.session_state[_RESULT] = linked or next(iter(stored))
     _write_link()
     return st.selectbox(
@@ -76,7 +78,7 @@ def _pick_result(stored: dict[str, str], linked: str | None) -> str:
         list(stored),
         key=_RESULT,
         persist_state="session",
-        format_func=stored.__getitem__,
+        format_func=lambda key: " · ".join(stored[key].values()),
         on_change=_write_link,
     )
 

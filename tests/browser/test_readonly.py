@@ -30,7 +30,9 @@ def test_a_shared_link_stays_read_only(
     assert other.button("evaluate").count() == 0
     pages = other.page.get_by_test_id("stSidebarNavLink")
     addresses = [page.get_attribute("href") for page in pages.all()]
-    assert addresses == [f"{server.url}/{address}" for address in ("runs", "studies", "evaluate", "compare", "alignment")]
+    assert addresses == [
+        f"{server.url}/{address}" for address in ("runs", "studies", "evaluate", "compare", "alignment")
+    ]
     other.navigate("alignment")
     other.wait_for_page("alignment*")
     other.widget("readonly").wait_for()
