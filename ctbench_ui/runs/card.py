@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys
-from ctbench_core.jobs import get_runner
 from ctbench_core.runs import (
     RESUMABLE,
     Run,
@@ -21,10 +20,20 @@ from ctbench_core.runs import (
     why_not_resumable,
 )
 from ctbench_ui import form
-from ctbench_ui.frame import address, readonly, sign_in
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.runs import bulk
-from ctbench_ui.shared import as_text, cache, deletion, draw_tabs, live, show_error, show_errors, state_badge
+from ctbench_ui.shared import (
+    as_text,
+    cache,
+    deletion,
+    draw_tabs,
+    live,
+    run_actions,
+    show_error,
+    show_errors,
+    state_badge,
+)
 from ctbench_ui.shared.commands import draw_command
 
 
@@ -44,8 +53,9 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         obstacle = why_not_resumable(run)
         with st.container(horizontal=True, gap="small"):
             _offer_results(run)
+            run_actions.draw(run, "card")
             if not readonly.is_on():
-                _actions(run, can_resume=not obstacle)
+                _change(run)
         if obstacle and run.status.state in RESUMABLE and not readonly.is_on():
             st.caption(f":material/info: {as_text(obstacle)}")
         _convergence(run)
@@ -78,16 +88,8 @@ def _offer_results(run: Run) -> None:
     )
 
 
-def _actions(run: Run, can_resume: bool) -> None:
-    """Draw the buttons that change a run, or start from it."""
-    if can_resume and st.button("Resume", icon=":material/resume:", key="card-resume"):
-        get_runner().resume(run.paths.root, sign_in.user())
-        st.rerun()
-    if st.button(
-        "Clone", icon=":material/content_copy:", key="card-clone", help="Fill the Train form with these settings."
-    ):
-        form.fill_on_rerun(run.config, _is_cloned)
-        go("train")
+def _change(run: Run) -> None:
+    """Draw the buttons that change what is stored of a run."""
     _star(run)
     hint = "Stop the run first." if run.status.active else "Can be undone."
     if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
@@ -114,13 +116,7 @@ def _convergence(run: Run) -> None:
     ):
         optimum = run.config.copy()
         set_keys(optimum, model_groups()["logistic"] | {"logging.run_name": None})
-        form.fill_on_rerun(optimum, _is_cloned)
-        go("train")
-
-
-def _is_cloned(key: str) -> bool:
-    """Whether a clone takes over a setting: all but where the run is stored."""
-    return KEYS[key].scope != "place" and key != "paths.outputs_root"
+        run_actions.clone(optimum, f"{run.name}, its optimum")
 
 
 def _star(run: Run) -> None:

@@ -86,7 +86,7 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test", "when")
+_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "bar", "test", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
@@ -200,10 +200,12 @@ def _field_column(field: Field) -> Any:
     return kinds.get(field.kind, _text)(field.title, help=field.help)
 
 
-def draw_brief(frame: pd.DataFrame, key: str) -> None:
-    """Draw a few columns of a few runs, without selection."""
+def select_brief(frame: pd.DataFrame, key: str) -> str | None:
+    """Draw a few columns of a few runs, and return the run id of the selected one."""
     table = _without_empty(table_of(frame, _BRIEF))
-    st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their metrics")
+    ids, alt = frame["run_id"].tolist(), "Runs and their metrics"
+    rows = controls.select_rows(table, ids, key, COLUMNS, alt, mode="single-row")
+    return ids[rows[0]] if rows else None
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

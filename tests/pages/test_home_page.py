@@ -46,6 +46,35 @@ def test_best_runs_come_by_validation_and_starred_ones_first(
     assert list(table["auprc"])[:2] == [runs[other], runs[best]]
 
 
+def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
+    trained: list[Path], open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    small = open_run(Path(run_experiment(make_config(tiny_data, {"data.budget": 12}))["run_dir"]))
+    app = open_page("home", places)
+    picked = app.selectbox(key="home.set")
+    assert [option.split(" · ")[:2] for option in picked.options] == [
+        ["Validation set A", "2 runs"],
+        ["Validation set B", "1 run"],
+    ]
+    assert len(app.dataframe[0].value) == 3  # with the one that has no metric
+    picked.select_index(1).run()
+    assert not app.exception
+    values = app.dataframe[0].value
+    assert values["auprc"].notna().sum() == 1
+    assert values["auprc"].max() == small.best()["val_metrics"]["auprc"]
+    app.segmented_control(key="home.best").set_value("Recipes").run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["n"]) == [1]
+
+
+def test_an_interrupted_run_is_resumed_from_home(trained: list[Path], open_page: Open, places: dict[str, str]) -> None:
+    run = open_run(trained[1])
+    write_status(run.paths.status, run.status, state="cancelled", max_epochs=3)
+    app = open_page("home", places)
+    assert f"recent-{trained[1].name}-resume" in {button.key for button in app.button}
+    assert not [button for button in app.button if button.key == f"recent-{trained[0].name}-resume"]
+
+
 def test_the_steps_and_recent_activity_are_shown(
     trained: list[Path], open_page: Open, places: dict[str, str], said: Said
 ) -> None:
