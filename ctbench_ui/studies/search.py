@@ -35,7 +35,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui import form
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import SHARE, as_text, cache, exports, fragment, show_error, show_errors, state_badge
+from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
 from ctbench_ui.studies import progress, study_charts, workers
 from ctbench_ui.studies.study_charts import key_title
 
@@ -162,8 +162,8 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
         for text in space_edges(read_search(paths.search).parsed_space(), best_trial.params):
             st.info(as_text(text), icon=":material/open_in_full:")
-    value = st.column_config.NumberColumn(format=SHARE)
-    st.dataframe(finished.rename(columns=key_title), hide_index=True, column_config={"Value": value})
+    shown = finished.rename(columns=key_title)
+    st.dataframe(shown.style.format(format_metric, subset=["Value"]), hide_index=True)
 
 
 def _new_seeds(search: Search, paths: StudyPaths) -> None:

@@ -19,6 +19,7 @@ from ctbench_core import query
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.formatting import format_metric
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import (
     Run,
@@ -58,7 +59,8 @@ def test_the_table_shows_the_best_epoch_and_ranks_by_validation(trained: list[Pa
     app = open_page("runs")
     assert not app.exception
     table = app.dataframe[0].value
-    assert list(table["auprc"]) == sorted((auprc(folder) for folder in trained), reverse=True)
+    values = sorted((auprc(folder) for folder in trained), reverse=True)
+    assert list(table["auprc"]) == [format_metric(value) for value in values]
     best = {open_run(folder).best()["epoch"] for folder in trained}
     assert set(table["best"]) == best
     assert "test" not in table
