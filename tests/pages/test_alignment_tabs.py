@@ -233,7 +233,7 @@ def test_reports_are_found_by_their_words(
     assert "2 reports with any of 2 words: 1 with 2, 1 with 1." in said(app)
     app.text_input(key="browse.words").set_value("(normal) zebra").run()
     assert "22 reports with any of 2 words: 22 with 1." in said(app)
-    app.text_input(key="browse.words").set_value("zebra").run()
+    app.text_input(key="browse.words").set_value("zebra fusion").run()
     assert "No volume matches" in said(app)
     app.session_state["alignment.tab"] = "Map"
     app.run()
