@@ -146,7 +146,7 @@ def _lasso(user: BrowserUser) -> None:
         user.widget("map.table").wait_for()
 
     milliseconds = _time(user, draw)
-    rows = len(user.download_table("map-csv"))
+    rows = len(user.download_table("selection-csv"))
     print(f"lasso: {rows:,} volumes in {milliseconds:,.0f} ms, including the drawing")
 
 

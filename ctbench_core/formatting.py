@@ -31,13 +31,20 @@ def format_p(p: float | None) -> str:
     return "< .001" if p is not None and p < 0.0005 else format_metric(p)
 
 
-def format_interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
-    """Write a metric with its interval: ``.842 [.829, .856]``; without one, the metric alone."""
+def format_interval(
+    value: float | None, bounds: Sequence[float | None] | None, digits: int = 3, signed: bool = False
+) -> str:
+    """Write a metric with its interval: ``.842 [.829, .856]``; without one, the metric alone.
+
+    Args:
+        signed: of a difference, whose value has a sign: ``+.012 [−.003, .027]``.
+    """
     known = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]
+    text = format_metric(value, digits, signed=signed)
     if len(known) != 2:
-        return format_metric(value, digits)
+        return text
     low, high = (format_metric(bound, digits) for bound in known)
-    return f"{format_metric(value, digits)} [{low}, {high}]"
+    return f"{text} [{low}, {high}]"
 
 
 def format_mean_sd(mean: float | None, sd: float | None, digits: int = 3) -> str:

@@ -100,9 +100,10 @@ PAGES = Registry(
                 "by-budget-tabs": ("Budgets", "Curve", "Two sources"),
             },
             filters=(
-                *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.all"),
+                *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.page", "runs.all"),
                 *("runs.state", "runs.encoder", "runs.head", "runs.tag"),  # of addresses from before the query
             ),
+            readonly=True,
         ),
         Page(
             name="studies",
@@ -125,6 +126,7 @@ PAGES = Registry(
                 "differences-metric",
                 "bottlenecks-metric",
             ),
+            readonly=True,
         ),
         Page(
             name="evaluate",
@@ -189,7 +191,7 @@ PAGES = Registry(
             icon=":material/compare_arrows:",
             draw="ctbench_ui.alignment.page:draw",
             outline=(((1, 1, 1, 1), _FIELD), ((1,), _FIELD), ((1,), _TABS), ((1, 1), _TALL)),
-            ids={"result": "This result is not in the store"},
+            ids=dict.fromkeys(("result", "other"), "This result is not in the store"),
             tabs={"alignment.tab": ("Metrics", "Ranks and findings", "Browse", "Map", "Compare")},
             filters=(
                 "alignment.view",
@@ -198,9 +200,12 @@ PAGES = Registry(
                 "browse.way",
                 "browse.kind",
                 "browse.part",
+                "browse.words",
                 "map.kinds",
                 "map.colour",
                 "map.lines",
+                "map.density",
+                "two.truth",
             ),
             readonly=True,
         ),

@@ -18,6 +18,8 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ctbench_ui.form import browser
+
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<ipv6>[0-9a-f:.]+)\])(?::\d+)?")
 _EVERY_ADDRESS = "0.0.0.0"  # Streamlit's choice when server.address is not set
@@ -72,7 +74,10 @@ class _Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                if message["status"] in (200, 304) and (cookie := _new_cookie(scope)):
+                    headers.append("Set-Cookie", cookie)
             await send(message)
 
         refusal = _refuse(scope)
@@ -80,6 +85,15 @@ class _Guard:
             await PlainTextResponse(refusal, status_code=403)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
+
+
+def _new_cookie(scope: Scope) -> str | None:
+    """Return the cookie that a page gives a browser without one."""
+    headers = Headers(scope=scope)
+    if "text/html" not in headers.get("accept", ""):
+        return None
+    is_secure = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
+    return browser.new_cookie(headers.get("cookie", ""), is_secure)
 
 
 def _refuse(scope: Scope) -> str | None:

@@ -142,15 +142,16 @@ class Retrieval:
 
     def ranks_frame(self) -> pd.DataFrame:
         """Return a row per query: the expected rank of its first relevant candidate, and its scores."""
-        scores, scored = self.scores, self.scored
+        scores, scored, by_query = self.scores, self.scored, self.by_query()
         return pd.DataFrame(
             {
                 "direction": self.direction,
                 "truth": self.truth,
                 "query": np.arange(len(scored)) if self.queries is None else np.flatnonzero(self.queries),
                 "first_rank": self.first_rank(),
-                "reciprocal_rank": np.where(scored, expected_reciprocal_rank(*scores.block), np.nan),
+                "reciprocal_rank": by_query["mrr"],
                 "average_precision": scores.ap,
+                **{name: by_query[name] for k in self.k if (name := f"recall_at_{k}")},
                 "n_relevant": scores.n_relevant,
                 "tied": scores.tied > scores.relevant,
             }

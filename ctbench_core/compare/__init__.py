@@ -1,5 +1,6 @@
 """Comparison of runs, recipes and label sets on common volumes."""
 
+from ctbench_core.compare.alignments import compare_alignments
 from ctbench_core.compare.comparability import (
     CommonScores,
     ModelScores,

@@ -25,7 +25,7 @@ from ctbench_core.inference.kfold import (
     mean_test_share,
 )
 from ctbench_core.inference.many_tests import Best, benjamini_hochberg, best_by_max_t, best_of
-from ctbench_core.inference.means import MeanInterval, mean_intervals, median_intervals
+from ctbench_core.inference.means import MeanInterval, mean_difference, mean_intervals, median_intervals
 from ctbench_core.inference.net_benefit import NetBenefit, net_benefit
 from ctbench_core.inference.obuchowski import auroc_covariance
 from ctbench_core.inference.patients import RESAMPLES, Evidence, evidence, patient_codes, patient_weights

@@ -83,6 +83,31 @@ def mean_intervals(
     return intervals
 
 
+def mean_difference(first: ArrayLike, second: ArrayLike, patients: ArrayLike) -> MeanInterval:
+    """Return the difference first - second of two means over the same queries, with its interval.
+
+    Difference -+ t times the standard error of the jackknife that leaves out one patient at a time, m - 1 degrees of
+    freedom, m the effective patients: the error of a mean of paired differences, so what makes a query hard for both
+    cancels out. Source: Rao and Wu, JASA 1985.
+
+    Args:
+        first, second: (Q,), NaN where a query is not scored; it then counts in neither. patients: (Q,).
+
+    Raises:
+        InputError: wrong shapes.
+    """
+    pairs = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    if pairs.shape != np.shape(patients) or pairs.ndim != 1:
+        raise InputError(f"Expected one pair of values for each of {np.shape(patients)} patients, got {pairs.shape}.")
+    codes, known = patient_codes(patients), ~np.isnan(pairs)
+    behind = evidence(codes, known)
+    error = float(np.sqrt((_deviations(pairs, codes) ** 2).sum())) if known.any() else np.nan
+    delta = float(pairs[known].mean()) if known.any() else np.nan
+    half_width = float(t_quantile(max(behind.effective - 1, 1))) * error
+    reason = _few_patients(behind) or (CONSTANT if error < _NO_ERROR else None)
+    return _interval(delta, np.array([delta - half_width, delta + half_width]), reason, behind)
+
+
 def median_intervals(values: Mapping[str, ArrayLike], patients: ArrayLike) -> dict[str, MeanInterval]:
     """Return the interval of each median over other query patients, by name, such as of the rank of the first hit.
 

@@ -2,7 +2,7 @@
 
 from ctbench_core.runs.alignments import alignment_frame, read_alignment
 from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
-from ctbench_core.runs.bulk import BulkResult, delete_runs, for_each, restore_runs, star_runs, tag_runs
+from ctbench_core.runs.bulk import BulkResult, delete_alignment, delete_runs, for_each, star_runs, tag_runs
 from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
 from ctbench_core.runs.damage import (
     DamagedRun,
@@ -103,8 +103,10 @@ from ctbench_core.runs.store import (
     open_run,
     read_best,
     read_config,
+    restore,
     restore_run,
     run_folders,
+    to_trash,
     try_open,
     write_config,
     write_latest,

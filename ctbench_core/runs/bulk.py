@@ -1,4 +1,7 @@
-"""Change many runs at once: star, tag, delete and restore. A run that refuses stops none of the others, and is named."""
+"""Change runs: star, tag or delete many at once, or delete a result of one.
+
+Of many runs, one that refuses stops none of the others, and is named.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any
 from ctbench_core.errors import CtbenchError, explained
 from ctbench_core.formatting import plural
 from ctbench_core.runs.annotations import annotate, read_annotations
-from ctbench_core.runs.store import delete_run, open_run, restore_run
+from ctbench_core.runs.store import Run, delete_run, open_run, to_trash
+from ctbench_core.runs.table import announce_change
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,17 @@ def tag_runs(run_dirs: Iterable[Path | str], add: Sequence[str] = (), remove: Se
 
 
 def delete_runs(outputs_root: Path, run_dirs: Iterable[Path | str]) -> BulkResult:
-    """Move runs to the store's trash; ``done`` has their folders there, for `restore_runs`."""
+    """Move runs to the store's trash; ``done`` has their folders there, for `restore`."""
     return for_each(run_dirs, lambda folder: delete_run(outputs_root, open_run(folder)))
 
 
-def restore_runs(outputs_root: Path, trashed: Iterable[Path | str]) -> BulkResult:
-    """Move deleted runs back to where they were."""
-    return for_each(trashed, lambda folder: restore_run(outputs_root, folder))
+def delete_alignment(outputs_root: Path, run: Run, name: str) -> Path:
+    """Move an alignment result to the store's trash and return its place there; `restore` moves it back.
+
+    A run that measured nothing else goes with it. Errors as `delete_run`.
+    """
+    if run.status.kind == "align" and run.alignments() == [name]:
+        return delete_run(outputs_root, run)
+    trashed = to_trash(outputs_root, run.paths.alignment(name))
+    announce_change(run.paths.root)
+    return trashed

@@ -344,7 +344,12 @@ def delete_run(outputs_root: Path, run: Run) -> Path:
 
 
 def to_trash(outputs_root: Path, path: Path) -> Path:
-    """Move a folder or file of the run store to its trash, and return its place there. Errors as `delete_run`."""
+    """Move a folder or file of the run store to its trash, and return its place there; `restore` moves it back.
+
+    Raises:
+        InputError: it is outside the run store, or the trash is a link.
+        HeldError: another program has a file of it open; it stays where it is.
+    """
     root, path = outputs_root.resolve(), path.resolve()
     if (root / TRASH).is_symlink():
         raise InputError(f"{root / TRASH} is a link. Replace it by a folder: deleted runs stay in the run store.")
@@ -361,11 +366,11 @@ def _free_place(trash: Path, name: Path) -> Path:
     return next(place for place in places if not place.exists())
 
 
-def restore_run(outputs_root: Path, trashed: Path) -> Run:
-    """Move a deleted run back to where it was.
+def restore(outputs_root: Path, trashed: Path) -> Path:
+    """Move what was deleted back to where it was, and return its place.
 
     Raises:
-        InputError: it is not in the trash, or its folder exists again.
+        InputError: it is not in the trash, or its place is taken again.
         HeldError: another program has a file of it open.
     """
     trash = outputs_root.resolve() / TRASH
@@ -376,9 +381,14 @@ def restore_run(outputs_root: Path, trashed: Path) -> Run:
         name = name.relative_to(name.parts[0])
     folder = outputs_root.resolve() / name
     if folder.exists():
-        raise InputError(f"{folder} exists again; move it before restoring the deleted run.")
+        raise InputError(f"{folder} exists again; move it before restoring the deleted one.")
     move(trashed, folder)
-    return open_run(folder)
+    return folder
+
+
+def restore_run(outputs_root: Path, trashed: Path) -> Run:
+    """Move a deleted run back to where it was. Errors as `restore`."""
+    return open_run(restore(outputs_root, trashed))
 
 
 def empty_trash(outputs_root: Path) -> int:

@@ -2,6 +2,7 @@
 
 from ctbench_core.studies.budget_curves import FEWEST_SEEDS, Budgets, Curve, crossing, fit_curve, labels_needed
 from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
+from ctbench_core.studies.deletion import delete_study
 from ctbench_core.studies.differences import best_of, compared_axes, differences, overlaps_of
 from ctbench_core.studies.execution import plan_study, run_study
 from ctbench_core.studies.grid_edges import edge_warnings, space_edges
@@ -14,5 +15,6 @@ from ctbench_core.studies.search import DEFAULT_SPACE, TOP, Search, parse_search
 from ctbench_core.studies.search_execution import NEW_SEEDS, plan_search, read_trials, run_search
 from ctbench_core.studies.status import StudyStatus, seconds_per_run, studies_in, study_status
 from ctbench_core.studies.study import AXES, GROUP, Study, expand_keys, parse_study, read_study, shared_keys
+from ctbench_core.studies.templates import Template, delete_template, read_templates, save_template
 from ctbench_core.studies.trials import parameter_importance, trial_row
 from ctbench_core.studies.workers import CANCELLED, PAUSED, has_active_worker, request_state

@@ -56,9 +56,10 @@ def _is_claimed_by_other_host(path: Path) -> bool:
     return status is not None and status.active and status.host != new_status("").host
 
 
-def has_active_worker(paths: StudyPaths, banks: int = 1) -> bool:
-    """Whether a process is training any of the first banks."""
-    return any(bool((status := try_status(paths.claim(bank))) and status.active) for bank in range(banks))
+def has_active_worker(paths: StudyPaths) -> bool:
+    """Whether a process is training any bank."""
+    claims = map(try_status, paths.claim(0).parent.glob("*.json"))
+    return any(status is not None and status.active for status in claims)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import plotly.graph_objects as go
 
 from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS
 from ctbench_core.figures import band, set_layout
+from ctbench_ui.alignment.density import Density
 from ctbench_ui.shared import COLOURS, GREY
 
 
@@ -39,53 +41,68 @@ def rank_distribution(ranks: pd.DataFrame, n_candidates: int) -> go.Figure:
     return set_layout(chart, height=380, legend_below=False)
 
 
-def finding_precision(findings: pd.DataFrame, k: int) -> go.Figure:
-    """Draw each finding's precision among the first k of each direction with its interval, and its prevalence.
+def finding_lift(findings: pd.DataFrame, k: int) -> go.Figure:
+    """Draw how much more often each finding is among the first k than by chance, the largest lift first.
 
     Args:
         findings: columns direction, finding, prevalence, precision_at_<k>, and lower_at_<k>, upper_at_<k> where known.
     """
-    chart = go.Figure()
-    order = findings[findings["direction"] == CROSS_DIRECTIONS[0].name].sort_values(
-        f"precision_at_{k}", ascending=False
-    )["finding"]
-    first = findings.drop_duplicates("finding").set_index("finding").loc[order]
-    mark = {"symbol": "line-ns", "size": 11, "line": {"width": 2, "color": GREY}}
-    chart.add_scatter(x=first["prevalence"], y=order, name="prevalence", mode="markers", marker=mark)
+    chart, order = go.Figure(), lift_order(findings, k)
     for index, (way, rows) in enumerate(findings.groupby("direction", sort=False)):
-        by_finding = rows.set_index("finding").loc[order]
+        by_finding = rows.set_index("finding").reindex(order)
         chart.add_scatter(
-            x=by_finding[f"precision_at_{k}"],
+            x=by_finding[f"lift_at_{k}"],
             y=order,
             name=DIRECTIONS[str(way)].title,
             mode="markers",
             marker={"size": 9, "color": COLOURS[index % len(COLOURS)]},
             error_x=_error_bars(by_finding, k),
-            hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
+            customdata=by_finding[[f"precision_at_{k}", "prevalence"]],
+            hovertemplate="%{y}<br>%{x:.2f} times chance: %{customdata[0]:.3f} of the first "
+            f"{k}, " + "%{customdata[1]:.3f} of all<extra></extra>",
         )
+    chart.add_vline(1, line={"color": GREY, "width": 1.2, "dash": "dot"})
     chart.update_yaxes(autorange="reversed", ticksuffix="  ")
-    chart.update_xaxes(range=[0, 1.02], tickformat=".1f", title=f"share of the first {k} with the finding")
+    ticks = [0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100]
+    chart.update_xaxes(type="log", tickvals=ticks, title=f"lift: share of the first {k} with the finding / chance")
     return set_layout(chart, height=100 + 22 * len(order), legend_below=False)
 
 
+def lift_order(findings: pd.DataFrame, k: int) -> list[str]:
+    """Return the findings by lift at k of volume to report, the largest first; those without one last."""
+    first = findings[findings["direction"] == CROSS_DIRECTIONS[0].name]
+    return list(first.sort_values(f"lift_at_{k}", ascending=False, kind="stable")["finding"])
+
+
 def _error_bars(rows: pd.DataFrame, k: int) -> dict[str, object] | None:
-    """Return the bars of the intervals of precision at k; None where none are stored."""
+    """Return the bars of the intervals of lift at k, those of precision over prevalence; None where none are stored."""
     if f"lower_at_{k}" not in rows:
         return None
     value = rows[f"precision_at_{k}"]
-    above, below = rows[f"upper_at_{k}"] - value, value - rows[f"lower_at_{k}"]
+    above, below = (
+        (rows[f"upper_at_{k}"] - value) / rows["prevalence"],
+        (value - rows[f"lower_at_{k}"]) / rows["prevalence"],
+    )
     return {"type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 0}
 
 
-def embedding_map(points: pd.DataFrame, colours: Mapping[str, str], lines: pd.DataFrame | None = None) -> go.Figure:
+def embedding_map(
+    points: pd.DataFrame,
+    colours: Mapping[str, str],
+    lines: pd.DataFrame | None = None,
+    density: Density | None = None,
+) -> go.Figure:
     """Draw volumes and reports on one plane.
 
     Args:
         points: columns x, y (float32), kind (volume, report), group, volumename.
         colours: by group.
         lines: pairs to join: visual_x, visual_y, text_x, text_y.
+        density: of all points, drawn as shading behind them; the view is then its range.
     """
     chart = go.Figure()
+    if density is not None:
+        chart.add_heatmap(**_shading(density))
     if lines is not None and len(lines):
         gaps = np.full(len(lines), np.nan, np.float32)
         ends = {
@@ -101,7 +118,7 @@ def embedding_map(points: pd.DataFrame, colours: Mapping[str, str], lines: pd.Da
             name=str(group) if group == f"{kind}s" else f"{group}, {kind}s",
             mode="markers",
             marker={
-                "size": 5,
+                "size": 5 if density is None else 4,
                 "color": colours.get(str(group), GREY),
                 "symbol": "circle" if kind == "volume" else "diamond-open",
                 "opacity": 0.65,
@@ -111,8 +128,31 @@ def embedding_map(points: pd.DataFrame, colours: Mapping[str, str], lines: pd.Da
         )
     chart.update_xaxes(title=None, showticklabels=False, showgrid=False, zeroline=False)
     chart.update_yaxes(title=None, showticklabels=False, showgrid=False, zeroline=False)
+    if density is not None:
+        chart.update_xaxes(range=density.ends("x"))
+        chart.update_yaxes(range=density.ends("y"))
     chart.update_layout(dragmode="lasso")
     return set_layout(chart, height=560, legend_below=False)
+
+
+def _shading(density: Density) -> dict[str, Any]:
+    """Return the heat map of a density: grey by the logarithm of the count, nothing where there is no point."""
+    count = density.count.T
+    return {
+        "x": density.x[:-1] + np.diff(density.x) / 2,
+        "y": density.y[:-1] + np.diff(density.y) / 2,
+        "z": np.where(count > 0, np.log10(np.maximum(count, 1)), np.nan).astype(np.float32),
+        "customdata": count,
+        "colorscale": [
+            [0, "rgba(128, 134, 146, .1)"],
+            [0.5, "rgba(128, 134, 146, .3)"],
+            [1, "rgba(128, 134, 146, .95)"],
+        ],
+        "zmin": 0,
+        "showscale": False,
+        "name": "density",
+        "hoverinfo": "skip",
+    }
 
 
 def side_by_side(recalls: Mapping[str, pd.DataFrame], way: str) -> go.Figure:

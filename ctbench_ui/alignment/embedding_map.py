@@ -1,7 +1,8 @@
-"""Map: volumes and reports on one plane, and the volumes inside a lasso as a table and a CSV."""
+"""Map: volumes and reports on one plane, all of them as a file, and the volumes inside a lasso as a table and a CSV."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from ctbench_core import figures
 from ctbench_core.declared import CROSS_DIRECTIONS
 from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui.alignment import alignment_charts, store
+from ctbench_ui.alignment.density import measure, thin
 from ctbench_ui.frame import address
 from ctbench_ui.shared import COLOURS, GREY, as_text, exports
 from ctbench_ui.shared.exports import Source
 
-# Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
-_DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000
+# Most points drawn: a browser sends back every one inside a lasso, some 130 bytes each. The lasso selects from all.
+# Over shading fewer are: it shows where they are dense.
+_DRAWN, _OVER_SHADING, _LINES, _ROWS_SHOWN = 10_000, 2_500, 300, 1000
 _HITS = {"rank 1": COLOURS[2], "rank 2 to 10": COLOURS[5], "rank 11 to 100": COLOURS[4], "beyond 100": COLOURS[1]}
 _KINDS = {"both": ("visual", "text"), "volumes": ("visual",), "reports": ("text",)}
 
@@ -39,12 +42,17 @@ def tab(folder: Path, source: Source) -> None:
             or "both"
         )
         colour = st.selectbox("Colour by", colourings, width=240, **address.bound("map.colour", colourings))
+        help_ = "Shading by how many points a place has, all counted. The view leaves out a few far points."
+        total = len(positions) * len(_KINDS[shown])
+        dense = st.toggle("Density", total > _DRAWN, help=help_, **address.bound("map.density"))
         joined = st.toggle("Pair lines", **address.bound("map.lines"), help=f"Up to {_LINES} pairs")
     groups, colours = _groups(folder, colour, names)
-    drawn = np.sort(np.random.default_rng(0).permutation(len(positions))[: _DRAWN // len(_KINDS[shown])])
-    chart = alignment_charts.embedding_map(
-        _points(positions, names, groups, drawn, shown), colours, positions.iloc[drawn[:_LINES]] if joined else None
-    )
+    points = _points(positions, names, groups, shown)
+    x, y = points["x"].to_numpy(), points["y"].to_numpy()
+    density = measure(x, y)
+    drawn = points.iloc[thin(x, y, density, _OVER_SHADING if dense else _DRAWN)]
+    lines = positions.iloc[np.random.default_rng(0).permutation(len(positions))[:_LINES]] if joined else None
+    chart = alignment_charts.embedding_map(drawn, colours, lines, density if dense else None)
     event = st.plotly_chart(
         figures.add_note(chart, source.plain_note),
         config=figures.CONFIG | {"scrollZoom": True},
@@ -53,14 +61,68 @@ def tab(folder: Path, source: Source) -> None:
         selection_mode=("lasso", "box"),
         alt="Volumes and reports on one plane",
     )
-    note = (
-        f"{len(drawn):,} of {len(positions):,} volumes drawn; a lasso selects all. "
-        if len(drawn) < len(positions)
-        else ""
-    )
-    st.caption(f"{note}Circles are volumes, diamonds are reports, on the same axes.")
+    st.caption(_describe(len(points), len(drawn), density.outside if dense else 0))
+    _downloads(folder, points, source)
     inside = _inside(positions, event["selection"], shown)
     _selection(names, positions, folder, inside, source)
+
+
+def _describe(points: int, drawn: int, outside: int) -> str:
+    """Write what is drawn, and what is left out."""
+    parts = ["Circles are volumes, diamonds are reports, on the same axes."]
+    if drawn < points:
+        parts.append(
+            f"{drawn:,} of {points:,} points drawn, the smallest share where they are dense; shading, lasso and files have all."
+        )
+    if outside:
+        parts.append(f"{plural(outside, 'point')} outside the view: double-click shows all.")
+    return " ".join(parts)
+
+
+def _downloads(folder: Path, points: pd.DataFrame, source: Source) -> None:
+    """Offer all shown points as files that embedding-atlas reads, made on the click."""
+    with st.container(horizontal=True):
+        exports.download(
+            "Download map as CSV", lambda: atlas(folder, points), f"{source.stem}-map.csv", "map-csv", source
+        )
+        st.download_button(
+            "Download map as Parquet",
+            lambda: parquet_bytes(source.marked(atlas(folder, points))),
+            file_name=f"{source.stem}-map.parquet",
+            mime="application/vnd.apache.parquet",
+            key="map-parquet",
+            icon=":material/download:",
+            on_click="ignore",
+            help="Open it with: embedding-atlas FILE --x x --y y --text text",
+        )
+
+
+def atlas(folder: Path, points: pd.DataFrame) -> pd.DataFrame:
+    """Return all points in columns that embedding-atlas reads: id, x, y, text, category, then what else is known of each.
+
+    Without texts of reports, the text is the name of the volume.
+    """
+    samples = store.samples(folder)
+    texts = [name for name in samples if name.startswith("text_")]
+    rows = samples.iloc[points["row"]].reset_index(drop=True)
+    text = rows[texts].fillna("").agg("\n".join, axis=1).str.strip() if texts else rows["volumename"]
+    columns = {
+        "id": rows["volumename"] + "/" + points["kind"].to_numpy(),
+        "x": points["x"].to_numpy(),
+        "y": points["y"].to_numpy(),
+        "text": text.where(text != "", rows["volumename"]),
+        "category": points["group"].to_numpy(),
+        "kind": points["kind"].to_numpy(),
+    }
+    found = rows.drop(columns=texts)
+    return pd.DataFrame(columns).join(found.rename(columns=lambda name: name.removeprefix("target_")))
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a table as a Parquet file."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
 
 
 def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -81,13 +143,12 @@ def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, n
     return {"visual": group, "text": group}, {"absent": GREY, "unknown": COLOURS[4], colour: COLOURS[1]}
 
 
-def _points(
-    positions: pd.DataFrame, names: pd.DataFrame, groups: dict[str, np.ndarray], drawn: np.ndarray, shown: str
-) -> pd.DataFrame:
+def _points(positions: pd.DataFrame, names: pd.DataFrame, groups: dict[str, np.ndarray], shown: str) -> pd.DataFrame:
+    """Return all points to show: row of the sample, x, y, group, volumename, kind."""
     parts = []
     for kind in _KINDS[shown]:
-        columns = {"x": positions[f"{kind}_x"].to_numpy()[drawn], "y": positions[f"{kind}_y"].to_numpy()[drawn]}
-        columns |= {"group": groups[kind][drawn], "volumename": names["volumename"].to_numpy()[drawn]}
+        columns = {"row": np.arange(len(positions)), "x": positions[f"{kind}_x"], "y": positions[f"{kind}_y"]}
+        columns |= {"group": groups[kind], "volumename": names["volumename"]}
         parts.append(pd.DataFrame(columns).assign(kind="volume" if kind == "visual" else "report"))
     return pd.concat(parts, ignore_index=True)
 
@@ -139,6 +200,6 @@ def _selection(names: pd.DataFrame, positions: pd.DataFrame, folder: Path, insid
         "Download selection as CSV",
         pd.concat([frame, positions.iloc[inside].reset_index(drop=True)], axis=1),
         f"{source.stem}-selection.csv",
-        "map-csv",
+        "selection-csv",
         source,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +67,11 @@ def _pick_query(folder: Path) -> tuple[int | None, str]:
         )
         kind = st.segmented_control("Queries", _KINDS, required=True, **address.bound("browse.kind", _KINDS))
         part = st.text_input(
-            "Volume, exam or patient", width=200, placeholder="part of a name", **address.bound("browse.part")
+            "Volume, exam or patient", width=180, placeholder="part of a name", **address.bound("browse.part")
         )
+        words = _pick_words(folder)
         way = way or _WAYS[0]
-        rows = _matches(folder, names, way, kind or "all", part.strip())
+        rows, counts = _matches(folder, names, way, kind or "all", part.strip(), words)
         if not len(rows):
             return None, way
         query = st.selectbox(
@@ -81,16 +83,45 @@ def _pick_query(folder: Path) -> tuple[int | None, str]:
             key="browse.query",
             width=220,
         )
+    if words:
+        st.caption(as_text(_describe_matches(words, counts[rows])))
     return query, way
 
 
-def _matches(folder: Path, names: pd.DataFrame, way: str, kind: str, part: str) -> np.ndarray:
-    matches = np.ones(len(names), bool)
+def _pick_words(folder: Path) -> tuple[str, ...]:
+    """Draw the field of words to find in reports, where there are any; return the distinct words."""
+    if not store.has_reports(folder):
+        return ()
+    text = st.text_input(
+        "Words of the report",
+        width=220,
+        placeholder="pleural effusion",
+        help="Finds reports with any of the words, those with most of them first. Beginnings of words are enough.",
+        **address.bound("browse.words"),
+    )
+    return tuple(dict.fromkeys(re.findall(r"[\w-]+", (text or "").casefold())))
+
+
+def _describe_matches(words: tuple[str, ...], counts: np.ndarray) -> str:
+    """Write how many reports have how many of the words."""
+    parts = [f"{np.count_nonzero(counts == n):,} with {n}" for n in range(len(words), 0, -1) if (counts == n).any()]
+    return f"{plural(len(counts), 'report')} with any of {plural(len(words), 'word')}: {', '.join(parts)}."
+
+
+def _matches(
+    folder: Path, names: pd.DataFrame, way: str, kind: str, part: str, words: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that match, those with most words first, and how many words each row (N,) has."""
+    matches, counts = np.ones(len(names), bool), np.zeros(len(names), int)
     if kind != "all":
         matches &= (store.first_ranks(folder, way) <= _NEAR) == (kind != "missed")
     if part:
         matches &= np.logical_or.reduce([names[name].str.contains(part, case=False, regex=False) for name in names])
-    return np.flatnonzero(matches)
+    if words:
+        counts = store.count_words(folder, words)
+        matches &= counts > 0
+    rows = np.flatnonzero(matches)
+    return rows[np.argsort(-counts[rows], kind="stable")], counts
 
 
 def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, way: str) -> None:
@@ -118,7 +149,7 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
 
 
 def _search_from(volume: str, way: str) -> None:
-    st.session_state.update({"browse.part": volume, "browse.way": way, "browse.kind": _KINDS[0]})
+    st.session_state.update({"browse.part": volume, "browse.way": way, "browse.kind": _KINDS[0], "browse.words": ""})
     st.session_state.pop("browse.query", None)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import streamlit as st
 
 from ctbench_core.config import Config
 from ctbench_core.jobs import get_runner
+from ctbench_core.runs import delete_alignment, open_run
 from ctbench_ui import form
-from ctbench_ui.alignment import result
+from ctbench_ui.alignment import result, two_results
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import active_jobs, demo, folders, show_empty, show_errors
+from ctbench_ui.shared import active_jobs, deletion, demo, folders, show_empty, show_errors
 
 _MEASURED = "alignment.run"
 _RESULT, _LINK = "alignment.result", "result"
@@ -21,10 +23,12 @@ def draw() -> None:
     """Draw the page."""
     place = readonly.draw_title("Alignment")
     st.caption("Cosine similarity of every volume with every report. Ties are averaged; the chance level is shown.")
+    deletion.offer_undo()
     stored = result.list_stored(str(form.outputs_root()))
     _choose_measured(stored)
     runs = {Path(key).parent.name: key for key in reversed(stored)}
     linked = address.read_id("alignment", _LINK, runs)
+    address.read_id("alignment", two_results.OTHER, runs)
     has_data = demo.has_data() or form.is_data_changed()
     if not has_data and not stored:
         show_empty(
@@ -44,14 +48,17 @@ def draw() -> None:
         with st.container(border=True):
             st.markdown("Press **Measure**. The result is stored in the run store and shown here.")
         return
-    chosen = _pick_result(stored, runs.get(linked or ""))
-    with show_errors("This result cannot be shown"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = _pick_result(stored, runs.get(linked or ""))
         run_dir, _, name = chosen.rpartition("/")
-        readonly.offer_link(place, **{_LINK: Path(run_dir).name})
+        if not readonly.is_on():
+            _draw_delete(Path(run_dir), name)
+    with show_errors("This result cannot be shown"):
+        readonly.offer_link(place)
         result.draw(Path(run_dir), name)
 
 
-def _choose_measured(stored: dict[str, str]) -> None:
+def _choose_measured(stored: Collection[str]) -> None:
     """Choose what was measured here, once it is stored."""
     folder = str(st.session_state.get(_MEASURED, ""))
     if measured := next((key for key in stored if str(Path(key).parent) == folder), None):
@@ -60,10 +67,10 @@ def _choose_measured(stored: dict[str, str]) -> None:
         _write_link()
 
 
-def _pick_result(stored: dict[str, str], linked: str | None) -> str:
+def _pick_result(stored: Mapping[str, Mapping[str, str]], linked: str | None) -> str:
     """Draw the choice of a stored result; the address names its run, which may have several."""
     present = st.session_state.get(_RESULT)
-    if present not in stored or (linked and Path(present).parent != Path(linked).parent):
+    if present not in stored or (linked and Path(str(present)).parent != Path(linked).parent):
         st.session_state[_RESULT] = linked or next(iter(stored))
     _write_link()
     return st.selectbox(
@@ -71,9 +78,18 @@ def _pick_result(stored: dict[str, str], linked: str | None) -> str:
         list(stored),
         key=_RESULT,
         persist_state="session",
-        format_func=stored.__getitem__,
+        format_func=lambda key: " · ".join(stored[key].values()),
         on_change=_write_link,
     )
+
+
+def _draw_delete(run_dir: Path, name: str) -> None:
+    if st.button("Delete", icon=":material/delete:", key="alignment-delete", help="Can be undone."):
+        with show_errors("The result cannot be deleted"):
+            run = open_run(run_dir)
+            deletion.note(f"{run.name} · {run.run_id}", [delete_alignment(form.outputs_root(), run, name)])
+            address.write_ids(_LINK, [])
+            st.rerun()
 
 
 def _write_link() -> None:

@@ -31,6 +31,7 @@ from ctbench_core.runs import (
 )
 from ctbench_ui import form
 from ctbench_ui.alignment import alignment_charts, embedding_map, intervals, neighbours, two_results
+from ctbench_ui.alignment.store import TRUTHS as RANK_TRUTHS
 from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, draw_tabs, exports, fragment, show_warnings
@@ -47,7 +48,6 @@ _VIEWS = {
 }
 _CHANCES = [f"Chance {way.mark}" for way in CROSS_DIRECTIONS]
 _WIDTHS = {"Metric": 92, "Chance": 68, **dict.fromkeys(_CHANCES, 68)}
-_RANK_TRUTHS = {INSTANCE: "as measured", SEMANTIC: TRUTHS["labels"].title, OTHERS: "own exam left out"}
 _GEOMETRY = {
     "modality_gap": "Distance between the two centres",
     "mean_paired_similarity": "Mean similarity, paired",
@@ -57,17 +57,18 @@ _GEOMETRY = {
 }
 
 
-def list_stored(outputs_root: str) -> dict[str, str]:
-    """Return the titles of every alignment of the run store, newest first, by ``<run directory>/<name>``."""
-    titles = {}
+def list_stored(outputs_root: str) -> dict[str, dict[str, str]]:
+    """Return what every alignment of the run store is, part by part, newest first, by ``<run directory>/<name>``."""
+    parts = {}
     for row in cache.run_rows(outputs_root, None):
         if not row["alignments"]:
             continue
         hit = _hit(open_run(row["run_dir"]), INSTANCE)
         for name in row["alignments"]:
             title = row["name"] if row["kind"] == "align" else f"{name} of {row['name']}"
-            titles[f"{row['run_dir']}/{name}"] = f"{title} · {row['encoder']} · hit: {hit} · {row['run_id']}"
-    return titles
+            values = {"name": title, "encoder": row["encoder"], "hit": f"hit: {hit}", "id": row["run_id"]}
+            parts[f"{row['run_dir']}/{name}"] = values
+    return parts
 
 
 def _hit(run: Run, truth: str) -> str:
@@ -249,14 +250,14 @@ def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
     st.subheader("Rank of the first hit", anchor=False)
     first = CROSS_DIRECTIONS[0].name
-    truths = [truth for truth in _RANK_TRUTHS if f"{retrieval_prefix(truth, first)}mrr" in metrics]
+    truths = [truth for truth in RANK_TRUTHS if f"{retrieval_prefix(truth, first)}mrr" in metrics]
     truth = st.segmented_control(
         "Hit",
         truths,
-        format_func=_RANK_TRUTHS.__getitem__,
+        format_func=RANK_TRUTHS.__getitem__,
         default=truths[0],
         required=True,
-        **address.bound("ranks.truth", truths, _RANK_TRUTHS.__getitem__),
+        **address.bound("ranks.truth", truths, RANK_TRUTHS.__getitem__),
     )
     ways = [way for way in DIRECTIONS if f"{way}_mrr" in metrics]
     ranks = {way: first_ranks(folder, way, truth or truths[0]) for way in ways}
@@ -306,24 +307,31 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         "K", depths, default=10 if 10 in depths else depths[-1], required=True, **address.bound("findings.k", depths)
     )
     k = k or depths[0]
-    left, right = st.columns(2, gap="medium")
+    left, right = st.columns([4, 5], gap="medium")
     with left:
-        chart, alt = alignment_charts.finding_precision(findings, k), f"Share of the first {k} with the finding"
+        chart, alt = alignment_charts.finding_lift(findings, k), f"Lift of each finding among the first {k}"
         exports.draw_chart(chart, findings, source, "findings", alt)
     by_finding = findings.set_index("finding")
-    shown = findings.drop_duplicates("finding").set_index("finding")[["queries", "prevalence"]].copy()
-    for way in CROSS_DIRECTIONS:
-        rows = by_finding[by_finding["direction"] == way.name]
-        shown[f"P@{k} {way.mark}"] = _precisions(rows, k)
-        shown[f"Lift {way.mark}"] = rows[f"lift_at_{k}"]
-    headings = {name: name.capitalize() for name in ("finding", "queries", "prevalence")}
+    first = findings.drop_duplicates("finding").set_index("finding")
+    ways = {way.mark: by_finding[by_finding["direction"] == way.name] for way in CROSS_DIRECTIONS}
+    columns = {f"Lift {mark}": rows[f"lift_at_{k}"] for mark, rows in ways.items()}
+    columns |= {"prevalence": first["prevalence"]}
+    columns |= {f"P@{k} {mark}": _precisions(rows, k) for mark, rows in ways.items()}
+    shown = pd.DataFrame(columns | {"queries": first["queries"]}, index=first.index)
+    headings = {name: name.capitalize() for name in ("finding", "queries")} | {"prevalence": "Chance"}
     right.dataframe(
-        exports.styled(shown.reset_index()),
+        exports.styled(shown.loc[alignment_charts.lift_order(findings, k)].reset_index()).format(
+            "{:.2f}", subset=[f"Lift {way.mark}" for way in CROSS_DIRECTIONS], na_rep="–"
+        ),
         hide_index=True,
         column_config=headings,
         key="findings-table",
-        height=520,
-        alt="Findings",
+        height=38 + 35 * len(shown),
+        alt="Findings by lift",
+    )
+    st.caption(
+        f"By lift {CROSS_DIRECTIONS[0].mark}: precision among the first {k} divided by the prevalence, which chance would give. "
+        "Intervals are those of precision."
     )
     if "no_interval" in findings:
         cross = findings[findings["direction"].isin([way.name for way in CROSS_DIRECTIONS])]

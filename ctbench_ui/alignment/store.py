@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ctbench_core.declared import INSTANCE
+from ctbench_core.declared import INSTANCE, OTHERS, SEMANTIC
+from ctbench_core.declared import TRUTHS as DECLARED
 from ctbench_core.runs import read_frame
 from ctbench_core.stored import reading
 from ctbench_ui.shared.cache import per_file
+
+# Truths of the ranks that a result stores.
+TRUTHS = {INSTANCE: "as measured", SEMANTIC: DECLARED["labels"].title, OTHERS: "own exam left out"}
 
 
 def read_rows(path: Path, rows: Sequence[int]) -> pd.DataFrame:
@@ -38,6 +44,12 @@ def _names(path: Path) -> pd.DataFrame:
     return read_frame(path, columns=["volumename", "exam", "patient"])
 
 
+def samples(folder: Path) -> pd.DataFrame:
+    """Return all that is stored of every sample, texts of reports included; read at each call."""
+    frame: pd.DataFrame = read_frame(folder / "samples.parquet")
+    return frame
+
+
 def findings(folder: Path) -> list[str]:
     """Return the findings whose labels the samples hold."""
     columns = _columns(folder / "samples.parquet")
@@ -48,6 +60,34 @@ def findings(folder: Path) -> list[str]:
 def _columns(path: Path) -> list[str]:
     with reading(path):
         return list(pq.read_schema(path).names)
+
+
+def has_reports(folder: Path) -> bool:
+    """Whether the samples hold texts of reports."""
+    return any(name.startswith("text_") for name in _columns(folder / "samples.parquet"))
+
+
+def count_words(folder: Path, words: tuple[str, ...]) -> np.ndarray:
+    """Return how many of some words each sample's report has, int (N,); treat it as read-only.
+
+    A word is the beginning of one of the report, in whatever case: ``effusion`` finds ``effusions``.
+    """
+    return _count_words(folder / "samples.parquet", words)
+
+
+@per_file(max_entries=16, read_only=True)
+def _count_words(path: Path, words: tuple[str, ...]) -> np.ndarray:
+    with reading(path), pq.ParquetFile(path) as file:
+        table = file.read([name for name in file.schema_arrow.names if name.startswith("text_")])
+    counts = np.zeros(len(table), int)
+    for word in words:
+        pattern = rf"(^|\W){re.escape(word)}"
+        matches = [
+            pc.fill_null(pc.match_substring_regex(column.cast("string"), pattern, ignore_case=True), False)
+            for column in table.columns
+        ]
+        counts += np.logical_or.reduce([match.to_numpy() for match in matches])
+    return counts
 
 
 def first_ranks(folder: Path, way: str, truth: str = INSTANCE) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Two alignment results side by side: recall of both directions, and the metrics that both have."""
+"""Two alignment results side by side: recall of both directions, and the paired difference of each metric."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,46 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core import figures
-from ctbench_core.declared import CROSS_DIRECTIONS, INSTANCE
-from ctbench_core.formatting import format_interval
+from ctbench_core.compare import compare_alignments
+from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS, INSTANCE, metric_title
+from ctbench_core.errors import InputError
+from ctbench_core.formatting import format_interval, plural
 from ctbench_core.runs import Disclosures, read_alignment
-from ctbench_ui.alignment import alignment_charts, intervals
-from ctbench_ui.shared import cache, exports
+from ctbench_ui.alignment import alignment_charts, intervals, store
+from ctbench_ui.frame import address
+from ctbench_ui.shared import as_text, cache, exports
 from ctbench_ui.shared.exports import Source, disclosed_source
 
-_METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
-# Columns of the file, with their headings on the screen.
-_HEADINGS = {"figure": "Metric", "this result": "This result", "the other": "Other result"}
+OTHER = "other"  # in the address
+_DIFFERENCE = "Paired differences: {0} − {1}, over {2:,} queries of {3} that both have scored. 95 %: leaving out one patient at a time, t."
 
 
 def tab(
     folder: Path,
     source: Source,
-    results: dict[str, str],
+    results: Mapping[str, Mapping[str, str]],
     metrics: dict[str, Any],
     source_of: Callable[[Path, str, dict[str, Any]], Source],
 ) -> None:
     """Draw the choice of another result, and both.
 
     Args:
-        results: titles of all results, by ``<run directory>/<name>``.
+        results: what each result is, part by part, by ``<run directory>/<name>``.
         source_of: returns the source of the other one, from its run directory, name and metrics.
     """
-    others = {key: title for key, title in results.items() if _folder(key) != folder}
-    if not others:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        key = _pick_other(folder, results)
+        other = _folder(key) if key else folder
+        truth = _pick_truth(folder, other) if key else INSTANCE
+    if key is None:
         st.info("There is no other result yet. Measure another encoder, split or cohort, then compare it here.")
         return
-    key = st.selectbox("Compare with", list(others), format_func=others.__getitem__, key="beside.other")
-    other = _folder(key)
     other_metrics = read_alignment(other) or {}
-    if other_metrics["samples_analyzed"] != metrics["samples_analyzed"]:
-        st.warning(
-            f"{metrics['samples_analyzed']:,} and {other_metrics['samples_analyzed']:,} pairs: recall at K falls with "
-            "gallery size. Compare the lift over chance.",
-            icon=":material/warning:",
-        )
+    parts = [next(parts for one, parts in results.items() if _folder(one) == place) for place in (folder, other)]
+    names = name_by_difference(*parts)
+    _warn(metrics, other_metrics, parts, truth)
     both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
-    recalls = {"this result": _recall(folder), "other result": _recall(other)}
+    recalls = {name: _recall(place, truth) for name, place in zip(names, (folder, other))}
     for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
         side.markdown(f"**{way.title}**")
         side.plotly_chart(
@@ -58,32 +58,109 @@ def tab(
             key=f"beside-{way.name}",
             alt=f"Recall at K of both results, {way.title}",
         )
-    shown = {
-        f"{way.name}_{name}": f"{way.title}, {name.replace('_at_', ' @')}"
-        for way in CROSS_DIRECTIONS
-        for name in _METRICS
-        if f"{way.name}_{name}" in metrics and f"{way.name}_{name}" in other_metrics
-    }
-    frame = pd.DataFrame(
-        {
-            "figure": title,
-            "this result": _with_interval(metrics, name),
-            "the other": _with_interval(other_metrics, name),
-        }
-        for name, title in shown.items()
+    _differences(folder, other, truth, names, both)
+    st.caption("  \n".join(_rules(dict(zip(names, (metrics, other_metrics))))))
+
+
+def _pick_other(folder: Path, results: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Draw the choice of the other result, whose run the address names; None where there is none."""
+    others = {key: " · ".join(parts.values()) for key, parts in results.items() if _folder(key) != folder}
+    if not others:
+        return None
+    runs = {Path(key).parent.name: key for key in reversed(others)}
+    if (linked := st.query_params.get(OTHER)) in runs:
+        st.session_state["two.other"] = runs[str(linked)]
+    if st.session_state.get("two.other") not in others:
+        st.session_state["two.other"] = next(iter(others))
+
+    def write() -> None:
+        address.write_ids(OTHER, [Path(st.session_state["two.other"]).parent.name])
+
+    return st.selectbox("Compare with", list(others), format_func=others.__getitem__, key="two.other", on_change=write)
+
+
+def _pick_truth(folder: Path, other: Path) -> str:
+    """Draw the choice of what is a hit, of those that both results have."""
+    truths = [truth for truth in store.TRUTHS if all(truth in _truths(place) for place in (folder, other))]
+    titles = store.TRUTHS.__getitem__
+    options = address.bound("two.truth", truths, titles)
+    return (
+        st.segmented_control("Hit", truths, format_func=titles, default=truths[0], required=True, **options) or INSTANCE
     )
-    st.dataframe(frame, hide_index=True, column_config=_HEADINGS, key="beside-table", alt="Metrics of both results")
-    st.caption("  \n".join(_captions({"This result": metrics, "Other result": other_metrics}, shown)))
-    exports.download("Download both as CSV", frame, f"{source.stem}-beside.csv", "beside-csv", both)
 
 
-def _captions(results: dict[str, dict[str, Any]], shown: dict[str, str]) -> list[str]:
-    """Return the rules of both results' intervals, once where they are the same, and why some are missing."""
+def name_by_difference(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str]:
+    """Return names of two results: the parts in which they differ, without the id where another part does."""
+    differing = [part for part in one if one[part] != other[part]]
+    shown = [part for part in differing if part != "id"] or differing
+    first, second = (" · ".join(parts[part] for part in shown) for parts in (one, other))
+    return first, second
+
+
+def _warn(metrics: Mapping[str, Any], other: Mapping[str, Any], parts: list[Mapping[str, str]], truth: str) -> None:
+    sizes = [one["samples_analyzed"] for one in (metrics, other)]
+    if sizes[0] != sizes[1]:
+        text = "recall at K falls with gallery size. Compare the lift over chance."
+        st.warning(f"{sizes[0]:,} and {sizes[1]:,} pairs: {text}", icon=":material/warning:")
+    if truth == INSTANCE and parts[0]["hit"] != parts[1]["hit"]:
+        hits = " and ".join(f"“{part['hit'].removeprefix('hit: ')}”" for part in parts)
+        st.warning(f"Hits are defined differently: {as_text(hits)}.", icon=":material/warning:")
+
+
+def _differences(folder: Path, other: Path, truth: str, names: tuple[str, str], source: Source) -> None:
+    """Draw the metrics of both and their differences."""
+    frame, reason = _compare(cache.stamp(folder / "metrics.json"), cache.stamp(other / "metrics.json"), truth)
+    if reason:
+        st.info(as_text(f"No differences. {reason}"), icon=":material/info:")
+        return
+    shown = pd.DataFrame(
+        {
+            "Direction": [DIRECTIONS[way].title for way in frame["direction"]],
+            "Metric": [_title(name) for name in frame["metric"]],
+            "first": frame["first"],
+            "second": frame["second"],
+            "Difference [95 % CI]": [
+                format_interval(delta, ends, signed=True)
+                for delta, *ends in frame[["delta", "lower", "upper"]].itertuples(index=False)
+            ],
+        }
+    )
+    columns = dict(zip(("first", "second"), names))
+    st.dataframe(
+        exports.styled(shown),
+        hide_index=True,
+        column_config=columns,
+        height=38 + 35 * len(shown),
+        key="beside-table",
+        alt="Metrics of both results and their differences",
+    )
+    first = frame.iloc[0]
+    st.caption(as_text(_DIFFERENCE.format(*names, int(first["queries"]), plural(int(first["patients"]), "patient"))))
+    for text, rows in frame[frame["no_interval"] != ""].groupby("no_interval", sort=False):
+        titles = [f"{_title(row.metric)} {DIRECTIONS[str(row.direction)].mark}" for row in rows.itertuples()]
+        st.caption(as_text(f"No interval of {', '.join(titles)}: {text}."))
+    exports.download("Download differences as CSV", frame, f"{source.stem}-differences.csv", "beside-csv", source)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _compare(first: cache.Stamp, second: cache.Stamp, truth: str) -> tuple[pd.DataFrame, str]:
+    """Return the differences of two results, by their stored metrics, or why there are none."""
+    try:
+        return compare_alignments(Path(first[0]).parent, Path(second[0]).parent, truth), ""
+    except InputError as error:
+        return pd.DataFrame(), str(error)
+
+
+def _title(name: str) -> str:
+    return f"Recall@{name.removeprefix('recall_at_')}" if name.startswith("recall") else metric_title(name)
+
+
+def _rules(results: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Return the rules of the bands of both results, once where they are the same."""
     rules = {title: intervals.rule_of(metrics) for title, metrics in results.items()}
-    same = len(set(rules.values())) == 1
-    lines = ["Intervals are of each result, not of their difference."]
-    lines += [next(iter(rules.values()))] if same else [f"{title}: {rule}" for title, rule in rules.items()]
-    return lines + [f"{title}: {note}" for title, one in results.items() for note in intervals.notes(one, shown)]
+    if len(set(rules.values())) == 1:
+        return [f"Bands: {next(iter(rules.values()))}"]
+    return [f"Bands of {as_text(title)}: {rule}" for title, rule in rules.items()]
 
 
 def _common_source(one: Source, other: Source) -> Source:
@@ -104,10 +181,10 @@ def _folder(key: str) -> Path:
     return Path(run_dir) / "alignment" / name
 
 
-def _recall(folder: Path) -> pd.DataFrame:
+def _truths(folder: Path) -> set[str]:
+    return set(cache.load_table(folder / "recall.csv")["truth"])
+
+
+def _recall(folder: Path, truth: str) -> pd.DataFrame:
     frame = cache.load_table(folder / "recall.csv")
-    return frame[frame["truth"] == INSTANCE]
-
-
-def _with_interval(metrics: dict[str, Any], name: str) -> str:
-    return format_interval(metrics[name], metrics.get("intervals", {}).get(name))
+    return frame[frame["truth"] == truth]

@@ -42,7 +42,7 @@ def draw() -> None:
         st.info("Choose another run with results on the same test set.", icon=":material/compare:")
         return
     on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets))
-    readonly.offer_link(place, runs=",".join(chosen), on=on)
+    readonly.offer_link(place)
     _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
     _comparison(run_dirs, on, _pick_seeds(rows, chosen, on))
 
@@ -53,16 +53,21 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
     Args:
         linked: the ids in the address, which win over what was chosen before.
     """
-    names = {run_id: run_picker.title(dict(row)) for run_id, row in rows.items()}
     state = st.session_state
     baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
     state[_BASELINE] = baseline if baseline in rows else next(iter(rows))
-    offered = [run_id for run_id in rows if run_id != state[_BASELINE]]
-    known = [run_id for run_id in others if run_id in offered]
-    state[_OTHERS] = known[: run_picker.MOST - 1] or offered[:1]
-    keep: dict[str, Any] = {"persist_state": "session", "format_func": names.__getitem__, "on_change": _write_link}
+    known = [run_id for run_id in others if run_id in rows and run_id != state[_BASELINE]]
+    first = next((run_id for run_id in rows if run_id != state[_BASELINE]), None)
+    state[_OTHERS] = known[: run_picker.MOST - 1] or ([first] if first else [])
+    keep: dict[str, Any] = {
+        "persist_state": "session",
+        "format_func": lambda run_id: run_picker.title(dict(rows[run_id])),
+        "on_change": _write_link,
+    }
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        baseline = st.selectbox("Baseline", list(rows), key=_BASELINE, **keep)
+        offered = run_picker.offer(rows, "compare.find", [state[_BASELINE], *state[_OTHERS]])
+        baseline = st.selectbox("Baseline", offered, key=_BASELINE, **keep)
+        offered = [run_id for run_id in offered if run_id != state[_BASELINE]]
         others = st.multiselect("Other runs", offered, key=_OTHERS, max_selections=run_picker.MOST - 1, **keep)
     chosen = [str(baseline), *others]
     address.write_ids(_RUNS, chosen)

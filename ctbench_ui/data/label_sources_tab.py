@@ -14,7 +14,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_core.manifest import Agreement, compare_labels, read_configured
 from ctbench_ui import form
 from ctbench_ui.data import plots
-from ctbench_ui.shared import SHARE, as_text, exports, folders, path_field, show_errors, show_hint
+from ctbench_ui.shared import as_text, exports, folders, path_field, show_errors, show_hint
 
 _FIELDS = {"first": "First manifest", "second": "Second manifest"}
 _COMPARED = "sources.asked"
@@ -80,18 +80,16 @@ def _draw_agreement(agreement: Agreement) -> None:
     columns = ["finding", "kappa", "agreement", *names, "volumes", "both", "only_first", "only_second", "undefined"]
     if not table["undefined"].any():
         columns.remove("undefined")
-    share = st.column_config.NumberColumn(format=SHARE)
     config: dict[str, Any] = {
-        **dict.fromkeys(names, share),
         **{name: name.capitalize() for name in ("finding", "volumes", "undefined")},
-        "agreement": st.column_config.NumberColumn("Agreement", format=SHARE),
-        "kappa": st.column_config.NumberColumn("Kappa", format=SHARE),
+        "agreement": "Agreement",
+        "kappa": "Kappa",
         "both": "Positive in both",
         "only_first": f"Positive in {agreement.first} only",
         "only_second": f"Positive in {agreement.second} only",
     }
     alt = "Agreement of two label sources"
-    st.dataframe(table[columns], hide_index=True, height="content", column_config=config, alt=alt)
+    st.dataframe(exports.styled(table[columns]), hide_index=True, height="content", column_config=config, alt=alt)
     exports.download("Download CSV", agreement.table, "label-agreement.csv", "agreement-csv")
     st.plotly_chart(
         plots.prevalences(agreement.table, *names),

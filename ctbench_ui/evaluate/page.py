@@ -26,7 +26,17 @@ from ctbench_ui.evaluate import (
     volumes,
 )
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import as_text, cache, draw_tabs, exports, leak_badge, run_picker, show_empty, show_errors
+from ctbench_ui.shared import (
+    as_text,
+    cache,
+    draw_tabs,
+    exports,
+    leak_badge,
+    run_actions,
+    run_picker,
+    show_empty,
+    show_errors,
+)
 
 
 def draw() -> None:
@@ -46,7 +56,10 @@ def draw() -> None:
     with right:
         sets = [*tests, VALIDATION] if is_trained and VALIDATION not in tests else tests
         name = run_picker.pick_test("evaluate", "test", run_id, sets)
-    readonly.offer_link(place, run=run_id, test=name)
+    with place.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with show_errors("This run cannot be read"):
+            run_actions.draw(open_run(run_dir), "evaluate-run")
+        readonly.offer_link(st.container(width="content"))
     if is_trained:
         evaluate_on_test.offer(run_dir, tests)
     with show_errors("This evaluation cannot be shown"):

@@ -2,6 +2,7 @@
 
 from ctbench_ui.form.fields import (
     apply_head_defaults,
+    can_reset,
     choice_field,
     choices_field,
     config,
@@ -14,6 +15,7 @@ from ctbench_ui.form.fields import (
     open_dataset,
     outputs_root,
     parse_list,
+    reset,
     restore,
     save,
     save_dataset,

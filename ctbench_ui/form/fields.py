@@ -21,13 +21,14 @@ from ctbench_core.declared import HEADS
 from ctbench_core.errors import ConfigError, CtbenchError, DamagedFile
 from ctbench_core.runs import app_store
 from ctbench_core.stored import read_file
+from ctbench_ui.form import browser
 from ctbench_ui.shared import datasets
 from ctbench_ui.shared.text import title_of
 
 T = TypeVar("T")
 
-_SOURCE, _PENDING, _WRITTEN = "form.source", "form.pending", "form.written"
-_FILE = ".form.yaml"
+_SOURCE, _BASE, _PENDING, _WRITTEN = "form.source", "form.base", "form.pending", "form.written"
+_DEFAULTS = "Default settings"
 # The values that heads have as defaults of a key, in the form of its field.
 _ALL_HEAD_DEFAULTS = {
     key: [head.defaults[key] for head in HEADS.values() if key in head.defaults]
@@ -41,25 +42,66 @@ def outputs_root() -> Path:
 
 
 def restore() -> None:
-    """Apply `fill_on_rerun`; begin a session with the settings of the last one, else with defaults.
+    """Apply `fill_on_rerun`; begin a session with what this browser last set here, else with defaults.
 
-    Runs of studies and of the command line change no field.
+    Runs of studies and of the command line change no field, nor do other browsers.
     """
-    st.session_state.update(st.session_state.pop(_PENDING, {}))
+    if pending := st.session_state.pop(_PENDING, {}):
+        st.session_state.update(pending)
+        if _SOURCE in pending:
+            _note_source(pending[_SOURCE])
     if _SOURCE in st.session_state:
         return
-    st.session_state[_SOURCE] = "Default settings"
-    with contextlib.suppress(DamagedFile, FileNotFoundError):
+    try:
         # It holds what differed from the defaults, so what it lacks is at today's, unlike in a stored run. The next
         # change replaces a damaged file.
-        config = read_file(outputs_root() / _FILE, lambda text: from_mapping(yaml.safe_load(text))[0])
+        file = browser.settings_file(outputs_root())
+        config = read_file(file, lambda text: from_mapping(yaml.safe_load(text))[0])
+    except (DamagedFile, FileNotFoundError):
+        _note_source(_DEFAULTS + _open_last_dataset())
+    else:
         fill(config, _is_saved)
-        st.session_state.update({_WRITTEN: _saved_values(), _SOURCE: "Settings from your last session"})
+        st.session_state[_WRITTEN] = _saved_values()
+        _note_source("Settings of this browser's last session")
+
+
+def _open_last_dataset() -> str:
+    """Choose the data set that was last opened in the store, where there is one; return how the source names it."""
+    for name in datasets.names(outputs_root()):
+        with contextlib.suppress(CtbenchError):
+            fill(datasets.load(outputs_root(), name), lambda key: KEYS[key].is_input)
+            return f", data set {name}"
+    return ""
+
+
+def _note_source(text: str) -> None:
+    st.session_state.update({_SOURCE: text, _BASE: _saved_values()})
 
 
 def settings_source() -> str:
-    """Say where the settings of this session come from; empty once they have been changed here."""
-    return str(st.session_state.get(_SOURCE, ""))
+    """Say where the settings of this session come from, and whether they were changed since."""
+    text = str(st.session_state.get(_SOURCE, _DEFAULTS))
+    return f"{text}, changed" if is_changed_here() else text
+
+
+def is_changed_here() -> bool:
+    """Whether a setting differs from what `settings_source` names."""
+    try:
+        return _saved_values() != st.session_state.get(_BASE, {})
+    except CtbenchError:  # a field that does not fit
+        return True
+
+
+def can_reset() -> bool:
+    """Whether a setting of a run, which is none of its data, differs from its default."""
+    return any(_is_saved(key) and not KEYS[key].is_input for key in _changed())
+
+
+def reset() -> None:
+    """Set the settings of a run to their defaults; its data stay. Call it before the fields are drawn."""
+    set_fields({key: info.default for key, info in KEYS.items() if _is_saved(key) and not info.is_input})
+    apply_head_defaults()
+    _note_source(_DEFAULTS)
 
 
 def _is_saved(key: str) -> bool:
@@ -74,15 +116,16 @@ def _saved_values() -> dict[str, Any]:
 
 
 def save() -> None:
-    """Save changed fields in the run store, so that a new session begins with them.
+    """Save changed fields in the run store, so that this browser's next session begins with them.
 
-    A session reads the file only when it begins: two browsers never change each other's fields.
+    A session reads the file only when it begins: two tabs never change each other's fields.
     """
     try:
         values = _saved_values()
         if values != st.session_state.get(_WRITTEN, {}):
-            write_text(outputs_root() / _FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-            st.session_state.update({_WRITTEN: values, _SOURCE: ""})
+            file = browser.settings_file(outputs_root())
+            write_text(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+            st.session_state[_WRITTEN] = values
     except (CtbenchError, OSError):
         return  # the page shows a field that does not fit, and Start a store that cannot be written
 
@@ -147,9 +190,14 @@ def fill(source: Config, select: Callable[[str], bool] = lambda key: True) -> No
     set_fields({key: get_key(source, key) for key in KEYS if select(key)})
 
 
-def fill_on_rerun(source: Config, select: Callable[[str], bool] = lambda key: True) -> None:
-    """Set fields as `fill` does, but when the page is next drawn: for buttons below the fields."""
+def fill_on_rerun(source: Config, select: Callable[[str], bool] = lambda key: True, origin: str = "") -> None:
+    """Set fields as `fill` does, but when the page is next drawn: for buttons below the fields.
+
+    Args:
+        origin: what `settings_source` then says, such as ``Settings from run mlp 3``.
+    """
     values = {key: _to_widget(info, get_key(source, key)) for key, info in KEYS.items() if select(key)}
+    values |= {_SOURCE: origin} if origin else {}
     st.session_state[_PENDING] = st.session_state.get(_PENDING, {}) | values
 
 

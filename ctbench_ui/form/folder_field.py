@@ -5,7 +5,7 @@ It is a text field: a select box that takes new values cuts its present one off 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -22,15 +22,20 @@ def folder_field(key: str, label: str, suggestions: list[str], on_change: Callab
     """Draw a config key that holds a folder, with a button that browses folders."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         fields.field(key, label, on_change=on_change, placeholder="Type or browse")
-        with st.popover(
-            "", icon=":material/folder_open:", key=f"{key}-browse", help="Browse", on_change="rerun"
-        ) as popover:
-            if popover.open:
-                _draw_suggestions(key, suggestions, on_change)
-                _draw_browser(key, on_change)
+        browse_button(key, suggestions, on_change)
 
 
-def _draw_suggestions(key: str, suggestions: list[str], on_change: Callable[[], None] | None) -> None:
+def browse_button(key: str, suggestions: Sequence[str], on_change: Callable[[], None] | None = None) -> None:
+    """Draw the button that browses folders for the text field with a key, which is drawn before it."""
+    with st.popover(
+        "", icon=":material/folder_open:", key=f"{key}-browse", help="Browse", on_change="rerun"
+    ) as popover:
+        if popover.open:
+            _draw_suggestions(key, suggestions, on_change)
+            _draw_browser(key, on_change)
+
+
+def _draw_suggestions(key: str, suggestions: Sequence[str], on_change: Callable[[], None] | None) -> None:
     """Offer the folders of saved data sets and those near by."""
     others = [folder for folder in suggestions if folder != st.session_state[key]]
     for folder in others[:_KNOWN]:

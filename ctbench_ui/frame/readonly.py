@@ -6,8 +6,8 @@ all pages.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -15,6 +15,13 @@ from ctbench_ui.pages import PAGES, Page, page
 
 PARAMETER, _VALUE = "view", "read"
 _STATE = "readonly"
+# Tabs and filters change in the browser without a redraw of the page, so the link takes its address there.
+_link = st.components.v2.component(
+    "ctbench_readonly_link",
+    html='<a target="_blank" rel="noopener"><i aria-hidden="true">visibility</i><span></span></a>',
+    css=Path(__file__).with_name("readonly_link.css").read_text(encoding="utf-8"),
+    js=Path(__file__).with_name("readonly_link.js").read_text(encoding="utf-8"),
+)
 
 
 def read_link() -> bool:
@@ -66,14 +73,10 @@ def draw_title(title: str) -> Any:
         return st.container(width="content")
 
 
-def offer_link(place: Any, **query: str | None) -> None:
+def offer_link(place: Any) -> None:
     """Offer the read-only address of what is shown, in a tab of its own."""
     if not is_on():
-        parameters = {key: value for key, value in query.items() if value}
-        place.link_button(
-            "Read-only link",
-            f"?{urlencode({**parameters, PARAMETER: _VALUE})}",
-            type="tertiary",
-            icon=":material/visibility:",
-            help="Opens these results in a tab without controls that change them. Share its address.",
-        )
+        help_ = "Opens what is shown in a tab without controls that change it. Share its address."
+        data = {"text": "Read-only link", "help": help_, "name": PARAMETER, "value": _VALUE}
+        with place:
+            _link(key="readonly-link", data=data, width="content")

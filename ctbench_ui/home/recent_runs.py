@@ -12,9 +12,10 @@ import streamlit as st
 from ctbench_core.atomic import write_json
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import ENDED
+from ctbench_core.runs import ENDED, RESUMABLE, open_run
 from ctbench_core.stored import parse_json, read_file
-from ctbench_ui.shared import ago, as_text, state_style
+from ctbench_ui.pages import page
+from ctbench_ui.shared import ago, as_text, run_actions, show_errors, state_style
 
 _SINCE = "home.since"
 _SHOWN = 5
@@ -64,10 +65,18 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     for row in (fresh or ended)[:_SHOWN]:
         style = state_style(row["state"])
         with st.container(gap=None):
-            st.markdown(f":{style.badge}[{style.icon}] {as_text(row['name'])}")
+            link = {"run": row["run_id"]}
+            st.page_link(page("runs"), label=as_text(row["name"]), icon=style.icon, query_params=link)
             st.caption(_describe(row))
+            if row["state"] in RESUMABLE:
+                _offer_resume(row)
     if len(fresh) > _SHOWN:
         st.caption(f"… and {len(fresh) - _SHOWN} more")
+
+
+def _offer_resume(row: dict[str, Any]) -> None:
+    with show_errors("This run cannot be read"):
+        run_actions.draw_stop_or_resume(open_run(row["run_dir"]), f"recent-{row['run_id']}")
 
 
 def _describe(row: dict[str, Any]) -> str:

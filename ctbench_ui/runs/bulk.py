@@ -1,4 +1,4 @@
-"""Actions on the selected runs, and the undo of a deletion."""
+"""Actions on the selected runs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from ctbench_core.runs import (
     delete_runs,
     for_each,
     open_run,
-    restore_runs,
     star_runs,
     tag_runs,
 )
 from ctbench_ui import form
-from ctbench_ui.frame import address
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, exports, progress_bar, run_table, show_warning
+from ctbench_ui.shared import deletion, exports, progress_bar, run_table, show_warning
 from ctbench_ui.shared.run_picker import MOST
 
-_DELETED, _DONE = "runs.deleted", "runs.done"
+_DONE = "runs.done"
 _LISTED = 5
 
 
@@ -41,11 +40,12 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
     """
     folders = [row["run_dir"] for row in rows]
     _compare(rows)
-    _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
-    starred = all(row["pinned"] for row in rows)
-    if st.button("Unstar" if starred else "Star", icon=":material/star:", key="bulk-star"):
-        _finish(star_runs(folders, not starred), "unstarred" if starred else "starred")
-    _evaluate(rows)
+    if not readonly.is_on():
+        _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
+        starred = all(row["pinned"] for row in rows)
+        if st.button("Unstar" if starred else "Star", icon=":material/star:", key="bulk-star"):
+            _finish(star_runs(folders, not starred), "unstarred" if starred else "starred")
+        _evaluate(rows)
     st.download_button(
         "ZIP",
         data=lambda: zip_bytes(folders),
@@ -57,11 +57,16 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
         help="A folder for each run: config, command, scores, tables, weights and provenance.",
     )
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", "bulk-csv")
+    if not readonly.is_on():
+        _delete(rows, folders)
+
+
+def _delete(rows: Sequence[dict[str, Any]], folders: list[str]) -> None:
     active = sum(row["state"] in ACTIVE for row in rows)
     hint = f"{plural(active, 'run')} must be stopped first." if active else "Can be undone."
     if st.button("Delete", icon=":material/delete:", key="bulk-delete", disabled=active == len(rows), help=hint):
         result = delete_runs(form.outputs_root(), folders)
-        note_deleted(plural(len(result.done), "run"), result.done)
+        deletion.note(plural(len(result.done), "run"), result.done)
         address.write_ids("run", [])
         _finish(result, "deleted")
 
@@ -137,25 +142,3 @@ def zip_bytes(run_dirs: Sequence[Path | str]) -> bytes:
         target = Path(folder) / "runs.zip"
         export_runs(run_dirs, target)
         return target.read_bytes()
-
-
-def note_deleted(title: str, trashed: Sequence[Path]) -> None:
-    """Remember what `offer_undo` restores."""
-    if trashed:
-        st.session_state[_DELETED] = (title, [str(folder) for folder in trashed])
-
-
-def offer_undo() -> None:
-    """Offer to restore the runs that were deleted last, until the offer is closed."""
-    if _DELETED not in st.session_state:
-        return
-    title, trashed = st.session_state[_DELETED]
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":material/delete: Deleted **{as_text(title)}**", width="stretch")
-        if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
-            result = restore_runs(form.outputs_root(), trashed)
-            refused = [folder for folder in trashed if Path(folder).name in result.refused]
-            st.session_state.pop(_DELETED)
-            note_deleted(title, [Path(folder) for folder in refused])
-            _finish(result, "restored")
-        st.button("Close", key="undo-close", type="tertiary", on_click=lambda: st.session_state.pop(_DELETED, None))

@@ -19,6 +19,7 @@ from ctbench_core.legacy import (
     scaling_figure,
 )
 from ctbench_core.runs import open_run
+from ctbench_ui.frame import readonly
 from ctbench_ui.runs import two_sources
 from ctbench_ui.shared import draw_tabs, exports, folders, leak_badge, progress_bar, show_errors
 
@@ -36,11 +37,13 @@ def draw(rows: pd.DataFrame) -> None:
         st.info("None of these runs has finished.", icon=":material/hourglass_empty:")
         return
     with show_errors("These runs cannot be aggregated"):
-        _evaluate(list(finished["run_dir"]))
+        if not readonly.is_on():
+            _evaluate(list(finished["run_dir"]))
         version = json.dumps(list(zip(finished["run_dir"], finished["updated"], finished["tests"])))
         table = per_run(version)
         if table[list(PRIMARY_METRICS)].isna().all(axis=None):
-            st.info("No test results yet. Evaluate these runs on test above.", icon=":material/query_stats:")
+            advice = "" if readonly.is_on() else " Evaluate these runs on test above."
+            st.info(f"No test results yet.{advice}", icon=":material/query_stats:")
             return
         contents = {
             "Budgets": lambda: _budgets(table),

@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys
-from ctbench_core.jobs import get_runner
 from ctbench_core.runs import (
     RESUMABLE,
     Run,
@@ -21,10 +20,20 @@ from ctbench_core.runs import (
     why_not_resumable,
 )
 from ctbench_ui import form
-from ctbench_ui.frame import address, sign_in
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.runs import bulk
-from ctbench_ui.shared import as_text, cache, draw_tabs, live, show_error, show_errors, state_badge
+from ctbench_ui.shared import (
+    as_text,
+    cache,
+    deletion,
+    draw_tabs,
+    live,
+    run_actions,
+    show_error,
+    show_errors,
+    state_badge,
+)
 from ctbench_ui.shared.commands import draw_command
 
 
@@ -42,11 +51,18 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         if run.status.error:
             show_error("Error", run.status.error)
         obstacle = why_not_resumable(run)
-        _actions(run, resumable=not obstacle)
-        if obstacle and run.status.state in RESUMABLE:
+        with st.container(horizontal=True, gap="small"):
+            _offer_results(run)
+            run_actions.draw(run, "card")
+            if not readonly.is_on():
+                _change(run)
+        if obstacle and run.status.state in RESUMABLE and not readonly.is_on():
             st.caption(f":material/info: {as_text(obstacle)}")
         _convergence(run)
-        _notes(run, known_tags)
+        if readonly.is_on():
+            _show_notes(run)
+        else:
+            _notes(run, known_tags)
         contents = {
             "Settings": lambda: _settings(run),
             "Curves": lambda: live.draw_curves_of(run, "card"),
@@ -55,37 +71,32 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         draw_tabs(contents, "card-tabs")
 
 
-def _actions(run: Run, resumable: bool) -> None:
-    with st.container(horizontal=True, gap="small"):
-        if run.paths.final_model.is_file() and st.button(
-            "Evaluate", icon=":material/query_stats:", key="card-evaluate", type="primary"
-        ):
-            go("evaluate", {"run": run.run_id})
-        if resumable and st.button("Resume", icon=":material/resume:", key="card-resume"):
-            get_runner().resume(run.paths.root, sign_in.user())
+def _offer_results(run: Run) -> None:
+    if run.paths.final_model.is_file() and st.button(
+        "Evaluate", icon=":material/query_stats:", key="card-evaluate", type="primary"
+    ):
+        go("evaluate", {"run": run.run_id})
+    st.download_button(
+        "Download",
+        data=lambda: bulk.zip_bytes([run.paths.root]),
+        file_name=f"{run.run_id}.zip",
+        mime="application/zip",
+        key="card-zip",
+        icon=":material/folder_zip:",
+        on_click="ignore",
+        help="Config, command, scores, tables, curves, weights and provenance in one file.",
+    )
+
+
+def _change(run: Run) -> None:
+    """Draw the buttons that change what is stored of a run."""
+    _star(run)
+    hint = "Stop the run first." if run.status.active else "Can be undone."
+    if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
+        with show_errors("The run cannot be deleted"):
+            deletion.note(f"{run.name} · {run.run_id}", [delete_run(form.outputs_root(), run)])
+            address.write_ids("run", [])
             st.rerun()
-        if st.button(
-            "Clone", icon=":material/content_copy:", key="card-clone", help="Fill the Train form with these settings."
-        ):
-            form.fill_on_rerun(run.config, _is_cloned)
-            go("train")
-        _star(run)
-        st.download_button(
-            "Download",
-            data=lambda: bulk.zip_bytes([run.paths.root]),
-            file_name=f"{run.run_id}.zip",
-            mime="application/zip",
-            key="card-zip",
-            icon=":material/folder_zip:",
-            on_click="ignore",
-            help="Config, command, scores, tables, curves, weights and provenance in one file.",
-        )
-        hint = "Stop the run first." if run.status.active else "Can be undone."
-        if st.button("Delete", icon=":material/delete:", key="card-delete", disabled=run.status.active, help=hint):
-            with show_errors("The run cannot be deleted"):
-                bulk.note_deleted(f"{run.name} · {run.run_id}", [delete_run(form.outputs_root(), run)])
-                address.write_ids("run", [])
-                st.rerun()
 
 
 def _convergence(run: Run) -> None:
@@ -97,7 +108,7 @@ def _convergence(run: Run) -> None:
         st.caption(f":material/info: {as_text(record.sentence())}")
         return
     st.warning(as_text(record.sentence()), icon=":material/trending_up:")
-    if st.button(
+    if not readonly.is_on() and st.button(
         "Train the optimum",
         icon=":material/target:",
         key="card-optimum",
@@ -105,13 +116,7 @@ def _convergence(run: Run) -> None:
     ):
         optimum = run.config.copy()
         set_keys(optimum, model_groups()["logistic"] | {"logging.run_name": None})
-        form.fill_on_rerun(optimum, _is_cloned)
-        go("train")
-
-
-def _is_cloned(key: str) -> bool:
-    """Whether a clone takes over a setting: all but where the run is stored."""
-    return KEYS[key].scope != "place" and key != "paths.outputs_root"
+        run_actions.clone(optimum, f"{run.name}, its optimum")
 
 
 def _star(run: Run) -> None:
@@ -125,6 +130,14 @@ def _star(run: Run) -> None:
         on_click=_annotate,
         args=(run, {"pinned": not pinned}),
     )
+
+
+def _show_notes(run: Run) -> None:
+    stored = run.annotations()
+    if stored.tags:
+        st.markdown(" ".join(f":gray-badge[{as_text(tag)}]" for tag in stored.tags))
+    if stored.notes:
+        st.text(stored.notes)
 
 
 def _notes(run: Run, known_tags: list[str]) -> None:

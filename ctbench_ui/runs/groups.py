@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.runs import run_fields
-from ctbench_ui.shared import SHARE
+from ctbench_ui.shared import metric_column, run_table
 from ctbench_ui.shared.controls import select_rows
 
 _NUMBER = st.column_config.NumberColumn
@@ -64,12 +64,12 @@ def _columns(title: str) -> dict[str, Any]:
     }
     for metric in averaged_metrics():
         short = f"Val. {short_title(metric.name)}"
-        columns[f"val_{metric.name}"] = _NUMBER(short, format=SHARE, help="Mean over the finished runs.")
-        columns[f"val_{metric.name}_sd"] = _NUMBER(
-            "± SD", format="%.4f", help="Standard deviation over the finished runs, whatever else they differ in."
+        columns[f"val_{metric.name}"] = metric_column(short, help="Mean over the finished runs.")
+        columns[f"val_{metric.name}_sd"] = metric_column(
+            "± SD", help="Standard deviation over the finished runs, whatever else they differ in."
         )
-        columns[f"val_{metric.name}_best"] = _NUMBER(
-            "Best", format=SHARE, help="Of the finished runs; blank where they have several validation sets."
+        columns[f"val_{metric.name}_best"] = metric_column(
+            "Best", help="Of the finished runs; blank where they have several validation sets."
         )
     return columns
 
@@ -78,7 +78,12 @@ def draw(groups: pd.DataFrame, name: str) -> str | None:
     """Draw groups to select one from, and return the value of the selected one."""
     field = run_fields()[name]
     chosen = select_rows(
-        groups, list(groups["value"]), "groups", _columns(field.title), f"Runs by {field.title}", mode="single-row"
+        run_table.with_val_texts(groups),
+        list(groups["value"]),
+        "groups",
+        _columns(field.title),
+        f"Runs by {field.title}",
+        mode="single-row",
     )
     return str(groups["value"].iloc[chosen[0]]) if chosen else None
 

@@ -12,13 +12,13 @@ from ctbench_core.declared import METRICS, compared_metrics, short_title
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import ImportedRun, import_runs, list_runs
 from ctbench_ui import form
-from ctbench_ui.shared import SHARE, progress_bar, show_errors
+from ctbench_ui.shared import exports, progress_bar, show_errors
 
 _LISTED, _DONE = "bring-in.found", "bring-in.done"
-_COLUMNS = {
+_COLUMNS: dict[str, Any] = {
     "run": st.column_config.TextColumn("Run"),
     "epochs": st.column_config.NumberColumn("Epochs", format="%d"),
-    **{name: st.column_config.NumberColumn(f"Val. {short_title(name)}", format=SHARE) for name in compared_metrics()},
+    **{name: f"Val. {short_title(name)}" for name in compared_metrics()},
     "there": st.column_config.CheckboxColumn("Already imported"),
     "problem": st.column_config.TextColumn("Problem", width="large"),
 }
@@ -71,7 +71,12 @@ def _rows(runs: list[ImportedRun]) -> list[dict[str, Any]]:
 def _offer(outputs_root: Path, folder: str, rows: list[dict[str, Any]]) -> None:
     frame = pd.DataFrame(rows)
     shown = [name for name in _COLUMNS if name not in ("there", "problem") or frame[name].astype(bool).any()]
-    st.dataframe(frame[shown], hide_index=True, column_config=_COLUMNS, alt="Runs of the older system in this folder")
+    st.dataframe(
+        exports.styled(frame[shown]),
+        hide_index=True,
+        column_config=_COLUMNS,
+        alt="Runs of the older system in this folder",
+    )
     fresh = sum(not row["there"] and not row["problem"] for row in rows)
     label = f"Import {plural(fresh, 'run')}" if fresh else "Nothing to import"
     if st.button(label, type="primary", key="bring-in-take", disabled=not fresh):

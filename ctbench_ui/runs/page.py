@@ -14,11 +14,12 @@ from ctbench_core.formatting import plural
 from ctbench_core.query import Condition, Expression
 from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
-from ctbench_ui.frame import address
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
-from ctbench_ui.shared import cache, damaged, exports, run_table, show_empty
+from ctbench_ui.shared import cache, damaged, deletion, exports, run_table, show_empty
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
+_PAGE, _SHOWN = "runs.page", "runs.shown"
 _BEST, _NEWEST = "Best first", "Newest first"
 _VIEWS = ("Runs", "By recipe", "By key", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
@@ -44,16 +45,18 @@ def draw() -> None:
     table = cache.read_table(form.outputs_root())
     rows = [row for row in table.rows if row["kind"] == "train"]
     linked = address.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
-    bulk.offer_undo()
+    deletion.offer_undo()
     bulk.draw_result()
-    queue.draw([row["run_dir"] for row in reversed(table.rows) if row["state"] in ACTIVE])
+    if not readonly.is_on():
+        queue.draw([row["run_dir"] for row in reversed(table.rows) if row["state"] in ACTIVE])
     damaged.draw_list(table.damaged)
     if rows:
         _runs(rows, linked, head)
     else:
         text = "Each training run appears here with its settings, curves and metrics."
         show_empty("No runs yet", text, "Configure a run", "train")
-    import_runs.draw(form.outputs_root())
+    if not readonly.is_on():
+        import_runs.draw(form.outputs_root())
 
 
 def _runs(every: Rows, linked: list[str], head: Any) -> None:
@@ -121,6 +124,7 @@ def _controls() -> tuple[str, str, list[str]]:
         columns = run_table.pick_columns()
     known = {"runs.view": _VIEWS, "runs.group": list(run_fields()), "runs.order": orders, "runs.columns": list(titles)}
     saved_views.draw(form.outputs_root(), known)
+    readonly.offer_link(st.container(width="content"))
     return view, order, columns
 
 
@@ -181,15 +185,24 @@ def _list(
 
 def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:
     """Draw the choice of a page, where there are several, and of all runs; return the first row, and whether all are chosen."""
-    ids, first = [row["run_id"] for row in rows], 0
-    if len(ids) > PAGE:
-        selected = next((ids.index(run_id) for run_id in linked if run_id in ids), 0)
-        key = f"runs-page-{hash((len(ids), ids[0], ids[-1], order)) & 0xFFFFFFFF:x}"
-        first = (st.pagination(-(-len(ids) // PAGE), default=selected // PAGE + 1, key=key) - 1) * PAGE
+    first = (_pick_page([row["run_id"] for row in rows], order, linked) - 1) * PAGE if len(rows) > PAGE else 0
     if len(rows) < 2:
         return first, False
     label, help = f"All {len(rows):,}", "Select every run that matches, on all pages."
     return first, st.checkbox(label, help=help, **address.bound("runs.all"))
+
+
+def _pick_page(ids: list[str], order: str, linked: list[str]) -> int:
+    """Draw the choice of a page, which begins at the first for another list, and at that of a run in the address."""
+    pages, state = -(-len(ids) // PAGE), st.session_state
+    shown = (len(ids), ids[0], ids[-1], order)
+    is_other = state.get(_SHOWN, shown) != shown and not address.is_opened()
+    if _PAGE in state and (is_other or state[_PAGE] > pages):
+        state[_PAGE] = 1
+    state[_SHOWN] = shown
+    selected = next((ids.index(run_id) for run_id in linked if run_id in ids), 0)
+    options = address.bound(_PAGE, range(1, pages + 1))
+    return st.pagination(pages, default=selected // PAGE + 1, persist_state="session", **options)
 
 
 def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:

@@ -16,8 +16,7 @@ from ctbench_core.formatting import format_interval, format_mean_sd, format_metr
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.runs import NOT_CONVERGED
-from ctbench_ui.shared import SHARE, progress_bar, select_rows, test_marks
-from ctbench_ui.shared.run_table import set_letters
+from ctbench_ui.shared import metric_column, progress_bar, run_table, select_rows, test_marks
 
 # Settings that have a column of their own.
 _OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs", "data.budget")
@@ -27,8 +26,8 @@ _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
 def _metric_columns(name: str) -> dict[str, Any]:
     title = f"Val. {short_title(name)}"
     return {
-        f"val_{name}": _NUMBER(title, format=SHARE, help="Mean over seeds of the best epoch's macro mean."),
-        f"val_{name}_sd": _NUMBER("± SD", format="%.4f", help="Standard deviation over seeds."),
+        f"val_{name}": metric_column(title, help="Mean over seeds of the best epoch's macro mean."),
+        f"val_{name}_sd": metric_column("± SD", help="Standard deviation over seeds."),
     }
 
 
@@ -81,7 +80,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places, letters = set_letters(frame["sets"].tolist(), frame["created"].tolist())
+    places, letters = run_table.set_letters(frame["sets"].tolist(), frame["created"].tolist())
     ranked = frame.assign(place=places, set=letters).sort_values(
         ["place", "val_auprc"], ascending=[True, False], na_position="last"
     )
@@ -163,7 +162,7 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> str | None:
         with progress_bar("Computing intervals") as progress:
             shown = shown.assign(interval=_intervals(recipes, runs, progress))
     chosen = select_rows(
-        shown,
+        run_table.with_val_texts(shown),
         list(recipes["recipe"]),
         "recipes",
         _COLUMNS,

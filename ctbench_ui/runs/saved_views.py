@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.runs import delete_view, read_views, save_view
+from ctbench_ui.frame import readonly
 from ctbench_ui.shared import as_text, show_errors
 
 # Session keys that a view holds, all of them in the address too.
@@ -27,22 +28,28 @@ def draw(outputs_root: Path, known: Mapping[str, Sequence[str]]) -> None:
         for name, view in views.items():
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.button(as_text(name), key=f"view-{name}", on_click=_apply, args=(view, known), width="stretch")
+                if readonly.is_on():
+                    continue
                 if st.button("Delete", key=f"view-delete-{name}", type="tertiary", icon=":material/close:"):
                     delete_view(outputs_root, name)
                     st.rerun()
         if not views:
             st.caption("No saved views.")
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            name = st.text_input("Name", key="runs-view-name", placeholder="Table 2")
-            if st.button(
-                "Save view", key="view-save", disabled=not name, help="Saved for everybody who uses this run store."
-            ):
-                save_view(outputs_root, name, _present())
-                st.rerun()
+        if not readonly.is_on():
+            _draw_save(outputs_root)
     if lost := st.session_state.pop(_LOST, None):
         st.toast(
             f"This view asks for what is not there any more: {as_text(', '.join(lost))}.", icon=":material/warning:"
         )
+
+
+def _draw_save(outputs_root: Path) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.text_input("Name", key="runs-view-name", placeholder="Table 2")
+        help_ = "Saved for everybody who uses this run store."
+        if st.button("Save view", key="view-save", disabled=not name, help=help_):
+            save_view(outputs_root, name, _present())
+            st.rerun()
 
 
 def _present() -> dict[str, list[str]]:

@@ -18,6 +18,8 @@ from ctbench_ui.shared.style import (
     SHARE,
     ago,
     duration,
+    metric_column,
+    metric_texts,
     state_badge,
     state_style,
     test_marks,

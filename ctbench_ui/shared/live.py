@@ -21,7 +21,7 @@ from ctbench_core.formatting import format_metric
 from ctbench_core.palette import COLOURS
 from ctbench_core.runs import History, Run, follow_history, history_frame, open_run
 from ctbench_ui.shared import active_jobs, as_text, exports, feedback
-from ctbench_ui.shared.style import SHARE, ago, duration, state_badge
+from ctbench_ui.shared.style import ago, duration, state_badge
 
 EVERY_S = 1.0
 _POINTS = 1000
@@ -199,9 +199,8 @@ def _draw_findings(history: History) -> None:
     config: dict[str, Any] = {
         "finding": "Finding",
         "trace": st.column_config.LineChartColumn(f"{title} by epoch", y_min=0, y_max=1, width="medium"),
-        **{
-            name: st.column_config.NumberColumn(f"{metric_title(name)} at epoch {best}", format=SHARE) for name in names
-        },
+        **{name: f"{metric_title(name)} at epoch {best}" for name in names},
     }
     alt = f"Validation {title} of every finding by epoch"
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, placeholder="–", alt=alt)
+    shown = exports.styled(pd.DataFrame(rows))
+    st.dataframe(shown, hide_index=True, column_config=config, placeholder="–", alt=alt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache
 
 MOST = 6  # a baseline and five others
+OFFERED = 200
 _RUN, _TEST = "run", "test"  # query parameters
 
 
@@ -45,14 +47,40 @@ def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
     if linked or st.session_state.get(_RUN) not in rows:
         st.session_state[_RUN] = linked or next(iter(rows))
     address.write_ids(_RUN, [st.session_state[_RUN]])
-    return st.selectbox(
-        "Run",
-        list(rows),
-        key=_RUN,
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        offered = offer(rows, "run.find", [st.session_state[_RUN]])
+        return st.selectbox(
+            "Run",
+            offered,
+            key=_RUN,
+            persist_state="session",
+            format_func=lambda run_id: title(dict(rows[run_id])),
+            on_change=_write_run_link,
+        )
+
+
+def offer(rows: Mapping[str, Mapping[str, Any]], key: str, chosen: Sequence[str]) -> list[str]:
+    """Return the runs to choose from: all of them, or those chosen and the newest that a search field finds.
+
+    A list of 5,000 titles takes seconds to send and draw.
+    """
+    if len(rows) <= OFFERED:
+        return list(rows)
+    text = st.text_input(
+        "Find runs",
+        key=key,
+        width=180,
+        placeholder="name, encoder, id",
+        help=f"The newest {OFFERED} of {len(rows):,} runs are offered. Words of name, encoder and id find others.",
         persist_state="session",
-        format_func=lambda run_id: title(dict(rows[run_id])),
-        on_change=_write_run_link,
     )
+    words = (text or "").casefold().split()
+    matching = (run_id for run_id, row in rows.items() if not words or _has_words(title(dict(row)).casefold(), words))
+    return list(dict.fromkeys([*chosen, *islice(matching, OFFERED)]))
+
+
+def _has_words(text: str, words: Sequence[str]) -> bool:
+    return all(word in text for word in words)
 
 
 def _write_run_link() -> None:

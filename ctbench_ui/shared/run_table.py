@@ -19,7 +19,7 @@ from ctbench_core.query import Field
 from ctbench_core.runs import Ledger, open_run, run_fields, set_id_of
 from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
-from ctbench_ui.shared.style import SHARE, STATES, duration, test_marks
+from ctbench_ui.shared.style import STATES, duration, metric_column, metric_texts, test_marks
 
 _STAR = "★"
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
@@ -38,7 +38,7 @@ COLUMNS: dict[str, Any] = {
     "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
     "volumes": _number("N", format="localized", help="Training volumes."),
     "seed": _number("Seed", format="%d"),
-    "auprc": _number("Val. AUPRC", format=SHARE, help="Macro mean over findings at the best epoch, on validation."),
+    "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "convergence": _text(
         "Convergence",
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
@@ -50,11 +50,7 @@ COLUMNS: dict[str, Any] = {
     ),
     "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "best": _number("Best epoch", format="%d"),
-    **{
-        metric.name: _number(f"Val. {metric.short}", format=SHARE)
-        for metric in averaged_metrics()
-        if metric.name != "auprc"
-    },
+    **{metric.name: metric_column(f"Val. {metric.short}") for metric in averaged_metrics() if metric.name != "auprc"},
     "test": _text(
         "Test AUPRC [95 % CI]",
         help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
@@ -86,7 +82,7 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test", "when")
+_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "bar", "test", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
@@ -173,6 +169,7 @@ def select_runs(
     ids = [row["run_id"] for row in rows]
     own, others = [name for name in columns if name in COLUMNS], [name for name in columns if name not in COLUMNS]
     table = table_of(pd.DataFrame(rows).assign(set=list(sets)), own)
+    table = _with_texts(table)
     for name in others:
         table[name] = _field_cells(rows, run_fields()[name])
     positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
@@ -186,13 +183,16 @@ def _field_cells(rows: Sequence[Mapping[str, Any]], field: Field) -> list[Any]:
     if field.kind == "text":
         return [", ".join(map(str, field.read(row))) for row in rows]
     values = [field.value(row) for row in rows]
+    if _is_metric(field):
+        return metric_texts(values)
     return list(pd.to_datetime(values, format="ISO8601", errors="coerce")) if field.kind == "time" else values
 
 
 def _field_column(field: Field) -> Any:
+    if _is_metric(field):
+        return metric_column(field.title, help=field.help)
     if field.kind == "number":
-        is_metric = field.name.startswith(("val ", "test "))
-        return _number(field.title, help=field.help, format=SHARE if is_metric else None)
+        return _number(field.title, help=field.help)
     kinds: dict[str, Callable[..., Any]] = {
         "flag": st.column_config.CheckboxColumn,
         "time": st.column_config.DatetimeColumn,
@@ -200,10 +200,27 @@ def _field_column(field: Field) -> Any:
     return kinds.get(field.kind, _text)(field.title, help=field.help)
 
 
-def draw_brief(frame: pd.DataFrame, key: str) -> None:
-    """Draw a few columns of a few runs, without selection."""
-    table = _without_empty(table_of(frame, _BRIEF))
-    st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their metrics")
+def _is_metric(field: Field) -> bool:
+    return field.kind == "number" and field.name.startswith(("val ", "test "))
+
+
+def _with_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `table_of` with its metrics as texts."""
+    return table.assign(**{name: metric_texts(table[name]) for name in table if name in METRICS})
+
+
+def with_val_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its columns ``val_...`` as texts: metrics with three digits, standard deviations with four."""
+    names = [str(name) for name in table if str(name).startswith("val_")]
+    return table.assign(**{name: metric_texts(table[name], 4 if name.endswith("_sd") else 3) for name in names})
+
+
+def select_brief(frame: pd.DataFrame, key: str) -> str | None:
+    """Draw a few columns of a few runs, and return the run id of the selected one."""
+    table = _with_texts(_without_empty(table_of(frame, _BRIEF)))
+    ids, alt = frame["run_id"].tolist(), "Runs and their metrics"
+    rows = controls.select_rows(table, ids, key, COLUMNS, alt, mode="single-row")
+    return ids[rows[0]] if rows else None
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+import streamlit as st
+
+from ctbench_core.formatting import format_metric
 from ctbench_core.palette import GREY
 
-SHARE = "%.3f"  # how a column of numbers shows a share or a metric
+SHARE = "%.3f"  # how a field of numbers shows a share
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
 SEQUENCE = (
     "#F1F6FA",
@@ -21,6 +27,20 @@ SEQUENCE = (
     "#0F5582",
     "#083E61",
 )
+
+
+def metric_column(title: str, help: str | None = None) -> Any:
+    """Return the column of a long table for the texts of `metric_texts`.
+
+    A format of numbers cannot leave out the zero before the point, and a styled table takes a millisecond a row. Texts of
+    equally many digits between 0 and 1 are sorted as their numbers are.
+    """
+    return st.column_config.TextColumn(title, help=help, alignment="right")
+
+
+def metric_texts(values: Iterable[float | None], digits: int = 3) -> list[str]:
+    """Write metrics between 0 and 1 for a `metric_column`: ``.842``, blank where there is none."""
+    return ["" if value is None or math.isnan(value) else format_metric(value, digits) for value in values]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ctbench_core.studies import (
     run_study,
     study_status,
 )
+from ctbench_ui.frame import readonly
 from ctbench_ui.shared import as_text, duration, fragment, show_errors, state_badge
 from ctbench_ui.studies import study_charts, workers
 
@@ -58,7 +59,8 @@ def draw(paths: StudyPaths) -> None:
         status = study_status(paths, plan)
         active = _is_active(paths, status)
         st.session_state[_DRAWN] = status.counts["finished"]
-        _buttons(paths, status, active)
+        if not readonly.is_on():
+            _buttons(paths, status, active)
         for text in plan.warnings:
             st.warning(as_text(text))
         if active:

@@ -15,11 +15,11 @@ from ctbench_core.declared import interval_keys, macro_keys, metric_title, short
 from ctbench_core.figures import CONFIG, add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
-from ctbench_core.runs import VALIDATION
+from ctbench_core.runs import VALIDATION, open_run
 from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
-from ctbench_ui.frame import address
+from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, draw_tabs, exports, fragment
+from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_charts import key_title
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
@@ -63,7 +63,8 @@ def draw(folder: str) -> None:
 def _offer_intervals(folder: str, at: Stamp) -> None:
     """Offer to compute the intervals of a finished study that lacks them: its process ended before."""
     paths = StudyPaths(Path(folder))
-    if len(load_runs(folder, at)) < len(load_plan(folder).runs) or progress.is_queued(paths):
+    unfinished = len(load_runs(folder, at)) < len(load_plan(folder).runs)
+    if unfinished or progress.is_queued(paths) or readonly.is_on():
         return
     frame = load_cells(folder, at)
     lacking = frame["interval"].isna() & (frame["finding"] == "") & frame["metric"].isin(macro_keys())
@@ -144,10 +145,10 @@ def _selected_runs(folder: str, at: Stamp, event: Any) -> None:
         axes, table = cell_axes(load_plan(folder)), load_runs(folder, at)
         labels = {tuple(map(str, cell)) for cell in cells}
         rows = [tuple(map(str, row)) in labels for row in table[axes].itertuples(index=False)]
-        _run_table(table[rows], "behind")
+        _run_table(folder, table[rows], "behind")
 
 
-def _run_table(runs: pd.DataFrame, key: str) -> None:
+def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     """Draw runs to select one from, and a button that opens it."""
     settings = [name for name in runs.select_dtypes("float") if _metric_of(name) is None]
     event = st.dataframe(
@@ -163,8 +164,10 @@ def _run_table(runs: pd.DataFrame, key: str) -> None:
     )
     if rows := event.selection.rows:
         run = str(runs["run"].iloc[rows[0]])
-        if st.button(f"Open {as_text(run)}", icon=":material/query_stats:", key=f"{key}-open"):
-            go("evaluate", {"run": run})
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if st.button(f"Open {as_text(run)}", icon=":material/query_stats:", key=f"{key}-open"):
+                go("evaluate", {"run": run})
+            run_actions.draw(open_run(Path(folder) / run), key)
 
 
 def _metric_of(name: str) -> str | None:
@@ -319,7 +322,7 @@ def _runs(folder: str, at: Stamp) -> None:
                 runs = runs[runs[axis].isin(chosen)]
     st.caption(f"{len(runs):,} of {plural(len(plan.runs), 'run')}")
     if len(runs):
-        _run_table(runs, "study-runs")
+        _run_table(folder, runs, "study-runs")
 
 
 def _export(folder: str, at: Stamp) -> None:

@@ -34,7 +34,8 @@ from ctbench_core.studies import (
     trial_row,
 )
 from ctbench_ui import form
-from ctbench_ui.shared import SHARE, as_text, cache, exports, fragment, show_error, show_errors, state_badge
+from ctbench_ui.frame import readonly
+from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
 from ctbench_ui.studies import progress, study_charts, workers
 from ctbench_ui.studies.study_charts import key_title
 
@@ -106,13 +107,14 @@ def draw(paths: StudyPaths) -> None:
     """Draw a search; it redraws itself while the search is active."""
     with show_errors("This search cannot be shown"):
         search = read_search(paths.search)
-        active = _is_active(paths)
+        active, can_change = _is_active(paths), not readonly.is_on()
         help_ = "Unfinished trials are completed first."
-        if active and st.button("Pause", icon=":material/pause:", key="search-pause"):
+        if can_change and active and st.button("Pause", icon=":material/pause:", key="search-pause"):
             request_state(paths, PAUSED)
             get_runner().cancel(paths.root)
             st.rerun()
-        if not active and st.button("Resume", icon=":material/play_arrow:", key="search-resume", help=help_):
+        can_resume = can_change and not active
+        if can_resume and st.button("Resume", icon=":material/play_arrow:", key="search-resume", help=help_):
             _queue(paths)
             st.rerun()
         every_s = EVERY_S if active else None
@@ -161,12 +163,12 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
         for text in space_edges(read_search(paths.search).parsed_space(), best_trial.params):
             st.info(as_text(text), icon=":material/open_in_full:")
-    value = st.column_config.NumberColumn(format=SHARE)
-    st.dataframe(finished.rename(columns=key_title), hide_index=True, column_config={"Value": value})
+    shown = finished.rename(columns=key_title)
+    st.dataframe(shown.style.format(format_metric, subset=["Value"]), hide_index=True)
 
 
 def _new_seeds(search: Search, paths: StudyPaths) -> None:
-    """Offer to train the best trials with new seeds: the best of many trials is optimistic."""
+    """Draw the best trials with new seeds, and offer to train them: the best of many trials is optimistic."""
     finished = [trial for trial in _load_trials(paths.journal) if trial.state.name == "COMPLETE"]
     distinct: dict[str, Any] = {}
     for trial in sorted(finished, key=lambda trial: -trial.value):
@@ -174,6 +176,14 @@ def _new_seeds(search: Search, paths: StudyPaths) -> None:
     top = list(distinct.values())[:TOP]
     if not top:
         return
+    if not readonly.is_on():
+        _offer_new_seeds(search, top)
+    _best_again(search, top[0])
+    if len(top) == TOP:
+        _stability(search, top)
+
+
+def _offer_new_seeds(search: Search, top: list[Any]) -> None:
     with st.container(horizontal=True):
         if st.button(
             "Retrain best with 5 new seeds",
@@ -190,9 +200,6 @@ def _new_seeds(search: Search, paths: StudyPaths) -> None:
             help="On validation only. Shows whether the ranking of the best trials is more than chance.",
         ):
             _start_study(search.stability_study([trial.params for trial in top]))
-    _best_again(search, top[0])
-    if len(top) == TOP:
-        _stability(search, top)
 
 
 def _best_again(search: Search, best: Any) -> None:

@@ -11,11 +11,22 @@ from ctbench_core.config import Config
 from ctbench_core.dataset import read_training_manifests
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
+from ctbench_core.runs import open_run
 from ctbench_core.train.refusals import check_training
 from ctbench_ui import form
 from ctbench_ui.frame import sign_in
 from ctbench_ui.pages import PAGES, go
-from ctbench_ui.shared import active_jobs, cache, damaged, live, show_empty, show_error, show_errors
+from ctbench_ui.shared import (
+    active_jobs,
+    as_text,
+    cache,
+    damaged,
+    live,
+    run_actions,
+    show_empty,
+    show_error,
+    show_errors,
+)
 from ctbench_ui.shared.commands import draw_command
 from ctbench_ui.train import budget_preview, train_form
 
@@ -28,12 +39,15 @@ def draw() -> None:
         st.title("Train", anchor=False)
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             source = st.empty()
+            reset = st.empty()
             train_form.draw_presets()
     run_dir = _shown_run()
     _draw_form(_read_data(can_be_empty=run_dir is None))
     form.save()
-    if form.settings_source():
-        source.caption(form.settings_source())
+    source.caption(as_text(form.settings_source()))
+    help_ = "Sets all settings of a run to their defaults. Data stay."
+    if form.can_reset():
+        reset.button("Reset", type="tertiary", key="train.reset", help=help_, on_click=form.reset)
     config = _read_form()
     budget_preview.draw_budget(config)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -124,11 +138,13 @@ def _shown_run() -> Path | None:
 
 
 def _draw_actions(run_dir: Path) -> None:
-    """Draw *Stop* for an active run, else the way to its results."""
+    """Draw *Stop* for an active run, else *Resume* where it can go on, and the way to its results."""
     if active_jobs.is_active(run_dir):
         if st.button("Stop", icon=":material/stop:", key="stop", help="Keeps the best epoch so far."):
             active_jobs.stop(run_dir)
         return
+    with show_errors("This run cannot be read"):
+        run_actions.draw_stop_or_resume(open_run(run_dir), "train")
     if st.button("Evaluate this run", icon=":material/query_stats:", key="to-evaluate"):
         go("evaluate", {"run": run_dir.name})
     st.button("Close", key="close", type="tertiary", on_click=_close)

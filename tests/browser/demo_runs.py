@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ def write_runs(folder: Path, epochs: int = 60) -> dict[str, Path]:
     """Write runs on the demo data into ``folder/outputs``; return their directories by head and seed, and "align"."""
     demo = write_demo(folder / "demo")
     store = folder / "outputs"
-    saved = datasets.save(store, "demo", _config(demo, store))
-    shutil.copy(saved, store / ".form.yaml")  # what a session leaves in which the demo data were chosen
+    datasets.save(store, "demo", _config(demo, store))  # a new browser begins with the last data set
     runs = {}
     for head, changes in {"linear": {"model._target_": "linear", "model.model_name": "linear"}, "mlp": {}}.items():
         for seed in SEEDS:

@@ -18,16 +18,21 @@ def test_a_shared_link_stays_read_only(
     run = runs["mlp 2"].name
     reader.go(f"evaluate?run={run}")
     reader.button("evaluate").wait_for(state="attached")  # in a closed box
-    link = reader.page.locator('a[href*="view=read"]').first.get_attribute("href")
+    reader.open_tab("evaluate", "calibration")
+    link = reader.page.locator('a[href*="view=read"]')
+    link.focus()
     other = new_user(server)
-    other.go(f"evaluate{link}")
+    other.go(str(link.get_attribute("href")).removeprefix(f"{server.url}/"))
     other.tabs("evaluate").first.wait_for()
+    assert other.current_tab("evaluate") == "calibration"
     other.widget("readonly").wait_for()
     assert run in other.field("run").input_value()
     assert other.button("evaluate").count() == 0
     pages = other.page.get_by_test_id("stSidebarNavLink")
     addresses = [page.get_attribute("href") for page in pages.all()]
-    assert addresses == [f"{server.url}/{address}" for address in ("evaluate", "compare", "alignment")]
+    assert addresses == [
+        f"{server.url}/{address}" for address in ("runs", "studies", "evaluate", "compare", "alignment")
+    ]
     other.navigate("alignment")
     other.wait_for_page("alignment*")
     other.widget("readonly").wait_for()

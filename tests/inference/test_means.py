@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from ctbench_core.errors import InputError
-from ctbench_core.inference.means import CONSTANT, UNBOUNDED, mean_intervals, median_intervals
+from ctbench_core.inference.means import CONSTANT, UNBOUNDED, mean_difference, mean_intervals, median_intervals
 from tests.inference.cohorts import effective, left_out
 
 
@@ -151,3 +151,24 @@ def test_intervals_hold_the_truth_and_row_wise_ones_do_not(patients: int) -> Non
     assert hits["mean"] / repeats > 0.91
     assert hits["median"] / repeats > 0.91
     assert hits["rows"] / repeats < 0.91
+
+
+def test_the_interval_of_a_paired_difference_holds_and_is_that_of_the_differences() -> None:
+    rng, holds, runs = np.random.default_rng(3), 0, 400
+    for _ in range(runs):
+        codes, level = clusters(rng, 30)
+        first = (rng.random(len(codes)) < expit(level + 0.8)).astype(float)
+        second = (rng.random(len(codes)) < expit(level)).astype(float)
+        found = mean_difference(first, second, codes)
+        truth = float(np.mean(expit(_NORMAL + 0.8) - expit(_NORMAL)))
+        holds += found.lo <= truth <= found.hi
+    assert 0.92 <= holds / runs <= 0.98
+    second[:4] = np.nan
+    assert mean_difference(first, second, codes).value == pytest.approx((first - second)[4:].mean(), abs=1e-15)
+    assert mean_difference(first, first, codes).reason == CONSTANT
+    assert "an interval needs" in str(mean_difference(first, second, np.zeros(len(codes))).reason)
+    with pytest.raises(InputError, match="one pair of values"):
+        mean_difference(first, second, codes[1:])
+
+
+_NORMAL = stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)

@@ -14,7 +14,10 @@ from ctbench_core.config import Config
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import alignment_disclosures
 from ctbench_ui.alignment import intervals
+from ctbench_ui.alignment.alignment_charts import lift_order
+from ctbench_ui.alignment.density import measure, thin
 from ctbench_ui.alignment.embedding_map import in_polygon
+from ctbench_ui.alignment.two_results import name_by_difference
 from tests import retrieval_case
 from tests.retrieval_case import brute_metrics, write_case
 
@@ -31,7 +34,7 @@ def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[A
         "Ranks and findings": "Modality gap",
         "Browse": "has rank",
         "Map": "Draw a lasso",
-        "Compare": "",
+        "Compare": "There is no other result",
     }
     for tab, text in wanted.items():
         measured.session_state["alignment.tab"] = tab
@@ -166,3 +169,95 @@ def test_a_lasso_takes_what_lies_inside_a_bent_outline() -> None:
     x, y = np.array([0.5, 1.5, 2.5, 1.5]), np.array([0.5, 0.5, 0.5, 2.0])
     corners = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 0], [3, 0], [3, 3], [0, 3]], float)
     assert in_polygon(x, y, *corners.T).tolist() == [True, False, True, True]
+
+
+def test_a_deleted_result_can_be_put_back(measured: AppTest, store: Path, said: Callable[[AppTest], str]) -> None:
+    (run_dir,) = store.glob("align/2*")
+    before = sorted(path.relative_to(run_dir) for path in run_dir.rglob("*"))
+    measured.button(key="alignment-delete").click().run()
+    assert not measured.exception
+    assert not run_dir.exists()
+    assert "Press **Measure**" in said(measured)
+    assert "result" not in measured.query_params
+    measured.button(key="undo").click().run()
+    assert not measured.exception
+    assert sorted(path.relative_to(run_dir) for path in run_dir.rglob("*")) == before
+    assert measured.selectbox(key="alignment.result").value.startswith(str(run_dir))
+
+
+def test_two_results_are_named_by_what_differs_and_have_paired_differences(
+    measured: AppTest, align: Callable[[AppTest], AppTest], store: Path, said: Callable[[AppTest], str]
+) -> None:
+    app = align(measured)
+    app.session_state["alignment.tab"] = "Compare"
+    app.run()
+    assert not app.exception
+    assert "does not vary between patients" in said(app)
+    table = app.dataframe[0].value
+    assert list(table)[-1] == "Difference [95 % CI]"
+    assert (table["first"] == table["second"]).all()
+    one = {"name": "test", "encoder": "A", "hit": "exam", "id": "1"}
+    assert name_by_difference(one, one | {"encoder": "B", "id": "2"}) == ("A", "B")
+    assert name_by_difference(one, one | {"id": "2"}) == ("1", "2")
+
+
+def test_findings_are_ordered_by_lift_over_chance() -> None:
+    findings = pd.DataFrame(
+        {"direction": ["v_to_t"] * 3 + ["t_to_v"], "finding": [*"abca"], "lift_at_5": [1.5, np.nan, 3.0, 9.0]}
+    )
+    assert lift_order(findings, 5) == ["c", "a", "b"]
+
+
+def test_reports_are_found_by_their_words(
+    places: dict[str, str],
+    open_page: Open,
+    align: Callable[[AppTest], AppTest],
+    said: Callable[[AppTest], str],
+    rewrite: Callable[[Path, Callable[[list[list[str]]], None]], None],
+    taken: Callable[[], dict[str, bytes]],
+) -> None:
+    texts = {3: "There is a small pleural effusion on the left side", 7: "Pleural effusions on both sides of the chest"}
+
+    def add_reports(rows: list[list[str]]) -> None:
+        for place, row in enumerate(rows):
+            plain = "Clear lungs, no sign of an infusion or diffusion (normal)"
+            row.append("Findings_EN" if place == 0 else texts.get(place, plain))
+
+    rewrite(Path(places["paths.manifest_dir"]) / "test.csv", add_reports)
+    app = align(open_page("alignment", places))
+    app.session_state["alignment.tab"] = "Browse"
+    app.run()
+    app.text_input(key="browse.words").set_value("LEFT effusion").run()
+    assert not app.exception
+    assert app.selectbox(key="browse.query").options == ["test_2_a_1", "test_4_a_1"]
+    assert "2 reports with any of 2 words: 1 with 2, 1 with 1." in said(app)
+    app.text_input(key="browse.words").set_value("(normal) zebra").run()
+    assert "22 reports with any of 2 words: 22 with 1." in said(app)
+    app.text_input(key="browse.words").set_value("zebra fusion").run()
+    assert "No volume matches" in said(app)
+    app.session_state["alignment.tab"] = "Map"
+    app.run()
+    files = taken()
+    csv, parquet = pd.read_csv(io.BytesIO(files["map-csv"])), pd.read_parquet(io.BytesIO(files["map-parquet"]))
+    for frame in (csv, parquet):
+        assert list(frame)[:5] == ["id", "x", "y", "text", "category"]
+        assert frame["id"].is_unique
+        assert len(frame) == 48
+        assert frame.set_index("id").loc["test_2_a_1/report", "text"] == texts[3]
+        assert set(frame["category"]) == {"volumes", "reports"}
+
+
+def test_a_map_of_many_points_is_thinned_where_they_are_dense_and_counts_all() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 20_000)) * 0.1
+    x[:50], y[:50] = rng.uniform(-1, 1, (2, 50))
+    x[0] = 500.0
+    density = measure(x, y)
+    assert density.outside + density.count.sum() == len(x)
+    assert density.x[-1] < 3
+    kept = thin(x, y, density, 3_000)
+    assert len(kept) == len(set(kept.tolist())) == 3_000
+    assert set(np.flatnonzero(np.hypot(x, y) > 0.6)) <= set(kept.tolist())
+    core = (np.abs(x) < 0.05) & (np.abs(y) < 0.05)
+    assert 0 < core[kept].mean() < core.mean() / 2
+    assert thin(x[:10], y[:10], density, 3_000).tolist() == list(range(10))

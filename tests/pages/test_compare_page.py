@@ -14,6 +14,7 @@ from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.formatting import format_interval
+from ctbench_ui.shared import run_picker
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -53,6 +54,25 @@ def _opened(open_page: Open, two: dict[str, Path], tab: str) -> AppTest:
     assert not app.exception
     assert not app.error
     return app
+
+
+def test_of_many_runs_the_newest_are_offered_and_words_find_others(
+    two: dict[str, Path], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_picker, "OFFERED", 1)
+    app = open_page("evaluate", query={"run": two["strong"].name})
+    assert app.selectbox(key="run").options == [_title("strong", two)]
+    app.text_input(key="run.find").set_value(f"WEAK {two['weak'].name[-6:]}").run()
+    assert not app.exception
+    assert app.selectbox(key="run").options == [_title("strong", two), _title("weak", two)]
+    assert app.selectbox(key="run").value == two["strong"].name
+    app = open_page("compare", query={"runs": f"{two['weak'].name},{two['strong'].name}"})
+    assert not app.exception
+    assert app.multiselect(key="compare.others").value == [two["strong"].name]
+
+
+def _title(name: str, two: dict[str, Path]) -> str:
+    return f"{name} · predictions · {two[name].name}"
 
 
 def test_without_runs_the_page_says_what_it_needs(open_page: Open, said: Said) -> None:

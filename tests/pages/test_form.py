@@ -11,6 +11,7 @@ import streamlit as st
 from ctbench_core.config import KEYS, Config, changed_keys, get_key, set_key
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_ui import form
+from ctbench_ui.form import browser
 from ctbench_ui.shared import datasets
 
 
@@ -113,10 +114,10 @@ def test_a_new_session_has_neither_the_name_nor_the_folder_of_the_last_run(
     changed = {"logging.run_name": "mine", "paths.run_dir": "a", "logging.group": "g", "data.budget": 20}
     form.set_fields(changed | {"training.loss.gamma": 3.0, "training.loss.pos_weight": "1, 2.5"})
     form.save()
-    assert form.settings_source() == ""
+    assert form.settings_source() == "Default settings, changed"
     monkeypatch.setattr(st, "session_state", {})
     form.restore()
-    assert form.settings_source() == "Settings from your last session"
+    assert form.settings_source() == "Settings of this browser's last session"
     expected = {
         "logging.group": "g",
         "data.budget": 20,
@@ -126,7 +127,7 @@ def test_a_new_session_has_neither_the_name_nor_the_folder_of_the_last_run(
     found = {name: value for name, value in changed_keys(form.config()).items() if not name.startswith("paths.")}
     assert found == expected
     form.save()
-    assert form.settings_source() == "Settings from your last session"  # nothing has changed
+    assert form.settings_source() == "Settings of this browser's last session"  # nothing has changed
 
 
 def test_a_data_set_keeps_its_name_whatever_the_head(
@@ -190,3 +191,44 @@ def test_a_url_with_a_secret_is_saved_nowhere(
     with pytest.raises(ConfigError, match="would be stored with every run"):
         form.save_dataset("lab")
     assert not list(tmp_path.iterdir())
+
+
+def test_each_browser_begins_with_its_own_settings_and_a_new_one_with_defaults_and_the_last_data_set(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    cookies = {"ctbench_browser": "a" * 32}
+    monkeypatch.setattr(type(st.context), "cookies", property(lambda _: cookies))
+
+    def begin(browser: str) -> None:
+        cookies["ctbench_browser"] = browser * 32
+        monkeypatch.setattr(st, "session_state", {})
+        form.restore()
+
+    begin("a")
+    form.set_fields({"training.batch_size": 7, "paths.data_root": "features"})
+    form.save()
+    form.save_dataset("mine")
+    begin("b")
+    assert form.settings_source() == "Default settings, data set mine"
+    assert (form.config().training.batch_size, form.config().paths.data_root) == (64, "features")
+    form.set_fields({"training.batch_size": 9})
+    form.save()
+    begin("a")
+    assert form.settings_source() == "Settings of this browser's last session"
+    assert form.config().training.batch_size == 7
+    assert form.can_reset()
+    form.reset()
+    assert form.settings_source() == "Default settings"
+    assert (form.config().training.batch_size, form.config().paths.data_root) == (64, "features")
+    assert not form.can_reset()
+    assert "a" * 32 not in "".join(str(path) for path in tmp_path.rglob("*"))
+
+
+def test_a_browser_gets_one_cookie() -> None:
+    cookie = browser.new_cookie("theme=dark", is_secure=True)
+    assert cookie is not None
+    assert {"HttpOnly", "Secure", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
+    assert browser.new_cookie(f"theme=dark; {cookie.split(';')[0]}", is_secure=True) is None
+    assert browser.new_cookie("ctbench_browser=../../x", is_secure=False) is not None
+    assert cookie != browser.new_cookie("", is_secure=True)

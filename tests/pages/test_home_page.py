@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.experiment import run_experiment
+from ctbench_core.formatting import format_metric
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
 from ctbench_ui.home import recent_runs
 from ctbench_ui.shared import run_table
@@ -43,7 +44,35 @@ def test_best_runs_come_by_validation_and_starred_ones_first(
     annotate(next(folder for folder in trained[:2] if open_run(folder).name == other), pinned=True)
     table = open_page("home", places).dataframe[0].value
     assert list(table["name"]) == [other, best, "the bad one"]
-    assert list(table["auprc"])[:2] == [runs[other], runs[best]]
+    assert list(table["auprc"]) == [format_metric(runs[other]), format_metric(runs[best]), ""]
+
+
+def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
+    trained: list[Path], open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    small = open_run(Path(run_experiment(make_config(tiny_data, {"data.budget": 12}))["run_dir"]))
+    app = open_page("home", places)
+    picked = app.selectbox(key="home.set")
+    assert [option.split(" · ")[:2] for option in picked.options] == [
+        ["Validation set A", "2 runs"],
+        ["Validation set B", "1 run"],
+    ]
+    assert len(app.dataframe[0].value) == 3  # with the one that has no metric
+    picked.select_index(1).run()
+    assert not app.exception
+    values = app.dataframe[0].value
+    assert [text for text in values["auprc"] if text] == [format_metric(small.best()["val_metrics"]["auprc"])]
+    app.segmented_control(key="home.best").set_value("Recipes").run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["n"]) == [1]
+
+
+def test_an_interrupted_run_is_resumed_from_home(trained: list[Path], open_page: Open, places: dict[str, str]) -> None:
+    run = open_run(trained[1])
+    write_status(run.paths.status, run.status, state="cancelled", max_epochs=3)
+    app = open_page("home", places)
+    assert f"recent-{trained[1].name}-resume" in {button.key for button in app.button}
+    assert not [button for button in app.button if button.key == f"recent-{trained[0].name}-resume"]
 
 
 def test_the_steps_and_recent_activity_are_shown(

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.compare import compare_runs
+from ctbench_core.formatting import format_metric
 from ctbench_core.jobs import get_runner
 from ctbench_core.legacy import import_runs
 from ctbench_core.runs import RunStore, open_run
@@ -39,7 +40,7 @@ def test_old_runs_are_listed_and_imported(
     runs = RunStore(store).runs()
     assert sorted(run.name for run in runs) == ["train_n50_s1", "train_n50_s2"]
     shown = next(frame.value for frame in app.dataframe if "auprc" in frame.value and "name" in frame.value)
-    assert sorted(shown["auprc"]) == sorted(run.best()["val_metrics"]["auprc"] for run in runs)
+    assert sorted(shown["auprc"]) == sorted(format_metric(run.best()["val_metrics"]["auprc"]) for run in runs)
 
 
 def test_a_folder_without_old_runs_is_explained(open_page: Open, store: Path, said: Callable[[AppTest], str]) -> None:

@@ -11,10 +11,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.alignment import run_alignment
-from ctbench_core.config import Config
+from ctbench_core.config import Config, set_key
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.runs import annotate
+from ctbench_core.studies import parse_study, run_study, shared_keys
 from ctbench_ui.pages import PAGES
+from tests.conftest import SMALL_RUN
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -22,20 +25,35 @@ PROJECT = Path(__file__).resolve().parents[2]
 READ = {"view": "read"}
 SHOWN = [name for name, page in PAGES.items() if page.readonly]
 # What may be pressed: the way out, and what only chooses what is shown.
-HARMLESS = {"readonly-leave"}
+HARMLESS = {"readonly-leave", "card-evaluate", "compare-selected", "runs-chip-0"}
+# What of each page an address names, so that it shows all that it can.
+DETAILS = {"runs": {"runs.filter": "notes ~ table"}, "studies": {"study": "small"}}
+CACHES = {".runs.sqlite", ".results.parquet", ".results.lock"}  # may be written and deleted at any time
 
 
-@pytest.fixture
-def run(store: Path, config: Config) -> Path:
-    """Train a run in the store that the app works on, open its test, and measure an alignment beside it."""
-    config.paths.outputs_root = str(store)
+@pytest.fixture(scope="module")
+def filled(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with a study, a run whose test is evaluated and its copy, and an alignment; read only."""
+    store = tmp_path_factory.mktemp("filled")
+    config = Config()
+    places = {"data_root": tiny_data / "features", "manifest_dir": tiny_data / "manifests", "outputs_root": store}
+    for name, value in {**{f"paths.{key}": str(path) for key, path in places.items()}, **SMALL_RUN}.items():
+        set_key(config, name, value)
+    run_study(parse_study({"name": "small", "base": shared_keys(config), "grid": {"utils.seed": [1, 2]}}))
     run_dir = Path(run_experiment(config)["run_dir"])
     evaluate_run(run_dir)
     shutil.copytree(run_dir, run_dir.with_name("20260101T000000Z-abcdef"))
-    other = config.copy()
-    other.job_name, other.data.train_manifest = "align", "test.csv"
-    run_alignment(other)
-    return run_dir
+    annotate(run_dir, notes="the run of table 2")
+    config.job_name, config.data.train_manifest = "align", "test.csv"
+    run_alignment(config)
+    return store
+
+
+@pytest.fixture
+def run(filled: Path, store: Path) -> Path:
+    """Return the newest run of a filled store, which the app works on."""
+    shutil.copytree(filled, store)
+    return next(path.parent for path in store.glob("train/*/annotations.json"))
 
 
 @pytest.fixture
@@ -52,7 +70,12 @@ def follow(open_page: Open) -> Open:
 
 
 def tree(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in CACHES)
+    return {str(path): path.stat().st_mtime_ns for path in files}
+
+
+def links(app: AppTest) -> list[Any]:
+    return [one for one in app.get("bidi_component") if "Read-only link" in one.proto.json]
 
 
 def pressable(app: AppTest) -> set[str]:
@@ -63,17 +86,17 @@ def pressable(app: AppTest) -> set[str]:
 def test_a_page_shows_its_figures_and_nothing_that_changes_them(
     name: str, run: Path, store: Path, open_page: Open, follow: Open, said: Said
 ) -> None:
-    whole = open_page(name)
+    whole = open_page(name, query=DETAILS.get(name))
     before = tree(store)
-    app = follow(name)
+    app = follow(name, **DETAILS.get(name, {}))
     assert not app.exception
     assert pressable(app) <= HARMLESS
     assert "Read-only link" in said(app)
     assert [metric.value for metric in app.metric] == [metric.value for metric in whole.metric]
     assert len(app.dataframe) == len(whole.dataframe) > 0
     assert tree(store) == before
-    assert not app.get("link_button")
-    assert whole.get("link_button")
+    assert not links(app)
+    assert links(whole)
 
 
 def test_turning_to_another_page_stays_read_only_until_one_leaves(run: Path, follow: Open, said: Said) -> None:
@@ -97,14 +120,15 @@ def test_pages_that_change_things_are_left_out(name: str, run: Path, store: Path
     assert tree(store) == before
 
 
-def test_the_offered_address_names_what_is_shown(run: Path, open_page: Open) -> None:
-    def offered(name: str, query: dict[str, Any]) -> str:
-        (link,) = open_page(name, query=query).get("link_button")
-        return str(link.proto.url)
-
-    assert offered("evaluate", {"run": run.name}) == f"?run={run.name}&test=test&view=read"
-    assert offered("compare", {}).endswith("&view=read")
-    assert "result=" in offered("alignment", {})
+def test_selected_runs_show_their_notes_and_cannot_be_changed(run: Path, follow: Open, said: Said) -> None:
+    one = follow("runs", run=run.name)
+    assert "the run of table 2" in "".join(part.value for part in one.text)
+    assert not one.get("text_area")
+    several = follow("runs", **{"runs.all": "true"})
+    assert "4 runs selected" in said(several)
+    for app in (one, several):
+        assert not app.exception
+        assert pressable(app) <= HARMLESS
 
 
 def test_a_run_whose_test_was_not_opened_says_so(store: Path, config: Config, follow: Open, said: Said) -> None:

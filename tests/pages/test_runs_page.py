@@ -19,6 +19,7 @@ from ctbench_core import query
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.formatting import format_metric
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import (
     Run,
@@ -58,7 +59,8 @@ def test_the_table_shows_the_best_epoch_and_ranks_by_validation(trained: list[Pa
     app = open_page("runs")
     assert not app.exception
     table = app.dataframe[0].value
-    assert list(table["auprc"]) == sorted((auprc(folder) for folder in trained), reverse=True)
+    values = sorted((auprc(folder) for folder in trained), reverse=True)
+    assert list(table["auprc"]) == [format_metric(value) for value in values]
     best = {open_run(folder).best()["epoch"] for folder in trained}
     assert set(table["best"]) == best
     assert "test" not in table
@@ -121,7 +123,7 @@ def test_test_results_are_shown_only_where_there_are_any(trained: list[Path], op
 def test_the_curves_of_a_card_are_the_stored_epochs(trained: list[Path], open_page: Open) -> None:
     app = open_page("runs", {"runs.chosen": [trained[0].name], "card-tabs": "Curves", "card-smoothing": 0.5})
     assert not app.exception
-    sent = json.loads(app.get("bidi_component")[0].proto.json)
+    sent = json.loads(app.get("bidi_component")[-1].proto.json)
     run = open_run(trained[0])
     assert (sent["epochs"], sent["best"]) == ([1, 2, 3], run.best()["epoch"])
     line = sent["panels"][1]["lines"][0]

@@ -241,3 +241,16 @@ def test_a_page_holds_so_many_runs_and_a_selection_reaches_over_pages(
     assert shown(app) == 2
     assert "**2 runs selected**" in [text.value for text in app.markdown]
     assert len(run_table.export_frame(pd.DataFrame(cache.run_rows(str(trained[0].parents[1]))))) == 5
+
+
+def test_the_address_names_the_page_until_another_list_is_shown(
+    trained: list[Path], open_page: Open, monkeypatch: pytest.MonkeyPatch, said: Said
+) -> None:
+    monkeypatch.setattr(page, "PAGE", 2)
+    assert shown(open_page("runs", query={"runs.page": "3"})) == 1
+    app = open_page("runs", query={"runs.page": "2"})
+    assert not app.exception
+    app.text_input(key="runs.filter").set_value("learning_rate < 1e-3").run()
+    assert not app.exception
+    assert shown(app) == 2  # of three: the first page
+    assert "runs.page=9 is unknown" in said(open_page("runs", query={"runs.page": "9"}))

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
+from ctbench_core.errors import InputError
 from ctbench_core.jobs import get_runner
 from ctbench_core.label_leakage import LEAKAGE_NOTE
-from ctbench_core.runs import LEDGER
+from ctbench_core.runs import LEDGER, new_status, write_status
 from ctbench_core.studies import (
     Budgets,
     Study,
@@ -29,12 +31,13 @@ from ctbench_core.studies import (
     read_results,
     run_search,
     run_study,
+    save_template,
     study_disclosures,
     study_status,
 )
 from ctbench_core.studies.results import COLUMNS, LEAKED
 from ctbench_core.studies.workers import requested_state
-from ctbench_ui.studies import study_charts, study_files, study_tables
+from ctbench_ui.studies import key_axes, study_charts, study_files, study_tables
 from ctbench_ui.studies.progress import matrix_frame
 
 Open = Callable[..., AppTest]
@@ -129,6 +132,68 @@ def test_intervals_that_were_lost_are_worked_out_on_demand(
     assert not app.exception
     assert not [button for button in app.button if button.key == "study-intervals"]
     pd.testing.assert_frame_equal(pd.read_parquet(StudyPaths(Path(budgets)).intervals), before)
+
+
+def test_encoders_sources_and_any_key_are_axes_with_a_check_of_each_folder(
+    open_page: Open, small_run: dict[str, Any], data: Path, said: Any, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(data / "features", tmp_path / "other"))
+    app = open_page("studies", small_run)
+    app.button(key="protocol-Encoders").click().run()
+    app.text_input(key="study.encoder.0.folder").set_value(str(data / "features")).run()
+    app.text_input(key="study.encoder.0.name").set_value("first")
+    app.text_input(key="study.encoder.1.folder").set_value(str(other)).run()
+    app.text_input(key="study.encoder.2.folder").set_value(str(tmp_path / "nowhere")).run()
+    app.text_input(key="study.source.0.folder").set_value(str(tmp_path / "nowhere")).run()
+    assert "15 runs" in said(app)
+    assert said(app).count("16 dimensions") == 2
+    assert said(app).count("No such folder") == 2
+    app.button(key="study.encoder-remove-2").click().run()
+    app.button(key="study.source-remove-0").click().run()
+    app.selectbox(key="study.keys.0.key").select("training.learning_rate").run()
+    app.text_input(key="study.keys.0.typed").set_value("1e-3, 1e-4").run()
+    app.selectbox(key="study.keys.1.key").select("training.loss._target_").run()
+    app.multiselect(key="study.keys.1.picked").set_value(["focal", "asymmetric"]).run()
+    assert not app.exception
+    assert "40 runs" in said(app)
+    assert "**40 evaluations** on test" in said(app)
+    grid = yaml.safe_load(app.code[-2].value)["grid"]
+    assert grid["encoder"] == {"first": str(data / "features"), "other": str(other)}
+    assert grid["training.learning_rate"] == [1e-3, 1e-4]
+    assert grid["training.loss._target_"] == ["focal", "asymmetric"]
+    app.text_input(key="study.encoder.1.name").set_value("first").run()
+    assert "called first" in said(app)
+    app.button(key="protocol-K-fold").click().run()
+    assert "no evaluation on test, 15 evaluations on held-out folds" in said(app)
+    assert "encoder" not in yaml.safe_load(app.code[-2].value)["grid"]
+
+
+def test_templates_are_saved_picked_and_deleted_and_damaged_ones_named(
+    open_page: Open, small_run: dict[str, Any], store: Path, said: Any
+) -> None:
+    app = open_page("studies", small_run | {"study-templates": True})
+    app.text_input(key="study.budget").set_value("20, all")
+    app.selectbox(key="study.keys.0.key").select("training.learning_rate").run()
+    app.text_input(key="study.keys.0.typed").set_value("1e-3, 2e-3").run()
+    app.text_input(key="study-template-name").set_value("Two rates").run()
+    app.button(key="template-save").click().run()
+    assert not app.exception
+    (store / ".study-templates" / "broken.json").write_text('{"seeds": "many"}')
+    other = open_page("studies", small_run | {"study-templates": True})
+    assert "Template broken is damaged" in [error.proto.title for error in other.error]
+    other.button(key="template-Two rates").click().run()
+    assert not other.exception
+    assert "20 runs" in said(other)
+    assert other.text_input(key="study.name").value == "two rates"
+    other.button(key="template-delete-Two rates").click().run()
+    assert [path.name for path in (store / ".study-templates").iterdir()] == ["broken.json"]
+    with pytest.raises(InputError, match="cannot name a template"):
+        save_template(store, "../up", {})
+
+
+@pytest.mark.parametrize("values", [[1e-4, 0.5], [True, "all", None], [[8], [16, 8]], ["a, b", "yes"]])
+def test_values_of_an_axis_are_written_as_they_are_read(values: list[Any]) -> None:
+    assert key_axes.parse_values(key_axes.write_values(values)) == values
 
 
 def test_paused_and_resumed_from_the_page(open_page: Open, small_run: dict[str, Any], store: Path) -> None:
@@ -344,3 +409,28 @@ def _held_as_the_runs_say(app: AppTest, store: Path) -> None:
     (table,) = [frame.value for frame in app.dataframe if "rank again" in frame.value]
     assert table["mean"].tolist() == pytest.approx([sum(means[rank]) / 3 for rank in range(1, 6)])
     assert (table["flattered"] == table["value"] - table["mean"]).all()
+
+
+def test_a_deleted_study_can_be_put_back_with_its_runs(
+    budgets: str, store: Path, open_page: Open, small_run: dict[str, Any]
+) -> None:
+    before = sorted(path.relative_to(budgets) for path in Path(budgets).rglob("*"))
+    app = open_page("studies", small_run, query={"study": "budgets"})
+    app.button(key="study-delete").click().run()
+    assert not app.exception
+    assert not Path(budgets).exists()
+    assert app.selectbox(key="study").value == "New study"
+    app.button(key="undo").click().run()
+    assert not app.exception
+    assert sorted(path.relative_to(budgets) for path in Path(budgets).rglob("*")) == before
+    assert "budgets" in app.selectbox(key="study").options
+
+
+def test_a_study_that_another_process_trains_is_not_deleted(budgets: str, open_page: Open, said: Any) -> None:
+    paths = StudyPaths(Path(budgets))
+    paths.claim(3).parent.mkdir(exist_ok=True)
+    app = open_page("studies", query={"study": "budgets"})
+    write_status(paths.claim(3), new_status("3", kind="claim"), state="running")
+    app.button(key="study-delete").click().run()
+    assert "Pause or cancel it before deleting it" in said(app)
+    assert Path(budgets).is_dir()

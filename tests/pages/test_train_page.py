@@ -101,9 +101,14 @@ def test_a_new_session_begins_with_what_was_set_last_here_and_says_so(
     assert later.number_input(key="training.max_epochs").value == 3
     assert later.text_input(key="model.params.hidden_dims").value == "8"
     assert later.number_input(key="utils.seed").value == 42
-    assert "Settings from your last session" in said(later)
+    assert "Settings of this browser's last session" in said(later)
     later.number_input(key="training.batch_size").set_value(48).run()
-    assert "Settings from your last session" not in said(later)
+    assert "Settings of this browser's last session, changed" in said(later)
+    later.button(key="train.reset").click().run()
+    assert not later.exception
+    assert later.number_input(key="training.batch_size").value == 64
+    assert "Default settings" in said(later)
+    assert "changed" not in said(later)
 
 
 def drawn(app: AppTest) -> set[str]:

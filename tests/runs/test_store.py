@@ -18,6 +18,7 @@ from ctbench_core.runs import (
     RunPaths,
     RunStore,
     annotate,
+    delete_alignment,
     delete_run,
     empty_trash,
     new_status,
@@ -25,6 +26,7 @@ from ctbench_core.runs import (
     open_run,
     read_annotations,
     read_status,
+    restore,
     restore_run,
     write_config,
     write_latest,
@@ -217,3 +219,17 @@ def test_emptying_the_trash_frees_what_was_deleted(ended: Path, tmp_path: Path) 
     assert empty_trash(tmp_path / "out") > 0
     with pytest.raises(InputError, match="not in the trash"):
         restore_run(tmp_path / "out", trashed)
+
+
+def test_a_result_is_deleted_alone_unless_it_is_all_that_its_run_has(ended: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (ended / "alignment" / name).mkdir(parents=True)
+        (ended / "alignment" / name / "metrics.json").write_text('{"samples_analyzed": 1}')
+    write_status(RunPaths(ended).status, open_run(ended).status, kind="align")
+    first = delete_alignment(tmp_path / "out", open_run(ended), "a")
+    assert open_run(ended).alignments() == ["b"]
+    second = delete_alignment(tmp_path / "out", open_run(ended), "b")
+    assert not ended.exists()
+    assert restore(tmp_path / "out", second) == ended
+    restore(tmp_path / "out", first)
+    assert open_run(ended).alignments() == ["a", "b"]

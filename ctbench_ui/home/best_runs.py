@@ -1,0 +1,98 @@
+"""The best runs or recipes of Home: of one validation set at a time, since metrics of others do not rank them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_core.formatting import plural
+from ctbench_core.runs import open_run
+from ctbench_ui.pages import go, page
+from ctbench_ui.shared import as_text, run_actions, run_table, show_errors
+
+_BEST = 5
+_RUNS, _RECIPES = "Runs", "Recipes"
+_NAMED = 2  # encoders that the title of a validation set names
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Draw the best by validation AUPRC on the chosen validation set, at first that of most runs; starred runs first."""
+    st.subheader("Best runs", anchor=False)
+    frame = run_table.best_first(pd.DataFrame(rows))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        what = st.segmented_control(
+            "Rank", [_RUNS, _RECIPES], default=_RUNS, required=True, key="home.best", label_visibility="collapsed"
+        )
+        chosen = _pick_set(frame)
+    ranked = frame[frame["validation_set"] == chosen]
+    if what == _RECIPES:
+        _draw_recipes(ranked)
+    else:
+        unranked = frame[frame["val_auprc"].isna() & (frame["validation_set"] != chosen)]
+        _draw_runs(pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable"))
+    st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
+
+
+def _pick_set(frame: pd.DataFrame) -> str:
+    """Draw the choice of a validation set, where there are several with metrics; return its identity."""
+    titles = {
+        str(name): _title(runs) for name, runs in frame.groupby("validation_set", sort=False) if _has_metric(runs)
+    }
+    if len(titles) < 2:
+        return next(iter(titles), str(frame["validation_set"].iloc[0]))
+    help_ = "Runs validated on the same volumes and labels. Only these are ranked against each other."
+    return str(
+        st.selectbox(
+            "Validation set",
+            list(titles),
+            format_func=titles.__getitem__,
+            key="home.set",
+            help=help_,
+            width=340,
+            label_visibility="collapsed",
+        )
+    )
+
+
+def _has_metric(runs: pd.DataFrame) -> bool:
+    return bool(runs["val_auprc"].notna().any())
+
+
+def _title(runs: pd.DataFrame) -> str:
+    """Write a validation set: its letter, how many runs it has, and of which encoders and budgets."""
+    encoders = list(dict.fromkeys(runs["encoder"]))
+    more = f" and {len(encoders) - _NAMED} more" if len(encoders) > _NAMED else ""
+    budgets = sorted({int(budget) for budget in runs["budget"].dropna()})
+    parts = [runs["set"].iloc[0], plural(len(runs), "run"), ", ".join(map(str, encoders[:_NAMED])) + more]
+    parts += [f"budget {', '.join(map(str, budgets))}"] if budgets else []
+    return "Validation set " + " · ".join(filter(None, parts))
+
+
+def _draw_runs(runs: pd.DataFrame) -> None:
+    shown = runs.head(_BEST)
+    chosen = run_table.select_brief(shown, "best-runs")
+    if chosen is None:
+        return
+    row = shown[shown["run_id"] == chosen].iloc[0]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="best-actions"):
+        st.markdown(f"**{as_text(row['name'])}**", width="content")
+        if row["best_epoch"] is not None and st.button("Evaluate", icon=":material/query_stats:", key="best-evaluate"):
+            go("evaluate", {"run": chosen})
+        if st.button("Details", icon=":material/list_alt:", key="best-details"):
+            go("runs", {"run": chosen})
+        with show_errors("This run cannot be read"):
+            run_actions.draw(open_run(row["run_dir"]), "best")
+
+
+def _draw_recipes(runs: pd.DataFrame) -> None:
+    # The table of recipes and its intervals are of the Runs page, and loaded with it.
+    from ctbench_ui.runs import recipes
+
+    table = recipes.table(runs).head(_BEST)
+    chosen = recipes.draw(table, runs)
+    if chosen is not None:
+        own = runs[runs["recipe"] == chosen]
+        if st.button(f"Show {plural(len(own), 'run')}", icon=":material/filter_list:", key="best-recipe-runs"):
+            go("runs", {"run": ",".join(own["run_id"])})
