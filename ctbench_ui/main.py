@@ -6,12 +6,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_ui.frame import address, loading, readonly, sign_in
+from ctbench_ui.frame import address, keep_focus, loading, readonly, sign_in
 from ctbench_ui.pages import declaration, groups
 
 _STYLE = """<style>
 [data-testid=stMainBlockContainer] {padding-inline: clamp(1rem, 3vw, 3rem)}
 .st-key-top {min-height: 1.7rem}
+[data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
+[data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
+[data-testid=stMarkdownContainer] blockquote p {color: inherit}
+[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true] {color: inherit !important}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 </style>"""
@@ -48,6 +52,7 @@ with top:
     else:
         _draw_status_bar()
     notes = st.container()
+    keep_focus.draw()
 try:
     if not refused:
         page.run()

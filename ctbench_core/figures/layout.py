@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from ctbench_core.palette import GREY, faint
+from ctbench_core.palette import faint
 
 CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
@@ -112,7 +112,7 @@ def add_note(chart: go.Figure, text: str) -> go.Figure:
     # Set one by one: `update_layout` takes seven milliseconds. A title's y is its first line's base.
     x = {"x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 8}}
     y = {"y": 1 - 12 / height, "yref": "container", "yanchor": "bottom", "automargin": False}
-    chart.layout.title = {"text": lines, "font": {"size": 11, "color": GREY, "weight": "normal"}, **x, **y}
+    chart.layout.title = {"text": lines, "font": {"size": 11, "weight": "normal"}, **x, **y}
     chart.layout.height = height
     chart.layout.margin.t = (chart.layout.margin.t or 0) + added
     return chart
@@ -122,7 +122,7 @@ def add_note_below(chart: go.Figure, text: str) -> go.Figure:
     """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
     text, added = _wrapped(text)
     place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "yshift": -4}
-    chart.add_annotation(text=text, showarrow=False, align="left", font={"size": 11, "color": GREY}, **place)
+    chart.add_annotation(text=text, showarrow=False, align="left", font={"size": 11}, **place)
     margin = {"b": (chart.layout.margin.b or 0) + added}
     return chart.update_layout(height=(chart.layout.height or 450) + added, margin=margin)
 

@@ -120,7 +120,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
             # A heading without a choice gets the height of one with, so that both sides are level.
             height: Any = "content" if truth == SEMANTIC else 40
             with st.container(horizontal=True, vertical_alignment="center", height=height, border=False):
-                st.subheader(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
+                st.header(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
                 view = _pick_view(recall) if truth == SEMANTIC else truth
             rows = recall[recall["truth"] == view]
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
@@ -247,7 +247,7 @@ def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 
 def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
-    st.subheader("Rank of the first hit", anchor=False)
+    st.header("Rank of the first hit", anchor=False)
     first = CROSS_DIRECTIONS[0].name
     truths = [truth for truth in _RANK_TRUTHS if f"{retrieval_prefix(truth, first)}mrr" in metrics]
     truth = st.segmented_control(
@@ -268,7 +268,7 @@ def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 
 def _geometry(metrics: dict[str, Any]) -> None:
-    st.subheader("Modality gap", anchor=False)
+    st.header("Modality gap", anchor=False)
     rows = [
         {"Metric (unit vectors)": title, "Value": format_metric(metrics.get(name))} for name, title in _GEOMETRY.items()
     ]
@@ -281,7 +281,7 @@ def _graded(metrics: dict[str, Any]) -> None:
     depths = sorted({int(name.removeprefix(start)) for name in metrics if name.startswith(start)})
     if not depths:
         return
-    st.subheader("Graded by shared findings", anchor=False)
+    st.header("Graded by shared findings", anchor=False)
     rows = []
     for k in depths:
         row = {"Metric": f"@{k}"}
@@ -300,7 +300,7 @@ def _graded(metrics: dict[str, Any]) -> None:
 
 
 def _findings(findings: pd.DataFrame, source: Source) -> None:
-    st.subheader("Findings", anchor=False)
+    st.header("Findings", anchor=False)
     depths = [int(name.rsplit("_", 1)[1]) for name in findings if name.startswith("precision_at_")]
     k = st.segmented_control(
         "K", depths, default=10 if 10 in depths else depths[-1], required=True, **address.bound("findings.k", depths)
@@ -340,7 +340,7 @@ def _precisions(rows: pd.DataFrame, k: int) -> pd.Series:
 
 
 def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
-    st.subheader("Hubs", anchor=False)
+    st.header("Hubs", anchor=False)
     parts = [
         f"{way.title}: skewness {format_metric(metrics.get(f'{name}_hub_skewness'))}, "
         f"{metrics[f'{name}_hub_never']:.0%} never among the first 10"

@@ -98,7 +98,7 @@ def _draw_step(mark: str, title: str, text: str) -> None:
 def _offer_demo() -> None:
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
-        st.subheader("See it work in a minute", text_alignment="center", anchor=False)
+        st.header("See it work in a minute", text_alignment="center", anchor=False)
         st.markdown(
             "Demo data: synthetic vectors with CT-RATE's 18 findings and their prevalence.", text_alignment="center"
         )
@@ -109,7 +109,7 @@ def _offer_demo() -> None:
 
 def _draw_best(rows: list[dict[str, Any]]) -> None:
     """Draw the best runs by validation AUPRC on the validation set of most runs, starred ones first."""
-    st.subheader("Best runs", anchor=False)
+    st.header("Best runs", anchor=False)
     frame = run_table.best_first(pd.DataFrame(rows))
     is_other = (frame["validation_set"] != frame["validation_set"].iloc[0]) & frame["val_auprc"].notna()
     shown = frame[~is_other | frame["pinned"]].sort_values("pinned", ascending=False, kind="stable")

@@ -36,7 +36,7 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
     """
     with show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
-        st.subheader(as_text(run.name), anchor=False)
+        st.header(as_text(run.name), anchor=False)
         by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
         st.markdown(f"{state_badge(run.status.state)} {as_text(run.paths.root)}{by}")
         if run.status.error:

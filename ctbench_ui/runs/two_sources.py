@@ -151,7 +151,7 @@ def _mean_sd(rows: pd.DataFrame, name: str) -> list[str]:
 
 
 def _findings(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
-    st.subheader("Differences by finding", anchor=False)
+    st.header("Differences by finding", anchor=False)
     summary = tables["per_class_summary"]
     budgets = list(dict.fromkeys(summary["budget_n"]))
     left, right = st.columns(2)

@@ -122,7 +122,7 @@ def _curves(folder: str, at: Stamp) -> None:
         _labels_needed(points, metric)
     crossings = study_tables.crossing_table(folder, at, metric, finding or "")
     if len(crossings):
-        st.subheader("Crossings", anchor=False)
+        st.header("Crossings", anchor=False)
         st.dataframe(crossings, hide_index=True)
         st.caption(
             "Where the mean difference changes its sign, and the budgets at which its 95 % CI holds zero; straight lines "
@@ -181,7 +181,7 @@ def _run_heading(name: str) -> str:
 
 
 def _labels_needed(points: pd.DataFrame, metric: str) -> None:
-    st.subheader("Labels needed", anchor=False)
+    st.header("Labels needed", anchor=False)
     highest = float(np.nanmax(points["mean"]))
     value = st.slider(
         f"{metric_title(metric)} to reach", 0.05, 0.99, round(highest * 0.95, 2), 0.01, key="needed", width=360
