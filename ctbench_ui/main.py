@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_ui.frame import address, keep_focus, loading, readonly, sign_in
+from ctbench_ui.frame import address, loading, readonly, scripts, sign_in
 from ctbench_ui.pages import declaration, groups
 
 _STYLE = """<style>
@@ -15,9 +15,15 @@ _STYLE = """<style>
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
-[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true] {color: inherit !important}
+[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
+[data-testid=stSliderThumbValue] p {color: inherit !important}
+.ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
+.ctbench-picture:hover {text-decoration: underline}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
+@media (prefers-reduced-motion: reduce) {
+  *, ::before, ::after {animation-duration: 1ms !important; animation-delay: 0s !important; transition-duration: 1ms !important; scroll-behavior: auto !important}
+}
 </style>"""
 
 
@@ -52,7 +58,7 @@ with top:
     else:
         _draw_status_bar()
     notes = st.container()
-    keep_focus.draw()
+    scripts.draw()
 try:
     if not refused:
         page.run()

@@ -94,9 +94,7 @@ def _lines(chosen: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]
     """Return the style of each finding's line: its own colour, with its dash where another line has that colour."""
     styles = [finding_style(label, labels) for label in chosen]
     uses = Counter(colour for colour, _ in styles)
-    return [
-        {"color": colour, "dash": dash if uses[colour] > 1 else "solid", "width": 2.2} for colour, dash in styles
-    ]
+    return [{"color": colour, "dash": dash if uses[colour] > 1 else "solid", "width": 2.2} for colour, dash in styles]
 
 
 def _curve(curves: pd.DataFrame, label: str, line: Mapping[str, Any], curve: str, area: str) -> dict[str, Any]:

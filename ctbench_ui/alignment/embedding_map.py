@@ -16,6 +16,7 @@ from ctbench_ui.alignment import alignment_charts, store
 from ctbench_ui.frame import address
 from ctbench_ui.shared import COLOURS, GREY, as_text, exports
 from ctbench_ui.shared.exports import Source
+from ctbench_ui.shared.pictures import draw_plot
 
 # Points drawn: a browser sends back every point inside a lasso, some 130 bytes each. The lasso selects from all.
 _DRAWN, _LINES, _ROWS_SHOWN = 10_000, 300, 1000
@@ -45,13 +46,14 @@ def tab(folder: Path, source: Source) -> None:
     chart = alignment_charts.embedding_map(
         _points(positions, names, groups, drawn, shown), colours, positions.iloc[drawn[:_LINES]] if joined else None
     )
-    event = st.plotly_chart(
+    event = draw_plot(
         figures.add_note(chart, source.plain_note),
-        config=figures.CONFIG | {"scrollZoom": True},
-        key="map.chart",
+        "map.chart",
+        f"{source.stem}-map",
+        "Volumes and reports on one plane",
+        figures.CONFIG | {"scrollZoom": True},
         on_select="rerun",
         selection_mode=("lasso", "box"),
-        alt="Volumes and reports on one plane",
     )
     note = (
         f"{len(drawn):,} of {len(positions):,} volumes drawn; a lasso selects all. "

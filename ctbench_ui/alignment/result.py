@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, draw_tabs, exports, fragment, show_warnings
 from ctbench_ui.shared.exports import Source, disclosed_source
+from ctbench_ui.shared.pictures import Figure
 
 # Queries and candidates of the metrics by labels.
 _VIEWS = {
@@ -138,6 +140,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
         )
         ranks = folder / "ranks.parquet"
         exports.download_stored("Download ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
+        exports.download_figures(lambda: _figures(metrics, recall, histogram), source, "alignment-figures")
         exports.download(
             "Download all metrics as CSV", alignment_frame(metrics), f"{source.stem}-figures.csv", "figures-csv", source
         )
@@ -224,8 +227,23 @@ def _queries(metrics: dict[str, Any], prefix: str) -> str:
     return f"{text}, {tied:,} with ties"
 
 
+def _figures(metrics: dict[str, Any], recall: pd.DataFrame, histogram: pd.DataFrame) -> Iterator[Figure]:
+    """Yield recall and similarities of every kind of hit."""
+    for truth, rows in recall.groupby("truth", sort=False):
+        alt = f"Recall at K in both directions, with chance ({truth})"
+        yield Figure(f"recall-{truth}", figures.recall_at_k(rows), rows, alt)
+    for truth, rows in histogram.groupby("truth", sort=False):
+        alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
+        chart = figures.similarity_histogram(rows, _mean_similarities(metrics, str(truth)))
+        yield Figure(f"similarity-{truth}", chart, rows, alt)
+
+
+def _mean_similarities(metrics: dict[str, Any], truth: str) -> dict[str, Any]:
+    return {kind: metrics.get(f"{retrieval_prefix(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+
+
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
-    means = {kind: metrics.get(f"{retrieval_prefix(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+    means = _mean_similarities(metrics, truth)
     text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"

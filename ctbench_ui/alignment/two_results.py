@@ -16,6 +16,7 @@ from ctbench_core.runs import Disclosures, read_alignment
 from ctbench_ui.alignment import alignment_charts, intervals
 from ctbench_ui.shared import cache, exports
 from ctbench_ui.shared.exports import Source, disclosed_source
+from ctbench_ui.shared.pictures import draw_plot
 
 _METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_50", "mrr", "map")
 # Columns of the file, with their headings on the screen.
@@ -52,12 +53,10 @@ def tab(
     recalls = {"this result": _recall(folder), "other result": _recall(other)}
     for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
         side.markdown(f"**{way.title}**")
-        side.plotly_chart(
-            figures.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note),
-            config=figures.CONFIG,
-            key=f"beside-{way.name}",
-            alt=f"Recall at K of both results, {way.title}",
-        )
+        with side:
+            chart = figures.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note)
+            alt = f"Recall at K of both results, {way.title}"
+            draw_plot(chart, f"beside-{way.name}", f"{both.stem}-beside-{way.name}", alt)
     shown = {
         f"{way.name}_{name}": f"{way.title}, {name.replace('_at_', ' @')}"
         for way in CROSS_DIRECTIONS

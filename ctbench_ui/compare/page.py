@@ -133,6 +133,8 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
             "Settings": lambda: tabs.settings(comparison),
             "Label noise": lambda: tabs.label_noise(comparison, run_dirs, on, source),
             "Published": lambda: tabs.published(comparison, run_dirs),
-            "Paper": lambda: exports.draw_paper(comparison["files"](), f"compare-{on}"),
+            "Paper": lambda: exports.draw_paper(
+                comparison["files"](), f"compare-{on}", lambda: tabs.figures_of(comparison, run_dirs), source
+            ),
         }
         draw_tabs(contents, "compare-tabs")

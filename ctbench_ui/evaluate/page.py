@@ -15,6 +15,7 @@ from ctbench_core.report import run_paper
 from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, open_run, read_tuning
 from ctbench_ui import form
 from ctbench_ui.evaluate import (
+    all_figures,
     calibration,
     curves,
     evaluate_on_test,
@@ -168,7 +169,9 @@ def _tabs(run_dir: Path, name: str) -> None:
             "Threshold": lambda: threshold.tab(run.paths, name, tuning, labels, source),
             "Calibration": lambda: calibration.tab(paths, tuning if on_test else {}, labels, source),
             "Subgroups": lambda: subgroups.tab(paths, labels, source),
-            "Paper": lambda: exports.draw_paper(run_paper(run, name), f"{source.stem}-paper"),
+            "Paper": lambda: exports.draw_paper(
+                run_paper(run, name), f"{source.stem}-paper", lambda: all_figures.make(paths, per_class), source
+            ),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.threshold, source),
         }
         if not on_test:

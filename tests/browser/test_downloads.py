@@ -12,6 +12,7 @@ import pytest
 
 from ctbench_core.runs import open_run
 from tests.browser.app_server import AppServer
+from tests.browser.axe import violations
 from tests.browser.browser_user import TABS, BrowserUser
 from tests.browser.downloads import (
     DEMO_EVALUATIONS,
@@ -72,7 +73,7 @@ def _check_disclosures(files: dict[str, bytes]) -> None:
         ("alignment", {"csv", "html"}),
     ],
 )
-def test_every_file_of_every_tab_opens(reader: BrowserUser, address: str, endings: set[str]) -> None:
+def test_every_tab_is_accessible_and_its_files_open(reader: BrowserUser, address: str, endings: set[str]) -> None:
     reader.go(address)
     _, names = TABS[address]
     reader.tabs(address).first.wait_for()
@@ -80,6 +81,7 @@ def test_every_file_of_every_tab_opens(reader: BrowserUser, address: str, ending
     files = {}
     for name in names:
         reader.open_tab(address, name)
+        assert violations(reader) == [], name
         files |= _download_all(reader)
     _check_files(reader, files)
     assert {name.rpartition(".")[2] for name in files} == endings
