@@ -55,7 +55,7 @@ def draw() -> Study | None:
         st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language="yaml")
         asked = int(st.session_state.get(WORKERS) or 1)
         command = f"{program()} study study.yaml" + (f" --workers {asked}" if asked > 1 else "")
-        st.code(command, language="bash")
+        st.code(command, language=None, wrap_lines=True)
     return study if pressed else None
 
 

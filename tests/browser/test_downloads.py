@@ -61,16 +61,24 @@ def _check_disclosures(files: dict[str, bytes]) -> None:
         elif name.endswith(".json"):
             comparison = json.loads(content)
             assert (comparison["openings"], comparison["label_origin"]) == (DEMO_EVALUATIONS, ["unknown"]), name
-        else:
+        elif name.endswith(".zip"):
+            _check_disclosures(_members(content))
+        elif not name.endswith(".js"):  # the drawing code
             check_demo_disclosures(content.decode())
+
+
+def _members(archive: bytes) -> dict[str, bytes]:
+    """Return the files of a zip by name."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as members:
+        return {name: members.read(name) for name in members.namelist()}
 
 
 @pytest.mark.parametrize(
     ("address", "endings"),
     [
-        ("evaluate", {"csv", "html", "tex", "txt"}),
-        ("compare", {"csv", "html", "tex", "txt", "json"}),
-        ("alignment", {"csv", "html"}),
+        ("evaluate", {"csv", "html", "tex", "txt", "zip"}),
+        ("compare", {"csv", "html", "tex", "txt", "json", "zip"}),
+        ("alignment", {"csv", "html", "zip"}),
     ],
 )
 def test_every_tab_is_accessible_and_its_files_open(reader: BrowserUser, address: str, endings: set[str]) -> None:
