@@ -101,7 +101,7 @@ def take(user: BrowserUser, shot: Shot, file: Path) -> dict[str, Any]:
     if shot.tab is not None:
         user.open_tab(*shot.tab)
     for key in shot.buttons:
-        user.press(key)
+        user.click(user.widget(key, "button:visible"))  # on a phone a button with help is another one
     user.settle()
     page = user.page
     page.wait_for_timeout(FADE_MS)

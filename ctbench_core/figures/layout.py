@@ -51,12 +51,15 @@ def build_chart(
 
 
 def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
-    """Give a chart its height, and the margins and legend that all charts have."""
-    place = {"yanchor": "top", "y": -0.16} if legend_below else {"yanchor": "bottom", "y": 1.0}
+    """Give a chart its height, and the margins and legend that all charts have.
+
+    A legend above the chart has the whole width: beside long names of findings it would be stacked, into the note.
+    """
+    below = {"xref": "paper", "yanchor": "top", "y": -0.16}
+    above = {"xref": "container", "yanchor": "bottom", "y": 1.0}
+    legend = {"orientation": "h", "xanchor": "left", "x": 0, **(below if legend_below else above)}
     margin = _MARGIN | ({} if legend_below else {"t": 34})
-    return chart.update_layout(
-        height=height, margin=margin, legend={"orientation": "h", "x": 0, **place}, hovermode="closest"
-    )
+    return chart.update_layout(height=height, margin=margin, legend=legend, hovermode="closest")
 
 
 def set_finding_layout(chart: go.Figure, rows: int, pixels: int = 22) -> go.Figure:

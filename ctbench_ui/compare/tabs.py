@@ -94,13 +94,19 @@ def _answers(rows: pd.DataFrame, name: str) -> list[str]:
     return ["–" if answer is None else f"{'yes' if answer else 'not shown'}, {p_text(p)}" for answer, p in pairs]
 
 
+def warnings(comparison: dict[str, Any]) -> None:
+    """Draw the warnings of a comparison."""
+    disclosures = comparison["disclosures"]
+    for text in (disclosures.banner, *map(as_text, disclosures.warnings)):
+        if text:
+            st.warning(text, icon=":material/warning:")
+
+
 def notes(comparison: dict[str, Any]) -> None:
-    """Draw the answers about a margin, what the differences hold for, warnings, and what was left out."""
+    """Draw the answers about a margin, what the differences hold for, and what was left out."""
     every, margins = comparison["differences"], comparison["margins"]
     for text in margins:
         st.markdown(as_text(text))
-    if comparison["disclosures"].banner:
-        st.warning(comparison["disclosures"].banner, icon=":material/warning:")
     texts = [f"Differences from {_marked(comparison['names'][0], comparison['marks'])}."]
     if every["p"].notna().any():
         texts.append(f"p is adjusted by Benjamini-Hochberg over {every['family'].iloc[0]}; intervals are not.")
@@ -108,8 +114,6 @@ def notes(comparison: dict[str, Any]) -> None:
     if comparison["left_out"]:
         texts.append(f"{plural(comparison['left_out'], 'volume')} excluded: not scored by every run.")
     st.caption(as_text(" ".join(texts)))
-    for text in comparison["disclosures"].warnings:
-        st.warning(as_text(text), icon=":material/warning:")
 
 
 def differences(comparison: dict[str, Any], source: Source) -> None:

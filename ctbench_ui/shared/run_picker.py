@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -29,10 +30,16 @@ def has_results(row: dict[str, Any]) -> bool:
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
 
 
-def title(row: dict[str, Any]) -> str:
-    """Write a run as an option of a picker."""
-    trained = f"{row['encoder']} · validation AUPRC {format_metric(row['val_auprc'])}"
-    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained} · {row['run_id']}"
+def titles(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Write runs as options of a picker, by run id; those that read the same get their ids too."""
+    texts = {run_id: _title(row) for run_id, row in rows.items()}
+    uses = Counter(texts.values())
+    return {run_id: text if uses[text] == 1 else f"{text} · {run_id}" for run_id, text in texts.items()}
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    trained = f"{row['encoder']} · val. AUPRC {format_metric(row['val_auprc'])}"
+    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained}"
 
 
 def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
@@ -50,8 +57,9 @@ def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
         list(rows),
         key=_RUN,
         persist_state="session",
-        format_func=lambda run_id: title(dict(rows[run_id])),
+        format_func=titles(rows).__getitem__,
         on_change=_write_run_link,
+        label_visibility="collapsed",
     )
 
 
@@ -60,7 +68,13 @@ def _write_run_link() -> None:
     address.write_ids(_TEST, [])  # the other run may not have it
 
 
-def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> str:
+def pick_test(
+    page: str,
+    parameter: str,
+    owner: str,
+    names: Sequence[str],
+    label_visibility: Literal["visible", "collapsed"] = "visible",
+) -> str:
     """Draw the choice of a test set, which the address names; one without results ends the page.
 
     Args:
@@ -75,6 +89,7 @@ def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> st
         required=True,
         key=key,
         format_func=as_text,
+        label_visibility=label_visibility,
         on_change=lambda: address.write_ids(parameter, [st.session_state[key]]),
     )
     if [one for one in names if one != VALIDATION] != [name]:  # the only test needs no name

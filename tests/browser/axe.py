@@ -13,6 +13,8 @@ STREAMLIT = {
     "listitem": "[data-testid=stSidebarNavItems] li",
     # A code block with a height scrolls. Browsers reach it by keyboard themselves, where it holds nothing to focus.
     "scrollable-region-focusable": "[data-testid=stCode] pre",
+    # A toast has no name; it is read aloud by its role.
+    "aria-dialog-name": "[data-testid=stToast]",
 }
 _PAGE = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 24, 31)"}
 _RUN = """([options, own]) => axe.run(document, {...options, resultTypes: ["violations"], elementRef: true}).then(

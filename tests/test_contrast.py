@@ -1,0 +1,70 @@
+"""Contrast of charts and theme as WCAG 2 computes it: 3:1 for lines and marks, 4.5:1 for text, in both themes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctbench_core.palette import COLOURS, GREY
+from ctbench_ui.shared.style import SEQUENCE, STATES
+
+PROJECT = Path(__file__).resolve().parents[1]
+THEME = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+THEMES = ("light", "dark")
+TEXT, MARKS = 4.5, 3.0
+EMPTY = "waiting"  # a run of a study that has not begun is an empty cell
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(first: str, second: str) -> float:
+    darker, lighter = sorted((_luminance(first), _luminance(second)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _over(colour: str, ground: str, opacity: float) -> str:
+    pairs = [(int(colour[at : at + 2], 16), int(ground[at : at + 2], 16)) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(top * opacity + below * (1 - opacity)):02X}" for top, below in pairs)
+
+
+def _grounds(theme: dict[str, Any]) -> set[str]:
+    return {
+        part[name] for part in (theme, theme["sidebar"]) for name in ("backgroundColor", "secondaryBackgroundColor")
+    }
+
+
+def test_the_formula_is_that_of_wcag() -> None:
+    assert _contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert _contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.005)
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_colours_of_charts_are_clear_on_the_page(name: str) -> None:
+    states = {style.colour for state, style in STATES.items() if state != EMPTY}
+    for colour in {*COLOURS, GREY, *states, THEME[name]["primaryColor"]}:
+        assert _contrast(colour, THEME[name]["backgroundColor"]) >= MARKS, colour
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_text_is_clear_on_every_ground(name: str) -> None:
+    theme = THEME[name]
+    style = (PROJECT / "ctbench_ui" / "main.py").read_text(encoding="utf-8")
+    faint = float(re.search(r"stCaptionContainer\][^{]*\{opacity: ([.\d]+)\}", style)[1])
+    for ground in _grounds(theme):
+        assert _contrast(_over(theme["textColor"], ground, faint), ground) >= TEXT, ground  # a caption
+        assert _contrast(theme["codeTextColor"], ground) >= TEXT, ground
+    assert _contrast("#FFFFFF", theme["primaryColor"]) >= TEXT  # a primary button
+    assert _contrast(theme.get("linkColor", theme["primaryColor"]), theme["backgroundColor"]) >= TEXT
+
+
+def test_the_app_and_its_theme_have_the_same_colours() -> None:
+    assert tuple(THEME["chartCategoricalColors"]) == COLOURS
+    assert tuple(THEME["chartSequentialColors"]) == SEQUENCE
