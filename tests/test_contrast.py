@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ctbench_core.palette import COLOURS, GREY
 from ctbench_ui.shared.style import SEQUENCE, STATES
+from ctbench_ui.studies.study_charts import heat_map
 
 PROJECT = Path(__file__).resolve().parents[1]
 THEME = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
@@ -68,3 +72,15 @@ def test_text_is_clear_on_every_ground(name: str) -> None:
 def test_the_app_and_its_theme_have_the_same_colours() -> None:
     assert tuple(THEME["chartCategoricalColors"]) == COLOURS
     assert tuple(THEME["chartSequentialColors"]) == SEQUENCE
+
+
+def test_numbers_in_a_heat_map_are_clear_on_every_cell() -> None:
+    values = pd.DataFrame([[step / 100 for step in range(101)]], index=["Mass"], columns=map(str, range(101)))
+    chart = heat_map(values, values > 1, "auprc")
+    for layer in chart.data:
+        scale = [(float(at), str(colour)) for at, colour in layer.colorscale]
+        for value in layer.z[0][~np.isnan(layer.z[0])]:
+            (low, first), (high, second) = next(pair for pair in pairwise(scale) if pair[0][0] <= value <= pair[1][0])
+            cell = _over(second, first, (value - low) / (high - low))
+            ink = "#" + "".join(2 * part for part in layer.textfont.color[1:])
+            assert _contrast(ink, cell) >= TEXT, value

@@ -21,6 +21,7 @@ CONFIG: dict[str, Any] = {
 }
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _LEGEND_ROW = 19  # pixels of a line of a legend
+_STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
 
@@ -53,13 +54,17 @@ def build_chart(
 def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
     """Give a chart its height, and the margins and legend that all charts have.
 
-    A legend above the chart has the whole width: beside long names of findings it would be stacked, into the note.
+    A legend above the chart has room for a line for each name: that is how a narrow window shows it.
     """
-    below = {"xref": "paper", "yanchor": "top", "y": -0.16}
-    above = {"xref": "container", "yanchor": "bottom", "y": 1.0}
-    legend = {"orientation": "h", "xanchor": "left", "x": 0, **(below if legend_below else above)}
-    margin = _MARGIN | ({} if legend_below else {"t": 34})
-    return chart.update_layout(height=height, margin=margin, legend=legend, hovermode="closest")
+    place = {"yanchor": "top", "y": -0.16} if legend_below else {"yanchor": "bottom", "y": 1.0}
+    names = sum(1 for trace in chart.data if trace.name and trace.showlegend is not False)
+    above = {} if legend_below else {"t": 15 + _LEGEND_ROW * min(max(names, 1), _STACKED)}
+    return chart.update_layout(
+        height=height + max(0, above.get("t", 0) - 34),
+        margin=_MARGIN | above,
+        legend={"orientation": "h", "x": 0, **place},
+        hovermode="closest",
+    )
 
 
 def set_finding_layout(chart: go.Figure, rows: int, pixels: int = 22) -> go.Figure:

@@ -204,7 +204,7 @@ def test_every_cell_of_a_heat_map_is_written_once_in_a_readable_colour() -> None
     layers = {
         layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data
     }
-    np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
+    np.testing.assert_array_equal(layers["#000"], [[".200", ".620"], ["", "–"]])
     np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
 
 
