@@ -16,7 +16,12 @@ STREAMLIT = {
     # A toast has no name; it is read aloud by its role.
     "aria-dialog-name": "[data-testid=stToast]",
 }
-_PAGE = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 24, 31)"}
+_GROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 24, 31)"}
+_TEXT = {"light": "rgb(27, 37, 48)", "dark": "rgb(227, 233, 238)"}
+# The page and its parts change one after another.
+_HAS_CHANGED = """([ground, old]) => getComputedStyle(document.querySelector(".stApp")).backgroundColor === ground &&
+  [...document.querySelectorAll("[data-testid=stMarkdownContainer]")].every(
+    (one) => !one.checkVisibility() || getComputedStyle(one).color !== old)"""
 _RUN = """([options, own]) => axe.run(document, {...options, resultTypes: ["violations"], elementRef: true}).then(
   ({ violations }) => violations.flatMap(({ id, nodes }) =>
     nodes.filter(({ element }) => !(own[id] && element.matches(own[id])))
@@ -37,7 +42,6 @@ def violations(user: BrowserUser) -> list[str]:
 
 def _use_theme(user: BrowserUser, theme: str) -> None:
     user.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-    user.page.wait_for_function(
-        "(colour) => getComputedStyle(document.querySelector('.stApp')).backgroundColor === colour", arg=_PAGE[theme]
-    )
+    old = {"dark": "light", "light": "dark"}[theme]
+    user.page.wait_for_function(_HAS_CHANGED, arg=[_GROUND[theme], _TEXT[old]])
     user.settle()
