@@ -27,7 +27,7 @@ _STYLE = """<style>
 [data-testid=stSliderThumbValue] {color: inherit !important}
 .ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
 .ctbench-picture:hover {text-decoration: underline}
-[data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title) {
+[data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {
   fill: currentColor !important; fill-opacity: .8 !important
 }
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}

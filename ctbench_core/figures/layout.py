@@ -24,6 +24,17 @@ _LEGEND_ROW = 19  # pixels of a line of a legend
 _STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
+# A note is the title of its chart: of all texts it alone can begin at the edge of the picture.
+_NOTE = {
+    "font": {"size": 11, "weight": "normal"},
+    "pad": {"l": 8},
+    "x": 0,
+    "xref": "container",
+    "xanchor": "left",
+    "yref": "container",
+    "yanchor": "bottom",
+    "automargin": False,
+}
 
 
 def build_chart(
@@ -117,26 +128,30 @@ def add_note(chart: go.Figure, text: str) -> go.Figure:
     Returns:
         The chart itself, changed: a copy takes half as long as drawing it.
     """
-    text, added = _wrapped(text)
-    # Streamlit sets titles in bold.
-    lines = "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>"))
-    height = (chart.layout.height or 450) + added
-    # Set one by one: `update_layout` takes seven milliseconds. A title's y is its first line's base.
-    x = {"x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 8}}
-    y = {"y": 1 - 12 / height, "yref": "container", "yanchor": "bottom", "automargin": False}
-    chart.layout.title = {"text": lines, "font": {"size": 11, "weight": "normal"}, **x, **y}
-    chart.layout.height = height
+    lines, added = _set_note(chart, text)
+    # A title's y is its first line's base.
+    chart.layout.title = {"text": lines, "y": 1 - 12 / chart.layout.height, **_NOTE}
     chart.layout.margin.t = (chart.layout.margin.t or 0) + added
     return chart
 
 
 def add_note_below(chart: go.Figure, text: str) -> go.Figure:
     """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
+    lines, added = _set_note(chart, text)
+    chart.layout.title = {"text": lines, "y": (added - 10) / chart.layout.height, **_NOTE}
+    chart.layout.margin.b = (chart.layout.margin.b or 0) + added
+    return chart
+
+
+def _set_note(chart: go.Figure, text: str) -> tuple[str, int]:
+    """Make a chart higher by a note; return the note's lines, and their height in pixels.
+
+    Layouts are set one by one: `update_layout` takes seven milliseconds.
+    """
     text, added = _wrapped(text)
-    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "yshift": -4}
-    chart.add_annotation(text=text, showarrow=False, align="left", font={"size": 11}, **place)
-    margin = {"b": (chart.layout.margin.b or 0) + added}
-    return chart.update_layout(height=(chart.layout.height or 450) + added, margin=margin)
+    chart.layout.height = (chart.layout.height or 450) + added
+    # Streamlit sets titles in bold.
+    return "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>")), added
 
 
 def _wrapped(text: str) -> tuple[str, int]:
