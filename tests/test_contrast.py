@@ -69,6 +69,13 @@ def test_text_is_clear_on_every_ground(name: str) -> None:
     assert _contrast(theme.get("linkColor", theme["primaryColor"]), theme["backgroundColor"]) >= TEXT
 
 
+def test_no_code_is_highlighted() -> None:
+    """Comments and options in Streamlit's colours have 2.7:1 to 3.6:1."""
+    for path in (PROJECT / "ctbench_ui").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("st.code(") == len(re.findall(r"st\.code\([^\n]*language=None", text)), path.name
+
+
 def test_the_app_and_its_theme_have_the_same_colours() -> None:
     assert tuple(THEME["chartCategoricalColors"]) == COLOURS
     assert tuple(THEME["chartSequentialColors"]) == SEQUENCE

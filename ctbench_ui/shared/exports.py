@@ -175,4 +175,4 @@ def draw_paper(files: Mapping[str, str], stem: str, figures: Callable[[], Iterab
         for name, text in files.items():
             _button(name, text.encode(), f"{stem}-{name}", None, f"paper-{name}")
         download_figures(figures, source, "paper-figures")
-    st.code(files["table.tex"], language="latex", height=320)
+    st.code(files["table.tex"], language=None, height=320)

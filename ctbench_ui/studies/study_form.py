@@ -52,7 +52,7 @@ def draw() -> Study | None:
         "All other settings are those of Data and Train. A study evaluates every run on test; each evaluation is logged."
     )
     with st.expander("Equivalent YAML and command", icon=":material/terminal:"):
-        st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language="yaml")
+        st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language=None)
         asked = int(st.session_state.get(WORKERS) or 1)
         command = f"{program()} study study.yaml" + (f" --workers {asked}" if asked > 1 else "")
         st.code(command, language=None, wrap_lines=True)

@@ -133,4 +133,4 @@ def _draw_diagnostics(versions: dict[str, str], folders: dict[str, str]) -> None
     st.caption(
         "Versions, machine, folders and problems found by the Doctor, without data. Copy this into a problem report."
     )
-    st.code(json.dumps(content, indent=2), language="json")
+    st.code(json.dumps(content, indent=2), language=None)
