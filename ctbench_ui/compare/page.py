@@ -56,7 +56,7 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
     Args:
         linked: the ids in the address, which win over what was chosen before.
     """
-    names = run_picker.titles(rows)
+    names = {run_id: run_picker.title(row) for run_id, row in rows.items()}
     state = st.session_state
     baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
     state[_BASELINE] = baseline if baseline in rows else next(iter(rows))
@@ -82,8 +82,7 @@ def _write_link() -> None:
 
 def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
     """Warn of runs that were trained further since; ``chosen`` has each run's own name of the set."""
-    names = run_picker.titles(rows)
-    if stale := [names[run_id] for run_id, name in chosen.items() if name in rows[run_id]["stale"]]:
+    if stale := [run_picker.title(rows[run_id]) for run_id, name in chosen.items() if name in rows[run_id]["stale"]]:
         st.warning(
             f"Trained further since the evaluation on {as_text(on)}: {as_text('; '.join(stale))}. These results are not of the best epoch: "
             "evaluate on test again.",

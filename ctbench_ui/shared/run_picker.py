@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -30,16 +29,10 @@ def has_results(row: dict[str, Any]) -> bool:
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
 
 
-def titles(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Write runs as options of a picker, by run id; those that read the same get their ids too."""
-    texts = {run_id: _title(row) for run_id, row in rows.items()}
-    uses = Counter(texts.values())
-    return {run_id: text if uses[text] == 1 else f"{text} · {run_id}" for run_id, text in texts.items()}
-
-
-def _title(row: Mapping[str, Any]) -> str:
+def title(row: Mapping[str, Any]) -> str:
+    """Write a run as an option of a picker, its id last: it is what a person pastes, and what may be cut."""
     trained = f"{row['encoder']} · val. AUPRC {format_metric(row['val_auprc'])}"
-    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained}"
+    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained} · {row['run_id']}"
 
 
 def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
@@ -57,7 +50,7 @@ def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
         list(rows),
         key=_RUN,
         persist_state="session",
-        format_func=titles(rows).__getitem__,
+        format_func=lambda run_id: title(rows[run_id]),
         on_change=_write_run_link,
         label_visibility="collapsed",
     )
