@@ -28,7 +28,7 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
         others = [name for name in folders.list_manifests(Path(run.config.paths.manifest_dir)) if name not in own]
         icon = ":material/query_stats:"
         box = (
-            st.popover("Evaluate on test", icon=icon, width="content")
+            st.popover("Evaluate on test", icon=icon, width="content", key="evaluate-again")
             if evaluated
             else st.expander("Evaluate on test", icon=icon, expanded=True)
         )
