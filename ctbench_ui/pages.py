@@ -15,7 +15,7 @@ import streamlit as st
 from ctbench_core.declared import Registry, load
 from ctbench_core.installation import source_tree
 
-_FIELD, _TABS, _CARD, _TALL = 40, 28, 84, 380  # heights in an outline, in pixels
+_LINE, _FIELD, _TABS, _NUMBER, _CARD, _TALL = 24, 40, 28, 62, 84, 380  # heights in an outline, in pixels
 
 _NO_RUN = "This run is not in the store"
 
@@ -134,7 +134,7 @@ PAGES = Registry(
             group="Results",
             icon=":material/query_stats:",
             draw="ctbench_ui.evaluate.page:draw",
-            outline=(((3, 2), _FIELD), ((1, 1, 1, 1), _CARD), ((1,), _TABS), ((1,), _TALL)),
+            outline=(((1,), _LINE), ((1, 1, 1, 1), _NUMBER), ((1,), _TABS), ((1,), _TALL)),
             ids={"run": _NO_RUN, "test": "This run has no results on this test set"},
             tabs={"tab": ("Findings", "Curves", "Threshold", "Calibration", "Subgroups", "Paper", "Volumes")},
             filters=(
@@ -160,7 +160,7 @@ PAGES = Registry(
             group="Results",
             icon=":material/compare:",
             draw="ctbench_ui.compare.page:draw",
-            outline=(((1, 1), _FIELD), ((1,), _TABS), ((1,), _TALL)),
+            outline=(((1, 1), _FIELD), ((1,), _CARD), ((1,), _TABS), ((1,), _TALL)),
             ids={"runs": _NO_RUN, "on": "These runs have no results on this test set"},
             tabs={
                 "compare-tabs": (

@@ -2,7 +2,8 @@
 
     python docs/screenshots.py                     the pictures of the docs, into docs/screenshots
     python docs/screenshots.py --only compare      some of them
-    python docs/screenshots.py --all FOLDER        every page and tab, light and dark, at 390, 1280 and 1920 pixels
+    python docs/screenshots.py --all FOLDER        every page and tab, light and dark, at 390, 1280 and 1920 pixels;
+                                                   prints what is cut, overlaps or scrolls sideways, and where tabs begin
     python docs/screenshots.py --all FOLDER --only runs --themes dark --widths 1280
 
 Chromium and Playwright are needed (requirements.txt lists Playwright). Nothing else is written.
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
@@ -27,6 +29,7 @@ from tests.browser.demo_runs import write_runs, write_study  # noqa: E402
 WIDTHS, THEMES = (390, 1280, 1920), ("light", "dark")
 HEIGHTS = {390: 844, 1280: 800, 1920: 1080}
 MAX_HEIGHT = 3000
+LAYOUT = (PROJECT / "tests" / "browser" / "layout.js").read_text(encoding="utf-8")
 FADE_MS = 700  # a chart fades in after the page has settled
 
 
@@ -90,25 +93,27 @@ DOCS = {
 }
 
 
-def take(user: BrowserUser, shot: Shot, file: Path) -> None:
-    """Open what a screenshot shows, and write the complete page."""
+def take(user: BrowserUser, shot: Shot, file: Path) -> dict[str, Any]:
+    """Open what a screenshot shows, and write the complete page; return the faults of its layout, and where it begins."""
     user.go(shot.address)
     if shot.row is not None:
         user.select_row(shot.row, "run-card")
     if shot.tab is not None:
         user.open_tab(*shot.tab)
     for key in shot.buttons:
-        user.press(key)
+        user.click(user.widget(key, "button:visible"))  # on a phone a button with help is another one
     user.settle()
     page = user.page
     page.wait_for_timeout(FADE_MS)
     page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)")
+    layout = dict(page.evaluate(LAYOUT))
     size = page.viewport_size
     height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
     page.set_viewport_size({"width": size["width"], "height": max(size["height"], min(height, MAX_HEIGHT))})
     page.wait_for_timeout(FADE_MS)
     page.screenshot(path=str(file))
     page.set_viewport_size(size)
+    return layout
 
 
 def open_window(new_user: Callable[..., BrowserUser], theme: str, width: int) -> BrowserUser:
@@ -124,7 +129,9 @@ def take_all(new_user: Callable[..., BrowserUser], shots: list[Shot], options: a
         for width in options.widths:
             user = open_window(new_user, theme, width)
             for shot in shots:
-                take(user, shot, options.all / f"{shot.name}-{theme}-{width}.png")
+                name = f"{shot.name}-{theme}-{width}"
+                layout = take(user, shot, options.all / f"{name}.png")
+                print(name, f"begins at {layout['top']}", *layout["faults"], sep="\n    ", flush=True)
             user.page.context.close()
 
 

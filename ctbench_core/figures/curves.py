@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -13,9 +14,9 @@ import plotly.graph_objects as go
 
 from ctbench_core.figures.layout import band, build_chart
 from ctbench_core.formatting import format_metric
-from ctbench_core.palette import GREY, finding_colour, finding_style
+from ctbench_core.palette import GREY, finding_style
 
-SOLID_LINES = 8  # more lines than this need dashes
+PREVALENCES = 8  # lines of the prevalence of more findings than this hide one another
 BANDS = 5  # bands of more findings than this hide one another
 F1_LEVELS = (0.2, 0.4, 0.6, 0.8)
 _PLOT = 330  # pixels between the axes
@@ -38,11 +39,11 @@ def precision_recall(
         bands: columns label, curve, x, lower, upper: pointwise 95 % limits.
     """
     known = per_class.set_index("finding").reindex(list(chosen))
-    lines = [_line(label, labels, len(chosen)) for label in chosen]
+    lines = _lines(chosen, labels)
     traces = [*_equal_f1(), *_bands(bands, "pr", chosen, labels)]
     for label, line in zip(chosen, lines):
         traces.append(_curve(curves, label, line, "pr", format_metric(known.loc[label, "auprc"])))
-        if len(chosen) <= SOLID_LINES:
+        if len(chosen) <= PREVALENCES:
             share = float(known.loc[label, "prevalence"])
             traces.append(_prevalence(label, share, line["color"], len(chosen) == 1))
     traces += _operating_points(known, "recall", "precision", [line["color"] for line in lines])
@@ -64,7 +65,7 @@ def receiver_operating(
 ) -> go.Figure:
     """Draw the true over the false positive rate of the chosen findings, with the line of chance."""
     known = per_class.set_index("finding").reindex(list(chosen))
-    lines = [_line(label, labels, len(chosen)) for label in chosen]
+    lines = _lines(chosen, labels)
     chance = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": GREY, "width": 1}}
     traces = [*_bands(bands, "roc", chosen, labels), chance | _QUIET]
     for label, line in zip(chosen, lines):
@@ -83,17 +84,17 @@ def _equal_f1() -> list[dict[str, Any]]:
         lines += [np.column_stack([recall, level * recall / (2 * recall - level)]), np.full((1, 2), np.nan)]
     points = np.concatenate(lines)
     style = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
-    names = {"mode": "text", "textposition": "middle right", "textfont": {"color": GREY}, "cliponaxis": False}
+    names = {"mode": "text", "textposition": "middle right", "cliponaxis": False}
     names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
     names |= {"text": [f"F1 {format_metric(level, 1)}" for level in F1_LEVELS]}
     return [{"x": points[:, 0], "y": points[:, 1]} | style | _QUIET, names | _QUIET]
 
 
-def _line(label: str, labels: Sequence[str], lines: int) -> dict[str, Any]:
-    colour, dash = finding_style(label, labels)
-    if lines <= SOLID_LINES:
-        colour, dash = finding_colour(label, labels), "solid"
-    return {"color": colour, "dash": dash, "width": 2.2}
+def _lines(chosen: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the style of each finding's line: its own colour, with its dash where another line has that colour."""
+    styles = [finding_style(label, labels) for label in chosen]
+    uses = Counter(colour for colour, _ in styles)
+    return [{"color": colour, "dash": dash if uses[colour] > 1 else "solid", "width": 2.2} for colour, dash in styles]
 
 
 def _curve(curves: pd.DataFrame, label: str, line: Mapping[str, Any], curve: str, area: str) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _bands(
     for label in chosen:
         part = bands[(bands["label"] == label) & (bands["curve"] == curve)]
         if len(part):
-            traces.append(band(part["x"], part["lower"], part["upper"], finding_colour(label, labels), 0.13))
+            traces.append(band(part["x"], part["lower"], part["upper"], finding_style(label, labels)[0], 0.13))
     return traces
 
 

@@ -12,13 +12,29 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from ctbench_core.palette import GREY, faint
+from ctbench_core.palette import faint
 
-CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+# A picture of 180 mm, the width of a page of text: 680 pixels of a screen's 96 to the inch, at 300 to the inch as PNG.
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "toImageButtonOptions": {"format": "png", "width": 680, "scale": 300 / 96},
+}
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _LEGEND_ROW = 19  # pixels of a line of a legend
+_STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
+# A note is the title of its chart: of all texts it alone can begin at the edge of the picture.
+_NOTE = {
+    "font": {"size": 11, "weight": "normal"},
+    "pad": {"l": 8},
+    "x": 0,
+    "xref": "container",
+    "xanchor": "left",
+    "yref": "container",
+    "yanchor": "bottom",
+    "automargin": False,
+}
 
 
 def build_chart(
@@ -47,11 +63,18 @@ def build_chart(
 
 
 def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.Figure:
-    """Give a chart its height, and the margins and legend that all charts have."""
+    """Give a chart its height, and the margins and legend that all charts have.
+
+    A legend above the chart has room for a line for each name: that is how a narrow window shows it.
+    """
     place = {"yanchor": "top", "y": -0.16} if legend_below else {"yanchor": "bottom", "y": 1.0}
-    margin = _MARGIN | ({} if legend_below else {"t": 34})
+    names = sum(1 for trace in chart.data if trace.name and trace.showlegend is not False)
+    above = {} if legend_below else {"t": 15 + _LEGEND_ROW * min(max(names, 1), _STACKED)}
     return chart.update_layout(
-        height=height, margin=margin, legend={"orientation": "h", "x": 0, **place}, hovermode="closest"
+        height=height + max(0, above.get("t", 0) - 34),
+        margin=_MARGIN | above,
+        legend={"orientation": "h", "x": 0, **place},
+        hovermode="closest",
     )
 
 
@@ -105,26 +128,30 @@ def add_note(chart: go.Figure, text: str) -> go.Figure:
     Returns:
         The chart itself, changed: a copy takes half as long as drawing it.
     """
-    text, added = _wrapped(text)
-    # Streamlit sets titles in bold.
-    lines = "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>"))
-    height = (chart.layout.height or 450) + added
-    # Set one by one: `update_layout` takes seven milliseconds. A title's y is its first line's base.
-    x = {"x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 8}}
-    y = {"y": 1 - 12 / height, "yref": "container", "yanchor": "bottom", "automargin": False}
-    chart.layout.title = {"text": lines, "font": {"size": 11, "color": GREY, "weight": "normal"}, **x, **y}
-    chart.layout.height = height
+    lines, added = _set_note(chart, text)
+    # A title's y is its first line's base.
+    chart.layout.title = {"text": lines, "y": 1 - 12 / chart.layout.height, **_NOTE}
     chart.layout.margin.t = (chart.layout.margin.t or 0) + added
     return chart
 
 
 def add_note_below(chart: go.Figure, text: str) -> go.Figure:
     """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
+    lines, added = _set_note(chart, text)
+    chart.layout.title = {"text": lines, "y": (added - 10) / chart.layout.height, **_NOTE}
+    chart.layout.margin.b = (chart.layout.margin.b or 0) + added
+    return chart
+
+
+def _set_note(chart: go.Figure, text: str) -> tuple[str, int]:
+    """Make a chart higher by a note; return the note's lines, and their height in pixels.
+
+    Layouts are set one by one: `update_layout` takes seven milliseconds.
+    """
     text, added = _wrapped(text)
-    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "yshift": -4}
-    chart.add_annotation(text=text, showarrow=False, align="left", font={"size": 11, "color": GREY}, **place)
-    margin = {"b": (chart.layout.margin.b or 0) + added}
-    return chart.update_layout(height=(chart.layout.height or 450) + added, margin=margin)
+    chart.layout.height = (chart.layout.height or 450) + added
+    # Streamlit sets titles in bold.
+    return "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>")), added
 
 
 def _wrapped(text: str) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from ctbench_ui.alignment.density import measure, thin
 from ctbench_ui.frame import address
 from ctbench_ui.shared import COLOURS, GREY, as_text, exports
 from ctbench_ui.shared.exports import Source
+from ctbench_ui.shared.pictures import draw_plot
 
 # Most points drawn: a browser sends back every one inside a lasso, some 130 bytes each. The lasso selects from all.
 # Over shading fewer are: it shows where they are dense.
@@ -53,13 +54,14 @@ def tab(folder: Path, source: Source) -> None:
     drawn = points.iloc[thin(x, y, density, _OVER_SHADING if dense else _DRAWN)]
     lines = positions.iloc[np.random.default_rng(0).permutation(len(positions))[:_LINES]] if joined else None
     chart = alignment_charts.embedding_map(drawn, colours, lines, density if dense else None)
-    event = st.plotly_chart(
+    event = draw_plot(
         figures.add_note(chart, source.plain_note),
-        config=figures.CONFIG | {"scrollZoom": True},
-        key="map.chart",
+        "map.chart",
+        f"{source.stem}-map",
+        "Volumes and reports on one plane",
+        figures.CONFIG | {"scrollZoom": True},
         on_select="rerun",
         selection_mode=("lasso", "box"),
-        alt="Volumes and reports on one plane",
     )
     st.caption(_describe(len(points), len(drawn), density.outside if dense else 0))
     _downloads(folder, points, source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from ctbench_ui.alignment.store import first_ranks
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, draw_tabs, exports, fragment, show_warnings
 from ctbench_ui.shared.exports import Source, disclosed_source
+from ctbench_ui.shared.pictures import Figure
 
 # Queries and candidates of the metrics by labels.
 _VIEWS = {
@@ -121,7 +123,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
             # A heading without a choice gets the height of one with, so that both sides are level.
             height: Any = "content" if truth == SEMANTIC else 40
             with st.container(horizontal=True, vertical_alignment="center", height=height, border=False):
-                st.subheader(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
+                st.header(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
                 view = _pick_view(recall) if truth == SEMANTIC else truth
             rows = recall[recall["truth"] == view]
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
@@ -139,6 +141,7 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
         )
         ranks = folder / "ranks.parquet"
         exports.download_stored("Download ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
+        exports.download_figures(lambda: _figures(metrics, recall, histogram), source, "alignment-figures")
         exports.download(
             "Download all metrics as CSV", alignment_frame(metrics), f"{source.stem}-figures.csv", "figures-csv", source
         )
@@ -225,8 +228,23 @@ def _queries(metrics: dict[str, Any], prefix: str) -> str:
     return f"{text}, {tied:,} with ties"
 
 
+def _figures(metrics: dict[str, Any], recall: pd.DataFrame, histogram: pd.DataFrame) -> Iterator[Figure]:
+    """Yield recall and similarities of every kind of hit."""
+    for truth, rows in recall.groupby("truth", sort=False):
+        alt = f"Recall at K in both directions, with chance ({truth})"
+        yield Figure(f"recall-{truth}", figures.recall_at_k(rows), rows, alt)
+    for truth, rows in histogram.groupby("truth", sort=False):
+        alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
+        chart = figures.similarity_histogram(rows, _mean_similarities(metrics, str(truth)))
+        yield Figure(f"similarity-{truth}", chart, rows, alt)
+
+
+def _mean_similarities(metrics: dict[str, Any], truth: str) -> dict[str, Any]:
+    return {kind: metrics.get(f"{retrieval_prefix(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+
+
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
-    means = {kind: metrics.get(f"{retrieval_prefix(truth)}mean_{kind}_similarity") for kind in ("paired", "unpaired")}
+    means = _mean_similarities(metrics, truth)
     text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
     st.markdown(f"**Similarities** · mean {text}")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
@@ -248,7 +266,7 @@ def _ranks_tab(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 
 def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
-    st.subheader("Rank of the first hit", anchor=False)
+    st.header("Rank of the first hit", anchor=False)
     first = CROSS_DIRECTIONS[0].name
     truths = [truth for truth in RANK_TRUTHS if f"{retrieval_prefix(truth, first)}mrr" in metrics]
     truth = st.segmented_control(
@@ -269,7 +287,7 @@ def _ranks(folder: Path, metrics: dict[str, Any], source: Source) -> None:
 
 
 def _geometry(metrics: dict[str, Any]) -> None:
-    st.subheader("Modality gap", anchor=False)
+    st.header("Modality gap", anchor=False)
     rows = [
         {"Metric (unit vectors)": title, "Value": format_metric(metrics.get(name))} for name, title in _GEOMETRY.items()
     ]
@@ -282,7 +300,7 @@ def _graded(metrics: dict[str, Any]) -> None:
     depths = sorted({int(name.removeprefix(start)) for name in metrics if name.startswith(start)})
     if not depths:
         return
-    st.subheader("Graded by shared findings", anchor=False)
+    st.header("Graded by shared findings", anchor=False)
     rows = []
     for k in depths:
         row = {"Metric": f"@{k}"}
@@ -301,7 +319,7 @@ def _graded(metrics: dict[str, Any]) -> None:
 
 
 def _findings(findings: pd.DataFrame, source: Source) -> None:
-    st.subheader("Findings", anchor=False)
+    st.header("Findings", anchor=False)
     depths = [int(name.rsplit("_", 1)[1]) for name in findings if name.startswith("precision_at_")]
     k = st.segmented_control(
         "K", depths, default=10 if 10 in depths else depths[-1], required=True, **address.bound("findings.k", depths)
@@ -348,7 +366,7 @@ def _precisions(rows: pd.DataFrame, k: int) -> pd.Series:
 
 
 def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
-    st.subheader("Hubs", anchor=False)
+    st.header("Hubs", anchor=False)
     parts = [
         f"{way.title}: skewness {format_metric(metrics.get(f'{name}_hub_skewness'))}, "
         f"{metrics[f'{name}_hub_never']:.0%} never among the first 10"

@@ -19,6 +19,7 @@ from ctbench_ui.alignment import alignment_charts, intervals, store
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, exports
 from ctbench_ui.shared.exports import Source, disclosed_source
+from ctbench_ui.shared.pictures import draw_plot
 
 OTHER = "other"  # in the address
 _DIFFERENCE = "Paired differences: {0} − {1}, over {2:,} queries of {3} that both have scored. 95 %: leaving out one patient at a time, t."
@@ -52,12 +53,10 @@ def tab(
     recalls = {name: _recall(place, truth) for name, place in zip(names, (folder, other))}
     for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
         side.markdown(f"**{way.title}**")
-        side.plotly_chart(
-            figures.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note),
-            config=figures.CONFIG,
-            key=f"beside-{way.name}",
-            alt=f"Recall at K of both results, {way.title}",
-        )
+        with side:
+            chart = figures.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note)
+            alt = f"Recall at K of both results, {way.title}"
+            draw_plot(chart, f"beside-{way.name}", f"{both.stem}-beside-{way.name}", alt)
     _differences(folder, other, truth, names, both)
     st.caption("  \n".join(_rules(dict(zip(names, (metrics, other_metrics))))))
 

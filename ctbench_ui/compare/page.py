@@ -22,7 +22,8 @@ _BASELINE, _OTHERS = "compare.baseline", "compare.others"
 
 def draw() -> None:
     """Draw the page."""
-    place = readonly.draw_title("Compare")
+    header = st.container(horizontal=True, vertical_alignment="center")
+    header.title("Compare", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
     every = {key: row for key, row in stored.items() if run_picker.has_results(row)}
     rows = {key: row for key, row in every.items() if row["tests"] or common_sets([open_run(row["run_dir"])])}
@@ -41,7 +42,9 @@ def draw() -> None:
     if len(chosen) < 2 or not sets:
         st.info("Choose another run with results on the same test set.", icon=":material/compare:")
         return
-    on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets))
+    with header:
+        on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets), label_visibility="collapsed")
+        place = st.container(horizontal_alignment="right")
     readonly.offer_link(place)
     _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
     _comparison(run_dirs, on, _pick_seeds(rows, chosen, on))
@@ -61,7 +64,7 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
     state[_OTHERS] = known[: run_picker.MOST - 1] or ([first] if first else [])
     keep: dict[str, Any] = {
         "persist_state": "session",
-        "format_func": lambda run_id: run_picker.title(dict(rows[run_id])),
+        "format_func": lambda run_id: run_picker.title(rows[run_id]),
         "on_change": _write_link,
     }
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -82,9 +85,7 @@ def _write_link() -> None:
 
 def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
     """Warn of runs that were trained further since; ``chosen`` has each run's own name of the set."""
-    if stale := [
-        run_picker.title(dict(rows[run_id])) for run_id, name in chosen.items() if name in rows[run_id]["stale"]
-    ]:
+    if stale := [run_picker.title(rows[run_id]) for run_id, name in chosen.items() if name in rows[run_id]["stale"]]:
         st.warning(
             f"Trained further since the evaluation on {as_text(on)}: {as_text('; '.join(stale))}. These results are not of the best epoch: "
             "evaluate on test again.",
@@ -123,14 +124,17 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     run_picker.redraw_if_deleted(run_dirs)
     with show_errors("These runs cannot be compared"):
         every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
-        table = st.container()
-        margin = tabs.margin_field()
+        table, opened, notes = st.container(), st.container(), st.container()
+        with notes:
+            margin = tabs.margin_field()
         with table, st.skeleton(height=420):  # takes some seconds where the runs were never compared
             comparison = results.compare(tuple(every), on, seeds is not None, margin, tabs.swaps())
         source = tabs.source_of(comparison, on)
         with table:
             tabs.macro_differences(comparison)
-        tabs.notes(comparison)
+            tabs.warnings(comparison)
+        with notes:
+            tabs.notes(comparison)
         contents = {
             "Differences": lambda: tabs.differences(comparison, source),
             "Curves": lambda: tabs.curves(comparison, run_dirs, on, source),
@@ -138,6 +142,9 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
             "Settings": lambda: tabs.settings(comparison),
             "Label noise": lambda: tabs.label_noise(comparison, run_dirs, on, source),
             "Published": lambda: tabs.published(comparison, run_dirs),
-            "Paper": lambda: exports.draw_paper(comparison["files"](), f"compare-{on}"),
+            "Paper": lambda: exports.draw_paper(
+                comparison["files"](), f"compare-{on}", lambda: tabs.figures_of(comparison, run_dirs), source
+            ),
         }
-        draw_tabs(contents, "compare-tabs")
+        with opened:
+            draw_tabs(contents, "compare-tabs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from ctbench_ui.compare import results
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
+from ctbench_ui.shared.pictures import Figure, draw_plot
 
 _SWAPS = "compare-swaps"
+_CURVES = {"pr": "Precision over recall", "roc": "True over false positive rate"}
 
 
 def source_of(comparison: dict[str, Any], on: str) -> Source:
@@ -92,13 +94,19 @@ def _answers(rows: pd.DataFrame, name: str) -> list[str]:
     return ["–" if answer is None else f"{'yes' if answer else 'not shown'}, {p_text(p)}" for answer, p in pairs]
 
 
+def warnings(comparison: dict[str, Any]) -> None:
+    """Draw the warnings of a comparison."""
+    disclosures = comparison["disclosures"]
+    for text in (disclosures.banner, *map(as_text, disclosures.warnings)):
+        if text:
+            st.warning(text, icon=":material/warning:")
+
+
 def notes(comparison: dict[str, Any]) -> None:
-    """Draw the answers about a margin, what the differences hold for, warnings, and what was left out."""
+    """Draw the answers about a margin, what the differences hold for, and what was left out."""
     every, margins = comparison["differences"], comparison["margins"]
     for text in margins:
         st.markdown(as_text(text))
-    if comparison["disclosures"].banner:
-        st.warning(comparison["disclosures"].banner, icon=":material/warning:")
     texts = [f"Differences from {_marked(comparison['names'][0], comparison['marks'])}."]
     if every["p"].notna().any():
         texts.append(f"p is adjusted by Benjamini-Hochberg over {every['family'].iloc[0]}; intervals are not.")
@@ -106,8 +114,6 @@ def notes(comparison: dict[str, Any]) -> None:
     if comparison["left_out"]:
         texts.append(f"{plural(comparison['left_out'], 'volume')} excluded: not scored by every run.")
     st.caption(as_text(" ".join(texts)))
-    for text in comparison["disclosures"].warnings:
-        st.warning(as_text(text), icon=":material/warning:")
 
 
 def differences(comparison: dict[str, Any], source: Source) -> None:
@@ -162,22 +168,43 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
     label = st.selectbox(
         "Finding", comparison["labels"], width=280, **address.bound("compare-curve-finding", comparison["labels"])
     )
-    points = {}
-    for name, folder in zip(comparison["names"], run_dirs):
-        scores = scores_path(open_run(folder), comparison["set_names"][folder])
-        points[name] = results.curves(scores, label)
+    points = _points(comparison, run_dirs, label)
     if all(frame.empty for frame in points.values()):
         st.caption("This finding has no positives or no negatives here, so it has no curves.")
         return
     if comparison["left_out"]:
         st.caption("Each curve covers all volumes of its run, not only the common ones.")
     data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
-    titles = {"pr": "Precision over recall", "roc": "True over false positive rate"}
-    for column, (curve, title) in zip(st.columns(2, gap="medium"), titles.items()):
+    for column, (curve, title) in zip(st.columns(2, gap="medium"), _CURVES.items()):
         with column:
             rows = data[data["curve"] == curve]
             chart = charts.model_curves(points, curve)
             exports.draw_chart(chart, rows, source, f"overlaid-{curve}", f"{title}: {label}")
+
+
+def _points(comparison: dict[str, Any], run_dirs: list[str], label: str) -> dict[str, pd.DataFrame]:
+    """Return the points of one finding's curves by run."""
+    return {
+        name: results.curves(scores_path(open_run(folder), comparison["set_names"][folder]), label)
+        for name, folder in zip(comparison["names"], run_dirs)
+    }
+
+
+def figures_of(comparison: dict[str, Any], run_dirs: list[str]) -> Iterator[Figure]:
+    """Yield the forest plot of every metric, and the curves of every finding."""
+    every, labels = comparison["differences"], comparison["labels"]
+    for metric in compared_metrics():
+        rows = every[every["metric"] == metric]
+        alt = f"Differences of {metric_title(metric)} by finding with 95 % intervals; filled where adjusted p < .05"
+        chart = figures.comparison_forest(rows, labels)
+        yield Figure(f"forest-{metric}", chart, rows.rename(columns={"label": "finding"}), alt)
+    for label in labels:
+        points = _points(comparison, run_dirs, label)
+        if not all(frame.empty for frame in points.values()):
+            data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
+            for curve, title in _CURVES.items():
+                chart = charts.model_curves(points, curve)
+                yield Figure(f"{curve}-{label}", chart, data[data["curve"] == curve], f"{title}: {label}")
 
 
 def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
@@ -196,12 +223,12 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
         folders = (run_dirs[0], run_dirs[names.index(other)])
         paths = [scores_path(open_run(folder), comparison["set_names"][folder]) for folder in folders]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
-        event = st.plotly_chart(
+        event = draw_plot(
             figures.add_note(charts.scatter(frame, names[0], other), source.plain_note),
-            config=figures.CONFIG,
-            key=f"compare-scatter-{label}",
+            f"compare-scatter-{label}",
+            f"{source.stem}-scatter-{label}",
+            f"Probabilities of {label} by two runs",
             on_select="rerun",
-            alt=f"Probabilities of {label} by two runs",
         )
     points = [point.get("customdata") for point in event.selection.points] if event and event.selection else []
     chosen = {point[0] if isinstance(point, (list, tuple)) else point for point in points}

@@ -7,7 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core import figures
 from ctbench_core.errors import InputError, first_rows
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_cohort, plural
@@ -15,6 +14,7 @@ from ctbench_core.manifest import Agreement, compare_labels, read_configured
 from ctbench_ui import form
 from ctbench_ui.data import plots
 from ctbench_ui.shared import as_text, exports, folders, path_field, show_errors, show_hint
+from ctbench_ui.shared.pictures import draw_plot
 
 _FIELDS = {"first": "First manifest", "second": "Second manifest"}
 _COMPARED = "sources.asked"
@@ -91,9 +91,5 @@ def _draw_agreement(agreement: Agreement) -> None:
     alt = "Agreement of two label sources"
     st.dataframe(exports.styled(table[columns]), hide_index=True, height="content", column_config=config, alt=alt)
     exports.download("Download CSV", agreement.table, "label-agreement.csv", "agreement-csv")
-    st.plotly_chart(
-        plots.prevalences(agreement.table, *names),
-        config=figures.CONFIG,
-        key="sources-chart",
-        alt="Prevalence of each finding in two label sources",
-    )
+    alt = "Prevalence of each finding in two label sources"
+    draw_plot(plots.prevalences(agreement.table, *names), "sources-chart", "label-agreement", alt)

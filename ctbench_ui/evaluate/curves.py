@@ -29,7 +29,7 @@ def tab(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFram
         return
     chart = small_multiples(points, per_class, list(per_class["finding"]), kind, bands)
     alt = f"Curves of every finding ({_KINDS[kind].removeprefix('All: ')}), with the chance level"
-    exports.draw_chart(chart, _exported(points[points["curve"] == kind]), source, f"all-{kind}", alt)
+    exports.draw_chart(chart, exported(points[points["curve"] == kind]), source, f"all-{kind}", alt)
 
 
 def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.DataFrame, source: Source) -> None:
@@ -57,9 +57,10 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
         with column:
             st.markdown(f"**{title}**")
             chart, rows = draw(shown, per_class, chosen, labels, shown_bands), shown[shown["curve"] == name]
-            exports.draw_chart(chart, _exported(rows), source, name, f"{alt} of the chosen findings")
-    exports.download("Download curves as CSV", _exported(shown), f"{source.stem}-curves.csv", "curves-csv", source)
+            exports.draw_chart(chart, exported(rows), source, name, f"{alt} of the chosen findings")
+    exports.download("Download curves as CSV", exported(shown), f"{source.stem}-curves.csv", "curves-csv", source)
 
 
-def _exported(points: pd.DataFrame) -> pd.DataFrame:
+def exported(points: pd.DataFrame) -> pd.DataFrame:
+    """Return points of curves with the column names of files."""
     return points.rename(columns={"label": "finding"})

@@ -26,7 +26,13 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
         run = open_run(run_dir)
         own = list_test_sets(run.config)
         others = [name for name in folders.list_manifests(Path(run.config.paths.manifest_dir)) if name not in own]
-        with st.expander("Evaluate on test", expanded=not evaluated, icon=":material/query_stats:"):
+        icon = ":material/query_stats:"
+        box = (
+            st.popover("Evaluate on test", icon=icon, width="content", key="evaluate-again")
+            if evaluated
+            else st.expander("Evaluate on test", icon=icon, expanded=True)
+        )
+        with box:
             st.markdown(
                 "Tune on validation, evaluate on test once. Each evaluation is logged in `evaluations.jsonl` of the run store."
             )

@@ -15,6 +15,7 @@ from ctbench_core.report import run_paper
 from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, open_run, read_tuning
 from ctbench_ui import form
 from ctbench_ui.evaluate import (
+    all_figures,
     calibration,
     curves,
     evaluate_on_test,
@@ -41,39 +42,45 @@ from ctbench_ui.shared import (
 
 def draw() -> None:
     """Draw the page."""
-    place = readonly.draw_title("Evaluate")
+    header = st.container(horizontal=True, vertical_alignment="center")
+    header.title("Evaluate", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
     rows = {run_id: row for run_id, row in stored.items() if run_picker.has_results(row)}
     linked = address.read_id("evaluate", "run", rows, stored)
     if not rows:
         show_empty("No trained runs yet", "Train a head, then evaluate it on test here.", "Configure a run", "train")
         return
-    left, right = st.columns([3, 2])
-    with left:
+    with header:
         run_id = run_picker.pick_run(rows, linked)
-    run_dir, tests = Path(rows[run_id]["run_dir"]), list(rows[run_id]["tests"])
-    is_trained = rows[run_id]["kind"] == "train"
-    with right:
+        run_dir, tests = Path(rows[run_id]["run_dir"]), list(rows[run_id]["tests"])
+        is_trained = rows[run_id]["kind"] == "train"
         sets = [*tests, VALIDATION] if is_trained and VALIDATION not in tests else tests
-        name = run_picker.pick_test("evaluate", "test", run_id, sets)
-    with place.container(horizontal=True, vertical_alignment="center", gap="small"):
+        name = run_picker.pick_test("evaluate", "test", run_id, sets, label_visibility="collapsed")
+        place = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
+    with place:
         with show_errors("This run cannot be read"):
             run_actions.draw(open_run(run_dir), "evaluate-run")
         readonly.offer_link(st.container(width="content"))
-    if is_trained:
+    if is_trained and not tests:
         evaluate_on_test.offer(run_dir, tests)
     with show_errors("This evaluation cannot be shown"):
         run = open_run(run_dir)
         if name == VALIDATION and not evaluate_on_validation.is_complete(run):
             return
         evaluate_on_test.warn_if_stale(run, name)
-        _header(run, name)
+        metrics = evaluate_on_test.stored_metrics(run, name)
+        _draw_numbers(run, name, metrics, tests if is_trained else [])
     _tabs(run_dir, name)
+    with show_errors("This evaluation cannot be shown"):
+        _draw_notes(metrics)
 
 
-def _header(run: Run, name: str) -> None:
-    """Draw the macro metrics of one test set with intervals, its cohort, and how often it was used."""
-    metrics = evaluate_on_test.stored_metrics(run, name)
+def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> None:
+    """Draw the macro metrics of one test set with intervals, its cohort, and how often it was used.
+
+    Args:
+        tests: test sets that the run was evaluated on and may be again.
+    """
     use = "" if name == VALIDATION else "predictions from a table"
     if run.status.kind == "train" and name != VALIDATION:
         use = evaluate_on_test.describe(run, name)
@@ -85,12 +92,20 @@ def _header(run: Run, name: str) -> None:
         st.warning(banner, icon=":material/warning:")
     for text in metrics.warnings:
         st.warning(as_text(text), icon=":material/warning:")
-    for card, (key, one) in zip(st.columns(len(metrics.macro)), metrics.macro.items()):
+    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="medium")
+    for key, one in metrics.macro.items():
         text = format_interval(one.value, one.interval.to_list())
         help = f"Mean over the {plural(one.findings, 'finding')} where it is defined."
         if reason := metrics.macro_no_interval.get(key):
             help += f" No interval: {reason}."
-        card.metric(f"Macro {_card_title(key, metrics.threshold)}", text, border=True, help=help)
+        row.metric(f"Macro {_card_title(key, metrics.threshold)}", text, help=help, width="content")
+    if tests:
+        with row:
+            evaluate_on_test.offer(run.paths.root, tests)
+
+
+def _draw_notes(metrics: Metrics) -> None:
+    """Draw what the metrics are defined on, their distance from validation, and what is undefined."""
     st.caption(" · ".join([*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics)]))
     external.draw(metrics)
     if marked := _marks(metrics):
@@ -181,7 +196,9 @@ def _tabs(run_dir: Path, name: str) -> None:
             "Threshold": lambda: threshold.tab(run.paths, name, tuning, labels, source),
             "Calibration": lambda: calibration.tab(paths, tuning if on_test else {}, labels, source),
             "Subgroups": lambda: subgroups.tab(paths, labels, source),
-            "Paper": lambda: exports.draw_paper(run_paper(run, name), f"{source.stem}-paper"),
+            "Paper": lambda: exports.draw_paper(
+                run_paper(run, name), f"{source.stem}-paper", lambda: all_figures.make(paths, per_class), source
+            ),
             "Volumes": lambda: volumes.tab(paths.scores, labels, metrics.threshold, source),
         }
         if not on_test:

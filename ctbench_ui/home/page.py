@@ -96,7 +96,7 @@ def _draw_step(mark: str, title: str, text: str) -> None:
 def _offer_demo() -> None:
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
-        st.subheader("See it work in a minute", text_alignment="center", anchor=False)
+        st.header("See it work in a minute", text_alignment="center", anchor=False)
         st.markdown(
             "Demo data: synthetic vectors with CT-RATE's 18 findings and their prevalence.", text_alignment="center"
         )

@@ -59,7 +59,7 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     """
     ended = sorted((row for row in rows if row["state"] in ENDED), key=lambda row: row["updated"], reverse=True)
     fresh = [row for row in ended if since and row["updated"] > since]
-    st.subheader("Recent activity", anchor=False)
+    st.header("Recent activity", anchor=False)
     if not ended:
         st.caption("No run has ended yet.")
     for row in (fresh or ended)[:_SHOWN]:

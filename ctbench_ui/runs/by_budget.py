@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ctbench_core import figures
 from ctbench_core.formatting import format_mean_sd, plural
 from ctbench_core.legacy import (
     PRIMARY_METRICS,
@@ -22,6 +21,7 @@ from ctbench_core.runs import open_run
 from ctbench_ui.frame import readonly
 from ctbench_ui.runs import two_sources
 from ctbench_ui.shared import draw_tabs, exports, folders, leak_badge, progress_bar, show_errors
+from ctbench_ui.shared.pictures import draw_plot
 
 _DONE = "by-budget.done"
 
@@ -115,5 +115,5 @@ def _curve(table: pd.DataFrame) -> None:
     if figure is None:
         st.caption("None of these runs has a known budget.")
         return
-    st.plotly_chart(figure, key="by-budget-curve", config=figures.CONFIG, alt="Test metrics against the label budget")
+    draw_plot(figure, "by-budget-curve", "by_budget", "Test metrics against the label budget")
     st.caption("Mean ± SD over runs. A study also fits curves and estimates the labels needed to reach a value.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
     """
     with show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
-        st.subheader(as_text(run.name), anchor=False)
+        st.header(as_text(run.name), anchor=False)
         by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
         st.markdown(f"{state_badge(run.status.state)} {as_text(run.paths.root)}{by}")
         if run.status.error:
@@ -185,7 +186,9 @@ def _keys(values: dict[str, Any], alt: str) -> None:
 
 def _files(run: Run) -> None:
     left, right = st.columns(2)
-    left.json(read_json(run.paths.provenance) or {}, expanded=1)
+    left.code(
+        json.dumps(read_json(run.paths.provenance) or {}, indent=2, ensure_ascii=False), language=None, height=420
+    )
     files = [file for file in sorted(run.paths.root.rglob("*")) if file.is_file()]
     rows = [{"File": file.relative_to(run.paths.root).as_posix(), "KiB": cache.stamp(file)[2] / 1024} for file in files]
     config = {"KiB": st.column_config.NumberColumn(format="%.1f")}

@@ -22,6 +22,7 @@ from ctbench_core.legacy import (
     runs_of_source,
 )
 from ctbench_ui.shared import as_text, cache, exports
+from ctbench_ui.shared.pictures import draw_plot
 
 TITLES = {name: metric_title(name.removeprefix("test_primary_")) for name in PRIMARY_METRICS}
 _OTHER_KEYS = ("split_seed", "learning_rate", "hidden_dims", "encoder", "model", "inputs")
@@ -104,11 +105,11 @@ def _summary(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
         hi=summary["delta_ci_hi"],
         p_adjusted=summary["p_value_adj"],
     )
-    st.plotly_chart(
+    draw_plot(
         figures.forest(rows, list(TITLES.values()), f"{names[0]} − {names[1]}"),
-        key="two-sources-forest",
-        config=figures.CONFIG,
-        alt="Differences of two label sources by budget",
+        "two-sources-forest",
+        "two-sources",
+        "Differences of two label sources by budget",
     )
     bounds = rows[["delta", "lo", "hi"]].to_numpy()
     shown = pd.DataFrame(
@@ -151,7 +152,7 @@ def _mean_sd(rows: pd.DataFrame, name: str) -> list[str]:
 
 
 def _findings(tables: dict[str, pd.DataFrame], names: tuple[str, str]) -> None:
-    st.subheader("Differences by finding", anchor=False)
+    st.header("Differences by finding", anchor=False)
     summary = tables["per_class_summary"]
     budgets = list(dict.fromkeys(summary["budget_n"]))
     left, right = st.columns(2)

@@ -1,6 +1,6 @@
 """What several pages share. The names below are imported from here; charts, exports and caches by file."""
 
-from ctbench_core.palette import COLOURS, DASHES, FINDINGS, GREY, finding_colour, finding_style
+from ctbench_core.palette import COLOURS, DASHES, FINDINGS, GREY, finding_style
 from ctbench_ui.shared.controls import draw_tabs, edit_rows, path_field, select_rows, text_field
 from ctbench_ui.shared.feedback import (
     fragment,

@@ -14,4 +14,4 @@ def draw_command(config: Config) -> None:
     for shell, command in forms.items():
         if len(forms) > 1:
             st.caption(shell)
-        st.code(command, language=shell.lower(), wrap_lines=True)
+        st.code(command, language=None, wrap_lines=True)

@@ -118,9 +118,9 @@ function put(state, data, panel) {
 function panelIn(host, root, panel, group) {
   const box = document.createElement("section");
   box.className = "panel";
-  box.innerHTML = `<header><h4></h4><button type="button" hidden>Reset zoom</button></header><div role="img"></div>`;
+  box.innerHTML = `<header><h3></h3><button type="button" hidden>Reset zoom</button></header><div role="img"></div>`;
   const [canvas, reset] = [box.querySelector("div"), box.querySelector("button")];
-  box.querySelector("h4").textContent = panel.title;
+  box.querySelector("h3").textContent = panel.title;
   root.append(box);
   const state = { host, box, canvas, reset, group, zoomed: false };
   reset.onclick = () => {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html as escape
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,9 @@ from ctbench_core.figures import CONFIG, add_note
 from ctbench_core.formatting import format_interval, format_metric, format_p
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
+from ctbench_ui.shared import pictures
 from ctbench_ui.shared.feedback import leak_badge
+from ctbench_ui.shared.pictures import Figure
 from ctbench_ui.shared.text import as_text
 
 
@@ -41,6 +42,11 @@ class Source:
     stem: str
     disclosures: Disclosures | None = None
 
+    @property
+    def full_note(self) -> str:
+        """The plain note, with the warning of the disclosures."""
+        return f"{self.plain_note}. {self.disclosures.banner if self.disclosures else ''}"
+
     def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a table with the columns of the disclosures, where there are any."""
         return self.disclosures.add_to(frame) if self.disclosures else frame
@@ -57,9 +63,10 @@ def disclosed_source(title: str, disclosures: Disclosures, stem: str) -> Source:
 
 
 def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:
-    """Draw a chart with its note; offer its frame as CSV and itself as HTML that opens without a network."""
+    """Draw a chart with its note; offer it as PNG, SVG and HTML that opens without a network, its frame as CSV."""
     st.plotly_chart(add_note(chart, source.plain_note), config=CONFIG, key=f"chart-{name}", alt=alt)
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+        pictures.draw_buttons(f"chart-{name}", f"{source.stem}-{name}", alt)
         for label, mime, data in (
             ("CSV", "text/csv", lambda: _csv(frame, source)),
             ("HTML", "text/html", lambda: html_page(chart, source, alt).encode()),
@@ -70,24 +77,19 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
 
 def html_page(chart: go.Figure, source: Source, alt: str) -> str:
     """Return a chart as an HTML page of its own, with the drawing code inside."""
-    body = (
-        go.Figure(chart)
-        .update_layout(template="plotly_white")
-        .to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
-    )
-    banner = source.disclosures.banner if source.disclosures else ""
-    title, note, what = (escape.escape(text) for text in (source.title, f"{source.plain_note}. {banner}", alt))
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-        f'<body style="font-family: sans-serif; margin: 2rem"><h1 style="font-size: 1.2rem">{title}</h1>'
-        f"<p>{what}. {note}</p>{body}</body></html>"
-    )
+    return pictures.html_page(chart, source.title, f"{alt}. {source.full_note}")
 
 
 def download_html(draw: Callable[[], go.Figure], source: Source, alt: str, key: str) -> None:
     """Offer curves that the page draws with another library as HTML; the chart is made on the click."""
     page = lambda: html_page(draw(), source, alt).encode()  # noqa: E731
     _button("Download curves as HTML", page, f"{source.stem}-{key}.html", "text/html", key)
+
+
+def download_figures(make: Callable[[], Iterable[Figure]], source: Source, key: str) -> None:
+    """Offer figures as one zip of HTML and CSV; they are drawn on the click."""
+    data = lambda: pictures.zip_figures(make(), source.title, source.full_note, source.disclosures)  # noqa: E731
+    _button("Download all figures", data, f"{source.stem}-figures.zip", "application/zip", key)
 
 
 def download(
@@ -165,11 +167,12 @@ def styled(frame: pd.DataFrame) -> Styler:
     return frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
 
 
-def draw_paper(files: Mapping[str, str], stem: str) -> None:
-    """Draw the Methods paragraph and the LaTeX table, and offer every file of a paper."""
+def draw_paper(files: Mapping[str, str], stem: str, figures: Callable[[], Iterable[Figure]], source: Source) -> None:
+    """Draw the Methods paragraph and the LaTeX table; offer every file of a paper, and the page's figures as one zip."""
     st.markdown("**Methods**")
     st.markdown("\n>\n".join(f"> {as_text(part)}" for part in files["methods.txt"].strip().split("\n\n")))
     with st.container(horizontal=True):
         for name, text in files.items():
             _button(name, text.encode(), f"{stem}-{name}", None, f"paper-{name}")
-    st.code(files["table.tex"], language="latex", height=320)
+        download_figures(figures, source, "paper-figures")
+    st.code(files["table.tex"], language=None, height=320)

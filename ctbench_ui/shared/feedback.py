@@ -76,7 +76,7 @@ def show_empty(title: str, text: str, button: str, target: str) -> None:
     """Say in one sentence what belongs here, with a button to the page that makes it."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("small")
-        st.subheader(title, text_alignment="center", anchor=False)
+        st.header(title, text_alignment="center", anchor=False)
         st.markdown(text, text_alignment="center")
         if not readonly.is_on() and st.button(button, type="primary", key=f"empty-{target}"):
             go(target)
@@ -86,7 +86,7 @@ def show_empty(title: str, text: str, button: str, target: str) -> None:
 def show_hint(title: str, text: str) -> None:
     """Say what will appear here."""
     with st.container(border=True):
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         st.markdown(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -31,9 +31,9 @@ def has_results(row: dict[str, Any]) -> bool:
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
 
 
-def title(row: dict[str, Any]) -> str:
-    """Write a run as an option of a picker."""
-    trained = f"{row['encoder']} · validation AUPRC {format_metric(row['val_auprc'])}"
+def title(row: Mapping[str, Any]) -> str:
+    """Write a run as an option of a picker, its id last: it is what a person pastes, and what may be cut."""
+    trained = f"{row['encoder']} · val. AUPRC {format_metric(row['val_auprc'])}"
     return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained} · {row['run_id']}"
 
 
@@ -54,8 +54,9 @@ def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
             offered,
             key=_RUN,
             persist_state="session",
-            format_func=lambda run_id: title(dict(rows[run_id])),
+            format_func=lambda run_id: title(rows[run_id]),
             on_change=_write_run_link,
+            label_visibility="collapsed",
         )
 
 
@@ -75,7 +76,7 @@ def offer(rows: Mapping[str, Mapping[str, Any]], key: str, chosen: Sequence[str]
         persist_state="session",
     )
     words = (text or "").casefold().split()
-    matching = (run_id for run_id, row in rows.items() if not words or _has_words(title(dict(row)).casefold(), words))
+    matching = (run_id for run_id, row in rows.items() if not words or _has_words(title(row).casefold(), words))
     return list(dict.fromkeys([*chosen, *islice(matching, OFFERED)]))
 
 
@@ -88,7 +89,13 @@ def _write_run_link() -> None:
     address.write_ids(_TEST, [])  # the other run may not have it
 
 
-def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> str:
+def pick_test(
+    page: str,
+    parameter: str,
+    owner: str,
+    names: Sequence[str],
+    label_visibility: Literal["visible", "collapsed"] = "visible",
+) -> str:
     """Draw the choice of a test set, which the address names; one without results ends the page.
 
     Args:
@@ -103,6 +110,7 @@ def pick_test(page: str, parameter: str, owner: str, names: Sequence[str]) -> st
         required=True,
         key=key,
         format_func=as_text,
+        label_visibility=label_visibility,
         on_change=lambda: address.write_ids(parameter, [st.session_state[key]]),
     )
     if [one for one in names if one != VALIDATION] != [name]:  # the only test needs no name

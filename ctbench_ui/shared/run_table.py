@@ -62,7 +62,7 @@ COLUMNS: dict[str, Any] = {
     "time": _text("Time"),
     "tags": st.column_config.ListColumn("Tags"),
     "notes": _text("Notes"),
-    "when": st.column_config.DatetimeColumn("Created", format="distance"),
+    "when": st.column_config.DatetimeColumn("Created", format="distance", width=120),
 }
 _FIRST = (
     "star",

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core.formatting import format_metric
-from ctbench_core.palette import GREY
+from ctbench_core.palette import COLOURS, GREY
 
 SHARE = "%.3f"  # how a field of numbers shows a share
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
@@ -54,17 +54,17 @@ class StateStyle:
 
 
 STATES = {
-    "queued": StateStyle("gray", ":material/schedule:", "#56B4E9", "·"),
-    "running": StateStyle("blue", ":material/play_circle:", "#0072B2", "▶"),
-    "cancelling": StateStyle("orange", ":material/pending:", "#E69F00", "…"),
-    "finished": StateStyle("green", ":material/check_circle:", "#009E73", "✓"),
-    "cancelled": StateStyle("orange", ":material/stop_circle:", "#E69F00", "⏸"),
-    "failed": StateStyle("red", ":material/error:", "#D55E00", "✕"),
-    "interrupted": StateStyle("red", ":material/power_off:", "#CC79A7", "⏸"),
+    "queued": StateStyle("gray", ":material/schedule:", COLOURS[5], "·"),
+    "running": StateStyle("blue", ":material/play_circle:", COLOURS[0], "▶"),
+    "cancelling": StateStyle("orange", ":material/pending:", COLOURS[4], "…"),
+    "finished": StateStyle("green", ":material/check_circle:", COLOURS[2], "✓"),
+    "cancelled": StateStyle("orange", ":material/stop_circle:", COLOURS[4], "⏸"),
+    "failed": StateStyle("red", ":material/error:", COLOURS[1], "✕"),
+    "interrupted": StateStyle("red", ":material/power_off:", COLOURS[3], "⏸"),
     "paused": StateStyle("orange", ":material/pause_circle:", GREY, "⏸"),
     "waiting": StateStyle("gray", ":material/hourglass_empty:", "#B9C2CB", ""),
     "pruned": StateStyle("gray", ":material/content_cut:", GREY, "?"),
-    "damaged": StateStyle("red", ":material/broken_image:", "#999999", "!"),
+    "damaged": StateStyle("red", ":material/broken_image:", GREY, "!"),
 }
 _UNKNOWN = StateStyle("gray", ":material/help:", GREY, "?")
 

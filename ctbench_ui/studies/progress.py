@@ -123,7 +123,7 @@ def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:
     if done < total:
         st.progress(done / max(1, total))
         chart = study_charts.run_matrix(matrix_frame(plan, status.states))
-        st.plotly_chart(chart, key=f"matrix-{paths.root.name}", config=CONFIG, theme="streamlit")
+        st.plotly_chart(chart, key=f"matrix-{paths.root.name}", config=CONFIG, alt="State of every run")
 
 
 def matrix_frame(plan: Plan, states: dict[str, str]) -> pd.DataFrame:

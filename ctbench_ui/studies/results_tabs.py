@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
-from ctbench_core.figures import CONFIG, add_note, add_note_below
+from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.runs import VALIDATION, open_run
@@ -20,6 +20,7 @@ from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottl
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions
+from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_charts import key_title
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
@@ -106,10 +107,13 @@ def _curves(folder: str, at: Stamp) -> None:
     points = study_tables.curve_points(folder, at, metric, finding or "")
     fits = study_tables.curve_fits(points)
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
-    event = st.plotly_chart(
-        add_note(chart, study_tables.source(folder, at).plain_note),
-        key="curves",
-        config=CONFIG,
+    source = study_tables.source(folder, at)
+    alt = f"{metric_title(metric)} by label budget"
+    event = draw_plot(
+        add_note(chart, source.plain_note),
+        "curves",
+        f"{source.stem}-curves",
+        alt,
         on_select="rerun",
         selection_mode="points",
     )
@@ -123,7 +127,7 @@ def _curves(folder: str, at: Stamp) -> None:
         _labels_needed(points, metric)
     crossings = study_tables.crossing_table(folder, at, metric, finding or "")
     if len(crossings):
-        st.subheader("Crossings", anchor=False)
+        st.header("Crossings", anchor=False)
         st.dataframe(crossings, hide_index=True)
         st.caption(
             "Where the mean difference changes its sign, and the budgets at which its 95 % CI holds zero; straight lines "
@@ -184,7 +188,7 @@ def _run_heading(name: str) -> str:
 
 
 def _labels_needed(points: pd.DataFrame, metric: str) -> None:
-    st.subheader("Labels needed", anchor=False)
+    st.header("Labels needed", anchor=False)
     highest = float(np.nanmax(points["mean"]))
     value = st.slider(
         f"{metric_title(metric)} to reach", 0.05, 0.99, round(highest * 0.95, 2), 0.01, key="needed", width=360
@@ -244,7 +248,9 @@ def _findings(folder: str, at: Stamp) -> None:
         st.caption("No cell has these values.")
         return
     chart = study_charts.heat_map(values, marked, metric)
-    st.plotly_chart(add_note_below(chart, study_tables.source(folder, at).plain_note), key="heat", config=CONFIG)
+    source = study_tables.source(folder, at)
+    alt = f"{metric_title(metric)} of every finding by cell"
+    draw_plot(add_note_below(chart, source.plain_note), "heat", f"{source.stem}-heat", alt)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
         "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
@@ -271,7 +277,8 @@ def _differences(folder: str, at: Stamp) -> None:
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
     metric = _pick_metric("differences-metric")
     chart = study_charts.macro_forest(study_tables.macro_differences(table, axes, str(axis), metric), metric)
-    st.plotly_chart(add_note(chart, source.plain_note), key="forest", config=CONFIG)
+    alt = f"Differences of {metric_title(metric)} along {axis}, with 95 % intervals"
+    draw_plot(add_note(chart, source.plain_note), "forest", f"{source.stem}-forest", alt)
     st.caption(
         f"{_describe_pairs(table)} Intervals are unadjusted. Filled: adjusted p below .05, in the family of "
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."

@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
-from ctbench_core.figures import CONFIG
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.jobs import get_runner
 from ctbench_core.studies import (
@@ -36,6 +35,7 @@ from ctbench_core.studies import (
 from ctbench_ui import form
 from ctbench_ui.frame import readonly
 from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
+from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, workers
 from ctbench_ui.studies.study_charts import key_title
 
@@ -149,16 +149,21 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         return
     left, right = st.columns([3, 2])
     left.markdown("**History**")
-    left.plotly_chart(study_charts.search_history(frame), key="search-history", config=CONFIG)
+    with left:
+        alt = "Validation metric by trial"
+        draw_plot(study_charts.search_history(frame), "search-history", "search-history", alt)
     right.markdown("**Importance**")
     if shares := parameter_importance(trials):
-        right.plotly_chart(study_charts.importance_bars(shares), key="search-importance", config=CONFIG)
+        with right:
+            alt = "Share of the metric's variance by setting"
+            draw_plot(study_charts.importance_bars(shares), "search-importance", "search-importance", alt)
     else:
         right.caption("Available after four finished trials.")
     if len(finished) > 1:
         parameters = [name for name in frame if name not in ("trial", "state", "value", "epochs", "run")]
         st.markdown("**Parallel coordinates**")
-        st.plotly_chart(study_charts.parallel(finished, parameters), key="search-parallel", config=CONFIG)
+        alt = "Settings of every trial and its metric, a line each"
+        draw_plot(study_charts.parallel(finished, parameters), "search-parallel", "search-parallel", alt)
     if len(finished):
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
         for text in space_edges(read_search(paths.search).parsed_space(), best_trial.params):

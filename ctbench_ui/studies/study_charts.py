@@ -15,7 +15,7 @@ from ctbench_core.formatting import format_metric
 from ctbench_core.studies import Curve
 from ctbench_ui.shared import COLOURS, DASHES, GREY, SEQUENCE, state_style
 
-_DARK_FROM = 0.62  # of the colour sequence: white text reads better from here on
+_DARK_FROM = 0.735  # where black and white are equally clear on the colour of a cell
 
 
 def run_matrix(frame: pd.DataFrame) -> go.Figure:
@@ -111,7 +111,7 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figu
     scale = [[0, SEQUENCE[0]], *[[(i + 1) / len(SEQUENCE), colour] for i, colour in enumerate(SEQUENCE)]]
     table, chart = values.to_numpy(dtype=float), go.Figure()
     # Two layers, since a heat map has one colour of text: dark on light cells, white on dark ones.
-    for cells, ink in ((~(table > _DARK_FROM), "#111"), (table > _DARK_FROM, "#fff")):
+    for cells, ink in ((~(table > _DARK_FROM), "#000"), (table > _DARK_FROM, "#fff")):
         chart.add_heatmap(
             z=np.where(cells, table, np.nan),
             x=list(values.columns),
@@ -122,7 +122,7 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figu
             colorscale=scale,
             zmin=0,
             zmax=1,
-            showscale=ink == "#111",
+            showscale=ink == "#000",
             colorbar={"title": metric_title(metric), "thickness": 10},
             hovertemplate="%{y}<br>%{x}<br>%{text}<extra></extra>",
             hoverongaps=False,

@@ -59,10 +59,10 @@ def draw() -> Study | None:
         st.markdown(" · ".join([f"**= {count}**", *_estimate(len(configs)), describe_tests(configs)]))
     st.caption("All other settings are those of Data and Train. Each evaluation on test is logged.")
     with st.expander("Equivalent YAML and command", icon=":material/terminal:"):
-        st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language="yaml")
+        st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language=None)
         asked = int(st.session_state.get(WORKERS) or 1)
         command = f"{program()} study study.yaml" + (f" --workers {asked}" if asked > 1 else "")
-        st.code(command, language="bash")
+        st.code(command, language=None, wrap_lines=True)
     return study if pressed else None
 
 

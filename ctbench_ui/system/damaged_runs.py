@@ -17,7 +17,7 @@ def draw(outputs_root: Path) -> None:
     _offer_undo(outputs_root)
     runs = cache.damaged_rows(str(outputs_root))
     if runs:
-        st.subheader("Damaged runs", anchor=False)
+        st.header("Damaged runs", anchor=False)
     for run in runs:
         with st.container(border=True):
             show_error(as_text(run.run_id), run.reason)

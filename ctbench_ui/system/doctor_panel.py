@@ -23,7 +23,7 @@ _MARKS = {
 def draw() -> None:
     """Offer the checks and draw their result: problems first, passed checks folded."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader("Doctor", anchor=False, width="content")
+        st.header("Doctor", anchor=False, width="content")
         start = st.button("Run checks", icon=":material/stethoscope:", key="doctor")
     if start:
         _examine()

@@ -39,10 +39,10 @@ def draw() -> None:
     doctor_panel.draw()
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Versions", anchor=False)
+        st.header("Versions", anchor=False)
         _draw_pairs(versions, ("package", "version"), "Versions")
     with right:
-        st.subheader("Folders", anchor=False)
+        st.header("Folders", anchor=False)
         _draw_pairs(folders, ("folder", "path"), "Folders")
         st.caption("CTBENCH_OUTPUTS sets the run store, CTBENCH_ROOTS the allowed folders.")
         _draw_memory_and_trash(root)
@@ -111,13 +111,13 @@ def draw_history() -> None:
     """Draw the machine over the last ten minutes, and the end of the log."""
     history = meters.get_meters()
     frame, lines = pd.DataFrame(list(history.samples)), list(history.tail.lines)
-    st.subheader("Last ten minutes", anchor=False)
+    st.header("Last ten minutes", anchor=False)
     if len(frame):
         alt = "Processors and memory in use over the last ten minutes"
         st.plotly_chart(charts.machine_load(frame), key="meters", config=figures.CONFIG, alt=alt)
     else:
         st.caption("The first sample comes a few seconds after the server starts.")
-    st.subheader("Log", anchor=False)
+    st.header("Log", anchor=False)
     if lines:
         st.code("\n".join(lines), language=None, height=220)
     else:
@@ -129,8 +129,8 @@ def _draw_diagnostics(versions: dict[str, str], folders: dict[str, str]) -> None
     content = {"versions": versions, "folders": folders, "cpus": os.cpu_count(), "memory_gib": memory_gib}
     if (result := doctor_panel.last_result()) is not None:
         content["doctor"] = [finding for finding in result["findings"] if finding["level"] != "ok"]
-    st.subheader("Diagnostics", anchor=False)
+    st.header("Diagnostics", anchor=False)
     st.caption(
         "Versions, machine, folders and problems found by the Doctor, without data. Copy this into a problem report."
     )
-    st.code(json.dumps(content, indent=2), language="json")
+    st.code(json.dumps(content, indent=2), language=None)

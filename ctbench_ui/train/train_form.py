@@ -66,7 +66,7 @@ def _apply_preset() -> None:
 
 def draw_inputs(data: dict[str, Any] | None) -> None:
     """Draw the data set, the findings and the inputs."""
-    st.subheader("Data and inputs", anchor=False)
+    st.header("Data and inputs", anchor=False)
     name = form.dataset_name() or (data["name"] if data else "no data")
     st.page_link(page("data"), label=f"**{as_text(name)}** · change", icon=":material/database:")
     labels = data["all_labels"] if data else []
@@ -98,7 +98,7 @@ def _pick_findings(choices: Mapping[str, list[str]]) -> None:
 
 def draw_head(data: dict[str, Any] | None) -> None:
     """Draw the head, the fields that it declares, and its number of parameters."""
-    st.subheader("Head", anchor=False)
+    st.header("Head", anchor=False)
     st.session_state[HEAD] = HEADS.canonical(st.session_state.get(HEAD, KEYS[HEAD].default))
     form.choice_field(
         HEAD,
@@ -156,7 +156,7 @@ def _parameters(data: dict[str, Any] | None) -> str:
 
 def draw_training() -> None:
     """Draw the settings of training; a head that is fitted whole uses none but the seed."""
-    st.subheader("Training", anchor=False)
+    st.header("Training", anchor=False)
     head = chosen_head()
     whole = head is not None and not head.stepwise
     for column, keys in zip(st.columns(2), _TRAINING):

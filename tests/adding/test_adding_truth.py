@@ -44,7 +44,7 @@ app.switch_page("../pages/alignment.py").run()
 assert not app.exception, app.exception
 boxes = [box for box in [*app.selectbox, *app.segmented_control] if box.label == "Match by"]
 titles = [option for box in app.selectbox if box.label == "Result" for option in box.options]
-print(json.dumps({"options": list(boxes[0].options), "titles": titles, "heads": [part.value for part in app.subheader]}))
+print(json.dumps({"options": list(boxes[0].options), "titles": titles, "heads": [part.value for part in app.header]}))
 """
 
 

@@ -61,7 +61,7 @@ def test_a_run_deleted_in_another_tab_is_gone(
     third.button("undo").wait_for()
     ledger = (server.store / LEDGER).read_bytes()
     first.open_tab("evaluate", "curves")
-    second.click(second.page.locator("details summary").filter(has_text="Evaluate on test").first)
+    second.click(second.button("evaluate-again"))
     second.press("evaluate")
     for user in (first, second):
         user.wait_for_text("This run is not in the store")

@@ -1,4 +1,4 @@
-"""Cold addresses, real data from the check to the results, and a missing manifest folder."""
+"""Real data from the check to the results, and a missing manifest folder."""
 
 from __future__ import annotations
 
@@ -6,26 +6,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ctbench_ui.pages import PAGES
 from tests.browser.browser_user import BrowserUser
-
-ADDRESSES = ["", *list(PAGES)[1:]]  # the first page is the address without a name
 
 
 def _sizes(volumes: str, exams: str, patients: str) -> re.Pattern[str]:
     return re.compile(rf"\b{volumes}\b\D+\b{exams}\b\D+\b{patients}\b")
-
-
-def test_every_page_opens_from_its_address(user: BrowserUser) -> None:
-    titles = set()
-    for address in ADDRESSES:
-        user.go(address)
-        title = user.page.locator("h1").first
-        title.wait_for()
-        titles.add(title.inner_text())
-        assert user.nav_link(address).get_attribute("aria-current") == "page"
-        assert user.page.locator("[data-testid=stException]").count() == 0
-    assert titles == {"ctbench", *(page.title for page in list(PAGES.values())[1:])}
 
 
 def test_real_data_are_checked_trained_and_evaluated(user: BrowserUser, real_data: Callable[[str], Path]) -> None:

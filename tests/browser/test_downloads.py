@@ -12,6 +12,7 @@ import pytest
 
 from ctbench_core.runs import open_run
 from tests.browser.app_server import AppServer
+from tests.browser.axe import violations
 from tests.browser.browser_user import TABS, BrowserUser
 from tests.browser.downloads import (
     DEMO_EVALUATIONS,
@@ -60,19 +61,27 @@ def _check_disclosures(files: dict[str, bytes]) -> None:
         elif name.endswith(".json"):
             comparison = json.loads(content)
             assert (comparison["openings"], comparison["label_origin"]) == (DEMO_EVALUATIONS, ["unknown"]), name
-        else:
+        elif name.endswith(".zip"):
+            _check_disclosures(_members(content))
+        elif not name.endswith(".js"):  # the drawing code
             check_demo_disclosures(content.decode())
+
+
+def _members(archive: bytes) -> dict[str, bytes]:
+    """Return the files of a zip by name."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as members:
+        return {name: members.read(name) for name in members.namelist()}
 
 
 @pytest.mark.parametrize(
     ("address", "endings"),
     [
-        ("evaluate", {"csv", "html", "tex", "txt"}),
-        ("compare", {"csv", "html", "tex", "txt", "json"}),
-        ("alignment", {"csv", "html"}),
+        ("evaluate", {"csv", "html", "tex", "txt", "zip"}),
+        ("compare", {"csv", "html", "tex", "txt", "json", "zip"}),
+        ("alignment", {"csv", "html", "zip"}),
     ],
 )
-def test_every_file_of_every_tab_opens(reader: BrowserUser, address: str, endings: set[str]) -> None:
+def test_every_tab_is_accessible_and_its_files_open(reader: BrowserUser, address: str, endings: set[str]) -> None:
     reader.go(address)
     _, names = TABS[address]
     reader.tabs(address).first.wait_for()
@@ -80,6 +89,7 @@ def test_every_file_of_every_tab_opens(reader: BrowserUser, address: str, ending
     files = {}
     for name in names:
         reader.open_tab(address, name)
+        assert violations(reader) == [], name
         files |= _download_all(reader)
     _check_files(reader, files)
     assert {name.rpartition(".")[2] for name in files} == endings

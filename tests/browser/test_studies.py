@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from tests.browser.axe import violations
 from tests.browser.browser_user import BrowserUser, sync_api
 
 CLICKS = 4
@@ -56,6 +57,7 @@ def test_a_study_from_setup_to_report(user: BrowserUser, browser: sync_api.Brows
     for tab, key in {"overview": "cells-csv", "findings": "heat", "bottlenecks": "bottlenecks-csv"}.items():
         user.open_tab("studies", tab)
         user.widget(key).wait_for()
+        assert violations(user) == [], tab
     user.open_tab("studies", "runs")
     user.field("runs-budget").click()
     user.click(user.page.get_by_role("option", name="60", exact=True))

@@ -78,7 +78,7 @@ def said() -> Callable[[AppTest], str]:
     """Return a function that gives all that a page says as one text."""
 
     def gather(app: AppTest) -> str:
-        kinds = ("error", "warning", "info", "success", "markdown", "caption", "code", "subheader")
+        kinds = ("error", "warning", "info", "success", "markdown", "caption", "code", "header")
         return "\n".join(str(part.value) for kind in kinds for part in getattr(app, kind))
 
     return gather

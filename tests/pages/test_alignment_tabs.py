@@ -57,7 +57,7 @@ def test_the_page_shows_both_directions_of_the_chosen_truth_as_brute_force_has_t
         "analysis.truth": "patient",
     }
     app = align(open_page("alignment", fields))
-    assert [part.value for part in app.subheader] == ["Hit: same patient", "Hit: same label vector"]
+    assert [part.value for part in app.header] == ["Hit: same patient", "Hit: same label vector"]
     titles = {"visual to text": "volume → report", "text to visual": "report → volume"}
     for shown, truth in zip(app.dataframe, ("patient", "labels")):
         rows = shown.value.set_index("Metric")

@@ -10,7 +10,7 @@ import pytest
 from ctbench_core import figures
 from ctbench_core.formatting import format_cohort, format_metric
 from ctbench_core.runs import History, history_frame
-from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_colour, finding_style
+from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_style
 from ctbench_ui.shared.live import thin
 from ctbench_ui.studies import study_charts, study_tables
 
@@ -25,14 +25,10 @@ def test_every_finding_has_its_own_style_in_any_selection() -> None:
     assert finding_style("Lung opacity", ["Lung opacity"]) == finding_style("Lung opacity", FINDINGS)
 
 
-def test_every_finding_has_a_solid_colour_of_its_own() -> None:
-    assert len({finding_colour(label, FINDINGS) for label in FINDINGS}) == len(FINDINGS)
-
-
-def test_few_curves_are_solid_and_many_have_dashes() -> None:
+def test_curves_have_dashes_where_a_colour_is_used_again() -> None:
     points = pd.DataFrame([{"label": label, "curve": "pr", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS])
     known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})
-    for chosen, dashes in ((FINDINGS[4:12], {"solid"}), (FINDINGS, set(DASHES))):
+    for chosen, dashes in ((FINDINGS[4:10], {"solid"}), (FINDINGS, set(DASHES))):
         chart = figures.precision_recall(points, known, chosen, FINDINGS)
         lines = [trace.line for trace in chart.data if trace.name]
         assert {line.dash for line in lines} == dashes
@@ -64,7 +60,7 @@ def test_curves_mark_the_threshold_that_validation_chose() -> None:
     # b has no precision there, so only a is marked.
     assert (diamonds.marker.symbol, list(diamonds.x), list(diamonds.y)) == ("diamond", [0.8], [0.3])
     assert list(diamonds.text) == ["a<br>threshold .310, chosen on validation"]
-    assert list(diamonds.marker.color) == [finding_colour("a", ["a", "b"])]
+    assert list(diamonds.marker.color) == [finding_style("a", ["a", "b"])[0]]
     roc = figures.receiver_operating(none, known, ["a", "b"], ["a", "b"]).data[-1]
     assert list(roc.x) == pytest.approx([0.55, 0.55])
 
@@ -208,7 +204,7 @@ def test_every_cell_of_a_heat_map_is_written_once_in_a_readable_colour() -> None
     layers = {
         layer.textfont.color: np.asarray(layer.text) for layer in study_charts.heat_map(values, marked, "auprc").data
     }
-    np.testing.assert_array_equal(layers["#111"], [[".200", ".620"], ["", "–"]])
+    np.testing.assert_array_equal(layers["#000"], [[".200", ".620"], ["", "–"]])
     np.testing.assert_array_equal(layers["#fff"], [["", ""], [".900 ★", ""]])
 
 

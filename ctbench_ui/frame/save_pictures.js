@@ -1,0 +1,50 @@
+/* Save a chart as PNG or SVG at the width of a page: the buttons that `picture_buttons.py` draws.
+
+The chart's own camera button makes the picture. It reads its options, data and layout on the click, so that they can
+be those of paper for that moment: dark text on white, also in the dark theme.
+*/
+
+const INK = "#1B2530";
+const GRID = "#DDE3E8";
+const PAPER = "#FFFFFF";
+// A picture has no fonts of the page: text would be measured in one font and drawn in another.
+const FONT = "Arial, Helvetica, sans-serif";
+const TEXT = { family: FONT, color: INK, gridcolor: GRID, linecolor: GRID, zerolinecolor: GRID, tickcolor: INK };
+
+/* Return a template with the colours of paper: it says how text, axes and grounds look, and nothing of the data. */
+function onPaper(part) {
+  if (Array.isArray(part)) return part.map(onPaper);
+  if (part === null || typeof part !== "object") return part;
+  return Object.fromEntries(
+    Object.entries(part).map(([name, value]) => {
+      if (name === "data" || name === "colorscale" || name === "colorway") return [name, value];
+      if (typeof value === "string" && name.endsWith("bgcolor")) return [name, PAPER];
+      if (typeof value === "string" && name in TEXT) return [name, TEXT[name]];
+      return [name, onPaper(value)];
+    }),
+  );
+}
+
+function save(chart, format, filename) {
+  const { layout, _context: context } = chart;
+  const options = context.toImageButtonOptions;
+  const template = layout.template && onPaper(layout.template);
+  const font = { ...layout.font, family: FONT, color: INK };
+  const scale = format === "svg" ? 1 : options.scale;
+  try {
+    chart.layout = { ...layout, template, font, paper_bgcolor: PAPER, plot_bgcolor: PAPER };
+    context.toImageButtonOptions = { ...options, format, filename, scale };
+    chart.querySelector(".modebar-btn[data-title^=Download]").dispatchEvent(new MouseEvent("click", { bubbles: true }));
+  } finally {
+    chart.layout = layout;
+    context.toImageButtonOptions = options;
+  }
+}
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest?.("button[data-ctbench-picture]");
+  if (!button) return;
+  const { ctbenchPicture: format, chart: key, file } = button.dataset;
+  const chart = document.querySelector(`.st-key-${CSS.escape(key)} .js-plotly-plot`);
+  if (chart) save(chart, format, file);
+});

@@ -1,0 +1,42 @@
+"""Charts saved as pictures by the browser, at the width of a page and in the colours of paper."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+from tests.browser.browser_user import BrowserUser
+
+INK, PAPER = "rgb(27, 37, 48)", "rgb(255, 255, 255)"
+WIDTH = 680  # pixels of 1/96 inch: 180 mm
+
+
+def _save(user: BrowserUser, chart: str, ending: str) -> tuple[str, bytes]:
+    """Press the button that saves a chart; return the name and content of the file."""
+    button = user.page.locator(f"button[data-chart={chart}][data-ctbench-picture={ending}]")
+    with user.page.expect_download() as download:
+        button.press("Enter")
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_a_chart_is_saved_at_paper_size_in_the_dark_theme(reader: BrowserUser) -> None:
+    reader.page.emulate_media(color_scheme="dark")
+    reader.go("evaluate?tab=Curves")
+    chart = reader.widget("chart-pr", ".js-plotly-plot")
+    chart.locator(".xtitle").wait_for()
+    shown = chart.evaluate("(chart) => [chart.layout.paper_bgcolor, chart._fullLayout.height]")
+    name, svg = _save(reader, "chart-pr", "svg")
+    text = svg.decode()
+    assert re.fullmatch(r"[\w.-]+-test-pr\.svg", name)
+    assert re.search(rf'<svg [^>]*width="{WIDTH}" height="{shown[1]}"', text)
+    assert re.search(r'class="xtitle"[^>]*>recall<', text)
+    title = re.search(r'class="xtitle"[^>]*style="([^"]*)"', text)[1]
+    assert f"fill: {INK}" in title and "Arial" in title  # the font in which its width was measured
+    assert re.search(rf'<svg [^>]*><rect x="0" y="0" width="{WIDTH}"[^>]*fill: {re.escape(PAPER)}', text)
+    name, png = _save(reader, "chart-pr", "png")
+    assert name.endswith("-test-pr.png")
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", png[16:24]) == (WIDTH * 300 // 96, round(shown[1] * 300 / 96))
+    # The chart on the page keeps its colours.
+    assert chart.evaluate("(chart) => chart.layout.paper_bgcolor") == shown[0] != "#FFFFFF"
