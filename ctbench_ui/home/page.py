@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_cohort, format_metric, plural
 from ctbench_ui import form
-from ctbench_ui.home import recent_runs
+from ctbench_ui.home import best_runs, recent_runs
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import active_jobs, as_text, cache, damaged, demo, run_table
+from ctbench_ui.shared import active_jobs, as_text, cache, damaged, demo
 
-_BEST = 5
 _DONE, _NOW, _OPEN = ":green[:material/check_circle:]", ":blue[:material/pending:]", ":gray[:material/circle:]"
 _EVERY_S = 1.5
 
@@ -38,7 +36,7 @@ def draw() -> None:
         return
     best, recent = st.columns([3, 1], gap="medium")
     with best:
-        _draw_best(rows)
+        best_runs.draw(rows)
     with recent:
         recent_runs.draw_recent(rows, recent_runs.last_visit(root))
 
@@ -105,15 +103,3 @@ def _offer_demo() -> None:
         if st.button("Try it with demo data", type="primary", icon=":material/science:", key="demo"):
             demo.create()
         st.space("small")
-
-
-def _draw_best(rows: list[dict[str, Any]]) -> None:
-    """Draw the best runs by validation AUPRC on the validation set of most runs, starred ones first."""
-    st.subheader("Best runs", anchor=False)
-    frame = run_table.best_first(pd.DataFrame(rows))
-    is_other = (frame["validation_set"] != frame["validation_set"].iloc[0]) & frame["val_auprc"].notna()
-    shown = frame[~is_other | frame["pinned"]].sort_values("pinned", ascending=False, kind="stable")
-    run_table.draw_brief(shown.head(_BEST), key="best-runs")
-    if others := int(is_other.sum()):
-        st.caption(f"{plural(others, 'run')} with other validation sets: see All runs.")
-    st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")

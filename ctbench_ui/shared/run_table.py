@@ -22,6 +22,7 @@ from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import SHARE, STATES, duration, test_marks
 
 _STAR = "★"
+_ROW = 36  # height of a row, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table.
@@ -86,7 +87,7 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "set", "bar", "test", "when")
+_BRIEF = ("star", "name", "encoder", "budget", "auprc", "convergence", "set", "bar", "test", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
@@ -200,10 +201,15 @@ def _field_column(field: Field) -> Any:
     return kinds.get(field.kind, _text)(field.title, help=field.help)
 
 
-def draw_brief(frame: pd.DataFrame, key: str) -> None:
-    """Draw a few columns of a few runs, without selection."""
-    table = _without_empty(table_of(frame, _BRIEF))
-    st.dataframe(table, hide_index=True, key=key, column_config=COLUMNS, alt="Runs and their metrics")
+def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
+    """Draw a few columns of some runs; return the run ids of the selected rows.
+
+    Args:
+        most: the largest height of the table, in pixels.
+    """
+    ids, table = frame["run_id"].tolist(), _without_empty(table_of(frame, _BRIEF))
+    height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
+    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Best runs", height=height)]
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

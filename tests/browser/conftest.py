@@ -50,16 +50,16 @@ def browser() -> Iterator[sync_api.Browser]:
 
 
 @pytest.fixture
-def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], BrowserUser]]:
-    """Return a function that opens a server in a browser context of its own.
+def new_user(browser: sync_api.Browser) -> Iterator[Callable[..., BrowserUser]]:
+    """Return a function that opens a server in a browser context of its own, as a kind of user.
 
     After the test no page may show a traceback, have sent a request to another host, or have met the content policy.
     """
     users: list[BrowserUser] = []
 
-    def open_browser(server: AppServer) -> BrowserUser:
+    def open_browser(server: AppServer, kind: type[BrowserUser] = BrowserUser) -> BrowserUser:
         context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-        users.append(BrowserUser(context, server.url))
+        users.append(kind(context, server.url))
         return users[-1]
 
     yield open_browser
