@@ -35,7 +35,11 @@ def draw(rows: list[dict[str, Any]]) -> None:
 
 def _draw_actions(chosen: list[str], ranked: pd.DataFrame) -> None:
     if st.button(
-        "Open", icon=":material/open_in_new:", key="open-best", disabled=len(chosen) != 1, help="Opens the selected run."
+        "Open",
+        icon=":material/open_in_new:",
+        key="open-best",
+        disabled=len(chosen) != 1,
+        help="Opens the selected run.",
     ):
         go("runs", {"run": chosen[0]})
     scored = [run_id for row in chosen if (run_id := _with_results(row, ranked))]

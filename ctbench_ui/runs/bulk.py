@@ -84,7 +84,9 @@ def _compare(rows: Sequence[dict[str, Any]]) -> None:
 def _tag(folders: list[str], known: list[str], present: list[str]) -> None:
     with st.popover("Tag", icon=":material/sell:", key="bulk-tag-box"):
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # no list opens over the button
-            add = st.multiselect("Add", known, key="bulk-tags", accept_new_options=True, placeholder="Choose or type a tag", width=220)
+            add = st.multiselect(
+                "Add", known, key="bulk-tags", accept_new_options=True, placeholder="Choose or type a tag", width=220
+            )
             remove = st.multiselect("Remove", present, key="bulk-untags", width=220) if present else []
             pressed = st.button("Apply", key="bulk-tag", type="primary", disabled=not (add or remove))
         if pressed:

@@ -92,26 +92,6 @@ def test_tabs_and_filters_are_shared_by_their_address(
     expect(other.field("runs.filter")).to_have_value("linear")
 
 
-def test_a_query_its_order_columns_and_selection_are_shared(
-    reader: BrowserUser, new_user: NewUser, demo_runs: DemoRuns
-) -> None:
-    runs = demo_runs[1]
-    chosen = f"{runs['mlp 1'].name},{runs['mlp 3'].name}"
-    reader.go(f"runs?run={chosen}&runs.columns=Run&runs.columns=training.learning_rate&runs.state=finished")
-    reader.button("compare-selected").wait_for()
-    reader.fill("runs.filter", "head = mlp and val auprc > 0")
-    reader.choose("runs.order", "Newest first")
-    reader.page.wait_for_url("**runs.order=Newest+first**")
-    other = new_user(demo_runs[0])
-    other.page.goto(reader.page.url)
-    other.settle()
-    expect(other.field("runs.filter")).to_have_value("head = mlp and val auprc > 0")
-    expect(other.field("runs.order")).to_have_value("Newest first")
-    other.wait_for_text("2 runs selected")
-    table = other.download_table("bulk-csv")
-    assert set(table["run_id"]) == set(chosen.split(","))
-
-
 def test_back_and_forward_lead_through_runs_and_pages(reader: BrowserUser, demo_runs: DemoRuns) -> None:
     runs = demo_runs[1]
     first, second = runs["mlp 1"].name, runs["mlp 2"].name

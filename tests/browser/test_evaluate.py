@@ -79,18 +79,6 @@ def test_the_slider_moves_the_counts_as_stored(user: BrowserUser, bundle: Evalua
     _wait_for_cells(user, _count_cells(bundle, label, stored["threshold"][f1 == f1.max()].iloc[-1]))
 
 
-def test_a_cell_lists_its_volumes(user: BrowserUser, bundle: EvaluationPaths) -> None:
-    _open(user, "threshold")
-    user.button("cell-fp").click()
-    volumes = without_disclosures(user.download_table("cell-csv"))
-    scores = pd.read_parquet(bundle.scores)
-    false_alarms = scores[(scores[f"target_{LABELS[0]}"] == 0) & (scores[f"prob_{LABELS[0]}"] >= 0.5)]
-    expected = false_alarms.sort_values(f"prob_{LABELS[0]}", ascending=False)
-    assert volumes["volume"].tolist() == expected["volumename"].tolist()
-    np.testing.assert_array_equal(volumes["probability"], expected[f"prob_{LABELS[0]}"])
-    assert volumes["probability"].tolist() == volumes["error"].tolist()
-
-
 def test_every_download_holds_the_stored_numbers(user: BrowserUser, bundle: EvaluationPaths) -> None:
     _open(user, "findings")
     stored = pd.read_csv(bundle.per_class)

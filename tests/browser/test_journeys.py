@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser.app_server import AppServer, check_log, serve_app, use_store
 from tests.browser.browser_user import sync_api
+from tests.browser.conftest import WINDOW, check_page
 from tests.browser.journeys import (
     JOURNEYS,
     Journey,
@@ -31,7 +33,9 @@ def used_store(tmp_path_factory: pytest.TempPathFactory, demo_store: tuple[Path,
 
 
 @pytest.fixture
-def serve_journey(shared_server: AppServer, used_store: Path, tmp_path: Path) -> Iterator[Callable[[Journey], AppServer]]:
+def serve_journey(
+    shared_server: AppServer, used_store: Path, tmp_path: Path
+) -> Iterator[Callable[[Journey], AppServer]]:
     """Return a function that serves the store with which a journey begins; after the test no job runs."""
     start = check_log(shared_server)
 
@@ -45,22 +49,32 @@ def serve_journey(shared_server: AppServer, used_store: Path, tmp_path: Path) ->
     check_log(shared_server, start)
 
 
+@pytest.fixture(scope="module")
+def context(browser: sync_api.Browser) -> Iterator[Any]:
+    """Return a browser that keeps the app's own code from journey to journey, as a user's does."""
+    shared = browser.new_context(**WINDOW)
+    yield shared
+    shared.close()
+
+
 @pytest.mark.parametrize("name", JOURNEYS)
 def test_a_journey_ends_as_its_user_expects(
-    name: str,
-    serve_journey: Callable[[Journey], AppServer],
-    browser: sync_api.Browser,
-    new_user: Callable[..., Walker],
-    tmp_path: Path,
+    name: str, serve_journey: Callable[[Journey], AppServer], context: Any, tmp_path: Path
 ) -> None:
-    journey = JOURNEYS[name]
-    server, folder = serve_journey(journey), tmp_path / "own"
+    journey, walkers, folder = JOURNEYS[name], [], tmp_path / "own"
+    server = serve_journey(journey)
     folder.mkdir()
 
     def open_browser(other: AppServer | None = None) -> Walker:
-        return new_user(other or server, KeyboardWalker if journey.keyboard else Walker)
+        walkers.append((KeyboardWalker if journey.keyboard else Walker)(context, (other or server).url))
+        return walkers[-1]
 
-    walker = open_browser()
-    journey.walk(walker, Scene(server, folder, open_browser, lambda: serve_app(folder)))
-    assert (walker.keys > 0) == journey.keyboard
-    assert counted_cells(journey, walker) == stored_cells(name)
+    try:
+        journey.walk(open_browser(), Scene(server, folder, open_browser, lambda: serve_app(folder)))
+        for walker in walkers:
+            check_page(walker)
+    finally:
+        for walker in walkers:
+            walker.page.close()
+    assert (walkers[0].keys > 0) == journey.keyboard
+    assert counted_cells(journey, walkers[0]) == stored_cells(name)

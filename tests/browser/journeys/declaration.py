@@ -6,12 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from tests.browser.app_server import AppServer
 from tests.browser.journeys.walker import Walker
 
 Day = Literal["first", "tenth", "hundredth"]
+DAYS: tuple[Day, ...] = get_args(Day)
 # A run store without runs; the used one, which is only read; a copy of the used one.
 Store = Literal["empty", "used", "copy"]
 

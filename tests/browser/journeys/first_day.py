@@ -15,7 +15,6 @@ from tests.browser.journeys.used_store import find_run, set_fields
 from tests.browser.journeys.walker import Walker
 from tests.other_lab import FINDINGS, write_lab
 
-
 COLUMNS = ("volumename", "visual_feature_path")
 
 
@@ -27,7 +26,7 @@ def write_splits(folder: Path, columns: tuple[str, str] = COLUMNS, last_label: i
         last_label: of line 7 of the training manifest, instead of 0 or 1.
     """
     draw = np.random.default_rng(3)
-    for split, count in {"train": 40, "valid": 12, "test": 12}.items():
+    for split, count in {"train": 40, "val": 12, "test": 12}.items():
         rows = []
         for row in range(count):
             vector, name = draw.normal(size=8).astype(np.float32), f"image/{split}_{row}.npz"
@@ -38,7 +37,7 @@ def write_splits(folder: Path, columns: tuple[str, str] = COLUMNS, last_label: i
             rows[5][-1] = last_label
         (folder / "manifests").mkdir(exist_ok=True)
         table = pd.DataFrame(rows, columns=[*columns, *FINDINGS])
-        table.to_csv(folder / "manifests" / f"{split}.csv", index=False)
+        table.to_csv(folder / "manifests" / f"chest_{split}.csv", index=False)
     return folder
 
 
@@ -83,6 +82,7 @@ def demo_to_results(walker: Walker, scene: Scene) -> None:
     "Data: type the folder, press the three fixes that are offered, *Continue to training* · Train: *Start*, "
     "*Evaluate this run* · Evaluate: *Evaluate on test*",
     store="empty",
+    keyboard=True,
 )
 def own_folder(walker: Walker, scene: Scene) -> None:
     lab = write_lab(scene.folder / "lab", volumes=120)
@@ -119,7 +119,7 @@ def uploaded_manifests(walker: Walker, scene: Scene) -> None:
     walker.press("to-train")
     walker.wait_for_page("train")
     (folder,) = (scene.store / ".uploads").iterdir()
-    assert len(list(folder.iterdir())) == 3
+    assert {path.name for path in folder.iterdir()} == {"chest_train.csv", "chest_val.csv", "chest_test.csv"}
 
 
 @journey(
@@ -136,6 +136,7 @@ def wrong_label(walker: Walker, scene: Scene) -> None:
     text = alert.locator("pre code")
     assert text.evaluate("(code) => code.scrollWidth <= code.clientWidth + 1")  # it wraps
     assert "data.labels" not in text.inner_text()
+    assert walker.button("confirm-findings").count() == 0
     walker.press("fix-data.labels.values={'2': 'unknown'}")
     walker.wait_for_text("3 findings")
     walker.button("to-train").wait_for()
@@ -143,18 +144,24 @@ def wrong_label(walker: Walker, scene: Scene) -> None:
 
 @journey(
     "first",
-    "A user closes the browser in the evening, and goes on the next morning where they were.",
-    "Data: type both folders · Train: type the batch size · close · Train",
+    "A user saves an own data set, starts a run in the evening, and goes on the next morning with the same settings.",
+    "Data: type both folders, *Confirm* the findings, *Save*, *Continue to training* · Train: type the batch size, *Start* "
+    "· next morning: Train",
     store="empty",
 )
 def come_back(walker: Walker, scene: Scene) -> None:
     lab = write_splits(scene.folder)
     choose_folders(walker, lab)
-    walker.navigate("train")
+    walker.press("confirm-findings")
+    walker.press("save")
+    walker.press("to-train")
+    walker.wait_for_page("train")
     walker.fill("training.batch_size", "48")
-    walker.navigate("runs")
-    walker.navigate("train")
-    sync_api.expect(walker.field("training.batch_size")).to_have_value("48")
+    walker.press("start")
+    walker.page.locator(".st-key-stop, .st-key-to-evaluate").first.wait_for()
+    (status,) = scene.store.glob("train/*/status.json")
+    assert open_run(status.parent).config.training.batch_size == 48
+    assert walker.clicks + walker.fields <= 8
     morning = scene.open_browser()
     morning.go("train")
     morning.wait_for_text("Settings from your last session")
@@ -166,8 +173,8 @@ def come_back(walker: Walker, scene: Scene) -> None:
     "first",
     "A user changes optimiser and schedule on a small laptop screen.",
     "Home · Train: *Advanced*, *AdamW*, *cosine*, *Start*",
-    keyboard=True,
     store="copy",
+    keyboard=True,
 )
 def advanced_settings(walker: Walker, scene: Scene) -> None:
     set_fields(scene.store, {"training.max_epochs": 2})

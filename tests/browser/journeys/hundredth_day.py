@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -41,15 +40,12 @@ def retag_forty_runs(walker: Walker, scene: Scene) -> None:
     "A user comes back every week to the same query, and saves it as a view.",
     "Home · Runs: query, *Views*, type a name, *Save view* · next week: *Views*, its name",
     store="copy",
-    keyboard=True,
 )
 def saved_view(walker: Walker, scene: Scene) -> None:
     open_runs(walker, "head = mlp and budget = all")
     walker.open_box("runs-views")
     walker.fill("runs-view-name", "Table 2")
     walker.press("view-save")
-    walker.go()
-    walker.page.context.clear_cookies()
     later = scene.open_browser()
     later.go("runs")
     later.open_box("runs-views")
@@ -173,8 +169,9 @@ def volume_to_reports(walker: Walker, scene: Scene) -> None:
     walker.wait_until(lambda: len(set(scene.store.glob("align/*/alignment/test/recall.csv")) - before) == 1)
     walker.button("recall-csv").wait_for()
     (path,) = set(scene.store.glob("align/*/alignment/test/recall.csv")) - before
-    stored = pd.read_csv(path)
-    pd.testing.assert_frame_equal(walker.download_table("recall-csv")[list(stored)], stored)
+    for name in ("recall", "histogram"):
+        stored = pd.read_csv(path.with_name(f"{name}.csv"))
+        pd.testing.assert_frame_equal(walker.download_table(f"{name}-csv")[list(stored)], stored)
     walker.open_tab("alignment", "browse")
     walker.button("browse.go.0").wait_for()
     near = walker.download_table("neighbours-csv")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.browser.journeys.declaration import JOURNEYS, Journey
+from tests.browser.journeys.declaration import DAYS, JOURNEYS, Journey
 from tests.browser.journeys.walker import Walker
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "journeys.md"
@@ -49,7 +49,7 @@ def update(journey: Journey, walker: Walker, column: str, seconds: float) -> Non
 def _tables(rows: Mapping[str, list[str]]) -> str:
     """Write a table for each day, its journeys in the order of their declaration."""
     text = ""
-    for day in dict.fromkeys(journey.day for journey in JOURNEYS.values()):
+    for day in DAYS:
         lines = [rows[name] for name, journey in JOURNEYS.items() if journey.day == day and name in rows]
         rule = ["---"] * 3 + ["---:"] * (len(_HEADINGS) - 4) + ["---"]
         body = "\n".join(f"| {' | '.join(cells)} |" for cells in (_HEADINGS, rule, *lines))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,13 @@ class Walker(BrowserUser):
             self.page.keyboard.press("Enter")
 
         self._step(f"{key} {text}", lambda: self.act(choose_option))
+        sync_api.expect(self.field(key)).to_have_value(re.compile(re.escape(text)))
+
+    def navigate(self, address: str) -> None:
+        """Go to another page through the navigation, and wait until it is there."""
+        super().navigate(address)
+        self.wait_for_page(f"{address}**")
+        self.page.locator("h1").first.wait_for()
 
     def open_box(self, key: str) -> None:
         """Open or close a box that asks the server for nothing."""
@@ -95,7 +103,11 @@ class Walker(BrowserUser):
         table = self._table(key)
         for text in texts:
             self.clicks += 1
-            row = table.locator(_CELLS).filter(has=self.page.locator(f"[role=gridcell]:text-is({json.dumps(text, ensure_ascii=False)})")).first
+            row = (
+                table.locator(_CELLS)
+                .filter(has=self.page.locator(f"[role=gridcell]:text-is({json.dumps(text, ensure_ascii=False)})"))
+                .first
+            )
             row.wait_for(state="attached")
             place = int(row.get_attribute("aria-rowindex")) - 1  # the first row has the headings
             self._step(f"row {text}", lambda place=place: self.act(lambda: self._pick(table, place)))
@@ -108,7 +120,9 @@ class Walker(BrowserUser):
         """
         table = self._table(key)
         table.locator(_CELLS).nth(1).wait_for(state="attached")
-        return "\n".join("\t".join(row.locator("[role=gridcell]").all_inner_texts()) for row in table.locator(_CELLS).all())
+        return "\n".join(
+            "\t".join(row.locator("[role=gridcell]").all_inner_texts()) for row in table.locator(_CELLS).all()
+        )
 
     def _table(self, key: str) -> Any:
         place = f"[class*='st-key-{key}'] " if key else ""
@@ -164,6 +178,8 @@ class KeyboardWalker(Walker):
             where = target.evaluate(_WHERE)
             if where == "here":
                 return
+            if self.page.evaluate("document.activeElement.closest('canvas') !== null"):
+                self._press("Escape")  # in a table, Tab and Shift+Tab lead from cell to cell
             self._press("Shift+Tab" if where == "before" else "Tab")
         focused = self.page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
         raise AssertionError(f"Tab does not lead to {target}. The focus is on:\n{focused}")
@@ -171,33 +187,31 @@ class KeyboardWalker(Walker):
     def _activate(self, target: Any) -> None:
         if target.get_attribute("role") == "tab":
             self._arrow_to(target)
+            return
+        if target.get_attribute("role") == "radio":
+            self._move_to(target)
         else:
             self.reach(target)
         self._press("Space" if target.evaluate("(element) => element.tagName") == "LABEL" else "Enter")
 
-    def _arrow_to(self, target: Any) -> None:
-        """Move the focus to one of a group, of which Tab reaches one and the arrow keys all."""
-        self.reach(target.locator("xpath=.."))
-        for _ in range(20):
-            where = target.evaluate(_WHERE)
-            if where == "here":
-                return
+    def _move_to(self, option: Any) -> None:
+        """Move to an option of a control: Tab leads to the chosen one, the arrow keys to the others."""
+        self.reach(option.locator("xpath=.."))
+        while (where := option.evaluate(_WHERE)) != "here":
             self._press("ArrowLeft" if where == "before" else "ArrowRight")
-        raise AssertionError(f"The arrow keys do not lead to {target}")
+
+    def _arrow_to(self, tab: Any) -> None:
+        """Open a tab: Tab leads to the open one, and an arrow key opens the one beside it."""
+        tabs = tab.locator("xpath=..")
+        wanted = tab.evaluate("(tab) => [...tab.parentElement.children].indexOf(tab)")
+        while (place := tabs.evaluate(_OPEN_TAB)) != wanted:
+            self.reach(tabs)
+            self._press("ArrowRight" if place < wanted else "ArrowLeft")
+            self.wait_until(lambda place=place: tabs.evaluate(_OPEN_TAB) != place)
+            self.settle()
 
     def _enter(self, target: Any) -> None:
         self.reach(target)
-
-    def _pick(self, table: Any, place: int) -> None:
-        canvas = table.locator("canvas").first
-        if not canvas.evaluate("(canvas) => canvas.contains(document.activeElement)"):
-            self.reach(canvas)
-        for _ in range(_MOST_TABS):
-            row = int((self.page.evaluate("document.activeElement.id") or "glide-cell-1-0").rpartition("-")[2]) + 1
-            if row == place:
-                break
-            self._press("ArrowDown" if row < place else "ArrowUp")
-        self._press("Shift+Space")
 
 
 # Whether an element holds the focus, comes before what holds it, or after.
@@ -207,3 +221,4 @@ _WHERE = """(element) => {
   const place = element.compareDocumentPosition(focused);
   return focused !== document.body && place & Node.DOCUMENT_POSITION_FOLLOWING ? "before" : "after";
 }"""
+_OPEN_TAB = "(tabs) => [...tabs.children].findIndex((tab) => tab.ariaSelected === 'true')"
