@@ -56,12 +56,13 @@ def test_a_run_deleted_in_another_tab_is_gone(
     for user in (first, second):
         user.go(f"evaluate?run={shown.name}")
         user.tabs("evaluate").first.wait_for()
+    second.click(second.page.locator("details summary").filter(has_text="Evaluate on test").first)
+    second.fill(f"tests-{shown.name}-1", "test.csv")
     third.go(f"runs?run={shown.name}")
     third.press("card-delete")
     third.button("undo").wait_for()
     ledger = (server.store / LEDGER).read_bytes()
     first.open_tab("evaluate", "curves")
-    second.click(second.page.locator("details summary").filter(has_text="Evaluate on test").first)
     second.press("evaluate")
     for user in (first, second):
         user.wait_for_text("This run is not in the store")

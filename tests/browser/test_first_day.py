@@ -1,4 +1,4 @@
-"""A user's first day: from nothing to results in five clicks, from their own folder to a training run in eight actions."""
+"""A user's first day: the folder browser, and tables that change under the page."""
 
 from __future__ import annotations
 

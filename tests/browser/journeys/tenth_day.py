@@ -43,6 +43,7 @@ def last_weeks_best(walker: Walker, scene: Scene) -> None:
     walker.go()
     sets = re.findall(r"\t([A-Z])(?:\t|$)", walker.table_text("best-runs"), re.MULTILINE)
     assert sets == sorted(sets)  # recipes of other validation sets, such as those of a budget, come last
+    assert len(sets) == 4  # one row for each recipe
     assert len(set(sets)) == 3
     walker.navigate("runs")
     walker.fill("runs.filter", "head = mlp and created > 7 days ago")
