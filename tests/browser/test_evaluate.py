@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -137,24 +136,6 @@ def test_the_tabs_show_what_is_stored(reader: BrowserUser, demo_runs: tuple[AppS
     assert volumes["error"].is_monotonic_decreasing
     reader.open_tab("evaluate", "paper")
     assert _download_demo_table(reader, "paper-table-csv")["finding"].tolist()[-1] == "macro"
-
-
-def test_a_link_opens_its_tab(
-    new_user: Callable[[AppServer], BrowserUser], demo_runs: tuple[AppServer, dict[str, Path]]
-) -> None:
-    server, runs = demo_runs
-    run = runs["mlp 1"].name
-    for address, tab in (("curves", "curves"), ("Volumes", "volumes"), ("gone", "findings")):
-        user = new_user(server)  # a browser without a session
-        user.go(f"evaluate?run={run}&tab={address}")
-        user.tabs("evaluate").first.wait_for()
-        assert user.current_tab("evaluate") == tab
-    user.open_tab("evaluate", "threshold")
-    user.page.wait_for_url("**tab=Threshold**")
-    assert f"run={run}" in user.page.url
-    user.page.reload()
-    user.settle()
-    assert user.current_tab("evaluate") == "threshold"
 
 
 def test_curves_mark_the_tuned_threshold(reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]) -> None:

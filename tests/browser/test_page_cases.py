@@ -57,15 +57,6 @@ def test_findings_named_like_missing_values_open_every_tab(
     assert [row["finding"] for row in rows] == list(names)
 
 
-def test_curves_of_evaluated_runs_are_compared(
-    reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]
-) -> None:
-    runs = demo_runs[1]
-    reader.go(f"compare?runs={runs['mlp 1'].name},{runs['linear 1'].name}&compare-tabs=Curves")
-    reader.page.locator("[data-testid=stPlotlyChart] .scatterlayer .trace").first.wait_for()
-    assert reader.page.get_by_text("Curves are stored for").count() == 0
-
-
 def test_the_command_of_a_study_run_works_as_pasted(
     server: AppServer, user: BrowserUser, make_config: Callable[..., Config], tiny_data: Path
 ) -> None:
@@ -122,15 +113,3 @@ def test_a_store_that_is_renamed_while_a_run_trains(server: AppServer, user: Bro
     user.button("stop").wait_for()
     user.press("stop")
     wait_for_state(run_dir, "cancelled")
-
-
-def test_a_name_is_text_on_every_page(server: AppServer, user: BrowserUser, evaluated_run: Evaluated) -> None:
-    name = "![x](https://example.org/a.png) **b** $x$ :red[c]"
-    run = evaluated_run({"logging.run_name": name})
-    for address in ("", f"runs?run={run.name}", f"evaluate?run={run.name}"):
-        user.go(address)
-        user.page.locator("h1").first.wait_for()
-        assert user.page.locator("img[src*=example]").count() == 0
-    user.go(f"runs?run={run.name}")
-    user.widget("run-card", "h3").get_by_text("**b** $x$ ").wait_for()
-    assert "![x](https:" in user.widget("run-card", "h3").inner_text()

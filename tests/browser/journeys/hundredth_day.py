@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from ctbench_core.compare import compare_runs
 from ctbench_core.report.comparison import paper_frame
 from ctbench_core.runs import RunStore, open_run, read_status
+from tests.browser.browser_user import sync_api
 from tests.browser.journeys.declaration import Scene, journey
 from tests.browser.journeys.tenth_day import open_evaluate, open_runs
 from tests.browser.journeys.used_store import SWEEP, find_run, set_fields
@@ -64,13 +66,13 @@ def shared_view(walker: Walker, scene: Scene) -> None:
     open_runs(walker, "head = mlp and val auprc > 0")
     walker.choose("runs.order", "Newest first")
     walker.pick_rows("runs-", find_run(scene.store, "mlp", 1).name, find_run(scene.store, "mlp", 3).name)
-    walker.button("compare-selected").wait_for()
+    walker.wait_for_text("2 runs selected")
     colleague = scene.open_browser()
     colleague.page.goto(walker.page.url)
     colleague.settle()
     colleague.wait_for_text("2 runs selected")
-    assert colleague.field("runs.filter").input_value() == "head = mlp and val auprc > 0"
-    assert colleague.field("runs.order").input_value() == "Newest first"
+    sync_api.expect(colleague.field("runs.filter")).to_have_value("head = mlp and val auprc > 0")
+    sync_api.expect(colleague.field("runs.order")).to_have_value("Newest first")
     chosen = {find_run(scene.store, "mlp", seed).run_id for seed in (1, 3)}
     assert set(colleague.download_table("bulk-csv")["run_id"]) == chosen
 
@@ -212,6 +214,8 @@ def table_of_a_paper(walker: Walker, scene: Scene) -> None:
     exported = walker.download_table("paper-table-csv")[list(paper_frame(comparison))]
     pd.testing.assert_frame_equal(exported, paper_frame(comparison), check_dtype=False)
     assert "Emphysema" in walker.download("paper-table-tex").decode()
+    differences = pd.DataFrame(json.loads(walker.download("paper-comparison-json"))["differences"])
+    assert differences["delta"].tolist() == pytest.approx(comparison.differences["delta"].tolist(), abs=1e-12)
 
 
 @journey(

@@ -67,7 +67,9 @@ def two_recipes(walker: Walker, scene: Scene) -> None:
     compared = [find_run(scene.store, head, 1).run_id for head in ("mlp", "linear")]  # those with test results
     walker.wait_for_page(f"compare?runs={'%2C'.join(compared)}**")
     walker.widget("chart-forest-auprc", ".scatterlayer .trace").first.wait_for()
-    walker.wait_for_text(re.compile("seeds"))
+    forest = walker.download_table("forest-auprc-csv").set_index("finding")
+    delta, low, high = forest.loc["macro", ["delta", "lo", "hi"]]
+    assert format_interval(delta, [low, high]).partition(" [")[0] in walker.table_text()
     assert walker.clicks <= 3
 
 
@@ -120,6 +122,7 @@ def operating_threshold(walker: Walker, scene: Scene) -> None:
     run = find_run(scene.store, "mlp", 1)
     open_evaluate(walker, run.run_id)
     walker.open_tab("evaluate", "threshold")
+    walker.page.wait_for_url("**tab=Threshold**")
     walker.press("use-sensitivity")
     rule = walker.download_table("thresholds-csv").set_index("rule").loc["sensitivity=0.95"]
     walker.press("cell-fn")

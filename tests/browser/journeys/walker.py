@@ -126,7 +126,7 @@ class Walker(BrowserUser):
 
     def _table(self, key: str) -> Any:
         place = f"[class*='st-key-{key}'] " if key else ""
-        return self.page.locator(f"{place}[data-testid=stDataFrame]").first
+        return self.page.locator(f"{place}[data-testid=stDataFrame]:visible").first
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds.
@@ -212,6 +212,16 @@ class KeyboardWalker(Walker):
 
     def _enter(self, target: Any) -> None:
         self.reach(target)
+
+    def _pick(self, table: Any, place: int) -> None:
+        raise AssertionError("A journey that selects rows is walked with the mouse")
+
+    def download(self, key: str) -> bytes:
+        """Press a download button and return the file's content."""
+        with self.page.expect_download() as download:
+            self.reach(self.button(key))
+            self._press("Enter")
+        return Path(download.value.path()).read_bytes()
 
 
 # Whether an element holds the focus, comes before what holds it, or after.
