@@ -36,9 +36,9 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
             st.markdown(
                 "Tune on validation, evaluate on test once. Each evaluation is logged in `evaluations.jsonl` of the run store."
             )
-            names = st.multiselect(
-                "Test manifests", [*own, *others], default=own, key=f"tests-{run_dir.name}", accept_new_options=True
-            )
+            new = [name for name in own if Path(name).stem not in evaluated]
+            key = f"tests-{run_dir.name}" + (f"-{len(evaluated)}" if evaluated else "")  # a new field for what is left
+            names = st.multiselect("Test manifests", [*own, *others], default=new, key=key, accept_new_options=True)
             _show_earlier(run, names)
             if st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names):
                 _evaluate(run_dir, names)

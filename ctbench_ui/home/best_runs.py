@@ -11,15 +11,17 @@ from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run
 from ctbench_ui.pages import go, page
 from ctbench_ui.shared import as_text, run_actions, run_table, show_errors
+from ctbench_ui.shared.run_picker import MOST
 
-_BEST = 5
+_BEST = 5  # recipes
+_HEIGHT = 320  # of the table, in pixels; it scrolls
 _RUNS, _RECIPES = "Runs", "Recipes"
 _NAMED = 2  # encoders that the title of a validation set names
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
     """Draw the best by validation AUPRC on the chosen validation set, at first that of most runs; starred runs first."""
-    st.subheader("Best runs", anchor=False)
+    st.header("Best runs", anchor=False)
     frame = run_table.best_first(pd.DataFrame(rows))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         what = st.segmented_control(
@@ -70,20 +72,48 @@ def _title(runs: pd.DataFrame) -> str:
     return "Validation set " + " · ".join(filter(None, parts))
 
 
-def _draw_runs(runs: pd.DataFrame) -> None:
-    shown = runs.head(_BEST)
-    chosen = run_table.select_brief(shown, "best-runs")
-    if chosen is None:
-        return
-    row = shown[shown["run_id"] == chosen].iloc[0]
+def _draw_runs(ranked: pd.DataFrame) -> None:
+    """Draw the best run of each recipe and the starred ones, and what can be done with those selected."""
+    shown = ranked[~ranked.duplicated("recipe") | ranked["pinned"]]
+    chosen = run_table.select_brief(shown, "best-runs", _HEIGHT)
+    if len(chosen) == 1:
+        _draw_one(shown[shown["run_id"] == chosen[0]].iloc[0])
+    elif chosen:
+        _offer_comparison(chosen, ranked)
+    else:
+        recipes = plural(ranked["recipe"].nunique(), "recipe")
+        st.caption(f"The best run of each recipe: {recipes}. Select one to open it, two to compare them.")
+
+
+def _draw_one(row: pd.Series) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="best-actions"):
         st.markdown(f"**{as_text(row['name'])}**", width="content")
         if row["best_epoch"] is not None and st.button("Evaluate", icon=":material/query_stats:", key="best-evaluate"):
-            go("evaluate", {"run": chosen})
+            go("evaluate", {"run": row["run_id"]})
         if st.button("Details", icon=":material/list_alt:", key="best-details"):
-            go("runs", {"run": chosen})
+            go("runs", {"run": row["run_id"]})
         with show_errors("This run cannot be read"):
             run_actions.draw(open_run(row["run_dir"]), "best")
+
+
+def _offer_comparison(chosen: list[str], ranked: pd.DataFrame) -> None:
+    scored = [run_id for row in chosen if (run_id := _with_results(row, ranked))]
+    if st.button(
+        "Compare",
+        type="primary",
+        icon=":material/compare:",
+        key="compare-best",
+        disabled=len(scored) < len(chosen) or len(scored) > MOST,
+        help=f"Select 2 to {MOST} recipes with test results; the uppermost is the baseline.",
+    ):
+        go("compare", {"runs": ",".join(scored)})
+
+
+def _with_results(run_id: str, ranked: pd.DataFrame) -> str | None:
+    """Return a run of the same recipe with test results: itself where it has any, else the best one."""
+    (recipe,) = ranked.loc[ranked["run_id"] == run_id, "recipe"]
+    scored = ranked.loc[(ranked["recipe"] == recipe) & ranked["tests"].map(bool), "run_id"].tolist()
+    return run_id if run_id in scored else next(iter(scored), None)
 
 
 def _draw_recipes(runs: pd.DataFrame) -> None:

@@ -81,16 +81,20 @@ def _compare(rows: Sequence[dict[str, Any]]) -> None:
         icon=":material/compare:",
         key="compare-selected",
         disabled=not 2 <= len(scored) <= MOST,
-        help=f"2 to {MOST} runs with test results; the first one selected is the baseline.{note}",
+        help=f"2 to {MOST} runs with test results; the uppermost is the baseline.{note}",
     ):
         go("compare", {"runs": ",".join(scored)})
 
 
 def _tag(folders: list[str], known: list[str], present: list[str]) -> None:
-    with st.popover("Tag", icon=":material/sell:"):
-        add = st.multiselect("Add", known, key="bulk-tags", accept_new_options=True, placeholder="Choose or type a tag")
-        remove = st.multiselect("Remove", present, key="bulk-untags") if present else []
-        if st.button("Apply", key="bulk-tag", type="primary", disabled=not (add or remove)):
+    with st.popover("Tag", icon=":material/sell:", key="bulk-tag-box"):
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # no list opens over the button
+            add = st.multiselect(
+                "Add", known, key="bulk-tags", accept_new_options=True, placeholder="Choose or type a tag", width=220
+            )
+            remove = st.multiselect("Remove", present, key="bulk-untags", width=220) if present else []
+            pressed = st.button("Apply", key="bulk-tag", type="primary", disabled=not (add or remove))
+        if pressed:
             _finish(tag_runs(folders, add, remove), "tagged")
 
 

@@ -22,7 +22,7 @@ def draw(outputs_root: Path, known: Mapping[str, Sequence[str]]) -> None:
     Args:
         known: the values that a key can have, where they are limited.
     """
-    box = st.popover("Views", icon=":material/bookmark:", help="Saved queries, orders and columns.")
+    box = st.popover("Views", icon=":material/bookmark:", help="Saved queries, orders and columns.", key="runs-views")
     with box, show_errors("The saved views cannot be read"):
         views = read_views(outputs_root)
         for name, view in views.items():

@@ -59,7 +59,7 @@ def select_rows(
     alt: str,
     selected: Sequence[int] = (),
     mode: Literal["multi-row", "single-row"] = "multi-row",
-    height: Literal["auto", "stretch"] = "auto",
+    height: Literal["auto", "stretch"] | int = "auto",
 ) -> list[int]:
     """Draw a table of rows to select; return the positions of the selected ones.
 

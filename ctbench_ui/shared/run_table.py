@@ -22,6 +22,7 @@ from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import STATES, duration, metric_column, metric_texts, test_marks
 
 _STAR = "★"
+_ROW = 36  # height of a row, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table.
@@ -82,7 +83,7 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "auprc", "convergence", "bar", "test", "when")
+_BRIEF = ("star", "name", "encoder", "budget", "auprc", "convergence", "bar", "test", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
@@ -215,12 +216,15 @@ def with_val_texts(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: metric_texts(table[name], 4 if name.endswith("_sd") else 3) for name in names})
 
 
-def select_brief(frame: pd.DataFrame, key: str) -> str | None:
-    """Draw a few columns of a few runs, and return the run id of the selected one."""
-    table = _with_texts(_without_empty(table_of(frame, _BRIEF)))
-    ids, alt = frame["run_id"].tolist(), "Runs and their metrics"
-    rows = controls.select_rows(table, ids, key, COLUMNS, alt, mode="single-row")
-    return ids[rows[0]] if rows else None
+def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
+    """Draw a few columns of some runs; return the run ids of the selected rows.
+
+    Args:
+        most: the largest height of the table, in pixels.
+    """
+    ids, table = frame["run_id"].tolist(), _with_texts(_without_empty(table_of(frame, _BRIEF)))
+    height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
+    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Best runs", height=height)]
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -62,8 +62,8 @@ class BrowserUser:
 
     def __init__(self, context: Any, url: str) -> None:
         context.set_default_timeout(_STEP_MS)
-        context.add_init_script(f"(() => {{{_WATCH}}})()")
         self.page, self.url, self.actions = context.new_page(), url, 0
+        self.page.add_init_script(f"(() => {{{_WATCH}}})()")
         self.requests: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.blocked: list[str] = []

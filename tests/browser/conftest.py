@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser.app_server import BROWSERS, SHARED_APP, AppServer, check_log, find_browser, serve_app, use_store
 from tests.browser.browser_user import BrowserUser, sync_api
 from tests.browser.demo_runs import write_runs
+
+WINDOW: dict[str, Any] = {"viewport": {"width": 1440, "height": 1000}, "accept_downloads": True}
 
 
 @pytest.fixture
@@ -58,16 +61,20 @@ def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], Browse
     users: list[BrowserUser] = []
 
     def open_browser(server: AppServer) -> BrowserUser:
-        context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-        users.append(BrowserUser(context, server.url))
+        users.append(BrowserUser(browser.new_context(**WINDOW), server.url))
         return users[-1]
 
     yield open_browser
     for user in users:
-        assert user.page.locator("[data-testid=stException]").count() == 0
-        assert [url for url in user.requests if not url.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
-        assert user.blocked == []
+        check_page(user)
         user.page.context.close()
+
+
+def check_page(user: BrowserUser) -> None:
+    """Check that a page shows no traceback, and has met neither another host nor the content policy."""
+    assert user.page.locator("[data-testid=stException]").count() == 0
+    assert [url for url in user.requests if not url.startswith(("http://127.0.0.1", "data:", "blob:"))] == []
+    assert user.blocked == []
 
 
 @pytest.fixture

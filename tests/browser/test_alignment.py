@@ -21,17 +21,6 @@ def _download(user: BrowserUser, key: str) -> pd.DataFrame:
     return without_disclosures(user.download_table(key), leaks=None)
 
 
-def test_alignment_is_measured_and_downloaded(server: AppServer, user: BrowserUser) -> None:
-    user.use_demo()
-    user.navigate("alignment")
-    user.press("measure")  # a job of the queue; the page shows its result by itself
-    user.page.locator("[data-testid=stPlotlyChart] .barlayer .bars").nth(1).wait_for()
-    (folder,) = server.store.glob("align/*/alignment/test")
-    for name in ("recall", "histogram"):
-        stored = pd.read_csv(folder / f"{name}.csv")
-        pd.testing.assert_frame_equal(user.download_table(f"{name}-csv")[list(stored)], stored)
-
-
 def test_every_download_holds_the_stored_numbers(
     server: AppServer, user: BrowserUser, tiny_data: Path, make_config: Callable[..., Config]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,18 +78,6 @@ def test_the_slider_moves_the_counts_as_stored(user: BrowserUser, bundle: Evalua
     _wait_for_cells(user, _count_cells(bundle, label, stored["threshold"][f1 == f1.max()].iloc[-1]))
 
 
-def test_a_cell_lists_its_volumes(user: BrowserUser, bundle: EvaluationPaths) -> None:
-    _open(user, "threshold")
-    user.button("cell-fp").click()
-    volumes = without_disclosures(user.download_table("cell-csv"))
-    scores = pd.read_parquet(bundle.scores)
-    false_alarms = scores[(scores[f"target_{LABELS[0]}"] == 0) & (scores[f"prob_{LABELS[0]}"] >= 0.5)]
-    expected = false_alarms.sort_values(f"prob_{LABELS[0]}", ascending=False)
-    assert volumes["volume"].tolist() == expected["volumename"].tolist()
-    np.testing.assert_array_equal(volumes["probability"], expected[f"prob_{LABELS[0]}"])
-    assert volumes["probability"].tolist() == volumes["error"].tolist()
-
-
 def test_every_download_holds_the_stored_numbers(user: BrowserUser, bundle: EvaluationPaths) -> None:
     _open(user, "findings")
     stored = pd.read_csv(bundle.per_class)
@@ -149,24 +136,6 @@ def test_the_tabs_show_what_is_stored(reader: BrowserUser, demo_runs: tuple[AppS
     assert volumes["error"].is_monotonic_decreasing
     reader.open_tab("evaluate", "paper")
     assert _download_demo_table(reader, "paper-table-csv")["finding"].tolist()[-1] == "macro"
-
-
-def test_a_link_opens_its_tab(
-    new_user: Callable[[AppServer], BrowserUser], demo_runs: tuple[AppServer, dict[str, Path]]
-) -> None:
-    server, runs = demo_runs
-    run = runs["mlp 1"].name
-    for address, tab in (("curves", "curves"), ("Volumes", "volumes"), ("gone", "findings")):
-        user = new_user(server)  # a browser without a session
-        user.go(f"evaluate?run={run}&tab={address}")
-        user.tabs("evaluate").first.wait_for()
-        assert user.current_tab("evaluate") == tab
-    user.open_tab("evaluate", "threshold")
-    user.page.wait_for_url("**tab=Threshold**")
-    assert f"run={run}" in user.page.url
-    user.page.reload()
-    user.settle()
-    assert user.current_tab("evaluate") == "threshold"
 
 
 def test_curves_mark_the_tuned_threshold(reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from ctbench_core.config import Config
-from ctbench_core.demo import write_demo
-from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import open_run, read_history, read_status
 from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
@@ -129,29 +124,6 @@ def test_two_browsers_share_jobs_but_not_forms(server: AppServer, user: BrowserU
     assert open_run(run_dir).config.training.batch_size == Config().training.batch_size
 
 
-def test_a_run_of_a_killed_server_can_be_resumed(serve: Serve, new_user: NewUser) -> None:
-    server = serve()
-    user = new_user(server)
-    user.use_demo(3000)
-    run_dir = start_run(user, server.store)
-    user.page.goto("about:blank")
-    server.process.kill()
-    server.process.wait()
-    assert state_of(run_dir) == "interrupted"
-    done = epochs_of(run_dir)
-    assert done < 3000
-    config = run_dir / "config.yaml"
-    config.write_text(config.read_text().replace("max_epochs: 3000", f"max_epochs: {done + 20}"))
-    user = new_user(serve())
-    user.go("runs")
-    user.select_row(0, "run-card")
-    user.press("card-resume")
-    wait_for_state(run_dir, "finished")
-    assert read_status(run_dir / "status.json").epoch == done + 20
-    wait_for_end(user, run_dir)
-    assert [line["epoch"] for line in open_run(run_dir).history()] == list(range(1, done + 21))
-
-
 def test_two_servers_share_one_store(serve: Serve, server: AppServer, user: BrowserUser, new_user: NewUser) -> None:
     second = serve()
     user.use_demo(ENDLESS)
@@ -194,43 +166,3 @@ def test_a_zoom_stays_while_epochs_are_added(server: AppServer, user: BrowserUse
     assert loss.get_attribute("data-from") == "1"
     user.press("stop")
     wait_for_state(run_dir, "cancelled")
-
-
-def test_repeats_are_grouped_with_mean_and_spread(server: AppServer, user: BrowserUser, tmp_path: Path) -> None:
-    demo = write_demo(tmp_path / "demo")
-    values = []
-    for seed in (1, 2, 3):
-        config = Config()
-        config.paths.data_root, config.paths.manifest_dir = str(demo["data_root"]), str(demo["manifest_dir"])
-        config.paths.outputs_root, config.training.max_epochs, config.utils.seed = str(server.store), 2, seed
-        values.append(run_experiment(config)["best_val"]["auprc"])
-    user.go("runs")
-    user.click(user.segment("runs.view", 1))
-    user.page.locator("[class*=st-key-recipes-]").wait_for()
-    (row,) = user.download_table("runs-csv").to_dict("records")
-    mean = sum(values) / 3
-    assert row["n"] == 3
-    assert row["val_auprc"] == pytest.approx(mean, abs=1e-12)
-    assert row["val_auprc_sd"] == pytest.approx((sum((v - mean) ** 2 for v in values) / 2) ** 0.5, abs=1e-12)
-
-
-def test_a_run_is_downloaded_deleted_and_restored(server: AppServer, user: BrowserUser) -> None:
-    user.use_demo(epochs=2)
-    user.press("start")
-    user.button("to-evaluate").wait_for()
-    (status,) = server.store.glob("train/*/status.json")
-    run_dir = status.parent
-    user.go("runs")
-    user.select_row(0, "run-card")
-    with user.page.expect_download() as download:
-        user.button("card-zip").click()
-    with zipfile.ZipFile(download.value.path()) as archive:
-        for file in ("config.yaml", "metrics.jsonl", "best_metrics.json", "checkpoints/final_model.pt"):
-            assert archive.read(f"{run_dir.name}/{file}") == (run_dir / file).read_bytes()
-        assert archive.read(f"{run_dir.name}/command.txt").startswith(b"python -m ctbench_core train")
-    user.press("card-delete")
-    user.button("undo").wait_for()
-    assert not run_dir.exists()
-    user.press("undo")
-    user.button("undo").wait_for(state="detached")
-    assert state_of(run_dir) == "finished"

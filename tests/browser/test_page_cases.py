@@ -29,77 +29,11 @@ from tests.browser.test_jobs import ENDLESS, start_run, state_of, wait_for_state
 Evaluated = Callable[..., Path]
 
 
-def _change_rows(path: Path, change: Callable[[list[list[str]]], None]) -> None:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    change(rows)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-
-
-def _choose_folders(user: BrowserUser, data: Path) -> None:
-    user.go("data")
-    user.fill("paths.data_root", str(data / "features"))
-    user.fill("paths.manifest_dir", str(data / "manifests"))
-
-
-def test_a_two_among_labels_is_named_and_mapped(user: BrowserUser, data: Path) -> None:
-    def spoil(rows: list[list[str]]) -> None:
-        rows[6][-1] = "2"
-
-    _change_rows(data / "manifests" / "train.csv", spoil)
-    _choose_folders(user, data)
-    alert = user.page.get_by_test_id("stAlert").filter(has_text="Emphysema").filter(has_text="line 7")
-    alert.first.wait_for()
-    assert user.button("confirm-findings").count() == 0
-    text = alert.first.locator("pre code")
-    assert text.evaluate("(code) => code.scrollWidth <= code.clientWidth + 1")  # it wraps
-    assert "data.labels" not in text.inner_text()
-    user.press("fix-data.labels.values={'2': 'unknown'}")
-    user.wait_for_text("3 findings")
-    user.press("check")
-    user.button("to-train").wait_for()
-
-
-def _rename_columns(rows: list[list[str]]) -> None:
-    rows[0][:2] = ["VolumeName", "image_path"]
-
-
-def test_a_column_of_another_name_takes_one_click_on_upload_too(user: BrowserUser, data: Path) -> None:
-    files = sorted((data / "manifests").iterdir())
-    for path in files:
-        _change_rows(path, _rename_columns)
-    _choose_folders(user, data)
-    user.press("fix-data.columns.visual_feature=image_path")
-    user.wait_for_text("3 findings")
-    user.page.context.clear_cookies()
-    user.go("data")
-    user.fill("paths.data_root", str(data / "features"))
-    user.press("data-upload-box")
-    user.widget("data-upload", "input[type=file]").set_input_files(files)
-    user.wait_for_text("3 findings")
-    user.page.keyboard.press("Escape")
-    user.press("check")
-    user.button("to-train").wait_for()
-
-
 def test_methods_count_every_evaluation_of_the_test_set(user: BrowserUser, evaluated_run: Evaluated) -> None:
     first = evaluated_run({"utils.seed": 1}, openings=3)
     evaluated_run({"utils.seed": 2, "job_name": "other"}, openings=2)
     user.go(f"evaluate?run={first.name}&tab=Paper")
     user.wait_for_text(re.compile("evaluated 5 times by 2 runs"))
-
-
-def test_compared_runs_are_named_by_what_differs(user: BrowserUser, evaluated_run: Evaluated) -> None:
-    runs = [
-        evaluated_run({"data.budget": budget, "model._target_": "linear", "model.model_name": "linear"})
-        for budget in (12, 24)
-    ]
-    user.go(f"compare?runs={runs[0].name},{runs[1].name}&compare-tabs=Paper")
-    table = user.download("paper-table-tex").decode()
-    assert "(1)" not in table
-    for budget in (12, 24):
-        assert re.search(rf"budget {budget}\b", table)
 
 
 def test_findings_named_like_missing_values_open_every_tab(
@@ -123,15 +57,6 @@ def test_findings_named_like_missing_values_open_every_tab(
     assert [row["finding"] for row in rows] == list(names)
 
 
-def test_curves_of_evaluated_runs_are_compared(
-    reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]
-) -> None:
-    runs = demo_runs[1]
-    reader.go(f"compare?runs={runs['mlp 1'].name},{runs['linear 1'].name}&compare-tabs=Curves")
-    reader.page.locator("[data-testid=stPlotlyChart] .scatterlayer .trace").first.wait_for()
-    assert reader.page.get_by_text("Curves are stored for").count() == 0
-
-
 def test_the_command_of_a_study_run_works_as_pasted(
     server: AppServer, user: BrowserUser, make_config: Callable[..., Config], tiny_data: Path
 ) -> None:
@@ -149,19 +74,6 @@ def test_the_command_of_a_study_run_works_as_pasted(
     (made,) = set(server.store.glob("*/*/status.json")) - before
     assert state_of(made.parent) == "finished"
     assert open_run(made.parent).config.utils.seed == open_run(run).config.utils.seed
-
-
-def test_a_resumed_run_leaves_the_queue_by_itself(server: AppServer, user: BrowserUser) -> None:
-    user.use_demo(ENDLESS)
-    run_dir = start_run(user, server.store)
-    user.press("stop")
-    wait_for_state(run_dir, "cancelled")
-    user.go(f"runs?run={run_dir.name}")
-    user.press("card-resume")
-    user.button("stop").wait_for()  # in the place of "next"
-    user.button(f"remove-{run_dir.name}").wait_for(state="detached")
-    user.press("stop")
-    wait_for_state(run_dir, "cancelled")
 
 
 def _is_trained(run_dir: Path) -> bool:
@@ -201,15 +113,3 @@ def test_a_store_that_is_renamed_while_a_run_trains(server: AppServer, user: Bro
     user.button("stop").wait_for()
     user.press("stop")
     wait_for_state(run_dir, "cancelled")
-
-
-def test_a_name_is_text_on_every_page(server: AppServer, user: BrowserUser, evaluated_run: Evaluated) -> None:
-    name = "![x](https://example.org/a.png) **b** $x$ :red[c]"
-    run = evaluated_run({"logging.run_name": name})
-    for address in ("", f"runs?run={run.name}", f"evaluate?run={run.name}"):
-        user.go(address)
-        user.page.locator("h1").first.wait_for()
-        assert user.page.locator("img[src*=example]").count() == 0
-    user.go(f"runs?run={run.name}")
-    user.widget("run-card", "h3").get_by_text("**b** $x$ ").wait_for()
-    assert "![x](https:" in user.widget("run-card", "h3").inner_text()

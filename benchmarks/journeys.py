@@ -1,0 +1,100 @@
+"""Walk the journeys of docs/journeys.md in Chromium, and write clicks and seconds into its tables.
+
+A warm server has shown every page before; a cold one is started for each journey. Run it on an idle machine:
+`python -m benchmarks.journeys [--cold] [--theme dark] [--keyboard] [NAME ...]`. It needs Chromium and Playwright.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ctbench_ui.pages import PAGES
+from tests.browser.app_server import SHARED_APP, AppServer, find_browser, serve_app, use_store
+from tests.browser.browser_user import sync_api
+from tests.browser.demo_runs import write_runs
+from tests.browser.journeys import JOURNEYS, Journey, KeyboardWalker, Scene, Walker, update, write_used_store
+
+
+class Stage:
+    """The browser, the used run store, and on a warm stage the server that all journeys share."""
+
+    def __init__(self, browser: Any, folder: Path, options: argparse.Namespace) -> None:
+        self.browser, self.folder, self.options = browser, folder, options
+        write_runs(folder / "demo_runs", epochs=6)
+        self.used = folder / "used" / "outputs"
+        write_used_store(folder / "demo_runs" / "outputs", self.used)
+        self.warm: AppServer | None = None
+        (folder / "server").mkdir()
+
+    def warm_up(self, server: AppServer) -> None:
+        """Show every page of a server once."""
+        self.warm = use_store(server, self.used)
+        walker = self.open_browser(self.warm)
+        for name in list(PAGES)[1:]:
+            walker.go(name)
+        walker.page.context.close()
+
+    def open_browser(self, server: AppServer) -> Walker:
+        """Open a server in a browser context of its own."""
+        kind = KeyboardWalker if self.options.keyboard else Walker
+        size = {"width": 1440, "height": 1000}
+        return kind(self.browser.new_context(viewport=size, color_scheme=self.options.theme), server.url)
+
+    def walk(self, journey: Journey) -> tuple[Walker, float]:
+        """Walk a journey; return its walker, and the seconds from the first page to the last check."""
+        folder = self.folder / journey.name
+        (folder / "own").mkdir(parents=True)
+        if journey.store != "empty":
+            shutil.copytree(self.used, folder / "outputs")
+        with ExitStack() as servers:
+            if self.warm is None:
+                server = servers.enter_context(serve_app(folder))
+            else:
+                server = use_store(self.warm, folder / "outputs")
+            users = [self.open_browser(server)]
+
+            def open_browser(other: AppServer | None = None) -> Walker:
+                users.append(self.open_browser(other or server))
+                return users[-1]
+
+            begin = time.perf_counter()
+            journey.walk(users[0], Scene(server, folder / "own", open_browser, lambda: serve_app(folder / "own")))
+            seconds = time.perf_counter() - begin
+            for user in users:
+                user.page.context.close()
+            if self.warm is not None:
+                use_store(self.warm, self.folder / "nothing")
+        return users[0], seconds
+
+
+def main() -> None:
+    """Print a line for each journey, and write the document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *JOURNEYS], help="by default all")
+    parser.add_argument("--cold", action="store_true", help="start a server for each journey")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    parser.add_argument("--keyboard", action="store_true", help="walk without a mouse")
+    options = parser.parse_args()
+    column = f"{'cold' if options.cold else 'warm'} {options.theme}"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        playwright = stack.enter_context(sync_api.sync_playwright())
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        stage = Stage(browser, folder, options)
+        if not options.cold:
+            stage.warm_up(stack.enter_context(serve_app(folder / "server", script=SHARED_APP)))
+        for name in options.names or JOURNEYS:
+            walker, seconds = stage.walk(JOURNEYS[name])
+            print(f"{name:26} {walker.clicks:3} clicks {walker.fields:3} fields {seconds:6.1f} s", flush=True)
+            update(JOURNEYS[name], walker, column, seconds)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
