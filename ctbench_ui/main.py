@@ -11,6 +11,8 @@ from ctbench_ui.pages import declaration, groups
 
 _STYLE = """<style>
 [data-testid=stHeader] {height: 2.5rem; min-height: 0; background: transparent}
+[data-testid=stHeader], [data-testid=stHeader] div {pointer-events: none}
+[data-testid=stHeader] :is(button, a) {pointer-events: auto}
 [data-testid=stMainBlockContainer] {padding: .6rem clamp(1rem, 3vw, 3rem) 3rem}
 .stApp:has([data-testid=stExpandSidebarButton]) [data-testid=stMainBlockContainer] {padding-top: 2.6rem}
 .st-key-top {min-height: 1.7rem}
