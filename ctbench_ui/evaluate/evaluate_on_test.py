@@ -38,9 +38,11 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
             )
             new = [name for name in own if Path(name).stem not in evaluated]
             key = f"tests-{run_dir.name}" + (f"-{len(evaluated)}" if evaluated else "")  # a new field for what is left
-            names = st.multiselect("Test manifests", [*own, *others], default=new, key=key, accept_new_options=True)
+            with st.container(horizontal=True, vertical_alignment="bottom"):  # the open list would cover a button below
+                names = st.multiselect("Test manifests", [*own, *others], default=new, key=key, accept_new_options=True)
+                pressed = st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names)
             _show_earlier(run, names)
-            if st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names):
+            if pressed:
                 _evaluate(run_dir, names)
 
 

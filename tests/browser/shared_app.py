@@ -22,6 +22,8 @@ STOP_S = 30
 def use_store(request: Request) -> Response:
     """Stop every job, then work on the store of the address, as a server does that is started on it."""
     runner = get_runner()
+    for waiting in runner.queued():
+        runner.cancel(waiting)
     for running in runner.active():
         runner.cancel(running)
         runner.wait(running, STOP_S)

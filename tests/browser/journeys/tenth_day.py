@@ -309,7 +309,7 @@ def external_test_set(walker: Walker, scene: Scene) -> None:
     manifest = pd.read_csv(f"{run.config.paths.manifest_dir}/test.csv").head(60)
     manifest.to_csv(scene.folder / "hospital_b.csv", index=False)
     open_evaluate(walker, run.run_id)
-    walker.click(walker.page.locator("details summary").filter(has_text="Evaluate on test").first)
+    walker.click(walker.button("evaluate-again"))
     walker.fill(f"tests-{run.run_id}-1", str(scene.folder / "hospital_b.csv"))
     walker.press("evaluate")
     walker.wait_for_text("60 volumes")
