@@ -112,9 +112,9 @@ def _draw_sizes(report: dict[str, Any]) -> None:
 def _draw_card(card: dict[str, Any]) -> None:
     """Draw the origin of the labels and the encoder of the volumes."""
     encoder = card["encoder"]
-    parts = [f"Labels: **{card['label_origin']}**", f"encoder: **{encoder['name']}**"]
-    parts += [f"pre-trained on {encoder['pretraining']}"] if encoder["pretraining"] else []
-    parts += [f"{encoder['projection']} projection"] if encoder["projection"] != "unknown" else []
+    parts = [f"Labels: **{as_text(card['label_origin'])}**", f"encoder: **{as_text(encoder['name'])}**"]
+    parts += [f"pre-trained on {as_text(encoder['pretraining'])}"] if encoder["pretraining"] else []
+    parts += [f"{as_text(encoder['projection'])} projection"] if encoder["projection"] != "unknown" else []
     st.caption(" · ".join(parts))
 
 
