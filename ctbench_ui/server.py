@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ctbench_ui.form import browser
+from ctbench_ui.frame.page_style import STYLE
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<ipv6>[0-9a-f:.]+)\])(?::\d+)?")
@@ -58,7 +59,7 @@ def middleware() -> list[Middleware]:
     refusal = refuse_address(st.get_option("server.address") or _EVERY_ADDRESS)
     if refusal:
         raise SystemExit(refusal)
-    return [Middleware(_Guard)]
+    return [Middleware(_Guard), Middleware(_Styled)]
 
 
 class _Guard:
@@ -85,6 +86,37 @@ class _Guard:
             await PlainTextResponse(refusal, status_code=403)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
+
+
+class _Styled:
+    """Put the style of every page at the end of its document, behind the styles that Streamlit adds to its head."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        parts: list[bytes] = []
+
+        async def send_styled(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            parts.append(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            headers, body = MutableHeaders(scope=start), b"".join(parts)
+            if "text/html" in headers.get("content-type", "") and "content-encoding" not in headers and body:
+                body = body.replace(b"</body>", STYLE.encode() + b"</body>", 1)
+                headers["content-length"] = str(len(body))
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        await self._app({**scope, "headers": plain}, receive, send_styled)
 
 
 def _new_cookie(scope: Scope) -> str | None:

@@ -12,7 +12,7 @@ from ctbench_ui.pages import Page, Row
 
 _NARROW = 640  # pixels: in narrower windows parts are stacked, as columns are
 _DELAY_S = 0.15  # a page that is drawn at once shows no outline
-# The status bar (its minimal height is in main.py) and its gap; before it is drawn, the outline is the first element.
+# The status bar (its minimal height is in page_style.py) and its gap; before it is drawn, the outline is the first element.
 _BAR = "2.7rem"
 _STYLE = f"""<style>
 [data-testid=stElementContainer]:has(.ctbench-outline):not(:last-child) {{display: none}}

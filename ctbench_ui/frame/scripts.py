@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-_KEY = "scripts"
+_KEY = "scripts"  # `page_style` hides it, so that it takes no room from the first moment on
 _FOLDER = Path(__file__).parent
 _CODE = "\n".join(
     f"{{{(_FOLDER / name).read_text(encoding='utf-8')}}}" for name in ("keep_focus.js", "save_pictures.js")
@@ -17,6 +17,4 @@ _ONCE = f"if (!window.ctbenchScripts) {{ window.ctbenchScripts = true; {_CODE} }
 def draw() -> None:
     """Draw the scripts, which run once a browser tab; they take no room on the page."""
     with st.container(key=_KEY):
-        st.html(
-            f"<style>.st-key-{_KEY} {{display: none}}</style><script>{_ONCE}</script>", unsafe_allow_javascript=True
-        )
+        st.html(f"<script>{_ONCE}</script>", unsafe_allow_javascript=True)

@@ -36,7 +36,11 @@ def violations(user: BrowserUser) -> list[str]:
     found = list(page.evaluate(_RUN, [{}, STREAMLIT]))
     other = "light" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "dark"
     _use_theme(user, other)
-    return found + [f"{other}: {one}" for one in page.evaluate(_RUN, [{"runOnly": ["color-contrast"]}, STREAMLIT])]
+    contrast = [{"runOnly": ["color-contrast"]}, STREAMLIT]
+    if wrong := page.evaluate(_RUN, contrast):  # a part of the page that was late
+        page.evaluate("new Promise((then) => requestAnimationFrame(() => setTimeout(then, 500)))")
+        wrong = page.evaluate(_RUN, contrast)
+    return found + [f"{other}: {one}" for one in wrong]
 
 
 def _use_theme(user: BrowserUser, theme: str) -> None:

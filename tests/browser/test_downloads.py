@@ -41,6 +41,8 @@ def _check_files(user: BrowserUser, files: dict[str, bytes]) -> None:
         ending = name.rpartition(".")[2]
         if ending == "csv":
             assert len(pd.read_csv(io.BytesIO(content))), name
+        elif ending == "parquet":
+            assert len(pd.read_parquet(io.BytesIO(content))), name
         elif ending == "html":
             read_chart(user, content.decode())
         elif ending == "zip":
@@ -78,7 +80,7 @@ def _members(archive: bytes) -> dict[str, bytes]:
     [
         ("evaluate", {"csv", "html", "tex", "txt", "zip"}),
         ("compare", {"csv", "html", "tex", "txt", "json", "zip"}),
-        ("alignment", {"csv", "html", "zip"}),
+        ("alignment", {"csv", "html", "parquet", "zip"}),
     ],
 )
 def test_every_tab_is_accessible_and_its_files_open(reader: BrowserUser, address: str, endings: set[str]) -> None:

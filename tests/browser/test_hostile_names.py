@@ -40,6 +40,7 @@ COLUMN, TEST = f"site {PICTURE}", "![x](y) $a$.csv"
 _RAW = re.compile(
     r"(?<!\\)(!\[x\]\(http|<img src=http|\$\\frac|:red\[hot|\*\*bold|`code`|:material/bug_report:|:smile:)"
 )
+_RAW_HTML = re.compile("<img src=http")  # of HTML, which is no Markdown
 _FENCED = re.compile(r"(?s)^(`{3,})text\n.*?\n\1$", re.MULTILINE)
 # Messages to the browser, and fields of others, whose texts are shown as they are, or not at all.
 _PLAIN = {
@@ -159,8 +160,9 @@ def test_no_page_and_no_tab_sends_a_name_as_markdown(
                     continue
                 is_table = element.type in ("dataframe", "arrow_data_frame")
                 texts = _help_texts(element.proto.columns) if is_table else _marked_texts(element.proto, element.type)
+                pattern = _RAW_HTML if element.type == "html" else _RAW
                 for field, text in texts if is_table or element.type not in _PLAIN else ():
-                    raw += [f"{name} {key}={title} {field}: {text}"] if _RAW.search(text) else []
+                    raw += [f"{name} {key}={title} {field}: {text}"] if pattern.search(text) else []
                     shown += text.replace("\\", "").replace("\u2060", "")
     assert raw == []
     assert "![x](http://127.0.0.2:9/x.png)" in shown

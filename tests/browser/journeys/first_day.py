@@ -164,7 +164,7 @@ def come_back(walker: Walker, scene: Scene) -> None:
     assert walker.clicks + walker.fields <= 8
     morning = scene.open_browser()
     morning.go("train")
-    morning.wait_for_text("Settings from your last session")
+    morning.wait_for_text("Settings of this browser's last session")
     sync_api.expect(morning.field("training.batch_size")).to_have_value("48")
     morning.wait_for_text("40 volumes")
 
@@ -177,7 +177,7 @@ def come_back(walker: Walker, scene: Scene) -> None:
     keyboard=True,
 )
 def advanced_settings(walker: Walker, scene: Scene) -> None:
-    set_fields(scene.store, {"training.max_epochs": 2})
+    set_fields(walker, scene.store, {"training.max_epochs": 2})
     before = set(scene.store.glob("train/*/status.json"))
     walker.page.set_viewport_size({"width": 1280, "height": 800})
     walker.go()

@@ -225,7 +225,7 @@ def table_of_a_paper(walker: Walker, scene: Scene) -> None:
     store="copy",
 )
 def study_from_a_grid(walker: Walker, scene: Scene) -> None:
-    set_fields(scene.store, {"training.max_epochs": 3})
+    set_fields(walker, scene.store, {"training.max_epochs": 3})
     walker.go()
     walker.navigate("studies")
     walker.choose("study", "New study")
@@ -248,7 +248,7 @@ def study_from_a_grid(walker: Walker, scene: Scene) -> None:
     store="copy",
 )
 def best_of_a_search(walker: Walker, scene: Scene) -> None:
-    set_fields(scene.store, {"training.max_epochs": 2})
+    set_fields(walker, scene.store, {"training.max_epochs": 2})
     walker.go()
     walker.navigate("studies")
     walker.choose("study", "New search")

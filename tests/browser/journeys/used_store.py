@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.config import set_keys
+import yaml
+
+from ctbench_core.config import KEYS, changed_keys, set_keys
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import Run, RunStore
+from tests.browser.journeys.walker import Walker
 
 BUDGETS, SWEEP = (40, 120), 40
 _SWEEP_DAYS = 30  # its age
@@ -35,10 +40,15 @@ def find_run(store: Path, head: str, seed: int) -> Run:
     return next(run for run in runs if (run.config.model._target_, run.config.utils.seed) == (head, seed))
 
 
-def set_fields(store: Path, values: dict[str, Any]) -> None:
-    """Let a session begin with values in the form, as if they had been typed in the last one."""
-    with (store / ".form.yaml").open("a", encoding="utf-8") as file:
-        file.writelines(f"{key}: {value}\n" for key, value in values.items())
+def set_fields(walker: Walker, store: Path, values: dict[str, Any]) -> None:
+    """Let the walker's browser begin with values in the form and the data of a run, as if it had set them last."""
+    cookie = secrets.token_hex(16)
+    walker.page.context.add_cookies([{"name": "ctbench_browser", "value": cookie, "url": walker.url}])
+    config = find_run(store, "mlp", 1).config
+    data = {key: value for key, value in changed_keys(config).items() if KEYS[key].is_input}
+    file = store / ".forms" / f"{hashlib.sha256(cookie.encode()).hexdigest()[:24]}.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(data | values), encoding="utf-8")
 
 
 def change_status(folder: Path, changes: dict[str, Any]) -> None:

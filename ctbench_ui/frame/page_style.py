@@ -1,0 +1,34 @@
+"""The style of every page, which the server puts into it: from a page's code it would come after the first look."""
+
+from __future__ import annotations
+
+STYLE = """<style>
+[data-testid=stHeader] {height: 2.5rem; min-height: 0; background: transparent}
+[data-testid=stHeader], [data-testid=stHeader] div {pointer-events: none}
+[data-testid=stHeader] :is(button, a) {pointer-events: auto}
+[data-testid=stMainBlockContainer] {padding: .6rem clamp(1rem, 3vw, 3rem) 3rem}
+.stApp:has([data-testid=stExpandSidebarButton]) [data-testid=stMainBlockContainer] {padding-top: 2.6rem}
+.st-key-top {min-height: 1.7rem}
+:has(> .st-key-scripts) {display: none}
+.st-key-strip {padding-right: 1.5rem}
+@media (max-width: 640px) {
+  .st-key-strip [data-testid=stHorizontalBlock] {gap: 0 1rem}
+  .st-key-strip [data-testid=stColumn] {flex: 0 1 auto; min-width: 0; width: auto}
+  [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
+}
+[data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
+[data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
+[data-testid=stMarkdownContainer] blockquote p {color: inherit}
+[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
+[data-testid=stSliderThumbValue] {color: inherit !important}
+.ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
+.ctbench-picture:hover {text-decoration: underline}
+[data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {
+  fill: currentColor !important; fill-opacity: .8 !important
+}
+[data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
+[data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
+@media (prefers-reduced-motion: reduce) {
+  *, ::before, ::after {animation-duration: 1ms !important; animation-delay: 0s !important; transition-duration: 1ms !important; scroll-behavior: auto !important}
+}
+</style>"""
