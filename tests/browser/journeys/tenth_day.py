@@ -227,10 +227,9 @@ def resume(walker: Walker, scene: Scene) -> None:
     open_runs(walker, "state = interrupted")
     walker.pick_rows("runs-", run.name)
     walker.press("card-resume")
-    walker.button("stop").wait_for()  # in the place of "next"
-    walker.button(f"remove-{run.run_id}").wait_for(state="detached")
+    walker.button("card-stop").wait_for()
     walker.wait_until(lambda: read_status(run.paths.root / "status.json").epoch > 6)
-    walker.press("stop")
+    walker.press("card-stop")
     walker.wait_until(lambda: read_status(run.paths.root / "status.json").state == "cancelled")
 
 
