@@ -60,7 +60,7 @@ def test_colours_of_charts_are_clear_on_the_page(name: str) -> None:
 @pytest.mark.parametrize("name", THEMES)
 def test_text_is_clear_on_every_ground(name: str) -> None:
     theme = THEME[name]
-    style = (PROJECT / "ctbench_ui" / "main.py").read_text(encoding="utf-8")
+    style = (PROJECT / "ctbench_ui" / "frame" / "page_style.py").read_text(encoding="utf-8")
     faint = float(re.search(r"stCaptionContainer\][^{]*\{opacity: ([.\d]+)\}", style)[1])
     for ground in _grounds(theme):
         assert _contrast(_over(theme["textColor"], ground, faint), ground) >= TEXT, ground  # a caption
