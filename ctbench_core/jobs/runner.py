@@ -123,15 +123,15 @@ class JobRunner:
             InputError: `MOST_WAITING` jobs wait.
         """
         folder = Path(folder)
+        job = Job(folder, work, elsewhere)
         with self._changed:
             if self._find(folder):
                 return folder
-        job = Job(folder, work, elsewhere)
+            if elsewhere:
+                self._active.append(job)
         if not elsewhere:
             self.require_place()
             return self._enqueue(job)
-        with self._changed:
-            self._active.append(job)
         threading.Thread(target=self._run, args=(job,), name=f"ctbench-{folder.name}", daemon=True).start()
         return folder
 
