@@ -262,7 +262,7 @@ def _stand_in() -> None:
             recorder.end("finished")
 
     loop = ModuleType("ctbench_core.train.loop")
-    loop.limit_threads = lambda count: None  # type: ignore[attr-defined]
+    vars(loop).update(limit_threads=lambda count: None, use_gpu=lambda place: None, gpu_count=lambda: 0)
     sys.modules["ctbench_core.train.loop"] = loop
     runner.run_experiment = run  # type: ignore[assignment]
 

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import psutil
@@ -57,18 +58,18 @@ def work(request: Request) -> JSONResponse:
 
 
 def held(_: Request) -> JSONResponse:
-    """Collect garbage, and return the memory in MiB, the handles and the threads of this process."""
+    """Collect garbage; return the memory in MiB, the handles and the threads of this process, and the names of threads."""
     gc.collect()
     if os.name == "posix" and hasattr(ctypes.CDLL(None), "malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
     process = psutil.Process()
-    return JSONResponse(
-        {
-            "memory": process.memory_full_info().uss / 2**20,
-            "handles": process.num_fds(),
-            "threads": process.num_threads(),
-        }
-    )
+    figures = {
+        "memory": process.memory_full_info().uss / 2**20,
+        "handles": process.num_fds(),
+        "threads": process.num_threads(),
+        "threads of Python": threading.active_count(),
+    }
+    return JSONResponse({"figures": figures, "threads": sorted(thread.name for thread in threading.enumerate())})
 
 
 app = st.App(

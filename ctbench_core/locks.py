@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 from filelock import (
+    AcquireReturnProxy,
     BaseFileLock,
     FileLock,
     SoftFileLockProtocolError,
@@ -28,6 +29,8 @@ from filelock import (
 
 from ctbench_core.atomic import temporary_path
 
+# Of two that ask for a lock made of files at one moment, both may step back: each asks again for so long.
+_DOORWAY_S, _POLL_S = 0.2, 0.01
 _NOT_SUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -52,12 +55,15 @@ def hold_across_hosts(path: Path, is_stale: Callable[[Path], bool]) -> Iterator[
         Timeout: another process has it.
     """
     with contextlib.ExitStack() as held:
-        held.enter_context(first := file_lock(path).acquire(blocking=False))
-        if not isinstance(first.lock, _SoftLock):
+        first = file_lock(path)
+        if isinstance(first, _SoftLock):
+            held.enter_context(first.at_doorway())
+        else:
+            held.enter_context(first.acquire(blocking=False))
             second = _SoftLock(path.with_suffix(".hosts"))
             with contextlib.suppress(SoftFileLockProtocolError):  # no hard links: the system's lock alone
                 second.remove_stale(is_stale)
-                held.enter_context(second.acquire(blocking=False))
+                held.enter_context(second.at_doorway())
         yield
 
 
@@ -128,6 +134,14 @@ class _SoftLock(StrictSoftFileLock):
                 with contextlib.suppress(FileNotFoundError):  # another process has removed it
                     self.force_break(claim.name)
         super()._acquire()
+
+    def at_doorway(self) -> AcquireReturnProxy:
+        """Acquire the lock unless another process has it.
+
+        Raises:
+            Timeout: another process has it.
+        """
+        return self.acquire(timeout=_DOORWAY_S, poll_interval=_POLL_S)
 
     def remove_stale(self, is_stale: Callable[[Path], bool]) -> None:
         """Remove the claims of hosts that are gone."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from ctbench_core.errors import CtbenchError
 from ctbench_ui.frame import address, loading, readonly, scripts, sign_in
 from ctbench_ui.pages import declaration, groups
 
@@ -44,6 +45,10 @@ with top:
 try:
     if not refused:
         page.run()
+except CtbenchError as error:  # such as a run that is deleted while its page is drawn
+    from ctbench_ui.shared import show_error
+
+    show_error("This page could not be drawn", f"{error} Reload the page to try again.")
 finally:  # a page may end early
     with notes:
         address.draw_notes()

@@ -86,3 +86,14 @@ def test_a_lock_that_may_not_be_opened_is_not_known_to_be_held(tmp_path: Path, m
 
     monkeypatch.setattr(locks.FileLock, "acquire", refuse)
     assert not is_held(tmp_path / "lock")
+
+
+def test_a_lock_of_files_is_asked_for_again_where_both_hosts_stepped_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, back = StrictSoftFileLock._attempt_doorway, [1]
+    monkeypatch.setattr(
+        StrictSoftFileLock, "_attempt_doorway", lambda self, folder: not (back and back.pop()) and attempt(self, folder)
+    )
+    with locks.hold_across_hosts(tmp_path / "bank.lock", lambda _: False):
+        assert back == []

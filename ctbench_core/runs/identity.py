@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from ctbench_core.errors import DamagedFile
 from ctbench_core.manifest import identity_of, set_id
 from ctbench_core.runs.layout import VALIDATION
 from ctbench_core.runs.provenance import read_provenance
@@ -12,7 +13,7 @@ from ctbench_core.runs.readers import Fingerprint, fingerprint
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.scores import label_columns, read_frame
 from ctbench_core.runs.store import Run
-from ctbench_core.stored import reading
+from ctbench_core.stored import is_there, reading
 
 
 def set_id_of(run: Run, name: str) -> str | None:
@@ -43,11 +44,18 @@ def validation_set_id(run: Run) -> str | None:
 
 
 def _digests_of(scores: Path) -> tuple[str | None, str | None]:
-    """Return the digest of the volumes, and the identity, of a ``scores.parquet``; None where there is none."""
+    """Return the digest of the volumes, and the identity, of a ``scores.parquet``; None where there is none.
+
+    A run that is deleted while it is read has none.
+    """
     try:
         with reading(scores):
             return _read_digests(scores, fingerprint(scores.stat()))
     except FileNotFoundError:
+        return None, None
+    except DamagedFile:
+        if is_there(scores):
+            raise
         return None, None
 
 

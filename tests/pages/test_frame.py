@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.damage import unpack
+from ctbench_core.errors import RunError
 from ctbench_ui.pages import PAGES
 
 
@@ -44,3 +45,17 @@ def test_an_id_that_leads_out_of_the_store_is_not_in_the_store(
     assert [error.value.splitlines()[1] for error in app.error] == [query[parameter]]
     assert {metric.label for metric in app.metric} <= {"Parameters"}  # of the form, not of a run
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
+
+
+def test_an_error_of_the_core_in_the_middle_of_a_page_is_text(
+    tmp_path: Path, open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(tmp_path)
+
+    def lose(*_: object) -> None:
+        raise RunError("outputs/run is no run any more.")
+
+    monkeypatch.setattr("ctbench_ui.compare.page.common_sets", lose)
+    app = open_page("compare")
+    assert not app.exception
+    assert "outputs/run is no run any more. Reload the page" in app.error[0].value

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.damage import unpack
 from ctbench_core.atomic import temporary_path
 from ctbench_core.config import Config
 from ctbench_core.errors import DamagedFile, InputError
@@ -21,13 +23,17 @@ from ctbench_core.runs import (
     delete_alignment,
     delete_run,
     empty_trash,
+    identity,
     new_status,
     newest_resumable,
     open_run,
     read_annotations,
+    read_frame,
     read_status,
     restore,
     restore_run,
+    run_folders,
+    volumes_digest_of,
     write_config,
     write_latest,
     write_status,
@@ -233,3 +239,20 @@ def test_a_result_is_deleted_alone_unless_it_is_all_that_its_run_has(ended: Path
     assert restore(tmp_path / "out", second) == ended
     restore(tmp_path / "out", first)
     assert open_run(ended).alignments() == ["a", "b"]
+
+
+def test_a_run_that_is_deleted_while_its_scores_are_read_has_no_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not damaged: what the pages would then ask to be restored is gone."""
+    run = open_run(next(one for one in map(Path, run_folders(unpack(tmp_path))) if (one / "evaluation").is_dir()))
+    name = next(iter(run.evaluations()))
+    assert volumes_digest_of(run, name)
+
+    def read_late(path: Path, *args: Any, **options: Any) -> Any:
+        shutil.rmtree(run.paths.root)
+        return read_frame(path, *args, **options)
+
+    os.utime(run.paths.evaluation(name).scores, (1, 1))  # read again
+    monkeypatch.setattr(identity, "read_frame", read_late)
+    assert volumes_digest_of(run, name) is None
