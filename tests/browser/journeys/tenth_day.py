@@ -221,15 +221,16 @@ def clone_with_another_head(walker: Walker, scene: Scene) -> None:
 def resume(walker: Walker, scene: Scene) -> None:
     run = find_run(scene.store, "linear", 2)
     config = run.paths.root / "config.yaml"
-    text = config.read_text(encoding="utf-8")
-    config.write_text(text.replace("max_epochs: 6", f"max_epochs: {ENDLESS}"), encoding="utf-8")
+    text = config.read_text(encoding="utf-8").replace("max_epochs: 6", f"max_epochs: {ENDLESS}")
+    text = re.sub(r"early_stopping_patience: \d+", f"early_stopping_patience: {ENDLESS}", text)
+    config.write_text(text, encoding="utf-8")
     change_status(run.paths.root, {"state": "interrupted", "max_epochs": ENDLESS})
     open_runs(walker, "state = interrupted")
     walker.pick_rows("runs-", run.name)
     walker.press("card-resume")
-    walker.button("card-stop").wait_for()
+    walker.button("stop").wait_for()
     walker.wait_until(lambda: read_status(run.paths.root / "status.json").epoch > 6)
-    walker.press("card-stop")
+    walker.press("stop")
     walker.wait_until(lambda: read_status(run.paths.root / "status.json").state == "cancelled")
 
 
