@@ -24,9 +24,7 @@ D = TypeVar("D")
 C = TypeVar("C")
 Fingerprint = tuple[int, int, int]
 
-_MAX_VALUES = 40_000  # config, best epoch, notes and inputs of 5,000 runs, twice
-_values: dict[tuple[Path, Callable[[str], Any]], tuple[Fingerprint, Any]] = {}
-_values_lock = threading.Lock()
+_FEW = 256
 
 _MAX_FOLLOWED = 8
 _PIECE = 2**23  # bytes
@@ -40,6 +38,30 @@ def fingerprint(facts: os.stat_result) -> Fingerprint:
     A file replaced twice within a tick of the clock may keep time and size, but not its inode.
     """
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
+class _Values(dict[tuple[Path, Callable[[str], Any]], tuple[Fingerprint, Any]]):
+    """What was read of files; whenever there are twice as many as files had, those of files that are gone are dropped.
+
+    A server deletes runs for weeks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock, self._sweep_at = threading.Lock(), _FEW
+
+    def keep(self, key: tuple[Path, Callable[[str], Any]], value: tuple[Fingerprint, Any]) -> None:
+        """Keep a value."""
+        with self._lock:
+            self[key] = value
+            if len(self) < self._sweep_at:
+                return
+            for gone in [known for known in self if not os.path.lexists(known[0])]:
+                del self[gone]
+            self._sweep_at = max(_FEW, 2 * len(self))
+
+
+_values = _Values()
 
 
 def read_cached(path: Path, parse: Callable[[str], T]) -> T:
@@ -56,18 +78,8 @@ def read_cached(path: Path, parse: Callable[[str], T]) -> T:
         if known is not None and known[0] == current:
             return known[1]
         value = parse(read_bytes(path).decode("utf-8"))
-    with _values_lock:
-        if len(_values) >= _MAX_VALUES:
-            _values.clear()
-        _values[key] = (current, value)
+    _values.keep(key, (current, value))
     return value
-
-
-def forget(folders: set[str]) -> None:
-    """Drop what was read from files of folders that are gone: a server deletes runs for weeks."""
-    with _values_lock:
-        for key in [key for key in _values if not folders.isdisjoint(map(str, key[0].parents[:3]))]:
-            del _values[key]
 
 
 def read_if_there(path: Path, parse: Callable[[str], T], absent: D) -> T | D:

@@ -30,7 +30,7 @@ from ctbench_core.runs.identity import validation_set_id
 from ctbench_core.runs.index import Entry, Stamps, read_index, write_index
 from ctbench_core.runs.layout import PLAN, SEARCH
 from ctbench_core.runs.provenance import read_provenance
-from ctbench_core.runs.readers import forget, read_cached
+from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
 from ctbench_core.runs.store import Run, check_length, open_run, possible_folders
@@ -56,7 +56,6 @@ class _Store:
     Attributes:
         seen: when the folder of each run had last changed, as its files were compared with the row.
         unsaved: folders whose rows the index lacks. gone: folders whose rows it may hold in vain.
-        present: folders of the last table.
         checked_at: when the files of all runs were last compared; 0 before the first time.
     """
 
@@ -65,7 +64,6 @@ class _Store:
     seen: dict[str, int] = field(default_factory=dict)
     unsaved: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
-    present: set[str] = field(default_factory=set)
     checked_at: float = 0.0
     retry_at: float = 0.0
 
@@ -103,7 +101,7 @@ def read_table(outputs_root: Path | str) -> RunTable:
                 damaged.append(row)
             elif row is not None:
                 rows.append(row)
-        _forget(store, root, set(folders))
+        _forget(store, set(folders))
         _save(store, Path(root))
         if not is_quick:
             store.checked_at = time.monotonic()
@@ -138,16 +136,13 @@ def damaged_rows(outputs_root: Path | str) -> list[DamagedRun]:
     return read_table(outputs_root).damaged
 
 
-def _forget(store: _Store, root: str, present: set[str]) -> None:
-    """Drop the rows of runs that are not there any more, and what was read from their files."""
+def _forget(store: _Store, present: set[str]) -> None:
+    """Drop the rows of runs that are not there any more."""
     for name in store.entries.keys() - present:
         del store.entries[name]
         store.seen.pop(name, None)
         store.unsaved.discard(name)
         store.gone.add(name)
-    if deleted := store.present - present:
-        forget({str(Path(root) / name) for name in deleted})
-    store.present = present
 
 
 def _save(store: _Store, root: Path) -> None:

@@ -25,7 +25,6 @@ from ctbench_core.runs import (
     open_run,
     read_metrics,
     read_table,
-    readers,
     run_fields,
     run_row,
     table,
@@ -219,19 +218,3 @@ def test_every_field_reads_every_row(store: Path) -> None:
     stored = read_metrics(open_run(row["run_dir"]).paths.evaluation("test").metrics)
     assert stored is not None
     assert values["test auroc"] == stored.macro["auroc"].value
-
-
-def test_what_was_read_of_a_deleted_run_is_dropped(store: Path) -> None:
-    table.run_rows(str(store))
-    first, *others = folders(store)
-    assert open_run(first).config is not None
-
-    def kept(folder: Path) -> int:
-        return sum(path.is_relative_to(folder) for path, _ in readers._values)
-
-    assert kept(first)
-    before = [kept(folder) for folder in others]
-    shutil.rmtree(first)
-    table.run_rows(str(store))
-    assert kept(first) == 0
-    assert [kept(folder) for folder in others] == before
