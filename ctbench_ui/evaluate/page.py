@@ -121,7 +121,10 @@ def _one_volume(metrics: Metrics) -> None:
     own = metrics.one_volume
     if own is None:
         return
-    with st.expander(f"One volume per patient: {plural(own.n['volumes'], 'volume')}"):
+    title = f"One volume per patient: {plural(own.n['volumes'], 'volume')}"
+    with st.expander(title, key="one-volume-box", on_change="rerun") as box:
+        if not box.open:  # a table more costs every tab 20 ms
+            return
         means = [
             f"Macro {short_title(key)} {format_interval(one.value, one.interval.to_list())}"
             for key, one in own.macro.items()
