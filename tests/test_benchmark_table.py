@@ -12,7 +12,7 @@ from benchmarks import everything, processes
 
 
 def test_a_process_is_measured_as_a_whole() -> None:
-    outcome = processes.run(["-c", "import time; kept = b"x" * (200 * 2**20); time.sleep(.2); print('done')"])
+    outcome = processes.run(["-c", "import time; kept = b'x' * (200 * 2**20); time.sleep(.2); print('done')"])
     assert outcome.seconds >= 0.2
     assert 0.19 < outcome.peak_gib < 0.4
     assert outcome.output.strip() == "done"
