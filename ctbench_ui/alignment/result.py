@@ -339,7 +339,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
     headings = {name: name.capitalize() for name in ("finding", "queries")} | {"prevalence": "Chance"}
     right.dataframe(
         exports.styled(shown.loc[alignment_charts.lift_order(findings, k)].reset_index()).format(
-            "{:.2f}", subset=[f"Lift {way.mark}" for way in CROSS_DIRECTIONS], na_rep="–"
+            lambda lift: format_metric(lift, 2), subset=[f"Lift {way.mark}" for way in CROSS_DIRECTIONS]
         ),
         hide_index=True,
         column_config=headings,
