@@ -217,7 +217,7 @@ def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = (
 
 
 def _differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the values of each in which any differ, as many as tell all apart: ``budget 20, learning rate 0.01``."""
+    """Return the values of each in which any differ, no more than distinguish all: ``budget 20, learning rate 0.01``."""
     keys = [key for key, value in settings[0].items() if any(other[key] != value for other in settings[1:])]
     texts = [""] * len(settings)
     for key in keys[:_SETTINGS]:

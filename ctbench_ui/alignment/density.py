@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = (120, 80)
-# The range that a view has: all but this share of the places at each side, at least one, and this much more of it.
-_OUTERMOST, _MARGIN = 0.003, 0.2
+# The range that a view has: all but the outermost thousandth of the places at each side (of fewer than 2,000 two, but at
+# most a hundredth, and at least one), and this share more of it on both sides.
+_OUTERMOST, _FEW, _MOST, _MARGIN = 0.001, 2, 0.01, 0.2
 _EDGE = 0.02  # of that range, beyond the outermost point, so that its mark is whole
 _CELLS = 2  # cells of the grid that are thinned together, in both directions
 
@@ -37,8 +38,9 @@ def measure(x: np.ndarray, y: np.ndarray) -> Density:
 
 def _range(values: np.ndarray) -> tuple[float, float]:
     """Return the range of the view from sorted values."""
-    low = float(np.quantile(values, _OUTERMOST, method="higher"))
-    high = float(np.quantile(values, 1 - _OUTERMOST, method="lower"))
+    share = min(max(_OUTERMOST, _FEW / len(values)), _MOST)
+    low = float(np.quantile(values, share, method="higher"))
+    high = float(np.quantile(values, 1 - share, method="lower"))
     span = high - low or 1.0
     first, last, margin = float(values[0]) - _EDGE * span, float(values[-1]) + _EDGE * span, _MARGIN * span
     return max(first, low - margin), min(last, high + margin)
