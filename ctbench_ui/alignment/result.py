@@ -336,7 +336,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
     columns |= {"prevalence": first["prevalence"]}
     columns |= {f"P@{k} {mark}": _precisions(rows, k) for mark, rows in ways.items()}
     shown = pd.DataFrame(columns | {"queries": first["queries"]}, index=first.index)
-    headings = {
+    headings: dict[str, Any] = {
         "finding": st.column_config.TextColumn("Finding", width=205),
         "queries": "Queries",
         "prevalence": "Chance",
