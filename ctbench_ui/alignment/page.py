@@ -56,9 +56,9 @@ def draw() -> None:
         measure_box = st.container()
     if measure_box is not None:
         _offer_measurement(measure_box)
-    if changeable:
+    with st.container():  # what follows keeps its place
         queued = [Path(st.session_state[_MEASURED])] if _MEASURED in st.session_state else []
-        for folder in dict.fromkeys([*active_jobs.list_alignments(), *queued]):
+        for folder in dict.fromkeys([*active_jobs.list_alignments(), *queued]) if changeable else ():
             active_jobs.draw_alignment(folder)
     if not stored:
         with st.container(border=True):

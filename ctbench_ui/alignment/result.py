@@ -84,7 +84,8 @@ def draw(run_dir: Path, name: str) -> None:
     metrics = read_alignment(folder) or {}
     source = _source(run, name, metrics)
     st.caption(source.note)
-    show_warnings(metrics.get("warnings", []))
+    with st.container():  # what follows keeps its place
+        show_warnings(metrics.get("warnings", []))
     contents = {
         "Metrics": lambda: _metrics_tab(run, folder, metrics, source),
         "Ranks and findings": lambda: _ranks_tab(folder, metrics, source),
