@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,16 +38,17 @@ class Stage:
     def warm_up(self, server: AppServer) -> None:
         """Show every page of a server once."""
         self.warm = use_store(server, self.used)
-        walker = self.open_browser(self.warm)
+        walker = self.open_browser()(self.warm)
         for name in list(PAGES)[1:]:
             walker.go(name)
         walker.page.context.close()
 
-    def open_browser(self, server: AppServer) -> Walker:
-        """Open a server in a browser context of its own."""
+    def open_browser(self) -> Callable[[AppServer], Walker]:
+        """Open a browser with cookies of its own; return a function that opens a server in a new tab."""
         kind = KeyboardWalker if self.options.keyboard else Walker
         size = {"width": 1440, "height": 1000}
-        return kind(self.browser.new_context(viewport=size, color_scheme=self.options.theme), server.url)
+        context = self.browser.new_context(viewport=size, color_scheme=self.options.theme)
+        return lambda server: kind(context, server.url)
 
     def walk(self, journey: Journey) -> tuple[Walker, float]:
         """Walk a journey; return its walker, and the seconds from the first page to the last check."""
@@ -57,24 +61,28 @@ class Stage:
                 server = servers.enter_context(serve_app(folder))
             else:
                 server = use_store(self.warm, folder / "outputs")
-            users = [self.open_browser(server)]
+            open_tab = self.open_browser()
+            walker = open_tab(server)
 
-            def open_browser(other: AppServer | None = None) -> Walker:
-                users.append(self.open_browser(other or server))
-                return users[-1]
+            def open_other(other: AppServer | None = None) -> Walker:
+                return open_tab(other or server)
 
             begin = time.perf_counter()
-            journey.walk(users[0], Scene(server, folder / "own", open_browser, lambda: serve_app(folder / "own")))
+            journey.walk(walker, Scene(server, folder / "own", open_other, lambda: serve_app(folder / "own")))
             seconds = time.perf_counter() - begin
-            for user in users:
-                user.page.context.close()
-            if self.warm is not None:
-                use_store(self.warm, self.folder / "nothing")
-        return users[0], seconds
+            self.leave()
+        return walker, seconds
+
+    def leave(self) -> None:
+        """Close every window, and let the warm server end its jobs."""
+        for context in self.browser.contexts:
+            context.close()
+        if self.warm is not None:
+            use_store(self.warm, self.folder / "nothing")
 
 
-def main() -> None:
-    """Print a line for each journey, and write the document."""
+def main() -> int:
+    """Print a line for each journey, and write the document; return 1 when a journey did not end as its user expects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *JOURNEYS], help="by default all")
     parser.add_argument("--cold", action="store_true", help="start a server for each journey")
@@ -89,12 +97,20 @@ def main() -> None:
         stage = Stage(browser, folder, options)
         if not options.cold:
             stage.warm_up(stack.enter_context(serve_app(folder / "server", script=SHARED_APP)))
+        failed = 0
         for name in options.names or JOURNEYS:
-            walker, seconds = stage.walk(JOURNEYS[name])
+            try:
+                walker, seconds = stage.walk(JOURNEYS[name])
+            except (AssertionError, sync_api.Error):
+                failed = 1
+                print(f"{name:26} failed\n{traceback.format_exc()}", flush=True)
+                stage.leave()
+                continue
             print(f"{name:26} {walker.clicks:3} clicks {walker.fields:3} fields {seconds:6.1f} s", flush=True)
             update(JOURNEYS[name], walker, column, seconds)
         browser.close()
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

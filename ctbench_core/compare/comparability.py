@@ -5,6 +5,7 @@ Shapes: M models, N volumes, C findings.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -207,16 +208,26 @@ def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = (
         if len(positions) > 1 and settings:
             for position, text in zip(positions, _differing_settings([settings[k] for k in positions])):
                 distinct[position] = " · ".join(filter(None, [name, text]))
-    return [
-        f"{name} ({distinct[:k].count(name) + 1})" if distinct.count(name) > 1 else name
-        for k, name in enumerate(distinct)
-    ]
+    counts, seen = Counter(distinct), Counter[str]()
+    for position, name in enumerate(distinct):
+        if counts[name] > 1:
+            seen[name] += 1
+            distinct[position] = f"{name} ({seen[name]})"
+    return distinct
 
 
 def _differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the values of each in which any differ: ``budget 20, learning rate 0.01``."""
+    """Return the values of each in which any differ, no more than distinguish all: ``budget 20, learning rate 0.01``."""
     keys = [key for key, value in settings[0].items() if any(other[key] != value for other in settings[1:])]
-    return [", ".join(f"{_short_name(key)} {_short_value(one[key])}" for key in keys[:_SETTINGS]) for one in settings]
+    texts = [""] * len(settings)
+    for key in keys[:_SETTINGS]:
+        texts = [
+            ", ".join(filter(None, [text, f"{_short_name(key)} {_short_value(one[key])}"]))
+            for text, one in zip(texts, settings)
+        ]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
 
 
 def _short_name(key: str) -> str:

@@ -64,7 +64,7 @@ def finding_lift(findings: pd.DataFrame, k: int) -> go.Figure:
     chart.add_vline(1, line={"color": GREY, "width": 1.2, "dash": "dot"})
     chart.update_yaxes(autorange="reversed", ticksuffix="  ")
     ticks = [0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100]
-    chart.update_xaxes(type="log", tickvals=ticks, title=f"lift: share of the first {k} with the finding / chance")
+    chart.update_xaxes(type="log", tickvals=ticks, title=f"lift: P@{k} / chance")
     return set_layout(chart, height=100 + 22 * len(order), legend_below=False)
 
 
@@ -89,8 +89,9 @@ def _error_bars(rows: pd.DataFrame, k: int) -> dict[str, object] | None:
 def embedding_map(
     points: pd.DataFrame,
     colours: Mapping[str, str],
-    lines: pd.DataFrame | None = None,
-    density: Density | None = None,
+    lines: pd.DataFrame | None,
+    density: Density,
+    shaded: bool,
 ) -> go.Figure:
     """Draw volumes and reports on one plane.
 
@@ -98,10 +99,11 @@ def embedding_map(
         points: columns x, y (float32), kind (volume, report), group, volumename.
         colours: by group.
         lines: pairs to join: visual_x, visual_y, text_x, text_y.
-        density: of all points, drawn as shading behind them; the view is then its range.
+        density: of all points; its range is the view at first.
+        shaded: draw the density behind the points.
     """
     chart = go.Figure()
-    if density is not None:
+    if shaded:
         chart.add_heatmap(**_shading(density))
     if lines is not None and len(lines):
         gaps = np.full(len(lines), np.nan, np.float32)
@@ -118,19 +120,18 @@ def embedding_map(
             name=str(group) if group == f"{kind}s" else f"{group}, {kind}s",
             mode="markers",
             marker={
-                "size": 5 if density is None else 4,
+                "size": 4 if shaded else 5,
                 "color": colours.get(str(group), GREY),
                 "symbol": "circle" if kind == "volume" else "diamond-open",
-                "opacity": 0.65,
+                "opacity": 0.8,
             },
             text=rows["volumename"],
             hovertemplate=f"%{{text}}<br>{kind}, {group}<extra></extra>",
         )
     chart.update_xaxes(title=None, showticklabels=False, showgrid=False, zeroline=False)
     chart.update_yaxes(title=None, showticklabels=False, showgrid=False, zeroline=False)
-    if density is not None:
-        chart.update_xaxes(range=density.ends("x"))
-        chart.update_yaxes(range=density.ends("y"))
+    chart.update_xaxes(range=density.ends("x"))
+    chart.update_yaxes(range=density.ends("y"))
     chart.update_layout(dragmode="lasso")
     return set_layout(chart, height=560, legend_below=False)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = (120, 80)
-# The range that a view has: all but the outermost thousandth at each side, and this share more of it on both sides.
-_OUTERMOST, _MARGIN = 0.001, 0.15
+# The range that a view has: all but the outermost thousandth of the places at each side (of fewer than 2,000 two, but at
+# most a hundredth, and at least one), and this share more of it on both sides.
+_OUTERMOST, _FEW, _MOST, _MARGIN = 0.001, 2, 0.01, 0.2
+_EDGE = 0.02  # of that range, beyond the outermost point, so that its mark is whole
 _CELLS = 2  # cells of the grid that are thinned together, in both directions
 
 
@@ -29,15 +31,19 @@ class Density:
 
 def measure(x: np.ndarray, y: np.ndarray) -> Density:
     """Count points (N,) by cell; a few far ones are left outside, so that they do not squeeze the others."""
-    ranges = [_range(values) for values in (x, y)]
+    ranges = [_range(np.unique(values)) for values in (x, y)]  # many reports may have one text, and lie at one place
     count, x_edges, y_edges = np.histogram2d(x, y, bins=BINS, range=ranges)
     return Density(x_edges, y_edges, count.astype(np.int32), len(x) - int(count.sum()))
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values, [_OUTERMOST, 1 - _OUTERMOST])
-    margin = _MARGIN * (high - low) or 1.0
-    return max(float(values.min()), low - margin), min(float(values.max()), high + margin)
+    """Return the range of the view from sorted values."""
+    share = min(max(_OUTERMOST, _FEW / len(values)), _MOST)
+    low = float(np.quantile(values, share, method="higher"))
+    high = float(np.quantile(values, 1 - share, method="lower"))
+    span = high - low or 1.0
+    first, last, margin = float(values[0]) - _EDGE * span, float(values[-1]) + _EDGE * span, _MARGIN * span
+    return max(first, low - margin), min(last, high + margin)
 
 
 def thin(x: np.ndarray, y: np.ndarray, density: Density, most: int) -> np.ndarray:

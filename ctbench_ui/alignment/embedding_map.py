@@ -43,7 +43,7 @@ def tab(folder: Path, source: Source) -> None:
             or "both"
         )
         colour = st.selectbox("Colour by", colourings, width=240, **address.bound("map.colour", colourings))
-        help_ = "Shading by how many points a place has, all counted. The view leaves out a few far points."
+        help_ = "Shading by how many points a place has, all counted."
         total = len(positions) * len(_KINDS[shown])
         dense = st.toggle("Density", total > _DRAWN, help=help_, **address.bound("map.density"))
         joined = st.toggle("Pair lines", **address.bound("map.lines"), help=f"Up to {_LINES} pairs")
@@ -53,7 +53,7 @@ def tab(folder: Path, source: Source) -> None:
     density = measure(x, y)
     drawn = points.iloc[thin(x, y, density, _OVER_SHADING if dense else _DRAWN)]
     lines = positions.iloc[np.random.default_rng(0).permutation(len(positions))[:_LINES]] if joined else None
-    chart = alignment_charts.embedding_map(drawn, colours, lines, density if dense else None)
+    chart = alignment_charts.embedding_map(drawn, colours, lines, density, dense)
     event = draw_plot(
         figures.add_note(chart, source.plain_note),
         "map.chart",
@@ -63,21 +63,24 @@ def tab(folder: Path, source: Source) -> None:
         on_select="rerun",
         selection_mode=("lasso", "box"),
     )
-    st.caption(_describe(len(points), len(drawn), density.outside if dense else 0))
+    st.caption(_describe(len(points), len(drawn), density.outside, dense))
     _downloads(folder, points, source)
     inside = _inside(positions, event["selection"], shown)
     _selection(names, positions, folder, inside, source)
 
 
-def _describe(points: int, drawn: int, outside: int) -> str:
+def _describe(points: int, drawn: int, outside: int, shaded: bool) -> str:
     """Write what is drawn, and what is left out."""
     parts = ["Circles are volumes, diamonds are reports, on the same axes."]
     if drawn < points:
+        complete = "shading, lasso and files" if shaded else "lasso and files"
         parts.append(
-            f"{drawn:,} of {points:,} points drawn, the smallest share where they are dense; shading, lasso and files have all."
+            f"{drawn:,} of {points:,} points drawn, the smallest share where they are dense; {complete} have all."
         )
     if outside:
-        parts.append(f"{plural(outside, 'point')} outside the view: double-click shows all.")
+        parts.append(
+            f"{plural(outside, 'far point')} outside the view: scroll to zoom out, or press Autoscale above the map."
+        )
     return " ".join(parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -17,11 +18,13 @@ from ctbench_ui.shared import active_jobs, deletion, demo, folders, show_empty, 
 
 _MEASURED = "alignment.run"
 _RESULT, _LINK = "alignment.result", "result"
+_ICON = ":material/compare_arrows:"
 
 
 def draw() -> None:
-    """Draw the page."""
-    place = readonly.draw_title("Alignment")
+    """Draw the page: the choice of a result beside the title, and the settings of a measurement while there is none."""
+    header = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    header.title("Alignment", anchor=False, width="content")
     st.caption("Cosine similarity of every volume with every report. Ties are averaged; the chance level is shown.")
     deletion.offer_undo()
     stored = result.list_stored(str(form.outputs_root()))
@@ -38,21 +41,29 @@ def draw() -> None:
             "data",
         )
         return
-    if not readonly.is_on():
-        if has_data:
-            _measure_form()
+    changeable = not readonly.is_on()
+    measure_box: Any = None
+    if stored:
+        with header:
+            chosen = _pick_result(stored, runs.get(linked or ""))
+            if changeable and has_data:
+                measure_box = st.popover("Measure", icon=_ICON, key="measure-box")
+            run_dir, _, name = chosen.rpartition("/")
+            if changeable:
+                _draw_delete(Path(run_dir), name)
+            place = st.container(width="content")
+    elif changeable:
+        measure_box = st.container()
+    if measure_box is not None:
+        _offer_measurement(measure_box)
+    with st.container():  # what follows keeps its place
         queued = [Path(st.session_state[_MEASURED])] if _MEASURED in st.session_state else []
-        for folder in dict.fromkeys([*active_jobs.list_alignments(), *queued]):
+        for folder in dict.fromkeys([*active_jobs.list_alignments(), *queued]) if changeable else ():
             active_jobs.draw_alignment(folder)
     if not stored:
         with st.container(border=True):
             st.markdown("Press **Measure**. The result is stored in the run store and shown here.")
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        chosen = _pick_result(stored, runs.get(linked or ""))
-        run_dir, _, name = chosen.rpartition("/")
-        if not readonly.is_on():
-            _draw_delete(Path(run_dir), name)
     with show_errors("This result cannot be shown"):
         readonly.offer_link(place)
         result.draw(Path(run_dir), name)
@@ -80,6 +91,7 @@ def _pick_result(stored: Mapping[str, Mapping[str, str]], linked: str | None) ->
         persist_state="session",
         format_func=lambda key: " · ".join(stored[key].values()),
         on_change=_write_link,
+        label_visibility="collapsed",
     )
 
 
@@ -96,34 +108,39 @@ def _write_link() -> None:
     address.write_ids(_LINK, [Path(st.session_state[_RESULT]).parent.name])
 
 
-def _measure_form() -> None:
-    """Draw the settings of a measurement, and queue one on the click."""
-    with show_errors("A setting is not valid"):
-        manifests = folders.list_manifests(Path(form.config().paths.manifest_dir))
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            tests = [place for place, name in enumerate(manifests) if "test" in name]
-            manifest = st.selectbox(
-                "Manifest",
-                manifests,
-                index=tests[0] if tests else 0,
-                key="alignment.manifest",
-                persist_state="session",
-                accept_new_options=True,
-                width=180,
-            )
-            form.field("analysis.truth", "Match by")
-            form.field("analysis.k", "K", width=150)
-            form.field("analysis.filter_normal_cases", "Exclude normal")
-            form.field("analysis.within", "Same modality")
-            pressed = st.button(
-                "Measure", type="primary", icon=":material/compare_arrows:", key="measure", disabled=not manifest
-            )
-        if pressed and manifest:
-            config = form.config()
-            config.data.train_manifest, config.job_name = manifest, "align"
-            with show_errors("Alignment cannot be measured"):
-                st.session_state[_MEASURED] = str(_queue(config))
-                st.rerun()  # the status bar shows it too
+def _offer_measurement(place: Any) -> None:
+    """Draw the settings of a measurement in a place, and queue one on the click."""
+    manifest = None
+    with place, show_errors("A setting is not valid"):
+        manifest = _draw_settings()
+    if manifest:
+        config = form.config()
+        config.data.train_manifest, config.job_name = manifest, "align"
+        with show_errors("Alignment cannot be measured"):
+            st.session_state[_MEASURED] = str(_queue(config))
+            st.rerun()  # the status bar shows it too
+
+
+def _draw_settings() -> str | None:
+    """Draw the settings of a measurement; return its manifest on the click."""
+    manifests = folders.list_manifests(Path(form.config().paths.manifest_dir))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        tests = [place for place, name in enumerate(manifests) if "test" in name]
+        manifest = st.selectbox(
+            "Manifest",
+            manifests,
+            index=tests[0] if tests else 0,
+            key="alignment.manifest",
+            persist_state="session",
+            accept_new_options=True,
+            width=180,
+        )
+        form.field("analysis.truth", "Match by")
+        form.field("analysis.k", "K", width=150)
+        form.field("analysis.filter_normal_cases", "Exclude normal")
+        form.field("analysis.within", "Same modality")
+        pressed = st.button("Measure", type="primary", icon=_ICON, key="measure", disabled=not manifest)
+    return manifest if pressed else None
 
 
 def _queue(config: Config) -> Path:

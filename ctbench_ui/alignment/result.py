@@ -84,7 +84,8 @@ def draw(run_dir: Path, name: str) -> None:
     metrics = read_alignment(folder) or {}
     source = _source(run, name, metrics)
     st.caption(source.note)
-    show_warnings(metrics.get("warnings", []))
+    with st.container():  # what follows keeps its place
+        show_warnings(metrics.get("warnings", []))
     contents = {
         "Metrics": lambda: _metrics_tab(run, folder, metrics, source),
         "Ranks and findings": lambda: _ranks_tab(folder, metrics, source),
@@ -325,7 +326,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         "K", depths, default=10 if 10 in depths else depths[-1], required=True, **address.bound("findings.k", depths)
     )
     k = k or depths[0]
-    left, right = st.columns([4, 5], gap="medium")
+    left, right = st.columns([2, 3], gap="medium")
     with left:
         chart, alt = alignment_charts.finding_lift(findings, k), f"Lift of each finding among the first {k}"
         exports.draw_chart(chart, findings, source, "findings", alt)
@@ -336,10 +337,14 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
     columns |= {"prevalence": first["prevalence"]}
     columns |= {f"P@{k} {mark}": _precisions(rows, k) for mark, rows in ways.items()}
     shown = pd.DataFrame(columns | {"queries": first["queries"]}, index=first.index)
-    headings = {name: name.capitalize() for name in ("finding", "queries")} | {"prevalence": "Chance"}
+    headings: dict[str, Any] = {
+        "finding": st.column_config.TextColumn("Finding", width=205),
+        "queries": "Queries",
+        "prevalence": "Chance",
+    }
     right.dataframe(
         exports.styled(shown.loc[alignment_charts.lift_order(findings, k)].reset_index()).format(
-            "{:.2f}", subset=[f"Lift {way.mark}" for way in CROSS_DIRECTIONS], na_rep="–"
+            lambda lift: format_metric(lift, 2), subset=[f"Lift {way.mark}" for way in CROSS_DIRECTIONS]
         ),
         hide_index=True,
         column_config=headings,

@@ -46,8 +46,10 @@ def draw() -> None:
         on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets), label_visibility="collapsed")
         place = st.container(horizontal_alignment="right")
     readonly.offer_link(place)
-    _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
-    _comparison(run_dirs, on, _pick_seeds(rows, chosen, on))
+    with st.container():  # what follows keeps its place
+        _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
+        seeds = _pick_seeds(rows, chosen, on)
+    _comparison(run_dirs, on, seeds)
 
 
 def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:

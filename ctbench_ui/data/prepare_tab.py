@@ -29,7 +29,7 @@ from ctbench_core.manifest import (
 from ctbench_ui import form
 from ctbench_ui.data import fixes
 from ctbench_ui.data.data_form import use_manifests
-from ctbench_ui.shared import as_text, folders, path_field, show_error, show_hint, show_warnings, text_field
+from ctbench_ui.shared import as_text, exports, folders, path_field, show_error, show_hint, show_warnings, text_field
 
 _PREFIX, _PREVIEWED, _WRITTEN = "prepare.", "prepare.asked", "prepare.written"
 _ROWS, _NAMES = 20, 200
@@ -243,7 +243,7 @@ def _draw_dataset(prepared: PreparedDataset, folder: Path) -> None:
         if values
     }
     st.markdown("**Prevalence**")
-    st.dataframe(pd.DataFrame(shares), height=260, alt="Prevalence by manifest")
+    st.dataframe(exports.styled(pd.DataFrame(shares)), height=260, alt="Prevalence by manifest")
     _draw_rows(prepared.parts[0])
     _draw_buttons(folder / prepared.parts[0].manifest.name, lambda: write_dataset(prepared))
 

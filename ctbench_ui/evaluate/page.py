@@ -61,9 +61,10 @@ def draw() -> None:
         with show_errors("This run cannot be read"):
             run_actions.draw(open_run(run_dir), "evaluate-run")
         readonly.offer_link(st.container(width="content"))
-    if is_trained and not tests:
-        evaluate_on_test.offer(run_dir, tests)
-    with show_errors("This evaluation cannot be shown"):
+    with st.container():  # what follows keeps its place
+        if is_trained and not tests:
+            evaluate_on_test.offer(run_dir, tests)
+    with st.container(), show_errors("This evaluation cannot be shown"):
         run = open_run(run_dir)
         if name == VALIDATION and not evaluate_on_validation.is_complete(run):
             return

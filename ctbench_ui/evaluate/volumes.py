@@ -10,8 +10,9 @@ import streamlit as st
 
 from ctbench_core.formatting import format_metric, plural
 from ctbench_ui.frame import address
-from ctbench_ui.shared import SHARE, cache, exports
+from ctbench_ui.shared import cache, exports
 from ctbench_ui.shared.exports import Source
+from ctbench_ui.shared.style import metric_column, metric_texts
 
 # More rows make a table slow to send; the CSV holds them all.
 SHOWN = 1000
@@ -60,12 +61,12 @@ def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, al
         "exam": st.column_config.TextColumn("Exam"),
         "patient": st.column_config.TextColumn("Patient"),
         "label": st.column_config.NumberColumn("Label", format="%d"),
-        "probability": st.column_config.ProgressColumn("Probability", format=SHARE, min_value=0, max_value=1),
-        "error": st.column_config.NumberColumn(
-            "Error", format=SHARE, help="Absolute difference between probability and label."
-        ),
+        "probability": metric_column("Probability"),
+        "error": metric_column("Error", help="Absolute difference between probability and label."),
     }
-    st.dataframe(frame.head(SHOWN), hide_index=True, column_config=config, key=f"table-{key}", placeholder="–", alt=alt)
+    shown = frame.head(SHOWN)
+    shown = shown.assign(**{name: metric_texts(shown[name]) for name in ("probability", "error") if name in shown})
+    st.dataframe(shown, hide_index=True, column_config=config, key=f"table-{key}", placeholder="–", alt=alt)
     with st.container(horizontal=True, vertical_alignment="center"):
         rest = f"{SHOWN:,} of {len(frame):,} volumes shown. The CSV has all." if len(frame) > SHOWN else ""
         st.caption(rest or plural(len(frame), "volume"), width="stretch")

@@ -10,10 +10,9 @@ STYLE = """<style>
 .stApp:has([data-testid=stExpandSidebarButton]) [data-testid=stMainBlockContainer] {padding-top: 2.6rem}
 .st-key-top {min-height: 1.7rem}
 :has(> .st-key-scripts) {display: none}
-.st-key-strip {padding-right: 1.5rem}
+.st-key-strip {padding-right: 7rem; row-gap: 0}
+.stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 1.5rem}
 @media (max-width: 640px) {
-  .st-key-strip [data-testid=stHorizontalBlock] {gap: 0 1rem}
-  .st-key-strip [data-testid=stColumn] {flex: 0 1 auto; min-width: 0; width: auto}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}

@@ -24,12 +24,11 @@ def draw() -> None:
         text, icon = _describe_end(folder)
         st.toast(text, icon=icon, duration="long")
     every_s = _EVERY_S if st.session_state[_WATCHED] else _IDLE_EVERY_S
-    with st.container(key="strip"):
-        dataset, job, machine = st.columns([4, 5, 1], vertical_alignment="center")
-        dataset.caption(_describe_dataset())
-        with job:
+    with st.container(key="strip", horizontal=True, vertical_alignment="center", gap="medium"):
+        st.caption(_describe_dataset(), width="content")
+        st.caption(f":material/memory: {describe_device()}", width="content")
+        with st.container(key="strip-job"):
             st.fragment(_draw_job, run_every=every_s)({"whole page"})
-        machine.caption(f":material/memory: {describe_device()}", text_alignment="right")
 
 
 def _update_watched() -> list[Path]:

@@ -15,7 +15,7 @@ from ctbench_core.formatting import format_metric
 from ctbench_core.runs import ENDED, RESUMABLE, open_run
 from ctbench_core.stored import parse_json, read_file
 from ctbench_ui.pages import page
-from ctbench_ui.shared import ago, as_text, run_actions, show_errors, state_style
+from ctbench_ui.shared import ago, as_text, run_actions, run_table, show_errors, state_style
 
 _SINCE = "home.since"
 _SHOWN = 5
@@ -62,11 +62,12 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     st.header("Recent activity", anchor=False)
     if not ended:
         st.caption("No run has ended yet.")
-    for row in (fresh or ended)[:_SHOWN]:
+    shown = (fresh or ended)[:_SHOWN]
+    for row, name in zip(shown, run_table.distinct_names(shown)):
         style = state_style(row["state"])
         with st.container(gap=None):
             link = {"run": row["run_id"]}
-            st.page_link(page("runs"), label=as_text(row["name"]), icon=style.icon, query_params=link)
+            st.page_link(page("runs"), label=as_text(name), icon=style.icon, query_params=link)
             st.caption(_describe(row))
             if row["state"] in RESUMABLE:
                 _offer_resume(row)

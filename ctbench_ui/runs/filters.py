@@ -60,10 +60,11 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
             elif box.open:
                 _choices(rows, expression)
                 _condition(expression)
-    if error:
-        _show(error)
-        return None
-    _chips(expression)
+    with st.container():  # what follows keeps its place
+        if error:
+            _show(error)
+            return None
+        _chips(expression)
     return expression
 
 

@@ -45,11 +45,12 @@ def draw() -> None:
     table = cache.read_table(form.outputs_root())
     rows = [row for row in table.rows if row["kind"] == "train"]
     linked = address.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
-    deletion.offer_undo()
-    bulk.draw_result()
-    if not readonly.is_on():
-        queue.draw([row["run_dir"] for row in reversed(table.rows) if row["state"] in ACTIVE])
-    damaged.draw_list(table.damaged)
+    with st.container():  # what follows keeps its place
+        deletion.offer_undo()
+        bulk.draw_result()
+        if not readonly.is_on():
+            queue.draw([row["run_dir"] for row in reversed(table.rows) if row["state"] in ACTIVE])
+        damaged.draw_list(table.damaged)
     if rows:
         _runs(rows, linked, head)
     else:

@@ -15,7 +15,6 @@ from ctbench_ui.shared.feedback import (
 )
 from ctbench_ui.shared.style import (
     SEQUENCE,
-    SHARE,
     ago,
     duration,
     metric_column,

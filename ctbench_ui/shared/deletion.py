@@ -28,11 +28,14 @@ def note(title: str, trashed: Sequence[Path]) -> None:
 
 def offer_undo() -> None:
     """Offer to restore what was deleted last, until the offer is closed; pages where something is deleted draw it."""
-    for name, reason in st.session_state.pop(_REFUSED, {}).items():
-        show_warning(f"{name} was not restored", reason)
-    if _DELETED not in st.session_state or readonly.is_on():
-        return
-    title, _ = st.session_state[_DELETED]
+    with st.container():  # what follows keeps its place
+        for name, reason in st.session_state.pop(_REFUSED, {}).items():
+            show_warning(f"{name} was not restored", reason)
+        if _DELETED in st.session_state and not readonly.is_on():
+            _draw_offer(st.session_state[_DELETED][0])
+
+
+def _draw_offer(title: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f":material/delete: Deleted **{as_text(title)}**", width="stretch")
         st.button("Undo", icon=":material/undo:", key="undo", type="primary", on_click=_undo)

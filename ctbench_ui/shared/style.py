@@ -13,7 +13,6 @@ import streamlit as st
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import COLOURS, GREY
 
-SHARE = "%.3f"  # how a field of numbers shows a share
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
 SEQUENCE = (
     "#F1F6FA",

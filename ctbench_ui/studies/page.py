@@ -41,7 +41,8 @@ def draw() -> None:
     if known[chosen].search.is_file():
         search.draw(known[chosen])
     else:
-        progress.draw(known[chosen])
+        with st.container():  # what follows keeps its place
+            progress.draw(known[chosen])
         fragment(results_tabs.draw, "The results of this study cannot be shown")(str(known[chosen].root))
 
 

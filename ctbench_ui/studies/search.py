@@ -234,7 +234,7 @@ def _stability(search: Search, top: list[Any]) -> None:
         key="search-stability-table",
     )
     st.caption(
-        f"On validation only. Kendall's τ between the two rankings: {result.tau:.2f}. The best trial of the search is also the best "
+        f"On validation only. Kendall's τ between the two rankings: {format_metric(result.tau, 2)}. The best trial of the search is also the best "
         f"here in {result.stays:.0%} of {plural(int(result.table['n'].iloc[0]), 'new seed')}. "
         f"The runs are in the study {as_text(result.paths.root.name)}."
     )

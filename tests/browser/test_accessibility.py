@@ -11,6 +11,8 @@ from tests.browser.axe import violations
 from tests.browser.browser_user import TABS, BrowserUser
 
 ADDRESSES = ["", *list(PAGES)[1:]]  # the first page is the address without a name
+_STRIP_END = """Math.max(...[...document.querySelectorAll(".st-key-strip p, .st-key-strip [role=progressbar]")].map((one) => {
+  const range = document.createRange(); range.selectNodeContents(one); return range.getBoundingClientRect().right }))"""
 _FOCUS = "document.activeElement.closest('[class*=st-key-]')?.className.match(/st-key-(\\S+)/)[1] ?? 'nothing'"
 
 
@@ -66,6 +68,18 @@ def test_the_focus_stays_after_a_key(reader: BrowserUser) -> None:
     for cell in ("cell-fp", "cell-tp"):  # it is drawn anew, as the chosen one
         assert _press(reader, reader.button(cell), "Enter") == cell
         assert "primary" in reader.button(cell).get_attribute("kind")
+
+
+def test_the_icon_of_a_running_page_covers_nothing(reader: BrowserUser) -> None:
+    reader.go("data")
+    reader.page.evaluate("WebSocket.prototype.send = () => {}")  # the server does not hear the next request: it lasts
+    reader.page.keyboard.press("r")
+    icon = reader.page.get_by_test_id("stStatusWidget")
+    icon.wait_for()
+    for width in (1280, 1440):
+        reader.page.set_viewport_size({"width": width, "height": 800})
+        shown, left = icon.bounding_box(), reader.page.evaluate(_STRIP_END)
+        assert 0 < left < shown["x"], width
 
 
 def test_nothing_moves_where_motion_is_reduced(reader: BrowserUser) -> None:

@@ -142,6 +142,7 @@ def test_equal_names_are_told_apart_by_their_settings() -> None:
     names = unique_names(["a", "b", "a", "a"], [few, many, many, deep])
     assert names[1] == "b"
     assert [part in name for part, name in zip(("20", "50", "64-32"), (names[0], *names[2:]))] == [True] * 3
+    assert unique_names(["a", "a"], [few, deep])[1].endswith("budget 50")  # one setting is enough
     assert unique_names(["a", "a"], [few, few]) == ["a (1)", "a (2)"]
     assert unique_names(["a", "a", "a"], [few, few, many])[2].endswith("50")
     assert unique_names(["a", "b", "a"]) == ["a (1)", "b", "a (2)"]

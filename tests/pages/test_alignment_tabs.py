@@ -261,3 +261,14 @@ def test_a_map_of_many_points_is_thinned_where_they_are_dense_and_counts_all() -
     core = (np.abs(x) < 0.05) & (np.abs(y) < 0.05)
     assert 0 < core[kept].mean() < core.mean() / 2
     assert thin(x[:10], y[:10], density, 3_000).tolist() == list(range(10))
+
+
+def test_the_view_of_a_map_leaves_out_one_far_place_however_many_points_lie_there() -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 400)).clip(-3, 3)
+    x[:20], y[:20] = 40.0, 0.5  # reports of one text
+    density = measure(x, y)
+    assert density.outside == 20
+    assert density.x[-1] < 5
+    assert density.x[0] < x.min()  # the outermost mark is whole
+    near = measure(x[20:], y[20:])
+    assert near.outside == 0

@@ -47,6 +47,18 @@ def test_best_runs_come_by_validation_and_starred_ones_first(
     assert list(table["auprc"]) == [format_metric(runs[other]), format_metric(runs[best]), ""]
 
 
+def test_runs_of_one_name_say_what_differs(
+    store: Path, open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    for rate in (1e-3, 1e-5):
+        run_experiment(make_config(tiny_data, {"training.learning_rate": rate}))
+    app = open_page("home", places)
+    names = set(app.dataframe[0].value["name"])
+    (name,) = {name.partition(" · learning rate ")[0] for name in names}
+    assert names == {f"{name} · learning rate 0.001", f"{name} · learning rate 1e-05"}
+    assert names <= {link.label for link in app.get("page_link")}
+
+
 def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     trained: list[Path], open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
 ) -> None:

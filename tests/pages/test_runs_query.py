@@ -54,6 +54,23 @@ def filter_box(open_page: Open, text: str = "") -> AppTest:
     return open_page("runs", {"runs.filter": text, "runs-filter-box": True})
 
 
+def test_a_control_keeps_its_place_below_what_comes_and_goes(trained: list[Path], open_page: Open) -> None:
+    """One that moves is drawn twice for a moment, and the browser then drops it from the address."""
+
+    def place_of_order(app: AppTest) -> int:
+        blocks = app.main.children.items()
+        return next(at for at, block in blocks if "runs.order" in [one.key for one in getattr(block, "selectbox", ())])
+
+    app = open_page("runs")
+    before = place_of_order(app)
+    app.text_input(key="runs.filter").set_value("seed < 2").run()
+    assert app.button(key="runs-chip-0")
+    assert place_of_order(app) == before
+    app.session_state["deleted"] = ("a run", [])
+    assert place_of_order(app.run()) == before
+    assert app.button(key="undo")
+
+
 def test_what_is_clicked_is_written_into_the_query(trained: list[Path], open_page: Open) -> None:
     annotate(trained[0], tags=["paper", "table 2"])
     app = filter_box(open_page, "seed < 2")

@@ -160,13 +160,14 @@ def two_label_sources(walker: Walker, scene: Scene) -> None:
 @journey(
     "hundredth",
     "A user looks at how well volumes find their reports, and reads the nearest reports of one volume.",
-    "Home · Alignment: *Measure*, *Browse*, *missed*, *Search from this*",
+    "Home · Alignment: open *Measure*, *Measure*, *Browse*, *Search from this*",
     store="copy",
 )
 def volume_to_reports(walker: Walker, scene: Scene) -> None:
     walker.go()
     walker.navigate("alignment")
     before = set(scene.store.glob("align/*/alignment/test/recall.csv"))
+    walker.press("measure-box")
     walker.press("measure")
     walker.wait_until(lambda: len(set(scene.store.glob("align/*/alignment/test/recall.csv")) - before) == 1)
     walker.button("recall-csv").wait_for()

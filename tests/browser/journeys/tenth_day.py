@@ -9,6 +9,7 @@ import pytest
 
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import LEDGER, annotate, open_run, read_status
+from tests.browser.browser_user import sync_api
 from tests.browser.journeys.declaration import Scene, journey
 from tests.browser.journeys.used_store import BUDGETS, change_status, find_run, set_fields
 from tests.browser.journeys.walker import Walker
@@ -171,7 +172,7 @@ def explain_a_finding(walker: Walker, scene: Scene) -> None:
     colleague.widget("readonly").wait_for()
     colleague.tabs("evaluate").first.wait_for()
     assert colleague.button("evaluate").count() == 0
-    assert run.run_id in colleague.field("run").input_value()
+    sync_api.expect(colleague.field("run")).to_have_value(re.compile(run.run_id))
     assert missed.equals(colleague.download_table("volumes-csv"))  # the same tab and choice
 
 
