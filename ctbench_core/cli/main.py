@@ -20,7 +20,6 @@ from ctbench_core.cli.invocation import Call, Outcome, ProgressLine
 from ctbench_core.cli.verbs import VERBS
 from ctbench_core.config import KEYS, is_url
 from ctbench_core.errors import CtbenchError, InputError, Interrupted, explained
-from ctbench_core.features import allowed_roots, check_allowed
 from ctbench_core.file_limit import raise_file_limit
 from ctbench_core.installation import program, version
 
@@ -68,6 +67,8 @@ def _check_places(arguments: Sequence[str]) -> None:
     Raises:
         PathError: there is one.
     """
+    from ctbench_core.runs import allowed_roots, check_allowed
+
     if not allowed_roots():
         return
     for argument in arguments:
