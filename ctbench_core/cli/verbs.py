@@ -26,11 +26,13 @@ _COMPARE_OPTIONS = ("on=", "by=", "margin=", "swaps=", "paper=")
 
 def train(call: Call) -> Outcome:
     """Train one run, or resume one; with -m, a grid of runs."""
-    from ctbench_core.cli import legacy_verbs, study_verbs, summaries
+    from ctbench_core.cli import summaries
     from ctbench_core.cli.cluster_flags import is_given
 
     if call.options.multirun:
-        return study_verbs.train_grid(call)
+        from ctbench_core.cli.study_verbs import train_grid
+
+        return train_grid(call)
     if is_given(call):
         raise ConfigError(
             "--workers, --cluster, --with and --detach train a grid of runs: they need -m and a comma list."
@@ -42,7 +44,9 @@ def train(call: Call) -> Outcome:
     config, resume = composed.config, composed.config.training.resume
     RunStore(config.paths.outputs_root).mark_interrupted()
     if resume.enabled or resume.state_path:
-        run = legacy_verbs.run_to_resume(call, composed, _resume_dir(composed))
+        from ctbench_core.cli.legacy_verbs import run_to_resume
+
+        run = run_to_resume(call, composed, _resume_dir(composed))
         call.progress.note(f"Resuming {run.paths.root}.")
         config = _with_overrides(run.config, composed)
         config.training.resume.allow_changes = resume.allow_changes
