@@ -25,10 +25,9 @@ class _Room(ModuleType):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Python sets a file that it has loaded as an attribute of the room, where a public name may have its name.
-        if isinstance(value, ModuleType) and self._files.get(name) == value.__name__:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
+        # Python sets each loaded file as an attribute of its room; a public name of the same spelling goes first.
+        if not (isinstance(value, ModuleType) and name in self._files):
+            super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._files})

@@ -1,4 +1,7 @@
-"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table."""
+"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table.
+
+A verb composes its config before it imports what it calls, so that a wrong key is refused at once.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,6 @@ _COMPARE_OPTIONS = ("on=", "by=", "margin=", "swaps=", "paper=")
 
 def train(call: Call) -> Outcome:
     """Train one run, or resume one; with -m, a grid of runs."""
-    from ctbench_core.cli import summaries
     from ctbench_core.cli.cluster_flags import is_given
 
     if call.options.multirun:
@@ -37,10 +39,11 @@ def train(call: Call) -> Outcome:
         raise ConfigError(
             "--workers, --cluster, --with and --detach train a grid of runs: they need -m and a comma list."
         )
+    composed = call.compose("train")
+    from ctbench_core.cli import summaries
     from ctbench_core.experiment import queue_run, run_experiment
     from ctbench_core.runs import RunStore
 
-    composed = call.compose("train")
     config, resume = composed.config, composed.config.training.resume
     RunStore(config.paths.outputs_root).mark_interrupted()
     if resume.enabled or resume.state_path:
@@ -80,11 +83,11 @@ def _with_overrides(stored: Config, composed: Composed) -> Config:
 
 def evaluate(call: Call) -> Outcome:
     """Evaluate a run on its test sets, or with on=validation on its validation set."""
+    composed = call.compose("train", extras=("run", "on"))
     from ctbench_core.cli import legacy_verbs, summaries
     from ctbench_core.evaluate import evaluate_on_validation, evaluate_run
     from ctbench_core.runs import VALIDATION, open_run
 
-    composed = call.compose("train", extras=("run", "on"))
     run_dir = legacy_verbs.import_if_legacy(call, composed, _named_run(composed))
     config = _with_overrides(open_run(run_dir).config, composed)
     if (chosen := composed.extras.get("on")) == VALIDATION:
@@ -172,10 +175,10 @@ def score(call: Call) -> Outcome:
 
 def align(call: Call) -> Outcome:
     """Measure visual-text alignment."""
+    composed = call.compose("align", extras=("embeddings",))
     from ctbench_core.alignment import run_alignment
     from ctbench_core.cli import summaries
 
-    composed = call.compose("align", extras=("embeddings",))
     embeddings = composed.extras.get("embeddings")
     result = run_alignment(composed.config, embeddings=embeddings, cancel=call.cancel, progress=call.progress)
     return Outcome(result, summaries.alignment_table(result))
@@ -183,10 +186,10 @@ def align(call: Call) -> Outcome:
 
 def check(call: Call) -> Outcome:
     """Check manifests and features; nothing is written."""
+    composed = call.compose("check")
     from ctbench_core.checks import check as run_check
     from ctbench_core.cli import summaries
 
-    composed = call.compose("check")
     result = run_check(composed.config, call.progress)
     result.warnings[:0] = composed.warnings
     return Outcome(result.to_json(), summaries.check_table(result, composed.config), 0 if result.ok else 2)
@@ -229,11 +232,11 @@ def prepare(call: Call) -> Outcome:
 
 def agree(call: Call) -> Outcome:
     """Compare the labels of two manifests on their common volumes."""
+    composed = call.compose("agree", extras=("first_csv", "second_csv"))
     from ctbench_core.cli import summaries
     from ctbench_core.features import check_allowed
     from ctbench_core.manifest import compare_labels, read_configured
 
-    composed = call.compose("agree", extras=("first_csv", "second_csv"))
     paths = [composed.extras.get(name) for name in ("first_csv", "second_csv")]
     if not all(paths):
         raise ConfigError(f"agree compares two manifests: agree {usage.AGREE_USAGE}.")
@@ -260,13 +263,15 @@ def export(call: Call) -> Outcome:
 
 def pack(call: Call) -> Outcome:
     """Build the packed stores of all feature files, and audit them."""
-    from ctbench_core.cli import summaries
     from ctbench_core.cli.cluster_flags import cluster_options
+
+    composed, options = call.compose("pack"), cluster_options(call)
+    from ctbench_core.cli import summaries
     from ctbench_core.dataset import pack_cache, pack_features
     from ctbench_core.executors import HERE, open_executor, shards_on
     from ctbench_core.features import check_allowed
 
-    composed, options = call.compose("pack"), cluster_options(call) or HERE
+    options = options or HERE
     if options.is_here:
         result = pack_features(composed.config, call.progress, call.cancel)
     else:
@@ -292,10 +297,11 @@ def demo(call: Call) -> Outcome:
 
 def doctor(call: Call) -> Outcome:
     """Check the machine, the data and the run store; nothing is changed."""
+    config = call.compose("doctor").config
     from ctbench_core.cli import summaries
     from ctbench_core.doctor import examine
 
-    diagnosis = examine(call.compose("doctor").config, call.progress)
+    diagnosis = examine(config, call.progress)
     return Outcome(diagnosis.to_json(), summaries.doctor_table(diagnosis), diagnosis.code)
 
 
