@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctbench_core.inference.patients import evidence, patient_codes, patient_weights
+from ctbench_core.inference.patients import draw_counts, evidence, patient_codes
 from ctbench_core.inference.rules import LEVEL, MIN_PATIENTS
 from ctbench_core.metrics import Floats, as_scores, as_targets, divide
 
@@ -47,18 +47,25 @@ def curve_bands(
     last = np.append(np.flatnonzero(np.diff(values[order])), len(order) - 1)  # the ends of the tie blocks
     grid = np.linspace(0, 1, POINTS)
     curves: dict[str, list[Floats]] = {"pr": [], "roc": []}
-    for weights in patient_weights(patients, resamples, seed):
-        ranked = weights[:, order]
-        tp, fp = np.cumsum(ranked * hit, axis=1)[:, last], np.cumsum(ranked * ~hit, axis=1)[:, last]
+    ranked_codes, hit = codes[order], hit.astype(np.int32)
+    for times in draw_counts(int(codes.max()) + 1, resamples, seed):
+        ranked = times.astype(np.int32)[:, ranked_codes]
+        rows, tp = np.cumsum(ranked, axis=1, dtype=np.int32), np.cumsum(ranked * hit, axis=1, dtype=np.int32)
+        tp, fp = tp[:, last], (rows - tp)[:, last]
         for t, f in zip(tp, fp):
             if t[-1] and f[-1]:
                 curves["pr"].append(_precision(grid, t, f))
                 curves["roc"].append(np.interp(grid, np.append(0.0, f / f[-1]), np.append(0.0, t / t[-1])))
-    return {name: Band(grid, *np.nanquantile(np.stack(rows), _TAILS, axis=0)) for name, rows in curves.items()}
+    return {name: Band(grid, *_limits(np.stack(rows))) for name, rows in curves.items()}
+
+
+def _limits(curves: Floats) -> Floats:
+    """Return the limits (2, G) of curves (R, G), points without a value left out."""
+    quantile = np.nanquantile if np.isnan(curves).any() else np.quantile
+    return np.asarray(quantile(curves, _TAILS, axis=0))
 
 
 def _precision(grid: Floats, tp: Floats, fp: Floats) -> Floats:
     """Return precision where each recall of the grid is first reached: a step, as in average precision."""
-    precision = divide(tp, tp + fp)
-    at = np.searchsorted(tp / tp[-1], grid - 1e-12)
-    return precision[np.minimum(at, len(precision) - 1)]
+    at = np.minimum(np.searchsorted(tp / tp[-1], grid - 1e-12), len(tp) - 1)
+    return divide(tp[at], tp[at] + fp[at])
