@@ -10,7 +10,7 @@ import pandas as pd
 
 from ctbench_core import legacy
 from ctbench_core.atomic import write_text
-from ctbench_core.cli.compose import Composed
+from ctbench_core.cli.composed import Composed
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.cli.summaries import grid, warning_lines
 from ctbench_core.cli.usage import CONTRAST_USAGE

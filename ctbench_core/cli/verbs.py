@@ -21,7 +21,7 @@ from ctbench_core.installation import install_command, program
 from ctbench_core.schema import parse_options
 
 if TYPE_CHECKING:
-    from ctbench_core.cli.compose import Composed
+    from ctbench_core.cli.composed import Composed
 
 _SERVE = "ctbench_ui.launch:serve"  # by name: the core does not depend on the app
 _COMPARE_OPTIONS = ("on=", "by=", "margin=", "swaps=", "paper=")
