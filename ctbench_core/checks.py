@@ -96,8 +96,7 @@ def check(config: Config, progress: Progress = silent) -> CheckResult:
 
 def check_tables(config: Config) -> CheckResult:
     """Read every manifest of a config and check its settings, without its feature files."""
-    from ctbench_core.train.refusals import check_training
-    from ctbench_core.train.trainer import choose_device
+    from ctbench_core.train.refusals import check_device, check_training
 
     result = CheckResult(card=data_card(config))
     _collect(result, lambda: _read_training(result, config))
@@ -105,7 +104,7 @@ def check_tables(config: Config) -> CheckResult:
         _collect(result, lambda: _read_tests(result, config))
         _collect(result, lambda: _find_leaks(result, config))
     _collect(result, lambda: check_training(config, result.labels))
-    _collect(result, lambda: choose_device(config.utils.device))
+    _collect(result, lambda: check_device(config.utils.device))
     return result
 
 

@@ -16,6 +16,7 @@ FLOORS = {
     "ctbench_core.formatting": 0,
     "ctbench_core.file_limit": 0,
     "ctbench_core.installation": 0,
+    "ctbench_core.rooms": 0,
     "ctbench_core.atomic": 1,
     "ctbench_core.locks": 2,
     "ctbench_core.names": 1,

@@ -10,29 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_core.cli.invocation import Call, Outcome
-from ctbench_core.executors import SYSTEMS, ClusterOptions, parse_options, require_dask, write_options
+from ctbench_core.executors import ClusterOptions, parse_options, require_dask, write_options
 
-WORKERS_USAGE = "[--workers N] [--cluster SYSTEM or ADDRESS] [--with queue=..,walltime=..]"
-CLUSTER_USAGE = f"{WORKERS_USAGE} [--detach]"
-CLUSTER_FLAGS: dict[str, dict[str, Any]] = {
-    "--workers": {
-        "type": int,
-        "metavar": "N",
-        "help": "work in N processes of this machine, one a GPU, or in N jobs of --cluster; 0: in this process",
-    },
-    "--cluster": {
-        "metavar": "WHERE",
-        "help": f"queueing system whose jobs are the workers ({', '.join(SYSTEMS)}), or a Dask scheduler: tls://host:port",
-    },
-    "--with": {
-        "dest": "requests",
-        "action": "append",
-        "metavar": "A=B,C=D",
-        "help": "what a job asks for: queue, account, walltime, gres, mem, cores; also threads, interface, insecure",
-    },
-    "--detach": {"action": "store_true", "help": "go on in the background, also after this terminal is closed"},
-}
-WORKERS_FLAGS = {flag: given for flag, given in CLUSTER_FLAGS.items() if flag != "--detach"}
 LOG = "detached.log"
 _detached: list[subprocess.Popen[bytes]] = []
 

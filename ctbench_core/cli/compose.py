@@ -27,6 +27,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from ctbench_core.cli.composed import MODEL_GROUP, Composed, unquote
 from ctbench_core.config import (
     ALIASES,
     KEYS,
@@ -47,7 +48,6 @@ from ctbench_core.stored import refuse_pipe
 PACKAGE_TREE = "ctbench_core.conf"
 HYDRA_RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"  # Hydra's default
 MISSING = "???"
-MODEL_GROUP = "model"
 
 
 class PackageTree(SearchPathPlugin):
@@ -56,24 +56,6 @@ class PackageTree(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the package's tree."""
         search_path.append("ctbench_core", f"pkg://{PACKAGE_TREE}")
-
-
-@dataclass(frozen=True)
-class Composed:
-    """A composed config.
-
-    Attributes:
-        overrides: values of the keys that the command line sets, without those of the tree.
-        extras: values of the verb's own options.
-        warnings: messages for the user.
-        hydra_run_dir: the value of an override ``hydra.run.dir``.
-    """
-
-    config: Config
-    overrides: dict[str, Any]
-    extras: dict[str, Any]
-    warnings: list[str]
-    hydra_run_dir: str | None = None
 
 
 @dataclass
@@ -166,7 +148,7 @@ def _sort(overrides: Sequence[str], extras: Collection[str], groups: Collection[
         if not name:
             raise ConfigError(f"Cannot understand {override!r}: expected key=value.")
         if equals and is_raw(name):
-            _sort_raw(parts, name, _unquote(value), extras)
+            _sort_raw(parts, name, unquote(value), extras)
             continue
         _sort_parsed(parts, parse_override(override), extras, groups)
     return parts
@@ -329,13 +311,6 @@ def _apply(parts: _Overrides, tree: DictConfig) -> list[str]:
             tree_only.append(key)
         OmegaConf.update(tree, key, value, merge=False, force_add=True)
     return tree_only
-
-
-def _unquote(value: str) -> str | None:
-    """Remove one pair of quotes that a shell may have left; read null as None."""
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return None if value in ("null", "") else value
 
 
 def _one_paragraph(error: Exception) -> str:

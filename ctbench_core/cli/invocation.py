@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ctbench_core.cli.compose import Composed, compose_config
 from ctbench_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ctbench_core.cli.composed import Composed
 
 REDRAW_S = 0.1
 LOG_S = 10.0
@@ -110,6 +112,8 @@ class Call:
 
     def compose(self, job_name: str, extras: Sequence[str] = (), overrides: list[str] | None = None) -> Composed:
         """Compose the config from the overrides (by default all arguments), and print its warnings."""
+        from ctbench_core.cli.composed import compose_plain
+
         path = Path(self.options.config_name)  # older commands write best.yaml, or configs/best.yaml
         folder, name = self.options.config_dir, path.name.removesuffix(".yaml")
         if folder is None and path.parent.name:
@@ -118,6 +122,10 @@ class Call:
             folder = Path("configs")
             self.progress.note(f"Using the config tree {folder.resolve()}.")
         overrides = self.arguments if overrides is None else overrides
+        if folder is None and name == "config" and (plain := compose_plain(overrides, job_name, extras)) is not None:
+            return plain
+        from ctbench_core.cli.compose import compose_config
+
         composed = compose_config(overrides, job_name=job_name, extras=extras, config_dir=folder, config_name=name)
         for warning in composed.warnings:
             self.progress.note(f"Warning: {warning}")

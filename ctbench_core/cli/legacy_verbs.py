@@ -10,9 +10,10 @@ import pandas as pd
 
 from ctbench_core import legacy
 from ctbench_core.atomic import write_text
-from ctbench_core.cli.compose import Composed
+from ctbench_core.cli.composed import Composed
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.cli.summaries import grid, warning_lines
+from ctbench_core.cli.usage import CONTRAST_USAGE
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.features import check_allowed
 from ctbench_core.formatting import format_interval, format_mean_sd, format_metric, format_p, plural
@@ -21,20 +22,6 @@ from ctbench_core.names import safe_name
 from ctbench_core.runs import Run, job_dir, newest_resumable
 from ctbench_core.tables import write_sheet
 
-IMPORT_USAGE = "<run folder, or a folder of runs> [list=true] [paths.outputs_root=...] [key=value ...]"
-AGGREGATE_USAGE = (
-    "<folder of runs> [source=gpt] [again=true] [output_dir=outputs/aggregated_results] [output_prefix=...] "
-    "[paths.manifest_dir=...] [data.test_manifests=[...]]"
-)
-CONTRAST_USAGE = (
-    "first=<folder of runs or per-run CSV> second=<the same> [first_name=manual] [second_name=gpt], "
-    "or <folder of runs> first=<source> second=<source>; [budgets=[...]] [metrics=[...]] "
-    "[pair_keys=[budget_n,cv_fold,utils_seed]] [output_dir=...] [output_prefix=...]"
-)
-BUDGETS_USAGE = (
-    "budgets=[50,100,all] seeds=[42,43] [data.kfold.folds=5] [data.budget_unit=patient|exam|volume] "
-    "[data.selection=<selection_index.csv>] [output_dir=<manifest_dir>/budget_splits] [prefix=...] [key=value ...]"
-)
 _OUTPUT = ("output_dir", "output_prefix")
 
 

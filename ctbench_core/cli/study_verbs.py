@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep
 
 from ctbench_core.atomic import dump_json
-from ctbench_core.cli.cluster_flags import CLUSTER_FLAGS, CLUSTER_USAGE, cluster_options, start_detached
+from ctbench_core.cli.cluster_flags import cluster_options, start_detached
 from ctbench_core.cli.compose import parse_override
 from ctbench_core.cli.invocation import Call, Outcome
 from ctbench_core.cli.summaries import grid, search_table, study_table
@@ -36,25 +36,6 @@ from ctbench_core.studies import (
     shared_keys,
     write_sbatch,
 )
-
-STUDY_USAGE = f"<study.yaml or study folder> [key=value ...] {CLUSTER_USAGE} [--shard i/n] [--dry-run] [--sbatch N]"
-SEARCH_USAGE = (
-    "[search.yaml or search folder] [trials=30] [batch=3] [again=5] [name=...] [key=interval(low,high)] [key=a,b] "
-    f"[key=value ...] {CLUSTER_USAGE}"
-)
-STUDY_FLAGS: dict[str, dict[str, Any]] = {
-    **CLUSTER_FLAGS,
-    "--shard": {
-        "metavar": "I/N",
-        "help": "start at part I of N of the plan, for job arrays; shards help each other at the end",
-    },
-    "--dry-run": {"action": "store_true", "help": "show the number of runs, and train none"},
-    "--sbatch": {"type": int, "metavar": "N", "help": "plan the study, and write a job array of N shards for sbatch"},
-}
-TRAIN_FLAGS: dict[str, dict[str, Any]] = {
-    "--multirun -m": {"action": "store_true", "help": "comma lists define a grid, which is run as a study"},
-    **STUDY_FLAGS,
-}
 
 
 def study(call: Call) -> Outcome:

@@ -1,14 +1,14 @@
-"""Format the results of verbs as short tables for people."""
+"""Format the results of verbs as short tables for people.
+
+What one table alone needs is imported by its function: `check` does not load what `compare` needs.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ctbench_core.checks import CheckResult
-from ctbench_core.compare import Comparison
-from ctbench_core.config import Config
 from ctbench_core.declared import (
     CROSS_DIRECTIONS,
     INSTANCE,
@@ -20,14 +20,18 @@ from ctbench_core.declared import (
     retrieval_prefix,
     short_title,
 )
-from ctbench_core.doctor import Diagnosis
 from ctbench_core.errors import Fix, first_rows
 from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
-from ctbench_core.inference import ELIGIBLE, MACRO
-from ctbench_core.manifest import UNMATCHED_REASONS, Agreement, PreparedDataset, PrepareResult
 from ctbench_core.overrides import fix_overrides, own_shell, quote_word
-from ctbench_core.report import RECALIBRATION, comparison_notes, difference_text, is_recalibrated, prevalence_rows
+from ctbench_core.report import RECALIBRATION, is_recalibrated, prevalence_rows
 from ctbench_core.runs import MacroMetric, Metrics
+
+if TYPE_CHECKING:
+    from ctbench_core.checks import CheckResult
+    from ctbench_core.compare import Comparison
+    from ctbench_core.config import Config
+    from ctbench_core.doctor import Diagnosis
+    from ctbench_core.manifest import Agreement, PreparedDataset, PrepareResult
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -108,6 +112,8 @@ def score_table(result: dict[str, Any], name: str) -> str:
 
 def comparison_table(comparison: Comparison) -> str:
     """Return the differences of every finding with interval and p, and what they answer, in sentences."""
+    from ctbench_core.report import comparison_notes, difference_text
+
     swapped = bool(comparison.settings["swaps"])
     rows = [
         [
@@ -135,6 +141,8 @@ def comparison_table(comparison: Comparison) -> str:
 
 
 def _row_title(first: str, second: str, label: str) -> str:
+    from ctbench_core.inference import ELIGIBLE, MACRO
+
     if label == MACRO:
         return f"{first} − {second}"
     return "  eligible findings" if label == ELIGIBLE else f"  {label}"
@@ -190,6 +198,8 @@ def _quoted(word: str) -> str:
 
 def prepare_table(prepared: PrepareResult, written: bool) -> str:
     """Return the size of a prepared manifest, the rows that did not join, and the prevalence of each finding."""
+    from ctbench_core.manifest import UNMATCHED_REASONS
+
     manifest = prepared.manifest
     parts = [f"{manifest.path if written else 'Preview, nothing written'}: {format_cohort(manifest.counts())}"]
     for reason, names in prepared.unmatched.items():
@@ -308,6 +318,9 @@ def _range(cell: dict[str, Any]) -> str:
 
 def _difference_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the differences of macro means as a table, with the family of their adjustment by axis."""
+    from ctbench_core.inference import ELIGIBLE, MACRO
+    from ctbench_core.report import difference_text
+
     macros = [row for row in rows if row["label"] in (MACRO, ELIGIBLE)]
     if not macros:
         return []

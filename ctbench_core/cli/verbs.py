@@ -1,64 +1,55 @@
-"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table."""
+"""The verbs of the command line: each composes a config, calls the core, and returns its JSON and a short table.
+
+A verb composes its config before it imports what it calls, so that a wrong key is refused at once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ctbench_core.cli import legacy_verbs, study_verbs, summaries
-from ctbench_core.cli.cluster_flags import CLUSTER_FLAGS, WORKERS_FLAGS, WORKERS_USAGE, cluster_options, is_given
-from ctbench_core.cli.compose import Composed
+from ctbench_core.cli import usage
 from ctbench_core.cli.invocation import Call, Outcome, Verb
 from ctbench_core.config import KEYS, Config, set_keys
-from ctbench_core.declared import DATASETS, key, load
+from ctbench_core.declared import key, load
 from ctbench_core.errors import ConfigError, MissingPackage, unknown_name
 from ctbench_core.formatting import plural
 from ctbench_core.installation import install_command, program
 from ctbench_core.schema import parse_options
 
-COMPARE_USAGE = (
-    "<run directory> <run directory> ... [on=<test set|validation>] [by=run|recipe] [margin=<difference>] "
-    "[swaps=<number>] [paper=<folder>]"
-)
-AGREE_USAGE = "first_csv=<manifest> second_csv=<manifest> [key=value ...]"
-PREPARE_USAGE = (
-    f"dataset={'|'.join(DATASETS)} root=<folder or file> [output_file=<folder or manifest>] [split=...] "
-    "[collapse=any|majority] [visual_prefix=...] [visual_suffix=...] [data.labels.*=...]\n       or: "
-    "labels_csv=<table> [split_csv=<table or feature folder>] [metadata_csv=<table>] [reports_csv=<table>] "
-    "[mapping_csv=<accession table>] [output_file=<manifest>] [split=...] [collapse=any|majority] [location_separator='*'] "
-    "[accession_column=AccessionNo] [mapped_column=NameinCTRATE] [metadata_columns=[...]] [report_columns=[...]] "
-    "[visual_prefix=image] [visual_suffix=.npz] [visual_level=volume|exam] "
-    "[text_prefix=...] [text_suffix=.npz] [text_level=volume|exam] [key=value ...]"
-)
-APP_USAGE = "[--port PORT] [--host ADDRESS] [--outputs FOLDER] [--no-browser]"
-APP_FLAGS: dict[str, dict[str, Any]] = {
-    "--port": {"type": int, "help": "the port (default: the first free one from 8501 on)"},
-    "--host": {"help": "the address to listen on (default: this machine alone); others need CTBENCH_ROOTS"},
-    "--outputs": {"help": "the run store (default: CTBENCH_OUTPUTS, or outputs in this folder)"},
-    "--no-browser": {"dest": "browser", "action": "store_false", "help": "do not open the browser"},
-}
+if TYPE_CHECKING:
+    from ctbench_core.cli.composed import Composed
+
 _SERVE = "ctbench_ui.launch:serve"  # by name: the core does not depend on the app
 _COMPARE_OPTIONS = ("on=", "by=", "margin=", "swaps=", "paper=")
 
 
 def train(call: Call) -> Outcome:
     """Train one run, or resume one; with -m, a grid of runs."""
+    from ctbench_core.cli.cluster_flags import is_given
+
     if call.options.multirun:
-        return study_verbs.train_grid(call)
+        from ctbench_core.cli.study_verbs import train_grid
+
+        return train_grid(call)
     if is_given(call):
         raise ConfigError(
             "--workers, --cluster, --with and --detach train a grid of runs: they need -m and a comma list."
         )
+    composed = call.compose("train")
+    from ctbench_core.cli import summaries
     from ctbench_core.experiment import queue_run, run_experiment
     from ctbench_core.runs import RunStore
 
-    composed = call.compose("train")
     config, resume = composed.config, composed.config.training.resume
     RunStore(config.paths.outputs_root).mark_interrupted()
     if resume.enabled or resume.state_path:
-        run = legacy_verbs.run_to_resume(call, composed, _resume_dir(composed))
+        from ctbench_core.cli.legacy_verbs import run_to_resume
+
+        run = run_to_resume(call, composed, _resume_dir(composed))
         call.progress.note(f"Resuming {run.paths.root}.")
         config = _with_overrides(run.config, composed)
         config.training.resume.allow_changes = resume.allow_changes
@@ -92,10 +83,11 @@ def _with_overrides(stored: Config, composed: Composed) -> Config:
 
 def evaluate(call: Call) -> Outcome:
     """Evaluate a run on its test sets, or with on=validation on its validation set."""
+    composed = call.compose("train", extras=("run", "on"))
+    from ctbench_core.cli import legacy_verbs, summaries
     from ctbench_core.evaluate import evaluate_on_validation, evaluate_run
     from ctbench_core.runs import VALIDATION, open_run
 
-    composed = call.compose("train", extras=("run", "on"))
     run_dir = legacy_verbs.import_if_legacy(call, composed, _named_run(composed))
     config = _with_overrides(open_run(run_dir).config, composed)
     if (chosen := composed.extras.get("on")) == VALIDATION:
@@ -142,6 +134,7 @@ def _number(text: str) -> float | str:
 
 def compare(call: Call) -> Outcome:
     """Compare stored runs with the first; with by=recipe, compare recipes, each with all its seeds."""
+    from ctbench_core.cli import summaries
     from ctbench_core.compare import compare_recipes, compare_runs
     from ctbench_core.inference import SWAPS
     from ctbench_core.report import write_paper
@@ -151,7 +144,9 @@ def compare(call: Call) -> Outcome:
     options = dict(argument.split("=", 1) for argument in call.arguments if argument.startswith(_COMPARE_OPTIONS))
     folders = [a.removeprefix("run=") for a in call.arguments if not a.startswith(_COMPARE_OPTIONS)]
     if len(folders) < 2:
-        raise ConfigError(f"compare takes two run directories or more, got {len(folders)}: compare {COMPARE_USAGE}.")
+        raise ConfigError(
+            f"compare takes two run directories or more, got {len(folders)}: compare {usage.COMPARE_USAGE}."
+        )
     by = options.get("by", "run")
     if by not in functions:
         raise unknown_name("way to compare (by=)", by, functions)
@@ -168,6 +163,7 @@ def compare(call: Call) -> Outcome:
 
 def score(call: Call) -> Outcome:
     """Compute the metrics of a table of predictions, from any source."""
+    from ctbench_core.cli import summaries
     from ctbench_core.evaluate import ScoreOptions, score_table
 
     table, overrides = call.one_positional("score", "table of predictions")
@@ -179,9 +175,10 @@ def score(call: Call) -> Outcome:
 
 def align(call: Call) -> Outcome:
     """Measure visual-text alignment."""
-    from ctbench_core.alignment import run_alignment
-
     composed = call.compose("align", extras=("embeddings",))
+    from ctbench_core.alignment import run_alignment
+    from ctbench_core.cli import summaries
+
     embeddings = composed.extras.get("embeddings")
     result = run_alignment(composed.config, embeddings=embeddings, cancel=call.cancel, progress=call.progress)
     return Outcome(result, summaries.alignment_table(result))
@@ -189,9 +186,10 @@ def align(call: Call) -> Outcome:
 
 def check(call: Call) -> Outcome:
     """Check manifests and features; nothing is written."""
-    from ctbench_core.checks import check as run_check
-
     composed = call.compose("check")
+    from ctbench_core.checks import check as run_check
+    from ctbench_core.cli import summaries
+
     result = run_check(composed.config, call.progress)
     result.warnings[:0] = composed.warnings
     return Outcome(result.to_json(), summaries.check_table(result, composed.config), 0 if result.ok else 2)
@@ -199,6 +197,7 @@ def check(call: Call) -> Outcome:
 
 def prepare(call: Call) -> Outcome:
     """Join tables, or the files of a public data set, to manifests; without output_file they are only shown."""
+    from ctbench_core.cli import summaries
     from ctbench_core.features import check_allowed
     from ctbench_core.manifest import (
         PrepareOptions,
@@ -233,13 +232,14 @@ def prepare(call: Call) -> Outcome:
 
 def agree(call: Call) -> Outcome:
     """Compare the labels of two manifests on their common volumes."""
+    composed = call.compose("agree", extras=("first_csv", "second_csv"))
+    from ctbench_core.cli import summaries
     from ctbench_core.features import check_allowed
     from ctbench_core.manifest import compare_labels, read_configured
 
-    composed = call.compose("agree", extras=("first_csv", "second_csv"))
     paths = [composed.extras.get(name) for name in ("first_csv", "second_csv")]
     if not all(paths):
-        raise ConfigError(f"agree compares two manifests: agree {AGREE_USAGE}.")
+        raise ConfigError(f"agree compares two manifests: agree {usage.AGREE_USAGE}.")
     first, second = (read_configured(check_allowed(str(path)), composed.config) for path in paths)
     agreement = compare_labels(first, second)
     result = agreement.to_json()
@@ -248,6 +248,7 @@ def agree(call: Call) -> Outcome:
 
 def export(call: Call) -> Outcome:
     """Pack one run into one zip file."""
+    from ctbench_core.cli import summaries
     from ctbench_core.export import export_run
 
     if len(call.arguments) != 1:
@@ -262,11 +263,15 @@ def export(call: Call) -> Outcome:
 
 def pack(call: Call) -> Outcome:
     """Build the packed stores of all feature files, and audit them."""
+    from ctbench_core.cli.cluster_flags import cluster_options
+
+    composed, options = call.compose("pack"), cluster_options(call)
+    from ctbench_core.cli import summaries
     from ctbench_core.dataset import pack_cache, pack_features
     from ctbench_core.executors import HERE, open_executor, shards_on
     from ctbench_core.features import check_allowed
 
-    composed, options = call.compose("pack"), cluster_options(call) or HERE
+    options = options or HERE
     if options.is_here:
         result = pack_features(composed.config, call.progress, call.cancel)
     else:
@@ -292,9 +297,11 @@ def demo(call: Call) -> Outcome:
 
 def doctor(call: Call) -> Outcome:
     """Check the machine, the data and the run store; nothing is changed."""
+    config = call.compose("doctor").config
+    from ctbench_core.cli import summaries
     from ctbench_core.doctor import examine
 
-    diagnosis = examine(call.compose("doctor").config, call.progress)
+    diagnosis = examine(config, call.progress)
     return Outcome(diagnosis.to_json(), summaries.doctor_table(diagnosis), diagnosis.code)
 
 
@@ -302,7 +309,7 @@ def app(call: Call) -> Outcome:
     """Serve the app until it is stopped."""
     options = call.options
     if call.arguments:
-        raise ConfigError(f"app takes options only, got {call.arguments[0]!r}: app {APP_USAGE}.")
+        raise ConfigError(f"app takes options only, got {call.arguments[0]!r}: app {usage.APP_USAGE}.")
     if any(find_spec(name) is None for name in ("streamlit", "plotly")):
         raise MissingPackage(f"The app needs Streamlit and Plotly. Install them: {install_command('app')}")
     serve = load(_SERVE)
@@ -310,32 +317,46 @@ def app(call: Call) -> Outcome:
     return Outcome({}, "The server has stopped.")
 
 
+def _later(reference: str) -> Callable[[Call], Outcome]:
+    """Return a verb of another file of this room, which is imported when the verb runs."""
+
+    def run(call: Call) -> Outcome:
+        outcome: Outcome = load(f"ctbench_core.cli.{reference}")(call)
+        return outcome
+
+    return run
+
+
 VERBS = {
-    "app": Verb("Serve the app and open it in the browser.", APP_USAGE, app, APP_FLAGS),
-    "train": Verb("Train one run; with -m, a grid of runs.", "[key=value ...]", train, study_verbs.TRAIN_FLAGS),
+    "app": Verb("Serve the app and open it in the browser.", usage.APP_USAGE, app, usage.APP_FLAGS),
+    "train": Verb("Train one run; with -m, a grid of runs.", "[key=value ...]", train, usage.TRAIN_FLAGS),
     "evaluate": Verb(
         "Evaluate a run on its test sets, or on validation.",
         "run=<run directory> [on=validation] [key=value ...]",
         evaluate,
     ),
-    "import": Verb("Import runs of ct-rate-feature-benchmarks.", legacy_verbs.IMPORT_USAGE, legacy_verbs.import_),
+    "import": Verb("Import runs of ct-rate-feature-benchmarks.", usage.IMPORT_USAGE, _later("legacy_verbs:import_")),
     "aggregate": Verb(
-        "Tabulate runs one by one and by label budget.", legacy_verbs.AGGREGATE_USAGE, legacy_verbs.aggregate
+        "Tabulate runs one by one and by label budget.", usage.AGGREGATE_USAGE, _later("legacy_verbs:aggregate")
     ),
-    "contrast": Verb("Compare two label sources run by run.", legacy_verbs.CONTRAST_USAGE, legacy_verbs.contrast),
-    "budgets": Verb("Write label budgets and folds as manifests.", legacy_verbs.BUDGETS_USAGE, legacy_verbs.budgets),
-    "compare": Verb("Compare runs with the first: differences, intervals, tests.", COMPARE_USAGE, compare),
+    "contrast": Verb("Compare two label sources run by run.", usage.CONTRAST_USAGE, _later("legacy_verbs:contrast")),
+    "budgets": Verb("Write label budgets and folds as manifests.", usage.BUDGETS_USAGE, _later("legacy_verbs:budgets")),
+    "compare": Verb("Compare runs with the first: differences, intervals, tests.", usage.COMPARE_USAGE, compare),
     "score": Verb("Compute the metrics of a table of predictions.", "<table> [name=...] [key=value ...]", score),
     "align": Verb("Measure visual-text alignment.", "[embeddings=<npz>] [key=value ...]", align),
-    "study": Verb("Run a grid of runs.", study_verbs.STUDY_USAGE, study_verbs.study, study_verbs.STUDY_FLAGS),
+    "study": Verb("Run a grid of runs.", usage.STUDY_USAGE, _later("study_verbs:study"), usage.STUDY_FLAGS),
     "search": Verb(
-        "Search hyper-parameters on validation.", study_verbs.SEARCH_USAGE, study_verbs.search, CLUSTER_FLAGS
+        "Search hyper-parameters on validation.", usage.SEARCH_USAGE, _later("study_verbs:search"), usage.CLUSTER_FLAGS
     ),
     "check": Verb("Check manifests and features before training.", "[key=value ...]", check),
-    "prepare": Verb("Make manifests from a public data set's files, or from your tables.", PREPARE_USAGE, prepare),
-    "agree": Verb("Measure the agreement of two label sources on the same volumes.", AGREE_USAGE, agree),
+    "prepare": Verb(
+        "Make manifests from a public data set's files, or from your tables.", usage.PREPARE_USAGE, prepare
+    ),
+    "agree": Verb("Measure the agreement of two label sources on the same volumes.", usage.AGREE_USAGE, agree),
     "export": Verb("Export a run as one zip file.", "<run directory>", export),
-    "pack": Verb("Pack the feature files into one matrix.", f"[key=value ...] {WORKERS_USAGE}", pack, WORKERS_FLAGS),
+    "pack": Verb(
+        "Pack the feature files into one matrix.", f"[key=value ...] {usage.WORKERS_USAGE}", pack, usage.WORKERS_FLAGS
+    ),
     "doctor": Verb(
         "Check this machine, the data and the runs, and say how to fix problems.", "[key=value ...]", doctor
     ),

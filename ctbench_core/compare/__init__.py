@@ -1,19 +1,26 @@
 """Comparison of runs, recipes and label sets on common volumes."""
 
-from ctbench_core.compare.alignments import compare_alignments
-from ctbench_core.compare.comparability import (
-    CommonScores,
-    ModelScores,
-    common_sets,
-    config_differences,
-    keep_common,
-    published_frame,
-    read_model_scores,
-    scores_path,
-    unique_names,
-)
-from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs
-from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
-from ctbench_core.compare.primary import Margin, Primary, primary_of
-from ctbench_core.compare.recipes import compare_recipes, estimate_recipe
-from ctbench_core.compare.tables import MACROS, MARGIN_COLUMNS
+from typing import TYPE_CHECKING
+
+from ctbench_core.rooms import load_on_use
+
+if TYPE_CHECKING:
+    from ctbench_core.compare.alignments import compare_alignments
+    from ctbench_core.compare.comparability import (
+        CommonScores,
+        ModelScores,
+        common_sets,
+        config_differences,
+        keep_common,
+        published_frame,
+        read_model_scores,
+        scores_path,
+        unique_names,
+    )
+    from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs
+    from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
+    from ctbench_core.compare.primary import Margin, Primary, primary_of
+    from ctbench_core.compare.recipes import compare_recipes, estimate_recipe
+    from ctbench_core.compare.tables import MACROS, MARGIN_COLUMNS
+
+load_on_use(__name__)

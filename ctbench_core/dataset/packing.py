@@ -65,8 +65,9 @@ def pack_features(
     for kind in ["visual", "text"] if has_text else ["visual"]:
         written = load_inputs(config, manifests, report, kinds=[kind], mode="always", run_shards=run_shards)
         packed |= written
-        # Opening the stores again measures the time of every later use.
-        if all(features.path for features in written.values()):
+        opened |= written
+        # Opening changed stores again measures the time of every later use; a table is no store.
+        if any("open" in features.seconds and features.files_read for features in written.values()):
             opened |= load_inputs(config, manifests, None, kinds=[kind], mode="read")
     return _summary(manifests, packed, opened, time.perf_counter() - started)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from ctbench_core.atomic import write_json
 from ctbench_core.declared import CALIBRATED, TUNED, averaged_metrics, metrics_of, tuned_metrics
 from ctbench_core.evaluate.bundle_tables import scores_frame, sigmoid
-from ctbench_core.inference import Estimate, calibration_lines, estimate, measure, net_benefit
+from ctbench_core.inference import Estimate, calibration_lines, estimate, measure, net_benefit, patient_codes
 from ctbench_core.manifest import Manifest
 from ctbench_core.metrics import (
     FOLDS,
@@ -191,7 +191,8 @@ def calibration_frame(manifest: Manifest, stages: Mapping[str, np.ndarray]) -> p
 
 
 def _ece(targets: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    return np.array([ece(y, p, patients) for y, p in zip(targets.T, probabilities.T)])
+    codes = patient_codes(patients)  # numbers sort quicker than names
+    return np.array([ece(y, p, codes) for y, p in zip(targets.T, probabilities.T)])
 
 
 def net_benefit_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:

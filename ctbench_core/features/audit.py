@@ -22,7 +22,7 @@ _FIXES = {
     "zero norm": "Usable, but without information: check the volume, or exclude it.",
     "duplicate": "Usable, but one file may be a copy of the other: check the export, or exclude one.",
 }
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 512  # as float64 they stay in the cache
 _NORM_BINS = 61
 
 

@@ -198,9 +198,9 @@ def _load_local(
             "relative to, or to one table of all vectors."
         )
     distinct = list(dict.fromkeys(samples.paths))
-    suffixes = table_suffixes()
-    tables = {path for path in distinct if path.lower().endswith(suffixes)}
-    either = [path for path in distinct if path.lower().endswith(ambiguous_suffixes())]
+    of_tables, of_either = table_suffixes(), ambiguous_suffixes()
+    tables = {path for path in distinct if path.lower().endswith(of_tables)}
+    either = [path for path in distinct if path.lower().endswith(of_either)]
     if either and reader.is_table(either[0]):
         tables.update(filter(reader.is_table, either))
     names = samples.names(tables)

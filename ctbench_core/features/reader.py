@@ -62,11 +62,17 @@ class FileReader:
 
     def stamps(self, index: Index, names: Sequence[str]) -> np.ndarray:
         """Return the present stamps of N files, int64 (N, 3), at the paths of an index; -1 where there is no file."""
-        paths = [index.moved.get(name) or self._prefix + split_row_name(name)[0] for name in names]
+        plain = not index.moved and not any(map(is_row, names))  # 50,000 files, each with a path of its own
+        paths = [self._prefix + name for name in names] if plain else [self._place(index, name) for name in names]
         if self.limited:
             _check_all_allowed(list(dict.fromkeys(path for path, name in zip(paths, names) if name in index.position)))
+        if plain:
+            return np.array(list(map(_stamp, paths)), dtype=np.int64).reshape(-1, 3)
         stamps = {path: _stamp(path) for path in dict.fromkeys(paths)}
         return np.array([stamps[path] for path in paths], dtype=np.int64).reshape(-1, 3)
+
+    def _place(self, index: Index, name: str) -> str:
+        return index.moved.get(name) or self._prefix + split_row_name(name)[0]
 
     def read(self, names: Sequence[str], width: int) -> Pack:
         """Read B files or rows of tables, files first; those of ``width`` finite values have a row in the matrix."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtri, stdtr, stdtrit
 
 from ctbench_core.declared import METRICS
@@ -77,6 +76,8 @@ def midway_dof(variances: Sequence[float] | Floats, dofs: Sequence[float] | Floa
     The rules are Satterthwaite's, and the mean of the parts' t weighted by their variances. Source of the latter:
     Cochran and Cox, Experimental Designs, 1950.
     """
+    from scipy.optimize import brentq  # a tenth of a second to import
+
     v, f = np.asarray(variances, np.float64), np.minimum(np.asarray(dofs, np.float64), 1e9)
     v = np.where(v.sum() > 0, v, 1.0)
     total = satterthwaite(v, f)

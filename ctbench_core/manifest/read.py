@@ -25,7 +25,7 @@ from ctbench_core.tables import read_table
 
 # Runs of a study share their test manifests: the last few are kept while their files stay the same.
 _CACHE_SIZE = 8
-_cache: dict[tuple[str, int, int, int], Manifest] = {}
+_cache: dict[tuple[str, int, int, int, int], Manifest] = {}
 
 
 def read_cohort(path: Path, config: Config, labels: Sequence[str] | None = None) -> Manifest:
@@ -43,7 +43,7 @@ def read_cohort(path: Path, config: Config, labels: Sequence[str] | None = None)
         return apply_cohort(read_configured(path, config, findings), data.cohort)
     status = path.stat()
     settings = repr((str(path), data.columns, data.labels, data.cohort, findings))
-    key = (settings, status.st_mtime_ns, status.st_size, status.st_ino)
+    key = (settings, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
     if key in _cache:
         return _cache[key]
     manifest = apply_cohort(read_configured(path, config, findings), data.cohort)

@@ -35,6 +35,26 @@ def check_training(config: Config, labels: Sequence[str] = ()) -> None:
     check_class_weights(config, len(labels))
 
 
+def check_device(name: str) -> None:
+    """Refuse a value of ``utils.device`` that is unknown, or names a device that this machine lacks.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    kind, _, index = name.partition(":")
+    if name == "auto" or (kind == "cpu" and (not index or index.isdigit())):
+        return  # every machine has these, and torch takes a second to load
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise ConfigError(f"utils.device is {name!r}. Known: auto, cpu, cuda, cuda:N.")
+    import torch
+
+    if int(index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"utils.device is {name}, but this machine shows {plural(torch.cuda.device_count(), 'CUDA device')}. "
+            "Use auto or cpu."
+        )
+
+
 def _refuse_per_finding(config: Config, labels: Sequence[str]) -> None:
     """Refuse features that differ by finding for heads that share layers, for other inputs, and findings without any."""
     name = head_of(config.model).name

@@ -21,8 +21,7 @@ from torch import Tensor
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset, finding_columns
 from ctbench_core.declared import HEADS, load
-from ctbench_core.errors import ConfigError, RunError
-from ctbench_core.formatting import plural
+from ctbench_core.errors import RunError
 from ctbench_core.runs import Convergence
 from ctbench_core.train import losses
 from ctbench_core.train.batches import Batches, Block
@@ -34,7 +33,7 @@ from ctbench_core.train.module import ModuleNetwork
 from ctbench_core.train.network import Network, Probes
 from ctbench_core.train.optim import Optimiser
 from ctbench_core.train.parameters import StackedParameters, take_heads
-from ctbench_core.train.refusals import check_training
+from ctbench_core.train.refusals import check_device, check_training
 
 # Values in the widest layer of one forward pass outside training, features included: that many stay in the cache.
 EVALUATION_UNITS = 1 << 21
@@ -48,14 +47,7 @@ def choose_device(name: str) -> str:
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ConfigError(f"utils.device is {name!r}. Known: auto, cpu, cuda, cuda:N.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"utils.device is {name}, but this machine shows {plural(torch.cuda.device_count(), 'CUDA device')}. "
-            "Use auto or cpu."
-        )
+    check_device(name)
     return name
 
 

@@ -14,6 +14,7 @@ from ctbench_core.checks import check
 from ctbench_core.config import Config
 from ctbench_core.dataset import pack_features
 from ctbench_core.errors import Interrupted
+from ctbench_core.features.reader import FileReader
 
 
 def test_visual_and_text_are_packed_and_opened_again(cli: Any, overrides: list[str], tmp_path: Path) -> None:
@@ -82,3 +83,17 @@ def test_training_on_packed_features_gives_the_same_run(
             pack_features(config)
         results.append(run_experiment(config)["best_val"])
     assert results[0] == results[1]
+
+
+def test_a_store_is_verified_once_also_right_after_it_was_written(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[int] = []
+    stamps = FileReader.stamps
+    monkeypatch.setattr(
+        FileReader, "stamps", lambda self, index, names: verified.append(len(names)) or stamps(self, index, names)
+    )
+    assert pack_features(config)["seconds"]["verify"] > 0  # measured: what every later use takes
+    assert verified == [56, 56]  # visual and text files of two volumes each
+    pack_features(config)
+    assert verified == 4 * [56]
