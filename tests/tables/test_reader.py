@@ -178,6 +178,18 @@ def test_numbers_are_exact() -> None:
     assert wrong.tolist() == [False] * 5 + [True] * 5
 
 
+@pytest.mark.parametrize(
+    "text", ["+1e400", "-0", "+.5", "9007199254740993", "2.4703282292062328e-324", "٣٫5", "١٢", "1."]
+)
+def test_a_number_is_what_python_reads(text: str) -> None:
+    (value,), (is_wrong,) = parse_numbers(pd.Series([text, "0.25"]).iloc[:1])
+    if is_wrong:
+        with pytest.raises(ValueError, match="could not convert"):
+            float(text)
+    else:
+        assert np.float64(value).tobytes() == np.float64(text).tobytes()
+
+
 def test_parquet_values_are_text_without_loss(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     floats, singles = rng.random(50), rng.random(50).astype(np.float32)
