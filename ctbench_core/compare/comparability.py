@@ -17,6 +17,7 @@ import pandas as pd
 
 from ctbench_core.config import KEYS, values_for
 from ctbench_core.errors import InputError, first_rows
+from ctbench_core.formatting import plural
 from ctbench_core.installation import reference_folder
 from ctbench_core.runs import (
     VALIDATION,
@@ -146,6 +147,7 @@ def keep_common(models: Sequence[ModelScores]) -> CommonScores:
     rows = [frame.loc[index] for frame in frames]
     targets = [label_columns(frame, "target_", labels) for frame in rows]
     first = targets[0]
+    every = len(set().union(*(frame.index for frame in frames)))
     same = [(first == other) | (np.isnan(first) & np.isnan(other)) for other in targets[1:]]
     return CommonScores(
         names=unique_names([model.name for model in models]),
@@ -155,14 +157,27 @@ def keep_common(models: Sequence[ModelScores]) -> CommonScores:
         patients=rows[0]["patient"].to_numpy(str),
         targets=first,
         scores=np.stack([label_columns(frame, "prob_", labels) for frame in rows]),
-        left_out=len(set().union(*(frame.index for frame in frames))) - len(index),
+        left_out=every - len(index),
         disagreeing=sum(int((~mask).sum()) for mask in same),
         warnings=[
-            _difference_of_labels(models[0].name, model.name, labels, mask)
-            for model, mask in zip(models[1:], same)
-            if not mask.all()
+            *_few_in_common(len(index), every, rows[0]["patient"].nunique()),
+            *(
+                _difference_of_labels(models[0].name, model.name, labels, mask)
+                for model, mask in zip(models[1:], same)
+                if not mask.all()
+            ),
         ],
     )
+
+
+def _few_in_common(common: int, every: int, patients: int) -> list[str]:
+    """Return a warning where less than half of all volumes are scored by every model."""
+    if 2 * common >= every:
+        return []
+    return [
+        f"The models were scored on different volumes: only {common:,} of {plural(every, 'volume')} are in all of them, "
+        f"of {plural(patients, 'patient')}. The differences hold for these alone."
+    ]
 
 
 def _require_names(model: ModelScores) -> None:

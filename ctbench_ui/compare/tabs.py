@@ -13,7 +13,7 @@ from ctbench_core import figures
 from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores_path
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
-from ctbench_core.inference import ELIGIBLE, MACRO, SWAPS
+from ctbench_core.inference import ELIGIBLE, SWAPS
 from ctbench_core.report import difference_text, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
@@ -57,14 +57,18 @@ def swaps() -> int:
 
 def macro_differences(comparison: dict[str, Any]) -> None:
     """Draw the differences of the macro means."""
-    rows = comparison["differences"]
-    rows = rows[rows["label"].isin(MACROS)]
-    marks, titles = comparison["marks"], {MACRO: "all findings", ELIGIBLE: f"{len(comparison['eligible'])} eligible"}
+    every = comparison["differences"]
+    rows = every[every["label"].isin(MACROS)]
+    marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
+    of_findings = every[~every["label"].isin(MACROS)]
     values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
     shown = {
         "Model": [_marked(name, marks) for name in rows["a"]],
         "Metric": rows["metric"].map(metric_title),
-        "Mean over": rows["label"].map(titles),
+        "Mean over": [
+            eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
+            for label, metric in zip(rows["label"], rows["metric"])
+        ],
         "Difference [95 % CI]": [difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values],
         "p": rows["p"],
         "p (adjusted)": rows["p_adjusted"],
@@ -81,6 +85,13 @@ def macro_differences(comparison: dict[str, Any]) -> None:
         alt="Macro differences from the baseline",
         key="compare-macro",
     )
+
+
+def _defined(rows: pd.DataFrame) -> str:
+    """Write over how many findings a mean goes: those where the metric is defined."""
+    names = set(rows["label"])
+    defined = names - set(rows.loc[rows["delta"].isna(), "label"])
+    return "all findings" if defined == names else f"{len(defined)} of {plural(len(names), 'finding')}"
 
 
 def _marked(name: str, marks: Mapping[str, str]) -> str:

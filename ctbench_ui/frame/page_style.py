@@ -21,6 +21,7 @@ STYLE = """<style>
 [role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
 [data-testid=stSliderThumbValue] {color: inherit !important}
 .ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
+[data-testid=stPlotlyChart] .modebar-btn[data-title^=Download] {display: none}
 .ctbench-picture:hover {text-decoration: underline}
 [data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {
   fill: currentColor !important; fill-opacity: .8 !important

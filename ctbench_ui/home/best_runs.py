@@ -63,7 +63,7 @@ def _has_metric(runs: pd.DataFrame) -> bool:
 
 
 def _title(runs: pd.DataFrame) -> str:
-    """Write a validation set: its letter, how many runs it has, and of which encoders and budgets."""
+    """Write a validation set: its name, how many runs it has, and of which encoders and budgets."""
     encoders = list(dict.fromkeys(runs["encoder"]))
     more = f" and {len(encoders) - _NAMED} more" if len(encoders) > _NAMED else ""
     budgets = sorted({int(budget) for budget in runs["budget"].dropna()})

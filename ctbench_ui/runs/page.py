@@ -220,8 +220,8 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str)
 
 
 def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return runs in an order, and the letter of each one's validation set."""
-    places, letters = run_table.best_order(
+    """Return runs in an order, and the name of each one's validation set."""
+    places, names = run_table.best_order(
         *([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc"))
     )
     if order == _NEWEST:
@@ -229,14 +229,14 @@ def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
     elif order != _BEST:
         title, _, arrow = order.rpartition(" ")
         name = next(name for name, shown in run_table.column_titles().items() if shown == title)
-        places = _by_column(rows, places, name, letters, arrow == "↓")
-    return [rows[place] for place in places], [letters[place] for place in places]
+        places = _by_column(rows, places, name, names, arrow == "↓")
+    return [rows[place] for place in places], [names[place] for place in places]
 
 
-def _by_column(rows: Rows, places: list[int], name: str, letters: Sequence[str], is_descending: bool) -> list[int]:
+def _by_column(rows: Rows, places: list[int], name: str, names: Sequence[str], is_descending: bool) -> list[int]:
     """Return places ordered by a column; runs without a value come last."""
     field = run_fields().find(name)
-    values = {place: field.value(rows[place]) if field else letters[place] for place in places}
+    values = {place: field.value(rows[place]) if field else names[place] for place in places}
     is_text = any(isinstance(value, str) for value in values.values())
     filled = [place for place in places if values[place] is not None]
     key = (lambda place: str(values[place]).casefold()) if is_text else values.__getitem__

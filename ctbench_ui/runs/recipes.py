@@ -45,7 +45,7 @@ _COLUMNS: dict[str, Any] = {
     ),
     "set": _TEXT(
         "Val. sets",
-        help="Recipes of one letter were validated on the same sets; only these are ranked against each other.",
+        help="Recipes of one name were validated on the same sets; only these are ranked against each other.",
     ),
     **{
         key: column
@@ -80,8 +80,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places, letters = run_table.set_letters(frame["sets"].tolist(), frame["created"].tolist())
-    ranked = frame.assign(place=places, set=letters).sort_values(
+    places, names = run_table.set_names(frame["sets"].tolist(), frame["created"].tolist())
+    ranked = frame.assign(place=places, set=names).sort_values(
         ["place", "val_auprc"], ascending=[True, False], na_position="last"
     )
     return ranked.drop(columns=["place", "sets", "created"]).reset_index(drop=True)

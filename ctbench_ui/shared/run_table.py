@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -50,7 +51,7 @@ COLUMNS: dict[str, Any] = {
     "set": _text(
         "Val. set",
         width=56,
-        help="Runs of one letter were validated on the same volumes and labels; only these are ranked against each other.",
+        help="Runs of one name were validated on the same volumes and labels; only these are ranked against each other.",
     ),
     "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "best": _number("Best epoch", format="%d"),
@@ -90,27 +91,27 @@ _BRIEF = ("star", "name", "encoder", "budget", "auprc", "convergence", "bar", "t
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
-def set_letters(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the rank of each row's validation set, the set of most rows first, and its letter; empty for a single set."""
+def set_names(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the rank of each row's validation set, the set of most rows first, and its name; empty for a single set."""
     sizes: dict[str, tuple[int, str]] = {}
     for name, moment in zip(sets, created):
         count, newest = sizes.get(name, (0, ""))
         sizes[name] = (count + 1, max(newest, moment))
     ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
-    letters = {name: _letters(rank) if len(ranks) > 1 else "" for name, rank in ranks.items()}
-    return [ranks[name] for name in sets], [letters[name] for name in sets]
+    names = {name: _set_name(name) if len(ranks) > 1 else "" for name in ranks}
+    return [ranks[name] for name in sets], [names[name] for name in sets]
 
 
 def best_order(
     sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]
 ) -> tuple[list[int], list[str]]:
-    """Return the order of `best_first` as positions, and the letter of each row's validation set."""
-    ranks, letters = set_letters(sets, created)
+    """Return the order of `best_first` as positions, and the name of each row's validation set."""
+    ranks, names = set_names(sets, created)
     filled = [value is not None and not math.isnan(value) for value in values]
     keys = [
         (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
     ]
-    return sorted(range(len(keys)), key=keys.__getitem__), letters
+    return sorted(range(len(keys)), key=keys.__getitem__), names
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -119,16 +120,16 @@ def best_first(frame: pd.DataFrame) -> pd.DataFrame:
     Validation metrics of different volumes or labels do not rank runs.
 
     Returns:
-        The rows with a column ``set``: the letter of their validation set; empty where all have the same.
+        The rows with a column ``set``: the name of their validation set; empty where all have the same.
     """
     cells = (frame[name].tolist() for name in ("validation_set", "created", "val_auprc"))
-    order, letters = best_order(*cells)
-    return frame.assign(set=letters).iloc[order]
+    order, names = best_order(*cells)
+    return frame.assign(set=names).iloc[order]
 
 
-def _letters(place: int) -> str:
-    """Return A, B, ... Z, AA, AB, ..."""
-    return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+def _set_name(identity: str) -> str:
+    """Return four digits of a validation set's identity: the same in every list, filter and store."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:4]
 
 
 def column_titles() -> dict[str, str]:
@@ -166,7 +167,7 @@ def select_runs(
 
     Args:
         rows: of `cache.run_row`, in the order to show.
-        sets: the letter of the validation set of each.
+        sets: the name of the validation set of each.
         columns: names in `column_titles`.
         chosen: run ids that are selected at first.
     """

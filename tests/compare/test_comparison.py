@@ -251,3 +251,14 @@ def test_runs_that_have_not_converged_are_marked(runs: list[Path], monkeypatch: 
     assert "and 1 other run: " in both[0]
     far[runs[0].name] = Convergence(value=0.6, optimum=0.6, c=1.0, findings=2)
     assert len(compare_runs(runs).marks) == 1
+
+
+def test_models_with_few_common_volumes_are_compared_with_a_warning() -> None:
+    first, second = model_scores("a", 1), model_scores("b", 1, seed=1)
+    half, less = (ModelScores("b", second.frame.iloc[:rows]) for rows in (120, 119))
+    assert keep_common([first, half]).warnings == []
+    common = keep_common([first, less])
+    patients = f"of {common.n['patients']} patients"
+    assert [text.split(": ")[1] for text in common.warnings] == [
+        f"only 119 of 240 volumes are in all of them, {patients}. The differences hold for these alone."
+    ]
