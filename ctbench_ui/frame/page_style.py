@@ -13,6 +13,7 @@ STYLE = """<style>
 .st-key-strip {padding-right: 7rem; row-gap: 0}
 .stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 1.5rem}
 @media (max-width: 640px) {
+  .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
