@@ -11,8 +11,10 @@ STYLE = """<style>
 .st-key-top {min-height: 1.7rem}
 :has(> .st-key-scripts) {display: none}
 .st-key-strip {padding-right: 7rem; row-gap: 0}
-.stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 1.5rem}
+.stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 0}
 @media (max-width: 640px) {
+  .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
+  .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}

@@ -21,6 +21,8 @@ from tests.browser.downloads import (
     without_disclosures,
 )
 
+_CONTENT_TOP = 300  # pixels, of a screen with some 800
+
 
 def _download_all(user: BrowserUser) -> dict[str, bytes]:
     """Press every visible download button; return the files by name."""
@@ -88,6 +90,7 @@ def test_every_tab_is_accessible_and_its_files_open(reader: BrowserUser, address
     _, names = TABS[address]
     reader.tabs(address).first.wait_for()
     assert reader.tabs(address).count() == len(names)
+    assert reader.page.get_by_role("tabpanel").first.bounding_box()["y"] < _CONTENT_TOP
     files = {}
     for name in names:
         reader.open_tab(address, name)

@@ -134,9 +134,10 @@ def test_the_volumes_are_sorted_by_how_wrong(trained: Path, open_page: Open) -> 
     app.session_state["tab"] = "Volumes"
     app.run()
     assert not app.exception
-    errors = app.dataframe[0].value["error"].astype(float)
-    assert errors.is_monotonic_decreasing
-    assert len(errors) == 24
+    table = app.dataframe[0].value
+    assert table["error"].astype(float).is_monotonic_decreasing
+    assert len(table) == 24
+    assert all(re.fullmatch(r"(1|)\.\d{3}", text) for text in (*table["probability"], *table["error"]))
 
 
 def _open_tab(app: AppTest, tab: str) -> AppTest:
