@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,20 +24,23 @@ WIDTH, FINDINGS = 512, 18
 SPLITS = {"train.csv": 0.877, "valid.csv": 0.063, "test.csv": 0.06}
 
 
-def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
+# A process of its own: a child begins with the peak memory of its parent.
+_LAUNCH = """
+import os, subprocess, sys, time
+begin = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+usage = os.wait4(process.pid, 0)[2]
+print(usage.ru_utime + usage.ru_stime, time.perf_counter() - begin, usage.ru_maxrss / 1024)
+"""
+
+
+def measure(command: list[str], folder: Path) -> tuple[float, ...]:
     """Run a command; return its processor and wall seconds and its peak memory in MiB (Linux)."""
-    begin = time.perf_counter()
     paths = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime, time.perf_counter() - begin, usage.ru_maxrss / 1024
+    launch = [sys.executable, "-c", _LAUNCH, *command]
+    environment = os.environ | {"PYTHONPATH": paths}
+    printed = subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+    return tuple(map(float, printed.split()))
 
 
 def write_files(folder: Path, files: int) -> list[str]:

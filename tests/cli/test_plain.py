@@ -53,6 +53,7 @@ TEXTS = [
         "[[1],[2]]",
         "['a']",
         "'a'",
+        "''",
         '"a"',
         "a=b",
         "a:b",
@@ -97,7 +98,8 @@ VALUE = st.one_of(
 @given(st.lists(st.tuples(KEY, VALUE).map("=".join), max_size=4))
 @example(["data.test_manifests=[test.csv,x.csv]", "paths.data_root=a b, c", "training.learning_rate=1e-3"])
 @example(["data.test_manifests=[]"])
-@example(["run=${x}"])
+@example(["run=${x}", "paths.run_dir=x"])
+@example(["paths.run_dir=''"])
 def test_what_is_plain_is_composed_as_by_hydra(overrides: list[str]) -> None:
     plain = compose_plain(overrides, "verb", EXTRAS)
     if plain is None:
