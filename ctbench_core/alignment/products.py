@@ -78,8 +78,12 @@ class Workspace:
 
     def similarity(self, queries: Tensor, gallery: Gallery) -> Tensor:
         """Return float32 (B, M), valid until the next tile."""
+        similarity = self._similarity[: len(queries)]
+        if similarity.device.type == "cpu":  # NumPy's product takes three quarters of the time of Torch's on AMD
+            np.matmul(queries.numpy(), gallery.vectors.numpy().T, out=similarity.numpy())
+            return similarity
         with _full_precision():
-            return torch.mm(queries, gallery.vectors.T, out=self._similarity[: len(queries)])
+            return torch.mm(queries, gallery.vectors.T, out=similarity)
 
     def sorted_keys(self, similarity: Tensor) -> Tensor:
         """Return ascending keys float64 (B, M), valid until the next tile."""

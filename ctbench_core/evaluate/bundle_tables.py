@@ -102,8 +102,9 @@ def finding_curves(targets: np.ndarray, probabilities: np.ndarray) -> pd.DataFra
 def bands_frame(manifest: Manifest, probabilities: np.ndarray) -> pd.DataFrame:
     """Return the 95 % bands of both curves of every finding with enough patients."""
     parts = []
-    for c, label in enumerate(manifest.labels):
-        for name, band in curve_bands(manifest.targets[:, c], probabilities[:, c], manifest.patients).items():
+    every = curve_bands(manifest.targets, probabilities, manifest.patients)
+    for label, bands in zip(manifest.labels, every):
+        for name, band in bands.items():
             parts.append(pd.DataFrame(band._asdict()).assign(label=label, curve=name))
     return pd.concat(parts, ignore_index=True)[["label", "curve", "x", "lower", "upper"]]
 

@@ -118,7 +118,8 @@ def deviations_of(metric: str, value: Floats, rows: Rows) -> Deviations:
 
 
 def _products(deviations: Floats) -> Floats:
-    return np.asarray(deviations.transpose(2, 1, 0) @ deviations.transpose(2, 0, 1))
+    by_finding = np.ascontiguousarray(deviations.transpose(2, 1, 0))  # strided, the product takes 50 times as long
+    return np.asarray(by_finding @ by_finding.transpose(0, 2, 1))
 
 
 def _reasons(value: Floats, is_undefined: np.ndarray, reason: str, most: float = 0.0) -> list[str | None]:

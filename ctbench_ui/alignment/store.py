@@ -39,7 +39,7 @@ def names(folder: Path) -> pd.DataFrame:
     return _names(folder / "samples.parquet")
 
 
-@per_file(max_entries=8, read_only=True)
+@per_file(max_entries=8)
 def _names(path: Path) -> pd.DataFrame:
     return read_frame(path, columns=["volumename", "exam", "patient"])
 
@@ -56,7 +56,7 @@ def findings(folder: Path) -> list[str]:
     return [name.removeprefix("target_") for name in columns if name.startswith("target_")]
 
 
-@per_file(max_entries=8, read_only=True)
+@per_file(max_entries=8)
 def _columns(path: Path) -> list[str]:
     with reading(path):
         return list(pq.read_schema(path).names)
@@ -75,7 +75,7 @@ def count_words(folder: Path, words: tuple[str, ...]) -> np.ndarray:
     return _count_words(folder / "samples.parquet", words)
 
 
-@per_file(max_entries=16, read_only=True)
+@per_file(max_entries=16)
 def _count_words(path: Path, words: tuple[str, ...]) -> np.ndarray:
     with reading(path), pq.ParquetFile(path) as file:
         table = file.read([name for name in file.schema_arrow.names if name.startswith("text_")])
@@ -95,7 +95,7 @@ def first_ranks(folder: Path, way: str, truth: str = INSTANCE) -> np.ndarray:
     return _first_ranks(folder / "ranks.parquet", way, truth)
 
 
-@per_file(max_entries=16, read_only=True)
+@per_file(max_entries=16)
 def _first_ranks(path: Path, way: str, truth: str) -> np.ndarray:
     filters = [("direction", "==", way), ("truth", "==", truth)]
     frame = read_frame(path, columns=["query", "first_rank"], filters=filters)
@@ -107,7 +107,7 @@ def targets(folder: Path, label: str) -> np.ndarray:
     return _targets(folder / "samples.parquet", f"target_{label}")
 
 
-@per_file(max_entries=8, read_only=True)
+@per_file(max_entries=8)
 def _targets(path: Path, name: str) -> np.ndarray:
     return read_frame(path, columns=[name])[name].astype("Float32").to_numpy(np.float32, na_value=np.nan)
 
@@ -117,6 +117,6 @@ def positions(folder: Path) -> pd.DataFrame:
     return _positions(folder / "map.parquet")
 
 
-@per_file(max_entries=8, read_only=True)
+@per_file(max_entries=8)
 def _positions(path: Path) -> pd.DataFrame:
     return read_frame(path)

@@ -141,7 +141,7 @@ def _differences(folder: Path, other: Path, truth: str, names: tuple[str, str], 
     exports.download("Download differences as CSV", frame, f"{source.stem}-differences.csv", "beside-csv", source)
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def _compare(first: cache.Stamp, second: cache.Stamp, truth: str) -> tuple[pd.DataFrame, str]:
     """Return the differences of two results, by their stored metrics, or why there are none."""
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import streamlit as st
 
 from ctbench_core.compare import (
     Comparison,
@@ -85,19 +84,19 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float |
     }
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing")
+@cache.remember(max_entries=16, spinner="Comparing")
 def _comparison(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Comparison:
     """Return a comparison, computed once for the scores of these stamps. Treat it as read-only."""
     return (compare_recipes if by_recipe else compare_runs)(run_dirs, on)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Exchanging ranks")
+@cache.remember(max_entries=8, spinner="Exchanging ranks")
 def _swapped(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str, swaps: int) -> Comparison:
     """Return a comparison with the rank-swap test, which takes some seconds. Treat it as read-only."""
     return _comparison(run_dirs, on, by_recipe, stamps).with_swaps(swaps)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@cache.remember(max_entries=64)
 def probabilities(first: Stamp, second: Stamp, label: str) -> pd.DataFrame:
     """Return the common volumes of two runs for one finding: volume, exam, patient, label, first, second, apart."""
     names = ["volumename", "exam", "patient", f"target_{label}", f"prob_{label}"]
@@ -117,7 +116,7 @@ def curves(scores: Path, label: str) -> pd.DataFrame:
     return finding_curves(targets[:, 0], probabilities[:, 0])
 
 
-@st.cache_data(max_entries=16, show_spinner="Scoring against the second label table")
+@cache.remember(max_entries=16, spinner="Scoring against the second label table")
 def against_labels(run_dir: str, on: str, scores: Stamp, labels: Stamp) -> pd.DataFrame:
     """Return a run's metrics against its own labels and against those of another table."""
     model = read_model_scores(run_dir, on)

@@ -101,7 +101,7 @@ def _metadata_table(has_own: bool) -> Stamp | None:
     return cache.stamp(Path(path.strip())) if path and path.strip() else None
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@cache.remember(max_entries=32)
 def _group_columns(scores: Stamp, metadata: Stamp, table: Stamp | None) -> list[str]:
     return subgroup_columns(EvaluationPaths(Path(scores[0]).parent), table[0] if table else None)
 
@@ -113,7 +113,7 @@ def _groups(paths: EvaluationPaths, column: str, table: Stamp | None) -> pd.Data
     return _computed_groups(cache.stamp(paths.scores), column, table)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@cache.remember(max_entries=32)
 def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.DataFrame:
     with progress_bar(f"Measuring the groups of {as_text(column)}") as progress:
         paths = EvaluationPaths(Path(scores[0]).parent)

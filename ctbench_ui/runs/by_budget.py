@@ -20,7 +20,7 @@ from ctbench_core.legacy import (
 from ctbench_core.runs import open_run
 from ctbench_ui.frame import readonly
 from ctbench_ui.runs import two_sources
-from ctbench_ui.shared import draw_tabs, exports, folders, leak_badge, progress_bar, show_errors
+from ctbench_ui.shared import cache, draw_tabs, exports, folders, leak_badge, progress_bar, show_errors
 from ctbench_ui.shared.pictures import draw_plot
 
 _DONE = "by-budget.done"
@@ -53,7 +53,7 @@ def draw(rows: pd.DataFrame) -> None:
         draw_tabs(contents, "by-budget-tabs", error_title="These results cannot be shown")
 
 
-@st.cache_data(max_entries=8, show_spinner="Reading the runs")
+@cache.remember(max_entries=8, spinner="Reading the runs")
 def per_run(version: str) -> pd.DataFrame:
     """Return the table of runs that `aggregate` writes.
 

@@ -16,7 +16,7 @@ from ctbench_core.formatting import format_interval, format_mean_sd, format_metr
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.runs import NOT_CONVERGED
-from ctbench_ui.shared import metric_column, progress_bar, run_table, select_rows, test_marks
+from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
 # Settings that have a column of their own.
 _OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs", "data.budget")
@@ -191,7 +191,7 @@ def _intervals(recipes: pd.DataFrame, runs: pd.DataFrame, progress: Progress) ->
     return texts
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
+@cache.remember(max_entries=512)
 def _interval(test: str, version: str) -> str:
     """Write the macro AUPRC of a recipe on a test set with its interval, or why it has none.
 

@@ -87,7 +87,7 @@ def _source(
     return name, runs, cache.stamp(file)
 
 
-@st.cache_data(max_entries=8, show_spinner="Pairing runs")
+@cache.remember(max_entries=8, spinner="Pairing runs")
 def compare(
     _first: pd.DataFrame, _second: pd.DataFrame, names: tuple[str, str], keys: tuple[str, ...], version: str
 ) -> dict[str, pd.DataFrame]:

@@ -1,7 +1,6 @@
 """Files that pages read, cached until they change.
 
-Keys are (path, mtime_ns, size) and plain values: never an array, which Streamlit hashes by a sample of its cells.
-Values are plain dicts, lists and frames, which survive a hot reload.
+Keys are (path, mtime_ns, size) and plain values.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pandas as pd
-import streamlit as st
 
 from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
 from ctbench_core.dataset import feature_kinds, manifest_path
@@ -25,8 +23,16 @@ from ctbench_core.manifest import apply_cohort, divide_by_column, read_manifest
 from ctbench_core.runs import damaged_rows, read_frame, read_table, run_row, run_rows, trace
 from ctbench_core.stored import is_there
 from ctbench_core.tables import read_header
+from ctbench_ui.shared.bounded_cache import remember
 
-__all__ = ["damaged_rows", "read_table", "run_row", "run_rows", "trace"]  # the run table has a cache of its own
+__all__ = [
+    "damaged_rows",
+    "read_table",
+    "remember",
+    "run_row",
+    "run_rows",
+    "trace",
+]  # the run table has a cache of its own
 
 Stamp = tuple[str, int, int]
 P = ParamSpec("P")
@@ -43,26 +49,22 @@ def stamp(path: Path | str) -> Stamp:
 
 
 def per_file(
-    max_entries: int, read_only: bool = False
+    max_entries: int,
 ) -> Callable[[Callable[Concatenate[Path, P], T]], Callable[Concatenate[Path | str, P], T]]:
-    """Cache what a function reads from its first argument, a file, until that file changes.
-
-    Args:
-        read_only: hand out the cached value itself, not a copy: for values that no caller changes.
-    """
-    remember: Any = st.cache_resource if read_only else st.cache_data
+    """Keep what a function reads from its first argument, a file, until that file changes; see `remember`."""
 
     def decorate(read: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path | str, P], T]:
-        @remember(max_entries=max_entries, show_spinner=False)
-        @functools.wraps(read)  # Streamlit distinguishes caches by module, name and source
-        def cached(at: Stamp, *args: P.args, **kwargs: P.kwargs) -> T:
+        @functools.wraps(read)
+        def read_at(at: Stamp, *args: P.args, **kwargs: P.kwargs) -> T:
             return read(Path(at[0]), *args, **kwargs)
+
+        vars(read_at).pop("__wrapped__")  # whose first argument is another
+        cached = remember(max_entries)(read_at)
 
         @functools.wraps(read)
         def reader(path: Path | str, *args: P.args, **kwargs: P.kwargs) -> T:
             return cached(stamp(path), *args, **kwargs)
 
-        vars(reader)["clear"] = cached.clear  # as Streamlit's own caches have it
         return reader
 
     return decorate

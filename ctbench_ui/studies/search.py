@@ -126,7 +126,7 @@ def _is_active(paths: StudyPaths) -> bool:
     return progress.is_queued(paths) or has_active_worker(paths)
 
 
-@cache.per_file(max_entries=8, read_only=True)
+@cache.per_file(max_entries=8)
 def _load_trials(journal: Path) -> list[Any]:
     return read_trials(StudyPaths(journal.parent)) if journal.is_file() else []
 

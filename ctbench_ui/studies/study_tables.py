@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from ctbench_core.config import Config
 from ctbench_core.declared import METRICS, compared_metrics, metric_title
@@ -65,7 +64,7 @@ def load_plan(folder: str) -> Plan:
     return _plan(StudyPaths(Path(folder)).plan)
 
 
-@cache.per_file(max_entries=16, read_only=True)
+@cache.per_file(max_entries=16)
 def _plan(path: Path) -> Plan:
     return read_plan(StudyPaths(path.parent))
 
@@ -80,7 +79,7 @@ def update_results(folder: str) -> Stamp:
     return cache.stamp(paths.results)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def load_runs(folder: str, at: Stamp) -> pd.DataFrame:
     """Return one row a finished run. Treat it as read-only."""
     plan = load_plan(folder)
@@ -93,7 +92,7 @@ def source(folder: str, at: Stamp) -> exports.Source:
     return _source(folder, at, cache.stamp(Path(folder).parent / LEDGER))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def _source(folder: str, at: Stamp, ledger: Stamp) -> exports.Source:
     paths = StudyPaths(Path(folder))
     results = read_results(paths, load_plan(folder))
@@ -104,7 +103,7 @@ def _source(folder: str, at: Stamp, ledger: Stamp) -> exports.Source:
     )
 
 
-@cache.per_file(max_entries=4, read_only=True)
+@cache.per_file(max_entries=4)
 def _configs(path: Path) -> dict[str, Config]:
     return _plan(path).configs()
 
@@ -114,20 +113,20 @@ def load_cells(folder: str, at: Stamp) -> pd.DataFrame:
     return _cells(folder, at, cache.stamp(StudyPaths(Path(folder)).intervals))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def _cells(folder: str, at: Stamp, intervals: Stamp) -> pd.DataFrame:
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)
     return cell_frame(paths, plan, read_results(paths, plan), cached_only=True)
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def edges(folder: str, at: Stamp) -> list[str]:
     """Return which numeric axes have their best value on the edge."""
     plan = load_plan(folder)
     return edge_warnings(plan, read_results(StudyPaths(Path(folder)), plan))
 
 
-@st.cache_data(max_entries=32, show_spinner="Comparing patient by patient")
+@cache.remember(max_entries=32, spinner="Comparing patient by patient")
 def axis_differences(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
     """Return the paired differences along an axis."""
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)
@@ -139,7 +138,7 @@ def known_differences(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
     return _known_differences(folder, at, cache.stamp(StudyPaths(Path(folder)).differences), axis)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def _known_differences(folder: str, at: Stamp, stored: Stamp, axis: str) -> pd.DataFrame:
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)
     return differences(paths, plan, read_results(paths, plan), axis, cached_only=True)
@@ -369,7 +368,7 @@ def heat_tables(
     return values, marked
 
 
-@st.cache_data(max_entries=32, show_spinner="Comparing the cells of each row")
+@cache.remember(max_entries=32, spinner="Comparing the cells of each row")
 def _best(folder: str, at: Stamp, chosen: tuple[tuple[str, ...], ...], metric: str) -> pd.DataFrame:
     """Return the best of some cells by finding; empty where they cannot be compared."""
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)

@@ -48,7 +48,7 @@ def draw_budget(config: Config | None) -> None:
         )
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@cache.remember(max_entries=16)
 def measure_budget(config: str, at: str) -> dict[str, int]:
     """Return the units on both sides of a budget, and how many findings validation and training can judge and teach.
 

@@ -49,16 +49,16 @@ if st.button("there", key="there"):
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """Open the app, with one page more, on an empty store."""
-    import streamlit as st
 
     from ctbench_ui.frame import loading
     from ctbench_ui.pages import PAGES
+    from ctbench_ui.shared import bounded_cache
 
     monkeypatch.setattr(PAGES, "_items", dict(PAGES._items))
     monkeypatch.setattr(loading, "_visited", set())
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    st.cache_data.clear()
+    bounded_cache.kept.clear()
     (tmp_path / "added_notebook.py").write_text(MODULE, encoding="utf-8")
     script = tmp_path / "main_with_notebook.py"
     script.write_text(SCRIPT, encoding="utf-8")

@@ -13,6 +13,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.jobs import get_runner
+from ctbench_ui.shared import bounded_cache
 
 PROJECT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -29,12 +30,11 @@ def _scan_components_once() -> Iterator[None]:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of an empty run store that the app works on."""
-    import streamlit as st
 
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("CTBENCH_DEMO", str(tmp_path / "demo"))
     monkeypatch.chdir(tmp_path)
-    st.cache_data.clear()
+    bounded_cache.kept.clear()
     return tmp_path / "outputs"
 
 

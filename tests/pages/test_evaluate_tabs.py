@@ -198,3 +198,16 @@ def test_a_test_set_of_another_data_set_shows_both_prevalences_and_recalibration
     assert "recalibrated for this test set's prevalence: uses its labels" in text
     assert list(_table(app, "before")) == ["Metric", "before", "after (platt)", "recalibrated"]
     assert "recalibrated" in {trace.get("name") for trace in _charts(app)[0]["data"]}
+
+
+def test_the_second_analysis_shows_what_is_stored_once_it_is_opened(run: RunPaths, open_page: Open) -> None:
+    app = _open_tab(open_page, run, "Volumes")
+    closed = len(app.dataframe)
+    app.session_state["one-volume-box"] = True
+    app.run()
+    assert len(app.dataframe) == closed + 1
+    stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))["one_volume_a_patient"]
+    table = app.dataframe[closed].value.set_index("finding")
+    for label, metrics in stored["per_class"].items():
+        assert table.loc[label, "support"] == metrics["support"]
+        assert table.loc[label, "auprc"] == pytest.approx(metrics["auprc"], nan_ok=True)
