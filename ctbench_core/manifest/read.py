@@ -44,12 +44,12 @@ def read_cohort(path: Path, config: Config, labels: Sequence[str] | None = None)
     status = path.stat()
     settings = repr((str(path), data.columns, data.labels, data.cohort, findings))
     key = (settings, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-    if key in _cache:
-        return _cache[key]
+    if (kept := _cache.get(key)) is not None:
+        return kept
     manifest = apply_cohort(read_configured(path, config, findings), data.cohort)
-    if len(_cache) >= _CACHE_SIZE:
-        _cache.clear()
     _cache[key] = manifest
+    for oldest in list(_cache)[:-_CACHE_SIZE]:
+        _cache.pop(oldest, None)
     return manifest
 
 
