@@ -57,7 +57,8 @@ class Walker(BrowserUser):
             self.page.keyboard.type(value)
             self.page.keyboard.press("Enter")
 
-        self._step(f"{key} {value}", lambda: self.act(type_value))
+        name = re.split(r"[/\\]", value)[-1]  # of a path
+        self._step(f"{key} {name}", lambda: self.act(type_value))
 
     def choose(self, key: str, text: str) -> None:
         """Choose the option of a select box that a typed text leaves at the top."""
