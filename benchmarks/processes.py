@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -49,17 +49,17 @@ def least(arguments: Sequence[str], times: int, folder: Path | None = None) -> O
 
 
 def _wait(process: subprocess.Popen[bytes]) -> float:
-    """Wait until a process has ended; return its peak memory in bytes, as the system counts it where it does."""
-    if hasattr(os, "wait4"):
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return float(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
-    watched, peak = psutil.Process(process.pid), 0.0
+    """Wait until a process has ended; return its peak memory in bytes.
+
+    Linux's `ru_maxrss` is not used: it begins with that of the process that started this one.
+    """
+    watched, status, peak = psutil.Process(process.pid), Path(f"/proc/{process.pid}/status"), 0.0
     while process.poll() is None:
-        try:
-            peak = max(peak, watched.memory_info().rss)
-        except psutil.Error:
-            break
+        with contextlib.suppress(OSError, psutil.Error, StopIteration):
+            if status.exists():
+                line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+                peak = float(line.split()[1]) * 1024
+            else:
+                peak = max(peak, watched.memory_info().rss)
         time.sleep(_WATCH_S)
-    process.wait()
     return peak

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_server import BROWSERS, SHARED_APP, AppServer, check_log, find_browser, serve_app, use_store
+from tests.browser.app_server import (
+    BROWSERS,
+    SHARED_APP,
+    AppServer,
+    check_log,
+    find_browser,
+    log_length,
+    serve_app,
+    use_store,
+)
 from tests.browser.browser_user import BrowserUser, sync_api
 from tests.browser.demo_runs import write_runs
 
@@ -33,7 +42,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServe
 @pytest.fixture
 def server(shared_server: AppServer, tmp_path: Path) -> Iterator[AppServer]:
     """Give the app an empty run store; after the test no job runs, and the app has logged no traceback."""
-    start = check_log(shared_server)
+    start = log_length(shared_server)
     server = use_store(shared_server, tmp_path / "outputs")
     yield server
     use_store(shared_server, tmp_path / "nothing")

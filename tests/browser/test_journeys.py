@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_server import AppServer, check_log, serve_app, use_store
+from tests.browser.app_server import AppServer, check_log, log_length, serve_app, use_store
 from tests.browser.browser_user import sync_api
 from tests.browser.conftest import WINDOW, check_page
 from tests.browser.journeys import (
@@ -37,7 +37,7 @@ def serve_journey(
     shared_server: AppServer, used_store: Path, tmp_path: Path
 ) -> Iterator[Callable[[Journey], AppServer]]:
     """Return a function that serves the store with which a journey begins; after the test no job runs."""
-    start = check_log(shared_server)
+    start = log_length(shared_server)
 
     def serve(journey: Journey) -> AppServer:
         if journey.store == "copy":

@@ -107,15 +107,15 @@ def test_what_was_read_of_files_that_are_gone_is_dropped_and_the_rest_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "_values", readers._Values())
-    kept = [tmp_path / f"kept-{number}" for number in range(300)]
+    kept = [tmp_path / f"kept-{number}" for number in range(150)]
     for path in kept:
         path.write_text("1", encoding="utf-8")
         readers.read_cached(path, int)
-    for number in range(3_000):
+    for number in range(900):
         path = tmp_path / f"gone-{number}"
         path.write_text("1", encoding="utf-8")
         readers.read_cached(path, int)
         path.unlink()
-        assert len(readers._values) <= 1_200
+        assert len(readers._values) <= 600
     monkeypatch.setattr(readers, "read_bytes", lambda _: pytest.fail("read again"))
-    assert [readers.read_cached(path, int) for path in kept] == [1] * 300
+    assert [readers.read_cached(path, int) for path in kept] == [1] * 150
