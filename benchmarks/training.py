@@ -48,7 +48,7 @@ def dataset(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Dataset:
         "train": SimpleNamespace(labels=names, targets=y[rows]),
         "val": SimpleNamespace(labels=names, targets=y[val]),
     }
-    return Dataset(manifests, x, {"train": rows, "val": val}, {})
+    return Dataset(manifests, x, {"train": rows, "val": val}, {}, widths=[x.shape[1]])
 
 
 def config(hidden: int, seed: int) -> Config:
