@@ -16,7 +16,7 @@ from tests.browser.browser_user import BrowserUser
 from tests.browser.timings import Timings, visit_pages, walk, write_large_store
 
 # The complete walk, with 47,149 volumes, is `python -m benchmarks.pages`.
-RUNS, VOLUMES, ROUNDS = 500, 5_000, 6
+RUNS, VOLUMES, ROUNDS = 500, 5_000, 10
 LIMITS_MS = {"first paint": 2000, "page change": 300, "filter": 300, "tab": 300, "slider": 300}
 MESSAGE_BYTES = 2e6
 
