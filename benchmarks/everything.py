@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import os
 import platform
@@ -117,9 +118,15 @@ print(json.dumps(times))
 """
 
 
+@functools.cache
+def _loops(root: Path) -> dict[str, float]:
+    """Time one `np.load` a row, and the system calls alone, once for all rows of the table."""
+    return dict(_child(_LOOP, root, FILES))
+
+
 def pack(place: Place) -> list[Row]:
     """Time the whole verb, whose files are in the page cache."""
-    times = _child(_LOOP, place.features(), FILES)
+    times = _loops(place.features())
     outcomes = [processes.run([*_CORE, "pack", *place.overrides(f"pack{number}")]) for number in range(3)]
     quickest = min(outcomes, key=lambda one: one.seconds)
     return [
@@ -148,10 +155,16 @@ print(json.dumps({"theirs": theirs, "products": alone}))
 """
 
 
+@functools.cache
+def _conventional() -> dict[str, float]:
+    """Time an epoch of the conventional loop, and its matrix products alone, once for all rows of the table."""
+    return dict(_child(_CONVENTIONAL))
+
+
 def train(place: Place) -> list[Row]:
     """Time `train` from a folder that was never packed to test figures with intervals."""
-    conventional = _child(_CONVENTIONAL)
-    loading = _child(_LOOP, place.features(), FILES)["np_load"]
+    conventional = _conventional()
+    loading = _loops(place.features())["np_load"]
     keys = [f"training.max_epochs={EPOCHS}", f"training.early_stopping_patience={EPOCHS}", "training.batch_size=64"]
     keys += ["model.params.hidden_dims=[1024]", "utils.device=cpu", "evaluation.after_training=true"]
     outcome = processes.run([*_CORE, "train", *place.overrides("train"), *keys])
@@ -224,7 +237,7 @@ print(json.dumps([best(lambda: train_stacks(configs, sets, one, 6), 3) for one i
 
 def engine(place: Place) -> list[Row]:
     """Time one epoch, and a bank of 60 heads."""
-    conventional, ours = _child(_CONVENTIONAL), _child(_EPOCH)
+    conventional, ours = _conventional(), _child(_EPOCH)
     together, alone = _child(_BANK)
     beside = {"conventional loop": conventional["theirs"]}
     return [
