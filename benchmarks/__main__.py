@@ -1,4 +1,4 @@
-"""``python -m benchmarks all`` measures the speed table on this machine, ``python -m benchmarks gpu`` one GPU."""
+"""``python -m benchmarks all`` measures the speed table on this machine, ``scaling`` how cost grows, ``gpu`` one GPU."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ def main() -> None:
     form, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if form == "all":
         everything.main(arguments)
+    elif form == "scaling":
+        from benchmarks import scaling
+
+        scaling.main(arguments)
     elif form == "gpu":
         from benchmarks import gpu
 

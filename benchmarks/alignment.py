@@ -1,10 +1,9 @@
 """Time exact alignment beside a flat FAISS search and the N x N method, and show that its memory does not grow as N^2.
 
-Run from the project's root: ``python -m benchmarks.alignment [N ...]`` (by default 22,185), or with ``--sweep [N ...]``
-for N = 2,000 to 50,188. Results of a sweep are stored in a table, from which a stopped sweep continues; ``--plot``
-draws that table. ``--data near|shared|random`` uses other vectors. FAISS is timed when it is installed
-(``pip install faiss-cpu``). Every subject runs in its own process, which gives its own peak memory. Both truths (exam,
-label vector), both directions, 512 dimensions.
+Run from the project's root: ``python -m benchmarks.alignment [N ...]`` (by default 22,185). ``python -m benchmarks
+scaling`` measures how its time grows with N. ``--data near|shared|random`` uses other vectors. FAISS is timed when it
+is installed (``pip install faiss-cpu``). Every subject runs in its own process, which gives its own peak memory. Both
+truths (exam, label vector), both directions, 512 dimensions.
 """
 
 from __future__ import annotations
@@ -16,18 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 
 WIDTH, USUAL, DEPTH = 512, 22_185, 100
-SWEEP = (2_000, 5_000, 10_000, 22_185, 35_000, 50_188)
 # The N x N method holds some 27 N^2 bytes. Where it does not fit, it is measured at the largest N that fits and
 # extrapolated by N^2 (its sort: N^2 log N).
 SQUARE_BYTES, RESERVE = 27, 4 * 2**30
-TABLE, PICTURE = Path("benchmarks/alignment.csv"), Path("benchmarks/alignment.png")
 
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -160,65 +155,15 @@ def compare(n: int, kind: str) -> None:
         )
 
 
-def sweep(kind: str, sizes: list[int], table: Path) -> None:
-    """Measure every subject at every N that is not in the table yet; the N x N method only where it fits."""
-    known = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=["subject", "n", "seconds", "peak_gib"])
-    for n in sizes:
-        for subject in subjects():
-            measured = ((known["subject"] == subject) & (known["n"] == n)).any()
-            if measured or (subject == "N x N" and n > largest_square()):
-                continue
-            result = measure(subject, n, kind)
-            row = {"subject": subject, "n": n, **{name: round(result[name], 3) for name in ("seconds", "peak_gib")}}
-            print(f"{subject:12s}N = {n:7,}{row['seconds']:9.1f} s{row['peak_gib']:8.2f} GiB", flush=True)
-            known = pd.DataFrame([*known.to_dict("records"), row]).sort_values(["subject", "n"])
-            known.to_csv(table, index=False)
-    print(known.pivot(index="n", columns="subject", values=["seconds", "peak_gib"]).to_string())
-
-
-def plot(table: Path, picture: Path) -> None:
-    """Draw the table of a sweep: seconds on log axes, memory on linear axes. Needs Chromium and Playwright."""
-    import plotly.graph_objects as go
-    from playwright.sync_api import sync_playwright
-    from plotly.subplots import make_subplots
-
-    from ctbench_core.palette import COLOURS
-    from tests.browser.app_server import find_browser
-
-    figure = make_subplots(1, 2, subplot_titles=("seconds", "peak memory of the process, GiB"))
-    for (subject, rows), colour in zip(pd.read_csv(table).groupby("subject", sort=False), COLOURS):
-        for column, name in enumerate(("seconds", "peak_gib"), start=1):
-            style = {"name": subject, "line": {"color": colour}, "showlegend": column == 1}
-            figure.add_trace(go.Scatter(x=rows["n"], y=rows[name], mode="lines+markers", **style), 1, column)
-    figure.update_xaxes(title="volumes")
-    figure.update_xaxes(type="log", col=1)
-    figure.update_yaxes(type="log", col=1)
-    figure.update_yaxes(rangemode="tozero", col=2)
-    figure.update_layout(template="plotly_white", width=1000, height=380, margin={"l": 50, "r": 20, "t": 40, "b": 50})
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 380})
-        page.set_content(figure.to_html(include_plotlyjs=True, config={"displayModeBar": False}))
-        page.locator(".scatterlayer .trace").first.wait_for()
-        page.screenshot(path=picture)
-        browser.close()
-
-
 def main() -> None:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", type=int)
-    parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--data", default="clip", choices=["clip", "shared", "near", "random"])
-    parser.add_argument("--plot", action="store_true")
     parser.add_argument("--child", choices=list(SUBJECTS))
     args = parser.parse_args()
     if args.child:
         child(args.child, args.sizes[0], args.data)
-    elif args.sweep:
-        sweep(args.data, args.sizes or list(SWEEP), TABLE)
-    elif args.plot:
-        plot(TABLE, PICTURE)
     else:
         for n in args.sizes or [USUAL]:
             compare(n, args.data)

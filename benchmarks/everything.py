@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import processes
+from benchmarks.results_table import README, put_between_marks
 from ctbench_core.demo import write_demo
 from ctbench_core.palette import FINDINGS
 
-RESULTS, README = Path(__file__).with_name("results.json"), Path(__file__).with_name("README.md")
+RESULTS = Path(__file__).with_name("results.json")
 _MARKS = "<!-- table -->", "<!-- end of table -->"
 _PACKAGES = ("ctbench", "numpy", "pandas", "pyarrow", "scikit-learn", "streamlit", "torch")
 FILES, TEST, EPOCHS = 50_188, 3_039, 20
@@ -367,14 +368,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
-def write_table(results: dict[str, Any]) -> None:
-    """Put the table between the marks of the README."""
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_MARKS[0])
-    _, _, after = rest.partition(_MARKS[1])
-    README.write_text(f"{before}{_MARKS[0]}\n\n{table(results)}\n\n{_MARKS[1]}{after}", encoding="utf-8")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, store and print the subjects."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks all", description=__doc__)
@@ -395,5 +388,5 @@ def main(arguments: list[str] | None = None) -> None:
             RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     results["subjects"] = {name: results["subjects"][name] for name in SUBJECTS if name in results["subjects"]}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    write_table(results)
+    put_between_marks(_MARKS, table(results), README)
     print(table(results))

@@ -18,7 +18,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -53,8 +56,20 @@ def make_data(folder: Path, volumes: int) -> None:
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
 
 
-def measure(arguments: list[str], folder: Path) -> dict[str, object]:
-    """Run one verb of the command line; return its JSON, its seconds and its memory in GiB."""
+@dataclass(frozen=True)
+class Step:
+    """What one verb took: seconds from start to end, GiB at most, its own account of its seconds, and its run."""
+
+    name: str
+    seconds: float
+    anonymous: float
+    resident: float
+    parts: dict[str, float]
+    run_dir: str
+
+
+def measure(name: str, arguments: list[str], folder: Path) -> Step:
+    """Run one verb of the command line as a process of its own."""
     started = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "ctbench_core", *arguments, "--json"]
@@ -70,7 +85,10 @@ def measure(arguments: list[str], folder: Path) -> dict[str, object]:
     if process.returncode:
         print(errors.decode()[-3000:], output.read_text()[-3000:], file=sys.stderr)
         raise SystemExit(f"{' '.join(arguments[:2])} ended with {process.returncode}")
-    return {"seconds": seconds, **peaks, "json": json.loads(output.read_text().splitlines()[-1])}
+    result: dict[str, Any] = json.loads(output.read_text().splitlines()[-1])
+    parts = result.get("seconds")
+    parts = parts if isinstance(parts, dict) else {}
+    return Step(name, seconds, **peaks, parts=parts, run_dir=str(result.get("run_dir", "")))
 
 
 def _watch(process: subprocess.Popen[bytes], peaks: dict[str, float]) -> None:
@@ -98,14 +116,20 @@ def main() -> None:
     try:
         if not (folder / "test.parquet").exists():
             make_data(folder, given.volumes)
-        run_steps(folder, given.volumes, given.workers, given.steps.split(","))
+        for step in run_steps(folder, given.workers, given.steps.split(",")):
+            each = 1e6 * step.seconds / given.volumes
+            print(
+                f"| {step.name} | {given.volumes:,} | {step.seconds:.1f} s | {step.anonymous:.2f} | "
+                f"{step.resident:.2f} GiB | {each:.1f} us | {json.dumps(step.parts)}",
+                flush=True,
+            )
     finally:
         if given.folder is None:
             shutil.rmtree(folder)
 
 
-def run_steps(folder: Path, volumes: int, workers: int, steps: list[str]) -> None:
-    """Run the steps in order and print their rows."""
+def run_steps(folder: Path, workers: int, steps: list[str]) -> Iterator[Step]:
+    """Run the steps in order."""
     data = [
         f"paths.data_root={folder / 'features'}",
         f"paths.manifest_dir={folder}",
@@ -128,15 +152,9 @@ def run_steps(folder: Path, volumes: int, workers: int, steps: list[str]) -> Non
             "evaluate": ["evaluate", f"run={runs.get('mlp', '')}"],
             "align": ["align", *data],
         }[step]
-        found = measure(arguments, folder)
-        result = found["json"]
-        assert isinstance(result, dict)
-        runs[step] = str(result.get("run_dir", ""))
-        print(
-            f"| {step} | {volumes:,} | {found['seconds']:.1f} s | {found['anonymous']:.2f} | {found['resident']:.2f} GiB | "
-            f"{1e6 * float(found['seconds']) / volumes:.1f} us | {json.dumps(result.get('seconds'))}",  # type: ignore[arg-type]
-            flush=True,
-        )
+        outcome = measure(step, arguments, folder)
+        runs[step] = outcome.run_dir
+        yield outcome
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table of speeds: whole processes are measured, and rows that were not measured again stay."""
+"""The tables of speeds: whole processes are measured, rows that were not measured again stay, and cost over size."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks import everything, processes
+from benchmarks import everything, processes, scaling
+from benchmarks.results_table import put_between_marks
 
 
 def test_a_process_is_measured_as_a_whole() -> None:
@@ -49,3 +52,36 @@ def test_a_subject_replaces_its_own_rows_alone(
     stored = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert [rows[0]["ours"] for rows in stored["subjects"].values()] == [2.0, 0.5]
     assert capsys.readouterr().out
+
+
+def test_marks_that_are_missing_are_named(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("no marks", encoding="utf-8")
+    with pytest.raises(ValueError, match="lacks <!-- table -->"):
+        put_between_marks(("<!-- table -->", "<!-- end -->"), "text", readme)
+
+
+def test_the_exponent_is_that_of_the_largest_sizes() -> None:
+    sizes = np.array([1e3, 1e4, 1e5, 1e6])
+    assert scaling.exponent(sizes, 3e-6 * sizes**1.5) == pytest.approx(1.5)
+    assert scaling.exponent(sizes, np.array([50, *(2e-9 * sizes[1:] ** 2)])) == pytest.approx(2)
+    assert np.isnan(scaling.exponent(sizes[:1], sizes[:1]))
+
+
+def test_a_sweep_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def work(size: int) -> list[scaling.Measured]:
+        measured.append(size)
+        return [("read", size / 1e3, 0.5), ("write", 0.015, np.nan)]
+
+    monkeypatch.setattr(scaling, "KINDS", {"rows": (work, (1_000, 10_000, 100_000), "rows")})
+    known = pd.DataFrame([("rows", "read", 1_000, 1.0, 0.5)], columns=["kind", "work", "size", "seconds", "peak_gib"])
+    kept: list[int] = []
+    table = scaling.measure_all(["rows"], known, lambda rows: kept.append(len(rows)))
+    assert measured == [10_000, 100_000]
+    assert kept == [3, 5]
+    text = scaling.markdown(table)
+    assert "| rows | 1,000 | 10,000 | 100,000 | exponent |" in text
+    assert "| read | 1.00 s, 0.50 GiB | 10.0 s, 0.50 GiB | 100.0 s, 0.50 GiB | 1.00 |" in text
+    assert "| write |  | 15 ms | 15 ms | 0.00 |" in text

@@ -14,7 +14,7 @@ from ctbench_core.runs import delete_alignment, open_run
 from ctbench_ui import form
 from ctbench_ui.alignment import result, two_results
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import active_jobs, deletion, demo, folders, show_empty, show_errors
+from ctbench_ui.shared import active_jobs, deletion, demo, folders, linked_ids, show_empty, show_errors
 
 _MEASURED = "alignment.run"
 _RESULT, _LINK = "alignment.result", "result"
@@ -30,8 +30,8 @@ def draw() -> None:
     stored = result.list_stored(str(form.outputs_root()))
     _choose_measured(stored)
     runs = {Path(key).parent.name: key for key in reversed(stored)}
-    linked = address.read_id("alignment", _LINK, runs)
-    address.read_id("alignment", two_results.OTHER, runs)
+    linked = linked_ids.read_id("alignment", _LINK, runs)
+    linked_ids.read_id("alignment", two_results.OTHER, runs)
     has_data = demo.has_data() or form.is_data_changed()
     if not has_data and not stored:
         show_empty(

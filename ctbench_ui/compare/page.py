@@ -13,7 +13,7 @@ from ctbench_core.runs import open_run
 from ctbench_ui import form
 from ctbench_ui.compare import results, tabs
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import as_text, draw_tabs, exports, run_picker, show_empty, show_errors
+from ctbench_ui.shared import as_text, draw_tabs, exports, linked_ids, run_picker, show_empty, show_errors
 
 Rows = Mapping[str, Mapping[str, Any]]
 _RUNS, _ON = "runs", "on"  # query parameters
@@ -27,7 +27,7 @@ def draw() -> None:
     stored = run_picker.stored_rows(str(form.outputs_root()))
     every = {key: row for key, row in stored.items() if run_picker.has_results(row)}
     rows = {key: row for key, row in every.items() if row["tests"] or common_sets([open_run(row["run_dir"])])}
-    linked = address.read_ids("compare", _RUNS, rows, stored)
+    linked = linked_ids.read_ids("compare", _RUNS, rows, stored)
     if len(rows) < 2:
         show_empty(
             "Nothing to compare yet",

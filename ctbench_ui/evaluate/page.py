@@ -26,13 +26,14 @@ from ctbench_ui.evaluate import (
     threshold,
     volumes,
 )
-from ctbench_ui.frame import address, readonly
+from ctbench_ui.frame import readonly
 from ctbench_ui.shared import (
     as_text,
     cache,
     draw_tabs,
     exports,
     leak_badge,
+    linked_ids,
     run_actions,
     run_picker,
     show_empty,
@@ -46,7 +47,7 @@ def draw() -> None:
     header.title("Evaluate", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
     rows = {run_id: row for run_id, row in stored.items() if run_picker.has_results(row)}
-    linked = address.read_id("evaluate", "run", rows, stored)
+    linked = linked_ids.read_id("evaluate", "run", rows, stored)
     if not rows:
         show_empty("No trained runs yet", "Train a head, then evaluate it on test here.", "Configure a run", "train")
         return

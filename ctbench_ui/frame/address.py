@@ -1,12 +1,11 @@
-"""What an address asks for: ids of what is stored, and the values of tabs and filters.
+"""What an address asks for, and what it keeps: the values of tabs and filters, and ids (`shared/linked_ids.py` reads them).
 
-An id that is not stored is reported, and nothing is drawn in its place. Streamlit drops a value that a widget cannot
-have without a word; `bound` reports it.
+Streamlit drops a value that a widget cannot have without a word; `bound` reports it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,7 +16,7 @@ from ctbench_ui.frame import readonly
 from ctbench_ui.pages import PAGES, Page
 
 _PAGE, _OPENED, _ASKED, _NOTES = "address.page", "address.opened", "address.asked", "address.notes"
-_SEPARATOR = ","
+SEPARATOR = ","
 _LISTED = 8  # known values that a note lists
 
 
@@ -66,33 +65,9 @@ def bound(key: str, options: Iterable[Any] | None = None, title: Callable[[Any],
     return {"key": key, "bind": "query-params"}
 
 
-def read_ids(page: str, parameter: str, known: Collection[str], stored: Collection[str] = ()) -> list[str]:
-    """Return the ids in a parameter of a page's address, empty without one; report a dead one and end the page.
-
-    Args:
-        known: the ids that the page can show.
-        stored: ids that are in the store, but perhaps without what the page shows.
-    """
-    ids = [part for part in st.query_params.get(parameter, "").split(_SEPARATOR) if part]
-    return _known(page, parameter, ids, known, stored)
-
-
-def read_id(page: str, parameter: str, known: Collection[str], stored: Collection[str] = ()) -> str | None:
-    """Return the one id in a parameter of a page's address, as `read_ids` does; None without one."""
-    linked = st.query_params.get(parameter)
-    return _known(page, parameter, [linked], known, stored)[0] if linked else None
-
-
-def _known(page: str, parameter: str, ids: list[str], known: Collection[str], stored: Collection[str]) -> list[str]:
-    if lost := [name for name in ids if name not in known]:
-        _report_lost(PAGES[page].ids[parameter], parameter, lost, stored)
-        st.stop()
-    return ids
-
-
 def write_ids(parameter: str, ids: Sequence[str]) -> None:
     """Put ids into the address; without any, remove their parameter."""
-    text = _SEPARATOR.join(ids)
+    text = SEPARATOR.join(ids)
     if text == st.query_params.get(parameter, ""):
         return
     _read_bound()
@@ -123,22 +98,3 @@ def linked_tab(key: str, titles: Sequence[str]) -> str | None:
     """Return the tab that the address names, in whatever letters; None without one."""
     asked = next(iter(_in_browser().get(key, [])), "").casefold()
     return next((title for title in titles if title.casefold() == asked), None)
-
-
-def _report_lost(title: str, parameter: str, lost: Sequence[str], stored: Collection[str]) -> None:
-    # Rooms of the pages, which import this one.
-    from ctbench_ui.form import outputs_root
-    from ctbench_ui.shared import damaged, show_error
-
-    if damaged.show(outputs_root(), lost):
-        return
-    reason = "It was deleted or moved, or the address is of another run store."
-    if set(lost) <= set(stored):
-        title, reason = "Nothing to show", "It is in the store, but has nothing to show on this page."
-    show_error(title, f"{', '.join(lost)}\n{reason}")
-    if not readonly.is_on():
-        st.button("Choose another", key="address-clear", on_click=_forget, args=(parameter,))
-
-
-def _forget(parameter: str) -> None:
-    st.query_params.pop(parameter, None)

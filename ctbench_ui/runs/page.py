@@ -16,7 +16,7 @@ from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
-from ctbench_ui.shared import cache, damaged, deletion, exports, run_table, show_empty
+from ctbench_ui.shared import cache, damaged, deletion, exports, linked_ids, run_table, show_empty
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _PAGE, _SHOWN = "runs.page", "runs.shown"
@@ -44,7 +44,7 @@ def draw() -> None:
     head.title("Runs", anchor=False, width="content")
     table = cache.read_table(form.outputs_root())
     rows = [row for row in table.rows if row["kind"] == "train"]
-    linked = address.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
+    linked = linked_ids.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
     with st.container():  # what follows keeps its place
         deletion.offer_undo()
         bulk.draw_result()

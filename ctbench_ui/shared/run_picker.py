@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import VALIDATION
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, cache
+from ctbench_ui.shared import as_text, cache, linked_ids
 
 MOST = 6  # a baseline and five others
 OFFERED = 200
@@ -102,7 +102,7 @@ def pick_test(
         owner: the run or runs whose test sets they are: each keeps its own choice.
     """
     key = f"{parameter}-{owner}"
-    linked, present = address.read_id(page, parameter, names), st.session_state.get(key)
+    linked, present = linked_ids.read_id(page, parameter, names), st.session_state.get(key)
     st.session_state[key] = linked or (present if present in names else names[0])
     name = st.segmented_control(
         "Evaluation set",

@@ -7,7 +7,7 @@ import streamlit as st
 from ctbench_core.studies import StudyPaths, delete_study, plan_study, studies_in
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import deletion, demo, fragment, show_empty, show_errors, show_hint
+from ctbench_ui.shared import deletion, demo, fragment, linked_ids, show_empty, show_errors, show_hint
 from ctbench_ui.studies import progress, results_tabs, search, study_form, workers
 
 _KEY, _NEW, _NEW_SEARCH = "study", "New study", "New search"
@@ -19,7 +19,7 @@ def draw() -> None:
     deletion.offer_undo()
     known = {paths.root.name: paths for paths in studies_in(form.outputs_root())}
     new = [] if readonly.is_on() else [_NEW, _NEW_SEARCH]
-    linked = address.read_id("studies", _KEY, [*known, *new])
+    linked = linked_ids.read_id("studies", _KEY, [*known, *new])
     if not known and not new:
         show_hint("No studies yet", "Studies of this run store appear here.")
         return

@@ -11,12 +11,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 MODULE = """
 import streamlit as st
-from ctbench_ui.shared import draw_tabs
-from ctbench_ui.frame import address
+from ctbench_ui.shared import draw_tabs, linked_ids
 
 def draw():
     st.title("Notebook")
-    if page := address.read_id("notebook", "leaf", ["first"]):
+    if page := linked_ids.read_id("notebook", "leaf", ["first"]):
         st.markdown(f"leaf {page}")
     draw_tabs({"Plans": lambda: st.markdown("what to do"), "Results": lambda: st.markdown("what came")}, "notebook.tab")
 """
