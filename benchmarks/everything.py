@@ -227,19 +227,22 @@ trainer.run_epoch([next(count)])
 print(json.dumps(best(lambda: trainer.run_epoch([next(count)]))))
 """
 _BANK = """
-import json
-from benchmarks.training import best, budget_bank, train_stacks
+import json, torch
+from benchmarks.training import arithmetic, best, budget_bank, train_stacks
 from ctbench_core.train.planning import divide_into_stacks
 configs, sets = budget_bank(256, 384)
-stacks = divide_into_stacks(configs, sets)
-print(json.dumps([best(lambda: train_stacks(configs, sets, one, 6), 3) for one in (stacks, [[k] for k in range(60)])]))
+forms = divide_into_stacks(configs, sets), [[k] for k in range(60)]
+together, alone = (best(lambda: train_stacks(configs, sets, stacks, 6), 5) for stacks in forms)
+with torch.inference_mode():
+    least = [best(lambda: arithmetic(sets, stacks, 256, 6), 5) for stacks in forms]
+print(json.dumps([together, alone, *least]))
 """
 
 
 def engine(place: Place) -> list[Row]:
     """Time one epoch, and a bank of 60 heads."""
     conventional, ours = _conventional(), _child(_EPOCH)
-    together, alone = _child(_BANK)
+    together, alone, least, least_alone = _child(_BANK)
     beside = {"conventional loop": conventional["theirs"]}
     return [
         Row(
@@ -249,7 +252,13 @@ def engine(place: Place) -> list[Row]:
             beside,
             (conventional["products"], "matrix products"),
         ),
-        Row("bank of 60 heads, 6 epochs of MLP 384-256", together, None, {"one by one": alone}),
+        Row(
+            "bank of 60 heads, 6 epochs of MLP 384-256",
+            together,
+            None,
+            {"one by one": alone, "one by one, its products and Adam alone": least_alone},
+            (least, "its products and Adam"),
+        ),
     ]
 
 

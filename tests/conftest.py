@@ -69,14 +69,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let one of the processes of `-n` drive all browsers, which share a server, and keep files together for their fixtures."""
+    """Keep files together for their fixtures, and all files of the browser but the journeys, which share a server.
+
+    Those files take half of the whole time: in one piece, they would keep one process busy after the others have ended.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneBrowser(LoadScopeScheduling):
+    class SharedServer(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return "browser" if file.startswith("tests/browser/") and "journeys" not in file else file
 
-    return OneBrowser(config, log)
+    return SharedServer(config, log)
 
 
 @pytest.fixture(autouse=True)
