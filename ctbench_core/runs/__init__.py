@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from ctbench_core.runs.external import ExternalTest
     from ctbench_core.runs.fields import run_fields, text_of
-    from ctbench_core.runs.history import History, follow_history, history_frame
+    from ctbench_core.runs.history import LOSSES, History, follow_history, history_frame, smooth, thin
     from ctbench_core.runs.identity import set_id_of, validation_set_id, volumes_digest_of
     from ctbench_core.runs.layout import (
         PLAN,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         require_directory,
         run_paths,
     )
+    from ctbench_core.runs.learning_curves import MOST_CURVES, LearningCurves, curve_titles, learning_curves
     from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
     from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out
     from ctbench_core.runs.provenance import Provenance, read_provenance

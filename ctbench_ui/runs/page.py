@@ -15,7 +15,18 @@ from ctbench_core.query import Condition, Expression
 from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
+from ctbench_ui.runs import (
+    bulk,
+    by_budget,
+    card,
+    filters,
+    groups,
+    import_runs,
+    learning_curves,
+    queue,
+    recipes,
+    saved_views,
+)
 from ctbench_ui.shared import cache, damaged, deletion, exports, run_table, show_empty
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
@@ -30,6 +41,7 @@ _STYLE = """<style>
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
+.st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 28rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-bar {min-height: 2.5rem}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
 </style>"""
@@ -182,6 +194,9 @@ def _list(
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), tags)
+        elif selected and st.session_state.get(learning_curves.SHOWN):
+            with st.container(key="runs-curves-panel"):
+                learning_curves.draw(selected)
 
 
 def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:

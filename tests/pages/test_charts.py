@@ -9,9 +9,8 @@ import pytest
 
 from ctbench_core import figures
 from ctbench_core.formatting import format_cohort, format_metric
-from ctbench_core.runs import History, history_frame
+from ctbench_core.runs import History, history_frame, thin
 from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_style
-from ctbench_ui.shared.live import thin
 from ctbench_ui.studies import study_charts, study_tables
 
 
