@@ -299,12 +299,15 @@ def test_stars_tags_and_notes_are_kept_with_the_run(trained: list[Path], open_pa
     assert app.multiselect(key=f"tags-{trained[2].name}").value == ["new"]
 
 
-def test_a_deleted_run_can_be_put_back(trained: list[Path], open_page: Open, store: Path) -> None:
+def test_a_deleted_run_can_be_put_back(
+    trained: list[Path], open_page: Open, store: Path, said: Callable[[AppTest], str]
+) -> None:
     before = sorted(path.relative_to(trained[1]) for path in trained[1].rglob("*"))
     app = open_page("runs", {"runs.chosen": [trained[1].name]})
     app.button(key="card-delete").click().run()
     assert not app.exception
     assert trained[1].name not in {run.run_id for run in RunStore(store).runs()}
+    assert "later under *Deleted* on System" in said(app)
     assert len(app.dataframe[0].value) == 3
     app.button(key="undo").click().run()
     assert not app.exception
