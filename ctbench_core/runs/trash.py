@@ -129,7 +129,8 @@ def _remove_empty_folders(outputs_root: Path, folder: Path) -> None:
 
 def deletion_times(outputs_root: Path) -> dict[Path, str]:
     """Return when each place in the trash was last deleted, as ISO time, in that order; others are left out."""
-    trash, times = outputs_root.resolve() / TRASH, {}
+    trash = outputs_root.resolve() / TRASH
+    times: dict[Path, str] = {}
     try:
         lines = read_bytes(trash / DELETIONS).splitlines()
     except (CtbenchError, OSError):

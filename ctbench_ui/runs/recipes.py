@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.compare import estimate_recipe
+from ctbench_core.config import setting_text
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_interval, format_mean_sd, format_metric
@@ -93,13 +94,7 @@ def _varying(recipes: list[dict[str, Any]]) -> list[str]:
 
 
 def _differences(recipe: dict[str, Any], keys: list[str]) -> str:
-    parts = []
-    for key in keys:
-        value = recipe.get(key, "default")
-        if key.startswith("paths."):
-            value = str(value).replace("\\", "/").rstrip("/").rpartition("/")[2]
-        parts.append(f"{key.rpartition('.')[2]} {value}")
-    return " · ".join(parts)
+    return " · ".join(setting_text(key, recipe.get(key)) for key in keys)
 
 
 def _row(runs: pd.DataFrame) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.config import key_title
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import plural
@@ -22,7 +23,6 @@ from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions
 from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
-from ctbench_ui.studies.study_charts import key_title
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
 # Up to so many runs the best are marked without asking; a table of 100 runs takes ten seconds.

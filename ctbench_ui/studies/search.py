@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.config import key_title
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.jobs import get_runner
@@ -37,7 +38,6 @@ from ctbench_ui.frame import readonly
 from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
 from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, workers
-from ctbench_ui.studies.study_charts import key_title
 
 EVERY_S = 2.0
 _WORKERS = "search.workers"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, key_title
 from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
@@ -41,7 +41,6 @@ from ctbench_core.studies import (
     study_disclosures,
 )
 from ctbench_ui.shared import FINDINGS, cache, exports
-from ctbench_ui.studies.study_charts import key_title
 
 Stamp = cache.Stamp
 BUDGET = "budget"
