@@ -13,9 +13,10 @@ from ctbench_core.compare import estimate_recipe
 from ctbench_core.config import setting_text
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.errors import CtbenchError
-from ctbench_core.formatting import format_interval, format_mean_sd, format_metric
-from ctbench_core.inference import MACRO
+from ctbench_core.formatting import format_mean_sd, format_metric
+from ctbench_core.inference import MACRO, TWO_SEEDS
 from ctbench_core.progress import Progress
+from ctbench_core.report import difference_text
 from ctbench_core.runs import NOT_CONVERGED
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
@@ -59,7 +60,10 @@ _COLUMNS: dict[str, Any] = {
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
         "⟳: a result is stale; its run has a better epoch now.",
     ),
-    "interval": _TEXT("Test AUPRC [95 % CI]", help="Macro mean over seeds and patients; two seeds have no interval."),
+    "interval": _TEXT(
+        "Test AUPRC, interval",
+        help="Macro mean with its 95 % interval over seeds and patients in brackets; of two seeds their range.",
+    ),
     "others": _NUMBER("Not finished", format="%d"),
 }
 
@@ -203,5 +207,6 @@ def _interval(test: str, version: str) -> str:
     place = one.at(MACRO)
     if place is None:
         return "–"
-    reason = f" ({one.reasons[place]})" if one.reasons[place] else ""
-    return format_interval(one.value[place], one.bounds[place].tolist()) + reason
+    text = difference_text(one.value[place], one.bounds[place].tolist(), one.spread[place].tolist())
+    reason = one.reasons[place]
+    return text if reason in (None, TWO_SEEDS) else f"{text} ({reason})"

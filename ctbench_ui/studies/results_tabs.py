@@ -16,6 +16,7 @@ from ctbench_core.declared import interval_keys, macro_keys, metric_title, short
 from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
+from ctbench_core.report import interval_title
 from ctbench_core.runs import VALIDATION, open_run
 from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
 from ctbench_ui.frame import address, readonly
@@ -208,12 +209,15 @@ def _overview(folder: str, at: Stamp) -> None:
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
         "SD (rest): the remainder."
     )
-    st.caption(
-        f"{_describe(frame)} 95 % CI over {_covers(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}"
-    )
+    st.caption(f"{_describe(frame)} {_intervals(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}")
     exports.download(
         "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
     )
+
+
+def _intervals(frame: pd.DataFrame) -> str:
+    """Write what the intervals of the overview are, or what is given in their place."""
+    return f"95 % CI over {_covers(frame)}" if frame["lo"].notna().any() else interval_title(frame)
 
 
 def _parts(frame: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
+from ctbench_core.report import interval_texts, interval_title
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     FEWEST_SEEDS,
@@ -164,11 +165,13 @@ def difference_table(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     """Return differences with titles, intervals as text, and the range over seeds or folds where there is no interval."""
     columns = {key_title(axis): table[axis] for axis in axes if axis in table}
     columns |= {"First": table["a"], "Second": table["b"], "Metric": table["metric"].map(metric_title)}
-    columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"], "95 % CI": _bounds(table)}
+    columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"]}
+    columns |= {interval_title(table): interval_texts(table)}
     columns |= {"p": table["p"], "p (adjusted)": table["p_adjusted"]}
     if MODELS_COLUMNS[0] in table:
         low, high, p = MODELS_COLUMNS
-        columns |= {"95 % CI (these models)": _bounds(table, low, high), "p (these models)": table[p]}
+        models = table[[low, high]].set_axis(["lo", "hi"], axis=1)
+        columns |= {"95 % CI (these models)": interval_texts(models), "p (these models)": table[p]}
     columns |= {
         "Detectable": table["detectable"],
         "Seeds": table["seeds"],
@@ -191,7 +194,7 @@ def curve_points(folder: str, at: Stamp, metric: str, finding: str) -> pd.DataFr
     others = [axis for axis in axes if axis != BUDGET]
     points["line"] = [" · ".join(str(row[axis]) for axis in others) or "all" for row in rows]
     points["cell"] = [json.dumps([row[axis] for axis in axes]) for row in rows]
-    texts = zip(points["mean"], _bounds(points), points["n"])
+    texts = zip(points["mean"], interval_texts(points), points["n"])
     points["text"] = [f"{format_interval(mean, None)} {bounds}, {plural(n, 'run')}" for mean, bounds, n in texts]
     points["repeats"] = plan.study.folds or points["n"]
     return points.assign(n=points["n_patients"])
@@ -300,7 +303,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
             **{key_title(axis): macros[axis].astype(str) for axis in axes},
             "Metric": [f"{title}, {count:.0f} eligible findings" if name else title for title, name, count in counts],
             "Mean": macros["mean"],
-            "95 % CI": _bounds(macros),
+            interval_title(macros): interval_texts(macros),
             "SD": macros["std"],
             "SE (patients)": macros["patient_error"],
             "SE (seeds)": macros["seed_error"],
@@ -314,23 +317,11 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
 
 def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return `bottlenecks` with titles, and the interval as one column."""
-    shown = table.assign(ci=_bounds(table)).drop(columns=["lo", "hi"])
+    shown = table.assign(ci=interval_texts(table)).drop(columns=["lo", "hi"])
     axes = [name for name in shown if name not in _BOTTLENECKS]
     return shown[[*axes, *(name for name in _BOTTLENECKS if name in shown)]].rename(
         columns=_BOTTLENECKS | {axis: key_title(axis) for axis in axes}
     )
-
-
-def _bounds(frame: pd.DataFrame, low: str = "lo", high: str = "hi") -> list[str]:
-    """Write intervals; where there is none, the range over seeds or folds if the frame has it."""
-    texts = [format_interval(None, pair).removeprefix("– ") for pair in frame[[low, high]].to_numpy().tolist()]
-    if low != "lo" or "range_lo" not in frame:
-        return texts
-    ranges = frame[["range_lo", "range_hi"]].to_numpy(dtype=float).tolist()
-    return [
-        text if np.isnan(pair[0]) or not missing else f"range {format_interval(None, pair).removeprefix('– ')}"
-        for text, missing, pair in zip(texts, frame[low].isna(), ranges)
-    ]
 
 
 def heat_axis(axes: list[str]) -> str:

@@ -186,7 +186,7 @@ def test_recipes_give_mean_and_spread_over_seeds(trained: list[Path], store: Pat
     )
     assert grouped.loc[1, "val_auprc"] == pytest.approx(auprc(trained[3]), abs=1e-12)
     assert np.isnan(grouped.loc[1, "val_auprc_sd"])
-    assert grouped.loc[1, "differs"] == "learning_rate 0.01"
+    assert grouped.loc[1, "differs"] == "learning rate 0.01"
     assert (grouped["test"] == "").all()
 
 
@@ -196,7 +196,7 @@ def test_a_repeated_seed_counts_once_and_an_unfinished_run_not_at_all(
     run_experiment(make_config(tiny_data, {"utils.seed": 2}))
     status = open_run(trained[0]).paths.status
     write_status(status, open_run(trained[0]).status, state="cancelled")
-    first = recipes.table(rows(store)).set_index("differs").loc["learning_rate 0.0001"]
+    first = recipes.table(rows(store)).set_index("differs").loc["learning rate 0.0001"]
     assert (first["n"], first["others"]) == (2, 1)
     assert first["val_auprc"] == pytest.approx((auprc(trained[1]) + auprc(trained[2])) / 2, abs=1e-12)
 
@@ -209,6 +209,17 @@ def test_folds_of_a_seed_are_one_repeat(trained: list[Path], store: Path) -> Non
     assert (row["n"], row["folds"]) == (2, 2)
     assert row["val_auprc"] == pytest.approx((0.6 + 0.4) / 2, abs=1e-12)
     assert row["val_auprc_sd"] == pytest.approx(0.2 / 2**0.5, abs=1e-12)
+
+
+def test_the_range_of_two_seeds_is_not_called_an_interval(trained: list[Path], store: Path, open_page: Open) -> None:
+    values = [evaluate_run(folder, ["test.csv"])["test"]["test.csv"]["auprc"] for folder in trained[:2]]
+    app = open_page("runs", {"runs.view": "By recipe"})
+    app.toggle(key="intervals-of-recipes").set_value(True).run()
+    assert not app.exception
+    (shown,) = filter(None, app.dataframe[0].value["interval"])
+    low, high = map(format_metric, sorted(values))
+    assert shown.startswith(f"{format_metric(np.mean(values))} (range {low} to {high})")
+    assert "95 % CI" not in json.dumps(json.loads(app.dataframe[0].proto.columns)["interval"]["label"])
 
 
 def test_selected_runs_are_compared(trained: list[Path], open_page: Open, said: Callable[[AppTest], str]) -> None:
