@@ -28,6 +28,7 @@ from ctbench_ui.runs import (
     saved_views,
 )
 from ctbench_ui.shared import cache, damaged, deletion, exports, run_table, show_empty
+from ctbench_ui.shared.controls import default_of, set_value
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _PAGE, _SHOWN = "runs.page", "runs.shown"
@@ -104,7 +105,7 @@ def _controls() -> tuple[str, str, list[str]]:
         st.segmented_control(
             "View",
             _VIEWS,
-            default=_VIEWS[0],
+            default=default_of("runs.view", _VIEWS[0]),
             required=True,
             label_visibility="collapsed",
             persist_state="session",
@@ -119,7 +120,7 @@ def _controls() -> tuple[str, str, list[str]]:
         st.selectbox(
             "Group by",
             names,
-            index=names.index(_GROUP),
+            index=default_of("runs.group", names.index(_GROUP)),
             label_visibility="collapsed",
             width=200,
             persist_state="session",
@@ -172,7 +173,8 @@ def _by_key(rows: Rows, expression: Expression, every: Rows) -> None:
 
 
 def _show_group(text: str) -> None:
-    st.session_state.update({filters.KEY: text, "runs.view": _VIEWS[0]})
+    st.session_state[filters.KEY] = text
+    set_value("runs.view", _VIEWS[0])
 
 
 def _list(

@@ -146,7 +146,7 @@ def pick_columns() -> list[str]:
         chosen = st.multiselect(
             "Columns of the table",
             list(titles),
-            default=list(_FIRST),
+            default=controls.default_of("runs.columns", list(_FIRST)),
             format_func=titles.__getitem__,
             help="Any metric or config key.",
             persist_state="session",
