@@ -31,6 +31,7 @@ from ctbench_core.studies import (
     shared_keys,
     space_edges,
     stability,
+    titled_sentences,
     trial_row,
 )
 from ctbench_ui import form
@@ -166,7 +167,7 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         draw_plot(study_charts.parallel(finished, parameters), "search-parallel", "search-parallel", alt)
     if len(finished):
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
-        for text in space_edges(read_search(paths.search).parsed_space(), best_trial.params):
+        for text in titled_sentences(space_edges(read_search(paths.search).parsed_space(), best_trial.params)):
             st.info(as_text(text), icon=":material/open_in_full:")
     shown = finished.rename(columns=key_title)
     st.dataframe(shown.style.format(format_metric, subset=["Value"]), hide_index=True)

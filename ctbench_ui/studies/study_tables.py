@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import Config, key_title
+from ctbench_core.config import Config
 from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
@@ -25,14 +25,17 @@ from ctbench_core.studies import (
     Curve,
     Plan,
     StudyPaths,
+    axis_title,
     best_of,
     cell_axes,
     cell_frame,
+    cell_title,
     compared_axes,
     crossing,
     differences,
     edge_warnings,
     fit_curve,
+    label_title,
     labels_needed,
     load_recipes,
     overlaps_of,
@@ -151,8 +154,8 @@ def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: s
     names = [
         " · ".join(
             [
-                *(str(row[name]) for name in others),
-                f"{row['a']} − {row['b']}",
+                *filter(None, [cell_title({name: row[name] for name in others})]),
+                f"{label_title(axis, row['a'])} − {label_title(axis, row['b'])}",
                 *(["eligible"] if row["finding"] else []),
             ]
         )
@@ -161,10 +164,12 @@ def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: s
     return macros.assign(name=names)
 
 
-def difference_table(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
+def difference_table(table: pd.DataFrame, axes: list[str], axis: str) -> pd.DataFrame:
     """Return differences with titles, intervals as text, and the range over seeds or folds where there is no interval."""
-    columns = {key_title(axis): table[axis] for axis in axes if axis in table}
-    columns |= {"First": table["a"], "Second": table["b"], "Metric": table["metric"].map(metric_title)}
+    columns: dict[str, Any] = _axis_columns(table, [name for name in axes if name in table])
+    for name, column in (("First", "a"), ("Second", "b")):
+        columns[name] = table[column].map(lambda label: label_title(axis, label))
+    columns |= {"Metric": table["metric"].map(metric_title)}
     columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"]}
     columns |= {interval_title(table): interval_texts(table)}
     columns |= {"p": table["p"], "p (adjusted)": table["p_adjusted"]}
@@ -192,7 +197,7 @@ def curve_points(folder: str, at: Stamp, metric: str, finding: str) -> pd.DataFr
     points = frame[(frame["finding"] == finding) & (frame["metric"] == metric)].copy()
     rows = points.to_dict("records")
     others = [axis for axis in axes if axis != BUDGET]
-    points["line"] = [" · ".join(str(row[axis]) for axis in others) or "all" for row in rows]
+    points["line"] = [cell_title({axis: row[axis] for axis in others}) or "all" for row in rows]
     points["cell"] = [json.dumps([row[axis] for axis in axes]) for row in rows]
     texts = zip(points["mean"], interval_texts(points), points["n"])
     points["text"] = [f"{format_interval(mean, None)} {bounds}, {plural(n, 'run')}" for mean, bounds, n in texts]
@@ -268,14 +273,14 @@ def crossing_table(folder: str, at: Stamp, metric: str, finding: str) -> pd.Data
         others = [name for name in cell_axes(plan) if name not in (BUDGET, axis)]
         for labels, pair in own.groupby([*others, "a", "b"], sort=False):
             if len(pair) > 1:
-                rows.append(_crossing_row(" · ".join(map(str, labels[:-2])), pair))
+                rows.append(_crossing_row(cell_title(dict(zip(others, labels))), pair, axis))
     return pd.DataFrame(rows)
 
 
-def _crossing_row(shared: str, pair: pd.DataFrame) -> dict[str, str]:
+def _crossing_row(shared: str, pair: pd.DataFrame, axis: str) -> dict[str, str]:
     bounds, title = _pointwise(pair)
     place, deltas = crossing(pair["n"], pair["delta"], bounds), pair["delta"].to_numpy()
-    names = {1.0: str(pair["a"].iloc[0]), -1.0: str(pair["b"].iloc[0])}
+    names = {sign: label_title(axis, pair[column].iloc[0]) for sign, column in ((1.0, "a"), (-1.0, "b"))}
     small, large = (names.get(float(np.sign(deltas[end])), "–") for end in (0, -1))
     return {
         "First": " · ".join(filter(None, (shared, names[1.0]))),
@@ -300,7 +305,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     parts = {f"SD ({name})": np.sqrt(macros[part]) for name, part in _PARTS.items() if part in macros}
     return pd.DataFrame(
         {
-            **{key_title(axis): macros[axis].astype(str) for axis in axes},
+            **_axis_columns(macros, axes),
             "Metric": [f"{title}, {count:.0f} eligible findings" if name else title for title, name, count in counts],
             "Mean": macros["mean"],
             interval_title(macros): interval_texts(macros),
@@ -319,9 +324,13 @@ def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return `bottlenecks` with titles, and the interval as one column."""
     shown = table.assign(ci=interval_texts(table)).drop(columns=["lo", "hi"])
     axes = [name for name in shown if name not in _BOTTLENECKS]
-    return shown[[*axes, *(name for name in _BOTTLENECKS if name in shown)]].rename(
-        columns=_BOTTLENECKS | {axis: key_title(axis) for axis in axes}
-    )
+    named = shown[[name for name in _BOTTLENECKS if name in shown]].rename(columns=_BOTTLENECKS)
+    return pd.DataFrame(_axis_columns(shown, axes)).join(named)
+
+
+def _axis_columns(table: pd.DataFrame, axes: Iterable[str]) -> dict[str, pd.Series]:
+    """Return the columns of some axes as people read them, by their titles."""
+    return {axis_title(axis): table[axis].map(lambda label, axis=axis: label_title(axis, label)) for axis in axes}
 
 
 def heat_axis(axes: list[str]) -> str:
@@ -355,7 +364,8 @@ def heat_tables(
         for row in _best(folder, at, chosen, metric).to_dict("records"):
             if row["marked"] and row["finding"] in marked.index:
                 marked.loc[row["finding"], marked.columns[int(row["best"])]] = True
-    return values, marked
+    titles = [label_title(axis, name) for name in values.columns]
+    return values.set_axis(titles, axis=1), marked.set_axis(titles, axis=1)
 
 
 @cache.remember(max_entries=32, spinner="Comparing the cells of each row")
