@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from ctbench_core.report.comparison_sentences import comparison_notes, margin_sentences, p_text
     from ctbench_core.report.evaluation import run_paper
     from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows
-    from ctbench_core.report.intervals import difference_text, interval_texts, interval_title
+    from ctbench_core.report.intervals import difference_text, estimate_text, interval_texts, interval_title
 
 load_on_use(__name__)

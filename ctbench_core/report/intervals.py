@@ -46,6 +46,12 @@ def difference_text(delta: float, bounds: Sequence[float], spread: Sequence[floa
     return format_interval(delta, bounds)
 
 
+def estimate_text(value: float, bounds: Sequence[float], spread: Sequence[float], reason: str | None) -> str:
+    """Write a value as `difference_text` does, with the reason where it has no interval; a range of two says so itself."""
+    text = difference_text(value, bounds, spread)
+    return text if reason in (None, TWO_SEEDS) else f"{text} ({reason})"
+
+
 def range_text(spread: Sequence[float]) -> str:
     """Write a range over seeds or folds."""
     return f"range {' to '.join(map(format_metric, spread))}"

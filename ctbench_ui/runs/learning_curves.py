@@ -80,7 +80,7 @@ def _draw_chart(curves: LearningCurves, names: dict[str, str], title: str, note:
 
 
 def _names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a name of each run; repeats of a recipe are told apart by their id."""
+    """Return a name of each run; those of equal names have their id too."""
     names = run_table.distinct_names(rows)
     return [f"{name} · {row['run_id']}" if names.count(name) > 1 else name for name, row in zip(names, rows)]
 

@@ -14,9 +14,9 @@ from ctbench_core.config import setting_text
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_mean_sd, format_metric
-from ctbench_core.inference import MACRO, TWO_SEEDS
+from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
-from ctbench_core.report import difference_text
+from ctbench_core.report import estimate_text
 from ctbench_core.runs import NOT_CONVERGED
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
@@ -207,6 +207,5 @@ def _interval(test: str, version: str) -> str:
     place = one.at(MACRO)
     if place is None:
         return "–"
-    text = difference_text(one.value[place], one.bounds[place].tolist(), one.spread[place].tolist())
-    reason = one.reasons[place]
-    return text if reason in (None, TWO_SEEDS) else f"{text} ({reason})"
+    bounds, spread = one.bounds[place].tolist(), one.spread[place].tolist()
+    return estimate_text(one.value[place], bounds, spread, one.reasons[place])

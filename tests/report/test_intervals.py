@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ctbench_core.inference import TWO_SEEDS
-from ctbench_core.report import difference_text, interval_texts, interval_title
+from ctbench_core.report import difference_text, estimate_text, interval_texts, interval_title
 
 NAN = np.nan
 INTERVAL = {"lo": 0.8, "hi": 0.9, "range_lo": 0.82, "range_hi": 0.88, "reason": None}
@@ -41,3 +41,9 @@ def test_a_range_is_marked_in_every_row() -> None:
     assert difference_text(0.85, (NAN, NAN), (0.82, 0.88)) == ".850 (range .820 to .880)"
     assert difference_text(0.85, (0.8, 0.9), (0.82, 0.88)) == ".850 [.800, .900]"
     assert difference_text(0.85, (NAN, NAN), (NAN, NAN)) == ".850"
+
+
+def test_an_estimate_says_why_it_has_no_interval() -> None:
+    assert estimate_text(0.85, (0.8, 0.9), (NAN, NAN), None) == ".850 [.800, .900]"
+    assert estimate_text(0.85, (NAN, NAN), (0.82, 0.88), TWO_SEEDS) == ".850 (range .820 to .880)"
+    assert estimate_text(0.85, (NAN, NAN), (NAN, NAN), "too few patients") == ".850 (too few patients)"

@@ -139,3 +139,11 @@ def test_an_emptied_trash_lists_nothing(root: Path) -> None:
     delete_run(root, open_run(root / "train" / "one"))
     assert empty_trash(root) > 0
     assert deleted_in(root) == []
+
+
+def test_what_is_deleted_again_comes_first(root: Path) -> None:
+    place = delete_run(root, open_run(root / "train" / "one"))
+    study = to_trash(root, root / "grid")
+    restore(root, place)
+    delete_run(root, open_run(root / "train" / "one"))
+    assert [one.place for one in deleted_in(root)] == [place, study]
