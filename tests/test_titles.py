@@ -31,6 +31,7 @@ def test_a_key_has_the_title_of_its_field(key: str, title: str) -> None:
         ("training.learning_rate", 0.01, "learning rate 0.01"),
         ("model._target_", "linear", "head Linear"),
         ("model.params.hidden_dims", [8, 4], "hidden widths 8-4"),
+        ("model.params.hidden_dims", [], "hidden widths none"),
         ("paths.data_root", "/far/away/encoder", "feature root encoder"),
         ("data.budget", None, "budget default"),
         ("data.standardise", "zscore", "scaling zscore"),

@@ -35,6 +35,8 @@ def setting_text(key: str, value: Any) -> str:
 def _short_value(key: str, value: Any) -> str:
     if value is None:
         return "default"
+    if value == []:
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key in KEYS and isinstance(value, str):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ _BUDGET = re.compile(r"_n(\d+)_s(\d+)")
 _FOLD = re.compile(r"_f(\d+)(?=_|\.|$)")
 # Columns that separate rows of the table by budget, beside source and budget, when the runs differ in them.
 _RECIPE_COLUMNS = ("encoder", "model", "inputs", "settings")
+_LEGEND = 44  # letters of a line
 _GROUP = ["source", "encoder", "model", "inputs", "budget_n"]
 
 
@@ -260,7 +262,7 @@ def scaling_figure(by_budget: pd.DataFrame) -> go.Figure | None:
     keys = [key for key in budget_keys(by_budget) if key != "budget_n"]
     budgets = sorted(rows["budget_n"].unique())
     for index, (values, line) in enumerate(rows.groupby(keys, dropna=False, sort=False)):
-        name = " · ".join(map(str, values))
+        name = "<br>".join(textwrap.wrap(" · ".join(map(str, values)), _LEGEND))  # the width of a phone
         for panel, metric in enumerate(PRIMARY_METRICS, 1):
             figure.add_scatter(
                 x=line["budget_n"],

@@ -31,8 +31,8 @@ _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table: what a run is, how it ended and how good it is, in the width that the panel leaves.
 COLUMNS: dict[str, Any] = {
-    "star": _text(_STAR, width=28, pinned=True, help="Starred on the run's card."),
-    "name": _text("Run", width=168, pinned=True),
+    "star": _text(_STAR, width=28, help="Starred on the run's card."),
+    "name": _text("Run", width=168),
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
