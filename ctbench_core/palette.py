@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ctbench_core.demo import FINDINGS as CT_RATE_FINDINGS
 
@@ -16,8 +16,28 @@ FINDINGS = tuple(CT_RATE_FINDINGS)
 
 def finding_style(label: str, labels: Sequence[str]) -> tuple[str, str]:
     """Return the colour and dash of a finding: fixed for those of CT-RATE, by position for others."""
-    place = FINDINGS.index(label) if label in FINDINGS else list(labels).index(label)
+    return line_style(FINDINGS.index(label) if label in FINDINGS else list(labels).index(label))
+
+
+def line_style(place: int) -> tuple[str, str]:
+    """Return the colour and dash of a line by its place: 18 differ."""
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def keep_places(names: Sequence[str], places: Mapping[str, int]) -> dict[str, int]:
+    """Return a place for each line: the one it had, unless another line shown has it, else the first free one.
+
+    Args:
+        names: of the lines. places: those that lines had before, by name.
+    """
+    kept: dict[str, int] = {}
+    for name in names:
+        if name in places and places[name] not in kept.values():
+            kept[name] = places[name]
+    for name in names:
+        if name not in kept:
+            kept[name] = next(place for place in range(len(names)) if place not in kept.values())
+    return kept
 
 
 def faint(colour: str, share: float) -> str:

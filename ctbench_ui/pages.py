@@ -101,6 +101,7 @@ PAGES = Registry(
             },
             filters=(
                 *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.page", "runs.all"),
+                *("runs.curves", "runs.curves-metric"),
                 *("runs.state", "runs.encoder", "runs.head", "runs.tag"),  # of addresses from before the query
             ),
             readonly=True,

@@ -15,7 +15,7 @@ from ctbench_core.compare import MACROS, Comparison, compare_recipes, compare_ru
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.errors import unknown_name
 from ctbench_core.formatting import format_metric, format_p
-from ctbench_core.report import comparison_notes, difference_text, paper_files
+from ctbench_core.report import comparison_notes, difference_text, interval_title, paper_files
 from ctbench_core.runs import Run, open_run
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ComparisonReport(Report):
             "Model": rows["a"],
             "Metric": rows["metric"].map(metric_title),
             "Mean over": rows["label"].map(dict(zip(MACROS, ("all findings", "eligible findings")))),
-            "Difference [95 % CI]": [
+            interval_title(rows, "Difference"): [
                 difference_text(row.delta, (row.lo, row.hi), (row.range_lo, row.range_hi)) for row in rows.itertuples()
             ],
             "p": rows["p"].map(format_p),

@@ -112,7 +112,7 @@ def score_table(result: dict[str, Any], name: str) -> str:
 
 def comparison_table(comparison: Comparison) -> str:
     """Return the differences of every finding with interval and p, and what they answer, in sentences."""
-    from ctbench_core.report import comparison_notes, difference_text
+    from ctbench_core.report import comparison_notes, difference_text, interval_title
 
     swapped = bool(comparison.settings["swaps"])
     rows = [
@@ -131,7 +131,8 @@ def comparison_table(comparison: Comparison) -> str:
     head = f"{comparison.on}: {format_cohort(common.n)} in common"
     if common.left_out:
         head += f", {plural(common.left_out, 'volume')} excluded"
-    header = ["finding", "metric", "difference [95 % CI]", "p", "p (adjusted)", *(["p (rank swap)"] if swapped else [])]
+    title = interval_title(comparison.differences, "difference")
+    header = ["finding", "metric", title, "p", "p (adjusted)", *(["p (rank swap)"] if swapped else [])]
     parts = [head, grid([*header, "detectable"], rows)]
     if comparison.settings["family"]:
         family = comparison.differences["family"].iloc[0]
@@ -318,8 +319,10 @@ def _range(cell: dict[str, Any]) -> str:
 
 def _difference_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the differences of macro means as a table, with the family of their adjustment by axis."""
+    import pandas as pd
+
     from ctbench_core.inference import ELIGIBLE, MACRO
-    from ctbench_core.report import difference_text
+    from ctbench_core.report import difference_text, interval_title
 
     macros = [row for row in rows if row["label"] in (MACRO, ELIGIBLE)]
     if not macros:
@@ -339,7 +342,8 @@ def _difference_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"For {'; '.join(dict.fromkeys(row['question'] for row in rows))}. p is adjusted by Benjamini-Hochberg over "
         f"{', '.join(families)}; intervals are not adjusted."
     ]
-    return [grid(["macro difference", "metric", "difference [95 % CI]", "p", "p (adjusted)"], cells), *notes]
+    title = interval_title(pd.DataFrame(macros), "difference")
+    return [grid(["macro difference", "metric", title, "p", "p (adjusted)"], cells), *notes]
 
 
 def study_table(result: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import KEYS, values_for
+from ctbench_core.config import differing_settings, values_for
 from ctbench_core.errors import InputError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.installation import reference_folder
@@ -32,7 +32,6 @@ from ctbench_core.runs import (
 from ctbench_core.stored import is_there
 from ctbench_core.tables import parse_numbers, read_table
 
-_SETTINGS, _LETTERS = 3, 24  # in a name: settings at most, and letters of a value
 _PUBLISHED = reference_folder() / "published_results.csv"
 
 
@@ -221,7 +220,7 @@ def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = (
     distinct = list(names)
     for name, positions in groups.items():
         if len(positions) > 1 and settings:
-            for position, text in zip(positions, _differing_settings([settings[k] for k in positions])):
+            for position, text in zip(positions, differing_settings([settings[k] for k in positions])):
                 distinct[position] = " · ".join(filter(None, [name, text]))
     counts, seen = Counter(distinct), Counter[str]()
     for position, name in enumerate(distinct):
@@ -229,33 +228,6 @@ def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = (
             seen[name] += 1
             distinct[position] = f"{name} ({seen[name]})"
     return distinct
-
-
-def _differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the values of each in which any differ, no more than distinguish all: ``budget 20, learning rate 0.01``."""
-    keys = [key for key, value in settings[0].items() if any(other[key] != value for other in settings[1:])]
-    texts = [""] * len(settings)
-    for key in keys[:_SETTINGS]:
-        texts = [
-            ", ".join(filter(None, [text, f"{_short_name(key)} {_short_value(one[key])}"]))
-            for text, one in zip(texts, settings)
-        ]
-        if len(set(texts)) == len(texts):
-            break
-    return texts
-
-
-def _short_name(key: str) -> str:
-    """Return the label of a config key, or else its last part, in small letters."""
-    return (KEYS[key].label or key.removesuffix("._target_").rpartition(".")[2].replace("_", " ")).lower()
-
-
-def _short_value(value: object) -> str:
-    """Return a value as part of a name: of a path its last part, of a long text its beginning."""
-    if value is None:
-        return "default"
-    text = "-".join(map(str, value)) if isinstance(value, list) else str(value).rstrip("/").rpartition("/")[2]
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:

@@ -17,4 +17,4 @@ from ctbench_core.figures.layout import (
 )
 from ctbench_core.figures.retrieval import recall_at_k, similarity_histogram
 from ctbench_core.figures.small_multiples import small_multiples
-from ctbench_core.figures.training import epoch_curves
+from ctbench_core.figures.training import epoch_curves, learning_curves

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         match_seeds,
         recipe_difference,
     )
-    from ctbench_core.inference.estimates import Estimate, estimate
+    from ctbench_core.inference.estimates import TWO_SEEDS, Estimate, estimate
     from ctbench_core.inference.figures import ELIGIBLE, MACRO, Figures, macro_start, measure, place_of
     from ctbench_core.inference.kfold import (
         MODELS_COLUMNS,

@@ -23,7 +23,7 @@ from ctbench_core.inference.rules import (
 )
 from ctbench_core.metrics import Floats
 
-TWO_SEEDS = "two seeds: the range over seeds is shown"
+TWO_SEEDS = "two seeds: the range over seeds is shown"  # a reason of no interval
 
 
 @dataclass(frozen=True)

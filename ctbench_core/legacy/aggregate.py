@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, recipe_values, setting_text
 from ctbench_core.declared import metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import evaluate_run
@@ -34,7 +35,9 @@ PRIMARY_METRICS = tuple(f"test_primary_{name}" for name in MACROS)  # columns: a
 _BUDGET = re.compile(r"_n(\d+)_s(\d+)")
 _FOLD = re.compile(r"_f(\d+)(?=_|\.|$)")
 # Columns that separate rows of the table by budget, beside source and budget, when the runs differ in them.
-_RECIPE_COLUMNS = ("encoder", "model", "inputs")
+_RECIPE_COLUMNS = ("encoder", "model", "inputs", "settings")
+_LEGEND = 44  # letters of a line
+_GROUP = ["source", "encoder", "model", "inputs", "budget_n"]
 
 
 def find_runs(folder: Path | str, outputs_root: Path | str, progress: Progress = silent) -> tuple[list[Run], list[str]]:
@@ -111,11 +114,29 @@ def per_run_table(runs: Sequence[Run], source: str | None = None) -> pd.DataFram
         source: name of the label source; by default derived from the folder of the manifests.
     """
     frame = pd.DataFrame([_row(run, source or _source_name(run, runs)) for run in runs])
+    frame["settings"] = _settings(frame, runs)
     for name in MACROS:
         columns = [column for column in frame if re.fullmatch(rf"test_(?!primary_).+_{name}", str(column))]
         values = frame[columns].apply(pd.to_numeric, errors="coerce") if columns else pd.DataFrame(index=frame.index)
         frame[f"test_primary_{name}"] = values.mean(axis=1)
     return frame
+
+
+def _settings(frame: pd.DataFrame, runs: Sequence[Run]) -> list[str]:
+    """Write for each run the settings that separate recipes of one source, encoder, head, inputs and budget."""
+    recipes = [_recipe(run.config) for run in runs]
+    groups = frame.groupby(_GROUP, dropna=False).indices.values()
+    keys = [key for key in recipes[0] if any(len({str(recipes[k][key]) for k in group}) > 1 for group in groups)]
+    return [", ".join(setting_text(key, recipe[key]) for key in keys) for recipe in recipes]
+
+
+def _recipe(config: Config) -> dict[str, Any]:
+    """Return the values that repeats share; of a manifest of the older system, its name without draw and fold."""
+    values = recipe_values(config)
+    values.pop("data.budget")  # a column of its own
+    for key in ("data.train_manifest", "data.val_manifest"):
+        values[key] = _FOLD.sub("", _BUDGET.sub("", str(values[key])))
+    return values
 
 
 def _source_name(run: Run, runs: Sequence[Run]) -> str:
@@ -177,9 +198,9 @@ def _cohort_size(run: Run) -> int | None:
 
 
 def by_budget_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, standard deviation (n - 1) and count of every metric by source and budget.
+    """Return mean, standard deviation (n - 1) and count of every metric by source and budget, over the runs of one recipe.
 
-    Runs that differ in encoder, head or inputs get rows of their own.
+    Runs that differ in encoder, head, inputs or other settings than seed, draw and fold get rows of their own.
     """
     keys = ["source", *(name for name in _RECIPE_COLUMNS if name in frame and frame[name].nunique() > 1), "budget_n"]
     metrics = [column for column in frame if str(column).startswith(("best_val_", "test_"))]
@@ -241,7 +262,7 @@ def scaling_figure(by_budget: pd.DataFrame) -> go.Figure | None:
     keys = [key for key in budget_keys(by_budget) if key != "budget_n"]
     budgets = sorted(rows["budget_n"].unique())
     for index, (values, line) in enumerate(rows.groupby(keys, dropna=False, sort=False)):
-        name = " · ".join(map(str, values))
+        name = "<br>".join(textwrap.wrap(" · ".join(map(str, values)), _LEGEND))  # the width of a phone
         for panel, metric in enumerate(PRIMARY_METRICS, 1):
             figure.add_scatter(
                 x=line["budget_n"],

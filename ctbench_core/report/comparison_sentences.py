@@ -5,14 +5,11 @@ Each function returns nothing where its subject does not apply.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import pandas as pd
 
 from ctbench_core.compare import MACROS, Comparison
 from ctbench_core.declared import metric_title
-from ctbench_core.formatting import format_interval, format_metric, format_p
+from ctbench_core.formatting import format_metric, format_p
 from ctbench_core.inference import MARK_NEAR_END, MODELS, SAME_PATIENTS
 from ctbench_core.runs import VALIDATION
 
@@ -158,10 +155,3 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         *best_sentences(comparison),
         *primary_sentences(comparison),
     ]
-
-
-def difference_text(delta: float, bounds: Sequence[float], spread: Sequence[float]) -> str:
-    """Write a difference with its interval, or else its range over seeds: ``.031 [.012, .050]``, ``.031 (.028 to .034)``."""
-    if math.isnan(bounds[0]) and not math.isnan(spread[0]):
-        return f"{format_metric(delta)} ({' to '.join(map(format_metric, spread))})"
-    return format_interval(delta, bounds)

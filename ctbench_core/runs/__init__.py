@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         set_aside,
         undo_set_aside,
     )
+    from ctbench_core.runs.deleted import Deleted, deleted_in
     from ctbench_core.runs.disclosures import (
         NO_LEDGER,
         UNKNOWN,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     )
     from ctbench_core.runs.external import ExternalTest
     from ctbench_core.runs.fields import run_fields, text_of
-    from ctbench_core.runs.history import History, follow_history, history_frame
+    from ctbench_core.runs.history import LOSSES, History, follow_history, history_frame, smooth, thin
     from ctbench_core.runs.identity import set_id_of, validation_set_id, volumes_digest_of
     from ctbench_core.runs.layout import (
         PLAN,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         require_directory,
         run_paths,
     )
+    from ctbench_core.runs.learning_curves import MOST_CURVES, LearningCurves, curve_titles, learning_curves
     from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
     from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out
     from ctbench_core.runs.provenance import Provenance, read_provenance
@@ -97,27 +99,32 @@ if TYPE_CHECKING:
         write_status,
     )
     from ctbench_core.runs.store import (
-        TRASH,
         Run,
         RunStore,
         active_runs,
         check_length,
         delete_run,
-        empty_trash,
         latest_run,
         open_run,
         read_best,
         read_config,
-        restore,
         restore_run,
         run_folders,
-        to_trash,
         try_open,
         write_config,
         write_latest,
     )
     from ctbench_core.runs.table import RunTable, announce_change, damaged_rows, read_table, run_row, run_rows, trace
     from ctbench_core.runs.trackers import Tracker, open_tracker
+    from ctbench_core.runs.trash import (
+        TRASH,
+        delete_for_good,
+        empty_trash,
+        home_of,
+        restore,
+        size_of,
+        to_trash,
+    )
     from ctbench_core.runs.tuning import read_tuning
     from ctbench_core.runs.views import View, delete_view, read_views, save_view
 

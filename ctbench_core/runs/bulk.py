@@ -13,8 +13,9 @@ from typing import Any
 from ctbench_core.errors import CtbenchError, explained
 from ctbench_core.formatting import plural
 from ctbench_core.runs.annotations import annotate, read_annotations
-from ctbench_core.runs.store import Run, delete_run, open_run, to_trash
+from ctbench_core.runs.store import Run, delete_run, open_run
 from ctbench_core.runs.table import announce_change
+from ctbench_core.runs.trash import to_trash
 
 
 @dataclass(frozen=True)

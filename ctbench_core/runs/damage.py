@@ -22,7 +22,8 @@ from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.scores import read_frame
 from ctbench_core.runs.status import Status, is_locked
-from ctbench_core.runs.store import Run, delete_run, open_run, restore_run, run_folders, to_trash
+from ctbench_core.runs.store import Run, delete_run, open_run, restore_run, run_folders
+from ctbench_core.runs.trash import to_trash
 from ctbench_core.runs.tuning import read_tuning
 from ctbench_core.stored import RESTORE
 

@@ -22,6 +22,7 @@ from ctbench_core.runs.readers import follow, parse_epoch
 from ctbench_core.stored import Count, Number
 
 MOST_WHOLE = 240  # epochs whose line stays
+POINTS = 1000  # of a line that is drawn
 LOSSES = ("train_loss", "val_loss")
 
 
@@ -111,3 +112,30 @@ def history_frame(history: History) -> pd.DataFrame:
     """Return one row an epoch: epoch, train_loss, val_loss and the macro means."""
     frame = pd.DataFrame({name: np.array(column) for name, column in history.columns.items()})
     return frame.astype({"epoch": "Int64"})
+
+
+def smooth(values: pd.DataFrame, smoothing: float) -> pd.DataFrame:
+    """Return the exponential moving average of columns over epochs; the share of the past is ``smoothing``, 0 to 1."""
+    return values.ewm(alpha=1 - smoothing).mean()
+
+
+def thin(frame: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
+    """Return at most ``points`` rows, and the last, of a frame with more than twice as many: no peak is lost.
+
+    Each column of every few epochs is drawn by its lowest and highest value, in their order.
+    """
+    if len(frame) <= 2 * points:
+        return frame
+    width = -(-2 * len(frame) // points)
+    starts = np.arange(0, len(frame), width)
+    middles = np.minimum(starts + width // 2, len(frame) - 1)
+    rows = {"epoch": frame["epoch"].to_numpy()[np.column_stack([starts, middles]).ravel()]}
+    for name in frame.columns.drop("epoch"):
+        padded = np.full(len(starts) * width, np.nan)
+        padded[: len(frame)] = frame[name]
+        parts = padded.reshape(len(starts), width)
+        lowest, highest = (np.where(np.isnan(parts), end, parts) for end in (np.inf, -np.inf))
+        ends = np.sort(np.column_stack([lowest.argmin(1), highest.argmax(1)]))
+        rows[name] = np.take_along_axis(parts, ends, 1).ravel()
+    thinned = pd.DataFrame(rows)
+    return pd.concat([thinned[thinned["epoch"] < frame["epoch"].iloc[-1]], frame.iloc[[-1]]], ignore_index=True)

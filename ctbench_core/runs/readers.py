@@ -26,7 +26,7 @@ Fingerprint = tuple[int, int, int]
 
 _FEW = 256
 
-_MAX_FOLLOWED = 8
+_MAX_FOLLOWED = 16  # the curves of twelve runs are drawn in one picture
 _PIECE = 2**23  # bytes
 _followed: OrderedDict[tuple[Path, Callable[..., Any], Callable[..., Any]], _Followed] = OrderedDict()
 _followed_lock = threading.Lock()

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
-import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ctbench_core.atomic import move, remove_leftovers, write_json, write_text
+from ctbench_core.atomic import remove_leftovers, write_json, write_text
 from ctbench_core.config import KEYS, Config, as_introduced, check_yaml, flatten, from_mapping
 from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
 from ctbench_core.formatting import plural
@@ -45,9 +42,8 @@ from ctbench_core.runs.status import (
     try_status,
     write_status,
 )
+from ctbench_core.runs.trash import restore, to_trash
 from ctbench_core.stored import RESTORE
-
-TRASH = ".trash"
 
 # libyaml reads a config in 0.4 ms where the pure Python loader takes 5.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -343,61 +339,6 @@ def delete_run(outputs_root: Path, run: Run) -> Path:
     return to_trash(outputs_root, run.paths.root)
 
 
-def to_trash(outputs_root: Path, path: Path) -> Path:
-    """Move a folder or file of the run store to its trash, and return its place there; `restore` moves it back.
-
-    Raises:
-        InputError: it is outside the run store, or the trash is a link.
-        HeldError: another program has a file of it open; it stays where it is.
-    """
-    root, path = outputs_root.resolve(), path.resolve()
-    if (root / TRASH).is_symlink():
-        raise InputError(f"{root / TRASH} is a link. Replace it by a folder: deleted runs stay in the run store.")
-    if not path.is_relative_to(root) or path == root:
-        raise InputError(f"{path} is outside the run store {root}; delete it yourself.")
-    target = _free_place(root / TRASH, path.relative_to(root))
-    move(path, target)
-    return target
-
-
-def _free_place(trash: Path, name: Path) -> Path:
-    """Return a free path for a deleted run: below the trash, else below ``.2``, ``.3`` and so on in it."""
-    places = (trash / f".{number}" / name if number > 1 else trash / name for number in itertools.count(1))
-    return next(place for place in places if not place.exists())
-
-
-def restore(outputs_root: Path, trashed: Path) -> Path:
-    """Move what was deleted back to where it was, and return its place.
-
-    Raises:
-        InputError: it is not in the trash, or its place is taken again.
-        HeldError: another program has a file of it open.
-    """
-    trash = outputs_root.resolve() / TRASH
-    if not trashed.is_dir() or not trashed.resolve().is_relative_to(trash):
-        raise InputError(f"{trashed} is not in the trash; it may have been emptied.")
-    name = trashed.resolve().relative_to(trash)
-    if re.fullmatch(r"\.\d+", name.parts[0]):  # the name was taken in the trash
-        name = name.relative_to(name.parts[0])
-    folder = outputs_root.resolve() / name
-    if folder.exists():
-        raise InputError(f"{folder} exists again; move it before restoring the deleted one.")
-    move(trashed, folder)
-    return folder
-
-
 def restore_run(outputs_root: Path, trashed: Path) -> Run:
     """Move a deleted run back to where it was. Errors as `restore`."""
     return open_run(restore(outputs_root, trashed))
-
-
-def empty_trash(outputs_root: Path) -> int:
-    """Delete the runs in the trash for good; return how many bytes that freed. Files that are open elsewhere stay."""
-    trash = outputs_root / TRASH
-    before = _size(trash)
-    shutil.rmtree(trash, ignore_errors=True)
-    return before - _size(trash)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

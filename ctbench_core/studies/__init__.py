@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ctbench_core.rooms import load_on_use
 
 if TYPE_CHECKING:
+    from ctbench_core.studies.axis_titles import axis_title, cell_title, label_title, titled_sentences
     from ctbench_core.studies.budget_curves import FEWEST_SEEDS, Budgets, Curve, crossing, fit_curve, labels_needed
     from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
     from ctbench_core.studies.deletion import delete_study

@@ -25,8 +25,7 @@ def draw() -> None:
     header = st.container(horizontal=True, vertical_alignment="center")
     header.title("Compare", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
-    every = {key: row for key, row in stored.items() if run_picker.has_results(row)}
-    rows = {key: row for key, row in every.items() if row["tests"] or common_sets([open_run(row["run_dir"])])}
+    rows = {key: row for key, row in stored.items() if run_picker.can_compare(row)}
     linked = linked_ids.read_ids("compare", _RUNS, rows, stored)
     if len(rows) < 2:
         show_empty(

@@ -14,7 +14,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
-from ctbench_core.report import difference_text, p_text
+from ctbench_core.report import difference_text, interval_title, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -69,7 +69,9 @@ def macro_differences(comparison: dict[str, Any]) -> None:
             eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
             for label, metric in zip(rows["label"], rows["metric"])
         ],
-        "Difference [95 % CI]": [difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values],
+        interval_title(rows, "Difference"): [
+            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
+        ],
         "p": rows["p"],
         "p (adjusted)": rows["p_adjusted"],
         "Detectable": rows["detectable"],

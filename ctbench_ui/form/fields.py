@@ -16,14 +16,13 @@ import streamlit as st
 import yaml
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, from_mapping, get_key, set_key
+from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, from_mapping, get_key, set_key, title_of
 from ctbench_core.declared import HEADS
 from ctbench_core.errors import ConfigError, CtbenchError, DamagedFile
 from ctbench_core.runs import app_store
 from ctbench_core.stored import read_file
 from ctbench_ui.form import browser
 from ctbench_ui.shared import datasets
-from ctbench_ui.shared.text import title_of
 
 T = TypeVar("T")
 

@@ -49,7 +49,7 @@ def _describe_dataset() -> str:
     try:
         summary = cache.manifest_summary(form.config())
     except CtbenchError:
-        return ":material/database: No data set"
+        return ":material/database: No data set chosen"
     name = form.dataset_name() or summary["name"]
     return f":material/database: **{as_text(name)}** · {format_cohort(summary['counts'])}"
 

@@ -27,21 +27,25 @@ def draw(rows: list[dict[str, Any]]) -> None:
         what = st.segmented_control(
             "Rank", [_RUNS, _RECIPES], default=_RUNS, required=True, key="home.best", label_visibility="collapsed"
         )
-        chosen = _pick_set(frame)
+        titles = _titles(frame)
+        chosen = _pick_set(frame, titles)
     ranked = frame[frame["validation_set"] == chosen]
     if what == _RECIPES:
         _draw_recipes(ranked)
     else:
-        unranked = frame[frame["val_auprc"].isna() & (frame["validation_set"] != chosen)]
+        unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
         _draw_runs(pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable"))
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
 
 
-def _pick_set(frame: pd.DataFrame) -> str:
+def _titles(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the title of each validation set with metrics by its identity."""
+    groups = frame.groupby("validation_set", sort=False)
+    return {str(name): _title(runs) for name, runs in groups if _has_metric(runs)}
+
+
+def _pick_set(frame: pd.DataFrame, titles: dict[str, str]) -> str:
     """Draw the choice of a validation set, where there are several with metrics; return its identity."""
-    titles = {
-        str(name): _title(runs) for name, runs in frame.groupby("validation_set", sort=False) if _has_metric(runs)
-    }
     if len(titles) < 2:
         return next(iter(titles), str(frame["validation_set"].iloc[0]))
     help_ = "Runs validated on the same volumes and labels. Only these are ranked against each other."

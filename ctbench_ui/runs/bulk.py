@@ -25,8 +25,9 @@ from ctbench_core.runs import (
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared import deletion, exports, progress_bar, run_table, show_warning
-from ctbench_ui.shared.run_picker import MOST
+from ctbench_ui.runs import learning_curves
+from ctbench_ui.shared import as_text, deletion, exports, progress_bar, run_table, show_warning
+from ctbench_ui.shared.run_picker import MOST, can_compare
 
 _DONE = "runs.done"
 _LISTED = 5
@@ -39,7 +40,8 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
         rows: those selected, in the order of their selection.
     """
     folders = [row["run_dir"] for row in rows]
-    _compare(rows)
+    note = _compare(rows)
+    learning_curves.offer()
     if not readonly.is_on():
         _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
         starred = all(row["pinned"] for row in rows)
@@ -59,6 +61,8 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", "bulk-csv")
     if not readonly.is_on():
         _delete(rows, folders)
+    if note:
+        st.caption(f":material/info: {note}")
 
 
 def _delete(rows: Sequence[dict[str, Any]], folders: list[str]) -> None:
@@ -71,19 +75,25 @@ def _delete(rows: Sequence[dict[str, Any]], folders: list[str]) -> None:
         _finish(result, "deleted")
 
 
-def _compare(rows: Sequence[dict[str, Any]]) -> None:
-    scored = [row["run_id"] for row in rows if row["tests"]]
-    missing = len(rows) - len(scored)
-    note = f" {missing} without test results." if missing else ""
+def _compare(rows: Sequence[dict[str, Any]]) -> str:
+    """Draw the button that compares the runs; return which of them it leaves out and what to do, empty for none."""
+    lacking = [] if len(rows) > MOST else [row for row in rows if not can_compare(row)]
+    left_out = {row["run_id"] for row in lacking}
+    ready = [row["run_id"] for row in rows if row["run_id"] not in left_out]
     if st.button(
         "Compare",
         type="primary",
         icon=":material/compare:",
         key="compare-selected",
-        disabled=not 2 <= len(scored) <= MOST,
-        help=f"2 to {MOST} runs with test results; the uppermost is the baseline.{note}",
+        disabled=not 2 <= len(ready) <= MOST,
+        help=f"2 to {MOST} runs with test results; the uppermost is the baseline.",
     ):
-        go("compare", {"runs": ",".join(scored)})
+        go("compare", {"runs": ",".join(ready)})
+    if len(rows) > MOST:
+        return f"Compare takes 2 to {MOST} runs."
+    names = [*(as_text(row["name"]) for row in lacking[:_LISTED]), *(["more"] if len(lacking) > _LISTED else [])]
+    advice = "" if readonly.is_on() else " Press *Evaluate on test*."
+    return f"Compare leaves out {', '.join(names)}: no test results.{advice}" if names else ""
 
 
 def _tag(folders: list[str], known: list[str], present: list[str]) -> None:

@@ -98,9 +98,10 @@ def _budgets(table: pd.DataFrame) -> None:
         shown[title] = [format_mean_sd(mean, sd) for mean, sd in pairs]
     shown["runs"] = by_budget[f"{PRIMARY_METRICS[0]}_count"]
     names = {"source": "Source", "budget_n": "Budget", "runs": "Runs", "encoder": "Encoder", "model": "Head"}
+    names |= {"inputs": "Inputs", "settings": "Settings"}
     st.dataframe(shown, hide_index=True, column_config=names, height="content", alt="Test metrics by label budget")
     st.caption(
-        "Mean ± SD over runs; the test sets of a run are averaged first. For a run without a budget, Budget is the size of "
+        "Mean ± SD over the runs of one recipe, which differ in seed, draw and fold alone; the test sets of a run are averaged first. For a run without a budget, Budget is the size of "
         "its training and validation sets together."
     )
     if leaking := int((table["shared_patients"] > 0).sum()):
@@ -116,4 +117,6 @@ def _curve(table: pd.DataFrame) -> None:
         st.caption("None of these runs has a known budget.")
         return
     draw_plot(figure, "by-budget-curve", "by_budget", "Test metrics against the label budget")
-    st.caption("Mean ± SD over runs. A study also fits curves and estimates the labels needed to reach a value.")
+    st.caption(
+        "A line a recipe: mean ± SD over its runs. A study also fits curves and estimates the labels needed to reach a value."
+    )

@@ -15,8 +15,20 @@ from ctbench_core.query import Condition, Expression
 from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.runs import bulk, by_budget, card, filters, groups, import_runs, queue, recipes, saved_views
+from ctbench_ui.runs import (
+    bulk,
+    by_budget,
+    card,
+    filters,
+    groups,
+    import_runs,
+    learning_curves,
+    queue,
+    recipes,
+    saved_views,
+)
 from ctbench_ui.shared import cache, damaged, deletion, exports, linked_ids, run_table, show_empty
+from ctbench_ui.shared.controls import default_of, set_value
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _PAGE, _SHOWN = "runs.page", "runs.shown"
@@ -30,6 +42,7 @@ _STYLE = """<style>
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
+.st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 28rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-bar {min-height: 2.5rem}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
 </style>"""
@@ -92,7 +105,7 @@ def _controls() -> tuple[str, str, list[str]]:
         st.segmented_control(
             "View",
             _VIEWS,
-            default=_VIEWS[0],
+            default=default_of("runs.view", _VIEWS[0]),
             required=True,
             label_visibility="collapsed",
             persist_state="session",
@@ -107,7 +120,7 @@ def _controls() -> tuple[str, str, list[str]]:
         st.selectbox(
             "Group by",
             names,
-            index=names.index(_GROUP),
+            index=default_of("runs.group", names.index(_GROUP)),
             label_visibility="collapsed",
             width=200,
             persist_state="session",
@@ -160,7 +173,8 @@ def _by_key(rows: Rows, expression: Expression, every: Rows) -> None:
 
 
 def _show_group(text: str) -> None:
-    st.session_state.update({filters.KEY: text, "runs.view": _VIEWS[0]})
+    st.session_state[filters.KEY] = text
+    set_value("runs.view", _VIEWS[0])
 
 
 def _list(
@@ -182,6 +196,9 @@ def _list(
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), tags)
+        elif selected and st.session_state.get(learning_curves.SHOWN):
+            with st.container(key="runs-curves-panel"):
+                learning_curves.draw(selected)
 
 
 def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:

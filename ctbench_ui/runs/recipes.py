@@ -10,11 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.compare import estimate_recipe
+from ctbench_core.config import setting_text
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.errors import CtbenchError
-from ctbench_core.formatting import format_interval, format_mean_sd, format_metric
+from ctbench_core.formatting import format_mean_sd, format_metric
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
+from ctbench_core.report import estimate_text
 from ctbench_core.runs import NOT_CONVERGED
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
@@ -58,7 +60,10 @@ _COLUMNS: dict[str, Any] = {
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
         "⟳: a result is stale; its run has a better epoch now.",
     ),
-    "interval": _TEXT("Test AUPRC [95 % CI]", help="Macro mean over seeds and patients; two seeds have no interval."),
+    "interval": _TEXT(
+        "Test AUPRC, interval",
+        help="Macro mean with its 95 % interval over seeds and patients in brackets; of two seeds their range.",
+    ),
     "others": _NUMBER("Not finished", format="%d"),
 }
 
@@ -93,13 +98,7 @@ def _varying(recipes: list[dict[str, Any]]) -> list[str]:
 
 
 def _differences(recipe: dict[str, Any], keys: list[str]) -> str:
-    parts = []
-    for key in keys:
-        value = recipe.get(key, "default")
-        if key.startswith("paths."):
-            value = str(value).replace("\\", "/").rstrip("/").rpartition("/")[2]
-        parts.append(f"{key.rpartition('.')[2]} {value}")
-    return " · ".join(parts)
+    return " · ".join(setting_text(key, recipe.get(key)) for key in keys)
 
 
 def _row(runs: pd.DataFrame) -> dict[str, Any]:
@@ -208,5 +207,5 @@ def _interval(test: str, version: str) -> str:
     place = one.at(MACRO)
     if place is None:
         return "–"
-    reason = f" ({one.reasons[place]})" if one.reasons[place] else ""
-    return format_interval(one.value[place], one.bounds[place].tolist()) + reason
+    bounds, spread = one.bounds[place].tolist(), one.spread[place].tolist()
+    return estimate_text(one.value[place], bounds, spread, one.reasons[place])

@@ -10,6 +10,7 @@ import streamlit as st
 from ctbench_core.runs import delete_view, read_views, save_view
 from ctbench_ui.frame import readonly
 from ctbench_ui.shared import as_text, show_errors
+from ctbench_ui.shared.controls import set_value
 
 # Session keys that a view holds, all of them in the address too.
 KEYS = ("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns")
@@ -66,11 +67,11 @@ def _apply(view: Mapping[str, list[str]], known: Mapping[str, Sequence[str]]) ->
         lost += [value for value in values if value not in kept]
         if key == "runs.columns":
             if kept:
-                st.session_state[key] = kept
+                set_value(key, kept)
             else:
                 st.session_state.pop(key, None)
         elif kept or key == "runs.filter":
-            st.session_state[key] = kept[0] if kept else ""
+            set_value(key, kept[0] if kept else "")
         else:
             st.session_state.pop(key, None)
     if lost:

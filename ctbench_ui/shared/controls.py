@@ -14,6 +14,22 @@ from ctbench_ui.pages import tab_titles
 from ctbench_ui.shared.feedback import show_errors
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
+_SET = "controls.set"
+
+
+def set_value(key: str, value: Any) -> None:
+    """Set the value of a widget before it is drawn, one with a default too: see `default_of`."""
+    st.session_state[key] = value
+    st.session_state.setdefault(_SET, set()).add(key)
+
+
+def default_of(key: str, value: Any) -> Any:
+    """Return the default of a widget, but None right after `set_value`: Streamlit warns where a widget has both."""
+    pending: set[str] = st.session_state.get(_SET, set())
+    if key not in pending:
+        return value
+    pending.remove(key)
+    return None
 
 
 def draw_tabs(contents: Mapping[str, Callable[[], Any]], key: str, error_title: str | None = None) -> None:

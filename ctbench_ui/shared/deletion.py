@@ -37,7 +37,10 @@ def offer_undo() -> None:
 
 def _draw_offer(title: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":material/delete: Deleted **{as_text(title)}**", width="stretch")
+        st.markdown(
+            f":material/delete: Deleted **{as_text(title)}**. Undo now, or later under *Deleted* on System.",
+            width="stretch",
+        )
         st.button("Undo", icon=":material/undo:", key="undo", type="primary", on_click=_undo)
         st.button("Close", key="undo-close", type="tertiary", on_click=_close)
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -19,12 +18,11 @@ from ctbench_core.declared import METRICS, compared_metrics, macro_keys, metric_
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import COLOURS
-from ctbench_core.runs import History, Run, follow_history, history_frame, open_run
+from ctbench_core.runs import History, Run, follow_history, history_frame, open_run, smooth, thin
 from ctbench_ui.shared import active_jobs, as_text, exports, feedback
 from ctbench_ui.shared.style import ago, duration, state_badge
 
 EVERY_S = 1.0
-_POINTS = 1000
 _TRACE_POINTS = 120
 _SMOOTH = " smooth"
 _HERE = Path(__file__).parent
@@ -125,46 +123,28 @@ def _describe_times(run: Run) -> str:
     return " · ".join(parts)
 
 
-def thin(frame: pd.DataFrame, points: int = _POINTS) -> pd.DataFrame:
-    """Return at most ``points`` rows, and the last, of a frame with more than twice as many: no peak is lost.
-
-    Each column of every few epochs is drawn by its lowest and highest value, in their order.
-    """
-    if len(frame) <= 2 * points:
-        return frame
-    width = -(-2 * len(frame) // points)
-    starts = np.arange(0, len(frame), width)
-    middles = np.minimum(starts + width // 2, len(frame) - 1)
-    rows = {"epoch": frame["epoch"].to_numpy()[np.column_stack([starts, middles]).ravel()]}
-    for name in frame.columns.drop("epoch"):
-        padded = np.full(len(starts) * width, np.nan)
-        padded[: len(frame)] = frame[name]
-        parts = padded.reshape(len(starts), width)
-        lowest, highest = (np.where(np.isnan(parts), end, parts) for end in (np.inf, -np.inf))
-        ends = np.sort(np.column_stack([lowest.argmin(1), highest.argmax(1)]))
-        rows[name] = np.take_along_axis(parts, ends, 1).ravel()
-    thinned = pd.DataFrame(rows)
-    return pd.concat([thinned[thinned["epoch"] < frame["epoch"].iloc[-1]], frame.iloc[[-1]]], ignore_index=True)
+def pick_smoothing(key: str) -> float:
+    """Draw the choice of how much curves are smoothed, and return it."""
+    return st.slider(
+        "Smoothing",
+        0.0,
+        0.95,
+        0.0,
+        0.05,
+        key=f"{key}-smoothing",
+        persist_state="session",
+        help="Exponential moving average over epochs. 0: raw curves.",
+        width=200,
+    )
 
 
 def _draw_curves(history: History, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        smoothing = st.slider(
-            "Smoothing",
-            0.0,
-            0.95,
-            0.0,
-            0.05,
-            key=f"{key}-smoothing",
-            persist_state="session",
-            help="Exponential moving average over epochs. 0: raw curves.",
-            width=200,
-        )
+        smoothing = pick_smoothing(key)
         st.caption("Drag to zoom, double-click to see all epochs. The dashed line is the best epoch.")
     frame = history_frame(history)
     if smoothing:  # over all epochs, not over those that are drawn
-        means = frame.drop(columns="epoch").ewm(alpha=1 - smoothing).mean()
-        frame = frame.join(means.add_suffix(_SMOOTH))
+        frame = frame.join(smooth(frame.drop(columns="epoch"), smoothing).add_suffix(_SMOOTH))
     frame = thin(frame)
     panels = [{"title": title, "alt": alt, "lines": _lines(frame, names)} for title, alt, names in _PANELS]
     data = {"epochs": frame["epoch"].tolist(), "best": history.best.get("epoch"), "panels": panels}

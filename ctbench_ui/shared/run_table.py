@@ -29,20 +29,13 @@ _STAR = "★"
 _ROW = 36  # height of a row, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
-# In the order of the table.
+# In the order of the table: what a run is, how it ended and how good it is, in the width that the panel leaves.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
     "name": _text("Run", width=168),
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
-    "study": _text("Study", help="The study or search that the run belongs to."),
-    "encoder": _text("Encoder"),
-    "head": _text("Head"),
-    "inputs": _text("Inputs"),
-    "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
-    "volumes": _number("N", format="localized", help="Training volumes."),
-    "seed": _number("Seed", format="%d"),
     "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "convergence": _text(
         "Convergence",
@@ -53,6 +46,13 @@ COLUMNS: dict[str, Any] = {
         width=56,
         help="Runs of one name were validated on the same volumes and labels; only these are ranked against each other.",
     ),
+    "study": _text("Study", help="The study or search that the run belongs to."),
+    "encoder": _text("Encoder"),
+    "head": _text("Head"),
+    "inputs": _text("Inputs"),
+    "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
+    "volumes": _number("N", format="localized", help="Training volumes."),
+    "seed": _number("Seed", format="%d"),
     "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "best": _number("Best epoch", format="%d"),
     **{metric.name: metric_column(f"Val. {metric.short}") for metric in averaged_metrics() if metric.name != "auprc"},
@@ -73,14 +73,14 @@ _FIRST = (
     "star",
     "name",
     "state",
+    "auprc",
+    "convergence",
+    "set",
     "study",
     "encoder",
     "head",
     "budget",
     "volumes",
-    "auprc",
-    "convergence",
-    "set",
     "trace",
     "best",
     "test",
@@ -146,7 +146,7 @@ def pick_columns() -> list[str]:
         chosen = st.multiselect(
             "Columns of the table",
             list(titles),
-            default=list(_FIRST),
+            default=controls.default_of("runs.columns", list(_FIRST)),
             format_func=titles.__getitem__,
             help="Any metric or config key.",
             persist_state="session",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from ctbench_core.config import KEYS, KeyInfo
-from ctbench_core.declared import metric_title
+from ctbench_core.config import KEYS, title_of
 
 _SIGNS = re.compile(r"([\\`*\[\]<>{}$~#|!&]|:(?=[A-Za-z\u2060])|(?<!\w)_|_(?!\w))")
 _LIST = re.compile(r"^(\d+(?=[.)]\s)|(?=[-+]\s))")
@@ -20,14 +18,6 @@ def as_text(name: object) -> str:
     line = " ".join(str(name).split())
     line = _LIST.sub(rf"\1{_JOINER}", _RECOGNISED.sub(_JOINER, line))
     return _SIGNS.sub(r"\\\1", line)
-
-
-def title_of(info: KeyInfo, value: Any) -> str:
-    """Return what a page calls a value of a choice."""
-    registered = info.registry.get(info.registry.canonical(value)) if info.registry else None
-    return (
-        str(registered.title) if registered else metric_title(value) if info.name == "training.monitor" else str(value)
-    )
 
 
 _SETTING = re.compile(r"\b([a-z]+(?:\.\w+)+)(?:=(\{[^}]*\}|\[[^\]]*\]|[^\s,;)]+?))?(?=[\s,;)]|\.(?:\s|$)|$)")

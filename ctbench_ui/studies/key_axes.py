@@ -8,10 +8,9 @@ from typing import Any, get_args
 import streamlit as st
 import yaml
 
-from ctbench_core.config import KEYS, KeyInfo
+from ctbench_core.config import KEYS, KeyInfo, title_of
 from ctbench_core.errors import ConfigError
 from ctbench_core.studies import AXES
-from ctbench_ui.shared.text import title_of
 from ctbench_ui.studies import field_rows
 
 _NAME, _FIELDS = "study.keys", ("key", "picked", "typed")

@@ -19,8 +19,10 @@ from ctbench_core.studies import (
     Plan,
     StudyPaths,
     StudyStatus,
+    axis_title,
     cell_axes,
     cell_of,
+    cell_title,
     read_plan,
     request_state,
     run_study,
@@ -131,7 +133,10 @@ def matrix_frame(plan: Plan, states: dict[str, str]) -> pd.DataFrame:
     axes = cell_axes(plan)
     rows: list[dict[str, Any]] = []
     for run in plan.runs:
-        repeat = " · ".join(f"{axis} {run.labels[axis]}" for axis in REPEATS if axis in run.labels) or "run"
-        cell = " · ".join(cell_of(run, axes)) or "all"
+        repeat = (
+            " · ".join(f"{axis_title(axis).lower()} {run.labels[axis]}" for axis in REPEATS if axis in run.labels)
+            or "run"
+        )
+        cell = cell_title(dict(zip(axes, cell_of(run, axes)))) or "all"
         rows.append({"run": run.id, "cell": cell, "repeat": repeat, "state": states[run.id]})
     return pd.DataFrame(rows)

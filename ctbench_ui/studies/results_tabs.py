@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,28 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.config import key_title
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
+from ctbench_core.report import interval_title
 from ctbench_core.runs import VALIDATION, open_run
-from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
+from ctbench_core.studies import (
+    FEWEST_SEEDS,
+    VARIANCE_PARTS,
+    StudyPaths,
+    axis_title,
+    bottlenecks,
+    cell_axes,
+    label_title,
+    titled_sentences,
+)
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions
 from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
-from ctbench_ui.studies.study_charts import key_title
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
 # Up to so many runs the best are marked without asking; a table of 100 runs takes ten seconds.
@@ -42,7 +53,7 @@ def draw(folder: str) -> None:
     st.caption(source.note)
     if source.disclosures and source.disclosures.banner:
         st.warning(as_text(source.disclosures.banner), icon=":material/warning:")
-    for text in study_tables.edges(folder, at):
+    for text in titled_sentences(study_tables.edges(folder, at)):
         st.info(as_text(text), icon=":material/open_in_full:")
     tabs: dict[str, Callable[[str, Stamp], None]] = {
         "Curves": _curves,
@@ -155,8 +166,10 @@ def _selected_runs(folder: str, at: Stamp, event: Any) -> None:
 def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     """Draw runs to select one from, and a button that opens it."""
     settings = [name for name in runs.select_dtypes("float") if _metric_of(name) is None]
+    axes = [axis for axis in load_plan(folder).study.axes() if axis in runs]
+    shown = runs.assign(**{axis: [label_title(axis, label) for label in runs[axis]] for axis in axes})
     event = st.dataframe(
-        exports.styled(runs).format("{:g}", subset=settings),
+        exports.styled(shown).format("{:g}", subset=settings),
         hide_index=True,
         key=f"{key}-{hash(tuple(runs['run'])) & 0xFFFFFFFF:x}",
         on_select="rerun",
@@ -184,7 +197,7 @@ def _run_heading(name: str) -> str:
     """Write a column of the table of runs: ``Validation AUPRC``, ``Learning rate``."""
     if metric := _metric_of(name):
         return f"{key_title(name.removesuffix(f'_{metric}'))} {short_title(metric)}"
-    return key_title(name.removeprefix("n_"))
+    return axis_title(name.removeprefix("n_"))
 
 
 def _labels_needed(points: pd.DataFrame, metric: str) -> None:
@@ -208,12 +221,15 @@ def _overview(folder: str, at: Stamp) -> None:
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
         "SD (rest): the remainder."
     )
-    st.caption(
-        f"{_describe(frame)} 95 % CI over {_covers(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}"
-    )
+    st.caption(f"{_describe(frame)} {_intervals(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}")
     exports.download(
         "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
     )
+
+
+def _intervals(frame: pd.DataFrame) -> str:
+    """Write what the intervals of the overview are, or what is given in their place."""
+    return f"95 % CI over {_covers(frame)}" if frame["lo"].notna().any() else interval_title(frame)
 
 
 def _parts(frame: pd.DataFrame) -> str:
@@ -234,7 +250,13 @@ def _findings(folder: str, at: Stamp) -> None:
         metric = _pick_metric("heat-metric")
     with right:
         fixed = {
-            axis: st.selectbox(key_title(axis), list(dict.fromkeys(frame[axis]))[::-1], key=f"heat-{axis}", width=200)
+            axis: st.selectbox(
+                axis_title(axis),
+                list(dict.fromkeys(frame[axis]))[::-1],
+                key=f"heat-{axis}",
+                width=200,
+                format_func=partial(label_title, axis),
+            )
             for axis in others
         }
     mark_best = st.toggle(
@@ -268,8 +290,8 @@ def _differences(folder: str, at: Stamp) -> None:
         compared,
         default=compared[-1],
         required=True,
-        format_func=key_title,
-        **address.bound("differences-axis", compared, key_title),
+        format_func=axis_title,
+        **address.bound("differences-axis", compared, axis_title),
     )
     help_ = "Takes a second or two per pair of values."
     if not st.toggle("Compare", help=help_, **address.bound("differences-go")):
@@ -277,13 +299,13 @@ def _differences(folder: str, at: Stamp) -> None:
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
     metric = _pick_metric("differences-metric")
     chart = study_charts.macro_forest(study_tables.macro_differences(table, axes, str(axis), metric), metric)
-    alt = f"Differences of {metric_title(metric)} along {axis}, with 95 % intervals"
+    alt = f"Differences of {metric_title(metric)} along {axis_title(str(axis))}, with 95 % intervals"
     draw_plot(add_note(chart, source.plain_note), "forest", f"{source.stem}-forest", alt)
     st.caption(
         f"{_describe_pairs(table)} Intervals are unadjusted. Filled: adjusted p below .05, in the family of "
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
-    shown = exports.styled(study_tables.difference_table(table, axes))
+    shown = exports.styled(study_tables.difference_table(table, axes, str(axis)))
     st.dataframe(shown, hide_index=True, key="differences", placeholder="–", alt="Differences of the pairs")
     exports.download("Download differences as CSV", table, "differences.csv", "differences-csv", source)
 
@@ -324,7 +346,8 @@ def _runs(folder: str, at: Stamp) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         for axis in plan.study.axes():
             labels = list(dict.fromkeys(runs[axis]))
-            chosen = st.multiselect(key_title(axis), labels, key=f"runs-{axis}", width=180)
+            title = partial(label_title, axis)
+            chosen = st.multiselect(axis_title(axis), labels, key=f"runs-{axis}", width=180, format_func=title)
             if chosen:
                 runs = runs[runs[axis].isin(chosen)]
     st.caption(f"{len(runs):,} of {plural(len(plan.runs), 'run')}")

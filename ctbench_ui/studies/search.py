@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.config import key_title
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_metric, plural
 from ctbench_core.jobs import get_runner
@@ -30,6 +31,7 @@ from ctbench_core.studies import (
     shared_keys,
     space_edges,
     stability,
+    titled_sentences,
     trial_row,
 )
 from ctbench_ui import form
@@ -37,7 +39,6 @@ from ctbench_ui.frame import readonly
 from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
 from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, workers
-from ctbench_ui.studies.study_charts import key_title
 
 EVERY_S = 2.0
 _WORKERS = "search.workers"
@@ -166,7 +167,7 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         draw_plot(study_charts.parallel(finished, parameters), "search-parallel", "search-parallel", alt)
     if len(finished):
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
-        for text in space_edges(read_search(paths.search).parsed_space(), best_trial.params):
+        for text in titled_sentences(space_edges(read_search(paths.search).parsed_space(), best_trial.params)):
             st.info(as_text(text), icon=":material/open_in_full:")
     shown = finished.rename(columns=key_title)
     st.dataframe(shown.style.format(format_metric, subset=["Value"]), hide_index=True)

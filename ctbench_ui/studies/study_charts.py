@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ctbench_core.config import key_title
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import band, forest, set_layout
 from ctbench_core.formatting import format_metric
@@ -221,9 +222,3 @@ def _dimension(name: str, values: pd.Series) -> dict[str, Any]:
         "tickvals": list(range(len(names))),
         "ticktext": [text.rsplit(".", 1)[-1] for text in names],
     }
-
-
-def key_title(key: str) -> str:
-    """Write a config key by its last part: ``Learning rate``."""
-    parts = [part for part in key.split(".") if part != "_target_"]
-    return parts[-1].replace("_", " ").capitalize()

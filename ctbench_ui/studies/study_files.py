@@ -13,7 +13,7 @@ import yaml
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import format_metric, format_p, plural
-from ctbench_core.studies import bottlenecks, cell_axes
+from ctbench_core.studies import axis_title, bottlenecks, cell_axes, label_title, titled_sentences
 from ctbench_ui.studies import study_charts, study_tables
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
@@ -56,7 +56,7 @@ def _facts(folder: str, at: Stamp) -> list[str]:
         f"Planned {first}",
         *(f"Extended {text}" for text in extensions),
         f"Intervals: 95 %, over {', or '.join(dict.fromkeys(load_cells(folder, at)['interval'].dropna())) or 'patients'}.",
-        *study_tables.edges(folder, at),
+        *titled_sentences(study_tables.edges(folder, at)),
         " · ".join(filter(None, (source.plain_note, source.disclosures.banner if source.disclosures else ""))),
     ]
 
@@ -70,7 +70,7 @@ def _charts(folder: str, at: Stamp, axes: list[str]) -> list[str]:
         for fixed in study_tables.heat_slices(folder, at, axes):
             values, marked = study_tables.heat_tables(folder, at, metric, fixed)
             if len(values):
-                labels = ", ".join(f"{key} {value}" for key, value in fixed.items())
+                labels = ", ".join(f"{axis_title(axis)} {label_title(axis, label)}" for axis, label in fixed.items())
                 chart = add_note_below(study_charts.heat_map(values, marked, metric), note)
                 parts += [f"<h2>{name} by finding</h2><p>{escape.escape(labels)}</p>", _chart(chart)]
     return parts
@@ -97,11 +97,12 @@ def _tables(folder: str, at: Stamp, axes: list[str]) -> list[str]:
         for metric in compared_macros():
             rows = study_tables.macro_differences(table, axes, axis, metric)
             parts.append(_chart(add_note(study_charts.macro_forest(rows, metric), note)))
-        shown = study_tables.difference_table(table, axes)
+        shown = study_tables.difference_table(table, axes, axis)
         p_values = {name: shown[name].map(format_p) for name in shown if name == "p" or str(name).startswith("p (")}
-        parts += [f"<h2>Differences along {escape.escape(axis)}</h2>", _table(shown.assign(**p_values))]
+        parts += [f"<h2>Differences along {escape.escape(axis_title(axis))}</h2>", _table(shown.assign(**p_values))]
     weakest = study_tables.bottleneck_table(bottlenecks(frame, axes, compared_macros()[0]))
-    return [*parts, "<h2>Bottlenecks</h2>", _table(weakest), "<h2>Runs</h2>", _table(load_runs(folder, at))]
+    runs = load_runs(folder, at).drop(columns=["bank", "extension"], errors="ignore")
+    return [*parts, "<h2>Bottlenecks</h2>", _table(weakest), "<h2>Runs</h2>", _table(runs)]
 
 
 def _chart(chart: go.Figure) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -13,7 +14,7 @@ from ctbench_core.dataset import list_test_sets
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import plural
 from ctbench_core.installation import program
-from ctbench_core.studies import AXES, Study, Template, parse_study, seconds_per_run, shared_keys
+from ctbench_core.studies import AXES, GROUP, Study, Template, label_title, parse_study, seconds_per_run, shared_keys
 from ctbench_ui import form
 from ctbench_ui.shared import cache, duration, folders, show_error
 from ctbench_ui.studies import folder_axis, key_axes, templates_box, workers
@@ -128,7 +129,7 @@ def _axes() -> None:
     budget.text_input("Budgets", key="study.budget", placeholder="all labels", help=help_, **_KEEP)
     help_ = "Runs per cell, with seeds 1, 2, …; each seed draws its own patients."
     seeds.number_input("Seeds", 1, 1000, key="study.seeds", help=help_, **_KEEP)
-    heads.multiselect("Heads", _heads(), key="study.model", **_KEEP)
+    heads.multiselect("Heads", _heads(), key="study.model", format_func=partial(label_title, GROUP), **_KEEP)
     help_ = "K of a patient-grouped K-fold. 0: the fixed test set."
     folds.number_input("Folds", 0, 50, key="study.folds", help=help_, **_KEEP)
     root = form.outputs_root()

@@ -16,6 +16,7 @@ from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
+from ctbench_core.report import interval_texts, interval_title
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     FEWEST_SEEDS,
@@ -24,14 +25,17 @@ from ctbench_core.studies import (
     Curve,
     Plan,
     StudyPaths,
+    axis_title,
     best_of,
     cell_axes,
     cell_frame,
+    cell_title,
     compared_axes,
     crossing,
     differences,
     edge_warnings,
     fit_curve,
+    label_title,
     labels_needed,
     load_recipes,
     overlaps_of,
@@ -41,7 +45,6 @@ from ctbench_core.studies import (
     study_disclosures,
 )
 from ctbench_ui.shared import FINDINGS, cache, exports
-from ctbench_ui.studies.study_charts import key_title
 
 Stamp = cache.Stamp
 BUDGET = "budget"
@@ -151,8 +154,8 @@ def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: s
     names = [
         " · ".join(
             [
-                *(str(row[name]) for name in others),
-                f"{row['a']} − {row['b']}",
+                *filter(None, [cell_title({name: row[name] for name in others})]),
+                f"{label_title(axis, row['a'])} − {label_title(axis, row['b'])}",
                 *(["eligible"] if row["finding"] else []),
             ]
         )
@@ -161,15 +164,19 @@ def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: s
     return macros.assign(name=names)
 
 
-def difference_table(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
+def difference_table(table: pd.DataFrame, axes: list[str], axis: str) -> pd.DataFrame:
     """Return differences with titles, intervals as text, and the range over seeds or folds where there is no interval."""
-    columns = {key_title(axis): table[axis] for axis in axes if axis in table}
-    columns |= {"First": table["a"], "Second": table["b"], "Metric": table["metric"].map(metric_title)}
-    columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"], "95 % CI": _bounds(table)}
+    columns: dict[str, Any] = _axis_columns(table, [name for name in axes if name in table])
+    for name, column in (("First", "a"), ("Second", "b")):
+        columns[name] = table[column].map(lambda label: label_title(axis, label))
+    columns |= {"Metric": table["metric"].map(metric_title)}
+    columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"]}
+    columns |= {interval_title(table): interval_texts(table)}
     columns |= {"p": table["p"], "p (adjusted)": table["p_adjusted"]}
     if MODELS_COLUMNS[0] in table:
         low, high, p = MODELS_COLUMNS
-        columns |= {"95 % CI (these models)": _bounds(table, low, high), "p (these models)": table[p]}
+        models = table[[low, high]].set_axis(["lo", "hi"], axis=1)
+        columns |= {"95 % CI (these models)": interval_texts(models), "p (these models)": table[p]}
     columns |= {
         "Detectable": table["detectable"],
         "Seeds": table["seeds"],
@@ -190,9 +197,9 @@ def curve_points(folder: str, at: Stamp, metric: str, finding: str) -> pd.DataFr
     points = frame[(frame["finding"] == finding) & (frame["metric"] == metric)].copy()
     rows = points.to_dict("records")
     others = [axis for axis in axes if axis != BUDGET]
-    points["line"] = [" · ".join(str(row[axis]) for axis in others) or "all" for row in rows]
+    points["line"] = [cell_title({axis: row[axis] for axis in others}) or "all" for row in rows]
     points["cell"] = [json.dumps([row[axis] for axis in axes]) for row in rows]
-    texts = zip(points["mean"], _bounds(points), points["n"])
+    texts = zip(points["mean"], interval_texts(points), points["n"])
     points["text"] = [f"{format_interval(mean, None)} {bounds}, {plural(n, 'run')}" for mean, bounds, n in texts]
     points["repeats"] = plan.study.folds or points["n"]
     return points.assign(n=points["n_patients"])
@@ -266,14 +273,14 @@ def crossing_table(folder: str, at: Stamp, metric: str, finding: str) -> pd.Data
         others = [name for name in cell_axes(plan) if name not in (BUDGET, axis)]
         for labels, pair in own.groupby([*others, "a", "b"], sort=False):
             if len(pair) > 1:
-                rows.append(_crossing_row(" · ".join(map(str, labels[:-2])), pair))
+                rows.append(_crossing_row(cell_title(dict(zip(others, labels))), pair, axis))
     return pd.DataFrame(rows)
 
 
-def _crossing_row(shared: str, pair: pd.DataFrame) -> dict[str, str]:
+def _crossing_row(shared: str, pair: pd.DataFrame, axis: str) -> dict[str, str]:
     bounds, title = _pointwise(pair)
     place, deltas = crossing(pair["n"], pair["delta"], bounds), pair["delta"].to_numpy()
-    names = {1.0: str(pair["a"].iloc[0]), -1.0: str(pair["b"].iloc[0])}
+    names = {sign: label_title(axis, pair[column].iloc[0]) for sign, column in ((1.0, "a"), (-1.0, "b"))}
     small, large = (names.get(float(np.sign(deltas[end])), "–") for end in (0, -1))
     return {
         "First": " · ".join(filter(None, (shared, names[1.0]))),
@@ -298,10 +305,10 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     parts = {f"SD ({name})": np.sqrt(macros[part]) for name, part in _PARTS.items() if part in macros}
     return pd.DataFrame(
         {
-            **{key_title(axis): macros[axis].astype(str) for axis in axes},
+            **_axis_columns(macros, axes),
             "Metric": [f"{title}, {count:.0f} eligible findings" if name else title for title, name, count in counts],
             "Mean": macros["mean"],
-            "95 % CI": _bounds(macros),
+            interval_title(macros): interval_texts(macros),
             "SD": macros["std"],
             "SE (patients)": macros["patient_error"],
             "SE (seeds)": macros["seed_error"],
@@ -315,23 +322,15 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
 
 def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return `bottlenecks` with titles, and the interval as one column."""
-    shown = table.assign(ci=_bounds(table)).drop(columns=["lo", "hi"])
+    shown = table.assign(ci=interval_texts(table)).drop(columns=["lo", "hi"])
     axes = [name for name in shown if name not in _BOTTLENECKS]
-    return shown[[*axes, *(name for name in _BOTTLENECKS if name in shown)]].rename(
-        columns=_BOTTLENECKS | {axis: key_title(axis) for axis in axes}
-    )
+    named = shown[[name for name in _BOTTLENECKS if name in shown]].rename(columns=_BOTTLENECKS)
+    return pd.DataFrame(_axis_columns(shown, axes)).join(named)
 
 
-def _bounds(frame: pd.DataFrame, low: str = "lo", high: str = "hi") -> list[str]:
-    """Write intervals; where there is none, the range over seeds or folds if the frame has it."""
-    texts = [format_interval(None, pair).removeprefix("– ") for pair in frame[[low, high]].to_numpy().tolist()]
-    if low != "lo" or "range_lo" not in frame:
-        return texts
-    ranges = frame[["range_lo", "range_hi"]].to_numpy(dtype=float).tolist()
-    return [
-        text if np.isnan(pair[0]) or not missing else f"range {format_interval(None, pair).removeprefix('– ')}"
-        for text, missing, pair in zip(texts, frame[low].isna(), ranges)
-    ]
+def _axis_columns(table: pd.DataFrame, axes: Iterable[str]) -> dict[str, pd.Series]:
+    """Return the columns of some axes as people read them, by their titles."""
+    return {axis_title(axis): table[axis].map(lambda label, axis=axis: label_title(axis, label)) for axis in axes}
 
 
 def heat_axis(axes: list[str]) -> str:
@@ -365,7 +364,8 @@ def heat_tables(
         for row in _best(folder, at, chosen, metric).to_dict("records"):
             if row["marked"] and row["finding"] in marked.index:
                 marked.loc[row["finding"], marked.columns[int(row["best"])]] = True
-    return values, marked
+    titles = [label_title(axis, name) for name in values.columns]
+    return values.set_axis(titles, axis=1), marked.set_axis(titles, axis=1)
 
 
 @cache.remember(max_entries=32, spinner="Comparing the cells of each row")

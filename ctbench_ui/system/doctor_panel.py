@@ -61,7 +61,7 @@ def _draw_result(result: dict[str, Any]) -> None:
         with st.container(border=True):
             for finding in problems:
                 _draw_finding(finding)
-    with st.expander(f"{plural(len(passed), 'check')} passed", icon=":material/check_circle:", expanded=not problems):
+    with st.expander(f"{plural(len(passed), 'check')} passed", icon=":material/check_circle:"):
         for finding in passed:
             _draw_finding(finding)
 

@@ -1,4 +1,4 @@
-"""The System page: damaged runs, doctor, versions, machine, folders, and diagnostics for a problem report."""
+"""The System page: doctor, damaged runs, machine, versions, folders, what was deleted, and diagnostics."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ctbench_core.dataset import pack_cache
 from ctbench_core.features import allowed_roots
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.provenance import PACKAGES
-from ctbench_core.runs import TRASH, empty_trash, run_folders
+from ctbench_core.runs import TRASH, run_folders, size_of
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
 from ctbench_ui.shared import charts, meters
-from ctbench_ui.system import damaged_runs, doctor_panel, packed_features
+from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_features
 
 
 def draw() -> None:
@@ -32,11 +32,11 @@ def draw() -> None:
     st.title("System", anchor=False)
     root = form.outputs_root()
     packed = pack_cache(Config(paths=PathsConfig(outputs_root=str(root))))
-    packed_size = folder_size(packed)
+    packed_size = size_of(packed)
     versions, folders = _versions(), _folders(root, packed, packed_size)
-    _draw_machine(root)
-    damaged_runs.draw(root)
     doctor_panel.draw()
+    damaged_runs.draw(root)
+    _draw_machine(root)
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Versions", anchor=False)
@@ -45,12 +45,17 @@ def draw() -> None:
         st.header("Folders", anchor=False)
         _draw_pairs(folders, ("folder", "path"), "Folders")
         st.caption("CTBENCH_OUTPUTS sets the run store, CTBENCH_ROOTS the allowed folders.")
-        _draw_memory_and_trash(root)
+        st.metric("Memory of this app", f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB")
     with st.expander(
         f"Packed features · {format_bytes(packed_size)}", icon=":material/inventory_2:", key="packs", on_change="rerun"
     ) as expander:
         if expander.open:
             packed_features.draw(packed)
+    with st.expander(
+        f"Deleted · {format_bytes(size_of(root / TRASH))}", icon=":material/delete:", key="deleted", on_change="rerun"
+    ) as expander:
+        if expander.open:
+            deleted_list.draw(root)
     st.fragment(draw_history, run_every=meters.EVERY_S)()
     _draw_diagnostics(versions, folders)
 
@@ -87,26 +92,6 @@ def _draw_pairs(pairs: dict[str, str], columns: tuple[str, str], alt: str) -> No
     st.dataframe(frame, hide_index=True, column_config=config, alt=alt)
 
 
-def _draw_memory_and_trash(root: Path) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.metric("Memory of this app", f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB")
-        deleted = folder_size(root / TRASH)
-        if st.button(
-            f"Empty the trash · {format_bytes(deleted)}",
-            icon=":material/delete_forever:",
-            key="empty-trash",
-            disabled=not deleted,
-            help="Deletes the runs in the trash for good.",
-        ):
-            st.toast(f"Freed {format_bytes(empty_trash(root))}", icon=":material/check_circle:")
-            st.rerun()
-
-
-def folder_size(folder: Path) -> int:
-    """Return the bytes below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def draw_history() -> None:
     """Draw the machine over the last ten minutes, and the end of the log."""
     history = meters.get_meters()
@@ -129,8 +114,6 @@ def _draw_diagnostics(versions: dict[str, str], folders: dict[str, str]) -> None
     content = {"versions": versions, "folders": folders, "cpus": os.cpu_count(), "memory_gib": memory_gib}
     if (result := doctor_panel.last_result()) is not None:
         content["doctor"] = [finding for finding in result["findings"] if finding["level"] != "ok"]
-    st.header("Diagnostics", anchor=False)
-    st.caption(
-        "Versions, machine, folders and problems found by the Doctor, without data. Copy this into a problem report."
-    )
-    st.code(json.dumps(content, indent=2), language=None)
+    with st.expander("Diagnostics for a problem report", icon=":material/content_copy:", key="diagnostics"):
+        st.caption("Versions, machine, folders and problems found by the Doctor, without data.")
+        st.code(json.dumps(content, indent=2), language=None)

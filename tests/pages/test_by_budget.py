@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.formatting import format_interval, format_mean_sd
 from ctbench_core.legacy import by_budget_table, contrast_tables, import_runs, per_run_table
-from ctbench_core.runs import Ledger, RunStore
+from ctbench_core.runs import Ledger, RunStore, open_run, read_metrics
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -137,3 +137,26 @@ def test_one_source_is_not_compared(
     app = by_budget("Two sources")
     assert not app.exception and not app.error
     assert "Choose two sources" in said(app)
+
+
+def test_recipes_of_one_budget_are_never_averaged_together(
+    evaluated_run: Callable[..., Path], store: Path, by_budget: Callable[..., AppTest]
+) -> None:
+    values: dict[str, list[float]] = {}
+    for rate in (1e-2, 1e-3):
+        for seed in (1, 2):
+            draw = {"data.budget": 20, "data.budget_seed": seed, "utils.seed": seed}
+            folder = evaluated_run({**draw, "training.learning_rate": rate})
+            value = read_metrics(open_run(folder).paths.evaluation("test").metrics).macro_values["auprc"]
+            values.setdefault(f"learning rate {rate:g}", []).append(value)
+    app = by_budget()
+    assert not app.exception
+    shown = app.dataframe[0].value.set_index("settings")
+    assert set(shown.index) == set(values)
+    assert set(shown["runs"]) == {2}
+    for settings, pair in values.items():
+        assert shown.loc[settings, "AUPRC"] == format_mean_sd(np.mean(pair), np.std(pair, ddof=1))
+    (chart,) = by_budget("Curve").get("plotly_chart")
+    assert all(f"learning rate {rate}" in chart.proto.spec for rate in ("0.01", "0.001"))
+    one = per_run_table([run for run in RunStore(store).runs() if run.config.training.learning_rate == 1e-2])
+    assert set(one["settings"]) == {""}  # seeds and draws repeat a recipe

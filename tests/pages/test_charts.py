@@ -9,9 +9,9 @@ import pytest
 
 from ctbench_core import figures
 from ctbench_core.formatting import format_cohort, format_metric
-from ctbench_core.runs import History, history_frame
+from ctbench_core.inference import TWO_SEEDS
+from ctbench_core.runs import History, history_frame, thin
 from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_style
-from ctbench_ui.shared.live import thin
 from ctbench_ui.studies import study_charts, study_tables
 
 
@@ -230,3 +230,14 @@ def test_bottlenecks_are_named_as_they_are_read() -> None:
     assert list(shown)[:4] == ["Encoder", "Finding", "Mean", "95 % CI"]
     assert not any("_" in name for name in shown)
     assert list(shown["95 % CI"]) == ["[.300, .500]"]
+
+
+def test_the_overview_of_two_seeds_has_a_range_and_no_column_of_intervals() -> None:
+    cell = {"encoder": "e", "metric": "auprc", "finding": "", "findings": 3, "mean": 0.5, "std": 0.1, "marks": ""}
+    cell |= {"patient_error": 0.02, "seed_error": 0.01, "n": 2, "n_patients": 20, "range_lo": 0.4, "range_hi": 0.6}
+    two = pd.DataFrame([cell | {"lo": np.nan, "hi": np.nan, "reason": TWO_SEEDS}])
+    shown = study_tables.overview_table(two, ["encoder"])
+    assert "95 % CI" not in shown
+    assert list(shown["Range of 2 seeds"]) == ["range .400 to .600"]
+    three = study_tables.overview_table(two.assign(lo=0.3, hi=0.7, reason=""), ["encoder"])
+    assert list(three["95 % CI"]) == ["[.300, .700]"]

@@ -80,6 +80,35 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     assert list(app.dataframe[0].value["n"]) == [1]
 
 
+def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
+    trained: list[Path], open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    changes = [{"data.budget": 12}, {"data.budget": 12, "model.params.dropout": 0.0}]
+    small = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+    open_run(small[1]).paths.best_metrics.unlink()
+    app = open_page("home", places)
+    assert len(app.dataframe[0].value) == 3  # the two of the chosen set, and one whose set is unknown
+    app.selectbox(key="home.set").select_index(1).run()
+    assert not app.exception
+    assert len(app.dataframe[0].value) == 3  # both of the small set, and the unknown one
+
+
+def test_a_first_visit_says_which_data_the_newest_run_used_and_offers_them(
+    trained: list[Path], open_page: Open, tiny_data: Path, said: Said
+) -> None:
+    app = open_page("home")
+    assert not app.exception
+    text = said(app).replace("\\", "")
+    assert "No data set chosen" in text
+    assert f"The newest run used {tiny_data.name} with {(tiny_data / 'manifests').as_posix()}/train.csv" in text
+    app.button(key="use-newest-data").click().run()
+    assert not app.exception
+    text = said(app)
+    assert "No data set chosen" not in text
+    assert "60 volumes / 30 exams / 30 patients" in text
+    assert app.session_state["paths.data_root"] == str(tiny_data / "features")
+
+
 def test_an_interrupted_run_is_resumed_from_home(trained: list[Path], open_page: Open, places: dict[str, str]) -> None:
     run = open_run(trained[1])
     write_status(run.paths.status, run.status, state="cancelled", max_epochs=3)

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core import query
 from ctbench_core.config import Config
-from ctbench_core.evaluate import evaluate_run
+from ctbench_core.evaluate import evaluate_on_validation, evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.jobs import get_runner
@@ -186,7 +186,7 @@ def test_recipes_give_mean_and_spread_over_seeds(trained: list[Path], store: Pat
     )
     assert grouped.loc[1, "val_auprc"] == pytest.approx(auprc(trained[3]), abs=1e-12)
     assert np.isnan(grouped.loc[1, "val_auprc_sd"])
-    assert grouped.loc[1, "differs"] == "learning_rate 0.01"
+    assert grouped.loc[1, "differs"] == "learning rate 0.01"
     assert (grouped["test"] == "").all()
 
 
@@ -196,7 +196,7 @@ def test_a_repeated_seed_counts_once_and_an_unfinished_run_not_at_all(
     run_experiment(make_config(tiny_data, {"utils.seed": 2}))
     status = open_run(trained[0]).paths.status
     write_status(status, open_run(trained[0]).status, state="cancelled")
-    first = recipes.table(rows(store)).set_index("differs").loc["learning_rate 0.0001"]
+    first = recipes.table(rows(store)).set_index("differs").loc["learning rate 0.0001"]
     assert (first["n"], first["others"]) == (2, 1)
     assert first["val_auprc"] == pytest.approx((auprc(trained[1]) + auprc(trained[2])) / 2, abs=1e-12)
 
@@ -211,9 +211,29 @@ def test_folds_of_a_seed_are_one_repeat(trained: list[Path], store: Path) -> Non
     assert row["val_auprc_sd"] == pytest.approx(0.2 / 2**0.5, abs=1e-12)
 
 
-def test_selected_runs_are_compared(trained: list[Path], open_page: Open) -> None:
+def test_the_range_of_two_seeds_is_not_called_an_interval(trained: list[Path], store: Path, open_page: Open) -> None:
+    values = [evaluate_run(folder, ["test.csv"])["test"]["test.csv"]["auprc"] for folder in trained[:2]]
+    app = open_page("runs", {"runs.view": "By recipe"})
+    app.toggle(key="intervals-of-recipes").set_value(True).run()
+    assert not app.exception
+    (shown,) = filter(None, app.dataframe[0].value["interval"])
+    low, high = map(format_metric, sorted(values))
+    assert shown.startswith(f"{format_metric(np.mean(values))} (range {low} to {high})")
+    assert "95 % CI" not in json.dumps(json.loads(app.dataframe[0].proto.columns)["interval"]["label"])
+
+
+def test_selected_runs_are_compared(trained: list[Path], open_page: Open, said: Callable[[AppTest], str]) -> None:
     app = open_page("runs", {"runs.chosen": [folder.name for folder in trained[:2]]})
     assert app.button(key="compare-selected").disabled  # neither has test results
+    assert "Compare leaves out" in said(app)
+    assert "Press *Evaluate on test*" in said(app)
+    for folder in trained[:2]:
+        evaluate_on_validation(folder)
+    assert (
+        not open_page("runs", {"runs.chosen": [one.name for one in trained[:2]]})
+        .button(key="compare-selected")
+        .disabled
+    )
     for folder in trained[:3]:
         evaluate_run(folder, ["test.csv"])
     chosen = [trained[2].name, trained[0].name]
@@ -290,12 +310,15 @@ def test_stars_tags_and_notes_are_kept_with_the_run(trained: list[Path], open_pa
     assert app.multiselect(key=f"tags-{trained[2].name}").value == ["new"]
 
 
-def test_a_deleted_run_can_be_put_back(trained: list[Path], open_page: Open, store: Path) -> None:
+def test_a_deleted_run_can_be_put_back(
+    trained: list[Path], open_page: Open, store: Path, said: Callable[[AppTest], str]
+) -> None:
     before = sorted(path.relative_to(trained[1]) for path in trained[1].rglob("*"))
     app = open_page("runs", {"runs.chosen": [trained[1].name]})
     app.button(key="card-delete").click().run()
     assert not app.exception
     assert trained[1].name not in {run.run_id for run in RunStore(store).runs()}
+    assert "later under *Deleted* on System" in said(app)
     assert len(app.dataframe[0].value) == 3
     app.button(key="undo").click().run()
     assert not app.exception
@@ -390,3 +413,45 @@ def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Pat
         config = archive.read(f"{run.run_id}/config.yaml")
     assert {"config.yaml", "command.txt", "metrics.jsonl", "checkpoints/final_model.pt"} <= names
     assert config == run.paths.config.read_bytes()
+
+
+def test_learning_curves_of_the_selected_runs_are_drawn_in_one_chart(
+    trained: list[Path], open_page: Open, taken: Callable[[], dict[str, bytes]], said: Callable[[AppTest], str]
+) -> None:
+    chosen = [trained[0].name, trained[3].name]
+    app = open_page("runs", {"runs.chosen": chosen})
+    assert not app.get("plotly_chart")
+    app.toggle(key="runs.curves").set_value(True).run()
+    assert not app.exception
+    (chart,) = app.get("plotly_chart")
+    lines = [trace for trace in json.loads(chart.proto.spec)["data"] if trace["mode"] == "lines"]
+    assert len({line["name"] for line in lines}) == len({line["line"]["color"] for line in lines}) == 2
+    assert "dot: best epoch" in chart.proto.spec
+    table = pd.read_csv(io.BytesIO(taken()["validation-auprc-csv"]))
+    for folder in (trained[0], trained[3]):
+        stored = [entry["val_metrics"]["auprc"] for entry in open_run(folder).history()]
+        assert table.loc[table["run_id"] == folder.name, "auprc"].tolist() == stored
+    app.selectbox(key="runs.curves-metric").set_value("train_loss").run()
+    assert not app.exception
+    assert "Training loss" in app.get("plotly_chart")[0].proto.spec
+
+
+def test_learning_curves_are_in_the_address_of_a_read_only_link(trained: list[Path], open_page: Open) -> None:
+    query = {"runs.all": "true", "runs.curves": "true", "runs.curves-metric": "Validation loss", "view": "read"}
+    app = open_page("runs", query=query)
+    assert not app.exception and not app.warning
+    (chart,) = app.get("plotly_chart")
+    assert "Validation loss" in chart.proto.spec
+
+
+def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
+    trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    for place in range(10):
+        shutil.copytree(trained[0], trained[0].with_name(f"20260101T0000{place:02}Z-abcdef"))
+    app = open_page("runs", query={"runs.all": "true", "runs.curves": "true"})
+    assert not app.exception
+    assert "The first 12 of 14 selected runs are drawn" in said(app)
+    (chart,) = app.get("plotly_chart")
+    names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
+    assert len(names) == 12

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from streamlit.elements.lib import policies
+from streamlit.runtime.state import get_session_state
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.compare import compare_recipes
@@ -271,3 +273,49 @@ def test_the_address_names_the_page_until_another_list_is_shown(
     assert not app.exception
     assert shown(app) == 2  # of three: the first page
     assert "runs.page=9 is unknown" in said(open_page("runs", query={"runs.page": "9"}))
+
+
+@pytest.fixture
+def doubled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the keys of widgets that get a default and a value at once, which Streamlit logs."""
+    keys: list[str] = []
+    original = policies.check_session_state_rules
+
+    def check(default_value: Any, key: str | None, writes_allowed: bool = True) -> None:
+        if key and default_value is not None and get_session_state().is_new_state_value(key):
+            keys.append(key)
+        original(default_value, key, writes_allowed)
+
+    monkeypatch.setattr(policies, "check_session_state_rules", check)
+    return keys
+
+
+def test_the_runs_of_a_group_are_shown_without_a_warning_of_streamlit(
+    trained: list[Path], open_page: Open, doubled: list[str]
+) -> None:
+    app = open_page("runs", query={"runs.view": "By key", "runs.group": "seed"})
+    values = tuple(app.dataframe[0].value["value"])
+    app.session_state[f"groups-{hash(values) & 0xFFFFFFFF:x}"] = {
+        "selection": {"rows": [1], "columns": [], "cells": []}
+    }
+    app.run()
+    app.button(key="group-runs").click().run()
+    assert not app.exception
+    assert app.text_input(key="runs.filter").value == f"seed = {values[1]}"
+    assert app.segmented_control(key="runs.view").value == "Runs"
+    assert not doubled
+    app.segmented_control(key="runs.view").set_value("By recipe").run()
+    assert app.segmented_control(key="runs.view").value == "By recipe"
+
+
+def test_a_saved_view_is_opened_without_a_warning_of_streamlit(
+    trained: list[Path], open_page: Open, store: Path, doubled: list[str]
+) -> None:
+    save_view(store, "seeds", {"runs.view": ["By key"], "runs.group": ["seed"], "runs.columns": ["name", "auprc"]})
+    app = open_page("runs")
+    app.button(key="view-seeds").click().run()
+    assert not app.exception
+    assert app.selectbox(key="runs.group").value == "seed"
+    app.segmented_control(key="runs.view").set_value("Runs").run()
+    assert list(app.dataframe[0].value) == ["name", "auprc"]
+    assert not doubled

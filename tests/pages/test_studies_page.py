@@ -34,10 +34,11 @@ from ctbench_core.studies import (
     save_template,
     study_disclosures,
     study_status,
+    titled_sentences,
 )
 from ctbench_core.studies.results import COLUMNS, LEAKED
 from ctbench_core.studies.workers import requested_state
-from ctbench_ui.studies import key_axes, study_charts, study_files, study_tables
+from ctbench_ui.studies import key_axes, progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.progress import matrix_frame
 
 Open = Callable[..., AppTest]
@@ -116,6 +117,29 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     assert "18 of 18 runs" in said(app)
     expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "80 % power"}
     assert expected.get(tab, "") in said(app)
+
+
+@pytest.mark.parametrize("tab", ["Overview", "Differences", "Bottlenecks", "Runs"])
+def test_tables_name_heads_and_axes_as_people_do(
+    open_page: Open, small_run: dict[str, Any], budgets: str, tab: str
+) -> None:
+    app = open_page("studies", small_run, {"study": "budgets"})
+    app.session_state["study-tabs"] = tab
+    app.session_state["differences-go"] = True
+    app.run()
+    assert not app.exception
+    texts = set(app.dataframe[0].value.astype(str).to_numpy().ravel())
+    assert {"Linear", "MLP"} & texts
+    assert not {"linear_probe", "mlp_visual"} & texts
+
+
+def test_findings_and_states_of_runs_name_heads_as_people_do(budgets: str) -> None:
+    at, plan = study_tables.update_results(budgets), study_tables.load_plan(budgets)
+    values, marked = study_tables.heat_tables(budgets, at, "auprc", {"budget": "all"}, mark_best=False)
+    assert list(values) == list(marked) == ["MLP", "Linear"]
+    matrix = progress.matrix_frame(plan, {run.id: "finished" for run in plan.runs})
+    assert set(matrix["cell"]) == {f"{budget} · {head}" for budget in ("12", "24", "all") for head in ("MLP", "Linear")}
+    assert set(matrix["repeat"]) == {"seed 1", "seed 2", "seed 3"}
 
 
 def test_intervals_that_were_lost_are_worked_out_on_demand(
@@ -223,7 +247,7 @@ def test_the_report_is_one_file_with_every_figure_and_table(budgets: str) -> Non
         "AUROC by label budget",
         "by finding",
         "Cells",
-        "Differences along model",
+        "Differences along Head",
         "Bottlenecks",
         "Runs",
     ):
@@ -319,13 +343,13 @@ def test_points_know_their_runs(budgets: str) -> None:
     at = study_tables.update_results(budgets)
     rows = study_tables.curve_points(budgets, at, "auprc", "")
     table = study_tables.load_runs(budgets, at)
-    assert set(rows["line"]) == {"mlp_visual", "linear_probe"}
+    assert set(rows["line"]) == {"MLP", "Linear"}
     for row in rows.to_dict("records"):
         budget, model = json.loads(row["cell"])
         mine = table[(table["budget"] == budget) & (table["model"] == model)]
         assert mine["test_auprc"].mean() == pytest.approx(row["mean"])
         assert mine["n_patients"].median() == row["n"]
-    assert set(study_tables.curve_fits(rows)) == {"mlp_visual", "linear_probe"}
+    assert set(study_tables.curve_fits(rows)) == {"MLP", "Linear"}
 
 
 def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -> None:
@@ -333,18 +357,18 @@ def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -
     rows = study_tables.curve_points(budgets, at, "auprc", "")
     needed = study_tables.needed_table(rows, 0.5).set_index("Recipe")
     assert set(needed["From"]) == {"range over 3 seeds"}  # three seeds: no interval
-    line = rows[rows["line"] == "mlp_visual"].sort_values("n")
+    line = rows[rows["line"] == "MLP"].sort_values("n")
     ranges = line[["range_lo", "range_hi"]].to_numpy(dtype=float)
     found = labels_needed(line["n"], line["mean"], ranges, 0.5)
-    assert needed.loc["mlp_visual", ["Patients", "Set"]].tolist() == [
+    assert needed.loc["MLP", ["Patients", "Set"]].tolist() == [
         study_tables.budget_text(found.n),
         study_tables.set_text(found),
     ]
     (row,) = study_tables.crossing_table(budgets, at, "auprc", "").to_dict("records")
     table = study_tables.axis_differences(budgets, at, "model")
     own = table[(table["finding"] == "") & (table["metric"] == "auprc")].set_index("budget")["delta"]
-    assert row["Better at small budgets"] == ("mlp_visual" if own["12"] > 0 else "linear_probe")
-    assert row["Better at large budgets"] == ("mlp_visual" if own["all"] > 0 else "linear_probe")
+    assert row["Better at small budgets"] == ("MLP" if own["12"] > 0 else "Linear")
+    assert row["Better at large budgets"] == ("MLP" if own["all"] > 0 else "Linear")
 
 
 def test_sets_of_budgets_read_as_words() -> None:
@@ -382,7 +406,7 @@ def test_a_search_shows_what_it_found(
     assert not app.exception
     assert "8 of 8 trials" in said(app)
     assert "Best trial with 5 new seeds" in said(app)
-    assert all(text in said(app) for text in result["warnings"])
+    assert all(text in said(app) for text in titled_sentences(result["warnings"]))
     assert ("widen the space" in said(app)) == bool(result["warnings"])
     app.button(key="search-again").click().run()
     assert not app.exception

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.config import Config
+from ctbench_core.runs import RunPaths, delete_run, deleted_in, new_status, open_run, write_config, write_status
 from ctbench_ui.shared import meters
 
 Open = Callable[..., AppTest]
@@ -88,3 +90,64 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     assert not app.exception
     folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
     assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
+
+
+@pytest.fixture
+def deleted(store: Path) -> list[Path]:
+    """Delete two runs, and return their places in the trash."""
+    places = []
+    for name in ("one", "two"):
+        paths = RunPaths(store / "train" / name)
+        write_config(paths.config, Config())
+        write_status(paths.status, new_status(f"run {name}", max_epochs=1), state="finished")
+        places.append(delete_run(store, open_run(paths.root)))
+    return places
+
+
+def test_a_deleted_run_is_restored_in_a_later_session(deleted: list[Path], store: Path, open_page: Open) -> None:
+    assert len(deleted_in(store)) == 2
+    app = open_deleted(open_page, store, [1])
+    table = next(one.value for one in app.dataframe if "home" in one.value)
+    assert list(table["name"]) == ["run two", "run one"]
+    assert list(table["home"]) == ["train/two", "train/one"]
+    assert table["deleted"].notna().all()
+    app.button(key="deleted-restore").click().run()
+    assert not app.exception
+    assert (store / "train" / "one" / "status.json").is_file()
+    assert [one.name for one in deleted_in(store)] == ["run two"]
+
+
+def test_a_deleted_run_is_deleted_for_good(deleted: list[Path], store: Path, open_page: Open) -> None:
+    app = open_deleted(open_page, store, [0])
+    app.button(key="deleted-remove-now").click().run()
+    assert not app.exception
+    assert [one.name for one in deleted_in(store)] == ["run one"]
+    app.button(key="empty-trash").click().run()
+    assert not app.exception
+    assert deleted_in(store) == []
+    assert not any(store.glob("train/*"))
+
+
+def test_a_run_whose_place_is_taken_is_not_restored_and_the_reason_is_shown(
+    deleted: list[Path], store: Path, open_page: Open, said: Said
+) -> None:
+    (store / "train" / "one").mkdir()
+    app = open_deleted(open_page, store, [1])
+    app.button(key="deleted-restore").click().run()
+    assert not app.exception
+    assert "exists again" in said(app)
+    assert len(deleted_in(store)) == 2
+
+
+def open_deleted(open_page: Open, store: Path, rows: list[int]) -> AppTest:
+    """Open the list of what was deleted, with rows selected."""
+    app = open_page("system", {"deleted": True})
+    assert not app.exception
+    places = tuple(str(one.place) for one in deleted_in(store))
+    chosen = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    app.session_state[f"deleted-rows-{hash(places) & 0xFFFFFFFF:x}"] = chosen
+    return app.run()
+
+
+def test_the_doctor_comes_first(open_page: Open) -> None:
+    assert open_page("system").header[0].value == "Doctor"
