@@ -15,7 +15,7 @@ from pandas.io.formats.style import Styler
 
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import CONFIG, add_note
-from ctbench_core.formatting import format_interval, format_metric, format_p
+from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
 from ctbench_ui.shared import pictures
@@ -164,7 +164,9 @@ def styled(frame: pd.DataFrame) -> Styler:
     """Return a table whose numbers read as in a paper, ``.842`` and ``< .001``, and are still sorted as numbers."""
     numbers = list(frame.select_dtypes("float"))
     p_values = [name for name in numbers if re.match(r"p\b|p_", str(name))]
-    return frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
+    errors = [name for name in numbers if re.match(r"S[DE]\b", str(name))]
+    styles = frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
+    return styles.format(format_error, subset=errors)
 
 
 def draw_paper(files: Mapping[str, str], stem: str, figures: Callable[[], Iterable[Figure]], source: Source) -> None:

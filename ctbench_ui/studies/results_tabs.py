@@ -16,7 +16,15 @@ from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.runs import VALIDATION, open_run
-from ctbench_core.studies import FEWEST_SEEDS, VARIANCE_PARTS, StudyPaths, bottlenecks, cell_axes
+from ctbench_core.studies import (
+    CUT_NOTE,
+    FEWEST_SEEDS,
+    VARIANCE_PARTS,
+    StudyPaths,
+    bottlenecks,
+    cell_axes,
+    has_cut_parts,
+)
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions
@@ -210,6 +218,7 @@ def _overview(folder: str, at: Stamp) -> None:
     )
     st.caption(
         f"{_describe(frame)} 95 % CI over {_covers(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}"
+        f"{study_tables.overview_note(frame)}"
     )
     exports.download(
         "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
@@ -310,9 +319,10 @@ def _bottlenecks(folder: str, at: Stamp) -> None:
     table = bottlenecks(load_cells(folder, at), cell_axes(load_plan(folder)), metric)
     shown = exports.styled(study_tables.bottleneck_table(table))
     st.dataframe(shown, hide_index=True, alt="Weakest findings of each recipe")
+    note = f" {CUT_NOTE}" if has_cut_parts(table) else ""
     st.caption(
         "Weakest first, at the largest budget of each recipe. Gain: change from the second-largest budget to the largest. If "
-        "SE (patients) is the larger, add test patients; if SE (seeds) is the larger, add seeds."
+        f"SE (patients) is the larger, add test patients; if SE (seeds) is the larger, add seeds.{note}"
     )
     exports.download(
         "Download bottlenecks as CSV", table, "bottlenecks.csv", "bottlenecks-csv", study_tables.source(folder, at)
