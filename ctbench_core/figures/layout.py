@@ -37,6 +37,15 @@ _NOTE = {
 }
 
 
+# Ticks as metrics read elsewhere, ``.5`` and ``−.02``: no format of Plotly leaves out the zero before the point.
+_TICKS = {
+    f"{sign}0.{number:0{digits}}": f"{sign}.{number:0{digits}}"
+    for digits, signs in ((1, ("", "+", "−")), (2, ("", "+", "−")), (3, ("",)))
+    for sign in signs
+    for number in range(10**digits)
+} | {"+0.00": "0"}
+
+
 def build_chart(
     traces: Sequence[dict[str, Any]], plot: int, legend_rows: int, x: dict[str, Any], y: dict[str, Any]
 ) -> go.Figure:
@@ -50,7 +59,7 @@ def build_chart(
         x, y: the axes, as Plotly's layout has them.
     """
     below = 52 + _LEGEND_ROW * legend_rows
-    axis = {"automargin": False, "ticklabeloverflow": "allow"}
+    axis = {"automargin": False, "ticklabeloverflow": "allow", "labelalias": _TICKS}
     layout = {
         "xaxis": axis | x,
         "yaxis": axis | y,
@@ -70,6 +79,8 @@ def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.F
     place = {"yanchor": "top", "y": -0.16} if legend_below else {"yanchor": "bottom", "y": 1.0}
     names = sum(1 for trace in chart.data if trace.name and trace.showlegend is not False)
     above = {} if legend_below else {"t": 15 + _LEGEND_ROW * min(max(names, 1), _STACKED)}
+    for axis in (*chart.select_xaxes(), *chart.select_yaxes()):
+        axis.labelalias = _TICKS
     return chart.update_layout(
         height=height + max(0, above.get("t", 0) - 34),
         margin=_MARGIN | above,

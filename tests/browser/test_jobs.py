@@ -169,13 +169,27 @@ def test_a_zoom_stays_while_epochs_are_added(server: AppServer, user: BrowserUse
     wait_for_state(run_dir, "cancelled")
 
 
+# Texts that charts draw on a canvas.
+_WATCH_TEXTS = """
+window.drawnTexts = new Set();
+const fillText = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+  window.drawnTexts.add(text);
+  return fillText.call(this, text, ...rest);
+};
+"""
+
+
 def test_the_curves_are_in_sight_once_a_run_has_started(server: AppServer, user: BrowserUser) -> None:
+    user.page.add_init_script(_WATCH_TEXTS)
     user.page.set_viewport_size({"width": 1280, "height": 800})
     user.use_demo(ENDLESS)
     run_dir = start_run(user, server.store)
     panel = user.page.locator(".panel").first
     panel.wait_for()
     assert panel.bounding_box()["y"] < 560
+    texts = user.page.evaluate("[...window.drawnTexts]")
+    assert ".6" in texts and "0.6" not in texts
     user.open_form()  # stays usable
     user.fill("utils.seed", "5")
     user.press("start")
