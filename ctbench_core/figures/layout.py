@@ -24,6 +24,7 @@ _LEGEND_ROW = 19  # pixels of a line of a legend
 _STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
+_HEIGHT = 450  # pixels of a chart without a height, by Plotly
 # A note is the title of its chart: of all texts it alone can begin at the edge of the picture.
 _NOTE = {
     "font": {"size": 11, "weight": "normal"},
@@ -146,6 +147,19 @@ def add_note(chart: go.Figure, text: str) -> go.Figure:
     return chart
 
 
+def add_note_to_pictures(chart: go.Figure, text: str) -> go.Figure:
+    """Keep a note for the pictures that are saved of a chart, where the page that shows the chart says it once for all.
+
+    Returns:
+        The chart itself; its ``meta`` has what `save_pictures.js` puts into the layout of a picture.
+    """
+    lines, added = _wrapped_lines(text)
+    height = (chart.layout.height or _HEIGHT) + added
+    note = {"title": {"text": lines, "y": 1 - 12 / height, **_NOTE}, "top": (chart.layout.margin.t or 0) + added}
+    chart.layout.meta = {"picture": note | {"height": height}}
+    return chart
+
+
 def add_note_below(chart: go.Figure, text: str) -> go.Figure:
     """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
     lines, added = _set_note(chart, text)
@@ -159,13 +173,14 @@ def _set_note(chart: go.Figure, text: str) -> tuple[str, int]:
 
     Layouts are set one by one: `update_layout` takes seven milliseconds.
     """
-    text, added = _wrapped(text)
-    chart.layout.height = (chart.layout.height or 450) + added
-    # Streamlit sets titles in bold.
-    return "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>")), added
+    lines, added = _wrapped_lines(text)
+    chart.layout.height = (chart.layout.height or _HEIGHT) + added
+    return lines, added
 
 
-def _wrapped(text: str) -> tuple[str, int]:
+def _wrapped_lines(text: str) -> tuple[str, int]:
     """Return a note as lines of HTML, and its height in pixels."""
     lines = textwrap.wrap(text, _NOTE_LETTERS)
-    return "<br>".join(map(html.escape, lines)), _LINE * len(lines) + 6
+    # Streamlit sets titles in bold.
+    texts = [f"<span style='font-weight:400'>{html.escape(line)}</span>" for line in lines]
+    return "<br>".join(texts), _LINE * len(lines) + 6

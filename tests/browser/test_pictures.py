@@ -40,3 +40,18 @@ def test_a_chart_is_saved_at_paper_size_in_the_dark_theme(reader: BrowserUser) -
     assert struct.unpack(">II", png[16:24]) == (WIDTH * 300 // 96, round(shown[1] * 300 / 96))
     # The chart on the page keeps its colours.
     assert chart.evaluate("(chart) => chart.layout.paper_bgcolor") == shown[0] != "#FFFFFF"
+
+
+def test_a_picture_has_the_note_that_its_page_shows_once(reader: BrowserUser) -> None:
+    reader.go("alignment")
+    chart = reader.widget("chart-recall-instance", ".js-plotly-plot")
+    chart.locator(".ytitle").wait_for()
+    assert chart.locator(".gtitle").count() == 0
+    shown = chart.evaluate("(chart) => [chart._fullLayout.height, chart._fullLayout._size.h]")
+    svg = _save(reader, "chart-recall-instance", "svg")[1].decode()
+    text = re.sub(r"<[^>]+>", " ", svg)
+    assert "label origin:" in re.sub(r"\s+", " ", text)
+    height = int(re.search(r'<svg [^>]*height="(\d+)"', svg)[1])
+    assert height > shown[0]
+    assert chart.evaluate("(chart) => [chart._fullLayout.height, chart._fullLayout._size.h]") == shown
+    assert chart.locator(".gtitle").count() == 0
