@@ -52,10 +52,11 @@ def _test_of(comparison: Comparison) -> str:
     if not comparison.differences["p"].notna().any():
         return "without a test: see the reasons in the table of all differences"
     unit = "volumes" if comparison.disclosures.unknown_patients else "patients"
+    of_models = set(comparison.differences["question"] == MODELS)
     if "folds" in comparison.settings:
         unit = "folds"
-    elif max(comparison.settings["seeds"]) > 1:
-        unit = f"seeds and {unit}"
+    elif False in of_models:
+        unit = f"seeds and {unit}" + (f", of one seed over {unit}" if True in of_models else "")
     return f"t test over {unit}; p (adjusted): Benjamini-Hochberg"
 
 

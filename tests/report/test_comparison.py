@@ -112,7 +112,11 @@ def test_the_lead_says_what_is_compared_on_what_and_how(comparison: Any, recipes
         f"{n['patients']} patients.",
         "Difference in macro AUPRC and AUROC, t test over patients; p (adjusted): Benjamini-Hochberg.",
     ]
-    assert "t test over seeds and patients" in lead_sentences(recipes)[1]
+    assert "t test over seeds and patients, of one seed over patients;" in lead_sentences(recipes)[1]
+    several = compare_scored_recipes({name: recipe_scores(name, 1.0, 3) for name in ("a", "b")}, "test")
+    assert "t test over seeds and patients;" in lead_sentences(several)[1]
+    one = compare_scored_recipes({"a": recipe_scores("a", 1.0, 3), "b": recipe_scores("b", 2.0, 1)}, "test")
+    assert "t test over patients;" in lead_sentences(one)[1]  # one seed in common
 
 
 def test_the_lead_counts_the_volumes_that_some_models_lack() -> None:
