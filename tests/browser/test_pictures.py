@@ -55,3 +55,14 @@ def test_a_picture_has_the_note_that_its_page_shows_once(reader: BrowserUser) ->
     assert height > shown[0]
     assert chart.evaluate("(chart) => [chart._fullLayout.height, chart._fullLayout._size.h]") == shown
     assert chart.locator(".gtitle").count() == 0
+
+
+def test_plotlys_own_camera_is_hidden_beside_the_buttons_that_save_on_paper(reader: BrowserUser) -> None:
+    reader.page.emulate_media(color_scheme="dark")
+    reader.go("evaluate?tab=Curves")
+    chart = reader.widget("chart-pr", ".js-plotly-plot")
+    chart.locator(".xtitle").wait_for()
+    chart.hover()
+    chart.locator(".modebar-btn[data-title^=Zoom]").first.wait_for()
+    camera = chart.locator(".modebar-btn[data-title^=Download]")
+    assert camera.count() == 1 and not camera.is_visible()  # it would save the dark theme
