@@ -31,6 +31,11 @@ def format_p(p: float | None) -> str:
     return "< .001" if p is not None and p < 0.0005 else format_metric(p)
 
 
+def format_error(error: float | None) -> str:
+    """Write a standard error or deviation: ``.012``, ``< .001`` where three digits would show none of it, ``.000`` of 0."""
+    return "< .001" if error and 0 < error < 0.0005 else format_metric(error)
+
+
 def format_interval(
     value: float | None, bounds: Sequence[float | None] | None, digits: int = 3, signed: bool = False
 ) -> str:

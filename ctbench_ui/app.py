@@ -16,7 +16,7 @@ from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
 from ctbench_ui import server
 from ctbench_ui.form import outputs_root
-from ctbench_ui.frame import late_redraws
+from ctbench_ui.frame import kept_downloads, late_redraws
 from ctbench_ui.shared.meters import get_meters
 
 
@@ -24,6 +24,7 @@ from ctbench_ui.shared.meters import get_meters
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Mark the runs that a crash interrupted and remove what it left over; start the job runner and the meters with the server, and stop them with it."""
     late_redraws.ignore()
+    kept_downloads.keep()
     raise_file_limit()
     RunStore(outputs_root()).mark_interrupted()
     threading.Thread(target=remove_leftovers, args=(outputs_root(),), name="ctbench-leftovers", daemon=True).start()

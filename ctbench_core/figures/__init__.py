@@ -9,6 +9,7 @@ from ctbench_core.figures.layout import (
     CONFIG,
     add_note,
     add_note_below,
+    add_note_to_pictures,
     band,
     build_chart,
     histogram_bars,

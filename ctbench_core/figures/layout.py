@@ -24,6 +24,7 @@ _LEGEND_ROW = 19  # pixels of a line of a legend
 _STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
+_HEIGHT = 450  # pixels of a chart without a height, by Plotly
 # A note is the title of its chart: of all texts it alone can begin at the edge of the picture.
 _NOTE = {
     "font": {"size": 11, "weight": "normal"},
@@ -35,6 +36,15 @@ _NOTE = {
     "yanchor": "bottom",
     "automargin": False,
 }
+
+
+# Ticks as metrics read elsewhere, ``.5`` and ``−.02``: no format of Plotly leaves out the zero before the point.
+_TICKS = {
+    f"{sign}0.{number:0{digits}}": f"{sign}.{number:0{digits}}"
+    for digits, signs in ((1, ("", "+", "−")), (2, ("", "+", "−")), (3, ("",)))
+    for sign in signs
+    for number in range(10**digits)
+} | {"+0.00": "0"}
 
 
 def build_chart(
@@ -50,7 +60,7 @@ def build_chart(
         x, y: the axes, as Plotly's layout has them.
     """
     below = 52 + _LEGEND_ROW * legend_rows
-    axis = {"automargin": False, "ticklabeloverflow": "allow"}
+    axis = {"automargin": False, "ticklabeloverflow": "allow", "labelalias": _TICKS}
     layout = {
         "xaxis": axis | x,
         "yaxis": axis | y,
@@ -70,6 +80,8 @@ def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.F
     place = {"yanchor": "top", "y": -0.16} if legend_below else {"yanchor": "bottom", "y": 1.0}
     names = sum(1 for trace in chart.data if trace.name and trace.showlegend is not False)
     above = {} if legend_below else {"t": 15 + _LEGEND_ROW * min(max(names, 1), _STACKED)}
+    for axis in (*chart.select_xaxes(), *chart.select_yaxes()):
+        axis.labelalias = _TICKS
     return chart.update_layout(
         height=height + max(0, above.get("t", 0) - 34),
         margin=_MARGIN | above,
@@ -135,6 +147,19 @@ def add_note(chart: go.Figure, text: str) -> go.Figure:
     return chart
 
 
+def add_note_to_pictures(chart: go.Figure, text: str) -> go.Figure:
+    """Keep a note for the pictures that are saved of a chart, where the page that shows the chart says it once for all.
+
+    Returns:
+        The chart itself; its ``meta`` has what `save_pictures.js` puts into the layout of a picture.
+    """
+    lines, added = _wrapped_lines(text)
+    height = (chart.layout.height or _HEIGHT) + added
+    note = {"title": {"text": lines, "y": 1 - 12 / height, **_NOTE}, "top": (chart.layout.margin.t or 0) + added}
+    chart.layout.meta = {"picture": note | {"height": height}}
+    return chart
+
+
 def add_note_below(chart: go.Figure, text: str) -> go.Figure:
     """Write a note under a chart whose axis is on top, inside the picture; return the chart itself, changed."""
     lines, added = _set_note(chart, text)
@@ -148,13 +173,14 @@ def _set_note(chart: go.Figure, text: str) -> tuple[str, int]:
 
     Layouts are set one by one: `update_layout` takes seven milliseconds.
     """
-    text, added = _wrapped(text)
-    chart.layout.height = (chart.layout.height or 450) + added
-    # Streamlit sets titles in bold.
-    return "<br>".join(f"<span style='font-weight:400'>{line}</span>" for line in text.split("<br>")), added
+    lines, added = _wrapped_lines(text)
+    chart.layout.height = (chart.layout.height or _HEIGHT) + added
+    return lines, added
 
 
-def _wrapped(text: str) -> tuple[str, int]:
+def _wrapped_lines(text: str) -> tuple[str, int]:
     """Return a note as lines of HTML, and its height in pixels."""
     lines = textwrap.wrap(text, _NOTE_LETTERS)
-    return "<br>".join(map(html.escape, lines)), _LINE * len(lines) + 6
+    # Streamlit sets titles in bold.
+    texts = [f"<span style='font-weight:400'>{html.escape(line)}</span>" for line in lines]
+    return "<br>".join(texts), _LINE * len(lines) + 6

@@ -7,7 +7,12 @@ from ctbench_core.rooms import load_on_use
 if TYPE_CHECKING:
     from ctbench_core.report.cards import data_card, model_card
     from ctbench_core.report.comparison import paper_files, write_paper
-    from ctbench_core.report.comparison_sentences import comparison_notes, margin_sentences, p_text
+    from ctbench_core.report.comparison_sentences import (
+        comparison_notes,
+        lead_sentences,
+        margin_sentences,
+        p_text,
+    )
     from ctbench_core.report.evaluation import run_paper
     from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows
     from ctbench_core.report.intervals import difference_text, estimate_text, interval_texts, interval_title

@@ -5,20 +5,65 @@ Each function returns nothing where its subject does not apply.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pandas as pd
 
 from ctbench_core.compare import MACROS, Comparison
 from ctbench_core.declared import metric_title
-from ctbench_core.formatting import format_metric, format_p
+from ctbench_core.formatting import format_metric, format_p, plural
 from ctbench_core.inference import MARK_NEAR_END, MODELS, SAME_PATIENTS
 from ctbench_core.runs import VALIDATION
 
+_NAMED = 3  # models that a sentence lists
 _MACRO_TITLES = dict(zip(MACROS, ("macro {}", "macro {} of eligible findings")))
 
 
 def column_title(label: str, metric: str) -> str:
     """Name a row of a comparison in a sentence: ``macro AUROC``, ``AUROC of Emphysema``."""
     return _MACRO_TITLES.get(label, f"{{}} of {label}").format(metric_title(metric))
+
+
+def lead_sentences(comparison: Comparison, write: Callable[[str], str] = str) -> list[str]:
+    """Say what is compared with what, on which volumes, in which metrics and by which test.
+
+    Args:
+        write: how a name is written: of a model with its mark, of the set.
+    """
+    common, names = comparison.common, [write(name) for name in _marked_names(comparison)]
+    out = f"; {plural(common.left_out, 'other')} not in every run" if common.left_out else ""
+    macros = dict.fromkeys(comparison.differences.loc[comparison.differences["label"].isin(MACROS), "metric"])
+    n = comparison.common.n
+    of = "" if comparison.disclosures.unknown_patients else f" of {plural(n['patients'], 'patient')}"
+    return [
+        f"{_joined(names[1:])} against the baseline {names[0]}, on {write(comparison.on)}: "
+        f"{plural(n['volumes'], 'common volume')}{of}{out}.",
+        f"Difference in macro {_joined([metric_title(metric) for metric in macros])}, {_test_of(comparison)}.",
+    ]
+
+
+def _marked_names(comparison: Comparison) -> list[str]:
+    marks = comparison.marks
+    return [" · ".join(filter(None, [name, marks.get(name)])) for name in comparison.common.names]
+
+
+def _test_of(comparison: Comparison) -> str:
+    if not comparison.differences["p"].notna().any():
+        return "without a test: see the reasons in the table of all differences"
+    unit = "volumes" if comparison.disclosures.unknown_patients else "patients"
+    of_models = set(comparison.differences["question"] == MODELS)
+    if "folds" in comparison.settings:
+        unit = "folds"
+    elif False in of_models:
+        unit = f"seeds and {unit}" + (f", of one seed over {unit}" if True in of_models else "")
+    return f"t test over {unit}; p (adjusted): Benjamini-Hochberg"
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Join texts as in a sentence: ``a, b and c``; of many the first three and how many more."""
+    if len(texts) > _NAMED + 1:
+        texts = [*texts[:_NAMED], f"{len(texts) - _NAMED} more"]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
 def question_sentences(comparison: Comparison) -> list[str]:

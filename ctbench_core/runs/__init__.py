@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         openings_of,
         stored_alignment_disclosures,
     )
+    from ctbench_core.runs.expected_time import ExpectedTime, expected_time
     from ctbench_core.runs.external import ExternalTest
     from ctbench_core.runs.fields import run_fields, text_of
     from ctbench_core.runs.history import LOSSES, History, follow_history, history_frame, smooth, thin

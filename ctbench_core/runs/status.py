@@ -171,7 +171,7 @@ def _parse(text: str) -> Status:
 
 
 def _is_alive(status: Status, path: Path) -> bool:
-    here = status.host == _host()
+    here = is_of_this_host(status)
     if status.state == "queued":  # it holds no lock yet: of another host, that host alone knows
         return not here or _process_lives(status)
     # A folder that was renamed while its run trained keeps the status of then, though its process lives on.
@@ -272,6 +272,11 @@ def owner_of(status: Status) -> str:
 def is_own(status: Status) -> bool:
     """Whether this process has a run."""
     return _process(status) == _process(new_status(""))
+
+
+def is_of_this_host(status: Status) -> bool:
+    """Whether a run was last held by a process of this host."""
+    return status.host == _host()
 
 
 def request_stop(run_dir: Path) -> bool:

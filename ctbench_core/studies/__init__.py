@@ -7,7 +7,14 @@ from ctbench_core.rooms import load_on_use
 if TYPE_CHECKING:
     from ctbench_core.studies.axis_titles import axis_title, cell_title, label_title, titled_sentences
     from ctbench_core.studies.budget_curves import FEWEST_SEEDS, Budgets, Curve, crossing, fit_curve, labels_needed
-    from ctbench_core.studies.cells import VARIANCE_PARTS, bottlenecks, cell_frame
+    from ctbench_core.studies.cells import (
+        CUT_NOTE,
+        VARIANCE_PARTS,
+        bottlenecks,
+        cell_frame,
+        has_cut_parts,
+        without_cut_parts,
+    )
     from ctbench_core.studies.deletion import delete_study
     from ctbench_core.studies.differences import best_of, compared_axes, differences, overlaps_of
     from ctbench_core.studies.execution import plan_study, run_study

@@ -43,6 +43,9 @@ from ctbench_core.tables import write_sheet
 VARIANCE_PARTS = ("fold_variance", "seed_variance", "rest_variance")
 SEEDS_AND_PATIENTS, PATIENTS, FOLDS = "seeds and patients", "patients", "folds"
 SAME_TRAINING = f"{SEEDS_AND_PATIENTS}, for these training patients"
+# Parts of a variance that are estimated as a difference: below 0 they are cut there.
+_CUT_PARTS = ("patient_error", "fold_variance", "seed_variance")
+CUT_NOTE = "–: this part of the variance is estimated at 0 or below, so the data do not show it; it need not be 0."
 OWN_THRESHOLDS = "each run has thresholds of its own"
 NOT_COMPUTED = "not computed: intervals need the scores of finished runs on a test set"
 _KEY = ["cell", "finding", "metric"]
@@ -219,6 +222,17 @@ def cell_records(frame: pd.DataFrame, axes: list[str]) -> list[dict[str, Any]]:
 def write_cells(paths: StudyPaths, frame: pd.DataFrame) -> None:
     """Write the cells as CSV, one row a cell, finding and metric."""
     write_sheet(paths.cells, frame)
+
+
+def without_cut_parts(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return cells whose parts of a variance are NaN where they were cut at 0; see `CUT_NOTE`. Files keep the 0."""
+    parts = [name for name in _CUT_PARTS if name in cells]
+    return cells.assign(**{name: cells[name].where(cells[name] != 0) for name in parts})
+
+
+def has_cut_parts(cells: pd.DataFrame) -> bool:
+    """Whether a part of a variance of these cells was cut at 0."""
+    return any((cells[name] == 0).any() for name in _CUT_PARTS if name in cells)
 
 
 def bottlenecks(cells: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def tab(folder: Path, source: Source) -> None:
     lines = positions.iloc[np.random.default_rng(0).permutation(len(positions))[:_LINES]] if joined else None
     chart = alignment_charts.embedding_map(drawn, colours, lines, density, dense)
     event = draw_plot(
-        figures.add_note(chart, source.plain_note),
+        exports.noted(chart, source),
         "map.chart",
         f"{source.stem}-map",
         "Volumes and reports on one plane",

@@ -25,7 +25,6 @@ def draw() -> None:
     """Draw the page: the choice of a result beside the title, and the settings of a measurement while there is none."""
     header = st.container(horizontal=True, vertical_alignment="center", gap="small")
     header.title("Alignment", anchor=False, width="content")
-    st.caption("Cosine similarity of every volume with every report. Ties are averaged; the chance level is shown.")
     deletion.offer_undo()
     stored = result.list_stored(str(form.outputs_root()))
     _choose_measured(stored)
@@ -62,7 +61,10 @@ def draw() -> None:
             active_jobs.draw_alignment(folder)
     if not stored:
         with st.container(border=True):
-            st.markdown("Press **Measure**. The result is stored in the run store and shown here.")
+            st.markdown(
+                "Press **Measure**: the cosine similarity of every volume with every report. The result is stored in the run store "
+                "and shown here."
+            )
         return
     with show_errors("This result cannot be shown"):
         readonly.offer_link(place)

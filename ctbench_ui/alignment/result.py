@@ -109,7 +109,9 @@ def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     pairs = alignment_size(run.config, metrics)
     disclosures = stored_alignment_disclosures(run.config, name, metrics)
     source = disclosed_source(f"Alignment of {name}", disclosures, f"{name}-alignment")
-    return dataclasses.replace(source, note=f"{pairs} · {source.note}", plain_note=f"{pairs} · {source.plain_note}")
+    shown = [as_text(part) for part in disclosures.sentences() if part != disclosures.no_ledger_reason]
+    note, plain = " · ".join([pairs, *shown]), f"{pairs} · {source.plain_note}"
+    return dataclasses.replace(source, note=note, plain_note=plain, is_on_page=True)
 
 
 def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:
@@ -118,14 +120,14 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
     truths = [truth for truth in (INSTANCE, SEMANTIC) if truth in set(recall["truth"])]
     if run.config.analysis.truth == "labels" and SEMANTIC in truths:
         truths.remove(INSTANCE)  # both are hits by label vector
-    sides = st.columns(2, gap="medium")
+    views, sides = {}, st.columns(2, gap="medium")
     for truth, side in zip(truths, sides):
         with side:
             # A heading without a choice gets the height of one with, so that both sides are level.
             height: Any = "content" if truth == SEMANTIC else 40
             with st.container(horizontal=True, vertical_alignment="center", height=height, border=False):
                 st.header(f"Hit: {_hit(run, truth)}", anchor=False, width="content")
-                view = _pick_view(recall) if truth == SEMANTIC else truth
+                view = views[truth] = _pick_view(recall) if truth == SEMANTIC else truth
             rows = recall[recall["truth"] == view]
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
             st.markdown("**Recall@K**")
@@ -134,18 +136,30 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
         # A single truth leaves the other half free for its similarities.
         with side if len(truths) > 1 else sides[1]:
             _similarities(metrics, histogram[histogram["truth"] == truth], truth, source)
-    st.caption(f"Intervals: {intervals.rule_of(metrics)}")
+    _draw_method(run, metrics, views)
     with st.container(horizontal=True):
-        exports.download("Download recall as CSV", recall, f"{source.stem}-recall.csv", "recall-csv", source)
-        exports.download(
-            "Download histogram as CSV", histogram, f"{source.stem}-histogram.csv", "histogram-csv", source
-        )
         ranks = folder / "ranks.parquet"
         exports.download_stored("Download ranks as CSV", ranks, f"{source.stem}-ranks.csv", "ranks-csv", source)
         exports.download_figures(lambda: _figures(metrics, recall, histogram), source, "alignment-figures")
         exports.download(
             "Download all metrics as CSV", alignment_frame(metrics), f"{source.stem}-figures.csv", "figures-csv", source
         )
+
+
+def _draw_method(run: Run, metrics: dict[str, Any], views: dict[str, str]) -> None:
+    """Draw, folded, what is computed over which queries, and the rule of the intervals; ``views``: by kind of hit."""
+    with st.expander("How it is measured", icon=":material/info:"):
+        st.caption("Cosine similarity of every volume with every report. Ties are averaged.")
+        for truth, view in views.items():
+            lines = [f"{way.title} · {_queries(metrics, prefix)}" for way, prefix in _prefixes(metrics, view).items()]
+            st.caption("  \n".join([f"**Hit: {as_text(_hit(run, truth))}**", *lines]))
+        st.caption(f"Intervals: {intervals.rule_of(metrics)}")
+
+
+def _prefixes(metrics: dict[str, Any], view: str) -> dict[Any, str]:
+    """Return how the names of a view's metrics begin, by direction that was measured."""
+    prefixes = {way: retrieval_prefix(view, way.name) for way in DIRECTIONS.values()}
+    return {way: prefix for way, prefix in prefixes.items() if f"{prefix}mrr" in metrics}
 
 
 def _pick_view(recall: pd.DataFrame) -> str:
@@ -166,8 +180,7 @@ def _pick_view(recall: pd.DataFrame) -> str:
 def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: str) -> None:
     """Draw the metrics of all directions with chance."""
     bounds = metrics.get("intervals", {})
-    prefixes = {way: retrieval_prefix(view, way.name) for way in DIRECTIONS.values()}
-    prefixes = {way: prefix for way, prefix in prefixes.items() if f"{prefix}mrr" in metrics}
+    prefixes = _prefixes(metrics, view)
     rows = []
     for k in depths:
         row = {"Metric": f"Recall@{k}"}
@@ -192,13 +205,19 @@ def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: 
         key=f"figures-{truth}",
         alt=f"Metrics of all directions, {truth}",
     )
-    lines = [f"{way.title} · {_queries(metrics, prefix)}" for way, prefix in prefixes.items()]
+    unscored = {way: metrics.get(f"{prefix}queries_without_relevant", 0) for way, prefix in prefixes.items()}
+    lines = [
+        f"{way.title}: {count:,} of {metrics[f'{prefixes[way]}queries']:,} queries have no relevant candidate."
+        for way, count in unscored.items()
+        if count
+    ]
     titles = {f"recall_at_{k}": f"Recall@{k}" for k in depths}
     titles |= {name: metric_title(name) for name in ("median_rank", "mrr", "map")}
     shown = {
         f"{prefix}{name}": f"{title} {way.mark}" for way, prefix in prefixes.items() for name, title in titles.items()
     }
-    st.caption("  \n".join([*lines, *intervals.notes(metrics, shown)]))
+    if lines := [*lines, *intervals.notes(metrics, shown)]:
+        st.caption("  \n".join(lines))
 
 
 def _merge_chance(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -246,8 +265,7 @@ def _mean_similarities(metrics: dict[str, Any], truth: str) -> dict[str, Any]:
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
     means = _mean_similarities(metrics, truth)
-    text = ", ".join(f"{kind} {format_metric(value, 4)}" for kind, value in means.items())
-    st.markdown(f"**Similarities** · mean {text}")
+    st.markdown("**Similarities**")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
     exports.draw_chart(figures.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
 
@@ -371,24 +389,24 @@ def _precisions(rows: pd.DataFrame, k: int) -> pd.Series:
 
 
 def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
-    st.header("Hubs", anchor=False)
     parts = [
         f"{way.title}: skewness {format_metric(metrics.get(f'{name}_hub_skewness'))}, "
         f"{metrics[f'{name}_hub_never']:.0%} never among the first 10"
         for name, way in DIRECTIONS.items()
         if f"{name}_hub_never" in metrics
     ]
-    st.caption(" · ".join(parts))
-    for side, way in zip(st.columns(2, gap="medium"), CROSS_DIRECTIONS):
-        rows = hubs[hubs["direction"] == way.name]
-        side.dataframe(
-            rows[[name for name in ("volumename", "occurrences") if name in rows]].head(10),
-            hide_index=True,
-            column_config={
-                "volumename": "Volume",
-                "occurrences": st.column_config.NumberColumn(f"Retrieved, {way.title}", format="%.1f"),
-            },
-            key=f"hubs-{way.name}",
-            alt=f"Most often retrieved, {way.title}",
-        )
-    exports.download("Download hubs as CSV", hubs, f"{source.stem}-hubs.csv", "hubs-csv", source)
+    with st.expander("Hubs", icon=":material/hub:"):
+        st.caption(" · ".join(parts))
+        for side, way in zip(st.columns(2, gap="medium"), CROSS_DIRECTIONS):
+            rows = hubs[hubs["direction"] == way.name]
+            side.dataframe(
+                rows[[name for name in ("volumename", "occurrences") if name in rows]].head(10),
+                hide_index=True,
+                column_config={
+                    "volumename": "Volume",
+                    "occurrences": st.column_config.NumberColumn(f"Retrieved, {way.title}", format="%.1f"),
+                },
+                key=f"hubs-{way.name}",
+                alt=f"Most often retrieved, {way.title}",
+            )
+        exports.download("Download hubs as CSV", hubs, f"{source.stem}-hubs.csv", "hubs-csv", source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core import figures
 from ctbench_core.compare import compare_alignments
 from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS, INSTANCE, metric_title
 from ctbench_core.errors import InputError
@@ -50,11 +50,12 @@ def tab(
     names = name_by_difference(*parts)
     _warn(metrics, other_metrics, parts, truth)
     both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
+    st.caption(both.note)
     recalls = {name: _recall(place, truth) for name, place in zip(names, (folder, other))}
     for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
         side.markdown(f"**{way.title}**")
         with side:
-            chart = figures.add_note(alignment_charts.side_by_side(recalls, way.name), both.plain_note)
+            chart = exports.noted(alignment_charts.side_by_side(recalls, way.name), both)
             alt = f"Recall at K of both results, {way.title}"
             draw_plot(chart, f"beside-{way.name}", f"{both.stem}-beside-{way.name}", alt)
     _differences(folder, other, truth, names, both)
@@ -172,7 +173,8 @@ def _common_source(one: Source, other: Source) -> Source:
         label_origins=sorted({origin for each in disclosures for origin in each.label_origins}),
         warning="; ".join(dict.fromkeys(each.warning for each in disclosures if each.warning)),
     )
-    return disclosed_source(one.title, both, one.stem)
+    source = disclosed_source(one.title, both, one.stem)
+    return dataclasses.replace(source, is_on_page=True)
 
 
 def _folder(key: str) -> Path:

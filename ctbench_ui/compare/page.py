@@ -132,6 +132,7 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
             comparison = results.compare(tuple(every), on, seeds is not None, margin, tabs.swaps())
         source = tabs.source_of(comparison, on)
         with table:
+            tabs.lead(comparison)
             tabs.macro_differences(comparison)
             tabs.warnings(comparison)
         with notes:

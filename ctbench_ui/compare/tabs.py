@@ -55,6 +55,13 @@ def swaps() -> int:
     return SWAPS if st.session_state.get(_SWAPS) else 0
 
 
+def lead(comparison: dict[str, Any]) -> None:
+    """Draw what is compared with what, and below it by which metrics and test."""
+    compared, how = comparison["lead"]
+    st.markdown(compared)
+    st.caption(how)
+
+
 def macro_differences(comparison: dict[str, Any]) -> None:
     """Draw the differences of the macro means."""
     every = comparison["differences"]
@@ -120,12 +127,10 @@ def notes(comparison: dict[str, Any]) -> None:
     every, margins = comparison["differences"], comparison["margins"]
     for text in margins:
         st.markdown(as_text(text))
-    texts = [f"Differences from {_marked(comparison['names'][0], comparison['marks'])}."]
+    texts = []
     if every["p"].notna().any():
         texts.append(f"p is adjusted by Benjamini-Hochberg over {every['family'].iloc[0]}; intervals are not.")
     texts += [text for text in comparison["notes"] if text not in margins]
-    if comparison["left_out"]:
-        texts.append(f"{plural(comparison['left_out'], 'volume')} excluded: not scored by every run.")
     st.caption(as_text(" ".join(texts)))
 
 

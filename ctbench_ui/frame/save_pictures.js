@@ -31,9 +31,11 @@ function save(chart, format, filename) {
   const template = layout.template && onPaper(layout.template);
   const font = { ...layout.font, family: FONT, color: INK };
   const scale = format === "svg" ? 1 : options.scale;
+  const note = layout.meta?.picture; // which the page shows once, and every picture
+  const noted = note ? { title: note.title, margin: { ...layout.margin, t: note.top } } : {};
   try {
-    chart.layout = { ...layout, template, font, paper_bgcolor: PAPER, plot_bgcolor: PAPER };
-    context.toImageButtonOptions = { ...options, format, filename, scale };
+    chart.layout = { ...layout, ...noted, template, font, paper_bgcolor: PAPER, plot_bgcolor: PAPER };
+    context.toImageButtonOptions = { ...options, format, filename, scale, ...(note && { height: note.height }) };
     chart.querySelector(".modebar-btn[data-title^=Download]").dispatchEvent(new MouseEvent("click", { bubbles: true }));
   } finally {
     chart.layout = layout;

@@ -12,7 +12,9 @@ const drawn = new WeakMap();
 
 const colourOf = (host, name) => getComputedStyle(host).getPropertyValue(name).trim();
 const faint = (colour) => `${colour}48`;
-const number = (value) => (value == null ? "–" : Math.abs(value) < 1 ? value.toFixed(3).replace(/^(-?)0\./, "$1.") : value.toFixed(3));
+const bare = (text) => text.replace(/^(-?)0\./, "$1."); // .5, as metrics read elsewhere
+const number = (value) => (value == null ? "–" : bare(value.toFixed(3)));
+const ticks = (plot, splits) => splits.map((value) => bare(uPlot.fmtNum(value)));
 
 /* A smoothed line has its raw values before it, faint and without an entry in the legend. */
 const linesOf = (panel) => panel.lines.flatMap((line) => (line.raw ? [{ ...line, values: line.raw, isRaw: true }, line] : [line]));
@@ -67,7 +69,7 @@ function options(state, panel) {
     width: Math.max(NARROWEST, state.box.clientWidth - 24),
     height: HEIGHT,
     scales: { x: { time: false, range: (plot, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) } },
-    axes: [axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000], size: 28 }), axis({ size: 46 })],
+    axes: [axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000], size: 28 }), axis({ size: 46, values: ticks })],
     series: [{ label: "epoch", value: (plot, value, at, row) => (row == null ? plot.data[0].at(-1) : value) }, ...linesOf(panel).map(series)],
     cursor: { sync: { key: state.group, scales: ["x", null] }, drag: { x: true, y: false, dist: 5 }, points: { size: 7 } },
     hooks: {

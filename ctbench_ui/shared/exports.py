@@ -14,8 +14,8 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from ctbench_core.declared import metric_title
-from ctbench_core.figures import CONFIG, add_note
-from ctbench_core.formatting import format_interval, format_metric, format_p
+from ctbench_core.figures import CONFIG, add_note, add_note_to_pictures
+from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
 from ctbench_ui.shared import pictures
@@ -33,6 +33,7 @@ class Source:
         note: cohort size and leak badge, as Markdown.
         plain_note: the same as plain text, for files.
         stem: how its file names begin.
+        is_on_page: whether the page shows the note once: charts have it in their files and pictures alone.
         disclosures: evaluations, leak, label origin and warning, which every file carries as its last columns.
     """
 
@@ -41,6 +42,7 @@ class Source:
     plain_note: str
     stem: str
     disclosures: Disclosures | None = None
+    is_on_page: bool = False
 
     @property
     def full_note(self) -> str:
@@ -64,7 +66,7 @@ def disclosed_source(title: str, disclosures: Disclosures, stem: str) -> Source:
 
 def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:
     """Draw a chart with its note; offer it as PNG, SVG and HTML that opens without a network, its frame as CSV."""
-    st.plotly_chart(add_note(chart, source.plain_note), config=CONFIG, key=f"chart-{name}", alt=alt)
+    st.plotly_chart(noted(chart, source), config=CONFIG, key=f"chart-{name}", alt=alt)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         pictures.draw_buttons(f"chart-{name}", f"{source.stem}-{name}", alt)
         for label, mime, data in (
@@ -75,8 +77,15 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
             _button(label, data, f"{source.stem}-{name}.{ending}", mime, f"{name}-{ending}", "tertiary")
 
 
+def noted(chart: go.Figure, source: Source) -> go.Figure:
+    """Write the note of a source into a chart, or only into its pictures where the page has it; return the chart itself."""
+    return (add_note_to_pictures if source.is_on_page else add_note)(chart, source.plain_note)
+
+
 def html_page(chart: go.Figure, source: Source, alt: str) -> str:
     """Return a chart as an HTML page of its own, with the drawing code inside."""
+    if source.is_on_page:
+        chart = add_note(go.Figure(chart), source.plain_note)
     return pictures.html_page(chart, source.title, f"{alt}. {source.full_note}")
 
 
@@ -164,7 +173,9 @@ def styled(frame: pd.DataFrame) -> Styler:
     """Return a table whose numbers read as in a paper, ``.842`` and ``< .001``, and are still sorted as numbers."""
     numbers = list(frame.select_dtypes("float"))
     p_values = [name for name in numbers if re.match(r"p\b|p_", str(name))]
-    return frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
+    errors = [name for name in numbers if re.match(r"S[DE]\b", str(name))]
+    styles = frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
+    return styles.format(format_error, subset=errors)
 
 
 def draw_paper(files: Mapping[str, str], stem: str, figures: Callable[[], Iterable[Figure]], source: Source) -> None:

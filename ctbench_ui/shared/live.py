@@ -25,6 +25,7 @@ from ctbench_ui.shared.style import ago, duration, state_badge
 EVERY_S = 1.0
 _TRACE_POINTS = 120
 _SMOOTH = " smooth"
+_METRIC_WIDTH = 165  # pixels: two in a row on a phone
 _HERE = Path(__file__).parent
 _LIBRARY = _HERE / "vendor" / "uplot"
 _TITLES = {"finished": "Finished", "failed": "Failed", "interrupted": "Interrupted", "cancelled": "Stopped"}
@@ -104,13 +105,14 @@ def _draw_state(run: Run, epoch: int) -> None:
     if status.active:
         st.progress(active_jobs.share_done(status))
     averaged = [METRICS[name] for name in compared_metrics() if METRICS[name].macro]
-    columns = st.columns(3 + len(averaged))
-    columns[0].metric("Epoch", f"{epoch:,} / {status.max_epochs:,}")
-    columns[1].metric("Best epoch", f"{best['epoch']:,}" if best else "–")
-    for column, metric in zip(columns[2:], averaged):
-        value = format_metric(metrics.get(metric.macro))
-        column.metric(f"Validation {metric.title}", value, help="Macro mean at the best epoch.")
-    columns[-1].metric("Time", duration(active_jobs.seconds_running(status)))
+    with st.container(horizontal=True):
+        st.metric("Epoch", f"{epoch:,} / {status.max_epochs:,}", width=_METRIC_WIDTH)
+        st.metric("Best epoch", f"{best['epoch']:,}" if best else "–", width=_METRIC_WIDTH)
+        for metric in averaged:
+            value = format_metric(metrics.get(metric.macro))
+            help_ = "Macro mean at the best epoch."
+            st.metric(f"Validation {metric.title}", value, help=help_, width=_METRIC_WIDTH)
+        st.metric("Time", duration(active_jobs.seconds_running(status)), width=_METRIC_WIDTH)
 
 
 def _describe_times(run: Run) -> str:

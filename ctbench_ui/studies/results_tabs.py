@@ -20,12 +20,14 @@ from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.report import interval_title
 from ctbench_core.runs import VALIDATION, open_run
 from ctbench_core.studies import (
+    CUT_NOTE,
     FEWEST_SEEDS,
     VARIANCE_PARTS,
     StudyPaths,
     axis_title,
     bottlenecks,
     cell_axes,
+    has_cut_parts,
     label_title,
     titled_sentences,
 )
@@ -221,7 +223,10 @@ def _overview(folder: str, at: Stamp) -> None:
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
         "SD (rest): the remainder."
     )
-    st.caption(f"{_describe(frame)} {_intervals(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}")
+    st.caption(
+        f"{_describe(frame)} {_intervals(frame)}; {_parts(frame)}{folds if VARIANCE_PARTS[0] in frame else ''}"
+        f"{study_tables.overview_note(frame)}"
+    )
     exports.download(
         "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
     )
@@ -332,9 +337,10 @@ def _bottlenecks(folder: str, at: Stamp) -> None:
     table = bottlenecks(load_cells(folder, at), cell_axes(load_plan(folder)), metric)
     shown = exports.styled(study_tables.bottleneck_table(table))
     st.dataframe(shown, hide_index=True, alt="Weakest findings of each recipe")
+    note = f" {CUT_NOTE}" if has_cut_parts(table) else ""
     st.caption(
         "Weakest first, at the largest budget of each recipe. Gain: change from the second-largest budget to the largest. If "
-        "SE (patients) is the larger, add test patients; if SE (seeds) is the larger, add seeds."
+        f"SE (patients) is the larger, add test patients; if SE (seeds) is the larger, add seeds.{note}"
     )
     exports.download(
         "Download bottlenecks as CSV", table, "bottlenecks.csv", "bottlenecks-csv", study_tables.source(folder, at)

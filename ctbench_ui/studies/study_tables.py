@@ -19,6 +19,7 @@ from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.report import interval_texts, interval_title
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
+    CUT_NOTE,
     FEWEST_SEEDS,
     VARIANCE_PARTS,
     Budgets,
@@ -35,6 +36,7 @@ from ctbench_core.studies import (
     differences,
     edge_warnings,
     fit_curve,
+    has_cut_parts,
     label_title,
     labels_needed,
     load_recipes,
@@ -43,6 +45,7 @@ from ctbench_core.studies import (
     read_results,
     run_table,
     study_disclosures,
+    without_cut_parts,
 )
 from ctbench_ui.shared import FINDINGS, cache, exports
 
@@ -298,9 +301,18 @@ def compared_macros() -> list[str]:
     return [METRICS[name].macro for name in compared_metrics() if METRICS[name].macro]
 
 
+def _overview_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["finding"].isin(["", ELIGIBLE]) & frame["metric"].isin(compared_macros())]
+
+
+def overview_note(frame: pd.DataFrame) -> str:
+    """Write what a dash among the standard errors of `overview_table` means; empty where there is none."""
+    return f" {CUT_NOTE}" if has_cut_parts(_overview_rows(frame)) else ""
+
+
 def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     """Return the macro means of the compared metrics of every cell."""
-    macros = frame[frame["finding"].isin(["", ELIGIBLE]) & frame["metric"].isin(compared_macros())]
+    macros = without_cut_parts(_overview_rows(frame))
     counts = zip(macros["metric"].map(metric_title), macros["finding"], macros["findings"])
     parts = {f"SD ({name})": np.sqrt(macros[part]) for name, part in _PARTS.items() if part in macros}
     return pd.DataFrame(
@@ -322,7 +334,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
 
 def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return `bottlenecks` with titles, and the interval as one column."""
-    shown = table.assign(ci=interval_texts(table)).drop(columns=["lo", "hi"])
+    shown = without_cut_parts(table).assign(ci=interval_texts(table)).drop(columns=["lo", "hi"])
     axes = [name for name in shown if name not in _BOTTLENECKS]
     named = shown[[name for name in _BOTTLENECKS if name in shown]].rename(columns=_BOTTLENECKS)
     return pd.DataFrame(_axis_columns(shown, axes)).join(named)

@@ -14,7 +14,7 @@ from ctbench_core.jobs import get_runner
 from ctbench_core.runs import open_run
 from ctbench_core.train.refusals import check_training
 from ctbench_ui import form
-from ctbench_ui.frame import sign_in
+from ctbench_ui.frame import address, sign_in
 from ctbench_ui.pages import PAGES, go
 from ctbench_ui.shared import (
     active_jobs,
@@ -31,43 +31,75 @@ from ctbench_ui.shared.commands import draw_command
 from ctbench_ui.train import budget_preview, train_form
 
 _RUN = "train_run"  # in the address, so that a refresh finds the run again
+_OPEN, _FOLD = "train.form", "train.fold"  # whether the form is open beside a run, and whether it folds when next drawn
 
 
 def draw() -> None:
-    """Draw the page."""
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.title("Train", anchor=False)
-        with st.container(horizontal=True, vertical_alignment="center", width="content"):
-            source = st.empty()
-            reset = st.empty()
-            train_form.draw_presets()
+    """Draw the page: the form, and below it the run that was started; its form is then a box that folds."""
+    header = st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute")
+    header.title("Train", anchor=False)
     run_dir = _shown_run()
-    _draw_form(_read_data(can_be_empty=run_dir is None))
-    form.save()
-    source.caption(as_text(form.settings_source()))
-    help_ = "Sets all settings of a run to their defaults. Data stay."
-    if form.can_reset():
-        reset.button("Reset", type="tertiary", key="train.reset", help=help_, on_click=form.reset)
-    config = _read_form()
-    budget_preview.draw_budget(config)
+    place = _draw_box(run_dir)
+    if place is not None:
+        _draw_configuration(header, place, can_be_empty=run_dir is None)
+    if run_dir:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _draw_actions(run_dir)
+        live.draw_run(run_dir, "train-live")
+
+
+def _draw_box(run_dir: Path | None) -> Any:
+    """Return where the form is drawn, None while it is folded.
+
+    It folds when a run starts, so that its curves are in sight, and is open again when the page is next opened after its end.
+    """
+    if run_dir is None:
+        return st.container()
+    state = st.session_state
+    if address.is_opened():
+        own = _RUN in state and active_jobs.is_active(run_dir)
+        state[_OPEN] = not (own or _RUN in st.query_params)
+    if state.pop(_FOLD, False):
+        state[_OPEN] = False
+    box = st.expander("Configuration", expanded=True, icon=":material/settings:", key=_OPEN, on_change="rerun")
+    return box if box.open else None
+
+
+def _draw_configuration(header: Any, place: Any, can_be_empty: bool) -> None:
+    """Draw where the settings come from into the header, and the form with *Start* into its place."""
+    with header.container(horizontal=True, vertical_alignment="center", width="content"):
+        source = st.empty()
+        reset = st.empty()
+        train_form.draw_presets()
+    with place:
+        _draw_form(_read_data(can_be_empty))
+        form.save()
+        source.caption(as_text(form.settings_source()))
+        help_ = "Sets all settings of a run to their defaults. Data stay."
+        if form.can_reset():
+            reset.button("Reset", type="tertiary", key="train.reset", help=help_, on_click=form.reset)
+        config = _read_form()
+        budget_preview.draw_budget(config)
+        _draw_start(config)
+
+
+def _draw_start(config: Config | None) -> None:
+    """Draw *Start*, the equivalent command and the expected time; start the run on the click."""
+    has_place = get_runner().has_place()
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button(
-            "Start" if get_runner().has_place() else "Queue",
+            "Start" if has_place else "Queue",
             type="primary",
             icon=":material/play_arrow:",
             key="start",
             disabled=config is None,
         )
-        if run_dir:
-            _draw_actions(run_dir)
         if config is not None:
             _draw_command(config)
             if estimate := train_form.estimate(config):
                 st.caption(estimate)
     if start and config is not None:
-        _start(config)
-    if run_dir:
-        live.draw_run(run_dir, "train-live")
+        _start(config, fold=has_place)
 
 
 def _read_data(can_be_empty: bool) -> dict[str, Any] | None:
@@ -114,12 +146,14 @@ def _draw_command(config: Config) -> None:
             draw_command(config)
 
 
-def _start(config: Config) -> None:
+def _start(config: Config, fold: bool) -> None:
+    """Queue a run and show it; ``fold`` the form where it trains at once."""
     with show_errors("The run cannot start"):
         read_training_manifests(config)  # shows an error of a manifest before anything is queued
         run_dir = get_runner().submit(config, sign_in.user())
         st.session_state[_RUN] = str(run_dir)
         st.query_params[_RUN] = run_dir.name
+        st.session_state[_FOLD] = fold
         st.rerun()
 
 

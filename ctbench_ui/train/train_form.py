@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +11,12 @@ from ctbench_core.config import KEYS, Config, set_key
 from ctbench_core.declared import HEADS, LOSSES, Head
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import plural
-from ctbench_core.label_leakage import encoder_name
+from ctbench_core.runs import ExpectedTime, expected_time
 from ctbench_ui import form
 from ctbench_ui.pages import page
 from ctbench_ui.shared import as_text, cache, duration
 
 HEAD, LOSS = "model._target_", "training.loss._target_"
-_RUNS_OF_ESTIMATE = 5
 _COLUMNS = 3
 _OTHERS = (
     ("Advanced", ":material/tune:", ("training.", "model.", "utils.")),
@@ -197,30 +195,17 @@ def draw_advanced() -> None:
 
 
 def estimate(config: Config) -> str:
-    """Write how long the run may take, from earlier runs on the same features; empty without any."""
-    rows = [
-        row
-        for row in cache.run_rows(str(form.outputs_root()))
-        if row["encoder"] == encoder_name(config) and row["seconds"] and row["state"] == "finished"
-    ]
-    head = config.model._target_
-    alike = [row for row in rows if row["head"].startswith(head) and row["inputs"] == config.model.inputs]
-    return expected_time((alike or rows)[:_RUNS_OF_ESTIMATE], config.training.max_epochs, head if alike else "")
+    """Write how long the run may take, from earlier runs on the same features on this machine; empty without any."""
+    expected = expected_time(config, cache.run_rows(str(form.outputs_root())))
+    return describe_time(expected, config.model._target_) if expected else ""
 
 
-def expected_time(rows: Sequence[Mapping[str, Any]], max_epochs: int, head: str = "") -> str:
-    """Write the time of a run at the median pace of earlier ones, for as many epochs as they ran.
-
-    Args:
-        rows: rows of `cache.run_row` with ``seconds`` and ``epoch``.
-        head: the head of these runs; empty for several.
-    """
-    if not rows:
-        return ""
-    pace = statistics.median(row["seconds"] / max(1, row["epoch"]) for row in rows)
-    epochs = min(max_epochs, round(statistics.median(row["epoch"] for row in rows)))
-    noun = f"{HEADS[head].title} run" if head in HEADS else "run"
-    runs = plural(len(rows), noun) if len(rows) > 1 else noun
-    return (
-        f"About {duration(max(1, pace * epochs))}: the last {runs} on these features stopped after {epochs:,} epochs."
-    )
+def describe_time(expected: ExpectedTime, head: str) -> str:
+    """Write an expected time: ``Up to 6:32; about 0:03 if it stops after 38 epochs, like the last 5 MLP runs ...``."""
+    noun = f"{HEADS[head].title} run" if expected.is_of_head and head in HEADS else "run"
+    runs = f"the last {plural(expected.runs, noun) if expected.runs > 1 else noun} on these features"
+    longest = f"Up to {duration(max(1, expected.longest))}"
+    if expected.seconds >= expected.longest:
+        return f"{longest}, at the pace of {runs}."
+    stops = f"about {duration(max(1, expected.seconds))} if it stops after {plural(expected.epochs, 'epoch')}"
+    return f"{longest}; {stops}, like {runs}."

@@ -145,6 +145,10 @@ class BrowserUser:
 
         self.act(type_value)
 
+    def open_form(self) -> None:
+        """Open the form of Train, which folds when a run starts."""
+        self.click(self.widget("train.form", "summary"))
+
     def choose(self, key: str, text: str) -> None:
         """Choose the option of a select box that a typed text leaves at the top, once the list has moved there."""
         self.field(key).click()

@@ -32,8 +32,6 @@ def test_every_download_holds_the_stored_numbers(
     user.navigate("alignment")
     user.button("similarity-semantic-csv").wait_for()
     recall, histogram = (pd.read_csv(folder / f"{name}.csv") for name in ("recall", "histogram"))
-    pd.testing.assert_frame_equal(_download(user, "recall-csv"), recall)
-    pd.testing.assert_frame_equal(_download(user, "histogram-csv"), histogram)
     for truth in ("instance", "semantic"):
         for name, stored in (("recall", recall), ("similarity", histogram)):
             expected = stored[stored["truth"] == truth].reset_index(drop=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from ctbench_core.runs import open_run
 from tests.browser.app_server import AppServer
@@ -164,3 +165,38 @@ def test_the_files_of_one_run_are_the_stored_ones(
         for name in ("config.yaml", "metrics.jsonl", "provenance.json", "checkpoints/final_model.pt"):
             assert archive.read(f"{run_id}/{name}") == (run_dir / name).read_bytes()
         assert b"python -m ctbench_core train" in archive.read(f"{run_id}/command.txt")
+
+
+# Hold back the first request for a file after `window.holdNext` is set: a slow line, on which a click arrives late.
+_REQUEST = BackMsg(backend_operation_request={}).SerializeToString()[0]
+_HOLD = """
+const Socket = window.WebSocket;
+window.WebSocket = class extends Socket {
+  send(data) {
+    if (!window.holdNext || data[0] !== TAG) return super.send(data);
+    window.holdNext = false;
+    window.release = () => super.send(data);
+  }
+};
+"""
+
+
+def test_a_download_that_is_pressed_while_the_page_is_redrawn_arrives(reader: BrowserUser) -> None:
+    reader.page.add_init_script(f"(() => {{const TAG = {_REQUEST};\n{_HOLD}}})()")
+    reader.go("compare")
+    button = reader.button("forest-auprc-csv")
+    button.wait_for()
+    reader.page.evaluate(
+        """(button) => new Promise((held) => {
+          window.holdNext = true;
+          button.click();
+          const look = () => (window.release ? held() : setTimeout(look, 10));
+          look();
+        })""",
+        button.element_handle(),
+    )
+    reader.click(reader.segment("compare-metric", 1))
+    reader.click(reader.segment("compare-metric", 0))
+    with reader.page.expect_download() as download:
+        reader.page.evaluate("window.release()")
+    assert b"finding" in Path(download.value.path()).read_bytes()

@@ -63,6 +63,27 @@ def _wait_for_cells(user: BrowserUser, counts: dict[str, int]) -> None:
         user.widget(f"cell-{cell}", "button strong").get_by_text(str(count), exact=True).wait_for()
 
 
+def test_ticks_read_as_metrics_do_and_still_when_zoomed(reader: BrowserUser) -> None:
+    reader.go("evaluate?tab=Curves")
+    chart = reader.widget("chart-pr", ".js-plotly-plot")
+    chart.locator(".xtitle").wait_for()
+    read = "(chart) => [...chart.querySelectorAll('.xtick text, .ytick text')].map((tick) => tick.textContent)"
+    ticks = chart.evaluate(read)
+    assert ".2" in ticks and not [tick for tick in ticks if tick.startswith("0.")]
+    box = chart.locator(".nsewdrag").bounding_box()
+    mouse, y = reader.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + box["width"] * 0.5, y)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] * 0.56, y + 20, steps=4)
+    mouse.up()
+    reader.page.wait_for_function(
+        f"(before) => ({read})(document.querySelector('.st-key-chart-pr .js-plotly-plot')).join() !== before",
+        arg=",".join(ticks),
+    )
+    ticks = chart.evaluate(read)
+    assert ticks and not [tick for tick in ticks if tick.startswith("0.")]
+
+
 def test_the_slider_moves_the_counts_as_stored(user: BrowserUser, bundle: EvaluationPaths) -> None:
     _open(user, "threshold")
     label = LABELS[0]

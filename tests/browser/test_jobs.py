@@ -109,6 +109,7 @@ def test_two_browsers_share_jobs_but_not_forms(server: AppServer, user: BrowserU
     # The status bar of the other browser shows the run by itself; its form keeps its own values.
     other.page.get_by_test_id("stPageLink").filter(has_text=f"{ENDLESS:,}").wait_for()
     assert other.field("training.batch_size").input_value() == "77"
+    user.open_form()
     assert user.field("training.batch_size").input_value() != "77"
     user.fill("training.batch_size", "33")
     other.navigate("runs")
@@ -166,3 +167,33 @@ def test_a_zoom_stays_while_epochs_are_added(server: AppServer, user: BrowserUse
     assert loss.get_attribute("data-from") == "1"
     user.press("stop")
     wait_for_state(run_dir, "cancelled")
+
+
+# Texts that charts draw on a canvas.
+_WATCH_TEXTS = """
+window.drawnTexts = new Set();
+const fillText = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+  window.drawnTexts.add(text);
+  return fillText.call(this, text, ...rest);
+};
+"""
+
+
+def test_the_curves_are_in_sight_once_a_run_has_started(server: AppServer, user: BrowserUser) -> None:
+    user.page.add_init_script(_WATCH_TEXTS)
+    user.page.set_viewport_size({"width": 1280, "height": 800})
+    user.use_demo(ENDLESS)
+    run_dir = start_run(user, server.store)
+    panel = user.page.locator(".panel").first
+    panel.wait_for()
+    assert panel.bounding_box()["y"] < 560
+    texts = user.page.evaluate("[...window.drawnTexts]")
+    assert ".6" in texts and "0.6" not in texts
+    user.open_form()  # stays usable
+    user.fill("utils.seed", "5")
+    user.press("start")
+    wait_until(lambda: len(list(server.store.glob("train/*/status.json"))) == 2)
+    assert user.field("utils.seed").is_visible()
+    user.press("stop")
+    wait_for_state(next(other for other in server.store.glob("train/*") if other != run_dir), "cancelled")

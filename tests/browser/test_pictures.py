@@ -40,3 +40,29 @@ def test_a_chart_is_saved_at_paper_size_in_the_dark_theme(reader: BrowserUser) -
     assert struct.unpack(">II", png[16:24]) == (WIDTH * 300 // 96, round(shown[1] * 300 / 96))
     # The chart on the page keeps its colours.
     assert chart.evaluate("(chart) => chart.layout.paper_bgcolor") == shown[0] != "#FFFFFF"
+
+
+def test_a_picture_has_the_note_that_its_page_shows_once(reader: BrowserUser) -> None:
+    reader.go("alignment")
+    chart = reader.widget("chart-recall-instance", ".js-plotly-plot")
+    chart.locator(".ytitle").wait_for()
+    assert chart.locator(".gtitle").count() == 0
+    shown = chart.evaluate("(chart) => [chart._fullLayout.height, chart._fullLayout._size.h]")
+    svg = _save(reader, "chart-recall-instance", "svg")[1].decode()
+    text = re.sub(r"<[^>]+>", " ", svg)
+    assert "label origin:" in re.sub(r"\s+", " ", text)
+    height = int(re.search(r'<svg [^>]*height="(\d+)"', svg)[1])
+    assert height > shown[0]
+    assert chart.evaluate("(chart) => [chart._fullLayout.height, chart._fullLayout._size.h]") == shown
+    assert chart.locator(".gtitle").count() == 0
+
+
+def test_plotlys_own_camera_is_hidden_beside_the_buttons_that_save_on_paper(reader: BrowserUser) -> None:
+    reader.page.emulate_media(color_scheme="dark")
+    reader.go("evaluate?tab=Curves")
+    chart = reader.widget("chart-pr", ".js-plotly-plot")
+    chart.locator(".xtitle").wait_for()
+    chart.hover()
+    chart.locator(".modebar-btn[data-title^=Zoom]").first.wait_for()
+    camera = chart.locator(".modebar-btn[data-title^=Download]")
+    assert camera.count() == 1 and not camera.is_visible()  # it would save the dark theme

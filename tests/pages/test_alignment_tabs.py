@@ -75,7 +75,7 @@ def test_the_page_shows_both_directions_of_the_chosen_truth_as_brute_force_has_t
     assert "Intervals: 95 % over query patients, for this gallery. Means over queries: logit scale" in said(app)
     figures = pd.read_csv(io.BytesIO(taken()["figures-csv"])).set_index("figure")
     assert figures.loc["v_to_t_mrr", "no_interval"] == few
-    file = pd.read_csv(io.BytesIO(taken()["recall-csv"]))
+    file = pd.read_csv(io.BytesIO(taken()["recall-instance-csv"]))
     assert set(file.loc[file["truth"] == "instance", "no_interval"]) == {few}
     expected = brute_metrics(tmp_path / "case", table, "patient")
     for way, direction in (("v_to_t", "visual to text"), ("t_to_v", "text to visual")):
@@ -115,6 +115,28 @@ def test_intervals_are_shown_with_their_queries_and_reasons(
     assert "No interval: patients with a scored query 5: an interval needs 10." in said(app)
 
 
+def test_where_the_numbers_come_from_is_said_once_a_page(
+    places: dict[str, str],
+    open_page: Open,
+    align: Callable[[AppTest], AppTest],
+    taken: Callable[[], dict[str, bytes]],
+    said: Callable[[AppTest], str],
+) -> None:
+    app = align(open_page("alignment", places))
+    charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    assert len(charts) == 4
+    assert said(app).count("label origin: unknown") == 1
+    assert "ledger" not in said(app)
+    for chart in charts:
+        assert "title" not in chart["layout"]
+        picture = chart["layout"]["meta"]["picture"]
+        assert "label origin: unknown" in picture["title"]["text"].replace(
+            "</span><br><span style='font-weight:400'>", " "
+        )
+        assert picture["height"] > chart["layout"]["height"]
+    assert b"label origin: unknown" in taken()["recall-instance-html"]
+
+
 def test_a_result_of_an_earlier_release_says_so() -> None:
     assert intervals.rule_of({"intervals": {"v_to_t_mrr": [0.1, 0.2]}}).endswith("the rule of an earlier release.")
     metrics = {"interval_marks": {"v_to_t_mrr": "few"}, "no_interval": {"v_to_t_map": "why"}}
@@ -137,7 +159,7 @@ def test_every_file_is_marked(
         app.run()
         assert not app.exception, tab
     files = {key: file for key, file in taken().items() if key.endswith("-csv")}
-    assert {"recall-csv", "ranks-csv", "figures-csv", "hubs-csv", "neighbours-csv", "beside-csv"} <= set(files)
+    assert {"recall-instance-csv", "ranks-csv", "figures-csv", "hubs-csv", "neighbours-csv", "beside-csv"} <= set(files)
     for key, file in files.items():
         table = pd.read_csv(io.BytesIO(file))
         assert list(table)[-4:] == ["test_openings", "leak_patients", "label_origin", "warning"], key

@@ -241,3 +241,25 @@ def test_the_overview_of_two_seeds_has_a_range_and_no_column_of_intervals() -> N
     assert list(shown["Range of 2 seeds"]) == ["range .400 to .600"]
     three = study_tables.overview_table(two.assign(lo=0.3, hi=0.7, reason=""), ["encoder"])
     assert list(three["95 % CI"]) == ["[.300, .700]"]
+
+
+def test_every_axis_leaves_out_the_zero_before_the_point() -> None:
+    frame = pd.DataFrame({"epoch": [1, 2], "train_loss": 0.5, "val_loss": 0.6, "auprc": 0.3})
+    rows = pd.DataFrame({"a": "x", "label": ["b"], "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_adjusted": 0.0002})
+    none = pd.DataFrame(columns=["label", "curve", "threshold", "x", "y"])
+    known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})
+    charts_ = [
+        figures.epoch_curves(frame),
+        figures.forest(rows, ["b"]),
+        figures.precision_recall(none, known, FINDINGS[:1], FINDINGS),
+    ]
+    for chart in charts_:
+        for axis in (*chart.select_xaxes(), *chart.select_yaxes()):
+            assert {tick: axis.labelalias[tick] for tick in ("0.5", "−0.05", "+0.10", "0.805", "+0.00")} == {
+                "0.5": ".5",
+                "−0.05": "−.05",
+                "+0.10": "+.10",
+                "0.805": ".805",
+                "+0.00": "0",
+            }
+    assert len([*charts_[0].select_yaxes()]) == 2

@@ -21,8 +21,8 @@ Said = Callable[[AppTest], str]
 FINDINGS = ("Emphysema", "Nodule", "Hernia")
 
 
-def _scored(store: Path, folder: Path, name: str, strength: float, seed: int) -> Path:
-    """Store predictions of 80 patients as a run; a stronger model sets its positives further apart."""
+def _scored(store: Path, folder: Path, name: str, strength: float, seed: int, rows: slice = slice(None)) -> Path:
+    """Store predictions of 80 patients, or some, as a run; a stronger model sets its positives further apart."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame({"VolumeName": [f"test_{p}_a_1" for p in range(1, 81)]})
     for label, every in zip(FINDINGS, (2, 3, 20)):
@@ -30,7 +30,7 @@ def _scored(store: Path, folder: Path, name: str, strength: float, seed: int) ->
         frame[f"prob_{label}"] = (rng.random(80) * (1 - strength) + frame[f"target_{label}"] * strength).round(3)
     (folder / name).mkdir()
     table = folder / name / "test.parquet"  # a set goes by its file's name
-    frame.to_parquet(table)
+    frame.iloc[rows].to_parquet(table)
     config = Config()
     config.paths.outputs_root, config.job_name = str(store), name
     return Path(score_table(table, ScoreOptions(name=name), config)["run_dir"])
@@ -170,3 +170,23 @@ def test_label_noise_scores_a_run_against_other_labels(
     app.text_input(key="compare-labels-path").set_value(str(tmp_path / "absent.csv")).run()
     assert not app.exception
     assert "absent.csv" in said(app)
+
+
+def test_the_page_begins_with_what_is_compared(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    app = _opened(open_page, two, "Differences")
+    first, *_ = [part.value for part in app.markdown if "baseline" in part.value]
+    assert first == "**strong** against the baseline **weak**, on **test**: 80 common volumes of 80 patients."
+    assert said(app).count("against the baseline") == 1
+
+
+def test_few_common_volumes_and_an_undefined_finding_are_said_above_the_tabs(
+    store: Path, tmp_path: Path, open_page: Open, said: Said
+) -> None:
+    weak = _scored(store, tmp_path, "weak", 0.1, 0)
+    few = _scored(store, tmp_path, "few", 0.4, 1, slice(1, 40))
+    app = _opened(open_page, {"weak": weak, "strong": few}, "Differences")
+    assert "39 common volumes of 39 patients; 41 others not in every run." in said(app)
+    assert "only 39 of 80 volumes are in all of them" in app.warning[0].value
+    none = _scored(store, tmp_path, "none", 0.4, 2, slice(1, 20))
+    app = _opened(open_page, {"weak": weak, "strong": none}, "Differences")
+    assert set(app.dataframe[0].value["Mean over"]) == {"2 of 3 findings"}

@@ -18,11 +18,12 @@ from ctbench_core.config import KEYS, Config, get_key
 from ctbench_core.declared import HEADS, LOSSES
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import open_run
+from ctbench_core.runs import ExpectedTime, open_run
 from ctbench_ui.train import train_form
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
+ENDLESS = {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000}
 _NUMBERS: dict[str, list[Any]] = {"0.1, 10": [0.1, 10.0], "1, 5": [1, 5]}
 
 
@@ -243,19 +244,25 @@ def test_a_head_shows_its_own_settings(
     assert values == chosen | {key: _NUMBERS[value] for key, value in chosen.items() if value in _NUMBERS}
 
 
-def test_a_second_run_waits_and_can_be_cancelled(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
-    app = open_page("train", small_run | {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_000})
-    app.button(key="start").click().run()
-    app.button(key="start").click().run()
+def _end_all(store: Path) -> None:
     runner = get_runner()
+    for status in store.glob("train/*/status.json"):
+        runner.cancel(status.parent)
+        assert runner.wait(status.parent, 30)
+
+
+def test_a_second_run_waits_and_can_be_cancelled(small_run: dict[str, Any], open_page: Open, store: Path) -> None:
+    app = open_page("train", small_run | ENDLESS)
+    app.button(key="start").click().run()
+    app.session_state["train.form"] = True
+    app.run()
+    app.button(key="start").click().run()
     folders = {status.parent for status in store.glob("train/*/status.json")}
     assert len(folders) == 2, [error.value for error in app.error]
     app.button(key="stop").click().run()
     app.switch_page("../pages/runs.py").run()
     assert not app.exception
-    for folder in folders:
-        runner.cancel(folder)
-        assert runner.wait(folder, 30)
+    _end_all(store)
     assert {open_run(folder).status.state for folder in folders} == {"cancelled"}
 
 
@@ -310,23 +317,59 @@ def test_the_named_findings_show_which_is_chosen(small_run: dict[str, Any], open
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("expected", "text"),
     [
-        ([], ""),
-        ([{"seconds": 60.0, "epoch": 30}], "About 1:00: the last run"),
-        (
-            [{"seconds": 60.0, "epoch": 30}, {"seconds": 90.0, "epoch": 30}, {"seconds": 120.0, "epoch": 30}],
-            "About 1:30",
-        ),
-        ([{"seconds": 0.01, "epoch": 0}], "About 0:01"),
+        ((400.0, 3.0, 38, 5, True), "Up to 6:40; about 0:03 if it stops after 38 epochs, like the last 5 MLP runs "),
+        ((400.0, 3.0, 1, 1, False), "Up to 6:40; about 0:03 if it stops after 1 epoch, like the last run "),
+        ((40.0, 40.0, 500, 2, True), "Up to 0:40, at the pace of the last 2 MLP runs "),
+        ((0.01, 0.01, 1, 1, True), "Up to 0:01, at the pace of the last MLP run "),
     ],
 )
-def test_the_time_is_estimated_from_earlier_runs(rows: list[dict[str, Any]], said: str) -> None:
-    assert train_form.expected_time(rows, max_epochs=1000).startswith(said)
+def test_the_expected_time_is_a_limit_and_a_guess(expected: tuple[Any, ...], text: str) -> None:
+    assert train_form.describe_time(ExpectedTime(*expected), "mlp") == f"{text}on these features."
 
 
-def test_no_more_epochs_are_expected_than_allowed() -> None:
-    assert train_form.expected_time([{"seconds": 60.0, "epoch": 30}], max_epochs=10).startswith("About 0:20")
+def test_the_form_expects_the_time_of_its_own_max_epochs(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], said: Said
+) -> None:
+    train(open_page("train", small_run))
+    app = open_page("train", small_run | {"training.max_epochs": 3_000_000})
+    limit = re.search(r"Up to (\d+):\d\d:\d\d, at the pace of the last MLP run", said(app))
+    assert limit and int(limit[1]) >= 1  # hours, where the earlier run took a second
+
+
+def test_the_form_folds_when_its_run_starts_and_can_be_opened_beside_it(
+    small_run: dict[str, Any], open_page: Open, store: Path, said: Said
+) -> None:
+    app = open_page("train", small_run | ENDLESS)
+    app.button(key="start").click().run()
+    assert not drawn(app)
+    assert app.button(key="stop")
+    assert "Default settings" not in said(app)
+    app.session_state["train.form"] = True
+    app.run()
+    assert app.number_input(key="training.batch_size").value == 16
+    app.number_input(key="utils.seed").set_value(7).run()
+    app.button(key="start").click().run()
+    assert app.number_input(key="utils.seed").value == 7  # another run waits: its form stays for the next
+    assert len(list(store.glob("train/*/status.json"))) == 2
+    app.switch_page("../pages/runs.py").run()
+    app.switch_page("../pages/train.py").run()
+    assert not drawn(app)  # its run trains
+    _end_all(store)
+
+
+def test_the_form_is_open_again_when_the_page_is_opened_after_the_run_has_ended(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
+) -> None:
+    app = open_page("train", small_run)
+    train(app)
+    assert not drawn(app)  # the curves stay where they are
+    app.switch_page("../pages/runs.py").run()
+    app.query_params.clear()  # as a browser does
+    app.switch_page("../pages/train.py").run()
+    assert "training.batch_size" in drawn(app)
+    assert app.button(key="to-evaluate")
 
 
 def test_every_number_on_the_form_has_a_usual_range_or_bound(small_run: dict[str, Any], open_page: Open) -> None:

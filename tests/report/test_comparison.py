@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctbench_core.compare import Comparison, compare_models
+from ctbench_core.compare import Comparison, ModelScores, compare_models
 from ctbench_core.compare.recipes import compare_scored_recipes
+from ctbench_core.report import lead_sentences
 from ctbench_core.report.comparison import latex_table, methods_paragraph, paper_frame
 from tests.model_scores import model_scores, recipe_scores
 
@@ -102,3 +103,28 @@ def test_two_seeds_are_printed_with_their_range() -> None:
     assert "{} ({} to {})".format(*numbers) in text
     assert "Of two seeds the mean and the range." in text
     assert "dagger" not in text  # two seeds have no p
+
+
+def test_the_lead_says_what_is_compared_on_what_and_how(comparison: Any, recipes: Comparison) -> None:
+    n = comparison.common.n
+    assert lead_sentences(comparison, lambda name: f"*{name}*") == [
+        f"*better* and *same* against the baseline *base · 1*, on *test*: {n['volumes']} common volumes of "
+        f"{n['patients']} patients.",
+        "Difference in macro AUPRC and AUROC, t test over patients; p (adjusted): Benjamini-Hochberg.",
+    ]
+    assert "t test over seeds and patients, of one seed over patients;" in lead_sentences(recipes)[1]
+    several = compare_scored_recipes({name: recipe_scores(name, 1.0, 3) for name in ("a", "b")}, "test")
+    assert "t test over seeds and patients;" in lead_sentences(several)[1]
+    one = compare_scored_recipes({"a": recipe_scores("a", 1.0, 3), "b": recipe_scores("b", 2.0, 1)}, "test")
+    assert "t test over patients;" in lead_sentences(one)[1]  # one seed in common
+
+
+def test_the_lead_counts_the_volumes_that_some_models_lack() -> None:
+    names = ("base", "a", "b", "c", "d", "e")
+    models = [model_scores(name, 1.0, seed=seed) for seed, name in enumerate(names)]
+    models[1] = ModelScores("a", models[1].frame.iloc[:119])
+    one = compare_models(models, "test")
+    assert lead_sentences(one)[0] == (
+        "a, b, c and 2 more against the baseline base, on test: 119 common volumes of "
+        f"{one.common.n['patients']} patients; 121 others not in every run."
+    )

@@ -170,7 +170,7 @@ def volume_to_reports(walker: Walker, scene: Scene) -> None:
     walker.press("measure-box")
     walker.press("measure")
     walker.wait_until(lambda: len(set(scene.store.glob("align/*/alignment/test/recall.csv")) - before) == 1)
-    walker.button("recall-csv").wait_for()
+    walker.button("ranks-csv").wait_for()
     (path,) = set(scene.store.glob("align/*/alignment/test/recall.csv")) - before
     for name in ("recall", "histogram"):
         stored = pd.read_csv(path.with_name(f"{name}.csv"))

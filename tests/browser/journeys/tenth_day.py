@@ -238,7 +238,7 @@ def resume(walker: Walker, scene: Scene) -> None:
 @journey(
     "tenth",
     "A user queues three runs, and lets the last one start before the second.",
-    "Home · Train: *Start*, type a seed, *Queue*, type a seed, *Queue* · Runs: *Move up*, then *Remove* and *Stop*",
+    "Home · Train: *Start*, *Configuration*, type a seed, *Queue*, type a seed, *Queue* · Runs: *Move up*, then *Remove* and *Stop*",
     store="copy",
 )
 def queue_three(walker: Walker, scene: Scene) -> None:
@@ -247,6 +247,8 @@ def queue_three(walker: Walker, scene: Scene) -> None:
     walker.navigate("train")
     names = []
     for seed in (11, 12, 13):
+        if len(names) == 1:
+            walker.open_form()
         walker.fill("utils.seed", str(seed))
         before = set(scene.store.glob("train/*/status.json"))
         walker.press("start")
