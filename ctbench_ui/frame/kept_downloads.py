@@ -15,8 +15,8 @@ from streamlit.runtime.media_file_manager import MediaFileManager
 
 KEPT_S = 20.0
 _SESSION = "ctbench: kept downloads"
-_find_unused = MediaFileManager._get_inactive_file_ids
-_forget_unused = MediaFileManager._remove_orphaned_deferred_callables
+_find_unused = getattr(MediaFileManager, "_get_inactive_file_ids", None)
+_forget_unused = getattr(MediaFileManager, "_remove_orphaned_deferred_callables", None)
 
 
 class _Unused:
@@ -36,7 +36,12 @@ _files, _callables = _Unused(), _Unused()
 
 
 def keep() -> None:
-    """Keep downloads in every session of this server; calling it twice changes nothing."""
+    """Keep downloads in every session of this server; calling it twice changes nothing.
+
+    A Streamlit without these private functions works as it does by itself.
+    """
+    if _find_unused is None or _forget_unused is None:
+        return
     MediaFileManager._get_inactive_file_ids = _find_long_unused  # type: ignore[assignment,method-assign]
     MediaFileManager._remove_orphaned_deferred_callables = _forget_long_unused  # type: ignore[assignment,method-assign]
 
@@ -45,7 +50,8 @@ def keep() -> None:
 
 
 def _find_long_unused(manager: MediaFileManager) -> set[str]:
-    unused = _find_unused(manager)
+    assert _find_unused is not None
+    unused: set[str] = _find_unused(manager)
     return unused - _files.recent(unused)
 
 
@@ -54,6 +60,7 @@ def _forget_long_unused(manager: MediaFileManager) -> None:
     used = {name for names in sessions.values() for name in names.values()}
     recent = _callables.recent(set(manager._deferred_callables) - used)
     sessions[_SESSION] = {name: name for name in recent}  # for this moment they are in use
+    assert _forget_unused is not None
     try:
         _forget_unused(manager)
     finally:

@@ -141,7 +141,7 @@ def _curves(folder: str, at: Stamp) -> None:
     crossings = study_tables.crossing_table(folder, at, metric, finding or "")
     if len(crossings):
         st.header("Crossings", anchor=False)
-        st.dataframe(crossings, hide_index=True)
+        st.dataframe(crossings, hide_index=True, placeholder="–")
         st.caption(
             "Where the mean difference changes its sign, and the budgets at which its 95 % CI holds zero; straight lines "
             "on the log scale between budgets."
@@ -208,7 +208,7 @@ def _labels_needed(points: pd.DataFrame, metric: str) -> None:
     value = st.slider(
         f"{metric_title(metric)} to reach", 0.05, 0.99, round(highest * 0.95, 2), 0.01, key="needed", width=360
     )
-    st.dataframe(study_tables.needed_table(points, value), hide_index=True)
+    st.dataframe(study_tables.needed_table(points, value), hide_index=True, placeholder="–")
     st.caption(
         "Patients: where the mean reaches the target. Set: the budgets whose 95 % CI holds the target; straight lines on "
         f"the log scale between budgets. Below {FEWEST_SEEDS} seeds or folds, the range over them instead."
@@ -218,7 +218,7 @@ def _labels_needed(points: pd.DataFrame, metric: str) -> None:
 def _overview(folder: str, at: Stamp) -> None:
     frame = load_cells(folder, at)
     table = study_tables.overview_table(frame, cell_axes(load_plan(folder)))
-    st.dataframe(exports.styled(table), hide_index=True)
+    st.dataframe(exports.styled(table), hide_index=True, placeholder="–")
     folds = (
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
         "SD (rest): the remainder."
@@ -336,7 +336,7 @@ def _bottlenecks(folder: str, at: Stamp) -> None:
     metric = _pick_metric("bottlenecks-metric")
     table = bottlenecks(load_cells(folder, at), cell_axes(load_plan(folder)), metric)
     shown = exports.styled(study_tables.bottleneck_table(table))
-    st.dataframe(shown, hide_index=True, alt="Weakest findings of each recipe")
+    st.dataframe(shown, hide_index=True, placeholder="–", alt="Weakest findings of each recipe")
     note = f" {CUT_NOTE}" if has_cut_parts(table) else ""
     st.caption(
         "Weakest first, at the largest budget of each recipe. Gain: change from the second-largest budget to the largest. If "
