@@ -76,10 +76,14 @@ def select_rows(
     selected: Sequence[int] = (),
     mode: Literal["multi-row", "single-row"] = "multi-row",
     height: Literal["auto", "stretch"] | int = "auto",
+    by_cell: bool = False,
 ) -> list[int]:
     """Draw a table of rows to select; return the positions of the selected ones.
 
     The key depends on the ids: a selection is a position, which must not pass to another row when rows change.
+
+    Args:
+        by_cell: a click on a cell selects its row alone, as long as no check box is.
     """
     event = st.dataframe(
         frame,
@@ -87,14 +91,15 @@ def select_rows(
         key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
         column_config=columns,
         on_select="rerun",
-        selection_mode=mode,
+        selection_mode=[mode, "single-cell"] if by_cell else mode,
         height=height,
         selection_default={"selection": {"rows": list(selected)}},
         lazy=False,
         placeholder="",
         alt=alt,
     )
-    return [row for row in event.selection.rows if row < len(ids)]
+    rows = event.selection.rows or [row for row, _ in event.selection.get("cells", [])]
+    return [row for row in rows if row < len(ids)]
 
 
 def edit_rows(key: str, prefix: str, title: Callable[[Any], str], draw_new: Callable[[], Callable[[], Any]]) -> None:

@@ -180,7 +180,9 @@ def select_runs(
     positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
     config = COLUMNS | {name: _field_column(run_fields()[name]) for name in others}
     alt = "Runs and their metrics"
-    selected = controls.select_rows(_without_empty(table), ids, key, config, alt, positions, height=height)
+    selected = controls.select_rows(
+        _without_empty(table), ids, key, config, alt, positions, height=height, by_cell=True
+    )
     return [ids[row] for row in selected]
 
 

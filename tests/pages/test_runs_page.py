@@ -455,3 +455,18 @@ def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     (chart,) = app.get("plotly_chart")
     names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
     assert len(names) == 12
+
+
+def test_a_click_on_a_cell_shows_its_run_and_check_boxes_win(trained: list[Path], store: Path, open_page: Open) -> None:
+    app = open_page("runs")
+    ids = tuple(run_table.best_first(rows(store))["run_id"])
+    key = f"runs-0-{hash(ids) & 0xFFFFFFFF:x}"
+    app.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": [(2, "name")]}}
+    app.run()
+    assert not app.exception
+    assert app.query_params["run"] in (ids[2], [ids[2]])
+    assert app.button(key="card-star")
+    app.session_state[key] = {"selection": {"rows": [0, 1], "columns": [], "cells": [(2, "name")]}}
+    app.run()
+    assert app.button(key="compare-selected")
+    assert app.query_params["run"] in (f"{ids[0]},{ids[1]}", [f"{ids[0]},{ids[1]}"])
