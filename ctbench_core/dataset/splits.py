@@ -80,6 +80,7 @@ class ManifestCache:
         if config.data.columns.split is not None and name == TEST_ROWS:
             return self._divided(config, labels)["test"]
         path, data = manifest_path(config, name), config.data
+        _check_folder(config, path)
         key = repr((str(path), data.columns, data.labels, data.cohort, labels, config.training.target_labels))
         return self.memo(key, lambda: read_copy(path, lambda: read_cohort(path, config, labels)))
 
@@ -308,6 +309,20 @@ def manifest_path(config: Config, name: str) -> Path:
         return check_allowed(Path(folder) / name)
     url = name if is_url(name) else f"{folder.rstrip('/')}/{name}"
     return copy_manifest(check_url(url), check_allowed(pack_cache(config)))
+
+
+def _check_folder(config: Config, path: Path) -> None:
+    """Name the folder of the manifests as what is wrong, where a manifest in it is missing because it is none.
+
+    Raises:
+        ManifestError: it is not a folder.
+    """
+    folder = config.paths.manifest_dir
+    if not is_url(folder) and path.is_relative_to(own := check_allowed(Path(folder))) and not own.is_dir():
+        raise ManifestError(
+            f"{path} does not exist: paths.manifest_dir is {folder!r}, which is not a folder. Correct its name, or choose "
+            "the folder of the manifests."
+        )
 
 
 def check_paths(config: Config) -> None:

@@ -85,6 +85,15 @@ def test_validation_takes_the_findings_of_training(make_config: Build, data: Pat
     np.testing.assert_array_equal(after.targets, before)
 
 
+def test_a_manifest_folder_that_is_none_is_named_by_its_key(make_config: Build, data: Path, tmp_path: Path) -> None:
+    config = make_config(data, {"paths.manifest_dir": str(tmp_path / "no such")})
+    with pytest.raises(ManifestError, match=r"train.csv does not exist: paths.manifest_dir is '.*no such', which is"):
+        load_training(config)
+    config.data.train_manifest = str(data / "manifests" / "train.csv")  # lies elsewhere
+    config.data.auto_split.enabled = True
+    assert load_training(config).manifests["train"].counts()["volumes"]
+
+
 @pytest.mark.parametrize("enabled", [None, True])
 def test_validation_is_split_off_when_absent_or_asked_for(make_config: Build, data: Path, enabled: bool | None) -> None:
     if enabled is None:

@@ -117,6 +117,14 @@ def volumes_of(app: AppTest, split: str) -> int:
     return int(table.set_index("Split").loc[split, "Volumes"])
 
 
+def test_a_manifest_folder_that_is_none_is_named_by_its_field(
+    places: dict[str, str], open_page: Callable[..., AppTest], said: Said, tmp_path: Path
+) -> None:
+    app = open_page("data", places | {"paths.manifest_dir": str(tmp_path / "nowhere")})
+    assert "“Manifest folder” is" in said(app)
+    assert "which is not a folder" in said(app)
+
+
 def test_changed_fields_and_tables_are_checked_at_once(
     data: Path, places: dict[str, str], rewrite: Rewrite, open_page: Callable[..., AppTest]
 ) -> None:
