@@ -42,3 +42,11 @@ def test_files_that_docs_name_exist(document: Path) -> None:
     roots = [PROJECT, PROJECT / "ctbench_core", PROJECT / "ctbench_ui"]
     missing += [name for name in inside if not any((root / name).exists() for root in roots)]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "document", sorted({*DOCS, *PROJECT.glob("*.md"), *PROJECT.glob("benchmarks/*.md")}), ids=lambda path: path.name
+)
+def test_no_document_holds_both_sides_of_a_merge(document: Path) -> None:
+    marks = [line for line in document.read_text(encoding="utf-8").splitlines() if re.match(r"(<{7}|>{7}|={7}$)", line)]
+    assert not marks
