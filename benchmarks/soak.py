@@ -189,7 +189,7 @@ def measure(
             soak.samples.append((time.monotonic() - started, held["figures"]))
             if log_file is not None:
                 with log_file.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps([*soak.samples[-1], held["threads"]]) + "\n")
+                    file.write(json.dumps([*soak.samples[-1], held["threads"], held["parts"]]) + "\n")
 
         threads = [_repeat(ended, WORK_S, work), _repeat(ended, SAMPLE_S, sample)]
         alone = with_sessions = 0.0
@@ -226,7 +226,9 @@ def main() -> None:
     parser.add_argument("seed", type=int, nargs="?", default=0)
     parser.add_argument("--browsers", type=int, default=5)
     parser.add_argument("--plain", type=int, default=0)
-    parser.add_argument("--log", type=Path, help="file for the samples and the names of threads, a JSON line each")
+    parser.add_argument(
+        "--log", type=Path, help="file for the samples, names of threads and parts of the memory, a JSON line each"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         faults = measure(

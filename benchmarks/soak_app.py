@@ -6,10 +6,12 @@ import ctypes
 import gc
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import streamlit as st
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -21,6 +23,7 @@ from ctbench_core.runs import RunStore, delete_run, empty_trash
 from ctbench_core.studies import parse_study, plan_study, run_study
 from ctbench_ui import server
 from ctbench_ui.app import lifespan
+from ctbench_ui.shared.bounded_cache import kept
 
 KEPT = 12  # runs of trainings; a store that grows makes caches grow with it
 STORE = Path(os.environ["CTBENCH_OUTPUTS"])
@@ -58,10 +61,8 @@ def work(request: Request) -> JSONResponse:
 
 
 def held(_: Request) -> JSONResponse:
-    """Collect garbage; return the memory in MiB, the handles and the threads of this process, and the names of threads."""
+    """Collect garbage; return the memory in MiB, the handles and the threads of this process, and what explains them."""
     gc.collect()
-    if os.name == "posix" and hasattr(ctypes.CDLL(None), "malloc_trim"):
-        ctypes.CDLL(None).malloc_trim(0)
     process = psutil.Process()
     figures = {
         "memory": process.memory_full_info().uss / 2**20,
@@ -69,7 +70,32 @@ def held(_: Request) -> JSONResponse:
         "threads": process.num_threads(),
         "threads of Python": threading.active_count(),
     }
-    return JSONResponse({"figures": figures, "threads": sorted(thread.name for thread in threading.enumerate())})
+    names = sorted(thread.name for thread in threading.enumerate())
+    return JSONResponse({"figures": figures, "threads": names, "parts": _parts()})
+
+
+class _Mallinfo(ctypes.Structure):
+    """The answer of glibc's mallinfo2(3): what is mapped, in use and free over all arenas, in bytes."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    )
+
+
+def _parts() -> dict[str, float]:
+    """Return who holds the memory, in MiB: live parts that grow are a leak, free parts are holes of the allocator."""
+    parts = {
+        "pages": kept.bytes / 2**20,
+        "objects": sys.getallocatedblocks(),
+        "Arrow": pa.total_allocated_bytes() / 2**20,
+    }
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(library, "mallinfo2"):
+        library.mallinfo2.restype = _Mallinfo
+        heap = library.mallinfo2()
+        parts |= {"mapped": heap.hblkhd / 2**20, "in use": heap.uordblks / 2**20, "free": heap.fordblks / 2**20}
+    return {name: round(value, 1) for name, value in parts.items()}
 
 
 app = st.App(

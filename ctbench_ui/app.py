@@ -12,6 +12,7 @@ import streamlit as st
 
 from ctbench_core.atomic import remove_leftovers
 from ctbench_core.file_limit import raise_file_limit
+from ctbench_core.heap import limit_arenas
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
 from ctbench_ui import server
@@ -23,6 +24,7 @@ from ctbench_ui.shared.meters import get_meters
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Mark the runs that a crash interrupted and remove what it left over; start the job runner and the meters with the server, and stop them with it."""
+    limit_arenas()
     late_redraws.ignore()
     kept_downloads.keep()
     raise_file_limit()

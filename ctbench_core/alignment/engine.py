@@ -16,10 +16,10 @@ from ctbench_core.alignment.limits import refuse_many_pairs
 from ctbench_core.alignment.nearest import LabelVectors
 from ctbench_core.alignment.neighbour_report import NeighbourReport, NeighbourSet, ctclip_map
 from ctbench_core.alignment.result import NDCG_DEPTHS, NO_PATIENTS, AlignmentResult, Retrieval
-from ctbench_core.alignment.tiles import trim_heap
 from ctbench_core.alignment.vectors import Side, modality_gap, read_side, sum_within_groups, two_dimensional
 from ctbench_core.declared import DIRECTIONS, INSTANCE, OTHERS, SEMANTIC, retrieval_prefix
 from ctbench_core.errors import InputError
+from ctbench_core.heap import trim_heap
 from ctbench_core.inference import MeanInterval, mean_intervals, median_intervals
 from ctbench_core.progress import Progress, silent
 

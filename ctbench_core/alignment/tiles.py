@@ -5,9 +5,7 @@ Threads inside each small step would wait for each other longer than they comput
 
 from __future__ import annotations
 
-import ctypes
 import queue
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -46,14 +44,6 @@ def map_tiles(
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def trim_heap() -> None:
-    """Return freed memory to the system: glibc keeps what threads have freed, some 100 MiB per direction."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    trim = getattr(library, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _one_thread_steps() -> None:

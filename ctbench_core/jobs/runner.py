@@ -22,6 +22,7 @@ from ctbench_core.config import Config
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.experiment import queue_run, run_experiment
 from ctbench_core.formatting import plural
+from ctbench_core.heap import trim_heap
 from ctbench_core.runs import (
     RunPaths,
     check_resumable,
@@ -244,6 +245,7 @@ class JobRunner:
         finally:
             with self._changed:
                 self._active.remove(job)
+            trim_heap()
             job.done.set()
 
     def _next(self) -> Job | None:
