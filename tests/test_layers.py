@@ -15,6 +15,7 @@ FLOORS = {
     "ctbench_core.progress": 0,
     "ctbench_core.formatting": 0,
     "ctbench_core.file_limit": 0,
+    "ctbench_core.heap": 0,
     "ctbench_core.installation": 0,
     "ctbench_core.rooms": 0,
     "ctbench_core.atomic": 1,

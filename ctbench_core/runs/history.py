@@ -1,7 +1,7 @@
 """Follow the history of a run while it grows: what its curves show, in memory that does not grow with the findings.
 
 A run of 100,000 epochs and 18 findings writes 230 MB of `metrics.jsonl`. Each line is read once; of every epoch its
-losses and macro means stay, and of some epochs, evenly spaced, the metrics of every finding.
+losses and macro means stay, and of some epochs, evenly spaced, one metric of every finding.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from ctbench_core.declared import macro_keys
+from ctbench_core.declared import compared_metrics, macro_keys
 from ctbench_core.runs.readers import follow, parse_epoch
 from ctbench_core.stored import Count, Number
 
-MOST_WHOLE = 240  # epochs whose line stays
+MOST_SPACED = 240  # epochs of which the metric of every finding stays
 POINTS = 1000  # of a line that is drawn
 LOSSES = ("train_loss", "val_loss")
 
@@ -34,7 +34,7 @@ class History:
         columns: epoch, train_loss, val_loss and the macro means by key: one value an epoch, NaN where undefined.
         last: the line of the last epoch; empty before the first.
         best: the line of the best epoch.
-        whole: the lines of some epochs, evenly spaced, the first among them.
+        findings: the first of the compared metrics by finding, at some epochs, evenly spaced, the first among them.
     """
 
     columns: dict[str, array[float]] = field(
@@ -42,8 +42,9 @@ class History:
     )
     last: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
-    whole: list[dict[str, Any]] = field(default_factory=list)
+    findings: dict[str, array[float]] = field(default_factory=dict)
     _every: int = 1
+    _spaced: int = 0
     _newest: dict[str, tuple[bytes, int]] = field(default_factory=dict)  # last and best, not parsed yet
 
     def __len__(self) -> int:
@@ -60,15 +61,23 @@ class History:
         except msgspec.MsgspecError as error:
             raise ValueError(f"line {number}: {error}") from error
         if len(self) % self._every == 0:
-            self.whole.append(parse_epoch(line, number))
-            if len(self.whole) >= 2 * MOST_WHOLE:
-                self.whole, self._every = self.whole[::2], 2 * self._every
+            self._add_findings(parse_epoch(line, number).get("val_metrics", {}).get("per_class", {}))
         values = (entry.epoch, entry.train_loss, entry.val_loss, *msgspec.structs.astuple(entry.val_metrics))
         for column, value in zip(self.columns.values(), values):
             column.append(math.nan if value is None else value)
         self._newest["last"] = line, number
         if entry.epoch == entry.best_epoch:
             self._newest["best"] = line, number
+
+    def _add_findings(self, metrics: dict[str, dict[str, float | None]]) -> None:
+        for label, values in metrics.items():
+            value, column = values.get(compared_metrics()[0]), self.findings.setdefault(label, array("d"))
+            column.extend([math.nan] * (self._spaced - len(column)))
+            column.append(math.nan if value is None else value)
+        self._spaced += 1
+        if self._spaced >= 2 * MOST_SPACED:
+            self.findings = {label: column[::2] for label, column in self.findings.items()}
+            self._every, self._spaced = 2 * self._every, -(-self._spaced // 2)
 
     def snapshot(self) -> History:
         """Return a copy that does not grow.
@@ -79,8 +88,10 @@ class History:
         for name, (line, number) in self._newest.items():
             setattr(self, name, parse_epoch(line, number))
         self._newest.clear()
-        columns = {name: column[:] for name, column in self.columns.items()}
-        return History(columns, self.last, self.best, list(self.whole))
+        columns, findings = (
+            {name: column[:] for name, column in some.items()} for some in (self.columns, self.findings)
+        )
+        return History(columns, self.last, self.best, findings)
 
 
 @functools.lru_cache(maxsize=4)

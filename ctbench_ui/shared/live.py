@@ -6,6 +6,7 @@ Streamlit's own charts lose a zoom whenever their data change. The curves are th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -171,12 +172,12 @@ def _to_json(values: pd.Series) -> list[float | None]:
 
 def _draw_findings(history: History) -> None:
     at_best = history.best or history.last
-    step = max(1, len(history.whole) // _TRACE_POINTS)
     names = compared_metrics()
     title, best = metric_title(names[0]), at_best["epoch"]
     rows = []
     for label, values in at_best["val_metrics"].get("per_class", {}).items():
-        trace = [entry["val_metrics"]["per_class"][label].get(names[0]) for entry in history.whole[::step]]
+        spaced = list(history.findings.get(label, ()))
+        trace = [None if math.isnan(value) else value for value in spaced[:: max(1, len(spaced) // _TRACE_POINTS)]]
         rows.append({"finding": label, "trace": trace, **{name: values.get(name) for name in names}})
     config: dict[str, Any] = {
         "finding": "Finding",

@@ -10,7 +10,7 @@ import pytest
 
 from ctbench_core.errors import DamagedFile
 from ctbench_core.runs import follow_history, read_history, readers, truncate_history
-from ctbench_core.runs.history import MOST_WHOLE
+from ctbench_core.runs.history import MOST_SPACED
 
 
 def add(path: Path, *epochs: int, end: str = "\n") -> None:
@@ -43,11 +43,11 @@ def test_new_lines_are_added_and_an_incomplete_one_waits_for_its_end(
     assert starts == [size]  # nothing was read twice
 
 
-def test_a_long_history_is_read_in_pieces_and_keeps_evenly_spaced_lines(
+def test_a_long_history_is_read_in_pieces_and_keeps_evenly_spaced_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "_PIECE", 30)
-    path, count = tmp_path / "metrics.jsonl", 3 * MOST_WHOLE
+    path, count = tmp_path / "metrics.jsonl", 3 * MOST_SPACED
     lines = [
         {
             "epoch": n,
@@ -60,7 +60,10 @@ def test_a_long_history_is_read_in_pieces_and_keeps_evenly_spaced_lines(
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with pytest.raises(DamagedFile, match=r"line 1: Expected `object`, got `int`"):  # a finding's metrics are a mapping
         follow_history(path)
-    lines = [line | {"val_metrics": {"auprc": None, "auroc": 0.5}} for line in lines]
+    lines = [
+        line | {"val_metrics": {"auprc": None, "auroc": 0.5, "per_class": {"a": {"auprc": n / 1e6, "f1": 0.1}}}}
+        for n, line in enumerate(lines, start=1)
+    ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     history = follow_history(path)
     assert len(history) == count
@@ -68,8 +71,8 @@ def test_a_long_history_is_read_in_pieces_and_keeps_evenly_spaced_lines(
     assert math.isnan(history.columns["auprc"][5])
     assert history.columns["auroc"][5] == 0.5
     assert (history.best, history.last) == (lines[6], lines[-1])
-    spaced = [entry["epoch"] for entry in history.whole]
-    assert spaced == list(range(1, count + 1, 2))
+    assert list(history.findings) == ["a"]
+    assert list(history.findings["a"]) == [n / 1e6 for n in range(1, count + 1, 2)]
 
 
 def test_a_file_truncated_by_a_resume_is_read_from_its_beginning(tmp_path: Path) -> None:
