@@ -125,18 +125,10 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     run_picker.redraw_if_deleted(run_dirs)
     with show_errors("These runs cannot be compared"):
         every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
-        table, opened, notes = st.container(), st.container(), st.container()
-        with notes:
-            margin = tabs.margin_field()
-        with table, st.skeleton(height=420):  # takes some seconds where the runs were never compared
-            comparison = results.compare(tuple(every), on, seeds is not None, margin, tabs.swaps())
+        with st.skeleton(height=420):  # takes some seconds where the runs were never compared
+            comparison = results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
         source = tabs.source_of(comparison, on)
-        with table:
-            tabs.lead(comparison)
-            tabs.macro_differences(comparison)
-            tabs.warnings(comparison)
-        with notes:
-            tabs.notes(comparison)
+        tabs.warnings(comparison)
         contents = {
             "Differences": lambda: tabs.differences(comparison, source),
             "Curves": lambda: tabs.curves(comparison, run_dirs, on, source),
@@ -148,5 +140,4 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
                 comparison["files"](), f"compare-{on}", lambda: tabs.figures_of(comparison, run_dirs), source
             ),
         }
-        with opened:
-            draw_tabs(contents, "compare-tabs")
+        draw_tabs(contents, "compare-tabs")

@@ -22,7 +22,8 @@ from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
 from ctbench_ui.shared.exports import Source
 from ctbench_ui.shared.pictures import Figure, draw_plot
 
-_SWAPS = "compare-swaps"
+_SWAPS, _MARGIN = "compare-swaps", "compare-margin"
+_LEAST, _MOST = 0.001, 0.999  # margins
 _CURVES = {"pr": "Precision over recall", "roc": "True over false positive rate"}
 
 
@@ -32,12 +33,24 @@ def source_of(comparison: dict[str, Any], on: str) -> Source:
     return exports.disclosed_source(title, comparison["disclosures"], f"compare-{on}")
 
 
-def margin_field() -> float | None:
-    """Draw the field of the margin for non-inferiority and equivalence; return it, None while it is empty."""
-    return st.number_input(
+def margin() -> float | None:
+    """Return the margin of the field; before it is drawn, that of the address."""
+    if _MARGIN in st.session_state:
+        given: float | None = st.session_state[_MARGIN]
+        return given
+    try:
+        asked = float(st.query_params.get(_MARGIN, ""))
+    except ValueError:
+        return None
+    return asked if _LEAST <= asked <= _MOST else None
+
+
+def _margin_field() -> None:
+    """Draw the field of the margin for non-inferiority and equivalence."""
+    st.number_input(
         "Margin",
-        min_value=0.001,
-        max_value=0.999,
+        min_value=_LEAST,
+        max_value=_MOST,
         value=None,
         step=0.005,
         format="%.3f",
@@ -46,7 +59,8 @@ def margin_field() -> float | None:
         help="The largest difference that does not matter, such as 0.02. Non-inferior: the 95 % interval lies above "
         "−margin. Equivalent: the 90 % interval lies within ±margin. A margin that was not declared before the test set "
         "was evaluated (evaluation.primary.margins) is marked post hoc. Empty = the declared margins.",
-        **address.bound("compare-margin"),
+        persist_state="session",  # the paper files have the answers too
+        **address.bound(_MARGIN),
     )
 
 
@@ -55,14 +69,14 @@ def swaps() -> int:
     return SWAPS if st.session_state.get(_SWAPS) else 0
 
 
-def lead(comparison: dict[str, Any]) -> None:
+def _lead(comparison: dict[str, Any]) -> None:
     """Draw what is compared with what, and below it by which metrics and test."""
     compared, how = comparison["lead"]
     st.markdown(compared)
     st.caption(how)
 
 
-def macro_differences(comparison: dict[str, Any]) -> None:
+def _macro_differences(comparison: dict[str, Any]) -> None:
     """Draw the differences of the macro means."""
     every = comparison["differences"]
     rows = every[every["label"].isin(MACROS)]
@@ -122,7 +136,7 @@ def warnings(comparison: dict[str, Any]) -> None:
             st.warning(text, icon=":material/warning:")
 
 
-def notes(comparison: dict[str, Any]) -> None:
+def _notes(comparison: dict[str, Any]) -> None:
     """Draw the answers about a margin, what the differences hold for, and what was left out."""
     every, margins = comparison["differences"], comparison["margins"]
     for text in margins:
@@ -135,7 +149,9 @@ def notes(comparison: dict[str, Any]) -> None:
 
 
 def differences(comparison: dict[str, Any], source: Source) -> None:
-    """Draw the forest plot of one metric, and its table."""
+    """Draw what is compared, the macro means, the forest plot of one metric, its table, margin and notes."""
+    _lead(comparison)
+    _macro_differences(comparison)
     names = compared_metrics()
     metric = st.segmented_control(
         "Metric",
@@ -162,6 +178,8 @@ def differences(comparison: dict[str, Any], source: Source) -> None:
         )
     with st.expander("All differences"):
         exports.draw_differences(_shown(exported), "compare-table", "Differences by finding")
+    _margin_field()
+    _notes(comparison)
 
 
 def _shown(rows: pd.DataFrame) -> pd.DataFrame:

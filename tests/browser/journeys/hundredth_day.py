@@ -172,9 +172,8 @@ def volume_to_reports(walker: Walker, scene: Scene) -> None:
     walker.wait_until(lambda: len(set(scene.store.glob("align/*/alignment/test/recall.csv")) - before) == 1)
     walker.button("ranks-csv").wait_for()
     (path,) = set(scene.store.glob("align/*/alignment/test/recall.csv")) - before
-    for name in ("recall", "histogram"):
-        stored = pd.read_csv(path.with_name(f"{name}.csv"))
-        pd.testing.assert_frame_equal(walker.download_table(f"{name}-csv")[list(stored)], stored)
+    stored = pd.read_csv(path).query("truth == 'instance'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(walker.download_table("recall-instance-csv")[list(stored)], stored)
     walker.open_tab("alignment", "browse")
     walker.button("browse.go.0").wait_for()
     near = walker.download_table("neighbours-csv")
