@@ -340,7 +340,7 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
     st.dataframe(
         exports.styled(table),
         hide_index=True,
-        column_config={name: name.capitalize() for name in table} | {"value": "AUROC"},
+        column_config={name: name.capitalize() for name in table} | {"value": "AUROC", "sd": "SD"},
         key="compare-published",
         placeholder="–",
         alt="Published macro AUROC with their protocol",

@@ -21,12 +21,16 @@ _LISTED = 8  # known values that a note lists
 
 
 def enter(page: Page) -> None:
-    """Note what the address asks for when a page is opened; a parameter that the page does not have is reported."""
+    """Note what the address asks for when a page is opened; a parameter that no page has is reported.
+
+    One of another page is passed over: the browser's Back leads to such addresses, since the address is written before
+    the page changes.
+    """
     st.session_state[_OPENED] = st.session_state.get(_PAGE) != page.name
     if not is_opened():
         return
     asked = {name: st.query_params.get_all(name) for name in st.query_params if name != readonly.PARAMETER}
-    unknown = ", ".join(sorted(set(asked) - page.parameters))
+    unknown = ", ".join(sorted(set(asked).difference(page.parameters, *(other.parameters for other in PAGES.values()))))
     note = f"The page {page.title} has no {unknown}; this part of the address is ignored."
     st.session_state.update({_PAGE: page.name, _ASKED: asked, _NOTES: [note] if unknown else []})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -111,6 +112,20 @@ def _offer_comparison(chosen: list[str], ranked: pd.DataFrame) -> None:
         help=f"Select 2 to {MOST} recipes with test results; the uppermost is the baseline.",
     ):
         go("compare", {"runs": ",".join(scored)})
+    if texts := replaced(chosen, ranked):
+        st.caption(as_text(" ".join(texts)))
+
+
+def replaced(chosen: Iterable[str], ranked: pd.DataFrame) -> list[str]:
+    """Write which of some runs have no test results, and which repeat Compare takes in place of each."""
+    names = dict(zip(ranked["run_id"], ranked["name"]))
+    others = {row: _with_results(row, ranked) for row in chosen}
+    return [
+        f"{names[row]} has no test results: "
+        + (f"Compare takes {names[other]} of its recipe." if other else "evaluate it, or a repeat of it, first.")
+        for row, other in others.items()
+        if other != row
+    ]
 
 
 def _with_results(run_id: str, ranked: pd.DataFrame) -> str | None:

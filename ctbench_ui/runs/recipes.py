@@ -46,7 +46,7 @@ _COLUMNS: dict[str, Any] = {
         "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
     ),
     "set": _TEXT(
-        "Val. sets",
+        "Val. set",
         help="Recipes of one name were validated on the same sets; only these are ranked against each other.",
     ),
     **{

@@ -92,13 +92,17 @@ _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", 
 
 
 def set_names(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the rank of each row's validation set, the set of most rows first, and its name; empty for a single set."""
+    """Return the rank of each row's validation set, the set of most rows first, and its name.
+
+    It is empty for a single set, and for runs that have none yet.
+    """
     sizes: dict[str, tuple[int, str]] = {}
     for name, moment in zip(sets, created):
         count, newest = sizes.get(name, (0, ""))
         sizes[name] = (count + 1, max(newest, moment))
     ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
-    names = {name: _set_name(name) if len(ranks) > 1 else "" for name in ranks}
+    several = len(set(ranks) - {""}) > 1
+    names = {name: _set_name(name) if name and several else "" for name in ranks}
     return [ranks[name] for name in sets], [names[name] for name in sets]
 
 

@@ -16,7 +16,7 @@ from ctbench_core.config import Config
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
-from ctbench_ui.home import recent_runs
+from ctbench_ui.home import best_runs, recent_runs
 from ctbench_ui.shared import run_table
 
 Open = Callable[..., AppTest]
@@ -162,3 +162,23 @@ def test_runs_are_ranked_within_one_validation_set() -> None:
     assert dict(zip(few["run_id"], few["set"])) == {"b": small, "c": large, "d": small}
     alone = run_table.best_first(frame[frame["validation_set"] == "large"])
     assert set(alone["set"]) == {""}
+
+
+def test_a_run_that_compare_replaces_is_named() -> None:
+    ranked = pd.DataFrame(
+        {
+            "run_id": ["a1", "a2", "b1", "c1"],
+            "name": ["a seed 1", "a seed 2", "b seed 1", "c seed 1"],
+            "recipe": ["a", "a", "b", "c"],
+            "tests": [[], ["test"], ["test"], []],
+        }
+    )
+    assert best_runs.replaced(["a1", "b1", "c1"], ranked) == [
+        "a seed 1 has no test results: Compare takes a seed 2 of its recipe.",
+        "c seed 1 has no test results: evaluate it, or a repeat of it, first.",
+    ]
+
+
+def test_a_parameter_of_another_page_is_passed_over_and_one_of_none_is_named(open_page: Open, said: Said) -> None:
+    assert "has no" not in said(open_page("home", query={"run": "20260101T000000Z-000000"}))
+    assert "The page Home has no colour" in said(open_page("home", query={"colour": "blue"}))

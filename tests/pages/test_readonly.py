@@ -135,7 +135,7 @@ def test_a_run_whose_test_was_not_opened_says_so(store: Path, config: Config, fo
     config.paths.outputs_root = str(store)
     run_experiment(config)
     app = follow("evaluate")
-    assert "not computed yet" in said(app)
+    assert "No validation results by finding yet" in said(app)
     assert not (store / "evaluations.jsonl").exists()
     assert pressable(app) <= HARMLESS
 

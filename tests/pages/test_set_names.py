@@ -25,6 +25,11 @@ def test_the_name_of_a_set_lasts_whatever_else_is_listed() -> None:
 
 def test_a_single_set_has_no_name() -> None:
     assert run_table.set_names(SETS[1:3], CREATED[1:3]) == ([0, 0], ["", ""])
+    assert run_table.set_names([*SETS[1:3], ""], CREATED[:3]) == ([0, 0, 1], ["", "", ""])  # a run that failed
+
+
+def test_a_run_without_a_validation_set_has_no_name_of_one() -> None:
+    assert run_table.set_names([*SETS, ""], [*CREATED, "5"])[1][-1] == ""
 
 
 def test_runs_are_ranked_within_their_set() -> None:
