@@ -69,18 +69,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep files together for their fixtures, and all files of the browser but the journeys, which share a server.
-
-    Those files take half of the whole time: in one piece, they would keep one process busy after the others have ended.
-    """
+    """Let one of the processes of `-n` drive all browsers, which share a server, and keep files together for their fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class SharedServer(LoadScopeScheduling):
+    class OneBrowser(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "browser" if file.startswith("tests/browser/") and "journeys" not in file else file
+            return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
 
-    return SharedServer(config, log)
+    return OneBrowser(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,3 +67,22 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(heap.sys, "platform", "win32")
     heap.limit_arenas()
     heap.trim_heap()
+
+
+def test_the_app_limits_arenas_before_its_threads_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = pytest.importorskip("ctbench_ui.app")
+    steps: list[str] = []
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
+    for module, name in ((app.late_redraws, "ignore"), (app.kept_downloads, "keep"), (app, "raise_file_limit")):
+        monkeypatch.setattr(module, name, lambda: None)
+    monkeypatch.setattr(app, "limit_arenas", lambda: steps.append("arenas"))
+    monkeypatch.setattr(app.threading.Thread, "start", lambda thread: steps.append("thread"))
+    for get in ("get_runner", "get_meters"):
+        monkeypatch.setattr(app, get, lambda: SimpleNamespace(start=lambda: steps.append("thread"), stop=lambda: None))
+
+    async def serve() -> None:
+        async with app.lifespan(None):
+            pass
+
+    asyncio.run(serve())
+    assert steps == ["arenas", "thread", "thread", "thread"]

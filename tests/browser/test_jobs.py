@@ -196,4 +196,5 @@ def test_the_curves_are_in_sight_once_a_run_has_started(server: AppServer, user:
     wait_until(lambda: len(list(server.store.glob("train/*/status.json"))) == 2)
     assert user.field("utils.seed").is_visible()
     user.press("stop")
-    wait_for_state(next(other for other in server.store.glob("train/*") if other != run_dir), "cancelled")
+    runs = {status.parent for status in server.store.glob("train/*/status.json")}
+    wait_for_state(next(iter(runs - {run_dir})), "cancelled")

@@ -295,3 +295,13 @@ def test_what_workers_do_begins_beside_a_training(
     assert runner.active() == [training]
     gate.open.release()
     assert runner.wait(training, LIMIT_S)
+
+
+def test_memory_is_given_back_after_each_job(
+    runner: JobRunner, tiny_data: Path, make_config: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trims: list[list[Path]] = []
+    monkeypatch.setattr(runner_module, "trim_heap", lambda: trims.append(runner.active()))
+    for _ in range(2):
+        assert runner.wait(runner.submit(make_config(tiny_data, {"training.max_epochs": 1})), LIMIT_S)
+    assert trims == [[], []]  # when the job has ended
