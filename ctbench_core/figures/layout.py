@@ -41,8 +41,8 @@ _NOTE = {
 # Ticks as metrics read elsewhere, ``.5`` and ``−.02``: no format of Plotly leaves out the zero before the point.
 _TICKS = {
     f"{sign}0.{number:0{digits}}": f"{sign}.{number:0{digits}}"
-    for digits, signs in ((1, ("", "+", "−")), (2, ("", "+", "−")), (3, ("",)))
-    for sign in signs
+    for digits in (1, 2)
+    for sign in ("", "+", "−")
     for number in range(10**digits)
 } | {"+0.00": "0"}
 
