@@ -44,7 +44,12 @@ _TICKS = {
     for digits in (1, 2)
     for sign in ("", "+", "−")
     for number in range(10**digits)
-} | {"+0.00": "0"}
+} | {
+    f"{sign}{number}.{zeros}": f"{sign}{number}" if number else "0"
+    for sign in ("", "+", "−")
+    for number in (0, 1)
+    for zeros in ("0", "00")
+}
 
 
 def build_chart(
@@ -82,6 +87,7 @@ def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.F
     above = {} if legend_below else {"t": 15 + _LEGEND_ROW * min(max(names, 1), _STACKED)}
     for axis in (*chart.select_xaxes(), *chart.select_yaxes()):
         axis.labelalias = _TICKS
+    chart.update_traces(colorbar_labelalias=_TICKS, selector={"type": "heatmap"})
     return chart.update_layout(
         height=height + max(0, above.get("t", 0) - 34),
         margin=_MARGIN | above,

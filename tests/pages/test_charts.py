@@ -243,6 +243,12 @@ def test_the_overview_of_two_seeds_has_a_range_and_no_column_of_intervals() -> N
     assert list(three["95 % CI"]) == ["[.300, .700]"]
 
 
+def test_the_scale_of_a_heat_map_leaves_out_the_zero_before_the_point() -> None:
+    values = pd.DataFrame([[0.2, 0.8]], index=["a"], columns=["x", "y"])
+    cells, *_ = study_charts.heat_map(values, values > 1, "auprc").select_traces({"type": "heatmap"})
+    assert cells.colorbar.labelalias["0.8"] == ".8"
+
+
 def test_every_axis_leaves_out_the_zero_before_the_point() -> None:
     frame = pd.DataFrame({"epoch": [1, 2], "train_loss": 0.5, "val_loss": 0.6, "auprc": 0.3})
     rows = pd.DataFrame({"a": "x", "label": ["b"], "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_adjusted": 0.0002})
@@ -255,10 +261,12 @@ def test_every_axis_leaves_out_the_zero_before_the_point() -> None:
     ]
     for chart in charts_:
         for axis in (*chart.select_xaxes(), *chart.select_yaxes()):
-            assert {tick: axis.labelalias[tick] for tick in ("0.5", "−0.05", "+0.10", "+0.00")} == {
+            assert {tick: axis.labelalias[tick] for tick in ("0.5", "−0.05", "+0.10", "+0.00", "0.0", "1.0")} == {
                 "0.5": ".5",
                 "−0.05": "−.05",
                 "+0.10": "+.10",
                 "+0.00": "0",
+                "0.0": "0",
+                "1.0": "1",
             }
     assert len([*charts_[0].select_yaxes()]) == 2
