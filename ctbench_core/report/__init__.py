@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         comparison_notes,
         lead_sentences,
         margin_sentences,
+        marked_name,
         p_text,
     )
     from ctbench_core.report.evaluation import run_paper

@@ -5,7 +5,7 @@ Each function returns nothing where its subject does not apply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -30,10 +30,11 @@ def lead_sentences(comparison: Comparison, write: Callable[[str], str] = str) ->
     Args:
         write: how a name is written: of a model with its mark, of the set.
     """
-    common, names = comparison.common, [write(name) for name in _marked_names(comparison)]
+    common = comparison.common
+    names = [write(marked_name(name, comparison.marks)) for name in common.names]
     out = f"; {plural(common.left_out, 'other')} not in every run" if common.left_out else ""
     macros = dict.fromkeys(comparison.differences.loc[comparison.differences["label"].isin(MACROS), "metric"])
-    n = comparison.common.n
+    n = common.n
     of = "" if comparison.disclosures.unknown_patients else f" of {plural(n['patients'], 'patient')}"
     return [
         f"{_joined(names[1:])} against the baseline {names[0]}, on {write(comparison.on)}: "
@@ -42,9 +43,9 @@ def lead_sentences(comparison: Comparison, write: Callable[[str], str] = str) ->
     ]
 
 
-def _marked_names(comparison: Comparison) -> list[str]:
-    marks = comparison.marks
-    return [" · ".join(filter(None, [name, marks.get(name)])) for name in comparison.common.names]
+def marked_name(name: str, marks: Mapping[str, str]) -> str:
+    """Return a model's name with its mark: ``linear 1 · not converged``."""
+    return " · ".join(filter(None, [name, marks.get(name)]))
 
 
 def _test_of(comparison: Comparison) -> str:

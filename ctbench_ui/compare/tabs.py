@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
-from ctbench_core.report import difference_text, interval_title, p_text
+from ctbench_core.report import difference_text, interval_title, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -84,7 +84,7 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
     of_findings = every[~every["label"].isin(MACROS)]
     values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
     shown = {
-        "Model": [_marked(name, marks) for name in rows["a"]],
+        "Model": [marked_name(name, marks) for name in rows["a"]],
         "Metric": rows["metric"].map(metric_title),
         "Mean over": [
             eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
@@ -115,11 +115,6 @@ def _defined(rows: pd.DataFrame) -> str:
     names = set(rows["label"])
     defined = names - set(rows.loc[rows["delta"].isna(), "label"])
     return "all findings" if defined == names else f"{len(defined)} of {plural(len(names), 'finding')}"
-
-
-def _marked(name: str, marks: Mapping[str, str]) -> str:
-    """Return a name with its mark: ``linear 1 · not converged``."""
-    return " · ".join(filter(None, [name, marks.get(name)]))
 
 
 def _answers(rows: pd.DataFrame, name: str) -> list[str]:

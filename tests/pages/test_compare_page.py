@@ -202,7 +202,7 @@ def test_the_page_begins_with_what_is_compared(two: dict[str, Path], open_page: 
     assert said(app).count("against the baseline") == 1
 
 
-def test_few_common_volumes_and_an_undefined_finding_are_said_above_the_tabs(
+def test_few_common_volumes_and_an_undefined_finding_are_said(
     store: Path, tmp_path: Path, open_page: Open, said: Said
 ) -> None:
     weak = _scored(store, tmp_path, "weak", 0.1, 0)
