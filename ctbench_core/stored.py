@@ -139,7 +139,7 @@ def number(value: Any) -> float:
     """
     if value is None:
         return math.nan
-    result: float = msgspec.convert(value, float)
+    result: float = value if type(value) is float else msgspec.convert(value, float)
     if abs(result) > _LARGEST:
         raise ValueError(f"{result:g} is larger than any figure")
     return result

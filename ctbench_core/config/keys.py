@@ -201,10 +201,20 @@ def from_mapping(content: Mapping[str, Any], base: Config | None = None) -> tupl
         name = ALIASES.get(written, written)
         first_key = check_section(name, value)
         if name in KEYS:
-            set_key(config, name, value)
+            if not _is_set(config, name, value):
+                set_key(config, name, value)
         elif not first_key and not name.startswith(IGNORED_PREFIXES):
             unknown.append(name)
     return config, unknown
+
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _is_set(config: Config, name: str, value: Any) -> bool:
+    """Whether a key holds a value already, so that it needs no check: most keys of a stored config are the defaults."""
+    current = get_key(config, name)
+    return type(value) is type(current) and isinstance(value, _PLAIN) and bool(value == current)
 
 
 def check_section(name: str, value: Any) -> str:
@@ -223,8 +233,7 @@ def flatten(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str,
     """Yield dotted keys and values of a nested or dotted mapping; a key whose value is a mapping stays whole."""
     for part, value in content.items():
         name = f"{prefix}{part}"
-        takes_mapping = name in KEYS and "dict" in str(KEYS[name].annotation)
-        if isinstance(value, Mapping) and not takes_mapping:
+        if isinstance(value, Mapping) and not (name in KEYS and "dict" in str(KEYS[name].annotation)):
             yield from flatten(value, f"{name}.")
         else:
             yield name, value

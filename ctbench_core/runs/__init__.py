@@ -115,7 +115,16 @@ if TYPE_CHECKING:
         write_config,
         write_latest,
     )
-    from ctbench_core.runs.table import RunTable, announce_change, damaged_rows, read_table, run_row, run_rows, trace
+    from ctbench_core.runs.table import (
+        RunTable,
+        announce_change,
+        count_unread,
+        damaged_rows,
+        read_table,
+        run_row,
+        run_rows,
+        trace,
+    )
     from ctbench_core.runs.trackers import Tracker, open_tracker
     from ctbench_core.runs.trash import (
         TRASH,

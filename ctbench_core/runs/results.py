@@ -362,7 +362,9 @@ def _intervals(content: Mapping[str, Any]) -> dict[str, Interval]:
 def _interval(bounds: Any) -> Interval:
     if bounds is None:
         return Interval()
-    lo, hi = msgspec.convert(bounds, list[float | None])
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        raise ValueError(f"an interval is {bounds!r}, expected its two bounds")
+    lo, hi = bounds
     interval = Interval(number(lo), number(hi))
     if math.isnan(interval.lo) != math.isnan(interval.hi) or interval.lo > interval.hi:
         raise ValueError(f"an interval has the bounds {lo} and {hi}")

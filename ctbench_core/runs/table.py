@@ -33,7 +33,7 @@ from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
-from ctbench_core.runs.store import Run, check_length, open_run, possible_folders
+from ctbench_core.runs.store import Run, check_length, open_run, possible_folders, run_folders
 
 _AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
 _FILES = (
@@ -45,6 +45,7 @@ _TRACE_POINTS, _TRACE_LIMIT = 24, 64 * 2**20
 MANY = 1_000  # runs whose files are all compared with their rows at each click
 RECHECK_S = 5.0  # between comparisons of the files of more runs
 _RETRY_S = 30.0  # until a refused index is written again
+_BATCH = 500  # rows that are written to the index together
 
 Row = dict[str, Any]
 
@@ -89,14 +90,15 @@ def read_table(outputs_root: Path | str) -> RunTable:
     root = str(outputs_root)
     store = _stores.setdefault(os.path.realpath(root), _Store())
     with store.lock:
-        if not store.checked_at:
-            store.entries = read_index(Path(root))
+        _load_index(store, root)
         folders = {folder[len(root) :].lstrip(os.sep): folder for folder in possible_folders(root)}
         is_quick = len(folders) > MANY and bool(store.checked_at)
         rows: list[Row] = []
         damaged: list[DamagedRun] = []
         for name, folder in folders.items():
             row = _row(store, name, folder, is_quick)
+            if len(store.unsaved) >= _BATCH:  # the first reading of a large store may be stopped
+                _save(store, Path(root))
             if isinstance(row, DamagedRun):
                 damaged.append(row)
             elif row is not None:
@@ -110,6 +112,26 @@ def read_table(outputs_root: Path | str) -> RunTable:
             threading.Thread(target=_recheck, args=(store, folders), name="run table", daemon=True).start()
     rows.sort(key=lambda row: (row["created"], row["run_id"]), reverse=True)
     return RunTable(rows, damaged)
+
+
+def count_unread(outputs_root: Path | str) -> int:
+    """Return how many runs `read_table` is about to read for the first time; 0 once it has returned a table."""
+    root = str(outputs_root)
+    store = _stores.setdefault(os.path.realpath(root), _Store())
+    if store.checked_at:
+        return 0
+    if store.lock.acquire(blocking=False):  # otherwise another thread is reading them
+        try:
+            _load_index(store, root)
+        finally:
+            store.lock.release()
+    return max(0, len(run_folders(root)) - len(store.entries))
+
+
+def _load_index(store: _Store, root: str) -> None:
+    """Read the index once, before the first table."""
+    if not (store.checked_at or store.entries):
+        store.entries = read_index(Path(root))
 
 
 def _recheck(store: _Store, folders: Mapping[str, str]) -> None:

@@ -9,34 +9,65 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pandas as pd
+import streamlit as st
 
+from ctbench_core import runs
 from ctbench_core.config import ColumnsConfig, Config, LabelsConfig
 from ctbench_core.dataset import feature_kinds, manifest_path
 from ctbench_core.errors import CtbenchError
 from ctbench_core.evaluate import counts_frame
 from ctbench_core.features import find_file, read_vector
+from ctbench_core.formatting import plural
 from ctbench_core.manifest import apply_cohort, divide_by_column, read_manifest
-from ctbench_core.runs import damaged_rows, read_frame, read_table, run_row, run_rows, trace
+from ctbench_core.runs import read_frame, run_row, trace
 from ctbench_core.stored import is_there
 from ctbench_core.tables import read_header
 from ctbench_ui.shared.bounded_cache import remember
 
 __all__ = [
-    "damaged_rows",
-    "read_table",
     "remember",
     "run_row",
-    "run_rows",
     "trace",
-]  # the run table has a cache of its own
+]  # the rest of the run table, as it is
+
+_MANY = 200  # runs that take a second to read
 
 Stamp = tuple[str, int, int]
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def read_table(outputs_root: Path | str) -> runs.RunTable:
+    """Return the run table of a store, as `runs.read_table`; it has a cache of its own."""
+    with _first_reading(outputs_root):
+        return runs.read_table(outputs_root)
+
+
+def run_rows(outputs_root: Path | str, kind: str | None = "train") -> list[dict[str, Any]]:
+    """Return one row a run of a store, newest first, as `runs.run_rows`."""
+    with _first_reading(outputs_root):
+        return runs.run_rows(outputs_root, kind)
+
+
+def damaged_rows(outputs_root: Path | str) -> list[runs.DamagedRun]:
+    """Return the runs of a store that `run_rows` leaves out, as `runs.damaged_rows`."""
+    with _first_reading(outputs_root):
+        return runs.damaged_rows(outputs_root)
+
+
+def _first_reading(outputs_root: Path | str) -> AbstractContextManager[None]:
+    """Say on the page what takes so long where many runs are read that the store's index lacks."""
+    unread = runs.count_unread(outputs_root)
+    if unread < _MANY:
+        return nullcontext()
+    return st.spinner(
+        f"Reading {plural(unread, 'run')} for the first time; later visits take a second.", show_time=True
+    )
 
 
 def stamp(path: Path | str) -> Stamp:

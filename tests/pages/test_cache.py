@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ctbench_core.config import Config
+from ctbench_core.experiment import run_experiment
 from ctbench_ui.shared import bounded_cache, cache
 
 
@@ -105,3 +109,15 @@ def test_the_size_of_a_value_is_that_of_its_arrays() -> None:
     scores, table = np.zeros((1_000, 18)), pd.DataFrame(np.zeros((1_000, 4)))
     held = bounded_cache.size_of(Held(scores, {"one": table}))
     assert scores.nbytes + 32_000 <= held <= scores.nbytes + 34_000
+
+
+def test_a_page_says_how_many_runs_it_reads_for_the_first_time(
+    make_config: Callable[..., Config], tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Path(run_experiment(make_config(tiny_data))["run_dir"]).parents[1]
+    monkeypatch.setattr(cache, "_MANY", 1)
+    said: list[str] = []
+    monkeypatch.setattr(cache.st, "spinner", lambda text, **_: said.append(text) or contextlib.nullcontext())
+    for _ in range(2):
+        assert cache.run_rows(store)
+    assert said == ["Reading 1 run for the first time; later visits take a second."]

@@ -162,6 +162,28 @@ def test_an_index_that_cannot_be_written_costs_time_alone(store: Path, monkeypat
     assert not (store / FILE).exists()
 
 
+def test_a_first_reading_that_is_stopped_keeps_what_it_has_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_BATCH", 2)
+    table._stores.clear()
+    assert table.count_unread(store) == 3
+    read, rows = table._row, []
+
+    def stopped(*arguments: Any) -> Any:
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+        rows.extend([row] if (row := read(*arguments)) else [])
+        return row
+
+    monkeypatch.setattr(table, "_row", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        read_table(store)
+    monkeypatch.setattr(table, "_row", read)
+    table._stores.clear()
+    assert table.count_unread(store) == 1
+    assert len(read_table(store).rows) == 3
+    assert table.count_unread(store) == 0
+
+
 def test_an_active_run_and_one_without_a_process_are_not_in_the_index(store: Path) -> None:
     folder = folders(store)[0]
     status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
