@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from tests.browser.axe import violations
+from tests.browser.axe import tab_violations, violations
 from tests.browser.browser_user import BrowserUser, sync_api
 
 CLICKS = 4
@@ -55,20 +55,17 @@ def test_a_study_from_setup_to_report(user: BrowserUser, browser: sync_api.Brows
     user.widget("curves", ".main-svg").wait_for()
     assert violations(user) == []
     _click_last_point(user)
-    for tab, key in {"overview": "cells-csv", "findings": "heat", "bottlenecks": "bottlenecks-csv"}.items():
-        user.open_tab("studies", tab)
-        user.widget(key).wait_for()
-        assert violations(user) == [], tab
-    user.open_tab("studies", "differences")
-    assert violations(user) == []
+    content = {"overview": "cells-csv", "findings": "heat", "bottlenecks": "bottlenecks-csv"}
+    tabs = (*content, "differences", "export", "runs")
+    assert (
+        tab_violations(user, "studies", tabs, lambda tab: user.widget(content.get(tab, "study-tabs")).wait_for()) == []
+    )
     user.open_tab("studies", "runs")
-    assert violations(user) == []
     user.field("runs-budget").click()
     user.click(user.page.get_by_role("option", name="60", exact=True))
     user.wait_for_text("2 of 6 runs")
     user.page.keyboard.press("Escape")
     user.open_tab("studies", "export")
-    assert violations(user) == []
     assert len(user.download_table("export-runs")) == 6
     file = tmp_path / "report.html"
     file.write_bytes(user.download("export-html"))

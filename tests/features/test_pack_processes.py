@@ -7,8 +7,9 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,16 @@ import pytest
 from ctbench_core.features import load_features
 
 PROJECT = Path(__file__).resolve().parents[2]
+Start = Callable[[], subprocess.Popen[str]]
 NAMES = [f"v{i}.npy" for i in range(4_000)]
 PACK = """
 import sys
 from ctbench_core.features import load_features
-names = [f"v{i}.npy" for i in range(int(sys.argv[3]))]
-print("begin", flush=True)
-for _ in range(int(sys.argv[4])):
-    features = load_features(sys.argv[1], names, cache=sys.argv[2], mode="always")
-print(features.sample_prints.sum(), flush=True)
+for line in sys.stdin:
+    root, cache, files = line.rstrip("\\n").split("\\t")
+    print("begin", flush=True)
+    features = load_features(root, [f"v{i}.npy" for i in range(int(files))], cache=cache, mode="always")
+    print(features.sample_prints.sum(), flush=True)
 """
 
 
@@ -38,22 +40,28 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start() -> Iterator[object]:
-    """Return a starter of packing processes; none outlives the test."""
+def start() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Return a starter of processes that pack what `order` tells them; none outlives the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def call(root: Path, cache: Path, files: int = len(NAMES), times: int = 1) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", PACK, str(root), str(cache), str(files), str(times)]
-        process = subprocess.Popen(
-            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    def call() -> subprocess.Popen[str]:
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        started.append(
+            subprocess.Popen([sys.executable, "-c", PACK], cwd=PROJECT, text=True, encoding="utf-8", **pipes)
         )
-        started.append(process)
-        return process
+        return started[-1]
 
     yield call
     for process in started:
         process.kill()
         process.communicate()
+
+
+def order(process: subprocess.Popen[str], root: Path, cache: Path, files: int = len(NAMES)) -> None:
+    """Let a process pack the first files of a root."""
+    assert process.stdin is not None
+    process.stdin.write(f"{root}\t{cache}\t{files}\n")
+    process.stdin.flush()
 
 
 def assert_valid(root: Path, cache: Path) -> None:
@@ -66,20 +74,25 @@ def assert_valid(root: Path, cache: Path) -> None:
     assert sorted(path.suffix for path in folder.iterdir() if path.name != "lock") == [".f32", ".json", ".npz"]
 
 
-def test_two_processes_at_once_ten_times(root: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
+def test_two_processes_at_once_ten_times(root: Path, tmp_path: Path, start: Start) -> None:
+    pair = [start(), start()]
     for turn in range(10):
         cache = tmp_path / str(turn)
         # In every other turn they ask for different files, so that the second must renew the first one's pack.
-        pair = [start(root, cache), start(root, cache, files=len(NAMES) - (turn % 2) * 1_500)]
+        for process, files in zip(pair, (len(NAMES), len(NAMES) - (turn % 2) * 1_500)):
+            order(process, root, cache, files)
         for process in pair:
-            out, err = process.communicate(timeout=120)
-            assert (process.returncode, err) == (0, "")
-            assert len(out.split()) == 2
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begin\n"
+            assert process.stdout.readline().strip().isdigit()
         assert_valid(root, cache)
+    for process in pair:
+        assert process.communicate(timeout=120) == ("", "")
+        assert process.returncode == 0
 
 
 @pytest.mark.posix_files
-def test_killed_at_ten_moments_the_next_has_a_valid_pack(root: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
+def test_killed_at_ten_moments_the_next_has_a_valid_pack(root: Path, tmp_path: Path, start: Start) -> None:
     draw = random.Random(8)
     cache, killed = tmp_path / "cache", 0
     for turn in range(10):
@@ -87,7 +100,9 @@ def test_killed_at_ten_moments_the_next_has_a_valid_pack(root: Path, tmp_path: P
             cache = tmp_path / str(turn)  # sometimes nothing was there, sometimes a pack to be renewed
         for name in NAMES[turn::10]:
             os.utime(root / name)
-        process = start(root, cache)
+        process = start()
+        order(process, root, cache)
+        assert process.stdout is not None
         assert process.stdout.readline() == "begin\n"
         try:
             process.wait(timeout=draw.uniform(0, 0.08))
