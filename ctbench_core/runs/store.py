@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,17 +235,28 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+MANY, RECHECK_S = 1_000, 5.0  # runs, and the seconds between two looks at the files of so many
 _MAX_ENDED = 20_000
 _ended: dict[str, Fingerprint] = {}  # status file of each run known to have ended
+_checked_at: dict[str, float] = {}  # when all runs of a store were last looked at
 
 
-def active_runs(outputs_root: Path) -> dict[Path, Status]:
+def active_runs(outputs_root: Path, is_quick: bool = False) -> dict[Path, Status]:
     """Return the status of every waiting or running run, oldest first, whichever process has it.
 
-    Fast enough for every click: the status file of a run that has ended is not read twice.
+    The status file of a run that has ended is not read twice.
+
+    Args:
+        is_quick: of more than `MANY` runs, look at those that have ended only once in `RECHECK_S`. A run that another
+            process resumes is then seen so much later.
     """
-    active = {}
-    for folder in possible_folders(outputs_root):
+    active, folders, moment = {}, possible_folders(outputs_root), time.monotonic()
+    is_quick = is_quick and len(folders) > MANY and moment < _checked_at.get(str(outputs_root), -math.inf) + RECHECK_S
+    if not is_quick:
+        _checked_at[str(outputs_root)] = moment
+    for folder in folders:
+        if is_quick and folder in _ended:
+            continue
         if _may_be_active(folder) and (status := try_status(RunPaths(Path(folder)).status)) and status.active:
             active[Path(folder)] = status
     return dict(sorted(active.items(), key=lambda item: item[1].created))
@@ -256,6 +269,7 @@ def _may_be_active(folder: str) -> bool:
         if _ended.get(folder) == current:
             return False
         if stored_status(Path(file)).state not in ENDED:
+            _ended.pop(folder, None)  # it was resumed
             return True
     except (OSError, DamagedFile):
         return False

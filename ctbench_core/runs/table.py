@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import re
 import threading
@@ -33,7 +34,7 @@ from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
-from ctbench_core.runs.store import Run, check_length, open_run, possible_folders, run_folders
+from ctbench_core.runs.store import MANY, RECHECK_S, Run, check_length, open_run, possible_folders, run_folders
 
 _AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
 _FILES = (
@@ -42,8 +43,6 @@ _FILES = (
 )
 _RESULTS = ("evaluation", "alignment")
 _TRACE_POINTS, _TRACE_LIMIT = 24, 64 * 2**20
-MANY = 1_000  # runs whose files are all compared with their rows at each click
-RECHECK_S = 5.0  # between comparisons of the files of more runs
 _RETRY_S = 30.0  # until a refused index is written again
 _BATCH = 500  # rows that are written to the index together
 
@@ -58,6 +57,7 @@ class _Store:
         seen: when the folder of each run had last changed, as its files were compared with the row.
         unsaved: folders whose rows the index lacks. gone: folders whose rows it may hold in vain.
         checked_at: when the files of all runs were last compared; 0 before the first time.
+        rows: of the last table, by folder. newest_first: the same rows in its order.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -67,6 +67,8 @@ class _Store:
     gone: set[str] = field(default_factory=set)
     checked_at: float = 0.0
     retry_at: float = 0.0
+    rows: list[Row] = field(default_factory=list)
+    newest_first: list[Row] = field(default_factory=list)
 
 
 _stores: dict[str, _Store] = {}
@@ -110,8 +112,10 @@ def read_table(outputs_root: Path | str) -> RunTable:
         elif time.monotonic() - store.checked_at > RECHECK_S:
             store.checked_at = time.monotonic()
             threading.Thread(target=_recheck, args=(store, folders), name="run table", daemon=True).start()
-    rows.sort(key=lambda row: (row["created"], row["run_id"]), reverse=True)
-    return RunTable(rows, damaged)
+        if len(rows) != len(store.rows) or not all(map(operator.is_, rows, store.rows)):
+            store.rows = rows
+            store.newest_first = sorted(rows, key=lambda row: (row["created"], row["run_id"]), reverse=True)
+        return RunTable(store.newest_first, damaged)
 
 
 def count_unread(outputs_root: Path | str) -> int:

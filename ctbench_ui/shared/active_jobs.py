@@ -28,7 +28,9 @@ def list_runs(stored: Iterable[Path] | None = None) -> list[Path]:
         stored: the active runs of the store, where they are known already.
     """
     here = [folder for folder in _queue() if is_active(folder)]
-    return list(dict.fromkeys([*here, *(active_runs(form.outputs_root()) if stored is None else stored)]))
+    return list(
+        dict.fromkeys([*here, *(active_runs(form.outputs_root(), is_quick=True) if stored is None else stored)])
+    )
 
 
 def list_jobs() -> list[Path]:

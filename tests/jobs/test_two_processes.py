@@ -16,7 +16,16 @@ import ctbench_core.jobs.runner as runner_module
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.jobs import JobRunner
-from ctbench_core.runs import RunStore, active_runs, new_status, open_run, read_history, request_stop, write_status
+from ctbench_core.runs import (
+    RunStore,
+    active_runs,
+    new_status,
+    open_run,
+    read_history,
+    request_stop,
+    store,
+    write_status,
+)
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LIMIT_S = 60.0
@@ -122,3 +131,21 @@ def test_damaged_and_ended_runs_are_not_active(tmp_path: Path) -> None:
     write_status(tmp_path / "train" / "done" / "status.json", new_status("done"), state="finished")
     write_status(tmp_path / "train" / "now" / "status.json", new_status("now"), state="running")
     assert [folder.name for folder in active_runs(tmp_path)] == ["now"]
+
+
+def test_of_many_runs_those_that_have_ended_are_looked_at_only_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MANY", 1)
+    for name in ("first", "second"):
+        write_status(tmp_path / "train" / name / "status.json", new_status(name), state="finished")
+    assert active_runs(tmp_path, is_quick=True) == {}
+    write_status(tmp_path / "train" / "first" / "status.json", new_status("first"), state="running")
+    write_status(tmp_path / "train" / "new" / "status.json", new_status("new"), state="running")
+    assert [folder.name for folder in active_runs(tmp_path, is_quick=True)] == ["new"]
+    monkeypatch.setattr(store, "RECHECK_S", -1.0)
+    assert {folder.name for folder in active_runs(tmp_path, is_quick=True)} == {"first", "new"}
+    monkeypatch.setattr(store, "RECHECK_S", 3600.0)
+    write_status(tmp_path / "train" / "second" / "status.json", new_status("second"), state="running")
+    assert len(active_runs(tmp_path, is_quick=True)) == 2
+    assert len(active_runs(tmp_path)) == 3

@@ -162,6 +162,17 @@ def test_an_index_that_cannot_be_written_costs_time_alone(store: Path, monkeypat
     assert not (store / FILE).exists()
 
 
+def test_the_order_is_kept_while_no_row_changes(store: Path) -> None:
+    before = read_table(store).rows
+    assert read_table(store).rows is before
+    annotate(folders(store)[0], notes="changed")
+    after = read_table(store).rows
+    assert after is not before
+    assert [row["run_id"] for row in after] == [row["run_id"] for row in before]
+    delete_run(store, open_run(folders(store)[0]))
+    assert len(read_table(store).rows) == len(after) - 1
+
+
 def test_a_first_reading_that_is_stopped_keeps_what_it_has_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "_BATCH", 2)
     table._stores.clear()
