@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core import query
 from ctbench_core.formatting import plural
 from ctbench_core.query import Condition, Expression
-from ctbench_core.runs import ACTIVE, run_fields
+from ctbench_core.runs import ACTIVE, named_rows, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import (
@@ -182,7 +182,7 @@ def _list(
     rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str], csv_key: str = "runs-csv"
 ) -> None:
     """Draw runs to select from, the actions on those selected, and the panel of a single one."""
-    rows, sets = _ordered(rows, order)
+    rows, sets = _ordered(named_rows(rows), order)
     tags = sorted({tag for row in every for tag in row["tags"]})
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):
@@ -196,7 +196,7 @@ def _list(
                 _bar(rows, selected, every, tags, csv_key)
         if len(selected) == 1:
             with st.container(key="run-panel"):
-                card.draw(Path(selected[0]["run_dir"]), tags)
+                card.draw(Path(selected[0]["run_dir"]), selected[0]["name"], tags)
         elif selected and st.session_state.get(learning_curves.SHOWN):
             with st.container(key="runs-curves-panel"):
                 learning_curves.draw(selected)

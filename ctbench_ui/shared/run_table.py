@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +12,6 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.compare import unique_names
 from ctbench_core.declared import METRICS, averaged_metrics
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_interval
@@ -233,20 +230,11 @@ def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
         most: the largest height of the table, in pixels.
     """
     ids, table = frame["run_id"].tolist(), _with_texts(_without_empty(table_of(frame, _BRIEF)))
-    table["name"] = distinct_names(frame.to_dict("records"))
     if len(ids) > 1 and table["encoder"].nunique() == 1:
         table = table.drop(columns="encoder")  # what all rows have in common leaves room for what differs
     height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
     columns = COLUMNS | {"name": _text("Run")}  # as wide as the longest name
     return [ids[row] for row in controls.select_rows(table, ids, key, columns, "Best runs", height=height)]
-
-
-def distinct_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of rows of `cache.run_row`; equal names get the settings in which their recipes differ."""
-    names = [str(row["name"]) for row in rows]
-    counts = Counter(names)
-    settings = [json.loads(row["recipe"]) if counts[row["name"]] > 1 else {} for row in rows]
-    return unique_names(names, settings)
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
