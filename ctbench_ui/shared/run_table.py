@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,8 +39,9 @@ COLUMNS: dict[str, Any] = {
     ),
     "set": _text(
         "Val. set",
-        width=56,
-        help="Runs of one name were validated on the same volumes and labels; only these are ranked against each other.",
+        width=96,
+        help="File of the validation set, numbered where several sets share it. Only runs of one set are ranked against "
+        "each other.",
     ),
     "study": _text("Study", help="The study or search that the run belongs to."),
     "encoder": _text("Encoder"),
@@ -88,31 +88,29 @@ _BRIEF = ("star", "name", "encoder", "budget", "auprc", "convergence", "bar", "t
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
-def set_names(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the rank of each row's validation set, the set of most rows first, and its name.
-
-    It is empty for a single set, and for runs that have none yet.
-    """
+def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
+    """Return the rank of each row's validation set: the set of most rows first, then the newest."""
     sizes: dict[str, tuple[int, str]] = {}
     for name, moment in zip(sets, created):
         count, newest = sizes.get(name, (0, ""))
         sizes[name] = (count + 1, max(newest, moment))
     ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
-    several = len(set(ranks) - {""}) > 1
-    names = {name: _set_name(name) if name and several else "" for name in ranks}
-    return [ranks[name] for name in sets], [names[name] for name in sets]
+    return [ranks[name] for name in sets]
 
 
-def best_order(
-    sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]
-) -> tuple[list[int], list[str]]:
-    """Return the order of `best_first` as positions, and the name of each row's validation set."""
-    ranks, names = set_names(sets, created)
+def where_several(names: Sequence[str]) -> list[str]:
+    """Return the names of validation sets; empty where all that have one have the same."""
+    return list(names) if len(set(names) - {""}) > 1 else [""] * len(names)
+
+
+def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:
+    """Return the order of `best_first` as positions."""
+    ranks = set_ranks(sets, created)
     filled = [value is not None and not math.isnan(value) for value in values]
     keys = [
         (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
     ]
-    return sorted(range(len(keys)), key=keys.__getitem__), names
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -124,13 +122,7 @@ def best_first(frame: pd.DataFrame) -> pd.DataFrame:
         The rows with a column ``set``: the name of their validation set; empty where all have the same.
     """
     cells = (frame[name].tolist() for name in ("validation_set", "created", "val_auprc"))
-    order, names = best_order(*cells)
-    return frame.assign(set=names).iloc[order]
-
-
-def _set_name(identity: str) -> str:
-    """Return four digits of a validation set's identity: the same in every list, filter and store."""
-    return hashlib.sha256(identity.encode()).hexdigest()[:4]
+    return frame.assign(set=where_several(frame["validation_name"].tolist())).iloc[best_order(*cells)]
 
 
 def column_titles() -> dict[str, str]:
@@ -316,6 +308,7 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
             "trace",
             "recipe",
             "changed",
+            "validation_file",
         ]
     )
     plain["tags"] = plain["tags"].map(";".join)

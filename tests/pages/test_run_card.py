@@ -98,7 +98,9 @@ def test_the_card_shows_test_results_with_their_intervals(trained: list[Path], o
     evaluate_run(open_run(trained[0]).paths.root)
     metrics = read_metrics(open_run(trained[0]).paths.evaluation("test").metrics)
     assert metrics is not None
-    shown = [format_interval(metrics.macro[key].value, metrics.macro[key].interval.to_list()) for key in ("auprc", "auroc")]
+    shown = [
+        format_interval(metrics.macro[key].value, metrics.macro[key].interval.to_list()) for key in ("auprc", "auroc")
+    ]
     text = metrics_text(card(open_page, trained[0]))
     assert f"| {' | '.join(shown)} |" in text
     assert "not evaluated" not in text
@@ -129,7 +131,9 @@ def test_one_run_has_one_name_on_runs_home_and_in_selectors(trained: list[Path],
     for number in (1, 2):
         shutil.copytree(trained[0], store / "train" / f"again-{number}")
         status = open_run(store / "train" / f"again-{number}").status
-        write_status(store / "train" / f"again-{number}" / "status.json", status, created=f"2026-03-0{number}T10:00:00+00:00")
+        write_status(
+            store / "train" / f"again-{number}" / "status.json", status, created=f"2026-03-0{number}T10:00:00+00:00"
+        )
     names = {row["name"] for row in named_rows(cache.run_rows(str(store)))}
     assert len(names) == 4
     assert set(open_page("runs").dataframe[0].value["name"]) == names

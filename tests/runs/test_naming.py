@@ -85,7 +85,10 @@ def test_a_damaged_file_of_notes_leaves_the_automatic_name(make: Make) -> None:
 def test_runs_of_one_name_have_the_settings_in_which_they_differ(make: Make) -> None:
     runs = [make("a", "mlp"), make("b", "mlp", data__budget=20), make("c", "linear", data__budget=20)]
     assert both(runs) == ["mlp · budget all", "mlp · budget 20", "linear"]
-    assert both([make("d", "same", utils__seed=1), make("e", "same", utils__seed=2)]) == ["same · seed 1", "same · seed 2"]
+    assert both([make("d", "same", utils__seed=1), make("e", "same", utils__seed=2)]) == [
+        "same · seed 1",
+        "same · seed 2",
+    ]
 
 
 def test_equal_runs_are_told_apart_by_their_time_and_no_name_is_cut_or_an_id(make: Make) -> None:
