@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         read_json,
         truncate_history,
     )
+    from ctbench_core.runs.recipe_query import recipe_query
     from ctbench_core.runs.recorder import Recorder
     from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
     from ctbench_core.runs.resuming import (

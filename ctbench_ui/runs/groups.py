@@ -76,7 +76,7 @@ def draw(groups: pd.DataFrame, name: str) -> tuple[str, str | None] | None:
     is_idle = name == _SET or not groups["set"].any()
     chosen = select_rows(
         run_table.with_val_texts(groups.drop(columns="set") if is_idle else groups),
-        [f"{value} {of_set}" for value, of_set in zip(groups["value"], groups["set"])],
+        [f"{value} {of_set}".strip() for value, of_set in zip(groups["value"], groups["set"])],
         "groups",
         _columns(field.title),
         f"Runs by {field.title}",

@@ -25,14 +25,14 @@ _STAR = "★"
 _ROW = 36  # height of a row, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
-# In the order of the table: what a run is, how it ended and how good it is, in the width that the panel leaves.
+# In the order of the table: what a run is, how good it is and how it ended, in the width of a phone.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
     "name": _text("Run", width=168),
+    "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
-    "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "convergence": _text(
         "Convergence",
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
@@ -69,8 +69,8 @@ COLUMNS: dict[str, Any] = {
 _FIRST = (
     "star",
     "name",
-    "state",
     "auprc",
+    "state",
     "convergence",
     "set",
     "study",
@@ -84,7 +84,7 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "budget", "auprc", "convergence", "bar", "test", "when")
+_BRIEF = ("star", "name", "auprc", "convergence", "bar", "test", "encoder", "budget", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 

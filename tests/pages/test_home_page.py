@@ -16,7 +16,8 @@ from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
 from ctbench_ui.home import best_runs, recent_runs
-from ctbench_ui.shared import run_table
+from ctbench_ui.runs import recipes
+from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -76,6 +77,24 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     app.segmented_control(key="home.best").set_value("Recipes").run()
     assert not app.exception
     assert list(app.dataframe[0].value["n"]) == [1]
+
+
+def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
+    trained: list[Path], open_page: Open, places: dict[str, str], store: Path
+) -> None:
+    app = open_page("home", places | {"home.best": "Recipes"})
+    rows = [row for row in cache.run_rows(str(store)) if row["validation_name"]]
+    recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(trained[1]))
+    ids = list(recipes.table(pd.DataFrame(rows))["recipe"])
+    key = f"recipes-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
+    app.session_state[key] = {"selection": {"rows": [ids.index(recipe)], "columns": [], "cells": []}}
+    app.run()
+    app.button(key="best-recipe-runs").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Runs"
+    assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
+    assert app.dataframe[0].value["name"].tolist() == [open_run(trained[1]).name]
+    assert "run" not in app.query_params
 
 
 def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
