@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ctbench_core.formatting import plural
+_NUMBER = re.compile(r"(.*?)(?: \((\d+)\))?", re.DOTALL)  # a file and the number of its set
+_LISTED = 4
 
 
 def validation_set_names(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -21,15 +23,28 @@ def validation_set_names(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def joint_set_names(groups: Sequence[Iterable[tuple[str, str]]]) -> list[str]:
-    """Return for each group of runs the name of the validation sets that its runs have together; empty for none.
+    """Return for each group of runs the name of all its validation sets: ``valid.csv (1, 3)``, of many their number.
 
     Args:
         groups: for each the identity and name of the set of every run.
     """
     sets = [dict(sorted(group)) for group in groups]
-    joint = {tuple(one): f"{plural(len(one), 'set')}, as {next(iter(one.values()))}" for one in sets if len(one) > 1}
-    named = _numbered((" ".join(ids), name) for ids, name in joint.items())
-    return [named[" ".join(one)] if len(one) > 1 else next(iter(one.values()), "") for one in sets]
+    named = _numbered((" ".join(one), _joined(one.values())) for one in sets)
+    return [named[" ".join(one)] for one in sets]
+
+
+def _joined(names: Collection[str]) -> str:
+    """Join names of sets; those of one file by their numbers."""
+    if len(names) < 2:
+        return next(iter(names), "")
+    files: dict[str, list[int]] = {}
+    for file, number in (_NUMBER.fullmatch(name).groups() for name in names):  # type: ignore[union-attr]
+        files.setdefault(file, []).append(int(number or 1))
+    return ", ".join(f"{file} ({_numbers(numbers)})" for file, numbers in sorted(files.items()))
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return f"{len(numbers)} sets" if len(numbers) > _LISTED else ", ".join(map(str, sorted(numbers)))
 
 
 def _numbered(names: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -20,6 +20,8 @@ from ctbench_ui.shared.text import name_fields
 
 _SINCE = "home.since"
 _SHOWN = 5
+# A name is told apart from others by its end, which may not be cut.
+_STYLE = "<style>[class*=st-key-recent-] [data-testid=stPageLink] p {white-space: normal; overflow: visible}</style>"
 # A refresh, or a second tab, is the same visit.
 VISIT = timedelta(minutes=30)
 
@@ -64,9 +66,10 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     if not ended:
         st.caption("No run has ended yet.")
     shown = (fresh or ended)[:_SHOWN]
-    for row in shown:
+    st.html(_STYLE)
+    for place, row in enumerate(shown):
         style = state_style(row["state"])
-        with st.container(gap=None):
+        with st.container(gap=None, key=f"recent-{place}"):
             link = {"run": row["run_id"]}
             st.page_link(page("runs"), label=as_text(row["name"]), icon=style.icon, query_params=link)
             st.caption(_describe(row))

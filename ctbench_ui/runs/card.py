@@ -54,8 +54,9 @@ def draw(run_dir: Path, name: str, known_tags: list[str]) -> None:
             show_error("Error", run.status.error)
         obstacle = why_not_resumable(run)
         with st.container(horizontal=True, gap="small"):
-            _offer_results(run)
+            _offer_evaluation(run)
             run_actions.draw(run, "card")
+            _offer_download(run)
             if not readonly.is_on():
                 _change(run)
         if obstacle and run.status.state in RESUMABLE and not readonly.is_on():
@@ -75,12 +76,12 @@ def draw(run_dir: Path, name: str, known_tags: list[str]) -> None:
 
 def _heading(run: Run, name: str) -> None:
     """Draw the name of a run, the box that changes it, and the run's state."""
+    st.header(as_text(name), anchor=False)
+    by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.header(as_text(name), anchor=False, width="content")
+        st.markdown(f"{state_badge(run.status.state)}{by}", width="content")
         if not readonly.is_on():
             _rename(run)
-    by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
-    st.markdown(f"{state_badge(run.status.state)} :gray[{as_text(run.run_id)}]{by}")
 
 
 def _rename(run: Run) -> None:
@@ -104,11 +105,14 @@ def _save_name(run: Run, name: str) -> None:
         rename_run(run.paths.root, name)
 
 
-def _offer_results(run: Run) -> None:
+def _offer_evaluation(run: Run) -> None:
     if run.paths.final_model.is_file() and st.button(
         "Evaluate", icon=":material/query_stats:", key="card-evaluate", type="primary"
     ):
         go("evaluate", {"run": run.run_id})
+
+
+def _offer_download(run: Run) -> None:
     st.download_button(
         "Download",
         data=lambda: bulk.zip_bytes([run.paths.root]),

@@ -46,6 +46,8 @@ _STYLE = """<style>
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 28rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-bar {min-height: 2.5rem}
+.st-key-card-metrics table {font-size: .875rem; font-variant-numeric: tabular-nums}
+.st-key-card-metrics :is(th, td) {padding: .25rem .5rem !important}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
 </style>"""
 

@@ -25,11 +25,11 @@ _STAR = "★"
 _ROW = 36  # height of a row, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
-# In the order of the table: what a run is, how good it is and how it ended, in the width of a phone.
+# In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
-    "name": _text("Run", width=168),
     "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
+    "name": _text("Run"),  # as wide as the longest name: runs differ in its end
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
@@ -68,8 +68,8 @@ COLUMNS: dict[str, Any] = {
 }
 _FIRST = (
     "star",
-    "name",
     "auprc",
+    "name",
     "state",
     "convergence",
     "set",
@@ -84,7 +84,7 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "auprc", "convergence", "bar", "test", "encoder", "budget", "when")
+_BRIEF = ("star", "auprc", "name", "convergence", "bar", "test", "encoder", "budget", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
@@ -225,8 +225,7 @@ def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
     if len(ids) > 1 and table["encoder"].nunique() == 1:
         table = table.drop(columns="encoder")  # what all rows have in common leaves room for what differs
     height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
-    columns = COLUMNS | {"name": _text("Run")}  # as wide as the longest name
-    return [ids[row] for row in controls.select_rows(table, ids, key, columns, "Best runs", height=height)]
+    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Best runs", height=height)]
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ def headings(app: AppTest) -> list[str]:
 
 
 def metrics_text(app: AppTest) -> str:
-    return next(one.value for one in app.markdown if one.value.startswith("|  | **AUPRC**"))
+    return next(one.value for one in app.markdown if one.value.startswith("|  | Validation |"))
 
 
 def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
@@ -90,20 +90,22 @@ def test_the_card_begins_with_validation_and_says_that_test_is_not_evaluated(
 ) -> None:
     best = open_run(trained[0]).best()["val_metrics"]
     text = metrics_text(card(open_page, trained[0]))
-    assert f"| {format_metric(best['auprc'])} | {format_metric(best['auroc'])} |" in text
-    assert "Test :gray[not evaluated]" in text
+    rows = ["|  | Validation | Test |", f"| AUPRC | {format_metric(best['auprc'])} | not evaluated |"]
+    assert text.splitlines()[::2] == rows
+    assert text.splitlines()[3] == f"| AUROC | {format_metric(best['auroc'])} | – |"
 
 
 def test_the_card_shows_test_results_with_their_intervals(trained: list[Path], open_page: Open) -> None:
     evaluate_run(open_run(trained[0]).paths.root)
     metrics = read_metrics(open_run(trained[0]).paths.evaluation("test").metrics)
     assert metrics is not None
-    shown = [
-        format_interval(metrics.macro[key].value, metrics.macro[key].interval.to_list()) for key in ("auprc", "auroc")
-    ]
-    text = metrics_text(card(open_page, trained[0]))
-    assert f"| {' | '.join(shown)} |" in text
-    assert "not evaluated" not in text
+    app = card(open_page, trained[0])
+    cells = [line.split(" | ")[-1].removesuffix(" |") for line in metrics_text(app).splitlines()]
+    means = [metrics.macro[key] for key in ("auprc", "auroc")]
+    shown = [format_interval(one.value, one.interval.to_list()).replace(" ", "\N{NO-BREAK SPACE}") for one in means]
+    assert [cells[0], *cells[2:]] == ["Test", *shown]
+    if "[" in shown[0]:
+        assert any("95 % CI" in caption.value for caption in app.caption)
 
 
 def test_settings_have_the_titles_of_the_form_and_their_keys_beside(trained: list[Path], open_page: Open) -> None:

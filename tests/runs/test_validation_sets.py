@@ -48,7 +48,10 @@ def test_several_sets_of_a_recipe_are_counted_and_told_apart() -> None:
     seeds = [("a", "valid.csv"), ("b", "valid.csv (2)")]
     others = [("a", "valid.csv"), ("c", "valid.csv (3)")]
     named = joint_set_names([seeds, seeds[::-1], others, seeds[:1], []])
-    assert named == ["2 sets, as valid.csv"] * 2 + ["2 sets, as valid.csv (2)", "valid.csv", ""]
+    assert named == ["valid.csv (1, 2)"] * 2 + ["valid.csv (1, 3)", "valid.csv", ""]
+    assert joint_set_names([[*seeds, ("d", "fold.csv")]]) == ["fold.csv (1), valid.csv (1, 2)"]
+    many = [[(f"{letter}{number}", f"valid.csv ({number})") for number in range(2, 9)] for letter in "ab"]
+    assert joint_set_names(many) == ["valid.csv (7 sets)", "valid.csv (7 sets) (2)"]
 
 
 def test_the_file_is_that_of_the_provenance_else_of_the_config(tmp_path: Path) -> None:
