@@ -25,6 +25,12 @@ def stored_rows(outputs_root: str) -> dict[str, dict[str, Any]]:
     return {row["run_id"]: row for row in named_rows(cache.run_rows(outputs_root, None))}
 
 
+def names_in(folder: Path) -> dict[str, str]:
+    """Return the name of each run of a folder of the run store, such as a study's, by run id."""
+    rows = [row for row in cache.run_rows(str(folder.parent), None) if Path(row["run_dir"]).parent == folder]
+    return {row["run_id"]: row["name"] for row in named_rows(rows)}
+
+
 def has_results(row: dict[str, Any]) -> bool:
     """Whether a run can be evaluated, or holds imported predictions."""
     if row["kind"] == "score":
