@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import plural
-from ctbench_core.runs import open_run, recipe_query
+from ctbench_core.runs import named_rows, open_run, recipe_query
 from ctbench_ui.pages import go, page
 from ctbench_ui.shared import as_text, run_actions, run_table, show_errors
 from ctbench_ui.shared.run_picker import MOST
@@ -35,7 +35,9 @@ def draw(rows: list[dict[str, Any]]) -> None:
         _draw_recipes(ranked, rows)
     else:
         unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
-        _draw_runs(pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable"))
+        listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
+        names = [row["name"] for row in named_rows(listed.to_dict("records"))]
+        _draw_runs(listed.assign(name=names))
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
 
 
