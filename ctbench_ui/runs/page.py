@@ -40,7 +40,10 @@ _GROUP = "study"
 _FEW = 12  # runs that need no table as high as the window
 _STYLE = """<style>
 .st-key-runs-high [data-testid=stDataFrame] {height: max(18rem, calc(100vh - 20.5rem)) !important}
-@media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 18rem !important}}
+@media (max-width: 640px) {
+.st-key-runs-high [data-testid=stDataFrame] {height: 18rem !important}
+.st-key-runs-high [data-testid=stDataFrameResizable] {min-height: 0 !important}
+}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}

@@ -45,7 +45,7 @@ def can_compare(row: Mapping[str, Any]) -> bool:
 
 def title(row: Mapping[str, Any]) -> str:
     """Write a row of `stored_rows` as an option of a picker."""
-    trained = f"{row['encoder']} · val. AUPRC {format_metric(row['val_auprc'])}"
+    trained = f"val. AUPRC {format_metric(row['val_auprc'])} · {row['encoder']}"
     return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained}"
 
 

@@ -141,5 +141,10 @@ def test_one_run_has_one_name_on_runs_home_and_in_selectors(trained: list[Path],
     assert set(open_page("runs").dataframe[0].value["name"]) == names
     assert {link.label for link in open_page("home").get("page_link")} >= names
     options = open_page("evaluate").selectbox(key="run").options
-    assert {option.partition(" · tiny0 · ")[0] for option in options} == names
+    assert {option.partition(" · val. AUPRC ")[0] for option in options} == names
     assert not [option for option in options if trained[0].name in option]
+
+
+def test_on_a_phone_the_number_is_in_sight(trained: list[Path], open_page: Open) -> None:
+    for page in ("home", "runs"):
+        assert [name for name in open_page(page).dataframe[0].value if name != "star"][:2] == ["auprc", "name"]
