@@ -11,7 +11,7 @@ from typing import Any
 from ctbench_core.config import KEYS, differing_settings, values_for
 from ctbench_core.runs.store import Run
 
-_TIMES = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")  # the shorter where it tells runs apart
+_TIMES = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")  # the shorter where it distinguishes the runs
 _REPEATS = [name for name, info in KEYS.items() if info.repeats and info.counts_for("identity")]
 
 
@@ -51,7 +51,7 @@ def _extend(names: list[str], places: Sequence[int], texts: Sequence[str]) -> No
 
 
 def _times(created: Sequence[str]) -> list[str]:
-    """Write ISO times to the minute, to the second where minutes are equal; empty where that tells none apart."""
+    """Write ISO times to the minute, to the second where minutes are equal; empty where that distinguishes none."""
     if len(set(created)) < 2 or not all(created):
         return [""] * len(created)
     moments = [datetime.fromisoformat(time).astimezone() for time in created]

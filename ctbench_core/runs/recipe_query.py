@@ -9,7 +9,7 @@ from typing import Any
 from ctbench_core.query import EVERY, Condition, Expression, QueryError, matches, parse, with_term, write
 from ctbench_core.runs.fields import run_fields, text_of
 
-_FIRST = ("head", "encoder", "inputs", "budget")  # of settings that tell as much apart
+_FIRST = ("head", "encoder", "inputs", "budget")  # of settings that exclude as many runs
 
 
 def recipe_query(rows: Sequence[Mapping[str, Any]], recipe: str) -> Expression:
