@@ -327,11 +327,12 @@ def test_the_runs_of_a_group_are_shown_without_a_warning_of_streamlit(
 def test_a_saved_view_is_opened_without_a_warning_of_streamlit(
     trained: list[Path], open_page: Open, store: Path, doubled: list[str]
 ) -> None:
-    save_view(store, "seeds", {"runs.view": ["By setting"], "runs.group": ["seed"], "runs.columns": ["name", "auprc"]})
+    save_view(store, "seeds", {"runs.view": ["By key"], "runs.group": ["seed"], "runs.columns": ["name", "auprc"]})
     app = open_page("runs")
     app.button(key="view-seeds").click().run()
     assert not app.exception
+    assert app.segmented_control(key="runs.view").value == "By setting"  # as it is called since
     assert app.selectbox(key="runs.group").value == "seed"
     app.segmented_control(key="runs.view").set_value("Runs").run()
-    assert list(app.dataframe[0].value) == ["name", "auprc"]
+    assert list(app.dataframe[0].value) == ["auprc", "name"]
     assert not doubled
