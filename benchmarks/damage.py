@@ -222,9 +222,14 @@ def ask(reader: Callable[[], Any]) -> Answer:
         return Answer(crash=traceback.format_exc())
 
 
+def _own(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the name of its validation set, which counts the sets of all readable runs."""
+    return {name: value for name, value in row.items() if name != "validation_name"}
+
+
 def answers(root: Path, names: list[str]) -> dict[str, Answer]:
     """Ask every reader of a store: those of the whole store by name, those of a run by its folder below the store."""
-    rows = ask(lambda: {_below(row["run_dir"], root): row for row in cache.run_rows(str(root), None)})
+    rows = ask(lambda: {_below(row["run_dir"], root): _own(row) for row in cache.run_rows(str(root), None)})
     asked: dict[str, Callable[[], Any]] = {
         "list": lambda: sorted(_below(run.paths.root, root) for run in RunStore(root).runs(None)),
         "start": lambda: [run.run_id for run in RunStore(root).mark_interrupted()],

@@ -33,7 +33,7 @@ def test_a_key_has_the_title_of_its_field(key: str, title: str) -> None:
         ("model.params.hidden_dims", [8, 4], "hidden widths 8-4"),
         ("model.params.hidden_dims", [], "hidden widths none"),
         ("paths.data_root", "/far/away/encoder", "feature root encoder"),
-        ("data.budget", None, "budget default"),
+        ("data.budget", None, "budget all"),
         ("data.standardise", "zscore", "scaling zscore"),
         ("data.auto_split.enabled", True, "split training yes"),
     ],

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         published_frame,
         read_model_scores,
         scores_path,
-        unique_names,
     )
     from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs
     from ctbench_core.compare.label_sets import compare_label_sets, read_label_set

@@ -5,17 +5,15 @@ Shapes: M models, N volumes, C findings.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import differing_settings, values_for
+from ctbench_core.config import values_for
 from ctbench_core.errors import InputError, first_rows
 from ctbench_core.formatting import plural
 from ctbench_core.installation import reference_folder
@@ -25,8 +23,10 @@ from ctbench_core.runs import (
     label_columns,
     open_run,
     read_frame,
+    run_names,
     score_labels,
     set_id_of,
+    unique_names,
     volumes_digest_of,
 )
 from ctbench_core.stored import is_there
@@ -206,33 +206,6 @@ def _difference_of_labels(first: str, other: str, labels: Sequence[str], same: n
         f"{sum(counts.values()):,} of {same.size:,} labels of {other} differ from those of {first} ({named}{more}): "
         f"those of {first} are used for both."
     )
-
-
-def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """Make names distinct: equal ones get the settings in which they differ, and a number where still equal.
-
-    Args:
-        settings: for each name its values by config key.
-    """
-    groups: dict[str, list[int]] = {}
-    for position, name in enumerate(names):
-        groups.setdefault(name, []).append(position)
-    distinct = list(names)
-    for name, positions in groups.items():
-        if len(positions) > 1 and settings:
-            for position, text in zip(positions, differing_settings([settings[k] for k in positions])):
-                distinct[position] = " · ".join(filter(None, [name, text]))
-    counts, seen = Counter(distinct), Counter[str]()
-    for position, name in enumerate(distinct):
-        if counts[name] > 1:
-            seen[name] += 1
-            distinct[position] = f"{name} ({seen[name]})"
-    return distinct
-
-
-def run_names(runs: Sequence[Run]) -> list[str]:
-    """Return the names of runs for tables; equal names get the settings in which the runs differ."""
-    return unique_names([run.name for run in runs], [values_for(run.config, "identity") for run in runs])
 
 
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:

@@ -21,7 +21,6 @@ from ctbench_core.compare.comparability import (
     common_sets,
     keep_common,
     read_model_scores,
-    run_names,
 )
 from ctbench_core.compare.primary import Primary, margin_warnings, margins_of, primary_of
 from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
@@ -37,7 +36,7 @@ from ctbench_core.inference import (
     recipe_difference,
 )
 from ctbench_core.manifest import identity_of
-from ctbench_core.runs import Disclosures, Run, convergence, disclosures_of, open_run, set_id_of
+from ctbench_core.runs import Disclosures, Run, convergence, disclosures_of, open_run, run_names, set_id_of
 
 ALPHA = 0.05
 

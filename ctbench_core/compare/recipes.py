@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ctbench_core.compare.comparability import ModelScores, keep_common, read_model_scores, unique_names
+from ctbench_core.compare.comparability import ModelScores, keep_common, read_model_scores
 from ctbench_core.compare.comparison import Comparison, Group, compare_groups, comparison_set, mark_of
 from ctbench_core.compare.folds import OUT_OF_FOLD, compare_folds, fold_set, is_kfold
 from ctbench_core.compare.primary import Primary, primary_of
@@ -15,7 +15,7 @@ from ctbench_core.dataset import ManifestCache, seed_overlap
 from ctbench_core.errors import InputError
 from ctbench_core.inference import Estimate, estimate, measure
 from ctbench_core.label_leakage import encoder_name
-from ctbench_core.runs import Run, open_run
+from ctbench_core.runs import Run, open_run, unique_names
 
 
 def recipes_of(runs: Sequence[Run]) -> dict[str, list[Run]]:

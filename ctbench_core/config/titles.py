@@ -7,8 +7,10 @@ from typing import Any
 
 from ctbench_core.config.keys import KEYS, KeyInfo
 from ctbench_core.declared import metric_title
+from ctbench_core.formatting import UNDEFINED
 
 _SETTINGS, _LETTERS = 3, 24  # settings at most in a name, and letters of a value
+_ABSENT = {"data.budget": "all"}  # what no value of a key means, where it is no default to look up
 
 
 def key_title(key: str) -> str:
@@ -27,6 +29,17 @@ def title_of(info: KeyInfo, value: Any) -> str:
     return metric_title(value) if info.name == "training.monitor" else str(value)
 
 
+def value_text(key: str, value: Any) -> str:
+    """Write the value of a key, whole: registered values by their titles, no value as a dash."""
+    if value is None or value == []:
+        return UNDEFINED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return title_of(KEYS[key], value) if key in KEYS and isinstance(value, str) else str(value)
+
+
 def setting_text(key: str, value: Any) -> str:
     """Write a setting as part of a name: ``learning rate 0.01``; of a path its last part, of a long text its beginning."""
     return f"{key_title(key).lower()} {_short_value(key, value)}"
@@ -34,7 +47,7 @@ def setting_text(key: str, value: Any) -> str:
 
 def _short_value(key: str, value: Any) -> str:
     if value is None:
-        return "default"
+        return _ABSENT.get(key, "default")
     if value == []:
         return "none"
     if isinstance(value, bool):

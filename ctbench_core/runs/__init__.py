@@ -6,7 +6,7 @@ from ctbench_core.rooms import load_on_use
 
 if TYPE_CHECKING:
     from ctbench_core.runs.alignments import alignment_frame, read_alignment
-    from ctbench_core.runs.annotations import Annotations, annotate, read_annotations
+    from ctbench_core.runs.annotations import LONGEST_NAME, Annotations, annotate, read_annotations, rename_run
     from ctbench_core.runs.bulk import BulkResult, delete_alignment, delete_runs, for_each, star_runs, tag_runs
     from ctbench_core.runs.convergence import NOT_CONVERGED, Convergence, convergence
     from ctbench_core.runs.damage import (
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from ctbench_core.runs.learning_curves import MOST_CURVES, LearningCurves, curve_titles, learning_curves
     from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
+    from ctbench_core.runs.naming import named_rows, run_names, unique_names
     from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out
     from ctbench_core.runs.provenance import Provenance, read_provenance
     from ctbench_core.runs.readers import (
@@ -60,14 +61,17 @@ if TYPE_CHECKING:
         read_json,
         truncate_history,
     )
+    from ctbench_core.runs.recipe_query import recipe_query
     from ctbench_core.runs.recorder import Recorder
     from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
     from ctbench_core.runs.resuming import (
         advice_on_changes,
         check_resumable,
         check_settings,
+        loss_error_text,
         newest_resumable,
         why_not_resumable,
+        will_fail_again,
     )
     from ctbench_core.runs.scores import (
         label_columns,
@@ -106,6 +110,7 @@ if TYPE_CHECKING:
         check_length,
         delete_run,
         latest_run,
+        name_of,
         open_run,
         read_best,
         read_config,
@@ -136,6 +141,7 @@ if TYPE_CHECKING:
         to_trash,
     )
     from ctbench_core.runs.tuning import read_tuning
+    from ctbench_core.runs.validation_sets import joint_set_names, validation_set_names
     from ctbench_core.runs.views import View, delete_view, read_views, save_view
 
 load_on_use(__name__)

@@ -17,6 +17,7 @@ class Provenance:
 
     Attributes:
         inputs: the digests of its inputs by name; empty for runs from before digests.
+        files: the manifest of each split.
         counts: volumes, exams and patients by split: train, val.
         prevalence: share of positives by split and finding, as the run's budget drew them; None where unknown.
         leaks: by split, patients that are also in another.
@@ -24,6 +25,7 @@ class Provenance:
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     prevalence: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     leaks: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -45,6 +47,7 @@ def read_provenance(paths: RunPaths) -> Provenance:
 
 
 class _Split(TypedDict, total=False):
+    file: str | None
     volumes: Count | None
     exams: Count | None
     patients: Count | None
@@ -75,6 +78,7 @@ def _parse(text: str) -> Provenance:
     manifests = content.get("manifests") or {}
     return Provenance(
         inputs=content.get("inputs") or {},
+        files={split: file for split, facts in manifests.items() if (file := facts.get("file"))},
         counts=manifests,
         prevalence={split: facts["prevalence"] for split, facts in manifests.items() if "prevalence" in facts},
         leaks=content.get("leaks") or {},

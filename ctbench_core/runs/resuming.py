@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ctbench_core.runs.status import RESUMABLE
 from ctbench_core.runs.store import Run, read_config, try_open
 from ctbench_core.stored import is_there
 
+_LOSS_ERROR = re.compile(r"The \w+ loss became (?:nan|-?inf) in epoch \d+\.")
 ALLOW = "training.resume.allow_changes"
 
 
@@ -30,6 +32,16 @@ def why_not_resumable(run: Run) -> str:
             "Train its settings as a new run instead: Clone on the Runs page, or train with the same overrides."
         )
     return ""
+
+
+def loss_error_text(kind: str, value: float, epoch: int) -> str:
+    """Write that a loss is not finite; `will_fail_again` reads it back."""
+    return f"The {kind} loss became {value} in epoch {epoch}."
+
+
+def will_fail_again(run: Run) -> bool:
+    """Whether a run ended by its own settings, so that a resume can only end in the same way: its loss was not finite."""
+    return run.status.state == "failed" and bool(_LOSS_ERROR.match(run.status.error or ""))
 
 
 def check_resumable(run: Run) -> None:

@@ -81,6 +81,11 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The name that people gave the run, else its automatic one."""
+        return name_of(self.paths.root, self.status) or self.run_id
+
+    @property
+    def automatic_name(self) -> str:
         """The run's label, else its id."""
         return self.status.label or self.run_id
 
@@ -98,7 +103,7 @@ class Run:
         return read_best(self.paths)
 
     def annotations(self) -> Annotations:
-        """Return the star, tags and notes that people gave the run."""
+        """Return the name, star, tags and notes that people gave the run."""
         return read_annotations(self.paths.root)
 
     def history(self) -> list[dict[str, Any]]:
@@ -118,6 +123,14 @@ class Run:
     def _complete(self, kind: str) -> list[str]:
         results = _subfolders(str(self.paths.root / kind))
         return sorted(Path(folder).name for folder in results if os.path.lexists(f"{folder}{os.sep}metrics.json"))
+
+
+def name_of(run_dir: Path, status: Status) -> str:
+    """Return the name that people gave a run, else its label."""
+    with contextlib.suppress(DamagedFile):  # which is reported where the run is shown
+        if given := read_annotations(run_dir).name:
+            return given
+    return status.label
 
 
 def read_best(paths: RunPaths) -> dict[str, Any]:

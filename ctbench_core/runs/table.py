@@ -24,6 +24,7 @@ from ctbench_core.config import KEYS, Config, changed_keys, get_key, recipe_valu
 from ctbench_core.declared import averaged_metrics, hidden_widths
 from ctbench_core.errors import DamagedFile, InputError, RunError
 from ctbench_core.label_leakage import encoder_name
+from ctbench_core.names import last_name
 from ctbench_core.runs.convergence import convergence
 from ctbench_core.runs.damage import DamagedRun, check_files
 from ctbench_core.runs.disclosures import is_stale
@@ -35,6 +36,7 @@ from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
 from ctbench_core.runs.store import MANY, RECHECK_S, Run, check_length, open_run, possible_folders, run_folders
+from ctbench_core.runs.validation_sets import validation_set_names
 
 _AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
 _FILES = (
@@ -114,6 +116,7 @@ def read_table(outputs_root: Path | str) -> RunTable:
             threading.Thread(target=_recheck, args=(store, folders), name="run table", daemon=True).start()
         if len(rows) != len(store.rows) or not all(map(operator.is_, rows, store.rows)):
             store.rows = rows
+            _name_sets(rows)
             store.newest_first = sorted(rows, key=lambda row: (row["created"], row["run_id"]), reverse=True)
         return RunTable(store.newest_first, damaged)
 
@@ -136,6 +139,14 @@ def _load_index(store: _Store, root: str) -> None:
     """Read the index once, before the first table."""
     if not (store.checked_at or store.entries):
         store.entries = read_index(Path(root))
+
+
+def _name_sets(rows: list[Row]) -> None:
+    """Write the names of their validation sets into the rows of training runs."""
+    trained = [row for row in rows if row["kind"] == "train"]
+    names = validation_set_names(trained)
+    for row in trained:
+        row["validation_name"] = names.get(row["validation_set"], "")
 
 
 def _recheck(store: _Store, folders: Mapping[str, str]) -> None:
@@ -291,6 +302,8 @@ def _settings(run: Run) -> Row:
         "inputs": config.model.inputs,
         "volumes": read_provenance(run.paths).count("volumes", "train"),
         "validation_set": validation_set_id(run) or _configured_set(config),
+        "validation_file": last_name(read_provenance(run.paths).files.get("val") or config.data.val_manifest),
+        "validation_name": "",  # what the table calls the set, beside those of other runs
         "budget": config.data.budget,
         "seed": config.utils.seed,
         "fold": config.data.kfold.fold,

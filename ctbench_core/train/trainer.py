@@ -22,7 +22,7 @@ from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.dataset import Dataset, finding_columns
 from ctbench_core.declared import HEADS, load
 from ctbench_core.errors import RunError
-from ctbench_core.runs import Convergence
+from ctbench_core.runs import Convergence, loss_error_text
 from ctbench_core.train import losses
 from ctbench_core.train.batches import Batches, Block
 from ctbench_core.train.convergence import LinearRun, compare_with_optimum, has_optimum
@@ -221,7 +221,7 @@ class Trainer:
         for kind, value in (("training", train_loss), ("validation", val_loss)):
             if not math.isfinite(value):
                 return RunError(
-                    f"The {kind} loss became {value} in epoch {epoch}. Lower training.learning_rate (now "
+                    f"{loss_error_text(kind, value, epoch)} Lower training.learning_rate (now "
                     f"{self.configs[k].training.learning_rate:g}), or standardise the features (data.standardise=zscore)."
                 )
         return None

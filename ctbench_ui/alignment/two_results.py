@@ -90,9 +90,8 @@ def _pick_truth(folder: Path, other: Path) -> str:
 
 
 def name_by_difference(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str]:
-    """Return names of two results: the parts in which they differ, without the id where another part does."""
-    differing = [part for part in one if one[part] != other[part]]
-    shown = [part for part in differing if part != "id"] or differing
+    """Return names of two results: the parts in which they differ."""
+    shown = [part for part in one if one[part] != other[part]]
     first, second = (" · ".join(parts[part] for part in shown) for parts in (one, other))
     return first, second
 

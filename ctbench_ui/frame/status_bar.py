@@ -8,7 +8,7 @@ import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_cohort, plural
-from ctbench_core.runs import Status
+from ctbench_core.runs import Status, name_of
 from ctbench_ui import form
 from ctbench_ui.pages import page
 from ctbench_ui.shared import active_jobs, as_text, cache, meters
@@ -69,7 +69,7 @@ def _draw_job(first: set[str]) -> None:
     if status is None:
         st.caption(":material/hourglass_empty: No active job")
         return
-    label = f"{_describe_progress(status)} · ETA {active_jobs.time_left(status)} · {as_text(status.label)}{more}"
+    label = f"{_describe_progress(status)} · ETA {active_jobs.time_left(status)} · {as_text(name_of(Path(watched[0]), status))}{more}"
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
     bar.progress(active_jobs.share_done(status))
@@ -91,7 +91,7 @@ def _describe_end(folder: Path) -> tuple[str, str]:
         return f"{as_text(folder.name)}: deleted", ":material/help:"
     icon = ":material/check_circle:" if status.state == "finished" else ":material/info:"
     after = f" after {plural(status.epoch, 'epoch')}" if status.kind == "train" else ""
-    return f"{as_text(status.label)}: {status.state}{after}", icon
+    return f"{as_text(name_of(folder, status))}: {status.state}{after}", icon
 
 
 def describe_device() -> str:

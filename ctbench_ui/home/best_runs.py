@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import plural
-from ctbench_core.runs import open_run
+from ctbench_core.runs import named_rows, open_run, recipe_query
 from ctbench_ui.pages import go, page
 from ctbench_ui.shared import as_text, run_actions, run_table, show_errors
 from ctbench_ui.shared.run_picker import MOST
@@ -32,10 +32,12 @@ def draw(rows: list[dict[str, Any]]) -> None:
         chosen = _pick_set(frame, titles)
     ranked = frame[frame["validation_set"] == chosen]
     if what == _RECIPES:
-        _draw_recipes(ranked)
+        _draw_recipes(ranked, rows)
     else:
         unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
-        _draw_runs(pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable"))
+        listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
+        names = [row["name"] for row in named_rows(listed.to_dict("records"))]
+        _draw_runs(listed.assign(name=names))
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
 
 
@@ -135,13 +137,13 @@ def _with_results(run_id: str, ranked: pd.DataFrame) -> str | None:
     return run_id if run_id in scored else next(iter(scored), None)
 
 
-def _draw_recipes(runs: pd.DataFrame) -> None:
+def _draw_recipes(runs: pd.DataFrame, every: list[dict[str, Any]]) -> None:
     # The table of recipes and its intervals are of the Runs page, and loaded with it.
-    from ctbench_ui.runs import recipes
+    from ctbench_ui.runs import filters, recipes
 
     table = recipes.table(runs).head(_BEST)
     chosen = recipes.draw(table, runs)
     if chosen is not None:
-        own = runs[runs["recipe"] == chosen]
-        if st.button(f"Show {plural(len(own), 'run')}", icon=":material/filter_list:", key="best-recipe-runs"):
-            go("runs", {"run": ",".join(own["run_id"])})
+        count = sum(row["recipe"] == chosen for row in every)
+        if st.button(f"Show {plural(count, 'run')}", icon=":material/filter_list:", key="best-recipe-runs"):
+            filters.open_runs(recipe_query(every, chosen))

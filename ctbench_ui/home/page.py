@@ -9,7 +9,7 @@ import streamlit as st
 from ctbench_core.config import KEYS
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_cohort, format_metric, plural
-from ctbench_core.runs import open_run
+from ctbench_core.runs import name_of, open_run
 from ctbench_ui import form
 from ctbench_ui.home import best_runs, recent_runs
 from ctbench_ui.pages import go, page
@@ -85,7 +85,11 @@ def _draw_train_step(runs: int) -> None:
     status = active_jobs.status_of(active[0]) if active else None
     if status is not None:
         queued = f" · {len(active) - 1} more" if len(active) > 1 else ""
-        _draw_step(_NOW, "2 · Train", f"{as_text(status.label)} · epoch {status.epoch:,}/{status.max_epochs:,}{queued}")
+        _draw_step(
+            _NOW,
+            "2 · Train",
+            f"{as_text(name_of(active[0], status))} · epoch {status.epoch:,}/{status.max_epochs:,}{queued}",
+        )
         st.progress(active_jobs.share_done(status))
         st.page_link(page("runs"), label="Open the run", icon=":material/monitoring:")
         return

@@ -12,13 +12,16 @@ import streamlit as st
 from ctbench_core.atomic import write_json
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import ENDED, RESUMABLE, open_run
+from ctbench_core.runs import ENDED, RESUMABLE, named_rows, open_run
 from ctbench_core.stored import parse_json, read_file
 from ctbench_ui.pages import page
-from ctbench_ui.shared import ago, as_text, run_actions, run_table, show_errors, state_style
+from ctbench_ui.shared import ago, as_text, run_actions, show_errors, state_style
+from ctbench_ui.shared.text import name_fields
 
 _SINCE = "home.since"
 _SHOWN = 5
+# A name is told apart from others by its end, which may not be cut.
+_STYLE = "<style>[class*=st-key-recent-] [data-testid=stPageLink] p {white-space: normal; overflow: visible}</style>"
 # A refresh, or a second tab, is the same visit.
 VISIT = timedelta(minutes=30)
 
@@ -62,22 +65,23 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     st.header("Recent activity", anchor=False)
     if not ended:
         st.caption("No run has ended yet.")
-    shown = (fresh or ended)[:_SHOWN]
-    for row, name in zip(shown, run_table.distinct_names(shown)):
+    shown = named_rows((fresh or ended)[:_SHOWN])
+    st.html(_STYLE)
+    for place, row in enumerate(shown):
         style = state_style(row["state"])
-        with st.container(gap=None):
+        with st.container(gap=None, key=f"recent-{place}"):
             link = {"run": row["run_id"]}
-            st.page_link(page("runs"), label=as_text(name), icon=style.icon, query_params=link)
+            st.page_link(page("runs"), label=as_text(row["name"]), icon=style.icon, query_params=link)
             st.caption(_describe(row))
             if row["state"] in RESUMABLE:
-                _offer_resume(row)
+                _offer_next(row)
     if len(fresh) > _SHOWN:
         st.caption(f"… and {len(fresh) - _SHOWN} more")
 
 
-def _offer_resume(row: dict[str, Any]) -> None:
+def _offer_next(row: dict[str, Any]) -> None:
     with show_errors("This run cannot be read"):
-        run_actions.draw_stop_or_resume(open_run(row["run_dir"]), f"recent-{row['run_id']}")
+        run_actions.draw_next(open_run(row["run_dir"]), f"recent-{row['run_id']}")
 
 
 def _describe(row: dict[str, Any]) -> str:
@@ -85,5 +89,5 @@ def _describe(row: dict[str, Any]) -> str:
     if row["best_epoch"]:
         parts.append(f"validation AUPRC {format_metric(row['val_auprc'])} at epoch {row['best_epoch']}")
     if row["error"]:
-        parts.append(as_text(row["error"].splitlines()[0]))
+        parts.append(as_text(name_fields(row["error"].splitlines()[0])))
     return " · ".join(parts)

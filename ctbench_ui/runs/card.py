@@ -1,4 +1,4 @@
-"""The card of one run: settings, provenance, files and notes, and the actions on it."""
+"""The card of one run: its metrics, the actions on it, notes, settings, provenance and files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys
+from ctbench_core.config import KEYS, changed_keys, get_key, key_title, model_groups, set_keys, value_text
 from ctbench_core.runs import (
+    LONGEST_NAME,
     RESUMABLE,
     Run,
     annotate,
@@ -18,12 +19,13 @@ from ctbench_core.runs import (
     delete_run,
     open_run,
     read_json,
+    rename_run,
     why_not_resumable,
 )
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.runs import bulk
+from ctbench_ui.runs import bulk, run_metrics
 from ctbench_ui.shared import (
     as_text,
     cache,
@@ -38,23 +40,23 @@ from ctbench_ui.shared import (
 from ctbench_ui.shared.commands import draw_command
 
 
-def draw(run_dir: Path, known_tags: list[str]) -> None:
+def draw(run_dir: Path, name: str, known_tags: list[str]) -> None:
     """Draw the card of a run.
 
     Args:
-        known_tags: tags of other runs, to choose from.
+        name: of the run beside others. known_tags: tags of other runs, to choose from.
     """
     with show_errors("This run cannot be read"), st.container(border=True, key="run-card"):
         run = open_run(run_dir)
-        st.header(as_text(run.name), anchor=False)
-        by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
-        st.markdown(f"{state_badge(run.status.state)} {as_text(run.paths.root)}{by}")
+        _heading(run, name)
+        run_metrics.draw(run)
         if run.status.error:
             show_error("Error", run.status.error)
         obstacle = why_not_resumable(run)
         with st.container(horizontal=True, gap="small"):
-            _offer_results(run)
+            _offer_evaluation(run)
             run_actions.draw(run, "card")
+            _offer_download(run)
             if not readonly.is_on():
                 _change(run)
         if obstacle and run.status.state in RESUMABLE and not readonly.is_on():
@@ -72,11 +74,45 @@ def draw(run_dir: Path, known_tags: list[str]) -> None:
         draw_tabs(contents, "card-tabs")
 
 
-def _offer_results(run: Run) -> None:
+def _heading(run: Run, name: str) -> None:
+    """Draw the name of a run, the box that changes it, and the run's state."""
+    st.header(as_text(name), anchor=False)
+    by = f" :gray[started by {as_text(run.status.started_by)}]" if run.status.started_by else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{state_badge(run.status.state)}{by}", width="content")
+        if not readonly.is_on():
+            _rename(run)
+
+
+def _rename(run: Run) -> None:
+    field = f"name-{run.run_id}"
+    # As for tags and notes, the file decides.
+    with show_errors("The notes of this run cannot be read"):
+        st.session_state[field] = run.annotations().name
+    with st.popover("Rename", icon=":material/edit:", type="tertiary", key="card-rename"):
+        st.text_input(
+            "Name",
+            key=field,
+            max_chars=LONGEST_NAME,
+            placeholder=run.automatic_name,
+            help="Empty: the automatic name.",
+            on_change=lambda: _save_name(run, st.session_state[field]),
+        )
+
+
+def _save_name(run: Run, name: str) -> None:
+    with show_errors("Not saved"):
+        rename_run(run.paths.root, name)
+
+
+def _offer_evaluation(run: Run) -> None:
     if run.paths.final_model.is_file() and st.button(
         "Evaluate", icon=":material/query_stats:", key="card-evaluate", type="primary"
     ):
         go("evaluate", {"run": run.run_id})
+
+
+def _offer_download(run: Run) -> None:
     st.download_button(
         "Download",
         data=lambda: bulk.zip_bytes([run.paths.root]),
@@ -180,16 +216,15 @@ def _settings(run: Run) -> None:
 
 
 def _keys(values: dict[str, Any], alt: str) -> None:
-    rows = [{"Key": key, "Value": str(value)} for key, value in values.items()]
+    rows = [{"Setting": key_title(key), "Value": value_text(key, value), "Key": key} for key, value in values.items()]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
 
 
 def _files(run: Run) -> None:
-    left, right = st.columns(2)
-    left.code(
-        json.dumps(read_json(run.paths.provenance) or {}, indent=2, ensure_ascii=False), language=None, height=420
-    )
+    st.code(str(run.paths.root), language=None, wrap_lines=True)
     files = [file for file in sorted(run.paths.root.rglob("*")) if file.is_file()]
     rows = [{"File": file.relative_to(run.paths.root).as_posix(), "KiB": cache.stamp(file)[2] / 1024} for file in files]
     config = {"KiB": st.column_config.NumberColumn(format="%.1f")}
-    right.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Files of the run")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Files of the run")
+    provenance = json.dumps(read_json(run.paths.provenance) or {}, indent=2, ensure_ascii=False)
+    st.code(provenance, language=None, height=420)

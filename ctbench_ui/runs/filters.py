@@ -12,7 +12,9 @@ from ctbench_core import query
 from ctbench_core.query import EVERY, Condition, Expression, QueryError
 from ctbench_core.runs import run_fields, text_of
 from ctbench_ui.frame import address
+from ctbench_ui.pages import go
 from ctbench_ui.shared import as_text
+from ctbench_ui.shared.controls import set_value
 
 KEY = "runs.filter"
 _PLACEHOLDER = "head = mlp and budget < 100 and tag = paper"
@@ -77,6 +79,14 @@ def matching(rows: Sequence[dict[str, Any]], expression: Expression) -> list[dic
 def clear() -> None:
     """Empty the query."""
     st.session_state[KEY] = ""
+
+
+def open_runs(expression: Expression) -> None:
+    """Open the Runs page with the runs that a query matches, one by one, and none selected."""
+    st.session_state[_PENDING] = query.write(expression, run_fields())
+    set_value("runs.view", "Runs")
+    st.session_state.pop("runs.chosen", None)
+    go("runs")
 
 
 def _show(error: QueryError) -> None:

@@ -13,7 +13,7 @@ from ctbench_core.formatting import plural
 from ctbench_core.palette import keep_places
 from ctbench_core.runs import ACTIVE, LOSSES, MOST_CURVES, LearningCurves, curve_titles, learning_curves
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, exports, feedback, live, run_table
+from ctbench_ui.shared import as_text, exports, feedback, live
 
 SHOWN = "runs.curves"
 _METRIC, _PLACES = "runs.curves-metric", "runs.curve-places"
@@ -57,7 +57,7 @@ def _draw(rows: list[dict[str, Any]]) -> None:
             "table. Deselect runs, or change the order or the query, to draw others."
         )
     curves = learning_curves({row["run_id"]: Path(row["run_dir"]) for row in shown}, metric, smoothing)
-    names = dict(zip((row["run_id"] for row in shown), _names(shown)))
+    names = {row["run_id"]: row["name"] for row in shown}
     for run_id, reason in curves.missing.items():
         st.caption(f":material/info: No curve of {as_text(names[run_id])}: {as_text(reason)}.")
     if len(curves.drawn):
@@ -77,12 +77,6 @@ def _draw_chart(curves: LearningCurves, names: dict[str, str], title: str, note:
     exports.draw_chart(
         chart, epochs[["run_id", "run", *own]], source, title.replace(" ", "-").lower(), f"{title} by epoch"
     )
-
-
-def _names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a name of each run; those of equal names have their id too."""
-    names = run_table.distinct_names(rows)
-    return [f"{name} · {row['run_id']}" if names.count(name) > 1 else name for name, row in zip(names, rows)]
 
 
 def _note(rows: Sequence[dict[str, Any]], metric: str, smoothing: float) -> str:

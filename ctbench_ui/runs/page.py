@@ -1,7 +1,8 @@
-"""Runs: the queue, and every run of the store, one by one, by recipe, by any key or by label budget."""
+"""Runs: the queue, and every run of the store, one by one, by recipe, by any setting or by label budget."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,8 @@ import streamlit as st
 
 from ctbench_core import query
 from ctbench_core.formatting import plural
-from ctbench_core.query import Condition, Expression
-from ctbench_core.runs import ACTIVE, run_fields
+from ctbench_core.query import Expression
+from ctbench_core.runs import ACTIVE, named_rows, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import (
@@ -33,18 +34,23 @@ from ctbench_ui.shared.controls import default_of, set_value
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _PAGE, _SHOWN = "runs.page", "runs.shown"
 _BEST, _NEWEST = "Best first", "Newest first"
-_VIEWS = ("Runs", "By recipe", "By key", "By budget")
+_VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
 _GROUP = "study"
 _FEW = 12  # runs that need no table as high as the window
 _STYLE = """<style>
 .st-key-runs-high [data-testid=stDataFrame] {height: max(18rem, calc(100vh - 20.5rem)) !important}
-@media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 18rem !important}}
+@media (max-width: 640px) {
+.st-key-runs-high [data-testid=stDataFrame] {height: 18rem !important}
+.st-key-runs-high [data-testid=stDataFrameResizable] {min-height: 0 !important}
+}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 28rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-bar {min-height: 2.5rem}
+.st-key-card-metrics table {font-size: .875rem; font-variant-numeric: tabular-nums}
+.st-key-card-metrics :is(th, td) {padding: .25rem .5rem !important}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
 </style>"""
 
@@ -94,8 +100,8 @@ def _runs(every: Rows, linked: list[str], head: Any) -> None:
         by_budget.draw(pd.DataFrame(rows))
     elif view == "By recipe":
         _by_recipe(rows, order, columns, every, linked)
-    elif view == "By key":
-        _by_key(rows, expression, every)
+    elif view == "By setting":
+        _by_setting(rows, expression, every)
     else:
         _list(rows, order, columns, every, linked)
 
@@ -116,7 +122,7 @@ def _controls() -> tuple[str, str, list[str]]:
     titles = run_table.column_titles()
     orders = [_BEST, _NEWEST, *(f"{title} {arrow}" for title in titles.values() for arrow in "↑↓")]
     order, columns = _BEST, []
-    if view == "By key":
+    if view == "By setting":
         names = list(run_fields())
         st.selectbox(
             "Group by",
@@ -156,7 +162,7 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
         _list([row for row in rows if row["recipe"] == chosen], order, columns, every, linked, "recipe-runs-csv")
 
 
-def _by_key(rows: Rows, expression: Expression, every: Rows) -> None:
+def _by_setting(rows: Rows, expression: Expression, every: Rows) -> None:
     name = str(st.session_state["runs.group"])
     table = groups.table(rows, name)
     chosen = groups.draw(table, name)
@@ -165,8 +171,7 @@ def _by_key(rows: Rows, expression: Expression, every: Rows) -> None:
             f"{plural(len(table), 'group')} shown, {plural(len(every), 'run')} in the store. Select a group for its runs."
         )
         if chosen is not None:
-            term = Condition(name, "=", (chosen,)) if groups.is_value(name, chosen) else Condition(name, "empty")
-            text = query.write(query.with_term(expression, term), run_fields())
+            text = query.write(functools.reduce(query.with_term, groups.terms(name, *chosen), expression), run_fields())
             st.button(
                 "Show these runs", key="group-runs", icon=":material/filter_list:", on_click=_show_group, args=(text,)
             )
@@ -182,7 +187,7 @@ def _list(
     rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str], csv_key: str = "runs-csv"
 ) -> None:
     """Draw runs to select from, the actions on those selected, and the panel of a single one."""
-    rows, sets = _ordered(rows, order)
+    rows, sets = _ordered(named_rows(rows), order)
     tags = sorted({tag for row in every for tag in row["tags"]})
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):
@@ -196,7 +201,7 @@ def _list(
                 _bar(rows, selected, every, tags, csv_key)
         if len(selected) == 1:
             with st.container(key="run-panel"):
-                card.draw(Path(selected[0]["run_dir"]), tags)
+                card.draw(Path(selected[0]["run_dir"]), selected[0]["name"], tags)
         elif selected and st.session_state.get(learning_curves.SHOWN):
             with st.container(key="runs-curves-panel"):
                 learning_curves.draw(selected)
@@ -239,9 +244,8 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str)
 
 def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return runs in an order, and the name of each one's validation set."""
-    places, names = run_table.best_order(
-        *([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc"))
-    )
+    places = run_table.best_order(*([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc")))
+    names = run_table.where_several([row["validation_name"] for row in rows])
     if order == _NEWEST:
         places.sort(key=lambda place: rows[place]["created"], reverse=True)
     elif order != _BEST:

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import Status
+from ctbench_core.runs import Status, name_of
 from ctbench_ui.shared import active_jobs, as_text, live, state_badge
 
 
@@ -37,7 +37,7 @@ def _header(folder: Path, status: Status, titled: bool) -> None:
     """Draw the name of a running job and its Stop button."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         elsewhere = active_jobs.other_process(status)
-        title = f"{state_badge(status.state)} **{as_text(status.label)}**" if titled else "**Running**"
+        title = f"{state_badge(status.state)} **{as_text(name_of(folder, status))}**" if titled else "**Running**"
         st.markdown(title + (f" :gray[in {elsewhere}]" if elsewhere else "") + _by(status))
         key = f"stop-{_key(folder)}" if titled or elsewhere else "stop"
         hint = "Keeps the best epoch so far. Resume continues from here."
@@ -64,7 +64,7 @@ def _waiting(jobs: list[tuple[Path, Status]]) -> None:
             elsewhere = active_jobs.other_process(status)
             where = f"in {elsewhere}" if elsewhere else "next" if place == 1 else "waiting"
             st.markdown(
-                f":material/schedule: **{as_text(status.label)}** :gray[{as_text(folder.name)} · {where}]{_by(status)}",
+                f":material/schedule: **{as_text(name_of(folder, status))}** :gray[{as_text(folder.name)} · {where}]{_by(status)}",
                 width="stretch",
             )
             if st.button(

@@ -17,7 +17,7 @@ from ctbench_core.formatting import format_mean_sd, format_metric
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.report import estimate_text
-from ctbench_core.runs import NOT_CONVERGED
+from ctbench_core.runs import NOT_CONVERGED, joint_set_names
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
 # Settings that have a column of their own.
@@ -47,7 +47,8 @@ _COLUMNS: dict[str, Any] = {
     ),
     "set": _TEXT(
         "Val. set",
-        help="Recipes of one name were validated on the same sets; only these are ranked against each other.",
+        help="File of the validation set, or how many sets the seeds and folds have. Only recipes of one name are ranked "
+        "against each other.",
     ),
     **{
         key: column
@@ -85,11 +86,18 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places, names = run_table.set_names(frame["sets"].tolist(), frame["created"].tolist())
+    places = run_table.set_ranks(frame["sets"].tolist(), frame["created"].tolist())
+    names = run_table.where_several(joint_set_names([_sets(group) for _, group in runs.groupby("recipe", sort=False)]))
     ranked = frame.assign(place=places, set=names).sort_values(
         ["place", "val_auprc"], ascending=[True, False], na_position="last"
     )
     return ranked.drop(columns=["place", "sets", "created"]).reset_index(drop=True)
+
+
+def _sets(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return identity and name of the validation set of each finished run of a recipe."""
+    finished = _repeats(runs)
+    return list(zip(finished["validation_set"], finished["validation_name"]))
 
 
 def _varying(recipes: list[dict[str, Any]]) -> list[str]:

@@ -15,6 +15,7 @@ from ctbench_ui.shared.controls import set_value
 # Session keys that a view holds, all of them in the address too.
 KEYS = ("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns")
 _LOST = "runs.view-lost"
+_RENAMED = {"By key": "By setting"}  # in views that were saved before
 
 
 def draw(outputs_root: Path, known: Mapping[str, Sequence[str]]) -> None:
@@ -62,7 +63,7 @@ def _present() -> dict[str, list[str]]:
 def _apply(view: Mapping[str, list[str]], known: Mapping[str, Sequence[str]]) -> None:
     lost = []
     for key in KEYS:
-        values = view.get(key, [])
+        values = [_RENAMED.get(value, value) for value in view.get(key, [])]
         kept = [value for value in values if key not in known or value in known[key]]
         lost += [value for value in values if value not in kept]
         if key == "runs.columns":

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RunPaths, Status, active_runs, is_own, owner_of, read_status
+from ctbench_core.runs import RunPaths, Status, active_runs, is_own, name_of, owner_of, read_status
 from ctbench_core.studies import StudyPaths
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
@@ -115,7 +115,7 @@ def draw_alignment(folder: Path) -> None:
                 stop(folder)
                 st.rerun()
     elif status.state == "cancelled":
-        st.caption(f"{as_text(status.label)}: stopped. No result was kept.")
+        st.caption(f"{as_text(name_of(folder, status))}: stopped. No result was kept.")
     else:
         feedback.show_error("The alignment failed", status.error or status.state)
 
@@ -125,4 +125,4 @@ def _draw_bar(folder: str) -> None:
     if status is None or not status.active:
         st.rerun(scope="app")
     phase = " · queued" if status.state == "queued" else " · reading features" if not status.epoch else ""
-    st.progress(share_done(status), text=f"**{as_text(status.label)}**{phase}")
+    st.progress(share_done(status), text=f"**{as_text(name_of(Path(folder), status))}**{phase}")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ctbench_core.config import KEYS, Config
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import Run, why_not_resumable
+from ctbench_core.runs import Run, why_not_resumable, will_fail_again
 from ctbench_ui import form
 from ctbench_ui.frame import readonly, sign_in
 from ctbench_ui.pages import go
@@ -21,24 +21,30 @@ def draw(run: Run, key: str) -> None:
     """
     if readonly.is_on() or run.status.kind != "train":
         return
-    draw_stop_or_resume(run, key)
-    help_ = "Fill the Train form with these settings."
-    if st.button("Clone", icon=":material/content_copy:", key=f"{key}-clone", help=help_):
-        clone(run.config, run.name)
+    draw_next(run, key)
+    if not will_fail_again(run):
+        _offer_clone(run, key)
 
 
-def draw_stop_or_resume(run: Run, key: str) -> None:
-    """Draw *Stop* for an active run, *Resume* for one that can go on."""
+def draw_next(run: Run, key: str) -> None:
+    """Draw what a run needs next: *Stop* while active, *Resume* where it can go on, *Clone* where that can only fail."""
     if run.status.active:
         hint = "Keeps the best epoch so far. Resume continues from here."
         stopping = run.status.state == "cancelling"
         if st.button("Stop", icon=":material/stop:", key=f"{key}-stop", help=hint, disabled=stopping):
             active_jobs.stop(run.paths.root)
             st.rerun(scope="app")
+    elif will_fail_again(run):
+        _offer_clone(run, key, "Resume would end in the same loss. Clone these settings, then change them.")
     elif not why_not_resumable(run) and st.button("Resume", icon=":material/resume:", key=f"{key}-resume"):
         with feedback.show_errors("This run cannot be resumed"):
             get_runner().resume(run.paths.root, sign_in.user())
             st.rerun(scope="app")
+
+
+def _offer_clone(run: Run, key: str, hint: str = "Fill the Train form with these settings.") -> None:
+    if st.button("Clone", icon=":material/content_copy:", key=f"{key}-clone", help=hint):
+        clone(run.config, run.name)
 
 
 def clone(config: Config, name: str) -> None:

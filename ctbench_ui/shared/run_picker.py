@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.compare import common_sets
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import VALIDATION, open_run
+from ctbench_core.runs import VALIDATION, named_rows, open_run
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, linked_ids
 
@@ -21,8 +21,14 @@ _RUN, _TEST = "run", "test"  # query parameters
 
 
 def stored_rows(outputs_root: str) -> dict[str, dict[str, Any]]:
-    """Return all runs of a store: rows of `cache.run_row` by run id, newest first."""
-    return {row["run_id"]: row for row in cache.run_rows(outputs_root, None)}
+    """Return all runs of a store: rows of `cache.run_row` by run id, newest first, each under a name of its own."""
+    return {row["run_id"]: row for row in named_rows(cache.run_rows(outputs_root, None))}
+
+
+def names_in(folder: Path) -> dict[str, str]:
+    """Return the name of each run of a folder of the run store, such as a study's, by run id."""
+    rows = [row for row in cache.run_rows(str(folder.parent), None) if Path(row["run_dir"]).parent == folder]
+    return {row["run_id"]: row["name"] for row in named_rows(rows)}
 
 
 def has_results(row: dict[str, Any]) -> bool:
@@ -38,9 +44,9 @@ def can_compare(row: Mapping[str, Any]) -> bool:
 
 
 def title(row: Mapping[str, Any]) -> str:
-    """Write a run as an option of a picker, its id last: it is what a person pastes, and what may be cut."""
-    trained = f"{row['encoder']} · val. AUPRC {format_metric(row['val_auprc'])}"
-    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained} · {row['run_id']}"
+    """Write a row of `stored_rows` as an option of a picker."""
+    trained = f"val. AUPRC {format_metric(row['val_auprc'])} · {row['encoder']}"
+    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained}"
 
 
 def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
@@ -82,7 +88,7 @@ def offer(rows: Mapping[str, Mapping[str, Any]], key: str, chosen: Sequence[str]
         persist_state="session",
     )
     words = (text or "").casefold().split()
-    matching = (run_id for run_id, row in rows.items() if not words or _has_words(title(row).casefold(), words))
+    matching = (run_id for run_id, row in rows.items() if _has_words(f"{title(row)} {run_id}".casefold(), words))
     return list(dict.fromkeys([*chosen, *islice(matching, OFFERED)]))
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +11,6 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.compare import unique_names
 from ctbench_core.declared import METRICS, averaged_metrics
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_interval
@@ -29,22 +25,23 @@ _STAR = "★"
 _ROW = 36  # height of a row, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
-# In the order of the table: what a run is, how it ended and how good it is, in the width that the panel leaves.
+# In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
-    "name": _text("Run", width=168),
+    "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
+    "name": _text("Run"),  # as wide as the longest name: runs differ in its end
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
     ),
-    "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "convergence": _text(
         "Convergence",
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
     ),
     "set": _text(
         "Val. set",
-        width=56,
-        help="Runs of one name were validated on the same volumes and labels; only these are ranked against each other.",
+        width=96,
+        help="File of the validation set, numbered where several sets share it. Only runs of one set are ranked against "
+        "each other.",
     ),
     "study": _text("Study", help="The study or search that the run belongs to."),
     "encoder": _text("Encoder"),
@@ -71,9 +68,9 @@ COLUMNS: dict[str, Any] = {
 }
 _FIRST = (
     "star",
+    "auprc",
     "name",
     "state",
-    "auprc",
     "convergence",
     "set",
     "study",
@@ -87,35 +84,33 @@ _FIRST = (
     "tags",
     "when",
 )
-_BRIEF = ("star", "name", "encoder", "budget", "auprc", "convergence", "bar", "test", "when")
+_BRIEF = ("star", "auprc", "name", "convergence", "bar", "test", "encoder", "budget", "when")
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
-def set_names(sets: Sequence[str], created: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the rank of each row's validation set, the set of most rows first, and its name.
-
-    It is empty for a single set, and for runs that have none yet.
-    """
+def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
+    """Return the rank of each row's validation set: the set of most rows first, then the newest."""
     sizes: dict[str, tuple[int, str]] = {}
     for name, moment in zip(sets, created):
         count, newest = sizes.get(name, (0, ""))
         sizes[name] = (count + 1, max(newest, moment))
     ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
-    several = len(set(ranks) - {""}) > 1
-    names = {name: _set_name(name) if name and several else "" for name in ranks}
-    return [ranks[name] for name in sets], [names[name] for name in sets]
+    return [ranks[name] for name in sets]
 
 
-def best_order(
-    sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]
-) -> tuple[list[int], list[str]]:
-    """Return the order of `best_first` as positions, and the name of each row's validation set."""
-    ranks, names = set_names(sets, created)
+def where_several(names: Sequence[str]) -> list[str]:
+    """Return the names of validation sets; empty where all that have one have the same."""
+    return list(names) if len(set(names) - {""}) > 1 else [""] * len(names)
+
+
+def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:
+    """Return the order of `best_first` as positions."""
+    ranks = set_ranks(sets, created)
     filled = [value is not None and not math.isnan(value) for value in values]
     keys = [
         (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
     ]
-    return sorted(range(len(keys)), key=keys.__getitem__), names
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -127,13 +122,7 @@ def best_first(frame: pd.DataFrame) -> pd.DataFrame:
         The rows with a column ``set``: the name of their validation set; empty where all have the same.
     """
     cells = (frame[name].tolist() for name in ("validation_set", "created", "val_auprc"))
-    order, names = best_order(*cells)
-    return frame.assign(set=names).iloc[order]
-
-
-def _set_name(identity: str) -> str:
-    """Return four digits of a validation set's identity: the same in every list, filter and store."""
-    return hashlib.sha256(identity.encode()).hexdigest()[:4]
+    return frame.assign(set=where_several(frame["validation_name"].tolist())).iloc[best_order(*cells)]
 
 
 def column_titles() -> dict[str, str]:
@@ -233,20 +222,10 @@ def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
         most: the largest height of the table, in pixels.
     """
     ids, table = frame["run_id"].tolist(), _with_texts(_without_empty(table_of(frame, _BRIEF)))
-    table["name"] = distinct_names(frame.to_dict("records"))
     if len(ids) > 1 and table["encoder"].nunique() == 1:
         table = table.drop(columns="encoder")  # what all rows have in common leaves room for what differs
     height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
-    columns = COLUMNS | {"name": _text("Run")}  # as wide as the longest name
-    return [ids[row] for row in controls.select_rows(table, ids, key, columns, "Best runs", height=height)]
-
-
-def distinct_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of rows of `cache.run_row`; equal names get the settings in which their recipes differ."""
-    names = [str(row["name"]) for row in rows]
-    counts = Counter(names)
-    settings = [json.loads(row["recipe"]) if counts[row["name"]] > 1 else {} for row in rows]
-    return unique_names(names, settings)
+    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Best runs", height=height)]
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
@@ -328,6 +307,7 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
             "trace",
             "recipe",
             "changed",
+            "validation_file",
         ]
     )
     plain["tags"] = plain["tags"].map(";".join)

@@ -33,7 +33,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions
+from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions, run_picker
 from ctbench_ui.shared.pictures import draw_plot
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
@@ -169,7 +169,9 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     """Draw runs to select one from, and a button that opens it."""
     settings = [name for name in runs.select_dtypes("float") if _metric_of(name) is None]
     axes = [axis for axis in load_plan(folder).study.axes() if axis in runs]
+    names = run_picker.names_in(Path(folder))
     shown = runs.assign(**{axis: [label_title(axis, label) for label in runs[axis]] for axis in axes})
+    shown["run"] = [names.get(run, run) for run in runs["run"]]
     event = st.dataframe(
         exports.styled(shown).format("{:g}", subset=settings),
         hide_index=True,
@@ -184,7 +186,7 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     if rows := event.selection.rows:
         run = str(runs["run"].iloc[rows[0]])
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            if st.button(f"Open {as_text(run)}", icon=":material/query_stats:", key=f"{key}-open"):
+            if st.button(f"Open {as_text(names.get(run, run))}", icon=":material/query_stats:", key=f"{key}-open"):
                 go("evaluate", {"run": run})
             run_actions.draw(open_run(Path(folder) / run), key)
 

@@ -178,7 +178,7 @@ def _draw_actions(run_dir: Path) -> None:
             active_jobs.stop(run_dir)
         return
     with show_errors("This run cannot be read"):
-        run_actions.draw_stop_or_resume(open_run(run_dir), "train")
+        run_actions.draw_next(open_run(run_dir), "train")
     if st.button("Evaluate this run", icon=":material/query_stats:", key="to-evaluate"):
         go("evaluate", {"run": run_dir.name})
     st.button("Close", key="close", type="tertiary", on_click=_close)

@@ -12,7 +12,7 @@ from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import annotate
 from ctbench_core.studies import parse_study, run_study
-from ctbench_ui.shared import datasets
+from ctbench_ui.shared import datasets, run_picker
 
 SEEDS = (1, 2, 3)
 EVALUATED = ("linear 1", "mlp 1", "mlp 2", "mlp 3")
@@ -55,3 +55,8 @@ def _config(demo: dict[str, Any], store: Path, changes: dict[str, Any] | None = 
     for key, value in (changes or {}).items():
         set_key(config, key, value)
     return config
+
+
+def option_of(run_dir: Path) -> str:
+    """Return what a run is called where it is chosen, as on Evaluate."""
+    return run_picker.title(run_picker.stored_rows(str(run_dir.parents[1]))[run_dir.name])

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from ctbench_core.runs import LEDGER
 from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
+from tests.browser.demo_runs import option_of
 
 NewUser = Callable[[AppServer], BrowserUser]
 DemoRuns = tuple[AppServer, dict[str, Path]]
@@ -98,7 +99,8 @@ def test_back_and_forward_lead_through_runs_and_pages(reader: BrowserUser, demo_
     first, second = runs["mlp 1"].name, runs["mlp 2"].name
     reader.go(f"evaluate?run={first}&tab=Volumes")
     reader.tabs("evaluate").first.wait_for()
-    reader.choose("run", second)
+    shown = {run: option_of(folder) for run, folder in ((first, runs["mlp 1"]), (second, runs["mlp 2"]))}
+    reader.choose("run", shown[second])
     reader.page.wait_for_url(f"**run={second}**")
     reader.navigate("runs")
     for address, name in (
@@ -108,11 +110,11 @@ def test_back_and_forward_lead_through_runs_and_pages(reader: BrowserUser, demo_
     ):
         reader.page.go_back()
         reader.page.wait_for_url(address)
-        reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{name}')")
+        reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{shown[name]}')")
     reader.settle()
     assert reader.current_tab("evaluate") == "volumes"
     reader.page.go_forward()
-    reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{second}')")
+    reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{shown[second]}')")
 
 
 def test_an_unknown_value_is_reported_and_closed(reader: BrowserUser, demo_runs: DemoRuns) -> None:

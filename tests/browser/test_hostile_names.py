@@ -96,6 +96,7 @@ def hostile(
         runs.append(Path(run_experiment(config)["run_dir"]))
         evaluate_run(runs[-1])
         annotate(runs[-1], tags=[PICTURE, HTML], notes=f"{PICTURE} {HTML} {LATEX}")
+    annotate(runs[-1], name=f"{HTML} {PICTURE} {LATEX}")
     aligned = run_alignment(make_config(data, {**changes, "data.train_manifest": "valid.csv", "job_name": "align"}))
     base = {**_paths(data, tmp_path), "data.columns.labels": NAMES}
     study = {"name": "attack", "base": base, "grid": {"utils.seed": [1, 2], "model": ["linear_probe", "mlp_visual"]}}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
+from tests.browser.demo_runs import option_of
 
 
 def test_a_shared_link_stays_read_only(
@@ -26,7 +27,7 @@ def test_a_shared_link_stays_read_only(
     other.tabs("evaluate").first.wait_for()
     assert other.current_tab("evaluate") == "calibration"
     other.widget("readonly").wait_for()
-    assert run in other.field("run").input_value()
+    assert other.field("run").input_value() == option_of(runs["mlp 2"])
     assert other.button("evaluate-again").count() == 0
     pages = other.page.get_by_test_id("stSidebarNavLink")
     addresses = [page.get_attribute("href") for page in pages.all()]

@@ -15,14 +15,14 @@ from sklearn.metrics import roc_auc_score
 
 from ctbench_core.compare import Comparison, compare_label_sets, compare_models, compare_runs, published_frame
 from ctbench_core.compare import comparison as comparison_module
-from ctbench_core.compare.comparability import ModelScores, keep_common, unique_names
+from ctbench_core.compare.comparability import ModelScores, keep_common
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.inference import ELIGIBLE, MACRO
 from ctbench_core.report.comparison import methods_paragraph
-from ctbench_core.runs import Convergence, open_run
+from ctbench_core.runs import Convergence, open_run, unique_names
 from tests.inference.cohorts import dof_of
 from tests.model_scores import MODEL_LABELS, model_scores
 

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ctbench_core.compare import ModelScores, common_sets, compare_runs, read_model_scores
-from ctbench_core.compare.comparability import keep_common, unique_names
+from ctbench_core.compare.comparability import keep_common
 from ctbench_core.compare.comparison import comparison_set
 from ctbench_core.compare.recipes import recipes_of
 from ctbench_core.config import Config, recipe_values, set_key
@@ -20,7 +20,7 @@ from ctbench_core.errors import InputError
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.experiment import run_experiment
 from ctbench_core.manifest import read_manifest
-from ctbench_core.runs import new_status, open_run, set_id_of, write_config, write_status
+from ctbench_core.runs import new_status, open_run, set_id_of, unique_names, write_config, write_status
 from tests.model_scores import model_scores
 
 Keep = Callable[..., Path]

@@ -17,6 +17,7 @@ from ctbench_ui.alignment import intervals
 from ctbench_ui.alignment.alignment_charts import lift_order
 from ctbench_ui.alignment.density import measure, thin
 from ctbench_ui.alignment.embedding_map import in_polygon
+from ctbench_ui.alignment.result import list_stored
 from ctbench_ui.alignment.two_results import name_by_difference
 from tests import retrieval_case
 from tests.retrieval_case import brute_metrics, write_case
@@ -218,9 +219,11 @@ def test_two_results_are_named_by_what_differs_and_have_paired_differences(
     table = app.dataframe[0].value
     assert list(table)[-1] == "Difference [95 % CI]"
     assert (table["first"] == table["second"]).all()
-    one = {"name": "test", "encoder": "A", "hit": "exam", "id": "1"}
-    assert name_by_difference(one, one | {"encoder": "B", "id": "2"}) == ("A", "B")
-    assert name_by_difference(one, one | {"id": "2"}) == ("1", "2")
+    one = {"name": "test", "encoder": "A", "hit": "exam"}
+    assert name_by_difference(one, one | {"encoder": "B"}) == ("A", "B")
+    assert name_by_difference(one, one | {"name": "other"}) == ("test", "other")
+    names = [parts["name"] for parts in list_stored(str(store)).values()]
+    assert len(set(names)) == 2 and not any(folder.name in "".join(names) for folder in store.glob("align/*"))
 
 
 def test_findings_are_ordered_by_lift_over_chance() -> None:

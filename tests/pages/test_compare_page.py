@@ -61,18 +61,14 @@ def test_of_many_runs_the_newest_are_offered_and_words_find_others(
 ) -> None:
     monkeypatch.setattr(run_picker, "OFFERED", 1)
     app = open_page("evaluate", query={"run": two["strong"].name})
-    assert app.selectbox(key="run").options == [_title("strong", two)]
+    assert app.selectbox(key="run").options == ["strong · predictions"]
     app.text_input(key="run.find").set_value(f"WEAK {two['weak'].name[-6:]}").run()
     assert not app.exception
-    assert app.selectbox(key="run").options == [_title("strong", two), _title("weak", two)]
+    assert app.selectbox(key="run").options == ["strong · predictions", "weak · predictions"]
     assert app.selectbox(key="run").value == two["strong"].name
     app = open_page("compare", query={"runs": f"{two['weak'].name},{two['strong'].name}"})
     assert not app.exception
     assert app.multiselect(key="compare.others").value == [two["strong"].name]
-
-
-def _title(name: str, two: dict[str, Path]) -> str:
-    return f"{name} · predictions · {two[name].name}"
 
 
 def test_without_runs_the_page_says_what_it_needs(open_page: Open, said: Said) -> None:

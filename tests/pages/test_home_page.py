@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,8 @@ from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
 from ctbench_ui.home import best_runs, recent_runs
-from ctbench_ui.shared import run_table
+from ctbench_ui.runs import recipes
+from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -68,8 +68,7 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     picked = app.selectbox(key="home.set")
     names, counts = zip(*(option.split(" · ")[:2] for option in picked.options))
     assert counts == ("2 runs", "1 run")
-    assert all(re.fullmatch("Validation set [0-9a-f]{4}", name) for name in names)
-    assert len(set(names)) == 2
+    assert names == ("Validation set valid.csv", "Validation set valid.csv (2)")
     assert len(app.dataframe[0].value) == 3  # with the one that has no metric
     picked.select_index(1).run()
     assert not app.exception
@@ -78,6 +77,24 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     app.segmented_control(key="home.best").set_value("Recipes").run()
     assert not app.exception
     assert list(app.dataframe[0].value["n"]) == [1]
+
+
+def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
+    trained: list[Path], open_page: Open, places: dict[str, str], store: Path
+) -> None:
+    app = open_page("home", places | {"home.best": "Recipes"})
+    rows = [row for row in cache.run_rows(str(store)) if row["validation_name"]]
+    recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(trained[1]))
+    ids = list(recipes.table(pd.DataFrame(rows))["recipe"])
+    key = f"recipes-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
+    app.session_state[key] = {"selection": {"rows": [ids.index(recipe)], "columns": [], "cells": []}}
+    app.run()
+    app.button(key="best-recipe-runs").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Runs"
+    assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
+    assert app.dataframe[0].value["name"].tolist() == [open_run(trained[1]).name]
+    assert "run" not in app.query_params
 
 
 def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
@@ -149,15 +166,15 @@ def test_runs_are_ranked_within_one_validation_set() -> None:
         {
             "run_id": list("abcde"),
             "validation_set": ["large", "small", "large", "small", "large"],
+            "validation_name": ["valid.csv", "small.csv", "valid.csv", "small.csv", "valid.csv"],
             "val_auprc": [0.3, 0.9, 0.4, 0.8, None],
             "created": created,
         }
     )
     ranked = run_table.best_first(frame)
     assert "".join(ranked["run_id"]) == "caebd"
-    large, small = ranked["set"].iloc[0], ranked["set"].iloc[-1]
+    large, small = "valid.csv", "small.csv"
     assert list(ranked["set"]) == [large] * 3 + [small] * 2
-    assert large != small
     few = run_table.best_first(frame[frame["run_id"].isin(list("bcd"))])  # now small has most runs
     assert dict(zip(few["run_id"], few["set"])) == {"b": small, "c": large, "d": small}
     alone = run_table.best_first(frame[frame["validation_set"] == "large"])

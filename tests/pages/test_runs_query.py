@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shutil
 import zipfile
@@ -9,19 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.elements.lib import policies
 from streamlit.runtime.state import get_session_state
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core import query
 from ctbench_core.compare import compare_recipes
 from ctbench_core.config import Config, set_keys
 from ctbench_core.errors import HeldError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_interval
-from ctbench_core.runs import RunStore, annotate, open_run, read_views, save_view
+from ctbench_core.runs import RunStore, annotate, open_run, read_views, run_fields, save_view
 from ctbench_core.runs import bulk as core_bulk
 from ctbench_ui.runs import bulk, groups, page
 from ctbench_ui.shared import cache, run_table
@@ -143,15 +146,28 @@ def test_groups_are_means_over_runs_and_lead_to_them(trained: list[Path], store:
     assert table["val_auroc_sd"].tolist() == pytest.approx(expected["std"].tolist(), nan_ok=True)
     assert table["runs"].tolist() == expected["size"].tolist() == [2, 2, 1]
     assert groups.table(cache.run_rows(str(store)), "tag")["value"].tolist() == ["a", "b", "–"]
-    app = open_page("runs", {"runs.view": "By key", "runs.group": "training.learning_rate"})
+    app = open_page("runs", {"runs.view": "By setting", "runs.group": "training.learning_rate"})
     assert app.dataframe[0].value["value"].tolist() == ["0.0001", "0.01"]
 
 
-def test_the_best_of_a_group_with_several_validation_sets_is_blank(trained: list[Path], store: Path) -> None:
+def test_metrics_of_several_validation_sets_are_not_averaged(trained: list[Path], store: Path, open_page: Open) -> None:
     rows = cache.run_rows(str(store))
-    assert groups.table(rows, "state")["val_auprc_best"].tolist() == [max(row["val_auprc"] for row in rows)]
-    mixed = [row | {"validation_set": row["run_id"]} for row in rows]
-    assert groups.table(mixed, "state")["val_auprc_best"].isna().all()
+    one = groups.table(rows, "state")
+    assert (one["set"].tolist(), one["val_auprc_best"].tolist()) == ([""], [max(row["val_auprc"] for row in rows)])
+    small = set_keys(open_run(trained[0]).config.copy(), {"data.budget": 12, "paths.outputs_root": str(store)})
+    small = open_run(run_experiment(set_keys(small, {"paths.run_dir": None}))["run_dir"])
+    table = groups.table(cache.run_rows(str(store)), "state")
+    assert table[["value", "set", "runs"]].to_numpy().tolist() == [
+        ["finished", "valid.csv", 5],
+        ["finished", "valid.csv (2)", 1],
+    ]
+    expected = [np.mean([row["val_auprc"] for row in rows]), small.best()["val_metrics"]["auprc"]]
+    assert table["val_auprc"].tolist() == pytest.approx(expected)
+    text = query.write(
+        functools.reduce(query.with_term, groups.terms("state", "finished", "valid.csv (2)")), run_fields()
+    )
+    app = open_page("runs", {"runs.filter": text})
+    assert app.dataframe[0].value["name"].tolist() == [small.name]
 
 
 def test_a_recipe_has_the_interval_that_compare_gives(trained: list[Path], open_page: Open) -> None:
@@ -293,7 +309,7 @@ def doubled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_runs_of_a_group_are_shown_without_a_warning_of_streamlit(
     trained: list[Path], open_page: Open, doubled: list[str]
 ) -> None:
-    app = open_page("runs", query={"runs.view": "By key", "runs.group": "seed"})
+    app = open_page("runs", query={"runs.view": "By setting", "runs.group": "seed"})
     values = tuple(app.dataframe[0].value["value"])
     app.session_state[f"groups-{hash(values) & 0xFFFFFFFF:x}"] = {
         "selection": {"rows": [1], "columns": [], "cells": []}
@@ -315,7 +331,8 @@ def test_a_saved_view_is_opened_without_a_warning_of_streamlit(
     app = open_page("runs")
     app.button(key="view-seeds").click().run()
     assert not app.exception
+    assert app.segmented_control(key="runs.view").value == "By setting"  # as it is called since
     assert app.selectbox(key="runs.group").value == "seed"
     app.segmented_control(key="runs.view").set_value("Runs").run()
-    assert list(app.dataframe[0].value) == ["name", "auprc"]
+    assert list(app.dataframe[0].value) == ["auprc", "name"]
     assert not doubled

@@ -91,7 +91,7 @@ def refuse_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_the_rows_of_the_index_are_those_of_the_folders(store: Path, refuse_reading: Callable[[], None]) -> None:
-    fresh = {folder.name: run_row(open_run(folder)) for folder in folders(store)}
+    fresh = {folder.name: run_row(open_run(folder)) | {"validation_name": "valid.csv"} for folder in folders(store)}
     assert restarted(store) == fresh
     refuse_reading()
     assert restarted(store) == fresh

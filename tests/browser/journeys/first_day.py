@@ -200,7 +200,7 @@ def advanced_settings(walker: Walker, scene: Scene) -> None:
     "Home · Evaluate: choose the run, look at the plot beside the table",
 )
 def easy_and_hard(walker: Walker, scene: Scene) -> None:
-    open_evaluate(walker, find_run(scene.store, "mlp", 1).run_id)
+    open_evaluate(walker, find_run(scene.store, "mlp", 1))
     stored = walker.download_table("dots-csv").set_index("finding")["auprc"]
     plot = walker.widget("chart-dots", ".js-plotly-plot")
     plot.locator(".scatterlayer .trace").first.wait_for()

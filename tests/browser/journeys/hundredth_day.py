@@ -189,7 +189,7 @@ def volume_to_reports(walker: Walker, scene: Scene) -> None:
     keyboard=True,
 )
 def methods_of_a_paper(walker: Walker, scene: Scene) -> None:
-    open_evaluate(walker, find_run(scene.store, "mlp", 1).run_id)
+    open_evaluate(walker, find_run(scene.store, "mlp", 1))
     walker.open_tab("evaluate", "paper")
     table = walker.download("paper-table-tex").decode()
     assert "Emphysema" in table

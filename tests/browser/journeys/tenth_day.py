@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from ctbench_core.formatting import format_interval
-from ctbench_core.runs import LEDGER, annotate, open_run, read_status
+from ctbench_core.runs import LEDGER, Run, annotate, open_run, read_status
 from tests.browser.browser_user import sync_api
+from tests.browser.demo_runs import option_of
 from tests.browser.journeys.declaration import Scene, journey
 from tests.browser.journeys.used_store import BUDGETS, change_status, find_run, set_fields
 from tests.browser.journeys.walker import Walker
@@ -25,12 +26,12 @@ def open_runs(walker: Walker, query: str = "") -> None:
         walker.fill("runs.filter", query)
 
 
-def open_evaluate(walker: Walker, run_id: str) -> None:
+def open_evaluate(walker: Walker, run: Run) -> None:
     """Open Evaluate through the navigation, and choose a run."""
     walker.go()
     walker.navigate("evaluate")
     walker.tabs("evaluate").or_(walker.button("evaluate-validation")).first.wait_for()
-    walker.choose("run", run_id)
+    walker.choose("run", option_of(run.paths.root))
 
 
 @journey(
@@ -100,7 +101,7 @@ def two_budgets(walker: Walker, scene: Scene) -> None:
 def validation_before_test(walker: Walker, scene: Scene) -> None:
     run, ledger = find_run(scene.store, "linear", 3), scene.store / LEDGER
     before = ledger.read_bytes()
-    open_evaluate(walker, run.run_id)
+    open_evaluate(walker, run)
     if walker.button("evaluate-validation").count():
         walker.press("evaluate-validation")
     walker.button("per-class-csv").wait_for()
@@ -120,7 +121,7 @@ def validation_before_test(walker: Walker, scene: Scene) -> None:
 )
 def operating_threshold(walker: Walker, scene: Scene) -> None:
     run = find_run(scene.store, "mlp", 1)
-    open_evaluate(walker, run.run_id)
+    open_evaluate(walker, run)
     walker.open_tab("evaluate", "threshold")
     walker.page.wait_for_url("**tab=Threshold**")
     walker.press("use-sensitivity")
@@ -141,7 +142,7 @@ def operating_threshold(walker: Walker, scene: Scene) -> None:
     keyboard=True,
 )
 def subgroup_gap(walker: Walker, scene: Scene) -> None:
-    open_evaluate(walker, find_run(scene.store, "mlp", 1).run_id)
+    open_evaluate(walker, find_run(scene.store, "mlp", 1))
     walker.open_tab("evaluate", "subgroups")
     walker.button("subgroups-csv").wait_for()
     groups = walker.download_table("subgroups-csv")
@@ -161,7 +162,7 @@ def subgroup_gap(walker: Walker, scene: Scene) -> None:
 )
 def explain_a_finding(walker: Walker, scene: Scene) -> None:
     run = find_run(scene.store, "mlp", 2)
-    open_evaluate(walker, run.run_id)
+    open_evaluate(walker, run)
     walker.open_tab("evaluate", "volumes")
     walker.click(walker.widget("volumes.kind", "button").locator("xpath=..").get_by_text("false negatives"))
     missed = walker.download_table("volumes-csv")
@@ -172,7 +173,7 @@ def explain_a_finding(walker: Walker, scene: Scene) -> None:
     colleague.widget("readonly").wait_for()
     colleague.tabs("evaluate").first.wait_for()
     assert colleague.button("evaluate").count() == 0
-    sync_api.expect(colleague.field("run")).to_have_value(re.compile(run.run_id))
+    sync_api.expect(colleague.field("run")).to_have_value(option_of(run.paths.root))
     assert missed.equals(colleague.download_table("volumes-csv"))  # the same tab and choice
 
 
@@ -311,7 +312,7 @@ def external_test_set(walker: Walker, scene: Scene) -> None:
     run = find_run(scene.store, "mlp", 2)
     manifest = pd.read_csv(f"{run.config.paths.manifest_dir}/test.csv").head(60)
     manifest.to_csv(scene.folder / "hospital_b.csv", index=False)
-    open_evaluate(walker, run.run_id)
+    open_evaluate(walker, run)
     walker.click(walker.button("evaluate-again"))
     walker.fill(f"tests-{run.run_id}-1", str(scene.folder / "hospital_b.csv"))
     walker.press("evaluate")

@@ -1,0 +1,150 @@
+"""The card of a run: it begins with the metrics, the run is renamed on it, and settings have the titles of the form."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.config import Config, set_keys
+from ctbench_core.evaluate import evaluate_run
+from ctbench_core.experiment import run_experiment
+from ctbench_core.formatting import format_interval, format_metric
+from ctbench_core.runs import loss_error_text, named_rows, open_run, read_metrics, write_status
+from ctbench_ui.shared import cache, run_table
+
+Open = Callable[..., AppTest]
+HOSTILE = "<b>a</b> *b* [c](javascript:1) $d$"
+
+
+@pytest.fixture(scope="module")
+def originals(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Train one recipe with two seeds."""
+    keys = {"paths.data_root": str(tiny_data / "features"), "paths.manifest_dir": str(tiny_data / "manifests")}
+    keys |= {"paths.outputs_root": str(tmp_path_factory.mktemp("card") / "outputs")}
+    size = {"training.max_epochs": 1, "training.batch_size": 16, "model.params.hidden_dims": [8]}
+    configs = [set_keys(Config(), {**keys, **size, "utils.seed": seed}) for seed in (1, 2)]
+    return [Path(run_experiment(config)["run_dir"]) for config in configs]
+
+
+@pytest.fixture
+def trained(originals: list[Path], store: Path) -> list[Path]:
+    """Return a copy of the runs in the store of the app."""
+    return [Path(shutil.copytree(folder, store / "train" / folder.name)) for folder in originals]
+
+
+def card(open_page: Open, folder: Path, **fields: str) -> AppTest:
+    app = open_page("runs", fields, {"run": folder.name})
+    assert not app.exception
+    return app
+
+
+def headings(app: AppTest) -> list[str]:
+    return [header.value for header in app.header]
+
+
+def metrics_text(app: AppTest) -> str:
+    return next(one.value for one in app.markdown if one.value.startswith("|  | Validation |"))
+
+
+def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
+    trained: list[Path], open_page: Open, store: Path
+) -> None:
+    app = card(open_page, trained[0])
+    automatic = open_run(trained[0]).name
+    field = app.text_input(key=f"name-{trained[0].name}")
+    assert (field.value, field.placeholder) == ("", automatic)
+    field.set_value("run of table 2").run()
+    assert not app.exception
+    assert headings(app)[-1] == "run of table 2"
+    assert "run of table 2" in list(app.dataframe[0].value["name"])
+    app.text_input(key="runs.filter").set_value('name = "run of table 2"').run()
+    assert list(app.dataframe[0].value["name"]) == ["run of table 2"]
+    assert "run of table 2" in list(run_table.export_frame(pd.DataFrame(cache.run_rows(str(store))))["name"])
+    assert any(option.startswith("run of table 2 · ") for option in open_page("evaluate").selectbox(key="run").options)
+    app.text_input(key="runs.filter").set_value("").run()
+    app.text_input(key=f"name-{trained[0].name}").set_value("").run()
+    assert open_run(trained[0]).name == headings(app)[-1] == automatic
+
+
+def test_a_name_is_text_and_not_markdown(trained: list[Path], open_page: Open) -> None:
+    app = card(open_page, trained[0])
+    app.text_input(key=f"name-{trained[0].name}").set_value(HOSTILE).run()
+    assert not app.exception
+    assert open_run(trained[0]).name == HOSTILE
+    assert r"\<b\>a\</b\> \*b\* \[c\]" in headings(app)[-1] and r"\$d\$" in headings(app)[-1]
+
+
+def test_a_read_only_link_renames_nothing(trained: list[Path], open_page: Open) -> None:
+    app = open_page("runs", query={"run": trained[0].name, "view": "read"})
+    assert not app.exception
+    assert headings(app) and not [field for field in app.text_input if str(field.key).startswith("name-")]
+
+
+def test_the_card_begins_with_validation_and_says_that_test_is_not_evaluated(
+    trained: list[Path], open_page: Open
+) -> None:
+    best = open_run(trained[0]).best()["val_metrics"]
+    text = metrics_text(card(open_page, trained[0]))
+    rows = ["|  | Validation | Test |", f"| AUPRC | {format_metric(best['auprc'])} | not evaluated |"]
+    assert text.splitlines()[::2] == rows
+    assert text.splitlines()[3] == f"| AUROC | {format_metric(best['auroc'])} | – |"
+
+
+def test_the_card_shows_test_results_with_their_intervals(trained: list[Path], open_page: Open) -> None:
+    evaluate_run(open_run(trained[0]).paths.root)
+    metrics = read_metrics(open_run(trained[0]).paths.evaluation("test").metrics)
+    assert metrics is not None
+    app = card(open_page, trained[0])
+    cells = [line.split(" | ")[-1].removesuffix(" |") for line in metrics_text(app).splitlines()]
+    means = [metrics.macro[key] for key in ("auprc", "auroc")]
+    shown = [format_interval(one.value, one.interval.to_list()).replace(" ", "\N{NO-BREAK SPACE}") for one in means]
+    assert [cells[0], *cells[2:]] == ["Test", *shown]
+    if "[" in shown[0]:
+        assert any("95 % CI" in caption.value for caption in app.caption)
+
+
+def test_settings_have_the_titles_of_the_form_and_their_keys_beside(trained: list[Path], open_page: Open) -> None:
+    tables = [table.value for table in card(open_page, trained[0]).dataframe]
+    settings = next(table for table in tables if "Setting" in table).set_index("Key")
+    assert settings.loc["training.batch_size"].to_list() == ["Batch size", "16"]
+    assert settings.loc["model.params.hidden_dims", "Value"] == "8"
+
+
+def test_a_run_whose_loss_became_nan_offers_clone_and_no_resume(trained: list[Path], open_page: Open) -> None:
+    for folder, error in zip(trained, (loss_error_text("training", float("nan"), 1) + " Lower it.", "disk full")):
+        write_status(folder / "status.json", open_run(folder).status, state="failed", error=error)
+    for page, keys in (("runs", ["card"] * 2), ("home", [f"recent-{folder.name}" for folder in trained])):
+        offered = []
+        for folder, key in zip(trained, keys):
+            app = open_page(page, query={"run": folder.name} if page == "runs" else None)
+            assert not app.exception
+            known = {str(button.key) for button in app.button}
+            offered.append([action for action in ("resume", "clone") if f"{key}-{action}" in known])
+        assert offered[0] == ["clone"]
+        assert "resume" in offered[1]
+
+
+def test_one_run_has_one_name_on_runs_home_and_in_selectors(trained: list[Path], open_page: Open, store: Path) -> None:
+    for number in (1, 2):
+        shutil.copytree(trained[0], store / "train" / f"again-{number}")
+        status = open_run(store / "train" / f"again-{number}").status
+        write_status(
+            store / "train" / f"again-{number}" / "status.json", status, created=f"2026-03-0{number}T10:00:00+00:00"
+        )
+    names = {row["name"] for row in named_rows(cache.run_rows(str(store)))}
+    assert len(names) == 4
+    assert set(open_page("runs").dataframe[0].value["name"]) == names
+    assert {link.label for link in open_page("home").get("page_link")} >= names
+    options = open_page("evaluate").selectbox(key="run").options
+    assert {option.partition(" · val. AUPRC ")[0] for option in options} == names
+    assert not [option for option in options if trained[0].name in option]
+
+
+def test_on_a_phone_the_number_is_in_sight(trained: list[Path], open_page: Open) -> None:
+    for page in ("home", "runs"):
+        assert [name for name in open_page(page).dataframe[0].value if name != "star"][:2] == ["auprc", "name"]

@@ -1,0 +1,64 @@
+"""A validation set is called by its file, in every list of the store; several of one file are numbered by age."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ctbench_core.config import Config
+from ctbench_core.runs import (
+    RunPaths,
+    joint_set_names,
+    new_status,
+    open_run,
+    run_row,
+    validation_set_names,
+    write_config,
+    write_status,
+)
+
+
+def row(run_id: str, of_set: str, file: str = "valid.csv", auprc: float | None = 0.5) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "created": run_id,
+        "validation_set": of_set,
+        "validation_file": file,
+        "val_auprc": auprc,
+    }
+
+
+ROWS = [row("4", "new"), row("3", "other", "fold.csv"), row("2", "old"), row("1", "old")]
+NAMES = {"old": "valid.csv", "other": "fold.csv", "new": "valid.csv (2)"}
+
+
+def test_sets_of_one_file_are_numbered_by_age_whatever_the_order() -> None:
+    assert validation_set_names(ROWS) == validation_set_names(ROWS[::-1]) == NAMES
+
+
+def test_a_later_set_renames_none() -> None:
+    assert validation_set_names([*ROWS, row("5", "newest")]) == NAMES | {"newest": "valid.csv (3)"}
+
+
+def test_a_run_without_a_metric_names_no_set() -> None:
+    assert validation_set_names([row("0", "settings-1", auprc=None), *ROWS]) == NAMES
+
+
+def test_several_sets_of_a_recipe_are_counted_and_told_apart() -> None:
+    seeds = [("a", "valid.csv"), ("b", "valid.csv (2)")]
+    others = [("a", "valid.csv"), ("c", "valid.csv (3)")]
+    named = joint_set_names([seeds, seeds[::-1], others, seeds[:1], []])
+    assert named == ["valid.csv (1, 2)"] * 2 + ["valid.csv (1, 3)", "valid.csv", ""]
+    assert joint_set_names([[*seeds, ("d", "fold.csv")]]) == ["fold.csv (1), valid.csv (1, 2)"]
+    many = [[(f"{letter}{number}", f"valid.csv ({number})") for number in range(2, 9)] for letter in "ab"]
+    assert joint_set_names(many) == ["valid.csv (7 sets)", "valid.csv (7 sets) (2)"]
+
+
+def test_the_file_is_that_of_the_provenance_else_of_the_config(tmp_path: Path) -> None:
+    config = Config()
+    config.data.val_manifest = "dev.csv"
+    write_config(tmp_path / "config.yaml", config)
+    write_status(tmp_path / "status.json", new_status("a"))
+    assert run_row(open_run(tmp_path))["validation_file"] == "dev.csv"
+    RunPaths(tmp_path).provenance.write_text('{"manifests": {"val": {"file": "C:\\\\lab\\\\train.csv", "volumes": 3}}}')
+    assert run_row(open_run(tmp_path))["validation_file"] == "train.csv"
