@@ -24,7 +24,7 @@ from ctbench_core.compare.comparability import (
     run_names,
 )
 from ctbench_core.compare.primary import Primary, margin_warnings, margins_of, primary_of
-from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
+from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows, with_values
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import plural
 from ctbench_core.inference import (
@@ -77,8 +77,8 @@ class Comparison:
         common: the models and their common rows.
         metrics: a row a model, metric and column (``macro``, ``macro_eligible`` where it differs, findings); see
             `tables.metric_rows`.
-        differences: the same for a (the model) - b (the baseline): delta, lo, hi, p, p_adjusted, family, reason, p_swap,
-            detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
+        differences: the same for a (the model) - b (the baseline): a_value, b_value, delta, lo, hi, p, p_adjusted, family,
+            reason, p_swap, detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
         best: by metric, the best macro mean against all others.
         eligible: the findings that have intervals.
         disclosures: added to every file: evaluations of the test set, leak, label origin, banner, warnings.
@@ -133,6 +133,7 @@ class Comparison:
         settings = self.settings | {"family": int(differences["p"].notna().sum())}
         settings |= {"margin": margin}
         settings["margins"] = {name: dataclasses.asdict(one) for name, one in margins.items()}
+        differences = with_values(differences, self.metrics)
         return dataclasses.replace(self, differences=differences, settings=settings)
 
     def with_swaps(self, swaps: int) -> Comparison:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     )
     from ctbench_core.report.evaluation import run_paper
     from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows
-    from ctbench_core.report.intervals import difference_text, estimate_text, interval_texts, interval_title
+    from ctbench_core.report.intervals import (
+        DETECTABLE_TITLE,
+        difference_text,
+        estimate_text,
+        interval_texts,
+        interval_title,
+    )
 
 load_on_use(__name__)

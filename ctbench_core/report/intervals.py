@@ -11,6 +11,7 @@ from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.inference import TWO_SEEDS
 
 _CI = "95 % CI"
+DETECTABLE_TITLE = "Detectable difference (80 % power)"
 
 
 def interval_title(rows: pd.DataFrame, of: str = "") -> str:

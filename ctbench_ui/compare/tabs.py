@@ -14,7 +14,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
-from ctbench_core.report import difference_text, interval_title, marked_name, p_text
+from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -77,33 +77,34 @@ def _lead(comparison: dict[str, Any]) -> None:
 
 
 def _macro_differences(comparison: dict[str, Any]) -> None:
-    """Draw the differences of the macro means."""
+    """Draw the differences of the macro means with the two values; the difference is first, where a phone shows it."""
     every = comparison["differences"]
     rows = every[every["label"].isin(MACROS)]
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
     of_findings = every[~every["label"].isin(MACROS)]
     values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
-    shown = {
-        "Model": [marked_name(name, marks) for name in rows["a"]],
+    several = rows["a"].nunique() > 1  # a lone model is named above the table
+    shown = {"Other run": [marked_name(name, marks) for name in rows["a"]]} if several else {}
+    shown |= {
         "Metric": rows["metric"].map(metric_title),
+        interval_title(rows, "Difference"): [
+            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
+        ],
+        "Baseline": rows["b_value"],
+        "Other": rows["a_value"],
+        "p": rows["p"],
+        "p (adjusted)": rows["p_adjusted"],
         "Mean over": [
             eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
             for label, metric in zip(rows["label"], rows["metric"])
         ],
-        interval_title(rows, "Difference"): [
-            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
-        ],
-        "p": rows["p"],
-        "p (adjusted)": rows["p_adjusted"],
-        "Detectable": rows["detectable"],
+        DETECTABLE_TITLE: rows["detectable"],
     }
     if "margin" in rows:
         shown |= {"Non-inferior": _answers(rows, "non_inferior"), "Equivalent": _answers(rows, "equivalent")}
-    help_ = {"Detectable": "The smallest difference that these volumes show with 80 % power."}
     st.dataframe(
         exports.styled(pd.DataFrame(shown)),
         hide_index=True,
-        column_config={name: st.column_config.Column(help=text) for name, text in help_.items()},
         placeholder="–",
         alt="Macro differences from the baseline",
         key="compare-macro",
@@ -187,7 +188,8 @@ def _shown(rows: pd.DataFrame) -> pd.DataFrame:
         "range over seeds": [" to ".join(map(format_metric, pair)) for pair in pairs],
     }
     filled = rows.assign(**answers, **texts)
-    names = ["finding", "delta", "lo", "hi", "p", "p_adjusted", "p_swap", "detectable", *MARGIN_COLUMNS[2:], "reason"]
+    names = ["finding", "delta", "lo", "hi", "b_value", "a_value", "p", "p_adjusted", "p_swap", "detectable"]
+    names += [*MARGIN_COLUMNS[2:], "reason"]
     names = [name for name in names if name in rows and (name != "p_swap" or rows[name].notna().any())]
     if rows["range_lo"].notna().any():
         names.insert(names.index("hi") + 1, "range over seeds")
@@ -274,8 +276,8 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
             column_config={
                 "volume": "Volume",
                 "label": "Label",
-                "first": st.column_config.NumberColumn("First", help=as_text(names[0])),
-                "second": st.column_config.NumberColumn("Second", help=as_text(other)),
+                "first": st.column_config.NumberColumn(names[0], help="Baseline"),
+                "second": st.column_config.NumberColumn(other, help="Other run"),
                 "apart": "Difference",
             },
             key="compare-volumes",
@@ -332,6 +334,7 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
     )
     table = published_frame("auroc", comparison["labels"], comparison["n"]["volumes"], inputs)
     table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
+    table["metric"] = table["metric"].map(metric_title)
     st.dataframe(
         exports.styled(table),
         hide_index=True,

@@ -16,6 +16,7 @@ from pandas.io.formats.style import Styler
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import CONFIG, add_note, add_note_to_pictures
 from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
+from ctbench_core.report import DETECTABLE_TITLE
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
 from ctbench_ui.shared import pictures
@@ -143,14 +144,16 @@ def _button(
 
 # Columns of tables of differences, as the screen titles them; those of every other name are capitalised.
 _HEADINGS = {
-    "a": "First",
-    "b": "Second",
+    "a": "Other run",
+    "a_value": "Other",
+    "b_value": "Baseline",
     "label": "Finding",
     "delta": "Difference",
     "ci": "95 % CI",
     "p": "p",
     "p_adjusted": "p (adjusted)",
     "p_swap": "p (rank swap)",
+    "detectable": DETECTABLE_TITLE,
     "non_inferior": "Non-inferior",
     "p_non_inferior": "p (non-inferior)",
     "p_equivalent": "p (equivalent)",

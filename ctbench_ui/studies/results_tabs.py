@@ -323,7 +323,7 @@ def _describe_pairs(table: pd.DataFrame) -> str:
         if longer
         else ""
     )
-    text = f"For {shortest}.{note} Detectable: the smallest difference that this test set shows with 80 % power."
+    text = f"For {shortest}.{note}"
     if MODELS_COLUMNS[0] in table:
         text += (
             " Means over folds, seeds averaged within each fold, with a variance enlarged for shared training patients "

@@ -16,7 +16,7 @@ from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
-from ctbench_core.report import interval_texts, interval_title
+from ctbench_core.report import DETECTABLE_TITLE, interval_texts, interval_title
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     CUT_NOTE,
@@ -181,7 +181,7 @@ def difference_table(table: pd.DataFrame, axes: list[str], axis: str) -> pd.Data
         models = table[[low, high]].set_axis(["lo", "hi"], axis=1)
         columns |= {"95 % CI (these models)": interval_texts(models), "p (these models)": table[p]}
     columns |= {
-        "Detectable": table["detectable"],
+        DETECTABLE_TITLE: table["detectable"],
         "Seeds": table["seeds"],
         "Note": [reason or mark for reason, mark in zip(table["reason"], table["mark"])],
     }

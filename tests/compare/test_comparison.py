@@ -66,6 +66,11 @@ def test_differences_are_against_the_first_and_adjusted_over_the_table(compariso
     base = model_scores("base", 0.5).frame
     expected = roc_auc_score(base[f"target_{MODEL_LABELS[0]}"].astype(int), base[f"prob_{MODEL_LABELS[0]}"])
     assert values.loc[("base · 1", "auroc", MODEL_LABELS[0]), "value"] == pytest.approx(expected, abs=1e-12)
+    for side in ("a", "b"):  # the two values beside their difference, in every row
+        keys = table[[side, "metric", "label"]].itertuples(index=False, name=None)
+        assert list(table[f"{side}_value"]) == [values.loc[key, "value"] for key in keys]
+    np.testing.assert_allclose(table["a_value"] - table["b_value"], table["delta"], atol=1e-12)
+    assert list(comparison.with_margin(0.02).differences["b_value"]) == list(table["b_value"])
     assert comparison.best["auprc"].marked
     assert comparison.common.names[comparison.best["auprc"].index or 0] == "better"
 

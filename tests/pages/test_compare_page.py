@@ -89,6 +89,18 @@ def test_one_run_is_not_compared(store: Path, tmp_path: Path, open_page: Open, s
     assert "Nothing to compare yet" in said(app)
 
 
+def test_the_difference_is_first_and_runs_are_named_where_there_are_several(
+    two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
+) -> None:
+    table = _opened(open_page, two, "Differences").dataframe[0].value
+    assert list(table)[:4] == ["Metric", "Difference [95 % CI]", "Baseline", "Other"]
+    third = _scored(store, tmp_path, "third", 0.3, 7)
+    app = open_page("compare", query={"runs": ",".join(one.name for one in (*two.values(), third))})
+    table = app.dataframe[0].value
+    assert list(table)[:3] == ["Other run", "Metric", "Difference [95 % CI]"]
+    assert list(dict.fromkeys(table["Other run"])) == ["strong", "third"]
+
+
 @pytest.mark.parametrize(("metric", "title"), [("auprc", "AUPRC"), ("auroc", "AUROC")])
 def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: Open, metric: str, title: str) -> None:
     app = _opened(open_page, two, "Differences")
@@ -99,7 +111,7 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     expected = expected[expected["metric"] == metric].rename(columns={"label": "finding"})
     macro, table = (part.value for part in app.dataframe)
     expected["reason"] = expected["reason"].where(expected["reason"] != "", expected["mark"])  # one column of notes
-    shown = ["finding", "delta", "p", "p_adjusted", "detectable", "reason"]
+    shown = ["finding", "delta", "b_value", "a_value", "p", "p_adjusted", "detectable", "reason"]
     pd.testing.assert_frame_equal(
         table[shown].reset_index(drop=True), expected[shown].reset_index(drop=True), check_dtype=False
     )
@@ -112,6 +124,8 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
         assert row["Difference [95 % CI]"] == format_interval(whole.delta, [whole.lo, whole.hi])
         assert (row["p"], row["p (adjusted)"]) == pytest.approx((whole.p, whole.p_adjusted), nan_ok=True)
         assert whole.delta > 0
+        assert (row["Baseline"], row["Other"]) == (whole.b_value, whole.a_value)
+        assert row["Other"] - row["Baseline"] == pytest.approx(whole.delta)
     assert "[" in row["Difference [95 % CI]"]
 
 
