@@ -230,6 +230,14 @@ def unique_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]] = (
     return distinct
 
 
+def differing_parts(names: Sequence[str]) -> list[str]:
+    """Return names without the parts that all have, for narrow headings: ``seed 1`` and ``seed 2``; whole if equal then."""
+    parts = [name.split(" · ") for name in names]
+    shared = set.intersection(*map(set, parts))
+    short = [" · ".join(part for part in own if part not in shared) for own in parts]
+    return short if all(short) and len(set(short)) == len(names) else list(names)
+
+
 def run_names(runs: Sequence[Run]) -> list[str]:
     """Return the names of runs for tables; equal names get the settings in which the runs differ."""
     return unique_names([run.name for run in runs], [values_for(run.config, "identity") for run in runs])

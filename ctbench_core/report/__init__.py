@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         margin_sentences,
         marked_name,
         p_text,
+        seed_sentences,
     )
     from ctbench_core.report.evaluation import run_paper
     from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core import figures
-from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores_path
+from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, published_frame, scores_path
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
@@ -70,10 +70,10 @@ def swaps() -> int:
 
 
 def _lead(comparison: dict[str, Any]) -> None:
-    """Draw what is compared with what, and below it by which metrics and test."""
+    """Draw what is compared with what, and below it by which metrics and test, and where means are over other seeds."""
     compared, how = comparison["lead"]
     st.markdown(compared)
-    st.caption(how)
+    st.caption(" ".join([how, *map(as_text, comparison["seeds"])]))
 
 
 def _macro_differences(comparison: dict[str, Any]) -> None:
@@ -140,7 +140,7 @@ def _notes(comparison: dict[str, Any]) -> None:
     texts = []
     if every["p"].notna().any():
         texts.append(f"p is adjusted by Benjamini-Hochberg over {every['family'].iloc[0]}; intervals are not.")
-    texts += [text for text in comparison["notes"] if text not in margins]
+    texts += [text for text in comparison["notes"] if text not in (*margins, *comparison["seeds"])]
     st.caption(as_text(" ".join(texts)))
 
 
@@ -257,7 +257,7 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
         paths = [scores_path(open_run(folder), comparison["set_names"][folder]) for folder in folders]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
         event = draw_plot(
-            figures.add_note(charts.scatter(frame, names[0], other), source.plain_note),
+            exports.noted(charts.scatter(frame, names[0], other), source),
             f"compare-scatter-{label}",
             f"{source.stem}-scatter-{label}",
             f"Probabilities of {label} by two runs",
@@ -266,6 +266,7 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
     points = [point.get("customdata") for point in event.selection.points] if event and event.selection else []
     chosen = {point[0] if isinstance(point, (list, tuple)) else point for point in points}
     shown = frame[frame["volume"].isin(chosen)] if chosen else frame.head(200)
+    first, second = differing_parts([names[0], other])
     with right:
         st.markdown(f"**{plural(len(shown), 'volume')}** {'selected' if chosen else 'with the largest disagreement'}")
         st.dataframe(
@@ -276,8 +277,8 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
             column_config={
                 "volume": "Volume",
                 "label": "Label",
-                "first": st.column_config.NumberColumn(names[0], help="Baseline"),
-                "second": st.column_config.NumberColumn(other, help="Other run"),
+                "first": st.column_config.NumberColumn(first, help=f"Baseline: {as_text(names[0])}"),
+                "second": st.column_config.NumberColumn(second, help=as_text(other)),
                 "apart": "Difference",
             },
             key="compare-volumes",

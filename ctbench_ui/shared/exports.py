@@ -56,13 +56,18 @@ class Source:
 
 
 def disclosed_source(title: str, disclosures: Disclosures, stem: str) -> Source:
-    """Return a source that carries disclosures: the same text on screen and in files."""
+    """Return a source that carries disclosures: the page says them once, every file of it repeats them."""
     sentences = disclosures.sentences()
-    badge = leak_badge(disclosures.leak_patients)
-    note = " · ".join(as_text(part) for part in sentences if not part.startswith("leak: ")) + (
-        f" {badge}" if badge else ""
+    stem = re.sub(r"[^\w.-]+", "_", stem)
+    return Source(
+        title, markdown_note(disclosures, sentences), " · ".join(sentences), stem, disclosures, is_on_page=True
     )
-    return Source(title, note, " · ".join(sentences), re.sub(r"[^\w.-]+", "_", stem), disclosures)
+
+
+def markdown_note(disclosures: Disclosures, sentences: Iterable[str]) -> str:
+    """Return sentences of disclosures as one line of Markdown, the leak as a badge."""
+    parts = [as_text(part) for part in sentences if not part.startswith("leak: ")]
+    return " ".join(filter(None, [" · ".join(parts), leak_badge(disclosures.leak_patients)]))
 
 
 def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:

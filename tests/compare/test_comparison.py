@@ -13,7 +13,14 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.compare import Comparison, compare_label_sets, compare_models, compare_runs, published_frame
+from ctbench_core.compare import (
+    Comparison,
+    compare_label_sets,
+    compare_models,
+    compare_runs,
+    differing_parts,
+    published_frame,
+)
 from ctbench_core.compare import comparison as comparison_module
 from ctbench_core.compare.comparability import ModelScores, keep_common, unique_names
 from ctbench_core.config import Config
@@ -47,6 +54,20 @@ def test_only_common_volumes_and_findings_count() -> None:
         keep_common([first, ModelScores("c", second.frame.assign(volumename="x" + second.frame["volumename"]))])
     with pytest.raises(InputError, match="two runs or more"):
         compare_models([first], "test")
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["mlp · visual · seed 1", "mlp · visual · seed 2"], ["seed 1", "seed 2"]),
+        (["demo · mlp", "demo · linear"], ["mlp", "linear"]),
+        (["mlp", "mlp · text"], ["mlp", "mlp · text"]),
+        (["weak", "strong"], ["weak", "strong"]),
+        (["a · b", "b · a"], ["a · b", "b · a"]),
+    ],
+)
+def test_names_in_narrow_headings_are_what_differs(names: list[str], short: list[str]) -> None:
+    assert differing_parts(names) == short
 
 
 def test_differences_are_against_the_first_and_adjusted_over_the_table(comparison: Comparison) -> None:

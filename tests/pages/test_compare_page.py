@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,7 +192,19 @@ def test_disagreements_list_the_volumes_furthest_apart(two: dict[str, Path], ope
     apart = (weak["prob_Emphysema"] - strong["prob_Emphysema"]).abs()
     assert shown["apart"].is_monotonic_decreasing
     assert shown["apart"].iloc[0] == pytest.approx(apart.max(), abs=1e-6)
+    headings = json.loads(app.dataframe[0].proto.columns)
+    assert [headings[name]["label"] for name in ("first", "second")] == ["weak", "strong"]
     assert shown["volume"].iloc[0] == weak["VolumeName"][apart.idxmax()]
+
+
+def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    for tab in ("Differences", "Curves", "Disagreements"):
+        app = _opened(open_page, two, tab)
+        assert said(app).count("label origin: unknown") == 1, tab
+        for chart in app.get("plotly_chart"):
+            layout = json.loads(chart.proto.spec)["layout"]
+            assert "title" not in layout, tab
+            assert "label origin: unknown" in layout["meta"]["picture"]["title"]["text"], tab
 
 
 def test_label_noise_scores_a_run_against_other_labels(

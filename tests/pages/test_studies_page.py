@@ -115,7 +115,7 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     app.run()
     assert not app.exception
     assert "18 of 18 runs" in said(app)
-    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "80 % power"}
+    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "Filled: adjusted p"}
     assert expected.get(tab, "") in said(app)
 
 
