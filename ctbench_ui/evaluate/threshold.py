@@ -98,7 +98,9 @@ def _slider(label: str, counts: pd.DataFrame, chosen: dict[str, float]) -> float
             title = _rule_title(key).removeprefix("max ")
             _preset(f"preset-{title}", f"Best {title}", label, value, f"best {title} on these volumes")
     _draw_preset(label, float(threshold))
-    st.caption(":material/info: *Best* thresholds are chosen on these very volumes: do not report them.")
+    rules = "Max F1, Youden and the targets are chosen on validation. " if chosen else ""
+    best = "*Best* thresholds are chosen on these very volumes: do not report them."
+    st.caption(f":material/info: {rules}{best}")
     return float(threshold)
 
 

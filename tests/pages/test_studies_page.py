@@ -81,13 +81,38 @@ def test_a_link_shows_its_study_without_any_data_chosen(budgets: str, open_page:
     assert not app.exception
     assert app.selectbox(key="study").value == "budgets"
     assert app.get("tab")
-    app.selectbox(key="study").select("New study").run()
+    app.button(key="new-study").click().run()
     assert app.button(key="empty-data")
+
+
+def test_buttons_open_the_forms_and_the_choice_of_a_study_leaves_them(
+    budgets: str, small_run: dict[str, Any], open_page: Open
+) -> None:
+    app = open_page("studies", small_run)
+    assert app.selectbox(key="study").options == ["budgets"]
+    assert app.selectbox(key="study").value == "budgets"
+    for kind, field in (("New study", "study-start"), ("New search", "search-start")):
+        app.button(key=kind.lower().replace(" ", "-")).click().run()
+        assert not app.exception
+        assert [part.value for part in app.header] == [kind]
+        assert app.button(key=field)
+        assert app.selectbox(key="study").value is None
+        assert app.query_params["study"] in (kind, [kind])
+    app.selectbox(key="study").select("budgets").run()
+    assert not app.exception and "New search" not in [part.value for part in app.header]
+    assert "18 of 18 runs" in str([part.value for part in app.markdown])
+    assert app.query_params["study"] in ("budgets", ["budgets"])
+
+
+def test_a_read_only_link_offers_no_new_study(budgets: str, open_page: Open) -> None:
+    app = open_page("studies", query={"study": "budgets", "view": "read"})
+    assert not app.exception
+    assert not [button for button in app.button if str(button.key).startswith("new-")]
 
 
 def test_a_study_is_started_from_the_form(open_page: Open, small_run: dict[str, Any], said: Any, store: Path) -> None:
     app = open_page("studies", small_run)
-    assert app.selectbox(key="study").value == "New study"
+    assert [part.value for part in app.header] == ["New study"]
     app.button(key="protocol-Probe or MLP").click().run()
     app.number_input(key="study.seeds").set_value(2).run()
     assert "4 runs" in said(app)
@@ -115,7 +140,12 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     app.run()
     assert not app.exception
     assert "18 of 18 runs" in said(app)
-    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "Filled: adjusted p"}
+    expected = {
+        "Curves": "power law",
+        "Overview": "two parts",
+        "Findings": "max-T",
+        "Differences": "Filled: adjusted p",
+    }
     assert expected.get(tab, "") in said(app)
 
 
@@ -443,7 +473,7 @@ def test_a_deleted_study_can_be_put_back_with_its_runs(
     app.button(key="study-delete").click().run()
     assert not app.exception
     assert not Path(budgets).exists()
-    assert app.selectbox(key="study").value == "New study"
+    assert [part.value for part in app.header] == ["New study"]
     app.button(key="undo").click().run()
     assert not app.exception
     assert sorted(path.relative_to(budgets) for path in Path(budgets).rglob("*")) == before
