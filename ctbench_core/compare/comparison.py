@@ -252,11 +252,13 @@ def convergence_warnings(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         if (found := convergence(run)) and (sentence := found.sentence()):
             texts.setdefault(found.mark, []).append((run.name, sentence))
-    return [f"{_listed([name for name, _ in group])}: {group[0][1]}" for group in texts.values()]
+    return [f"{_listed([name for name, _ in group], len(runs))}: {group[0][1]}" for group in texts.values()]
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Name one run, or the first of several and their number."""
+def _listed(names: Sequence[str], total: int) -> str:
+    """Name one run, or the first of several and their number; say so where they are all of the total."""
+    if len(names) == total > 1:
+        return "Both runs" if total == 2 else f"All {total} runs"
     return names[0] if len(names) == 1 else f"{names[0]} and {plural(len(names) - 1, 'other run')}"
 
 

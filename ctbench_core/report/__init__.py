@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         estimate_text,
         interval_texts,
         interval_title,
+        mark_text,
     )
 
 load_on_use(__name__)

@@ -14,7 +14,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, publis
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
-from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, marked_name, p_text
+from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -184,7 +184,7 @@ def _shown(rows: pd.DataFrame) -> pd.DataFrame:
     pairs = rows[["range_lo", "range_hi"]].to_numpy().tolist()
     answers = {name: rows[name].map(yes) for name in ("non_inferior", "equivalent") if name in rows}
     texts = {
-        "reason": rows["reason"].where(rows["reason"] != "", rows["mark"]),
+        "reason": rows["reason"].where(rows["reason"] != "", rows["mark"].map(mark_text)),
         "range over seeds": [" to ".join(map(format_metric, pair)) for pair in pairs],
     }
     filled = rows.assign(**answers, **texts)

@@ -11,7 +11,7 @@ from ctbench_core.declared import TUNED, averaged_metrics, metric_of, metric_tit
 from ctbench_core.evaluate import per_class_frame
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.label_leakage import leakage_banner
-from ctbench_core.report import run_paper
+from ctbench_core.report import mark_text, run_paper
 from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, open_run, read_tuning
 from ctbench_ui import form
 from ctbench_ui.evaluate import (
@@ -140,7 +140,7 @@ def _marks(metrics: Metrics) -> list[str]:
     labels: dict[str, list[str]] = {}
     for label, finding in metrics.findings.items():
         labels.setdefault(finding.mark_note(), []).append(label)
-    return [f"Intervals of {text} ({', '.join(names)})" for text, names in labels.items() if text]
+    return [f"{mark_text(text)} ({', '.join(names)})" for text, names in labels.items() if text]
 
 
 def _card_title(key: str, threshold: float) -> str:

@@ -209,7 +209,7 @@ def _labels_needed(points: pd.DataFrame, metric: str) -> None:
     )
     st.dataframe(study_tables.needed_table(points, value), hide_index=True, placeholder="–")
     st.caption(
-        "Patients: where the mean reaches the target. Set: the budgets whose 95 % CI holds the target; straight lines on "
+        "Patients: where the mean reaches the target. Range: the budgets whose 95 % CI holds the target; straight lines on "
         f"the log scale between budgets. Below {FEWEST_SEEDS} seeds or folds, the range over them instead."
     )
 

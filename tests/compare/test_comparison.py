@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -274,7 +275,17 @@ def test_runs_that_have_not_converged_are_marked(runs: list[Path], monkeypatch: 
     far[runs[0].name] = Convergence(value=0.4, optimum=0.6, c=1.0, findings=2)
     both = [text for text in compare_runs(runs).disclosures.warnings if "Not converged" in text]
     assert len(both) == 1
-    assert "and 1 other run: " in both[0]
+    assert both[0].startswith("Both runs: ")
+    third: Any = SimpleNamespace(run_id="third", name="third")
+    opened = [open_run(folder) for folder in runs]
+    (of_three,) = comparison_module.convergence_warnings([*opened, third])
+    assert of_three.startswith(f"{opened[0].name} and 1 other run: ")
+    unchecked = Convergence(reason="no finding has 10 validation patients of each class")
+    monkeypatch.setattr(comparison_module, "convergence", lambda run: unchecked)
+    assert comparison_module.convergence_warnings([*opened, third]) == [
+        "All 3 runs: No finding has 10 validation patients of each class, so convergence is not checked."
+    ]
+    monkeypatch.setattr(comparison_module, "convergence", lambda run: far.get(run.run_id))
     far[runs[0].name] = Convergence(value=0.6, optimum=0.6, c=1.0, findings=2)
     assert len(compare_runs(runs).marks) == 1
 

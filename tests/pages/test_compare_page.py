@@ -15,6 +15,7 @@ from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.formatting import format_interval
+from ctbench_core.report import mark_text
 from ctbench_ui.shared import run_picker
 
 Open = Callable[..., AppTest]
@@ -111,7 +112,9 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     expected = compare_runs([two["weak"], two["strong"]]).differences
     expected = expected[expected["metric"] == metric].rename(columns={"label": "finding"})
     macro, table = (part.value for part in app.dataframe)
-    expected["reason"] = expected["reason"].where(expected["reason"] != "", expected["mark"])  # one column of notes
+    expected["reason"] = expected["reason"].where(
+        expected["reason"] != "", expected["mark"].map(mark_text)
+    )  # one column of notes
     shown = ["finding", "delta", "b_value", "a_value", "p", "p_adjusted", "detectable", "reason"]
     pd.testing.assert_frame_equal(
         table[shown].reset_index(drop=True), expected[shown].reset_index(drop=True), check_dtype=False

@@ -386,13 +386,13 @@ def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -
     at = study_tables.update_results(budgets)
     rows = study_tables.curve_points(budgets, at, "auprc", "")
     needed = study_tables.needed_table(rows, 0.5).set_index("Recipe")
-    assert set(needed["From"]) == {"range over 3 seeds"}  # three seeds: no interval
+    assert set(needed["Method"]) == {"range over 3 seeds"}  # three seeds: no interval
     line = rows[rows["line"] == "MLP"].sort_values("n")
     ranges = line[["range_lo", "range_hi"]].to_numpy(dtype=float)
     found = labels_needed(line["n"], line["mean"], ranges, 0.5)
-    assert needed.loc["MLP", ["Patients", "Set"]].tolist() == [
-        study_tables.budget_text(found.n),
-        study_tables.set_text(found),
+    assert needed.loc["MLP", ["Patients", "Range"]].tolist() == [
+        study_tables.budget_text(found.n, list(line["n"])),
+        study_tables.set_text(found, list(line["n"])),
     ]
     (row,) = study_tables.crossing_table(budgets, at, "auprc", "").to_dict("records")
     table = study_tables.axis_differences(budgets, at, "model")
@@ -402,20 +402,25 @@ def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -
 
 
 def test_sets_of_budgets_read_as_words() -> None:
-    assert study_tables.set_text(Budgets(80, 52.4, 134)) == "52 to 134"
-    assert study_tables.set_text(Budgets(80, -np.inf, 134)) == "below the grid to 134"
-    assert study_tables.set_text(Budgets(80, 52, np.inf)) == "52 to above the grid"
-    assert study_tables.set_text(Budgets(np.inf, np.inf, np.inf)) == "above the grid"
-    assert study_tables.set_text(Budgets(80, np.nan, np.nan)) == "–"
+    sizes = [20, 60, 663]
+    for budgets, text in (
+        (Budgets(80, 52.4, 134), "52 to 134"),
+        (Budgets(80, -np.inf, 134), "below 20 to 134"),
+        (Budgets(80, 52, np.inf), "52 to above 663"),
+        (Budgets(np.inf, np.inf, np.inf), "above 663"),
+        (Budgets(80, np.nan, np.nan), "–"),
+    ):
+        assert study_tables.set_text(budgets, sizes) == text
+    assert study_tables.budget_text(-np.inf, sizes) == "below 20"
 
 
 def test_with_five_seeds_the_interval_counts_and_without_one_it_says_so() -> None:
     points = pd.DataFrame({"line": "a", "n": [10.0, 100], "mean": [0.4, 0.8], "repeats": 5})
     points = points.assign(lo=[0.3, 0.7], hi=[0.5, 0.9], range_lo=0.0, range_hi=1.0)
     (row,) = study_tables.needed_table(points, 0.6).to_dict("records")
-    assert (row["From"], row["Set"]) == ("95 % CI", "18 to 56")
+    assert (row["Method"], row["95 % range"]) == ("95 % CI", "18 to 56")
     (row,) = study_tables.needed_table(points.assign(lo=np.nan), 0.6).to_dict("records")
-    assert (row["From"], row["Set"], row["Patients"]) == ("no interval", "–", "32")
+    assert (row["Method"], row["Range"], row["Patients"]) == ("no interval", "–", "32")
 
 
 def test_the_matrix_has_one_square_a_run(budgets: str) -> None:
