@@ -269,7 +269,7 @@ def _findings(folder: str, at: Stamp) -> None:
         **address.bound("heat-marks"),
         help="Tests the best cell of each row against the others.",
     )
-    values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
+    values, marked, unmarked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
     if not len(values):
         st.caption("No cell has these values.")
         return
@@ -277,6 +277,8 @@ def _findings(folder: str, at: Stamp) -> None:
     source = study_tables.source(folder, at)
     alt = f"{metric_title(metric)} of every finding by cell"
     draw_plot(exports.noted(chart, source), "heat", f"{source.stem}-heat", alt)
+    if unmarked:
+        st.markdown(unmarked)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
         "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."

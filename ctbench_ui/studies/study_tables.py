@@ -367,8 +367,11 @@ def heat_slices(folder: str, at: Stamp, axes: list[str]) -> list[dict[str, Any]]
 
 def heat_tables(
     folder: str, at: Stamp, metric: str, fixed: dict[str, Any], mark_best: bool = True
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the mean metric by finding and value of the heat axis, the other axes fixed, and which are marked best."""
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the mean metric by finding and value of the heat axis, the other axes fixed, and which are marked best.
+
+    Last comes why none is marked, empty where one is, or where ``mark_best`` is off.
+    """
     frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
     axis = heat_axis(axes)
     rows = frame[(frame["metric"] == metric) & ~frame["finding"].isin(["", ELIGIBLE])]
@@ -377,14 +380,23 @@ def heat_tables(
     rows = rows.assign(column=rows[axis] if axis else "all")
     values = rows.pivot(index="finding", columns="column", values="mean")
     values = values.loc[sort_findings(values.index), list(dict.fromkeys(rows["column"]))]
-    marked = pd.DataFrame(False, index=values.index, columns=values.columns)
+    marked, note = pd.DataFrame(False, index=values.index, columns=values.columns), ""
     if mark_best:
         chosen = tuple(tuple(str(name if a == axis else fixed[a]) for a in axes) for name in values.columns)
-        for row in _best(folder, at, chosen, metric).to_dict("records"):
+        best = _best(folder, at, chosen, metric)
+        for row in best.to_dict("records"):
             if row["marked"] and row["finding"] in marked.index:
                 marked.loc[row["finding"], marked.columns[int(row["best"])]] = True
+        note = "" if marked.any(axis=None) else _unmarked(best)
     titles = [label_title(axis, name) for name in values.columns]
-    return values.set_axis(titles, axis=1), marked.set_axis(titles, axis=1)
+    return values.set_axis(titles, axis=1), marked.set_axis(titles, axis=1), note
+
+
+def _unmarked(best: pd.DataFrame) -> str:
+    """Say why no cell is marked best."""
+    if best["p"].notna().any():
+        return "No ★: in no finding does one column beat all others."
+    return "No ★: these columns cannot be tested against each other."
 
 
 @cache.remember(max_entries=32, spinner="Comparing the cells of each row")

@@ -165,11 +165,38 @@ def test_tables_name_heads_and_axes_as_people_do(
 
 def test_findings_and_states_of_runs_name_heads_as_people_do(budgets: str) -> None:
     at, plan = study_tables.update_results(budgets), study_tables.load_plan(budgets)
-    values, marked = study_tables.heat_tables(budgets, at, "auprc", {"budget": "all"}, mark_best=False)
+    values, marked, note = study_tables.heat_tables(budgets, at, "auprc", {"budget": "all"}, mark_best=False)
     assert list(values) == list(marked) == ["MLP", "Linear"]
+    assert note == ""
     matrix = progress.matrix_frame(plan, {run.id: "finished" for run in plan.runs})
     assert set(matrix["cell"]) == {f"{budget} · {head}" for budget in ("12", "24", "all") for head in ("MLP", "Linear")}
     assert set(matrix["repeat"]) == {"seed 1", "seed 2", "seed 3"}
+
+
+@pytest.mark.parametrize(
+    ("p", "marked", "note"),
+    [
+        ([0.3, 0.4, np.nan], [False] * 3, "No ★: in no finding does one column beat all others."),
+        ([np.nan] * 3, [False] * 3, "No ★: these columns cannot be tested against each other."),
+        ([0.001, 0.4, 0.5], [True, False, False], ""),
+    ],
+)
+def test_without_a_best_column_the_heat_map_says_why(
+    budgets: str,
+    open_page: Open,
+    said: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    p: list[float],
+    marked: list[bool],
+    note: str,
+) -> None:
+    findings = ["Emphysema", "Lung nodule", "Nothing"]
+    best = pd.DataFrame({"finding": findings, "best": 0, "p": p, "p_adjusted": p, "marked": marked})
+    monkeypatch.setattr(study_tables, "_best", lambda *_: best)
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "findings", "heat-marks": "true"})
+    assert not app.exception
+    assert ("No ★" in said(app)) == bool(note)
+    assert note in said(app)
 
 
 def test_intervals_that_were_lost_are_worked_out_on_demand(
