@@ -273,12 +273,12 @@ def _findings(folder: str, at: Stamp) -> None:
     if not len(values):
         st.caption("No cell has these values.")
         return
+    if unmarked:
+        st.caption(unmarked)
     chart = study_charts.heat_map(values, marked, metric)
     source = study_tables.source(folder, at)
     alt = f"{metric_title(metric)} of every finding by cell"
     draw_plot(exports.noted(chart, source), "heat", f"{source.stem}-heat", alt)
-    if unmarked:
-        st.markdown(unmarked)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
         "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
