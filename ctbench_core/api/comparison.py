@@ -15,7 +15,7 @@ from ctbench_core.compare import MACROS, Comparison, compare_recipes, compare_ru
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.errors import unknown_name
 from ctbench_core.formatting import format_metric, format_p
-from ctbench_core.report import comparison_notes, difference_text, interval_title, paper_files
+from ctbench_core.report import DETECTABLE_TITLE, comparison_notes, difference_text, interval_title, paper_files
 from ctbench_core.runs import Run, open_run
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ComparisonReport(Report):
 
     @property
     def differences(self) -> pd.DataFrame:
-        """Differences a (the model) - b (the baseline): delta, lo, hi, p, p_adjusted; ``label`` is the finding."""
+        """Differences a (the model) - b (the baseline): a_value, b_value, delta, lo, hi, p, p_adjusted; ``label`` is the finding."""
         return self.comparison.differences
 
     def methods(self) -> str:
@@ -72,7 +72,7 @@ class ComparisonReport(Report):
             ],
             "p": rows["p"].map(format_p),
             "p (adjusted)": rows["p_adjusted"].map(format_p),
-            "Detectable": rows["detectable"].map(format_metric),
+            DETECTABLE_TITLE: rows["detectable"].map(format_metric),
         }
         yield Section(" · ".join(self.comparison.disclosures.sentences()), pd.DataFrame(shown))
         yield from map(Section, comparison_notes(self.comparison))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         ModelScores,
         common_sets,
         config_differences,
+        differing_parts,
         keep_common,
         published_frame,
         read_model_scores,

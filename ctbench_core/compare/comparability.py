@@ -208,6 +208,14 @@ def _difference_of_labels(first: str, other: str, labels: Sequence[str], same: n
     )
 
 
+def differing_parts(names: Sequence[str]) -> list[str]:
+    """Return names without the parts that all have, for narrow headings: ``seed 1`` and ``seed 2``; whole if equal then."""
+    parts = [name.split(" · ") for name in names]
+    shared = set.intersection(*map(set, parts))
+    short = [" · ".join(part for part in own if part not in shared) for own in parts]
+    return short if all(short) and len(set(short)) == len(names) else list(names)
+
+
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the settings in which runs differ, seed and fold included: a row a key, a column a run."""
     settings = [values_for(run.config, "identity") for run in runs]

@@ -23,7 +23,7 @@ from ctbench_core.compare.comparability import (
     read_model_scores,
 )
 from ctbench_core.compare.primary import Primary, margin_warnings, margins_of, primary_of
-from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
+from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows, with_values
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import plural
 from ctbench_core.inference import (
@@ -76,8 +76,8 @@ class Comparison:
         common: the models and their common rows.
         metrics: a row a model, metric and column (``macro``, ``macro_eligible`` where it differs, findings); see
             `tables.metric_rows`.
-        differences: the same for a (the model) - b (the baseline): delta, lo, hi, p, p_adjusted, family, reason, p_swap,
-            detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
+        differences: the same for a (the model) - b (the baseline): a_value, b_value, delta, lo, hi, p, p_adjusted, family,
+            reason, p_swap, detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
         best: by metric, the best macro mean against all others.
         eligible: the findings that have intervals.
         disclosures: added to every file: evaluations of the test set, leak, label origin, banner, warnings.
@@ -132,6 +132,7 @@ class Comparison:
         settings = self.settings | {"family": int(differences["p"].notna().sum())}
         settings |= {"margin": margin}
         settings["margins"] = {name: dataclasses.asdict(one) for name, one in margins.items()}
+        differences = with_values(differences, self.metrics)
         return dataclasses.replace(self, differences=differences, settings=settings)
 
     def with_swaps(self, swaps: int) -> Comparison:
@@ -250,11 +251,13 @@ def convergence_warnings(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         if (found := convergence(run)) and (sentence := found.sentence()):
             texts.setdefault(found.mark, []).append((run.name, sentence))
-    return [f"{_listed([name for name, _ in group])}: {group[0][1]}" for group in texts.values()]
+    return [f"{_listed([name for name, _ in group], len(runs))}: {group[0][1]}" for group in texts.values()]
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Name one run, or the first of several and their number."""
+def _listed(names: Sequence[str], total: int) -> str:
+    """Name one run, or the first of several and their number; say so where they are all of the total."""
+    if len(names) == total > 1:
+        return "Both runs" if total == 2 else f"All {total} runs"
     return names[0] if len(names) == 1 else f"{names[0]} and {plural(len(names) - 1, 'other run')}"
 
 

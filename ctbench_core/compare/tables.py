@@ -76,6 +76,20 @@ def difference_rows(
     return rows
 
 
+def with_values(differences: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return differences a - b with what each side is, columns a_value and b_value before delta.
+
+    Args:
+        metrics: rows of `metric_rows`; of recipes their values are means over all seeds, differences over common ones.
+    """
+    frame = differences.copy()
+    values = metrics.set_index(["model", "metric", "finding"])["value"]
+    for side in ("a", "b"):
+        keys = pd.MultiIndex.from_frame(frame[[side, "metric", "label"]])
+        frame.insert(list(frame).index("delta"), f"{side}_value", values.loc[keys].to_numpy(float))
+    return frame
+
+
 def _pair(low: str, high: str, bounds: Sequence[float] | np.ndarray) -> dict[str, float]:
     return {low: float(bounds[0]), high: float(bounds[1])}
 

@@ -10,7 +10,7 @@ from ctbench_core.declared.formats import (
     table_suffixes,
     vector_suffixes,
 )
-from ctbench_core.declared.heads import HEADS, Head, head_of, hidden_widths
+from ctbench_core.declared.heads import HEADS, Head, has_parameter, head_of, hidden_widths
 from ctbench_core.declared.keys import SCOPES, USES, Parameters, Scope, key
 from ctbench_core.declared.losses import LOSSES, Loss
 from ctbench_core.declared.metrics import (

@@ -126,6 +126,11 @@ def head_of(model: Any) -> Head:
     return HEADS["linear"] if head.name == "mlp" and not model.params.hidden_dims else head
 
 
+def has_parameter(model: Any, key: str) -> bool:
+    """Return whether a config key has a meaning for the head of a ``ModelConfig``; others than ``model.params`` have."""
+    return not key.startswith("model.params.") or key in head_of(model).own_keys
+
+
 def hidden_widths(model: Any) -> str:
     """Return the widths of the hidden layers of a ``ModelConfig`` as in ``1024-512``; empty where its head has none."""
     head = HEADS.get(HEADS.canonical(model._target_))

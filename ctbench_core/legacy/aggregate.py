@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ctbench_core.config import Config, recipe_values, setting_text
-from ctbench_core.declared import metric_title
+from ctbench_core.declared import has_parameter, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.features import check_allowed
@@ -123,11 +123,14 @@ def per_run_table(runs: Sequence[Run], source: str | None = None) -> pd.DataFram
 
 
 def _settings(frame: pd.DataFrame, runs: Sequence[Run]) -> list[str]:
-    """Write for each run the settings that separate recipes of one source, encoder, head, inputs and budget."""
+    """Write for each run those settings of its head that separate recipes of one source, encoder, head, inputs and budget."""
     recipes = [_recipe(run.config) for run in runs]
     groups = frame.groupby(_GROUP, dropna=False).indices.values()
     keys = [key for key in recipes[0] if any(len({str(recipes[k][key]) for k in group}) > 1 for group in groups)]
-    return [", ".join(setting_text(key, recipe[key]) for key in keys) for recipe in recipes]
+    return [
+        ", ".join(setting_text(key, recipe[key]) for key in keys if has_parameter(run.config.model, key))
+        for run, recipe in zip(runs, recipes)
+    ]
 
 
 def _recipe(config: Config) -> dict[str, Any]:

@@ -13,9 +13,17 @@ if TYPE_CHECKING:
         margin_sentences,
         marked_name,
         p_text,
+        seed_sentences,
     )
     from ctbench_core.report.evaluation import run_paper
     from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows
-    from ctbench_core.report.intervals import difference_text, estimate_text, interval_texts, interval_title
+    from ctbench_core.report.intervals import (
+        DETECTABLE_TITLE,
+        difference_text,
+        estimate_text,
+        interval_texts,
+        interval_title,
+        mark_text,
+    )
 
 load_on_use(__name__)

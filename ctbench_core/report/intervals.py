@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ctbench_core.formatting import format_interval, format_metric
-from ctbench_core.inference import TWO_SEEDS
+from ctbench_core.inference import MARK_NEAR_END, TWO_SEEDS
 
 _CI = "95 % CI"
+_NEAR_END = "near 1: the 95 % CI may cover only 93 %"
+DETECTABLE_TITLE = "Detectable difference (80 % power)"
 
 
 def interval_title(rows: pd.DataFrame, of: str = "") -> str:
@@ -37,6 +39,11 @@ def interval_texts(rows: pd.DataFrame) -> list[str]:
         return texts
     ranges = rows[["range_lo", "range_hi"]].to_numpy(dtype=float).tolist()
     return [range_text(pair) if has else text for text, has, pair in zip(texts, _has_range(rows), ranges)]
+
+
+def mark_text(mark: str) -> str:
+    """Write a stored mark of an interval, or several with their metrics, in full: ``AUROC near 1: the 95 % CI may ...``."""
+    return mark.replace(f": {MARK_NEAR_END}", f" {_NEAR_END}").replace(MARK_NEAR_END, _NEAR_END)
 
 
 def difference_text(delta: float, bounds: Sequence[float], spread: Sequence[float]) -> str:

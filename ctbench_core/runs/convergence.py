@@ -51,7 +51,7 @@ class Convergence:
     def sentence(self) -> str:
         """Return what the mark means and the fix, or why there may be one; empty for a run that has converged."""
         if self.converged is None:
-            return f"Not compared with its optimum: {self.reason}."
+            return f"{self.reason[:1].upper()}{self.reason[1:]}, so convergence is not checked."
         if not self.mark:
             return ""
         advice = (

@@ -67,7 +67,11 @@ class Disclosures:
     warnings: list[str] = field(default_factory=list)
 
     def sentences(self) -> list[str]:
-        """Return short texts: the set's size, evaluations, label origin, and a leak and a warning where there is one."""
+        """Return short texts: those of `facts`, and the warnings."""
+        return self.facts() + [text for text in (self.warning, *self.warnings) if text]
+
+    def facts(self) -> list[str]:
+        """Return short texts: the set's size, evaluations, label origin, and a leak where there is one."""
         texts = [f"{self.set_name}: {format_cohort(self.n)}" if self.n else self.set_name]
         if self.openings is not None:
             times, runs = plural(self.openings, "time"), plural(self.runs, "run")
@@ -75,8 +79,7 @@ class Disclosures:
         elif self.set_name != VALIDATION:
             texts.append(self.no_ledger_reason)
         texts.append(f"label origin: {', '.join(self.label_origins) or 'unknown'}")
-        texts += [f"leak: {plural(self.leak_patients, 'patient')}"] if self.leak_patients else []
-        return texts + [text for text in (self.warning, *self.warnings) if text]
+        return texts + ([f"leak: {plural(self.leak_patients, 'patient')}"] if self.leak_patients else [])
 
     def _unknown(self, before: str, after: str) -> str:
         """Say how often unknown sets of this name were evaluated; empty if never."""

@@ -110,7 +110,7 @@ def _source(run: Run, name: str, metrics: dict[str, Any]) -> Source:
     source = disclosed_source(f"Alignment of {name}", disclosures, f"{name}-alignment")
     shown = [as_text(part) for part in disclosures.sentences() if part != disclosures.no_ledger_reason]
     note, plain = " · ".join([pairs, *shown]), f"{pairs} · {source.plain_note}"
-    return dataclasses.replace(source, note=note, plain_note=plain, is_on_page=True)
+    return dataclasses.replace(source, note=note, plain_note=plain)
 
 
 def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -172,8 +171,7 @@ def _common_source(one: Source, other: Source) -> Source:
         label_origins=sorted({origin for each in disclosures for origin in each.label_origins}),
         warning="; ".join(dict.fromkeys(each.warning for each in disclosures if each.warning)),
     )
-    source = disclosed_source(one.title, both, one.stem)
-    return dataclasses.replace(source, is_on_page=True)
+    return disclosed_source(one.title, both, one.stem)
 
 
 def _folder(key: str) -> Path:

@@ -129,6 +129,8 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
             comparison = results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
         source = tabs.source_of(comparison, on)
         tabs.warnings(comparison)
+        disclosures = comparison["disclosures"]
+        st.caption(exports.markdown_note(disclosures, disclosures.facts()))
         contents = {
             "Differences": lambda: tabs.differences(comparison, source),
             "Curves": lambda: tabs.curves(comparison, run_dirs, on, source),

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core import figures
-from ctbench_core.compare import MACROS, MARGIN_COLUMNS, published_frame, scores_path
+from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, published_frame, scores_path
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
-from ctbench_core.report import difference_text, interval_title, marked_name, p_text
+from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -70,40 +70,41 @@ def swaps() -> int:
 
 
 def _lead(comparison: dict[str, Any]) -> None:
-    """Draw what is compared with what, and below it by which metrics and test."""
+    """Draw what is compared with what, and below it by which metrics and test, and where means are over other seeds."""
     compared, how = comparison["lead"]
     st.markdown(compared)
-    st.caption(how)
+    st.caption(" ".join([how, *map(as_text, comparison["seeds"])]))
 
 
 def _macro_differences(comparison: dict[str, Any]) -> None:
-    """Draw the differences of the macro means."""
+    """Draw the differences of the macro means with the two values; the difference is first, where a phone shows it."""
     every = comparison["differences"]
     rows = every[every["label"].isin(MACROS)]
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
     of_findings = every[~every["label"].isin(MACROS)]
     values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
-    shown = {
-        "Model": [marked_name(name, marks) for name in rows["a"]],
+    several = rows["a"].nunique() > 1  # a lone model is named above the table
+    shown = {"Other run": [marked_name(name, marks) for name in rows["a"]]} if several else {}
+    shown |= {
         "Metric": rows["metric"].map(metric_title),
+        interval_title(rows, "Difference"): [
+            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
+        ],
+        "Baseline": rows["b_value"],
+        "Other": rows["a_value"],
+        "p": rows["p"],
+        "p (adjusted)": rows["p_adjusted"],
         "Mean over": [
             eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
             for label, metric in zip(rows["label"], rows["metric"])
         ],
-        interval_title(rows, "Difference"): [
-            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
-        ],
-        "p": rows["p"],
-        "p (adjusted)": rows["p_adjusted"],
-        "Detectable": rows["detectable"],
+        DETECTABLE_TITLE: rows["detectable"],
     }
     if "margin" in rows:
         shown |= {"Non-inferior": _answers(rows, "non_inferior"), "Equivalent": _answers(rows, "equivalent")}
-    help_ = {"Detectable": "The smallest difference that these volumes show with 80 % power."}
     st.dataframe(
         exports.styled(pd.DataFrame(shown)),
         hide_index=True,
-        column_config={name: st.column_config.Column(help=text) for name, text in help_.items()},
         placeholder="–",
         alt="Macro differences from the baseline",
         key="compare-macro",
@@ -139,7 +140,7 @@ def _notes(comparison: dict[str, Any]) -> None:
     texts = []
     if every["p"].notna().any():
         texts.append(f"p is adjusted by Benjamini-Hochberg over {every['family'].iloc[0]}; intervals are not.")
-    texts += [text for text in comparison["notes"] if text not in margins]
+    texts += [text for text in comparison["notes"] if text not in (*margins, *comparison["seeds"])]
     st.caption(as_text(" ".join(texts)))
 
 
@@ -183,11 +184,12 @@ def _shown(rows: pd.DataFrame) -> pd.DataFrame:
     pairs = rows[["range_lo", "range_hi"]].to_numpy().tolist()
     answers = {name: rows[name].map(yes) for name in ("non_inferior", "equivalent") if name in rows}
     texts = {
-        "reason": rows["reason"].where(rows["reason"] != "", rows["mark"]),
+        "reason": rows["reason"].where(rows["reason"] != "", rows["mark"].map(mark_text)),
         "range over seeds": [" to ".join(map(format_metric, pair)) for pair in pairs],
     }
     filled = rows.assign(**answers, **texts)
-    names = ["finding", "delta", "lo", "hi", "p", "p_adjusted", "p_swap", "detectable", *MARGIN_COLUMNS[2:], "reason"]
+    names = ["finding", "delta", "lo", "hi", "b_value", "a_value", "p", "p_adjusted", "p_swap", "detectable"]
+    names += [*MARGIN_COLUMNS[2:], "reason"]
     names = [name for name in names if name in rows and (name != "p_swap" or rows[name].notna().any())]
     if rows["range_lo"].notna().any():
         names.insert(names.index("hi") + 1, "range over seeds")
@@ -255,7 +257,7 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
         paths = [scores_path(open_run(folder), comparison["set_names"][folder]) for folder in folders]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
         event = draw_plot(
-            figures.add_note(charts.scatter(frame, names[0], other), source.plain_note),
+            exports.noted(charts.scatter(frame, names[0], other), source),
             f"compare-scatter-{label}",
             f"{source.stem}-scatter-{label}",
             f"Probabilities of {label} by two runs",
@@ -264,6 +266,7 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
     points = [point.get("customdata") for point in event.selection.points] if event and event.selection else []
     chosen = {point[0] if isinstance(point, (list, tuple)) else point for point in points}
     shown = frame[frame["volume"].isin(chosen)] if chosen else frame.head(200)
+    first, second = differing_parts([names[0], other])
     with right:
         st.markdown(f"**{plural(len(shown), 'volume')}** {'selected' if chosen else 'with the largest disagreement'}")
         st.dataframe(
@@ -274,8 +277,8 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
             column_config={
                 "volume": "Volume",
                 "label": "Label",
-                "first": st.column_config.NumberColumn("First", help=as_text(names[0])),
-                "second": st.column_config.NumberColumn("Second", help=as_text(other)),
+                "first": st.column_config.NumberColumn(first, help=f"Baseline: {as_text(names[0])}"),
+                "second": st.column_config.NumberColumn(second, help=as_text(other)),
                 "apart": "Difference",
             },
             key="compare-volumes",
@@ -332,6 +335,7 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
     )
     table = published_frame("auroc", comparison["labels"], comparison["n"]["volumes"], inputs)
     table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
+    table["metric"] = table["metric"].map(metric_title)
     st.dataframe(
         exports.styled(table),
         hide_index=True,

@@ -101,7 +101,8 @@ def _draw_written(written: dict[str, Any]) -> None:
     st.success(f"{plural(len(index), 'training manifest')} with validation rows", icon=":material/check:")
     st.caption(f"In {as_text(written['folder'])}, with {MANIFEST_INDEX}.")
     show_warnings(written["warnings"])
-    st.dataframe(index, hide_index=True, alt="Manifests written")
+    headings = _headings(index)
+    st.dataframe(index, hide_index=True, column_order=list(headings), column_config=headings, alt="Manifests written")
     with st.container(horizontal=True):
         exports.download("Download index as CSV", index, MANIFEST_INDEX, "budget-index")
         if selection.is_file() and st.button(
@@ -113,6 +114,16 @@ def _draw_written(written: dict[str, Any]) -> None:
             args=(selection,),
         ):
             st.toast("Choose the other source's manifests on *Data set*, then write again.", icon=":material/database:")
+
+
+def _headings(index: pd.DataFrame) -> dict[str, str]:
+    """Return the columns of the index that the screen shows, with their headings; test columns only where folds have them."""
+    sides = {"train": "Training", "val": "Validation"} | ({"test": "Test"} if index["test_rows"].any() else {})
+    titles = {"fold": "Fold", "budget": "Budget", "seed": "Seed", "sample_unit": "Unit"}
+    titles |= {"effective_budget": f"{index['sample_unit'].iloc[0].capitalize()}s"}
+    titles |= {f"{side}_rows": f"{title} rows" for side, title in sides.items()}
+    titles |= {f"{side}_manifest": f"{title} manifest" for side, title in sides.items()}
+    return {name: title for name, title in titles.items() if name in index}
 
 
 def _use_selection(path: Path) -> None:

@@ -94,10 +94,10 @@ def _pick_method(methods: list[str]) -> str | None:
 def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
     """Draw the metrics of a finding, a column a stage."""
     short = _columns()
-    titles = {stage: stage if stage in (BEFORE, RECALIBRATED) else f"after ({stage})" for stage in stages}
+    titles = {stage: charts.stage_title(stage) for stage in stages}
     columns = {title: [_interval(rows[label, stage], name) for name in short] for stage, title in titles.items()}
     frame = pd.DataFrame({"Metric": list(short.values()), **columns})
-    headings = {title: title.capitalize() for title in columns}
+    headings = {title: title[0].upper() + title[1:] for title in columns}
     st.dataframe(
         frame,
         hide_index=True,
@@ -140,7 +140,9 @@ def _validation_minus_test(row: dict[str, Any], tuning: dict[str, Any], label: s
 
 def _wide(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:
     """Return a row a finding, the metrics of each stage side by side with their intervals."""
-    columns = {f"{short}, {stage}": (stage, name) for name, short in _columns().items() for stage in stages}
+    columns = {
+        f"{short}, {charts.stage_name(stage)}": (stage, name) for name, short in _columns().items() for stage in stages
+    }
     return pd.DataFrame(
         {"Finding": label} | {title: _interval(rows[label, stage], name) for title, (stage, name) in columns.items()}
         for label in labels

@@ -79,7 +79,7 @@ def describe(run: Run, name: str) -> str:
         return ""
     place, times = list(dict.fromkeys(runs)).index(run.run_id) + 1, runs.count(run.run_id)
     first = "First evaluation" if place == 1 else f"{ordinal(place)} run evaluated"
-    return f'{first} on "{name}"' + (f" · evaluated {times} times" if times > 1 else "")
+    return f'{first} on "{name}"' + (f" · {times} times by this run" if times > 1 else "")
 
 
 def ordinal(number: int) -> str:

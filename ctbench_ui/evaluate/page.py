@@ -9,9 +9,9 @@ import streamlit as st
 
 from ctbench_core.declared import TUNED, averaged_metrics, metric_of, metric_title, short_title
 from ctbench_core.evaluate import per_class_frame
-from ctbench_core.formatting import format_cohort, format_interval, format_metric, plural
+from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.label_leakage import leakage_banner
-from ctbench_core.report import run_paper
+from ctbench_core.report import mark_text, run_paper
 from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, open_run, read_tuning
 from ctbench_ui import form
 from ctbench_ui.evaluate import (
@@ -32,7 +32,6 @@ from ctbench_ui.shared import (
     cache,
     draw_tabs,
     exports,
-    leak_badge,
     linked_ids,
     run_actions,
     run_picker,
@@ -83,13 +82,10 @@ def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> No
     Args:
         tests: test sets that the run was evaluated on and may be again.
     """
-    use = "" if name == VALIDATION else "predictions from a table"
-    if run.status.kind == "train" and name != VALIDATION:
-        use = evaluate_on_test.describe(run, name)
-    st.markdown(
-        f"**{as_text(name)}** · {format_cohort(metrics.n)} {leak_badge(metrics.leak_patients)}"
-        + (f" · :gray[{as_text(use)}]" if use else "")
-    )
+    disclosures = disclosures_of([run], name)
+    size, *facts = disclosures.facts()
+    use = evaluate_on_test.describe(run, name) if run.status.kind == "train" and name != VALIDATION else ""
+    st.caption(exports.markdown_note(disclosures, [size, *filter(None, [use]), *facts]))
     if run.status.kind == "train" and (banner := leakage_banner(run.config)):
         st.warning(banner, icon=":material/warning:")
     for text in metrics.warnings:
@@ -144,7 +140,7 @@ def _marks(metrics: Metrics) -> list[str]:
     labels: dict[str, list[str]] = {}
     for label, finding in metrics.findings.items():
         labels.setdefault(finding.mark_note(), []).append(label)
-    return [f"Intervals of {text} ({', '.join(names)})" for text, names in labels.items() if text]
+    return [f"{mark_text(text)} ({', '.join(names)})" for text, names in labels.items() if text]
 
 
 def _card_title(key: str, threshold: float) -> str:

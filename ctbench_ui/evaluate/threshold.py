@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, charts, exports
 from ctbench_ui.shared.exports import Source
 
-_KEY, _CELL = "threshold", "threshold.cell"
+_KEY, _CELL, _TARGET = "threshold", "threshold.cell", "threshold.target"
+_SET = "threshold.set"  # what a preset chose: finding, threshold, in words
 _CELLS = {"tp": "true positives", "fn": "false negatives", "fp": "false positives", "tn": "true negatives"}
 _BINS = 50
+_STEP = 0.001  # of the slider
+_LIKELY = 0.95  # the target of sensitivity and specificity
 
 
 def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], source: Source) -> None:
@@ -35,7 +39,8 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         if counts.empty:
             st.info("This finding has no positives or no negatives here, so no threshold applies.")
             return
-        threshold, confusion = confusion_at(counts, _slider(counts))
+        chosen = _chosen_on_validation(run, tuning, label)
+        threshold, confusion = confusion_at(counts, _slider(label, counts, chosen))
         cell = _cells(confusion)
     with right:
         _draw_rates(_rates_at(paths.scores, label, threshold))
@@ -49,14 +54,14 @@ def tab(run: RunPaths, name: str, tuning: dict[str, Any], labels: list[str], sou
         )
         file_name = f"{source.stem}-{label}-{cell}-{threshold:.3f}.csv"
         volumes.draw_table(frame, source, file_name, "cell", f"{_CELLS[cell].capitalize()} of {label}")
-    _chosen_on_validation(run, tuning, label, None if name == VALIDATION else paths.scores, source)
+    _draw_chosen(run, tuning, label, None if name == VALIDATION else paths.scores, source)
 
 
 def _draw_rates(estimates: dict[str, Estimate]) -> None:
     """Draw the rates at a threshold with their intervals, and why one has none."""
     frame = pd.DataFrame(
         {
-            "Rate": metric_title(name),
+            "Rate": _title(name),
             "Value [95 % CI]": format_interval(float(one.value[0]), one.bounds[0].tolist()),
             "Note": one.reasons[0] or one.marks[0],
         }
@@ -66,22 +71,54 @@ def _draw_rates(estimates: dict[str, Estimate]) -> None:
     st.dataframe(shown, hide_index=True, key="rates", alt="Rates at the threshold, with 95 % intervals over patients")
 
 
-def _slider(counts: pd.DataFrame) -> float:
-    """Draw the slider, with buttons for .5 and for the best thresholds on this set."""
+def _title(name: str) -> str:
+    """Write a rate; recall by the name that its rules have."""
+    return "Sensitivity" if name == "recall" else metric_title(name)
+
+
+def _slider(label: str, counts: pd.DataFrame, chosen: dict[str, float]) -> float:
+    """Draw the slider, with presets: .5, what the rules chose on validation, and the best thresholds on this set.
+
+    Args:
+        chosen: thresholds by rule.
+    """
     st.session_state.setdefault(_KEY, 0.5)
     threshold = st.slider(
-        "Threshold", 0.0, 1.0, step=0.001, format="%.3f", key=_KEY, bind="query-params", persist_state="session"
+        "Threshold", 0.0, 1.0, step=_STEP, format="%.3f", key=_KEY, bind="query-params", persist_state="session"
     )
-    best = best_thresholds(counts)
-    presets = {"5": (".5", 0.5), "Youden": ("Best Youden", best["youden"]), "F1": ("Best F1", best["f1"])}
     with st.container(horizontal=True, gap="small"):
-        for key, (text, value) in presets.items():
-            st.button(text, key=f"preset-{key}", on_click=_set, args=(_KEY, value))
-    st.caption(
-        ":material/info: *Best* thresholds are chosen on these very volumes: do not report them. "
-        "Thresholds chosen on validation are below."
-    )
+        _preset("preset-5", ".5", label, 0.5, "")
+        for rule, value in chosen.items():
+            title = _rule_title(rule)
+            _preset(
+                f"use-{rule.partition('=')[0]}", title[0].upper() + title[1:], label, value, f"{title} on validation"
+            )
+    with st.container(horizontal=True, gap="small"):
+        for key, value in best_thresholds(counts).items():
+            title = _rule_title(key).removeprefix("max ")
+            _preset(f"preset-{title}", f"Best {title}", label, value, f"best {title} on these volumes")
+    _draw_preset(label, float(threshold))
+    rules = "Max F1, Youden and the targets are chosen on validation. " if chosen else ""
+    best = "*Best* thresholds are chosen on these very volumes: do not report them."
+    st.caption(f":material/info: {rules}{best}")
     return float(threshold)
+
+
+def _preset(key: str, title: str, label: str, value: float, words: str) -> None:
+    st.button(title, key=key, on_click=_use, args=(label, value, words))
+
+
+def _use(label: str, value: float, words: str) -> None:
+    """Set the slider, and note for which finding and by what."""
+    st.session_state.update({_KEY: value, _SET: (label, value, words)})
+
+
+def _draw_preset(label: str, threshold: float) -> None:
+    """Say what a preset has set, until the slider or the finding changes."""
+    finding, value, words = st.session_state.get(_SET, ("", math.nan, ""))
+    if finding == label and abs(value - threshold) < _STEP:
+        reason = f": {words}" if words else ""
+        st.caption(f":material/check: Threshold set to **{format_metric(value)}**{reason}.")
 
 
 def _set(key: str, value: float | str | None) -> None:
@@ -124,47 +161,55 @@ def histogram(counts: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _chosen_on_validation(
-    run: RunPaths, tuning: dict[str, Any], label: str, scores: Path | None, source: Source
-) -> None:
+def _rules() -> list[str]:
+    """Return the rules of thresholds, with the target of the field; before it is drawn, that of `RULES`."""
+    target = st.session_state.get(_TARGET, _LIKELY)
+    return [rule for rule in RULES if "=" not in rule] + [f"sensitivity={target:g}", f"specificity={target:g}"]
+
+
+def _has_choice(run: RunPaths, tuning: dict[str, Any], label: str) -> bool:
+    return label in tuning.get("labels", []) and run.validation_scores.is_file()
+
+
+def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str) -> dict[str, float]:
+    """Return the threshold that each rule chooses on validation; empty where none can be chosen."""
+    if not _has_choice(run, tuning, label) or label in tuning.get("reasons", {}):
+        return {}
+    return {rule: _validation_choice(run.validation_scores, label, rule)["threshold"] for rule in _rules()}
+
+
+def _draw_chosen(run: RunPaths, tuning: dict[str, Any], label: str, scores: Path | None, source: Source) -> None:
     """Draw a row a rule: its threshold, and its rates on validation (cross-fitted) and on test.
 
     Args:
         scores: of the test set; None where validation itself is shown.
     """
     st.markdown("**Chosen on validation**")
-    if label not in tuning.get("labels", []) or not run.validation_scores.is_file():
+    if not _has_choice(run, tuning, label):
         st.caption("No threshold is chosen: these predictions have no validation scores.")
         return
-    target = st.number_input(
-        "Target sensitivity, specificity", 0.5, 0.999, 0.95, 0.01, key="threshold.target", width=220, format="%.3f"
+    on_test = "" if scores is None else " Intervals are those on test, over patients."
+    st.caption(
+        f"Rates on validation are cross-fitted over its {plural(tuning['n']['patients'], 'patient')}, so they may miss the "
+        f"target.{on_test} The epoch was also chosen on validation."
     )
-    rules = [rule for rule in RULES if "=" not in rule] + [f"sensitivity={target:g}", f"specificity={target:g}"]
-    table = tuned_rates(run, label, scores, rules)
+    st.number_input("Target sensitivity, specificity", 0.5, 0.999, _LIKELY, 0.01, key=_TARGET, width=220, format="%.3f")
+    table = tuned_rates(run, label, scores, _rules())
     st.dataframe(_arrows(table), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
     if reason := tuning.get("reasons", {}).get(label):
         st.caption(f":material/info: No threshold can be chosen; .5 is used: {as_text(reason)}")
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        for rule, threshold in zip(table["rule"], table["threshold"]):
-            key = f"use-{rule.partition('=')[0]}"
-            st.button(f"Use {_rule_title(rule)}", key=key, on_click=_set, args=(_KEY, float(threshold)))
-        exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
-    on_test = "" if scores is None else " Intervals are those on test, over patients."
-    st.caption(
-        f"Validation: {plural(tuning['n']['patients'], 'patient')}, thresholds cross-fitted over patients.{on_test} "
-        "The epoch was also chosen on validation."
-    )
+    exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
 
 
 def _rule_title(rule: str) -> str:
     name, _, target = rule.partition("=")
-    return f"{name} ≥ {format_metric(float(target))}" if target else {"f1": "max F1", "youden": "Youden"}[name]
+    return f"{name} ≥ {target.removeprefix('0')}" if target else {"f1": "max F1", "youden": "Youden"}[name]
 
 
 def _arrows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of the screen: each rate on validation and, after an arrow, on test where it has one."""
     shown = pd.DataFrame({"Rule": table["rule"].map(_rule_title), "Threshold": table["threshold"].map(format_metric)})
-    for title in (metric.title for metric in tuned_metrics()):
+    for title in (_title(metric.name) for metric in tuned_metrics()):
         if f"{title}, test" not in table:
             shown[f"{title}, validation"] = table[f"{title}, validation"].map(format_metric)
             continue
@@ -186,7 +231,7 @@ def tuned_rates(run: RunPaths, label: str, scores: Path | None, rules: list[str]
     for rule in rules:
         choice = _validation_choice(run.validation_scores, label, rule)
         if scores is None:
-            on_validation = {f"{metric.title}, validation": choice[metric.name] for metric in tuned_metrics()}
+            on_validation = {f"{_title(metric.name)}, validation": choice[metric.name] for metric in tuned_metrics()}
             rows.append({"rule": rule, "threshold": choice["threshold"], **on_validation})
             continue
         on_test = _rates_at(scores, label, choice["threshold"])
@@ -194,9 +239,9 @@ def tuned_rates(run: RunPaths, label: str, scores: Path | None, rules: list[str]
         for metric in tuned_metrics():
             one = on_test[metric.name]
             (low, high), reason = one.bounds[0].tolist(), one.reasons[0] or ""
-            row |= {f"{metric.title}, validation": choice[metric.name], f"{metric.title}, test": float(one.value[0])}
-            row |= {f"{metric.title}, test, lower": low, f"{metric.title}, test, upper": high}
-            row |= {f"{metric.title}, no interval": reason}
+            title = _title(metric.name)
+            row |= {f"{title}, validation": choice[metric.name], f"{title}, test": float(one.value[0])}
+            row |= {f"{title}, test, lower": low, f"{title}, test, upper": high, f"{title}, no interval": reason}
         rows.append(row | {"F1, validation − test": choice["f1"] - float(on_test["f1"].value[0])})
     return pd.DataFrame(rows)
 

@@ -23,8 +23,8 @@ _LISTED = 8  # known values that a note lists
 def enter(page: Page) -> None:
     """Note what the address asks for when a page is opened; a parameter that no page has is reported.
 
-    One of another page is passed over: the browser's Back leads to such addresses, since the address is written before
-    the page changes.
+    One of another page is passed over: Streamlit writes the address before the page changes, and the browser's Back
+    leads there if another click came between (`one_step_back.js`).
     """
     st.session_state[_OPENED] = st.session_state.get(_PAGE) != page.name
     if not is_opened():

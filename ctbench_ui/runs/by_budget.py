@@ -95,7 +95,7 @@ def _budgets(table: pd.DataFrame) -> None:
     shown = by_budget[budget_keys(by_budget)].astype({"budget_n": "Int64"})
     for metric, title in two_sources.TITLES.items():
         pairs = zip(by_budget[f"{metric}_mean"], by_budget[f"{metric}_std"])
-        shown[title] = [format_mean_sd(mean, sd) for mean, sd in pairs]
+        shown[f"Test {title}"] = [format_mean_sd(mean, sd) for mean, sd in pairs]
     shown["runs"] = by_budget[f"{PRIMARY_METRICS[0]}_count"]
     names = {"source": "Source", "budget_n": "Budget", "runs": "Runs", "encoder": "Encoder", "model": "Head"}
     names |= {"inputs": "Inputs", "settings": "Settings"}

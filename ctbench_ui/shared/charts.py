@@ -44,7 +44,7 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
     chart = go.Figure([_DIAGONAL])
     most = max(1.0, float(bins["rows"].max())) if len(bins) else 1.0
     for place, (stage, part) in enumerate(bins.groupby("stage", sort=False)):
-        name = str(stage) if stage in ("before", "recalibrated") else f"after ({stage})"
+        name = stage_title(str(stage))
         colour = GREY if stage == "before" else COLOURS[place % len(COLOURS)]
         tip = (
             f"{label}, {name}<br>predicted %{{x:.3f}}, observed %{{y:.3f}}<br>%{{customdata:,}} volumes<extra></extra>"
@@ -56,6 +56,16 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
     chart.update_xaxes(title="mean predicted probability", range=[-0.02, 1.02])
     chart.update_yaxes(title="observed frequency", range=[-0.02, 1.02])
     return set_layout(chart, height=430, legend_below=False)
+
+
+def stage_title(stage: str) -> str:
+    """Write a stage of calibration: ``before``, ``after (Platt)``, ``recalibrated``."""
+    return stage if stage in ("before", "recalibrated") else f"after ({stage_name(stage)})"
+
+
+def stage_name(stage: str) -> str:
+    """Write a stage of calibration for a narrow heading; Platt is a person."""
+    return stage.replace("platt", "Platt")
 
 
 def decision_curve(rows: pd.DataFrame, label: str) -> go.Figure:

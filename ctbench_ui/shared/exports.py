@@ -16,6 +16,7 @@ from pandas.io.formats.style import Styler
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import CONFIG, add_note, add_note_to_pictures
 from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
+from ctbench_core.report import DETECTABLE_TITLE
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
 from ctbench_ui.shared import pictures
@@ -55,13 +56,18 @@ class Source:
 
 
 def disclosed_source(title: str, disclosures: Disclosures, stem: str) -> Source:
-    """Return a source that carries disclosures: the same text on screen and in files."""
+    """Return a source that carries disclosures: the page says them once, every file of it repeats them."""
     sentences = disclosures.sentences()
-    badge = leak_badge(disclosures.leak_patients)
-    note = " · ".join(as_text(part) for part in sentences if not part.startswith("leak: ")) + (
-        f" {badge}" if badge else ""
+    stem = re.sub(r"[^\w.-]+", "_", stem)
+    return Source(
+        title, markdown_note(disclosures, sentences), " · ".join(sentences), stem, disclosures, is_on_page=True
     )
-    return Source(title, note, " · ".join(sentences), re.sub(r"[^\w.-]+", "_", stem), disclosures)
+
+
+def markdown_note(disclosures: Disclosures, sentences: Iterable[str]) -> str:
+    """Return sentences of disclosures as one line of Markdown, the leak as a badge."""
+    parts = [as_text(part) for part in sentences if not part.startswith("leak: ")]
+    return " ".join(filter(None, [" · ".join(parts), leak_badge(disclosures.leak_patients)]))
 
 
 def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:
@@ -143,14 +149,16 @@ def _button(
 
 # Columns of tables of differences, as the screen titles them; those of every other name are capitalised.
 _HEADINGS = {
-    "a": "First",
-    "b": "Second",
+    "a": "Other run",
+    "a_value": "Other",
+    "b_value": "Baseline",
     "label": "Finding",
     "delta": "Difference",
     "ci": "95 % CI",
     "p": "p",
     "p_adjusted": "p (adjusted)",
     "p_swap": "p (rank swap)",
+    "detectable": DETECTABLE_TITLE,
     "non_inferior": "Non-inferior",
     "p_non_inferior": "p (non-inferior)",
     "p_equivalent": "p (equivalent)",

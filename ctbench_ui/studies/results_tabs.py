@@ -14,7 +14,6 @@ import streamlit as st
 
 from ctbench_core.config import key_title
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
-from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
 from ctbench_core.report import interval_title
@@ -123,7 +122,7 @@ def _curves(folder: str, at: Stamp) -> None:
     source = study_tables.source(folder, at)
     alt = f"{metric_title(metric)} by label budget"
     event = draw_plot(
-        add_note(chart, source.plain_note),
+        exports.noted(chart, source),
         "curves",
         f"{source.stem}-curves",
         alt,
@@ -212,7 +211,7 @@ def _labels_needed(points: pd.DataFrame, metric: str) -> None:
     )
     st.dataframe(study_tables.needed_table(points, value), hide_index=True, placeholder="–")
     st.caption(
-        "Patients: where the mean reaches the target. Set: the budgets whose 95 % CI holds the target; straight lines on "
+        "Patients: where the mean reaches the target. Range: the budgets whose 95 % CI holds the target; straight lines on "
         f"the log scale between budgets. Below {FEWEST_SEEDS} seeds or folds, the range over them instead."
     )
 
@@ -272,14 +271,16 @@ def _findings(folder: str, at: Stamp) -> None:
         **address.bound("heat-marks"),
         help="Tests the best cell of each row against the others.",
     )
-    values, marked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
+    values, marked, unmarked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
     if not len(values):
         st.caption("No cell has these values.")
         return
+    if unmarked:
+        st.caption(unmarked)
     chart = study_charts.heat_map(values, marked, metric)
     source = study_tables.source(folder, at)
     alt = f"{metric_title(metric)} of every finding by cell"
-    draw_plot(add_note_below(chart, source.plain_note), "heat", f"{source.stem}-heat", alt)
+    draw_plot(exports.noted(chart, source), "heat", f"{source.stem}-heat", alt)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
         "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
@@ -307,7 +308,7 @@ def _differences(folder: str, at: Stamp) -> None:
     metric = _pick_metric("differences-metric")
     chart = study_charts.macro_forest(study_tables.macro_differences(table, axes, str(axis), metric), metric)
     alt = f"Differences of {metric_title(metric)} along {axis_title(str(axis))}, with 95 % intervals"
-    draw_plot(add_note(chart, source.plain_note), "forest", f"{source.stem}-forest", alt)
+    draw_plot(exports.noted(chart, source), "forest", f"{source.stem}-forest", alt)
     st.caption(
         f"{_describe_pairs(table)} Intervals are unadjusted. Filled: adjusted p below .05, in the family of "
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
@@ -325,7 +326,7 @@ def _describe_pairs(table: pd.DataFrame) -> str:
         if longer
         else ""
     )
-    text = f"For {shortest}.{note} Detectable: the smallest difference that this test set shows with 80 % power."
+    text = f"For {shortest}.{note}"
     if MODELS_COLUMNS[0] in table:
         text += (
             " Means over folds, seeds averaged within each fold, with a variance enlarged for shared training patients "

@@ -68,7 +68,7 @@ def _charts(folder: str, at: Stamp, axes: list[str]) -> list[str]:
         if BUDGET in axes:
             parts += _scaling(folder, at, metric)
         for fixed in study_tables.heat_slices(folder, at, axes):
-            values, marked = study_tables.heat_tables(folder, at, metric, fixed)
+            values, marked, _ = study_tables.heat_tables(folder, at, metric, fixed)
             if len(values):
                 labels = ", ".join(f"{axis_title(axis)} {label_title(axis, label)}" for axis, label in fixed.items())
                 chart = add_note_below(study_charts.heat_map(values, marked, metric), note)

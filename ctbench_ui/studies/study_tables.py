@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ctbench_core.declared import METRICS, compared_metrics, metric_title
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import format_interval, plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
-from ctbench_core.report import interval_texts, interval_title
+from ctbench_core.report import DETECTABLE_TITLE, interval_texts, interval_title, mark_text
 from ctbench_core.runs import LEDGER
 from ctbench_core.studies import (
     CUT_NOTE,
@@ -51,6 +51,7 @@ from ctbench_ui.shared import FINDINGS, cache, exports
 
 Stamp = cache.Stamp
 BUDGET = "budget"
+_CI = "95 % CI"
 _BOTTLENECKS = {
     "finding": "Finding",
     "mean": "Mean",
@@ -181,9 +182,9 @@ def difference_table(table: pd.DataFrame, axes: list[str], axis: str) -> pd.Data
         models = table[[low, high]].set_axis(["lo", "hi"], axis=1)
         columns |= {"95 % CI (these models)": interval_texts(models), "p (these models)": table[p]}
     columns |= {
-        "Detectable": table["detectable"],
+        DETECTABLE_TITLE: table["detectable"],
         "Seeds": table["seeds"],
-        "Note": [reason or mark for reason, mark in zip(table["reason"], table["mark"])],
+        "Note": [reason or mark_text(mark) for reason, mark in zip(table["reason"], table["mark"])],
     }
     return pd.DataFrame(columns).reset_index(drop=True)
 
@@ -232,33 +233,38 @@ def needed_table(points: pd.DataFrame, value: float) -> pd.DataFrame:
         if len(ordered) < 2:
             continue
         bounds, title = _pointwise(ordered)
-        needed = labels_needed(ordered["n"], ordered["mean"], bounds, value)
-        rows.append({"Recipe": name, "Patients": budget_text(needed.n), "Set": set_text(needed), "From": title})
-    return pd.DataFrame(rows)
+        sizes = ordered["n"].to_numpy()
+        needed = labels_needed(sizes, ordered["mean"], bounds, value)
+        texts = {"Patients": budget_text(needed.n, sizes), "Range": set_text(needed, sizes)}
+        rows.append({"Recipe": name, **texts, "Method": title})
+    frame = pd.DataFrame(rows)
+    if rows and set(frame["Method"]) == {_CI}:
+        frame = frame.rename(columns={"Range": "95 % range"})
+    return frame
 
 
 def _pointwise(rows: pd.DataFrame) -> tuple[np.ndarray, str]:
     """Return the interval at every budget (B, 2), or with few seeds the range over them, and what it is."""
-    columns, title = ["lo", "hi"], "95 % CI"
+    columns, title = ["lo", "hi"], _CI
     fewest = int(rows["repeats"].min())
     if fewest < FEWEST_SEEDS:
         columns, title = ["range_lo", "range_hi"], f"range over {fewest} seeds" if fewest > 1 else "one seed"
     bounds = rows[columns].to_numpy(dtype=float)
-    return bounds, "no interval" if title == "95 % CI" and np.isnan(bounds).any() else title
+    return bounds, "no interval" if title == _CI and np.isnan(bounds).any() else title
 
 
-def budget_text(budget: float) -> str:
-    """Write a budget: ``134``, ``below the grid``, ``above the grid``."""
+def budget_text(budget: float, sizes: Sequence[float] | np.ndarray) -> str:
+    """Write a budget: ``134``, and ``below 20`` or ``above 663`` outside the budgets of the study, whose ``sizes`` rise."""
     if np.isinf(budget):
-        return "above the grid" if budget > 0 else "below the grid"
+        return f"above {sizes[-1]:,.0f}" if budget > 0 else f"below {sizes[0]:,.0f}"
     return f"{budget:,.0f}"
 
 
-def set_text(budgets: Budgets) -> str:
-    """Write a set of budgets by its ends: ``52 to 134``, ``below the grid``."""
+def set_text(budgets: Budgets, sizes: Sequence[float] | np.ndarray) -> str:
+    """Write a set of budgets by its ends: ``52 to 134``, ``below 20``."""
     if np.isnan(budgets.lo):
         return "–"
-    low, high = budget_text(budgets.lo), budget_text(budgets.hi)
+    low, high = budget_text(budgets.lo, sizes), budget_text(budgets.hi, sizes)
     return low if low == high else f"{low} to {high}"
 
 
@@ -282,7 +288,8 @@ def crossing_table(folder: str, at: Stamp, metric: str, finding: str) -> pd.Data
 
 def _crossing_row(shared: str, pair: pd.DataFrame, axis: str) -> dict[str, str]:
     bounds, title = _pointwise(pair)
-    place, deltas = crossing(pair["n"], pair["delta"], bounds), pair["delta"].to_numpy()
+    sizes, deltas = pair["n"].to_numpy(), pair["delta"].to_numpy()
+    place = crossing(sizes, deltas, bounds)
     names = {sign: label_title(axis, pair[column].iloc[0]) for sign, column in ((1.0, "a"), (-1.0, "b"))}
     small, large = (names.get(float(np.sign(deltas[end])), "–") for end in (0, -1))
     return {
@@ -290,9 +297,9 @@ def _crossing_row(shared: str, pair: pd.DataFrame, axis: str) -> dict[str, str]:
         "Second": " · ".join(filter(None, (shared, names[-1.0]))),
         "Better at small budgets": small,
         "Better at large budgets": large,
-        "Crossing (patients)": "no crossing" if np.isnan(place.n) else budget_text(place.n),
-        "No clear difference": "at no budget" if place.lo == place.hi else set_text(place),
-        "From": title,
+        "Crossing (patients)": "no crossing" if np.isnan(place.n) else budget_text(place.n, sizes),
+        "No clear difference": "at no budget" if place.lo == place.hi else set_text(place, sizes),
+        "Method": title,
     }
 
 
@@ -327,7 +334,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
             **parts,
             "Runs": macros["n"],
             "Patients": [f"{count:,.0f}" for count in macros["n_patients"]],
-            "Note": [mark or reason for mark, reason in zip(macros["marks"], macros["reason"])],
+            "Note": [mark_text(mark) or reason for mark, reason in zip(macros["marks"], macros["reason"])],
         }
     ).reset_index(drop=True)
 
@@ -360,8 +367,11 @@ def heat_slices(folder: str, at: Stamp, axes: list[str]) -> list[dict[str, Any]]
 
 def heat_tables(
     folder: str, at: Stamp, metric: str, fixed: dict[str, Any], mark_best: bool = True
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the mean metric by finding and value of the heat axis, the other axes fixed, and which are marked best."""
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the mean metric by finding and value of the heat axis, the other axes fixed, and which are marked best.
+
+    Last comes why none is marked, empty where one is, or where ``mark_best`` is off.
+    """
     frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
     axis = heat_axis(axes)
     rows = frame[(frame["metric"] == metric) & ~frame["finding"].isin(["", ELIGIBLE])]
@@ -370,14 +380,23 @@ def heat_tables(
     rows = rows.assign(column=rows[axis] if axis else "all")
     values = rows.pivot(index="finding", columns="column", values="mean")
     values = values.loc[sort_findings(values.index), list(dict.fromkeys(rows["column"]))]
-    marked = pd.DataFrame(False, index=values.index, columns=values.columns)
+    marked, note = pd.DataFrame(False, index=values.index, columns=values.columns), ""
     if mark_best:
         chosen = tuple(tuple(str(name if a == axis else fixed[a]) for a in axes) for name in values.columns)
-        for row in _best(folder, at, chosen, metric).to_dict("records"):
+        best = _best(folder, at, chosen, metric)
+        for row in best.to_dict("records"):
             if row["marked"] and row["finding"] in marked.index:
                 marked.loc[row["finding"], marked.columns[int(row["best"])]] = True
+        note = "" if marked.any(axis=None) else _unmarked(best)
     titles = [label_title(axis, name) for name in values.columns]
-    return values.set_axis(titles, axis=1), marked.set_axis(titles, axis=1)
+    return values.set_axis(titles, axis=1), marked.set_axis(titles, axis=1), note
+
+
+def _unmarked(best: pd.DataFrame) -> str:
+    """Say why no cell is marked best."""
+    if best["p"].notna().any():
+        return "No ★: in no finding does one column beat all others."
+    return "No ★: these columns cannot be tested against each other."
 
 
 @cache.remember(max_entries=32, spinner="Comparing the cells of each row")

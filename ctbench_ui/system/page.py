@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -20,11 +21,13 @@ from ctbench_core.dataset import pack_cache
 from ctbench_core.features import allowed_roots
 from ctbench_core.formatting import format_bytes, plural
 from ctbench_core.provenance import PACKAGES
-from ctbench_core.runs import TRASH, run_folders, size_of
+from ctbench_core.runs import deleted_in, size_of
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
-from ctbench_ui.shared import charts, meters
+from ctbench_ui.shared import cache, charts, meters
 from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_features
+
+_KINDS = {"train": "run", "align": "alignment", "score": "prediction table"}
 
 
 def draw() -> None:
@@ -51,8 +54,13 @@ def draw() -> None:
     ) as expander:
         if expander.open:
             packed_features.draw(packed)
+    deleted = deleted_in(root)
+    size = format_bytes(sum(one.size for one in deleted))
     with st.expander(
-        f"Deleted · {format_bytes(size_of(root / TRASH))}", icon=":material/delete:", key="deleted", on_change="rerun"
+        f"Deleted · {plural(len(deleted), 'item')}, {size}" if deleted else "Deleted · nothing",
+        icon=":material/delete:",
+        key="deleted",
+        on_change="rerun",
     ) as expander:
         if expander.open:
             deleted_list.draw(root)
@@ -77,11 +85,18 @@ def _versions() -> dict[str, str]:
 
 def _folders(root: Path, packed: Path, packed_size: int) -> dict[str, str]:
     return {
-        "run store": f"{root.resolve()} ({plural(len(run_folders(root)), 'run')})",
+        "run store": f"{root.resolve()} ({_count_runs(root)})",
         "packed features": f"{packed.resolve()} ({format_bytes(packed_size)})",
         "started in": str(Path.cwd()),
         "allowed folders": ", ".join(map(str, allowed_roots())) or "every folder of this machine",
     }
+
+
+def _count_runs(root: Path) -> str:
+    """Count the runs of a store as Runs does, and what else is stored beside them."""
+    counts = Counter(row["kind"] for row in cache.run_rows(str(root), None))
+    parts = [plural(counts[kind], noun) for kind, noun in _KINDS.items() if counts[kind] or kind == "train"]
+    return ", ".join(parts)
 
 
 def _draw_pairs(pairs: dict[str, str], columns: tuple[str, str], alt: str) -> None:

@@ -103,18 +103,35 @@ def test_back_and_forward_lead_through_runs_and_pages(reader: BrowserUser, demo_
     reader.choose("run", shown[second])
     reader.page.wait_for_url(f"**run={second}**")
     reader.navigate("runs")
-    for address, name in (
-        (f"**run={second}**", second),
-        (f"**run={second}&tab=Volumes", second),
-        ("**tab=Volumes", first),
-    ):
+    for name in (second, first):
         reader.page.go_back()
-        reader.page.wait_for_url(address)
+        reader.page.wait_for_url(f"**run={name}**")
         reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{shown[name]}')")
     reader.settle()
     assert reader.current_tab("evaluate") == "volumes"
     reader.page.go_forward()
     reader.page.wait_for_function(f"document.querySelector('.st-key-run input')?.value.includes('{shown[second]}')")
+
+
+def test_back_from_a_page_that_a_button_opened_is_one_step_and_keeps_the_query(
+    reader: BrowserUser, demo_runs: DemoRuns
+) -> None:
+    reader.go("runs")
+    reader.fill("runs.filter", "mlp")
+    reader.page.wait_for_url("**runs.filter=mlp**")
+    reader.click(reader.widget("runs.all", "label"))
+    reader.press("compare-selected")
+    reader.tabs("compare").first.wait_for()
+    reader.settle()
+    assert "/compare?" in reader.page.url and "runs.filter" not in reader.page.url
+    reader.page.go_back()
+    reader.page.wait_for_url("**/runs?**")
+    expect(reader.field("runs.filter")).to_have_value("mlp")
+    reader.settle()
+    assert "/runs?" in reader.page.url and "runs.filter=mlp" in reader.page.url
+    reader.page.go_forward()
+    reader.page.wait_for_url("**/compare?**")
+    reader.tabs("compare").first.wait_for()
 
 
 def test_an_unknown_value_is_reported_and_closed(reader: BrowserUser, demo_runs: DemoRuns) -> None:

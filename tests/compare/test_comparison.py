@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,14 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.compare import Comparison, compare_label_sets, compare_models, compare_runs, published_frame
+from ctbench_core.compare import (
+    Comparison,
+    compare_label_sets,
+    compare_models,
+    compare_runs,
+    differing_parts,
+    published_frame,
+)
 from ctbench_core.compare import comparison as comparison_module
 from ctbench_core.compare.comparability import ModelScores, keep_common
 from ctbench_core.config import Config
@@ -49,6 +57,20 @@ def test_only_common_volumes_and_findings_count() -> None:
         compare_models([first], "test")
 
 
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["mlp · visual · seed 1", "mlp · visual · seed 2"], ["seed 1", "seed 2"]),
+        (["demo · mlp", "demo · linear"], ["mlp", "linear"]),
+        (["mlp", "mlp · text"], ["mlp", "mlp · text"]),
+        (["weak", "strong"], ["weak", "strong"]),
+        (["a · b", "b · a"], ["a · b", "b · a"]),
+    ],
+)
+def test_names_in_narrow_headings_are_what_differs(names: list[str], short: list[str]) -> None:
+    assert differing_parts(names) == short
+
+
 def test_differences_are_against_the_first_and_adjusted_over_the_table(comparison: Comparison) -> None:
     table = comparison.differences
     assert len(table) == 2 * 2 * 3
@@ -66,6 +88,11 @@ def test_differences_are_against_the_first_and_adjusted_over_the_table(compariso
     base = model_scores("base", 0.5).frame
     expected = roc_auc_score(base[f"target_{MODEL_LABELS[0]}"].astype(int), base[f"prob_{MODEL_LABELS[0]}"])
     assert values.loc[("base · 1", "auroc", MODEL_LABELS[0]), "value"] == pytest.approx(expected, abs=1e-12)
+    for side in ("a", "b"):  # the two values beside their difference, in every row
+        keys = table[[side, "metric", "label"]].itertuples(index=False, name=None)
+        assert list(table[f"{side}_value"]) == [values.loc[key, "value"] for key in keys]
+    np.testing.assert_allclose(table["a_value"] - table["b_value"], table["delta"], atol=1e-12)
+    assert list(comparison.with_margin(0.02).differences["b_value"]) == list(table["b_value"])
     assert comparison.best["auprc"].marked
     assert comparison.common.names[comparison.best["auprc"].index or 0] == "better"
 
@@ -248,7 +275,17 @@ def test_runs_that_have_not_converged_are_marked(runs: list[Path], monkeypatch: 
     far[runs[0].name] = Convergence(value=0.4, optimum=0.6, c=1.0, findings=2)
     both = [text for text in compare_runs(runs).disclosures.warnings if "Not converged" in text]
     assert len(both) == 1
-    assert "and 1 other run: " in both[0]
+    assert both[0].startswith("Both runs: ")
+    third: Any = SimpleNamespace(run_id="third", name="third")
+    opened = [open_run(folder) for folder in runs]
+    (of_three,) = comparison_module.convergence_warnings([*opened, third])
+    assert of_three.startswith(f"{opened[0].name} and 1 other run: ")
+    unchecked = Convergence(reason="no finding has 10 validation patients of each class")
+    monkeypatch.setattr(comparison_module, "convergence", lambda run: unchecked)
+    assert comparison_module.convergence_warnings([*opened, third]) == [
+        "All 3 runs: No finding has 10 validation patients of each class, so convergence is not checked."
+    ]
+    monkeypatch.setattr(comparison_module, "convergence", lambda run: far.get(run.run_id))
     far[runs[0].name] = Convergence(value=0.6, optimum=0.6, c=1.0, findings=2)
     assert len(compare_runs(runs).marks) == 1
 

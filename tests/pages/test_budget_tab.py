@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,12 @@ def test_budgets_are_written_and_drawn_again_for_another_source(tab: AppTest, da
     pd.testing.assert_frame_equal(
         index, pd.read_csv(folder / "manifest_index.csv", keep_default_na=False), check_dtype=False
     )
+    headings = {
+        name: one["label"] for name, one in json.loads(app.dataframe[0].proto.columns).items() if "label" in one
+    }
+    titles = [headings[name] for name in app.dataframe[0].proto.column_order]
+    assert titles[:6] == ["Budget", "Seed", "Unit", "Patients", "Training rows", "Validation rows"]
+    assert titles[6:] == ["Training manifest", "Validation manifest"]
     assert list(zip(index["budget"], index["seed"])) == [(8, 1), (16, 1), (8, 2), (16, 2)]
     drawn = {name: set(pd.read_csv(folder / name)["volumename"]) for name in index["train_manifest"]}
     assert drawn["train_n8_s2.csv"] < drawn["train_n16_s2.csv"]
@@ -52,6 +59,7 @@ def test_folds_are_held_out_and_a_large_budget_takes_all(tab: AppTest, data: Pat
     app = write(tab, budgets="8, 1000", seeds="52", prefix="manual_kfold", folder=str(data / "folds"))
     index = app.dataframe[0].value
     assert list(index["fold"]) == [1, 1, 2, 2, 3, 3]
+    assert {"fold", "test_rows", "test_manifest"} <= set(app.dataframe[0].proto.column_order)
     assert "Budget 1000: only" in said(app)
     tests = [set(pd.read_csv(data / "folds" / f"manual_kfold_f{fold}_test.csv")["volumename"]) for fold in (1, 2, 3)]
     assert sum(map(len, tests)) == len(set().union(*tests)) == 88

@@ -75,7 +75,7 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
     shown = app.dataframe[0].value
     assert list(zip(shown["source"], shown["budget_n"])) == list(zip(expected["source"], expected["budget_n"]))
     auprc = zip(expected["test_primary_auprc_mean"], expected["test_primary_auprc_std"])
-    assert list(shown["AUPRC"]) == [format_mean_sd(mean, sd) for mean, sd in auprc]
+    assert list(shown["Test AUPRC"]) == [format_mean_sd(mean, sd) for mean, sd in auprc]
     assert set(shown["runs"]) == {2}
     again = evaluate(by_budget(fields={"by-budget.folder": str(other), "by-budget.tests": ["test_manual_all.csv"]}))
     assert not again.exception
@@ -155,8 +155,19 @@ def test_recipes_of_one_budget_are_never_averaged_together(
     assert set(shown.index) == set(values)
     assert set(shown["runs"]) == {2}
     for settings, pair in values.items():
-        assert shown.loc[settings, "AUPRC"] == format_mean_sd(np.mean(pair), np.std(pair, ddof=1))
+        assert shown.loc[settings, "Test AUPRC"] == format_mean_sd(np.mean(pair), np.std(pair, ddof=1))
     (chart,) = by_budget("Curve").get("plotly_chart")
     assert all(f"learning rate {rate}" in chart.proto.spec for rate in ("0.01", "0.001"))
     one = per_run_table([run for run in RunStore(store).runs() if run.config.training.learning_rate == 1e-2])
     assert set(one["settings"]) == {""}  # seeds and draws repeat a recipe
+
+
+def test_a_head_is_not_named_by_parameters_that_it_has_not(
+    evaluated_run: Callable[..., Path], store: Path, by_budget: Callable[..., AppTest]
+) -> None:
+    linear = {"model._target_": "linear", "model.model_name": "linear"}
+    for changes in ({"model.params.hidden_dims": [4]}, {"model.params.hidden_dims": [8]}, linear):
+        evaluated_run({"data.budget": 20, "data.budget_seed": 1, **changes})
+    shown = by_budget().dataframe[0].value.set_index("model")
+    assert sorted(shown.loc["mlp", "settings"]) == ["hidden widths 4", "hidden widths 8"]
+    assert shown.loc["linear", "settings"] == ""

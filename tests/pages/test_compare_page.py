@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.formatting import format_interval
+from ctbench_core.report import mark_text
 from ctbench_ui.shared import run_picker
 
 Open = Callable[..., AppTest]
@@ -85,6 +87,18 @@ def test_one_run_is_not_compared(store: Path, tmp_path: Path, open_page: Open, s
     assert "Nothing to compare yet" in said(app)
 
 
+def test_the_difference_is_first_and_runs_are_named_where_there_are_several(
+    two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
+) -> None:
+    table = _opened(open_page, two, "Differences").dataframe[0].value
+    assert list(table)[:4] == ["Metric", "Difference [95 % CI]", "Baseline", "Other"]
+    third = _scored(store, tmp_path, "third", 0.3, 7)
+    app = open_page("compare", query={"runs": ",".join(one.name for one in (*two.values(), third))})
+    table = app.dataframe[0].value
+    assert list(table)[:3] == ["Other run", "Metric", "Difference [95 % CI]"]
+    assert list(dict.fromkeys(table["Other run"])) == ["strong", "third"]
+
+
 @pytest.mark.parametrize(("metric", "title"), [("auprc", "AUPRC"), ("auroc", "AUROC")])
 def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: Open, metric: str, title: str) -> None:
     app = _opened(open_page, two, "Differences")
@@ -94,8 +108,10 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     expected = compare_runs([two["weak"], two["strong"]]).differences
     expected = expected[expected["metric"] == metric].rename(columns={"label": "finding"})
     macro, table = (part.value for part in app.dataframe)
-    expected["reason"] = expected["reason"].where(expected["reason"] != "", expected["mark"])  # one column of notes
-    shown = ["finding", "delta", "p", "p_adjusted", "detectable", "reason"]
+    expected["reason"] = expected["reason"].where(
+        expected["reason"] != "", expected["mark"].map(mark_text)
+    )  # one column of notes
+    shown = ["finding", "delta", "b_value", "a_value", "p", "p_adjusted", "detectable", "reason"]
     pd.testing.assert_frame_equal(
         table[shown].reset_index(drop=True), expected[shown].reset_index(drop=True), check_dtype=False
     )
@@ -108,6 +124,8 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
         assert row["Difference [95 % CI]"] == format_interval(whole.delta, [whole.lo, whole.hi])
         assert (row["p"], row["p (adjusted)"]) == pytest.approx((whole.p, whole.p_adjusted), nan_ok=True)
         assert whole.delta > 0
+        assert (row["Baseline"], row["Other"]) == (whole.b_value, whole.a_value)
+        assert row["Other"] - row["Baseline"] == pytest.approx(whole.delta)
     assert "[" in row["Difference [95 % CI]"]
 
 
@@ -173,7 +191,19 @@ def test_disagreements_list_the_volumes_furthest_apart(two: dict[str, Path], ope
     apart = (weak["prob_Emphysema"] - strong["prob_Emphysema"]).abs()
     assert shown["apart"].is_monotonic_decreasing
     assert shown["apart"].iloc[0] == pytest.approx(apart.max(), abs=1e-6)
+    headings = json.loads(app.dataframe[0].proto.columns)
+    assert [headings[name]["label"] for name in ("first", "second")] == ["weak", "strong"]
     assert shown["volume"].iloc[0] == weak["VolumeName"][apart.idxmax()]
+
+
+def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    for tab in ("Differences", "Curves", "Disagreements"):
+        app = _opened(open_page, two, tab)
+        assert said(app).count("label origin: unknown") == 1, tab
+        for chart in app.get("plotly_chart"):
+            layout = json.loads(chart.proto.spec)["layout"]
+            assert "title" not in layout, tab
+            assert "label origin: unknown" in layout["meta"]["picture"]["title"]["text"], tab
 
 
 def test_label_noise_scores_a_run_against_other_labels(

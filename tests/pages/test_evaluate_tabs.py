@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
+from ctbench_core.formatting import format_metric
 from ctbench_core.metrics import brier_score, choose_thresholds
 from ctbench_core.runs import RunPaths, open_run
 from ctbench_ui.evaluate import threshold
@@ -63,10 +64,10 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
     assert stored.loc[(label, "before"), "brier"] == pytest.approx(direct, abs=1e-12)
     shown = _table(app, "before").set_index("Metric")
     for row, name in (("Brier", "brier"), ("ECE", "ece")):
-        for column, stage in (("before", "before"), ("after (platt)", "platt")):
+        for column, stage in (("before", "before"), ("after (Platt)", "platt")):
             assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)
     plot, decisions = _charts(app)
-    assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (platt)"}
+    assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (Platt)"}
     assert {"model", "treat all", "treat none"} <= {trace.get("name") for trace in decisions["data"]}
     assert "Decision curve (net benefit)" in said(app)
     table = pd.read_parquet(bundle.net_benefit)
@@ -118,7 +119,7 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     scores = pd.read_parquet(run.validation_scores)
     targets, probabilities = (scores[[f"{part}_{label}"]].to_numpy(float) for part in ("target", "prob"))
     shown = _table(app, "Rule").set_index("Rule")
-    for title, rule in (("max F1", "f1"), ("Youden", "youden"), ("sensitivity ≥ .950", "sensitivity=.95")):
+    for title, rule in (("max F1", "f1"), ("Youden", "youden"), ("sensitivity ≥ .95", "sensitivity=.95")):
         chosen = choose_thresholds(targets, probabilities, rule).values[0]
         assert float(shown.loc[title, "Threshold"]) == pytest.approx(chosen, abs=5e-4)
     rates = threshold.tuned_rates(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
@@ -131,6 +132,47 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     assert app.slider(key="threshold").value == pytest.approx(rates["threshold"], abs=1e-3)
 
 
+def test_a_preset_says_what_it_set_until_the_slider_or_the_finding_changes(
+    run: RunPaths, open_page: Open, said: Said
+) -> None:
+    app = _open_tab(open_page, run, "Threshold")
+    scores = pd.read_parquet(run.validation_scores)
+    targets, probabilities = (scores[[f"{part}_Lung nodule"]].to_numpy(float) for part in ("target", "prob"))
+    assert "Threshold set to" not in said(app)
+    for target, text in ((0.95, ".95"), (0.8, ".8")):
+        app.number_input(key="threshold.target").set_value(target).run()
+        button = app.button(key="use-sensitivity")
+        assert button.label == f"Sensitivity ≥ {text}"
+        button.click().run()
+        chosen = choose_thresholds(targets, probabilities, f"sensitivity={target}").values[0]
+        assert app.slider(key="threshold").value == pytest.approx(chosen, abs=1e-3)
+        assert f"Threshold set to **{format_metric(chosen)}**: sensitivity ≥ {text} on validation." in said(app)
+    app.slider(key="threshold").set_value(0.123).run()
+    assert "Threshold set to" not in said(app)
+    app.button(key="preset-Youden").click().run()
+    assert "best Youden on these volumes" in said(app)
+    app.selectbox(key="finding").select("Emphysema").run()
+    assert "Threshold set to" not in said(app)
+
+
+def test_presets_stand_above_the_counts_and_one_word_names_a_rate(run: RunPaths, open_page: Open, said: Said) -> None:
+    app = _open_tab(open_page, run, "Threshold")
+    keys = [button.key for button in app.button]
+    assert max(map(keys.index, ("use-f1", "use-sensitivity", "preset-F1"))) < keys.index("cell-tp")
+    tables = [str(table.value.to_dict()) + str(list(table.value)) for table in app.dataframe]
+    assert not any("Recall" in text for text in tables)
+    assert "Sensitivity, validation → test" in _table(app, "Rule")
+    assert "cross-fitted over its" in said(app)
+
+
+def test_without_a_choice_on_validation_no_preset_offers_one(run: RunPaths, open_page: Open) -> None:
+    tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
+    tuning["reasons"] = {"Lung nodule": "no positives"}
+    run.tuning.write_text(json.dumps(tuning), encoding="utf-8")
+    keys = [button.key for button in _open_tab(open_page, run, "Threshold").button]
+    assert "preset-5" in keys and "use-f1" not in keys
+
+
 def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_no_interval(
     run: RunPaths, open_page: Open
 ) -> None:
@@ -140,7 +182,11 @@ def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_n
     app.slider(key="threshold").set_value(threshold).run()
     shown = _table(app, "Rate").set_index("Rate")
     y, called = scores["target_Lung nodule"].to_numpy(int), scores["prob_Lung nodule"].to_numpy() >= threshold
-    expected = {"Recall": called[y == 1].mean(), "Specificity": (~called)[y == 0].mean(), "NPV": 1 - y[~called].mean()}
+    expected = {
+        "Sensitivity": called[y == 1].mean(),
+        "Specificity": (~called)[y == 0].mean(),
+        "NPV": 1 - y[~called].mean(),
+    }
     for title, value in expected.items():
         assert float(shown.loc[title, "Value [95 % CI]"].split()[0]) == pytest.approx(value, abs=5e-4), title
         assert "an interval needs 10" in shown.loc[title, "Note"]  # twelve patients in all
@@ -154,15 +200,20 @@ def test_bands_are_drawn_where_they_can_be_given(run: RunPaths, open_page: Open)
     assert len(filled) == bands.groupby(["label", "curve"]).ngroups
 
 
-def test_every_chart_states_its_disclosures(run: RunPaths, open_page: Open) -> None:
+def test_the_page_says_its_disclosures_once_and_every_picture_repeats_them(
+    run: RunPaths, open_page: Open, said: Said
+) -> None:
     evaluate_run(run.root)
     for tab in ("Findings", "Curves", "Threshold", "Calibration", "Subgroups"):
-        charts = _charts(_open_tab(open_page, run, tab))
+        app = _open_tab(open_page, run, tab)
+        charts = _charts(app)
         assert charts
-        for plot in charts:
-            note = plot["layout"]["title"]["text"]
-            for part in ("24 volumes", "evaluated 2 times", "report-derived"):
-                assert part in note.replace("<br>", " "), tab
+        for part in ("24 volumes", "evaluated 2 times", "label origin: report-derived"):
+            assert said(app).count(part) == 1, tab
+            for plot in charts:
+                assert "title" not in plot["layout"], tab
+                text = plot["layout"]["meta"]["picture"]["title"]["text"]
+                assert part in text.replace("</span><br><span style='font-weight:400'>", " "), tab
 
 
 def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: Open, said: Said) -> None:
@@ -196,7 +247,7 @@ def test_a_test_set_of_another_data_set_shows_both_prevalences_and_recalibration
     text = said(app)
     assert "Emphysema (left out by data.labels.only)" in text and "mass (Larger than a nodule" in text
     assert "recalibrated for this test set's prevalence: uses its labels" in text
-    assert list(_table(app, "before")) == ["Metric", "before", "after (platt)", "recalibrated"]
+    assert list(_table(app, "before")) == ["Metric", "before", "after (Platt)", "recalibrated"]
     assert "recalibrated" in {trace.get("name") for trace in _charts(app)[0]["data"]}
 
 

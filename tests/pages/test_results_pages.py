@@ -171,7 +171,7 @@ def test_predictions_are_shown_beside_trained_runs(
     assert any("external · predictions" in option for option in options)
     app = open_page("evaluate", query={"run": next(store.glob("score/2*")).name})
     assert not app.exception
-    assert "predictions · 60 volumes / 60 exams / 60 patients" in said(app).replace("**", "")
+    assert "predictions: 60 volumes / 60 exams / 60 patients · predictions from a table" in said(app)
     assert not [button for button in app.button if button.key == "evaluate"]
 
 
@@ -386,7 +386,7 @@ def test_a_link_leads_to_its_test_set(trained: Path, data: Path, open_page: Open
     evaluate_run(trained, ["test.csv", "other.csv"])
     for name in ("other", "test"):
         app = open_page("evaluate", query={"run": trained.name, "test": name})
-        assert f"**{name}**" in said(app)
+        assert f"{name}: 24 volumes" in said(app)
     app.segmented_control(key=f"test-{trained.name}").set_value("other").run()
     assert not app.exception
     assert app.query_params["test"] in ("other", ["other"])

@@ -81,13 +81,38 @@ def test_a_link_shows_its_study_without_any_data_chosen(budgets: str, open_page:
     assert not app.exception
     assert app.selectbox(key="study").value == "budgets"
     assert app.get("tab")
-    app.selectbox(key="study").select("New study").run()
+    app.button(key="new-study").click().run()
     assert app.button(key="empty-data")
+
+
+def test_buttons_open_the_forms_and_the_choice_of_a_study_leaves_them(
+    budgets: str, small_run: dict[str, Any], open_page: Open
+) -> None:
+    app = open_page("studies", small_run)
+    assert app.selectbox(key="study").options == ["budgets"]
+    assert app.selectbox(key="study").value == "budgets"
+    for kind, field in (("New study", "study-start"), ("New search", "search-start")):
+        app.button(key=kind.lower().replace(" ", "-")).click().run()
+        assert not app.exception
+        assert [part.value for part in app.header] == [kind]
+        assert app.button(key=field)
+        assert app.selectbox(key="study").value is None
+        assert app.query_params["study"] in (kind, [kind])
+    app.selectbox(key="study").select("budgets").run()
+    assert not app.exception and "New search" not in [part.value for part in app.header]
+    assert "18 of 18 runs" in str([part.value for part in app.markdown])
+    assert app.query_params["study"] in ("budgets", ["budgets"])
+
+
+def test_a_read_only_link_offers_no_new_study(budgets: str, open_page: Open) -> None:
+    app = open_page("studies", query={"study": "budgets", "view": "read"})
+    assert not app.exception
+    assert not [button for button in app.button if str(button.key).startswith("new-")]
 
 
 def test_a_study_is_started_from_the_form(open_page: Open, small_run: dict[str, Any], said: Any, store: Path) -> None:
     app = open_page("studies", small_run)
-    assert app.selectbox(key="study").value == "New study"
+    assert [part.value for part in app.header] == ["New study"]
     app.button(key="protocol-Probe or MLP").click().run()
     app.number_input(key="study.seeds").set_value(2).run()
     assert "4 runs" in said(app)
@@ -115,7 +140,12 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     app.run()
     assert not app.exception
     assert "18 of 18 runs" in said(app)
-    expected = {"Curves": "power law", "Overview": "two parts", "Findings": "max-T", "Differences": "80 % power"}
+    expected = {
+        "Curves": "power law",
+        "Overview": "two parts",
+        "Findings": "max-T",
+        "Differences": "Filled: adjusted p",
+    }
     assert expected.get(tab, "") in said(app)
 
 
@@ -135,11 +165,38 @@ def test_tables_name_heads_and_axes_as_people_do(
 
 def test_findings_and_states_of_runs_name_heads_as_people_do(budgets: str) -> None:
     at, plan = study_tables.update_results(budgets), study_tables.load_plan(budgets)
-    values, marked = study_tables.heat_tables(budgets, at, "auprc", {"budget": "all"}, mark_best=False)
+    values, marked, note = study_tables.heat_tables(budgets, at, "auprc", {"budget": "all"}, mark_best=False)
     assert list(values) == list(marked) == ["MLP", "Linear"]
+    assert note == ""
     matrix = progress.matrix_frame(plan, {run.id: "finished" for run in plan.runs})
     assert set(matrix["cell"]) == {f"{budget} · {head}" for budget in ("12", "24", "all") for head in ("MLP", "Linear")}
     assert set(matrix["repeat"]) == {"seed 1", "seed 2", "seed 3"}
+
+
+@pytest.mark.parametrize(
+    ("p", "marked", "note"),
+    [
+        ([0.3, 0.4, np.nan], [False] * 3, "No ★: in no finding does one column beat all others."),
+        ([np.nan] * 3, [False] * 3, "No ★: these columns cannot be tested against each other."),
+        ([0.001, 0.4, 0.5], [True, False, False], ""),
+    ],
+)
+def test_without_a_best_column_the_heat_map_says_why(
+    budgets: str,
+    open_page: Open,
+    said: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    p: list[float],
+    marked: list[bool],
+    note: str,
+) -> None:
+    findings = ["Emphysema", "Lung nodule", "Nothing"]
+    best = pd.DataFrame({"finding": findings, "best": 0, "p": p, "p_adjusted": p, "marked": marked})
+    monkeypatch.setattr(study_tables, "_best", lambda *_: best)
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "findings", "heat-marks": "true"})
+    assert not app.exception
+    assert ("No ★" in said(app)) == bool(note)
+    assert note in said(app)
 
 
 def test_intervals_that_were_lost_are_worked_out_on_demand(
@@ -356,13 +413,13 @@ def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -
     at = study_tables.update_results(budgets)
     rows = study_tables.curve_points(budgets, at, "auprc", "")
     needed = study_tables.needed_table(rows, 0.5).set_index("Recipe")
-    assert set(needed["From"]) == {"range over 3 seeds"}  # three seeds: no interval
+    assert set(needed["Method"]) == {"range over 3 seeds"}  # three seeds: no interval
     line = rows[rows["line"] == "MLP"].sort_values("n")
     ranges = line[["range_lo", "range_hi"]].to_numpy(dtype=float)
     found = labels_needed(line["n"], line["mean"], ranges, 0.5)
-    assert needed.loc["MLP", ["Patients", "Set"]].tolist() == [
-        study_tables.budget_text(found.n),
-        study_tables.set_text(found),
+    assert needed.loc["MLP", ["Patients", "Range"]].tolist() == [
+        study_tables.budget_text(found.n, list(line["n"])),
+        study_tables.set_text(found, list(line["n"])),
     ]
     (row,) = study_tables.crossing_table(budgets, at, "auprc", "").to_dict("records")
     table = study_tables.axis_differences(budgets, at, "model")
@@ -372,20 +429,25 @@ def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -
 
 
 def test_sets_of_budgets_read_as_words() -> None:
-    assert study_tables.set_text(Budgets(80, 52.4, 134)) == "52 to 134"
-    assert study_tables.set_text(Budgets(80, -np.inf, 134)) == "below the grid to 134"
-    assert study_tables.set_text(Budgets(80, 52, np.inf)) == "52 to above the grid"
-    assert study_tables.set_text(Budgets(np.inf, np.inf, np.inf)) == "above the grid"
-    assert study_tables.set_text(Budgets(80, np.nan, np.nan)) == "–"
+    sizes = [20, 60, 663]
+    for budgets, text in (
+        (Budgets(80, 52.4, 134), "52 to 134"),
+        (Budgets(80, -np.inf, 134), "below 20 to 134"),
+        (Budgets(80, 52, np.inf), "52 to above 663"),
+        (Budgets(np.inf, np.inf, np.inf), "above 663"),
+        (Budgets(80, np.nan, np.nan), "–"),
+    ):
+        assert study_tables.set_text(budgets, sizes) == text
+    assert study_tables.budget_text(-np.inf, sizes) == "below 20"
 
 
 def test_with_five_seeds_the_interval_counts_and_without_one_it_says_so() -> None:
     points = pd.DataFrame({"line": "a", "n": [10.0, 100], "mean": [0.4, 0.8], "repeats": 5})
     points = points.assign(lo=[0.3, 0.7], hi=[0.5, 0.9], range_lo=0.0, range_hi=1.0)
     (row,) = study_tables.needed_table(points, 0.6).to_dict("records")
-    assert (row["From"], row["Set"]) == ("95 % CI", "18 to 56")
+    assert (row["Method"], row["95 % range"]) == ("95 % CI", "18 to 56")
     (row,) = study_tables.needed_table(points.assign(lo=np.nan), 0.6).to_dict("records")
-    assert (row["From"], row["Set"], row["Patients"]) == ("no interval", "–", "32")
+    assert (row["Method"], row["Range"], row["Patients"]) == ("no interval", "–", "32")
 
 
 def test_the_matrix_has_one_square_a_run(budgets: str) -> None:
@@ -443,7 +505,7 @@ def test_a_deleted_study_can_be_put_back_with_its_runs(
     app.button(key="study-delete").click().run()
     assert not app.exception
     assert not Path(budgets).exists()
-    assert app.selectbox(key="study").value == "New study"
+    assert [part.value for part in app.header] == ["New study"]
     app.button(key="undo").click().run()
     assert not app.exception
     assert sorted(path.relative_to(budgets) for path in Path(budgets).rglob("*")) == before

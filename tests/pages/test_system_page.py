@@ -89,6 +89,7 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     app = open_page("system")
     assert not app.exception
     folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
+    assert folders["run store"] == f"{store.resolve()} (0 runs)"
     assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
 
 
@@ -151,3 +152,27 @@ def open_deleted(open_page: Open, store: Path, rows: list[int]) -> AppTest:
 
 def test_the_doctor_comes_first(open_page: Open) -> None:
     assert open_page("system").header[0].value == "Doctor"
+
+
+def test_runs_are_counted_as_runs_counts_them(store: Path, open_page: Open) -> None:
+    for kind, name in (("train", "one"), ("train", "two"), ("align", "three")):
+        paths = RunPaths(store / kind / name)
+        write_config(paths.config, Config())
+        write_status(paths.status, new_status(name, kind=kind, max_epochs=1), state="finished")
+    app = open_page("system")
+    folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
+    assert folders["run store"] == f"{store.resolve()} (2 runs, 1 alignment)"
+    assert "2 of 2 runs" in str([part.value for part in open_page("runs").caption])
+
+
+def test_the_trash_says_how_much_it_holds(store: Path, open_page: Open) -> None:
+    assert "Deleted · nothing" in _expanders(open_page("system"))
+
+
+def test_the_trash_counts_its_items(deleted: list[Path], open_page: Open) -> None:
+    (title,) = [text for text in _expanders(open_page("system")) if text.startswith("Deleted")]
+    assert title.startswith("Deleted · 2 items, ")
+
+
+def _expanders(app: AppTest) -> list[str]:
+    return [box.label for box in app.expander]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctbench_core.inference import TWO_SEEDS
-from ctbench_core.report import difference_text, estimate_text, interval_texts, interval_title
+from ctbench_core.inference import MARK_NEAR_END, TWO_SEEDS
+from ctbench_core.report import difference_text, estimate_text, interval_texts, interval_title, mark_text
 
 NAN = np.nan
 INTERVAL = {"lo": 0.8, "hi": 0.9, "range_lo": 0.82, "range_hi": 0.88, "reason": None}
@@ -47,3 +47,16 @@ def test_an_estimate_says_why_it_has_no_interval() -> None:
     assert estimate_text(0.85, (0.8, 0.9), (NAN, NAN), None) == ".850 [.800, .900]"
     assert estimate_text(0.85, (NAN, NAN), (0.82, 0.88), TWO_SEEDS) == ".850 (range .820 to .880)"
     assert estimate_text(0.85, (NAN, NAN), (NAN, NAN), "too few patients") == ".850 (too few patients)"
+
+
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ("", ""),
+        (MARK_NEAR_END, "near 1: the 95 % CI may cover only 93 %"),
+        (f"AUROC: {MARK_NEAR_END}", "AUROC near 1: the 95 % CI may cover only 93 %"),
+        (f"few patients; {MARK_NEAR_END}", "few patients; near 1: the 95 % CI may cover only 93 %"),
+    ],
+)
+def test_a_stored_mark_is_written_in_full(mark: str, text: str) -> None:
+    assert mark_text(mark) == text

@@ -221,14 +221,14 @@ def table_of_a_paper(walker: Walker, scene: Scene) -> None:
 @journey(
     "hundredth",
     "A user plans a grid of budgets and seeds, and watches the first figures come.",
-    "Home · Studies: *Label budgets*, type budgets and seeds, *Start* · *Export*, *HTML report*",
+    "Home · Studies: *New study*, *Label budgets*, type budgets and seeds, *Start* · *Export*, *HTML report*",
     store="copy",
 )
 def study_from_a_grid(walker: Walker, scene: Scene) -> None:
     set_fields(walker, scene.store, {"training.max_epochs": 3})
     walker.go()
     walker.navigate("studies")
-    walker.choose("study", "New study")
+    walker.press("new-study")
     walker.press("protocol-Label budgets")
     walker.fill("study.budget", "40, all")
     walker.fill("study.seeds", "2")
@@ -245,14 +245,14 @@ def study_from_a_grid(walker: Walker, scene: Scene) -> None:
 @journey(
     "hundredth",
     "A user searches for better settings, and trains the best of them with new seeds.",
-    "Home · Studies: *Search*, type the trials, *Start*, *Retrain best with 5 new seeds*",
+    "Home · Studies: *New search*, type the trials, *Start*, *Retrain best with 5 new seeds*",
     store="copy",
 )
 def best_of_a_search(walker: Walker, scene: Scene) -> None:
     set_fields(walker, scene.store, {"training.max_epochs": 2})
     walker.go()
     walker.navigate("studies")
-    walker.choose("study", "New search")
+    walker.press("new-search")
     walker.fill("search.trials", "3")
     walker.press("search-start")
     walker.wait_for_text("3 of 3 trials")

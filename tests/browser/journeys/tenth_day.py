@@ -116,7 +116,7 @@ def validation_before_test(walker: Walker, scene: Scene) -> None:
 @journey(
     "tenth",
     "A user needs the threshold with 95 % sensitivity that validation gives, and the positives it still misses.",
-    "Home · Evaluate: choose the run, *Threshold*, *Use sensitivity ≥ .950*, the count of missed positives, *CSV*",
+    "Home · Evaluate: choose the run, *Threshold*, *Sensitivity ≥ .95*, the count of missed positives, *CSV*",
     keyboard=True,
 )
 def operating_threshold(walker: Walker, scene: Scene) -> None:
