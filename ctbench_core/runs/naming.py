@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -39,10 +40,12 @@ def unique_names(
 
 def _equal(names: Sequence[str]) -> list[list[int]]:
     """Return the places of names that occur more than once, name by name."""
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name, []).append(place)
-    return [group for group in places.values() if len(group) > 1]
+    counts = Counter(names)
+    places: dict[str, list[int]] = {name: [] for name, count in counts.items() if count > 1}
+    for place, name in enumerate(names) if places else ():
+        if name in places:
+            places[name].append(place)
+    return list(places.values())
 
 
 def _extend(names: list[str], places: Sequence[int], texts: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ class _Store:
         seen: when the folder of each run had last changed, as its files were compared with the row.
         unsaved: folders whose rows the index lacks. gone: folders whose rows it may hold in vain.
         checked_at: when the files of all runs were last compared; 0 before the first time.
-        rows: of the last table, by folder. newest_first: the same rows in its order.
+        rows: of the last table, by folder. newest_first: the same rows in its order. training_runs: those of training runs.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,6 +71,7 @@ class _Store:
     retry_at: float = 0.0
     rows: list[Row] = field(default_factory=list)
     newest_first: list[Row] = field(default_factory=list)
+    training_runs: list[Row] = field(default_factory=list)
 
 
 _stores: dict[str, _Store] = {}
@@ -78,9 +79,13 @@ _stores: dict[str, _Store] = {}
 
 @dataclass(frozen=True)
 class RunTable:
-    """The rows of a store, newest first, and the damaged runs that have none. Treat the rows as read-only."""
+    """The rows of a store, newest first, and the damaged runs that have none.
+
+    Treat the lists of rows as read-only: while no row changes, each table has the same ones.
+    """
 
     rows: list[Row]
+    training_runs: list[Row]
     damaged: list[DamagedRun]
 
 
@@ -118,7 +123,8 @@ def read_table(outputs_root: Path | str) -> RunTable:
             store.rows = rows
             _name_sets(rows)
             store.newest_first = sorted(rows, key=lambda row: (row["created"], row["run_id"]), reverse=True)
-        return RunTable(store.newest_first, damaged)
+            store.training_runs = [row for row in store.newest_first if row["kind"] == "train"]
+        return RunTable(store.newest_first, store.training_runs, damaged)
 
 
 def count_unread(outputs_root: Path | str) -> int:

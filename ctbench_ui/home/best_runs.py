@@ -11,7 +11,7 @@ import streamlit as st
 from ctbench_core.formatting import plural
 from ctbench_core.runs import named_rows, open_run, recipe_query
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import as_text, run_actions, run_table, show_errors
+from ctbench_ui.shared import as_text, cache, run_actions, run_table, show_errors
 from ctbench_ui.shared.run_picker import MOST
 
 _BEST = 5  # recipes
@@ -23,7 +23,7 @@ _NAMED = 2  # encoders that the title of a validation set names
 def draw(rows: list[dict[str, Any]]) -> None:
     """Draw the best by validation AUPRC on the chosen validation set, at first that of most runs; starred runs first."""
     st.header("Best runs", anchor=False)
-    frame = run_table.best_first(pd.DataFrame(rows))
+    frame = run_table.best_first(cache.frame_of(rows))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         what = st.segmented_control(
             "Rank", [_RUNS, _RECIPES], default=_RUNS, required=True, key="home.best", label_visibility="collapsed"
@@ -36,8 +36,9 @@ def draw(rows: list[dict[str, Any]]) -> None:
     else:
         unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
         listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
-        names = [row["name"] for row in named_rows(listed.to_dict("records"))]
-        _draw_runs(listed.assign(name=names))
+        ids = set(listed["run_id"])
+        names = {row["run_id"]: row["name"] for row in named_rows([row for row in rows if row["run_id"] in ids])}
+        _draw_runs(listed.assign(name=listed["run_id"].map(names)))
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
 
 

@@ -22,7 +22,8 @@ _EVERY_S = 1.5
 def draw() -> None:
     """Draw the page."""
     root = form.outputs_root()
-    rows = cache.run_rows(str(root))
+    table = cache.read_table(root)
+    rows = table.training_runs
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("ctbench", anchor=False)
         if rows and st.button("New run", type="primary", icon=":material/add:", key="new-run"):
@@ -32,7 +33,7 @@ def draw() -> None:
         "well images and reports align."
     )
     _draw_steps(rows)
-    damaged.draw_list(cache.damaged_rows(root))
+    damaged.draw_list(table.damaged)
     if not rows:
         _offer_demo()
         return

@@ -63,7 +63,7 @@ def draw() -> None:
     head = st.container(horizontal=True, vertical_alignment="center", key="runs-head")
     head.title("Runs", anchor=False, width="content")
     table = cache.read_table(form.outputs_root())
-    rows = [row for row in table.rows if row["kind"] == "train"]
+    rows = table.training_runs
     linked = linked_ids.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
     with st.container():  # what follows keeps its place
         deletion.offer_undo()

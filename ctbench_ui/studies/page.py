@@ -103,8 +103,7 @@ def _draw_new(chosen: str) -> None:
 
 
 def _show(kind: str | None) -> None:
-    """Open a form; None leads from it to the chosen study."""
-    st.session_state[_FORM] = kind
+    """Open a form, or with None the chosen study, by its address."""
     address.write_ids(_KEY, list(filter(None, [kind or st.session_state[_KEY]])))
 
 

@@ -121,3 +121,12 @@ def test_a_page_says_how_many_runs_it_reads_for_the_first_time(
     for _ in range(2):
         assert cache.run_rows(store)
     assert said == ["Reading 1 run for the first time; later visits take a second."]
+
+
+def test_the_frame_of_rows_is_made_anew_for_other_rows_and_not_shared() -> None:
+    rows = [{"run_id": "a"}, {"run_id": "b"}]
+    frame = cache.frame_of(rows)
+    frame["more"] = 1
+    assert list(cache.frame_of(rows).columns) == ["run_id"]
+    assert cache.frame_of(rows[:1])["run_id"].tolist() == ["a"]
+    assert cache.frame_of(rows)["run_id"].tolist() == ["a", "b"]
