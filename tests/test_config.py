@@ -421,3 +421,10 @@ def test_a_section_that_holds_no_keys_is_refused(value: Any) -> None:
 def test_a_null_character_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"paths\.outputs_root is .* null character"):
         set_key(Config(), "paths.outputs_root", "a\0b")
+
+
+@pytest.mark.parametrize(("name", "value"), [("evaluation.after_training", 0), ("training.weight_decay", False)])
+def test_a_value_equal_to_the_default_is_still_of_the_key_s_type(name: str, value: Any) -> None:
+    assert get_key(Config(), name) == value
+    with pytest.raises(ConfigError, match=name):
+        from_mapping({name: value})
