@@ -21,7 +21,7 @@ _HTML = """<div>
 <a target="_blank" rel="noopener"><i aria-hidden="true">visibility</i><span></span></a>
 <button type="button" id="copy-read-only" title="Copy the read-only link" aria-label="Copy the read-only link"
 ><i aria-hidden="true">content_copy</i></button>
-<input readonly hidden aria-label="Copy this address" title="The browser does not let this page copy: copy this address">
+<label hidden title="The browser does not let this page copy">Copy this address <input readonly></label>
 <output></output>
 </div>"""
 _link = st.components.v2.component(

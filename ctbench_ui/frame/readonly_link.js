@@ -31,10 +31,10 @@ export default function ({ parentElement, data }) {
 
   function copyFromField(button, address) {
     field.value = address;
-    field.hidden = false;
+    field.parentElement.hidden = false;
     field.select();
     field.onkeydown = ({ key }) => key === "Escape" && button.focus();
-    field.onblur = () => (field.hidden = true);
+    field.onblur = () => (field.parentElement.hidden = true);
     if (!document.execCommand("copy")) return false;
     button.focus();
     return true;

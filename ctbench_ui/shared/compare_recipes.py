@@ -35,7 +35,7 @@ def offer(chosen: list[str], ranked: pd.DataFrame, key: str) -> None:
         type="primary",
         icon=":material/compare:",
         key=key,
-        disabled=len(scored) < len(chosen) or len(scored) > MOST,
+        disabled=len(set(scored)) < len(chosen) or len(scored) > MOST,
         help=f"Select 2 to {MOST} recipes with test results; the uppermost is the baseline.",
     ):
         go("compare", {"runs": ",".join(scored)})

@@ -68,10 +68,10 @@ def test_both_links_are_copied_by_keyboard_and_shown_to_copy_where_the_browser_r
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # as without https
     page.locator("#copy").press("Enter")
     page.locator("#copy i").get_by_text("check").wait_for()
-    assert page.locator("input[readonly][hidden]").count() == 1
+    assert page.locator("label[hidden] input[readonly]").count() == 1
     page.evaluate("document.execCommand = () => false")
     page.locator("#copy-read-only").press("Enter")
-    field = page.locator("input[aria-label='Copy this address']")
+    field = page.get_by_label("Copy this address")
     field.wait_for()
     assert field.input_value() == f"{page.url}&view=read"
     assert field.evaluate("one => one.selectionEnd - one.selectionStart === one.value.length")

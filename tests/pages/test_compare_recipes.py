@@ -29,10 +29,15 @@ def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) ->
     return [*sorted(repeats, key=lambda folder: -open_run(folder).best()["val_metrics"]["auprc"]), other]
 
 
-def select(app: AppTest, store: Path, count: int) -> None:
-    """Select the first recipes of the table, which AppTest cannot click."""
+def select(app: AppTest, store: Path, count: int) -> list[str]:
+    """Select the first recipes of the table, which AppTest cannot click; return them."""
     ids = list(recipes.table(pd.DataFrame(cache.run_rows(str(store))))["recipe"])
-    key = f"recipes-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
+    select_rows(app, "recipes", ids, count)
+    return ids[:count]
+
+
+def select_rows(app: AppTest, table: str, ids: list[str], count: int) -> None:
+    key = f"{table}-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
     app.session_state[key] = {"selection": {"rows": list(range(count)), "columns": [], "cells": []}}
     app.run()
     assert not app.exception
@@ -53,13 +58,25 @@ def test_two_recipes_are_compared_by_runs_with_test_results(
     assert "the other has no test results: evaluate it, or a repeat of it, first." in said(app)
     evaluate_run(other, ["test.csv"])
     app = open_page(page, fields)
-    select(app, store, 2)
+    chosen = select(app, store, 2)
     assert "the best has no test results: Compare takes its repeat of its recipe." in said(app)
     app.button(key=key).click().run()
     assert not app.exception
     assert app.title[0].value == "Compare"
-    compared = {app.selectbox(key="compare.baseline").value, *app.multiselect(key="compare.others").value}
-    assert compared == {repeat.name, other.name}
+    compared = [app.selectbox(key="compare.baseline").value, *app.multiselect(key="compare.others").value]
+    assert set(compared) == {repeat.name, other.name}
+    recipe_of = {row["run_id"]: row["recipe"] for row in cache.run_rows(str(store))}
+    assert [recipe_of[run_id] for run_id in compared] == chosen  # the uppermost is the baseline
+
+
+def test_two_repeats_of_which_one_has_test_results_are_not_compared(trained: list[Path], open_page: Open) -> None:
+    best, repeat, _ = trained
+    for folder in (best, repeat):
+        annotate(folder, pinned=True)
+    evaluate_run(repeat, ["test.csv"])
+    app = open_page("home")
+    select_rows(app, "best-runs", [folder.name for folder in trained], 2)
+    assert app.button(key="compare-best").disabled
 
 
 def test_one_recipe_shows_its_runs_and_two_do_not(trained: list[Path], store: Path, open_page: Open) -> None:
