@@ -15,10 +15,18 @@ from ctbench_ui.pages import PAGES, Page, page
 
 PARAMETER, _VALUE = "view", "read"
 _STATE = "readonly"
-# Tabs and filters change in the browser without a redraw of the page, so the link takes its address there.
+# Tabs and filters change in the browser without a redraw of the page, so both links take its address there.
+_HTML = """<div>
+<button type="button" id="copy" title="Copy the address of what is shown"><i aria-hidden="true">link</i><span>Copy link</span></button>
+<a target="_blank" rel="noopener"><i aria-hidden="true">visibility</i><span></span></a>
+<button type="button" id="copy-read-only" title="Copy the read-only link" aria-label="Copy the read-only link"
+><i aria-hidden="true">content_copy</i></button>
+<label hidden title="The browser does not let this page copy">Copy this address <input readonly></label>
+<output></output>
+</div>"""
 _link = st.components.v2.component(
     "ctbench_readonly_link",
-    html='<a target="_blank" rel="noopener"><i aria-hidden="true">visibility</i><span></span></a>',
+    html=_HTML,
     css=Path(__file__).with_name("readonly_link.css").read_text(encoding="utf-8"),
     js=Path(__file__).with_name("readonly_link.js").read_text(encoding="utf-8"),
 )
@@ -74,9 +82,9 @@ def draw_title(title: str) -> Any:
 
 
 def offer_link(place: Any) -> None:
-    """Offer the read-only address of what is shown, in a tab of its own."""
+    """Offer the address of what is shown to copy, and the read-only one to copy or to open in a tab of its own."""
     if not is_on():
         help_ = "Opens what is shown in a tab without controls that change it. Share its address."
-        data = {"text": "Read-only link", "help": help_, "name": PARAMETER, "value": _VALUE}
+        data = {"text": "Read-only link", "help": help_, "name": PARAMETER, "value": _VALUE, "copied": "Copied"}
         with place:
             _link(key="readonly-link", data=data, width="content")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -11,10 +10,8 @@ import streamlit as st
 from ctbench_core.formatting import plural
 from ctbench_core.runs import named_rows, open_run, recipe_query
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import as_text, cache, run_actions, run_table, show_errors
-from ctbench_ui.shared.run_picker import MOST
+from ctbench_ui.shared import as_text, cache, compare_recipes, run_actions, run_table, show_errors
 
-_BEST = 5  # recipes
 _HEIGHT = 320  # of the table, in pixels; it scrolls
 _RUNS, _RECIPES = "Runs", "Recipes"
 _NAMED = 2  # encoders that the title of a validation set names
@@ -26,7 +23,13 @@ def draw(rows: list[dict[str, Any]]) -> None:
     frame = run_table.best_first(cache.frame_of(rows))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         what = st.segmented_control(
-            "Rank", [_RUNS, _RECIPES], default=_RUNS, required=True, key="home.best", label_visibility="collapsed"
+            "Rank",
+            [_RUNS, _RECIPES],
+            default=_RUNS,
+            required=True,
+            key="home.best",
+            label_visibility="collapsed",
+            persist_state="session",
         )
         titles = _titles(frame)
         chosen = _pick_set(frame, titles)
@@ -36,10 +39,15 @@ def draw(rows: list[dict[str, Any]]) -> None:
     else:
         unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
         listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
-        ids = set(listed["run_id"])
-        names = {row["run_id"]: row["name"] for row in named_rows([row for row in rows if row["run_id"] in ids])}
-        _draw_runs(listed.assign(name=listed["run_id"].map(names)))
+        _draw_runs(_named(listed, rows))
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
+
+
+def _named(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return runs, each under a name of its own."""
+    ids = set(frame["run_id"])
+    names = {row["run_id"]: row["name"] for row in named_rows([row for row in rows if row["run_id"] in ids])}
+    return frame.assign(name=frame["run_id"].map(names))
 
 
 def _titles(frame: pd.DataFrame) -> dict[str, str]:
@@ -87,7 +95,7 @@ def _draw_runs(ranked: pd.DataFrame) -> None:
     if len(chosen) == 1:
         _draw_one(shown[shown["run_id"] == chosen[0]].iloc[0])
     elif chosen:
-        _offer_comparison(chosen, ranked)
+        compare_recipes.offer(chosen, ranked, "compare-best")
     else:
         recipes = plural(ranked["recipe"].nunique(), "recipe")
         st.caption(f"The best run of each recipe: {recipes}. Select one to open it, two to compare them.")
@@ -104,47 +112,17 @@ def _draw_one(row: pd.Series) -> None:
             run_actions.draw(open_run(row["run_dir"]), "best")
 
 
-def _offer_comparison(chosen: list[str], ranked: pd.DataFrame) -> None:
-    scored = [run_id for row in chosen if (run_id := _with_results(row, ranked))]
-    if st.button(
-        "Compare",
-        type="primary",
-        icon=":material/compare:",
-        key="compare-best",
-        disabled=len(scored) < len(chosen) or len(scored) > MOST,
-        help=f"Select 2 to {MOST} recipes with test results; the uppermost is the baseline.",
-    ):
-        go("compare", {"runs": ",".join(scored)})
-    if texts := replaced(chosen, ranked):
-        st.caption(as_text(" ".join(texts)))
-
-
-def replaced(chosen: Iterable[str], ranked: pd.DataFrame) -> list[str]:
-    """Write which of some runs have no test results, and which repeat Compare takes in place of each."""
-    names = dict(zip(ranked["run_id"], ranked["name"]))
-    others = {row: _with_results(row, ranked) for row in chosen}
-    return [
-        f"{names[row]} has no test results: "
-        + (f"Compare takes {names[other]} of its recipe." if other else "evaluate it, or a repeat of it, first.")
-        for row, other in others.items()
-        if other != row
-    ]
-
-
-def _with_results(run_id: str, ranked: pd.DataFrame) -> str | None:
-    """Return a run of the same recipe with test results: itself where it has any, else the best one."""
-    (recipe,) = ranked.loc[ranked["run_id"] == run_id, "recipe"]
-    scored = ranked.loc[(ranked["recipe"] == recipe) & ranked["tests"].map(bool), "run_id"].tolist()
-    return run_id if run_id in scored else next(iter(scored), None)
-
-
 def _draw_recipes(runs: pd.DataFrame, every: list[dict[str, Any]]) -> None:
     # The table of recipes and its intervals are of the Runs page, and loaded with it.
     from ctbench_ui.runs import filters, recipes
 
-    table = recipes.table(runs).head(_BEST)
+    table = recipes.table(runs)
     chosen = recipes.draw(table, runs)
-    if chosen is not None:
-        count = sum(row["recipe"] == chosen for row in every)
+    if len(chosen) == 1:
+        count = sum(row["recipe"] == chosen[0] for row in every)
         if st.button(f"Show {plural(count, 'run')}", icon=":material/filter_list:", key="best-recipe-runs"):
-            filters.open_runs(recipe_query(every, chosen))
+            filters.open_runs(recipe_query(every, chosen[0]))
+    elif chosen:
+        compare_recipes.offer(compare_recipes.best_runs(chosen, runs), _named(runs, every), "compare-best")
+    else:
+        st.caption(f"{plural(len(table), 'recipe')}. Select one for its runs, two to compare them.")

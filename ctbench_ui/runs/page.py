@@ -28,7 +28,7 @@ from ctbench_ui.runs import (
     recipes,
     saved_views,
 )
-from ctbench_ui.shared import cache, damaged, deletion, exports, linked_ids, run_table, show_empty
+from ctbench_ui.shared import cache, compare_recipes, damaged, deletion, exports, linked_ids, run_table, show_empty
 from ctbench_ui.shared.controls import default_of, set_value
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
@@ -155,11 +155,16 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
     chosen = recipes.draw(table, frame)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{plural(len(table), 'recipe')} shown, {plural(len(every), 'run')} in the store. Select a recipe for its runs."
+            f"{plural(len(table), 'recipe')} shown, {plural(len(every), 'run')} in the store. "
+            "Select one for its runs, two to compare them."
         )
         exports.download("CSV", table, "recipes.csv", "runs-csv")
-    if chosen is not None:
-        _list([row for row in rows if row["recipe"] == chosen], order, columns, every, linked, "recipe-runs-csv")
+    runs = [row for row in rows if row["recipe"] in chosen]
+    if len(chosen) == 1:
+        _list(runs, order, columns, every, linked, "recipe-runs-csv")
+    elif chosen:
+        ranked = run_table.best_first(pd.DataFrame(named_rows(runs)))
+        compare_recipes.offer(compare_recipes.best_runs(chosen, ranked), ranked, "compare-recipes")
 
 
 def _by_setting(rows: Rows, expression: Expression, every: Rows) -> None:

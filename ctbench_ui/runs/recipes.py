@@ -151,8 +151,8 @@ def _tests(runs: pd.DataFrame) -> str:
     return " · ".join(parts)
 
 
-def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> str | None:
-    """Draw recipes to select one from, and return the selected one.
+def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """Draw recipes to select from, and return the selected ones.
 
     Args:
         recipes: what `table` returned. runs: what it was made from.
@@ -174,9 +174,8 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> str | None:
         "recipes",
         _COLUMNS,
         "Recipes with mean and standard deviation over seeds",
-        mode="single-row",
     )
-    return str(recipes["recipe"].iloc[chosen[0]]) if chosen else None
+    return [str(recipes["recipe"].iloc[row]) for row in chosen]
 
 
 def _intervals(recipes: pd.DataFrame, runs: pd.DataFrame, progress: Progress) -> list[str]:

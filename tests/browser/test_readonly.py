@@ -49,3 +49,32 @@ def test_a_page_that_changes_things_is_closed(reader: BrowserUser) -> None:
     reader.go("train?view=read")
     reader.page.locator('[data-testid=stPageLink] a[href*="evaluate"]').wait_for()  # a page that the link shows
     assert reader.button("start").count() == 0
+
+
+def test_both_links_are_copied_by_keyboard_and_shown_to_copy_where_the_browser_refuses(
+    demo_runs: tuple[AppServer, dict[str, Path]], reader: BrowserUser
+) -> None:
+    _, runs = demo_runs
+    page = reader.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    reader.go(f"evaluate?run={runs['mlp 2'].name}")
+    for selector, is_read_only in (("#copy", False), ("#copy-read-only", True)):
+        page.locator(selector).press("Enter")
+        page.locator("output").get_by_text("Copied").wait_for(state="attached")
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith(page.url)
+        assert copied.removeprefix(page.url) == ("&view=read" if is_read_only else "")
+    page.locator("#copy i").get_by_text("link", exact=True).wait_for()
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # as without https
+    page.locator("#copy").press("Enter")
+    page.locator("#copy i").get_by_text("check").wait_for()
+    assert page.locator("label[hidden] input[readonly]").count() == 1
+    page.evaluate("document.execCommand = () => false")
+    page.locator("#copy-read-only").press("Enter")
+    field = page.get_by_label("Copy this address")
+    field.wait_for()
+    assert field.input_value() == f"{page.url}&view=read"
+    assert field.evaluate("one => one.selectionEnd - one.selectionStart === one.value.length")
+    field.press("Escape")
+    field.wait_for(state="hidden")
+    assert page.locator("#copy-read-only").evaluate("one => one.getRootNode().activeElement === one")

@@ -15,7 +15,7 @@ from ctbench_core.config import Config
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
-from ctbench_ui.home import best_runs, recent_runs
+from ctbench_ui.home import recent_runs
 from ctbench_ui.runs import recipes
 from ctbench_ui.shared import cache, run_table
 
@@ -77,6 +77,8 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     app.segmented_control(key="home.best").set_value("Recipes").run()
     assert not app.exception
     assert list(app.dataframe[0].value["n"]) == [1]
+    app.switch_page("../pages/runs.py").run()
+    assert app.switch_page("../pages/home.py").run().segmented_control(key="home.best").value == "Recipes"
 
 
 def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
@@ -179,21 +181,6 @@ def test_runs_are_ranked_within_one_validation_set() -> None:
     assert dict(zip(few["run_id"], few["set"])) == {"b": small, "c": large, "d": small}
     alone = run_table.best_first(frame[frame["validation_set"] == "large"])
     assert set(alone["set"]) == {""}
-
-
-def test_a_run_that_compare_replaces_is_named() -> None:
-    ranked = pd.DataFrame(
-        {
-            "run_id": ["a1", "a2", "b1", "c1"],
-            "name": ["a seed 1", "a seed 2", "b seed 1", "c seed 1"],
-            "recipe": ["a", "a", "b", "c"],
-            "tests": [[], ["test"], ["test"], []],
-        }
-    )
-    assert best_runs.replaced(["a1", "b1", "c1"], ranked) == [
-        "a seed 1 has no test results: Compare takes a seed 2 of its recipe.",
-        "c seed 1 has no test results: evaluate it, or a repeat of it, first.",
-    ]
 
 
 def test_a_parameter_of_another_page_is_passed_over_and_one_of_none_is_named(open_page: Open, said: Said) -> None:

@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 READ = {"view": "read"}
 SHOWN = [name for name, page in PAGES.items() if page.readonly]
 # What may be pressed: the way out, and what only chooses what is shown.
-HARMLESS = {"readonly-leave", "card-evaluate", "compare-selected", "runs-chip-0"}
+HARMLESS = {"readonly-leave", "card-evaluate", "compare-selected", "compare-recipes", "runs-chip-0"}
 # What of each page an address names, so that it shows all that it can.
 DETAILS = {"runs": {"runs.filter": "notes ~ table"}, "studies": {"study": "small"}}
 CACHES = {".runs.sqlite", ".results.parquet", ".results.lock"}  # may be written and deleted at any time

@@ -1,0 +1,65 @@
+"""Compare of selected recipes: which run Compare takes of each, and the button that opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import streamlit as st
+
+from ctbench_ui.frame import readonly
+from ctbench_ui.pages import go
+from ctbench_ui.shared.run_picker import MOST
+from ctbench_ui.shared.text import as_text
+
+
+def best_runs(recipes: Iterable[str], ranked: pd.DataFrame) -> list[str]:
+    """Return the best run of each recipe.
+
+    Args:
+        ranked: rows of `cache.run_row`, best first.
+    """
+    best = ranked.drop_duplicates("recipe").set_index("recipe")["run_id"]
+    return [best[recipe] for recipe in recipes]
+
+
+def offer(chosen: list[str], ranked: pd.DataFrame, key: str) -> None:
+    """Draw the button that compares runs of different recipes, and say which repeat Compare takes in place of one.
+
+    Args:
+        ranked: rows of `cache.run_row`, best first, each under a name of its own. key: of the button.
+    """
+    scored = [run_id for row in chosen if (run_id := _with_results(row, ranked))]
+    if st.button(
+        "Compare",
+        type="primary",
+        icon=":material/compare:",
+        key=key,
+        disabled=len(set(scored)) < len(chosen) or len(scored) > MOST,
+        help=f"Select 2 to {MOST} recipes with test results; the uppermost is the baseline.",
+    ):
+        go("compare", {"runs": ",".join(scored)})
+    if texts := replaced(chosen, ranked):
+        st.caption(as_text(" ".join(texts)))
+
+
+def replaced(chosen: Iterable[str], ranked: pd.DataFrame) -> list[str]:
+    """Write which of some runs have no test results, and which repeat Compare takes in place of each."""
+    names = dict(zip(ranked["run_id"], ranked["name"]))
+    others = {row: _with_results(row, ranked) for row in chosen}
+    return [
+        f"{names[row]} has no test results" + (f": Compare takes {names[other]} of its recipe." if other else _advice())
+        for row, other in others.items()
+        if other != row
+    ]
+
+
+def _advice() -> str:
+    return "." if readonly.is_on() else ": evaluate it, or a repeat of it, first."
+
+
+def _with_results(run_id: str, ranked: pd.DataFrame) -> str | None:
+    """Return a run of the same recipe with test results: itself where it has any, else the best one."""
+    (recipe,) = ranked.loc[ranked["run_id"] == run_id, "recipe"]
+    scored = ranked.loc[(ranked["recipe"] == recipe) & ranked["tests"].map(bool), "run_id"].tolist()
+    return run_id if run_id in scored else next(iter(scored), None)

@@ -1,0 +1,113 @@
+"""Two recipes are selected on Home or Runs and compared, by runs that have test results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.config import Config
+from ctbench_core.evaluate import evaluate_run
+from ctbench_core.experiment import run_experiment
+from ctbench_core.runs import annotate, open_run
+from ctbench_ui.runs import recipes
+from ctbench_ui.shared import cache, compare_recipes
+
+Open = Callable[..., AppTest]
+Said = Callable[[AppTest], str]
+TABLES = [("home", {"home.best": "Recipes"}, "compare-best"), ("runs", {"runs.view": "By recipe"}, "compare-recipes")]
+
+
+@pytest.fixture
+def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
+    """Train two seeds of one recipe, the better first, and one of another."""
+    changes = [{"utils.seed": 1}, {"utils.seed": 2}, {"utils.seed": 1, "training.learning_rate": 1e-5}]
+    *repeats, other = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+    return [*sorted(repeats, key=lambda folder: -open_run(folder).best()["val_metrics"]["auprc"]), other]
+
+
+def select(app: AppTest, store: Path, count: int) -> list[str]:
+    """Select the first recipes of the table, which AppTest cannot click; return them."""
+    ids = list(recipes.table(pd.DataFrame(cache.run_rows(str(store))))["recipe"])
+    select_rows(app, "recipes", ids, count)
+    return ids[:count]
+
+
+def select_rows(app: AppTest, table: str, ids: list[str], count: int) -> None:
+    key = f"{table}-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
+    app.session_state[key] = {"selection": {"rows": list(range(count)), "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+
+
+@pytest.mark.parametrize(("page", "fields", "key"), TABLES)
+def test_two_recipes_are_compared_by_runs_with_test_results(
+    page: str, fields: dict[str, str], key: str, trained: list[Path], store: Path, open_page: Open, said: Said
+) -> None:
+    _, repeat, other = trained
+    for folder, name in zip(trained, ("the best", "its repeat", "the other")):
+        annotate(folder, name=name)
+    evaluate_run(repeat, ["test.csv"])
+    app = open_page(page, fields)
+    assert key not in {button.key for button in app.button}
+    select(app, store, 2)
+    assert app.button(key=key).disabled
+    assert "the other has no test results: evaluate it, or a repeat of it, first." in said(app)
+    evaluate_run(other, ["test.csv"])
+    app = open_page(page, fields)
+    chosen = select(app, store, 2)
+    assert "the best has no test results: Compare takes its repeat of its recipe." in said(app)
+    app.button(key=key).click().run()
+    assert not app.exception
+    assert app.title[0].value == "Compare"
+    compared = [app.selectbox(key="compare.baseline").value, *app.multiselect(key="compare.others").value]
+    assert set(compared) == {repeat.name, other.name}
+    recipe_of = {row["run_id"]: row["recipe"] for row in cache.run_rows(str(store))}
+    assert [recipe_of[run_id] for run_id in compared] == chosen  # the uppermost is the baseline
+
+
+def test_two_repeats_of_which_one_has_test_results_are_not_compared(trained: list[Path], open_page: Open) -> None:
+    best, repeat, _ = trained
+    for folder in (best, repeat):
+        annotate(folder, pinned=True)
+    evaluate_run(repeat, ["test.csv"])
+    app = open_page("home")
+    select_rows(app, "best-runs", [folder.name for folder in trained], 2)
+    assert app.button(key="compare-best").disabled
+
+
+def test_one_recipe_shows_its_runs_and_two_do_not(trained: list[Path], store: Path, open_page: Open) -> None:
+    app = open_page("runs", {"runs.view": "By recipe"})
+    table = app.dataframe[0].proto
+    assert table.MULTI_ROW in table.selection_mode
+    select(app, store, 1)
+    assert len(app.dataframe) == 2
+    select(app, store, 2)
+    assert len(app.dataframe) == 1
+
+
+def test_a_read_only_link_gives_no_advice_to_evaluate(
+    trained: list[Path], store: Path, open_page: Open, said: Said
+) -> None:
+    app = open_page("runs", {"runs.view": "By recipe"}, query={"view": "read"})
+    select(app, store, 2)
+    assert "has no test results." in said(app)
+    assert "evaluate it" not in said(app)
+
+
+def test_a_run_that_compare_replaces_is_named() -> None:
+    ranked = pd.DataFrame(
+        {
+            "run_id": ["a1", "a2", "b1", "c1"],
+            "name": ["a seed 1", "a seed 2", "b seed 1", "c seed 1"],
+            "recipe": ["a", "a", "b", "c"],
+            "tests": [[], ["test"], ["test"], []],
+        }
+    )
+    assert compare_recipes.replaced(["a1", "b1", "c1"], ranked) == [
+        "a seed 1 has no test results: Compare takes a seed 2 of its recipe.",
+        "c seed 1 has no test results: evaluate it, or a repeat of it, first.",
+    ]
