@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import plural
-from ctbench_core.runs import named_rows, open_run, recipe_query
+from ctbench_core.runs import open_run, recipe_query
 from ctbench_ui.pages import go, page
 from ctbench_ui.shared import as_text, cache, run_actions, run_table, show_errors
 from ctbench_ui.shared.run_picker import MOST
@@ -36,9 +36,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     else:
         unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
         listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
-        ids = set(listed["run_id"])
-        names = {row["run_id"]: row["name"] for row in named_rows([row for row in rows if row["run_id"] in ids])}
-        _draw_runs(listed.assign(name=listed["run_id"].map(names)))
+        _draw_runs(listed)
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from ctbench_core.config import KEYS
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_cohort, format_metric, plural
-from ctbench_core.runs import name_of, open_run
+from ctbench_core.runs import name_of, named_rows, open_run
 from ctbench_ui import form
 from ctbench_ui.home import best_runs, recent_runs
 from ctbench_ui.pages import go, page
@@ -23,7 +23,7 @@ def draw() -> None:
     """Draw the page."""
     root = form.outputs_root()
     table = cache.read_table(root)
-    rows = table.training_runs
+    rows = named_rows(table.training_runs)  # beside all others: a run has one name on every page
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("ctbench", anchor=False)
         if rows and st.button("New run", type="primary", icon=":material/add:", key="new-run"):
