@@ -19,7 +19,7 @@ RAW_OPTIONS = frozenset(
 )
 RAW_SUFFIX = "_csv"
 BASH, POWERSHELL = "bash", "PowerShell"
-# Names of a mapping that the grammar reads as text.
+# What the grammar reads as text without quotes.
 _PLAIN_NAME = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z]\w*", re.ASCII | re.IGNORECASE)
 
 
@@ -44,13 +44,12 @@ def fix_overrides(config: Config, fix: Fix) -> list[str]:
     fixed = config.copy()
     apply_fix(fixed, fix)
     values = {key: get_key(fixed, key) for key in fix.values}
-    return [
-        f"{key}={value}" if isinstance(value, str) and _PLAIN_NAME.fullmatch(value) else _override(key, value)
-        for key, value in values.items()
-    ]
+    return [_override(key, value) for key, value in values.items()]
 
 
 def _override(key: str, value: Any) -> str:
+    if isinstance(value, str) and _PLAIN_NAME.fullmatch(value):
+        return f"{key}={value}"
     return f"{key}={_raw(value) if is_raw(key) and value is not None else _value(value)}"
 
 

@@ -85,6 +85,13 @@ def test_command_survives_a_shell() -> None:
     assert composed(overrides) == config
 
 
+def test_plain_words_are_written_without_quotes() -> None:
+    config = Config()
+    set_key(config, "job_name", "pilot")
+    set_key(config, "data.train_manifest", "null")
+    assert to_overrides(config) == ["data.train_manifest='null'", "job_name=pilot"]
+
+
 def test_defaults_need_no_word() -> None:
     assert to_overrides(Config()) == []
     assert to_command(Config()) == "python -m ctbench_core train"

@@ -115,7 +115,8 @@ def adjusted(rows: Sequence[Mapping[str, Any]], models: int) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     place = list(frame).index("p") + 1
     tests = int(frame["p"].notna().sum())
-    family = f"{tests} tests: {models - 1} x {len(compared_metrics())} metrics x findings and macro mean"
+    compared = f" of {models - 1} models against the baseline" if models > 2 else ""
+    family = f"{tests} tests: {len(compared_metrics())} metrics{compared}, for each finding and the macro mean"
     frame.insert(place, "p_adjusted", benjamini_hochberg(frame["p"].to_numpy(float)))
     frame.insert(place + 1, "family", family)
     for name in {"margin_origin", "non_inferior", "equivalent"} & set(frame):  # a metric without a margin has none

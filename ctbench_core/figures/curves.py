@@ -86,7 +86,7 @@ def _equal_f1() -> list[dict[str, Any]]:
     style = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
     names = {"mode": "text", "textposition": "middle right", "cliponaxis": False}
     names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
-    names |= {"text": [f"F1 {format_metric(level, 1)}" for level in F1_LEVELS]}
+    names |= {"text": [f"F1 = {format_metric(level, 1)}" for level in F1_LEVELS]}
     return [{"x": points[:, 0], "y": points[:, 1]} | style | _QUIET, names | _QUIET]
 
 

@@ -171,7 +171,9 @@ def announce_change(run_dir: Path) -> None:
 
 def run_rows(outputs_root: Path | str, kind: str | None = "train") -> list[Row]:
     """Return one row a run of the store, newest first. Treat the rows as read-only."""
-    return [row for row in read_table(outputs_root).rows if kind in (None, row["kind"])]
+    table = read_table(outputs_root)
+    whole = {None: table.rows, "train": table.training_runs}
+    return whole[kind] if kind in whole else [row for row in table.rows if row["kind"] == kind]
 
 
 def damaged_rows(outputs_root: Path | str) -> list[DamagedRun]:

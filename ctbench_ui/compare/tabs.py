@@ -11,6 +11,7 @@ import streamlit as st
 
 from ctbench_core import figures
 from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, published_frame, scores_path
+from ctbench_core.config import key_title
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.inference import ELIGIBLE, SWAPS
@@ -25,6 +26,7 @@ from ctbench_ui.shared.pictures import Figure, draw_plot
 _SWAPS, _MARGIN = "compare-swaps", "compare-margin"
 _LEAST, _MOST = 0.001, 0.999  # margins
 _CURVES = {"pr": "Precision over recall", "roc": "True over false positive rate"}
+_HEADINGS = {"pr": "Precision-recall", "roc": "Receiver operating characteristic"}
 
 
 def source_of(comparison: dict[str, Any], on: str) -> Source:
@@ -211,6 +213,7 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
     for column, (curve, title) in zip(st.columns(2, gap="medium"), _CURVES.items()):
         with column:
             rows = data[data["curve"] == curve]
+            st.markdown(f"**{_HEADINGS[curve]}**")
             chart = charts.model_curves(points, curve)
             exports.draw_chart(chart, rows, source, f"overlaid-{curve}", f"{title}: {label}")
 
@@ -252,7 +255,10 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
                 width=280,
                 **address.bound("compare-scatter-finding", comparison["labels"]),
             )
-            other = st.selectbox("Other run", names[1:], width=320, **address.bound("compare-scatter-other", names[1:]))
+            other = names[1]
+            if len(names) > 2:
+                bound = address.bound("compare-scatter-other", names[1:])
+                other = st.selectbox("Other run", names[1:], width=320, **bound)
         folders = (run_dirs[0], run_dirs[names.index(other)])
         paths = [scores_path(open_run(folder), comparison["set_names"][folder]) for folder in folders]
         frame = results.probabilities(cache.stamp(paths[0]), cache.stamp(paths[1]), label)
@@ -292,11 +298,11 @@ def settings(comparison: dict[str, Any]) -> None:
     if comparison["settings"].empty:
         st.caption("The runs have the same settings.")
         return
-    config = {"setting": "Setting"}
+    shown = comparison["settings"].rename(columns={"setting": "Key"})
+    shown.insert(0, "Setting", shown["Key"].map(key_title))
     st.dataframe(
-        comparison["settings"],
+        shown,
         hide_index=True,
-        column_config=config,
         key="compare-settings",
         alt="Settings that differ",
     )
@@ -309,7 +315,9 @@ def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source
         name = st.selectbox(
             "Run", comparison["names"], width=320, **address.bound("compare-labels-run", comparison["names"])
         )
-        path = st.text_input("Second label table (CSV or Parquet)", key="compare-labels-path", width=420)
+        path = st.text_input(
+            "Second label table (CSV or Parquet)", key="compare-labels-path", width=420, placeholder="…/labels.csv"
+        )
     if not path:
         return
     folder = run_dirs[comparison["names"].index(name)]
@@ -329,7 +337,8 @@ def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
     ours = comparison["metrics"]
     macro = ours[(ours["finding"] == "macro") & (ours["metric"] == "auroc")]
     st.markdown(
-        " · ".join(
+        "Macro AUROC of these runs: "
+        + " · ".join(
             f"{as_text(row.model)} **{format_interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples()
         )
     )

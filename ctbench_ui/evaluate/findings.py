@@ -61,7 +61,7 @@ def _table(per_class: pd.DataFrame, source: Source) -> None:
     at = None
     if "threshold_tuned" in per_class:
         at = st.segmented_control(
-            "Metrics at a threshold, at",
+            "Threshold of precision, recall and F1",
             list(_AT),
             default="tuned",
             required=True,

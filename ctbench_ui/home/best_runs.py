@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.formatting import plural
-from ctbench_core.runs import named_rows, open_run, recipe_query
+from ctbench_core.runs import open_run, recipe_query
 from ctbench_ui.pages import go, page
 from ctbench_ui.shared import as_text, cache, compare_recipes, run_actions, run_table, show_errors
 
@@ -39,15 +39,8 @@ def draw(rows: list[dict[str, Any]]) -> None:
     else:
         unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
         listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
-        _draw_runs(_named(listed, rows))
+        _draw_runs(listed)
     st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
-
-
-def _named(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return runs, each under a name of its own."""
-    ids = set(frame["run_id"])
-    names = {row["run_id"]: row["name"] for row in named_rows([row for row in rows if row["run_id"] in ids])}
-    return frame.assign(name=frame["run_id"].map(names))
 
 
 def _titles(frame: pd.DataFrame) -> dict[str, str]:
@@ -123,6 +116,6 @@ def _draw_recipes(runs: pd.DataFrame, every: list[dict[str, Any]]) -> None:
         if st.button(f"Show {plural(count, 'run')}", icon=":material/filter_list:", key="best-recipe-runs"):
             filters.open_runs(recipe_query(every, chosen[0]))
     elif chosen:
-        compare_recipes.offer(compare_recipes.best_runs(chosen, runs), _named(runs, every), "compare-best")
+        compare_recipes.offer(compare_recipes.best_runs(chosen, runs), runs, "compare-best")
     else:
         st.caption(f"{plural(len(table), 'recipe')}. Select one for its runs, two to compare them.")

@@ -23,7 +23,7 @@ def draw() -> None:
     """Draw the page."""
     root = form.outputs_root()
     table = cache.read_table(root)
-    rows = table.training_runs
+    rows = cache.named(table.training_runs)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("ctbench", anchor=False)
         if rows and st.button("New run", type="primary", icon=":material/add:", key="new-run"):

@@ -12,7 +12,7 @@ import streamlit as st
 from ctbench_core.atomic import write_json
 from ctbench_core.errors import DamagedFile
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import ENDED, RESUMABLE, named_rows, open_run
+from ctbench_core.runs import ENDED, RESUMABLE, open_run
 from ctbench_core.stored import parse_json, read_file
 from ctbench_ui.pages import page
 from ctbench_ui.shared import ago, as_text, run_actions, show_errors, state_style
@@ -65,9 +65,8 @@ def draw_recent(rows: list[dict[str, Any]], since: str) -> None:
     st.header("Recent activity", anchor=False)
     if not ended:
         st.caption("No run has ended yet.")
-    shown = named_rows((fresh or ended)[:_SHOWN])
     st.html(_STYLE)
-    for place, row in enumerate(shown):
+    for place, row in enumerate((fresh or ended)[:_SHOWN]):
         style = state_style(row["state"])
         with st.container(gap=None, key=f"recent-{place}"):
             link = {"run": row["run_id"]}

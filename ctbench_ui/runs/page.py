@@ -37,13 +37,10 @@ _BEST, _NEWEST = "Best first", "Newest first"
 _VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
 _GROUP = "study"
-_FEW = 12  # runs that need no table as high as the window
+_FEW = 12  # runs that need no table as high as the window; its rows are drawn over at least 25rem
 _STYLE = """<style>
-.st-key-runs-high [data-testid=stDataFrame] {height: max(18rem, calc(100vh - 20.5rem)) !important}
-@media (max-width: 640px) {
-.st-key-runs-high [data-testid=stDataFrame] {height: 18rem !important}
-.st-key-runs-high [data-testid=stDataFrameResizable] {min-height: 0 !important}
-}
+.st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 20.5rem)) !important}
+@media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 25rem !important}}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
@@ -192,7 +189,8 @@ def _list(
     rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str], csv_key: str = "runs-csv"
 ) -> None:
     """Draw runs to select from, the actions on those selected, and the panel of a single one."""
-    rows, sets = _ordered(named_rows(rows), order)
+    names = {row["run_id"]: row["name"] for row in cache.named(every)}
+    rows, sets = _ordered([{**row, "name": names[row["run_id"]]} for row in rows], order)
     tags = sorted({tag for row in every for tag in row["tags"]})
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):
@@ -217,7 +215,7 @@ def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:
     first = (_pick_page([row["run_id"] for row in rows], order, linked) - 1) * PAGE if len(rows) > PAGE else 0
     if len(rows) < 2:
         return first, False
-    label, help = f"All {len(rows):,}", "Select every run that matches, on all pages."
+    label, help = f"Select all {len(rows):,}", "Select every run that matches, on all pages."
     return first, st.checkbox(label, help=help, **address.bound("runs.all"))
 
 

@@ -22,7 +22,7 @@ _RUN, _TEST = "run", "test"  # query parameters
 
 def stored_rows(outputs_root: str) -> dict[str, dict[str, Any]]:
     """Return all runs of a store: rows of `cache.run_row` by run id, newest first, each under a name of its own."""
-    return {row["run_id"]: row for row in named_rows(cache.run_rows(outputs_root, None))}
+    return {row["run_id"]: row for row in cache.named(cache.run_rows(outputs_root, None))}
 
 
 def names_in(folder: Path) -> dict[str, str]:

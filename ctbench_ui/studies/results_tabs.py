@@ -301,8 +301,8 @@ def _differences(folder: str, at: Stamp) -> None:
         format_func=axis_title,
         **address.bound("differences-axis", compared, axis_title),
     )
-    help_ = "Takes a second or two per pair of values."
-    if not st.toggle("Compare", help=help_, **address.bound("differences-go")):
+    if not st.toggle("Compare", **address.bound("differences-go")):
+        st.caption("Turn on Compare to test each pair of values. It takes a second or two per pair.")
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
     metric = _pick_metric("differences-metric")
@@ -356,7 +356,9 @@ def _runs(folder: str, at: Stamp) -> None:
         for axis in plan.study.axes():
             labels = list(dict.fromkeys(runs[axis]))
             title = partial(label_title, axis)
-            chosen = st.multiselect(axis_title(axis), labels, key=f"runs-{axis}", width=180, format_func=title)
+            chosen = st.multiselect(
+                axis_title(axis), labels, key=f"runs-{axis}", width=180, format_func=title, placeholder="All"
+            )
             if chosen:
                 runs = runs[runs[axis].isin(chosen)]
     st.caption(f"{len(runs):,} of {plural(len(plan.runs), 'run')}")

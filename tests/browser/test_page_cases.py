@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from ctbench_core.config import Config, changed_keys
 from ctbench_core.evaluate import ScoreOptions, score_table
+from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import open_run
 from ctbench_core.studies import parse_study, run_study
 from tests.browser.app_server import PROJECT, AppServer
@@ -55,6 +56,21 @@ def test_findings_named_like_missing_values_open_every_tab(
     user.open_tab("evaluate", "findings")
     rows = csv.DictReader(io.StringIO(user.download("per-class-csv").decode()))
     assert [row["finding"] for row in rows] == list(names)
+
+
+def test_the_table_of_many_runs_does_not_lie_over_its_controls(
+    server: AppServer, user: BrowserUser, make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    for seed in range(13):
+        changes = {"utils.seed": seed, "training.max_epochs": 1, "paths.outputs_root": str(server.store)}
+        run_experiment(make_config(tiny_data, changes))
+    for width, height in ((390, 844), (1280, 620)):
+        user.page.set_viewport_size({"width": width, "height": height})
+        user.go("runs")
+        user.settle()
+        table = user.page.locator(".st-key-runs-high canvas").first.bounding_box()
+        controls = user.page.locator(".st-key-runs-bar").bounding_box()
+        assert table and controls and table["y"] + table["height"] <= controls["y"]
 
 
 def test_the_command_of_a_study_run_works_as_pasted(

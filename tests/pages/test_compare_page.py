@@ -23,7 +23,9 @@ Said = Callable[[AppTest], str]
 FINDINGS = ("Emphysema", "Nodule", "Hernia")
 
 
-def _scored(store: Path, folder: Path, name: str, strength: float, seed: int, rows: slice = slice(None)) -> Path:
+def _scored(
+    store: Path, folder: Path, name: str, strength: float, seed: int, rows: slice = slice(None), batch: int = 64
+) -> Path:
     """Store predictions of 80 patients, or some, as a run; a stronger model sets its positives further apart."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame({"VolumeName": [f"test_{p}_a_1" for p in range(1, 81)]})
@@ -35,6 +37,7 @@ def _scored(store: Path, folder: Path, name: str, strength: float, seed: int, ro
     frame.iloc[rows].to_parquet(table)
     config = Config()
     config.paths.outputs_root, config.job_name = str(store), name
+    config.training.batch_size = batch
     return Path(score_table(table, ScoreOptions(name=name), config)["run_dir"])
 
 
@@ -194,6 +197,33 @@ def test_disagreements_list_the_volumes_furthest_apart(two: dict[str, Path], ope
     headings = json.loads(app.dataframe[0].proto.columns)
     assert [headings[name]["label"] for name in ("first", "second")] == ["weak", "strong"]
     assert shown["volume"].iloc[0] == weak["VolumeName"][apart.idxmax()]
+
+
+def test_the_other_run_is_chosen_where_there_are_several(
+    two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
+) -> None:
+    app = _opened(open_page, two, "Disagreements")
+    assert "Other run" not in [field.label for field in app.selectbox]
+    third = _scored(store, tmp_path, "third", 0.3, 2)
+    fields = {"compare.baseline": two["weak"].name, "compare.others": [two["strong"].name, third.name]}
+    app = open_page("compare", fields, {"compare-tabs": "disagreements"})
+    assert app.selectbox(key="compare-scatter-other").options == ["strong", "third"]
+
+
+def test_settings_that_differ_have_the_titles_of_the_form(
+    two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
+) -> None:
+    other = _scored(store, tmp_path, "other", 0.4, 1, batch=32)
+    shown = _opened(open_page, two | {"strong": other}, "Settings").dataframe[0].value
+    assert shown.to_dict("records") == [
+        {"Setting": "Batch size", "Key": "training.batch_size", "weak": "64", "other": "32"}
+    ]
+
+
+def test_curves_and_metrics_of_runs_have_their_names(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    text = said(_opened(open_page, two, "Curves"))
+    assert "**Precision-recall**" in text and "**Receiver operating characteristic**" in text
+    assert "Macro AUROC of these runs: weak **" in said(_opened(open_page, two, "Published"))
 
 
 def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:

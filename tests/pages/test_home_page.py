@@ -58,6 +58,8 @@ def test_runs_of_one_name_say_what_differs(
     (name,) = {name.partition(" · learning rate ")[0] for name in names}
     assert names == {f"{name} · learning rate 0.001", f"{name} · learning rate 1e-05"}
     assert names <= {link.label for link in app.get("page_link")}
+    filtered = open_page("runs", places, {"runs.filter": "learning_rate < 1e-4"})
+    assert list(filtered.dataframe[0].value["name"]) == [f"{name} · learning rate 1e-05"]
 
 
 def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(

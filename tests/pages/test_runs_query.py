@@ -167,7 +167,8 @@ def test_metrics_of_several_validation_sets_are_not_averaged(trained: list[Path]
         functools.reduce(query.with_term, groups.terms("state", "finished", "valid.csv (2)")), run_fields()
     )
     app = open_page("runs", {"runs.filter": text})
-    assert app.dataframe[0].value["name"].tolist() == [small.name]
+    (name,) = app.dataframe[0].value["name"]
+    assert name.startswith(f"{small.name} · budget 12")
 
 
 def test_a_recipe_has_the_interval_that_compare_gives(trained: list[Path], open_page: Open) -> None:

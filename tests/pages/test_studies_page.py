@@ -149,6 +149,13 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     assert expected.get(tab, "") in said(app)
 
 
+def test_tabs_say_what_they_show_before_a_choice(open_page: Open, budgets: str, said: Any) -> None:
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "differences"})
+    assert "Turn on Compare to test each pair of values." in said(app) and not app.dataframe
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "runs"})
+    assert {field.placeholder for field in app.multiselect if field.key.startswith("runs-")} == {"All"}
+
+
 @pytest.mark.parametrize("tab", ["Overview", "Differences", "Bottlenecks", "Runs"])
 def test_tables_name_heads_and_axes_as_people_do(
     open_page: Open, small_run: dict[str, Any], budgets: str, tab: str
