@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -66,12 +66,12 @@ _frames: dict[int, tuple[Any, pd.DataFrame]] = {}
 _named: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
 
 
-def frame_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return rows of the run table as a frame."""
     return _made(_frames, rows, pd.DataFrame).copy(deep=False)
 
 
-def named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def named(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of the run table under the names that `runs.named_rows` gives them; treat them as read-only.
 
     Pages name all runs of a store beside one another, so that a run has one name everywhere.
@@ -79,7 +79,7 @@ def named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return _made(_named, rows, runs.named_rows)
 
 
-def _made(kept: dict[int, tuple[Any, T]], rows: list[dict[str, Any]], make: Callable[[list[dict[str, Any]]], T]) -> T:
+def _made(kept: dict[int, tuple[Any, T]], rows: Sequence[dict[str, Any]], make: Callable[[Any], T]) -> T:
     """Return what is made of a list, once until the run table has another list."""
     found = kept.get(id(rows))
     if found is None or found[0] is not rows:
