@@ -122,9 +122,9 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     Args:
         seeds: where recipes are compared, the runs of each.
     """
-    run_picker.redraw_if_deleted(run_dirs)
+    every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
+    run_picker.redraw_if_deleted(every)
     with show_errors("These runs cannot be compared"):
-        every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
         with st.skeleton(height=420):  # takes some seconds where the runs were never compared
             comparison = results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
         source = tabs.source_of(comparison, on)

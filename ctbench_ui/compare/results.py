@@ -14,6 +14,7 @@ from ctbench_core.compare import (
     compare_label_sets,
     compare_recipes,
     compare_runs,
+    comparison_set,
     config_differences,
     read_label_set,
     read_model_scores,
@@ -60,9 +61,12 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float |
         by_recipe: the runs are seeds of recipes, which are compared in place of the runs.
         margin: for non-inferiority and equivalence; None: what the runs declare.
         swaps: random exchanges of the rank-swap test; 0: no such test.
+
+    Raises:
+        InputError: a run has no scores on the set any more, because it is being deleted.
     """
     runs = [open_run(folder) for folder in run_dirs]
-    set_names = common_sets(runs)[on]
+    set_names = comparison_set(runs, on)[1]
     stamps = repr([cache.stamp(scores_path(run, name)) for run, name in zip(runs, set_names)])
     one = _comparison(run_dirs, on, by_recipe, stamps)
     one = (_swapped(run_dirs, on, by_recipe, stamps, swaps) if swaps else one).with_margin(margin)

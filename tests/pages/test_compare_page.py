@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -269,3 +270,19 @@ def test_few_common_volumes_and_an_undefined_finding_are_said(
     none = _scored(store, tmp_path, "none", 0.4, 2, slice(1, 20))
     app = _opened(open_page, {"weak": weak, "strong": none}, "Differences")
     assert set(app.dataframe[0].value["Mean over"]) == {"2 of 3 findings"}
+
+
+def test_a_run_that_is_deleted_while_it_is_compared_is_said(
+    open_page: Open, two: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = run_picker.redraw_if_deleted
+
+    def delete(run_dirs: list[str]) -> None:
+        drawn(run_dirs)
+        shutil.rmtree(two["strong"] / "evaluation")  # a moment later: the folder goes file by file
+
+    monkeypatch.setattr(run_picker, "redraw_if_deleted", delete)
+    app = open_page("compare", {"compare.baseline": two["weak"].name, "compare.others": [two["strong"].name]})
+    assert not app.exception
+    (error,) = app.error
+    assert "Not every run has scores on test" in error.value
