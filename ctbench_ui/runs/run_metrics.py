@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ctbench_core.declared import METRICS
+from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.formatting import UNDEFINED, format_interval, format_metric
 from ctbench_core.runs import Run, is_stale, read_metrics
 from ctbench_ui.shared import as_text, test_marks
 
-_SHOWN = ("auprc", "auroc")
+_SHOWN = compared_metrics()
 _MARKS = {
     "[": "In brackets: 95 % CI.",
     "⚠": "⚠ Shares patients with training.",
@@ -22,7 +22,7 @@ def draw(run: Run) -> None:
     best = run.best()
     values = best.get("val_metrics", {})
     columns = {"Validation": [format_metric(values.get(METRICS[name].macro)) for name in _SHOWN], **_tests(run)}
-    rows = [["", *columns], [":--"] * (1 + len(columns))]
+    rows = [["Metric", *columns], [":--"] * (1 + len(columns))]
     rows += [[METRICS[name].title, *cells] for name, cells in zip(_SHOWN, zip(*columns.values()))]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     epoch = f"Best epoch {best['epoch']:,}." if best else "No finished epoch."
@@ -42,4 +42,4 @@ def _tests(run: Run) -> dict[str, list[str]]:
         texts = [UNDEFINED if one is None else format_interval(one.value, one.interval.to_list()) for one in means]
         title = "Test" if name == "test" else f"Test {as_text(name)}"
         columns[title + mark] = [text.replace(" ", "\N{NO-BREAK SPACE}") for text in texts]
-    return columns or {"Test": ["not evaluated", UNDEFINED]}
+    return columns or {"Test": ["not evaluated"] + [UNDEFINED] * (len(_SHOWN) - 1)}

@@ -218,7 +218,7 @@ def test_few_validation_patients_allow_no_comparison_and_the_record_says_so(
     result = run_experiment(config)
     record = convergence(open_run(result["run_dir"]))
     assert record is not None and record.converged is None and not record.mark
-    assert "no finding has 10 validation patients of each class" in record.sentence()
+    assert "No finding has 10 validation patients of each class" in record.sentence()
     assert not any("optimum" in text for text in result["warnings"])
 
 
@@ -232,7 +232,7 @@ def test_memory_that_runs_out_costs_the_comparison_not_the_run(
     result = run_experiment(make_config(tiny_data, LINEAR))
     assert result["state"] == "finished"
     record = convergence(open_run(result["run_dir"]))
-    assert record is not None and "memory ran out" in record.sentence()
+    assert record is not None and "Memory ran out" in record.sentence()
 
 
 def test_runs_from_before_have_no_record(make_config: Build, tiny_data: Path) -> None:

@@ -15,14 +15,14 @@ from ctbench_core.runs import RunStore, open_run, read_status
 from tests.browser.browser_user import sync_api
 from tests.browser.journeys.declaration import Scene, journey
 from tests.browser.journeys.tenth_day import open_evaluate, open_runs
-from tests.browser.journeys.used_store import SWEEP, find_run, set_fields
+from tests.browser.journeys.used_store import SWEEP, find_run, set_fields, shown_name
 from tests.browser.journeys.walker import Walker
 
 
 @journey(
     "hundredth",
     "A user marks the 40 runs of an old sweep as outdated.",
-    "Home · Runs: query `sweep`, *All*, *Tag*, type the tag, *Apply*",
+    "Home · Runs: query `sweep`, *Select all*, *Tag*, type the tag, *Apply*",
     store="copy",
     keyboard=True,
 )
@@ -205,7 +205,7 @@ def methods_of_a_paper(walker: Walker, scene: Scene) -> None:
 def table_of_a_paper(walker: Walker, scene: Scene) -> None:
     linear, mlp = find_run(scene.store, "linear", 1), find_run(scene.store, "mlp", 1)
     open_runs(walker, "seed = 1 and budget = all")
-    walker.pick_rows("runs-", mlp.name, linear.name)
+    walker.pick_rows("runs-", shown_name(mlp), shown_name(linear))
     walker.press("compare-selected")
     walker.wait_for_page("compare**")
     walker.open_tab("compare", "paper")

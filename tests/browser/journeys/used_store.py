@@ -16,6 +16,7 @@ from ctbench_core.config import KEYS, changed_keys, set_keys
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import Run, RunStore
+from ctbench_ui.shared import run_picker
 from tests.browser.journeys.walker import Walker
 
 BUDGETS, SWEEP = (40, 120), 40
@@ -38,6 +39,12 @@ def find_run(store: Path, head: str, seed: int) -> Run:
     """Return a run of `tests.browser.demo_runs`."""
     runs = (run for run in RunStore(store).runs() if run.job == "train" and not run.name.startswith("sweep"))
     return next(run for run in runs if (run.config.model._target_, run.config.utils.seed) == (head, seed))
+
+
+def shown_name(run: Run) -> str:
+    """Return what pages call a run, beside all others of its store."""
+    root = run.paths.root
+    return str(run_picker.stored_rows(str(root.parents[1]))[root.name]["name"])
 
 
 def set_fields(walker: Walker, store: Path, values: dict[str, Any]) -> None:
