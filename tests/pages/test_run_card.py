@@ -48,7 +48,7 @@ def headings(app: AppTest) -> list[str]:
 
 
 def metrics_text(app: AppTest) -> str:
-    return next(one.value for one in app.markdown if one.value.startswith("|  | Validation |"))
+    return next(one.value for one in app.markdown if one.value.startswith("| Metric | Validation |"))
 
 
 def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
@@ -90,7 +90,7 @@ def test_the_card_begins_with_validation_and_says_that_test_is_not_evaluated(
 ) -> None:
     best = open_run(trained[0]).best()["val_metrics"]
     text = metrics_text(card(open_page, trained[0]))
-    rows = ["|  | Validation | Test |", f"| AUPRC | {format_metric(best['auprc'])} | not evaluated |"]
+    rows = ["| Metric | Validation | Test |", f"| AUPRC | {format_metric(best['auprc'])} | not evaluated |"]
     assert text.splitlines()[::2] == rows
     assert text.splitlines()[3] == f"| AUROC | {format_metric(best['auroc'])} | – |"
 
