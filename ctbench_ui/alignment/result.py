@@ -26,7 +26,6 @@ from ctbench_core.runs import (
     Run,
     alignment_frame,
     alignment_size,
-    named_rows,
     open_run,
     read_alignment,
     stored_alignment_disclosures,
@@ -63,7 +62,9 @@ _GEOMETRY = {
 def list_stored(outputs_root: str) -> dict[str, dict[str, str]]:
     """Return what every alignment of the run store is, part by part, newest first, by ``<run directory>/<name>``."""
     parts = {}
-    for row in named_rows([row for row in cache.run_rows(outputs_root, None) if row["alignments"]]):
+    for row in cache.named(cache.run_rows(outputs_root, None)):
+        if not row["alignments"]:
+            continue
         hit = _hit(open_run(row["run_dir"]), INSTANCE)
         for name in row["alignments"]:
             title = row["name"] if row["kind"] == "align" else f"{name} of {row['name']}"

@@ -13,7 +13,7 @@ import streamlit as st
 from ctbench_core import query
 from ctbench_core.formatting import plural
 from ctbench_core.query import Expression
-from ctbench_core.runs import ACTIVE, named_rows, run_fields
+from ctbench_core.runs import ACTIVE, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import (
@@ -160,8 +160,14 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
     if len(chosen) == 1:
         _list(runs, order, columns, every, linked, "recipe-runs-csv")
     elif chosen:
-        ranked = run_table.best_first(pd.DataFrame(named_rows(runs)))
+        ranked = run_table.best_first(pd.DataFrame(_named(runs, every)))
         compare_recipes.offer(compare_recipes.best_runs(chosen, ranked), ranked, "compare-recipes")
+
+
+def _named(rows: Rows, every: Rows) -> list[dict[str, Any]]:
+    """Return rows under the names that they have beside every run."""
+    names = {row["run_id"]: row["name"] for row in cache.named(every)}
+    return [{**row, "name": names[row["run_id"]]} for row in rows]
 
 
 def _by_setting(rows: Rows, expression: Expression, every: Rows) -> None:
@@ -189,8 +195,7 @@ def _list(
     rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str], csv_key: str = "runs-csv"
 ) -> None:
     """Draw runs to select from, the actions on those selected, and the panel of a single one."""
-    names = {row["run_id"]: row["name"] for row in cache.named(every)}
-    rows, sets = _ordered([{**row, "name": names[row["run_id"]]} for row in rows], order)
+    rows, sets = _ordered(_named(rows, every), order)
     tags = sorted({tag for row in every for tag in row["tags"]})
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):

@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.compare import common_sets
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import VALIDATION, named_rows, open_run
+from ctbench_core.runs import VALIDATION, open_run
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, linked_ids
 
@@ -27,8 +27,8 @@ def stored_rows(outputs_root: str) -> dict[str, dict[str, Any]]:
 
 def names_in(folder: Path) -> dict[str, str]:
     """Return the name of each run of a folder of the run store, such as a study's, by run id."""
-    rows = [row for row in cache.run_rows(str(folder.parent), None) if Path(row["run_dir"]).parent == folder]
-    return {row["run_id"]: row["name"] for row in named_rows(rows)}
+    rows = stored_rows(str(folder.parent))
+    return {run_id: row["name"] for run_id, row in rows.items() if Path(row["run_dir"]).parent == folder}
 
 
 def has_results(row: dict[str, Any]) -> bool:

@@ -14,8 +14,16 @@ from ctbench_core.config import Config, set_keys
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_interval, format_metric
-from ctbench_core.runs import loss_error_text, named_rows, open_run, read_metrics, write_status
-from ctbench_ui.shared import cache, run_table
+from ctbench_core.runs import (
+    loss_error_text,
+    named_rows,
+    new_status,
+    open_run,
+    read_metrics,
+    write_config,
+    write_status,
+)
+from ctbench_ui.shared import cache, run_picker, run_table
 
 Open = Callable[..., AppTest]
 HOSTILE = "<b>a</b> *b* [c](javascript:1) $d$"
@@ -148,3 +156,13 @@ def test_one_run_has_one_name_on_runs_home_and_in_selectors(trained: list[Path],
 def test_on_a_phone_the_number_is_in_sight(trained: list[Path], open_page: Open) -> None:
     for page in ("home", "runs"):
         assert [name for name in open_page(page).dataframe[0].value if name != "star"][:2] == ["auprc", "name"]
+
+
+def test_a_run_of_a_folder_has_the_name_that_it_has_beside_all_others(store: Path) -> None:
+    for job, rate in (("train", 1e-3), ("grid", 1e-4)):
+        root = store / job / f"of-{job}"
+        write_config(root / "config.yaml", set_keys(Config(), {"training.learning_rate": rate}))
+        write_status(root / "status.json", new_status("linear"), state="finished")
+    names = {row["run_dir"]: row["name"] for row in cache.named(cache.run_rows(store))}
+    assert run_picker.names_in(store / "grid") == {"of-grid": names[str(store / "grid" / "of-grid")]}
+    assert names[str(store / "grid" / "of-grid")] == "linear · learning rate 0.0001"
