@@ -35,6 +35,7 @@ from tests.browser.app_server import AppServer, serve_app
 
 PAGES = ("", "data", "train", "runs", "evaluate", "compare", "studies", "alignment", "system")
 SAMPLE_S, WORK_S = 5.0, 1.0
+REST_VISITS, REST_S = 100, 12.0  # the browsers rest, so that samples of every quarter see the server draw no page
 WARM_S = (130.0, 600.0)  # at least, at most
 EPOCHS = 400
 GROWTH, SLOWER = 0.10, 0.20
@@ -112,6 +113,8 @@ def browse(server: AppServer, browsers: int, until: float, soak: Soak, draw: ran
                     soak.errors.append(f"{address} shows an exception")
                 soak.visits += 1
                 time.sleep(draw.uniform(0.2, 1.5))
+                if soak.visits % REST_VISITS == 0:
+                    time.sleep(REST_S)
         browser.close()
 
 
