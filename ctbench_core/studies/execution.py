@@ -14,9 +14,11 @@ from typing import Any
 
 import pandas as pd
 
+from ctbench_core.config import Config
 from ctbench_core.executors import HERE, ClusterOptions, open_executor, read_options, write_options
 from ctbench_core.experiment import bank_key
 from ctbench_core.progress import Progress, silent
+from ctbench_core.studies.banks import by_budget
 from ctbench_core.studies.cells import cell_frame, cell_records, write_cells
 from ctbench_core.studies.differences import compared_axes, difference_records, differences, pairs_along
 from ctbench_core.studies.grid_edges import edge_warnings
@@ -57,16 +59,23 @@ def plan_study(study: Study) -> StudyPaths:
         InputError: a key, a value or a manifest is at fault; nothing has been written.
     """
     from ctbench_core.dataset import check_paths, read_training_manifests
+    from ctbench_core.train.planning import run_cost
     from ctbench_core.train.refusals import check_training
 
     configs = [config for _, config in expand_grid(study).values()]
     for config in configs:
         check_training(config)
-    for config in {bank_key(config): config for config in configs}.values():
+    rows = {}
+    for key, config in {bank_key(config): config for config in sorted(configs, key=by_budget)}.items():
         check_paths(config)
-        read_training_manifests(config)  # a faulty manifest must show before anything is planned
+        manifests, _ = read_training_manifests(config)  # a faulty manifest must show before anything is planned
+        rows[key] = len(manifests["train"])
+
+    def work(config: Config) -> float:
+        return run_cost(config, rows[bank_key(config)])
+
     paths = study_paths(configs[0])
-    make_plan(study, paths, bank_key)
+    make_plan(study, paths, bank_key, work)
     return paths
 
 
@@ -163,7 +172,7 @@ def train_plan(
     request_state(paths, RUN)
     leader = Leader(paths, plan, StopEvent(paths, cancel), progress)
     before = leader.count_states()
-    banks = leader.unfinished(sorted(plan.banks(), key=lambda bank: ((bank - shard[0]) % shard[1], bank)))
+    banks = leader.unfinished(take_order(plan, shard, is_alone=options.is_here and shard[1] == 1))
     executor_kind, ready_s = {"kind": "here" if options.is_here else "dask", "workers": options.workers or 1}, 0.0
     if banks:
         with open_executor(options, paths.root, cancel=leader.stop, progress=leader.report) as executor:
@@ -175,3 +184,12 @@ def train_plan(
     return Outcome(
         len(plan.runs), counts["finished"], before["finished"], failed, stopped, leader.errors, executor_kind, ready_s
     )
+
+
+def take_order(plan: Plan, shard: tuple[int, int], is_alone: bool) -> list[int]:
+    """Return the banks as this process takes them: alone the small ones first, which show results early.
+
+    Of several processes each begins at another bank, the large ones first, so that they end together.
+    """
+    banks = sorted(plan.banks(), reverse=not is_alone)
+    return [bank for start in range(shard[1]) for bank in banks[(shard[0] + start) % shard[1] :: shard[1]]]

@@ -26,14 +26,12 @@ from ctbench_core.formatting import plural
 from ctbench_core.locks import file_lock
 from ctbench_core.runs import RunPaths, now, read_config
 from ctbench_core.stored import Count, is_there, parse_json, read_bytes, reading
+from ctbench_core.studies.banks import BANK_RUNS, assign_banks
 from ctbench_core.studies.identity import identity_text, introduced_since, present_defaults, run_id
 from ctbench_core.studies.layout import StudyPaths
 from ctbench_core.studies.old_plans import upgrade
 from ctbench_core.studies.study import Study, expand_keys, parse_study
 
-# Enough runs to share the passes over the features, few enough for shards to share a study and a kill to cost little.
-BANK_RUNS = 32
-ALL_ROWS = 10**9
 FORMAT = 2
 
 Labels = dict[str, str]
@@ -104,9 +102,18 @@ class Plan:
 
 
 def make_plan(
-    study: Study, paths: StudyPaths, bank_key: Callable[[Config], Hashable], bank_runs: int = BANK_RUNS
+    study: Study,
+    paths: StudyPaths,
+    bank_key: Callable[[Config], Hashable],
+    work: Callable[[Config], float] = lambda config: 1.0,
+    bank_runs: int = BANK_RUNS,
 ) -> Plan:
     """Write the plan of a study, or extend the one in its folder; return the whole plan.
+
+    Args:
+        bank_key: equal for runs that may train together.
+        work: what a run costs beside others of its key, in any unit.
+        bank_runs: most runs of a bank.
 
     Raises:
         InputError: the folder holds a study of the same name with another base or protocol.
@@ -127,9 +134,9 @@ def make_plan(
         defaults = present_defaults()
         base, extension = set_keys(as_introduced(), defaults), len(known.extensions)
         first_bank = max((run.bank for run in [*known.runs, *known.superseded]), default=-1) + 1
-        # Runs of like budgets stay together: a bank's epoch lasts as long as its longest.
-        sized = sorted(fresh, key=lambda name: fresh[name][1].data.budget or ALL_ROWS)
-        banks = _assign({name: bank_key(fresh[name][1]) for name in sized}, bank_runs, first_bank)
+        banks = assign_banks(
+            {name: config for name, (_, config) in fresh.items()}, bank_key, work, bank_runs, first_bank
+        )
         runs = kept + [
             PlannedRun(name, labels, banks[name], extension, changed_keys(config, base))
             for name, (labels, config) in fresh.items()
@@ -142,15 +149,15 @@ def make_plan(
             "warnings": _reasons(superseded, settings, grid, studies),
             "defaults": defaults,
         }
-        plan = Plan(
-            runs,
-            [*known.studies, study.to_dict()],
-            [*known.extensions, entry],
-            [*known.superseded, *superseded],
-        )
-        write_text(paths.study, yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True))
-        write_json(paths.plan, asdict(plan))
+        extensions = [*known.extensions, entry]
+        plan = Plan(runs, [*known.studies, study.to_dict()], extensions, [*known.superseded, *superseded])
+        _write(paths, study, plan)
     return plan
+
+
+def _write(paths: StudyPaths, study: Study, plan: Plan) -> None:
+    write_text(paths.study, yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True))
+    write_json(paths.plan, asdict(plan))
 
 
 def stored_or_planned(plan: Plan, paths: StudyPaths) -> dict[str, Config]:
@@ -210,21 +217,6 @@ def _reasons(
     return [
         f"{'; '.join(reasons)}. New runs replace {count}, which no longer count{'' if len(superseded) > 1 else 's'}.{advice}"
     ]
-
-
-def _assign(keys: dict[str, Hashable], bank_runs: int, first: int) -> dict[str, int]:
-    """Assign runs with equal keys to banks of at most ``bank_runs``, in order, banks of nearly equal size."""
-    groups: dict[Hashable, list[str]] = {}
-    for name, key in keys.items():
-        groups.setdefault(key, []).append(name)
-    banks: dict[str, int] = {}
-    for names in groups.values():
-        count = -(-len(names) // bank_runs)
-        for part in range(count):
-            for name in names[part * len(names) // count : (part + 1) * len(names) // count]:
-                banks[name] = first
-            first += 1
-    return banks
 
 
 def _require_same_recipe(known: Plan, study: Study, settings: dict[str, Config], paths: StudyPaths) -> None:

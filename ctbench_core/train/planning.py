@@ -64,6 +64,17 @@ def bank_key(config: Config) -> str:
     return repr(values_for(config, "bank key"))
 
 
+def run_cost(config: Config, rows: int) -> float:
+    """Estimate what a run adds to its bank, of as many training rows without a budget, beside runs of its bank key.
+
+    On the CPU that is its rows. On a GPU heads of a stack step at once, and cost the same as one: each counts 1, so
+    that runs of equal steps are divided by their number alone.
+    """
+    if not _on_cpu(config):
+        return 1.0
+    return float(min(config.data.budget or rows, rows))
+
+
 def divide_into_stacks(configs: Sequence[Config], datasets: Sequence[Dataset]) -> list[list[int]]:
     """Divide a bank's heads into stacks; return the positions of each stack's heads, those of few rows first."""
     compatible: dict[tuple[object, ...], list[int]] = {}

@@ -30,8 +30,8 @@ from ctbench_core.studies import (
     seconds_per_run,
 )
 from ctbench_core.studies.cells import variance_parts
-from ctbench_core.studies.execution import train_plan
-from ctbench_core.studies.plan import make_plan
+from ctbench_core.studies.execution import take_order, train_plan
+from ctbench_core.studies.plan import Plan, PlannedRun, make_plan
 from ctbench_core.studies.workers import claim, requested_state
 
 MakeStudy = Callable[..., Study]
@@ -130,12 +130,33 @@ def test_a_failed_run_is_reported_and_tried_again(make_study: MakeStudy) -> None
 def test_banks_are_fixed_by_the_plan(make_study: MakeStudy, tmp_path: Path) -> None:
     study = make_study({"utils.seed": list(range(10))})
     plan = make_plan(study, StudyPaths(tmp_path / "plan"), lambda config: "same", bank_runs=4)
-    assert [len(runs) for runs in plan.banks().values()] == [3, 3, 4]
+    assert sorted(len(runs) for runs in plan.banks().values()) == [3, 3, 4]
     extended = make_plan(
         make_study({"utils.seed": list(range(12))}), StudyPaths(tmp_path / "plan"), lambda config: "same", bank_runs=4
     )
     assert extended.runs[:10] == plan.runs
     assert [run.bank for run in extended.runs[10:]] == [3, 3]
+
+
+def test_banks_have_like_work_and_the_small_ones_come_first(make_study: MakeStudy, tmp_path: Path) -> None:
+    budgets = [10, 20, 1000]
+    study = make_study({"budget": budgets, "utils.seed": list(range(20))})
+    plan = make_plan(
+        study, StudyPaths(tmp_path / "plan"), lambda config: "same", work=lambda config: config.data.budget or 0.0
+    )
+    banks = [[run.changes.get("data.budget") for run in runs] for _, runs in sorted(plan.banks().items())]
+    work = [sum(bank) for bank in banks]
+    assert work == sorted(work)
+    assert max(work) < 0.6 * sum(work)
+    assert max(len(bank) for bank in banks) <= 32
+    assert sorted(budget for bank in banks for budget in bank) == sorted(budgets * 20)
+
+
+def test_several_processes_begin_with_the_largest_banks_and_one_with_the_smallest() -> None:
+    plan = Plan([PlannedRun(str(bank), {}, bank) for bank in range(5)], [])
+    assert take_order(plan, (0, 1), is_alone=True) == [0, 1, 2, 3, 4]
+    assert take_order(plan, (0, 1), is_alone=False) == [4, 3, 2, 1, 0]
+    assert take_order(plan, (1, 2), is_alone=False) == [3, 1, 4, 2, 0]
 
 
 def test_one_process_has_a_claim(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import itertools
 import pytest
 import torch
 
-from ctbench_core.config import ModelConfig, ModelParams
+from ctbench_core.config import Config, ModelConfig, ModelParams
 from ctbench_core.errors import ConfigError
 from ctbench_core.train.network import Dropout, Gated
 from ctbench_core.train.parameters import StackedParameters
-from ctbench_core.train.planning import layer_widths, parameter_count
+from ctbench_core.train.planning import layer_widths, parameter_count, run_cost
 
 
 def test_parameters_are_counted() -> None:
@@ -48,3 +48,13 @@ def test_unknown_head_lists_the_nearest_first_and_imports_nothing() -> None:
         layer_widths(ModelConfig(_target_="mpl"), 16, 3)
     with pytest.raises(ConfigError, match=r"Unknown head 'os.system'"):
         layer_widths(ModelConfig(_target_="os.system"), 16, 3)
+
+
+def test_budgets_weigh_their_rows_on_the_cpu_and_nothing_on_a_gpu() -> None:
+    config = Config()
+    config.utils.device = "cpu"
+    assert run_cost(config, 500) == 500
+    config.data.budget = 20
+    assert run_cost(config, 500) == 20
+    config.utils.device = "cuda"
+    assert run_cost(config, 500) == 1
