@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         read_model_scores,
         scores_path,
     )
-    from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs, comparison_set
+    from ctbench_core.compare.comparison import Comparison, Pair, compare_models, compare_runs, comparison_set
     from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
     from ctbench_core.compare.primary import Margin, Primary, primary_of
     from ctbench_core.compare.recipes import compare_recipes, estimate_recipe

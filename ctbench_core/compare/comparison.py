@@ -23,14 +23,16 @@ from ctbench_core.compare.comparability import (
     read_model_scores,
 )
 from ctbench_core.compare.primary import Primary, margin_warnings, margins_of, primary_of
-from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows, with_values
+from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import plural
 from ctbench_core.inference import (
     Best,
     Difference,
+    Figures,
     best_of,
     estimate,
+    match_seeds,
     measure,
     rank_swap,
     recipe_difference,
@@ -59,11 +61,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Pair:
-    """A group compared with the baseline: differences first - second by metric, and p of the rank swap if it was tested."""
+    """A group compared with the baseline.
+
+    Attributes:
+        differences: first - second, by metric.
+        values: by metric, what both are in each column, over the seeds that are compared: they subtract to the difference.
+        p_swap: of the rank swap, if it was tested.
+    """
 
     first: Group
     second: Group
     differences: Mapping[str, Difference]
+    values: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
     p_swap: Sequence[float] | np.ndarray = ()
 
 
@@ -76,8 +85,9 @@ class Comparison:
         common: the models and their common rows.
         metrics: a row a model, metric and column (``macro``, ``macro_eligible`` where it differs, findings); see
             `tables.metric_rows`.
-        differences: the same for a (the model) - b (the baseline): a_value, b_value, delta, lo, hi, p, p_adjusted, family,
-            reason, p_swap, detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
+        differences: the same for a (the model) - b (the baseline): a_value, b_value (their means over the seeds compared),
+            delta, lo, hi, p, p_adjusted, family, reason, p_swap, detectable, seeds, question, primary; with a margin also
+            `tables.MARGIN_COLUMNS`.
         best: by metric, the best macro mean against all others.
         eligible: the findings that have intervals.
         disclosures: added to every file: evaluations of the test set, leak, label origin, banner, warnings.
@@ -121,6 +131,7 @@ class Comparison:
                 for metric, one in pair.differences.items()
                 for row in difference_rows(
                     (pair.first.name, pair.second.name),
+                    pair.values[metric],
                     one,
                     margins.get(metric),
                     self.primary,
@@ -132,7 +143,6 @@ class Comparison:
         settings = self.settings | {"family": int(differences["p"].notna().sum())}
         settings |= {"margin": margin}
         settings["margins"] = {name: dataclasses.asdict(one) for name, one in margins.items()}
-        differences = with_values(differences, self.metrics)
         return dataclasses.replace(self, differences=differences, settings=settings)
 
     def with_swaps(self, swaps: int) -> Comparison:
@@ -284,7 +294,10 @@ def compare_groups(
         common,
         groups,
         metrics,
-        [Pair(group, groups[0], _difference(common, group, groups[0])) for group in groups[1:]],
+        [
+            Pair(group, groups[0], _difference(common, group, groups[0]), _values(figures, group, groups[0]))
+            for group in groups[1:]
+        ],
         {name: best_of(one, layers, seeds, level=ALPHA, overlap=overlap) for name, one in figures.items()},
         # Label counts alone decide which findings are eligible, so that all metrics agree.
         next(iter(figures.values())).eligible,
@@ -325,6 +338,25 @@ def assemble(
         settings=own | dict(settings or {}),
         primary=primary,
     ).with_margin(None)
+
+
+def compared_layers(first: Group, second: Group) -> tuple[list[int], list[int]]:
+    """Return the layers of two groups that are compared: of their common seeds, else all of both."""
+    rows, others, _ = match_seeds(first.seeds, second.seeds)
+    return [first.layers[k] for k in rows], [second.layers[k] for k in others]
+
+
+def column_means(figures: Figures, layers: Sequence[int] | None = None) -> dict[str, float]:
+    """Return the mean of some layers, or of all, by column."""
+    values = figures.value if layers is None else figures.value[list(layers)]
+    return dict(zip(figures.columns, values.mean(axis=0).tolist()))
+
+
+def _values(
+    figures: Mapping[str, Figures], first: Group, second: Group
+) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+    mine, theirs = compared_layers(first, second)
+    return {name: (column_means(one, mine), column_means(one, theirs)) for name, one in figures.items()}
 
 
 def _difference(common: CommonScores, first: Group, second: Group) -> dict[str, Difference]:

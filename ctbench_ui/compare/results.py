@@ -21,7 +21,7 @@ from ctbench_core.compare import (
     scores_path,
 )
 from ctbench_core.evaluate import finding_curves
-from ctbench_core.report import comparison_notes, lead_sentences, margin_sentences, paper_files, seed_sentences
+from ctbench_core.report import comparison_notes, lead_sentences, margin_sentences, paper_files, seed_sentences, seed_texts
 from ctbench_core.runs import open_run, read_frame, score_arrays
 from ctbench_ui.shared import as_text, cache
 from ctbench_ui.shared.cache import Stamp
@@ -83,6 +83,7 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float |
         "lead": lead_sentences(comparison, lambda name: f"**{as_text(name)}**"),
         "notes": comparison_notes(comparison),
         "seeds": seed_sentences(comparison),
+        "seeds_of": seed_texts(comparison),
         "is_of_models": max(comparison.settings["seeds"]) == 1,
         "set_names": dict(zip(run_dirs, set_names)),
         "files": lambda: paper_files(comparison, runs),

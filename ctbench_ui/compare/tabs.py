@@ -14,7 +14,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, publis
 from ctbench_core.config import key_title
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import format_interval, format_metric, plural
-from ctbench_core.inference import ELIGIBLE, SWAPS
+from ctbench_core.inference import MACRO, SWAPS
 from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
@@ -84,6 +84,7 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
     rows = every[every["label"].isin(MACROS)]
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
     of_findings = every[~every["label"].isin(MACROS)]
+    defined = {metric: _defined(part) for metric, part in of_findings.groupby("metric")}
     values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
     several = rows["a"].nunique() > 1  # a lone model is named above the table
     shown = {"Other run": [marked_name(name, marks) for name in rows["a"]]} if several else {}
@@ -97,8 +98,8 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
         "p": rows["p"],
         "p (adjusted)": rows["p_adjusted"],
         "Mean over": [
-            eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
-            for label, metric in zip(rows["label"], rows["metric"])
+            ", ".join(filter(None, [over if label == MACRO else eligible, comparison["seeds_of"].get(name)]))
+            for name, label, over in zip(rows["a"], rows["label"], rows["metric"].map(defined))
         ],
         DETECTABLE_TITLE: rows["detectable"],
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.inference import MACRO
+from ctbench_core.report import paper_files, seed_texts
 from ctbench_core.runs import open_run
 from tests.model_scores import RECIPE_LABELS, recipe_scores
 
@@ -65,6 +68,15 @@ def test_differences_are_of_means_and_adjusted_over_the_table(comparison: Compar
     assert rows.loc["strong", "delta"] == pytest.approx(np.mean(values["strong"]) - np.mean(values["weak"]), abs=1e-12)
     assert rows.loc["single", "delta"] == pytest.approx(values["single"][0] - values["weak"][0], abs=1e-12)
     assert rows["seeds"].tolist() == [3, 1]  # those that both recipes have
+    assert list(seed_texts(comparison).values()) == ["3 common seeds", "1 common seed"]
+    assert rows.loc["strong", "a_value"] == pytest.approx(np.mean(values["strong"]), abs=1e-12)  # of 3 of its 4 seeds
+    assert rows.loc["single", "b_value"] == pytest.approx(values["weak"][0], abs=1e-12)  # of 1 of 3
+    np.testing.assert_allclose(table["a_value"] - table["b_value"], table["delta"], atol=1e-12)
+    files = paper_files(comparison)
+    stored = pd.read_csv(io.StringIO(files["differences.csv"].removeprefix("\ufeff")))
+    np.testing.assert_allclose(stored["a_value"] - stored["b_value"], stored["delta"], atol=1e-12)
+    for row in json.loads(files["comparison.json"])["differences"]:
+        assert row["a_value"] - row["b_value"] == pytest.approx(row["delta"], abs=1e-12)
     for row in table.itertuples():
         assert row.lo < row.delta < row.hi
         # p belongs to the interval: it is below .05 just where the interval leaves out 0.
@@ -124,6 +136,7 @@ def test_seeds_without_a_common_name_are_compared_unpaired() -> None:
     assert unpaired["p"].notna().all()
     same = compare_scored_recipes({"a": first, "bb": paired}, "test").differences
     np.testing.assert_allclose(unpaired["delta"], same["delta"], atol=1e-12)
+    np.testing.assert_allclose(unpaired["a_value"] - unpaired["b_value"], unpaired["delta"], atol=1e-12)
     assert (unpaired["p"] != same["p"]).all()
 
 
