@@ -70,7 +70,7 @@ def difference_rows(
     start = macro_start(one.columns)
     for k in columns_in_order(one.columns):
         label = one.columns[k]
-        row = {"a": names[0], "b": names[1], "metric": one.metric, "label": label}
+        row: dict[str, Any] = {"a": names[0], "b": names[1], "metric": one.metric, "label": label}
         row |= {"a_value": values[0][label], "b_value": values[1][label], **one.row(k)}
         row |= {"p_swap": float(p_swap[k]) if k < min(start, len(p_swap)) else np.nan}
         row |= {"primary": bool(primary and primary.includes(one.metric, label))}

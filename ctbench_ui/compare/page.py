@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core.compare import common_sets
+from ctbench_core.compare import are_repeats, can_compare, common_sets, default_runs, repeats_on
 from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run
 from ctbench_ui import form
@@ -25,7 +25,7 @@ def draw() -> None:
     header = st.container(horizontal=True, vertical_alignment="center")
     header.title("Compare", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
-    rows = {key: row for key, row in stored.items() if run_picker.can_compare(row)}
+    rows = {key: row for key, row in stored.items() if can_compare(row)}
     linked = linked_ids.read_ids("compare", _RUNS, rows, stored)
     if len(rows) < 2:
         show_empty(
@@ -59,10 +59,13 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
     """
     state = st.session_state
     baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
-    state[_BASELINE] = baseline if baseline in rows else next(iter(rows))
-    known = [run_id for run_id in others if run_id in rows and run_id != state[_BASELINE]]
-    first = next((run_id for run_id in rows if run_id != state[_BASELINE]), None)
-    state[_OTHERS] = known[: run_picker.MOST - 1] or ([first] if first else [])
+    known = [run_id for run_id in others if run_id in rows and run_id != baseline]
+    if baseline not in rows or not known:
+        best = default_runs(list(rows.values()))
+        baseline = baseline if baseline in rows else best[0]
+        known = known or [run_id for run_id in best if run_id != baseline][-1:]
+    state[_BASELINE] = baseline
+    state[_OTHERS] = [run_id for run_id in known if run_id != baseline][: run_picker.MOST - 1]
     keep: dict[str, Any] = {
         "persist_state": "session",
         "format_func": lambda run_id: run_picker.title(rows[run_id]),
@@ -96,8 +99,13 @@ def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
 
 def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] | None:
     """Draw the choice between runs and recipes; return the runs of each recipe, None where runs are compared."""
-    seeds = results.seeds_of([dict(rows[run_id]) for run_id in chosen], rows, on)
+    baseline, *others = runs = [rows[run_id] for run_id in chosen]
+    seeds = repeats_on(runs, rows.values(), on)
     if not seeds:
+        if all(are_repeats(baseline, other) for other in others):
+            st.caption(
+                f"{'Both' if len(runs) == 2 else 'All'} runs are of one recipe: they differ in their seed or fold alone."
+            )
         return None
     with st.container(horizontal=True, vertical_alignment="center"):
         by_recipe = st.toggle(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pandas as pd
 
 from ctbench_core.compare import (
     Comparison,
-    common_sets,
     compare_label_sets,
     compare_recipes,
     compare_runs,
@@ -21,37 +19,17 @@ from ctbench_core.compare import (
     scores_path,
 )
 from ctbench_core.evaluate import finding_curves
-from ctbench_core.report import comparison_notes, lead_sentences, margin_sentences, paper_files, seed_sentences, seed_texts
+from ctbench_core.report import (
+    comparison_notes,
+    lead_sentences,
+    margin_sentences,
+    paper_files,
+    seed_sentences,
+    seed_texts,
+)
 from ctbench_core.runs import open_run, read_frame, score_arrays
 from ctbench_ui.shared import as_text, cache
 from ctbench_ui.shared.cache import Stamp
-
-
-def seeds_of(
-    chosen: Sequence[Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]], on: str
-) -> dict[str, list[str]] | None:
-    """Return the runs of each chosen run's recipe that were scored on a set, the chosen one first; by run id.
-
-    None where recipes cannot be compared: two chosen runs have the same recipe, or no recipe has several seeds.
-
-    Args:
-        chosen, rows: rows of `cache.run_row`.
-    """
-    recipes = [row["recipe"] for row in chosen]
-    if len(set(recipes)) < len(recipes) or any(row["kind"] != "train" for row in chosen):
-        return None
-    seeds, first = {}, open_run(chosen[0]["run_dir"])
-    for run in chosen:
-        repeats = [row for row in rows.values() if _is_repeat(row, run)]
-        repeats = [row for row in repeats if on in common_sets([first, open_run(row["run_dir"])])]
-        newest = {row["seed"]: row["run_dir"] for row in reversed(repeats)} | {run["seed"]: run["run_dir"]}
-        seeds[run["run_id"]] = list(dict.fromkeys([run["run_dir"], *newest.values()]))
-    return seeds if any(len(run_dirs) > 1 for run_dirs in seeds.values()) else None
-
-
-def _is_repeat(row: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    """Whether a finished run differs from another in its seed alone."""
-    return row["state"] == "finished" and (row["recipe"], row["fold"]) == (run["recipe"], run["fold"])
 
 
 def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float | None, swaps: int) -> dict[str, Any]:
