@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core.compare import are_repeats, can_compare, common_sets, default_runs, repeats_on
+from ctbench_core.compare import are_repeats, can_compare, common_sets, default_runs, recipes_of, repeats_on
 from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run
 from ctbench_ui import form
-from ctbench_ui.compare import results, tabs
+from ctbench_ui.compare import published, results, tabs
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import as_text, draw_tabs, exports, linked_ids, run_picker, show_empty, show_errors
 
@@ -115,11 +115,9 @@ def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] 
             help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
             "Intervals then cover seeds and patients.",
         )
-        parts = [
-            f"{rows[run_id]['encoder']} · {rows[run_id]['head']}: {plural(len(run_dirs), 'seed')}"
-            for run_id, run_dirs in seeds.items()
-        ]
-        st.caption(" · ".join(parts))
+        names = recipes_of([open_run(rows[run_id]["run_dir"]) for run_id in chosen])
+        parts = [f"{name}: {plural(len(run_dirs), 'seed')}" for name, run_dirs in zip(names, seeds.values())]
+        st.caption(as_text("; ".join(parts)))
     return seeds if by_recipe else None
 
 
@@ -145,7 +143,7 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
             "Disagreements": lambda: tabs.disagreements(comparison, run_dirs, on, source),
             "Settings": lambda: tabs.settings(comparison),
             "Label noise": lambda: tabs.label_noise(comparison, run_dirs, on, source),
-            "Published": lambda: tabs.published(comparison, run_dirs),
+            "Published": lambda: published.tab(comparison, run_dirs, on),
             "Paper": lambda: exports.draw_paper(
                 comparison["files"](), f"compare-{on}", lambda: tabs.figures_of(comparison, run_dirs), source
             ),

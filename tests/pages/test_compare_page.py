@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
-from ctbench_core.formatting import format_interval
+from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.report import mark_text
 from ctbench_ui.shared import run_picker
 
@@ -224,7 +224,25 @@ def test_settings_that_differ_have_the_titles_of_the_form(
 def test_curves_and_metrics_of_runs_have_their_names(two: dict[str, Path], open_page: Open, said: Said) -> None:
     text = said(_opened(open_page, two, "Curves"))
     assert "**Precision-recall**" in text and "**Receiver operating characteristic**" in text
-    assert "Macro AUROC of these runs: weak **" in said(_opened(open_page, two, "Published"))
+
+
+def test_published_results_stand_apart_from_what_was_measured_here(
+    two: dict[str, Path], open_page: Open, said: Said
+) -> None:
+    app = _opened(open_page, two, "Published")
+    text = said(app)
+    assert "measured here: macro AUROC on **test**, 80 volumes, 3 findings" in text
+    assert "none was measured here" in text and "No difference from a published result is tested" in text
+    own, other = (part.value for part in app.dataframe)
+    metrics = compare_runs([two["weak"], two["strong"]]).metrics
+    rows = metrics[(metrics["finding"] == "macro") & (metrics["metric"] == "auroc")]
+    assert list(own["Run"]) == ["weak", "strong"]
+    assert [value.partition(" ")[0] for value in own.iloc[:, 1]] == [format_metric(value) for value in rows["value"]]
+    assert other["why"].str.contains("ours 80").all()
+    headings = json.loads(app.dataframe[1].proto.columns)
+    assert [headings[name]["label"] for name in ("value", "n", "why")] == [
+        *("Macro AUROC", "Test volumes", "What differs from these runs"),
+    ]
 
 
 def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:

@@ -187,9 +187,9 @@ def published_results(walker: Walker, scene: Scene) -> None:
     walker.go()
     walker.navigate("compare")
     walker.open_tab("compare", "published")
-    rows = walker.table_text("compare-tabs").strip().splitlines()
+    rows = walker.table_text("compare-published").strip().splitlines()
     assert len(rows) > 10
-    assert all("ours 428" in row for row in rows)  # why each may not be compared
+    assert all("ours 428" in row for row in rows)  # what differs from these runs
 
 
 @journey(
