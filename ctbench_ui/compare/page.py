@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,21 +132,26 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
     run_picker.redraw_if_deleted(every)
     with show_errors("These runs cannot be compared"):
-        with st.skeleton(height=420):  # takes some seconds where the runs were never compared
-            comparison = results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
-        source = tabs.source_of(comparison, on)
-        tabs.warnings(comparison)
-        disclosures = comparison["disclosures"]
+        matched = results.read_matched(tuple(every), on, seeds is not None)
+        source = tabs.source_of(matched, on)
+        tabs.warnings(matched)
+        disclosures = matched["disclosures"]
         st.caption(exports.markdown_note(disclosures, disclosures.facts()))
+
+        @functools.cache
+        def compared() -> dict[str, Any]:  # only for a tab that shows statistics: they take some seconds at first
+            with st.skeleton(height=420):
+                return matched | results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
+
         contents = {
-            "Differences": lambda: tabs.differences(comparison, source),
-            "Curves": lambda: tabs.curves(comparison, run_dirs, on, source),
-            "Disagreements": lambda: tabs.disagreements(comparison, run_dirs, on, source),
-            "Settings": lambda: tabs.settings(comparison),
-            "Label noise": lambda: tabs.label_noise(comparison, run_dirs, on, source),
-            "Published": lambda: published.tab(comparison, run_dirs, on),
+            "Differences": lambda: tabs.differences(compared(), source),
+            "Curves": lambda: tabs.curves(matched, run_dirs, on, source),
+            "Disagreements": lambda: tabs.disagreements(matched, run_dirs, on, source),
+            "Settings": lambda: tabs.settings(matched),
+            "Label noise": lambda: tabs.label_noise(matched, run_dirs, on, source),
+            "Published": lambda: published.tab(compared(), run_dirs, on),
             "Paper": lambda: exports.draw_paper(
-                comparison["files"](), f"compare-{on}", lambda: tabs.figures_of(comparison, run_dirs), source
+                compared()["files"](), f"compare-{on}", lambda: tabs.figures_of(compared(), run_dirs), source
             ),
         }
         draw_tabs(contents, "compare-tabs")

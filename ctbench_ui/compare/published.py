@@ -19,15 +19,15 @@ _METRIC = "auroc"
 _COLUMNS: dict[str, Any] = {
     "model": st.column_config.TextColumn("Published model", pinned=True),
     "value": st.column_config.NumberColumn("Macro AUROC", help="Mean AUROC over the findings, as published."),
-    "sd": st.column_config.NumberColumn("SD", help="Standard deviation over seeds or folds, where it is published."),
     "findings": st.column_config.NumberColumn("Findings", help="How many findings the mean goes over."),
+    "why": st.column_config.TextColumn(
+        "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width=400
+    ),
     "n": st.column_config.NumberColumn("Test volumes", help="A dash: not stated.", format="localized"),
     "cohort": st.column_config.TextColumn("Test set"),
     "protocol": st.column_config.TextColumn("How it was trained"),
-    "why": st.column_config.TextColumn(
-        "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width="large"
-    ),
     "source": st.column_config.TextColumn("Source"),
+    "sd": st.column_config.NumberColumn("SD", help="Standard deviation over seeds or folds, where it is published."),
     "evidence": st.column_config.TextColumn("Read in", help="The source itself, its abstract, or another text."),
     "note": st.column_config.TextColumn("Note"),
 }

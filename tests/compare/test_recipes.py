@@ -14,7 +14,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ctbench_core.compare import Comparison, compare_models
+from ctbench_core.compare import (
+    Comparison,
+    Matched,
+    compare_models,
+    compare_recipes,
+    compare_runs,
+    match_recipes,
+    match_runs,
+)
 from ctbench_core.compare.recipes import compare_scored_recipes, recipes_of
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
@@ -154,6 +162,14 @@ def test_seeds_that_share_training_patients_widen_the_interval_or_narrow_the_que
     assert all_["question"] == "this way of training, for these training patients"
 
 
+def _as_matched(matched: Matched, comparison: Comparison) -> bool:
+    """Whether what is shown before the statistics agrees with what they say."""
+    runs = [run for group in matched.runs for run in group]
+    assert matched.names == comparison.common.names and matched.common.n == comparison.common.n
+    assert [len(group.layers) for group in matched.groups] == comparison.settings["seeds"]
+    return matched.disclosures(runs, comparison.set_names) == comparison.disclosures
+
+
 def test_runs_are_grouped_by_what_they_share_but_the_seed(
     cli: Any, tiny_data: Path, make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
@@ -173,6 +189,8 @@ def test_runs_are_grouped_by_what_they_share_but_the_seed(
     assert set(table["test_openings"]) == {4}
     assert set(table["label_origin"]) == {"unknown"}
     assert "(seeds 1, 2)" in (tmp_path / "paper" / "methods.txt").read_text(encoding="utf-8")
+    assert _as_matched(match_recipes(folders), compare_recipes(folders))
+    assert _as_matched(match_runs(folders), compare_runs(folders))
     ended = cli("compare", *map(str, folders[:2]), "by=recipe")
     assert ended.code == 2
     assert "one recipe" in ended.err

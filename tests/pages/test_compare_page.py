@@ -17,6 +17,7 @@ from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.report import mark_text
+from ctbench_ui.compare import results
 from ctbench_ui.shared import run_picker
 
 Open = Callable[..., AppTest]
@@ -53,8 +54,7 @@ def two(store: Path, tmp_path: Path) -> dict[str, Path]:
 
 def _opened(open_page: Open, two: dict[str, Path], tab: str) -> AppTest:
     fields = {"compare.baseline": two["weak"].name, "compare.others": [two["strong"].name]}
-    app = open_page("compare", fields)
-    app.session_state["compare-tabs"] = tab
+    app = open_page("compare", fields, {"compare-tabs": tab.lower()})
     app.run()
     assert not app.info, [part.value for part in app.info]
     assert not app.exception
@@ -174,6 +174,18 @@ def test_the_rank_swap_test_runs_when_it_is_switched_on(two: dict[str, Path], op
 def test_every_tab_draws(two: dict[str, Path], open_page: Open, tab: str, kind: str) -> None:
     app = _opened(open_page, two, tab)
     assert len(app.dataframe if kind == "dataframe" else app.main.get(kind))
+
+
+@pytest.mark.parametrize("tab", ["Curves", "Disagreements", "Settings", "Label noise"])
+def test_a_tab_without_statistics_does_not_wait_for_them(
+    two: dict[str, Path], open_page: Open, said: Said, monkeypatch: pytest.MonkeyPatch, tab: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(results, "compare", refuse)
+    app = _opened(open_page, two, tab)
+    assert "80 volumes" in said(app)
 
 
 def test_a_margin_in_the_address_is_answered_in_every_tab(
