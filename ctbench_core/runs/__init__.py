@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         alignment_sentences,
         alignment_size,
         disclosures_of,
+        evaluations_of,
         is_stale,
         openings_of,
         stored_alignment_disclosures,

@@ -44,7 +44,7 @@ def draw() -> None:
         return
     with header:
         on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets), label_visibility="collapsed")
-        place = st.container(horizontal_alignment="right")
+        place = st.container(horizontal_alignment="right", width="content")
     readonly.offer_link(place)
     with st.container():  # what follows keeps its place
         _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
@@ -109,16 +109,15 @@ def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] 
             )
         return None
     with st.container(horizontal=True, vertical_alignment="center"):
+        names = recipes_of([open_run(rows[run_id]["run_dir"]) for run_id in chosen])
+        parts = [f"{name}: {plural(len(run_dirs), 'seed')}" for name, run_dirs in zip(names, seeds.values())]
         by_recipe = st.toggle(
-            "Average over seeds",
+            f"Average over seeds ({', '.join(str(len(run_dirs)) for run_dirs in seeds.values())})",
             value=True,
             **address.bound("compare.by-recipe"),
             help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
-            "Intervals then cover seeds and patients.",
+            f"Intervals then cover seeds and patients. {as_text('; '.join(parts))}.",
         )
-        names = recipes_of([open_run(rows[run_id]["run_dir"]) for run_id in chosen])
-        parts = [f"{name}: {plural(len(run_dirs), 'seed')}" for name, run_dirs in zip(names, seeds.values())]
-        st.caption(as_text("; ".join(parts)))
     return seeds if by_recipe else None
 
 

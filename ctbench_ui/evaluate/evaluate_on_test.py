@@ -72,22 +72,6 @@ def _show_earlier(run: Run, names: list[str]) -> None:
                 )
 
 
-def describe(run: Run, name: str) -> str:
-    """Write the place of a run among the runs evaluated on its test set, and its evaluations; empty if unknown."""
-    runs = [opening.run_id for opening in openings_of([run], name) if opening.test_set is not None]
-    if run.run_id not in runs:
-        return ""
-    place, times = list(dict.fromkeys(runs)).index(run.run_id) + 1, runs.count(run.run_id)
-    first = "First evaluation" if place == 1 else f"{ordinal(place)} run evaluated"
-    return f'{first} on "{name}"' + (f" · {times} times by this run" if times > 1 else "")
-
-
-def ordinal(number: int) -> str:
-    """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
-
-
 def warn_if_stale(run: Run, name: str) -> None:
     """Warn when a run was trained further after this evaluation, and offer to repeat it."""
     epoch = stored_metrics(run, name).best_epoch
