@@ -44,7 +44,7 @@ def draw() -> None:
         return
     with header:
         on = run_picker.pick_test("compare", _ON, "-".join(chosen), list(sets), label_visibility="collapsed")
-        place = st.container(horizontal_alignment="right", width="content")
+        place = st.container(horizontal_alignment="right")
     readonly.offer_link(place)
     with st.container():  # what follows keeps its place
         _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)

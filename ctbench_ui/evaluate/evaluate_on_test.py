@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import list_test_sets, read_test_manifests
+from ctbench_core.dataset import ManifestCache, list_test_sets, read_test_manifests
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.evaluate import evaluate_run, evaluated_config
 from ctbench_core.formatting import plural
@@ -24,7 +24,9 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
         return
     with show_errors("The test sets of this run cannot be listed"):
         run = open_run(run_dir)
-        own = list_test_sets(run.config)
+        cache, labels = ManifestCache(), list(run.best().get("val_metrics", {}).get("per_class", {}))
+        # Before the first evaluation every set is also read below.
+        own = list_test_sets(run.config, cache=None if evaluated else cache, labels=labels)
         others = [name for name in folders.list_manifests(Path(run.config.paths.manifest_dir)) if name not in own]
         icon = ":material/query_stats:"
         box = (
@@ -41,7 +43,7 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
             with st.container(horizontal=True, vertical_alignment="bottom"):  # the open list would cover a button below
                 names = st.multiselect("Test manifests", [*own, *others], default=new, key=key, accept_new_options=True)
                 pressed = st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names)
-            _show_earlier(run, names)
+            _show_earlier(run, names, labels, cache)
             if pressed:
                 _evaluate(run_dir, names)
 
@@ -58,12 +60,11 @@ def stored_metrics(run: Run, name: str) -> Metrics:
     return metrics
 
 
-def _show_earlier(run: Run, names: list[str]) -> None:
+def _show_earlier(run: Run, names: list[str], labels: list[str], cache: ManifestCache) -> None:
     """Write how many other runs were evaluated on each test set, as far as its manifest can be read."""
-    labels = list(run.best().get("val_metrics", {}).get("per_class", {}))
     for name in names:
         with contextlib.suppress(CtbenchError):  # evaluating says what is wrong with the manifest
-            (manifest,) = read_test_manifests(run.config, labels, [name]).values()
+            (manifest,) = read_test_manifests(run.config, labels, [name], cache).values()
             others = {one.run_id for one in Ledger(run.store).openings_of([manifest.identity.id])} - {run.run_id}
             verb = "was" if len(others) == 1 else "were"
             if others:

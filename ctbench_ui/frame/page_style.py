@@ -21,7 +21,6 @@ STYLE = """<style>
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
-  [class*=st-key-evaluate-run-] button p {position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%)}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}

@@ -17,9 +17,13 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
+from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.jobs import get_runner
+from ctbench_core.manifest import read as manifest_read
+from ctbench_core.manifest import split_column
 from ctbench_core.runs import disclosures_of, evaluations_of, open_run, write_status
+from ctbench_core.tables import read_table
 from ctbench_ui.shared.cache import run_row
 
 Open = Callable[..., AppTest]
@@ -450,3 +454,26 @@ def test_alignment_without_reports_names_the_column(
     assert not app.exception
     assert "text_feature_path" in said(app)
     assert not list(store.glob("align/*"))
+
+
+def test_a_table_divided_by_a_column_is_read_once(
+    store: Path, data: Path, make_config: Callable[..., Config], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data / "manifests"
+    parts = [pd.read_csv(folder / f"{name}.csv").assign(Split=name) for name in ("train", "valid", "test")]
+    pd.concat(parts).to_csv(folder / "all.csv", index=False)
+    keys = {"paths.outputs_root": str(store), "data.train_manifest": "all.csv", "data.columns.split": "Split"}
+    run = Path(run_experiment(make_config(data, keys))["run_dir"])
+    tables: list[str] = []
+
+    def read(path: Path) -> Any:
+        tables.append(path.name)
+        return read_table(path)
+
+    monkeypatch.setattr(manifest_read, "read_table", read)
+    monkeypatch.setattr(split_column, "read_table", read)
+    app = open_page("evaluate", query={"run": run.name, "test": "validation"})
+    assert not app.exception
+    (field,) = [field for field in app.multiselect if field.label == "Test manifests"]
+    assert field.value == ["test"]
+    assert tables.count("all.csv") == 1
