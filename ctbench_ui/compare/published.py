@@ -21,7 +21,7 @@ _COLUMNS: dict[str, Any] = {
     "value": st.column_config.NumberColumn("Macro AUROC", help="Mean AUROC over the findings, as published."),
     "findings": st.column_config.NumberColumn("Findings", help="How many findings the mean goes over."),
     "why": st.column_config.TextColumn(
-        "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width=400
+        "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width=440
     ),
     "n": st.column_config.NumberColumn("Test volumes", help="A dash: not stated.", format="localized"),
     "cohort": st.column_config.TextColumn("Test set"),

@@ -40,6 +40,8 @@ def test_runs_of_one_validation_set_come_before_better_ones_of_another() -> None
     rows = [_row("d5", 0.95, **other), _row("a4", 0.8), _row("b3", 0.5), _row("c2", 0.6), _row("e1", 0.9, **other)]
     assert default_runs(rows) == ["a4", "c2"]
     assert default_runs([rows[0], rows[1]]) == ["d5", "a4"]
+    seeds = [_row("a5", 0.7), _row("a4", 0.8), _row("a3", 0.9)]  # one recipe has the most runs, of a set of its own
+    assert default_runs([*seeds, _row("b2", 0.5, **other), _row("c1", 0.6, **other)]) == ["c1", "b2"]
 
 
 def test_a_test_set_in_common_comes_before_a_better_run() -> None:
@@ -48,6 +50,9 @@ def test_a_test_set_in_common_comes_before_a_better_run() -> None:
     rows = [_row("a3", 0.9, []), _row("b2", 0.8), _row("c1", 0.7)]
     assert default_runs(rows) == ["b2", "c1"]
     assert default_runs([_row("a2", 0.8, []), _row("b1", 0.9, [])]) == ["b1", "a2"]
+    validated = [_row("a5", 0.9, []), _row("b4", 0.9, []), _row("c3", 0.9, [])]
+    tested = [_row("d2", 0.5, validation_set="w"), _row("e1", 0.4, validation_set="w")]
+    assert default_runs([*validated, *tested]) == ["d2", "e1"]
 
 
 def test_a_repeat_with_test_results_stands_for_a_better_one_without() -> None:
