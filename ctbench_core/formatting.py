@@ -84,3 +84,9 @@ def format_bytes(count: float) -> str:
         (f"{count / 2**power:,.{digits}f} {unit}" for power, digits, unit in _BYTE_UNITS if count >= 2**power),
         f"{count:,.0f} bytes",
     )
+
+
+def ordinal(number: int) -> str:
+    """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         alignment_sentences,
         alignment_size,
         disclosures_of,
+        evaluations_of,
         is_stale,
         openings_of,
         stored_alignment_disclosures,
@@ -141,7 +142,7 @@ if TYPE_CHECKING:
         to_trash,
     )
     from ctbench_core.runs.tuning import read_tuning
-    from ctbench_core.runs.validation_sets import joint_set_names, validation_set_names
+    from ctbench_core.runs.validation_sets import best_order, joint_set_names, set_ranks, validation_set_names
     from ctbench_core.runs.views import View, delete_view, read_views, save_view
 
 load_on_use(__name__)

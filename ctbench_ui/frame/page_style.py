@@ -17,6 +17,10 @@ STYLE = """<style>
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
+  [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
+  .st-key-evaluate-head {row-gap: .25rem}
+  .st-key-evaluate-metrics {gap: .25rem 1rem}
+  .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}

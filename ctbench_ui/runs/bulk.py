@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.compare import can_compare
 from ctbench_core.export import export_runs
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import evaluate_runs
@@ -27,7 +28,7 @@ from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.runs import learning_curves
 from ctbench_ui.shared import as_text, deletion, exports, progress_bar, run_table, show_warning
-from ctbench_ui.shared.run_picker import MOST, can_compare
+from ctbench_ui.shared.run_picker import MOST
 
 _DONE = "runs.done"
 _LISTED = 5

@@ -13,7 +13,7 @@ import streamlit as st
 from ctbench_core import query
 from ctbench_core.formatting import plural
 from ctbench_core.query import Expression
-from ctbench_core.runs import ACTIVE, run_fields
+from ctbench_core.runs import ACTIVE, best_order, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import (
@@ -252,7 +252,7 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str)
 
 def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return runs in an order, and the name of each one's validation set."""
-    places = run_table.best_order(*([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc")))
+    places = best_order(*([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc")))
     names = run_table.where_several([row["validation_name"] for row in rows])
     if order == _NEWEST:
         places.sort(key=lambda place: rows[place]["created"], reverse=True)

@@ -17,7 +17,7 @@ from ctbench_core.formatting import format_mean_sd, format_metric
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.report import estimate_text
-from ctbench_core.runs import NOT_CONVERGED, joint_set_names
+from ctbench_core.runs import NOT_CONVERGED, joint_set_names, set_ranks
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
 # Settings that have a column of their own.
@@ -86,7 +86,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places = run_table.set_ranks(frame["sets"].tolist(), frame["created"].tolist())
+    places = set_ranks(frame["sets"].tolist(), frame["created"].tolist())
     names = run_table.where_several(joint_set_names([_sets(group) for _, group in runs.groupby("recipe", sort=False)]))
     ranked = frame.assign(place=places, set=names).sort_values(
         ["place", "val_auprc"], ascending=[True, False], na_position="last"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.compare import run_for_recipe
 from ctbench_ui.frame import readonly
 from ctbench_ui.pages import go
 from ctbench_ui.shared.run_picker import MOST
@@ -29,14 +30,14 @@ def offer(chosen: list[str], ranked: pd.DataFrame, key: str) -> None:
     Args:
         ranked: rows of `cache.run_row`, best first, each under a name of its own. key: of the button.
     """
-    scored = [run_id for row in chosen if (run_id := _with_results(row, ranked))]
+    scored = [run_id for run_id in _runs_for(chosen, ranked).values() if run_id]
     if st.button(
         "Compare",
         type="primary",
         icon=":material/compare:",
         key=key,
         disabled=len(set(scored)) < len(chosen) or len(scored) > MOST,
-        help=f"Select 2 to {MOST} recipes with test results; the uppermost is the baseline.",
+        help=f"Select 2 to {MOST} recipes with results; the uppermost is the baseline.",
     ):
         go("compare", {"runs": ",".join(scored)})
     if texts := replaced(chosen, ranked):
@@ -46,7 +47,7 @@ def offer(chosen: list[str], ranked: pd.DataFrame, key: str) -> None:
 def replaced(chosen: Iterable[str], ranked: pd.DataFrame) -> list[str]:
     """Write which of some runs have no test results, and which repeat Compare takes in place of each."""
     names = dict(zip(ranked["run_id"], ranked["name"]))
-    others = {row: _with_results(row, ranked) for row in chosen}
+    others = _runs_for(chosen, ranked)
     return [
         f"{names[row]} has no test results" + (f": Compare takes {names[other]} of its recipe." if other else _advice())
         for row, other in others.items()
@@ -58,8 +59,8 @@ def _advice() -> str:
     return "." if readonly.is_on() else ": evaluate it, or a repeat of it, first."
 
 
-def _with_results(run_id: str, ranked: pd.DataFrame) -> str | None:
-    """Return a run of the same recipe with test results: itself where it has any, else the best one."""
-    (recipe,) = ranked.loc[ranked["run_id"] == run_id, "recipe"]
-    scored = ranked.loc[(ranked["recipe"] == recipe) & ranked["tests"].map(bool), "run_id"].tolist()
-    return run_id if run_id in scored else next(iter(scored), None)
+def _runs_for(chosen: Iterable[str], ranked: pd.DataFrame) -> dict[str, str | None]:
+    """Return the run that Compare takes for each run; None where none of its recipe has results."""
+    rows = {row["run_id"]: row for row in ranked.to_dict("records")}
+    found = {run_id: run_for_recipe(rows[run_id], rows.values()) for run_id in chosen}
+    return {run_id: row["run_id"] if row else None for run_id, row in found.items()}

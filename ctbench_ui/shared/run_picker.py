@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from ctbench_core.compare import common_sets
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import VALIDATION, open_run
+from ctbench_core.runs import VALIDATION
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, linked_ids
 
@@ -36,11 +35,6 @@ def has_results(row: dict[str, Any]) -> bool:
     if row["kind"] == "score":
         return bool(row["tests"])
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
-
-
-def can_compare(row: Mapping[str, Any]) -> bool:
-    """Whether a run has results that Compare shows: on a test set, or computed on validation."""
-    return has_results(dict(row)) and bool(row["tests"] or common_sets([open_run(row["run_dir"])]))
 
 
 def title(row: Mapping[str, Any]) -> str:

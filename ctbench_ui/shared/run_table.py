@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_interval
 from ctbench_core.palette import COLOURS, GREY
 from ctbench_core.query import Field
-from ctbench_core.runs import Ledger, open_run, run_fields, set_id_of
+from ctbench_core.runs import Ledger, best_order, open_run, run_fields, set_id_of
 from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import STATES, duration, metric_column, metric_texts, test_marks
@@ -88,29 +87,9 @@ _BRIEF = ("star", "auprc", "name", "convergence", "bar", "test", "encoder", "bud
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
-def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
-    """Return the rank of each row's validation set: the set of most rows first, then the newest."""
-    sizes: dict[str, tuple[int, str]] = {}
-    for name, moment in zip(sets, created):
-        count, newest = sizes.get(name, (0, ""))
-        sizes[name] = (count + 1, max(newest, moment))
-    ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
-    return [ranks[name] for name in sets]
-
-
 def where_several(names: Sequence[str]) -> list[str]:
     """Return the names of validation sets; empty where all that have one have the same."""
     return list(names) if len(set(names) - {""}) > 1 else [""] * len(names)
-
-
-def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:
-    """Return the order of `best_first` as positions."""
-    ranks = set_ranks(sets, created)
-    filled = [value is not None and not math.isnan(value) for value in values]
-    keys = [
-        (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
-    ]
-    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:

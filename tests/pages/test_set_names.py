@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ctbench_core.runs import set_ranks
 from ctbench_ui.shared import run_table
 
 SETS = ["set of 2024", "set of 2025", "set of 2025", "set of 2026"]
@@ -12,7 +13,7 @@ CREATED = ["1", "2", "3", "4"]
 
 
 def test_the_set_of_most_runs_comes_first_then_the_newest() -> None:
-    assert run_table.set_ranks(SETS, CREATED) == [2, 0, 0, 1]
+    assert set_ranks(SETS, CREATED) == [2, 0, 0, 1]
 
 
 def test_a_single_set_has_no_name() -> None:
