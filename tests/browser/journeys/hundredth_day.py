@@ -236,7 +236,7 @@ def study_from_a_grid(walker: Walker, scene: Scene) -> None:
     walker.press("study-start")
     walker.wait_for_text("4 of 4 runs")
     walker.widget("study-pause").wait_for(state="detached")  # until then the page draws itself anew
-    walker.widget("curves", ".scatterlayer .points path").first.wait_for(state="attached")  # without a reload
+    walker.widget("chart-curves", ".scatterlayer .points path").first.wait_for(state="attached")  # without a reload
     walker.open_tab("studies", "export")
     assert len(walker.download_table("export-runs")) == 4
     assert "Plotly.newPlot(" in walker.download("export-html").decode()
