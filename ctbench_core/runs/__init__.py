@@ -64,7 +64,15 @@ if TYPE_CHECKING:
     )
     from ctbench_core.runs.recipe_query import recipe_query
     from ctbench_core.runs.recorder import Recorder
-    from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
+    from ctbench_core.runs.results import (
+        SCORES_ONLY,
+        FindingMetrics,
+        Interval,
+        MacroMetric,
+        Metrics,
+        TestSet,
+        read_metrics,
+    )
     from ctbench_core.runs.resuming import (
         advice_on_changes,
         check_resumable,

@@ -37,7 +37,7 @@ def draw() -> None:
     if not rows:
         _offer_demo()
         return
-    best, recent = st.columns([3, 1], gap="medium")
+    best, recent = st.columns([7, 2], gap="medium")
     with best:
         best_runs.draw(rows)
     with recent:

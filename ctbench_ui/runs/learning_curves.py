@@ -22,8 +22,7 @@ _EVERY_S = 5.0  # while one of the runs is active
 
 def offer() -> None:
     """Draw the switch that shows the curves of the selected runs."""
-    help = f"One metric of up to {MOST_CURVES} selected runs by epoch, in one chart."
-    st.toggle("Learning curves", help=help, persist_state="session", **address.bound(SHOWN))
+    st.toggle("Curves", persist_state="session", width="content", **address.bound(SHOWN))
 
 
 def draw(rows: Sequence[dict[str, Any]]) -> None:

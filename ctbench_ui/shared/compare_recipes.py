@@ -24,24 +24,28 @@ def best_runs(recipes: Iterable[str], ranked: pd.DataFrame) -> list[str]:
     return [best[recipe] for recipe in recipes]
 
 
-def offer(chosen: list[str], ranked: pd.DataFrame, key: str) -> None:
+def offer(chosen: list[str], ranked: pd.DataFrame, key: str, is_short: bool = False) -> None:
     """Draw the button that compares runs of different recipes, and say which repeat Compare takes in place of one.
 
     Args:
         ranked: rows of `cache.run_row`, best first, each under a name of its own. key: of the button.
+        is_short: whether there is one line, which has room for a count; the button's help has the rest.
     """
     scored = [run_id for run_id in _runs_for(chosen, ranked).values() if run_id]
+    texts = [as_text(text) for text in replaced(chosen, ranked)]
+    help = f"Select 2 to {MOST} recipes with results; the uppermost is the baseline."
     if st.button(
         "Compare",
         type="primary",
         icon=":material/compare:",
         key=key,
         disabled=len(set(scored)) < len(chosen) or len(scored) > MOST,
-        help=f"Select 2 to {MOST} recipes with results; the uppermost is the baseline.",
+        help=" ".join([help, *texts]) if is_short else help,
     ):
         go("compare", {"runs": ",".join(scored)})
-    if texts := replaced(chosen, ranked):
-        st.caption(as_text(" ".join(texts)))
+    if texts:
+        own = len(chosen) - len(texts)
+        st.caption(f"{own} of {len(chosen)} have results" if is_short else " ".join(texts), width="content")
 
 
 def replaced(chosen: Iterable[str], ranked: pd.DataFrame) -> list[str]:

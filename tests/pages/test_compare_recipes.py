@@ -44,6 +44,11 @@ def select_rows(app: AppTest, table: str, ids: list[str], count: int) -> None:
     assert not app.exception
 
 
+def notes(app: AppTest, key: str, said: Said) -> str:
+    """Return what a page says of runs without results: Home in a text, Runs in the help of the button."""
+    return f"{said(app)}\n{app.button(key=key).help}"
+
+
 @pytest.mark.parametrize(("page", "fields", "key"), TABLES)
 def test_two_recipes_are_compared_by_runs_with_test_results(
     page: str, fields: dict[str, str], key: str, trained: list[Path], store: Path, open_page: Open, said: Said
@@ -56,11 +61,12 @@ def test_two_recipes_are_compared_by_runs_with_test_results(
     assert key not in {button.key for button in app.button}
     select(app, store, 2)
     assert app.button(key=key).disabled
-    assert "the other has no test results: evaluate it, or a repeat of it, first." in said(app)
+    assert "the other has no test results: evaluate it, or a repeat of it, first." in notes(app, key, said)
+    assert ("0 of 2 have results" in said(app)) == (page == "runs")
     evaluate_run(other, ["test.csv"])
     app = open_page(page, fields)
     chosen = select(app, store, 2)
-    assert "the best has no test results: Compare takes its repeat of its recipe." in said(app)
+    assert "the best has no test results: Compare takes its repeat of its recipe." in notes(app, key, said)
     app.button(key=key).click().run()
     assert not app.exception
     assert app.title[0].value == "Compare"
@@ -120,8 +126,9 @@ def test_a_read_only_link_gives_no_advice_to_evaluate(
 ) -> None:
     app = open_page("runs", {"runs.view": "By recipe"}, query={"view": "read"})
     select(app, store, 2)
-    assert "has no test results." in said(app)
-    assert "evaluate it" not in said(app)
+    text = notes(app, "compare-recipes", said)
+    assert "has no test results." in text
+    assert "evaluate it" not in text
 
 
 def test_a_run_that_compare_replaces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
