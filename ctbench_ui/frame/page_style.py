@@ -17,6 +17,8 @@ STYLE = """<style>
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
+  .st-key-alignment-header > .st-key-alignment-result {flex: 1 1 100% !important; order: 1}
+  .st-key-alignment-header > .st-key-measure-box ~ * {order: 2}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
@@ -29,6 +31,7 @@ STYLE = """<style>
 [data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {
   fill: currentColor !important; fill-opacity: .8 !important
 }
+[data-testid=stTable] td {overflow-wrap: anywhere}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {
