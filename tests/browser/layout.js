@@ -77,6 +77,14 @@ The cells of Streamlit's tables are pixels of a canvas that scrolls by itself: o
       if (!own.contains(other) && !other.contains(own) && overlap(visible(drawn), place)) faults.push(`${name} over its neighbour: ${title(own)} | ${title(other)}`);
   }
 
+  // A finger needs 24 pixels (WCAG 2.5.8). A link in a sentence is as high as its line.
+  if (innerWidth <= 640)
+    for (const one of main.querySelectorAll("button, summary, a[href], [role=tab], [role=checkbox], [role=radio]")) {
+      const { width, height } = one.getBoundingClientRect();
+      if (!shown(one) || one.closest(LEFT_OUT) || width < 2 || height < 2 || (one.localName === "a" && one.closest("p"))) continue;
+      if (width < 24 || height < 24) faults.push(`small for a finger: ${short(one.innerText || one.getAttribute("aria-label") || one.className)}, ${Math.round(width)} x ${Math.round(height)} pixels`);
+    }
+
   const panel = [...main.querySelectorAll("[role=tabpanel]")].find(shown) ?? main.querySelector("h1")?.closest("[data-testid=stElementContainer]")?.nextElementSibling;
   return { faults: [...new Set(faults)], top: Math.round((panel?.getBoundingClientRect().top ?? 0) + main.scrollTop) };
 }

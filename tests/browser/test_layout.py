@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.browser_user import sync_api
+from tests.browser.browser_user import BrowserUser, sync_api
 
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
 PAGE = """
@@ -15,7 +15,7 @@ PAGE = """
   canvas, svg {display: block}</style>
 <div data-testid="stMain"><h1>Title</h1><div style="%(box)s">
   <div data-testid="stElementContainer" class="st-key-runs" style="%(place)s">%(drawn)s</div></div>
-  <div data-testid="stElementContainer" class="st-key-bar"><button>Delete</button></div></div>
+  <div data-testid="stElementContainer" class="st-key-bar"><button style="height: 24px">Delete</button></div></div>
 """
 TABLE, CHART = '<canvas style="%s"></canvas>', '<svg class="main-svg" style="%s"></svg>'
 FITS, TALL, WIDE, HIGHER = (
@@ -67,3 +67,22 @@ def test_what_a_box_scrolls_lies_over_nothing(window: sync_api.Page) -> None:
 def _faults(page: sync_api.Page, drawn: str, place: str = "", box: str = "") -> list[str]:
     page.set_content(PAGE % {"drawn": drawn, "place": place, "box": box})
     return [fault for fault in page.evaluate(LAYOUT)["faults"] if fault.startswith(("table", "chart"))]
+
+
+@pytest.mark.parametrize(("width", "small"), [(390, True), (1280, False)])
+def test_a_button_too_small_for_a_finger_is_found_on_a_phone(window: sync_api.Page, width: int, small: bool) -> None:
+    window.set_viewport_size({"width": width, "height": 600})
+    button = '<button style="width: %dpx; height: %dpx; padding: 0; border: 0">Close</button>'
+    window.set_content(PAGE % {"drawn": button % (60, 20) + button % (24, 24), "place": "", "box": ""})
+    found = [fault for fault in window.evaluate(LAYOUT)["faults"] if fault.startswith("small")]
+    assert found == (["small for a finger: Close, 60 x 20 pixels"] if small else [])
+
+
+def test_pages_fit_a_phone_and_a_finger(user: BrowserUser) -> None:
+    user.page.set_viewport_size({"width": 390, "height": 844})
+    user.use_demo()
+    for address, part in (("train", "start"), ("data", "data.figures"), ("system", "diagnostics")):
+        user.go(address)
+        user.widget(part).wait_for()
+        user.settle()
+        assert user.page.evaluate(LAYOUT)["faults"] == [], address
