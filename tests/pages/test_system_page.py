@@ -88,7 +88,7 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     (store / ".packed" / "features" / "a.f32").write_bytes(bytes(3 * 2**20))
     app = open_page("system")
     assert not app.exception
-    folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
+    folders = next(table.value for table in app.table if "Path" in table.value).set_index("Folder")["Path"]
     assert folders["run store"] == f"{store.resolve()} (0 runs)"
     assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
 
