@@ -232,6 +232,7 @@ def test_two_results_are_named_by_what_differs_and_have_paired_differences(
     assert len(tables) == 2, "a table for each direction"
     for table in tables:
         assert list(table) == ["Metric", "First", "Second", "Difference [95 % CI]"]
+        assert table["Metric"].is_unique and "Recall@10" in set(table["Metric"])
         assert (table["First"] == table["Second"]).all() and table["First"].str.fullmatch(r"\.\d{3}|1\.000").all()
     one = {"name": "test", "encoder": "A", "hit": "exam"}
     assert name_by_difference(one, one | {"encoder": "B"}) == ("A", "B")
