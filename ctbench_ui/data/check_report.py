@@ -84,7 +84,7 @@ def _draw_verdict(report: dict[str, Any]) -> None:
         st.markdown(f":red-badge[:material/error: {plural(len(report['errors']), 'error')}] to solve before training")
         return
     warnings = len(report["warnings"])
-    text = f"Ready, with {plural(warnings, 'warning')}" if warnings else "Ready"
+    text = f"Ready to train, with {plural(warnings, 'warning')}" if warnings else "Ready to train"
     st.success(text, icon=":material/check_circle:")
 
 

@@ -21,6 +21,9 @@ STYLE = """<style>
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
+  [data-testid=stHorizontalBlock]:has(> [data-testid=stColumn]) {row-gap: 1rem !important}
+  .st-key-alignment-header > .st-key-alignment-result {flex: 1 1 100% !important; order: 1}
+  .st-key-alignment-header > .st-key-measure-box ~ * {order: 2}
 }
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
@@ -33,6 +36,10 @@ STYLE = """<style>
 [data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {
   fill: currentColor !important; fill-opacity: .8 !important
 }
+[data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
+[data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
+[data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
+[data-testid=stTable] td {overflow-wrap: anywhere}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {

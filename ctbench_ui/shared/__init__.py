@@ -23,4 +23,4 @@ from ctbench_ui.shared.style import (
     state_style,
     test_marks,
 )
-from ctbench_ui.shared.text import as_text
+from ctbench_ui.shared.text import as_text, name_fields

@@ -150,8 +150,12 @@ def test_lines_of_equal_f1_are_so() -> None:
 def test_recall_shows_both_directions_with_chance() -> None:
     frame = pd.DataFrame({"direction": ["v_to_t", "t_to_v"], "k": [1, 1], "recall": [0.3, 0.4], "chance": [0.1, 0.1]})
     traces = _traces(figures.recall_at_k(frame))
+    assert list(traces) == ["volume → report", "report → volume", "chance"], "one line where chance is the same"
     assert list(traces["volume → report"].y) == [0.3]
-    assert list(traces["report → volume, chance"].y) == [0.1]
+    assert list(traces["chance"].y) == [0.1]
+    traces = _traces(figures.recall_at_k(frame.assign(chance=[0.1, 0.2])))
+    assert list(traces["volume → report, chance"].y) == [0.1]
+    assert list(traces["report → volume, chance"].y) == [0.2]
 
 
 def test_a_histogram_without_a_mean_is_drawn() -> None:
