@@ -17,13 +17,16 @@ from ctbench_core.jobs import get_runner
 from ctbench_core.runs import RunStore
 from ctbench_ui import server
 from ctbench_ui.form import outputs_root
-from ctbench_ui.frame import kept_downloads, late_redraws
+from ctbench_ui.frame import import_path, kept_downloads, late_redraws
 from ctbench_ui.shared.meters import get_meters
+
+_SCRIPT = Path(__file__).with_name("main.py")
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Mark the runs that a crash interrupted and remove what it left over; start the job runner and the meters with the server, and stop them with it."""
+    import_path.keep(_SCRIPT)
     limit_arenas()
     late_redraws.ignore()
     kept_downloads.keep()
@@ -40,7 +43,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 def arguments() -> dict[str, Any]:
     """Return the arguments of ``st.App``: the frame of the pages, its lifespan, and the guard before it."""
     return {
-        "script_path": str(Path(__file__).with_name("main.py")),
+        "script_path": str(_SCRIPT),
         "lifespan": lifespan,
         "middleware": server.middleware(),
     }

@@ -69,12 +69,15 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     heap.trim_heap()
 
 
-def test_the_app_limits_arenas_before_its_threads_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_app_keeps_its_path_and_limits_arenas_before_its_threads_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = pytest.importorskip("ctbench_ui.app")
     steps: list[str] = []
     monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
     for module, name in ((app.late_redraws, "ignore"), (app.kept_downloads, "keep"), (app, "raise_file_limit")):
         monkeypatch.setattr(module, name, lambda: None)
+    monkeypatch.setattr(app.import_path, "keep", lambda script: steps.append("path"))
     monkeypatch.setattr(app, "limit_arenas", lambda: steps.append("arenas"))
     monkeypatch.setattr(app.threading.Thread, "start", lambda thread: steps.append("thread"))
     for get in ("get_runner", "get_meters"):
@@ -84,4 +87,4 @@ def test_the_app_limits_arenas_before_its_threads_start(tmp_path: Path, monkeypa
     for step in (serving.__aenter__(), serving.__aexit__(None, None, None)):
         with contextlib.suppress(StopIteration):  # it waits for nothing; a browser's loop may run in this thread
             step.send(None)
-    assert steps == ["arenas", "thread", "thread", "thread"]
+    assert steps == ["path", "arenas", "thread", "thread", "thread"]
