@@ -30,7 +30,7 @@ def _field(name: str, title: str, kind: Kind, cell: str = "", *aliases: str, hel
 
 
 _CELLS = (
-    # Of a row of `named_rows` both: the name as tables show it, and that of the run alone.
+    # Of a row of `named_rows` both: the name as tables show it, and what a run is called alone.
     Field("name", "Run", "text", lambda row: (row["name"], row.get("own_name", row["name"])), aliases=("run",)),
     _field("id", "Run id", "text", "run_id", "run_id"),
     _field("state", "State", "text"),

@@ -77,7 +77,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 def named_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of the run table under the names that `run_names` gives their runs beside one another.
 
-    The name of the run alone stays in the cell ``own_name``.
+    What a run is called alone stays in the cell ``own_name``.
     """
     names = [str(row["name"]) for row in rows]
     repeated = {place for places in _equal(names) for place in places}
