@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from ctbench_core import figures
@@ -215,8 +216,13 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
         with column:
             rows = data[data["curve"] == curve]
             st.markdown(f"**{_HEADINGS[curve]}**")
-            chart = charts.model_curves(points, curve)
+            chart = _curves_chart(points, curve)
             exports.draw_chart(chart, rows, source, f"overlaid-{curve}", f"{title}: {label}")
+
+
+def _curves_chart(points: dict[str, pd.DataFrame], curve: str) -> go.Figure:
+    """Draw curves under the parts of the names that differ: a legend of whole names is cut on a phone."""
+    return charts.model_curves(dict(zip(differing_parts(list(points)), points.values())), curve)
 
 
 def _points(comparison: dict[str, Any], run_dirs: list[str], label: str) -> dict[str, pd.DataFrame]:
@@ -240,7 +246,7 @@ def figures_of(comparison: dict[str, Any], run_dirs: list[str]) -> Iterator[Figu
         if not all(frame.empty for frame in points.values()):
             data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
             for curve, title in _CURVES.items():
-                chart = charts.model_curves(points, curve)
+                chart = _curves_chart(points, curve)
                 yield Figure(f"{curve}-{label}", chart, data[data["curve"] == curve], f"{title}: {label}")
 
 

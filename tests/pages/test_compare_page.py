@@ -257,6 +257,16 @@ def test_published_results_stand_apart_from_what_was_measured_here(
     ]
 
 
+def test_a_legend_of_curves_has_the_parts_of_the_names_that_differ(
+    store: Path, tmp_path: Path, open_page: Open
+) -> None:
+    names = ("head · of one study · seed 1", "head · of one study · seed 2")
+    runs = {key: _scored(store, tmp_path, name, 0.3, 1) for key, name in zip(("weak", "strong"), names)}
+    app = _opened(open_page, runs, "Curves")
+    for chart in app.get("plotly_chart"):
+        assert [line["name"] for line in json.loads(chart.proto.spec)["data"]] == ["seed 1", "seed 2"]
+
+
 def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:
     for tab in ("Differences", "Curves", "Disagreements"):
         app = _opened(open_page, two, tab)
