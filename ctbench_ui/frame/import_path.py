@@ -1,7 +1,7 @@
 """Let Python's list of places to import from stay as it is while pages are drawn.
 
 Streamlit adds the folder of the script at the front of the list for each run of a page, and removes it afterwards.
-Whoever goes through the list at that moment in another thread, to import a module or to find the version of a package,
+Code that goes through the list at that moment in another thread, to import a module or to find a version of a package,
 misses a place: numpy is then not installed. A folder that is in the list already is neither added nor removed.
 """
 
