@@ -72,7 +72,7 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
         "format_func": lambda run_id: run_picker.title(rows[run_id]),
         "on_change": _write_link,
     }
-    with st.container(horizontal=True, vertical_alignment="bottom", key="compare-runs"):
+    with st.container(horizontal=True, vertical_alignment="top", key="compare-runs"):
         offered = run_picker.offer(rows, "compare.find", [state[_BASELINE], *state[_OTHERS]])
         baseline = st.selectbox("Baseline", offered, key=_BASELINE, **keep)
         offered = [run_id for run_id in offered if run_id != state[_BASELINE]]

@@ -253,7 +253,7 @@ def figures_of(comparison: dict[str, Any], run_dirs: list[str]) -> Iterator[Figu
 def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw the probabilities of two runs against each other; a click or lasso lists volumes."""
     names = comparison["names"]
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([5, 4], gap="medium")
     with left:
         with st.container(horizontal=True):
             label = st.selectbox(

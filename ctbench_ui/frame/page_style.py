@@ -27,6 +27,11 @@ STYLE = """<style>
   .st-key-alignment-header > .st-key-alignment-result {flex: 1 1 100% !important; order: 1}
   .st-key-alignment-header > .st-key-measure-box ~ * {order: 2}
 }
+[data-testid=stMain] [data-testid=stPageLink]:not(.st-key-strip *) a {position: relative; left: -.5rem}
+[data-testid=stMain] [data-variant=segmented_control] {min-height: 2.5rem}
+.st-key-compare-runs [data-testid=stMultiSelect] [role=group] {height: auto; max-height: none}
+.st-key-compare-runs [data-testid=stMultiSelectTagsContainer] [aria-label="Selected values"] > span {height: auto; min-height: 1.75rem}
+.st-key-compare-runs [data-testid=stMultiSelectTagsContainer] [aria-label="Selected values"] > span > span {white-space: normal; overflow: visible; line-height: 1.25rem}
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}

@@ -38,6 +38,7 @@ _VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
 _GROUP = "study"
 _FEW = 12  # runs that need no table as high as the window; its rows are drawn over at least 25rem
+_MANY = 100  # runs that fill the table of every window
 _STYLE = """<style>
 .st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 21.5rem)) !important}
 @media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 25rem !important}}
@@ -225,6 +226,7 @@ def _list(
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):
             with st.container(key="runs-table"):
+                _limit_height(len(rows))
                 place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
             first = _first_row(rows, order, linked)
             with place:
@@ -232,13 +234,20 @@ def _list(
         with bar:
             by_id = {row["run_id"]: row for row in rows}
             selected = rows if _takes_all(rows) else [by_id[run_id] for run_id in chosen]
-            _bar(rows, selected, every, tags, csv_key)
+            _bar(rows, selected, every, tags, csv_key, order == _BEST and len(set(sets)) > 1)
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), selected[0]["name"], tags)
         elif selected and st.session_state.get(learning_curves.SHOWN):
             with st.container(key="runs-curves-panel"):
                 learning_curves.draw(selected)
+
+
+def _limit_height(rows: int) -> None:
+    """Keep a table from being higher than its rows, which a high window would show as empty ones."""
+    if rows < _MANY:
+        height = run_table.height_of(rows)
+        st.html(f"<style>.st-key-runs-high [data-testid=stDataFrame] {{max-height: {height}px}}</style>")
 
 
 def _first_row(rows: Rows, order: str, linked: list[str]) -> int:
@@ -267,15 +276,19 @@ def _pick_page(ids: list[str], order: str, linked: list[str]) -> int:
     return st.pagination(pages, default=selected // PAGE + 1, persist_state="session", **options)
 
 
-def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:
-    """Draw how many runs are shown, or the actions on those selected."""
+def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str, is_by_set: bool) -> None:
+    """Draw how many runs are shown, or the actions on those selected.
+
+    Args:
+        is_by_set: whether the best come first only within each validation set.
+    """
     if len(selected) > 1:
         st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
-    _count(
-        f"{len(rows):,} of {plural(len(every), 'run')}", "Select one for its details, several to act on them.", "runs"
-    )
+    hint = "Best first within each validation set. " if is_by_set else ""
+    hint += "Select one for its details, several to act on them."
+    _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
 
 

@@ -21,7 +21,7 @@ from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import STATES, duration, metric_column, metric_texts, test_marks
 
 _STAR = "★"
-_ROW = 36  # height of a row, in pixels
+_ROW, _HEADING = 35, 38  # heights of a row, and of the heading with the frame, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
@@ -46,7 +46,7 @@ COLUMNS: dict[str, Any] = {
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
     ),
     "head": _text("Head"),
-    "study": _text("Study", help="The study or search that the run belongs to."),
+    "study": _text("Study", width=112, help="The study or search that the run belongs to."),
     "encoder": _text("Encoder"),
     "set": _text(
         "Val. set",
@@ -60,7 +60,7 @@ COLUMNS: dict[str, Any] = {
     "best": _number("Best epoch", format="%d"),
     **{metric.name: metric_column(f"Val. {metric.short}") for metric in averaged_metrics() if metric.name != "auprc"},
     "time": _text("Time"),
-    "tags": st.column_config.ListColumn("Tags"),
+    "tags": st.column_config.ListColumn("Tags", width=96),
     "notes": _text("Notes"),
     "when": st.column_config.DatetimeColumn("Created", format="distance", width=136),
 }
@@ -85,6 +85,11 @@ _FIRST = (
 _BRIEF = ("star", "auprc", "name", "test", "bar", "convergence", "encoder", "budget", "when")
 _DAY = st.column_config.DatetimeColumn("Created", format="D MMM", width=68)  # a narrow table has no room for more
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
+
+
+def height_of(rows: int) -> int:
+    """Return the height of the table with its heading, in pixels."""
+    return _HEADING + _ROW * rows
 
 
 def where_several(names: Sequence[str]) -> list[str]:
@@ -203,7 +208,7 @@ def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
     ids, table = frame["run_id"].tolist(), _with_texts(_without_empty(table_of(frame, _BRIEF)))
     if len(ids) > 1 and table["encoder"].nunique() == 1:
         table = table.drop(columns="encoder")  # what all rows have in common leaves room for what differs
-    height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
+    height: Literal["auto"] | int = "auto" if height_of(len(ids)) < most else most
     columns = COLUMNS | {"when": _DAY}
     return [ids[row] for row in controls.select_rows(table, ids, key, columns, "Best runs", height=height)]
 

@@ -123,7 +123,7 @@ def _curves(folder: str, at: Stamp) -> None:
     numbers = points.drop(columns=["cell", "text"])
     event = exports.draw_chart(chart, numbers, source, "curves", alt, on_select="rerun", selection_mode="points")
     st.caption(
-        f"{_describe(frame)} Bands: 95 %, over {_covers(points)}, budget by budget. Dotted: a fitted power law, for the eye. Select a point to list its runs."
+        f"{_describe(frame)} Bands: 95 %, over {_covers(points)}, budget by budget. Dotted: a fitted power law, as a guide. Select a point to list its runs."
     )
     for reason in dict.fromkeys(filter(None, points["reason"])):
         st.caption(f"No band: {as_text(reason)}.")

@@ -275,3 +275,14 @@ def test_every_axis_leaves_out_the_zero_before_the_point() -> None:
                 "1.0": "1",
             }
     assert len([*charts_[0].select_yaxes()]) == 2
+
+
+def test_a_long_name_is_shown_in_lines_that_a_phone_shows_whole() -> None:
+    def draw(name: str) -> go.Figure:
+        line = pd.DataFrame({"run": name, "epoch": [1, 2], "value": [0.1, 0.2]})
+        return figures.learning_curves(line, line.tail(1), {name: 0}, "AUPRC")
+
+    short, long = draw("mlp · 128"), draw("linear · visual · seed 3 · budget all, scaling none, max epochs 60 & more")
+    assert short.data[0].name == "mlp · 128"
+    assert long.data[0].name == "linear · visual · seed 3 · budget all, scaling<br>none, max epochs 60 &amp; more"
+    assert long.layout.height - short.layout.height == 19  # a line

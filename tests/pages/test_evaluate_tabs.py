@@ -90,6 +90,7 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
     # Six patients a side are too few: the gap has no interval, and it is said why.
     assert not shown["gap"].str.contains("[", regex=False).any() and shown["p_adjusted"].isna().all()
     assert "no finding has 10 patients of each class" in str(shown["reason"].iloc[0])
+    assert "prevalence" not in shown  # a macro mean has none: its column would cut the note
     app.selectbox(key="subgroups.column").select("Manufacturer").run()
     assert not app.exception
     shown = _table(app, "group")
@@ -97,6 +98,7 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
     app.selectbox(key="subgroups.finding").select("Emphysema").run()
     scores = pd.read_parquet(run.evaluation("test").scores)
     table = _table(app, "group").set_index("group")
+    assert table["prevalence"].between(0, 1).all()
     siemens = np.arange(len(scores)) % 3 < 2
     assert table.loc["Siemens", "positives"] == scores.loc[siemens, "target_Emphysema"].sum()
     assert run.evaluation("test").subgroups("Manufacturer").is_file()

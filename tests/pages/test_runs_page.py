@@ -504,6 +504,10 @@ def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     (chart,) = app.get("plotly_chart")
     names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
     assert len(names) == 12
+    assert max(len(line) for name in names for line in name.split("<br>")) <= 46  # whole on a phone
+    assert "visual" not in "".join(names)  # what all have in common
+    assert f"max-height: {run_table.height_of(14)}px" in "".join(str(part.proto.body) for part in app.get("html"))
+    assert "Best first within" not in said(app)
 
 
 def test_a_click_on_a_cell_shows_its_run_and_check_boxes_win(trained: list[Path], store: Path, open_page: Open) -> None:

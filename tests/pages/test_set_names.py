@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Callable
+from pathlib import Path
 
+import pandas as pd
+from streamlit.testing.v1 import AppTest
+
+from ctbench_core.config import Config
+from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import set_ranks
 from ctbench_ui.shared import run_table
 
@@ -27,3 +33,18 @@ def test_runs_are_ranked_within_their_set() -> None:
     best = run_table.best_first(pd.DataFrame(cells))
     assert best.index.tolist() == [2, 1, 3, 0]
     assert best["set"].tolist() == [NAMES[place] for place in best.index]
+
+
+def test_an_order_within_each_set_is_said(
+    make_config: Callable[..., Config],
+    tiny_data: Path,
+    open_page: Callable[..., AppTest],
+    said: Callable[[AppTest], str],
+) -> None:
+    for changes in ({}, {"data.budget": 12}):
+        run_experiment(make_config(tiny_data, changes))
+    app = open_page("runs")
+    assert "Best first within each validation set. Select one" in said(app)
+    newest = open_page("runs", query={"runs.order": "Newest first"})
+    assert not newest.exception
+    assert "within each validation set" not in said(newest)
