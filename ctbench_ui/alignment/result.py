@@ -324,7 +324,7 @@ def _graded(metrics: dict[str, Any]) -> None:
     st.header("Graded by shared findings", anchor=False)
     rows = []
     for k in depths:
-        row = {"Metric": f"@{k}"}
+        row = {"First K": f"{k}"}
         for name, way in DIRECTIONS.items():
             if f"graded_{name}_jaccard_at_{k}" in metrics:
                 row[f"Overlap {way.mark}"] = format_metric(metrics[f"graded_{name}_jaccard_at_{k}"])

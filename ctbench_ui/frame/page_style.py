@@ -12,6 +12,9 @@ STYLE = """<style>
 :has(> .st-key-scripts) {display: none}
 .st-key-strip {padding-right: 7rem; row-gap: 0}
 .stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 0}
+@media (min-width: 641px) {
+  [class*=st-key-machine-] > * {flex: 1 1 0 !important}
+}
 @media (max-width: 640px) {
   .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
