@@ -14,7 +14,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
 from ctbench_ui.data import fixes, mapping, plots, preview
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, demo, draw_tabs, exports, show_errors, show_hint
+from ctbench_ui.shared import as_text, demo, draw_tabs, exports, is_dark, show_errors, show_hint
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
@@ -203,7 +203,7 @@ def _draw_together(report: dict[str, Any]) -> None:
         return
     counts = pd.DataFrame(report["together"], index=report["labels"], columns=report["labels"])
     st.caption("Of the training volumes with the finding of a row, the share with the finding of a column.")
-    chart = plots.co_occurrence(counts, dark=st.context.theme.type == "dark")
+    chart = plots.co_occurrence(counts, dark=is_dark())
     frame = counts.rename_axis("finding").reset_index()
     exports.draw_chart(chart, frame, _source(report), "together", "How often findings occur together")
 
