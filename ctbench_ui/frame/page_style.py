@@ -21,8 +21,9 @@ STYLE = """<style>
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
   [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
-  [class*=st-key-chart-all-] {overflow-x: auto}
+  [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
   [class*=st-key-chart-all-] > * {min-width: 60rem}
+  .st-key-chart-together > * {min-width: 38rem}
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
