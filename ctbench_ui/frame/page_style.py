@@ -34,8 +34,9 @@ STYLE = """<style>
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
-[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
-[data-testid=stSliderThumbValue] {color: inherit !important}
+[role=tab]:is([aria-selected=true], :hover), [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
+[data-testid=stSliderThumbValue], button[kind=tertiary]:enabled {color: inherit !important}
+button[kind=tertiary]:enabled:hover {opacity: .8}
 .ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
 [data-testid=stPlotlyChart] .modebar-btn[data-title^=Download] {display: none}
 .ctbench-picture:hover {text-decoration: underline}
