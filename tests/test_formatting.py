@@ -12,6 +12,7 @@ from ctbench_core.formatting import (
     format_mean_sd,
     format_metric,
     format_p,
+    format_time_span,
     ordinal,
     plural,
 )
@@ -54,3 +55,19 @@ def test_counts_agree_with_their_nouns() -> None:
 )
 def test_places_are_written_for_people(number: int, shown: str) -> None:
     assert ordinal(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (6.2, "6 s"),
+        (119, "119 s"),
+        (710, "12 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (86400, "24 h"),
+        (200_000, "2 days"),
+    ],
+)
+def test_a_time_span_has_its_unit(seconds: float, shown: str) -> None:
+    assert format_time_span(seconds) == shown

@@ -324,7 +324,7 @@ def _graded(metrics: dict[str, Any]) -> None:
     st.header("Graded by shared findings", anchor=False)
     rows = []
     for k in depths:
-        row = {"Metric": f"@{k}"}
+        row = {"First K": f"{k}"}
         for name, way in DIRECTIONS.items():
             if f"graded_{name}_jaccard_at_{k}" in metrics:
                 row[f"Overlap {way.mark}"] = format_metric(metrics[f"graded_{name}_jaccard_at_{k}"])
@@ -398,6 +398,9 @@ def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
         if f"{name}_hub_never" in metrics
     ]
     with st.expander("Hubs", icon=":material/hub:"):
+        st.caption(
+            "A hub is among the first 10 of many queries. Skewness of these counts: the higher, the stronger the hubs."
+        )
         st.caption(" · ".join(parts))
         for side, way in zip(st.columns(2, gap="medium"), CROSS_DIRECTIONS):
             rows = hubs[hubs["direction"] == way.name]
@@ -406,7 +409,7 @@ def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
                 hide_index=True,
                 column_config={
                     "volumename": "Volume",
-                    "occurrences": st.column_config.NumberColumn(f"Retrieved, {way.title}", format="%.1f"),
+                    "occurrences": st.column_config.NumberColumn(f"Times in the first 10, {way.title}", format="%.1f"),
                 },
                 key=f"hubs-{way.name}",
                 alt=f"Most often retrieved, {way.title}",

@@ -51,7 +51,8 @@ def tab(
     names = name_by_difference(*parts)
     _warn(metrics, other_metrics, parts, truth)
     both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
-    st.caption(both.note)
+    if not _are_on_page(source, both):
+        st.caption(both.note)
     titles = [f"{place}: {name}" for place, name in zip(_PLACES, names)]
     recalls = {title: _recall(place, truth) for title, place in zip(titles, (folder, other))}
     frame, reason = _compare(cache.stamp(folder / "metrics.json"), cache.stamp(other / "metrics.json"), truth)
@@ -181,6 +182,14 @@ def _common_source(one: Source, other: Source) -> Source:
         warning="; ".join(dict.fromkeys(each.warning for each in disclosures if each.warning)),
     )
     return disclosed_source(one.title, both, one.stem)
+
+
+def _are_on_page(one: Source, both: Source) -> bool:
+    """Whether the line on top of the page, of the first result, already says what is to disclose of both."""
+    said, joint = one.disclosures, both.disclosures
+    if said is None or joint is None:
+        return False
+    return (sorted(said.label_origins), said.warning) == (sorted(joint.label_origins), joint.warning)
 
 
 def _folder(key: str) -> Path:

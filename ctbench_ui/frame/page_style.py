@@ -12,14 +12,18 @@ STYLE = """<style>
 :has(> .st-key-scripts) {display: none}
 .st-key-strip {padding-right: 7rem; row-gap: 0}
 .stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 0}
+@media (min-width: 641px) {
+  [class*=st-key-machine-] > * {flex: 1 1 0 !important}
+}
 @media (max-width: 640px) {
   .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
   [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
-  [class*=st-key-chart-all-] {overflow-x: auto}
+  [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
   [class*=st-key-chart-all-] > * {min-width: 60rem}
+  .st-key-chart-together > * {min-width: 38rem}
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
@@ -35,8 +39,9 @@ STYLE = """<style>
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
-[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
-[data-testid=stSliderThumbValue] {color: inherit !important}
+[role=tab]:is([aria-selected=true], :hover), [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
+[data-testid=stSliderThumbValue], button[kind=tertiary]:enabled {color: inherit !important}
+button[kind=tertiary]:enabled:hover {opacity: .8}
 .ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
 [data-testid=stPlotlyChart] .modebar-btn[data-title^=Download] {display: none}
 .ctbench-picture:hover {text-decoration: underline}

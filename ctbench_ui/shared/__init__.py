@@ -17,6 +17,7 @@ from ctbench_ui.shared.style import (
     SEQUENCE,
     ago,
     duration,
+    is_dark,
     metric_column,
     metric_texts,
     state_badge,

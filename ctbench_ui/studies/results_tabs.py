@@ -32,7 +32,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions, run_picker
+from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, is_dark, run_actions, run_picker
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
@@ -272,7 +272,7 @@ def _findings(folder: str, at: Stamp) -> None:
         return
     if unmarked:
         st.caption(unmarked)
-    chart = study_charts.heat_map(values, marked, metric)
+    chart = study_charts.heat_map(values, marked, metric, dark=is_dark())
     source = study_tables.source(folder, at)
     alt = f"{metric_title(metric)} of every finding by recipe"
     exports.draw_chart(chart, values.reset_index(), source, "heat", alt)

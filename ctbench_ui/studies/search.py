@@ -36,7 +36,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui import form
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
+from ctbench_ui.shared import as_text, cache, exports, fragment, is_dark, show_error, show_errors, state_badge
 from ctbench_ui.studies import progress, study_charts, workers
 
 EVERY_S = 2.0
@@ -166,7 +166,8 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
         parameters = [name for name in frame if name not in ("trial", "state", "value", "epochs", "run")]
         st.markdown("**Parallel coordinates**")
         alt = "Settings of every trial and its metric, a line each"
-        exports.draw_chart(study_charts.parallel(finished, parameters), finished, source, "search-parallel", alt)
+        chart = study_charts.parallel(finished, parameters, dark=is_dark())
+        exports.draw_chart(chart, finished, source, "search-parallel", alt)
     if len(finished):
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
         for text in titled_sentences(space_edges(read_search(paths.search).parsed_space(), best_trial.params)):

@@ -78,9 +78,9 @@ def _draw_machine(root: Path) -> None:
         "Disk free": f"{disk.free / 2**30:.0f} GiB",
     }
     pairs = list(values.items())
-    for column, pair in zip(st.columns(2, gap="small"), (pairs[:2], pairs[2:])):
-        with column.container(horizontal=True, gap="small"):  # two beside each other on a phone too
-            for name, value in pair:
+    for place, column in enumerate(st.columns(2, gap="small")):
+        with column.container(key=f"machine-{place}", horizontal=True, gap="small"):  # two side by side on a phone too
+            for name, value in pairs[2 * place : 2 * place + 2]:
                 st.metric(name, value, border=True)
 
 

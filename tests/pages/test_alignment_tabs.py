@@ -14,7 +14,7 @@ from ctbench_core.config import Config
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import alignment_disclosures
 from ctbench_ui.alignment import intervals
-from ctbench_ui.alignment.alignment_charts import lift_order
+from ctbench_ui.alignment.alignment_charts import embedding_map, lift_order
 from ctbench_ui.alignment.density import measure, thin
 from ctbench_ui.alignment.embedding_map import in_polygon
 from ctbench_ui.alignment.result import list_stored
@@ -195,9 +195,17 @@ def test_neighbours_with_one_embedding_say_how_many_share_it(measured: AppTest, 
     near.to_parquet(file)
     measured.session_state["alignment.tab"] = "Browse"
     cards = [text.value for text in measured.run().markdown if text.value.startswith("**") and "-badge" in text.value]
-    assert "same embedding" not in cards[0]
-    assert cards[1].endswith("same embedding as 1 other report")
-    assert cards[2].endswith("same embedding as 2 other reports")
+    assert all(" · similarity " in card for card in cards)
+    tied = [text.value for text in measured.caption if text.value.startswith("Same embedding")]
+    assert tied[:2] == ["Same embedding as 1 other report.", "Same embedding as 2 other reports."]
+
+
+@pytest.mark.parametrize("shaded", [False, True])
+def test_only_points_over_shading_are_see_through(shaded: bool) -> None:
+    x = np.arange(4, dtype=np.float32)
+    points = pd.DataFrame({"x": x, "y": x, "kind": "volume", "group": "volumes", "volumename": "v"})
+    chart = embedding_map(points, {"volumes": "#0072B2"}, None, measure(x, x), shaded)
+    assert (chart.data[-1].marker.opacity < 1) is shaded
 
 
 def test_a_lasso_takes_what_lies_inside_a_bent_outline() -> None:
@@ -228,6 +236,7 @@ def test_two_results_are_named_by_what_differs_and_have_paired_differences(
     app.run()
     assert not app.exception
     assert "does not vary between patients" in said(app)
+    assert said(app).count("label origin: unknown") == 1, "what holds of both stands on top of the page"
     tables = [table.value for table in app.dataframe]
     assert len(tables) == 2, "a table for each direction"
     for table in tables:
