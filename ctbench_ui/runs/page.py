@@ -232,7 +232,7 @@ def _list(
         with bar:
             by_id = {row["run_id"]: row for row in rows}
             selected = rows if _takes_all(rows) else [by_id[run_id] for run_id in chosen]
-            _bar(rows, selected, every, tags, csv_key, order)
+            _bar(rows, selected, every, tags, csv_key)
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), selected[0]["name"], tags)
@@ -267,17 +267,15 @@ def _pick_page(ids: list[str], order: str, linked: list[str]) -> int:
     return st.pagination(pages, default=selected // PAGE + 1, persist_state="session", **options)
 
 
-def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str, order: str) -> None:
+def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:
     """Draw how many runs are shown, or the actions on those selected."""
     if len(selected) > 1:
         st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
-    hint = "Select one for its details, several to act on them."
-    sets = len({row["validation_set"] for row in rows if row["val_auprc"] is not None})
-    if order == _BEST and sets > 1:
-        hint = f"Best first within each of {sets:,} validation sets."
-    _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
+    _count(
+        f"{len(rows):,} of {plural(len(every), 'run')}", "Select one for its details, several to act on them.", "runs"
+    )
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
 
 
