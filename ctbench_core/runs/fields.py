@@ -57,6 +57,7 @@ _CELLS = (
         "text",
         lambda row: (row["validation_name"], row["validation_set"]) if row["validation_name"] else (),
         "Its file, numbered where several sets share it; an identity of volumes and labels matches too.",
+        ("val set", "val. set"),
     ),
     Field("test set", "Test sets", "text", lambda row: list(row["test_metrics"]), "Test sets that were evaluated."),
     Field("stale", "Stale", "flag", lambda row: (bool(row["stale"]),), "A test result is of an earlier epoch."),

@@ -72,12 +72,14 @@ def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
 def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:
     """Return the positions of runs by a validation metric, best first within each validation set, the set of most runs first.
 
+    Runs without a value come last.
+
     Args:
         sets, created, values: of each run its validation set, when it was made, and the metric.
     """
     ranks = set_ranks(sets, created)
     filled = [value is not None and not math.isnan(value) for value in values]
     keys = [
-        (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
+        (not has, rank, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
     ]
     return sorted(range(len(keys)), key=keys.__getitem__)

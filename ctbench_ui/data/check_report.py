@@ -14,7 +14,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
 from ctbench_ui.data import fixes, mapping, plots, preview
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, demo, draw_tabs, exports, is_dark, show_errors, show_hint
+from ctbench_ui.shared import as_text, demo, draw_tabs, exports, is_dark, newest_data, show_errors, show_hint
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
@@ -50,6 +50,7 @@ def draw_waiting(verdict: Any, offer_demo: bool) -> None:
         "are chosen: what each column is taken for, how many volumes and patients each split has, and what is wrong, "
         "with file, column and lines, and a fix to click.",
     )
+    newest_data.offer()
     if offer_demo and st.button("Use demo data", icon=":material/science:", key="demo"):
         demo.create()
 

@@ -42,7 +42,7 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
             key = f"tests-{run_dir.name}" + (f"-{len(evaluated)}" if evaluated else "")  # a new field for what is left
             with st.container(horizontal=True, vertical_alignment="bottom"):  # the open list would cover a button below
                 names = st.multiselect("Test manifests", [*own, *others], default=new, key=key, accept_new_options=True)
-                pressed = st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names)
+                pressed = st.button("Evaluate on test", key="evaluate", disabled=not names)
             _show_earlier(run, names, labels, cache)
             if pressed:
                 _evaluate(run_dir, names)

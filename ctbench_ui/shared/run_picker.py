@@ -44,14 +44,16 @@ def title(row: Mapping[str, Any]) -> str:
 
 
 def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
-    """Draw the choice of a run; the address carries its id, where a bound widget would carry its title.
+    """Draw the choice of a run, at first the newest with test results; the address carries its id, not its title.
 
     Args:
         rows: rows of `cache.run_row` by run id.
         linked: the id in the address.
     """
     if linked or st.session_state.get(_RUN) not in rows:
-        st.session_state[_RUN] = linked or next(iter(rows))
+        st.session_state[_RUN] = linked or next(
+            (run_id for run_id, row in rows.items() if row["tests"]), next(iter(rows))
+        )
     address.write_ids(_RUN, [st.session_state[_RUN]])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         offered = offer(rows, "run.find", [st.session_state[_RUN]])

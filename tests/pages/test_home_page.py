@@ -127,10 +127,11 @@ def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
     assert len(app.dataframe[0].value) == 3  # both of the small set, and the unknown one
 
 
+@pytest.mark.parametrize("name", ["home", "data", "train", "studies"])
 def test_a_first_visit_says_which_data_the_newest_run_used_and_offers_them(
-    trained: list[Path], open_page: Open, tiny_data: Path, said: Said
+    trained: list[Path], open_page: Open, tiny_data: Path, said: Said, name: str
 ) -> None:
-    app = open_page("home")
+    app = open_page(name)
     assert not app.exception
     text = said(app).replace("\\", "")
     assert "No data set chosen" in text
@@ -189,9 +190,9 @@ def test_runs_are_ranked_within_one_validation_set() -> None:
         }
     )
     ranked = run_table.best_first(frame)
-    assert "".join(ranked["run_id"]) == "caebd"
+    assert "".join(ranked["run_id"]) == "cabde"
     large, small = "valid.csv", "small.csv"
-    assert list(ranked["set"]) == [large] * 3 + [small] * 2
+    assert list(ranked["set"]) == [large, large, small, small, large]
     few = run_table.best_first(frame[frame["run_id"].isin(list("bcd"))])  # now small has most runs
     assert dict(zip(few["run_id"], few["set"])) == {"b": small, "c": large, "d": small}
     alone = run_table.best_first(frame[frame["validation_set"] == "large"])

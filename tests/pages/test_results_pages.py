@@ -171,6 +171,7 @@ def test_predictions_are_shown_beside_trained_runs(
     app = open_page("evaluate")
     options = app.selectbox(key="run").options
     assert len(options) == 2
+    assert app.selectbox(key="run").value == next(store.glob("score/2*")).name  # the newest with results
     assert any("external · predictions" in option for option in options)
     app = open_page("evaluate", query={"run": next(store.glob("score/2*")).name})
     assert not app.exception

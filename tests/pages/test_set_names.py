@@ -31,7 +31,7 @@ def test_a_single_set_has_no_name() -> None:
 def test_runs_are_ranked_within_their_set() -> None:
     cells = {"validation_set": SETS, "validation_name": NAMES, "created": CREATED, "val_auprc": [0.9, 0.2, 0.3, None]}
     best = run_table.best_first(pd.DataFrame(cells))
-    assert best.index.tolist() == [2, 1, 3, 0]
+    assert best.index.tolist() == [2, 1, 0, 3]
     assert best["set"].tolist() == [NAMES[place] for place in best.index]
 
 
