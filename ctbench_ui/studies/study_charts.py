@@ -110,9 +110,9 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str, dark: bool
         [format_metric(v) + (" ★" if m else "") for v, m in zip(row, marks)]
         for row, marks in zip(values.to_numpy(), marked.to_numpy())
     ]
-    scale = [[0, SEQUENCE[0]], *[[(i + 1) / len(SEQUENCE), colour] for i, colour in enumerate(SEQUENCE)]]
+    colours = [(0.0, SEQUENCE[0]), *[((i + 1) / len(SEQUENCE), colour) for i, colour in enumerate(SEQUENCE)]]
     table, chart = values.to_numpy(dtype=float), go.Figure()
-    scale = [[1 - at, colour] for at, colour in reversed(scale)] if dark else scale
+    scale = [[1 - at, colour] for at, colour in reversed(colours)] if dark else [[at, colour] for at, colour in colours]
     shade = 1 - table if dark else table
     # Two layers, since a heat map has one colour of text: dark on light cells, white on dark ones.
     for cells, ink in ((~(shade > _DARK_FROM), "#000"), (shade > _DARK_FROM, "#fff")):
