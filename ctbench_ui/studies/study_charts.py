@@ -202,7 +202,8 @@ def parallel(frame: pd.DataFrame, parameters: Sequence[str], dark: bool = False)
     dimensions = [_dimension(name, frame[name]) for name in parameters]
     value = frame["value"].astype(float)
     dimensions.append({"label": "Value", "values": value})
-    worst, best = (SEQUENCE[-2], SEQUENCE[2]) if dark else (SEQUENCE[2], SEQUENCE[-1])
+    # From a dark page too, the best are seen in a picture on paper.
+    worst, best = (SEQUENCE[-2], SEQUENCE[5]) if dark else (SEQUENCE[2], SEQUENCE[-1])
     chart = go.Figure(go.Parcoords(dimensions=dimensions, line={"color": value, "colorscale": [[0, worst], [1, best]]}))
     chart.update_layout(height=380, margin={"l": 60, "r": 40, "t": 60, "b": 24})
     return chart
