@@ -210,15 +210,18 @@ def measure(
         for thread in threads:
             thread.join()
         log = server.log.read_text(encoding="utf-8")
-    print(f"{soak.jobs} jobs queued, {soak.visits:,} page visits, {len(soak.errors)} errors of sessions")
-    faults = soak.faults(log)
-    faults += [] if soak.jobs and soak.visits else ["nothing was trained or visited"]
-    if browsers and minutes >= JUDGED_MINUTES:
-        faults += soak.growth(min(max(WARM_S[0], 6 * minutes), WARM_S[1]))
-    if sessions:
-        slower = 1 - with_sessions / alone
-        print(f"epochs a second: alone {alone:.1f}, with {sessions} sessions {with_sessions:.1f} ({slower:.0%} slower)")
-        faults += [f"trainings are {slower:.0%} slower"] if slower > SLOWER else []
+        # Said here, since the end of the server raises where it wrote a traceback.
+        print(f"{soak.jobs} jobs queued, {soak.visits:,} page visits, {len(soak.errors)} errors of sessions")
+        faults = soak.faults(log)
+        faults += [] if soak.jobs and soak.visits else ["nothing was trained or visited"]
+        if browsers and minutes >= JUDGED_MINUTES:
+            faults += soak.growth(min(max(WARM_S[0], 6 * minutes), WARM_S[1]))
+        if sessions:
+            slower = 1 - with_sessions / alone
+            print(
+                f"epochs a second: alone {alone:.1f}, with {sessions} sessions {with_sessions:.1f} ({slower:.0%} slower)"
+            )
+            faults += [f"trainings are {slower:.0%} slower"] if slower > SLOWER else []
     return faults
 
 
