@@ -9,6 +9,7 @@ from typing import Any
 UNDEFINED = "–"
 MINUS = "−"
 _BYTE_UNITS = ((30, 1, "GiB"), (20, 1, "MiB"), (10, 0, "KiB"))
+_TIME_UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
 
 
 def format_metric(value: float | None, digits: int = 3, signed: bool = False) -> str:
@@ -84,3 +85,16 @@ def format_bytes(count: float) -> str:
         (f"{count / 2**power:,.{digits}f} {unit}" for power, digits, unit in _BYTE_UNITS if count >= 2**power),
         f"{count:,.0f} bytes",
     )
+
+
+def format_time_span(seconds: float) -> str:
+    """Write about how long something takes, from twice a unit on in that unit: ``6 s``, ``12 min``, ``30 h``, ``3 days``."""
+    return next(
+        (f"{seconds / unit:,.0f} {name}" for unit, name in _TIME_UNITS if seconds >= 2 * unit), f"{seconds:,.0f} s"
+    )
+
+
+def ordinal(number: int) -> str:
+    """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

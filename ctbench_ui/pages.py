@@ -72,7 +72,7 @@ PAGES = Registry(
             group="Start",
             icon=":material/database:",
             draw="ctbench_ui.data.page:draw",
-            outline=(((2, 3), _TALL),),
+            outline=(((3, 2), _TALL),),
             tabs={
                 "data.tab": ("Data set", "Prepare manifests", "Budget files", "Compare labels"),
                 "data.figures": ("Prevalence", "Co-occurrence", "Norms"),

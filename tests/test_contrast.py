@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from ctbench_core.palette import COLOURS, GREY
+from ctbench_ui.data.plots import co_occurrence
 from ctbench_ui.shared.style import SEQUENCE, STATES
-from ctbench_ui.studies.study_charts import heat_map
+from ctbench_ui.studies.study_charts import heat_map, parallel
 
 PROJECT = Path(__file__).resolve().parents[1]
 THEME = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
@@ -69,6 +70,18 @@ def test_text_is_clear_on_every_ground(name: str) -> None:
     assert _contrast(theme.get("linkColor", theme["primaryColor"]), theme["backgroundColor"]) >= TEXT
 
 
+def test_the_primary_colour_is_no_text() -> None:
+    """On the dark page it has 3.9:1, and what Streamlit makes of it for a pressed button 1.4:1."""
+    style = (PROJECT / "ctbench_ui" / "frame" / "page_style.py").read_text(encoding="utf-8")
+    plain = [rule for rule in style.split("}") if "{color: inherit !important" in rule]
+    for written in (
+        "[role=tab]:is([aria-selected=true], :hover)",
+        "stSliderThumbValue",
+        "button[kind=tertiary]:enabled",
+    ):
+        assert any(written in rule for rule in plain), written
+
+
 def test_no_code_is_highlighted() -> None:
     """Comments and options in Streamlit's colours have 2.7:1 to 3.6:1."""
     for path in (PROJECT / "ctbench_ui").rglob("*.py"):
@@ -81,9 +94,10 @@ def test_the_app_and_its_theme_have_the_same_colours() -> None:
     assert tuple(THEME["chartSequentialColors"]) == SEQUENCE
 
 
-def test_numbers_in_a_heat_map_are_clear_on_every_cell() -> None:
+@pytest.mark.parametrize("dark", [False, True])
+def test_numbers_in_a_heat_map_are_clear_on_every_cell(dark: bool) -> None:
     values = pd.DataFrame([[step / 100 for step in range(101)]], index=["Mass"], columns=map(str, range(101)))
-    chart = heat_map(values, values > 1, "auprc")
+    chart = heat_map(values, values > 1, "auprc", dark)
     for layer in chart.data:
         scale = [(float(at), str(colour)) for at, colour in layer.colorscale]
         for value in layer.z[0][~np.isnan(layer.z[0])]:
@@ -91,3 +105,15 @@ def test_numbers_in_a_heat_map_are_clear_on_every_cell() -> None:
             cell = _over(second, first, (value - low) / (high - low))
             ink = "#" + "".join(2 * part for part in layer.textfont.color[1:])
             assert _contrast(ink, cell) >= TEXT, value
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_high_values_stand_out_from_the_page(name: str) -> None:
+    page, dark = THEME[name]["backgroundColor"], name == "dark"
+    values = pd.DataFrame({"a": [0.1, 0.9]}, index=["Mass", "Nodule"])
+    trials = pd.DataFrame({"value": [0.1, 0.9], "seed": [1, 2]})
+    scales = [heat_map(values, values > 1, "auprc", dark).data[0].colorscale]
+    scales += [parallel(trials, ["seed"], dark).data[0].line.colorscale]
+    scales += [co_occurrence(pd.DataFrame([[4, 1], [1, 2]], list("ab"), list("ab")), dark).data[0].colorscale]
+    for low, *_, high in scales:
+        assert _contrast(high[1], page) >= MARKS > _contrast(low[1], page)

@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from ctbench_core.formatting import format_cohort, format_interval, format_mean_sd, format_metric, format_p, plural
+from ctbench_core.formatting import (
+    format_cohort,
+    format_interval,
+    format_mean_sd,
+    format_metric,
+    format_p,
+    format_time_span,
+    ordinal,
+    plural,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,26 @@ def test_intervals_spreads_and_p_values() -> None:
 def test_counts_agree_with_their_nouns() -> None:
     assert (plural(1, "run"), plural(3039, "volume")) == ("1 run", "3,039 volumes")
     assert format_cohort({"volumes": 2, "exams": 1, "patients": 1}) == "2 volumes / 1 exam / 1 patient"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (113, "113th")]
+)
+def test_places_are_written_for_people(number: int, shown: str) -> None:
+    assert ordinal(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (6.2, "6 s"),
+        (119, "119 s"),
+        (710, "12 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (86400, "24 h"),
+        (200_000, "2 days"),
+    ],
+)
+def test_a_time_span_has_its_unit(seconds: float, shown: str) -> None:
+    assert format_time_span(seconds) == shown

@@ -17,10 +17,19 @@ if TYPE_CHECKING:
         read_model_scores,
         scores_path,
     )
-    from ctbench_core.compare.comparison import Comparison, compare_models, compare_runs, comparison_set
+    from ctbench_core.compare.comparison import (
+        Comparison,
+        Matched,
+        Pair,
+        compare_models,
+        compare_runs,
+        comparison_set,
+        match_runs,
+    )
     from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
     from ctbench_core.compare.primary import Margin, Primary, primary_of
-    from ctbench_core.compare.recipes import compare_recipes, estimate_recipe
+    from ctbench_core.compare.recipes import compare_recipes, estimate_recipe, match_recipes, recipes_of
+    from ctbench_core.compare.run_choice import are_repeats, can_compare, default_runs, repeats_on, run_for_recipe
     from ctbench_core.compare.tables import MACROS, MARGIN_COLUMNS
 
 load_on_use(__name__)

@@ -228,10 +228,9 @@ def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
 def published_frame(
     metric: str, labels: Sequence[str], volumes: int, inputs: str, path: Path | None = None
 ) -> pd.DataFrame:
-    """Return the published classification results of a metric (auroc, auprc, f1_macro), with ``why`` for each.
+    """Return the published classification results of a metric (auroc, auprc, f1_macro).
 
-    ``comparable`` is True only where cohort size, number of findings and adaptation are stated and agree; ``why`` gives
-    the reasons.
+    Column ``why`` says what differs from ours, or is not stated. None can be tested: no scores of volumes are published.
 
     Args:
         labels: the findings of our mean; volumes: the number of our volumes; inputs: visual, text or concat.
@@ -240,24 +239,23 @@ def published_frame(
     table = table[(table["task"] == "classification") & (table["metric"] == metric)].copy()
     numbers = ("value", "sd", "n", "findings")
     table = table.assign(**{name: parse_numbers(table[name])[0] for name in numbers if name in table})
-    table["why"] = [_why_not_comparable(row, len(labels), volumes, inputs) for row in table.to_dict("records")]
-    table["comparable"] = table["why"] == ""
-    table.loc[table["comparable"], "why"] = "same number of volumes and findings, adaptation stated"
+    table["why"] = [_differences_of(row, len(labels), volumes, inputs) for row in table.to_dict("records")]
     return table.drop(columns=["task"]).reset_index(drop=True)
 
 
-def _why_not_comparable(row: dict, findings: int, volumes: int, inputs: str) -> str:
+def _differences_of(row: dict, findings: int, volumes: int, inputs: str) -> str:
+    """List what differs between a published result and ours, or is not stated."""
     reasons = []
     if row["n"] != volumes:
-        theirs = "not stated" if pd.isna(row["n"]) else f"{row['n']:,.0f} volumes"
-        reasons.append(f"cohort {theirs}, ours {volumes:,}")
+        theirs = "volumes not stated" if pd.isna(row["n"]) else f"{row['n']:,.0f} volumes"
+        reasons.append(f"{theirs}, ours {volumes:,}")
     if row["findings"] != findings:
-        theirs = "not stated" if pd.isna(row["findings"]) else f"{row['findings']:.0f}"
-        reasons.append(f"findings {theirs}, ours {findings}")
+        theirs = "findings not stated" if pd.isna(row["findings"]) else f"{row['findings']:.0f} findings"
+        reasons.append(f"{theirs}, ours {findings}")
     if "not stated" in str(row["protocol"]) or "unknown" in str(row["protocol"]):
-        reasons.append("adaptation not stated")
+        reasons.append("training not stated")
     if inputs != "visual":
         reasons.append(f"ours uses {inputs} inputs")
     if str(row["evidence"]).startswith("second"):
-        reasons.append("result quoted second-hand")
-    return "; ".join([*reasons, "label digest not published"])
+        reasons.append("quoted by another source")
+    return "; ".join(reasons) or "nothing that is stated"

@@ -23,14 +23,17 @@ from ctbench_core.compare.comparability import (
     read_model_scores,
 )
 from ctbench_core.compare.primary import Primary, margin_warnings, margins_of, primary_of
-from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows, with_values
+from ctbench_core.compare.tables import adjusted, difference_rows, metric_rows
+from ctbench_core.dataset import ManifestCache, seed_overlap
 from ctbench_core.errors import InputError
 from ctbench_core.formatting import plural
 from ctbench_core.inference import (
     Best,
     Difference,
+    Figures,
     best_of,
     estimate,
+    match_seeds,
     measure,
     rank_swap,
     recipe_difference,
@@ -59,11 +62,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Pair:
-    """A group compared with the baseline: differences first - second by metric, and p of the rank swap if it was tested."""
+    """A group compared with the baseline.
+
+    Attributes:
+        differences: first - second, by metric.
+        values: by metric, what both are in each column, over the seeds that are compared: they subtract to the difference.
+        p_swap: of the rank swap, if it was tested.
+    """
 
     first: Group
     second: Group
     differences: Mapping[str, Difference]
+    values: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
     p_swap: Sequence[float] | np.ndarray = ()
 
 
@@ -76,8 +86,9 @@ class Comparison:
         common: the models and their common rows.
         metrics: a row a model, metric and column (``macro``, ``macro_eligible`` where it differs, findings); see
             `tables.metric_rows`.
-        differences: the same for a (the model) - b (the baseline): a_value, b_value, delta, lo, hi, p, p_adjusted, family,
-            reason, p_swap, detectable, seeds, question, primary; with a margin also `tables.MARGIN_COLUMNS`.
+        differences: the same for a (the model) - b (the baseline): a_value, b_value (their means over the seeds compared),
+            delta, lo, hi, p, p_adjusted, family, reason, p_swap, detectable, seeds, question, primary; with a margin also
+            `tables.MARGIN_COLUMNS`.
         best: by metric, the best macro mean against all others.
         eligible: the findings that have intervals.
         disclosures: added to every file: evaluations of the test set, leak, label origin, banner, warnings.
@@ -105,10 +116,7 @@ class Comparison:
         Args:
             set_names: what each run calls the set.
         """
-        disclosures = disclosures_of(runs, self.on, n=self.common.n, set_names=set_names)
-        warnings = [*self.common.warnings, *disclosures.warnings]
-        warnings += [text for text in convergence_warnings(runs) if text.partition(": ")[2] not in " ".join(warnings)]
-        disclosures = dataclasses.replace(disclosures, warnings=warnings)
+        disclosures = _disclosures(runs, self.on, self.common, set_names)
         return dataclasses.replace(self, disclosures=disclosures, set_names=tuple(set_names))
 
     def with_margin(self, margin: float | None) -> Comparison:
@@ -121,6 +129,7 @@ class Comparison:
                 for metric, one in pair.differences.items()
                 for row in difference_rows(
                     (pair.first.name, pair.second.name),
+                    pair.values[metric],
                     one,
                     margins.get(metric),
                     self.primary,
@@ -132,7 +141,6 @@ class Comparison:
         settings = self.settings | {"family": int(differences["p"].notna().sum())}
         settings |= {"margin": margin}
         settings["margins"] = {name: dataclasses.asdict(one) for name, one in margins.items()}
-        differences = with_values(differences, self.metrics)
         return dataclasses.replace(self, differences=differences, settings=settings)
 
     def with_swaps(self, swaps: int) -> Comparison:
@@ -192,6 +200,51 @@ class Comparison:
         }
 
 
+@dataclass(frozen=True)
+class Matched:
+    """Runs, or recipes by their seeds, on common volumes: what can be shown before any statistic.
+
+    Attributes:
+        on: the test set, or validation.
+        common: the scores of every run. groups: the runs or recipes by their layers in it.
+        runs: those of each group.
+        primary: the declared primary analysis, if any.
+    """
+
+    on: str
+    common: CommonScores
+    groups: Sequence[Group]
+    runs: Sequence[Sequence[Run]]
+    primary: Primary | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the runs or recipes."""
+        return [group.name for group in self.groups]
+
+    def disclosures(self, runs: Sequence[Run], set_names: Sequence[str]) -> Disclosures:
+        """Return the disclosures of the comparison as of now, as `Comparison.with_runs`."""
+        warnings = [*self.common.warnings, *margin_warnings(self.primary)]
+        return _disclosures(runs, self.on, dataclasses.replace(self.common, warnings=warnings), set_names)
+
+    def compare(self) -> Comparison:
+        """Compare with the first; `Comparison.with_runs` adds the disclosures."""
+        cache = ManifestCache()
+        groups = [
+            dataclasses.replace(group, overlap=seed_overlap(runs[0].config, cache)) if len(runs) > 1 else group
+            for group, runs in zip(self.groups, self.runs)
+        ]
+        return compare_groups(self.common, groups, self.on, self.primary)
+
+
+def _disclosures(runs: Sequence[Run], on: str, common: CommonScores, set_names: Sequence[str]) -> Disclosures:
+    """Return the disclosures of runs compared on common scores, with the warnings of both."""
+    disclosures = disclosures_of(runs, on, n=common.n, set_names=set_names)
+    warnings = [*common.warnings, *disclosures.warnings]
+    warnings += [text for text in convergence_warnings(runs) if text.partition(": ")[2] not in " ".join(warnings)]
+    return dataclasses.replace(disclosures, warnings=warnings)
+
+
 def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Comparison:
     """Compare stored runs with the first of them.
 
@@ -204,11 +257,30 @@ def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Compa
     """
     runs = [open_run(folder) for folder in run_dirs]
     name, set_names = comparison_set(runs, on)
+    return match_runs(run_dirs, name).compare().with_runs(runs, set_names)
+
+
+def match_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Matched:
+    """Match stored runs on their common volumes and findings.
+
+    Args:
+        on: as `compare_runs`.
+
+    Raises:
+        InputError: as `compare_runs`.
+    """
+    runs = [open_run(folder) for folder in run_dirs]
+    name, set_names = comparison_set(runs, on)
     models = [
         ModelScores(title, read_model_scores(run.paths.root, own).frame, run)
         for title, run, own in zip(run_names(runs), runs, set_names)
     ]
-    return compare_models(models, name, primary_of(runs, name)).with_runs(runs, set_names)
+    common = keep_common(models)
+    return Matched(name, common, _single(common, models), [[run] for run in runs], primary_of(runs, name))
+
+
+def _single(common: CommonScores, models: Sequence[ModelScores]) -> list[Group]:
+    return [Group(name, [k], [""], mark=mark_of([models[k]])) for k, name in enumerate(common.names)]
 
 
 def comparison_set(runs: Sequence[Run], on: str | None = None) -> tuple[str, list[str]]:
@@ -241,8 +313,7 @@ def compare_models(models: Sequence[ModelScores], on: str, primary: Primary | No
     if len(models) < 2:
         raise InputError(f"A comparison needs two runs or more, got {len(models)}.")
     common = keep_common(models)
-    groups = [Group(name, [k], [""], mark=mark_of([models[k]])) for k, name in enumerate(common.names)]
-    return compare_groups(common, groups, on, primary)
+    return compare_groups(common, _single(common, models), on, primary)
 
 
 def convergence_warnings(runs: Sequence[Run]) -> list[str]:
@@ -284,7 +355,10 @@ def compare_groups(
         common,
         groups,
         metrics,
-        [Pair(group, groups[0], _difference(common, group, groups[0])) for group in groups[1:]],
+        [
+            Pair(group, groups[0], _difference(common, group, groups[0]), _values(figures, group, groups[0]))
+            for group in groups[1:]
+        ],
         {name: best_of(one, layers, seeds, level=ALPHA, overlap=overlap) for name, one in figures.items()},
         # Label counts alone decide which findings are eligible, so that all metrics agree.
         next(iter(figures.values())).eligible,
@@ -325,6 +399,25 @@ def assemble(
         settings=own | dict(settings or {}),
         primary=primary,
     ).with_margin(None)
+
+
+def compared_layers(first: Group, second: Group) -> tuple[list[int], list[int]]:
+    """Return the layers of two groups that are compared: of their common seeds, else all of both."""
+    rows, others, _ = match_seeds(first.seeds, second.seeds)
+    return [first.layers[k] for k in rows], [second.layers[k] for k in others]
+
+
+def column_means(figures: Figures, layers: Sequence[int] | None = None) -> dict[str, float]:
+    """Return the mean of some layers, or of all, by column."""
+    values = figures.value if layers is None else figures.value[list(layers)]
+    return dict(zip(figures.columns, values.mean(axis=0).tolist()))
+
+
+def _values(
+    figures: Mapping[str, Figures], first: Group, second: Group
+) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+    mine, theirs = compared_layers(first, second)
+    return {name: (column_means(one, mine), column_means(one, theirs)) for name, one in figures.items()}
 
 
 def _difference(common: CommonScores, first: Group, second: Group) -> dict[str, Difference]:

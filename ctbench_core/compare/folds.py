@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ctbench_core.compare.comparability import CommonScores, ModelScores, keep_common, read_model_scores
-from ctbench_core.compare.comparison import Comparison, Group, Pair, assemble
+from ctbench_core.compare.comparability import ModelScores, keep_common, read_model_scores
+from ctbench_core.compare.comparison import Comparison, Group, Pair, assemble, column_means, compared_layers
 from ctbench_core.compare.primary import Primary
 from ctbench_core.compare.tables import metric_rows
 from ctbench_core.errors import InputError
 from ctbench_core.inference import (
-    Difference,
+    Figures,
     kfold_difference,
     kfold_estimate,
     kfold_figures,
-    match_seeds,
     mean_test_share,
 )
 from ctbench_core.runs import Run
@@ -51,14 +51,26 @@ def compare_folds(recipes: Mapping[str, Sequence[Run]], primary: Primary | None 
     folds = models[0].frame.set_index("volumename").loc[common.volumes, "fold"].to_numpy(str)
     share = mean_test_share(folds, common.patients)
     metrics, eligible = [], list[str]()
+
+    @functools.cache
+    def figures_of(layers: tuple[int, ...]) -> dict[str, Figures]:
+        return kfold_figures(common.targets, common.scores[list(layers)], folds, common.patients, common.labels)
+
     for group in groups:
-        scores = common.scores[group.layers]
-        figures = kfold_figures(common.targets, scores, folds, common.patients, common.labels)
+        figures = figures_of(tuple(group.layers))
         eligible = next(iter(figures.values())).eligible
         for one in figures.values():
             rows = metric_rows(group.name, kfold_estimate(one, share))
             metrics += [row | {"seeds": len(group.layers)} for row in rows]
-    pairs = [Pair(group, groups[0], _difference(common, group, groups[0], folds, share)) for group in groups[1:]]
+    pairs = []
+    for group in groups[1:]:
+        mine, theirs = compared_layers(group, groups[0])
+        first, second = figures_of(tuple(mine)), figures_of(tuple(theirs))
+        values = {name: (column_means(one), column_means(second[name])) for name, one in first.items()}
+        differences = kfold_difference(
+            common.targets, common.scores[mine], common.scores[theirs], folds, common.patients, common.labels, share
+        )
+        pairs.append(Pair(group, groups[0], dict(differences), values))
     settings = {"folds": len(np.unique(folds)), "test_share": share}
     return assemble(common, groups, metrics, pairs, {}, eligible, OUT_OF_FOLD, primary, settings)
 
@@ -80,12 +92,3 @@ def _complete_seeds(name: str, runs: Sequence[Run]) -> dict[str, ModelScores]:
     if not complete:
         raise InputError(f"{name} has no seed with all its folds. Give the runs of every fold, each evaluated.")
     return complete
-
-
-def _difference(
-    common: CommonScores, first: Group, second: Group, folds: np.ndarray, share: float
-) -> dict[str, Difference]:
-    rows, others, _ = match_seeds(first.seeds, second.seeds)
-    mine = common.scores[[first.layers[k] for k in rows]]
-    theirs = common.scores[[second.layers[k] for k in others]]
-    return dict(kfold_difference(common.targets, mine, theirs, folds, common.patients, common.labels, share))

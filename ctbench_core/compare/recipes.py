@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ctbench_core.compare.comparability import ModelScores, keep_common, read_model_scores
-from ctbench_core.compare.comparison import Comparison, Group, compare_groups, comparison_set, mark_of
+from ctbench_core.compare.comparability import CommonScores, ModelScores, keep_common, read_model_scores
+from ctbench_core.compare.comparison import Comparison, Group, Matched, compare_groups, comparison_set, mark_of
 from ctbench_core.compare.folds import OUT_OF_FOLD, compare_folds, fold_set, is_kfold
 from ctbench_core.compare.primary import Primary, primary_of
 from ctbench_core.config import KEYS, Config, get_key, recipe_values
@@ -43,21 +44,42 @@ def compare_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Co
         InputError: one recipe only, no set in common, or no volume or finding in common.
     """
     runs = [open_run(folder) for folder in run_dirs]
+    if on in (None, OUT_OF_FOLD) and is_kfold(runs):
+        set_names = [fold_set(run) for run in runs]
+        return compare_folds(_several_recipes(runs), primary_of(runs, set_names[0])).with_runs(runs, set_names)
+    _several_recipes(runs)
+    name, set_names = comparison_set(runs, on)
+    return match_recipes(run_dirs, name).compare().with_runs(runs, set_names)
+
+
+def _several_recipes(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs by recipe.
+
+    Raises:
+        InputError: there is one recipe only.
+    """
     recipes = recipes_of(runs)
     if len(recipes) < 2:
         raise InputError(
-            f"These {len(run_dirs)} runs are one recipe with different seeds: there is nothing to compare. Add runs of "
+            f"These {len(runs)} runs are one recipe with different seeds: there is nothing to compare. Add runs of "
             "another recipe, or compare them as single runs."
         )
-    if on in (None, OUT_OF_FOLD) and is_kfold(runs):
-        set_names = [fold_set(run) for run in runs]
-        return compare_folds(recipes, primary_of(runs, set_names[0])).with_runs(runs, set_names)
+    return recipes
+
+
+def match_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Matched:
+    """Match the recipes of stored runs on the common volumes and findings of all of them.
+
+    Args:
+        on: as `compare_runs`.
+
+    Raises:
+        InputError: as `compare_recipes`.
+    """
+    runs = [open_run(folder) for folder in run_dirs]
+    recipes = _several_recipes(runs)
     name, set_names = comparison_set(runs, on)
     own = {run.paths.root: one for run, one in zip(runs, set_names)}
-    cache = ManifestCache()
-    overlaps = {
-        title: seed_overlap(group[0].config, cache) if len(group) > 1 else 0.0 for title, group in recipes.items()
-    }
     scores = {
         title: {
             seed: read_model_scores(run.paths.root, own[run.paths.root])
@@ -65,7 +87,8 @@ def compare_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Co
         }
         for title, group in recipes.items()
     }
-    return compare_scored_recipes(scores, name, overlaps, primary_of(runs, name)).with_runs(runs, set_names)
+    common, groups = _group_seeds(scores)
+    return Matched(name, common, groups, list(recipes.values()), primary_of(runs, name))
 
 
 def estimate_recipe(run_dirs: Sequence[Path | str], on: str) -> dict[str, Estimate] | None:
@@ -104,11 +127,17 @@ def compare_scored_recipes(
     Args:
         overlaps: by recipe, the mean share of training patients that two seeds have in common; 0 by default.
     """
+    common, groups = _group_seeds(recipes)
+    groups = [dataclasses.replace(group, overlap=(overlaps or {}).get(group.name, 0.0)) for group in groups]
+    return compare_groups(common, groups, on, primary)
+
+
+def _group_seeds(recipes: Mapping[str, Mapping[str, ModelScores]]) -> tuple[CommonScores, list[Group]]:
+    """Return the common scores of all seeds, and the layers of each recipe in them."""
     common = keep_common([model for seeds in recipes.values() for model in seeds.values()])
     groups: list[Group] = []
     for name, seeds in recipes.items():
         start = groups[-1].layers[-1] + 1 if groups else 0
         layers = list(range(start, start + len(seeds)))
-        mark = mark_of(list(seeds.values()))
-        groups.append(Group(name, layers, list(seeds), (overlaps or {}).get(name, 0.0), mark))
-    return compare_groups(common, groups, on, primary)
+        groups.append(Group(name, layers, list(seeds), mark=mark_of(list(seeds.values()))))
+    return common, groups

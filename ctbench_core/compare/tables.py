@@ -54,6 +54,7 @@ def metric_rows(name: str, estimate: Estimate) -> list[dict[str, Any]]:
 
 def difference_rows(
     names: tuple[str, str],
+    values: tuple[Mapping[str, float], Mapping[str, float]],
     one: Difference,
     margin: Margin | None = None,
     primary: Primary | None = None,
@@ -62,32 +63,19 @@ def difference_rows(
     """Return the rows of the difference of one metric: the macro means and every finding.
 
     Args:
-        names: of the first and the second.
+        names: of the first and the second. values: of both, by column, over the seeds that are compared.
         p_swap: of each finding, where it was tested.
     """
     rows, margins = [], _margin_columns(one, margin)
     start = macro_start(one.columns)
     for k in columns_in_order(one.columns):
         label = one.columns[k]
-        row = {"a": names[0], "b": names[1], "metric": one.metric, "label": label, **one.row(k)}
+        row: dict[str, Any] = {"a": names[0], "b": names[1], "metric": one.metric, "label": label}
+        row |= {"a_value": values[0][label], "b_value": values[1][label], **one.row(k)}
         row |= {"p_swap": float(p_swap[k]) if k < min(start, len(p_swap)) else np.nan}
         row |= {"primary": bool(primary and primary.includes(one.metric, label))}
         rows.append(row | {name: values[k] for name, values in margins.items()})
     return rows
-
-
-def with_values(differences: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return differences a - b with what each side is, columns a_value and b_value before delta.
-
-    Args:
-        metrics: rows of `metric_rows`; of recipes their values are means over all seeds, differences over common ones.
-    """
-    frame = differences.copy()
-    values = metrics.set_index(["model", "metric", "finding"])["value"]
-    for side in ("a", "b"):
-        keys = pd.MultiIndex.from_frame(frame[[side, "metric", "label"]])
-        frame.insert(list(frame).index("delta"), f"{side}_value", values.loc[keys].to_numpy(float))
-    return frame
 
 
 def _pair(low: str, high: str, bounds: Sequence[float] | np.ndarray) -> dict[str, float]:

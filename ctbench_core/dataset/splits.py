@@ -96,6 +96,13 @@ class ManifestCache:
             return [train]
         return [train, self.read(config, config.data.val_manifest, train.labels)]
 
+    def roles(self, config: Config, labels: Sequence[str] | None = None) -> list[str]:
+        """List the splits that a config's split column names; none where its table cannot be read."""
+        try:
+            return list(self._divided(reference_config(config), labels))
+        except ManifestError:
+            return []
+
     def _divided(self, config: Config, labels: Sequence[str] | None) -> dict[str, Manifest]:
         """Return the rows of the training manifest by the split column."""
         column, table = config.data.columns.split, self.read(config, config.data.train_manifest, labels)
@@ -257,16 +264,26 @@ def read_training_manifests(config: Config) -> tuple[dict[str, Manifest], list[s
     return {"train": splits.train, "val": splits.val}, splits.warnings
 
 
-def list_test_sets(config: Config, files_only: bool = False) -> list[str]:
-    """List a config's test sets: data.test_manifests, or else its fold, or else its split column, or else the usual files that exist."""
+def list_test_sets(
+    config: Config, files_only: bool = False, cache: ManifestCache | None = None, labels: Sequence[str] | None = None
+) -> list[str]:
+    """List a config's test sets: data.test_manifests, or else its fold, or else its split column, or else the usual files that exist.
+
+    Args:
+        cache, labels: where the test sets are read afterwards, as `read_test_manifests`: a table is then read once for both.
+    """
     folds = config.data.kfold.folds is not None
     if config.data.test_manifests is not None:
         return [name for name in config.data.test_manifests if not (files_only and folds and name == fold_name(config))]
     if folds:
         return [] if files_only else [fold_name(config)]
     if config.data.columns.split is not None:
-        table = manifest_path(reference_config(config), config.data.train_manifest)
-        return [TEST_ROWS] if "test" in read_roles(table, config.data.columns.split) else []
+        if cache is not None:
+            roles = cache.roles(config, labels)
+        else:
+            table = manifest_path(reference_config(config), config.data.train_manifest)
+            roles = read_roles(table, config.data.columns.split)
+        return [TEST_ROWS] if "test" in roles else []
     return [name for name in DEFAULT_TESTS if manifest_path(reference_config(config), name).is_file()]
 
 

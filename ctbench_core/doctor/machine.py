@@ -29,7 +29,7 @@ from ctbench_core.doctor.diagnosis import ERROR, OK, WARNING, CheckOutcome
 from ctbench_core.errors import ConfigError, DamagedFile, refusal
 from ctbench_core.features import check_allowed
 from ctbench_core.file_limit import file_limit
-from ctbench_core.formatting import format_bytes, plural
+from ctbench_core.formatting import format_bytes, format_time_span, plural
 from ctbench_core.locks import file_lock, has_file_locks
 from ctbench_core.names import LONGEST_BELOW_RUN
 from ctbench_core.runs import HEARTBEAT_LIMIT_S, new_run_id, run_folders, stored_status
@@ -326,7 +326,7 @@ def clock(config: Config) -> CheckOutcome:
         direction = "ahead of" if skew > 0 else "behind"
         return CheckOutcome(WARNING, f"the disk's clock is {abs(skew):.0f} s {direction} this machine's", advice)
     if ahead > HEARTBEAT_LIMIT_S:
-        return CheckOutcome(WARNING, f"a run was written {_duration(ahead)} in the future", advice)
+        return CheckOutcome(WARNING, f"a run was written {format_time_span(ahead)} in the future", advice)
     return CheckOutcome(OK, "this machine, the disk and the runs agree on the time")
 
 
@@ -340,8 +340,3 @@ def _newest_heartbeat(config: Config) -> float:
             heartbeat = stored_status(Path(folder) / "status.json").heartbeat
             times.append(datetime.fromisoformat(heartbeat).timestamp() if heartbeat else 0.0)
     return max(times)
-
-
-def _duration(seconds: float) -> str:
-    days, hours, minutes = seconds / 86400, seconds / 3600, seconds / 60
-    return f"{days:.0f} days" if days >= 2 else f"{hours:.0f} hours" if hours >= 2 else f"{minutes:.0f} minutes"

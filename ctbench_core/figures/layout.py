@@ -21,6 +21,7 @@ CONFIG: dict[str, Any] = {
 }
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _LEGEND_ROW = 19  # pixels of a line of a legend
+_LEGEND_LETTERS = 46  # of a line of a legend
 _STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
@@ -75,6 +76,16 @@ def build_chart(
         "hovermode": "closest",
     }
     return go.Figure({"data": list(traces), "layout": layout})
+
+
+def legend_name(name: str) -> str:
+    """Return a name as HTML for a legend below a chart: in lines that a phone shows whole."""
+    return "<br>".join(map(html.escape, textwrap.wrap(name, _LEGEND_LETTERS)))
+
+
+def legend_lines(name: str) -> int:
+    """Return how many lines a name has in a legend below a chart."""
+    return len(textwrap.wrap(name, _LEGEND_LETTERS))
 
 
 def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.Figure:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import DIRECTIONS
 from ctbench_core.figures.layout import band, histogram_bars, set_layout
 from ctbench_core.formatting import format_metric
-from ctbench_core.palette import COLOURS
+from ctbench_core.palette import COLOURS, GREY
 
 
 def recall_at_k(frame: pd.DataFrame) -> go.Figure:
@@ -35,12 +36,23 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
             customdata=rows["recall"] / rows["chance"],
             hovertemplate=name + "<br>recall at %{x}: %{y:.3f}<br>%{customdata:.1f} times chance<extra></extra>",
         )
-        by_chance = {"name": f"{name}, chance", "line": style | {"width": 1.2}, "opacity": 0.6}
-        chart.add_scatter(x=rows["k"], y=rows["chance"], mode="lines", **by_chance)
+    _add_chance(chart, frame)
     depths = sorted(frame["k"].unique().tolist())
     chart.update_xaxes(type="log", title="K", tickvals=depths, ticktext=[str(depth) for depth in depths])
     chart.update_yaxes(title="recall", range=[0, 1.02])
     return set_layout(chart, height=400)
+
+
+def _add_chance(chart: go.Figure, frame: pd.DataFrame) -> None:
+    """Add the recall of chance: one grey line where all directions have the same, else one of each in its colour."""
+    by_direction = frame.pivot(index="k", columns="direction", values="chance").to_numpy()
+    is_same = np.allclose(by_direction, by_direction[:, :1], rtol=1e-9, atol=0, equal_nan=True)
+    for place, (direction, rows) in enumerate(frame.groupby("direction", sort=False)):
+        name, colour = ("chance", GREY) if is_same else (f"{DIRECTIONS[str(direction)].title}, chance", COLOURS[place])
+        dotted = {"color": colour, "width": 1.5, "dash": "dot"}
+        chart.add_scatter(x=rows["k"], y=rows["chance"], mode="lines", name=name, line=dotted)
+        if is_same:
+            return
 
 
 def similarity_histogram(frame: pd.DataFrame, means: Mapping[str, float | None]) -> go.Figure:

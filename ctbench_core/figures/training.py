@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import macro_keys, short_title
-from ctbench_core.figures.layout import build_chart, set_layout
+from ctbench_core.figures.layout import build_chart, legend_lines, legend_name, set_layout
 from ctbench_core.palette import COLOURS, line_style
 
 _PLOT = 300  # pixels between the axes
@@ -51,7 +51,7 @@ def learning_curves(drawn: pd.DataFrame, best: pd.DataFrame, places: Mapping[str
     for run, place in places.items():
         colour, dash = line_style(place)
         line, name = lines[run], escape(run)
-        group = {"name": name, "legendgroup": run, "mode": "lines"}
+        group = {"name": legend_name(run), "legendgroup": run, "mode": "lines"}
         if "raw" in line:
             style = {"line": {"color": colour, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "showlegend": False}
             traces.append(group | style | _points(line, "raw"))
@@ -63,7 +63,7 @@ def learning_curves(drawn: pd.DataFrame, best: pd.DataFrame, places: Mapping[str
             tip = f"{name}<br>best epoch %{{x:,}}: %{{y:.3f}}<extra></extra>"
             style = {"mode": "markers", "marker": edge, "hovertemplate": tip, "showlegend": False}
             traces.append(group | style | _points(dots[run], "value"))
-    chart = build_chart(traces, _PLOT, len(places), {"title": "epoch"}, {"title": title})
+    chart = build_chart(traces, _PLOT, sum(map(legend_lines, places)), {"title": "epoch"}, {"title": title})
     # A zoom stays while new epochs come in; lines of several traces have no gap in the legend.
     return chart.update_layout(uirevision=title, legend_tracegroupgap=0)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         marked_name,
         p_text,
         seed_sentences,
+        seed_texts,
     )
     from ctbench_core.report.evaluation import run_paper
     from ctbench_core.report.external import RECALIBRATION, is_recalibrated, prevalence_rows

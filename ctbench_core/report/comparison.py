@@ -19,6 +19,7 @@ from ctbench_core.report.comparison_sentences import (
     best_sentences,
     detectable_sentences,
     eligible_sentence,
+    fewer_seeds,
     headline_rows,
     margin_sentences,
     primary_sentences,
@@ -119,6 +120,8 @@ def _caption(comparison: Comparison) -> str:
             f"$\\dagger$ differs from {first}, Benjamini-Hochberg adjusted $p < {settings['level']:g}$ over "
             f"{plural(settings['family'], 'test')}."
         )
+    if named := fewer_seeds(comparison):
+        parts.append(latex.escape(f"Means are over all seeds of a recipe, tests over common ones ({named})."))
     return " ".join([*parts, eligible]).strip()
 
 

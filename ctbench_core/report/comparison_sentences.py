@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from ctbench_core.compare import MACROS, Comparison
+from ctbench_core.compare import MACROS, Comparison, Pair
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_metric, format_p, plural
 from ctbench_core.inference import MARK_NEAR_END, MODELS, SAME_PATIENTS
@@ -83,16 +83,37 @@ def question_sentences(comparison: Comparison) -> list[str]:
     return sentences
 
 
+def seed_texts(comparison: Comparison) -> dict[str, str]:
+    """Say by model over which seeds its difference goes, and the two means beside it; nothing for single models."""
+    if max(comparison.settings["seeds"]) == 1:
+        return {}
+    texts = {}
+    for pair in comparison.pairs:
+        common = _common_seeds(pair)
+        counts = " and ".join(str(len(group.seeds)) for group in (pair.first, pair.second))
+        texts[pair.first.name] = plural(common, "common seed") if common else f"{counts} seeds, none in common"
+    return texts
+
+
+def _common_seeds(pair: Pair) -> int:
+    return len({*pair.first.seeds} & {*pair.second.seeds})
+
+
 def seed_sentences(comparison: Comparison) -> list[str]:
-    """Say where differences use fewer seeds than the printed means: then they need not be the differences of these."""
-    counts = dict(zip(comparison.common.names, comparison.settings["seeds"]))
-    used = {pair.first.name: len({*pair.first.seeds} & {*pair.second.seeds}) for pair in comparison.pairs}
+    """Say where differences use fewer seeds than a recipe has, and so differ from the means over all of its seeds."""
+    named = fewer_seeds(comparison)
+    return [f"Differences, and the two means beside each, are over common seeds ({named})."] if named else []
+
+
+def fewer_seeds(comparison: Comparison) -> str:
+    """List the pairs of recipes that have fewer seeds in common than one of them has; else empty."""
+    counts = {
+        pair.first.name: common
+        for pair in comparison.pairs
+        if 0 < (common := _common_seeds(pair)) < max(len(pair.first.seeds), len(pair.second.seeds))
+    }
     baseline = comparison.common.names[0]
-    fewer = {name: count for name, count in used.items() if 0 < count < max(counts[name], counts[baseline])}
-    if not fewer:
-        return []
-    named = ", ".join(f"{name} and {baseline} have {count} in common" for name, count in fewer.items())
-    return [f"Differences are over common seeds ({named}), means over all: they need not agree."]
+    return ", ".join(f"{name} and {baseline} have {count} in common" for name, count in counts.items())
 
 
 def headline_rows(comparison: Comparison) -> pd.DataFrame:

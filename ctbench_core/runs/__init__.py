@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         alignment_sentences,
         alignment_size,
         disclosures_of,
+        evaluations_of,
         is_stale,
         openings_of,
         stored_alignment_disclosures,
@@ -63,7 +64,15 @@ if TYPE_CHECKING:
     )
     from ctbench_core.runs.recipe_query import recipe_query
     from ctbench_core.runs.recorder import Recorder
-    from ctbench_core.runs.results import FindingMetrics, Interval, MacroMetric, Metrics, TestSet, read_metrics
+    from ctbench_core.runs.results import (
+        SCORES_ONLY,
+        FindingMetrics,
+        Interval,
+        MacroMetric,
+        Metrics,
+        TestSet,
+        read_metrics,
+    )
     from ctbench_core.runs.resuming import (
         advice_on_changes,
         check_resumable,
@@ -141,7 +150,7 @@ if TYPE_CHECKING:
         to_trash,
     )
     from ctbench_core.runs.tuning import read_tuning
-    from ctbench_core.runs.validation_sets import joint_set_names, validation_set_names
+    from ctbench_core.runs.validation_sets import best_order, joint_set_names, set_ranks, validation_set_names
     from ctbench_core.runs.views import View, delete_view, read_views, save_view
 
 load_on_use(__name__)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ctbench_core.config import Config
 from ctbench_core.declared import TRUTHS
-from ctbench_core.formatting import format_cohort, format_pairs, plural
+from ctbench_core.formatting import format_cohort, format_pairs, ordinal, plural
 from ctbench_core.label_leakage import leakage_banner, leakage_note, relevance_note
 from ctbench_core.runs.convergence import convergence
 from ctbench_core.runs.identity import set_id_of
@@ -70,12 +70,16 @@ class Disclosures:
         """Return short texts: those of `facts`, and the warnings."""
         return self.facts() + [text for text in (self.warning, *self.warnings) if text]
 
-    def facts(self) -> list[str]:
-        """Return short texts: the set's size, evaluations, label origin, and a leak where there is one."""
+    def facts(self, of_run: str = "") -> list[str]:
+        """Return short texts: the set's size, evaluations, label origin, and a leak where there is one.
+
+        Args:
+            of_run: what is said of one run's own evaluations, as `evaluations_of` does.
+        """
         texts = [f"{self.set_name}: {format_cohort(self.n)}" if self.n else self.set_name]
         if self.openings is not None:
             times, runs = plural(self.openings, "time"), plural(self.runs, "run")
-            texts.append(f"evaluated {times} by {runs} of this run store" + self._unknown(" (", ")"))
+            texts.append(f"evaluated {times} by {runs} of this run store{of_run}" + self._unknown(" (", ")"))
         elif self.set_name != VALIDATION:
             texts.append(self.no_ledger_reason)
         texts.append(f"label origin: {', '.join(self.label_origins) or 'unknown'}")
@@ -277,3 +281,12 @@ def _stored(run: Run, set_name: str) -> Metrics:
         n = (read_tuning(run.paths.tuning) or {}).get("n") or {}
         return Metrics({}, {}, n=n, leak_patients=len(read_provenance(run.paths).leaks.get("val", [])))
     return read_metrics(run.paths.evaluation(set_name).metrics) or Metrics({}, {})
+
+
+def evaluations_of(run: Run, name: str) -> str:
+    """Say which of several runs evaluated on a test set a run is, and how often it was; empty for a lone run."""
+    runs = [opening.run_id for opening in openings_of([run], name) if opening.test_set is not None]
+    if run.run_id not in runs or len(set(runs)) == 1:
+        return ""
+    place, times = list(dict.fromkeys(runs)).index(run.run_id) + 1, runs.count(run.run_id)
+    return f"; this is the {ordinal(place)} run" + (f", evaluated {times} times" if times > 1 else "")

@@ -30,7 +30,8 @@ def _field(name: str, title: str, kind: Kind, cell: str = "", *aliases: str, hel
 
 
 _CELLS = (
-    _field("name", "Run", "text", "name", "run"),
+    # Of a row of `named_rows` both: the name as tables show it, and what a run is called alone.
+    Field("name", "Run", "text", lambda row: (row["name"], row.get("own_name", row["name"])), aliases=("run",)),
     _field("id", "Run id", "text", "run_id", "run_id"),
     _field("state", "State", "text"),
     _field("study", "Study", "text", help="The study or search that the run belongs to."),
@@ -43,7 +44,7 @@ _CELLS = (
         help="Label budget, in the run's unit; empty: all.",
         empty="all",
     ),
-    _field("volumes", "N", "number", "volumes", "n", help="Training volumes."),
+    _field("volumes", "Volumes", "number", "volumes", "n", help="Training volumes."),
     _field("seed", "Seed", "number", "seed", "utils.seed"),
     _field("fold", "Fold", "number", "fold", "data.kfold.fold"),
     _field("best epoch", "Best epoch", "number", "best_epoch", "best"),
@@ -56,6 +57,7 @@ _CELLS = (
         "text",
         lambda row: (row["validation_name"], row["validation_set"]) if row["validation_name"] else (),
         "Its file, numbered where several sets share it; an identity of volumes and labels matches too.",
+        ("val set", "val. set"),
     ),
     Field("test set", "Test sets", "text", lambda row: list(row["test_metrics"]), "Test sets that were evaluated."),
     Field("stale", "Stale", "flag", lambda row: (bool(row["stale"]),), "A test result is of an earlier epoch."),

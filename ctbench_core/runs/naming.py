@@ -75,12 +75,15 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 
 def named_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of the run table under the names that `run_names` gives their runs beside one another."""
+    """Return rows of the run table under the names that `run_names` gives their runs beside one another.
+
+    What a run is called alone stays in the cell ``own_name``.
+    """
     names = [str(row["name"]) for row in rows]
     repeated = {place for places in _equal(names) for place in places}
     settings = [_settings(row) if place in repeated else {} for place, row in enumerate(rows)]
     named = unique_names(names, settings, [row["created"] for row in rows])
-    return [{**row, "name": name} for row, name in zip(rows, named)]
+    return [{**row, "name": name, "own_name": own} for row, name, own in zip(rows, named, names)]
 
 
 def _settings(row: Mapping[str, Any]) -> dict[str, Any]:

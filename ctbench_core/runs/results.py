@@ -88,6 +88,10 @@ def _by_text(texts: Mapping[str, str]) -> str:
     return "; ".join(f"{', '.join(titles)}: {text}" for text, titles in keys.items())
 
 
+# Why a run of a study has no intervals: it is evaluated without them.
+SCORES_ONLY = "scores only"
+
+
 @dataclass(frozen=True)
 class MacroMetric:
     """A mean over the findings where a metric is defined.
@@ -182,6 +186,12 @@ class Metrics:
             for name, key in interval_keys().items()
             if key in self.macro_values
         }
+
+    def no_interval(self, key: str) -> str:
+        """Return why a macro mean has no interval; empty where it has one, or is not stored."""
+        if key not in self.macro or self.macro[key].interval:
+            return ""
+        return self.macro_no_interval.get(key) or ("" if self.has_intervals else SCORES_ONLY)
 
     def _bare(self, name: str, key: str) -> MacroMetric:
         defined = sum(not math.isnan(one.value(name)) for one in self.findings.values())

@@ -336,6 +336,9 @@ def _test_results(run: Run, best_epoch: int | None) -> Row:
     return {
         "tests": {name: None if math.isnan(one.value) else one.value for name, one in auprc.items()},
         "test_intervals": {name: one.interval.to_list() if one.interval else None for name, one in auprc.items()},
+        "test_no_interval": {
+            name: reason for name, metrics in tests.items() if (reason := metrics.no_interval("auprc"))
+        },
         "test_metrics": {
             name: {key: one.value for key, one in metrics.macro.items() if not math.isnan(one.value)}
             for name, metrics in tests.items()

@@ -1,7 +1,8 @@
-"""Name the validation sets of a run store by their files: ``valid.csv``, and ``valid.csv (2)`` where another set shares it."""
+"""Name the validation sets of a run store by their files (``valid.csv``, ``valid.csv (2)``), and order runs within them."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -56,3 +57,29 @@ def _numbered(names: Iterable[tuple[str, str]]) -> dict[str, str]:
             seen[name] += 1
             numbered[identity] = name if seen[name] == 1 else f"{name} ({seen[name]})"
     return numbered
+
+
+def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
+    """Return the rank of each row's validation set: the set of most rows first, then the newest."""
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, moment in zip(sets, created):
+        count, newest = sizes.get(name, (0, ""))
+        sizes[name] = (count + 1, max(newest, moment))
+    ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
+    return [ranks[name] for name in sets]
+
+
+def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:
+    """Return the positions of runs by a validation metric, best first within each validation set, the set of most runs first.
+
+    Runs without a value come last.
+
+    Args:
+        sets, created, values: of each run its validation set, when it was made, and the metric.
+    """
+    ranks = set_ranks(sets, created)
+    filled = [value is not None and not math.isnan(value) for value in values]
+    keys = [
+        (not has, rank, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
+    ]
+    return sorted(range(len(keys)), key=keys.__getitem__)

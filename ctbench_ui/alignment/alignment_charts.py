@@ -123,7 +123,7 @@ def embedding_map(
                 "size": 4 if shaded else 5,
                 "color": colours.get(str(group), GREY),
                 "symbol": "circle" if kind == "volume" else "diamond-open",
-                "opacity": 0.8,
+                "opacity": 0.8 if shaded else 1.0,  # the colours have a contrast of 3:1 only in full
             },
             text=rows["volumename"],
             hovertemplate=f"%{{text}}<br>{kind}, {group}<extra></extra>",

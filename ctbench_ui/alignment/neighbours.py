@@ -125,14 +125,13 @@ def _matches(
 
 
 def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, way: str) -> None:
-    ties = int(near["copies"][place]) - 1
+    ties, noun = int(near["copies"][place]) - 1, DIRECTIONS[way].gallery_noun
     badge = ":green-badge[:material/check: hit]" if near["hit"][place] else ":gray-badge[miss]"
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            tied = f" · tied with {plural(ties, 'other')}" if ties > 0 else ""
             similarity = format_metric(float(near["similarity"][place]))
             st.markdown(
-                f"**{place + 1}** · {as_text(neighbour['volumename'])} · {similarity} {badge}{tied}",
+                f"**{place + 1}** · {as_text(neighbour['volumename'])} · similarity {similarity} {badge}",
                 width="stretch",
             )
             st.button(
@@ -145,6 +144,8 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
                 args=(neighbour["volumename"], _WAYS[way == _WAYS[0]]),
             )
         st.markdown(_badges(neighbour, query))
+        if ties > 0:
+            st.caption(f"Same embedding as {plural(ties, f'other {noun}')}.")
         _text(neighbour, whole=False)
 
 

@@ -23,7 +23,7 @@ _ICON = ":material/compare_arrows:"
 
 def draw() -> None:
     """Draw the page: the choice of a result beside the title, and the settings of a measurement while there is none."""
-    header = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    header = st.container(key="alignment-header", horizontal=True, vertical_alignment="center", gap="small")
     header.title("Alignment", anchor=False, width="content")
     deletion.offer_undo()
     stored = result.list_stored(str(form.outputs_root()))

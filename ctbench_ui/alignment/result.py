@@ -43,11 +43,12 @@ from ctbench_ui.shared.pictures import Figure
 _VIEWS = {
     SEMANTIC: "all",
     OTHERS: "own exam left out",
-    "semantic_normal": "normal queries",
-    "semantic_abnormal": "abnormal queries",
-    f"{OTHERS}_normal": "normal queries, own exam left out",
-    f"{OTHERS}_abnormal": "abnormal queries, own exam left out",
+    "semantic_normal": "normal",
+    "semantic_abnormal": "abnormal",
+    f"{OTHERS}_normal": "normal, own exam left out",
+    f"{OTHERS}_abnormal": "abnormal, own exam left out",
 }
+_PREFIX = "alignment of "  # of the names that `run_alignment` gives; here every result is one
 _CHANCES = [f"Chance {way.mark}" for way in CROSS_DIRECTIONS]
 _WIDTHS = {"Metric": 92, "Chance": 68, **dict.fromkeys(_CHANCES, 68)}
 _GEOMETRY = {
@@ -67,7 +68,7 @@ def list_stored(outputs_root: str) -> dict[str, dict[str, str]]:
             continue
         hit = _hit(open_run(row["run_dir"]), INSTANCE)
         for name in row["alignments"]:
-            title = row["name"] if row["kind"] == "align" else f"{name} of {row['name']}"
+            title = row["name"].removeprefix(_PREFIX) if row["kind"] == "align" else f"{name} of {row['name']}"
             values = {"name": title, "encoder": row["encoder"], "hit": f"hit: {hit}"}
             parts[f"{row['run_dir']}/{name}"] = values
     return parts
@@ -167,14 +168,15 @@ def _pick_view(recall: pd.DataFrame) -> str:
     views = [view for view in _VIEWS if view in set(recall["truth"])]
     if len(views) < 2:
         return SEMANTIC
-    return st.selectbox(
-        "Queries",
-        views,
-        format_func=_VIEWS.__getitem__,
-        label_visibility="collapsed",
-        width=250,
-        **address.bound("alignment.view", views, _VIEWS.__getitem__),
-    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
+        st.markdown(":small[Queries]", width="content")
+        return st.selectbox(
+            "Queries",
+            views,
+            format_func=_VIEWS.__getitem__,
+            label_visibility="collapsed",
+            **address.bound("alignment.view", views, _VIEWS.__getitem__),
+        )
 
 
 def _metric_table(metrics: dict[str, Any], depths: list[int], truth: str, view: str) -> None:
@@ -322,7 +324,7 @@ def _graded(metrics: dict[str, Any]) -> None:
     st.header("Graded by shared findings", anchor=False)
     rows = []
     for k in depths:
-        row = {"Metric": f"@{k}"}
+        row = {"First K": f"{k}"}
         for name, way in DIRECTIONS.items():
             if f"graded_{name}_jaccard_at_{k}" in metrics:
                 row[f"Overlap {way.mark}"] = format_metric(metrics[f"graded_{name}_jaccard_at_{k}"])
@@ -396,6 +398,9 @@ def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
         if f"{name}_hub_never" in metrics
     ]
     with st.expander("Hubs", icon=":material/hub:"):
+        st.caption(
+            "A hub is among the first 10 of many queries. Skewness of these counts: the higher, the stronger the hubs."
+        )
         st.caption(" · ".join(parts))
         for side, way in zip(st.columns(2, gap="medium"), CROSS_DIRECTIONS):
             rows = hubs[hubs["direction"] == way.name]
@@ -404,7 +409,7 @@ def _hubs(hubs: pd.DataFrame, metrics: dict[str, Any], source: Source) -> None:
                 hide_index=True,
                 column_config={
                     "volumename": "Volume",
-                    "occurrences": st.column_config.NumberColumn(f"Retrieved, {way.title}", format="%.1f"),
+                    "occurrences": st.column_config.NumberColumn(f"Times in the first 10, {way.title}", format="%.1f"),
                 },
                 key=f"hubs-{way.name}",
                 alt=f"Most often retrieved, {way.title}",

@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.compare import compare_alignments
-from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS, INSTANCE, metric_title
+from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS, INSTANCE, RetrievalDirection, metric_title
 from ctbench_core.errors import InputError
-from ctbench_core.formatting import format_interval, plural
+from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.runs import Disclosures, read_alignment
 from ctbench_ui.alignment import alignment_charts, intervals, store
 from ctbench_ui.frame import address
@@ -21,7 +21,9 @@ from ctbench_ui.shared.exports import Source, disclosed_source
 from ctbench_ui.shared.pictures import draw_plot
 
 OTHER = "other"  # in the address
-_DIFFERENCE = "Paired differences: {0} − {1}, over {2:,} queries of {3} that both have scored. 95 %: leaving out one patient at a time, t."
+_PLACES = ("First", "Second")
+_WIDTHS = (88, 58, 62, 148)  # of the columns, in pixels: together those of a phone
+_DIFFERENCE = "Paired differences, First − Second, over {0:,} queries of {1} that both have scored. 95 %: leaving out one patient at a time, t."
 
 
 def tab(
@@ -49,15 +51,22 @@ def tab(
     names = name_by_difference(*parts)
     _warn(metrics, other_metrics, parts, truth)
     both = _common_source(source, source_of(other.parents[1], other.name, other_metrics))
-    st.caption(both.note)
-    recalls = {name: _recall(place, truth) for name, place in zip(names, (folder, other))}
+    if not _are_on_page(source, both):
+        st.caption(both.note)
+    titles = [f"{place}: {name}" for place, name in zip(_PLACES, names)]
+    recalls = {title: _recall(place, truth) for title, place in zip(titles, (folder, other))}
+    frame, reason = _compare(cache.stamp(folder / "metrics.json"), cache.stamp(other / "metrics.json"), truth)
+    if reason:
+        st.info(as_text(f"No differences. {reason}"), icon=":material/info:")
     for way, side in zip(CROSS_DIRECTIONS, st.columns(2, gap="medium")):
-        side.markdown(f"**{way.title}**")
         with side:
+            st.markdown(f"**{way.title}**")
             chart = exports.noted(alignment_charts.side_by_side(recalls, way.name), both)
             alt = f"Recall at K of both results, {way.title}"
             draw_plot(chart, f"beside-{way.name}", f"{both.stem}-beside-{way.name}", alt)
-    _differences(folder, other, truth, names, both)
+            _difference_table(frame, way)
+    if len(frame):
+        _explain_differences(frame, both)
     st.caption("  \n".join(_rules(dict(zip(names, (metrics, other_metrics))))))
 
 
@@ -105,35 +114,36 @@ def _warn(metrics: Mapping[str, Any], other: Mapping[str, Any], parts: list[Mapp
         st.warning(f"Hits are defined differently: {as_text(hits)}.", icon=":material/warning:")
 
 
-def _differences(folder: Path, other: Path, truth: str, names: tuple[str, str], source: Source) -> None:
-    """Draw the metrics of both and their differences."""
-    frame, reason = _compare(cache.stamp(folder / "metrics.json"), cache.stamp(other / "metrics.json"), truth)
-    if reason:
-        st.info(as_text(f"No differences. {reason}"), icon=":material/info:")
+def _difference_table(frame: pd.DataFrame, way: RetrievalDirection) -> None:
+    """Draw the metrics of both in one direction and their differences: a table as narrow as a phone."""
+    rows = frame[frame["direction"] == way.name] if len(frame) else frame
+    if not len(rows):
         return
     shown = pd.DataFrame(
         {
-            "Direction": [DIRECTIONS[way].title for way in frame["direction"]],
-            "Metric": [_title(name) for name in frame["metric"]],
-            "first": frame["first"],
-            "second": frame["second"],
+            "Metric": [_title(name) for name in rows["metric"]],
+            "First": [format_metric(value) for value in rows["first"]],
+            "Second": [format_metric(value) for value in rows["second"]],
             "Difference [95 % CI]": [
                 format_interval(delta, ends, signed=True)
-                for delta, *ends in frame[["delta", "lower", "upper"]].itertuples(index=False)
+                for delta, *ends in rows[["delta", "lower", "upper"]].itertuples(index=False)
             ],
         }
     )
-    columns = dict(zip(("first", "second"), names))
     st.dataframe(
-        exports.styled(shown),
+        shown,
         hide_index=True,
-        column_config=columns,
+        column_config={name: st.column_config.TextColumn(width=width) for name, width in zip(shown, _WIDTHS)},
         height=38 + 35 * len(shown),
-        key="beside-table",
-        alt="Metrics of both results and their differences",
+        key=f"beside-table-{way.name}",
+        alt=f"Metrics of both results and their differences, {way.title}",
     )
+
+
+def _explain_differences(frame: pd.DataFrame, source: Source) -> None:
+    """Draw what the differences are of, which have no interval and why, and their file."""
     first = frame.iloc[0]
-    st.caption(as_text(_DIFFERENCE.format(*names, int(first["queries"]), plural(int(first["patients"]), "patient"))))
+    st.caption(_DIFFERENCE.format(int(first["queries"]), plural(int(first["patients"]), "patient")))
     for text, rows in frame[frame["no_interval"] != ""].groupby("no_interval", sort=False):
         titles = [f"{_title(row.metric)} {DIRECTIONS[str(row.direction)].mark}" for row in rows.itertuples()]
         st.caption(as_text(f"No interval of {', '.join(titles)}: {text}."))
@@ -172,6 +182,14 @@ def _common_source(one: Source, other: Source) -> Source:
         warning="; ".join(dict.fromkeys(each.warning for each in disclosures if each.warning)),
     )
     return disclosed_source(one.title, both, one.stem)
+
+
+def _are_on_page(one: Source, both: Source) -> bool:
+    """Whether the line on top of the page, of the first result, already says what is to disclose of both."""
+    said, joint = one.disclosures, both.disclosures
+    if said is None or joint is None:
+        return False
+    return (sorted(said.label_origins), said.warning) == (sorted(joint.label_origins), joint.warning)
 
 
 def _folder(key: str) -> Path:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from ctbench_core.compare import common_sets
+from ctbench_core.compare import are_repeats, can_compare, common_sets, default_runs, recipes_of, repeats_on
 from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run
 from ctbench_ui import form
-from ctbench_ui.compare import results, tabs
+from ctbench_ui.compare import published, results, tabs
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.shared import as_text, draw_tabs, exports, linked_ids, run_picker, show_empty, show_errors
 
@@ -25,7 +26,7 @@ def draw() -> None:
     header = st.container(horizontal=True, vertical_alignment="center")
     header.title("Compare", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
-    rows = {key: row for key, row in stored.items() if run_picker.can_compare(row)}
+    rows = {key: row for key, row in stored.items() if can_compare(row)}
     linked = linked_ids.read_ids("compare", _RUNS, rows, stored)
     if len(rows) < 2:
         show_empty(
@@ -59,16 +60,19 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
     """
     state = st.session_state
     baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
-    state[_BASELINE] = baseline if baseline in rows else next(iter(rows))
-    known = [run_id for run_id in others if run_id in rows and run_id != state[_BASELINE]]
-    first = next((run_id for run_id in rows if run_id != state[_BASELINE]), None)
-    state[_OTHERS] = known[: run_picker.MOST - 1] or ([first] if first else [])
+    known = [run_id for run_id in others if run_id in rows and run_id != baseline]
+    if baseline not in rows or not known:
+        best = default_runs(list(rows.values()))
+        baseline = baseline if baseline in rows else best[0]
+        known = known or [run_id for run_id in best if run_id != baseline][-1:]
+    state[_BASELINE] = baseline
+    state[_OTHERS] = [run_id for run_id in known if run_id != baseline][: run_picker.MOST - 1]
     keep: dict[str, Any] = {
         "persist_state": "session",
         "format_func": lambda run_id: run_picker.title(rows[run_id]),
         "on_change": _write_link,
     }
-    with st.container(horizontal=True, vertical_alignment="bottom", key="compare-runs"):
+    with st.container(horizontal=True, vertical_alignment="top", key="compare-runs"):
         offered = run_picker.offer(rows, "compare.find", [state[_BASELINE], *state[_OTHERS]])
         baseline = st.selectbox("Baseline", offered, key=_BASELINE, **keep)
         offered = [run_id for run_id in offered if run_id != state[_BASELINE]]
@@ -96,22 +100,24 @@ def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
 
 def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] | None:
     """Draw the choice between runs and recipes; return the runs of each recipe, None where runs are compared."""
-    seeds = results.seeds_of([dict(rows[run_id]) for run_id in chosen], rows, on)
+    baseline, *others = runs = [rows[run_id] for run_id in chosen]
+    seeds = repeats_on(runs, rows.values(), on)
     if not seeds:
+        if all(are_repeats(baseline, other) for other in others):
+            st.caption(
+                f"{'Both' if len(runs) == 2 else 'All'} runs are of one recipe: they differ in their seed or fold alone."
+            )
         return None
     with st.container(horizontal=True, vertical_alignment="center"):
+        names = recipes_of([open_run(rows[run_id]["run_dir"]) for run_id in chosen])
+        parts = [f"{name}: {plural(len(run_dirs), 'seed')}" for name, run_dirs in zip(names, seeds.values())]
         by_recipe = st.toggle(
-            "Average over seeds",
+            f"Average over seeds ({', '.join(str(len(run_dirs)) for run_dirs in seeds.values())})",
             value=True,
             **address.bound("compare.by-recipe"),
             help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
-            "Intervals then cover seeds and patients.",
+            f"Intervals then cover seeds and patients. {as_text('; '.join(parts))}.",
         )
-        parts = [
-            f"{rows[run_id]['encoder']} · {rows[run_id]['head']}: {plural(len(run_dirs), 'seed')}"
-            for run_id, run_dirs in seeds.items()
-        ]
-        st.caption(" · ".join(parts))
     return seeds if by_recipe else None
 
 
@@ -125,21 +131,26 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
     run_picker.redraw_if_deleted(every)
     with show_errors("These runs cannot be compared"):
-        with st.skeleton(height=420):  # takes some seconds where the runs were never compared
-            comparison = results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
-        source = tabs.source_of(comparison, on)
-        tabs.warnings(comparison)
-        disclosures = comparison["disclosures"]
+        matched = results.read_matched(tuple(every), on, seeds is not None)
+        source = tabs.source_of(matched, on)
+        tabs.warnings(matched)
+        disclosures = matched["disclosures"]
         st.caption(exports.markdown_note(disclosures, disclosures.facts()))
+
+        @functools.cache
+        def compared() -> dict[str, Any]:  # only for a tab that shows statistics: they take some seconds at first
+            with st.skeleton(height=420):
+                return matched | results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
+
         contents = {
-            "Differences": lambda: tabs.differences(comparison, source),
-            "Curves": lambda: tabs.curves(comparison, run_dirs, on, source),
-            "Disagreements": lambda: tabs.disagreements(comparison, run_dirs, on, source),
-            "Settings": lambda: tabs.settings(comparison),
-            "Label noise": lambda: tabs.label_noise(comparison, run_dirs, on, source),
-            "Published": lambda: tabs.published(comparison, run_dirs),
+            "Differences": lambda: tabs.differences(compared(), source),
+            "Curves": lambda: tabs.curves(matched, run_dirs, on, source),
+            "Disagreements": lambda: tabs.disagreements(matched, run_dirs, on, source),
+            "Settings": lambda: tabs.settings(matched),
+            "Label noise": lambda: tabs.label_noise(matched, run_dirs, on, source),
+            "Published": lambda: published.tab(compared(), run_dirs, on),
             "Paper": lambda: exports.draw_paper(
-                comparison["files"](), f"compare-{on}", lambda: tabs.figures_of(comparison, run_dirs), source
+                compared()["files"](), f"compare-{on}", lambda: tabs.figures_of(compared(), run_dirs), source
             ),
         }
         draw_tabs(contents, "compare-tabs")

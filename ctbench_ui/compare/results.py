@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,90 +9,99 @@ import pandas as pd
 
 from ctbench_core.compare import (
     Comparison,
-    common_sets,
+    Matched,
     compare_label_sets,
-    compare_recipes,
-    compare_runs,
     comparison_set,
     config_differences,
+    match_recipes,
+    match_runs,
     read_label_set,
     read_model_scores,
     scores_path,
 )
 from ctbench_core.evaluate import finding_curves
-from ctbench_core.report import comparison_notes, lead_sentences, margin_sentences, paper_files, seed_sentences
-from ctbench_core.runs import open_run, read_frame, score_arrays
+from ctbench_core.report import (
+    comparison_notes,
+    lead_sentences,
+    margin_sentences,
+    paper_files,
+    seed_sentences,
+    seed_texts,
+)
+from ctbench_core.runs import Run, open_run, read_frame, score_arrays
 from ctbench_ui.shared import as_text, cache
 from ctbench_ui.shared.cache import Stamp
 
 
-def seeds_of(
-    chosen: Sequence[Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]], on: str
-) -> dict[str, list[str]] | None:
-    """Return the runs of each chosen run's recipe that were scored on a set, the chosen one first; by run id.
-
-    None where recipes cannot be compared: two chosen runs have the same recipe, or no recipe has several seeds.
-
-    Args:
-        chosen, rows: rows of `cache.run_row`.
-    """
-    recipes = [row["recipe"] for row in chosen]
-    if len(set(recipes)) < len(recipes) or any(row["kind"] != "train" for row in chosen):
-        return None
-    seeds, first = {}, open_run(chosen[0]["run_dir"])
-    for run in chosen:
-        repeats = [row for row in rows.values() if _is_repeat(row, run)]
-        repeats = [row for row in repeats if on in common_sets([first, open_run(row["run_dir"])])]
-        newest = {row["seed"]: row["run_dir"] for row in reversed(repeats)} | {run["seed"]: run["run_dir"]}
-        seeds[run["run_id"]] = list(dict.fromkeys([run["run_dir"], *newest.values()]))
-    return seeds if any(len(run_dirs) > 1 for run_dirs in seeds.values()) else None
-
-
-def _is_repeat(row: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    """Whether a finished run differs from another in its seed alone."""
-    return row["state"] == "finished" and (row["recipe"], row["fold"]) == (run["recipe"], run["fold"])
-
-
-def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float | None, swaps: int) -> dict[str, Any]:
-    """Return a comparison as plain frames and values, its disclosures as of now.
+def read_matched(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, Any]:
+    """Return what is compared as plain values, without any statistic, its disclosures as of now.
 
     Args:
         by_recipe: the runs are seeds of recipes, which are compared in place of the runs.
-        margin: for non-inferiority and equivalence; None: what the runs declare.
-        swaps: random exchanges of the rank-swap test; 0: no such test.
 
     Raises:
         InputError: a run has no scores on the set any more, because it is being deleted.
     """
+    runs, set_names, stamps = _read_sets(run_dirs, on)
+    one = _matched(run_dirs, on, by_recipe, stamps)
+    return {
+        "names": one.names,
+        "labels": one.common.labels,
+        "n": one.common.n,
+        "left_out": one.common.left_out,
+        "settings": config_differences(runs),
+        "disclosures": one.disclosures(runs, set_names),
+        "set_names": dict(zip(run_dirs, set_names)),
+    }
+
+
+def _read_sets(run_dirs: tuple[str, ...], on: str) -> tuple[list[Run], list[str], str]:
+    """Return the runs, what each calls the set, and the stamps of its scores."""
     runs = [open_run(folder) for folder in run_dirs]
     set_names = comparison_set(runs, on)[1]
-    stamps = repr([cache.stamp(scores_path(run, name)) for run, name in zip(runs, set_names)])
+    return runs, set_names, repr([cache.stamp(scores_path(run, name)) for run, name in zip(runs, set_names)])
+
+
+def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float | None, swaps: int) -> dict[str, Any]:
+    """Return the statistics of a comparison as plain frames and values.
+
+    Args:
+        by_recipe: as `read_matched`.
+        margin: for non-inferiority and equivalence; None: what the runs declare.
+        swaps: random exchanges of the rank-swap test; 0: no such test.
+
+    Raises:
+        InputError: as `read_matched`.
+    """
+    runs, set_names, stamps = _read_sets(run_dirs, on)
     one = _comparison(run_dirs, on, by_recipe, stamps)
     one = (_swapped(run_dirs, on, by_recipe, stamps, swaps) if swaps else one).with_margin(margin)
     comparison = one.with_runs(runs, set_names)
-    values = comparison.to_json(list(run_dirs))
     return {
-        "names": comparison.common.names,
-        "labels": comparison.common.labels,
         "metrics": comparison.metrics,
         "differences": comparison.differences,
-        "settings": config_differences(runs),
-        "disclosures": comparison.disclosures,
         "margins": margin_sentences(comparison),
         "lead": lead_sentences(comparison, lambda name: f"**{as_text(name)}**"),
         "notes": comparison_notes(comparison),
         "seeds": seed_sentences(comparison),
+        "seeds_of": seed_texts(comparison),
         "is_of_models": max(comparison.settings["seeds"]) == 1,
-        "set_names": dict(zip(run_dirs, set_names)),
         "files": lambda: paper_files(comparison, runs),
-        **{name: values[name] for name in ("n", "left_out", "disagreeing_labels", "marks", "eligible")},
+        "marks": comparison.marks,
+        "eligible": comparison.eligible,
     }
+
+
+@cache.remember(max_entries=16)
+def _matched(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Matched:
+    """Return what is compared, read once for the scores of these stamps. Treat it as read-only."""
+    return (match_recipes if by_recipe else match_runs)(run_dirs, on)
 
 
 @cache.remember(max_entries=16, spinner="Comparing")
 def _comparison(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Comparison:
     """Return a comparison, computed once for the scores of these stamps. Treat it as read-only."""
-    return (compare_recipes if by_recipe else compare_runs)(run_dirs, on)
+    return _matched(run_dirs, on, by_recipe, stamps).compare()
 
 
 @cache.remember(max_entries=8, spinner="Exchanging ranks")

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from ctbench_core import figures
-from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, published_frame, scores_path
+from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, scores_path
 from ctbench_core.config import key_title
 from ctbench_core.declared import compared_metrics, metric_title
-from ctbench_core.formatting import format_interval, format_metric, plural
-from ctbench_core.inference import ELIGIBLE, SWAPS
+from ctbench_core.formatting import format_metric, plural
+from ctbench_core.inference import MACRO, SWAPS
 from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
@@ -84,6 +85,7 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
     rows = every[every["label"].isin(MACROS)]
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
     of_findings = every[~every["label"].isin(MACROS)]
+    defined = {metric: _defined(part) for metric, part in of_findings.groupby("metric")}
     values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
     several = rows["a"].nunique() > 1  # a lone model is named above the table
     shown = {"Other run": [marked_name(name, marks) for name in rows["a"]]} if several else {}
@@ -97,8 +99,8 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
         "p": rows["p"],
         "p (adjusted)": rows["p_adjusted"],
         "Mean over": [
-            eligible if label == ELIGIBLE else _defined(of_findings[of_findings["metric"] == metric])
-            for label, metric in zip(rows["label"], rows["metric"])
+            ", ".join(filter(None, [over if label == MACRO else eligible, comparison["seeds_of"].get(name)]))
+            for name, label, over in zip(rows["a"], rows["label"], rows["metric"].map(defined))
         ],
         DETECTABLE_TITLE: rows["detectable"],
     }
@@ -214,8 +216,13 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
         with column:
             rows = data[data["curve"] == curve]
             st.markdown(f"**{_HEADINGS[curve]}**")
-            chart = charts.model_curves(points, curve)
+            chart = _curves_chart(points, curve)
             exports.draw_chart(chart, rows, source, f"overlaid-{curve}", f"{title}: {label}")
+
+
+def _curves_chart(points: dict[str, pd.DataFrame], curve: str) -> go.Figure:
+    """Draw curves under the parts of the names that differ: a legend of whole names is cut on a phone."""
+    return charts.model_curves(dict(zip(differing_parts(list(points)), points.values())), curve)
 
 
 def _points(comparison: dict[str, Any], run_dirs: list[str], label: str) -> dict[str, pd.DataFrame]:
@@ -239,14 +246,14 @@ def figures_of(comparison: dict[str, Any], run_dirs: list[str]) -> Iterator[Figu
         if not all(frame.empty for frame in points.values()):
             data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
             for curve, title in _CURVES.items():
-                chart = charts.model_curves(points, curve)
+                chart = _curves_chart(points, curve)
                 yield Figure(f"{curve}-{label}", chart, data[data["curve"] == curve], f"{title}: {label}")
 
 
 def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw the probabilities of two runs against each other; a click or lasso lists volumes."""
     names = comparison["names"]
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([5, 4], gap="medium")
     with left:
         with st.container(horizontal=True):
             label = st.selectbox(
@@ -329,28 +336,3 @@ def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source
         )
         exports.draw_differences(table, "compare-labels", "Metrics against two label sets")
         exports.download("CSV", table, f"{source.stem}-label-sets.csv", "labels-csv", source)
-
-
-def published(comparison: dict[str, Any], run_dirs: list[str]) -> None:
-    """List published results with their protocol, and whether they are comparable."""
-    inputs = open_run(run_dirs[0]).config.model.inputs
-    ours = comparison["metrics"]
-    macro = ours[(ours["finding"] == "macro") & (ours["metric"] == "auroc")]
-    st.markdown(
-        "Macro AUROC of these runs: "
-        + " · ".join(
-            f"{as_text(row.model)} **{format_interval(row.value, [row.lo, row.hi])}**" for row in macro.itertuples()
-        )
-    )
-    table = published_frame("auroc", comparison["labels"], comparison["n"]["volumes"], inputs)
-    table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
-    table["metric"] = table["metric"].map(metric_title)
-    st.dataframe(
-        exports.styled(table),
-        hide_index=True,
-        column_config={name: name.capitalize() for name in table} | {"value": "AUROC", "sd": "SD"},
-        key="compare-published",
-        placeholder="–",
-        alt="Published macro AUROC with their protocol",
-    )
-    st.caption("Published results are listed with their protocol. No test compares them with these runs.")

@@ -14,7 +14,7 @@ from ctbench_core.formatting import format_cohort, plural
 from ctbench_ui import form
 from ctbench_ui.data import fixes, mapping, plots, preview
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, demo, draw_tabs, exports, show_errors, show_hint
+from ctbench_ui.shared import as_text, demo, draw_tabs, exports, is_dark, newest_data, show_errors, show_hint
 from ctbench_ui.shared.exports import Source
 
 _MAX_ROWS = 200  # of a table of feature files
@@ -50,6 +50,7 @@ def draw_waiting(verdict: Any, offer_demo: bool) -> None:
         "are chosen: what each column is taken for, how many volumes and patients each split has, and what is wrong, "
         "with file, column and lines, and a fix to click.",
     )
+    newest_data.offer()
     if offer_demo and st.button("Use demo data", icon=":material/science:", key="demo"):
         demo.create()
 
@@ -73,7 +74,7 @@ def draw(report: dict[str, Any], verdict: Any) -> None:
     for leak in report["leaks"]:
         _draw_leak(leak["manifest"], leak["patients"])
     for kind, audit in report["audit"].items():
-        _draw_norms(kind, audit)
+        draw_norms(kind, audit)
         _draw_bad_features(kind, pd.DataFrame(report["tables"][kind]))
     if report["prevalence"]:
         _draw_charts(report)
@@ -84,7 +85,7 @@ def _draw_verdict(report: dict[str, Any]) -> None:
         st.markdown(f":red-badge[:material/error: {plural(len(report['errors']), 'error')}] to solve before training")
         return
     warnings = len(report["warnings"])
-    text = f"Ready, with {plural(warnings, 'warning')}" if warnings else "Ready"
+    text = f"Ready to train, with {plural(warnings, 'warning')}" if warnings else "Ready to train"
     st.success(text, icon=":material/check_circle:")
 
 
@@ -118,12 +119,12 @@ def _draw_card(card: dict[str, Any]) -> None:
     st.caption(" · ".join(parts))
 
 
-def _draw_norms(kind: str, audit: dict[str, Any]) -> None:
+def draw_norms(kind: str, audit: dict[str, Any]) -> None:
+    """Write the range and the median of the norms of one kind of vectors; once, where all are alike."""
     if norms := audit["norms"]:
-        st.caption(
-            f"{kind.capitalize()} vectors: norm {norms['median']:.3g} (median), "
-            f"{norms['min']:.3g} to {norms['max']:.3g}."
-        )
+        lowest, median, highest = (f"{norms[name]:.3g}" for name in ("min", "median", "max"))
+        text = f"all have norm {median}" if lowest == highest else f"norms {lowest} to {highest}, median {median}"
+        st.caption(f"{kind.capitalize()} vectors: {text}.")
 
 
 def _draw_leak(split: str, patients: list[str]) -> None:
@@ -203,7 +204,7 @@ def _draw_together(report: dict[str, Any]) -> None:
         return
     counts = pd.DataFrame(report["together"], index=report["labels"], columns=report["labels"])
     st.caption("Of the training volumes with the finding of a row, the share with the finding of a column.")
-    chart = plots.co_occurrence(counts, dark=st.context.theme.type == "dark")
+    chart = plots.co_occurrence(counts, dark=is_dark())
     frame = counts.rename_axis("finding").reset_index()
     exports.draw_chart(chart, frame, _source(report), "together", "How often findings occur together")
 
@@ -222,4 +223,4 @@ def _draw_norm_histogram(report: dict[str, Any]) -> None:
 def _source(report: dict[str, Any]) -> Source:
     size = f"Training: {format_cohort(next(iter(report['counts'].values()), {}))}"
     name = form.dataset_name() or "data set"
-    return Source(title=name, note=size, plain_note=size, stem=name.replace(" ", "_"))
+    return Source(title=name, note=size, plain_note=size, stem=name.replace(" ", "_"), is_on_page=True)

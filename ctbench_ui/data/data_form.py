@@ -1,4 +1,4 @@
-"""The left side of the Data page: features, manifests and uploads, findings, cohort."""
+"""The fields of the Data page: features, manifests and uploads, findings, cohort."""
 
 from __future__ import annotations
 
@@ -222,16 +222,17 @@ _TITLES = {"mark": "warn", "refuse": "stop", "fail": "stop", "drop": "skip rows"
 
 def draw_details() -> None:
     """Draw the fields that most data sets leave alone, in boxes; a closed box costs no time."""
-    for title, (icon, prefixes) in _BOXES.items():
-        keys = [key for key in KEYS if key.startswith(prefixes) and key not in _WITH_FINDINGS]
-        name = f"data.box-{title.split()[0].lower()}"
-        # Decided once a session: a box must not open or close while a user fills it.
-        in_use = st.session_state.setdefault(f"{name}-in-use", form.is_changed(tuple(keys)))
-        with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as expander:
-            if expander.open:
-                columns = folders.list_columns(form.config)
-                for key in keys:
-                    _draw_field(key, columns)
+    with st.container(gap="xsmall"):
+        for title, (icon, prefixes) in _BOXES.items():
+            keys = [key for key in KEYS if key.startswith(prefixes) and key not in _WITH_FINDINGS]
+            name = f"data.box-{title.split()[0].lower()}"
+            # Decided once a session: a box must not open or close while a user fills it.
+            in_use = st.session_state.setdefault(f"{name}-in-use", form.is_changed(tuple(keys)))
+            with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as expander:
+                if expander.open:
+                    columns = folders.list_columns(form.config)
+                    for key in keys:
+                        _draw_field(key, columns)
 
 
 def _draw_field(key: str, columns: list[str]) -> None:

@@ -93,11 +93,12 @@ def _draw_rows(rows: Mapping[str, list[str]], roles: Mapping[str, list[str]]) ->
 
 
 def _draw_roles(path: Path, roles: Mapping[str, list[str]]) -> None:
-    """Draw one field a column, those that are no findings first."""
+    """Draw one field a column, those that are no findings first, in rows whose fields stand level."""
     names = sorted(roles, key=lambda name: roles[name] == ["finding"])
     more = len(names) > _COLUMNS and not st.toggle(f"All {len(names)} columns", key="mapper.all")
-    fields = st.columns(3)
     for place, name in enumerate(names[:_COLUMNS] if more else names):
+        if place % 3 == 0:
+            fields = st.columns(3, vertical_alignment="bottom")
         title = _title(roles[name])
         options = list(dict.fromkeys([title, *_TITLES.values()]))
         key = (

@@ -35,14 +35,15 @@ def _draw_data_set() -> None:
     saved = datasets.names(root)
     if error := st.session_state.pop("data.problem", None):
         show_error("This data set cannot be opened", error)
-    left, right = st.columns([2, 3], gap="large")
-    with left:
+    # The report stands first, on a phone too; it is drawn last, since it reads the fields.
+    report, fields = st.columns([3, 2], gap="large")
+    with fields:
         if saved:
             data_form.draw_saved(saved)
         data_form.draw_places(root)
         data_form.draw_findings()
         data_form.draw_details()
-    with right:
+    with report:
         _draw_check(offer_demo=not saved)
 
 

@@ -25,7 +25,9 @@ def norms(histograms: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go
     chart.update_layout(barmode="overlay", bargap=0)
     chart.update_xaxes(title="Euclidean norm of a vector", tickformat=".4~g")
     chart.update_yaxes(title="vectors", rangemode="tozero")
-    return set_layout(chart, height=280, legend_below=False)
+    chart.update_yaxes(tickformat=",")
+    set_layout(chart, height=280, legend_below=False)
+    return chart.update_xaxes(labelalias={})  # a norm is no metric: ``0.995`` beside ``.99`` would be two styles
 
 
 def prevalences(table: pd.DataFrame, first: str, second: str) -> go.Figure:

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import list_test_sets, read_test_manifests
+from ctbench_core.dataset import ManifestCache, list_test_sets, read_test_manifests
 from ctbench_core.errors import CtbenchError, InputError
 from ctbench_core.evaluate import evaluate_run, evaluated_config
 from ctbench_core.formatting import plural
@@ -24,7 +24,9 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
         return
     with show_errors("The test sets of this run cannot be listed"):
         run = open_run(run_dir)
-        own = list_test_sets(run.config)
+        cache, labels = ManifestCache(), list(run.best().get("val_metrics", {}).get("per_class", {}))
+        # Before the first evaluation every set is also read below.
+        own = list_test_sets(run.config, cache=None if evaluated else cache, labels=labels)
         others = [name for name in folders.list_manifests(Path(run.config.paths.manifest_dir)) if name not in own]
         icon = ":material/query_stats:"
         box = (
@@ -40,8 +42,8 @@ def offer(run_dir: Path, evaluated: list[str]) -> None:
             key = f"tests-{run_dir.name}" + (f"-{len(evaluated)}" if evaluated else "")  # a new field for what is left
             with st.container(horizontal=True, vertical_alignment="bottom"):  # the open list would cover a button below
                 names = st.multiselect("Test manifests", [*own, *others], default=new, key=key, accept_new_options=True)
-                pressed = st.button("Evaluate on test", type="primary", key="evaluate", disabled=not names)
-            _show_earlier(run, names)
+                pressed = st.button("Evaluate on test", key="evaluate", disabled=not names)
+            _show_earlier(run, names, labels, cache)
             if pressed:
                 _evaluate(run_dir, names)
 
@@ -58,34 +60,17 @@ def stored_metrics(run: Run, name: str) -> Metrics:
     return metrics
 
 
-def _show_earlier(run: Run, names: list[str]) -> None:
+def _show_earlier(run: Run, names: list[str], labels: list[str], cache: ManifestCache) -> None:
     """Write how many other runs were evaluated on each test set, as far as its manifest can be read."""
-    labels = list(run.best().get("val_metrics", {}).get("per_class", {}))
     for name in names:
         with contextlib.suppress(CtbenchError):  # evaluating says what is wrong with the manifest
-            (manifest,) = read_test_manifests(run.config, labels, [name]).values()
+            (manifest,) = read_test_manifests(run.config, labels, [name], cache).values()
             others = {one.run_id for one in Ledger(run.store).openings_of([manifest.identity.id])} - {run.run_id}
             verb = "was" if len(others) == 1 else "were"
             if others:
                 st.caption(
                     f":material/history: {as_text(name)}: {plural(len(others), 'other run')} {verb} evaluated on it."
                 )
-
-
-def describe(run: Run, name: str) -> str:
-    """Write the place of a run among the runs evaluated on its test set, and its evaluations; empty if unknown."""
-    runs = [opening.run_id for opening in openings_of([run], name) if opening.test_set is not None]
-    if run.run_id not in runs:
-        return ""
-    place, times = list(dict.fromkeys(runs)).index(run.run_id) + 1, runs.count(run.run_id)
-    first = "First evaluation" if place == 1 else f"{ordinal(place)} run evaluated"
-    return f'{first} on "{name}"' + (f" · {times} times by this run" if times > 1 else "")
-
-
-def ordinal(number: int) -> str:
-    """Write a place in an order: ``1st``, ``12th``, ``23rd``."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
 
 
 def warn_if_stale(run: Run, name: str) -> None:

@@ -34,6 +34,7 @@ def _offer(run: Run, title: str) -> None:
     hint = "Wait until the run ends." if run.status.active else None
     if st.button(
         title,
+        type="primary",
         icon=":material/rule:",
         key="evaluate-validation",
         disabled=run.status.active,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from ctbench_core.declared import TUNED, averaged_metrics, metric_of, metric_title, short_title
@@ -12,7 +13,7 @@ from ctbench_core.evaluate import per_class_frame
 from ctbench_core.formatting import format_interval, format_metric, plural
 from ctbench_core.label_leakage import leakage_banner
 from ctbench_core.report import mark_text, run_paper
-from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, open_run, read_tuning
+from ctbench_core.runs import VALIDATION, Metrics, Run, disclosures_of, evaluations_of, open_run, read_tuning
 from ctbench_ui import form
 from ctbench_ui.evaluate import (
     all_figures,
@@ -42,7 +43,7 @@ from ctbench_ui.shared import (
 
 def draw() -> None:
     """Draw the page."""
-    header = st.container(horizontal=True, vertical_alignment="center")
+    header = st.container(horizontal=True, vertical_alignment="center", key="evaluate-head")
     header.title("Evaluate", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
     rows = {run_id: row for run_id, row in stored.items() if run_picker.has_results(row)}
@@ -56,7 +57,7 @@ def draw() -> None:
         is_trained = rows[run_id]["kind"] == "train"
         sets = [*tests, VALIDATION] if is_trained and VALIDATION not in tests else tests
         name = run_picker.pick_test("evaluate", "test", run_id, sets, label_visibility="collapsed")
-        place = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
+        place = st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content")
     with place:
         with show_errors("This run cannot be read"):
             run_actions.draw(open_run(run_dir), "evaluate-run")
@@ -83,14 +84,19 @@ def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> No
         tests: test sets that the run was evaluated on and may be again.
     """
     disclosures = disclosures_of([run], name)
-    size, *facts = disclosures.facts()
-    use = evaluate_on_test.describe(run, name) if run.status.kind == "train" and name != VALIDATION else ""
-    st.caption(exports.markdown_note(disclosures, [size, *filter(None, [use]), *facts]))
+    use = evaluations_of(run, name) if run.status.kind == "train" and name != VALIDATION else ""
+    st.caption(exports.markdown_note(disclosures, disclosures.facts(use)))
     if run.status.kind == "train" and (banner := leakage_banner(run.config)):
         st.warning(banner, icon=":material/warning:")
     for text in metrics.warnings:
         st.warning(as_text(text), icon=":material/warning:")
-    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="medium")
+    row = st.container(
+        horizontal=True,
+        horizontal_alignment="distribute",
+        vertical_alignment="center",
+        gap="medium",
+        key="evaluate-metrics",
+    )
     for key, one in metrics.macro.items():
         text = format_interval(one.value, one.interval.to_list())
         help = f"Mean over the {plural(one.findings, 'finding')} where it is defined."
@@ -103,15 +109,22 @@ def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> No
 
 
 def _draw_notes(metrics: Metrics) -> None:
-    """Draw what the metrics are defined on, their distance from validation, and what is undefined."""
-    st.caption(" · ".join([*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics)]))
+    """Draw what the metrics are defined on, their distance from validation, and what to know of intervals."""
+    marks = as_text("; ".join(_marks(metrics)))
+    texts = [*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics), *filter(None, [marks])]
+    if texts:
+        st.caption(f":material/info: {' · '.join(texts)}")
     external.draw(metrics)
-    if marked := _marks(metrics):
-        st.caption(f":material/info: {as_text('; '.join(marked))}")
+
+
+def _findings(per_class: pd.DataFrame, metrics: Metrics, source: exports.Source) -> None:
+    """Draw the tab of findings, below it why a metric is undefined, and the second analysis."""
+    findings.tab(per_class, source)
     if undefined := {label: note for label in metrics.findings if (note := metrics.note(label))}:
         with st.expander(f"{plural(len(undefined), 'finding')} with an undefined metric"):
             for label, reason in undefined.items():
                 st.caption(f":material/info: {as_text(label)}: {as_text(reason)}")
+    _one_volume(metrics)
 
 
 def _one_volume(metrics: Metrics) -> None:
@@ -121,7 +134,7 @@ def _one_volume(metrics: Metrics) -> None:
         return
     title = f"One volume per patient: {plural(own.n['volumes'], 'volume')}"
     with st.expander(title, key="one-volume-box", on_change="rerun") as box:
-        if not box.open:  # a table more costs every tab 20 ms
+        if not box.open:  # a table more costs 20 ms
             return
         means = [
             f"Macro {short_title(key)} {format_interval(one.value, one.interval.to_list())}"
@@ -150,10 +163,15 @@ def _card_title(key: str, threshold: float) -> str:
 
 
 def _defined(metrics: Metrics) -> list[str]:
-    """Write for how many findings the ranking metrics are defined."""
+    """Write for how many findings the ranking metrics are defined, where not for all."""
     names = [metric.name for metric in averaged_metrics() if metric.kind == "ranking"][:1]
     count = plural(len(metrics.findings), "finding")
-    return [f"{short_title(name)} defined for {metrics.macro[name].findings} of {count}" for name in names]
+    defined = {name: metrics.macro[name].findings for name in names}
+    return [
+        f"{short_title(name)} defined for {number} of {count}"
+        for name, number in defined.items()
+        if number < len(metrics.findings)
+    ]
 
 
 def _eligible(metrics: Metrics) -> list[str]:
@@ -190,7 +208,7 @@ def _tabs(run_dir: Path, name: str) -> None:
         # A bundle of an older version has no bands.
         bands = paths.bands if paths.bands.is_file() else None
         contents = {
-            "Findings": lambda: findings.tab(per_class, source),
+            "Findings": lambda: _findings(per_class, metrics, source),
             "Curves": lambda: curves.tab(
                 cache.load_table(paths.curves), cache.load_table(bands) if bands else None, per_class, source
             ),
@@ -205,4 +223,3 @@ def _tabs(run_dir: Path, name: str) -> None:
         if not on_test:
             del contents["Paper"]  # a paper reports a test set
         draw_tabs(contents, "tab")
-        _one_volume(metrics)

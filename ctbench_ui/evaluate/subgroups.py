@@ -164,9 +164,10 @@ def _gap_chart(rows: pd.DataFrame, labels: list[str]) -> go.Figure:
 
 
 def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of the table: values with intervals as text, and notes where there are any."""
+    """Return the columns of the table: values with intervals as text, prevalences and notes where there are any."""
     table = rows.copy()
     for name, low, high in (("value", "lo", "hi"), ("gap", "gap_lo", "gap_hi")):
         triples = rows[[name, low, high]].to_numpy().tolist()
         table[name] = [format_interval(value, bounds) for value, *bounds in triples]
-    return table[[name for name in _COLUMNS if name != "reason" or (rows["reason"] != "").any()]]
+    empty = {name for name in ("prevalence", "reason") if not rows[name].replace("", None).notna().any()}
+    return table[[name for name in _COLUMNS if name not in empty]]

@@ -90,16 +90,14 @@ def _slider(label: str, counts: pd.DataFrame, chosen: dict[str, float]) -> float
         _preset("preset-5", ".5", label, 0.5, "")
         for rule, value in chosen.items():
             title = _rule_title(rule)
-            _preset(
-                f"use-{rule.partition('=')[0]}", title[0].upper() + title[1:], label, value, f"{title} on validation"
-            )
+            _preset(f"use-{rule.partition('=')[0]}", _capitalised(title), label, value, f"{title} on validation")
     with st.container(horizontal=True, gap="small"):
         for key, value in best_thresholds(counts).items():
-            title = _rule_title(key).removeprefix("max ")
-            _preset(f"preset-{title}", f"Best {title}", label, value, f"best {title} on these volumes")
+            title = _rule_title(key)
+            _preset(f"preset-{key}", f"{_capitalised(title)}, this set", label, value, f"{title} on these volumes")
     _draw_preset(label, float(threshold))
     rules = "Max F1, Youden and the targets are chosen on validation. " if chosen else ""
-    best = "*Best* thresholds are chosen on these very volumes: do not report them."
+    best = "Those of *this set* are chosen on these very volumes: do not report them."
     st.caption(f":material/info: {rules}{best}")
     return float(threshold)
 
@@ -179,7 +177,7 @@ def _chosen_on_validation(run: RunPaths, tuning: dict[str, Any], label: str) -> 
 
 
 def _draw_chosen(run: RunPaths, tuning: dict[str, Any], label: str, scores: Path | None, source: Source) -> None:
-    """Draw a row a rule: its threshold, and its rates on validation (cross-fitted) and on test.
+    """Draw a column a rule: its threshold, and its rates on validation (cross-fitted) and on test.
 
     Args:
         scores: of the test set; None where validation itself is shown.
@@ -195,7 +193,7 @@ def _draw_chosen(run: RunPaths, tuning: dict[str, Any], label: str, scores: Path
     )
     st.number_input("Target sensitivity, specificity", 0.5, 0.999, _LIKELY, 0.01, key=_TARGET, width=220, format="%.3f")
     table = tuned_rates(run, label, scores, _rules())
-    st.dataframe(_arrows(table), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
+    st.dataframe(_by_rule(table), hide_index=True, key="chosen-thresholds", alt="Thresholds chosen on validation")
     if reason := tuning.get("reasons", {}).get(label):
         st.caption(f":material/info: No threshold can be chosen; .5 is used: {as_text(reason)}")
     exports.download("CSV", table, f"{source.stem}-{label}-thresholds.csv", "thresholds-csv", source)
@@ -206,19 +204,26 @@ def _rule_title(rule: str) -> str:
     return f"{name} ≥ {target.removeprefix('0')}" if target else {"f1": "max F1", "youden": "Youden"}[name]
 
 
-def _arrows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the screen: each rate on validation and, after an arrow, on test where it has one."""
-    shown = pd.DataFrame({"Rule": table["rule"].map(_rule_title), "Threshold": table["threshold"].map(format_metric)})
+def _capitalised(title: str) -> str:
+    return title[0].upper() + title[1:]
+
+
+def _by_rule(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the screen, a column a rule: each rate on validation and, after an arrow, on test where it has one."""
+    has_test = any(name.endswith(", test") for name in table)
+    rows = {"Threshold": table["threshold"].map(format_metric).tolist()}
     for title in (_title(metric.name) for metric in tuned_metrics()):
-        if f"{title}, test" not in table:
-            shown[f"{title}, validation"] = table[f"{title}, validation"].map(format_metric)
+        if not has_test:
+            rows[title] = table[f"{title}, validation"].map(format_metric).tolist()
             continue
         columns = [table[f"{title}, {part}"] for part in ("validation", "test", "test, lower", "test, upper")]
-        shown[f"{title}, validation → test"] = [
+        rows[title] = [
             f"{format_metric(before)} → {format_interval(value, [low, high])}"
             for before, value, low, high in zip(*columns)
         ]
-    return shown
+    rules = [_capitalised(_rule_title(rule)) for rule in table["rule"]]
+    shown = pd.DataFrame.from_dict(rows, orient="index", columns=rules)
+    return shown.rename_axis("Validation → test [95 % CI]" if has_test else "On validation").reset_index()
 
 
 def tuned_rates(run: RunPaths, label: str, scores: Path | None, rules: list[str]) -> pd.DataFrame:

@@ -12,23 +12,46 @@ STYLE = """<style>
 :has(> .st-key-scripts) {display: none}
 .st-key-strip {padding-right: 7rem; row-gap: 0}
 .stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 0}
+@media (min-width: 641px) {
+  [class*=st-key-machine-] > * {flex: 1 1 0 !important}
+}
 @media (max-width: 640px) {
   .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
+  [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
+  [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
+  [class*=st-key-chart-all-] > * {min-width: 60rem}
+  .st-key-chart-together > * {min-width: 38rem}
+  .st-key-evaluate-head {row-gap: .25rem}
+  .st-key-evaluate-metrics {gap: .25rem 1rem}
+  .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
+  [data-testid=stHorizontalBlock]:has(> [data-testid=stColumn]) {row-gap: 1rem !important}
+  .st-key-alignment-header > .st-key-alignment-result {flex: 1 1 100% !important; order: 1}
+  .st-key-alignment-header > .st-key-measure-box ~ * {order: 2}
 }
+[data-testid=stMain] [data-testid=stPageLink]:not(.st-key-strip *) a {position: relative; left: -.5rem}
+[data-testid=stMain] [data-variant=segmented_control] {min-height: 2.5rem}
+.st-key-compare-runs [data-testid=stMultiSelect] [role=group] {height: auto; max-height: none}
+.st-key-compare-runs [data-testid=stMultiSelectTagsContainer] [aria-label="Selected values"] > span {height: auto; min-height: 1.75rem}
+.st-key-compare-runs [data-testid=stMultiSelectTagsContainer] [aria-label="Selected values"] > span > span {white-space: normal; overflow: visible; line-height: 1.25rem}
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
-[role=tab][aria-selected=true], [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
-[data-testid=stSliderThumbValue] {color: inherit !important}
+[role=tab]:is([aria-selected=true], :hover), [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
+[data-testid=stSliderThumbValue], button[kind=tertiary]:enabled {color: inherit !important}
+button[kind=tertiary]:enabled:hover {opacity: .8}
 .ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
 [data-testid=stPlotlyChart] .modebar-btn[data-title^=Download] {display: none}
 .ctbench-picture:hover {text-decoration: underline}
 [data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {
   fill: currentColor !important; fill-opacity: .8 !important
 }
+[data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
+[data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
+[data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
+[data-testid=stTable] td {overflow-wrap: anywhere}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {

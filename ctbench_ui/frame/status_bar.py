@@ -49,7 +49,9 @@ def _describe_dataset() -> str:
     try:
         summary = cache.manifest_summary(form.config())
     except CtbenchError:
-        return ":material/database: No data set chosen"
+        return (
+            f":material/database: {'The chosen data have errors' if form.is_data_changed() else 'No data set chosen'}"
+        )
     name = form.dataset_name() or summary["name"]
     return f":material/database: **{as_text(name)}** · {format_cohort(summary['counts'])}"
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core.config import KEYS
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_cohort, format_metric, plural
-from ctbench_core.runs import name_of, open_run
+from ctbench_core.runs import name_of
 from ctbench_ui import form
 from ctbench_ui.home import best_runs, recent_runs
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import active_jobs, as_text, cache, damaged, demo, show_errors
+from ctbench_ui.shared import active_jobs, as_text, cache, damaged, demo, newest_data
 
 _DONE, _NOW, _OPEN = ":green[:material/check_circle:]", ":blue[:material/pending:]", ":gray[:material/circle:]"
 _EVERY_S = 1.5
@@ -37,7 +36,7 @@ def draw() -> None:
     if not rows:
         _offer_demo()
         return
-    best, recent = st.columns([3, 1], gap="medium")
+    best, recent = st.columns([7, 2], gap="medium")
     with best:
         best_runs.draw(rows)
     with recent:
@@ -61,24 +60,12 @@ def _draw_data_step(rows: list[dict[str, Any]]) -> None:
         summary = cache.manifest_summary(form.config())
     except CtbenchError:
         _draw_step(_NOW, "1 · Data", "Choose features and manifests.")
-        if rows:
-            _offer_data_of(rows[0])
+        newest_data.offer()
     else:
         _draw_step(
             _DONE, "1 · Data", f"{as_text(form.dataset_name() or summary['name'])} · {format_cohort(summary['counts'])}"
         )
     st.page_link(page("data"), label="Choose and check data", icon=":material/database:")
-
-
-def _offer_data_of(row: dict[str, Any]) -> None:
-    """Say which data the newest run used, and offer to choose them."""
-    with show_errors("The newest run cannot be read"):
-        config = open_run(row["run_dir"]).config
-        place = f"{config.paths.manifest_dir.rstrip('/')}/{config.data.train_manifest}"
-        st.caption(f"The newest run used {as_text(row['encoder'])} with {as_text(place)}.")
-        if st.button("Use these data", icon=":material/history:", key="use-newest-data"):
-            form.fill_on_rerun(config, lambda key: KEYS[key].is_input, f"Data of run {row['name']}")
-            st.rerun(scope="app")
 
 
 def _draw_train_step(runs: int) -> None:

@@ -20,8 +20,12 @@ from ctbench_ui.shared.text import name_fields
 
 _SINCE = "home.since"
 _SHOWN = 5
-# A name is told apart from others by its end, which may not be cut.
-_STYLE = "<style>[class*=st-key-recent-] [data-testid=stPageLink] p {white-space: normal; overflow: visible}</style>"
+# A name is told apart from others by its end, which may not be cut; its icon stands beside its first line.
+_STYLE = """<style>
+[class*=st-key-recent-] [data-testid=stPageLink] p {white-space: normal; overflow: visible; line-height: 1.5rem}
+[class*=st-key-recent-] [data-testid=stPageLink] a {align-items: flex-start; line-height: 1.5rem}
+[class*=st-key-recent-] [data-testid=stPageLink] a > span:first-child {height: 1.5rem}
+</style>"""
 # A refresh, or a second tab, is the same visit.
 VISIT = timedelta(minutes=30)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ctbench_core.compare import can_compare
 from ctbench_core.export import export_runs
 from ctbench_core.formatting import plural
 from ctbench_core.legacy import evaluate_runs
@@ -27,7 +28,7 @@ from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
 from ctbench_ui.runs import learning_curves
 from ctbench_ui.shared import as_text, deletion, exports, progress_bar, run_table, show_warning
-from ctbench_ui.shared.run_picker import MOST, can_compare
+from ctbench_ui.shared.run_picker import MOST
 
 _DONE = "runs.done"
 _LISTED = 5
@@ -40,7 +41,7 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
         rows: those selected, in the order of their selection.
     """
     folders = [row["run_dir"] for row in rows]
-    note = _compare(rows)
+    _compare(rows)
     learning_curves.offer()
     if not readonly.is_on():
         _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
@@ -61,8 +62,6 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", "bulk-csv")
     if not readonly.is_on():
         _delete(rows, folders)
-    if note:
-        st.caption(f":material/info: {note}")
 
 
 def _delete(rows: Sequence[dict[str, Any]], folders: list[str]) -> None:
@@ -75,25 +74,27 @@ def _delete(rows: Sequence[dict[str, Any]], folders: list[str]) -> None:
         _finish(result, "deleted")
 
 
-def _compare(rows: Sequence[dict[str, Any]]) -> str:
-    """Draw the button that compares the runs; return which of them it leaves out and what to do, empty for none."""
+def _compare(rows: Sequence[dict[str, Any]]) -> None:
+    """Draw the button that compares the runs, and beside it why it takes not all of them."""
     lacking = [] if len(rows) > MOST else [row for row in rows if not can_compare(row)]
     left_out = {row["run_id"] for row in lacking}
     ready = [row["run_id"] for row in rows if row["run_id"] not in left_out]
+    names = ", ".join(as_text(row["name"]) for row in lacking)
+    reason = f" Left out, without test results: {names}." if lacking else ""
+    advice = " Press *Evaluate* for these." if lacking and not readonly.is_on() else ""
     if st.button(
         "Compare",
         type="primary",
         icon=":material/compare:",
         key="compare-selected",
         disabled=not 2 <= len(ready) <= MOST,
-        help=f"2 to {MOST} runs with test results; the uppermost is the baseline.",
+        help=f"2 to {MOST} runs with test results; the uppermost is the baseline.{reason}{advice}",
     ):
         go("compare", {"runs": ",".join(ready)})
     if len(rows) > MOST:
-        return f"Compare takes 2 to {MOST} runs."
-    names = [*(as_text(row["name"]) for row in lacking[:_LISTED]), *(["more"] if len(lacking) > _LISTED else [])]
-    advice = "" if readonly.is_on() else " Press *Evaluate on test*."
-    return f"Compare leaves out {', '.join(names)}: no test results.{advice}" if names else ""
+        st.caption(f"takes 2 to {MOST} runs", width="content")
+    elif lacking:
+        st.caption(f"{len(ready)} of {len(rows)} have results", width="content")
 
 
 def _tag(folders: list[str], known: list[str], present: list[str]) -> None:
@@ -110,7 +111,7 @@ def _tag(folders: list[str], known: list[str], present: list[str]) -> None:
 
 def _evaluate(rows: Sequence[dict[str, Any]]) -> None:
     ready = [row["run_dir"] for row in rows if not row["tests"] and row["best_epoch"] is not None]
-    with st.popover("Evaluate on test", icon=":material/query_stats:"):
+    with st.popover("Evaluate", icon=":material/query_stats:", key="bulk-evaluate-box"):
         st.markdown(
             f"Evaluate {plural(len(ready), 'run')} on the test sets of their configs. Each evaluation is logged. "
             f"{plural(len(rows) - len(ready), 'run')} of the selection: already evaluated, or without an epoch."

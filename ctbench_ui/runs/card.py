@@ -209,6 +209,7 @@ def _annotate(run: Run, values: dict[str, Any]) -> None:
 def _settings(run: Run) -> None:
     st.caption("Settings that differ from the defaults.")
     _keys(changed_keys(run.config), "Settings that differ from the defaults")
+    st.caption("Equivalent command")
     draw_command(run.config)
     with st.expander("All settings", key="card-all", on_change="rerun") as box:
         if box.open:

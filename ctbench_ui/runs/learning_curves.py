@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from ctbench_core import figures
+from ctbench_core.compare import differing_parts
 from ctbench_core.formatting import plural
 from ctbench_core.palette import keep_places
 from ctbench_core.runs import ACTIVE, LOSSES, MOST_CURVES, LearningCurves, curve_titles, learning_curves
@@ -22,8 +23,7 @@ _EVERY_S = 5.0  # while one of the runs is active
 
 def offer() -> None:
     """Draw the switch that shows the curves of the selected runs."""
-    help = f"One metric of up to {MOST_CURVES} selected runs by epoch, in one chart."
-    st.toggle("Learning curves", help=help, persist_state="session", **address.bound(SHOWN))
+    st.toggle("Curves", persist_state="session", width="content", **address.bound(SHOWN))
 
 
 def draw(rows: Sequence[dict[str, Any]]) -> None:
@@ -65,13 +65,13 @@ def _draw(rows: list[dict[str, Any]]) -> None:
 
 
 def _draw_chart(curves: LearningCurves, names: dict[str, str], title: str, note: str) -> None:
-    epochs, drawn, best = (
-        frame.assign(run=frame["run_id"].map(names)) for frame in (curves.epochs, curves.drawn, curves.best)
-    )
+    epochs = curves.epochs.assign(run=curves.epochs["run_id"].map(names))
+    short = dict(zip(names, differing_parts(list(names.values()))))  # a legend of whole names is cut on a phone
+    drawn, best = (frame.assign(run=frame["run_id"].map(short)) for frame in (curves.drawn, curves.best))
     ids = [run_id for run_id in names if run_id not in curves.missing]
     places = keep_places(ids, st.session_state.get(_PLACES, {}))
     st.session_state[_PLACES] = st.session_state.get(_PLACES, {}) | places
-    chart = figures.learning_curves(drawn, best, {names[run_id]: places[run_id] for run_id in ids}, title)
+    chart = figures.learning_curves(drawn, best, {short[run_id]: places[run_id] for run_id in ids}, title)
     source = exports.Source(f"{title} of {plural(len(ids), 'run')}", as_text(note), note, "learning-curves")
     own = [name for name in epochs if name not in ("run_id", "run")]
     exports.draw_chart(

@@ -13,7 +13,7 @@ import streamlit as st
 from ctbench_core import query
 from ctbench_core.formatting import plural
 from ctbench_core.query import Expression
-from ctbench_core.runs import ACTIVE, run_fields
+from ctbench_core.runs import ACTIVE, best_order, run_fields
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.runs import (
@@ -38,14 +38,27 @@ _VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
 _GROUP = "study"
 _FEW = 12  # runs that need no table as high as the window; its rows are drawn over at least 25rem
+_MANY = 100  # runs that fill the table of every window
 _STYLE = """<style>
-.st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 20.5rem)) !important}
+.st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 21.5rem)) !important}
 @media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 25rem !important}}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 28rem !important; min-width: min(100%, 22rem)}
-.st-key-runs-bar {min-height: 2.5rem}
+[class*=st-key-runs-bar] {flex-wrap: nowrap; gap: .5rem; min-height: 2.5rem; overflow: auto hidden; scrollbar-width: none}
+[class*=st-key-runs-bar] {padding-bottom: .75rem; margin-bottom: -.75rem}
+[class*=st-key-runs-bar] > * {flex-shrink: 0}
+[class*=st-key-runs-bar] button {min-height: 2rem; padding: .25rem .5rem}
+[class*=st-key-runs-bar] :is(button p, label p, strong) {font-size: .875rem}
+[class*=st-key-runs-table] [data-testid=stElementToolbar] {top: auto !important; bottom: -2.1rem}
+[class*=st-key-runs-table] {padding-bottom: 1.75rem}
+@media (max-width: 640px) {
+  [class*=st-key-runs-hint] {display: none}
+  .st-key-runs-controls {gap: .5rem}
+  .st-key-runs-controls button {padding-inline: .5rem}
+  .st-key-runs-order {flex: 0 1 8.5rem !important; width: 8.5rem !important; min-width: 0 !important}
+}
 .st-key-card-metrics table {font-size: .875rem; font-variant-numeric: tabular-nums}
 .st-key-card-metrics :is(th, td) {padding: .25rem .5rem !important}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
@@ -60,7 +73,7 @@ def draw() -> None:
     head = st.container(horizontal=True, vertical_alignment="center", key="runs-head")
     head.title("Runs", anchor=False, width="content")
     table = cache.read_table(form.outputs_root())
-    rows = table.training_runs
+    rows = cache.named(table.training_runs)
     linked = linked_ids.read_ids("runs", _LINK, {row["run_id"] for row in rows}, {row["run_id"] for row in table.rows})
     with st.container():  # what follows keeps its place
         deletion.offer_undo()
@@ -149,35 +162,47 @@ def _controls() -> tuple[str, str, list[str]]:
 def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str]) -> None:
     frame = pd.DataFrame(rows)
     table = recipes.table(frame)
-    chosen = recipes.draw(table, frame)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            f"{plural(len(table), 'recipe')} shown, {plural(len(every), 'run')} in the store. "
-            "Select one for its runs, two to compare them."
-        )
-        exports.download("CSV", table, "recipes.csv", "runs-csv")
+    bar = _make_bar("recipes")
+    with st.container(key="runs-table-recipes"):
+        chosen = recipes.draw(table, frame)
     runs = [row for row in rows if row["recipe"] in chosen]
+    with bar:
+        if len(chosen) > 1:
+            st.markdown(f"**{len(chosen):,} selected**", width="content")
+            ranked = run_table.best_first(pd.DataFrame(runs))
+            compare_recipes.offer(compare_recipes.best_runs(chosen, ranked), ranked, "compare-recipes", is_short=True)
+        else:
+            _count(
+                f"{plural(len(table), 'recipe')} of {plural(len(every), 'run')}",
+                "Select one for its runs, two to compare them.",
+                "recipes",
+            )
+        exports.download("CSV", table, "recipes.csv", "runs-csv")
     if len(chosen) == 1:
         _list(runs, order, columns, every, linked, "recipe-runs-csv")
-    elif chosen:
-        ranked = run_table.best_first(pd.DataFrame(_named(runs, every)))
-        compare_recipes.offer(compare_recipes.best_runs(chosen, ranked), ranked, "compare-recipes")
 
 
-def _named(rows: Rows, every: Rows) -> list[dict[str, Any]]:
-    """Return rows under the names that they have beside every run."""
-    names = {row["run_id"]: row["name"] for row in cache.named(every)}
-    return [{**row, "name": names[row["run_id"]]} for row in rows]
+def _make_bar(name: str = "") -> Any:
+    """Return the place of the controls above a table: one line, whatever is selected, so that the table stays where it is."""
+    key = "-".join(filter(None, ("runs-bar", name)))
+    return st.container(horizontal=True, vertical_alignment="center", gap="small", key=key)
+
+
+def _count(count: str, hint: str, name: str) -> None:
+    """Draw how much a table shows, and on a wide screen what can be done with its rows."""
+    st.caption(count, width="content")
+    with st.container(width="content", key=f"runs-hint-{name}"):
+        st.caption(hint)
 
 
 def _by_setting(rows: Rows, expression: Expression, every: Rows) -> None:
     name = str(st.session_state["runs.group"])
     table = groups.table(rows, name)
-    chosen = groups.draw(table, name)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            f"{plural(len(table), 'group')} shown, {plural(len(every), 'run')} in the store. Select a group for its runs."
-        )
+    bar = _make_bar("groups")
+    with st.container(key="runs-table-groups"):
+        chosen = groups.draw(table, name)
+    with bar:
+        _count(f"{plural(len(table), 'group')} of {plural(len(every), 'run')}", "Select one for its runs.", "groups")
         if chosen is not None:
             text = query.write(functools.reduce(query.with_term, groups.terms(name, *chosen), expression), run_fields())
             st.button(
@@ -195,18 +220,21 @@ def _list(
     rows: Rows, order: str, columns: Sequence[str], every: Rows, linked: list[str], csv_key: str = "runs-csv"
 ) -> None:
     """Draw runs to select from, the actions on those selected, and the panel of a single one."""
-    rows, sets = _ordered(_named(rows, every), order)
+    rows, sets = _ordered(rows, order)
     tags = sorted({tag for row in every for tag in row["tags"]})
+    bar = _make_bar()
     with st.container(horizontal=True, gap="small", key="runs-split"):
         with st.container(key="runs-list"):
-            place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
-            with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs-bar"):
-                first, takes_all = _pages(rows, order, linked)
-                with place:
-                    chosen = _select(rows, sets, first, columns, linked)
-                by_id = {row["run_id"]: row for row in rows}
-                selected = rows if takes_all else [by_id[run_id] for run_id in chosen]
-                _bar(rows, selected, every, tags, csv_key)
+            with st.container(key="runs-table"):
+                _limit_height(len(rows))
+                place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
+            first = _first_row(rows, order, linked)
+            with place:
+                chosen = _select(rows, sets, first, columns, linked)
+        with bar:
+            by_id = {row["run_id"]: row for row in rows}
+            selected = rows if _takes_all(rows) else [by_id[run_id] for run_id in chosen]
+            _bar(rows, selected, every, tags, csv_key, order == _BEST and len(set(sets)) > 1)
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), selected[0]["name"], tags)
@@ -215,13 +243,24 @@ def _list(
                 learning_curves.draw(selected)
 
 
-def _pages(rows: Rows, order: str, linked: list[str]) -> tuple[int, bool]:
-    """Draw the choice of a page, where there are several, and of all runs; return the first row, and whether all are chosen."""
-    first = (_pick_page([row["run_id"] for row in rows], order, linked) - 1) * PAGE if len(rows) > PAGE else 0
-    if len(rows) < 2:
-        return first, False
-    label, help = f"Select all {len(rows):,}", "Select every run that matches, on all pages."
-    return first, st.checkbox(label, help=help, **address.bound("runs.all"))
+def _limit_height(rows: int) -> None:
+    """Keep a table from being higher than its rows, which a high window would show as empty ones."""
+    if rows < _MANY:
+        height = run_table.height_of(rows)
+        st.html(f"<style>.st-key-runs-high [data-testid=stDataFrame] {{max-height: {height}px}}</style>")
+
+
+def _first_row(rows: Rows, order: str, linked: list[str]) -> int:
+    """Draw the choice of a page, where there are several; return the place of its first row."""
+    return (_pick_page([row["run_id"] for row in rows], order, linked) - 1) * PAGE if len(rows) > PAGE else 0
+
+
+def _takes_all(rows: Rows) -> bool:
+    """Draw the choice of all runs, where there are several; return whether it is made."""
+    help = "Select every run that matches, on all pages." if len(rows) > PAGE else None
+    return len(rows) > 1 and st.checkbox(
+        f"Select all {len(rows):,}", help=help, width="content", **address.bound("runs.all")
+    )
 
 
 def _pick_page(ids: list[str], order: str, linked: list[str]) -> int:
@@ -237,22 +276,25 @@ def _pick_page(ids: list[str], order: str, linked: list[str]) -> int:
     return st.pagination(pages, default=selected // PAGE + 1, persist_state="session", **options)
 
 
-def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str) -> None:
-    """Draw how many runs are shown, or the actions on those selected."""
+def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str, is_by_set: bool) -> None:
+    """Draw how many runs are shown, or the actions on those selected.
+
+    Args:
+        is_by_set: whether the best come first only within each validation set.
+    """
     if len(selected) > 1:
-        st.markdown(f"**{plural(len(selected), 'run')} selected**", width="content")
+        st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
+    hint = "Best first within each validation set. " if is_by_set else ""
+    hint += "Select one for its details, several to act on them."
+    _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
-    st.caption(
-        f"{len(rows):,} of {plural(len(every), 'run')}. Select one for its details, several to act on them.",
-        width="content",
-    )
 
 
 def _ordered(rows: Rows, order: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return runs in an order, and the name of each one's validation set."""
-    places = run_table.best_order(*([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc")))
+    places = best_order(*([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc")))
     names = run_table.where_several([row["validation_name"] for row in rows])
     if order == _NEWEST:
         places.sort(key=lambda place: rows[place]["created"], reverse=True)

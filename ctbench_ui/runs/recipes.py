@@ -13,11 +13,11 @@ from ctbench_core.compare import estimate_recipe
 from ctbench_core.config import setting_text
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.errors import CtbenchError
-from ctbench_core.formatting import format_mean_sd, format_metric
+from ctbench_core.formatting import format_mean_sd, format_metric, plural
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.report import estimate_text
-from ctbench_core.runs import NOT_CONVERGED, joint_set_names
+from ctbench_core.runs import NOT_CONVERGED, joint_set_names, set_ranks
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
 # Settings that have a column of their own.
@@ -39,23 +39,12 @@ _COLUMNS: dict[str, Any] = {
     "head": _TEXT("Head"),
     "inputs": _TEXT("Inputs"),
     "budget": _NUMBER("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
-    "study": _TEXT("Study"),
     "differs": _TEXT("Differs in", width="medium", help="Settings in which the recipes shown differ."),
     "n": _NUMBER("Seeds", format="%d", help="Seeds with a finished run; the newest run of a seed counts."),
     "folds": _NUMBER(
         "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
     ),
-    "set": _TEXT(
-        "Val. set",
-        help="File of the validation set, or how many sets the seeds and folds have. Only recipes of one name are ranked "
-        "against each other.",
-    ),
-    **{
-        key: column
-        for name in [metric.name for metric in averaged_metrics()]
-        for key, column in _metric_columns(name).items()
-    },
-    "convergence": _TEXT("Convergence", help="Finished runs that have not converged: no verdict on the features."),
+    **_metric_columns("auprc"),
     "test": _TEXT(
         "Test AUPRC",
         help="Mean ± SD over the seeds evaluated on test, and their number. ⚠: a run shares patients with training. "
@@ -65,6 +54,18 @@ _COLUMNS: dict[str, Any] = {
         "Test AUPRC, interval",
         help="Macro mean with its 95 % interval over seeds and patients in brackets; of two seeds their range.",
     ),
+    "study": _TEXT("Study"),
+    "set": _TEXT(
+        "Val. set",
+        help="File of the validation set, or how many sets the seeds and folds have. Only recipes of one name are ranked "
+        "against each other.",
+    ),
+    **{
+        key: column
+        for name in [metric.name for metric in averaged_metrics() if metric.name != "auprc"]
+        for key, column in _metric_columns(name).items()
+    },
+    "convergence": _TEXT("Convergence", help="Finished runs that have not converged: no verdict on the features."),
     "others": _NUMBER("Not finished", format="%d"),
 }
 
@@ -86,7 +87,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places = run_table.set_ranks(frame["sets"].tolist(), frame["created"].tolist())
+    places = set_ranks(frame["sets"].tolist(), frame["created"].tolist())
     names = run_table.where_several(joint_set_names([_sets(group) for _, group in runs.groupby("recipe", sort=False)]))
     ranked = frame.assign(place=places, set=names).sort_values(
         ["place", "val_auprc"], ascending=[True, False], na_position="last"
@@ -145,9 +146,11 @@ def _tests(runs: pd.DataFrame) -> str:
         mark = test_marks(any(leak.get(name) for leak in runs["leaks"]), any(name in one for one in runs["stale"]))
         which = f"{name} " if len(names) > 1 else ""
         if len(values) > 1:
-            parts.append(f"{which}{format_mean_sd(values.mean(), values.std(ddof=1))} (n {len(values)}){mark}")
+            parts.append(
+                f"{which}{format_mean_sd(values.mean(), values.std(ddof=1))} ({plural(len(values), 'seed')}){mark}"
+            )
         elif len(values):
-            parts.append(f"{which}{format_metric(values.iloc[0])} (n 1){mark}")
+            parts.append(f"{which}{format_metric(values.iloc[0])} (1 seed){mark}")
     return " · ".join(parts)
 
 
@@ -168,6 +171,7 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     ):
         with progress_bar("Computing intervals") as progress:
             shown = shown.assign(interval=_intervals(recipes, runs, progress))
+            shown = shown[[name for name in _COLUMNS if name in shown]]
     chosen = select_rows(
         run_table.with_val_texts(shown),
         list(recipes["recipe"]),

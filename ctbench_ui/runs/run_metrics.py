@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import streamlit as st
 
 from ctbench_core.declared import METRICS, compared_metrics
-from ctbench_core.formatting import UNDEFINED, format_interval, format_metric
+from ctbench_core.formatting import UNDEFINED, format_interval
 from ctbench_core.runs import Run, is_stale, read_metrics
 from ctbench_ui.shared import as_text, test_marks
 
 _SHOWN = compared_metrics()
+_NOT_STORED, _UNDEFINED = "not stored", "undefined"
+# What stands in a cell, and what it means.
 _MARKS = {
     "[": "In brackets: 95 % CI.",
+    _NOT_STORED: "Not stored: these results are older than this metric.",
+    _UNDEFINED: "Undefined: no finding has both positives and negatives.",
     "⚠": "⚠ Shares patients with training.",
     "⟳": "⟳ Of an earlier epoch: evaluate it again.",
 }
@@ -20,15 +26,33 @@ _MARKS = {
 def draw(run: Run) -> None:
     """Draw the macro means of a run, those on test with their 95 % intervals."""
     best = run.best()
-    values = best.get("val_metrics", {})
-    columns = {"Validation": [format_metric(values.get(METRICS[name].macro)) for name in _SHOWN], **_tests(run)}
+    values = best.get("val_metrics")
+    validation = ["no epoch" if values is None else _cell(values, METRICS[name].macro) for name in _SHOWN]
+    columns = {"Validation": validation, **_tests(run)}
     rows = [["Metric", *columns], [":--"] * (1 + len(columns))]
     rows += [[METRICS[name].title, *cells] for name, cells in zip(_SHOWN, zip(*columns.values()))]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     epoch = f"Best epoch {best['epoch']:,}." if best else "No finished epoch."
     with st.container(key="card-metrics", gap="xsmall"):
         st.markdown(text)
-        st.caption(" ".join([epoch, *(meaning for mark, meaning in _MARKS.items() if mark in text)]))
+        st.caption(
+            " ".join([epoch, *(meaning for mark, meaning in _MARKS.items() if mark in text), *_no_intervals(run)])
+        )
+
+
+def _cell(values: Mapping[str, float | None], key: str, bounds: Sequence[float] = ()) -> str:
+    """Write a metric with its interval, or why there is none."""
+    if key not in values:
+        return _NOT_STORED
+    text = format_interval(values[key], bounds)
+    return _UNDEFINED if text == UNDEFINED else text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _no_intervals(run: Run) -> list[str]:
+    """Write why test results have no interval, each reason once."""
+    stored = [read_metrics(run.paths.evaluation(name).metrics) for name in run.evaluations()]
+    reasons = [one.no_interval(METRICS[name].macro) for one in stored if one is not None for name in _SHOWN]
+    return [f"No interval: {as_text(reason)}." for reason in dict.fromkeys(filter(None, reasons))]
 
 
 def _tests(run: Run) -> dict[str, list[str]]:
@@ -38,8 +62,12 @@ def _tests(run: Run) -> dict[str, list[str]]:
         if (metrics := read_metrics(run.paths.evaluation(name).metrics)) is None:
             continue
         mark = test_marks(metrics.leak_patients, is_stale(metrics.best_epoch, best_epoch))
-        means = [metrics.macro.get(METRICS[metric].macro) for metric in _SHOWN]
-        texts = [UNDEFINED if one is None else format_interval(one.value, one.interval.to_list()) for one in means]
+        means = metrics.macro
+        values, bounds = (
+            {key: one.value for key, one in means.items()},
+            {key: one.interval.to_list() for key, one in means.items()},
+        )
         title = "Test" if name == "test" else f"Test {as_text(name)}"
-        columns[title + mark] = [text.replace(" ", "\N{NO-BREAK SPACE}") for text in texts]
-    return columns or {"Test": ["not evaluated"] + [UNDEFINED] * (len(_SHOWN) - 1)}
+        keys = [METRICS[metric].macro for metric in _SHOWN]
+        columns[title + mark] = [_cell(values, key, bounds.get(key, ())) for key in keys]
+    return columns or {"Test": ["not evaluated"] * len(_SHOWN)}

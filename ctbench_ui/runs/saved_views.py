@@ -15,7 +15,7 @@ from ctbench_ui.shared.controls import set_value
 # Session keys that a view holds, all of them in the address too.
 KEYS = ("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns")
 _LOST = "runs.view-lost"
-_RENAMED = {"By key": "By setting"}  # in views that were saved before
+_RENAMED = {"By key": "By setting", "N ↑": "Volumes ↑", "N ↓": "Volumes ↓"}  # in views that were saved before
 
 
 def draw(outputs_root: Path, known: Mapping[str, Sequence[str]]) -> None:

@@ -17,10 +17,11 @@ from ctbench_ui.shared.style import (
     SEQUENCE,
     ago,
     duration,
+    is_dark,
     metric_column,
     metric_texts,
     state_badge,
     state_style,
     test_marks,
 )
-from ctbench_ui.shared.text import as_text
+from ctbench_ui.shared.text import as_text, name_fields

@@ -26,6 +26,7 @@ function series(line) {
   return {
     label: line.name,
     stroke: line.colour,
+    points: { fill: line.colour },  // by itself white, which glares on a dark page
     width: 2,
     value: (plot, value, at, row) => number(row == null ? plot.data[at].at(-1) : value),
   };

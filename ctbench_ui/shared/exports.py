@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -70,9 +70,13 @@ def markdown_note(disclosures: Disclosures, sentences: Iterable[str]) -> str:
     return " ".join(filter(None, [" · ".join(parts), leak_badge(disclosures.leak_patients)]))
 
 
-def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str) -> None:
-    """Draw a chart with its note; offer it as PNG, SVG and HTML that opens without a network, its frame as CSV."""
-    st.plotly_chart(noted(chart, source), config=CONFIG, key=f"chart-{name}", alt=alt)
+def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str, alt: str, **options: Any) -> Any:
+    """Draw a chart with its note; offer it as PNG, SVG and HTML that opens without a network, its frame as CSV.
+
+    Returns:
+        The selection, where ``on_select`` is set.
+    """
+    event = st.plotly_chart(noted(chart, source), config=CONFIG, key=f"chart-{name}", alt=alt, **options)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         pictures.draw_buttons(f"chart-{name}", f"{source.stem}-{name}", alt)
         for label, mime, data in (
@@ -81,6 +85,7 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
         ):
             ending = label.lower()
             _button(label, data, f"{source.stem}-{name}.{ending}", mime, f"{name}-{ending}", "tertiary")
+    return event
 
 
 def noted(chart: go.Figure, source: Source) -> go.Figure:

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from ctbench_core.compare import common_sets
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import VALIDATION, open_run
+from ctbench_core.runs import VALIDATION
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, linked_ids
 
@@ -38,11 +37,6 @@ def has_results(row: dict[str, Any]) -> bool:
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
 
 
-def can_compare(row: Mapping[str, Any]) -> bool:
-    """Whether a run has results that Compare shows: on a test set, or computed on validation."""
-    return has_results(dict(row)) and bool(row["tests"] or common_sets([open_run(row["run_dir"])]))
-
-
 def title(row: Mapping[str, Any]) -> str:
     """Write a row of `stored_rows` as an option of a picker."""
     trained = f"val. AUPRC {format_metric(row['val_auprc'])} · {row['encoder']}"
@@ -50,14 +44,16 @@ def title(row: Mapping[str, Any]) -> str:
 
 
 def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
-    """Draw the choice of a run; the address carries its id, where a bound widget would carry its title.
+    """Draw the choice of a run, at first the newest with test results; the address carries its id, not its title.
 
     Args:
         rows: rows of `cache.run_row` by run id.
         linked: the id in the address.
     """
     if linked or st.session_state.get(_RUN) not in rows:
-        st.session_state[_RUN] = linked or next(iter(rows))
+        st.session_state[_RUN] = linked or next(
+            (run_id for run_id, row in rows.items() if row["tests"]), next(iter(rows))
+        )
     address.write_ids(_RUN, [st.session_state[_RUN]])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         offered = offer(rows, "run.find", [st.session_state[_RUN]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +15,13 @@ from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_interval
 from ctbench_core.palette import COLOURS, GREY
 from ctbench_core.query import Field
-from ctbench_core.runs import Ledger, open_run, run_fields, set_id_of
+from ctbench_core.runs import SCORES_ONLY, Ledger, best_order, open_run, run_fields, set_id_of
 from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
 from ctbench_ui.shared.style import STATES, duration, metric_column, metric_texts, test_marks
 
 _STAR = "★"
-_ROW = 36  # height of a row, in pixels
+_ROW, _HEADING = 35, 38  # heights of a row, and of the heading with the frame, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
@@ -30,87 +29,72 @@ COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
     "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "name": _text("Run"),  # as wide as the longest name: runs differ in its end
+    "test": _text(
+        "Test AUPRC [95 % CI]",
+        help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
+        "evaluate it again. Scores only: a run of a study; Evaluate computes its interval. No CI: the run's card says why.",
+    ),
+    "bar": st.column_config.ImageColumn(
+        "Test AUPRC", width=92, help="Value and interval on the first evaluated test set, from 0 to 1."
+    ),
+    "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "state": st.column_config.MultiselectColumn(
-        "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=96
+        "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=90
     ),
     "convergence": _text(
         "Convergence",
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
     ),
+    "head": _text("Head"),
+    "study": _text("Study", width=112, help="The study or search that the run belongs to."),
+    "encoder": _text("Encoder"),
     "set": _text(
         "Val. set",
         width=96,
-        help="File of the validation set, numbered where several sets share it. Only runs of one set are ranked against "
-        "each other.",
+        help="Its file, numbered where several sets share it. Only runs of one set are ranked against each other.",
     ),
-    "study": _text("Study", help="The study or search that the run belongs to."),
-    "encoder": _text("Encoder"),
-    "head": _text("Head"),
     "inputs": _text("Inputs"),
     "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
-    "volumes": _number("N", format="localized", help="Training volumes."),
+    "volumes": _number("Volumes", format="localized", help="Training volumes."),
     "seed": _number("Seed", format="%d"),
-    "trace": st.column_config.LineChartColumn("Trend", width=76, help="Validation AUPRC by epoch."),
     "best": _number("Best epoch", format="%d"),
     **{metric.name: metric_column(f"Val. {metric.short}") for metric in averaged_metrics() if metric.name != "auprc"},
-    "test": _text(
-        "Test AUPRC [95 % CI]",
-        help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
-        "evaluate it again.",
-    ),
-    "bar": st.column_config.ImageColumn(
-        "Test AUPRC", width=110, help="Value and interval on the first evaluated test set, from 0 to 1."
-    ),
     "time": _text("Time"),
-    "tags": st.column_config.ListColumn("Tags"),
+    "tags": st.column_config.ListColumn("Tags", width=96),
     "notes": _text("Notes"),
-    "when": st.column_config.DatetimeColumn("Created", format="distance", width=120),
+    "when": st.column_config.DatetimeColumn("Created", format="distance", width=136),
 }
 _FIRST = (
     "star",
     "auprc",
     "name",
+    "test",
+    "trace",
     "state",
     "convergence",
-    "set",
+    "head",
     "study",
     "encoder",
-    "head",
+    "set",
     "budget",
     "volumes",
-    "trace",
     "best",
-    "test",
     "tags",
     "when",
 )
-_BRIEF = ("star", "auprc", "name", "convergence", "bar", "test", "encoder", "budget", "when")
+_BRIEF = ("star", "auprc", "name", "test", "bar", "convergence", "encoder", "budget", "when")
+_DAY = st.column_config.DatetimeColumn("Created", format="D MMM", width=68)  # a narrow table has no room for more
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
-def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
-    """Return the rank of each row's validation set: the set of most rows first, then the newest."""
-    sizes: dict[str, tuple[int, str]] = {}
-    for name, moment in zip(sets, created):
-        count, newest = sizes.get(name, (0, ""))
-        sizes[name] = (count + 1, max(newest, moment))
-    ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
-    return [ranks[name] for name in sets]
+def height_of(rows: int) -> int:
+    """Return the height of the table with its heading, in pixels."""
+    return _HEADING + _ROW * rows
 
 
 def where_several(names: Sequence[str]) -> list[str]:
     """Return the names of validation sets; empty where all that have one have the same."""
     return list(names) if len(set(names) - {""}) > 1 else [""] * len(names)
-
-
-def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:
-    """Return the order of `best_first` as positions."""
-    ranks = set_ranks(sets, created)
-    filled = [value is not None and not math.isnan(value) for value in values]
-    keys = [
-        (rank, not has, -value if has and value is not None else 0.0) for rank, has, value in zip(ranks, filled, values)
-    ]
-    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def best_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -224,8 +208,9 @@ def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:
     ids, table = frame["run_id"].tolist(), _with_texts(_without_empty(table_of(frame, _BRIEF)))
     if len(ids) > 1 and table["encoder"].nunique() == 1:
         table = table.drop(columns="encoder")  # what all rows have in common leaves room for what differs
-    height: Literal["auto"] | int = "auto" if len(ids) * _ROW < most else most
-    return [ids[row] for row in controls.select_rows(table, ids, key, COLUMNS, "Best runs", height=height)]
+    height: Literal["auto"] | int = "auto" if height_of(len(ids)) < most else most
+    columns = COLUMNS | {"when": _DAY}
+    return [ids[row] for row in controls.select_rows(table, ids, key, columns, "Best runs", height=height)]
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
@@ -259,7 +244,16 @@ _VALUES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "volumes": lambda frame: frame["volumes"].astype("Int64"),
     "budget": lambda frame: frame["budget"].astype("Int64"),
     "best": lambda frame: frame["best_epoch"].astype("Int64"),
-    "test": lambda frame: list(map(_tests, frame["tests"], frame["test_intervals"], frame["leaks"], frame["stale"])),
+    "test": lambda frame: list(
+        map(
+            _tests,
+            frame["tests"],
+            frame["test_intervals"],
+            frame["test_no_interval"],
+            frame["leaks"],
+            frame["stale"],
+        )
+    ),
     "bar": lambda frame: list(map(_bar, frame["tests"], frame["test_intervals"])),
     "time": lambda frame: ["" if pd.isna(seconds) else duration(seconds) for seconds in frame["seconds"]],
     "when": lambda frame: pd.to_datetime(frame["created"], format="ISO8601", errors="coerce"),
@@ -283,23 +277,30 @@ def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str
 
 
 def _tests(
-    tests: Mapping[str, float | None], intervals: Mapping[str, Any], leaks: Mapping[str, int], stale: Sequence[str]
+    tests: Mapping[str, float | None],
+    intervals: Mapping[str, Any],
+    no_interval: Mapping[str, str],
+    leaks: Mapping[str, int],
+    stale: Sequence[str],
 ) -> str:
     parts = []
     for name, value in tests.items():
         mark = test_marks(leaks.get(name), name in stale)
         which = f"{name} " if len(tests) > 1 else ""
-        parts.append(f"{which}{format_interval(value, intervals.get(name))}{mark}")
+        reason = no_interval.get(name)
+        short = f" ({SCORES_ONLY if reason == SCORES_ONLY else 'no CI'})" if reason and value is not None else ""
+        parts.append(f"{which}{format_interval(value, intervals.get(name))}{short}{mark}")
     return " · ".join(parts)
 
 
 def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table of plain values with every digit, and columns for each test set."""
-    plain = frame.drop(columns="set", errors="ignore").drop(
+    plain = frame.drop(columns=["set", "own_name"], errors="ignore").drop(
         columns=[
             "kind",
             "tests",
             "test_intervals",
+            "test_no_interval",
             "test_metrics",
             "leaks",
             "stale",

@@ -28,6 +28,11 @@ SEQUENCE = (
 )
 
 
+def is_dark() -> bool:
+    """Whether the page is dark, so that low values of a colour scale are."""
+    return bool(st.context.theme.type == "dark")
+
+
 def metric_column(title: str, help: str | None = None) -> Any:
     """Return the column of a long table for the texts of `metric_texts`.
 

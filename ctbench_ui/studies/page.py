@@ -7,7 +7,7 @@ import streamlit as st
 from ctbench_core.studies import StudyPaths, delete_study, plan_study, studies_in
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
-from ctbench_ui.shared import deletion, demo, fragment, linked_ids, show_empty, show_errors, show_hint
+from ctbench_ui.shared import deletion, demo, fragment, linked_ids, newest_data, show_empty, show_errors, show_hint
 from ctbench_ui.studies import progress, results_tabs, search, study_form, workers
 
 _KEY, _FORM = "study", "study.form"
@@ -51,6 +51,7 @@ def _draw_form(kind: str, has_data: bool) -> None:
     """Draw the form of a new study or search, and start it on the click; without data, the way to it."""
     if not has_data:
         show_empty("No data yet", "Choose features and manifests; a study trains on them.", "Choose data", "data")
+        newest_data.offer()
         return
     st.header(kind, anchor=False)
     if kind == _NEW and (study := study_form.draw()) is not None:

@@ -32,8 +32,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, run_actions, run_picker
-from ctbench_ui.shared.pictures import draw_plot
+from ctbench_ui.shared import as_text, draw_tabs, exports, fragment, is_dark, run_actions, run_picker
 from ctbench_ui.studies import progress, study_charts, study_files, study_tables
 from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load_cells, load_plan, load_runs
 
@@ -101,8 +100,8 @@ def _pick_metric(key: str) -> str:
 
 
 def _describe(frame: pd.DataFrame) -> str:
-    """Write on which set the rows are, and how many runs a cell has."""
-    return f"On {as_text(frame['set'].iloc[0])}, up to {plural(int(frame['n'].max()), 'run')} per cell."
+    """Write on which set the rows are, and how many runs a recipe has."""
+    return f"On {as_text(frame['set'].iloc[0])}, up to {plural(int(frame['n'].max()), 'run')} per recipe."
 
 
 def _curves(folder: str, at: Stamp) -> None:
@@ -121,16 +120,10 @@ def _curves(folder: str, at: Stamp) -> None:
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
     source = study_tables.source(folder, at)
     alt = f"{metric_title(metric)} by label budget"
-    event = draw_plot(
-        exports.noted(chart, source),
-        "curves",
-        f"{source.stem}-curves",
-        alt,
-        on_select="rerun",
-        selection_mode="points",
-    )
+    numbers = points.drop(columns=["cell", "text"])
+    event = exports.draw_chart(chart, numbers, source, "curves", alt, on_select="rerun", selection_mode="points")
     st.caption(
-        f"{_describe(frame)} Bands: 95 %, over {_covers(points)}, budget by budget. Dotted: a fitted power law, for the eye. Select a point to list its runs."
+        f"{_describe(frame)} Bands: 95 %, over {_covers(points)}, budget by budget. Dotted: a fitted power law, as a guide. Select a point to list its runs."
     )
     for reason in dict.fromkeys(filter(None, points["reason"])):
         st.caption(f"No band: {as_text(reason)}.")
@@ -219,7 +212,9 @@ def _labels_needed(points: pd.DataFrame, metric: str) -> None:
 def _overview(folder: str, at: Stamp) -> None:
     frame = load_cells(folder, at)
     table = study_tables.overview_table(frame, cell_axes(load_plan(folder)))
-    st.dataframe(exports.styled(table), hide_index=True, placeholder="–")
+    table, notes = study_tables.number_notes(table)
+    st.dataframe(exports.styled(table), hide_index=True, placeholder="–", alt="Macro means of each recipe")
+    _draw_notes(notes)
     folds = (
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
         "SD (rest): the remainder."
@@ -229,7 +224,7 @@ def _overview(folder: str, at: Stamp) -> None:
         f"{study_tables.overview_note(frame)}"
     )
     exports.download(
-        "Download cells and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
+        "Download recipes and findings as CSV", frame, "by_cell.csv", "cells-csv", study_tables.source(folder, at)
     )
 
 
@@ -269,18 +264,18 @@ def _findings(folder: str, at: Stamp) -> None:
         "Mark the best",
         len(load_runs(folder, at)) <= _MARKED_AT_ONCE,
         **address.bound("heat-marks"),
-        help="Tests the best cell of each row against the others.",
+        help="Tests the best value of each row against the others.",
     )
     values, marked, unmarked = study_tables.heat_tables(folder, at, metric, fixed, mark_best)
     if not len(values):
-        st.caption("No cell has these values.")
+        st.caption("No run has these values.")
         return
     if unmarked:
         st.caption(unmarked)
-    chart = study_charts.heat_map(values, marked, metric)
+    chart = study_charts.heat_map(values, marked, metric, dark=is_dark())
     source = study_tables.source(folder, at)
-    alt = f"{metric_title(metric)} of every finding by cell"
-    draw_plot(exports.noted(chart, source), "heat", f"{source.stem}-heat", alt)
+    alt = f"{metric_title(metric)} of every finding by recipe"
+    exports.draw_chart(chart, values.reset_index(), source, "heat", alt)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
         "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
@@ -306,16 +301,26 @@ def _differences(folder: str, at: Stamp) -> None:
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
     metric = _pick_metric("differences-metric")
-    chart = study_charts.macro_forest(study_tables.macro_differences(table, axes, str(axis), metric), metric)
+    rows = study_tables.macro_differences(table, axes, str(axis), metric)
+    chart = study_charts.macro_forest(rows, metric)
     alt = f"Differences of {metric_title(metric)} along {axis_title(str(axis))}, with 95 % intervals"
-    draw_plot(exports.noted(chart, source), "forest", f"{source.stem}-forest", alt)
+    exports.draw_chart(chart, rows, source, "forest", alt)
     st.caption(
         f"{_describe_pairs(table)} Intervals are unadjusted. Filled: adjusted p below .05, in the family of "
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
-    shown = exports.styled(study_tables.difference_table(table, axes, str(axis)))
-    st.dataframe(shown, hide_index=True, key="differences", placeholder="–", alt="Differences of the pairs")
+    shown, notes = study_tables.number_notes(study_tables.difference_table(table, axes, str(axis)))
+    st.dataframe(
+        exports.styled(shown), hide_index=True, key="differences", placeholder="–", alt="Differences of the pairs"
+    )
+    _draw_notes(notes)
     exports.download("Download differences as CSV", table, "differences.csv", "differences-csv", source)
+
+
+def _draw_notes(texts: list[str]) -> None:
+    """Draw the notes of a table below it, by their numbers."""
+    if texts:
+        st.caption("  \n".join(f"Note {number}: {as_text(text)}." for number, text in enumerate(texts, start=1)))
 
 
 def _describe_pairs(table: pd.DataFrame) -> str:
@@ -352,6 +357,7 @@ def _bottlenecks(folder: str, at: Stamp) -> None:
 
 def _runs(folder: str, at: Stamp) -> None:
     runs, plan = load_runs(folder, at), load_plan(folder)
+    finished = len(runs)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         for axis in plan.study.axes():
             labels = list(dict.fromkeys(runs[axis]))
@@ -361,7 +367,8 @@ def _runs(folder: str, at: Stamp) -> None:
             )
             if chosen:
                 runs = runs[runs[axis].isin(chosen)]
-    st.caption(f"{len(runs):,} of {plural(len(plan.runs), 'run')}")
+    if len(runs) < finished:
+        st.caption(f"{len(runs):,} of {plural(finished, 'run')}")
     if len(runs):
         _run_table(folder, runs, "study-runs")
 
@@ -370,7 +377,7 @@ def _export(folder: str, at: Stamp) -> None:
     name, source = Path(folder).name, study_tables.source(folder, at)
     with st.container(horizontal=True):
         exports.download("Download runs as CSV", load_runs(folder, at), f"{name}-runs.csv", "export-runs", source)
-        exports.download("Download cells as CSV", load_cells(folder, at), f"{name}-cells.csv", "export-cells", source)
+        exports.download("Download recipes as CSV", load_cells(folder, at), f"{name}-cells.csv", "export-cells", source)
         _download("Download table as LaTeX", study_files.latex, folder, "tex")
         _download("Download report as HTML", study_files.html, folder, "html")
     st.caption(

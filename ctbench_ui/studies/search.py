@@ -36,8 +36,7 @@ from ctbench_core.studies import (
 )
 from ctbench_ui import form
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import as_text, cache, exports, fragment, show_error, show_errors, state_badge
-from ctbench_ui.shared.pictures import draw_plot
+from ctbench_ui.shared import as_text, cache, exports, fragment, is_dark, show_error, show_errors, state_badge
 from ctbench_ui.studies import progress, study_charts, workers
 
 EVERY_S = 2.0
@@ -148,23 +147,27 @@ def _view(folder: str, planned: int, was_active: bool) -> None:
     st.progress(min(1.0, ended / planned))
     if not ended:
         return
+    on = "validation metric of each trial"
+    source = exports.Source(f"Search {paths.root.name}", on, on, paths.root.name, is_on_page=True)
     left, right = st.columns([3, 2])
     left.markdown("**History**")
     with left:
         alt = "Validation metric by trial"
-        draw_plot(study_charts.search_history(frame), "search-history", "search-history", alt)
+        exports.draw_chart(study_charts.search_history(frame), frame, source, "search-history", alt)
     right.markdown("**Importance**")
     if shares := parameter_importance(trials):
         with right:
             alt = "Share of the metric's variance by setting"
-            draw_plot(study_charts.importance_bars(shares), "search-importance", "search-importance", alt)
+            table = pd.DataFrame({"setting": list(shares), "share": list(shares.values())})
+            exports.draw_chart(study_charts.importance_bars(shares), table, source, "search-importance", alt)
     else:
         right.caption("Available after four finished trials.")
     if len(finished) > 1:
         parameters = [name for name in frame if name not in ("trial", "state", "value", "epochs", "run")]
         st.markdown("**Parallel coordinates**")
         alt = "Settings of every trial and its metric, a line each"
-        draw_plot(study_charts.parallel(finished, parameters), "search-parallel", "search-parallel", alt)
+        chart = study_charts.parallel(finished, parameters, dark=is_dark())
+        exports.draw_chart(chart, finished, source, "search-parallel", alt)
     if len(finished):
         best_trial = next(trial for trial in trials if trial.number == finished["trial"].iloc[0])
         for text in titled_sentences(space_edges(read_search(paths.search).parsed_space(), best_trial.params)):

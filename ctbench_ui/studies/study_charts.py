@@ -99,20 +99,23 @@ def scaling_curves(frame: pd.DataFrame, curves: Mapping[str, Curve], metric: str
     return set_layout(chart, height=460)
 
 
-def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str) -> go.Figure:
+def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str, dark: bool = False) -> go.Figure:
     """Draw a metric by finding (rows) and recipe (columns); a star marks the best where it beats all others.
 
     Args:
         values: findings x recipes; marked: the same shape, bool.
+        dark: use dark colours for low values, as on a dark page.
     """
     text = [
         [format_metric(v) + (" ★" if m else "") for v, m in zip(row, marks)]
         for row, marks in zip(values.to_numpy(), marked.to_numpy())
     ]
-    scale = [[0, SEQUENCE[0]], *[[(i + 1) / len(SEQUENCE), colour] for i, colour in enumerate(SEQUENCE)]]
+    colours = [(0.0, SEQUENCE[0]), *[((i + 1) / len(SEQUENCE), colour) for i, colour in enumerate(SEQUENCE)]]
     table, chart = values.to_numpy(dtype=float), go.Figure()
+    scale = [[1 - at, colour] for at, colour in reversed(colours)] if dark else [[at, colour] for at, colour in colours]
+    shade = 1 - table if dark else table
     # Two layers, since a heat map has one colour of text: dark on light cells, white on dark ones.
-    for cells, ink in ((~(table > _DARK_FROM), "#000"), (table > _DARK_FROM, "#fff")):
+    for cells, ink in ((~(shade > _DARK_FROM), "#000"), (shade > _DARK_FROM, "#fff")):
         chart.add_heatmap(
             z=np.where(cells, table, np.nan),
             x=list(values.columns),
@@ -194,14 +197,14 @@ def importance_bars(shares: Mapping[str, float]) -> go.Figure:
     return set_layout(chart, height=90 + 34 * max(1, len(shares)))
 
 
-def parallel(frame: pd.DataFrame, parameters: Sequence[str]) -> go.Figure:
-    """Draw every finished trial as a line through its parameters and its value."""
+def parallel(frame: pd.DataFrame, parameters: Sequence[str], dark: bool = False) -> go.Figure:
+    """Draw every finished trial as a line through its parameters and its value; the best stand out, also on a ``dark`` page."""
     dimensions = [_dimension(name, frame[name]) for name in parameters]
     value = frame["value"].astype(float)
     dimensions.append({"label": "Value", "values": value})
-    chart = go.Figure(
-        go.Parcoords(dimensions=dimensions, line={"color": value, "colorscale": [[0, SEQUENCE[2]], [1, SEQUENCE[-1]]]})
-    )
+    # From a dark page too, the best are seen in a picture on paper.
+    worst, best = (SEQUENCE[-2], SEQUENCE[5]) if dark else (SEQUENCE[2], SEQUENCE[-1])
+    chart = go.Figure(go.Parcoords(dimensions=dimensions, line={"color": value, "colorscale": [[0, worst], [1, best]]}))
     chart.update_layout(height=380, margin={"l": 60, "r": 40, "t": 60, "b": 24})
     return chart
 

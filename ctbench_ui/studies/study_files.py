@@ -91,7 +91,7 @@ def _scaling(folder: str, at: Stamp, metric: str) -> list[str]:
 
 def _tables(folder: str, at: Stamp, axes: list[str]) -> list[str]:
     frame, note = load_cells(folder, at), study_tables.source(folder, at).plain_note
-    parts = ["<h2>Cells</h2>", _table(study_tables.overview_table(frame, axes))]
+    parts = ["<h2>Recipes</h2>", _table(study_tables.overview_table(frame, axes))]
     for axis in [axis for axis in axes if axis != BUDGET and frame[axis].nunique() > 1]:
         table = study_tables.axis_differences(folder, at, axis)
         for metric in compared_macros():

@@ -127,7 +127,7 @@ def _axes() -> None:
     unit = KEYS["data.budget_unit"].default
     help_ = f"Training and validation {unit}s together: 20, 50, all."
     budget.text_input("Budgets", key="study.budget", placeholder="all labels", help=help_, **_KEEP)
-    help_ = "Runs per cell, with seeds 1, 2, …; each seed draws its own patients."
+    help_ = "Runs per recipe, with seeds 1, 2, …; each seed draws its own patients."
     seeds.number_input("Seeds", 1, 1000, key="study.seeds", help=help_, **_KEEP)
     heads.multiselect("Heads", _heads(), key="study.model", format_func=partial(label_title, GROUP), **_KEEP)
     help_ = "K of a patient-grouped K-fold. 0: the fixed test set."

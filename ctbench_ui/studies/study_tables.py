@@ -339,6 +339,19 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def number_notes(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table with numbers of notes beside its intervals, and the notes; without any, without their column.
+
+    A sentence in a cell is cut, below the table it is not.
+    """
+    texts, shown = list(dict.fromkeys(filter(None, table["Note"]))), table.drop(columns="Note")
+    if texts:
+        numbers = {text: str(number) for number, text in enumerate(texts, start=1)}
+        value = next(place for place, name in enumerate(shown) if name in ("Mean", "Difference"))
+        shown.insert(value + 2, "Note", [numbers.get(text, "") for text in table["Note"]])
+    return shown, texts
+
+
 def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return `bottlenecks` with titles, and the interval as one column."""
     shown = without_cut_parts(table).assign(ci=interval_texts(table)).drop(columns=["lo", "hi"])
@@ -393,13 +406,13 @@ def heat_tables(
 
 
 def _unmarked(best: pd.DataFrame) -> str:
-    """Say why no cell is marked best."""
+    """Say why no value is marked best."""
     if best["p"].notna().any():
         return "No ★: in no finding does one column beat all others."
     return "No ★: these columns cannot be tested against each other."
 
 
-@cache.remember(max_entries=32, spinner="Comparing the cells of each row")
+@cache.remember(max_entries=32, spinner="Comparing the values of each row")
 def _best(folder: str, at: Stamp, chosen: tuple[tuple[str, ...], ...], metric: str) -> pd.DataFrame:
     """Return the best of some cells by finding; empty where they cannot be compared."""
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)

@@ -10,7 +10,7 @@ from ctbench_core.doctor import ERROR, OK, WARNING, examine
 from ctbench_core.formatting import plural
 from ctbench_core.installation import program
 from ctbench_ui import form
-from ctbench_ui.shared import as_text, progress_bar, show_errors
+from ctbench_ui.shared import as_text, name_fields, progress_bar, show_errors
 
 _RESULT = "system.doctor"
 _MARKS = {
@@ -70,6 +70,6 @@ def _draw_finding(finding: dict[str, Any]) -> None:
     name, text = st.columns([1, 4], gap="small")
     name.markdown(f"{_MARKS[finding['level']]} **{as_text(finding['name'])}**")
     with text.container(gap=None):
-        st.markdown("  \n".join(map(as_text, finding["found"].splitlines())))
+        st.markdown("  \n".join(as_text(name_fields(line)) for line in finding["found"].splitlines()))
         if finding["advice"]:
             st.caption(finding["advice"])

@@ -24,7 +24,7 @@ from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import deleted_in, size_of
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
-from ctbench_ui.shared import cache, charts, meters
+from ctbench_ui.shared import as_text, cache, charts, meters
 from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_features
 
 _KINDS = {"train": "run", "align": "alignment", "score": "prediction table"}
@@ -71,11 +71,17 @@ def draw() -> None:
 def _draw_machine(root: Path) -> None:
     memory = psutil.virtual_memory()
     disk = shutil.disk_usage(root if root.is_dir() else Path())
-    cards = st.columns(4)
-    cards[0].metric("Device", status_bar.describe_device(), border=True)
-    cards[1].metric("Processors", f"{psutil.cpu_count()}", border=True)
-    cards[2].metric("Memory in use", f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB", border=True)
-    cards[3].metric("Disk free", f"{disk.free / 2**30:.0f} GiB", border=True)
+    values = {
+        "Device": status_bar.describe_device(),
+        "Processors": f"{psutil.cpu_count()}",
+        "Memory in use": f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.0f} GiB",
+        "Disk free": f"{disk.free / 2**30:.0f} GiB",
+    }
+    pairs = list(values.items())
+    for place, column in enumerate(st.columns(2, gap="small")):
+        with column.container(key=f"machine-{place}", horizontal=True, gap="small"):  # two side by side on a phone too
+            for name, value in pairs[2 * place : 2 * place + 2]:
+                st.metric(name, value, border=True)
 
 
 def _versions() -> dict[str, str]:
@@ -100,11 +106,9 @@ def _count_runs(root: Path) -> str:
 
 
 def _draw_pairs(pairs: dict[str, str], columns: tuple[str, str], alt: str) -> None:
-    frame = pd.DataFrame(pairs.items(), columns=list(columns))
-    first, second = columns
-    text = st.column_config.TextColumn
-    config = {first: text(first.capitalize(), width=130), second: text(second.capitalize(), width="large")}
-    st.dataframe(frame, hide_index=True, column_config=config, alt=alt)
+    """Draw names and their values as a table whose texts wrap: a path is longer than a phone is wide."""
+    rows = [(as_text(name), as_text(value)) for name, value in pairs.items()]
+    st.table(pd.DataFrame(rows, columns=[name.capitalize() for name in columns]), hide_index=True, alt=alt)
 
 
 def draw_history() -> None:

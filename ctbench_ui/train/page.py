@@ -22,6 +22,7 @@ from ctbench_ui.shared import (
     cache,
     damaged,
     live,
+    newest_data,
     run_actions,
     show_empty,
     show_error,
@@ -111,6 +112,7 @@ def _read_data(can_be_empty: bool) -> dict[str, Any] | None:
             show_empty(
                 "No data yet", "Choose a feature root and manifests, or create the demo data.", "Choose data", "data"
             )
+            newest_data.offer()
             st.stop()
         show_error("The chosen data cannot be read", str(error))
         return None

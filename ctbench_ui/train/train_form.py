@@ -10,11 +10,11 @@ import streamlit as st
 from ctbench_core.config import KEYS, Config, set_key
 from ctbench_core.declared import HEADS, LOSSES, Head
 from ctbench_core.errors import CtbenchError
-from ctbench_core.formatting import plural
+from ctbench_core.formatting import format_time_span, plural
 from ctbench_core.runs import ExpectedTime, expected_time
 from ctbench_ui import form
 from ctbench_ui.pages import page
-from ctbench_ui.shared import as_text, cache, duration
+from ctbench_ui.shared import as_text, cache
 
 HEAD, LOSS = "model._target_", "training.loss._target_"
 _COLUMNS = 3
@@ -201,11 +201,11 @@ def estimate(config: Config) -> str:
 
 
 def describe_time(expected: ExpectedTime, head: str) -> str:
-    """Write an expected time: ``Up to 6:32; about 0:03 if it stops after 38 epochs, like the last 5 MLP runs ...``."""
+    """Write an expected time: ``Up to 7 min; about 3 s if it stops after 38 epochs, like the last 5 MLP runs ...``."""
     noun = f"{HEADS[head].title} run" if expected.is_of_head and head in HEADS else "run"
     runs = f"the last {plural(expected.runs, noun) if expected.runs > 1 else noun} on these features"
-    longest = f"Up to {duration(max(1, expected.longest))}"
+    longest = f"Up to {format_time_span(max(1, expected.longest))}"
     if expected.seconds >= expected.longest:
         return f"{longest}, at the pace of {runs}."
-    stops = f"about {duration(max(1, expected.seconds))} if it stops after {plural(expected.epochs, 'epoch')}"
+    stops = f"about {format_time_span(max(1, expected.seconds))} if it stops after {plural(expected.epochs, 'epoch')}"
     return f"{longest}; {stops}, like {runs}."

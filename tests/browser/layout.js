@@ -1,6 +1,7 @@
-/* Find what a layout does wrong on the page as it is shown: sideways scroll, text that is cut, texts over each other.
+/* Find what a layout does wrong on the page as it is shown: sideways scroll, text that is cut, texts over each other,
+tables and charts that are larger than their place or lie over their neighbours.
 
-Tables of Streamlit are canvases that scroll by themselves, and are left out.
+The cells of Streamlit's tables are pixels of a canvas that scrolls by itself: of them only the canvas is looked at.
 */
 
 () => {
@@ -9,6 +10,18 @@ Tables of Streamlit are canvases that scroll by themselves, and are left out.
   const shown = (one) => one.checkVisibility({ opacityProperty: true, visibilityProperty: true });
   const short = (text) => text.trim().replace(/\s+/g, " ").slice(0, 60);
   const faults = [];
+  const ABOVE = "[data-testid=stElementToolbar], [data-testid=stTooltipHoverTarget] [role=tooltip], [data-testid=stPopoverBody]"; // lies over the page on purpose
+  const title = (place) => [...place.classList].find((name) => name.startsWith("st-key-"))?.slice(7) ?? (short(place.innerText ?? "") || "without a key");
+  const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 3 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+  const visible = (one) => { // the part of a box that its scrolling and clipping ancestors show
+    let { left, right, top, bottom } = one.getBoundingClientRect();
+    for (let outer = one.parentElement; outer && outer !== main; outer = outer.parentElement) {
+      const { overflowX, overflowY } = getComputedStyle(outer), frame = outer.getBoundingClientRect();
+      if (overflowX !== "visible") [left, right] = [Math.max(left, frame.left), Math.min(right, frame.right)];
+      if (overflowY !== "visible") [top, bottom] = [Math.max(top, frame.top), Math.min(bottom, frame.bottom)];
+    }
+    return { left, right, top, bottom };
+  };
 
   for (const one of [document.documentElement, main])
     if (one.scrollWidth > one.clientWidth + 1) faults.push(`scrolls sideways: ${one.scrollWidth} in ${one.clientWidth} pixels`);
@@ -48,6 +61,29 @@ Tables of Streamlit are canvases that scroll by themselves, and are left out.
       if (first !== second && wide > 3 && high > 4 && chart === otherChart) faults.push(`over each other: ${short(text)} | ${short(other)}`);
     }
   });
+
+  // A place of Streamlit holds one text, control, table or chart, and should be as large as what it holds.
+  const PLACE = "[data-testid=stElementContainer]";
+  const places = [...main.querySelectorAll(PLACE)].filter((one) => shown(one) && !one.closest(ABOVE)).map((one) => [one, visible(one)]);
+  for (const drawn of main.querySelectorAll("canvas, svg.main-svg")) {
+    const own = drawn.closest(PLACE), box = drawn.getBoundingClientRect();
+    if (!own || drawn.closest(ABOVE) || !shown(drawn) || box.width < 2 || box.height < 2) continue;
+    const name = drawn.localName === "canvas" ? "table" : "chart";
+    const frame = own.getBoundingClientRect();
+    const beyond = { right: box.right - frame.right, left: frame.left - box.left, below: box.bottom - frame.bottom, above: frame.top - box.top };
+    for (const [side, pixels] of Object.entries(beyond))
+      if (pixels > 2 && !(side === "right" && getComputedStyle(own).overflowX === "auto")) faults.push(`${name} beyond its place: ${title(own)}, ${Math.round(pixels)} pixels ${side}`);
+    for (const [other, place] of places)
+      if (!own.contains(other) && !other.contains(own) && overlap(visible(drawn), place)) faults.push(`${name} over its neighbour: ${title(own)} | ${title(other)}`);
+  }
+
+  // A finger needs 24 pixels (WCAG 2.5.8). A link in a sentence is as high as its line.
+  if (innerWidth <= 640)
+    for (const one of main.querySelectorAll("button, summary, a[href], [role=tab], [role=checkbox], [role=radio]")) {
+      const { width, height } = one.getBoundingClientRect();
+      if (!shown(one) || one.closest(LEFT_OUT) || width < 2 || height < 2 || (one.localName === "a" && one.closest("p"))) continue;
+      if (width < 24 || height < 24) faults.push(`small for a finger: ${short(one.innerText || one.getAttribute("aria-label") || one.className)}, ${Math.round(width)} x ${Math.round(height)} pixels`);
+    }
 
   const panel = [...main.querySelectorAll("[role=tabpanel]")].find(shown) ?? main.querySelector("h1")?.closest("[data-testid=stElementContainer]")?.nextElementSibling;
   return { faults: [...new Set(faults)], top: Math.round((panel?.getBoundingClientRect().top ?? 0) + main.scrollTop) };

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from tests.browser.browser_user import BrowserUser
 from tests.browser.downloads import DEMO_EVALUATIONS, without_disclosures
+
+LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
 
 
 def _download(user: BrowserUser, key: str) -> pd.DataFrame:
@@ -35,3 +39,12 @@ def test_a_click_on_the_scatter_plot_lists_its_volume(reader: BrowserUser) -> No
     # Dots may overlap: the selected one is where the click was.
     target = volumes.iloc[0]
     assert (selection[["first", "second"]] - target[["first", "second"]].astype(float)).abs().to_numpy().max() < 0.03
+
+
+def test_names_of_runs_are_whole_on_a_phone(reader: BrowserUser) -> None:
+    reader.page.set_viewport_size({"width": 390, "height": 844})
+    for address, part in (("", "recent-0"), ("compare", "compare-runs")):
+        reader.go(address)
+        reader.page.locator(f".st-key-{part}").wait_for()
+        reader.settle()
+        assert reader.page.evaluate(LAYOUT)["faults"] == [], address

@@ -95,7 +95,7 @@ def test_the_slider_moves_the_counts_as_stored(user: BrowserUser, bundle: Evalua
         _wait_for_cells(user, _count_cells(bundle, label, threshold))
     stored = pd.read_parquet(bundle.counts).query("label == @label")
     f1 = 2 * stored["tp"] / (stored["tp"] + stored["fp"] + stored["tp"].iloc[0])
-    user.button("preset-F1").click()
+    user.button("preset-f1").click()
     _wait_for_cells(user, _count_cells(bundle, label, stored["threshold"][f1 == f1.max()].iloc[-1]))
 
 

@@ -58,7 +58,11 @@ def test_findings_named_like_missing_values_open_every_tab(
     assert [row["finding"] for row in rows] == list(names)
 
 
-def test_the_table_of_many_runs_does_not_lie_over_its_controls(
+def _bottom(box: dict[str, float]) -> float:
+    return box["y"] + box["height"]
+
+
+def test_the_table_of_many_runs_stays_below_its_controls_whatever_is_selected(
     server: AppServer, user: BrowserUser, make_config: Callable[..., Config], tiny_data: Path
 ) -> None:
     for seed in range(13):
@@ -68,9 +72,19 @@ def test_the_table_of_many_runs_does_not_lie_over_its_controls(
         user.page.set_viewport_size({"width": width, "height": height})
         user.go("runs")
         user.settle()
-        table = user.page.locator(".st-key-runs-high canvas").first.bounding_box()
-        controls = user.page.locator(".st-key-runs-bar").bounding_box()
-        assert table and controls and table["y"] + table["height"] <= controls["y"]
+        table = user.page.locator(".st-key-runs-high [data-testid=stDataFrame]").first
+        before, bar = table.bounding_box(), user.widget("runs-bar").bounding_box()
+        assert _bottom(bar) - 13 <= before["y"] < 450  # the bar's margin is below it
+        user.select_row(0, "run-card")
+        assert table.bounding_box()["y"] == before["y"]
+        user.select_row(1, "compare-selected")
+        assert table.bounding_box()["y"] == before["y"]
+        user.widget("bulk-delete").wait_for()
+        tools = user.page.locator(".st-key-runs-high [data-testid=stElementToolbar]").bounding_box()
+        assert tools["y"] >= _bottom(table.bounding_box()) - 24  # off the controls above, and the rows
+        user.click(user.widget("runs.all", "label"))
+        assert table.bounding_box()["y"] == before["y"]
+        user.click(user.widget("runs.all", "label"))
 
 
 def test_the_command_of_a_study_run_works_as_pasted(

@@ -14,7 +14,7 @@ CLICKS = 4
 
 def _click_last_point(user: BrowserUser) -> None:
     """Click the last point of the scaling curves, until its runs are shown: a redraw of the chart can take a click."""
-    point = user.widget("curves", ".scatterlayer .points path >> nth=-1")
+    point = user.widget("chart-curves", ".scatterlayer .points path >> nth=-1")
     runs = user.page.locator("[class*=st-key-behind] [data-testid=stDataFrame]")
     for _ in range(CLICKS):
         user.act(lambda: point.click(force=True))  # Plotly's own layer covers it
@@ -52,10 +52,10 @@ def test_a_study_from_setup_to_report(user: BrowserUser, browser: sync_api.Brows
     user.wait_for_text("6 runs")
     user.press("study-start")
     user.wait_for_text("6 of 6 runs")
-    user.widget("curves", ".main-svg").wait_for()
+    user.widget("chart-curves", ".main-svg").wait_for()
     assert violations(user) == []
     _click_last_point(user)
-    content = {"overview": "cells-csv", "findings": "heat", "bottlenecks": "bottlenecks-csv"}
+    content = {"overview": "cells-csv", "findings": "chart-heat", "bottlenecks": "bottlenecks-csv"}
     tabs = (*content, "differences", "export", "runs")
     assert (
         tab_violations(user, "studies", tabs, lambda tab: user.widget(content.get(tab, "study-tabs")).wait_for()) == []

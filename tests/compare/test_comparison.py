@@ -176,11 +176,15 @@ def test_other_labels_are_paired_by_volume() -> None:
     assert (row["volumes"], row["hi"] < 0, row["p"] < 0.05) == (230, True, True)
 
 
-def test_published_results_have_reasons_why_they_are_not_comparable() -> None:
-    table = published_frame("auroc", [str(i) for i in range(18)], 741, "text")
+def test_published_results_say_what_differs_from_ours() -> None:
+    labels = [str(i) for i in range(18)]
+    table = published_frame("auroc", labels, 741, "text")
     assert len(table) > 5
-    assert not table["comparable"].any()
     assert table["why"].str.contains("ours uses text inputs").all()
+    why = published_frame("auroc", labels, 3002, "visual").set_index("model")["why"]
+    assert why["RevCT"] == "nothing that is stated"
+    assert why["Pillar-0"] == "volumes not stated, ours 3,002; training not stated; quoted by another source"
+    assert why["CT-CLIP_v2 features"].tolist()[1] == "258 volumes, ours 3,002; 5 findings, ours 18"
 
 
 def test_repeated_names_are_numbered() -> None:

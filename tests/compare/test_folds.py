@@ -76,6 +76,7 @@ def test_the_difference_is_the_mean_over_folds_with_the_corrected_t(compared: Ca
     assert row["hi"] - row["delta"] == pytest.approx(stats.t.ppf(0.975, FOLDS - 1) * error, rel=1e-9)
     assert row["models_lo"] < row["delta"] < row["models_hi"]
     assert (row["seeds"], row["question"]) == (2, "this way of training")
+    assert (row["a_value"], row["b_value"]) == pytest.approx([by_fold[x].mean() for x in ("strong", "weak")], abs=1e-12)
     values = one.metrics.set_index(["model", "metric", "finding"])
     assert values.loc[("weak", "auroc", LABEL), "value"] == pytest.approx(by_fold["weak"].mean(), abs=1e-12)
     assert {"weak sd", "weak lo", "strong hi"} <= set(paper_frame(one))
@@ -90,6 +91,8 @@ def test_a_seed_without_all_its_folds_does_not_count(compared: Callable[..., Com
     one = compared((("weak", 1),))
     assert one.settings["seeds"] == [1, 2]
     assert set(one.differences["seeds"]) == {1}
+    table = one.differences  # the strong recipe has two seeds: its value beside the difference is of the common one
+    np.testing.assert_allclose(table["a_value"] - table["b_value"], table["delta"], atol=1e-12)
     with pytest.raises(InputError, match="weak has no seed with all its folds"):
         compared((("weak", 0), ("weak", 1)))
     assert fold_set(_run("weak", 0, 3)) == "fold_3"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,21 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ctbench_core.compare import Comparison, compare_models
+from ctbench_core.compare import (
+    Comparison,
+    Matched,
+    compare_models,
+    compare_recipes,
+    compare_runs,
+    match_recipes,
+    match_runs,
+)
 from ctbench_core.compare.recipes import compare_scored_recipes, recipes_of
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.inference import MACRO
+from ctbench_core.report import paper_files, seed_texts
 from ctbench_core.runs import open_run
 from tests.model_scores import RECIPE_LABELS, recipe_scores
 
@@ -65,6 +76,15 @@ def test_differences_are_of_means_and_adjusted_over_the_table(comparison: Compar
     assert rows.loc["strong", "delta"] == pytest.approx(np.mean(values["strong"]) - np.mean(values["weak"]), abs=1e-12)
     assert rows.loc["single", "delta"] == pytest.approx(values["single"][0] - values["weak"][0], abs=1e-12)
     assert rows["seeds"].tolist() == [3, 1]  # those that both recipes have
+    assert list(seed_texts(comparison).values()) == ["3 common seeds", "1 common seed"]
+    assert rows.loc["strong", "a_value"] == pytest.approx(np.mean(values["strong"]), abs=1e-12)  # of 3 of its 4 seeds
+    assert rows.loc["single", "b_value"] == pytest.approx(values["weak"][0], abs=1e-12)  # of 1 of 3
+    np.testing.assert_allclose(table["a_value"] - table["b_value"], table["delta"], atol=1e-12)
+    files = paper_files(comparison)
+    stored = pd.read_csv(io.StringIO(files["differences.csv"].removeprefix("\ufeff")))
+    np.testing.assert_allclose(stored["a_value"] - stored["b_value"], stored["delta"], atol=1e-12)
+    for row in json.loads(files["comparison.json"])["differences"]:
+        assert row["a_value"] - row["b_value"] == pytest.approx(row["delta"], abs=1e-12)
     for row in table.itertuples():
         assert row.lo < row.delta < row.hi
         # p belongs to the interval: it is below .05 just where the interval leaves out 0.
@@ -124,6 +144,7 @@ def test_seeds_without_a_common_name_are_compared_unpaired() -> None:
     assert unpaired["p"].notna().all()
     same = compare_scored_recipes({"a": first, "bb": paired}, "test").differences
     np.testing.assert_allclose(unpaired["delta"], same["delta"], atol=1e-12)
+    np.testing.assert_allclose(unpaired["a_value"] - unpaired["b_value"], unpaired["delta"], atol=1e-12)
     assert (unpaired["p"] != same["p"]).all()
 
 
@@ -139,6 +160,14 @@ def test_seeds_that_share_training_patients_widen_the_interval_or_narrow_the_que
     assert (none["lo"], none["hi"]) == (all_["lo"], all_["hi"])
     assert none["question"] == some["question"] == "this way of training"
     assert all_["question"] == "this way of training, for these training patients"
+
+
+def _as_matched(matched: Matched, comparison: Comparison) -> bool:
+    """Whether what is shown before the statistics agrees with what they say."""
+    runs = [run for group in matched.runs for run in group]
+    assert matched.names == comparison.common.names and matched.common.n == comparison.common.n
+    assert [len(group.layers) for group in matched.groups] == comparison.settings["seeds"]
+    return matched.disclosures(runs, comparison.set_names) == comparison.disclosures
 
 
 def test_runs_are_grouped_by_what_they_share_but_the_seed(
@@ -160,6 +189,8 @@ def test_runs_are_grouped_by_what_they_share_but_the_seed(
     assert set(table["test_openings"]) == {4}
     assert set(table["label_origin"]) == {"unknown"}
     assert "(seeds 1, 2)" in (tmp_path / "paper" / "methods.txt").read_text(encoding="utf-8")
+    assert _as_matched(match_recipes(folders), compare_recipes(folders))
+    assert _as_matched(match_runs(folders), compare_runs(folders))
     ended = cli("compare", *map(str, folders[:2]), "by=recipe")
     assert ended.code == 2
     assert "one recipe" in ended.err

@@ -14,7 +14,7 @@ from ctbench_core.config import Config
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import alignment_disclosures
 from ctbench_ui.alignment import intervals
-from ctbench_ui.alignment.alignment_charts import lift_order
+from ctbench_ui.alignment.alignment_charts import embedding_map, lift_order
 from ctbench_ui.alignment.density import measure, thin
 from ctbench_ui.alignment.embedding_map import in_polygon
 from ctbench_ui.alignment.result import list_stored
@@ -188,6 +188,26 @@ def test_browsing_goes_from_a_volume_to_a_report_and_back(measured: AppTest) -> 
     assert measured.text_input(key="browse.part").value
 
 
+def test_neighbours_with_one_embedding_say_how_many_share_it(measured: AppTest, store: Path) -> None:
+    (file,) = store.glob("align/*/alignment/*/neighbours_v_to_t.parquet")
+    near = pd.read_parquet(file)
+    near["copies"] = [np.array([1, 2, 3, *copies[3:]]) for copies in near["copies"]]
+    near.to_parquet(file)
+    measured.session_state["alignment.tab"] = "Browse"
+    cards = [text.value for text in measured.run().markdown if text.value.startswith("**") and "-badge" in text.value]
+    assert all(" · similarity " in card for card in cards)
+    tied = [text.value for text in measured.caption if text.value.startswith("Same embedding")]
+    assert tied[:2] == ["Same embedding as 1 other report.", "Same embedding as 2 other reports."]
+
+
+@pytest.mark.parametrize("shaded", [False, True])
+def test_only_points_over_shading_are_see_through(shaded: bool) -> None:
+    x = np.arange(4, dtype=np.float32)
+    points = pd.DataFrame({"x": x, "y": x, "kind": "volume", "group": "volumes", "volumename": "v"})
+    chart = embedding_map(points, {"volumes": "#0072B2"}, None, measure(x, x), shaded)
+    assert (chart.data[-1].marker.opacity < 1) is shaded
+
+
 def test_a_lasso_takes_what_lies_inside_a_bent_outline() -> None:
     x, y = np.array([0.5, 1.5, 2.5, 1.5]), np.array([0.5, 0.5, 0.5, 2.0])
     corners = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 0], [3, 0], [3, 3], [0, 3]], float)
@@ -216,13 +236,18 @@ def test_two_results_are_named_by_what_differs_and_have_paired_differences(
     app.run()
     assert not app.exception
     assert "does not vary between patients" in said(app)
-    table = app.dataframe[0].value
-    assert list(table)[-1] == "Difference [95 % CI]"
-    assert (table["first"] == table["second"]).all()
+    assert said(app).count("label origin: unknown") == 1, "what holds of both stands on top of the page"
+    tables = [table.value for table in app.dataframe]
+    assert len(tables) == 2, "a table for each direction"
+    for table in tables:
+        assert list(table) == ["Metric", "First", "Second", "Difference [95 % CI]"]
+        assert table["Metric"].is_unique and "Recall@10" in set(table["Metric"])
+        assert (table["First"] == table["Second"]).all() and table["First"].str.fullmatch(r"\.\d{3}|1\.000").all()
     one = {"name": "test", "encoder": "A", "hit": "exam"}
     assert name_by_difference(one, one | {"encoder": "B"}) == ("A", "B")
     assert name_by_difference(one, one | {"name": "other"}) == ("test", "other")
     names = [parts["name"] for parts in list_stored(str(store)).values()]
+    assert not any("alignment" in name for name in names), "the page is of alignments"
     assert len(set(names)) == 2 and not any(folder.name in "".join(names) for folder in store.glob("align/*"))
 
 

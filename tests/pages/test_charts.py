@@ -150,8 +150,12 @@ def test_lines_of_equal_f1_are_so() -> None:
 def test_recall_shows_both_directions_with_chance() -> None:
     frame = pd.DataFrame({"direction": ["v_to_t", "t_to_v"], "k": [1, 1], "recall": [0.3, 0.4], "chance": [0.1, 0.1]})
     traces = _traces(figures.recall_at_k(frame))
+    assert list(traces) == ["volume → report", "report → volume", "chance"], "one line where chance is the same"
     assert list(traces["volume → report"].y) == [0.3]
-    assert list(traces["report → volume, chance"].y) == [0.1]
+    assert list(traces["chance"].y) == [0.1]
+    traces = _traces(figures.recall_at_k(frame.assign(chance=[0.1, 0.2])))
+    assert list(traces["volume → report, chance"].y) == [0.1]
+    assert list(traces["report → volume, chance"].y) == [0.2]
 
 
 def test_a_histogram_without_a_mean_is_drawn() -> None:
@@ -271,3 +275,14 @@ def test_every_axis_leaves_out_the_zero_before_the_point() -> None:
                 "1.0": "1",
             }
     assert len([*charts_[0].select_yaxes()]) == 2
+
+
+def test_a_long_name_is_shown_in_lines_that_a_phone_shows_whole() -> None:
+    def draw(name: str) -> go.Figure:
+        line = pd.DataFrame({"run": name, "epoch": [1, 2], "value": [0.1, 0.2]})
+        return figures.learning_curves(line, line.tail(1), {name: 0}, "AUPRC")
+
+    short, long = draw("mlp · 128"), draw("linear · visual · seed 3 · budget all, scaling none, max epochs 60 & more")
+    assert short.data[0].name == "mlp · 128"
+    assert long.data[0].name == "linear · visual · seed 3 · budget all, scaling<br>none, max epochs 60 &amp; more"
+    assert long.layout.height - short.layout.height == 19  # a line

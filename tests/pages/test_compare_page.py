@@ -15,8 +15,9 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
-from ctbench_core.formatting import format_interval
+from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.report import mark_text
+from ctbench_ui.compare import results
 from ctbench_ui.shared import run_picker
 
 Open = Callable[..., AppTest]
@@ -53,8 +54,7 @@ def two(store: Path, tmp_path: Path) -> dict[str, Path]:
 
 def _opened(open_page: Open, two: dict[str, Path], tab: str) -> AppTest:
     fields = {"compare.baseline": two["weak"].name, "compare.others": [two["strong"].name]}
-    app = open_page("compare", fields)
-    app.session_state["compare-tabs"] = tab
+    app = open_page("compare", fields, {"compare-tabs": tab.lower()})
     app.run()
     assert not app.info, [part.value for part in app.info]
     assert not app.exception
@@ -176,6 +176,18 @@ def test_every_tab_draws(two: dict[str, Path], open_page: Open, tab: str, kind: 
     assert len(app.dataframe if kind == "dataframe" else app.main.get(kind))
 
 
+@pytest.mark.parametrize("tab", ["Curves", "Disagreements", "Settings", "Label noise"])
+def test_a_tab_without_statistics_does_not_wait_for_them(
+    two: dict[str, Path], open_page: Open, said: Said, monkeypatch: pytest.MonkeyPatch, tab: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(results, "compare", refuse)
+    app = _opened(open_page, two, tab)
+    assert "80 volumes" in said(app)
+
+
 def test_a_margin_in_the_address_is_answered_in_every_tab(
     two: dict[str, Path], open_page: Open, taken: Callable[[], dict[str, bytes]]
 ) -> None:
@@ -224,7 +236,35 @@ def test_settings_that_differ_have_the_titles_of_the_form(
 def test_curves_and_metrics_of_runs_have_their_names(two: dict[str, Path], open_page: Open, said: Said) -> None:
     text = said(_opened(open_page, two, "Curves"))
     assert "**Precision-recall**" in text and "**Receiver operating characteristic**" in text
-    assert "Macro AUROC of these runs: weak **" in said(_opened(open_page, two, "Published"))
+
+
+def test_published_results_stand_apart_from_what_was_measured_here(
+    two: dict[str, Path], open_page: Open, said: Said
+) -> None:
+    app = _opened(open_page, two, "Published")
+    text = said(app)
+    assert "measured here: macro AUROC on **test**, 80 volumes, 3 findings" in text
+    assert "none was measured here" in text and "No difference from a published result is tested" in text
+    own, other = (part.value for part in app.dataframe)
+    metrics = compare_runs([two["weak"], two["strong"]]).metrics
+    rows = metrics[(metrics["finding"] == "macro") & (metrics["metric"] == "auroc")]
+    assert list(own["Run"]) == ["weak", "strong"]
+    assert [value.partition(" ")[0] for value in own.iloc[:, 1]] == [format_metric(value) for value in rows["value"]]
+    assert other["why"].str.contains("ours 80").all()
+    headings = json.loads(app.dataframe[1].proto.columns)
+    assert [headings[name]["label"] for name in ("value", "n", "why")] == [
+        *("Macro AUROC", "Test volumes", "What differs from these runs"),
+    ]
+
+
+def test_a_legend_of_curves_has_the_parts_of_the_names_that_differ(
+    store: Path, tmp_path: Path, open_page: Open
+) -> None:
+    names = ("head · of one study · seed 1", "head · of one study · seed 2")
+    runs = {key: _scored(store, tmp_path, name, 0.3, 1) for key, name in zip(("weak", "strong"), names)}
+    app = _opened(open_page, runs, "Curves")
+    for chart in app.get("plotly_chart"):
+        assert [line["name"] for line in json.loads(chart.proto.spec)["data"]] == ["seed 1", "seed 2"]
 
 
 def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.compare import run_choice
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
@@ -43,6 +44,11 @@ def select_rows(app: AppTest, table: str, ids: list[str], count: int) -> None:
     assert not app.exception
 
 
+def notes(app: AppTest, key: str, said: Said) -> str:
+    """Return what a page says of runs without results: Home in a text, Runs in the help of the button."""
+    return f"{said(app)}\n{app.button(key=key).help}"
+
+
 @pytest.mark.parametrize(("page", "fields", "key"), TABLES)
 def test_two_recipes_are_compared_by_runs_with_test_results(
     page: str, fields: dict[str, str], key: str, trained: list[Path], store: Path, open_page: Open, said: Said
@@ -55,18 +61,44 @@ def test_two_recipes_are_compared_by_runs_with_test_results(
     assert key not in {button.key for button in app.button}
     select(app, store, 2)
     assert app.button(key=key).disabled
-    assert "the other has no test results: evaluate it, or a repeat of it, first." in said(app)
+    assert "the other has no test results: evaluate it, or a repeat of it, first." in notes(app, key, said)
+    assert ("0 of 2 have results" in said(app)) == (page == "runs")
     evaluate_run(other, ["test.csv"])
     app = open_page(page, fields)
     chosen = select(app, store, 2)
-    assert "the best has no test results: Compare takes its repeat of its recipe." in said(app)
+    assert "the best has no test results: Compare takes its repeat of its recipe." in notes(app, key, said)
     app.button(key=key).click().run()
     assert not app.exception
     assert app.title[0].value == "Compare"
-    compared = [app.selectbox(key="compare.baseline").value, *app.multiselect(key="compare.others").value]
+    compared = _compared(app)
     assert set(compared) == {repeat.name, other.name}
     recipe_of = {row["run_id"]: row["recipe"] for row in cache.run_rows(str(store))}
     assert [recipe_of[run_id] for run_id in compared] == chosen  # the uppermost is the baseline
+
+
+def test_compare_begins_with_two_recipes_and_says_where_there_is_one(
+    trained: list[Path], open_page: Open, said: Said
+) -> None:
+    best, repeat, other = trained
+    evaluate_run(best, ["test.csv"])
+    evaluate_run(repeat, ["test.csv"])
+    app = open_page("compare")
+    assert _compared(app) == [best.name, repeat.name]
+    assert "Both runs are of one recipe" in said(app)
+    evaluate_run(other, ["test.csv"])
+    app = open_page("compare")
+    assert set(_compared(app)) == {best.name, other.name}
+    assert "of one recipe" not in said(app)
+    (table,) = [one.value for one in app.dataframe if "Mean over" in one.value]
+    assert {text.partition(", ")[2] for text in table["Mean over"]} == {"1 common seed"}
+    assert list(table["Other"] - table["Baseline"]) == pytest.approx(
+        [float(text.replace("−", "-").partition(" ")[0]) for text in table.iloc[:, 1]], abs=0.0006
+    )
+
+
+def _compared(app: AppTest) -> list[str]:
+    assert not app.exception
+    return [app.selectbox(key="compare.baseline").value, *app.multiselect(key="compare.others").value]
 
 
 def test_two_repeats_of_which_one_has_test_results_are_not_compared(trained: list[Path], open_page: Open) -> None:
@@ -94,17 +126,22 @@ def test_a_read_only_link_gives_no_advice_to_evaluate(
 ) -> None:
     app = open_page("runs", {"runs.view": "By recipe"}, query={"view": "read"})
     select(app, store, 2)
-    assert "has no test results." in said(app)
-    assert "evaluate it" not in said(app)
+    text = notes(app, "compare-recipes", said)
+    assert "has no test results." in text
+    assert "evaluate it" not in text
 
 
-def test_a_run_that_compare_replaces_is_named() -> None:
+def test_a_run_that_compare_replaces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_choice, "open_run", str)
+    monkeypatch.setattr(run_choice, "common_sets", lambda runs: {})  # no scores on validation
     ranked = pd.DataFrame(
         {
             "run_id": ["a1", "a2", "b1", "c1"],
             "name": ["a seed 1", "a seed 2", "b seed 1", "c seed 1"],
             "recipe": ["a", "a", "b", "c"],
-            "tests": [[], ["test"], ["test"], []],
+            "tests": [{}, {"test": 0.5}, {"test": 0.6}, {}],
+            "kind": "train",
+            "run_dir": "",
         }
     )
     assert compare_recipes.replaced(["a1", "b1", "c1"], ranked) == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,26 @@ def test_the_norms_are_drawn_by_kind() -> None:
     assert [bar.name for bar in drawn.data] == ["visual", "text"]
     assert list(drawn.data[0].x) == [0.5, 1.5]
     np.testing.assert_array_equal(drawn.data[0].y, [1, 3])
+    assert not drawn.layout.xaxis.labelalias  # ``.99`` between ``0.985`` and ``0.995``
+
+
+def test_charts_do_not_repeat_the_sizes_above_them_but_their_pictures_do(
+    places: dict[str, str], open_page: Open, said: Said
+) -> None:
+    app = check(open_page("data", places))
+    layout = json.loads(app.get("plotly_chart")[0].proto.spec)["layout"]
+    assert "title" not in layout
+    assert "Training: 60 volumes" in layout["meta"]["picture"]["title"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "shown"), [(0.9999, "all have norm 1"), (0.5, "norms 0.5 to 1, median 1")], ids=["alike", "different"]
+)
+def test_equal_norms_are_one_number(lowest: float, shown: str) -> None:
+    def draw(lowest: float) -> None:
+        from ctbench_ui.data import check_report
+
+        check_report.draw_norms("visual", {"norms": {"min": lowest, "median": 1.0, "max": 1.0}})
+
+    app = AppTest.from_function(draw, args=(lowest,)).run()
+    assert [caption.value for caption in app.caption] == [f"Visual vectors: {shown}."]

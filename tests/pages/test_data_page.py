@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,16 @@ def test_good_data_are_ready_and_counted(places: dict[str, str], open_page: Call
     table = next(frame.value for frame in app.dataframe if "Patients" in frame.value)
     assert table.set_index("Split").loc["Training", ["Volumes", "Exams", "Patients"]].tolist() == [60, 30, 30]
     assert table.set_index("Split").loc["test.csv", "Volumes"] == 24
+
+
+def test_the_verdict_stands_before_the_fields(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
+    def keys(block: Any) -> Iterator[str]:
+        for part in block.children.values():
+            yield from keys(part) if hasattr(part, "children") else [getattr(part, "key", None) or part.type]
+
+    order = list(keys(open_page("data", places).main))
+    places_of = [order.index(key) for key in ("success", "check", "to-train", "paths.data_root", "data.train_manifest")]
+    assert places_of == sorted(places_of)
 
 
 def _no_column(data: Path, rewrite: Rewrite) -> str:

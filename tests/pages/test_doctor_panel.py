@@ -55,6 +55,18 @@ def test_the_doctor_shows_every_check(open_page: Open, places: dict[str, str], s
     assert "3 findings" in text
 
 
+def test_a_problem_names_the_fields_of_the_app(data: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
+    table = data / "manifests" / "train.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    lines[1] = f"{lines[1].rpartition(',')[0]},perhaps"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    app = open_page("system", places)
+    assert "The chosen data have errors" in said(app)
+    app.button(key="doctor").click().run()
+    text = "\n".join(part.value for part in app.markdown)  # the diagnostics keep the keys
+    assert "“Label values”" in text and "data.labels.values" not in text.replace("\\", "")
+
+
 def test_problems_come_first_and_are_in_the_diagnostics(open_page: Open, places: dict[str, str], said: Said) -> None:
     app = open_page("system", places | {"paths.data_root": "gone_*away*"})
     app.button(key="doctor").click().run()

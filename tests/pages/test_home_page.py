@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
+from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
@@ -46,6 +48,17 @@ def test_best_runs_come_by_validation_and_starred_ones_first(
     table = open_page("home", places).dataframe[0].value
     assert list(table["name"]) == [other, best, "the bad one"]
     assert list(table["auprc"]) == [format_metric(runs[other]), format_metric(runs[best]), ""]
+
+
+def test_the_table_of_home_begins_with_results_and_gives_the_day_of_a_run(
+    trained: list[Path], open_page: Open, places: dict[str, str]
+) -> None:
+    evaluate_run(trained[0])
+    table = open_page("home", places).dataframe[0]
+    names = [name for name in table.value if name != "star"]
+    assert names[:4] == ["auprc", "name", "test", "bar"]
+    created = json.loads(table.proto.columns)["when"]
+    assert (created["type_config"]["format"], created["width"]) == ("D MMM", 68)  # "a few seconds ago" was cut
 
 
 def test_runs_of_one_name_say_what_differs(
@@ -114,10 +127,11 @@ def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
     assert len(app.dataframe[0].value) == 3  # both of the small set, and the unknown one
 
 
+@pytest.mark.parametrize("name", ["home", "data", "train", "studies"])
 def test_a_first_visit_says_which_data_the_newest_run_used_and_offers_them(
-    trained: list[Path], open_page: Open, tiny_data: Path, said: Said
+    trained: list[Path], open_page: Open, tiny_data: Path, said: Said, name: str
 ) -> None:
-    app = open_page("home")
+    app = open_page(name)
     assert not app.exception
     text = said(app).replace("\\", "")
     assert "No data set chosen" in text
@@ -176,9 +190,9 @@ def test_runs_are_ranked_within_one_validation_set() -> None:
         }
     )
     ranked = run_table.best_first(frame)
-    assert "".join(ranked["run_id"]) == "caebd"
+    assert "".join(ranked["run_id"]) == "cabde"
     large, small = "valid.csv", "small.csv"
-    assert list(ranked["set"]) == [large] * 3 + [small] * 2
+    assert list(ranked["set"]) == [large, large, small, small, large]
     few = run_table.best_first(frame[frame["run_id"].isin(list("bcd"))])  # now small has most runs
     assert dict(zip(few["run_id"], few["set"])) == {"b": small, "c": large, "d": small}
     alone = run_table.best_first(frame[frame["validation_set"] == "large"])

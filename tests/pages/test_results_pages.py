@@ -17,10 +17,13 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, evaluate_run, score_table
+from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import disclosures_of, open_run, write_status
-from ctbench_ui.evaluate.evaluate_on_test import ordinal
+from ctbench_core.manifest import read as manifest_read
+from ctbench_core.manifest import split_column
+from ctbench_core.runs import disclosures_of, evaluations_of, open_run, write_status
+from ctbench_core.tables import read_table
 from ctbench_ui.shared.cache import run_row
 
 Open = Callable[..., AppTest]
@@ -168,6 +171,7 @@ def test_predictions_are_shown_beside_trained_runs(
     app = open_page("evaluate")
     options = app.selectbox(key="run").options
     assert len(options) == 2
+    assert app.selectbox(key="run").value == next(store.glob("score/2*")).name  # the newest with results
     assert any("external · predictions" in option for option in options)
     app = open_page("evaluate", query={"run": next(store.glob("score/2*")).name})
     assert not app.exception
@@ -270,9 +274,9 @@ def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.Dat
 
 def test_hindsight_thresholds_are_labelled(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
     app = _open_tab(open_page("evaluate"), "Threshold")
-    assert app.button(key="preset-F1").label == "Best F1"
+    assert app.button(key="preset-f1").label == "Max F1, this set"
     assert "chosen on these very volumes: do not report them" in said(app)
-    app.button(key="preset-F1").click().run()
+    app.button(key="preset-f1").click().run()
     truth, scores = predictions["target_Emphysema"], predictions["prob_Emphysema"]
     best = max(f1_score(truth, scores >= threshold) for threshold in scores)
     rates = app.dataframe[0].value
@@ -311,12 +315,13 @@ def test_the_ledger_counts_the_runs_evaluated_on_a_test_set(
     small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], said: Said
 ) -> None:
     first = train(open_page("train", small_run))
-    assert 'First evaluation on "test"' in said(_evaluated(open_page, first))
+    assert "evaluated 1 time by 1 run of this run store · " in said(_evaluated(open_page, first))
     second = train(open_page("train", small_run | {"utils.seed": 1}))
     app = open_page("evaluate", query={"run": second.name})
     assert "1 other run was evaluated on it" in said(app)
     app.button(key="evaluate").click().run()
-    assert '2nd run evaluated on "test"' in said(app)
+    assert "evaluated 2 times by 2 runs of this run store; this is the 2nd run · " in said(app)
+    assert evaluations_of(open_run(first), "test") == "; this is the 1st run"
 
 
 def test_results_of_an_older_epoch_are_marked_and_evaluated_again(
@@ -355,13 +360,6 @@ def test_results_of_an_older_epoch_are_marked_and_evaluated_again(
     tuning = json.loads((trained / "validation" / "tuning.json").read_text())
     assert tuning["thresholds"] != of_before["thresholds"]
     assert tuning["validation"]["auprc"] == pytest.approx(after["val_metrics"]["auprc"], abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (113, "113th")]
-)
-def test_places_are_written_for_people(number: int, shown: str) -> None:
-    assert ordinal(number) == shown
 
 
 def test_results_of_a_leaking_test_set_are_marked(
@@ -457,3 +455,26 @@ def test_alignment_without_reports_names_the_column(
     assert not app.exception
     assert "text_feature_path" in said(app)
     assert not list(store.glob("align/*"))
+
+
+def test_a_table_divided_by_a_column_is_read_once(
+    store: Path, data: Path, make_config: Callable[..., Config], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data / "manifests"
+    parts = [pd.read_csv(folder / f"{name}.csv").assign(Split=name) for name in ("train", "valid", "test")]
+    pd.concat(parts).to_csv(folder / "all.csv", index=False)
+    keys = {"paths.outputs_root": str(store), "data.train_manifest": "all.csv", "data.columns.split": "Split"}
+    run = Path(run_experiment(make_config(data, keys))["run_dir"])
+    tables: list[str] = []
+
+    def read(path: Path) -> Any:
+        tables.append(path.name)
+        return read_table(path)
+
+    monkeypatch.setattr(manifest_read, "read_table", read)
+    monkeypatch.setattr(split_column, "read_table", read)
+    app = open_page("evaluate", query={"run": run.name, "test": "validation"})
+    assert not app.exception
+    (field,) = [field for field in app.multiselect if field.label == "Test manifests"]
+    assert field.value == ["test"]
+    assert tables.count("all.csv") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,23 @@ def test_the_card_begins_with_validation_and_says_that_test_is_not_evaluated(
     text = metrics_text(card(open_page, trained[0]))
     rows = ["| Metric | Validation | Test |", f"| AUPRC | {format_metric(best['auprc'])} | not evaluated |"]
     assert text.splitlines()[::2] == rows
-    assert text.splitlines()[3] == f"| AUROC | {format_metric(best['auroc'])} | – |"
+    assert text.splitlines()[3] == f"| AUROC | {format_metric(best['auroc'])} | not evaluated |"
+
+
+def test_a_dash_on_the_card_gives_its_reason(
+    trained: list[Path], open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    evaluate_run(open_run(trained[0]).paths.root)
+    file = open_run(trained[0]).paths.evaluation("test").metrics
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["auroc"]
+    content["auprc"] = content["macro"]["auprc"]["value"] = None
+    file.write_text(json.dumps(content), encoding="utf-8")
+    app = card(open_page, trained[0])
+    cells = [line.split(" | ")[-1].removesuffix(" |") for line in metrics_text(app).splitlines()]
+    assert cells[2:] == ["undefined", "not stored"]
+    assert "Undefined: no finding has both positives and negatives." in said(app)
+    assert "Not stored: these results are older than this metric." in said(app)
 
 
 def test_the_card_shows_test_results_with_their_intervals(trained: list[Path], open_page: Open) -> None:

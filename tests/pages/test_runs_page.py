@@ -22,6 +22,7 @@ from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import (
+    SCORES_ONLY,
     Run,
     RunPaths,
     RunStore,
@@ -137,13 +138,60 @@ def test_a_test_figure_carries_its_interval_and_its_leak(trained: list[Path], st
     frame = rows(store).head(3)
     frame["tests"] = [{"test": 0.84249}, {"a": 0.5, "b": None}, {}]
     frame["test_intervals"] = [{"test": [0.829, 0.8561]}, {"a": [None, None]}, {}]
+    frame["test_no_interval"] = [{}, {"a": "2 of 3 findings have too few patients", "b": SCORES_ONLY}, {}]
     frame["leaks"] = [{"test": 0}, {"a": 3, "b": 0}, {}]
     frame["stale"] = [["test"], [], []]
     assert list(run_table.table_of(run_table.best_first(frame))["test"]) == [
         ".842 [.829, .856] ⟳",
-        "a .500 ⚠ · b –",
+        "a .500 (no CI) ⚠ · b –",
         "",
     ]
+
+
+def test_a_run_of_which_only_scores_are_stored_says_so_in_the_table_and_on_its_card(
+    trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    evaluate_run(trained[0], ["test.csv"])
+    file = open_run(trained[0]).paths.evaluation("test").metrics
+    content = json.loads(file.read_text(encoding="utf-8"))
+    bare = {name: value for name, value in content.items() if not name.endswith("_ci") and name != "macro_no_interval"}
+    bare["per_class"] = {
+        finding: {name: value for name, value in values.items() if not name.endswith("_ci")}
+        for finding, values in content["per_class"].items()
+    }
+    file.write_text(json.dumps(bare | {"detail": "scores"}), encoding="utf-8")
+    app = open_page("runs", {"runs.chosen": [trained[0].name]})
+    value = format_metric(content["auprc"])
+    assert [text for text in app.dataframe[0].value["test"] if text] == [f"{value} (scores only)"]
+    assert "No interval: scores only." in said(app)
+    assert "test_no_interval" not in run_table.export_frame(rows(store))
+
+
+def test_what_a_run_reached_comes_before_what_it_was_set_to(trained: list[Path], open_page: Open) -> None:
+    evaluate_run(trained[0], ["test.csv"])
+    shown = [name for name in open_page("runs").dataframe[0].value if name != "star"]
+    assert shown[:4] == ["auprc", "name", "test", "trace"]
+    assert not [title for title in run_table.column_titles().values() if title == "N"]
+
+
+def test_actions_come_above_the_table_in_the_place_of_the_count(trained: list[Path], open_page: Open) -> None:
+    def places(app: AppTest) -> tuple[int, int]:
+        blocks = list(app.main.children.values())
+        bar = next(
+            at for at, one in enumerate(blocks) if "runs.all" in [box.key for box in getattr(one, "checkbox", ())]
+        )
+        return bar, next(at for at, one in enumerate(blocks) if getattr(one, "dataframe", ()))
+
+    app = open_page("runs")
+    before = places(app)
+    assert before[0] < before[1]
+    app.checkbox(key="runs.all").check().run()
+    assert not app.exception
+    assert places(app) == before
+    bar = app.main.children[before[0]]
+    keys = [button.key for button in bar.button]
+    assert {"compare-selected", "bulk-star", "bulk-delete"} <= set(keys)
+    assert "4 selected" in " ".join(text.value for text in bar.markdown)
 
 
 def test_the_table_shows_the_number_of_training_volumes(trained: list[Path], open_page: Open, tiny_data: Path) -> None:
@@ -163,7 +211,7 @@ def test_a_test_result_of_an_earlier_epoch_is_marked(
     marked = open_page("runs").dataframe[0].value["test"]
     assert [text.endswith("⟳") for text in marked if text].count(True) == 1
     recipe = open_page("runs", {"runs.view": "By recipe"}).dataframe[0].value["test"]
-    assert [text.endswith("(n 2) ⟳") for text in recipe if text] == [True]
+    assert [text.endswith("(2 seeds) ⟳") for text in recipe if text] == [True]
     text = said(open_page("compare"))
     assert "Trained further since the evaluation on test" in text
     assert trained[0].name in text.partition("Trained further")[2]
@@ -225,8 +273,9 @@ def test_the_range_of_two_seeds_is_not_called_an_interval(trained: list[Path], s
 def test_selected_runs_are_compared(trained: list[Path], open_page: Open, said: Callable[[AppTest], str]) -> None:
     app = open_page("runs", {"runs.chosen": [folder.name for folder in trained[:2]]})
     assert app.button(key="compare-selected").disabled  # neither has test results
-    assert "Compare leaves out" in said(app)
-    assert "Press *Evaluate on test*" in said(app)
+    assert "0 of 2 have results" in said(app)
+    hint = app.button(key="compare-selected").help
+    assert "without test results" in hint and "Press *Evaluate*" in hint
     for folder in trained[:2]:
         evaluate_on_validation(folder)
     assert (
@@ -455,6 +504,10 @@ def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     (chart,) = app.get("plotly_chart")
     names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
     assert len(names) == 12
+    assert max(len(line) for name in names for line in name.split("<br>")) <= 46  # whole on a phone
+    assert "visual" not in "".join(names)  # what all have in common
+    assert f"max-height: {run_table.height_of(14)}px" in "".join(str(part.proto.body) for part in app.get("html"))
+    assert "Best first within" not in said(app)
 
 
 def test_a_click_on_a_cell_shows_its_run_and_check_boxes_win(trained: list[Path], store: Path, open_page: Open) -> None:

@@ -96,6 +96,19 @@ def test_what_is_clicked_is_written_into_the_query(trained: list[Path], open_pag
     assert shown(app) == 5
 
 
+def test_a_run_is_found_by_its_name_as_shown_and_by_its_own(trained: list[Path], open_page: Open) -> None:
+    for folder in trained:
+        annotate(folder, name="probe")
+    names = list(open_page("runs").dataframe[0].value["name"])
+    assert len(set(names)) == 5 and "probe" not in names
+    app = open_page("runs", query={"runs.filter": f'name = "{names[2]}"'})
+    assert list(app.dataframe[0].value["name"]) == [names[2]]
+    app.text_input(key="runs.filter").set_value("name = probe").run()
+    assert list(app.dataframe[0].value["name"]) == names
+    app.text_input(key="runs.filter").set_value(f'"{names[2]}"').run()
+    assert list(app.dataframe[0].value["name"]) == [names[2]]
+
+
 def test_a_wrong_query_names_the_word_and_offers_the_nearest(trained: list[Path], open_page: Open, said: Said) -> None:
     app = open_page("runs", query={"runs.filter": "sead = 0"})
     assert "“sead” is no field. Did you mean seed?" in said(app)
@@ -169,6 +182,7 @@ def test_metrics_of_several_validation_sets_are_not_averaged(trained: list[Path]
     app = open_page("runs", {"runs.filter": text})
     (name,) = app.dataframe[0].value["name"]
     assert name.startswith(f"{small.name} · budget 12")
+    assert run_fields().find("Val. set") is run_fields()["validation set"]
 
 
 def test_a_recipe_has_the_interval_that_compare_gives(trained: list[Path], open_page: Open) -> None:
@@ -275,7 +289,7 @@ def test_a_page_holds_so_many_runs_and_a_selection_reaches_over_pages(
     order = [row["run_id"] for row in page._ordered(cache.run_rows(str(trained[0].parents[1])), "Best first")[0]]
     app = open_page("runs", query={"run": f"{order[0]},{order[4]}"})
     assert shown(app) == 2
-    assert "**2 runs selected**" in [text.value for text in app.markdown]
+    assert "**2 selected**" in [text.value for text in app.markdown]
     assert len(run_table.export_frame(pd.DataFrame(cache.run_rows(str(trained[0].parents[1]))))) == 5
 
 

@@ -139,7 +139,9 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     app.session_state["differences-go"] = True
     app.run()
     assert not app.exception
-    assert "18 of 18 runs" in said(app)
+    assert said(app).count("18 of 18 runs") == 1
+    assert " cell" not in said(app)
+    assert not [button.label for button in app.get("download_button") if "cell" in button.label]
     expected = {
         "Curves": "power law",
         "Overview": "two parts",
@@ -168,6 +170,27 @@ def test_tables_name_heads_and_axes_as_people_do(
     texts = set(app.dataframe[0].value.astype(str).to_numpy().ravel())
     assert {"Linear", "MLP"} & texts
     assert not {"linear_probe", "mlp_visual"} & texts
+
+
+def test_notes_of_a_table_are_numbered_and_written_whole_below_it(
+    open_page: Open, budgets: str, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, text = study_tables.overview_table, "near 1: the interval may be too short, since few patients decide it"
+
+    def noted(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
+        table = real(frame, axes)
+        return table.assign(Note=[text, "another", text, *[""] * (len(table) - 3)])
+
+    monkeypatch.setattr(study_tables, "overview_table", noted)
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "overview"})
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["Note"])[:4] == ["1", "2", "1", ""]
+    assert list(table).index("Note") == list(table).index("Mean") + 2
+    assert f"Note 1: {text}.  \nNote 2: another." in said(app)
+    monkeypatch.setattr(study_tables, "overview_table", lambda *given: real(*given).assign(Note=""))
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "overview"})
+    assert "Note" not in app.dataframe[0].value
 
 
 def test_findings_and_states_of_runs_name_heads_as_people_do(budgets: str) -> None:
@@ -348,13 +371,19 @@ def test_every_file_of_a_study_is_marked(
     app = open_page("studies", small_run, {"study": "budgets"})
     app.session_state["differences-go"] = True
     (Path(budgets).parent / LEDGER).write_text(_ledger(Path(budgets)))
-    for tab in ("Overview", "Differences", "Bottlenecks", "Export"):
+    for tab in ("Curves", "Overview", "Findings", "Differences", "Bottlenecks", "Export"):
         app.session_state["study-tabs"] = tab
         app.run()
         assert not app.exception
     files = taken()
     tables = {key: pd.read_csv(io.BytesIO(file)) for key, file in files.items() if not key.endswith(("tex", "html"))}
-    assert set(tables) == {"cells-csv", "differences-csv", "bottlenecks-csv", "export-runs", "export-cells"}
+    charts = {"curves-csv", "heat-csv", "forest-csv"}
+    assert set(tables) == {*charts, "cells-csv", "differences-csv", "bottlenecks-csv", "export-runs", "export-cells"}
+    assert {f"{name.removesuffix('csv')}html" for name in charts} < set(files)
+    assert (
+        tables["curves-csv"]["mean"].tolist()
+        == study_tables.curve_points(budgets, study_tables.update_results(budgets), "auprc", "")["mean"].tolist()
+    )
     for key, table in tables.items():
         assert list(table)[-4:] == MARKS, key
         assert table[MARKS[:3]].drop_duplicates().to_numpy().tolist() == [[20, 0, "unknown"]], key

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.runs import RunPaths, delete_run, deleted_in, new_status, open_run, write_config, write_status
-from ctbench_ui.shared import meters
+from ctbench_ui.shared import as_text, meters
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -88,7 +88,7 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     (store / ".packed" / "features" / "a.f32").write_bytes(bytes(3 * 2**20))
     app = open_page("system")
     assert not app.exception
-    folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
+    folders = next(table.value for table in app.table if "Path" in table.value).set_index("Folder")["Path"]
     assert folders["run store"] == f"{store.resolve()} (0 runs)"
     assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
 
@@ -160,8 +160,8 @@ def test_runs_are_counted_as_runs_counts_them(store: Path, open_page: Open) -> N
         write_config(paths.config, Config())
         write_status(paths.status, new_status(name, kind=kind, max_epochs=1), state="finished")
     app = open_page("system")
-    folders = next(table.value for table in app.dataframe if "path" in table.value).set_index("folder")["path"]
-    assert folders["run store"] == f"{store.resolve()} (2 runs, 1 alignment)"
+    folders = next(table.value for table in app.table if "Path" in table.value).set_index("Folder")["Path"]
+    assert folders["run store"] == as_text(f"{store.resolve()} (2 runs, 1 alignment)")
     assert "2 of 2 runs" in str([part.value for part in open_page("runs").caption])
 
 

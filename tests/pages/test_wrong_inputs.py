@@ -55,7 +55,7 @@ def test_what_is_left_out_is_a_warning(
     change(data)
     app = open_page("data", places)
     text = said(app)
-    assert app.success[0].value.startswith("Ready, with")
+    assert app.success[0].value.startswith("Ready to train, with")
     assert all(name_fields(part) in text for part in named), text
 
 

@@ -17,7 +17,7 @@ from ctbench_core.config import Config, set_keys
 from ctbench_core.declared import METRICS, Metric
 from ctbench_core.inference import MARK_NEAR_END
 from ctbench_core.report import methods as methods_module
-from ctbench_core.report.comparison import methods_paragraph, results_paragraph
+from ctbench_core.report.comparison import latex_table, methods_paragraph, results_paragraph
 from ctbench_core.report.comparison_sentences import comparison_notes, p_text
 from ctbench_core.report.methods import interval_sentences, limits_sentence, training_sentences
 from ctbench_core.runs import Disclosures, Provenance, Run, RunPaths, Status
@@ -195,7 +195,10 @@ def test_rules_of_seeds_stand_where_seeds_are_compared(models: Comparison, three
     assert _has(five, satterthwaite) and not _has(five, few)
     pair = _recipes(2, 2)
     assert _has(pair, two) and not _has(pair, satterthwaite)
-    assert _has(_recipes(4, 3), "Differences are over common seeds (other and one have 3 in common)")
+    fewer = _recipes(4, 3)
+    assert _has(fewer, "two means beside each, are over common seeds (other and one have 3 in common)")
+    assert "Means are over all seeds of a recipe, tests over common ones (other and one have" in latex_table(fewer)
+    assert "over common ones" not in latex_table(three)
 
 
 def test_a_margin_is_answered_where_there_is_one(models: Comparison, partial: Comparison) -> None:

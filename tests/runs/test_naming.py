@@ -46,7 +46,9 @@ def make(tmp_path: Path) -> Make:
 def both(runs: list[Run]) -> list[str]:
     """Return the names of runs, which are those of their rows."""
     names = run_names(runs)
-    assert [row["name"] for row in named_rows([run_row(run) for run in runs])] == names
+    rows = named_rows([run_row(run) for run in runs])
+    assert [row["name"] for row in rows] == names
+    assert [row["own_name"] for row in rows] == [run.name for run in runs]
     return names
 
 

@@ -66,11 +66,11 @@ def shared_view(walker: Walker, scene: Scene) -> None:
     open_runs(walker, "head = mlp and val auprc > 0")
     walker.choose("runs.order", "Newest first")
     walker.pick_rows("runs-", find_run(scene.store, "mlp", 1).name, find_run(scene.store, "mlp", 3).name)
-    walker.wait_for_text("2 runs selected")
+    walker.wait_for_text("2 selected")
     colleague = scene.open_browser()
     colleague.page.goto(walker.page.url)
     colleague.settle()
-    colleague.wait_for_text("2 runs selected")
+    colleague.wait_for_text("2 selected")
     sync_api.expect(colleague.field("runs.filter")).to_have_value("head = mlp and val auprc > 0")
     sync_api.expect(colleague.field("runs.order")).to_have_value("Newest first")
     chosen = {find_run(scene.store, "mlp", seed).run_id for seed in (1, 3)}
@@ -236,7 +236,7 @@ def study_from_a_grid(walker: Walker, scene: Scene) -> None:
     walker.press("study-start")
     walker.wait_for_text("4 of 4 runs")
     walker.widget("study-pause").wait_for(state="detached")  # until then the page draws itself anew
-    walker.widget("curves", ".scatterlayer .points path").first.wait_for(state="attached")  # without a reload
+    walker.widget("chart-curves", ".scatterlayer .points path").first.wait_for(state="attached")  # without a reload
     walker.open_tab("studies", "export")
     assert len(walker.download_table("export-runs")) == 4
     assert "Plotly.newPlot(" in walker.download("export-html").decode()

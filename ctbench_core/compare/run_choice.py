@@ -1,0 +1,101 @@
+"""Choose runs to compare from rows of the run table: which can be, which stands for a recipe, and which two come first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ctbench_core.compare.comparability import common_sets
+from ctbench_core.runs import VALIDATION, best_order, open_run
+
+Row = Mapping[str, Any]
+
+
+def can_compare(row: Row) -> bool:
+    """Whether a run has results to compare: on a test set, or scores on validation."""
+    return row["kind"] in ("train", "score") and bool(row["tests"] or common_sets([open_run(row["run_dir"])]))
+
+
+def are_repeats(first: Row, second: Row) -> bool:
+    """Whether two trained runs are of one recipe: they differ in their seed or fold alone."""
+    return first["kind"] == second["kind"] == "train" and bool(first["recipe"] == second["recipe"])
+
+
+def run_for_recipe(row: Row, ranked: Iterable[Row]) -> Row | None:
+    """Return the run that stands for a run's recipe: itself where it has test results, else its best repeat with some.
+
+    Without test results in any of them, the first with scores on validation; None where nothing can be compared.
+
+    Args:
+        ranked: rows of the store, best first.
+    """
+    repeats = [row, *(one for one in ranked if are_repeats(one, row))]
+    return next((one for one in repeats if one["tests"]), None) or next(filter(can_compare, repeats), None)
+
+
+def default_runs(rows: Sequence[Row]) -> list[str]:
+    """Return the ids of the two runs that Compare begins with, the better one first; of one recipe only if there is no other.
+
+    They are the best runs of two recipes by validation AUPRC, of one validation set if possible, with a test set in common
+    if possible, since the metrics of different validation sets do not rank runs.
+
+    Args:
+        rows: two runs or more that can be compared, newest first.
+    """
+    cells = ([row[name] for row in rows] for name in ("validation_set", "created", "val_auprc"))
+    ranked = [rows[place] for place in best_order(*cells)]
+    recipes = _one_a_recipe(ranked)
+    by_set: dict[str, list[Row]] = {}
+    for row in recipes:
+        by_set.setdefault(row["validation_set"], []).append(row)
+    candidates = [*by_set.values(), recipes, ranked]
+    pairs = [pair for group in candidates if (pair := _first_sharing(group))]
+    tested = [pair for pair in pairs if all(row["tests"] for row in pair) and not are_repeats(*pair)]
+    first, second = next(iter(tested or pairs), (rows[0], rows[1]))
+    return [first["run_id"], second["run_id"]]
+
+
+def _one_a_recipe(ranked: Sequence[Row]) -> list[Row]:
+    """Return the runs that stand for the recipes of each validation set, best first; predictions stand for themselves."""
+    by_recipe: dict[tuple[str, str], list[Row]] = {}
+    for row in ranked:
+        name = row["recipe"] if row["kind"] == "train" else row["run_id"]
+        by_recipe.setdefault((row["validation_set"], name), []).append(row)
+    return [run_for_recipe(group[0], group) or group[0] for group in by_recipe.values()]
+
+
+def _first_sharing(ranked: Sequence[Row]) -> tuple[Row, Row] | None:
+    """Return the first two runs with a set of the same name in common; None without any."""
+    first: dict[str, int] = {}
+    pairs: dict[str, tuple[int, int]] = {}
+    for place, row in enumerate(ranked):
+        for name in row["tests"] or [VALIDATION]:
+            if name not in first:
+                first[name] = place
+            elif name not in pairs:
+                pairs[name] = (first[name], place)
+    return (ranked[min(pairs.values())[0]], ranked[min(pairs.values())[1]]) if pairs else None
+
+
+def repeats_on(chosen: Sequence[Row], rows: Iterable[Row], on: str) -> dict[str, list[str]] | None:
+    """Return the runs of each chosen run's recipe that were scored on a set, the chosen one first; by run id.
+
+    Of several runs of one seed the newest counts, or the chosen one. None where recipes cannot be compared: two chosen runs
+    have the same recipe, or no recipe has several seeds.
+
+    Args:
+        rows: of the store, newest first.
+    """
+    if len({row["recipe"] for row in chosen}) < len(chosen) or any(row["kind"] != "train" for row in chosen):
+        return None
+    repeats, first, every = {}, open_run(chosen[0]["run_dir"]), list(rows)
+    for run in chosen:
+        own = [row for row in every if row["state"] == "finished" and _same_fold(row, run)]
+        own = [row for row in own if on in common_sets([first, open_run(row["run_dir"])])]
+        newest = {row["seed"]: row["run_dir"] for row in reversed(own)} | {run["seed"]: run["run_dir"]}
+        repeats[run["run_id"]] = list(dict.fromkeys([run["run_dir"], *newest.values()]))
+    return repeats if any(len(run_dirs) > 1 for run_dirs in repeats.values()) else None
+
+
+def _same_fold(row: Row, run: Row) -> bool:
+    return are_repeats(row, run) and bool(row["fold"] == run["fold"])

@@ -1,0 +1,88 @@
+"""The check of layouts, on made-up pages with one fault each: see `docs/screenshots.py --all`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.browser_user import BrowserUser, sync_api
+
+LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
+PAGE = """
+<style>* {margin: 0} [data-testid=stMain] {width: 600px} [data-testid=stElementContainer] {height: 100px}
+  canvas, svg {display: block}</style>
+<div data-testid="stMain"><h1>Title</h1><div style="%(box)s">
+  <div data-testid="stElementContainer" class="st-key-runs" style="%(place)s">%(drawn)s</div></div>
+  <div data-testid="stElementContainer" class="st-key-bar"><button style="height: 24px">Delete</button></div></div>
+"""
+TABLE, CHART = '<canvas style="%s"></canvas>', '<svg class="main-svg" style="%s"></svg>'
+FITS, TALL, WIDE, HIGHER = (
+    f"width: {width}px; height: {height}px{more}"
+    for width, height, more in (
+        (600, 100, ""),
+        (600, 160, ""),
+        (640, 100, ""),
+        (600, 100, "; position: relative; top: -40px"),
+    )
+)
+
+
+@pytest.fixture
+def window(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+    """Open an empty page."""
+    page = browser.new_page(viewport={"width": 800, "height": 600})
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize(("drawn", "name"), [(TABLE, "table"), (CHART, "chart")])
+@pytest.mark.parametrize(
+    ("size", "faults"),
+    [
+        (FITS, []),
+        (TALL, ["beyond its place: runs, 60 pixels below", "over its neighbour: runs | bar"]),
+        (WIDE, ["beyond its place: runs, 40 pixels right"]),
+        (HIGHER, ["beyond its place: runs, 40 pixels above"]),
+    ],
+)
+def test_a_table_or_chart_that_is_larger_than_its_place_is_found(
+    window: sync_api.Page, drawn: str, name: str, size: str, faults: list[str]
+) -> None:
+    assert _faults(window, drawn % size) == [f"{name} {fault}" for fault in faults]
+
+
+def test_a_place_that_lies_over_the_next_one_is_found(window: sync_api.Page) -> None:
+    faults = _faults(window, TABLE % FITS, place="margin-bottom: -30px")
+    assert faults == ["table over its neighbour: runs | bar"]
+
+
+def test_what_a_box_scrolls_lies_over_nothing(window: sync_api.Page) -> None:
+    scrolling = _faults(window, TABLE % FITS, box="height: 50px; overflow: auto")
+    assert scrolling == []
+    assert _faults(window, TABLE % FITS, box="height: 50px") == ["table over its neighbour: runs | bar"]
+
+
+def _faults(page: sync_api.Page, drawn: str, place: str = "", box: str = "") -> list[str]:
+    page.set_content(PAGE % {"drawn": drawn, "place": place, "box": box})
+    return [fault for fault in page.evaluate(LAYOUT)["faults"] if fault.startswith(("table", "chart"))]
+
+
+@pytest.mark.parametrize(("width", "small"), [(390, True), (1280, False)])
+def test_a_button_too_small_for_a_finger_is_found_on_a_phone(window: sync_api.Page, width: int, small: bool) -> None:
+    window.set_viewport_size({"width": width, "height": 600})
+    button = '<button style="width: %dpx; height: %dpx; padding: 0; border: 0">Close</button>'
+    window.set_content(PAGE % {"drawn": button % (60, 20) + button % (24, 24), "place": "", "box": ""})
+    found = [fault for fault in window.evaluate(LAYOUT)["faults"] if fault.startswith("small")]
+    assert found == (["small for a finger: Close, 60 x 20 pixels"] if small else [])
+
+
+def test_pages_fit_a_phone_and_a_finger(user: BrowserUser) -> None:
+    user.page.set_viewport_size({"width": 390, "height": 844})
+    user.use_demo()
+    for address, part in (("train", "start"), ("data", "data.figures"), ("system", "diagnostics")):
+        user.go(address)
+        user.widget(part).wait_for()
+        user.settle()
+        assert user.page.evaluate(LAYOUT)["faults"] == [], address
