@@ -133,9 +133,6 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
     with show_errors("These runs cannot be compared"):
         matched = results.read_matched(tuple(every), on, seeds is not None)
         source = tabs.source_of(matched, on)
-        tabs.warnings(matched)
-        disclosures = matched["disclosures"]
-        st.caption(exports.markdown_note(disclosures, disclosures.facts()))
 
         @functools.cache
         def compared() -> dict[str, Any]:  # only for a tab that shows statistics: they take some seconds at first
@@ -153,4 +150,6 @@ def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None
                 compared()["files"](), f"compare-{on}", lambda: tabs.figures_of(compared(), run_dirs), source
             ),
         }
-        draw_tabs(contents, "compare-tabs")
+        draw_tabs(
+            {title: functools.partial(tabs.noted, draw, matched) for title, draw in contents.items()}, "compare-tabs"
+        )

@@ -44,11 +44,10 @@ def tab(comparison: dict[str, Any], run_dirs: list[str], on: str) -> None:
     st.markdown("**Published results**, as their sources state them; none was measured here")
     table = published_frame(_METRIC, labels, volumes, open_run(run_dirs[0]).config.model.inputs)
     table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
-    st.dataframe(
+    st.container(key="compare-published").dataframe(
         exports.styled(table[list(_COLUMNS)]),
         hide_index=True,
         column_config=_COLUMNS,
-        key="compare-published",
         placeholder="–",
         alt="Published macro AUROC, and what differs from these runs",
     )
@@ -69,6 +68,4 @@ def _draw_own(metrics: pd.DataFrame) -> None:
     }
     if rows["seeds"].max() > 1:
         shown["Seeds"] = rows["seeds"]
-    st.dataframe(
-        pd.DataFrame(shown), hide_index=True, width="content", key="compare-own", alt="Macro AUROC of these runs"
-    )
+    st.dataframe(pd.DataFrame(shown), hide_index=True, width="content", alt="Macro AUROC of these runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,14 @@ def _answers(rows: pd.DataFrame, name: str) -> list[str]:
     return ["–" if answer is None else f"{'yes' if answer else 'not shown'}, {p_text(p)}" for answer, p in pairs]
 
 
-def warnings(comparison: dict[str, Any]) -> None:
-    """Draw the warnings of a comparison."""
+def noted(draw: Callable[[], None], comparison: dict[str, Any]) -> None:
+    """Draw the warnings of a comparison and where its numbers come from, then a tab."""
     disclosures = comparison["disclosures"]
     for text in (disclosures.banner, *map(as_text, disclosures.warnings)):
         if text:
             st.warning(text, icon=":material/warning:")
+    st.caption(exports.markdown_note(disclosures, disclosures.facts()))
+    draw()
 
 
 def _notes(comparison: dict[str, Any]) -> None:

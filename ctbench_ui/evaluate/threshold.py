@@ -95,7 +95,8 @@ def _slider(label: str, counts: pd.DataFrame, chosen: dict[str, float]) -> float
         for key, value in best_thresholds(counts).items():
             title = _rule_title(key)
             _preset(f"preset-{key}", f"{_capitalised(title)}, this set", label, value, f"{title} on these volumes")
-    _draw_preset(label, float(threshold))
+    with st.container():  # a place of its own, so that what stands below keeps its place
+        _draw_preset(label, float(threshold))
     rules = "Max F1, Youden and the targets are chosen on validation. " if chosen else ""
     best = "Those of *this set* are chosen on these very volumes: do not report them."
     st.caption(f":material/info: {rules}{best}")
