@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.config import KEYS, Config, changed_keys, get_key, recipe_values
+from ctbench_core.config import KEYS, Config, changed_keys, effective_settings, get_key, recipe_values
 from ctbench_core.declared import averaged_metrics, hidden_widths
 from ctbench_core.errors import DamagedFile, InputError, RunError
 from ctbench_core.label_leakage import encoder_name
@@ -31,6 +31,7 @@ from ctbench_core.runs.disclosures import is_stale
 from ctbench_core.runs.identity import validation_set_id
 from ctbench_core.runs.index import Entry, Stamps, read_index, write_index
 from ctbench_core.runs.layout import PLAN, SEARCH
+from ctbench_core.runs.naming import is_named
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
@@ -272,6 +273,7 @@ def run_row(run: Run) -> Row:
         "run_id": run.run_id,
         "kind": status.kind,
         "name": run.name,
+        "is_named": is_named(run),
         "state": status.state,
         "study": _study(run),
         **_settings(run),
@@ -290,7 +292,8 @@ def run_row(run: Run) -> Row:
         "pinned": annotations.pinned,
         "tags": annotations.tags,
         "notes": annotations.notes,
-        "changed": changed_keys(run.config),
+        "changed": (changed := changed_keys(run.config)),
+        "settings": effective_settings(changed),
     }
 
 
@@ -307,6 +310,7 @@ def _settings(run: Run) -> Row:
         "encoder": encoder_name(config),
         "label_origin": config.data.label_origin,
         "head": " ".join(filter(None, (config.model.model_name, hidden_widths(config.model)))),
+        "model_name": config.model.model_name,
         "inputs": config.model.inputs,
         "volumes": read_provenance(run.paths).count("volumes", "train"),
         "validation_set": validation_set_id(run) or _configured_set(config),

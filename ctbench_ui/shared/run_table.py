@@ -298,6 +298,9 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
     plain = frame.drop(columns=["set", "own_name"], errors="ignore").drop(
         columns=[
             "kind",
+            "is_named",
+            "model_name",
+            "settings",
             "tests",
             "test_intervals",
             "test_no_interval",

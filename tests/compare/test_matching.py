@@ -158,7 +158,7 @@ def test_recipes_and_runs_are_named_by_what_differs(tmp_path: Path) -> None:
         write_status(tmp_path / str(number) / "status.json", new_status("same"), state="finished")
         runs.append(open_run(tmp_path / str(number)))
     names = [name.replace("label ", "") for name in recipes_of(runs)]
-    assert names == ["demo · linear · budget 20", "demo · linear · budget 50"]
+    assert names == ["budget 20 · linear", "budget 50 · linear"]
 
 
 def test_the_id_of_a_comparison_is_that_of_the_ledger(

@@ -77,7 +77,7 @@ def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
     assert any(option.startswith("run of table 2 · ") for option in open_page("evaluate").selectbox(key="run").options)
     app.text_input(key="runs.filter").set_value("").run()
     app.text_input(key=f"name-{trained[0].name}").set_value("").run()
-    assert open_run(trained[0]).name == headings(app)[-1] == automatic
+    assert (open_run(trained[0]).name, headings(app)[-1]) == (automatic, "mlp · seed 1")
 
 
 def test_a_name_is_text_and_not_markdown(trained: list[Path], open_page: Open) -> None:
@@ -182,4 +182,4 @@ def test_a_run_of_a_folder_has_the_name_that_it_has_beside_all_others(store: Pat
         write_status(root / "status.json", new_status("linear"), state="finished")
     names = {row["run_dir"]: row["name"] for row in cache.named(cache.run_rows(store))}
     assert run_picker.names_in(store / "grid") == {"of-grid": names[str(store / "grid" / "of-grid")]}
-    assert names[str(store / "grid" / "of-grid")] == "linear · learning rate 0.0001"
+    assert names[str(store / "grid" / "of-grid")] == "linear · lr 0.0001"
