@@ -26,6 +26,9 @@ _SHORT = {
     "model._target_": "",
     "model.inputs": "",
     "paths.data_root": "",
+    "paths.manifest_dir": "folder",
+    "data.auto_split.val_fraction": "held out",
+    "data.kfold.fold": "fold",
 }
 
 
@@ -84,7 +87,7 @@ def _short_value(key: str, value: Any, digits: int = _DIGITS) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.{digits}g}"
+        return f"{value:.{digits}g}".replace("e-0", "e-")
     if key in KEYS and isinstance(value, str):
         value = title_of(KEYS[key], value)
     text = "-".join(map(str, value)) if isinstance(value, list) else str(value).rstrip("/").rpartition("/")[2]

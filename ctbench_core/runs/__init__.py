@@ -150,7 +150,13 @@ if TYPE_CHECKING:
         to_trash,
     )
     from ctbench_core.runs.tuning import read_tuning
-    from ctbench_core.runs.validation_sets import best_order, joint_set_names, set_ranks, validation_set_names
+    from ctbench_core.runs.validation_sets import (
+        best_order,
+        joint_set_names,
+        numbered_sets,
+        set_ranks,
+        validation_set_names,
+    )
     from ctbench_core.runs.views import View, delete_view, read_views, save_view
 
 load_on_use(__name__)

@@ -29,6 +29,14 @@ def _field(name: str, title: str, kind: Kind, cell: str = "", *aliases: str, hel
     return Field(name, title, kind, _cell(cell or name), help, aliases, empty)
 
 
+def _set_names(row: Row) -> Sequence[str]:
+    """Return the names that a query may give a validation set; the file alone is the first, numbered or not, of its sets."""
+    number = row.get("validation_number", "")
+    return tuple(
+        dict.fromkeys((row["validation_name"], *([number] if number.endswith(")") else []), row["validation_set"]))
+    )
+
+
 _CELLS = (
     # Of a row of `named_rows` both: the name as tables show it, and what a run is called alone.
     Field("name", "Run", "text", lambda row: (row["name"], row.get("own_name", row["name"])), aliases=("run",)),
@@ -55,8 +63,8 @@ _CELLS = (
         "validation set",
         "Validation set",
         "text",
-        lambda row: (row["validation_name"], row["validation_set"]) if row["validation_name"] else (),
-        "Its file, numbered where several sets share it; an identity of volumes and labels matches too.",
+        lambda row: _set_names(row) if row["validation_name"] else (),
+        "Its file, and what chose it where several sets share the file; its number there, or its identity, matches too.",
         ("val set", "val. set"),
     ),
     Field("test set", "Test sets", "text", lambda row: list(row["test_metrics"]), "Test sets that were evaluated."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,8 +74,13 @@ def automatic_names(settings: Sequence[Settings], encoders: Sequence[str], heads
     first: dict[int, list[str]] = {}
     last: dict[int, list[str]] = {}
     for places in groups.values():
-        _tell_apart(settings, places, _keys_by_values(settings, places), first, last)
+        for place, name, text in tell_apart(settings, places, _other_keys(settings, places), write_values):
+            (last if KEYS[name].repeats else first).setdefault(place, []).extend([text] if text else [])
     return [" · ".join([*first.get(i, []), *parts[i], named[i], *last.get(i, [])]) for i in every]
+
+
+def _other_keys(settings: Sequence[Settings], places: Sequence[int]) -> list[str]:
+    return [name for name in keys_by_values(settings, places) if name not in _OWN_PART]
 
 
 def _widths(value: Sequence[int] | None) -> str:
@@ -83,54 +88,57 @@ def _widths(value: Sequence[int] | None) -> str:
 
 
 def _common_parts(settings: Sequence[Settings], encoders: Sequence[str]) -> list[list[str]]:
-    every = range(len(settings))
     several = len(set(encoders)) > 1
     return [
-        *(_changed_texts(settings, every, name) for name in _ALWAYS),
+        *(_changed_texts(name, [one.get(name) for one in settings]) for name in _ALWAYS),
         setting_texts("paths.data_root", encoders) if several else [""] * len(encoders),
     ]
 
 
-def _changed_texts(settings: Sequence[Settings], places: Sequence[int], name: str) -> list[str]:
-    """Write a setting of each run; empty for a default, and where all have the same."""
-    values = [settings[place].get(name) for place in places]
+def _changed_texts(name: str, values: Sequence[Any]) -> list[str]:
+    """Write the values of a setting; empty for a default, which is None, and where all are the same."""
     if all(value == values[0] for value in values):
         return [""] * len(values)
-    filled = setting_texts(name, [value for value in values if value is not None])
-    texts = iter(filled)
+    texts = iter(setting_texts(name, [value for value in values if value is not None]))
     return [next(texts) if value is not None else "" for value in values]
 
 
-def _keys_by_values(settings: Sequence[Settings], places: Sequence[int]) -> list[str]:
-    """Return the keys in which runs differ, that of most values first; those of repeats, such as the seed, last."""
-    present = {name for place in places for name in settings[place]} - _OWN_PART
+def write_values(name: str, values: Sequence[Any]) -> list[str]:
+    """Write the values of a setting that differs: of a seed all, of another setting those that are no default."""
+    if KEYS[name].repeats:
+        return setting_texts(name, [default_of(name) if value is None else value for value in values])
+    return _changed_texts(name, values)
+
+
+def keys_by_values(settings: Sequence[Settings], places: Sequence[int]) -> list[str]:
+    """Return the keys in which settings differ, that of most values first; those of repeats, such as the seed, last."""
+    present = {name for place in places for name in settings[place]}
     counts = {name: len({repr(settings[place].get(name)) for place in places}) for name in KEYS if name in present}
     differing = [name for name, count in counts.items() if count > 1]
     return sorted(differing, key=lambda name: (KEYS[name].repeats, -counts[name] if not KEYS[name].repeats else 0))
 
 
-def _tell_apart(
+def tell_apart(
     settings: Sequence[Settings],
     places: Sequence[int],
     keys: Sequence[str],
-    first: dict[int, list[str]],
-    last: dict[int, list[str]],
-) -> None:
-    """Add parts to the names of runs until each differs, or no setting is left."""
+    write: Callable[[str, Sequence[Any]], list[str]],
+) -> Iterator[tuple[int, str, str]]:
+    """Yield place, key and text of the settings that tell some apart, for each as few as do.
+
+    Args:
+        keys: in the order in which they are tried. write: the values of a key to their texts.
+    """
     for number, name in enumerate(keys if len(places) > 1 else ()):
         values = [settings[place].get(name) for place in places]
         if all(value == values[0] for value in values):
             continue
-        if repeats := KEYS[name].repeats:
-            texts = setting_texts(name, [default_of(name) if value is None else value for value in values])
-        else:
-            texts = _changed_texts(settings, places, name)
+        yield from ((place, name, text) for place, text in zip(places, write(name, values)))
         subsets: dict[str, list[int]] = {}
-        for place, text, value in zip(places, texts, values):
-            (last if repeats else first).setdefault(place, []).extend([text] if text else [])
+        for place, value in zip(places, values):
             subsets.setdefault(repr(value), []).append(place)
         for subset in subsets.values():
-            _tell_apart(settings, subset, keys[number + 1 :], first, last)
+            yield from tell_apart(settings, subset, keys[number + 1 :], write)
         return
 
 

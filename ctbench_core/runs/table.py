@@ -37,7 +37,7 @@ from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
 from ctbench_core.runs.store import MANY, RECHECK_S, Run, check_length, open_run, possible_folders, run_folders
-from ctbench_core.runs.validation_sets import validation_set_names
+from ctbench_core.runs.validation_sets import numbered_sets, validation_set_names
 
 _AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
 _FILES = (
@@ -151,9 +151,10 @@ def _load_index(store: _Store, root: str) -> None:
 def _name_sets(rows: list[Row]) -> None:
     """Write the names of their validation sets into the rows of training runs."""
     trained = [row for row in rows if row["kind"] == "train"]
-    names = validation_set_names(trained)
+    names, numbered = validation_set_names(trained), numbered_sets(trained)
     for row in trained:
         row["validation_name"] = names.get(row["validation_set"], "")
+        row["validation_number"] = numbered.get(row["validation_set"], "")
 
 
 def _recheck(store: _Store, folders: Mapping[str, str]) -> None:
@@ -316,6 +317,7 @@ def _settings(run: Run) -> Row:
         "validation_set": validation_set_id(run) or _configured_set(config),
         "validation_file": last_name(read_provenance(run.paths).files.get("val") or config.data.val_manifest),
         "validation_name": "",  # what the table calls the set, beside those of other runs
+        "validation_number": "",  # the same by its number, as queries may name it
         "budget": config.data.budget,
         "seed": config.utils.seed,
         "fold": config.data.kfold.fold,

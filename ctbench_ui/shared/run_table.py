@@ -312,6 +312,7 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
             "recipe",
             "changed",
             "validation_file",
+            "validation_number",
         ]
     )
     plain["tags"] = plain["tags"].map(";".join)

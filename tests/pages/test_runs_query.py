@@ -172,16 +172,18 @@ def test_metrics_of_several_validation_sets_are_not_averaged(trained: list[Path]
     table = groups.table(cache.run_rows(str(store)), "state")
     assert table[["value", "set", "runs"]].to_numpy().tolist() == [
         ["finished", "valid.csv", 5],
-        ["finished", "valid.csv (2)", 1],
+        ["finished", "valid.csv, budget 12", 1],
     ]
     expected = [np.mean([row["val_auprc"] for row in rows]), small.best()["val_metrics"]["auprc"]]
     assert table["val_auprc"].tolist() == pytest.approx(expected)
     text = query.write(
-        functools.reduce(query.with_term, groups.terms("state", "finished", "valid.csv (2)")), run_fields()
+        functools.reduce(query.with_term, groups.terms("state", "finished", "valid.csv, budget 12")), run_fields()
     )
     app = open_page("runs", {"runs.filter": text})
     (name,) = app.dataframe[0].value["name"]
     assert name == "budget 12 · mlp"
+    by_number = open_page("runs", {"runs.filter": 'val set = "valid.csv (2)"'})
+    assert list(by_number.dataframe[0].value["name"]) == [name]
     assert run_fields().find("Val. set") is run_fields()["validation set"]
 
 
