@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Union, get_args, get_origin
 
-from ctbench_core.config import KEYS, KeyInfo
+from ctbench_core.config import KEYS, KeyInfo, key_title
 from ctbench_core.declared import averaged_metrics
 from ctbench_core.query import Field, Fields, Kind, Row
 
@@ -70,7 +70,9 @@ _CELLS = (
     Field("test set", "Test sets", "text", lambda row: list(row["test_metrics"]), "Test sets that were evaluated."),
     Field("stale", "Stale", "flag", lambda row: (bool(row["stale"]),), "A test result is of an earlier epoch."),
     Field("leak", "Shared patients", "flag", lambda row: (any(row["leaks"].values()),), "A test set shares patients."),
-    Field("star", "★", "flag", lambda row: (bool(row["pinned"]),), "Starred runs.", ("starred", "pinned")),
+    Field(
+        "star", "★", "flag", lambda row: (bool(row["pinned"]),), "Starred runs.", ("starred", "pinned"), label="Starred"
+    ),
     Field("tag", "Tags", "text", lambda row: row["tags"], aliases=("tags",)),
     _field("notes", "Notes", "text", "notes", "note"),
     _field("error", "Error", "text"),
@@ -115,7 +117,9 @@ def _key_fields(taken: Sequence[Field]) -> list[Field]:
     for info in infos:
         last = info.name.rpartition(".")[2]
         aliases = (last,) if names.count(last) == 1 else ()
-        fields.append(Field(info.name, info.name, _kind(info), _key_reader(info), info.help, aliases))
+        fields.append(
+            Field(info.name, info.name, _kind(info), _key_reader(info), info.help, aliases, label=key_title(info.name))
+        )
     return fields
 
 
