@@ -53,7 +53,7 @@ def _with_words(rows: Rows, numbered: Mapping[str, str]) -> dict[str, str]:
         files.setdefault(_split(name)[0], []).append(identity)
     shared = {identity for sets in files.values() if len(sets) > 1 for identity in sets}
     chosen = _settings_by_set([row for row in rows if row["validation_set"] in shared])
-    names = {}
+    names: dict[str, str] = {}
     for file, sets in files.items():
         settings = [chosen.get(identity, {}) for identity in sets]
         every = range(len(sets))

@@ -46,8 +46,8 @@ def _write_present_names(page: Page) -> None:
         if present != values:
             st.query_params[name], is_older = present, True
     if context is not None and is_older:
-        with context.session_state.query_params() as known:
-            known.set_initial_query_params_from_current()
+        with context.session_state.query_params() as parameters:
+            parameters.set_initial_query_params_from_current()
 
 
 def is_opened() -> bool:

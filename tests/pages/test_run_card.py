@@ -24,7 +24,7 @@ from ctbench_core.runs import (
     write_config,
     write_status,
 )
-from ctbench_ui.shared import cache, run_picker, run_table
+from ctbench_ui.shared import as_text, cache, run_picker, run_table
 
 Open = Callable[..., AppTest]
 HOSTILE = "<b>a</b> *b* [c](javascript:1) $d$"
@@ -134,10 +134,12 @@ def test_the_card_shows_test_results_with_their_intervals(trained: list[Path], o
 
 
 def test_settings_have_the_titles_of_the_form_and_their_keys_beside(trained: list[Path], open_page: Open) -> None:
-    tables = [table.value for table in card(open_page, trained[0]).dataframe]
-    settings = next(table for table in tables if "Setting" in table).set_index("Key")
-    assert settings.loc["training.batch_size"].to_list() == ["Batch size", "16"]
-    assert settings.loc["model.params.hidden_dims", "Value"] == "8"
+    tables = [table.value for table in card(open_page, trained[0]).table]
+    settings = next(table for table in tables if "Setting" in table).set_index("Setting")["Value"]
+    shown = {title.partition("  \n")[0]: title for title in settings.index}
+    assert settings[shown["Batch size"]] == "16"
+    assert settings[shown["Hidden widths"]] == "8"
+    assert as_text("training.batch_size") in shown["Batch size"]
 
 
 def test_a_run_whose_loss_became_nan_offers_clone_and_no_resume(trained: list[Path], open_page: Open) -> None:
