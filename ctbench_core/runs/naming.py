@@ -124,7 +124,7 @@ def tell_apart(
     keys: Sequence[str],
     write: Callable[[str, Sequence[Any]], list[str]],
 ) -> Iterator[tuple[int, str, str]]:
-    """Yield place, key and text of the settings that tell some apart, for each as few as do.
+    """Yield place, key and text of the settings that distinguish some, for each as few as do.
 
     Args:
         keys: in the order in which they are tried. write: the values of a key to their texts.

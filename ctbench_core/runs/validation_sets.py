@@ -23,7 +23,7 @@ Rows = Sequence[Mapping[str, Any]]
 def validation_set_names(rows: Rows) -> dict[str, str]:
     """Return the name of each validation set with metrics by its identity: its file, and what chose it of that file.
 
-    Sets of one file are told apart by the settings in which they differ, ``valid.csv, budget 60, seed 1``; only where none
+    Sets of one file are named by the settings in which they differ, ``valid.csv, budget 60, seed 1``; only where none
     does, by their number.
 
     Args:
@@ -47,7 +47,7 @@ def numbered_sets(rows: Rows) -> dict[str, str]:
 
 
 def _with_words(rows: Rows, numbered: Mapping[str, str]) -> dict[str, str]:
-    """Return the file of each set, with the settings that tell those of one file apart."""
+    """Return the file of each set, with the settings that distinguish those of one file."""
     files: dict[str, list[str]] = {}
     for identity, name in numbered.items():
         files.setdefault(_split(name)[0], []).append(identity)
