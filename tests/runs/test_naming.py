@@ -123,6 +123,11 @@ def test_an_automatic_name_begins_with_what_differs_and_leaves_out_what_does_not
     assert max(map(len, names)) <= 30
 
 
+def test_widths_that_all_runs_have_are_in_no_name(make: Make) -> None:
+    runs = [make_automatic(make, str(seed), model__params__hidden_dims=[8], utils__seed=seed) for seed in (1, 2)]
+    assert both(runs) == ["mlp · seed 1", "mlp · seed 2"]
+
+
 def test_encoders_are_named_where_runs_differ_in_them(make: Make) -> None:
     roots = ("lab/CT-CLIP", "lab/CT-CLIP", "lab/another/features")
     settings = [
