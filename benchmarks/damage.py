@@ -224,7 +224,7 @@ def ask(reader: Callable[[], Any]) -> Answer:
 
 def _own(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row without the name of its validation set, which counts the sets of all readable runs."""
-    return {name: value for name, value in row.items() if name != "validation_name"}
+    return {name: value for name, value in row.items() if name not in ("validation_name", "validation_number")}
 
 
 def answers(root: Path, names: list[str]) -> dict[str, Answer]:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from ctbench_core.atomic import write_json
 from ctbench_core.config import Config, ResumeConfig
 from ctbench_core.dataset import NOT_VERIFIABLE, Dataset, SharedData, check_paths, input_changes, write_inputs
-from ctbench_core.declared import hidden_widths
 from ctbench_core.errors import CtbenchError, InputError, explained
 from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run_summary
 from ctbench_core.manifest import write_selections
@@ -30,6 +29,7 @@ from ctbench_core.runs import (
     Status,
     Tracker,
     advice_on_changes,
+    automatic_label,
     check_settings,
     describe_changes,
     hold,
@@ -98,10 +98,7 @@ def _already_there(paths: RunPaths) -> InputError:
 
 
 def _label(config: Config) -> str:
-    if config.logging.run_name:
-        return config.logging.run_name
-    parts = (config.model.model_name, hidden_widths(config.model), config.model.inputs, f"seed {config.utils.seed}")
-    return " · ".join(part for part in parts if part)
+    return config.logging.run_name or automatic_label(config)
 
 
 @dataclass

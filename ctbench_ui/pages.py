@@ -35,6 +35,7 @@ class Page:
         ids: query parameters that name something stored, and what is said where it is not there.
         tabs: the titles of its tabs by the key of the tabs, which is also their query parameter.
         filters: keys of its other widgets that the address holds.
+        renamed: by key of a filter, what its values were called before, and what they are called now.
         readonly: whether a read-only link may open it.
     """
 
@@ -47,6 +48,7 @@ class Page:
     ids: Mapping[str, str] = field(default_factory=dict)
     tabs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     filters: tuple[str, ...] = ()
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     readonly: bool = False
 
     @property
@@ -104,6 +106,10 @@ PAGES = Registry(
                 *("runs.curves", "runs.curves-metric"),
                 *("runs.state", "runs.encoder", "runs.head", "runs.tag"),  # of addresses from before the query
             ),
+            renamed={
+                "runs.columns": {"N": "Volumes"},
+                "runs.order": {f"N {arrow}": f"Volumes {arrow}" for arrow in "↑↓"},
+            },
             readonly=True,
         ),
         Page(
@@ -208,6 +214,14 @@ PAGES = Registry(
                 "map.density",
                 "two.truth",
             ),
+            renamed={
+                "alignment.view": {
+                    "normal queries": "normal",
+                    "abnormal queries": "abnormal",
+                    "normal queries, own exam left out": "normal, own exam left out",
+                    "abnormal queries, own exam left out": "abnormal, own exam left out",
+                },
+            },
             readonly=True,
         ),
         Page(

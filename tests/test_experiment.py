@@ -70,7 +70,7 @@ def test_a_queued_run_waits_on_disk(config: Config) -> None:
     run_dir = queue_run(config)
     status = read_status(run_dir / "status.json")
     assert (status.state, status.max_epochs) == ("queued", 3)
-    assert status.label == "mlp · 8 · visual · seed 42"
+    assert status.label == "mlp 8 · seed 42"
     assert not (run_dir / "metrics.jsonl").exists()
 
 
@@ -80,7 +80,7 @@ def test_a_label_can_be_given_and_linear_heads_name_no_widths(make_config: Build
         return read_status(run_dir / "status.json").label
 
     assert label(logging__run_name="my run") == "my run"
-    assert label(model___target_="linear", model__model_name="linear") == "linear · visual · seed 42"
+    assert label(model___target_="linear", model__model_name="linear") == "linear · seed 42"
 
 
 def test_a_moved_run_is_still_evaluated(config: Config, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ctbench_core.config import values_for
+from ctbench_core.config import KEYS, changed_keys, default_of, effective_settings, has_effect, value_text
 from ctbench_core.errors import InputError, first_rows
-from ctbench_core.formatting import plural
+from ctbench_core.formatting import UNDEFINED, plural
 from ctbench_core.installation import reference_folder
 from ctbench_core.runs import (
     VALIDATION,
@@ -217,11 +217,20 @@ def differing_parts(names: Sequence[str]) -> list[str]:
 
 
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the settings in which runs differ, seed and fold included: a row a key, a column a run."""
-    settings = [values_for(run.config, "identity") for run in runs]
-    table = {key: [str(one[key]) for one in settings] for key in (settings[0] if settings else ())}
-    names = run_names(runs)
-    rows = [{"setting": key, **dict(zip(names, values))} for key, values in table.items() if len(set(values)) > 1]
+    """Return the settings in which runs differ, seed and fold included: a row a key, a column a run.
+
+    A setting without effect on a run is a dash there; one without effect on all is left out.
+    """
+    changed = [changed_keys(run.config) for run in runs]
+    own = [effective_settings(one) for one in changed]
+    names, rows = run_names(runs), []
+    for key in KEYS:
+        if any(key in one for one in own):
+            values = [
+                value_text(key, one.get(key, default_of(key))) if has_effect(every, key) else UNDEFINED
+                for one, every in zip(own, changed)
+            ]
+            rows += [{"setting": key, **dict(zip(names, values))}] if len(set(values)) > 1 else []
     return pd.DataFrame(rows, columns=["setting", *names])
 
 

@@ -15,23 +15,15 @@ from ctbench_core.config import KEYS, Config, get_key, recipe_values
 from ctbench_core.dataset import ManifestCache, seed_overlap
 from ctbench_core.errors import InputError
 from ctbench_core.inference import Estimate, estimate, measure
-from ctbench_core.label_leakage import encoder_name
-from ctbench_core.runs import Run, open_run, unique_names
+from ctbench_core.runs import Run, open_run, recipe_names, unique_names
 
 
 def recipes_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by recipe, in the given order; a recipe is named by encoder and head, with a number if names repeat."""
+    """Group runs by recipe, in the given order; a recipe has the name that `recipe_names` gives it beside the others."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(json.dumps(recipe_values(run.config)), []).append(run)
-    first = [group[0] for group in groups.values()]
-    names = unique_names([_recipe_name(run) for run in first], [recipe_values(run.config) for run in first])
-    return dict(zip(names, groups.values()))
-
-
-def _recipe_name(run: Run) -> str:
-    inputs = "" if run.config.model.inputs == "visual" else f" · {run.config.model.inputs}"
-    return f"{encoder_name(run.config)} · {run.config.model.model_name}{inputs}"
+    return dict(zip(recipe_names([group[0].config for group in groups.values()]), groups.values()))
 
 
 def compare_recipes(run_dirs: Sequence[Path | str], on: str | None = None) -> Comparison:

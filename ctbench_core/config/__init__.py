@@ -16,6 +16,7 @@ from ctbench_core.config.data import (
     LabelsConfig,
     PathsConfig,
 )
+from ctbench_core.config.effects import default_of, effective_settings, has_effect
 from ctbench_core.config.fixes import apply_fix
 from ctbench_core.config.keys import (
     ALIASES,
@@ -40,7 +41,7 @@ from ctbench_core.config.keys import (
     values_for,
 )
 from ctbench_core.config.results import AnalysisConfig, EvaluationConfig, LoggingConfig, OptunaConfig, UtilsConfig
-from ctbench_core.config.titles import differing_settings, key_title, setting_text, title_of, value_text
+from ctbench_core.config.titles import differing_settings, key_title, setting_text, setting_texts, title_of, value_text
 from ctbench_core.config.training import LossConfig, ModelConfig, ModelParams, ResumeConfig, TrainingConfig
 from ctbench_core.config.urls import is_url, refuse_secret
 from ctbench_core.config.yaml_limits import check_yaml

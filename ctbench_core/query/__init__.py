@@ -14,6 +14,7 @@ from ctbench_core.query.expressions import (
     Joined,
     Word,
     choice,
+    describe,
     terms,
     with_choice,
     with_term,

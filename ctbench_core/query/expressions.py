@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ctbench_core.query.fields import Fields
@@ -46,22 +46,32 @@ EVERY: Expression = Joined("and", ())
 
 def write(expression: Expression, fields: Fields) -> str:
     """Return an expression as a query that `parse` reads as the same."""
+    return _write(expression, fields, lambda name: name)
+
+
+def describe(expression: Expression, fields: Fields) -> str:
+    """Return an expression as `write` does, with the labels of its fields, as forms and tables call them."""
+    return _write(expression, fields, lambda name: fields[name].label or fields[name].title)
+
+
+def _write(expression: Expression, fields: Fields, name_of: Callable[[str], str]) -> str:
     if isinstance(expression, Word):
         return _quote(expression.text, fields, is_word=True)
     if isinstance(expression, Condition):
+        name = name_of(expression.field)
         if not expression.values:
-            return f"{expression.field} is {'not ' if expression.sign == 'filled' else ''}empty"
+            return f"{name} is {'not ' if expression.sign == 'filled' else ''}empty"
         values = [_quote(value, fields) for value in expression.values]
         if len(values) == 1:
-            return f"{expression.field} {expression.sign} {values[0]}"
-        return f"{expression.field} {'not ' if expression.sign == '!=' else ''}in ({', '.join(values)})"
+            return f"{name} {expression.sign} {values[0]}"
+        return f"{name} {'not ' if expression.sign == '!=' else ''}in ({', '.join(values)})"
     if expression.join == "not":
-        return f"not {_nested(expression.parts[0], fields)}"
-    return f" {expression.join} ".join(_nested(part, fields) for part in expression.parts)
+        return f"not {_nested(expression.parts[0], fields, name_of)}"
+    return f" {expression.join} ".join(_nested(part, fields, name_of) for part in expression.parts)
 
 
-def _nested(part: Expression, fields: Fields) -> str:
-    text = write(part, fields)
+def _nested(part: Expression, fields: Fields, name_of: Callable[[str], str]) -> str:
+    text = _write(part, fields, name_of)
     return f"({text})" if isinstance(part, Joined) and part.join != "not" else text
 
 

@@ -33,6 +33,7 @@ class Field:
         name: as a query writes it. title: the heading of its column. help: one line.
         read: the values that a row has of it: none, one, or several of which any may match.
         aliases: other names. empty: the word of a query for no value, such as ``all`` for a budget.
+        label: what a sentence calls it, where that is not the heading.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Field:
     help: str = ""
     aliases: tuple[str, ...] = ()
     empty: str = ""
+    label: str = ""
 
     def value(self, row: Row) -> Any:
         """Return what a column shows of a row: its first value; None without one."""

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
     from ctbench_core.runs.learning_curves import MOST_CURVES, LearningCurves, curve_titles, learning_curves
     from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
-    from ctbench_core.runs.naming import named_rows, run_names, unique_names
+    from ctbench_core.runs.naming import automatic_label, is_named, named_rows, recipe_names, run_names, unique_names
     from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out
     from ctbench_core.runs.provenance import Provenance, read_provenance
     from ctbench_core.runs.readers import (
@@ -150,7 +150,13 @@ if TYPE_CHECKING:
         to_trash,
     )
     from ctbench_core.runs.tuning import read_tuning
-    from ctbench_core.runs.validation_sets import best_order, joint_set_names, set_ranks, validation_set_names
+    from ctbench_core.runs.validation_sets import (
+        best_order,
+        joint_set_names,
+        numbered_sets,
+        set_ranks,
+        validation_set_names,
+    )
     from ctbench_core.runs.views import View, delete_view, read_views, save_view
 
 load_on_use(__name__)

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Union, get_args, get_origin
 
-from ctbench_core.config import KEYS, KeyInfo
+from ctbench_core.config import KEYS, KeyInfo, key_title
 from ctbench_core.declared import averaged_metrics
 from ctbench_core.query import Field, Fields, Kind, Row
 
@@ -27,6 +27,14 @@ def _cell(name: str) -> Callable[[Row], Sequence[Any]]:
 
 def _field(name: str, title: str, kind: Kind, cell: str = "", *aliases: str, help: str = "", empty: str = "") -> Field:
     return Field(name, title, kind, _cell(cell or name), help, aliases, empty)
+
+
+def _set_names(row: Row) -> Sequence[str]:
+    """Return the names that a query may give a validation set; the file alone is the first, numbered or not, of its sets."""
+    number = row.get("validation_number", "")
+    return tuple(
+        dict.fromkeys((row["validation_name"], *([number] if number.endswith(")") else []), row["validation_set"]))
+    )
 
 
 _CELLS = (
@@ -55,14 +63,16 @@ _CELLS = (
         "validation set",
         "Validation set",
         "text",
-        lambda row: (row["validation_name"], row["validation_set"]) if row["validation_name"] else (),
-        "Its file, numbered where several sets share it; an identity of volumes and labels matches too.",
+        lambda row: _set_names(row) if row["validation_name"] else (),
+        "Its file, and what chose it where several sets share the file; its number there, or its identity, matches too.",
         ("val set", "val. set"),
     ),
     Field("test set", "Test sets", "text", lambda row: list(row["test_metrics"]), "Test sets that were evaluated."),
     Field("stale", "Stale", "flag", lambda row: (bool(row["stale"]),), "A test result is of an earlier epoch."),
     Field("leak", "Shared patients", "flag", lambda row: (any(row["leaks"].values()),), "A test set shares patients."),
-    Field("star", "★", "flag", lambda row: (bool(row["pinned"]),), "Starred runs.", ("starred", "pinned")),
+    Field(
+        "star", "★", "flag", lambda row: (bool(row["pinned"]),), "Starred runs.", ("starred", "pinned"), label="Starred"
+    ),
     Field("tag", "Tags", "text", lambda row: row["tags"], aliases=("tags",)),
     _field("notes", "Notes", "text", "notes", "note"),
     _field("error", "Error", "text"),
@@ -107,7 +117,9 @@ def _key_fields(taken: Sequence[Field]) -> list[Field]:
     for info in infos:
         last = info.name.rpartition(".")[2]
         aliases = (last,) if names.count(last) == 1 else ()
-        fields.append(Field(info.name, info.name, _kind(info), _key_reader(info), info.help, aliases))
+        fields.append(
+            Field(info.name, info.name, _kind(info), _key_reader(info), info.help, aliases, label=key_title(info.name))
+        )
     return fields
 
 

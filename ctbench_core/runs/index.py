@@ -23,7 +23,7 @@ from ctbench_core.config import KEYS, Config, as_introduced
 from ctbench_core.declared import METRICS
 
 FILE = ".runs.sqlite"
-_FORMAT = 3  # of rows; raise it when a row gets other cells
+_FORMAT = 4  # of rows; raise it when a row gets other cells
 _WAIT_S = 0.2  # for another process that writes
 _ROWS = "CREATE TABLE IF NOT EXISTS runs (folder TEXT PRIMARY KEY, stamps BLOB, row BLOB, digest INTEGER)"
 

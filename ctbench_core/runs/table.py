@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ctbench_core.config import KEYS, Config, changed_keys, get_key, recipe_values
+from ctbench_core.config import KEYS, Config, changed_keys, effective_settings, get_key, recipe_values
 from ctbench_core.declared import averaged_metrics, hidden_widths
 from ctbench_core.errors import DamagedFile, InputError, RunError
 from ctbench_core.label_leakage import encoder_name
@@ -31,12 +31,13 @@ from ctbench_core.runs.disclosures import is_stale
 from ctbench_core.runs.identity import validation_set_id
 from ctbench_core.runs.index import Entry, Stamps, read_index, write_index
 from ctbench_core.runs.layout import PLAN, SEARCH
+from ctbench_core.runs.naming import is_named
 from ctbench_core.runs.provenance import read_provenance
 from ctbench_core.runs.readers import read_cached
 from ctbench_core.runs.results import read_metrics
 from ctbench_core.runs.status import ENDED, stored_status
 from ctbench_core.runs.store import MANY, RECHECK_S, Run, check_length, open_run, possible_folders, run_folders
-from ctbench_core.runs.validation_sets import validation_set_names
+from ctbench_core.runs.validation_sets import numbered_sets, validation_set_names
 
 _AUPRC = re.compile(r'"val_metrics": (?:\{"auprc": ([^,}]+))?')
 _FILES = (
@@ -150,9 +151,10 @@ def _load_index(store: _Store, root: str) -> None:
 def _name_sets(rows: list[Row]) -> None:
     """Write the names of their validation sets into the rows of training runs."""
     trained = [row for row in rows if row["kind"] == "train"]
-    names = validation_set_names(trained)
+    names, numbered = validation_set_names(trained), numbered_sets(trained)
     for row in trained:
         row["validation_name"] = names.get(row["validation_set"], "")
+        row["validation_number"] = numbered.get(row["validation_set"], "")
 
 
 def _recheck(store: _Store, folders: Mapping[str, str]) -> None:
@@ -272,6 +274,7 @@ def run_row(run: Run) -> Row:
         "run_id": run.run_id,
         "kind": status.kind,
         "name": run.name,
+        "is_named": is_named(run),
         "state": status.state,
         "study": _study(run),
         **_settings(run),
@@ -290,7 +293,8 @@ def run_row(run: Run) -> Row:
         "pinned": annotations.pinned,
         "tags": annotations.tags,
         "notes": annotations.notes,
-        "changed": changed_keys(run.config),
+        "changed": (changed := changed_keys(run.config)),
+        "settings": effective_settings(changed),
     }
 
 
@@ -307,11 +311,13 @@ def _settings(run: Run) -> Row:
         "encoder": encoder_name(config),
         "label_origin": config.data.label_origin,
         "head": " ".join(filter(None, (config.model.model_name, hidden_widths(config.model)))),
+        "model_name": config.model.model_name,
         "inputs": config.model.inputs,
         "volumes": read_provenance(run.paths).count("volumes", "train"),
         "validation_set": validation_set_id(run) or _configured_set(config),
         "validation_file": last_name(read_provenance(run.paths).files.get("val") or config.data.val_manifest),
         "validation_name": "",  # what the table calls the set, beside those of other runs
+        "validation_number": "",  # the same by its number, as queries may name it
         "budget": config.data.budget,
         "seed": config.utils.seed,
         "fold": config.data.kfold.fold,

@@ -1,4 +1,4 @@
-"""Name the validation sets of a run store by their files (``valid.csv``, ``valid.csv (2)``), and order runs within them."""
+"""Name the validation sets of a run store by their files and by what chose them, and order runs within them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,94 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
-_NUMBER = re.compile(r"(.*?)(?: \((\d+)\))?", re.DOTALL)  # a file and the number of its set
+from ctbench_core.config import KEYS
+from ctbench_core.runs.naming import keys_by_values, tell_apart, write_values
+
+_NUMBER = re.compile(r"(.*?)(?: \((\d+)\))?", re.DOTALL)  # a name and the number of its set
 _LISTED = 4
+_KEYS = frozenset(name for name, info in KEYS.items() if info.scope == "data" or info.repeats)  # what may choose a set
+_SEVERAL = "several"  # the value of a key in which the runs of one set differ: it does not choose the set
+
+Rows = Sequence[Mapping[str, Any]]
 
 
-def validation_set_names(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the name of each validation set with metrics by its identity: its file, numbered by age where several share it.
+def validation_set_names(rows: Rows) -> dict[str, str]:
+    """Return the name of each validation set with metrics by its identity: its file, and what chose it of that file.
+
+    Sets of one file are named by the settings in which they differ, ``valid.csv, budget 60, seed 1``; only where none
+    does, by their number.
 
     Args:
         rows: of all training runs of the store, so that a set has one name in every list.
     """
+    numbered = numbered_sets(rows)
+    words = _with_words(rows, numbered)
+    counts = Counter(words.values())
+    numbers = {identity: _split(name)[1] for identity, name in numbered.items()}
+    return {
+        identity: f"{name} ({numbers[identity]})" if counts[name] > 1 and numbers[identity] > 1 else name
+        for identity, name in words.items()
+    }
+
+
+def numbered_sets(rows: Rows) -> dict[str, str]:
+    """Return another name of each validation set by its identity: its file, numbered by age where several share it."""
     scored = [row for row in rows if row["val_auprc"] is not None]
     oldest = sorted(scored, key=lambda row: (row["created"], row["run_id"]))
     return _numbered((row["validation_set"], row["validation_file"]) for row in oldest)
 
 
+def _with_words(rows: Rows, numbered: Mapping[str, str]) -> dict[str, str]:
+    """Return the file of each set, with the settings that distinguish those of one file."""
+    files: dict[str, list[str]] = {}
+    for identity, name in numbered.items():
+        files.setdefault(_split(name)[0], []).append(identity)
+    shared = {identity for sets in files.values() if len(sets) > 1 for identity in sets}
+    chosen = _settings_by_set([row for row in rows if row["validation_set"] in shared])
+    names: dict[str, str] = {}
+    for file, sets in files.items():
+        settings = [chosen.get(identity, {}) for identity in sets]
+        every = range(len(sets))
+        parts: list[list[str]] = [[file] for _ in sets]
+        for place, _, text in tell_apart(settings, every, keys_by_values(settings, every), _write_values):
+            parts[place].extend([text] if text else [])
+        names |= {identity: ", ".join(own) for identity, own in zip(sets, parts)}
+    return names
+
+
+def _settings_by_set(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Return for each set the settings, other than defaults, that may have chosen it."""
+    by_set: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        own = {name: value for name, value in row["settings"].items() if name in _KEYS}
+        by_set.setdefault(row["validation_set"], []).append(own)
+    return {identity: _in_common(settings) for identity, settings in by_set.items()}
+
+
+def _in_common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = settings[0]
+    names = {name for one in settings for name in one}
+    return {
+        name: first[name] if all(one.get(name) == first.get(name) for one in settings) else _SEVERAL for name in names
+    }
+
+
+def _write_values(name: str, values: Sequence[Any]) -> list[str]:
+    texts = iter(write_values(name, [value for value in values if value != _SEVERAL]))
+    return ["" if value == _SEVERAL else next(texts) for value in values]
+
+
+def _split(name: str) -> tuple[str, int]:
+    """Return the name of a set without its number, and the number."""
+    words, number = _NUMBER.fullmatch(name).groups()  # type: ignore[union-attr]
+    return words, int(number or 1)
+
+
 def joint_set_names(groups: Sequence[Iterable[tuple[str, str]]]) -> list[str]:
-    """Return for each group of runs the name of all its validation sets: ``valid.csv (1, 3)``, of many their number.
+    """Return for each group of runs the name of all its validation sets: ``valid.csv, budget 60 (3 sets)``.
 
     Args:
         groups: for each the identity and name of the set of every run.
@@ -35,13 +104,22 @@ def joint_set_names(groups: Sequence[Iterable[tuple[str, str]]]) -> list[str]:
 
 
 def _joined(names: Collection[str]) -> str:
-    """Join names of sets; those of one file by their numbers."""
+    """Join names of sets: those of one name by their numbers, of one file by what all have and how many they are."""
     if len(names) < 2:
         return next(iter(names), "")
-    files: dict[str, list[int]] = {}
-    for file, number in (_NUMBER.fullmatch(name).groups() for name in names):  # type: ignore[union-attr]
-        files.setdefault(file, []).append(int(number or 1))
-    return ", ".join(f"{file} ({_numbers(numbers)})" for file, numbers in sorted(files.items()))
+    files: dict[str, list[str]] = {}
+    for name in names:
+        files.setdefault(_split(name)[0].partition(", ")[0], []).append(name)
+    return ", ".join(_joined_of_file(own) for _, own in sorted(files.items()))
+
+
+def _joined_of_file(names: Sequence[str]) -> str:
+    split = [_split(name) for name in names]
+    words = [name.split(", ") for name, _ in split]
+    common = list(takewhile(lambda part: all(part in own for own in words), words[0]))
+    is_numbered = len({name for name, _ in split}) == 1
+    which = _numbers([number for _, number in split]) if is_numbered else f"{len(names)} sets"
+    return f"{', '.join(common)} ({which})"
 
 
 def _numbers(numbers: Sequence[int]) -> str:

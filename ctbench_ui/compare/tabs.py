@@ -12,15 +12,14 @@ import streamlit as st
 
 from ctbench_core import figures
 from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, scores_path
-from ctbench_core.config import key_title
 from ctbench_core.declared import compared_metrics, metric_title
-from ctbench_core.formatting import format_metric, plural
+from ctbench_core.formatting import UNDEFINED, format_metric, plural
 from ctbench_core.inference import MACRO, SWAPS
 from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
-from ctbench_ui.shared import as_text, cache, charts, exports, show_errors
+from ctbench_ui.shared import as_text, cache, charts, exports, settings_table, show_errors
 from ctbench_ui.shared.exports import Source
 from ctbench_ui.shared.pictures import Figure, draw_plot
 
@@ -307,14 +306,9 @@ def settings(comparison: dict[str, Any]) -> None:
     if comparison["settings"].empty:
         st.caption("The runs have the same settings.")
         return
-    shown = comparison["settings"].rename(columns={"setting": "Key"})
-    shown.insert(0, "Setting", shown["Key"].map(key_title))
-    st.dataframe(
-        shown,
-        hide_index=True,
-        key="compare-settings",
-        alt="Settings that differ",
-    )
+    table = comparison["settings"].set_index("setting")
+    settings_table.draw(dict(zip(table.index, table.to_numpy().tolist())), list(table), "Settings that differ")
+    st.caption(f"{UNDEFINED}: without effect on that run. Settings without effect on any are left out.")
 
 
 def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:

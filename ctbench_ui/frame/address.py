@@ -29,10 +29,25 @@ def enter(page: Page) -> None:
     st.session_state[_OPENED] = st.session_state.get(_PAGE) != page.name
     if not is_opened():
         return
+    _write_present_names(page)
     asked = {name: st.query_params.get_all(name) for name in st.query_params if name != readonly.PARAMETER}
     unknown = ", ".join(sorted(set(asked).difference(page.parameters, *(other.parameters for other in PAGES.values()))))
     note = f"The page {page.title} has no {unknown}; this part of the address is ignored."
     st.session_state.update({_PAGE: page.name, _ASKED: asked, _NOTES: [note] if unknown else []})
+
+
+def _write_present_names(page: Page) -> None:
+    """Write values of an older address by what they are called now, before widgets read them."""
+    context, is_older = get_script_run_ctx(), False
+    for name, names in page.renamed.items():
+        known = {old.casefold(): new for old, new in names.items()}
+        values = st.query_params.get_all(name)
+        present = [known.get(value.casefold(), value) for value in values]
+        if present != values:
+            st.query_params[name], is_older = present, True
+    if context is not None and is_older:
+        with context.session_state.query_params() as parameters:
+            parameters.set_initial_query_params_from_current()
 
 
 def is_opened() -> bool:

@@ -77,7 +77,8 @@ def _title(runs: pd.DataFrame) -> str:
     more = f" and {len(encoders) - _NAMED} more" if len(encoders) > _NAMED else ""
     budgets = sorted({int(budget) for budget in runs["budget"].dropna()})
     parts = [runs["set"].iloc[0], plural(len(runs), "run"), ", ".join(map(str, encoders[:_NAMED])) + more]
-    parts += [f"budget {', '.join(map(str, budgets))}"] if budgets else []
+    is_named = "budget" in parts[0]  # the name of a set says the budget that chose it
+    parts += [f"budget {', '.join(map(str, budgets))}"] if budgets and not is_named else []
     return "Validation set " + " · ".join(filter(None, parts))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.config import KEYS, changed_keys, get_key, key_title, model_groups, set_keys, value_text
+from ctbench_core.config import KEYS, changed_keys, get_key, model_groups, set_keys, value_text
 from ctbench_core.runs import (
     LONGEST_NAME,
     RESUMABLE,
@@ -33,11 +33,14 @@ from ctbench_ui.shared import (
     draw_tabs,
     live,
     run_actions,
+    settings_table,
     show_error,
     show_errors,
     state_badge,
 )
 from ctbench_ui.shared.commands import draw_command
+
+_ALL_HEIGHT = 480  # of the list of all settings, in pixels
 
 
 def draw(run_dir: Path, name: str, known_tags: list[str]) -> None:
@@ -213,12 +216,12 @@ def _settings(run: Run) -> None:
     draw_command(run.config)
     with st.expander("All settings", key="card-all", on_change="rerun") as box:
         if box.open:
-            _keys({key: get_key(run.config, key) for key in KEYS}, "All settings")
+            with st.container(height=_ALL_HEIGHT, border=False):
+                _keys({key: get_key(run.config, key) for key in KEYS}, "All settings")
 
 
 def _keys(values: dict[str, Any], alt: str) -> None:
-    rows = [{"Setting": key_title(key), "Value": value_text(key, value), "Key": key} for key, value in values.items()]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
+    settings_table.draw({key: [value_text(key, value)] for key, value in values.items()}, ["Value"], alt)
 
 
 def _files(run: Run) -> None:

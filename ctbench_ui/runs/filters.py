@@ -110,13 +110,11 @@ def _chips(expression: Expression) -> None:
         return
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key="runs-chips"):
         for place, term in enumerate(terms):
-            written = query.write(term, run_fields())
-            label = f"{as_text(written)}"
             st.button(
-                label,
+                as_text(query.describe(term, run_fields())),
                 key=f"runs-chip-{place}",
                 icon=":material/close:",
-                help="Remove this condition.",
+                help=f"Remove {as_text(query.write(term, run_fields()))}",
                 on_click=_write,
                 args=(query.without(expression, term),),
             )
@@ -139,7 +137,7 @@ def _choices(rows: Sequence[dict[str, Any]], expression: Expression) -> None:
         key = f"runs-choice-{name}"
         st.session_state[key] = chosen
         st.pills(
-            "Starred" if name == "star" else field.title,
+            field.label or field.title,
             options,
             selection_mode="multi",
             key=key,

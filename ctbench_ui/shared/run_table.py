@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -22,13 +22,14 @@ from ctbench_ui.shared.style import STATES, duration, metric_column, metric_text
 
 _STAR = "★"
 _ROW, _HEADING = 35, 38  # heights of a row, and of the heading with the frame, in pixels
+_LETTER, _PADDING, _WIDEST = 7, 20, 260  # widths of a letter, of a cell's padding, and of a name, in pixels
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
 COLUMNS: dict[str, Any] = {
     "star": _text(_STAR, width=28, help="Starred on the run's card."),
     "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
-    "name": _text("Run"),  # as wide as the longest name: runs differ in its end
+    "name": _text("Run"),
     "test": _text(
         "Test AUPRC [95 % CI]",
         help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
@@ -50,8 +51,8 @@ COLUMNS: dict[str, Any] = {
     "encoder": _text("Encoder"),
     "set": _text(
         "Val. set",
-        width=96,
-        help="Its file, numbered where several sets share it. Only runs of one set are ranked against each other.",
+        help="Its file, and what chose it where several sets share the file. Only runs of one set are ranked against each "
+        "other.",
     ),
     "inputs": _text("Inputs"),
     "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
@@ -156,11 +157,17 @@ def select_runs(
         table[name] = _field_cells(rows, run_fields()[name])
     positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
     config = COLUMNS | {name: _field_column(run_fields()[name]) for name in others}
+    config |= {name: config[name] | {"width": _width_of(table[name])} for name in ("name", "set") if name in table}
     alt = "Runs and their metrics"
     selected = controls.select_rows(
         _without_empty(table), ids, key, config, alt, positions, height=height, by_cell=True
     )
     return [ids[row] for row in selected]
+
+
+def _width_of(texts: Iterable[str]) -> int:
+    """Return the width of a column as wide as the longest of its texts: by itself it has that of the first ones."""
+    return min(_WIDEST, _PADDING + max((_LETTER * len(text) for text in texts), default=0))
 
 
 def _field_cells(rows: Sequence[Mapping[str, Any]], field: Field) -> list[Any]:
@@ -298,6 +305,9 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
     plain = frame.drop(columns=["set", "own_name"], errors="ignore").drop(
         columns=[
             "kind",
+            "is_named",
+            "model_name",
+            "settings",
             "tests",
             "test_intervals",
             "test_no_interval",
@@ -309,6 +319,7 @@ def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
             "recipe",
             "changed",
             "validation_file",
+            "validation_number",
         ]
     )
     plain["tags"] = plain["tags"].map(";".join)

@@ -12,11 +12,11 @@ import yaml
 from ctbench_core.config import KEYS, Config, model_groups
 from ctbench_core.dataset import list_test_sets
 from ctbench_core.errors import CtbenchError
-from ctbench_core.formatting import plural
+from ctbench_core.formatting import format_time_span, plural
 from ctbench_core.installation import program
 from ctbench_core.studies import AXES, GROUP, Study, Template, label_title, parse_study, seconds_per_run, shared_keys
 from ctbench_ui import form
-from ctbench_ui.shared import cache, duration, folders, show_error
+from ctbench_ui.shared import cache, folders, show_error
 from ctbench_ui.studies import folder_axis, key_axes, templates_box, workers
 
 # protocol: its question, and the fields that it sets.
@@ -181,7 +181,9 @@ def _estimate(runs: int) -> list[str]:
     if not (last := rows[:_LAST_RUNS]):
         return []
     seconds = runs * (seconds_per_run([(row["updated"], row["seconds"]) for row in last]) or 0.0)
-    return [f"about {duration(max(1.0, seconds))} on this machine, at the pace of the last {plural(len(last), 'run')}"]
+    return [
+        f"about {format_time_span(max(1.0, seconds))} on this machine, at the pace of the last {plural(len(last), 'run')}"
+    ]
 
 
 def describe_tests(configs: Sequence[Config]) -> str:

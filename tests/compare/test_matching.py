@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ctbench_core.compare import ModelScores, common_sets, compare_runs, read_model_scores
+from ctbench_core.compare import ModelScores, common_sets, compare_runs, config_differences, read_model_scores
 from ctbench_core.compare.comparability import keep_common
 from ctbench_core.compare.comparison import comparison_set
 from ctbench_core.compare.recipes import recipes_of
-from ctbench_core.config import Config, recipe_values, set_key
+from ctbench_core.config import Config, recipe_values, set_key, set_keys
 from ctbench_core.errors import InputError
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.experiment import run_experiment
 from ctbench_core.manifest import read_manifest
-from ctbench_core.runs import new_status, open_run, set_id_of, unique_names, write_config, write_status
+from ctbench_core.runs import Run, new_status, open_run, set_id_of, unique_names, write_config, write_status
 from tests.model_scores import model_scores
 
 Keep = Callable[..., Path]
@@ -158,7 +158,26 @@ def test_recipes_and_runs_are_named_by_what_differs(tmp_path: Path) -> None:
         write_status(tmp_path / str(number) / "status.json", new_status("same"), state="finished")
         runs.append(open_run(tmp_path / str(number)))
     names = [name.replace("label ", "") for name in recipes_of(runs)]
-    assert names == ["demo · linear · budget 20", "demo · linear · budget 50"]
+    assert names == ["budget 20 · linear", "budget 50 · linear"]
+
+
+def test_a_setting_without_effect_is_no_difference(tmp_path: Path) -> None:
+    def write(name: str, **keys: Any) -> Run:
+        config = set_keys(Config(), {key.replace("__", "."): value for key, value in keys.items()})
+        write_config(tmp_path / name / "config.yaml", config)
+        write_status(tmp_path / name / "status.json", new_status(name), state="finished")
+        return open_run(tmp_path / name)
+
+    linear = [
+        write("a", model___target_="linear", model__params__hidden_dims=[8], utils__seed=1),
+        write("b", model___target_="linear", model__params__dropout=0.1, utils__seed=2),
+    ]
+    assert config_differences(linear).to_numpy().tolist() == [["utils.seed", "1", "2"]]
+    table = config_differences([linear[0], write("c", model__params__hidden_dims=[16, 4], utils__seed=1)])
+    assert table.set_index("setting").T.to_dict("list") == {
+        "model._target_": ["Linear", "MLP"],
+        "model.params.hidden_dims": ["–", "16, 4"],
+    }
 
 
 def test_the_id_of_a_comparison_is_that_of_the_ledger(

@@ -114,6 +114,9 @@ def test_intervals_are_shown_with_their_queries_and_reasons(
     normal = int((table[["Mass", "Nodule"]].sum(axis=1) == 0).sum())
     assert f"Queries: {normal} of {normal} scored, 5 patients" in said(app)
     assert "No interval: patients with a scored query 5: an interval needs 10." in said(app)
+    older = open_page("alignment", places, {"alignment.view": "abnormal queries"})
+    assert older.selectbox(key="alignment.view").value == "semantic_abnormal"
+    assert "is unknown" not in said(older)
 
 
 def test_where_the_numbers_come_from_is_said_once_a_page(

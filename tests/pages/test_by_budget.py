@@ -148,7 +148,7 @@ def test_recipes_of_one_budget_are_never_averaged_together(
             draw = {"data.budget": 20, "data.budget_seed": seed, "utils.seed": seed}
             folder = evaluated_run({**draw, "training.learning_rate": rate})
             value = read_metrics(open_run(folder).paths.evaluation("test").metrics).macro_values["auprc"]
-            values.setdefault(f"learning rate {rate:g}", []).append(value)
+            values.setdefault(f"lr {rate:g}", []).append(value)
     app = by_budget()
     assert not app.exception
     shown = app.dataframe[0].value.set_index("settings")
@@ -157,7 +157,7 @@ def test_recipes_of_one_budget_are_never_averaged_together(
     for settings, pair in values.items():
         assert shown.loc[settings, "Test AUPRC"] == format_mean_sd(np.mean(pair), np.std(pair, ddof=1))
     (chart,) = by_budget("Curve").get("plotly_chart")
-    assert all(f"learning rate {rate}" in chart.proto.spec for rate in ("0.01", "0.001"))
+    assert all(f"lr {rate}" in chart.proto.spec for rate in ("0.01", "0.001"))
     one = per_run_table([run for run in RunStore(store).runs() if run.config.training.learning_rate == 1e-2])
     assert set(one["settings"]) == {""}  # seeds and draws repeat a recipe
 
@@ -169,5 +169,5 @@ def test_a_head_is_not_named_by_parameters_that_it_has_not(
     for changes in ({"model.params.hidden_dims": [4]}, {"model.params.hidden_dims": [8]}, linear):
         evaluated_run({"data.budget": 20, "data.budget_seed": 1, **changes})
     shown = by_budget().dataframe[0].value.set_index("model")
-    assert sorted(shown.loc["mlp", "settings"]) == ["hidden widths 4", "hidden widths 8"]
+    assert sorted(shown.loc["mlp", "settings"]) == ["widths 4", "widths 8"]
     assert shown.loc["linear", "settings"] == ""

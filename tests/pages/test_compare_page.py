@@ -18,7 +18,7 @@ from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.formatting import format_interval, format_metric
 from ctbench_core.report import mark_text
 from ctbench_ui.compare import results
-from ctbench_ui.shared import run_picker
+from ctbench_ui.shared import as_text, run_picker
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -227,10 +227,11 @@ def test_settings_that_differ_have_the_titles_of_the_form(
     two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
 ) -> None:
     other = _scored(store, tmp_path, "other", 0.4, 1, batch=32)
-    shown = _opened(open_page, two | {"strong": other}, "Settings").dataframe[0].value
-    assert shown.to_dict("records") == [
-        {"Setting": "Batch size", "Key": "training.batch_size", "weak": "64", "other": "32"}
-    ]
+    shown = _opened(open_page, two | {"strong": other}, "Settings").table[0].value
+    assert list(shown) == ["Setting", "weak", "other"]
+    ((title, *values),) = shown.to_numpy().tolist()
+    assert title.startswith("Batch size  \n") and as_text("training.batch_size") in title
+    assert values == ["64", "32"]
 
 
 def test_curves_and_metrics_of_runs_have_their_names(two: dict[str, Path], open_page: Open, said: Said) -> None:

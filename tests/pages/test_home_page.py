@@ -23,6 +23,7 @@ from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
+TRAINED = ["mlp", "lr 1e-5 · mlp"]  # what the runs of `trained` are called
 MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -40,11 +41,12 @@ def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) ->
 def test_best_runs_come_by_validation_and_starred_ones_first(
     trained: list[Path], open_page: Open, places: dict[str, str]
 ) -> None:
-    runs = {open_run(folder).name: open_run(folder).best()["val_metrics"]["auprc"] for folder in trained[:2]}
+    values = [open_run(folder).best()["val_metrics"]["auprc"] for folder in trained[:2]]
+    runs = dict(zip(TRAINED, values))
     best, other = sorted(runs, key=lambda name: -runs[name])
     names = list(open_page("home", places).dataframe[0].value["name"])
     assert names == [best, other, "the bad one"]
-    annotate(next(folder for folder in trained[:2] if open_run(folder).name == other), pinned=True)
+    annotate(trained[TRAINED.index(other)], pinned=True)
     table = open_page("home", places).dataframe[0].value
     assert list(table["name"]) == [other, best, "the bad one"]
     assert list(table["auprc"]) == [format_metric(runs[other]), format_metric(runs[best]), ""]
@@ -68,11 +70,10 @@ def test_runs_of_one_name_say_what_differs(
         run_experiment(make_config(tiny_data, {"training.learning_rate": rate}))
     app = open_page("home", places)
     names = set(app.dataframe[0].value["name"])
-    (name,) = {name.partition(" · learning rate ")[0] for name in names}
-    assert names == {f"{name} · learning rate 0.001", f"{name} · learning rate 1e-05"}
+    assert names == {"lr 0.001 · mlp", "lr 1e-5 · mlp"}
     assert names <= {link.label for link in app.get("page_link")}
     filtered = open_page("runs", places, {"runs.filter": "learning_rate < 1e-4"})
-    assert list(filtered.dataframe[0].value["name"]) == [f"{name} · learning rate 1e-05"]
+    assert list(filtered.dataframe[0].value["name"]) == ["lr 1e-5 · mlp"]
 
 
 def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
@@ -83,7 +84,7 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     picked = app.selectbox(key="home.set")
     names, counts = zip(*(option.split(" · ")[:2] for option in picked.options))
     assert counts == ("2 runs", "1 run")
-    assert names == ("Validation set valid.csv", "Validation set valid.csv (2)")
+    assert names == ("Validation set valid.csv", "Validation set valid.csv, budget 12")
     assert len(app.dataframe[0].value) == 3  # with the one that has no metric
     picked.select_index(1).run()
     assert not app.exception
@@ -110,7 +111,7 @@ def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
     assert not app.exception
     assert app.title[0].value == "Runs"
     assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
-    assert app.dataframe[0].value["name"].tolist() == [open_run(trained[1]).name]
+    assert app.dataframe[0].value["name"].tolist() == [TRAINED[1]]
     assert "run" not in app.query_params
 
 

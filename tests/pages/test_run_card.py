@@ -24,7 +24,7 @@ from ctbench_core.runs import (
     write_config,
     write_status,
 )
-from ctbench_ui.shared import cache, run_picker, run_table
+from ctbench_ui.shared import as_text, cache, run_picker, run_table
 
 Open = Callable[..., AppTest]
 HOSTILE = "<b>a</b> *b* [c](javascript:1) $d$"
@@ -77,7 +77,7 @@ def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
     assert any(option.startswith("run of table 2 · ") for option in open_page("evaluate").selectbox(key="run").options)
     app.text_input(key="runs.filter").set_value("").run()
     app.text_input(key=f"name-{trained[0].name}").set_value("").run()
-    assert open_run(trained[0]).name == headings(app)[-1] == automatic
+    assert (open_run(trained[0]).name, headings(app)[-1]) == (automatic, "mlp · seed 1")
 
 
 def test_a_name_is_text_and_not_markdown(trained: list[Path], open_page: Open) -> None:
@@ -134,10 +134,12 @@ def test_the_card_shows_test_results_with_their_intervals(trained: list[Path], o
 
 
 def test_settings_have_the_titles_of_the_form_and_their_keys_beside(trained: list[Path], open_page: Open) -> None:
-    tables = [table.value for table in card(open_page, trained[0]).dataframe]
-    settings = next(table for table in tables if "Setting" in table).set_index("Key")
-    assert settings.loc["training.batch_size"].to_list() == ["Batch size", "16"]
-    assert settings.loc["model.params.hidden_dims", "Value"] == "8"
+    tables = [table.value for table in card(open_page, trained[0]).table]
+    settings = next(table for table in tables if "Setting" in table).set_index("Setting")["Value"]
+    shown = {title.partition("  \n")[0]: title for title in settings.index}
+    assert settings[shown["Batch size"]] == "16"
+    assert settings[shown["Hidden widths"]] == "8"
+    assert as_text("training.batch_size") in shown["Batch size"]
 
 
 def test_a_run_whose_loss_became_nan_offers_clone_and_no_resume(trained: list[Path], open_page: Open) -> None:
@@ -182,4 +184,4 @@ def test_a_run_of_a_folder_has_the_name_that_it_has_beside_all_others(store: Pat
         write_status(root / "status.json", new_status("linear"), state="finished")
     names = {row["run_dir"]: row["name"] for row in cache.named(cache.run_rows(store))}
     assert run_picker.names_in(store / "grid") == {"of-grid": names[str(store / "grid" / "of-grid")]}
-    assert names[str(store / "grid" / "of-grid")] == "linear · learning rate 0.0001"
+    assert names[str(store / "grid" / "of-grid")] == "linear · lr 0.0001"

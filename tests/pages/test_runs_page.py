@@ -234,7 +234,7 @@ def test_recipes_give_mean_and_spread_over_seeds(trained: list[Path], store: Pat
     )
     assert grouped.loc[1, "val_auprc"] == pytest.approx(auprc(trained[3]), abs=1e-12)
     assert np.isnan(grouped.loc[1, "val_auprc_sd"])
-    assert grouped.loc[1, "differs"] == "learning rate 0.01"
+    assert grouped.loc[1, "differs"] == "lr 0.01"
     assert (grouped["test"] == "").all()
 
 
@@ -244,7 +244,7 @@ def test_a_repeated_seed_counts_once_and_an_unfinished_run_not_at_all(
     run_experiment(make_config(tiny_data, {"utils.seed": 2}))
     status = open_run(trained[0]).paths.status
     write_status(status, open_run(trained[0]).status, state="cancelled")
-    first = recipes.table(rows(store)).set_index("differs").loc["learning rate 0.0001"]
+    first = recipes.table(rows(store)).set_index("differs").loc["lr 0.0001"]
     assert (first["n"], first["others"]) == (2, 1)
     assert first["val_auprc"] == pytest.approx((auprc(trained[1]) + auprc(trained[2])) / 2, abs=1e-12)
 

@@ -83,6 +83,8 @@ def test_what_is_clicked_is_written_into_the_query(trained: list[Path], open_pag
     app.pills(key="runs-choice-tag").set_value(["table 2"]).run()
     assert app.text_input(key="runs.filter").value == 'seed < 2 and tag = "table 2"'
     assert shown(app) == 1
+    chips = [button for button in app.button if str(button.key).startswith("runs-chip-")]
+    assert [chip.label for chip in chips] == [r"Seed \< 2", 'Tags = "table 2"']
     app.button(key="runs-chip-0").click().run()
     assert app.text_input(key="runs.filter").value == 'tag = "table 2"'
     assert app.pills(key="runs-choice-tag").value == ["table 2"]
@@ -125,6 +127,16 @@ def test_an_address_from_before_the_query_becomes_one(trained: list[Path], open_
     assert shown(app) == 1
     assert set(app.query_params) & {"runs.tag", "runs.state"} == set()
     assert "has no" not in said(app)
+
+
+def test_an_address_and_a_query_with_an_older_name_of_a_column_still_work(
+    trained: list[Path], open_page: Open, said: Said
+) -> None:
+    address = {"runs.columns": ["Run", "N"], "runs.order": "n ↓", "runs.filter": "N > 1"}
+    app = open_page("runs", query=address)
+    assert list(app.dataframe[0].value) == ["name", "volumes"]
+    assert app.selectbox(key="runs.order").value == "Volumes ↓"
+    assert "is unknown" not in said(app)
 
 
 def test_any_key_is_a_column_and_an_order(trained: list[Path], open_page: Open, said: Said) -> None:
@@ -172,16 +184,18 @@ def test_metrics_of_several_validation_sets_are_not_averaged(trained: list[Path]
     table = groups.table(cache.run_rows(str(store)), "state")
     assert table[["value", "set", "runs"]].to_numpy().tolist() == [
         ["finished", "valid.csv", 5],
-        ["finished", "valid.csv (2)", 1],
+        ["finished", "valid.csv, budget 12", 1],
     ]
     expected = [np.mean([row["val_auprc"] for row in rows]), small.best()["val_metrics"]["auprc"]]
     assert table["val_auprc"].tolist() == pytest.approx(expected)
     text = query.write(
-        functools.reduce(query.with_term, groups.terms("state", "finished", "valid.csv (2)")), run_fields()
+        functools.reduce(query.with_term, groups.terms("state", "finished", "valid.csv, budget 12")), run_fields()
     )
     app = open_page("runs", {"runs.filter": text})
     (name,) = app.dataframe[0].value["name"]
-    assert name.startswith(f"{small.name} · budget 12")
+    assert name == "budget 12 · mlp"
+    by_number = open_page("runs", {"runs.filter": 'val set = "valid.csv (2)"'})
+    assert list(by_number.dataframe[0].value["name"]) == [name]
     assert run_fields().find("Val. set") is run_fields()["validation set"]
 
 

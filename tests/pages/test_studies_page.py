@@ -38,7 +38,7 @@ from ctbench_core.studies import (
 )
 from ctbench_core.studies.results import COLUMNS, LEAKED
 from ctbench_core.studies.workers import requested_state
-from ctbench_ui.studies import key_axes, progress, study_charts, study_files, study_tables
+from ctbench_ui.studies import key_axes, progress, study_charts, study_files, study_form, study_tables
 from ctbench_ui.studies.progress import matrix_frame
 
 Open = Callable[..., AppTest]
@@ -556,3 +556,10 @@ def test_a_study_that_another_process_trains_is_not_deleted(budgets: str, open_p
     app.button(key="study-delete").click().run()
     assert "Pause or cancel it before deleting it" in said(app)
     assert Path(budgets).is_dir()
+
+
+def test_the_time_of_a_study_is_written_as_on_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"seconds": 60.0, "state": "finished", "updated": ""}
+    monkeypatch.setattr(study_form.cache, "run_rows", lambda root: [row])
+    monkeypatch.setattr(study_form, "seconds_per_run", lambda ended: 60.0)
+    assert study_form._estimate(12) == ["about 12 min on this machine, at the pace of the last 1 run"]

@@ -20,6 +20,7 @@ from ctbench_core.query import (
     QueryError,
     Word,
     choice,
+    describe,
     matches,
     parse,
     with_choice,
@@ -205,3 +206,11 @@ def test_a_choice_replaces_the_values_of_its_field_alone() -> None:
     assert write(without(expression, Condition("budget", "<", ("100",))), FIELDS) == "head = mlp"
     either = parse("head = mlp or tag = paper", FIELDS)
     assert write(with_choice(either, "head", ["linear"]), FIELDS) == "(head = mlp or tag = paper) and head = linear"
+
+
+def test_a_query_is_described_by_the_labels_of_its_fields() -> None:
+    fields = Fields([Field("training.rate", "training.rate", "number", tuple, label="Learning rate"), FIELDS["head"]])
+    text = "training.rate > 0.1 and not (head = mlp or training.rate is empty)"
+    expression = parse(text, fields)
+    described = "Learning rate > 0.1 and not (Head = mlp or Learning rate is empty)"
+    assert (write(expression, fields), describe(expression, fields)) == (text, described)

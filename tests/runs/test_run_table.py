@@ -70,6 +70,9 @@ def store(original: Path, tmp_path: Path) -> Iterator[Path]:
     table._stores.clear()
 
 
+NAMES = ("validation_name", "validation_number")  # which the table gives to its rows
+
+
 def restarted(store: Path) -> dict[str, dict[str, Any]]:
     """Return the rows by run id as a new process reads them."""
     table._stores.clear()
@@ -91,7 +94,7 @@ def refuse_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_the_rows_of_the_index_are_those_of_the_folders(store: Path, refuse_reading: Callable[[], None]) -> None:
-    fresh = {folder.name: run_row(open_run(folder)) | {"validation_name": "valid.csv"} for folder in folders(store)}
+    fresh = {folder.name: run_row(open_run(folder)) | dict.fromkeys(NAMES, "valid.csv") for folder in folders(store)}
     assert restarted(store) == fresh
     refuse_reading()
     assert restarted(store) == fresh

@@ -116,7 +116,7 @@ def test_compare_gives_the_same_answer_as_the_study(done: dict[str, Any]) -> Non
     ours = {(row["metric"], row["label"]): row for row in done["differences"]}
     assert set(ours) == set(theirs)
     for key, row in ours.items():
-        sign = 1 if theirs[key]["a"].endswith("· mlp") == (row["a"] == "mlp_visual") else -1
+        sign = 1 if theirs[key]["a"].endswith("mlp") == (row["a"] == "mlp_visual") else -1
         bounds = [sign * theirs[key]["lo"], sign * theirs[key]["hi"]][::sign]
         expected = [sign * theirs[key]["delta"], *bounds, theirs[key]["p"], theirs[key]["p_adjusted"]]
         values = [row[name] for name in ("delta", "lo", "hi", "p", "p_adjusted")]
