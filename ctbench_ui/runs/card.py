@@ -39,6 +39,8 @@ from ctbench_ui.shared import (
 )
 from ctbench_ui.shared.commands import draw_command
 
+_RENAME = "card-rename"
+
 
 def draw(run_dir: Path, name: str, known_tags: list[str]) -> None:
     """Draw the card of a run.
@@ -89,7 +91,7 @@ def _rename(run: Run) -> None:
     # As for tags and notes, the file decides.
     with show_errors("The notes of this run cannot be read"):
         st.session_state[field] = run.annotations().name
-    with st.popover("Rename", icon=":material/edit:", type="tertiary", key="card-rename"):
+    with st.popover("Rename", icon=":material/edit:", type="tertiary", key=_RENAME, on_change="rerun"):
         st.text_input(
             "Name",
             key=field,
@@ -103,6 +105,7 @@ def _rename(run: Run) -> None:
 def _save_name(run: Run, name: str) -> None:
     with show_errors("Not saved"):
         rename_run(run.paths.root, name)
+        st.session_state[_RENAME] = False
 
 
 def _offer_evaluation(run: Run) -> None:

@@ -113,13 +113,12 @@ def _draw_state(run: Run, epoch: int, best_epoch: int | None) -> None:
     metrics = best.get("val_metrics", {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{as_text(run.name)}** {state_badge(status.state)}", width="content")
-        st.caption(_describe_origin(run), width="content")
-    stopping = describe_stopping(run.config, status, epoch, best_epoch)
-    times = " · ".join(filter(None, (_describe_time(status), stopping)))
+        times = [_describe_time(status), describe_stopping(run.config, status, epoch, best_epoch)]
+        st.caption(
+            " · ".join(filter(None, [_describe_origin(run), *([] if status.active else times)])), width="content"
+        )
     if status.active:
-        st.progress(active_jobs.share_done(status), text=times)
-    else:
-        st.caption(times)
+        st.progress(active_jobs.share_done(status), text=" · ".join(filter(None, times)))
     averaged = [METRICS[name] for name in compared_metrics() if METRICS[name].macro]
     with st.container(horizontal=True):
         st.metric("Epoch", f"{epoch:,} / {status.max_epochs:,}", width=_METRIC_WIDTH)
@@ -141,7 +140,7 @@ def _describe_time(status: Status) -> str:
     """Write the one time that has passed and the one that is left; only the first of a run that has ended."""
     passed = duration(elapsed_seconds(status))
     if not status.active:
-        return f"{passed} in all"
+        return f"took {passed}"
     return " · ".join(filter(None, (f"{passed} elapsed", active_jobs.time_left(status))))
 
 

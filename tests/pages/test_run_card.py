@@ -70,6 +70,7 @@ def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
     field.set_value("run of table 2").run()
     assert not app.exception
     assert headings(app)[-1] == "run of table 2"
+    assert not app.session_state["card-rename"]  # its box closes
     assert "run of table 2" in list(app.dataframe[0].value["name"])
     app.text_input(key="runs.filter").set_value('name = "run of table 2"').run()
     assert list(app.dataframe[0].value["name"]) == ["run of table 2"]
