@@ -179,7 +179,7 @@ def add_note_to_pictures(chart: go.Figure, text: str) -> go.Figure:
     lines, added = _wrapped_lines(text)
     height = (chart.layout.height or _HEIGHT) + added
     note = {"title": {"text": lines, "y": 1 - 12 / height, **_NOTE}, "top": (chart.layout.margin.t or 0) + added}
-    chart.layout.meta = {"picture": note | {"height": height}}
+    chart.layout.meta = (chart.layout.meta or {}) | {"picture": note | {"height": height}}
     return chart
 
 
