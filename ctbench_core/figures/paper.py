@@ -25,9 +25,10 @@ def keep_for_paper(chart: go.Figure, on_white: go.Figure) -> go.Figure:
 
 def on_paper(chart: go.Figure) -> go.Figure:
     """Return a copy of a chart, its traces as `keep_for_paper` kept them."""
-    copy = go.Figure(chart)
-    for trace, changes in zip(copy.data, (copy.layout.meta or {}).get(_PAPER, ())):
+    copy, meta = go.Figure(chart), dict(chart.layout.meta or {})
+    for trace, changes in zip(copy.data, meta.pop(_PAPER, ())):
         trace.update(changes)
+    copy.layout.meta = meta or None
     return copy
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -47,14 +48,20 @@ def test_the_files_of_a_colour_scale_are_for_white_paper_from_a_dark_page_too(
     draw: Callable[[bool], go.Figure],
 ) -> None:
     dark, white = add_note_to_pictures(draw(True), "428 volumes"), draw(False)
-    scale = json.dumps(list(white.data[0].to_plotly_json().get("colorscale") or white.data[0].line.colorscale))
     assert _values(dark) != _values(white) == _values(on_paper(dark))
-    assert scale.replace(" ", "") in html_page(dark, "A", "B", "directory").replace(" ", "")
+    page = html_page(dark, "A", "B", "directory").replace(" ", "")
+    assert _scale(white) in page and _scale(dark) not in page
     assert white.layout.meta is None  # a light page has nothing to keep
     assert dark.layout.meta["picture"]["title"]["text"]
 
 
-def _values(chart: go.Figure) -> list[object]:
+def _values(chart: go.Figure) -> list[dict[str, Any]]:
     """Return the traces of a chart with arrays as lists."""
     encoded = [json.dumps(trace.to_plotly_json(), cls=PlotlyJSONEncoder, sort_keys=True) for trace in chart.data]
     return [json.loads(text) for text in encoded]
+
+
+def _scale(chart: go.Figure) -> str:
+    """Return the colour scale of a chart as an HTML page has it."""
+    trace = _values(chart)[0]
+    return json.dumps(trace.get("colorscale") or trace["line"]["colorscale"]).replace(" ", "")

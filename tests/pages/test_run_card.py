@@ -65,6 +65,7 @@ def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
 ) -> None:
     app = card(open_page, trained[0])
     automatic = open_run(trained[0]).name
+    app.session_state["card-rename"] = True
     field = app.text_input(key=f"name-{trained[0].name}")
     assert (field.value, field.placeholder) == ("", automatic)
     field.set_value("run of table 2").run()

@@ -204,6 +204,7 @@ def test_many_runs_are_tagged_starred_deleted_and_restored(
 ) -> None:
     annotate(trained[0], tags=["old", "keep"])
     app = open_page("runs", query={"runs.filter": "learning_rate < 1e-3", "runs.all": "true"})
+    app.session_state["bulk-tag-box"] = True
     app.multiselect(key="bulk-tags").set_value(["paper"])
     app.multiselect(key="bulk-untags").set_value(["old"]).run()
     app.button(key="bulk-tag").click().run()
