@@ -262,7 +262,7 @@ def _first_row(rows: Rows, order: str, linked: list[str]) -> int:
 def _takes_all(rows: Rows) -> bool:
     """Draw the choice of all runs, where there are several; return whether it is made.
 
-    The table begins anew with each change, as the selection of one that is drawn cannot be set.
+    Each change draws a new table, as the selection of one that is drawn cannot be set.
     """
     if st.session_state.pop(_SOME, False):
         st.session_state[_ALL] = False
@@ -273,7 +273,7 @@ def _takes_all(rows: Rows) -> bool:
 
 
 def _start_table() -> None:
-    """Begin the table anew, without the rows selected one by one."""
+    """Draw a new table, without the rows selected one by one."""
     st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
     _keep([])
 
