@@ -173,7 +173,8 @@ class RunTask(ErrorIsolation):
 
     def _open_recorder(self, run_dir: Path) -> Recorder:
         run = open_run(run_dir)
-        self._recorder = self._contexts.enter_context(Recorder(run.paths, run.status))
+        status = dataclasses.replace(run.status, seconds=dict(self.seconds))  # not those before a resume
+        self._recorder = self._contexts.enter_context(Recorder(run.paths, status))
         return self._recorder
 
     def training_run(
@@ -206,7 +207,8 @@ class RunTask(ErrorIsolation):
 
         def watch(step: EpochProgress) -> None:
             assert self._tracker is not None
-            recorder.epoch(step.epoch, step.best_epoch)
+            training_s = time.monotonic() - self._started
+            recorder.epoch(step.epoch, step.best_epoch, self.seconds | {"train": training_s})
             self._tracker.epoch(step.line)
             monitor = self.config.training.monitor
             best = f"{monitor} {step.report.monitored(monitor):.4f}, best {step.best_value:.4f} @ {step.best_epoch}"

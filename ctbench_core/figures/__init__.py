@@ -16,6 +16,7 @@ from ctbench_core.figures.layout import (
     set_finding_layout,
     set_layout,
 )
+from ctbench_core.figures.paper import keep_for_paper, on_paper
 from ctbench_core.figures.retrieval import recall_at_k, similarity_histogram
 from ctbench_core.figures.small_multiples import small_multiples
 from ctbench_core.figures.training import epoch_curves, learning_curves

@@ -22,6 +22,7 @@ CONFIG: dict[str, Any] = {
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _LEGEND_ROW = 19  # pixels of a line of a legend
 _LEGEND_LETTERS = 46  # of a line of a legend
+_ROWS_ABOVE = 8  # of a legend above a chart of `build_chart`
 _STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
@@ -56,7 +57,9 @@ _TICKS = {
 def build_chart(
     traces: Sequence[dict[str, Any]], plot: int, legend_rows: int, x: dict[str, Any], y: dict[str, Any]
 ) -> go.Figure:
-    """Return a chart with numbers on both axes: fixed margins, and its legend below, a row for every line.
+    """Return a chart with numbers on both axes: fixed margins, and a row of its legend for every line.
+
+    The legend is above, where a low window shows it; one of many rows is below, or it would hide the chart itself.
 
     With automatic margins a browser draws everything twice and measures every tick. A chart made of whole traces takes a
     tenth of the time of one to which traces are added one by one.
@@ -65,26 +68,29 @@ def build_chart(
         plot: height between the axes, in pixels.
         x, y: the axes, as Plotly's layout has them.
     """
-    below = 52 + _LEGEND_ROW * legend_rows
+    is_above, rows = legend_rows <= _ROWS_ABOVE, _LEGEND_ROW * legend_rows
+    above, below = (_MARGIN["t"] + rows, 52) if is_above else (_MARGIN["t"], 52 + rows)
+    # In the first case it is under a note, which makes the margin higher.
+    place = {"yanchor": "bottom", "y": 1} if is_above else {"yref": "container", "yanchor": "bottom", "y": 0}
     axis = {"automargin": False, "ticklabeloverflow": "allow", "labelalias": _TICKS}
     layout = {
         "xaxis": axis | x,
         "yaxis": axis | y,
-        "height": plot + _MARGIN["t"] + below,
-        "margin": _MARGIN | {"l": 58, "b": below, "autoexpand": False},
-        "legend": {"yref": "container", "yanchor": "bottom", "y": 0, "xref": "paper", "xanchor": "left", "x": 0},
+        "height": above + plot + below,
+        "margin": _MARGIN | {"l": 58, "t": above, "b": below, "autoexpand": False},
+        "legend": place | {"xref": "paper", "xanchor": "left", "x": 0},
         "hovermode": "closest",
     }
     return go.Figure({"data": list(traces), "layout": layout})
 
 
 def legend_name(name: str) -> str:
-    """Return a name as HTML for a legend below a chart: in lines that a phone shows whole."""
+    """Return a name as HTML for a legend of whole lines: in lines that a phone shows whole."""
     return "<br>".join(map(html.escape, textwrap.wrap(name, _LEGEND_LETTERS)))
 
 
 def legend_lines(name: str) -> int:
-    """Return how many lines a name has in a legend below a chart."""
+    """Return how many lines `legend_name` gives a name."""
     return len(textwrap.wrap(name, _LEGEND_LETTERS))
 
 
@@ -173,7 +179,7 @@ def add_note_to_pictures(chart: go.Figure, text: str) -> go.Figure:
     lines, added = _wrapped_lines(text)
     height = (chart.layout.height or _HEIGHT) + added
     note = {"title": {"text": lines, "y": 1 - 12 / height, **_NOTE}, "top": (chart.layout.margin.t or 0) + added}
-    chart.layout.meta = {"picture": note | {"height": height}}
+    chart.layout.meta = (chart.layout.meta or {}) | {"picture": note | {"height": height}}
     return chart
 
 

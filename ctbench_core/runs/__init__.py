@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         why_not_resumable,
         will_fail_again,
     )
+    from ctbench_core.runs.run_time import describe_stopping, elapsed_seconds, remaining_seconds
     from ctbench_core.runs.scores import (
         label_columns,
         read_frame,

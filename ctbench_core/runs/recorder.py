@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -80,9 +80,10 @@ class Recorder:
         with contextlib.suppress(OSError, RunError):
             self._write(state=state, error=text)
 
-    def epoch(self, epoch: int, best_epoch: int | None = None) -> None:
-        """Record the epoch that has just ended."""
-        self._update(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch)
+    def epoch(self, epoch: int, best_epoch: int | None = None, seconds: Mapping[str, float] | None = None) -> None:
+        """Record the epoch that has just ended, and the seconds of each part of the run so far."""
+        changes = {} if seconds is None else {"seconds": dict(seconds)}
+        self._update(WRITE_EVERY_S, epoch=epoch, best_epoch=best_epoch, **changes)
 
     def stop_check(self, stop_requested: Callable[[], bool]) -> Callable[[], bool]:
         """Return a function that says whether to stop, renews the heartbeat, and shows ``cancelling``.

@@ -59,6 +59,7 @@ class Status:
     """Contents of ``status.json``; ``kind`` is ``train`` for training runs.
 
     ``started`` and ``started_epoch`` say when the run last began to work, after waiting or on Resume, and at which epoch.
+    ``seconds`` are those of its parts since then (``load``, ``train``), at its end with ``total``.
     ``format`` is of the whole run directory; see `RUN_FORMAT`. ``started_by`` is the user of the app who started it, where users
     sign in.
     """

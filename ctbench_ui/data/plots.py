@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_core.figures import histogram_bars, prevalence, set_layout
+from ctbench_core.figures import histogram_bars, keep_for_paper, prevalence, set_layout
 from ctbench_ui.shared import COLOURS, GREY, SEQUENCE
 
 
@@ -50,7 +50,7 @@ def co_occurrence(counts: pd.DataFrame, dark: bool = False) -> go.Figure:
 
     Args:
         counts: volumes with both findings, square, the diagonal holding the volumes with the finding.
-        dark: use dark colours for low shares, as on a dark page.
+        dark: use dark colours for low shares, as on a dark page; its files are for white paper all the same.
     """
     labels, both = list(counts.columns), counts.to_numpy(np.float64)
     alone = np.diag(both)[:, None]
@@ -76,4 +76,4 @@ def co_occurrence(counts: pd.DataFrame, dark: bool = False) -> go.Figure:
     chart.update_xaxes(tickangle=-60, showgrid=False, automargin=True, dtick=1)
     chart.update_yaxes(autorange="reversed", showgrid=False, automargin=True, ticksuffix="  ", dtick=1)
     chart.update_layout(height=200 + 22 * len(labels), margin={"l": 8, "r": 8, "t": 8, "b": 8})
-    return chart
+    return keep_for_paper(chart, co_occurrence(counts)) if dark else chart

@@ -53,8 +53,9 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
         if method:
             _validation_minus_test(rows[label, method], tuning, label, method)
     _decision_curve(paths, label, source)
-    wide = _wide(rows, labels, stages)
-    st.dataframe(wide, hide_index=True, height=38 + 35 * len(wide), key="calibration-table", placeholder="–")
+    every = _by_finding(rows, labels, stages)
+    alt = "Calibration of every finding, a row for each stage"
+    st.dataframe(every, hide_index=True, height=38 + 35 * len(every), key="calibration-table", placeholder="–", alt=alt)
     exports.download("Download calibration as CSV", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
 
 
@@ -138,12 +139,11 @@ def _validation_minus_test(row: dict[str, Any], tuning: dict[str, Any], label: s
     st.caption(f":material/balance: **Validation − test** (validation cross-fitted over {patients}): {text}.")
 
 
-def _wide(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:
-    """Return a row a finding, the metrics of each stage side by side with their intervals."""
-    columns = {
-        f"{short}, {charts.stage_name(stage)}": (stage, name) for name, short in _columns().items() for stage in stages
-    }
+def _by_finding(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:
+    """Return the metrics with their intervals, a row for each stage of a finding: stages beside each other are cut."""
     return pd.DataFrame(
-        {"Finding": label} | {title: _interval(rows[label, stage], name) for title, (stage, name) in columns.items()}
+        {"Finding": label, "Probabilities": charts.stage_title(stage)}
+        | {title: _interval(rows[label, stage], name) for name, title in _columns().items()}
         for label in labels
+        for stage in stages
     )

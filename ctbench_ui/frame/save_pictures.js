@@ -1,4 +1,4 @@
-/* Save a chart as PNG or SVG at the width of a page: the buttons that `picture_buttons.py` draws.
+/* Save a chart as PNG or SVG at the width of a page: the buttons that `pictures.py` draws.
 
 The chart's own camera button makes the picture. It reads its options, data and layout on the click, so that they can
 be those of paper for that moment: dark text on white, also in the dark theme.
@@ -25,19 +25,31 @@ function onPaper(part) {
   );
 }
 
+/* Return a trace with what `keep_for_paper` kept for it. */
+function changed(part, changes) {
+  const isPart = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+  return Object.entries(changes).reduce(
+    (whole, [name, value]) => ({ ...whole, [name]: isPart(value) && isPart(whole[name]) ? changed(whole[name], value) : value }),
+    part,
+  );
+}
+
 function save(chart, format, filename) {
-  const { layout, _context: context } = chart;
+  const { data, layout, _context: context } = chart;
   const options = context.toImageButtonOptions;
   const template = layout.template && onPaper(layout.template);
   const font = { ...layout.font, family: FONT, color: INK };
   const scale = format === "svg" ? 1 : options.scale;
   const note = layout.meta?.picture; // which the page shows once, and every picture
+  const paper = layout.meta?.paper; // a colour scale of a dark page is turned round
   const noted = note ? { title: note.title, margin: { ...layout.margin, t: note.top } } : {};
   try {
+    chart.data = paper ? data.map((trace, at) => changed(trace, paper[at])) : data;
     chart.layout = { ...layout, ...noted, template, font, paper_bgcolor: PAPER, plot_bgcolor: PAPER };
     context.toImageButtonOptions = { ...options, format, filename, scale, ...(note && { height: note.height }) };
     chart.querySelector(".modebar-btn[data-title^=Download]").dispatchEvent(new MouseEvent("click", { bubbles: true }));
   } finally {
+    chart.data = data;
     chart.layout = layout;
     context.toImageButtonOptions = options;
   }

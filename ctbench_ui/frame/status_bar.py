@@ -71,7 +71,8 @@ def _draw_job(first: set[str]) -> None:
     if status is None:
         st.caption(":material/hourglass_empty: No active job")
         return
-    label = f"{_describe_progress(status)} · ETA {active_jobs.time_left(status)} · {as_text(name_of(Path(watched[0]), status))}{more}"
+    name = as_text(name_of(Path(watched[0]), status))
+    label = " · ".join(filter(None, (_describe_progress(status), active_jobs.time_left(status), f"{name}{more}")))
     link, bar = st.columns([4, 1], vertical_alignment="center", gap="small")
     link.page_link(page("runs"), label=label, icon=":material/play_circle:")
     bar.progress(active_jobs.share_done(status))

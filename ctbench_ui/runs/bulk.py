@@ -31,6 +31,8 @@ from ctbench_ui.shared import as_text, deletion, exports, progress_bar, run_tabl
 from ctbench_ui.shared.run_picker import MOST
 
 _DONE = "runs.done"
+_TAG_BOX, _EVALUATE_BOX = "bulk-tag-box", "bulk-evaluate-box"
+_TAGS, _UNTAGS = "bulk-tags", "bulk-untags"
 _LISTED = 5
 
 
@@ -98,12 +100,12 @@ def _compare(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _tag(folders: list[str], known: list[str], present: list[str]) -> None:
-    with st.popover("Tag", icon=":material/sell:", key="bulk-tag-box"):
+    with st.popover("Tag", icon=":material/sell:", key=_TAG_BOX, on_change="rerun"):
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # no list opens over the button
             add = st.multiselect(
-                "Add", known, key="bulk-tags", accept_new_options=True, placeholder="Choose or type a tag", width=220
+                "Add", known, key=_TAGS, accept_new_options=True, placeholder="Choose or type a tag", width=220
             )
-            remove = st.multiselect("Remove", present, key="bulk-untags", width=220) if present else []
+            remove = st.multiselect("Remove", present, key=_UNTAGS, width=220) if present else []
             pressed = st.button("Apply", key="bulk-tag", type="primary", disabled=not (add or remove))
         if pressed:
             _finish(tag_runs(folders, add, remove), "tagged")
@@ -111,7 +113,7 @@ def _tag(folders: list[str], known: list[str], present: list[str]) -> None:
 
 def _evaluate(rows: Sequence[dict[str, Any]]) -> None:
     ready = [row["run_dir"] for row in rows if not row["tests"] and row["best_epoch"] is not None]
-    with st.popover("Evaluate", icon=":material/query_stats:", key="bulk-evaluate-box"):
+    with st.popover("Evaluate", icon=":material/query_stats:", key=_EVALUATE_BOX, on_change="rerun"):
         st.markdown(
             f"Evaluate {plural(len(ready), 'run')} on the test sets of their configs. Each evaluation is logged. "
             f"{plural(len(rows) - len(ready), 'run')} of the selection: already evaluated, or without an epoch."
@@ -140,9 +142,10 @@ def _finish(result: BulkResult, verb: str, warnings: Sequence[str] = ()) -> None
 
 
 def draw_result() -> None:
-    """Draw what became of the last action: a notification, and a warning for each run that refused."""
+    """Draw what became of the last action: a notification, and a warning for each run that refused; close its box."""
     if (done := st.session_state.pop(_DONE, None)) is None:
         return
+    st.session_state.update({_TAG_BOX: False, _EVALUATE_BOX: False, _TAGS: [], _UNTAGS: []})
     sentence, refused, warnings = done
     st.toast(sentence, icon=":material/warning:" if refused else ":material/check:")
     for title, lines in ((sentence, refused), ("Warnings of the evaluation", warnings)):

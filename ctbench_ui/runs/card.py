@@ -41,6 +41,7 @@ from ctbench_ui.shared import (
 from ctbench_ui.shared.commands import draw_command
 
 _ALL_HEIGHT = 480  # of the list of all settings, in pixels
+_RENAME = "card-rename"
 
 
 def draw(run_dir: Path, name: str, known_tags: list[str]) -> None:
@@ -92,7 +93,7 @@ def _rename(run: Run) -> None:
     # As for tags and notes, the file decides.
     with show_errors("The notes of this run cannot be read"):
         st.session_state[field] = run.annotations().name
-    with st.popover("Rename", icon=":material/edit:", type="tertiary", key="card-rename"):
+    with st.popover("Rename", icon=":material/edit:", type="tertiary", key=_RENAME, on_change="rerun"):
         st.text_input(
             "Name",
             key=field,
@@ -106,6 +107,7 @@ def _rename(run: Run) -> None:
 def _save_name(run: Run, name: str) -> None:
     with show_errors("Not saved"):
         rename_run(run.paths.root, name)
+        st.session_state[_RENAME] = False
 
 
 def _offer_evaluation(run: Run) -> None:

@@ -51,17 +51,17 @@ def _draw(rows: list[dict[str, Any]]) -> None:
             **address.bound(_METRIC, titles, titles.__getitem__),
         )
         smoothing = live.pick_smoothing("runs-curves")
+    curves = learning_curves({row["run_id"]: Path(row["run_dir"]) for row in shown}, metric, smoothing)
+    names = {row["run_id"]: row["name"] for row in shown}
+    if len(curves.drawn):
+        _draw_chart(curves, names, titles[metric], _note(shown, metric, smoothing))
     if len(rows) > len(shown):
         st.caption(
             f":material/info: The first {len(shown)} of {plural(len(rows), 'selected run')} are drawn, in the order of the "
             "table. Deselect runs, or change the order or the query, to draw others."
         )
-    curves = learning_curves({row["run_id"]: Path(row["run_dir"]) for row in shown}, metric, smoothing)
-    names = {row["run_id"]: row["name"] for row in shown}
     for run_id, reason in curves.missing.items():
         st.caption(f":material/info: No curve of {as_text(names[run_id])}: {as_text(reason)}.")
-    if len(curves.drawn):
-        _draw_chart(curves, names, titles[metric], _note(shown, metric, smoothing))
 
 
 def _draw_chart(curves: LearningCurves, names: dict[str, str], title: str, note: str) -> None:

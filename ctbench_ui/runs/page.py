@@ -32,10 +32,12 @@ from ctbench_ui.shared import cache, compare_recipes, damaged, deletion, exports
 from ctbench_ui.shared.controls import default_of, set_value
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
+_ALL, _SOME = "runs.all", "runs.some"  # whether every run is selected, and whether a row of them was just deselected
 _PAGE, _SHOWN = "runs.page", "runs.shown"
 _BEST, _NEWEST = "Best first", "Newest first"
 _VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
+_LISTED = 1000  # ids in an address: a server refuses one of more than 64 KiB
 _GROUP = "study"
 _FEW = 12  # runs that need no table as high as the window; its rows are drawn over at least 25rem
 _MANY = 100  # runs that fill the table of every window
@@ -229,11 +231,13 @@ def _list(
                 _limit_height(len(rows))
                 place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
             first = _first_row(rows, order, linked)
+            with bar:
+                takes_all = _takes_all(rows)
             with place:
-                chosen = _select(rows, sets, first, columns, linked)
+                chosen = _select(rows, sets, first, columns, linked, takes_all)
         with bar:
             by_id = {row["run_id"]: row for row in rows}
-            selected = rows if _takes_all(rows) else [by_id[run_id] for run_id in chosen]
+            selected = rows if takes_all else [by_id[run_id] for run_id in chosen]
             _bar(rows, selected, every, tags, csv_key, order == _BEST and len(set(sets)) > 1)
         if len(selected) == 1:
             with st.container(key="run-panel"):
@@ -256,11 +260,22 @@ def _first_row(rows: Rows, order: str, linked: list[str]) -> int:
 
 
 def _takes_all(rows: Rows) -> bool:
-    """Draw the choice of all runs, where there are several; return whether it is made."""
+    """Draw the choice of all runs, where there are several; return whether it is made.
+
+    Each change draws a new table, as the selection of one that is drawn cannot be set.
+    """
+    if st.session_state.pop(_SOME, False):
+        st.session_state[_ALL] = False
     help = "Select every run that matches, on all pages." if len(rows) > PAGE else None
     return len(rows) > 1 and st.checkbox(
-        f"Select all {len(rows):,}", help=help, width="content", **address.bound("runs.all")
+        f"Select all {len(rows):,}", help=help, width="content", on_change=_start_table, **address.bound(_ALL)
     )
+
+
+def _start_table() -> None:
+    """Draw a new table, without the rows selected one by one."""
+    st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
+    _keep([])
 
 
 def _pick_page(ids: list[str], order: str, linked: list[str]) -> int:
@@ -315,8 +330,16 @@ def _by_column(rows: Rows, places: list[int], name: str, names: Sequence[str], i
     return sorted(filled, key=key, reverse=is_descending) + [place for place in places if values[place] is None]
 
 
-def _select(rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str], linked: list[str]) -> list[str]:
-    """Draw a page of the table; return the selected runs of all pages, which the address names."""
+def _select(
+    rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str], linked: list[str], takes_all: bool
+) -> list[str]:
+    """Draw a page of the table; return the selected runs of all pages, which the address names.
+
+    Args:
+        takes_all: whether every row is selected; where one is deselected here, the others stay selected.
+    """
+    if takes_all:
+        return _select_all(rows, sets, first, columns)
     shown = st.session_state.setdefault(_CHOSEN, [])
     if not linked and address.is_opened():  # back on the page: what was selected last
         linked = shown
@@ -324,12 +347,34 @@ def _select(rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str],
         st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
     page, present = slice(first, first + PAGE), {row["run_id"] for row in rows}
     on_page = {row["run_id"] for row in rows[page]}
-    key = f"runs-{st.session_state.get(_TABLE, 0)}"
     height: Literal["auto", "stretch"] = "stretch" if len(rows) > _FEW else "auto"
-    chosen = run_table.select_runs(rows[page], sets[page], key, columns, linked, height)
+    chosen = run_table.select_runs(rows[page], sets[page], _table_key(), columns, linked, height)
     chosen = [run_id for run_id in linked if run_id in present - on_page] + chosen
-    st.session_state[_CHOSEN] = chosen
-    address.write_ids(_LINK, chosen)
+    _keep(chosen)
     if hidden := len(set(linked) - present):
         st.caption(f":material/filter_alt: {plural(hidden, 'selected run')} outside these filters.")
     return chosen
+
+
+def _select_all(rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str]) -> list[str]:
+    """Draw a page of the table with every row selected; return all runs, or those left where one was deselected."""
+    page, ids = slice(first, first + PAGE), [row["run_id"] for row in rows]
+    height: Literal["auto", "stretch"] = "stretch" if len(rows) > _FEW else "auto"
+    chosen = run_table.select_runs(rows[page], sets[page], _table_key(), columns, ids[page], height)
+    if len(chosen) < len(ids[page]):
+        left = set(ids) - set(ids[page]) | set(chosen) if len(ids) <= _LISTED else set(chosen)
+        _keep([run_id for run_id in ids if run_id in left])
+        st.session_state[_SOME] = True
+        st.rerun()
+    _keep([])
+    return ids
+
+
+def _table_key() -> str:
+    return f"runs-{st.session_state.get(_TABLE, 0)}"
+
+
+def _keep(chosen: list[str]) -> None:
+    """Keep the selected runs for the next look at the page, and in the address."""
+    st.session_state[_CHOSEN] = chosen
+    address.write_ids(_LINK, chosen)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ctbench_core.declared import METRICS, compared_metrics
 from ctbench_core.formatting import UNDEFINED, format_interval
-from ctbench_core.runs import Run, is_stale, read_metrics
+from ctbench_core.runs import Run, describe_stopping, is_stale, read_metrics
 from ctbench_ui.shared import as_text, test_marks
 
 _SHOWN = compared_metrics()
@@ -32,12 +32,27 @@ def draw(run: Run) -> None:
     rows = [["Metric", *columns], [":--"] * (1 + len(columns))]
     rows += [[METRICS[name].title, *cells] for name, cells in zip(_SHOWN, zip(*columns.values()))]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-    epoch = f"Best epoch {best['epoch']:,}." if best else "No finished epoch."
     with st.container(key="card-metrics", gap="xsmall"):
         st.markdown(text)
         st.caption(
-            " ".join([epoch, *(meaning for mark, meaning in _MARKS.items() if mark in text), *_no_intervals(run)])
+            " ".join(
+                [
+                    _describe_epochs(run, best.get("epoch")),
+                    *(meaning for mark, meaning in _MARKS.items() if mark in text),
+                    *_no_intervals(run),
+                ]
+            )
         )
+
+
+def _describe_epochs(run: Run, best_epoch: int | None) -> str:
+    """Write which epoch the metrics are of, and what early stopping does."""
+    if best_epoch is None:
+        return "No finished epoch."
+    stopping = describe_stopping(run.config, run.status, run.status.epoch, best_epoch)
+    if run.status.state == "finished" and stopping:
+        return f"{stopping[0].upper()}{stopping[1:]}."
+    return f"Best epoch {best_epoch:,}{stopping and f'; {stopping}'}."
 
 
 def _cell(values: Mapping[str, float | None], key: str, bounds: Sequence[float] = ()) -> str:

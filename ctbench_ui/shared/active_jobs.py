@@ -9,11 +9,11 @@ import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.jobs import get_runner
-from ctbench_core.runs import RunPaths, Status, active_runs, is_own, name_of, owner_of, read_status
+from ctbench_core.runs import RunPaths, Status, active_runs, is_own, name_of, owner_of, read_status, remaining_seconds
 from ctbench_core.studies import StudyPaths
 from ctbench_ui import form
 from ctbench_ui.shared import feedback
-from ctbench_ui.shared.style import duration, seconds_between
+from ctbench_ui.shared.style import duration
 from ctbench_ui.shared.text import as_text
 
 EVERY_S = 1.0
@@ -81,16 +81,9 @@ def share_done(status: Status) -> float:
 
 
 def time_left(status: Status) -> str:
-    """Return how long the remaining epochs would take at the pace so far; early stopping often ends a run before."""
-    done = status.epoch - status.started_epoch
-    if done <= 0:
-        return "–"
-    return duration(seconds_running(status) / done * (status.max_epochs - status.epoch))
-
-
-def seconds_running(status: Status) -> float:
-    """Return the seconds since a run left the queue."""
-    return seconds_between(status.started or status.created, status.updated)
+    """Write the longest time that is left: ``at most 3:20 left``; empty while it is unknown."""
+    seconds = remaining_seconds(status)
+    return "" if seconds is None else f"at most {duration(seconds)} left"
 
 
 def stop(folder: Path) -> None:

@@ -60,12 +60,7 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
 
 def stage_title(stage: str) -> str:
     """Write a stage of calibration: ``before``, ``after (Platt)``, ``recalibrated``."""
-    return stage if stage in ("before", "recalibrated") else f"after ({stage_name(stage)})"
-
-
-def stage_name(stage: str) -> str:
-    """Write a stage of calibration for a narrow heading; Platt is a person."""
-    return stage.replace("platt", "Platt")
+    return stage if stage in ("before", "recalibrated") else f"after ({stage.replace('platt', 'Platt')})"
 
 
 def decision_curve(rows: pd.DataFrame, label: str) -> go.Figure:

@@ -192,11 +192,11 @@ def styled(frame: pd.DataFrame) -> Styler:
 
 
 def draw_paper(files: Mapping[str, str], stem: str, figures: Callable[[], Iterable[Figure]], source: Source) -> None:
-    """Draw the Methods paragraph and the LaTeX table; offer every file of a paper, and the page's figures as one zip."""
-    st.markdown("**Methods**")
-    st.markdown("\n>\n".join(f"> {as_text(part)}" for part in files["methods.txt"].strip().split("\n\n")))
+    """Offer every file of a paper, and the page's figures as one zip; draw the LaTeX table and, folded, Methods."""
     with st.container(horizontal=True):
         for name, text in files.items():
             _button(name, text.encode(), f"{stem}-{name}", None, f"paper-{name}")
         download_figures(figures, source, "paper-figures")
     st.code(files["table.tex"], language=None, height=320)
+    with st.expander("Methods", icon=":material/article:", key="paper-methods"):
+        st.markdown("\n\n".join(as_text(part) for part in files["methods.txt"].strip().split("\n\n")))

@@ -19,7 +19,18 @@ from ctbench_core.declared import METRICS, compared_metrics, macro_keys, metric_
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import COLOURS
-from ctbench_core.runs import History, Run, follow_history, history_frame, open_run, smooth, thin
+from ctbench_core.runs import (
+    History,
+    Run,
+    Status,
+    describe_stopping,
+    elapsed_seconds,
+    follow_history,
+    history_frame,
+    open_run,
+    smooth,
+    thin,
+)
 from ctbench_ui.shared import active_jobs, as_text, exports, feedback
 from ctbench_ui.shared.style import ago, duration, state_badge
 
@@ -66,7 +77,7 @@ def _draw_view(run_dir: str, key: str) -> None:
         st.rerun(scope="app")
     history = follow_history(run.paths.metrics)
     # The status is written less often than the history, and would lag behind the best epoch.
-    _draw_state(run, max(run.status.epoch, history.last.get("epoch") or 0))
+    _draw_state(run, max(run.status.epoch, history.last.get("epoch") or 0), history.best.get("epoch"))
     if run.status.error:
         feedback.show_error(_TITLES.get(run.status.state, "Problem"), run.status.error)
     if not len(history):
@@ -97,14 +108,17 @@ def draw_curves_of(run: Run, key: str) -> None:
     _draw_findings(history)
 
 
-def _draw_state(run: Run, epoch: int) -> None:
+def _draw_state(run: Run, epoch: int, best_epoch: int | None) -> None:
     status, best = run.status, run.best()
     metrics = best.get("val_metrics", {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{as_text(run.name)}** {state_badge(status.state)}", width="content")
-        st.caption(_describe_times(run), width="content")
+        times = [_describe_time(status), describe_stopping(run.config, status, epoch, best_epoch)]
+        st.caption(
+            " · ".join(filter(None, [_describe_origin(run), *([] if status.active else times)])), width="content"
+        )
     if status.active:
-        st.progress(active_jobs.share_done(status))
+        st.progress(active_jobs.share_done(status), text=" · ".join(filter(None, times)))
     averaged = [METRICS[name] for name in compared_metrics() if METRICS[name].macro]
     with st.container(horizontal=True):
         st.metric("Epoch", f"{epoch:,} / {status.max_epochs:,}", width=_METRIC_WIDTH)
@@ -113,17 +127,21 @@ def _draw_state(run: Run, epoch: int) -> None:
             value = format_metric(metrics.get(metric.macro))
             help_ = "Macro mean at the best epoch."
             st.metric(f"Validation {metric.title}", value, help=help_, width=_METRIC_WIDTH)
-        st.metric("Time", duration(active_jobs.seconds_running(status)), width=_METRIC_WIDTH)
 
 
-def _describe_times(run: Run) -> str:
+def _describe_origin(run: Run) -> str:
     status = run.status
-    parts = [run.run_id, f"started {ago(status.created)}"]
-    if status.state == "running" and status.epoch:
-        parts.append(f"at most {active_jobs.time_left(status)} left")
-    if status.active and (process := active_jobs.other_process(status)):
-        parts.append(process)
-    return " · ".join(parts)
+    began = f"started {ago(status.started)}" if status.started else f"queued {ago(status.created)}"
+    process = active_jobs.other_process(status) if status.active else ""
+    return " · ".join(filter(None, (run.run_id, began, process)))
+
+
+def _describe_time(status: Status) -> str:
+    """Write the one time that has passed and the one that is left; only the first of a run that has ended."""
+    passed = duration(elapsed_seconds(status))
+    if not status.active:
+        return f"took {passed}"
+    return " · ".join(filter(None, (f"{passed} elapsed", active_jobs.time_left(status))))
 
 
 def pick_smoothing(key: str) -> float:

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.offline import get_plotlyjs
 
-from ctbench_core.figures import CONFIG
+from ctbench_core.figures import CONFIG, on_paper
 from ctbench_core.runs import Disclosures
 from ctbench_core.tables import sheet_bytes
 
@@ -79,7 +79,7 @@ def html_page(chart: go.Figure, title: str, text: str, library: bool | str = Tru
         library: True puts the drawing code inside; "directory" expects it in a file beside the page.
     """
     body = (
-        go.Figure(chart)
+        on_paper(chart)
         .update_layout(template="plotly_white")
         .to_html(full_html=False, include_plotlyjs=library, config=CONFIG)
     )

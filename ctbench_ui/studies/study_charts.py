@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ctbench_core.config import key_title
 from ctbench_core.declared import metric_title
-from ctbench_core.figures import band, forest, set_layout
+from ctbench_core.figures import band, forest, keep_for_paper, set_layout
 from ctbench_core.formatting import format_metric
 from ctbench_core.studies import Curve
 from ctbench_ui.shared import COLOURS, DASHES, GREY, SEQUENCE, state_style
@@ -104,7 +104,7 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str, dark: bool
 
     Args:
         values: findings x recipes; marked: the same shape, bool.
-        dark: use dark colours for low values, as on a dark page.
+        dark: use dark colours for low values, as on a dark page; its files are for white paper all the same.
     """
     text = [
         [format_metric(v) + (" ★" if m else "") for v, m in zip(row, marks)]
@@ -135,7 +135,8 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str, dark: bool
         )
     chart.update_yaxes(autorange="reversed", ticksuffix="  ")
     chart.update_xaxes(side="top")
-    return set_layout(chart, height=110 + 26 * len(values))
+    set_layout(chart, height=110 + 26 * len(values))
+    return keep_for_paper(chart, heat_map(values, marked, metric)) if dark else chart
 
 
 def macro_forest(frame: pd.DataFrame, metric: str) -> go.Figure:
@@ -202,11 +203,10 @@ def parallel(frame: pd.DataFrame, parameters: Sequence[str], dark: bool = False)
     dimensions = [_dimension(name, frame[name]) for name in parameters]
     value = frame["value"].astype(float)
     dimensions.append({"label": "Value", "values": value})
-    # From a dark page too, the best are seen in a picture on paper.
     worst, best = (SEQUENCE[-2], SEQUENCE[5]) if dark else (SEQUENCE[2], SEQUENCE[-1])
     chart = go.Figure(go.Parcoords(dimensions=dimensions, line={"color": value, "colorscale": [[0, worst], [1, best]]}))
     chart.update_layout(height=380, margin={"l": 60, "r": 40, "t": 60, "b": 24})
-    return chart
+    return keep_for_paper(chart, parallel(frame, parameters)) if dark else chart
 
 
 def _dimension(name: str, values: pd.Series) -> dict[str, Any]:

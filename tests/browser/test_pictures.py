@@ -6,6 +6,7 @@ import re
 import struct
 from pathlib import Path
 
+from ctbench_ui.shared.style import SEQUENCE
 from tests.browser.browser_user import BrowserUser
 
 INK, PAPER = "rgb(27, 37, 48)", "rgb(255, 255, 255)"
@@ -67,3 +68,23 @@ def test_plotlys_own_camera_is_hidden_beside_the_buttons_that_save_on_paper(read
     chart.locator(".modebar-btn[data-title^=Zoom]").first.wait_for()
     camera = chart.locator(".modebar-btn[data-title^=Download]")
     assert camera.count() == 1 and not camera.is_visible()  # it would save the dark theme
+
+
+def test_a_heat_map_of_a_dark_page_is_saved_in_the_colours_of_paper(reader: BrowserUser) -> None:
+    reader.page.emulate_media(color_scheme="dark")
+    reader.go("data")
+    reader.press("check")
+    reader.click(reader.page.get_by_role("tab", name="Co-occurrence"))
+    chart = reader.widget("chart-together", ".js-plotly-plot")
+    chart.locator(".cbfill").wait_for(state="attached")
+    shown = chart.evaluate("(chart) => chart.data[0].colorscale.map(([at, colour]) => colour)")
+    assert shown == list(SEQUENCE[::-1])
+    svg = _save(reader, "chart-together", "svg")[1].decode()
+    stops = re.findall(r'<stop offset="([\d.]+)%"[^>]*stop-color[:=]\s*"?(rgb\([^)]*\)|#\w+)', svg)
+    assert [_hex(colour) for _, colour in sorted(stops, key=lambda stop: float(stop[0]))] == list(SEQUENCE)
+    assert chart.evaluate("(chart) => chart.data[0].colorscale.map(([at, colour]) => colour)") == shown
+
+
+def _hex(colour: str) -> str:
+    numbers = re.findall(r"\d+", colour) if colour.startswith("rgb") else []
+    return f"#{''.join(f'{int(number):02X}' for number in numbers)}" if numbers else colour.upper()

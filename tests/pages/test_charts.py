@@ -71,7 +71,9 @@ def test_the_axes_of_curves_keep_their_height_whatever_the_legend() -> None:
     few, many = (figures.precision_recall(none, known, FINDINGS[:n], FINDINGS).layout for n in (2, 18))
     axes = [layout.height - layout.margin.t - layout.margin.b for layout in (few, many)]
     assert axes[0] == axes[1]
-    assert many.margin.b > few.margin.b
+    assert (few.margin.t, few.margin.b) == (8 + 2 * 19, 52)  # two rows above the axes
+    assert (many.margin.t, many.margin.b) == (8, 52 + 18 * 19)  # many would hide them
+    assert (few.legend.y, many.legend.y) == (1, 0)
     assert not many.margin.autoexpand
 
 

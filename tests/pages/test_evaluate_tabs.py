@@ -67,6 +67,11 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
     for row, name in (("Brier", "brier"), ("ECE", "ece")):
         for column, stage in (("before", "before"), ("after (Platt)", "platt")):
             assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)
+    every = _table(app, "Probabilities")
+    assert list(every) == ["Finding", "Probabilities", "Brier", "ECE", "Slope", "Intercept"]  # as many as a page shows
+    assert every["Probabilities"].tolist() == ["before", "after (Platt)"] * every["Finding"].nunique()
+    after = every[every["Probabilities"] == "after (Platt)"].set_index("Finding")["Brier"]
+    assert after[label] == shown.loc["Brier", "after (Platt)"]
     plot, decisions = _charts(app)
     assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (Platt)"}
     assert {"model", "treat all", "treat none"} <= {trace.get("name") for trace in decisions["data"]}
@@ -227,7 +232,8 @@ def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: 
     app = _open_tab(open_page, run, "Paper")
     files = run_paper(open_run(run.root), "test")
     assert app.code[-1].value.strip() == files["table.tex"].strip()
-    assert "Thresholds of highest F1 were chosen" in said(app)
+    methods = next(box for box in app.expander if box.label == "Methods")  # below the table, and folded
+    assert not methods.proto.expanded and "Thresholds of highest F1 were chosen" in methods.markdown[0].value
     assert "This test set was evaluated 1 time by 1 run" in said(app)
 
 

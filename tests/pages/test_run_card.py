@@ -65,11 +65,13 @@ def test_a_run_is_renamed_on_its_card_and_has_the_name_everywhere(
 ) -> None:
     app = card(open_page, trained[0])
     automatic = open_run(trained[0]).name
+    app.session_state["card-rename"] = True
     field = app.text_input(key=f"name-{trained[0].name}")
     assert (field.value, field.placeholder) == ("", automatic)
     field.set_value("run of table 2").run()
     assert not app.exception
     assert headings(app)[-1] == "run of table 2"
+    assert not app.session_state["card-rename"]  # its box closes
     assert "run of table 2" in list(app.dataframe[0].value["name"])
     app.text_input(key="runs.filter").set_value('name = "run of table 2"').run()
     assert list(app.dataframe[0].value["name"]) == ["run of table 2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -217,12 +218,15 @@ def test_many_runs_are_tagged_starred_deleted_and_restored(
 ) -> None:
     annotate(trained[0], tags=["old", "keep"])
     app = open_page("runs", query={"runs.filter": "learning_rate < 1e-3", "runs.all": "true"})
+    app.session_state["bulk-tag-box"] = True
     app.multiselect(key="bulk-tags").set_value(["paper"])
     app.multiselect(key="bulk-untags").set_value(["old"]).run()
     app.button(key="bulk-tag").click().run()
     assert not app.exception
     tags = [open_run(folder).annotations().tags for folder in trained]
     assert tags == [["keep", "paper"], ["paper"], ["paper"], [], []]
+    assert not app.session_state["bulk-tag-box"]  # its box closes, and is empty when it is next opened
+    assert app.multiselect(key="bulk-tags").value == app.multiselect(key="bulk-untags").value == []
     app.button(key="bulk-star").click().run()
     assert [open_run(folder).annotations().pinned for folder in trained] == [True, True, True, False, False]
     app.button(key="bulk-delete").click().run()
@@ -305,6 +309,39 @@ def test_a_page_holds_so_many_runs_and_a_selection_reaches_over_pages(
     assert shown(app) == 2
     assert "**2 selected**" in [text.value for text in app.markdown]
     assert len(run_table.export_frame(pd.DataFrame(cache.run_rows(str(trained[0].parents[1]))))) == 5
+
+
+def table_key(app: AppTest) -> str:
+    return str(app.dataframe[0].proto.id.split("-", 2)[-1])
+
+
+def ticked(app: AppTest) -> list[int]:
+    """Return the rows that the table begins with as selected."""
+    assert not app.exception
+    return list(json.loads(app.dataframe[0].proto.selection_default)["selection"]["rows"])
+
+
+def test_all_runs_are_ticked_in_the_table_and_one_can_be_left_out(
+    trained: list[Path], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "PAGE", 3)
+    order = [row["run_id"] for row in page._ordered(cache.run_rows(str(trained[0].parents[1])), "Best first")[0]]
+    app = open_page("runs", query={"run": order[1]})
+    assert ticked(app) == [1]
+    app.checkbox(key="runs.all").check().run()
+    assert ticked(app) == [0, 1, 2]
+    assert "**5 selected**" in [text.value for text in app.markdown]
+    assert not app.query_params.get("run")
+    app.session_state[table_key(app)] = {"selection": {"rows": [0, 2], "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+    assert not app.checkbox(key="runs.all").value
+    assert "**4 selected**" in [text.value for text in app.markdown]
+    assert app.session_state["runs.chosen"] == [order[3], order[4], order[0], order[2]]
+    app.checkbox(key="runs.all").check().run()
+    app.checkbox(key="runs.all").uncheck().run()
+    assert ticked(app) == []
+    assert "compare-selected" not in {button.key for button in app.button}
 
 
 def test_the_address_names_the_page_until_another_list_is_shown(

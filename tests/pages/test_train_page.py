@@ -81,6 +81,19 @@ def test_the_live_view_shows_the_best_epoch(
     assert len(app.get("bidi_component")) == 1
 
 
+def test_a_run_that_stopped_early_says_so_with_the_one_time_it_took(
+    small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path], said: Said
+) -> None:
+    settings = {"training.max_epochs": 50, "training.early_stopping_patience": 1, "training.learning_rate": 0.3}
+    app = open_page("train", small_run | settings)
+    run = open_run(train(app))
+    best = run.best()["epoch"]
+    text = f"stopped early after epoch {best + 1}, best epoch {best}"
+    assert re.search(rf" · took \d:\d\d · {text}$", said(app), re.M)
+    assert "Time" not in {metric.label for metric in app.metric}
+    assert f"{text.capitalize()}." in said(open_page("runs", query={"run": run.run_id}))
+
+
 def test_another_session_finds_the_run_by_its_address(
     small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
 ) -> None:
