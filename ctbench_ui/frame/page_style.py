@@ -51,7 +51,7 @@ button[kind=tertiary]:enabled:hover {opacity: .8}
 [data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
 [data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
 [data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
-[data-testid=stTable] td {overflow-wrap: anywhere}
+[data-testid=stMarkdownContainer] td {overflow-wrap: anywhere}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {
