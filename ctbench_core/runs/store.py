@@ -248,7 +248,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-MANY, RECHECK_S = 1_000, 5.0  # runs, and the seconds between two looks at the files of so many
+MANY, RECHECK_S = 100, 5.0  # runs, and the seconds between two looks at the files of so many
 _MAX_ENDED = 20_000
 _ended: dict[str, Fingerprint] = {}  # status file of each run known to have ended
 _checked_at: dict[str, float] = {}  # when all runs of a store were last looked at

@@ -93,8 +93,8 @@ class RunTable:
 def read_table(outputs_root: Path | str) -> RunTable:
     """Return the run table of a store.
 
-    Of up to `MANY` runs, all files are compared with their rows each time. Of more, which would take a tenth of a second
-    at every click, only the folders are, whose time changes with every file that is written in the usual way; a thread
+    Of up to `MANY` runs, all files are compared with their rows each time. Of more, where that would take 50 us a run at
+    every click, only the folders are, whose time changes with every file that is written in the usual way; a thread
     compares the files afterwards, and the next table shows what it has seen.
     """
     root = str(outputs_root)

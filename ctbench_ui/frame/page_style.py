@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+# `:has` on what holds the page makes a browser look at the style of the whole page whenever an element is added: half of
+# all its time for styles. It is for what holds little, such as the header.
 STYLE = """<style>
 [data-testid=stHeader] {height: 2.5rem; min-height: 0; background: transparent}
 [data-testid=stHeader], [data-testid=stHeader] div {pointer-events: none}
 [data-testid=stHeader] :is(button, a) {pointer-events: auto}
 [data-testid=stMainBlockContainer] {padding: .6rem clamp(1rem, 3vw, 3rem) 3rem}
-.stApp:has([data-testid=stExpandSidebarButton]) [data-testid=stMainBlockContainer] {padding-top: 2.6rem}
+[data-testid=stHeader]:has([data-testid=stExpandSidebarButton]) ~ [data-testid=stMain] [data-testid=stMainBlockContainer] {padding-top: 2.6rem}
 .st-key-top {min-height: 1.7rem}
-:has(> .st-key-scripts) {display: none}
+[data-testid=stLayoutWrapper]:has(> .st-key-scripts) {display: none}
 .st-key-strip {padding-right: 7rem; row-gap: 0}
-.stApp:has([data-testid=stExpandSidebarButton]) .st-key-strip {padding-right: 0}
+[data-testid=stHeader]:has([data-testid=stExpandSidebarButton]) ~ [data-testid=stMain] .st-key-strip {padding-right: 0}
 @media (min-width: 641px) {
   [class*=st-key-machine-] > * {flex: 1 1 0 !important}
 }
@@ -51,7 +53,7 @@ button[kind=tertiary]:enabled:hover {opacity: .8}
 [data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
 [data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
 [data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
-[data-testid=stTable] td, [data-testid=stTable] td * {overflow-wrap: anywhere}
+[data-testid=stMarkdownContainer] td, [data-testid=stTable] td, [data-testid=stTable] td * {overflow-wrap: anywhere}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {

@@ -31,8 +31,10 @@ def score_histogram(frame: pd.DataFrame, threshold: float) -> go.Figure:
         traces.append(bars | {"customdata": frame[side].to_numpy()})
     x = {"title": "probability", "range": [-0.005, 1.005]}
     chart = build_chart(traces, 220, len(traces), x, {"title": "share of volumes", "tickformat": ".0%"})
-    chart.add_vline(x=threshold, line_width=2, line_color=COLOURS[0])
-    return chart.update_layout(barmode="overlay", bargap=0)
+    line = {"type": "line", "x0": threshold, "x1": threshold, "y0": 0, "y1": 1, "yref": "y domain"}
+    chart.layout.shapes = [line | {"line": {"width": 2, "color": COLOURS[0]}}]
+    chart.layout.barmode, chart.layout.bargap = "overlay", 0
+    return chart
 
 
 def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
@@ -86,24 +88,6 @@ def decision_curve(rows: pd.DataFrame, label: str) -> go.Figure:
     chart.update_xaxes(title="threshold probability", range=[0, 1])
     chart.update_yaxes(title=f"net benefit, {label}", range=[-0.25 * top, 1.1 * top])
     return set_layout(chart, height=320, legend_below=False)
-
-
-def machine_load(frame: pd.DataFrame) -> go.Figure:
-    """Draw how much of the machine is in use over time, with the last share in each name.
-
-    Args:
-        frame: columns time, processors, memory and, with a GPU, gpu_memory; one row or more.
-    """
-    chart = go.Figure()
-    titles = {"processors": "Processors", "memory": "Memory", "gpu_memory": "GPU memory"}
-    for (column, title), colour in zip(titles.items(), COLOURS):
-        if column in frame:
-            name, line = f"{title} {frame[column].iloc[-1]:.0%}", {"color": colour, "width": 2}
-            tip = f"{title} %{{y:.0%}}<extra></extra>"
-            chart.add_scatter(x=frame["time"], y=frame[column], name=name, mode="lines", line=line, hovertemplate=tip)
-    chart.update_xaxes(title="time (UTC)")
-    chart.update_yaxes(range=[0, 1.02], tickformat=".0%")
-    return set_layout(chart, height=260, legend_below=False)
 
 
 def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:

@@ -1,4 +1,4 @@
-/* Curves by epoch, in panels beside each other that share one epoch axis.
+/* Curves by epoch or time, in panels beside each other that share this axis.
 
 The function runs again whenever its data or the theme change. The plots of a panel are kept between
 runs, so that a zoom, a hidden line and the cursor stay while new epochs come in. `uPlot` stands above
@@ -8,6 +8,7 @@ this text: `live.py` puts the library first.
 const SMALL = "11px system-ui, sans-serif";
 const HEIGHT = 240;
 const NARROWEST = 220;
+const EPOCHS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000];
 const drawn = new WeakMap();
 
 const colourOf = (host, name) => getComputedStyle(host).getPropertyValue(name).trim();
@@ -15,20 +16,24 @@ const faint = (colour) => `${colour}48`;
 const bare = (text) => text.replace(/^(-?)0\./, "$1."); // .5, as metrics read elsewhere
 const number = (value) => (value == null ? "–" : bare(value.toFixed(3)));
 const ticks = (plot, splits) => splits.map((value) => bare(uPlot.fmtNum(value)));
+const percent = (value) => (value == null ? "–" : `${Math.round(value * 100)} %`);
+const percents = (plot, splits) => splits.map(percent);
+const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
+const clock = uPlot.fmtDate("{HH}:{mm}:{ss}");
 
 /* A smoothed line has its raw values before it, faint and without an entry in the legend. */
 const linesOf = (panel) => panel.lines.flatMap((line) => (line.raw ? [{ ...line, values: line.raw, isRaw: true }, line] : [line]));
-const valuesOf = (data, panel) => [data.epochs, ...linesOf(panel).map((line) => line.values)];
+const valuesOf = (data, panel) => [data.along, ...linesOf(panel).map((line) => line.values)];
 const shapeOf = (panel) => JSON.stringify(linesOf(panel).map((line) => [line.name, line.colour, Boolean(line.isRaw)]));
 
-function series(line) {
+function series(line, isShare) {
   if (line.isRaw) return { label: `${line.name}, raw`, stroke: faint(line.colour), width: 1, points: { show: false }, class: "raw" };
   return {
     label: line.name,
     stroke: line.colour,
     points: { fill: line.colour },  // by itself white, which glares on a dark page
     width: 2,
-    value: (plot, value, at, row) => number(row == null ? plot.data[at].at(-1) : value),
+    value: (plot, value, at, row) => (isShare ? percent : number)(row == null ? plot.data[at].at(-1) : value),
   };
 }
 
@@ -59,6 +64,9 @@ function tell(state) {
 }
 
 function options(state, panel) {
+  const write = state.isTime ? (value) => clock(utc(value)) : (value) => value;
+  const along = state.isTime ? { values: (plot, splits) => splits.map(write), space: 80 } : { incrs: EPOCHS };
+  const first = { label: state.isTime ? "time (UTC)" : "epoch", value: (plot, value, at, row) => write(row == null ? plot.data[0].at(-1) : value) };
   const axis = (more) => ({
     stroke: () => colourOf(state.host, "--st-text-color"),
     grid: { stroke: () => colourOf(state.host, "--st-border-color"), width: 1 },
@@ -69,9 +77,13 @@ function options(state, panel) {
   return {
     width: Math.max(NARROWEST, state.box.clientWidth - 24),
     height: HEIGHT,
-    scales: { x: { time: false, range: (plot, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) } },
-    axes: [axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000], size: 28 }), axis({ size: 46, values: ticks })],
-    series: [{ label: "epoch", value: (plot, value, at, row) => (row == null ? plot.data[0].at(-1) : value) }, ...linesOf(panel).map(series)],
+    tzDate: utc,
+    scales: {
+      x: { time: state.isTime, range: (plot, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) },
+      ...(panel.isShare && { y: { range: [0, 1.02] } }),
+    },
+    axes: [axis({ size: 28, ...along }), axis({ size: 46, values: panel.isShare ? percents : ticks })],
+    series: [first, ...linesOf(panel).map((line) => series(line, panel.isShare))],
     cursor: { sync: { key: state.group, scales: ["x", null] }, drag: { x: true, y: false, dist: 5 }, points: { size: 7 } },
     hooks: {
       setScale: [
@@ -100,7 +112,7 @@ function feed(state, values) {
 }
 
 function put(state, data, panel) {
-  state.best = data.best;
+  Object.assign(state, { best: data.best, isTime: data.isTime });
   const shape = shapeOf(panel);
   if (state.plot && state.shape === shape) {
     feed(state, valuesOf(data, panel));

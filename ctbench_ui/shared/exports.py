@@ -14,7 +14,7 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from ctbench_core.declared import metric_title
-from ctbench_core.figures import CONFIG, add_note, add_note_to_pictures
+from ctbench_core.figures import add_note, add_note_to_pictures
 from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
 from ctbench_core.report import DETECTABLE_TITLE
 from ctbench_core.runs import Disclosures, read_frame
@@ -76,7 +76,7 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
     Returns:
         The selection, where ``on_select`` is set.
     """
-    event = st.plotly_chart(noted(chart, source), config=CONFIG, key=f"chart-{name}", alt=alt, **options)
+    event = pictures.draw_figure(noted(chart, source), f"chart-{name}", alt, **options)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         pictures.draw_buttons(f"chart-{name}", f"{source.stem}-{name}", alt)
         for label, mime, data in (

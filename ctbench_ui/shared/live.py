@@ -168,8 +168,20 @@ def _draw_curves(history: History, key: str) -> None:
         frame = frame.join(smooth(frame.drop(columns="epoch"), smoothing).add_suffix(_SMOOTH))
     frame = thin(frame)
     panels = [{"title": title, "alt": alt, "lines": _lines(frame, names)} for title, alt, names in _PANELS]
-    data = {"epochs": frame["epoch"].tolist(), "best": history.best.get("epoch"), "panels": panels}
-    _component(key=f"{key}-curves", data=data)
+    draw_panels(f"{key}-curves", frame["epoch"].tolist(), panels, history.best.get("epoch"))
+
+
+def draw_panels(
+    key: str, along: list[float], panels: list[dict[str, Any]], marked: int | None = None, is_time: bool = False
+) -> None:
+    """Draw curves in panels beside each other, which keep their zoom while new points come in.
+
+    Args:
+        along: the axis that the panels share: epochs or, with ``is_time``, seconds since 1970, written in UTC.
+        panels: title, alt and lines of each; ``isShare`` where they are shares from 0 to 1, written as percent.
+        marked: the epoch with a dashed line.
+    """
+    _component(key=key, data={"along": along, "isTime": is_time, "best": marked, "panels": panels})
 
 
 def _lines(frame: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, Any]]:

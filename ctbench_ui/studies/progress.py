@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from ctbench_core.executors import read_session
-from ctbench_core.figures import CONFIG
 from ctbench_core.formatting import plural
 from ctbench_core.jobs import get_runner
 from ctbench_core.studies import (
@@ -29,7 +28,7 @@ from ctbench_core.studies import (
     study_status,
 )
 from ctbench_ui.frame import readonly
-from ctbench_ui.shared import as_text, duration, fragment, show_errors, state_badge
+from ctbench_ui.shared import as_text, duration, fragment, pictures, show_errors, state_badge
 from ctbench_ui.studies import study_charts, workers
 
 EVERY_S = 1.5
@@ -125,7 +124,7 @@ def _show(paths: StudyPaths, plan: Plan, status: StudyStatus) -> None:
     if done < total:
         st.progress(done / max(1, total))
         chart = study_charts.run_matrix(matrix_frame(plan, status.states))
-        st.plotly_chart(chart, key=f"matrix-{paths.root.name}", config=CONFIG, alt="State of every run")
+        pictures.draw_figure(chart, f"matrix-{paths.root.name}", "State of every run")
 
 
 def matrix_frame(plan: Plan, states: dict[str, str]) -> pd.DataFrame:

@@ -7,15 +7,14 @@ from pathlib import Path
 import streamlit as st
 
 from ctbench_core.runs import DamagedRun, repair, set_aside, undo_set_aside
-from ctbench_ui.shared import as_text, cache, show_error, show_errors
+from ctbench_ui.shared import as_text, show_error, show_errors
 
 _ASIDE = "system.set-aside"
 
 
-def draw(outputs_root: Path) -> None:
+def draw(outputs_root: Path, runs: list[DamagedRun]) -> None:
     """Draw the damaged runs of the store; nothing where there is none."""
     _offer_undo(outputs_root)
-    runs = cache.damaged_rows(str(outputs_root))
     if runs:
         st.header("Damaged runs", anchor=False)
     for run in runs:

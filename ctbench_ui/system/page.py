@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -9,24 +10,25 @@ import platform
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import psutil
 import streamlit as st
 
 import ctbench_core
-from ctbench_core import figures
 from ctbench_core.config import Config, PathsConfig
 from ctbench_core.dataset import pack_cache
 from ctbench_core.features import allowed_roots
 from ctbench_core.formatting import format_bytes, plural
+from ctbench_core.palette import COLOURS
 from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import deleted_in, size_of
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
-from ctbench_ui.shared import as_text, cache, charts, meters
+from ctbench_ui.shared import as_text, cache, live, meters
 from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_features
 
+_LOADS = {"processors": "processors", "memory": "memory", "gpu_memory": "GPU memory"}
 _KINDS = {"train": "run", "align": "alignment", "score": "prediction table"}
 
 
@@ -36,17 +38,18 @@ def draw() -> None:
     root = form.outputs_root()
     packed = pack_cache(Config(paths=PathsConfig(outputs_root=str(root))))
     packed_size = size_of(packed)
-    versions, folders = _versions(), _folders(root, packed, packed_size)
+    table = cache.read_table(root)
+    versions, folders = _versions(), _folders(root, packed, packed_size, table.rows)
     doctor_panel.draw()
-    damaged_runs.draw(root)
+    damaged_runs.draw(root, table.damaged)
     _draw_machine(root)
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Versions", anchor=False)
-        _draw_pairs(versions, ("package", "version"), "Versions")
+        _draw_pairs(versions, ("Package", "Version"))
     with right:
         st.header("Folders", anchor=False)
-        _draw_pairs(folders, ("folder", "path"), "Folders")
+        _draw_pairs(folders, ("Folder", "Path"))
         st.caption("CTBENCH_OUTPUTS sets the run store, CTBENCH_ROOTS the allowed folders.")
         st.metric("Memory of this app", f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB")
     with st.expander(
@@ -84,41 +87,44 @@ def _draw_machine(root: Path) -> None:
                 st.metric(name, value, border=True)
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     own = {"ctbench": ctbench_core.__version__, "python": platform.python_version(), "platform": platform.platform()}
     return own | {name: importlib.metadata.version(name) for name in (*PACKAGES, "streamlit", "plotly")}
 
 
-def _folders(root: Path, packed: Path, packed_size: int) -> dict[str, str]:
+def _folders(root: Path, packed: Path, packed_size: int, rows: list[dict[str, Any]]) -> dict[str, str]:
     return {
-        "run store": f"{root.resolve()} ({_count_runs(root)})",
+        "run store": f"{root.resolve()} ({_count_runs(rows)})",
         "packed features": f"{packed.resolve()} ({format_bytes(packed_size)})",
         "started in": str(Path.cwd()),
         "allowed folders": ", ".join(map(str, allowed_roots())) or "every folder of this machine",
     }
 
 
-def _count_runs(root: Path) -> str:
+def _count_runs(rows: list[dict[str, Any]]) -> str:
     """Count the runs of a store as Runs does, and what else is stored beside them."""
-    counts = Counter(row["kind"] for row in cache.run_rows(str(root), None))
+    counts = Counter(row["kind"] for row in rows)
     parts = [plural(counts[kind], noun) for kind, noun in _KINDS.items() if counts[kind] or kind == "train"]
     return ", ".join(parts)
 
 
-def _draw_pairs(pairs: dict[str, str], columns: tuple[str, str], alt: str) -> None:
-    """Draw names and their values as a table whose texts wrap: a path is longer than a phone is wide."""
-    rows = [(as_text(name), as_text(value)) for name, value in pairs.items()]
-    st.table(pd.DataFrame(rows, columns=[name.capitalize() for name in columns]), hide_index=True, alt=alt)
+def _draw_pairs(pairs: dict[str, str], titles: tuple[str, str]) -> None:
+    """Draw names and their values as a table whose texts wrap: a path is longer than a phone is wide.
+
+    It is one text: of `st.table` each cell is a text of its own, which takes a browser several times as long.
+    """
+    rows = [titles, ("---", "---"), *((as_text(name), as_text(value)) for name, value in pairs.items())]
+    st.markdown("\n".join(f"| {name} | {value} |" for name, value in rows))
 
 
 def draw_history() -> None:
     """Draw the machine over the last ten minutes, and the end of the log."""
     history = meters.get_meters()
-    frame, lines = pd.DataFrame(list(history.samples)), list(history.tail.lines)
+    samples, lines = list(history.samples), list(history.tail.lines)
     st.header("Last ten minutes", anchor=False)
-    if len(frame):
-        alt = "Processors and memory in use over the last ten minutes"
-        st.plotly_chart(charts.machine_load(frame), key="meters", config=figures.CONFIG, alt=alt)
+    if samples:
+        _draw_load(samples)
     else:
         st.caption("The first sample comes a few seconds after the server starts.")
     st.header("Log", anchor=False)
@@ -128,11 +134,25 @@ def draw_history() -> None:
         st.caption("Nothing logged since the server started. Failures appear here.")
 
 
+def _draw_load(samples: list[dict[str, Any]]) -> None:
+    drawn = [
+        {"name": title, "colour": colour, "values": [sample[name] for sample in samples]}
+        for (name, title), colour in zip(_LOADS.items(), COLOURS)
+        if name in samples[-1]
+    ]
+    alt = "Processors and memory in use over the last ten minutes"
+    panel = {"title": "Share in use", "alt": alt, "isShare": True, "lines": drawn}
+    live.draw_panels("meters", [sample["time"].timestamp() for sample in samples], [panel], is_time=True)
+
+
 def _draw_diagnostics(versions: dict[str, str], folders: dict[str, str]) -> None:
     memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
     content = {"versions": versions, "folders": folders, "cpus": os.cpu_count(), "memory_gib": memory_gib}
     if (result := doctor_panel.last_result()) is not None:
         content["doctor"] = [finding for finding in result["findings"] if finding["level"] != "ok"]
-    with st.expander("Diagnostics for a problem report", icon=":material/content_copy:", key="diagnostics"):
-        st.caption("Versions, machine, folders and problems found by the Doctor, without data.")
-        st.code(json.dumps(content, indent=2), language=None)
+    with st.expander(
+        "Diagnostics for a problem report", icon=":material/content_copy:", key="diagnostics", on_change="rerun"
+    ) as expander:
+        if expander.open:
+            st.caption("Versions, machine, folders and problems found by the Doctor, without data.")
+            st.code(json.dumps(content, indent=2), language=None)

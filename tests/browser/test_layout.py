@@ -78,6 +78,18 @@ def test_a_button_too_small_for_a_finger_is_found_on_a_phone(window: sync_api.Pa
     assert found == (["small for a finger: Close, 60 x 20 pixels"] if small else [])
 
 
+def test_the_page_makes_room_for_the_button_that_opens_the_navigation(user: BrowserUser) -> None:
+    user.go("train")
+    main = user.page.locator("[data-testid=stMainBlockContainer]")
+    room = "one => parseFloat(getComputedStyle(one).paddingTop)"
+    assert main.evaluate(room) < 16
+    user.page.set_viewport_size({"width": 390, "height": 844})
+    user.go("train")
+    assert main.evaluate(room) > 40
+    hidden = user.page.locator("[data-testid=stLayoutWrapper]:has(> .st-key-scripts)")
+    assert hidden.evaluate("one => getComputedStyle(one).display") == "none"
+
+
 def test_pages_fit_a_phone_and_a_finger(user: BrowserUser) -> None:
     user.page.set_viewport_size({"width": 390, "height": 844})
     user.use_demo()

@@ -68,7 +68,7 @@ def test_a_problem_names_the_fields_of_the_app(data: Path, places: dict[str, str
 
 
 def test_problems_come_first_and_are_in_the_diagnostics(open_page: Open, places: dict[str, str], said: Said) -> None:
-    app = open_page("system", places | {"paths.data_root": "gone_*away*"})
+    app = open_page("system", places | {"paths.data_root": "gone_*away*", "diagnostics": True})
     app.button(key="doctor").click().run()
     texts = [str(part.value) for part in app.markdown]
     assert "**1 error**" in texts

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.damage import unpack
 from ctbench_core.errors import RunError
+from ctbench_ui.frame.page_style import STYLE
 from ctbench_ui.pages import PAGES
 
 
@@ -59,3 +60,10 @@ def test_an_error_of_the_core_in_the_middle_of_a_page_is_text(
     app = open_page("compare")
     assert not app.exception
     assert "outputs/run is no run any more. Reload the page" in app.error[0].value
+
+
+def test_no_style_asks_what_the_whole_page_holds() -> None:
+    desktop = STYLE.partition("@media (max-width: 640px)")[0]
+    rules = [line for line in desktop.splitlines() if ":has(" in line]
+    assert len(rules) == 3
+    assert all(line.startswith(("[data-testid=stHeader]:has(", "[data-testid=stLayoutWrapper]:has(")) for line in rules)

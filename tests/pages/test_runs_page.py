@@ -126,7 +126,7 @@ def test_the_curves_of_a_card_are_the_stored_epochs(trained: list[Path], open_pa
     assert not app.exception
     sent = json.loads(app.get("bidi_component")[-1].proto.json)
     run = open_run(trained[0])
-    assert (sent["epochs"], sent["best"]) == ([1, 2, 3], run.best()["epoch"])
+    assert (sent["along"], sent["best"]) == ([1, 2, 3], run.best()["epoch"])
     line = sent["panels"][1]["lines"][0]
     stored = [entry["val_metrics"]["auprc"] for entry in run.history()]
     assert line["raw"] == pytest.approx(stored, rel=1e-4)

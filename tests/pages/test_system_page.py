@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import threading
@@ -11,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -39,10 +37,11 @@ def test_the_machine_is_drawn_over_time(history: meters.Meters, open_page: Open)
         history.samples.append({"time": start + timedelta(seconds=5 * place), "processors": share, "memory": 0.5})
     app = open_page("system")
     assert not app.exception
-    (chart,) = app.get("plotly_chart")
-    lines = {line["name"]: line for line in json.loads(chart.proto.spec)["data"]}
-    assert set(lines) == {"Processors 75%", "Memory 50%"}
-    assert np.frombuffer(base64.b64decode(lines["Processors 75%"]["y"]["bdata"])).tolist() == shares
+    (sent,) = (json.loads(one.proto.json) for one in app.get("bidi_component"))
+    assert (sent["along"], sent["isTime"]) == ([start.timestamp() + 5 * place for place in range(3)], True)
+    (panel,) = sent["panels"]
+    assert panel["isShare"]
+    assert {line["name"]: line["values"] for line in panel["lines"]} == {"processors": shares, "memory": [0.5] * 3}
 
 
 def test_ten_minutes_are_kept(history: meters.Meters) -> None:
@@ -88,9 +87,9 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     (store / ".packed" / "features" / "a.f32").write_bytes(bytes(3 * 2**20))
     app = open_page("system")
     assert not app.exception
-    folders = next(table.value for table in app.table if "Path" in table.value).set_index("Folder")["Path"]
-    assert folders["run store"] == f"{store.resolve()} (0 runs)"
-    assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
+    folders = _folders(app)
+    assert folders["run store"] == as_text(f"{store.resolve()} (0 runs)")
+    assert folders["packed features"] == as_text(f"{(store / '.packed').resolve()} (3.0 MiB)")
 
 
 @pytest.fixture
@@ -160,8 +159,7 @@ def test_runs_are_counted_as_runs_counts_them(store: Path, open_page: Open) -> N
         write_config(paths.config, Config())
         write_status(paths.status, new_status(name, kind=kind, max_epochs=1), state="finished")
     app = open_page("system")
-    folders = next(table.value for table in app.table if "Path" in table.value).set_index("Folder")["Path"]
-    assert folders["run store"] == as_text(f"{store.resolve()} (2 runs, 1 alignment)")
+    assert _folders(app)["run store"] == as_text(f"{store.resolve()} (2 runs, 1 alignment)")
     assert "2 of 2 runs" in str([part.value for part in open_page("runs").caption])
 
 
@@ -176,3 +174,16 @@ def test_the_trash_counts_its_items(deleted: list[Path], open_page: Open) -> Non
 
 def _expanders(app: AppTest) -> list[str]:
     return [box.label for box in app.expander]
+
+
+def _folders(app: AppTest) -> dict[str, str]:
+    """Return the paths of the table of folders, as Markdown, by their names."""
+    (table,) = (part.value for part in app.markdown if part.value.startswith("| Folder | Path |"))
+    cells = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in table.splitlines()[2:]]
+    return dict(cells)
+
+
+def test_the_diagnostics_are_made_when_they_are_opened(open_page: Open) -> None:
+    assert not [one for one in open_page("system").code if '"versions"' in one.value]
+    (shown,) = [one for one in open_page("system", {"diagnostics": True}).code if '"versions"' in one.value]
+    assert json.loads(shown.value)["versions"]["ctbench"]
