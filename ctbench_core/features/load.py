@@ -237,17 +237,24 @@ def _from_pack(pack: Pack, failures: dict[str, Failure], wanted: list[str]) -> _
     if failures:
         at[[name in failures for name in wanted]] = -1
     rows = np.where(at >= 0, index.rows[at] if len(index.rows) else -1, -1)
-    used, inverse = np.unique(rows[rows >= 0], return_inverse=True)
+    used = used_rows(rows, len(index.prints))
     if len(used) * pack.matrix[:1].nbytes > _COPIED_BYTES:
         used = np.arange(used[0], used[-1] + 1)
         rows[rows >= 0] -= used[0]
     else:
-        rows[rows >= 0] = inverse
+        rows[rows >= 0] = np.searchsorted(used, rows[rows >= 0])
     names = np.full(len(index.prints), "", dtype=object)
     usable = np.flatnonzero(index.rows >= 0)
     names[index.rows[usable]] = np.asarray(index.names, dtype=object)[usable]
     shown = shown_names(names[used].tolist())
     return _Part(_take(pack.matrix, used), shown, rows, _problems(failures, wanted), index.prints[used])
+
+
+def used_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return the distinct rows of a matrix of ``count`` rows that samples use, ascending; -1 uses none."""
+    is_used = np.zeros(count, bool)
+    is_used[rows[rows >= 0]] = True
+    return np.flatnonzero(is_used)
 
 
 def _problems(failures: dict[str, Failure], wanted: list[str]) -> list[Problem]:
