@@ -15,6 +15,7 @@ from scipy.stats import ks_2samp
 from ctbench_core.config import Config
 from ctbench_core.experiment import load_training
 from ctbench_core.train import batches, inputs
+from ctbench_core.train.network import Dropout, Mlp
 from ctbench_core.train.trainer import Trainer
 
 Build = Callable[..., Config]
@@ -120,3 +121,14 @@ def test_rows_are_standardised_in_the_same_memory_and_the_matrix_stays(stored: A
     np.testing.assert_array_equal(first.numpy(), (before[7:27].astype(np.float32) - np.arange(5, dtype=np.float32)) / 2)
     assert features.take(rows + 1, scaler).data_ptr() == first.data_ptr()
     np.testing.assert_array_equal(matrix, before)
+
+
+def test_heads_of_a_stack_are_standardised_each_by_its_own_rows() -> None:
+    matrix = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32)
+    features = inputs.DeviceFeatures(matrix, torch.float32, "cpu")
+    scalers = [inputs.Scaler(torch.zeros(5), torch.ones(5)), inputs.Scaler(torch.ones(5), torch.full((5,), 2.0))]
+    heads = [inputs.Rows(torch.arange(6), torch.zeros(6, 2), scaler) for scaler in scalers]
+    made = batches.Batches(features, heads, 3, Mlp([5, 2], Dropout(0)))
+    for block in made.epoch([1, 1], [1, 1]):  # of one seed, so both read the same rows
+        torch.testing.assert_close(block.x_SKBD[:, 1], (block.x_SKBD[:, 0] - 1) / 2, rtol=0, atol=0)
+        assert block.x_SKBD[:, 0].abs().sum() > 0
