@@ -61,20 +61,12 @@ def pack_features(
     manifests |= read_test_manifests(config, manifests["train"].labels)
     has_text = all(manifest.text_paths is not None for manifest in manifests.values())
     packed: dict[str, FeatureMatrix] = {}
-    opened: dict[str, FeatureMatrix] = {}
     for kind in ["visual", "text"] if has_text else ["visual"]:
-        written = load_inputs(config, manifests, report, kinds=[kind], mode="always", run_shards=run_shards)
-        packed |= written
-        opened |= written
-        # Opening changed stores again measures the time of every later use; a table is no store.
-        if any("open" in features.seconds and features.files_read for features in written.values()):
-            opened |= load_inputs(config, manifests, None, kinds=[kind], mode="read")
-    return _summary(manifests, packed, opened, time.perf_counter() - started)
+        packed |= load_inputs(config, manifests, report, kinds=[kind], mode="always", run_shards=run_shards)
+    return _summary(manifests, packed, time.perf_counter() - started)
 
 
-def _summary(
-    manifests: dict[str, Manifest], packed: dict[str, FeatureMatrix], opened: dict[str, FeatureMatrix], total: float
-) -> dict[str, Any]:
+def _summary(manifests: dict[str, Manifest], packed: dict[str, FeatureMatrix], total: float) -> dict[str, Any]:
     patients = np.concatenate([manifest.patients for manifest in manifests.values()])
     audits = {kind: audit(features, patients) for kind, features in packed.items()}
     parts: dict[str, dict[str, Any]] = {
@@ -87,7 +79,7 @@ def _summary(
         }
         for kind, features in packed.items()
     }
-    seconds = {name: _seconds(opened, name) for name in ("open", "verify")}
+    seconds = {name: _seconds(packed, name) for name in ("open", "verify", "read")}
     first = next(iter(packed))
     return {
         "volumes": sum(len(manifest) for manifest in manifests.values()),
@@ -96,7 +88,7 @@ def _summary(
         "dim": packed[first].dim,
         "path": parts[first]["path"],
         "audit": {name: sum(part["audit"][name] for part in parts.values()) for name in _COUNTS},
-        "seconds": seconds | {"read": _seconds(packed, "read"), "total": total},
+        "seconds": seconds | {"total": total},
         "parts": parts,
         "warnings": _unusable(packed) + [text for result in audits.values() for text in result.warnings()],
     }

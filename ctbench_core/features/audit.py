@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ctbench_core.features.load import FeatureMatrix, Problem
+from ctbench_core.features.load import FeatureMatrix, Problem, used_rows
 from ctbench_core.formatting import plural
 
 _KINDS = ("missing", "unreadable", "wrong_dim", "non_finite")
@@ -92,7 +92,7 @@ def audit(features: FeatureMatrix, patients: Sequence[str] | np.ndarray | None =
     Args:
         patients: one name a sample; without them every file counts as its own patient.
     """
-    used = np.unique(features.rows[features.rows >= 0])
+    used = used_rows(features.rows, len(features.matrix))
     norms, constant = _norms_and_constants(features.matrix, used)
     # Unit vectors differ only by rounding, which must not fill the whole histogram.
     middle = float(np.mean(norms)) if len(norms) else 0.0

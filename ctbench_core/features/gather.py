@@ -100,7 +100,8 @@ def gather(
     """Gather N distinct files or rows of tables from the pack in ``folder``, and read those that it lacks or that have changed.
 
     Args:
-        mode: auto (write a pack when it saves time), always, or read (write nothing).
+        mode: auto (write a pack when it saves time), always (and measure how long a later use takes), or read (write
+            nothing).
         workers: threads that read; 0 chooses by how long the first files take.
         progress: what it raises stops the work and leaves nothing behind.
         run_shards: reads many files in other processes, which write them into the pack.
@@ -119,7 +120,10 @@ def gather(
             plan = _make_plan(request, folder)  # another process has written the pack
             if (result := plan.result(request)) is not None:
                 return result
-        return _build(request, plan, lambda: PackWriter(folder, reader.dtype))
+        result = _build(request, plan, lambda: PackWriter(folder, reader.dtype))
+    if mode == "always":
+        _make_plan(request, folder)  # measures what every later use takes
+    return result
 
 
 def _generation(pack: Pack | None) -> Path | None:
@@ -151,7 +155,8 @@ def _make_plan(request: _Request, folder: Path) -> _Plan:
 
 def _usual_width(index: Index, names: Sequence[str]) -> int:
     """Return the most frequent known width of some files; 0 when none is known."""
-    widths = index.widths[[index.position[name] for name in names if name in index.position]]
+    at = index.find(names)
+    widths = index.widths[at[at >= 0]]
     known = widths[widths > 0]
     return int(np.bincount(known).argmax()) if len(known) else 0
 
@@ -159,7 +164,7 @@ def _usual_width(index: Index, names: Sequence[str]) -> int:
 def find_changes(pack: Pack, reader: FileReader, names: Sequence[str]) -> tuple[np.ndarray, dict[str, Failure]]:
     """Find which of N files are new, changed or damaged in a pack, bool (files present,), and which are missing."""
     index = pack.index
-    at = np.fromiter((index.position.get(name, -1) for name in names), np.int64, len(names))
+    at = index.find(names)
     stamps = reader.stamps(index, names)
     stale = (at < 0) | (stamps != index.stamps[at]).any(axis=1)
     rows = index.rows[at]

@@ -19,13 +19,13 @@ from ctbench_core.declared import ambiguous_suffixes, table_suffixes
 from ctbench_core.errors import FeatureError, Fix, first_rows
 from ctbench_core.features.contents import reading_fixes
 from ctbench_core.features.gather import Failure, FileProgress, GatherResult, gather
-from ctbench_core.features.index import Pack, fingerprints, is_row, row_name, split_row_name
+from ctbench_core.features.index import Pack, fingerprints, is_row, row_name, shown_names, split_row_name
 from ctbench_core.features.pack import pack_folder
 from ctbench_core.features.paths import check_allowed, check_url
 from ctbench_core.features.reader import FileReader, non_finite_message
 from ctbench_core.features.remote import copy_features
 from ctbench_core.features.shards import RunShards
-from ctbench_core.features.tables import canonical_id, match_samples, read_vector_table
+from ctbench_core.features.tables import canonical_ids, match_samples, read_vector_table
 from ctbench_core.formatting import plural
 
 # Vectors of more bytes stay in the store's map as they lie, with those between them that no sample uses.
@@ -168,9 +168,8 @@ class _Samples:
         if not tables:
             return self.paths
         ids = self.ids if len(self.ids) else [""] * len(self.paths)
-        return [
-            row_name(path, canonical_id(str(name))) if path in tables else path for path, name in zip(self.paths, ids)
-        ]
+        ids = canonical_ids(list(map(str, ids)))
+        return [row_name(path, name) if path in tables else path for path, name in zip(self.paths, ids)]
 
 
 @dataclass
@@ -223,7 +222,9 @@ def _gather(
     names: list[str], gather_names: Callable[[list[str]], GatherResult]
 ) -> tuple[GatherResult, dict[str, Failure]]:
     """Gather the distinct names of the samples' vectors, files first; return the failures too."""
-    distinct = sorted(dict.fromkeys(names), key=is_row)
+    distinct = list(dict.fromkeys(names))
+    if not all(map(is_row, distinct)):
+        distinct.sort(key=is_row)
     result = gather_names(distinct)
     return result, result.failures(distinct)
 
@@ -232,20 +233,28 @@ def _from_pack(pack: Pack, failures: dict[str, Failure], wanted: list[str]) -> _
     """Find the vectors of N samples by name."""
     index = pack.index
     # The pack may still have rows of deleted files.
-    position = {**index.position, **dict.fromkeys(failures, -1)} if failures else index.position
-    at = np.fromiter((position.get(name, -1) for name in wanted), np.int64, len(wanted))
+    at = index.find(wanted)
+    if failures:
+        at[[name in failures for name in wanted]] = -1
     rows = np.where(at >= 0, index.rows[at] if len(index.rows) else -1, -1)
-    used, inverse = np.unique(rows[rows >= 0], return_inverse=True)
+    used = used_rows(rows, len(index.prints))
     if len(used) * pack.matrix[:1].nbytes > _COPIED_BYTES:
         used = np.arange(used[0], used[-1] + 1)
         rows[rows >= 0] -= used[0]
     else:
-        rows[rows >= 0] = inverse
+        rows[rows >= 0] = np.searchsorted(used, rows[rows >= 0])
     names = np.full(len(index.prints), "", dtype=object)
     usable = np.flatnonzero(index.rows >= 0)
     names[index.rows[usable]] = np.asarray(index.names, dtype=object)[usable]
-    shown = [row or path for path, row in map(split_row_name, names[used].tolist())]
+    shown = shown_names(names[used].tolist())
     return _Part(_take(pack.matrix, used), shown, rows, _problems(failures, wanted), index.prints[used])
+
+
+def used_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return the distinct rows of a matrix of ``count`` rows that samples use, ascending; -1 uses none."""
+    is_used = np.zeros(count, bool)
+    is_used[rows[rows >= 0]] = True
+    return np.flatnonzero(is_used)
 
 
 def _problems(failures: dict[str, Failure], wanted: list[str]) -> list[Problem]:

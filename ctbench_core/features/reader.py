@@ -14,12 +14,13 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ctbench_core.declared import suffix_of
 from ctbench_core.errors import FeatureError
 from ctbench_core.features.blocks import Template, make_template
 from ctbench_core.features.formats import TableFileError
-from ctbench_core.features.index import Index, Pack, fingerprints, is_row, join_indexes, split_row_name
+from ctbench_core.features.index import Index, Pack, fingerprints, is_row, join_indexes, paths_of, split_row_name
 from ctbench_core.features.paths import allowed_roots, check_allowed, find_file
 from ctbench_core.features.tables import VectorTable, is_table, match_samples, read_vector_table
 from ctbench_core.features.vector import explain, parse_vector, read_file, read_small_files, stamp_of
@@ -63,13 +64,16 @@ class FileReader:
     def stamps(self, index: Index, names: Sequence[str]) -> np.ndarray:
         """Return the present stamps of N files, int64 (N, 3), at the paths of an index; -1 where there is no file."""
         plain = not index.moved and not any(map(is_row, names))  # 50,000 files, each with a path of its own
-        paths = [self._prefix + name for name in names] if plain else [self._place(index, name) for name in names]
+        if plain or not index.moved:
+            paths = [self._prefix + path for path in (names if plain else paths_of(names))]
+        else:
+            paths = [self._place(index, name) for name in names]
         if self.limited:
             _check_all_allowed(list(dict.fromkeys(path for path, name in zip(paths, names) if name in index.position)))
         if plain:
             return np.array(list(map(_stamp, paths)), dtype=np.int64).reshape(-1, 3)
-        stamps = {path: _stamp(path) for path in dict.fromkeys(paths)}
-        return np.array([stamps[path] for path in paths], dtype=np.int64).reshape(-1, 3)
+        codes, distinct = pd.factorize(np.array(paths, dtype=object))
+        return np.array(list(map(_stamp, distinct)), dtype=np.int64).reshape(-1, 3)[codes]
 
     def _place(self, index: Index, name: str) -> str:
         return index.moved.get(name) or self._prefix + split_row_name(name)[0]
@@ -115,7 +119,10 @@ class FileReader:
         index.failures |= {names[i]: ("missing", text) for i, text in messages.items()}
         index.widths[found >= 0] = vectors.matrix.shape[1]
         if vectors.matrix.shape[1] == width:
-            pack.matrix[found >= 0] = vectors.matrix[found[found >= 0]]
+            if found[0] >= 0 and (np.diff(found) == 1).all():  # as in most tables
+                pack.matrix[:] = vectors.matrix[found[0] : found[-1] + 1]
+            else:
+                pack.matrix[found >= 0] = vectors.matrix[found[found >= 0]]
         return _keep_usable(pack, self.dtype)
 
     def _table(self, path: str) -> VectorTable:

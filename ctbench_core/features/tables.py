@@ -45,6 +45,13 @@ def canonical_id(name: str) -> str:
     return name
 
 
+def canonical_ids(names: Sequence[str]) -> list[str]:
+    """Return `canonical_id` of each name; names of no other form than theirs are known by one look at all."""
+    joined = "\0".join(names)
+    odd = "." in joined or "\\" in joined or "/" in joined or len(joined.split(maxsplit=1)) > 1
+    return [canonical_id(name) for name in names] if odd or joined != joined.strip() else list(names)
+
+
 def read_vector_table(path: Path, key: str | None = None, pool: str = "flatten") -> VectorTable:
     """Read the ids and vectors of a table.
 
@@ -62,7 +69,7 @@ def read_vector_table(path: Path, key: str | None = None, pool: str = "flatten")
         ids, matrix = load(known.read_table)(path, key, pool)
     except READ_ERRORS as error:
         raise FeatureError(f"{path} cannot be read as a table: {explain(error)}") from error
-    row_of = {canonical_id(name): row for row, name in enumerate(ids)}
+    row_of = {name: row for row, name in enumerate(canonical_ids(ids))}
     if len(row_of) < len(ids):
         # Of duplicate ids the last row is in row_of.
         repeated = [name for row, name in enumerate(ids) if row_of[canonical_id(name)] != row]
@@ -276,7 +283,7 @@ def match_samples(
 
     A sample is looked up by its id, then by its path as written, then by that path's last part.
     """
-    found, messages = [table.row_of.get(canonical_id(name), -1) for name in ids] or [-1] * len(paths), {}
+    found, messages = [table.row_of.get(name, -1) for name in canonical_ids(ids)] or [-1] * len(paths), {}
     rows = np.array(found, dtype=np.int64)
     for i in np.flatnonzero(rows < 0).tolist():
         by_path = canonical_id(paths[i])

@@ -152,16 +152,13 @@ def parse_identities(names: Sequence[str] | np.ndarray) -> Identities:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    plain = np.array([str(name) for name in names], dtype=object)
-    parts = pc.extract_regex(pa.array(plain, pa.large_string()), _NAME)
-    unnamed = np.asarray(parts.is_null())
-    patients, scans, recons = (
-        pc.fill_null(pc.struct_field(parts, name), "").to_numpy(zero_copy_only=False)
-        for name in ("patient", "scan", "recon")
-    )
-    exams = np.where(unnamed, plain, patients + "_" + scans)
-    numbers = np.where(recons == "", "0", recons).astype(np.int64)
-    return Identities(exams, np.where(unnamed, plain, patients), numbers, unnamed)
+    plain = pa.array([str(name) for name in names], pa.large_string())
+    parts = pc.extract_regex(plain, _NAME)
+    patients, scans, recons = (pc.struct_field(parts, name) for name in ("patient", "scan", "recon"))
+    exams = pc.coalesce(pc.binary_join_element_wise(patients, scans, pa.scalar("_", pa.large_string())), plain)
+    numbers = pc.if_else(pc.equal(pc.coalesce(recons, ""), ""), "0", recons).cast(pa.int64())
+    texts = (exams.to_numpy(zero_copy_only=False), pc.coalesce(patients, plain).to_numpy(zero_copy_only=False))
+    return Identities(*texts, numbers.to_numpy(zero_copy_only=False, writable=True), np.asarray(parts.is_null()))
 
 
 def fill_ids(given: pd.Series | None, parsed: np.ndarray, unnamed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

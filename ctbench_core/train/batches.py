@@ -143,8 +143,10 @@ class Batches:
         scalers = [head.scaler for head in self.heads]
         if all(scaler is scalers[0] for scaler in scalers):
             return self.features.take(self._rows[places], scalers[0]).view(steps, heads, size, -1)
-        by_head = [self.features.take(self._rows[index[:, k].flatten()], scaler) for k, scaler in enumerate(scalers)]
-        return torch.stack([rows.view(steps, size, -1) for rows in by_head], dim=1)
+        inputs = self._rows.new_empty((steps, heads, size, self.features.width), dtype=self.features.dtype)
+        for k, scaler in enumerate(scalers):
+            inputs[:, k] = self.features.take(self._rows[index[:, k].flatten()], scaler).view(steps, size, -1)
+        return inputs
 
     def _draws(self, steps: int, start: int, streams: Sequence[ByteStream]) -> list[Tensor]:
         """Draw a byte for every hidden unit of every row, each head from its own stream."""

@@ -5,7 +5,7 @@ Shape suffixes: M distinct inputs, N volumes, D features, C findings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from ctbench_core.config import Config
 from ctbench_core.dataset import Dataset
 
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 256  # as float64 they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,40 @@ def fit_scaler(config: Config, dataset: Dataset, dtype: torch.dtype, device: str
     if config.data.standardise != "zscore":
         return None
     matrix, rows = dataset.matrix, dataset.rows["train"]
-    parts = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
-    mean = _sum(matrix[part].astype(np.float64) for part in parts) / len(rows)
-    deviation = np.sqrt(_sum(np.square(matrix[part].astype(np.float64) - mean) for part in parts) / len(rows))
-    constant = np.ones(matrix.shape[1], bool)  # rounding gives its deviation some 1e-17, not 0
-    for part in parts:
-        constant &= (matrix[part] == matrix[rows[0]]).all(axis=0)
-    values = mean, np.where(constant, 1, deviation)
+    total, constant = _sum(matrix, rows), _constant_dimensions(matrix, rows)
+    mean = total / len(rows)
+    deviation = np.sqrt(_sum(matrix, rows, mean) / len(rows))
+    values = mean, np.where(constant, 1, deviation)  # rounding gives a constant dimension some 1e-17, not 0
     return Scaler(*(torch.as_tensor(v, dtype=dtype, device=device) for v in values))
 
 
-def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Add the rows of all parts (n, D) in their order, as if they were one matrix: (D,)."""
-    total: np.ndarray | None = None
-    for part in parts:
-        total = part.sum(axis=0) if total is None else np.concatenate([total[None], part]).sum(axis=0)
-    assert total is not None
-    return total
+def _sum(matrix: np.ndarray, rows: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+    """Add rows in their order in float64, or their squared distances from a mean (D,): (D,)."""
+    wide = np.zeros((min(_CHUNK_ROWS, len(rows)) + 1, matrix.shape[1]))  # the total so far is the first row
+    for part in _chunks(rows):
+        narrow = matrix[part]
+        values = wide[1 : len(narrow) + 1]
+        values[:] = narrow
+        if mean is not None:
+            np.square(np.subtract(values, mean, out=values), out=values)
+        wide[0] = wide[: len(narrow) + 1].sum(axis=0)
+    return wide[0]
+
+
+def _constant_dimensions(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Mark the dimensions that have one value in all rows, bool (D,)."""
+    constant, first = np.ones(matrix.shape[1], bool), matrix[rows[0]]
+    for part in _chunks(rows):
+        if constant.any():
+            constant &= (matrix[part] == first).all(axis=0)
+    return constant
+
+
+def _chunks(rows: np.ndarray) -> Iterator[slice | np.ndarray]:
+    """Divide rows into parts that stay in the cache; consecutive ones are a slice, which copies nothing."""
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        part = rows[start : start + _CHUNK_ROWS]
+        yield slice(part[0], part[-1] + 1) if (np.diff(part) == 1).all() else part
 
 
 def fold_scaler(state: dict[str, Tensor], slices: Mapping[str, slice], scaler: Scaler | None) -> dict[str, Tensor]:
@@ -71,7 +88,7 @@ class DeviceFeatures:
         # A packed store is mapped copy-on-write: its matrix is writable, and pages are read when first used.
         host = torch.from_numpy(matrix_MD if matrix_MD.flags.writeable else matrix_MD.copy())
         self._matrix = host.to(device) if device != "cpu" and _fits(host, device) else host
-        self._buffer = self._matrix.new_empty((0, host.shape[1]))
+        self._buffers: dict[tuple[torch.dtype, str], Tensor] = {}
         self.scalers: dict[bytes, Scaler | None] = {}  # by the training rows that they were fitted on
         # Mean AUPRC on validation and penalty C of optima, by digests of what they depend on (`convergence.py`).
         self.optima: dict[bytes, tuple[float, float]] = {}
@@ -88,17 +105,22 @@ class DeviceFeatures:
 
     def take(self, rows: Tensor, scaler: Scaler | None = None) -> Tensor:
         """Return standardised rows (n, D) in the dtype of the products; valid until the next call."""
-        values = self._gather(rows.to(self._matrix.device)).to(self.device)
-        if scaler is None:
-            return values.to(self.dtype)
-        return values.to(scaler.shift.dtype).sub(scaler.shift).div_(scaler.scale).to(self.dtype)
+        places = rows.to(self._matrix.device)
+        values = torch.index_select(self._matrix, 0, places, out=self._memory(self._matrix, len(rows)))
+        kind = self.dtype if scaler is None else scaler.shift.dtype
+        if values.dtype != kind or values.device.type != self.device:
+            values = self._memory(torch.empty(0, dtype=kind, device=self.device), len(rows)).copy_(values)
+        if scaler is not None:
+            values.sub_(scaler.shift).div_(scaler.scale)
+        return values.to(self.dtype)
 
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Gather into the same memory at each call: fresh memory costs a page fault every 4 kB."""
-        if len(self._buffer) < len(rows):
+    def _memory(self, like: Tensor, rows: int) -> Tensor:
+        """Return memory for rows (n, D), the same at each call: fresh memory costs a page fault every 4 kB."""
+        key = (like.dtype, like.device.type)
+        if key not in self._buffers or len(self._buffers[key]) < rows:
             with torch.inference_mode(False):  # may be written to in any mode
-                self._buffer = self._matrix.new_empty((len(rows), self.width))
-        return torch.index_select(self._matrix, 0, rows, out=self._buffer[: len(rows)])
+                self._buffers[key] = like.new_empty((rows, self.width))
+        return self._buffers[key][:rows]
 
 
 def _fits(host: Tensor, device: str) -> bool:

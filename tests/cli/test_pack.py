@@ -12,7 +12,7 @@ import pytest
 
 from ctbench_core.checks import check
 from ctbench_core.config import Config
-from ctbench_core.dataset import pack_features
+from ctbench_core.dataset import pack_features, packing
 from ctbench_core.errors import Interrupted
 from ctbench_core.features.reader import FileReader
 
@@ -97,3 +97,14 @@ def test_a_store_is_verified_once_also_right_after_it_was_written(
     assert verified == [56, 56]  # visual and text files of two volumes each
     pack_features(config)
     assert verified == 4 * [56]
+
+
+def test_a_pack_finds_the_samples_of_each_kind_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Any] = []
+    load = packing.load_inputs
+    monkeypatch.setattr(
+        packing, "load_inputs", lambda *a, **options: loaded.append(options["kinds"]) or load(*a, **options)
+    )
+    seconds = pack_features(config)["seconds"]
+    assert loaded == [["visual"], ["text"]]
+    assert all(seconds[step] > 0 for step in ("open", "verify", "read"))

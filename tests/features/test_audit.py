@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ctbench_core.features import audit, load_features
+from ctbench_core.features.load import used_rows
 
 
 @pytest.fixture
@@ -106,3 +107,8 @@ def test_reports_that_read_alike_are_found_among_the_real_ones(
     result = audit(features)
     distinct = len(np.unique(features.matrix, axis=0))
     assert sum(len(group) - 1 for group in result.duplicates) == len(names) - distinct == extra
+
+
+def test_rows_in_use_are_those_of_samples_each_once() -> None:
+    assert used_rows(np.array([4, -1, 2, 4, 0]), 6).tolist() == [0, 2, 4]
+    assert used_rows(np.array([-1]), 3).tolist() == []

@@ -13,7 +13,7 @@ import pytest
 
 from ctbench_core.errors import RunError
 from ctbench_core.features import FeatureMatrix, gather, load_features, pack
-from ctbench_core.features.index import Pack, fingerprints
+from ctbench_core.features.index import Index, Pack, fingerprints, paths_of, row_name, shown_names
 from ctbench_core.features.pack import open_pack
 
 NAMES = [f"v{i}.npz" for i in range(700)]
@@ -327,3 +327,24 @@ def test_the_pointer_is_plain(load: Load, tmp_path: Path) -> None:
     folder, pack = only_pack(tmp_path)
     assert pack is not None
     assert pack.path == folder / f"{json.loads((folder / 'current.json').read_text())['generation']}.f32"
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_fingerprints_are_those_of_stored_packs(kind: type) -> None:
+    rows = np.random.default_rng(5).standard_normal((1100, 16)).astype(kind)
+    weights = np.random.default_rng(20_261_123).integers(0, 2**64, 16, dtype=np.uint64)
+    bits = rows.astype(np.float32).view(np.uint32).astype(np.uint64)
+    np.testing.assert_array_equal(fingerprints(rows), (bits * weights).sum(axis=1, dtype=np.uint64))
+
+
+def test_an_index_finds_its_own_names_some_of_them_and_others() -> None:
+    index = Index.of([f"v{i}" for i in range(5)], 16)
+    assert index.find([f"v{i}" for i in range(5)]).tolist() == [0, 1, 2, 3, 4]
+    assert index.find(["v3", "other", "v0", "v3", "v1"]).tolist() == [3, -1, 0, 3, 1]
+    assert index.find([]).tolist() == []
+
+
+def test_names_are_shown_by_the_row_of_a_table_else_by_path() -> None:
+    names = [row_name("a/part.npz", "train_1"), row_name("table.npz", ""), "file.npz", ""]
+    assert shown_names(names) == ["train_1", "table.npz", "file.npz", ""]
+    assert paths_of(names) == ["a/part.npz", "table.npz", "file.npz", ""]

@@ -13,6 +13,7 @@ import pytest
 
 from ctbench_core.errors import FeatureError
 from ctbench_core.features import load_features
+from ctbench_core.features.tables import canonical_id, canonical_ids
 
 IDS = [f"train_{i}_a_1" for i in range(30)]
 MATRIX = np.random.default_rng(2).standard_normal((30, 6)).astype(np.float32)
@@ -224,3 +225,12 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(FeatureError, match="would unpack from"):
         load_features(tmp_path / "t.parquet", ["1"])
+
+
+@pytest.mark.parametrize(
+    "odd", ["train_1.nii.gz", " train_1", "train_1 ", "/train_1", "\\train_1", "a b", "", "train_1.npz"]
+)
+def test_ids_together_are_what_each_is_alone(odd: str) -> None:
+    for names in ([*IDS, odd, *IDS], [odd], [odd, IDS[0]], [IDS[0], odd]):
+        assert canonical_ids(names) == [canonical_id(name) for name in names]
+    assert canonical_ids([]) == []

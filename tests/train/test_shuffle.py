@@ -15,6 +15,7 @@ from scipy.stats import ks_2samp
 from ctbench_core.config import Config
 from ctbench_core.experiment import load_training
 from ctbench_core.train import batches, inputs
+from ctbench_core.train.network import Dropout, Mlp
 from ctbench_core.train.trainer import Trainer
 
 Build = Callable[..., Config]
@@ -95,3 +96,39 @@ def test_the_scaler_equals_that_of_all_rows_at_once(monkeypatch: pytest.MonkeyPa
     expected = whole.std(axis=0)
     expected[3] = 1
     np.testing.assert_array_equal(scaler.scale.numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_the_scaler_of_rows_that_lie_together_is_that_of_all_at_once(kind: Any) -> None:
+    matrix = np.random.default_rng(2).standard_normal((1500, 5)).astype(kind)
+    rows = np.concatenate([np.arange(3, 900), np.arange(1000, 1400)])
+    config = Config()
+    config.data.standardise = "zscore"
+    dataset: Any = SimpleNamespace(matrix=matrix, rows={"train": rows})
+    scaler = inputs.fit_scaler(config, dataset, torch.float64, "cpu")
+    assert scaler is not None
+    np.testing.assert_array_equal(scaler.shift.numpy(), matrix[rows].astype(np.float64).mean(axis=0))
+    np.testing.assert_array_equal(scaler.scale.numpy(), matrix[rows].astype(np.float64).std(axis=0))
+
+
+@pytest.mark.parametrize("stored", [np.float32, np.float16])
+def test_rows_are_standardised_in_the_same_memory_and_the_matrix_stays(stored: Any) -> None:
+    matrix = np.random.default_rng(3).standard_normal((40, 5)).astype(stored)
+    before, rows = matrix.copy(), torch.arange(7, 27)
+    features = inputs.DeviceFeatures(matrix, torch.float32, "cpu")
+    scaler = inputs.Scaler(torch.arange(5.0), torch.full((5,), 2.0))
+    first = features.take(rows, scaler)
+    np.testing.assert_array_equal(first.numpy(), (before[7:27].astype(np.float32) - np.arange(5, dtype=np.float32)) / 2)
+    assert features.take(rows + 1, scaler).data_ptr() == first.data_ptr()
+    np.testing.assert_array_equal(matrix, before)
+
+
+def test_heads_of_a_stack_are_standardised_each_by_its_own_rows() -> None:
+    matrix = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32)
+    features = inputs.DeviceFeatures(matrix, torch.float32, "cpu")
+    scalers = [inputs.Scaler(torch.zeros(5), torch.ones(5)), inputs.Scaler(torch.ones(5), torch.full((5,), 2.0))]
+    heads = [inputs.Rows(torch.arange(6), torch.zeros(6, 2), scaler) for scaler in scalers]
+    made = batches.Batches(features, heads, 3, Mlp([5, 2], Dropout(0)))
+    for block in made.epoch([1, 1], [1, 1]):  # of one seed, so both read the same rows
+        torch.testing.assert_close(block.x_SKBD[:, 1], (block.x_SKBD[:, 0] - 1) / 2, rtol=0, atol=0)
+        assert block.x_SKBD[:, 0].abs().sum() > 0
