@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from streamlit.runtime.scriptrunner.exec_code import modified_sys_path
 
-from ctbench_ui.app import arguments
+import ctbench_ui.app
 from ctbench_ui.frame import import_path
 
 
 def test_a_run_of_a_page_moves_nothing_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = arguments()["script_path"]
+    script = str(Path(ctbench_ui.app.__file__).with_name("main.py"))
     folder = str(Path(script).parent)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != folder])
     import_path.keep(Path(script))
