@@ -105,7 +105,7 @@ def recover_from_a_kill(walker: Walker, scene: Scene) -> None:
     with scene.serve() as server:
         user = scene.open_browser(server)
         user.go("runs")
-        user.pick_rows("runs-", open_run(run_dir).name)
+        user.pick_rows("runs-", shown_name(open_run(run_dir)))
         user.press("card-resume")
         user.wait_until(lambda: read_status(run_dir / "status.json").state == "finished")
         user.wait_for_toast(re.compile(str(done + 20)))

@@ -12,7 +12,7 @@ from ctbench_core.runs import LEDGER, Run, annotate, open_run, read_status
 from tests.browser.browser_user import sync_api
 from tests.browser.demo_runs import option_of
 from tests.browser.journeys.declaration import Scene, journey
-from tests.browser.journeys.used_store import BUDGETS, change_status, find_run, set_fields
+from tests.browser.journeys.used_store import BUDGETS, change_status, find_run, set_fields, shown_name
 from tests.browser.journeys.walker import Walker
 
 ENDLESS = 100_000  # epochs
@@ -228,7 +228,7 @@ def resume(walker: Walker, scene: Scene) -> None:
     config.write_text(text, encoding="utf-8")
     change_status(run.paths.root, {"state": "interrupted", "max_epochs": ENDLESS})
     open_runs(walker, "state = interrupted")
-    walker.pick_rows("runs-", run.name)
+    walker.pick_rows("runs-", shown_name(run))
     walker.press("card-resume")
     walker.button("stop").wait_for()
     walker.wait_until(lambda: read_status(run.paths.root / "status.json").epoch > 6)
