@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from plotly.utils import PlotlyJSONEncoder
+from streamlit.testing.v1 import AppTest
 
 from ctbench_core.figures import add_note_to_pictures, on_paper
 from ctbench_ui.data.plots import co_occurrence
@@ -65,3 +66,31 @@ def _scale(chart: go.Figure) -> str:
     """Return the colour scale of a chart as an HTML page has it."""
     trace = _values(chart)[0]
     return json.dumps(trace.get("colorscale") or trace["line"]["colorscale"]).replace(" ", "")
+
+
+def _chart_both_ways() -> None:
+    import numpy as np
+    import plotly.graph_objects as go
+    import streamlit as st
+
+    from ctbench_ui.shared import pictures
+
+    chart = go.Figure()
+    chart.add_scatter(x=np.arange(3), y=np.array([0.1, 0.25, 1e-3], dtype=np.float32), name="single precision")
+    chart.add_bar(x=["a", "b"], y=[1.5, None], marker={"color": np.array([0.5, 2.0])})
+    chart.update_layout(title="A chart", xaxis={"range": [0, 2]})
+    st.plotly_chart(chart, key="copied")
+    pictures.draw_figure(chart, "uncopied", "A chart")
+
+
+def test_a_chart_is_sent_as_streamlit_sends_it() -> None:
+    charts = AppTest.from_function(_chart_both_ways).run().get("plotly_chart")
+    copied, uncopied = (json.loads(chart.proto.spec) for chart in charts)
+    assert uncopied["layout"] == copied["layout"]
+    for sent, expected in zip(uncopied["data"], copied["data"], strict=True):
+        assert sent.keys() == expected.keys()
+        assert (sent["type"], sent.get("name")) == (expected["type"], expected.get("name"))
+    # Streamlit packs arrays into bytes.
+    assert [trace["x"] for trace in uncopied["data"]] == [[0, 1, 2], ["a", "b"]]
+    assert [trace["y"] for trace in uncopied["data"]] == [[0.1, 0.25, 0.001], [1.5, None]]
+    assert uncopied["data"][1]["marker"]["color"] == [0.5, 2.0]
