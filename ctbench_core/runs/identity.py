@@ -64,8 +64,10 @@ def _read_digests(scores: Path, stamp: Fingerprint) -> tuple[str, str]:
     """Digest a table of scores, once for each state of its file."""
     from pyarrow.parquet import read_schema  # needed for old runs alone
 
-    names = [name for name in read_schema(scores).names if name.startswith("target_")]
-    frame = read_frame(scores, columns=["volumename", *names])
-    labels = [name.removeprefix("target_") for name in names]
+    columns = read_schema(scores).names
+    labels, scored = ([name[len(part) :] for name in columns if name.startswith(part)] for part in ("target_", "prob_"))
+    if set(labels) != set(scored):  # of fewer labels it would be another set
+        raise ValueError(f"labels and probabilities of different findings: {sorted(set(labels) ^ set(scored))}")
+    frame = read_frame(scores, columns=["volumename", *(f"target_{label}" for label in labels)])
     identity = identity_of(frame["volumename"].to_numpy(str), labels, label_columns(frame, "target_", labels))
     return identity.volumes, identity.id

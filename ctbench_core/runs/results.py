@@ -271,7 +271,7 @@ class Metrics:
             eligible=tuple(
                 content.get("eligible") or [name for name, one in findings.items() if any(one.intervals.values())]
             ),
-            n=content.get("n") or {},
+            n=content.get("n", {}),
             undefined=content.get("undefined") or {},
             threshold=content.get("threshold", 0.5),
             leak_patients=leak.get("patients", 0),
@@ -385,7 +385,7 @@ class _Subset(TypedDict, total=False):
     """The fields of ``one_volume_a_patient``."""
 
     format: Count
-    n: dict[str, Count] | None
+    n: dict[str, Count]
     undefined: dict[str, str]
     eligible: list[str]
     macro_no_interval: dict[str, str]

@@ -28,6 +28,7 @@ from ctbench_core.runs import (
     undo_set_aside,
     write_parquet,
 )
+from ctbench_core.runs.identity import validation_set_id
 from ctbench_core.studies import StudyPaths, read_plan, study_status
 from ctbench_ui.shared import cache
 
@@ -173,6 +174,7 @@ def test_a_table_with_other_columns_is_damaged(store: Path, change: Callable[[An
         ('"auroc": 0.', '"auroc": "0.5", "x": 0.'),
         ('"undefined": {}', '"undefined": []'),
         ('"per_class": {', '"per_class": null, "x": {'),
+        ('"n": {', '"n": null, "x": {'),
     ],
 )
 def test_a_metric_of_another_type_is_damage(store: Path, field: str, value: str) -> None:
@@ -268,3 +270,11 @@ def test_a_best_value_that_is_text_is_damage(store: Path) -> None:
     path.write_text(json.dumps(metrics | {"best_val_auroc": "2026-11-28"}), encoding="utf-8")
     with pytest.raises(DamagedFile, match=r"best_metrics\.json is damaged: best_val_auroc is '2026-11-28'"):
         open_run(store / RUN).best()
+
+
+def test_scores_without_the_labels_of_a_finding_are_damage(store: Path) -> None:
+    path = store / OTHER / "validation" / "scores.parquet"
+    frame = read_frame(path)
+    write_parquet(path, frame.drop(columns="target_Emphysema"))  # of fewer findings it would be another set
+    with pytest.raises(DamagedFile, match=r"scores\.parquet is damaged: .*different findings: \['Emphysema'\]"):
+        validation_set_id(open_run(store / OTHER))
