@@ -44,6 +44,7 @@ def tab(comparison: dict[str, Any], run_dirs: list[str], on: str) -> None:
     st.markdown("**Published results**, as their sources state them; none was measured here")
     table = published_frame(_METRIC, labels, volumes, open_run(run_dirs[0]).config.model.inputs)
     table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
+    # Streamlit gives a table without selection no class from its key.
     st.container(key="compare-published").dataframe(
         exports.styled(table[list(_COLUMNS)]),
         hide_index=True,

@@ -77,8 +77,8 @@ def _title(runs: pd.DataFrame) -> str:
     more = f" and {len(encoders) - _NAMED} more" if len(encoders) > _NAMED else ""
     budgets = sorted({int(budget) for budget in runs["budget"].dropna()})
     parts = [runs["set"].iloc[0], plural(len(runs), "run"), ", ".join(map(str, encoders[:_NAMED])) + more]
-    is_named = "budget" in parts[0]  # the name of a set says the budget that chose it
-    parts += [f"budget {', '.join(map(str, budgets))}"] if budgets and not is_named else []
+    text = f"budget {', '.join(map(str, budgets))}"
+    parts += [text] if budgets and text not in parts[0].split(", ") else []  # a set may be named by its budget
     return "Validation set " + " · ".join(filter(None, parts))
 
 

@@ -63,7 +63,7 @@ class _Uncopied(go.Figure):
 
 
 def _to_lists(value: Any) -> Any:
-    """Return a value with lists in place of arrays of numbers; single precision with as many digits as it has."""
+    """Return a value with lists in place of arrays of numbers; single precision to six decimals, finer than a pixel."""
     if isinstance(value, dict):
         return {name: _to_lists(part) for name, part in value.items()}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
