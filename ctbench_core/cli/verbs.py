@@ -277,7 +277,7 @@ def pack(call: Call) -> Outcome:
     else:
         cache = check_allowed(pack_cache(composed.config))
         cache.mkdir(parents=True, exist_ok=True)
-        with open_executor(options, cache, cancel=call.cancel, progress=call.progress) as executor:
+        with open_executor(options, cache, cancel=call.cancel, progress=call.progress, trains=False) as executor:
             result = pack_features(composed.config, call.progress, call.cancel, shards_on(executor))
     result["warnings"] = composed.warnings + result["warnings"]
     return Outcome(result, summaries.pack_table(result))

@@ -39,8 +39,11 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def open_client(options: ClusterOptions, folder: Path) -> Iterator[tuple[Client, Any]]:
+def open_client(options: ClusterOptions, folder: Path, trains: bool = True) -> Iterator[tuple[Client, Any]]:
     """Yield a client, and its cluster where one was started here; close both afterwards.
+
+    Args:
+        trains: the tasks train: each worker of this machine has a GPU of its own.
 
     Raises:
         ConfigError: the queueing system's jobs cannot be described. RunError: nothing answers.
@@ -52,7 +55,7 @@ def open_client(options: ClusterOptions, folder: Path) -> Iterator[tuple[Client,
         if options.is_address:
             client = _connect(options)
         else:
-            cluster = _start(options, folder)
+            cluster = _start(options, folder, trains)
             stack.callback(_close, cluster)
             client = Client(cluster, timeout=ANSWER_S)
         stack.enter_context(contextlib.closing(client))
@@ -77,21 +80,20 @@ def _connect(options: ClusterOptions) -> Client:
         raise RunError(f"The Dask scheduler at {options.cluster} does not answer: {error}. {advice}") from error
 
 
-def _start(options: ClusterOptions, folder: Path) -> Any:
+def _start(options: ClusterOptions, folder: Path, trains: bool) -> Any:
     if options.cluster:
         from ctbench_core.executors.queueing import start_jobs
 
         return start_jobs(options, folder)
-    return _start_here(options)
+    return _start_here(options, visible_gpus() if trains else [])
 
 
-def _start_here(options: ClusterOptions) -> SpecCluster:
+def _start_here(options: ClusterOptions, gpus: list[str]) -> SpecCluster:
     """Start a scheduler and workers on this machine, reached from it alone."""
     threads = threads_of(options)
     security = Security.temporary()
     common = {"host": LOOPBACK, "protocol": "tls://", "security": security}
     scheduler = {"cls": Scheduler, "options": {**common, "dashboard": True, "dashboard_address": f"{LOOPBACK}:0"}}
-    gpus = visible_gpus()
 
     def worker(number: int) -> dict[str, Any]:
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))

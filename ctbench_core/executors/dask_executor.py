@@ -35,19 +35,24 @@ _STOP_S = 120.0  # for tasks at work to save their state
 
 @contextlib.contextmanager
 def open_dask(
-    options: ClusterOptions, folder: Path, progress: Progress = silent, cancel: threading.Event | None = None
+    options: ClusterOptions,
+    folder: Path,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+    trains: bool = True,
 ) -> Iterator[DaskExecutor]:
     """Open the workers of a study in a folder, and close them afterwards.
 
     Args:
         cancel: set it to give up waiting for the first worker.
+        trains: the tasks train: workers have torch, and each a GPU, before they are ready.
 
     Raises:
         RunError: the scheduler or the workers do not answer, or are of another version.
     """
     started = time.monotonic()
-    with open_client(options, folder) as (client, cluster):
-        executor = DaskExecutor(options, folder, client, cluster)
+    with open_client(options, folder, trains) as (client, cluster):
+        executor = DaskExecutor(options, folder, client, cluster, trains)
         try:
             executor.wait_for_workers(progress, cancel or threading.Event())
             executor.ready_s = time.monotonic() - started
@@ -61,7 +66,7 @@ class DaskExecutor:
 
     kind = "dask"
 
-    def __init__(self, options: ClusterOptions, folder: Path, client: Client, cluster: Any) -> None:
+    def __init__(self, options: ClusterOptions, folder: Path, client: Client, cluster: Any, trains: bool) -> None:
         self._options, self._folder, self._client, self._cluster = options, folder, client, cluster
         self._session = uuid.uuid4().hex[:12]
         self._waiting: deque[Task] = deque()
@@ -71,7 +76,7 @@ class DaskExecutor:
         self._number, self._watched_at, self._scaled_at = 0, 0.0, 0.0
         self.ready_s = 0.0
         is_local = not options.cluster
-        client.register_plugin(Slots(threads_of(options), is_local))
+        client.register_plugin(Slots(threads_of(options), is_local, trains))
 
     @property
     def workers(self) -> int:

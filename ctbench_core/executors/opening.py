@@ -42,12 +42,14 @@ def open_executor(
     *,
     cancel: threading.Event | None = None,
     progress: Progress = silent,
+    trains: bool = True,
 ) -> Iterator[Executor]:
-    """Open the executor of a study or search in a folder.
+    """Open the executor of a study, a search or a packed store in a folder.
 
     Args:
         cancel: stops the task of an executor in this process, and the wait for the first worker.
         progress: follows that task, and the start of workers.
+        trains: the tasks train; workers that only read and write begin without torch and without a GPU.
 
     Raises:
         ConfigError: packages are missing. RunError: the workers cannot start, or the scheduler does not answer.
@@ -58,5 +60,5 @@ def open_executor(
     require_dask(options)
     from ctbench_core.executors.dask_executor import open_dask
 
-    with open_dask(options, folder, progress, cancel) as executor:
+    with open_dask(options, folder, progress, cancel, trains) as executor:
         yield executor

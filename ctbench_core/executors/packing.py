@@ -17,7 +17,7 @@ def shards_on(executor: Executor) -> RunShards:
     def run(shards: list[Shard]) -> Iterator[tuple[int, Any]]:
         places = {f"shard {place + 1}": place for place in range(len(shards))}
         for name, place in places.items():
-            executor.submit(Task(name, write_shard, (shards[place],)))
+            executor.submit(Task(name, write_shard, (shards[place],), trains=False))
         try:
             while executor.pending:
                 ended = executor.next(_POLL_S)

@@ -15,11 +15,13 @@ class Task:
 
     Attributes:
         name: what a person reads, such as ``bank 3``.
+        trains: it computes with torch, on the worker's threads.
     """
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    trains: bool = True
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,13 @@ class Slots(WorkerPlugin):
     Args:
         threads: of a worker's arithmetic; None takes those that Dask gave it.
         is_local: workers of this machine end with the process that started them, not at its Ctrl+C.
+        trains: the tasks train, so that torch is loaded before the worker counts as ready.
     """
 
     name = PLUGIN
 
-    def __init__(self, threads: int | None, is_local: bool) -> None:
-        self.threads, self.is_local = threads, is_local
+    def __init__(self, threads: int | None, is_local: bool, trains: bool = True) -> None:
+        self.threads, self.is_local, self.trains = threads, is_local, trains
         self.leaving = False
         self.tasks: dict[str, threading.Event] = {}
 
@@ -53,7 +54,8 @@ class Slots(WorkerPlugin):
         self.threads = self.threads or max(1, min(worker.state.nthreads, _MOST_THREADS))
         _choose_gpu(str(worker.name))
         threadpool_limits(self.threads)
-        import ctbench_core.train.loop  # noqa: F401  # some seconds, before the worker counts as ready
+        if self.trains:
+            import ctbench_core.train.loop  # noqa: F401  # some seconds
 
         if SLOT not in worker.state.total_resources:
             await worker.set_resources(**{SLOT: 1})
@@ -76,14 +78,15 @@ class Slots(WorkerPlugin):
 
 def run_task(key: str, task: Task) -> Any:
     """Run a task in this worker, and return its value, or the error that a user can act on."""
-    from ctbench_core.train.loop import limit_threads
-
     slots = _slots()
     stop = slots.tasks[key] = threading.Event()
     if slots.leaving:
         stop.set()
     try:
-        limit_threads(slots.threads or 1)
+        if task.trains:
+            from ctbench_core.train.loop import limit_threads
+
+            limit_threads(slots.threads or 1)
         return task.function(*task.arguments, stop=stop, progress=silent)
     except CtbenchError as error:
         return Failure(error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -61,3 +63,25 @@ def test_a_worker_of_a_job_with_many_gpus_sees_one(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     run_in_thread(Slots(1, is_local=False).setup(Worker(None)))  # type: ignore[arg-type]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+_PACKS = """
+import asyncio, sys
+from types import SimpleNamespace
+from ctbench_core.executors import Task
+from ctbench_core.executors import worker as module
+from ctbench_core.features import write_shard
+
+async def set_resources(**resources): pass
+slots = module.Slots(1, is_local=False, trains=False)
+state = SimpleNamespace(nthreads=1, total_resources={})
+asyncio.run(slots.setup(SimpleNamespace(name="1", lifetime=None, state=state, set_resources=set_resources)))
+module.get_worker = lambda: SimpleNamespace(plugins={module.PLUGIN: slots})
+task = Task("shard 1", lambda stop, progress: write_shard.__name__, (), trains=False)
+print(module.run_task("a", task), "torch" in sys.modules)
+"""
+
+
+def test_a_worker_that_packs_does_not_load_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", _PACKS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["write_shard", "False"]

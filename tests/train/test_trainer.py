@@ -133,6 +133,21 @@ def test_a_head_trains_the_same_alone_and_in_a_stack(
             torch.testing.assert_close(stack.state_dict(k)[name], tensor, rtol=0, atol=1e-10)
 
 
+def test_heads_of_other_budgets_train_the_same_alone_and_in_a_stack(make_config: Build, tiny_data: Path) -> None:
+    """Each reads its own rows, standardised by its own rows."""
+    changes = {**DOUBLE, "data.standardise": "zscore", "training.learning_rate": 0.01, "training.batch_size": 16}
+    configs = [make_config(tiny_data, {**changes, "data.budget": budget}) for budget in (16, 30, 44)]
+    shared = SharedData(configs)
+    datasets = [shared.dataset(config) for config in configs]
+    stack = Trainer(configs, datasets)
+    train(stack, 3)
+    for k, (config, dataset) in enumerate(zip(configs, datasets)):
+        solo = Trainer([config], [dataset])
+        train(solo, 3)
+        for name, tensor in solo.state_dict(0).items():
+            torch.testing.assert_close(stack.state_dict(k)[name], tensor, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("hidden", [[8], [8, 6]])
 def test_a_head_goes_on_where_its_stack_or_checkpoint_left_it(
     make_trainer: Callable[..., Trainer], hidden: list[int], parts: int
