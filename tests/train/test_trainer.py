@@ -16,7 +16,7 @@ from torch import nn
 
 from ctbench_core.atomic import dump_json
 from ctbench_core.config import Config
-from ctbench_core.dataset import Dataset
+from ctbench_core.dataset import Dataset, SharedData
 from ctbench_core.errors import ConfigError, RunError
 from ctbench_core.experiment import load_training
 from ctbench_core.train import network
