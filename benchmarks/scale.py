@@ -5,7 +5,8 @@ VOLUMES x 512 vectors as float16 files of 1,000 rows and Parquet manifests (a te
 fiftieth validation), runs each step through the command line, and prints a row a step: seconds, the largest anonymous
 memory of any of its processes, and the resident memory beside it, which includes the pages of the mapped store. With
 ``--times 3`` it prints the quickest of three: a virtual machine may take several times as long for memory that it has
-not used for some minutes. A folder is used again; without one, a temporary folder is removed at the end. Linux only: it
+not used for some minutes. ``linear`` and ``mlp`` train one epoch, ``linear-3`` and ``mlp-3`` three: half the
+difference of their ``train`` seconds is an epoch without what a run does once. A folder is used again; without one, a temporary folder is removed at the end. Linux only: it
 reads /proc.
 """
 
@@ -31,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 WIDTH, ROWS, FINDINGS = 512, 1000, 18
-STEPS = ("pack", "repack", "linear", "mlp", "evaluate", "align")
+STEPS = ("pack", "repack", "linear", "linear-3", "mlp", "mlp-3", "evaluate", "align")
 _WATCH_S = 0.05
 
 
@@ -141,15 +142,18 @@ def run_steps(folder: Path, workers: int, steps: list[str], times: int = 1) -> I
         "data.val_manifest=valid.parquet",
         "data.test_manifests=[test.parquet]",
     ]
-    train = [*data, "training.max_epochs=1", "training.batch_size=256", "evaluation.after_training=false"]
+    train = [*data, "training.batch_size=256", "evaluation.after_training=false", "training.early_stopping_patience=9"]
+    one, three = "training.max_epochs=1", "training.max_epochs=3"
     runs: dict[str, str] = {}
     for step in steps:
         flags = ["--workers", str(workers)] if step == "pack" and workers else []
         arguments = {
             "pack": ["pack", *data, *flags],
             "repack": ["pack", *data],
-            "linear": ["train", "model=linear_probe", *train],
-            "mlp": ["train", "model.params.hidden_dims=[256]", *train],
+            "linear": ["train", "model=linear_probe", one, *train],
+            "linear-3": ["train", "model=linear_probe", three, *train],
+            "mlp": ["train", "model.params.hidden_dims=[256]", one, *train],
+            "mlp-3": ["train", "model.params.hidden_dims=[256]", three, *train],
             "evaluate": ["evaluate", f"run={runs.get('mlp', '')}"],
             "align": ["align", *data],
         }[step]
