@@ -37,14 +37,16 @@ _swept: set[Path] = set()  # folders whose leftovers this process has removed
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, mode: str = "wb", held_s: float = HELD_S) -> Iterator[IO[Any]]:
+def atomic_file(path: Path, mode: str = "wb", held_s: float = HELD_S, *, parents: bool = True) -> Iterator[IO[Any]]:
     """Yield a file that becomes ``path`` when the block ends without an error.
 
     Args:
         held_s: how many seconds to wait while another program holds ``path`` open.
+        parents: make the folders above that of ``path`` too; its own folder is always made.
 
     Raises:
         HeldError: another program held it for longer.
+        FileNotFoundError: a folder above is missing.
         StorageError: the system refuses it, for instance because the disk is full.
     """
     path = Path(path)
@@ -52,7 +54,7 @@ def atomic_file(path: Path, mode: str = "wb", held_s: float = HELD_S) -> Iterato
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
         with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=parents, exist_ok=True)
             if path.parent not in _swept:
                 if len(_swept) >= _MOST_SWEPT:  # a server makes folders for weeks
                     _swept.clear()

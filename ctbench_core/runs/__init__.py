@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         EvaluationPaths,
         RunPaths,
         app_store,
+        gone,
         job_dir,
         new_run_id,
         require_directory,

@@ -141,7 +141,7 @@ class Recorder:
             try:
                 stored = stored_status(self.paths.status)
             except FileNotFoundError as error:
-                # A checkpoint that was being saved while the folder was renamed has made a new one.
+                # What was being saved while the folder was renamed may have made a new one.
                 raise gone(self.paths) from error
             if not is_own(stored):
                 raise RunError(

@@ -37,11 +37,12 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically.
 
     Raises:
+        FileNotFoundError: the folder of its run is gone; it is not made again.
         StorageError: the system refuses it.
     """
     buffer = io.BytesIO()  # torch turns a refusal of the disk into a RuntimeError about positions in its zip
     torch.save(dict(content), buffer)
-    with atomic_file(path) as file:
+    with atomic_file(path, parents=False) as file:
         file.write(buffer.getbuffer())
 
 

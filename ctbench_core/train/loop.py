@@ -11,8 +11,9 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,15 @@ from ctbench_core.atomic import append_line, dump_json, flush_to_disk, write_jso
 from ctbench_core.config import Config, TrainingConfig
 from ctbench_core.declared import macro_keys
 from ctbench_core.errors import CheckpointError, CtbenchError, InputError, OutOfMemory, RunError
-from ctbench_core.runs import Convergence, RunPaths, follow_history, require_directory, segment_start, truncate_history
+from ctbench_core.runs import (
+    Convergence,
+    RunPaths,
+    follow_history,
+    gone,
+    require_directory,
+    segment_start,
+    truncate_history,
+)
 from ctbench_core.stored import is_there
 from ctbench_core.train import checkpoint
 from ctbench_core.train.convergence import RECENT
@@ -142,7 +151,7 @@ class RunLog:
         before, best = time.monotonic(), _best_values(self.best.line or {})
         require_directory(self.paths)
         flush_to_disk(self.paths.metrics)
-        checkpoint.save(
+        self._save(
             self.paths.last_state,
             {
                 "epoch": self.epoch,
@@ -164,11 +173,17 @@ class RunLog:
             schedule.spent += self._saved_at - before
         return True
 
+    def _save(self, path: Path, content: Mapping[str, Any]) -> None:
+        try:
+            checkpoint.save(path, content)
+        except FileNotFoundError as error:  # the folder was renamed while the content was made ready
+            raise gone(self.paths) from error
+
     def write_best(self) -> None:
         """Write the best epoch's weights and metrics."""
         if self.best.state is not None and self.best.line is not None:
             require_directory(self.paths)  # each of these writes would make a folder, and waits for the disk
-            checkpoint.save(self.paths.final_model, self.best.state)
+            self._save(self.paths.final_model, self.best.state)
             record = {} if self.convergence is None else {"convergence": self.convergence.to_json()}
             require_directory(self.paths)
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line) | record)

@@ -340,3 +340,21 @@ def test_a_save_ends_where_its_folder_was_renamed(
     with pytest.raises(RunError, match="was renamed or deleted"):
         loop.run(never, silent)
     assert not loop.paths.root.exists()
+
+
+@pytest.mark.posix_files
+def test_a_save_does_not_make_a_folder_again_that_was_renamed_meanwhile(
+    make_loop: Callable[..., Loop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = make_loop({"training.max_epochs": 5})
+    serialise = torch.save
+
+    def rename_then_serialise(*content: Any) -> None:
+        if loop.paths.root.exists():
+            loop.paths.root.rename(tmp_path / "moved")
+        serialise(*content)
+
+    monkeypatch.setattr(torch, "save", rename_then_serialise)
+    with pytest.raises(RunError, match="was renamed or deleted"):
+        loop.run(never, silent)
+    assert not loop.paths.root.exists()
