@@ -57,6 +57,7 @@ _STYLE = """<style>
 [class*=st-key-runs-table] {padding-bottom: 1.75rem}
 @media (max-width: 640px) {
   [class*=st-key-runs-hint] {display: none}
+  [class*=st-key-runs-bar] {padding-right: 2rem; mask-image: linear-gradient(to left, transparent, #000 2rem)}
   .st-key-runs-controls {gap: .5rem}
   .st-key-runs-controls button {padding-inline: .5rem}
   .st-key-runs-order {flex: 0 1 8.5rem !important; width: 8.5rem !important; min-width: 0 !important}

@@ -164,6 +164,7 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     names = run_picker.names_in(Path(folder))
     shown = runs.assign(**{axis: [label_title(axis, label) for label in runs[axis]] for axis in axes})
     shown["run"] = [names.get(run, run) for run in runs["run"]]
+    columns = [name for name in runs if name not in ("bank", "extension")]
     event = st.dataframe(
         exports.styled(shown).format("{:g}", subset=settings),
         hide_index=True,
@@ -172,7 +173,8 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
         selection_mode="single-row",
         height=min(420, 38 + 35 * len(runs)),
         lazy=False,
-        column_order=[name for name in runs if name not in ("bank", "extension")],
+        # The name has the settings in which runs differ; so their metrics are next, where a phone shows them.
+        column_order=sorted(columns, key=lambda name: name != "run" and _metric_of(name) is None),
         column_config={name: _run_heading(name) for name in runs},
     )
     if rows := event.selection.rows:

@@ -156,6 +156,8 @@ def test_tabs_say_what_they_show_before_a_choice(open_page: Open, budgets: str, 
     assert "Turn on Compare to test each pair of values." in said(app) and not app.dataframe
     app = open_page("studies", query={"study": "budgets", "study-tabs": "runs"})
     assert {field.placeholder for field in app.multiselect if field.key.startswith("runs-")} == {"All"}
+    order = list(app.dataframe[0].proto.column_order)
+    assert order[:2] == ["run", "validation_auprc"] and order.index("test_auprc") < order.index("n_patients")
 
 
 @pytest.mark.parametrize("tab", ["Overview", "Differences", "Bottlenecks", "Runs"])
