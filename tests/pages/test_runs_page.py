@@ -174,6 +174,17 @@ def test_what_a_run_reached_comes_before_what_it_was_set_to(trained: list[Path],
     assert not [title for title in run_table.column_titles().values() if title == "N"]
 
 
+def test_what_orders_the_runs_is_whole_in_a_window_of_1280_pixels() -> None:
+    names = list(run_table.COLUMNS)
+    assert names.index("head") + 1 == names.index("set") < names.index("study")
+    texts = {"name": "budget 60 · mlp 128 · seed 3", "set": "valid.csv, budget 60, seed 3", "study": "label-budget"}
+    widths = {name: run_table.width_of([text]) for name, text in texts.items()}
+    assert widths["name"] >= 176  # measured, with its padding
+    others = 33 + 28 + 81 + 137 + 76 + 90 + 70  # boxes, star, AUPRC, test, trend, state and head
+    assert others + sum(widths.values()) <= 984
+    assert run_table.width_of(["a" * 200]) < 300
+
+
 def test_actions_come_above_the_table_in_the_place_of_the_count(trained: list[Path], open_page: Open) -> None:
     def places(app: AppTest) -> tuple[int, int]:
         blocks = list(app.main.children.values())
