@@ -33,7 +33,7 @@ _LOADS = {"processors": "processors", "memory": "memory", "gpu_memory": "GPU mem
 # As the tables of Streamlit's markdown, which have no name for a screen reader.
 _STYLE = """<style>
 .ctbench-pairs {border-collapse: collapse}
-.ctbench-pairs :is(th, td) {border: 1px solid rgba(128, 128, 128, .25); padding: .4rem .75rem; text-align: left; overflow-wrap: anywhere}
+.ctbench-pairs :is(th, td) {border: 1px solid rgba(128, 128, 128, .2); padding: .4rem .75rem; text-align: left; overflow-wrap: anywhere}
 .ctbench-pairs th[scope=row] {font-weight: inherit; white-space: nowrap}
 </style>"""
 _KINDS = {"train": "run", "align": "alignment", "score": "prediction table"}
