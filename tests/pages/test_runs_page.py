@@ -504,6 +504,12 @@ def test_learning_curves_are_in_the_address_of_a_read_only_link(trained: list[Pa
     assert "Validation loss" in chart.proto.spec
 
 
+def _block_ids(block: Any) -> list[str]:
+    """Return the ids of a block and of all blocks in it; they end with their keys."""
+    inside = [name for child in getattr(block, "children", {}).values() for name in _block_ids(child)]
+    return [str(getattr(block.proto, "id", "")), *inside]
+
+
 def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
 ) -> None:
@@ -517,6 +523,10 @@ def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     assert len(names) == 12
     assert max(len(line) for name in names for line in name.split("<br>")) <= 46  # whole on a phone
     assert "visual" not in "".join(names)  # what all have in common
+    is_wide = json.loads(chart.proto.spec)["layout"]["legend"].get("orientation") == "h"
+    assert is_wide == (
+        "runs-curves-wide" in "".join(_block_ids(app.main))
+    )  # two columns of a legend need more than a phone's width
     assert f"max-height: {run_table.height_of(14)}px" in "".join(str(part.proto.body) for part in app.get("html"))
     assert "Best first within" not in said(app)
 

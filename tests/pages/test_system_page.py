@@ -207,7 +207,9 @@ def test_names_of_folders_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = tmp_path / "<b>runs & more"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    assert _folders(open_page("system"))["started in"] == str(folder)
+    app = open_page("system")
+    assert _folders(app)["started in"] == str(folder)
+    assert not [part for part in app.get("html") if "<b>runs" in str(part.proto.body)]
 
 
 def test_the_diagnostics_are_made_when_they_are_opened(open_page: Open) -> None:
