@@ -44,6 +44,8 @@ _MANY = 100  # runs that fill the table of every window
 _STYLE = """<style>
 .st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 21.5rem)) !important}
 @media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 25rem !important}}
+.st-key-runs-curves-wide {overflow-x: auto}
+.st-key-runs-curves-wide > * {min-width: 28rem}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
