@@ -1,0 +1,61 @@
+"""The threshold that *Threshold* has set for a finding, which *Volumes* takes over."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import streamlit as st
+
+from ctbench_core.evaluate import on_slider
+from ctbench_ui.frame import address
+
+SLIDER, FINDING = "threshold", "finding"  # keys, of the session and the address
+_PRESET, _SHOWN = "threshold.set", "threshold.shown"
+
+
+class Preset(NamedTuple):
+    """What a button has set: on which results, for which finding, and why."""
+
+    results: str
+    finding: str
+    value: float
+    reason: str
+
+
+def use(preset: Preset) -> None:
+    """Move the slider to a preset, and note for what."""
+    st.session_state.update({SLIDER: preset.value, _PRESET: preset})
+
+
+def note_shown(finding: str, threshold: float) -> None:
+    """Note what *Threshold* shows, for *Volumes*."""
+    st.session_state[_SHOWN] = (finding, threshold)
+
+
+def preset_at(results: str, finding: str, threshold: float) -> Preset | None:
+    """Return the preset that has set this threshold of these results; None once the slider or the finding has changed."""
+    preset = st.session_state.get(_PRESET)
+    return preset if preset and preset[:3] == (results, finding, threshold) else None
+
+
+def shown(labels: list[str]) -> tuple[str, float] | None:
+    """Return the finding and threshold of *Threshold*, before it was opened those of the address; None without any."""
+    finding, threshold = st.session_state.get(_SHOWN) or _linked(labels)
+    return (finding, threshold) if finding in labels and 0 <= threshold <= 1 else None
+
+
+def reset(finding: str, default: float) -> None:
+    """Set the slider back, for this finding."""
+    st.session_state[SLIDER] = default
+    note_shown(finding, default)
+
+
+def _linked(labels: list[str]) -> tuple[str, float]:
+    """Return what the address says of *Threshold*; NaN where it names no number."""
+    try:
+        threshold = on_slider(float(address.linked_value(SLIDER)))
+    except ValueError:
+        threshold = math.nan
+    asked = address.linked_value(FINDING).casefold()
+    return next((label for label in labels if label.casefold() == asked), labels[0]), threshold
