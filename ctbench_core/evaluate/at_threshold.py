@@ -6,6 +6,8 @@ volumes come from the stored scores at that threshold; ``counts.parquet`` knows 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -33,9 +35,10 @@ def on_slider(threshold: float) -> float:
 
 
 def shortest_threshold(threshold: float, scores: ArrayLike) -> float:
-    """Return a threshold rounded to the fewest digits, three or more, at which the same scores are positive.
+    """Return the threshold of fewest digits, three or more, at which the same scores are positive.
 
     A chosen threshold is a score of 17 digits. Cut to three, it could call other volumes positive than its counts hold.
+    With three digits, the short threshold reads as the long one.
 
     Args:
         scores: of every set on which the short threshold has to mean the same.
@@ -43,5 +46,9 @@ def shortest_threshold(threshold: float, scores: ArrayLike) -> float:
     values = np.asarray(scores, np.float64)
     called = values >= threshold
     highest = float(values[called].min(initial=np.inf))
-    lowest = float(values[~called].max(initial=-np.inf, where=~np.isnan(values[~called])))
-    return next((short for digits in _DIGITS if lowest < (short := round(threshold, digits)) <= highest), threshold)
+    lowest = float(values[values < threshold].max(initial=-np.inf))
+    for digits in _DIGITS:
+        for short in (round(threshold, digits), math.floor(threshold * 10**digits) / 10**digits):
+            if lowest < short <= highest and round(short, 3) == round(threshold, 3):
+                return short
+    return threshold

@@ -51,11 +51,23 @@ def reset(finding: str, default: float) -> None:
     note_shown(finding, default)
 
 
+def before_drawn() -> float:
+    """Return the threshold that the slider is about to show: that of the session, at first that of the address or .5."""
+    linked = _linked_threshold()
+    is_first = SLIDER not in st.session_state
+    present = on_slider(st.session_state.setdefault(SLIDER, 0.5))
+    return linked if is_first and 0 <= linked <= 1 else present
+
+
 def _linked(labels: list[str]) -> tuple[str, float]:
-    """Return what the address says of *Threshold*; NaN where it names no number."""
-    try:
-        threshold = on_slider(float(address.linked_value(SLIDER)))
-    except ValueError:
-        threshold = math.nan
+    """Return what the address says of *Threshold*."""
     asked = address.linked_value(FINDING).casefold()
-    return next((label for label in labels if label.casefold() == asked), labels[0]), threshold
+    return next((label for label in labels if label.casefold() == asked), labels[0]), _linked_threshold()
+
+
+def _linked_threshold() -> float:
+    """Return the threshold of the address; NaN where it names no number."""
+    try:
+        return on_slider(float(address.linked_value(SLIDER)))
+    except ValueError:
+        return math.nan

@@ -109,8 +109,7 @@ def _hindsight(results: str, label: str, best: dict[str, float], on: str) -> _Of
 
 def _slider(offers: _Offers, hindsight: _Offers) -> float:
     """Draw the slider, and below it the buttons that set it; return the threshold."""
-    present = on_slider(st.session_state.setdefault(SLIDER, 0.5))
-    number = f"%.{threshold_digits(present)}f"
+    number = f"%.{threshold_digits(chosen_threshold.before_drawn())}f"  # all digits, as everywhere
     threshold = st.slider(
         "Threshold", 0.0, 1.0, step=_STEP, format=number, key=SLIDER, bind="query-params", persist_state="session"
     )

@@ -54,15 +54,17 @@ def test_a_threshold_is_named_by_the_fewest_digits_that_call_the_same_volumes_po
         short = shortest_threshold(float(threshold), scores)
         assert ((values >= short) == (values >= threshold)).all()
         digits = len(format_threshold(short)) - 1
-        fewer = [round(float(threshold), n) for n in range(3, digits)]
-        assert all(((values >= other) != (values >= threshold)).any() for other in fewer)
-        assert format_metric(short) == format_metric(threshold) or digits > 3
+        for other in (round(float(threshold), n) for n in range(3, digits)):
+            reads_the_same = format_metric(other) == format_metric(threshold)
+            assert not reads_the_same or ((values >= other) != (values >= threshold)).any()
+        assert format_metric(short) == format_metric(threshold)
 
 
 def test_a_name_needs_no_more_digits_than_the_scores_ask_for() -> None:
     assert shortest_threshold(0.4633823, np.array([0.2, 0.4633823])) == 0.463
     above = 0.4637823  # .464 and .4638 are above the score
-    assert shortest_threshold(above, np.array([0.2, above, 0.9])) == 0.46378
+    assert shortest_threshold(above, np.array([0.2, above, 0.9])) == 0.4637
+    assert shortest_threshold(0.389556886, np.array([0.2, 0.389556886])) == 0.3895
     assert shortest_threshold(0.4633123, np.array([0.463, 0.4633123, np.nan])) == 0.4633
     assert shortest_threshold(0.1 + 0.2, np.array([0.3, 0.1 + 0.2])) == 0.1 + 0.2
     assert (format_threshold(0.463), format_threshold(0.46378), format_threshold(1e-7)) == (
