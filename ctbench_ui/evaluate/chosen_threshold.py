@@ -10,7 +10,8 @@ import streamlit as st
 from ctbench_core.evaluate import on_slider
 from ctbench_ui.frame import address
 
-SLIDER, FINDING = "threshold", "finding"  # keys, of the session and the address
+# Keys, of the session and the address.
+SLIDER, FINDING, VOLUMES_FINDING = "threshold", "finding", "volumes.finding"
 _PRESET, _SHOWN = "threshold.set", "threshold.shown"
 
 
@@ -41,8 +42,13 @@ def preset_at(results: str, finding: str, threshold: float) -> Preset | None:
 
 def shown(labels: list[str]) -> tuple[str, float] | None:
     """Return the finding and threshold of *Threshold*, before it was opened those of the address; None without any."""
-    finding, threshold = st.session_state.get(_SHOWN) or _linked(labels)
-    return (finding, threshold) if finding in labels and 0 <= threshold <= 1 else None
+    if _SHOWN not in st.session_state:
+        finding, threshold = _linked(labels)
+        if 0 <= threshold <= 1:  # kept: an address keeps the threshold only while its slider is drawn
+            st.session_state.setdefault(SLIDER, threshold)
+            note_shown(finding, threshold)
+    noted: tuple[str, float] | None = st.session_state.get(_SHOWN)
+    return noted if noted and noted[0] in labels else None
 
 
 def reset(finding: str, default: float) -> None:
@@ -61,7 +67,7 @@ def before_drawn() -> float:
 
 def _linked(labels: list[str]) -> tuple[str, float]:
     """Return what the address says of *Threshold*."""
-    asked = address.linked_value(FINDING).casefold()
+    asked = (address.linked_value(FINDING) or address.linked_value(VOLUMES_FINDING)).casefold()
     return next((label for label in labels if label.casefold() == asked), labels[0]), _linked_threshold()
 
 

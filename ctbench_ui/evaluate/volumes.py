@@ -11,12 +11,12 @@ import streamlit as st
 from ctbench_core.evaluate import confusion_cells
 from ctbench_core.formatting import format_threshold, plural
 from ctbench_ui.evaluate import chosen_threshold
+from ctbench_ui.evaluate.chosen_threshold import VOLUMES_FINDING
 from ctbench_ui.frame import address
 from ctbench_ui.shared import as_text, cache, exports
 from ctbench_ui.shared.exports import Source
 from ctbench_ui.shared.style import metric_column, metric_texts
 
-_FINDING = "volumes.finding"
 # More rows make a table slow to send; the CSV holds them all.
 SHOWN = 1000
 # Confusion cells by what a reader asks for.
@@ -89,10 +89,10 @@ def tab(scores: Path, labels: list[str], default: float, source: Source) -> None
         default: the threshold of a finding for which *Threshold* has set none.
     """
     shown = chosen_threshold.shown(labels)
-    if shown and not address.linked_value(_FINDING):
-        st.session_state.setdefault(_FINDING, shown[0])
+    if shown and not address.linked_value(VOLUMES_FINDING):
+        st.session_state.setdefault(VOLUMES_FINDING, shown[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        label = st.selectbox("Finding", labels, width=250, **address.bound(_FINDING, labels))
+        label = st.selectbox("Finding", labels, width=250, **address.bound(VOLUMES_FINDING, labels))
         threshold = shown[1] if shown and shown[0] == label else default
         kind = st.segmented_control(
             f"Volumes at threshold {format_threshold(threshold)}",

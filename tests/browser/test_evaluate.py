@@ -116,16 +116,14 @@ def test_a_chosen_threshold_has_one_answer_also_after_a_reload_and_among_the_vol
     _wait_for_cells(reader, cells)
     named = reader.widget("threshold", "[data-testid=stSliderThumbValue]").inner_text()
     assert (scores[f"prob_{label}"] >= float(named)).equals(scores[f"prob_{label}"] >= chosen)
-    address = reader.page.url
-    assert f"threshold={float(named)}" in address
+    assert f"threshold={float(named)}" in reader.page.url
     reader.page.reload()
     reader.settle()
     _wait_for_cells(reader, cells)
     assert reader.widget("threshold", "[data-testid=stSliderThumbValue]").inner_text() == named
     reader.open_tab("evaluate", "volumes")
     reader.wait_for_text(f"Volumes at threshold {named[1:]}")
-    reader.page.reload()
-    reader.settle()
+    reader.go(f"evaluate?run={run.root.name}&tab=Volumes&threshold={named}")
     reader.wait_for_text(f"Volumes at threshold {named[1:]}")
     reader.press("volumes-reset")
     reader.wait_for_text("Volumes at threshold .500")

@@ -248,6 +248,7 @@ def test_an_address_with_a_threshold_is_that_of_its_volumes(
     app = open_page("evaluate", query=query)
     assert not app.exception
     assert (f"{shown} is set for Emphysema on *Threshold*." in said(app)) == bool(shown)
+    assert ("threshold" in app.session_state and app.session_state["threshold"] == 0.463) == bool(shown)
 
 
 def test_presets_stand_above_the_counts_and_one_word_names_a_rate(run: RunPaths, open_page: Open, said: Said) -> None:
