@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 UNDEFINED = "–"
@@ -25,6 +26,16 @@ def format_metric(value: float | None, digits: int = 3, signed: bool = False) ->
     if not float(size):
         return size
     return (MINUS if value < 0 else "+" if signed else "") + size
+
+
+def threshold_digits(threshold: float) -> int:
+    """Return the digits with which a threshold is written in full, three or more."""
+    return max(3, len(format(Decimal(repr(float(threshold))), "f").partition(".")[2]))
+
+
+def format_threshold(threshold: float) -> str:
+    """Write a threshold in full, since a rounded one may call other volumes positive: ``.500``, ``.46338``."""
+    return format_metric(threshold, threshold_digits(threshold)) if math.isfinite(threshold) else UNDEFINED
 
 
 def format_p(p: float | None) -> str:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from ctbench_core.rooms import load_on_use
 
 if TYPE_CHECKING:
+    from ctbench_core.evaluate.at_threshold import confusion_cells, on_slider, shortest_threshold
     from ctbench_core.evaluate.bundle import compute_metrics, write_bundle
     from ctbench_core.evaluate.bundle_tables import (
         GRID,
         best_thresholds,
-        confusion_at,
         counts_frame,
         finding_curves,
         per_class_frame,

@@ -27,8 +27,6 @@ from ctbench_core.runs import Metrics
 
 # Positions of a threshold slider: .000, .001 ... 1.000.
 GRID = np.round(np.arange(1001) / 1000, 3)
-# A slider's .3 may arrive as .30000000000000004.
-_SLACK = 1e-9
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -135,24 +133,6 @@ def _label_counts(targets: np.ndarray, probabilities: np.ndarray) -> pd.DataFram
     )
 
 
-def confusion_at(counts: pd.DataFrame, threshold: float) -> tuple[float, ThresholdedMetrics]:
-    """Return the stored threshold at or next above the given one, and its confusion counts, of shape ().
-
-    Args:
-        counts: the rows of one finding of `counts_frame`.
-    """
-    stored = counts["threshold"].to_numpy()
-    at = min(int(np.searchsorted(stored, threshold)), len(stored) - 1)
-    if stored[at] != threshold and at and threshold - stored[at - 1] < _SLACK:
-        at -= 1
-    return float(stored[at]), _confusion(counts, at)
-
-
-def _confusion(counts: pd.DataFrame, at: int | slice) -> ThresholdedMetrics:
-    tp, fp = (counts[name].to_numpy().astype(float) for name in ("tp", "fp"))
-    return ThresholdedMetrics(tp[at], fp[at], tp[0] - tp[at], fp[0] - fp[at], reasons=[])
-
-
 def best_thresholds(counts: pd.DataFrame) -> dict[str, float]:
     """Return the thresholds with the highest F1 and Youden index on these rows; of ties, the highest.
 
@@ -161,7 +141,8 @@ def best_thresholds(counts: pd.DataFrame) -> dict[str, float]:
     Args:
         counts: the rows of one finding of `counts_frame`.
     """
-    confusion = _confusion(counts, slice(None))
+    tp, fp = (counts[name].to_numpy().astype(float) for name in ("tp", "fp"))
+    confusion = ThresholdedMetrics(tp, fp, tp[0] - tp, fp[0] - fp, reasons=[])
     scores = {"f1": confusion.f1, "youden": confusion.recall + confusion.specificity - 1}
     stored = counts["threshold"].to_numpy()
     return {name: float(stored[np.flatnonzero(score == np.nanmax(score))[-1]]) for name, score in scores.items()}

@@ -89,7 +89,7 @@ def _by_text(texts: Mapping[str, str]) -> str:
 
 
 # Why a run of a study has no intervals: it is evaluated without them.
-SCORES_ONLY = "scores only"
+SCORES_ONLY = "only scores are stored"
 
 
 @dataclass(frozen=True)

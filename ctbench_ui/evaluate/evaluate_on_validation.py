@@ -17,7 +17,7 @@ def is_complete(run: Run) -> bool:
     """Return whether a run has validation results by finding; else offer to compute them."""
     if read_metrics(run.paths.validation.metrics) is not None:
         return True
-    st.info("No validation results by finding yet. Computing them is not logged: validation is for choosing.")
+    st.info("No validation results by finding yet. Validation results are not logged.")
     _offer(run, "Evaluate on validation")
     return False
 

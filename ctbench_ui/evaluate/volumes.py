@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.formatting import format_metric, plural
+from ctbench_core.evaluate import confusion_cells
+from ctbench_core.formatting import format_threshold, plural
+from ctbench_ui.evaluate import chosen_threshold
+from ctbench_ui.evaluate.chosen_threshold import VOLUMES_FINDING
 from ctbench_ui.frame import address
-from ctbench_ui.shared import cache, exports
+from ctbench_ui.shared import as_text, cache, exports
 from ctbench_ui.shared.exports import Source
 from ctbench_ui.shared.style import metric_column, metric_texts
 
@@ -28,16 +31,22 @@ def load_scores(scores: Path, label: str) -> pd.DataFrame:
     return frame.sort_values("error", ascending=False, na_position="last", kind="stable")
 
 
+def cells_of(scores: Path, label: str, threshold: float) -> dict[str, np.ndarray]:
+    """Return which volumes are in each confusion cell, in the order of the scores."""
+    frame = cache.load_columns(scores, (f"target_{label}", f"prob_{label}"))
+    return _cells(frame, threshold)
+
+
 def select_cells(frame: pd.DataFrame, threshold: float, *cells: str) -> pd.DataFrame:
     """Return the volumes of confusion cells: tp, fp, fn, tn."""
-    label, called = frame["label"], frame["probability"] >= threshold
-    masks = {
-        "tp": (label == 1) & called,
-        "fn": (label == 1) & ~called,
-        "fp": (label == 0) & called,
-        "tn": (label == 0) & ~called,
-    }
-    return frame[np.logical_or.reduce([masks[cell].fillna(False).astype(bool) for cell in cells])]
+    masks = _cells(frame[["label", "probability"]], threshold)
+    return frame[np.logical_or.reduce([masks[cell] for cell in cells])]
+
+
+def _cells(frame: pd.DataFrame, threshold: float) -> dict[str, np.ndarray]:
+    """Return the confusion cells of a column of targets, which may be blank, and one of scores."""
+    targets, scores = frame.astype("Float64").to_numpy(np.float64, na_value=np.nan).T
+    return confusion_cells(targets, scores, threshold)
 
 
 def select_kind(frame: pd.DataFrame, threshold: float, kind: str) -> pd.DataFrame:
@@ -82,12 +91,20 @@ def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, al
         exports.download("CSV", frame, file_name, f"{key}-csv", source)
 
 
-def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> None:
-    """Draw the scores of every volume for one finding, filtered by error and by name."""
+def tab(scores: Path, labels: list[str], default: float, source: Source) -> None:
+    """Draw the scores of every volume for one finding, filtered by error and by name.
+
+    Args:
+        default: the threshold of a finding for which *Threshold* has set none.
+    """
+    shown = chosen_threshold.shown(labels)
+    if shown and not address.linked_value(VOLUMES_FINDING):
+        st.session_state.setdefault(VOLUMES_FINDING, shown[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        label = st.selectbox("Finding", labels, width=250, **address.bound("volumes.finding", labels))
+        label = st.selectbox("Finding", labels, width=250, **address.bound(VOLUMES_FINDING, labels))
+        threshold = shown[1] if shown and shown[0] == label else default
         kind = st.segmented_control(
-            f"Volumes at threshold {format_metric(threshold)}",
+            f"Volumes at threshold {format_threshold(threshold)}",
             list(_KINDS),
             default="all",
             required=True,
@@ -96,8 +113,30 @@ def tab(scores: Path, labels: list[str], threshold: float, source: Source) -> No
         text = st.text_input(
             "Volume, exam or patient", width=180, placeholder="part of a name", **address.bound("volumes.text")
         )
+    with st.container():  # what follows keeps its place
+        _draw_origin(label, threshold, default, source)
     frame = search(select_kind(load_scores(scores, label), threshold, kind or "all"), text)
     draw_table(
         frame, source, f"{source.stem}-{label}-volumes.csv", "volumes", f"Volumes for {label}, largest error first"
     )
     exports.download_stored("Download all scores as CSV", scores, f"{source.stem}-scores.csv", "scores-csv", source)
+
+
+def _draw_origin(label: str, threshold: float, default: float, source: Source) -> None:
+    """Say where another threshold than the default comes from, and offer the default."""
+    if threshold == default:
+        return
+    preset = chosen_threshold.preset_at(source.stem, label, threshold)
+    reason = f": {preset.reason}" if preset and preset.reason else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(
+            f":material/tune: {format_threshold(threshold)} is set for {as_text(label)} on *Threshold*{reason}.",
+            width="content",
+        )
+        st.button(
+            f"Use {format_threshold(default)}",
+            key="volumes-reset",
+            type="tertiary",
+            on_click=chosen_threshold.reset,
+            args=(label, default),
+        )

@@ -115,5 +115,10 @@ def _in_browser() -> dict[str, list[str]]:
 
 def linked_tab(key: str, titles: Sequence[str]) -> str | None:
     """Return the tab that the address names, in whatever letters; None without one."""
-    asked = next(iter(_in_browser().get(key, [])), "").casefold()
+    asked = linked_value(key).casefold()
     return next((title for title in titles if title.casefold() == asked), None)
+
+
+def linked_value(key: str) -> str:
+    """Return the value that the address holds for a key, also of a widget that is not drawn; empty without one."""
+    return next(iter(_in_browser().get(key, [])), "")

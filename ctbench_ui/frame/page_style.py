@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# A notification is in the empty part of the navigation: where Streamlit has it, it covers the controls of a page's head.
 # `:has` on what holds the page makes a browser look at the style of the whole page whenever an element is added: half of
 # all its time for styles. It is for what holds little, such as the header.
 STYLE = """<style>
@@ -35,6 +36,8 @@ STYLE = """<style>
   .st-key-alignment-header > .st-key-alignment-result {flex: 1 1 100% !important; order: 1}
   .st-key-alignment-header > .st-key-measure-box ~ * {order: 2}
 }
+[data-testid=stToastContainer] {top: auto !important; bottom: 1rem; left: 0; right: auto; margin: 0 .5rem}
+[data-testid=stToast] {width: 13.2rem; padding: .75rem; font-size: .875rem}
 [data-testid=stMain] [data-testid=stPageLink]:not(.st-key-strip *) a {position: relative; left: -.5rem}
 [data-testid=stMain] [data-variant=segmented_control] {min-height: 2.5rem}
 .st-key-compare-runs [data-testid=stMultiSelect] [role=group] {height: auto; max-height: none}

@@ -34,7 +34,7 @@ COLUMNS: dict[str, Any] = {
     "test": _text(
         "Test AUPRC [95 % CI]",
         help="On each evaluated test set. ⚠: shares patients with training. ⟳: stale, the run has a better epoch now; "
-        "evaluate it again. Scores only: a run of a study; Evaluate computes its interval. No CI: the run's card says why.",
+        "evaluate it again. No interval yet: a run of a study; Evaluate computes it. No CI: the run's card says why.",
     ),
     "bar": st.column_config.ImageColumn(
         "Test AUPRC", width=92, help="Value and interval on the first evaluated test set, from 0 to 1."
@@ -301,7 +301,7 @@ def _tests(
         mark = test_marks(leaks.get(name), name in stale)
         which = f"{name} " if len(tests) > 1 else ""
         reason = no_interval.get(name)
-        short = f" ({SCORES_ONLY if reason == SCORES_ONLY else 'no CI'})" if reason and value is not None else ""
+        short = f" ({'no interval yet' if reason == SCORES_ONLY else 'no CI'})" if reason and value is not None else ""
         parts.append(f"{which}{format_interval(value, intervals.get(name))}{short}{mark}")
     return " · ".join(parts)
 

@@ -38,6 +38,14 @@ TABS: dict[str, tuple[str, tuple[str, ...]]] = {
     place: (key, tuple(title.lower() for title in tab_titles(key))) for place, key in _PLACES.items()
 }
 
+_COVERED = """() => [...document.querySelectorAll("a, button, input, [role=slider], [role=tab]")].filter((control) => {
+  const own = control.getBoundingClientRect();
+  return own.width && !control.closest("[data-testid=stToast]") && [...document.querySelectorAll("[data-testid=stToast]")].some(
+    (toast) => {
+      const box = toast.getBoundingClientRect();
+      return own.left < box.right && box.left < own.right && own.top < box.bottom && box.top < own.bottom;
+    });
+}).map((control) => control.ariaLabel || control.textContent)"""
 _STEP_MS = 60_000
 _REQUEST_MS = 2000
 _POLL_MS = 20  # by default the page is drawn anew for every look
@@ -187,6 +195,11 @@ class BrowserUser:
         """Wait until a notification with a text appears, and until the page is drawn."""
         self.page.get_by_test_id("stToast").filter(has_text=text).first.wait_for()
         self.settle()
+
+    def controls_under_toasts(self) -> list[str]:
+        """Return the controls, by name, that a notification covers."""
+        covered: list[str] = self.page.evaluate(_COVERED)
+        return covered
 
     def wait_for_page(self, address: str) -> None:
         """Wait until the app has gone to another page; ``*`` and ``**`` match any text."""

@@ -12,6 +12,7 @@ import pytest
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
 from ctbench_core.formatting import format_metric
+from ctbench_core.metrics import choose_thresholds
 from ctbench_core.runs import EvaluationPaths, RunPaths
 from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
@@ -98,6 +99,34 @@ def test_the_slider_moves_the_counts_as_stored(user: BrowserUser, bundle: Evalua
     f1 = 2 * stored["tp"] / (stored["tp"] + stored["fp"] + stored["tp"].iloc[0])
     user.button("preset-f1").click()
     _wait_for_cells(user, _count_cells(bundle, label, stored["threshold"][f1 == f1.max()].iloc[-1]))
+
+
+def test_a_chosen_threshold_has_one_answer_also_after_a_reload_and_among_the_volumes(
+    reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]
+) -> None:
+    run = RunPaths(demo_runs[1]["mlp 1"])
+    scores = pd.read_parquet(run.evaluation("test").scores)
+    label = next(name.removeprefix("prob_") for name in scores if name.startswith("prob_"))
+    validation = pd.read_parquet(run.validation_scores)
+    columns = (validation[[f"{part}_{label}"]].to_numpy(float) for part in ("target", "prob"))
+    chosen = float(choose_thresholds(*columns, "sensitivity=.95").values[0])
+    cells = _count_cells(run.evaluation("test"), label, chosen)
+    reader.go(f"evaluate?run={run.root.name}&tab=Threshold")
+    reader.press("use-sensitivity")
+    _wait_for_cells(reader, cells)
+    named = reader.widget("threshold", "[data-testid=stSliderThumbValue]").inner_text()
+    assert (scores[f"prob_{label}"] >= float(named)).equals(scores[f"prob_{label}"] >= chosen)
+    assert f"threshold={float(named)}" in reader.page.url
+    reader.page.reload()
+    reader.settle()
+    _wait_for_cells(reader, cells)
+    assert reader.widget("threshold", "[data-testid=stSliderThumbValue]").inner_text() == named
+    reader.open_tab("evaluate", "volumes")
+    reader.wait_for_text(f"Volumes at threshold {named[1:]}")
+    reader.go(f"evaluate?run={run.root.name}&tab=Volumes&threshold={named}")
+    reader.wait_for_text(f"Volumes at threshold {named[1:]}")
+    reader.press("volumes-reset")
+    reader.wait_for_text("Volumes at threshold .500")
 
 
 def test_every_download_holds_the_stored_numbers(user: BrowserUser, bundle: EvaluationPaths) -> None:

@@ -53,6 +53,7 @@ def wait_for_end(user: BrowserUser, run_dir: Path) -> None:
     """Wait for the notification that a run has ended after its last epoch."""
     epoch = read_status(run_dir / "status.json").epoch
     user.wait_for_toast(re.compile(rf"\b({epoch}|{epoch:,})\b"))
+    assert user.controls_under_toasts() == []
 
 
 def shown_epoch(user: BrowserUser) -> int:

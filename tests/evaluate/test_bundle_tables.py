@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, roc_curve
 
-from ctbench_core.evaluate import GRID, best_thresholds, confusion_at, counts_frame, write_bundle
+from ctbench_core.evaluate import GRID, best_thresholds, confusion_cells, counts_frame, write_bundle
 from ctbench_core.manifest import Manifest
 from ctbench_core.runs import RunPaths
 
@@ -52,21 +52,10 @@ def test_every_stored_count_equals_scikit_learn(
     rows = counts[counts["label"] == label]
     assert set(GRID) <= set(rows["threshold"])
     assert rows["threshold"].is_monotonic_increasing
-    for threshold in rows["threshold"].sample(80, random_state=0):
-        at, confusion = confusion_at(rows, threshold)
-        assert at == threshold
-        assert [confusion.tn, confusion.fp, confusion.fn, confusion.tp] == _by_hand(
-            targets[:, c], probabilities[:, c], threshold
-        )
-
-
-def test_a_threshold_between_positions_is_the_next_one_and_rounding_is_ignored(counts: pd.DataFrame) -> None:
-    rows = counts[counts["label"] == "ties"]
-    stored = rows["threshold"].to_numpy()
-    assert confusion_at(rows, 0.1 + 0.2)[0] == 0.3
-    assert confusion_at(rows, 0.30005)[0] == stored[stored > 0.30005].min()
-    assert confusion_at(rows, 7.0)[0] == 1.0
-    assert confusion_at(rows, -1.0)[0] == 0.0
+    first = rows.iloc[0]
+    for row in rows.sample(80, random_state=0).itertuples():
+        stored = [first["fp"] - row.fp, row.fp, first["tp"] - row.tp, row.tp]
+        assert stored == _by_hand(targets[:, c], probabilities[:, c], row.threshold)
 
 
 @pytest.mark.parametrize("label", ["ties", "rare", "blanks"])
@@ -79,10 +68,10 @@ def test_the_best_thresholds_are_the_best_of_all_scores(
     rows = counts[counts["label"] == label]
     best = best_thresholds(rows)
     highest = max(f1_score(truth, scores >= threshold) for threshold in np.unique(scores))
-    assert confusion_at(rows, best["f1"])[1].f1 == pytest.approx(highest, abs=1e-12)
+    assert f1_score(truth, scores >= best["f1"]) == pytest.approx(highest, abs=1e-12)
     fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
-    confusion = confusion_at(rows, best["youden"])[1]
-    assert confusion.recall + confusion.specificity - 1 == pytest.approx((tpr - fpr).max(), abs=1e-12)
+    called = scores >= best["youden"]
+    assert called[truth == 1].mean() - called[truth == 0].mean() == pytest.approx((tpr - fpr).max(), abs=1e-12)
 
 
 def test_a_finding_with_one_class_has_no_counts(counts: pd.DataFrame) -> None:
@@ -116,6 +105,6 @@ def test_the_bundle_holds_the_counts(tmp_path: Path, targets: np.ndarray, probab
     metrics = write_bundle(paths, manifest, np.log(probabilities / (1 - probabilities)), [], probabilities)
     stored = pd.read_parquet(paths.counts)
     pd.testing.assert_frame_equal(stored, counts_frame(targets, probabilities, LABELS), check_dtype=False)
-    _, confusion = confusion_at(stored[stored["label"] == "ties"], metrics.threshold)
-    for name in ("precision", "recall", "f1", "specificity"):
-        assert getattr(confusion, name) == metrics.findings["ties"].value(name)
+    cells = confusion_cells(targets[:, 0], probabilities[:, 0], metrics.threshold)
+    precision = cells["tp"].sum() / (cells["tp"] | cells["fp"]).sum()
+    assert precision == metrics.findings["ties"].value("precision")

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import confusion_matrix
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
-from ctbench_core.evaluate import evaluate_run
+from ctbench_core.evaluate import counts_frame, evaluate_run
 from ctbench_core.experiment import run_experiment
-from ctbench_core.formatting import format_metric
+from ctbench_core.formatting import format_metric, format_threshold
 from ctbench_core.metrics import brier_score, choose_thresholds
 from ctbench_core.runs import RunPaths, open_run
 from ctbench_ui.evaluate import threshold
@@ -136,7 +137,7 @@ def test_thresholds_are_those_of_validation(run: RunPaths, open_page: Open) -> N
     scores = pd.read_parquet(run.validation_scores)
     targets, probabilities = (scores[[f"{part}_{label}"]].to_numpy(float) for part in ("target", "prob"))
     shown = _table(app, _RATES).set_index(_RATES)
-    for title, rule in (("Max F1", "f1"), ("Youden", "youden"), ("Sensitivity ≥ .95", "sensitivity=.95")):
+    for title, rule in (("Best F1", "f1"), ("Youden", "youden"), ("Sensitivity ≥ .95", "sensitivity=.95")):
         chosen = choose_thresholds(targets, probabilities, rule).values[0]
         assert float(shown.loc["Threshold", title]) == pytest.approx(chosen, abs=5e-4)
     rates = threshold.tuned_rates(run, label, run.evaluation("test").scores, ["f1"]).iloc[0]
@@ -163,13 +164,100 @@ def test_a_preset_says_what_it_set_until_the_slider_or_the_finding_changes(
         button.click().run()
         chosen = choose_thresholds(targets, probabilities, f"sensitivity={target}").values[0]
         assert app.slider(key="threshold").value == pytest.approx(chosen, abs=1e-3)
-        assert f"Threshold set to **{format_metric(chosen)}**: sensitivity ≥ {text} on validation." in said(app)
+        named = format_threshold(app.slider(key="threshold").value)
+        assert f"Threshold set to **{named}**: sensitivity ≥ {text} on validation." in said(app)
     app.slider(key="threshold").set_value(0.123).run()
     assert "Threshold set to" not in said(app)
     app.button(key="preset-youden").click().run()
-    assert "Youden on these volumes" in said(app)
+    assert "best Youden on test; do not report" in said(app)
     app.selectbox(key="finding").select("Emphysema").run()
     assert "Threshold set to" not in said(app)
+
+
+def _write_scores_just_above(run: RunPaths, label: str, threshold: float) -> pd.DataFrame:
+    """Put negatives of the test set between a threshold and the next one whose counts are stored."""
+    bundle = run.evaluation("test")
+    scores = pd.read_parquet(bundle.scores)
+    targets = scores[f"target_{label}"].to_numpy(float)
+    order = np.cumsum(targets == 0)
+    near = threshold + 1e-5 * order
+    values = np.where(targets == 1, 0.9, np.where(order % 3, near, threshold - 1e-5 * order))
+    scores[f"prob_{label}"] = values
+    scores.to_parquet(bundle.scores, index=False)
+    counts_frame(targets[:, None], values[:, None], [label]).to_parquet(bundle.counts, index=False)
+    return scores
+
+
+@pytest.mark.parametrize("rule", ["sensitivity", "f1"])
+def test_one_threshold_has_one_answer_in_cells_rates_rules_volumes_and_name(
+    run: RunPaths, open_page: Open, said: Said, rule: str
+) -> None:
+    label = "Lung nodule"
+    table = pd.read_parquet(run.validation_scores)
+    targets, scores = (table[[f"{part}_{label}"]].to_numpy(float) for part in ("target", "prob"))
+    chosen = float(choose_thresholds(targets, scores, f"{rule}=.95" if rule == "sensitivity" else rule).values[0])
+    test = _write_scores_just_above(run, label, chosen)
+    truth, called = test[f"target_{label}"].to_numpy(int), test[f"prob_{label}"].to_numpy() >= chosen
+    tn, fp, fn, tp = confusion_matrix(truth, called).ravel()
+    app = _open_tab(open_page, run, "Threshold")
+    app.button(key=f"use-{rule}").click().run()
+    counted = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    for cell, count in counted.items():
+        assert app.button(key=f"cell-{cell}").label.startswith(f"**{count}** "), cell
+    rates = _table(app, "Rate").set_index("Rate")["Value [95 % CI]"]
+    rules = _table(app, _RATES).set_index(_RATES)["Sensitivity ≥ .95" if rule == "sensitivity" else "Best F1"]
+    for title, value in (
+        ("Precision", tp / (tp + fp)),
+        ("F1", 2 * tp / (2 * tp + fp + fn)),
+        ("Specificity", tn / (tn + fp)),
+    ):
+        assert rates[title].startswith(format_metric(value))
+        assert rules[title].split(" → ")[1].startswith(format_metric(value)), title
+    value = app.slider(key="threshold").value
+    assert len(format_threshold(value)) > 4 and rules["Threshold"] == format_threshold(value)
+    assert app.slider(key="threshold").format == f"%.{len(format_threshold(value)) - 1}f"
+    app.button(key="cell-fp").click().run()
+    assert f"false positives** at threshold {format_threshold(value)}," in said(app)
+    listed = next(frame.value for frame in app.dataframe if "volume" in frame.value)
+    assert set(listed["volume"]) == set(test["volumename"][called & (truth == 0)])
+
+
+def test_volumes_take_the_threshold_of_their_finding_and_can_go_back(
+    run: RunPaths, open_page: Open, said: Said
+) -> None:
+    app = _open_tab(open_page, run, "Threshold")
+    app.selectbox(key="finding").select("Emphysema").run()
+    app.button(key="use-sensitivity").click().run()
+    threshold = app.slider(key="threshold").value
+    app.session_state["tab"] = "Volumes"
+    app.session_state["volumes.kind"] = "false positives"
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="volumes.finding").value == "Emphysema"
+    name = format_threshold(threshold)
+    assert f"{name} is set for Emphysema on *Threshold*: sensitivity ≥ .95 on validation." in said(app)
+    scores = pd.read_parquet(run.evaluation("test").scores)
+    false = scores["volumename"][(scores["target_Emphysema"] == 0) & (scores["prob_Emphysema"] >= threshold)]
+    assert set(app.dataframe[0].value["volume"]) == set(false)
+    app.selectbox(key="volumes.finding").select("Lung nodule").run()
+    assert "on *Threshold*" not in said(app)  # no threshold is set for it
+    app.selectbox(key="volumes.finding").select("Emphysema").run()
+    app.button(key="volumes-reset").click().run()
+    assert "on *Threshold*" not in said(app)
+    app.session_state["tab"] = "Threshold"
+    app.run()
+    assert app.slider(key="threshold").value == 0.5
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("0.463", ".463"), ("much", ""), ("7", "")])
+def test_an_address_with_a_threshold_is_that_of_its_volumes(
+    run: RunPaths, open_page: Open, said: Said, asked: str, shown: str
+) -> None:
+    query = {"run": run.root.name, "tab": "Volumes", "finding": "emphysema", "threshold": asked}
+    app = open_page("evaluate", query=query)
+    assert not app.exception
+    assert (f"{shown} is set for Emphysema on *Threshold*." in said(app)) == bool(shown)
+    assert ("threshold" in app.session_state and app.session_state["threshold"] == 0.463) == bool(shown)
 
 
 def test_presets_stand_above_the_counts_and_one_word_names_a_rate(run: RunPaths, open_page: Open, said: Said) -> None:
@@ -177,10 +265,12 @@ def test_presets_stand_above_the_counts_and_one_word_names_a_rate(run: RunPaths,
     keys = [button.key for button in app.button]
     assert max(map(keys.index, ("use-f1", "use-sensitivity", "preset-f1"))) < keys.index("cell-tp")
     tables = [str(table.value.to_dict()) + str(list(table.value)) for table in app.dataframe]
-    assert not any("Recall" in text for text in tables)
-    assert "Sensitivity" in list(_table(app, _RATES)[_RATES])
+    assert sum(text.count("sensitivity") for text in tables) == 1  # beside its name, once
+    assert "Recall (sensitivity)" in list(_table(app, "Rate")["Rate"])
+    assert "Recall" in list(_table(app, _RATES)[_RATES])
     labels = {button.key: button.label for button in app.button}
-    assert (labels["use-f1"], labels["preset-f1"]) == ("Max F1", "Max F1, this set")  # one name for one rule
+    titles = ("Best F1", "Best F1 on test (not reportable)")
+    assert (labels["use-f1"], labels["preset-f1"]) == titles  # one name for one rule
     assert "cross-fitted over its" in said(app)
 
 
@@ -202,7 +292,7 @@ def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_n
     shown = _table(app, "Rate").set_index("Rate")
     y, called = scores["target_Lung nodule"].to_numpy(int), scores["prob_Lung nodule"].to_numpy() >= threshold
     expected = {
-        "Sensitivity": called[y == 1].mean(),
+        "Recall (sensitivity)": called[y == 1].mean(),
         "Specificity": (~called)[y == 0].mean(),
         "NPV": 1 - y[~called].mean(),
     }

@@ -274,8 +274,8 @@ def test_a_confusion_cell_shows_its_volumes_most_wrong_first(predictions: pd.Dat
 
 def test_hindsight_thresholds_are_labelled(predictions: pd.DataFrame, open_page: Open, said: Said) -> None:
     app = _open_tab(open_page("evaluate"), "Threshold")
-    assert app.button(key="preset-f1").label == "Max F1, this set"
-    assert "chosen on these very volumes: do not report them" in said(app)
+    assert app.button(key="preset-f1").label == "Best F1 on test (not reportable)"
+    assert "chosen on these volumes; do not report" in said(app)
     app.button(key="preset-f1").click().run()
     truth, scores = predictions["target_Emphysema"], predictions["prob_Emphysema"]
     best = max(f1_score(truth, scores >= threshold) for threshold in scores)

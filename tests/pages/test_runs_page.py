@@ -162,8 +162,8 @@ def test_a_run_of_which_only_scores_are_stored_says_so_in_the_table_and_on_its_c
     file.write_text(json.dumps(bare | {"detail": "scores"}), encoding="utf-8")
     app = open_page("runs", {"runs.chosen": [trained[0].name]})
     value = format_metric(content["auprc"])
-    assert [text for text in app.dataframe[0].value["test"] if text] == [f"{value} (scores only)"]
-    assert "No interval: scores only." in said(app)
+    assert [text for text in app.dataframe[0].value["test"] if text] == [f"{value} (no interval yet)"]
+    assert "No interval: only scores are stored." in said(app)
     assert "test_no_interval" not in run_table.export_frame(rows(store))
 
 
