@@ -5,14 +5,14 @@ Each function returns nothing where its subject does not apply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
 from ctbench_core.compare import MACROS, Comparison, Pair
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_metric, format_p, plural
-from ctbench_core.inference import MARK_NEAR_END, MODELS, SAME_PATIENTS
+from ctbench_core.inference import MARK_NEAR_END, MODELS, RECIPES, SAME_PATIENTS
 from ctbench_core.runs import VALIDATION
 
 _NAMED = 3  # models that a sentence lists
@@ -70,17 +70,33 @@ def _joined(texts: Sequence[str]) -> str:
 def question_sentences(comparison: Comparison) -> list[str]:
     """Say what the differences hold for: these trained models, or a way of training."""
     sentences = []
+    averaged = max(comparison.settings["seeds"]) > 1  # some recipe has several seeds
     for question, rows in comparison.differences.groupby("question", sort=False):
         subject = "" if len(rows) == len(comparison.differences) else f"{', '.join(dict.fromkeys(rows['a']))}: "
-        if question == MODELS:
-            reason = (
-                ", since one seed is compared" if max(comparison.settings["seeds"]) > 1 else ", not for other seeds"
-            )
-            sentences.append(f"{subject}The answer holds for these trained models{reason}.")
+        if question == MODELS and averaged:
+            single = "the result is for these" if rows["a"].nunique() == 1 else "each result is for its"
+            sentences.append(f"{subject}One seed compared: {single} two models only.")
+        elif question == MODELS:
+            sentences.append(f"{subject}The answer holds for these trained models, not for other seeds.")
         else:
             limit = ", since its seeds share half of them or more" if question == SAME_PATIENTS else ""
             sentences.append(f"{subject}The answer holds for {question}{limit}.")
     return sentences
+
+
+def answer_sentences(questions: Collection[str]) -> list[str]:
+    """Say what the answers of a table of several pairs hold for."""
+    if not {RECIPES, SAME_PATIENTS} & {*questions}:
+        return ["Holds for these trained models only."]
+    if RECIPES not in questions:
+        sentences = ["Holds for these recipes and training patients only: seeds share half of the patients or more."]
+    elif SAME_PATIENTS in questions:
+        sentences = [
+            "Holds for these recipes; if seeds share half or more of their training patients, only for those patients."
+        ]
+    else:
+        sentences = ["Holds for these recipes."]
+    return [*sentences, "Where one seed is compared, for the two models only."] if MODELS in questions else sentences
 
 
 def seed_texts(comparison: Comparison) -> dict[str, str]:
@@ -211,7 +227,10 @@ def eligible_sentence(eligible: list[str], total: int) -> str:
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return what a reader of the table of differences needs to know beside it."""
+    """Return what a reader of the table of differences needs to know beside it.
+
+    Of two models the table itself says which is better.
+    """
     eligible = eligible_sentence(comparison.eligible, len(comparison.common.labels))
     return [
         *question_sentences(comparison),
@@ -219,6 +238,6 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         *margin_sentences(comparison),
         *detectable_sentences(comparison),
         *([eligible] if eligible else []),
-        *best_sentences(comparison),
+        *(best_sentences(comparison) if len(comparison.common.names) > 2 else []),
         *primary_sentences(comparison),
     ]

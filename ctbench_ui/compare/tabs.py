@@ -308,7 +308,8 @@ def settings(comparison: dict[str, Any]) -> None:
         return
     table = comparison["settings"].set_index("setting")
     settings_table.draw(dict(zip(table.index, table.to_numpy().tolist())), list(table), "Settings that differ")
-    st.caption(f"{UNDEFINED}: without effect on that run. Settings without effect on any are left out.")
+    if table.eq(UNDEFINED).any(axis=None):
+        st.caption(f"{UNDEFINED}: without effect on that run.")
 
 
 def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
