@@ -66,6 +66,8 @@ def test_text_is_clear_on_every_ground(name: str) -> None:
     for ground in _grounds(theme):
         assert _contrast(_over(theme["textColor"], ground, faint), ground) >= TEXT, ground  # a caption
         assert _contrast(theme["codeTextColor"], ground) >= TEXT, ground
+        assert _contrast(theme["grayTextColor"], ground) >= TEXT, ground
+    assert _contrast(theme["grayTextColor"], theme["grayBackgroundColor"]) >= TEXT  # a gray badge
     assert _contrast("#FFFFFF", theme["primaryColor"]) >= TEXT  # a primary button
     assert _contrast(theme.get("linkColor", theme["primaryColor"]), theme["backgroundColor"]) >= TEXT
 

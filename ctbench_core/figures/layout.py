@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _LEGEND_ROW = 19  # pixels of a line of a legend
 _LEGEND_LETTERS = 46  # of a line of a legend
 _ROWS_ABOVE = 8  # of a legend above a chart of `build_chart`
+# Two columns of a legend, as pixels and letters of a name: with their lines they fit the narrowest panel of Runs.
+_COLUMN, _COLUMN_LETTERS = 120, 24
 _STACKED = 3  # lines of a legend above a chart
 # A line of a chart's note must fit a phone; its height in pixels.
 _NOTE_LETTERS, _LINE = 62, 14
@@ -92,6 +95,14 @@ def legend_name(name: str) -> str:
 def legend_lines(name: str) -> int:
     """Return how many lines `legend_name` gives a name."""
     return len(textwrap.wrap(name, _LEGEND_LETTERS))
+
+
+def legend_columns(names: Collection[str]) -> tuple[int, dict[str, Any]]:
+    """Return the rows of a legend of names, and its layout: two columns where one is too high to be above the chart."""
+    rows = sum(map(legend_lines, names))
+    if rows <= _ROWS_ABOVE or max(map(len, names)) > _COLUMN_LETTERS:
+        return rows, {}
+    return math.ceil(rows / 2), {"orientation": "h", "traceorder": "normal", "entrywidth": _COLUMN}
 
 
 def set_layout(chart: go.Figure, height: int, legend_below: bool = True) -> go.Figure:

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import macro_keys, short_title
-from ctbench_core.figures.layout import build_chart, legend_lines, legend_name, set_layout
+from ctbench_core.figures.layout import build_chart, legend_columns, legend_name, set_layout
 from ctbench_core.palette import COLOURS, line_style
 
 _PLOT = 300  # pixels between the axes
@@ -63,9 +63,10 @@ def learning_curves(drawn: pd.DataFrame, best: pd.DataFrame, places: Mapping[str
             tip = f"{name}<br>best epoch %{{x:,}}: %{{y:.3f}}<extra></extra>"
             style = {"mode": "markers", "marker": edge, "hovertemplate": tip, "showlegend": False}
             traces.append(group | style | _points(dots[run], "value"))
-    chart = build_chart(traces, _PLOT, sum(map(legend_lines, places)), {"title": "epoch"}, {"title": title})
+    rows, columns = legend_columns(places)
+    chart = build_chart(traces, _PLOT, rows, {"title": "epoch"}, {"title": title})
     # A zoom stays while new epochs come in; lines of several traces have no gap in the legend.
-    return chart.update_layout(uirevision=title, legend_tracegroupgap=0)
+    return chart.update_layout(uirevision=title, legend={"tracegroupgap": 0} | columns)
 
 
 def _points(frame: pd.DataFrame, column: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ctbench_ui.shared.pictures import draw_plot
 # Over shading fewer are: it shows where they are dense.
 _DRAWN, _OVER_SHADING, _LINES, _ROWS_SHOWN = 10_000, 2_500, 300, 1000
 _HITS = {"rank 1": COLOURS[2], "rank 2 to 10": COLOURS[5], "rank 11 to 100": COLOURS[4], "beyond 100": COLOURS[1]}
+_MODALITY = "modality"  # the colouring whose legend also says which shape is which
 _KINDS = {"both": ("visual", "text"), "volumes": ("visual",), "reports": ("text",)}
 
 
@@ -34,7 +35,7 @@ def tab(folder: Path, source: Source) -> None:
         return
     positions, names = store.positions(folder), store.names(folder)
     labels = store.findings(folder)
-    colourings = ["modality", "first hit", "split", *labels]
+    colourings = [_MODALITY, "first hit", "split", *labels]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         shown = (
             st.segmented_control(
@@ -63,15 +64,16 @@ def tab(folder: Path, source: Source) -> None:
         on_select="rerun",
         selection_mode=("lasso", "box"),
     )
-    st.caption(_describe(len(points), len(drawn), density.outside, dense))
+    if text := _describe(len(points), len(drawn), density.outside, dense, colour != _MODALITY):
+        st.caption(text)
     _downloads(folder, points, source)
     inside = _inside(positions, event["selection"], shown)
     _selection(names, positions, folder, inside, source)
 
 
-def _describe(points: int, drawn: int, outside: int, shaded: bool) -> str:
-    """Write what is drawn, and what is left out."""
-    parts = ["Circles are volumes, diamonds are reports, on the same axes."]
+def _describe(points: int, drawn: int, outside: int, shaded: bool, shapes: bool) -> str:
+    """Write what is drawn, and what is left out; what the shapes are where the legend has the colours alone."""
+    parts = ["Circles are volumes, diamonds are reports."] if shapes else []
     if drawn < points:
         complete = "shading, lasso and files" if shaded else "lasso and files"
         parts.append(
@@ -132,7 +134,7 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
 def _groups(folder: Path, colour: str, names: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the group of every volume and every report, and the colour of each group."""
-    if colour == "modality":
+    if colour == _MODALITY:
         groups = {"visual": np.full(len(names), "volumes"), "text": np.full(len(names), "reports")}
         return groups, {"volumes": COLOURS[0], "reports": COLOURS[1]}
     if colour == "first hit":

@@ -346,7 +346,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         "K", depths, default=10 if 10 in depths else depths[-1], required=True, **address.bound("findings.k", depths)
     )
     k = k or depths[0]
-    left, right = st.columns([2, 3], gap="medium")
+    left, right = st.columns([2, 3], gap="small")  # the wider gap would cut the table at 1280 pixels
     with left:
         chart, alt = alignment_charts.finding_lift(findings, k), f"Lift of each finding among the first {k}"
         exports.draw_chart(chart, findings, source, "findings", alt)

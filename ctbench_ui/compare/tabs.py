@@ -79,7 +79,7 @@ def _lead(comparison: dict[str, Any]) -> None:
 
 
 def _macro_differences(comparison: dict[str, Any]) -> None:
-    """Draw the differences of the macro means with the two values; the difference is first, where a phone shows it."""
+    """Draw the differences of the macro means with the two values; what a phone shows first is the answer."""
     every = comparison["differences"]
     rows = every[every["label"].isin(MACROS)]
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
@@ -93,10 +93,10 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
         interval_title(rows, "Difference"): [
             difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
         ],
+        "p (adjusted)": rows["p_adjusted"],
+        "p": rows["p"],
         "Baseline": rows["b_value"],
         "Other": rows["a_value"],
-        "p": rows["p"],
-        "p (adjusted)": rows["p_adjusted"],
         "Mean over": [
             ", ".join(filter(None, [over if label == MACRO else eligible, comparison["seeds_of"].get(name)]))
             for name, label, over in zip(rows["a"], rows["label"], rows["metric"].map(defined))
@@ -287,7 +287,7 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
             exports.styled(shown),
             hide_index=True,
             height=420,
-            column_order=["volume", "label", "first", "second", "apart"],
+            column_order=["volume", "label", "apart", "first", "second"],
             column_config={
                 "volume": "Volume",
                 "label": "Label",
@@ -308,8 +308,8 @@ def settings(comparison: dict[str, Any]) -> None:
         return
     table = comparison["settings"].set_index("setting")
     settings_table.draw(dict(zip(table.index, table.to_numpy().tolist())), list(table), "Settings that differ")
-    if table.eq(UNDEFINED).any(axis=None):
-        st.caption(f"{UNDEFINED}: without effect on that run.")
+    dash = f"{UNDEFINED}: without effect on that run. " if (table == UNDEFINED).any(axis=None) else ""
+    st.caption(f"{dash}Settings without effect on any run are left out.")
 
 
 def label_noise(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:

@@ -31,16 +31,19 @@ _MARGIN = 85  # pixels of a table beside its columns
 
 
 def _metric_columns() -> list[str]:
-    """Return the columns of metrics in the order of the table; those that are compared have their interval beside."""
+    """Return the columns of numbers in the order of the table; metrics that are compared have their interval beside.
+
+    AUPRC is first, where a phone shows it; then what it is judged by.
+    """
     columns = []
     for metric in brief_metrics():
         columns += [metric.name, f"{metric.name}_ci"] if metric.compared else [metric.name]
-        columns += ["skill"] if metric.name == "auprc" else []
+        columns += [*(count.name for count in metrics_of("count")), "skill"] if metric.name == "auprc" else []
     return columns
 
 
 def _table_columns() -> list[str]:
-    return ["finding", *(metric.name for metric in metrics_of("count")), *_metric_columns(), "threshold"]
+    return ["finding", *_metric_columns(), "threshold"]
 
 
 def _width(name: str) -> int:

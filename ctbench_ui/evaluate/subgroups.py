@@ -21,20 +21,21 @@ from ctbench_ui.shared.exports import Source
 
 _OF_ELIGIBLE = ", eligible findings"
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
+# In the order of the table: a phone shows the first ones.
 _COLUMNS = {
     "group": _TEXT("Group", pinned=True),
-    "volumes": _NUMBER("Volumes", format="localized"),
-    "patients": _NUMBER("Patients", format="localized"),
-    "positives": _NUMBER(
-        "Positives", format="localized", help="Positive labels of the finding; for the macro mean, of all findings."
-    ),
-    "prevalence": _NUMBER("Prev.", help="The AUPRC of chance in the group."),
     "value": _TEXT("Value [95 % CI]"),
     "complement": _NUMBER("Others", help="Value over all other volumes whose group is known."),
     "gap": _TEXT("Gap [95 % CI]", help="Value − others. Intervals are over patients, not adjusted."),
     "p_adjusted": _NUMBER(
         "p (adjusted)", help="Benjamini-Hochberg over all groups, findings and metrics of this column."
     ),
+    "volumes": _NUMBER("Volumes", format="localized"),
+    "patients": _NUMBER("Patients", format="localized"),
+    "positives": _NUMBER(
+        "Positives", format="localized", help="Positive labels of the finding; for the macro mean, of all findings."
+    ),
+    "prevalence": _NUMBER("Prev.", help="The AUPRC of chance in the group."),
     "reason": _TEXT("Note"),
 }
 

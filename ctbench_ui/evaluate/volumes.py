@@ -66,7 +66,16 @@ def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, al
     }
     shown = frame.head(SHOWN)
     shown = shown.assign(**{name: metric_texts(shown[name]) for name in ("probability", "error") if name in shown})
-    st.dataframe(shown, hide_index=True, column_config=config, key=f"table-{key}", placeholder="–", alt=alt)
+    order = sorted(shown, key=lambda name: name in ("exam", "patient"))  # a phone shows the scores first
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_order=order,
+        column_config=config,
+        key=f"table-{key}",
+        placeholder="–",
+        alt=alt,
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         rest = f"{SHOWN:,} of {len(frame):,} volumes shown. The CSV has all." if len(frame) > SHOWN else ""
         st.caption(rest or plural(len(frame), "volume"), width="stretch")

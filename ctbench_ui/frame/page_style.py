@@ -21,6 +21,8 @@ STYLE = """<style>
   .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
+  [data-variant=segmented_control]:not([data-selected=true]) {border-left-color: color-mix(in srgb, currentColor 15%, transparent) !important}
+  [data-variant=segmented_control][data-selected=true] {position: relative; z-index: 1}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
   [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
   [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
@@ -53,7 +55,8 @@ button[kind=tertiary]:enabled:hover {opacity: .8}
 [data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
 [data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
 [data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
-[data-testid=stMarkdownContainer] td, [data-testid=stTable] td, [data-testid=stTable] td * {overflow-wrap: anywhere}
+[data-testid=stMarkdownContainer] td, [data-testid=stTable] td, [data-testid=stTable] td * {overflow-wrap: anywhere !important}
+[data-testid=stTable] td:first-child {width: 9.5rem}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {

@@ -74,9 +74,11 @@ def _draw_chart(curves: LearningCurves, names: dict[str, str], title: str, note:
     chart = figures.learning_curves(drawn, best, {short[run_id]: places[run_id] for run_id in ids}, title)
     source = exports.Source(f"{title} of {plural(len(ids), 'run')}", as_text(note), note, "learning-curves")
     own = [name for name in epochs if name not in ("run_id", "run")]
-    exports.draw_chart(
-        chart, epochs[["run_id", "run", *own]], source, title.replace(" ", "-").lower(), f"{title} by epoch"
-    )
+    # A legend of two columns needs more than a phone's width.
+    with st.container(key="runs-curves-wide" if chart.layout.legend.orientation else None):
+        exports.draw_chart(
+            chart, epochs[["run_id", "run", *own]], source, title.replace(" ", "-").lower(), f"{title} by epoch"
+        )
 
 
 def _note(rows: Sequence[dict[str, Any]], metric: str, smoothing: float) -> str:

@@ -44,6 +44,8 @@ _MANY = 100  # runs that fill the table of every window
 _STYLE = """<style>
 .st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 21.5rem)) !important}
 @media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 25rem !important}}
+.st-key-runs-curves-wide {overflow-x: auto}
+.st-key-runs-curves-wide > * {min-width: 28rem}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
@@ -57,6 +59,7 @@ _STYLE = """<style>
 [class*=st-key-runs-table] {padding-bottom: 1.75rem}
 @media (max-width: 640px) {
   [class*=st-key-runs-hint] {display: none}
+  [class*=st-key-runs-bar] {padding-right: 2rem; mask-image: linear-gradient(to left, transparent, #000 2rem)}
   .st-key-runs-controls {gap: .5rem}
   .st-key-runs-controls button {padding-inline: .5rem}
   .st-key-runs-order {flex: 0 1 8.5rem !important; width: 8.5rem !important; min-width: 0 !important}

@@ -23,6 +23,7 @@ from ctbench_ui.shared.style import STATES, duration, metric_column, metric_text
 _STAR = "★"
 _ROW, _HEADING = 35, 38  # heights of a row, and of the heading with the frame, in pixels
 _LETTER, _PADDING, _WIDEST = 7, 20, 260  # widths of a letter, of a cell's padding, and of a name, in pixels
+_NARROW, _NARROW_LETTER = frozenset(" ·.,:;-|'!ijlrtf"), 4
 _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
@@ -47,13 +48,13 @@ COLUMNS: dict[str, Any] = {
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
     ),
     "head": _text("Head"),
-    "study": _text("Study", width=112, help="The study or search that the run belongs to."),
-    "encoder": _text("Encoder"),
     "set": _text(
         "Val. set",
         help="Its file, and what chose it where several sets share the file. Only runs of one set are ranked against each "
         "other.",
     ),
+    "study": _text("Study", help="The study or search that the run belongs to."),
+    "encoder": _text("Encoder"),
     "inputs": _text("Inputs"),
     "budget": _number("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
     "volumes": _number("Volumes", format="localized", help="Training volumes."),
@@ -74,9 +75,9 @@ _FIRST = (
     "state",
     "convergence",
     "head",
+    "set",
     "study",
     "encoder",
-    "set",
     "budget",
     "volumes",
     "best",
@@ -85,6 +86,7 @@ _FIRST = (
 )
 _BRIEF = ("star", "auprc", "name", "test", "bar", "convergence", "encoder", "budget", "when")
 _DAY = st.column_config.DatetimeColumn("Created", format="D MMM", width=68)  # a narrow table has no room for more
+_FITTED = ("name", "set", "study")  # columns as wide as the longest of their texts
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
 
@@ -157,7 +159,7 @@ def select_runs(
         table[name] = _field_cells(rows, run_fields()[name])
     positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
     config = COLUMNS | {name: _field_column(run_fields()[name]) for name in others}
-    config |= {name: config[name] | {"width": _width_of(table[name])} for name in ("name", "set") if name in table}
+    config |= {name: config[name] | {"width": width_of(table[name])} for name in _FITTED if name in table}
     alt = "Runs and their metrics"
     selected = controls.select_rows(
         _without_empty(table), ids, key, config, alt, positions, height=height, by_cell=True
@@ -165,9 +167,13 @@ def select_runs(
     return [ids[row] for row in selected]
 
 
-def _width_of(texts: Iterable[str]) -> int:
+def width_of(texts: Iterable[str]) -> int:
     """Return the width of a column as wide as the longest of its texts: by itself it has that of the first ones."""
-    return min(_WIDEST, _PADDING + max((_LETTER * len(text) for text in texts), default=0))
+    return min(_WIDEST, _PADDING + max(map(_width_of_text, texts), default=0))
+
+
+def _width_of_text(text: str) -> int:
+    return sum(_NARROW_LETTER if letter in _NARROW else _LETTER for letter in text)
 
 
 def _field_cells(rows: Sequence[Mapping[str, Any]], field: Field) -> list[Any]:

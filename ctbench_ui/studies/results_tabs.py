@@ -38,6 +38,7 @@ from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load
 
 # Up to so many runs the best are marked without asking; a table of 100 runs takes ten seconds.
 _MARKED_AT_ONCE = 200
+_ROWS_SHOWN = 16  # of the overview; more are scrolled
 
 
 def draw(folder: str) -> None:
@@ -107,14 +108,14 @@ def _describe(frame: pd.DataFrame) -> str:
 def _curves(folder: str, at: Stamp) -> None:
     """Draw the scaling curves, the table of labels needed, and the crossings."""
     frame = load_cells(folder, at)
-    left, right = st.columns([1, 3])
-    with left:
+    with st.container(horizontal=True):
         metric = _pick_metric("curves-metric")
-    with right:
         known = set(frame["finding"])
         macros = ["", *([ELIGIBLE] if ELIGIBLE in known else [])]
         names, title = [*macros, *study_tables.sort_findings(known)], study_tables.finding_title
-        finding = st.selectbox("Finding", names, format_func=title, **address.bound("curves-finding", names, title))
+        finding = st.selectbox(
+            "Finding", names, format_func=title, width=320, **address.bound("curves-finding", names, title)
+        )
     points = study_tables.curve_points(folder, at, metric, finding or "")
     fits = study_tables.curve_fits(points)
     chart = study_charts.scaling_curves(points, fits, metric, "patients")
@@ -133,7 +134,7 @@ def _curves(folder: str, at: Stamp) -> None:
     crossings = study_tables.crossing_table(folder, at, metric, finding or "")
     if len(crossings):
         st.header("Crossings", anchor=False)
-        st.dataframe(crossings, hide_index=True, placeholder="–")
+        st.dataframe(crossings, hide_index=True, placeholder="–", alt="Budgets at which recipes cross")
         st.caption(
             "Where the mean difference changes its sign, and the budgets at which its 95 % CI holds zero; straight lines "
             "on the log scale between budgets."
@@ -164,6 +165,7 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     names = run_picker.names_in(Path(folder))
     shown = runs.assign(**{axis: [label_title(axis, label) for label in runs[axis]] for axis in axes})
     shown["run"] = [names.get(run, run) for run in runs["run"]]
+    columns = [name for name in runs if name not in ("bank", "extension")]
     event = st.dataframe(
         exports.styled(shown).format("{:g}", subset=settings),
         hide_index=True,
@@ -172,8 +174,10 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
         selection_mode="single-row",
         height=min(420, 38 + 35 * len(runs)),
         lazy=False,
-        column_order=[name for name in runs if name not in ("bank", "extension")],
+        # The name has the settings in which runs differ; so their metrics are next, where a phone shows them.
+        column_order=sorted(columns, key=lambda name: name != "run" and _metric_of(name) is None),
         column_config={name: _run_heading(name) for name in runs},
+        alt="Runs of the study",
     )
     if rows := event.selection.rows:
         run = str(runs["run"].iloc[rows[0]])
@@ -190,9 +194,10 @@ def _metric_of(name: str) -> str | None:
 
 
 def _run_heading(name: str) -> str:
-    """Write a column of the table of runs: ``Validation AUPRC``, ``Learning rate``."""
+    """Write a column of the table of runs as Runs does: ``Val. AUPRC``, ``Learning rate``."""
     if metric := _metric_of(name):
-        return f"{key_title(name.removesuffix(f'_{metric}'))} {short_title(metric)}"
+        where = name.removesuffix(f"_{metric}")
+        return f"{'Val.' if where == VALIDATION else key_title(where)} {short_title(metric)}"
     return axis_title(name.removeprefix("n_"))
 
 
@@ -202,7 +207,8 @@ def _labels_needed(points: pd.DataFrame, metric: str) -> None:
     value = st.slider(
         f"{metric_title(metric)} to reach", 0.05, 0.99, round(highest * 0.95, 2), 0.01, key="needed", width=360
     )
-    st.dataframe(study_tables.needed_table(points, value), hide_index=True, placeholder="–")
+    needed = study_tables.needed_table(points, value)
+    st.dataframe(needed, hide_index=True, placeholder="–", alt="Labels each recipe needs")
     st.caption(
         "Patients: where the mean reaches the target. Range: the budgets whose 95 % CI holds the target; straight lines on "
         f"the log scale between budgets. Below {FEWEST_SEEDS} seeds or folds, the range over them instead."
@@ -213,7 +219,9 @@ def _overview(folder: str, at: Stamp) -> None:
     frame = load_cells(folder, at)
     table = study_tables.overview_table(frame, cell_axes(load_plan(folder)))
     table, notes = study_tables.number_notes(table)
-    st.dataframe(exports.styled(table), hide_index=True, placeholder="–", alt="Macro means of each recipe")
+    height = 38 + 35 * min(len(table), _ROWS_SHOWN)
+    alt = "Macro means of each recipe"
+    st.dataframe(exports.styled(table), hide_index=True, height=height, placeholder="–", alt=alt)
     _draw_notes(notes)
     folds = (
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "
@@ -246,10 +254,8 @@ def _parts(frame: pd.DataFrame) -> str:
 def _findings(folder: str, at: Stamp) -> None:
     frame, axes = load_cells(folder, at), cell_axes(load_plan(folder))
     others = [axis for axis in axes if axis != study_tables.heat_axis(axes)]
-    left, right = st.columns([1, 3])
-    with left:
+    with st.container(horizontal=True):
         metric = _pick_metric("heat-metric")
-    with right:
         fixed = {
             axis: st.selectbox(
                 axis_title(axis),

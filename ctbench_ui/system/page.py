@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import importlib.metadata
 import json
 import os
@@ -25,10 +26,16 @@ from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import deleted_in, size_of
 from ctbench_ui import form
 from ctbench_ui.frame import status_bar
-from ctbench_ui.shared import as_text, cache, live, meters
+from ctbench_ui.shared import cache, live, meters
 from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_features
 
 _LOADS = {"processors": "processors", "memory": "memory", "gpu_memory": "GPU memory"}
+# As the tables of Streamlit's markdown, which have no name for a screen reader.
+_STYLE = """<style>
+.ctbench-pairs {border-collapse: collapse}
+.ctbench-pairs :is(th, td) {border: 1px solid rgba(128, 128, 128, .2); padding: .4rem .75rem; text-align: left; overflow-wrap: anywhere}
+.ctbench-pairs th[scope=row] {font-weight: inherit; white-space: nowrap}
+</style>"""
 _KINDS = {"train": "run", "align": "alignment", "score": "prediction table"}
 
 
@@ -46,10 +53,10 @@ def draw() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Versions", anchor=False)
-        _draw_pairs(versions, ("Package", "Version"))
+        _draw_pairs("Versions", versions, ("Package", "Version"))
     with right:
         st.header("Folders", anchor=False)
-        _draw_pairs(folders, ("Folder", "Path"))
+        _draw_pairs("Folders", folders, ("Folder", "Path"))
         st.caption("CTBENCH_OUTPUTS sets the run store, CTBENCH_ROOTS the allowed folders.")
         st.metric("Memory of this app", f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB")
     with st.expander(
@@ -109,13 +116,22 @@ def _count_runs(rows: list[dict[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def _draw_pairs(pairs: dict[str, str], titles: tuple[str, str]) -> None:
+def _draw_pairs(name: str, pairs: dict[str, str], titles: tuple[str, str]) -> None:
     """Draw names and their values as a table whose texts wrap: a path is longer than a phone is wide.
 
     It is one text: of `st.table` each cell is a text of its own, which takes a browser several times as long.
+
+    Args:
+        name: of the table, for a screen reader.
     """
-    rows = [titles, ("---", "---"), *((as_text(name), as_text(value)) for name, value in pairs.items())]
-    st.markdown("\n".join(f"| {name} | {value} |" for name, value in rows))
+    head = "".join(f"<th scope=col>{html.escape(title)}</th>" for title in titles)
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in pairs.items()
+    )
+    label = html.escape(name, quote=True)
+    st.html(
+        f'{_STYLE}<table class=ctbench-pairs aria-label="{label}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
 
 
 def draw_history() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ctbench_ui.frame.page_style import STYLE
 from tests.browser.browser_user import BrowserUser, sync_api
 
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
@@ -76,6 +77,27 @@ def test_a_button_too_small_for_a_finger_is_found_on_a_phone(window: sync_api.Pa
     window.set_content(PAGE % {"drawn": button % (60, 20) + button % (24, 24), "place": "", "box": ""})
     found = [fault for fault in window.evaluate(LAYOUT)["faults"] if fault.startswith("small")]
     assert found == (["small for a finger: Close, 60 x 20 pixels"] if small else [])
+
+
+def test_a_choice_on_a_second_line_has_a_border_on_its_left(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = (
+        "<style>button {border: 1px solid gray} #g[id=g] button[data-variant] {border-left-color: transparent}</style>"
+    )
+    item = "<button data-variant=segmented_control %s>%s</button>"
+    items = item % ("data-selected=true", "Platt") + item % ("", "Temperature")
+    window.set_content(f"{theirs}{STYLE}<div data-testid=stButtonGroup><div role=radiogroup id=g>{items}</div></div>")
+    colours = window.locator("button").evaluate_all("all => all.map((one) => getComputedStyle(one).borderLeftColor)")
+    assert colours[0] == "rgba(0, 0, 0, 0)" != colours[1]  # the chosen one keeps its own
+
+
+def test_the_key_of_a_setting_is_not_broken_by_a_long_value(window: sync_api.Page) -> None:
+    theirs = "<style>table {display: inline-table; min-width: 100%} #t td p {overflow-wrap: normal}</style>"
+    row = f"<tr><td><p><span>training.learning_rate</span></p><td><p>{'/' + 60 * 'a'}</p></tr>"
+    table = f'<div data-testid=stTable style="width: 326px; font-size: 14px"><table id=t>{row}</table></div>'
+    window.set_content(theirs + STYLE + table)
+    assert window.locator("span").evaluate("one => one.getClientRects().length") == 1
+    assert window.locator("table").evaluate("one => one.clientWidth") <= 326
 
 
 def test_the_page_makes_room_for_the_button_that_opens_the_navigation(user: BrowserUser) -> None:

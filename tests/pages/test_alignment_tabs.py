@@ -211,6 +211,16 @@ def test_only_points_over_shading_are_see_through(shaded: bool) -> None:
     assert (chart.data[-1].marker.opacity < 1) is shaded
 
 
+def test_the_map_explains_shapes_where_its_legend_has_the_colours_alone(
+    measured: AppTest, said: Callable[[AppTest], str]
+) -> None:
+    measured.session_state["alignment.tab"] = "Map"
+    assert "Circles are volumes" not in said(measured.run())
+    measured.selectbox(key="map.colour").select("first hit").run()
+    assert not measured.exception
+    assert "Circles are volumes, diamonds are reports." in said(measured)
+
+
 def test_a_lasso_takes_what_lies_inside_a_bent_outline() -> None:
     x, y = np.array([0.5, 1.5, 2.5, 1.5]), np.array([0.5, 0.5, 0.5, 2.0])
     corners = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 0], [3, 0], [3, 3], [0, 3]], float)

@@ -279,6 +279,24 @@ def test_every_axis_leaves_out_the_zero_before_the_point() -> None:
     assert len([*charts_[0].select_yaxes()]) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "columns", "margins"),
+    [
+        ("zscore · linear · seed {}", 2, (8 + 6 * 19, 52)),
+        ("budget 60 · zscore · linear · seed {}", 1, (8, 52 + 12 * 19)),
+    ],
+)
+def test_short_names_of_many_runs_stand_in_two_columns_above_their_curves(
+    name: str, columns: int, margins: tuple[int, int]
+) -> None:
+    names = [name.format(seed) for seed in "abcdefghijkl"]
+    lines = pd.DataFrame([{"run": run, "epoch": epoch, "value": 0.1} for run in names for epoch in (1, 2)])
+    layout = figures.learning_curves(lines, lines.tail(1), {run: at for at, run in enumerate(names)}, "AUPRC").layout
+    assert (layout.margin.t, layout.margin.b) == margins
+    assert layout.legend.orientation == ("h" if columns == 2 else None)
+    assert layout.legend.y == (1 if columns == 2 else 0)
+
+
 def test_a_long_name_is_shown_in_lines_that_a_phone_shows_whole() -> None:
     def draw(name: str) -> go.Figure:
         line = pd.DataFrame({"run": name, "epoch": [1, 2], "value": [0.1, 0.2]})

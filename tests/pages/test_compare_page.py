@@ -15,9 +15,9 @@ from streamlit.testing.v1 import AppTest
 from ctbench_core.compare import compare_runs
 from ctbench_core.config import Config
 from ctbench_core.evaluate import ScoreOptions, score_table
-from ctbench_core.formatting import format_interval, format_metric
+from ctbench_core.formatting import UNDEFINED, format_interval, format_metric
 from ctbench_core.report import mark_text
-from ctbench_ui.compare import results
+from ctbench_ui.compare import results, tabs
 from ctbench_ui.shared import as_text, run_picker
 
 Open = Callable[..., AppTest]
@@ -95,7 +95,7 @@ def test_the_difference_is_first_and_runs_are_named_where_there_are_several(
     two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
 ) -> None:
     table = _opened(open_page, two, "Differences").dataframe[0].value
-    assert list(table)[:4] == ["Metric", "Difference [95 % CI]", "Baseline", "Other"]
+    assert list(table)[:6] == ["Metric", "Difference [95 % CI]", "p (adjusted)", "p", "Baseline", "Other"]
     third = _scored(store, tmp_path, "third", 0.3, 7)
     app = open_page("compare", query={"runs": ",".join(one.name for one in (*two.values(), third))})
     table = app.dataframe[0].value
@@ -209,6 +209,7 @@ def test_disagreements_list_the_volumes_furthest_apart(two: dict[str, Path], ope
     assert shown["apart"].iloc[0] == pytest.approx(apart.max(), abs=1e-6)
     headings = json.loads(app.dataframe[0].proto.columns)
     assert [headings[name]["label"] for name in ("first", "second")] == ["weak", "strong"]
+    assert list(app.dataframe[0].proto.column_order) == ["volume", "label", "apart", "first", "second"]
     assert shown["volume"].iloc[0] == weak["VolumeName"][apart.idxmax()]
 
 
@@ -224,14 +225,26 @@ def test_the_other_run_is_chosen_where_there_are_several(
 
 
 def test_settings_that_differ_have_the_titles_of_the_form(
-    two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
+    two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open, said: Said
 ) -> None:
     other = _scored(store, tmp_path, "other", 0.4, 1, batch=32)
-    shown = _opened(open_page, two | {"strong": other}, "Settings").table[0].value
+    app = _opened(open_page, two | {"strong": other}, "Settings")
+    shown = app.table[0].value
     assert list(shown) == ["Setting", "weak", "other"]
     ((title, *values),) = shown.to_numpy().tolist()
     assert title.startswith("Batch size  \n") and as_text("training.batch_size") in title
     assert values == ["64", "32"]
+    assert "left out" in said(app) and "–: without effect" not in said(app)  # there is no dash to explain
+
+
+@pytest.mark.parametrize("effect", ["0.1", UNDEFINED])
+def test_a_dash_among_the_settings_is_explained(effect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    captions: list[str] = []
+    monkeypatch.setattr("streamlit.caption", captions.append)
+    monkeypatch.setattr("streamlit.table", lambda *arguments, **options: None)
+    frame = pd.DataFrame({"setting": ["training.loss.gamma"], "weak": ["2"], "strong": [effect]})
+    tabs.settings({"settings": frame})
+    assert captions[0].startswith("–: without effect on that run. ") == (effect == UNDEFINED)
 
 
 def test_curves_and_metrics_of_runs_have_their_names(two: dict[str, Path], open_page: Open, said: Said) -> None:

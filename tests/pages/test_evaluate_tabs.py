@@ -92,6 +92,7 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
     shown = _table(app, "group")
     assert shown["group"].tolist() == ["F", "M"]
     assert shown["volumes"].tolist() == [12, 12]
+    assert list(shown)[:4] == ["group", "value", "complement", "gap"]  # a phone shows them first
     # Six patients a side are too few: the gap has no interval, and it is said why.
     assert not shown["gap"].str.contains("[", regex=False).any() and shown["p_adjusted"].isna().all()
     assert "no finding has 10 patients of each class" in str(shown["reason"].iloc[0])
@@ -107,6 +108,14 @@ def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) 
     siemens = np.arange(len(scores)) % 3 < 2
     assert table.loc["Siemens", "positives"] == scores.loc[siemens, "target_Emphysema"].sum()
     assert run.evaluation("test").subgroups("Manufacturer").is_file()
+
+
+def test_a_phone_shows_metrics_and_scores_first(run: RunPaths, open_page: Open) -> None:
+    findings = _table(_open_tab(open_page, run, "Findings"), "auprc")
+    assert list(findings)[:6] == ["finding", "auprc", "auprc_ci", "support", "prevalence", "skill"]
+    app = _open_tab(open_page, run, "Volumes")
+    table = next(frame for frame in app.dataframe if "probability" in frame.value)
+    assert list(table.proto.column_order) == ["volume", "label", "probability", "error", "exam", "patient"]
 
 
 def test_a_table_of_metadata_may_be_named(run: RunPaths, open_page: Open, tmp_path: Path, said: Said) -> None:

@@ -174,6 +174,17 @@ def test_what_a_run_reached_comes_before_what_it_was_set_to(trained: list[Path],
     assert not [title for title in run_table.column_titles().values() if title == "N"]
 
 
+def test_what_orders_the_runs_is_whole_in_a_window_of_1280_pixels() -> None:
+    names = list(run_table.COLUMNS)
+    assert names.index("head") + 1 == names.index("set") < names.index("study")
+    texts = {"name": "budget 60 · mlp 128 · seed 3", "set": "valid.csv, budget 60, seed 3", "study": "label-budget"}
+    widths = {name: run_table.width_of([text]) for name, text in texts.items()}
+    assert widths["name"] >= 176  # measured, with its padding
+    others = 33 + 28 + 81 + 137 + 76 + 90 + 70  # boxes, star, AUPRC, test, trend, state and head
+    assert others + sum(widths.values()) <= 984
+    assert run_table.width_of(["a" * 200]) < 300
+
+
 def test_actions_come_above_the_table_in_the_place_of_the_count(trained: list[Path], open_page: Open) -> None:
     def places(app: AppTest) -> tuple[int, int]:
         blocks = list(app.main.children.values())
@@ -493,6 +504,12 @@ def test_learning_curves_are_in_the_address_of_a_read_only_link(trained: list[Pa
     assert "Validation loss" in chart.proto.spec
 
 
+def _block_ids(block: Any) -> list[str]:
+    """Return the ids of a block and of all blocks in it; they end with their keys."""
+    inside = [name for child in getattr(block, "children", {}).values() for name in _block_ids(child)]
+    return [str(getattr(block.proto, "id", "")), *inside]
+
+
 def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
 ) -> None:
@@ -506,6 +523,10 @@ def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     assert len(names) == 12
     assert max(len(line) for name in names for line in name.split("<br>")) <= 46  # whole on a phone
     assert "visual" not in "".join(names)  # what all have in common
+    is_wide = json.loads(chart.proto.spec)["layout"]["legend"].get("orientation") == "h"
+    assert is_wide == (
+        "runs-curves-wide" in "".join(_block_ids(app.main))
+    )  # two columns of a legend need more than a phone's width
     assert f"max-height: {run_table.height_of(14)}px" in "".join(str(part.proto.body) for part in app.get("html"))
     assert "Best first within" not in said(app)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
 import yaml
 from streamlit.testing.v1 import AppTest
 
@@ -156,6 +157,8 @@ def test_tabs_say_what_they_show_before_a_choice(open_page: Open, budgets: str, 
     assert "Turn on Compare to test each pair of values." in said(app) and not app.dataframe
     app = open_page("studies", query={"study": "budgets", "study-tabs": "runs"})
     assert {field.placeholder for field in app.multiselect if field.key.startswith("runs-")} == {"All"}
+    order = list(app.dataframe[0].proto.column_order)
+    assert order[:2] == ["run", "validation_auprc"] and order.index("test_auprc") < order.index("n_patients")
 
 
 @pytest.mark.parametrize("tab", ["Overview", "Differences", "Bottlenecks", "Runs"])
@@ -227,6 +230,25 @@ def test_without_a_best_column_the_heat_map_says_why(
     assert not app.exception
     assert ("No ★" in said(app)) == bool(note)
     assert note in said(app)
+
+
+def test_the_runs_of_a_study_have_the_headings_of_runs(open_page: Open, budgets: str) -> None:
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "runs"})
+    headings = [one.get("label") for one in json.loads(app.dataframe[0].proto.columns).values()]
+    assert "Val. AUPRC" in headings
+    assert "Test AUPRC" in headings
+    assert not [heading for heading in headings if "Validation" in str(heading)]
+
+
+@pytest.mark.parametrize(("rows", "height"), [(3, 143), (12, 458), (40, 598)])
+def test_the_overview_shows_a_small_study_whole(
+    open_page: Open, budgets: str, monkeypatch: pytest.MonkeyPatch, rows: int, height: int
+) -> None:
+    heights, real, draw = [], study_tables.overview_table, st.dataframe
+    monkeypatch.setattr(study_tables, "overview_table", lambda *given: pd.concat([real(*given)] * 40)[:rows])
+    monkeypatch.setattr(st, "dataframe", lambda *given, **named: heights.append(named.get("height")) or draw(*given))
+    open_page("studies", query={"study": "budgets", "study-tabs": "overview"})
+    assert heights == [height]
 
 
 def test_intervals_that_were_lost_are_worked_out_on_demand(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,9 +15,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import ctbench_core
 from ctbench_core.config import Config
 from ctbench_core.runs import RunPaths, delete_run, deleted_in, new_status, open_run, write_config, write_status
-from ctbench_ui.shared import as_text, meters
+from ctbench_ui.shared import meters
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -88,8 +91,8 @@ def test_the_packed_features_are_shown_with_their_size(store: Path, open_page: O
     app = open_page("system")
     assert not app.exception
     folders = _folders(app)
-    assert folders["run store"] == as_text(f"{store.resolve()} (0 runs)")
-    assert folders["packed features"] == as_text(f"{(store / '.packed').resolve()} (3.0 MiB)")
+    assert folders["run store"] == f"{store.resolve()} (0 runs)"
+    assert folders["packed features"] == f"{(store / '.packed').resolve()} (3.0 MiB)"
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def test_runs_are_counted_as_runs_counts_them(store: Path, open_page: Open) -> N
         write_config(paths.config, Config())
         write_status(paths.status, new_status(name, kind=kind, max_epochs=1), state="finished")
     app = open_page("system")
-    assert _folders(app)["run store"] == as_text(f"{store.resolve()} (2 runs, 1 alignment)")
+    assert _folders(app)["run store"] == f"{store.resolve()} (2 runs, 1 alignment)"
     assert "2 of 2 runs" in str([part.value for part in open_page("runs").caption])
 
 
@@ -177,10 +180,36 @@ def _expanders(app: AppTest) -> list[str]:
 
 
 def _folders(app: AppTest) -> dict[str, str]:
-    """Return the paths of the table of folders, as Markdown, by their names."""
-    (table,) = (part.value for part in app.markdown if part.value.startswith("| Folder | Path |"))
-    cells = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in table.splitlines()[2:]]
-    return dict(cells)
+    """Return the paths of the table of folders by their names."""
+    return dict(_tables(app)["Folders"][1:])
+
+
+def _tables(app: AppTest) -> dict[str, list[list[str]]]:
+    """Return the cells of the tables of the page by the names that a screen reader says."""
+    bodies = (str(part.proto.body) for part in app.get("html"))
+    return {
+        name: [
+            [html.unescape(cell) for cell in re.findall("<t[hd].*?>(.*?)</t[hd]>", row)]
+            for row in re.findall("<tr>(.*?)</tr>", body)
+        ]
+        for body in bodies
+        for name in re.findall('<table [^>]*aria-label="(.*?)"', body)
+    }
+
+
+def test_tables_have_names_for_a_screen_reader(open_page: Open) -> None:
+    tables = _tables(open_page("system"))
+    assert [rows[0] for rows in tables.values()] == [["Package", "Version"], ["Folder", "Path"]]
+    assert ["ctbench", ctbench_core.__version__] in tables["Versions"]
+
+
+def test_names_of_folders_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_page: Open) -> None:
+    folder = tmp_path / "<b>runs & more"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    app = open_page("system")
+    assert _folders(app)["started in"] == str(folder)
+    assert not [part for part in app.get("html") if "<b>runs" in str(part.proto.body)]
 
 
 def test_the_diagnostics_are_made_when_they_are_opened(open_page: Open) -> None:
