@@ -107,7 +107,8 @@ def repeats_without(chosen: Sequence[Row], rows: Iterable[Row], on: str) -> list
     missing: list[Row] = []
     for run, own in _finished_repeats(chosen, rows):
         scored = {row["seed"] for row in own if _is_scored(row, chosen[0], on)} | {run["seed"]}
-        missing += {row["seed"]: row for row in own if row["seed"] not in scored}.values()
+        by_seed = {row["seed"]: row for row in own if row["seed"] not in scored}
+        missing += [by_seed[seed] for seed in sorted(by_seed)]
     return missing
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
-from ctbench_core.compare import MACROS, Comparison, Pair
+from ctbench_core.compare import MACROS, Comparison, Pair, seeds_text
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_metric, format_p, plural
 from ctbench_core.inference import MARK_NEAR_END, MODELS, RECIPES, SAME_PATIENTS
@@ -112,7 +112,11 @@ def seed_texts(comparison: Comparison) -> dict[str, str]:
 
 
 def _common_seeds(pair: Pair) -> int:
-    return len({*pair.first.seeds} & {*pair.second.seeds})
+    return len(_shared(pair))
+
+
+def _shared(pair: Pair) -> list[str]:
+    return [name for name in pair.first.seeds if name in pair.second.seeds]
 
 
 def seed_sentences(comparison: Comparison) -> list[str]:
@@ -123,13 +127,18 @@ def seed_sentences(comparison: Comparison) -> list[str]:
 
 def fewer_seeds(comparison: Comparison) -> str:
     """List the pairs of recipes that have fewer seeds in common than one of them has; else empty."""
-    counts = {
+    shared = {
         pair.first.name: common
         for pair in comparison.pairs
-        if 0 < (common := _common_seeds(pair)) < max(len(pair.first.seeds), len(pair.second.seeds))
+        if 0 < len(common := _shared(pair)) < max(len(pair.first.seeds), len(pair.second.seeds))
     }
     baseline = comparison.common.names[0]
-    return ", ".join(f"{name} and {baseline} have {count} in common" for name, count in counts.items())
+    return ", ".join(f"{name} and {baseline} have {_repeats_text(common)} in common" for name, common in shared.items())
+
+
+def _repeats_text(names: Sequence[str]) -> str:
+    """Write repeats by their seeds, where nothing else tells them apart: ``seeds 1 to 3``, else ``3``."""
+    return seeds_text(map(int, names)) if all(name.isdecimal() for name in names) else str(len(names))
 
 
 def headline_rows(comparison: Comparison) -> pd.DataFrame:

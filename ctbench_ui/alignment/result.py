@@ -361,6 +361,11 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         "finding": st.column_config.TextColumn("Finding", width=205),
         "queries": "Queries",
         "prevalence": "Chance",
+        **{
+            f"{name} {way.mark}": st.column_config.Column(help=way.title)
+            for way in CROSS_DIRECTIONS
+            for name in ("Lift", f"P@{k}")
+        },
     }
     right.dataframe(
         exports.styled(shown.loc[alignment_charts.lift_order(findings, k)].reset_index()).format(
@@ -372,7 +377,7 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         height=38 + 35 * len(shown),
         alt="Findings by lift",
     )
-    marks = ", ".join(f"{way.mark} {way.title}" for way in CROSS_DIRECTIONS)
+    marks = ", ".join(f"{way.mark}: {way.title}" for way in CROSS_DIRECTIONS)
     st.caption(
         f"{marks}. In the order of lift {CROSS_DIRECTIONS[0].mark}: precision among the first {k} divided by the prevalence, "
         "which chance would give. Intervals are those of precision."

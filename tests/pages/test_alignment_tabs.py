@@ -32,7 +32,7 @@ def measured(places: dict[str, str], open_page: Open, align: Callable[[AppTest],
 
 def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[AppTest], str]) -> None:
     wanted = {
-        "Ranks and findings": "→ volume → report, ← report → volume. In the order of lift →",
+        "Ranks and findings": "→: volume → report, ←: report → volume. In the order of lift →",
         "Browse": " · similarity ",
         "Map": "The first two principal components (PCA) of volumes and reports together.",
         "Compare": "There is no other result",

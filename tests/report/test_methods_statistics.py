@@ -212,7 +212,7 @@ def test_rules_of_seeds_stand_where_seeds_are_compared(models: Comparison, three
     pair = _recipes(2, 2)
     assert _has(pair, two) and not _has(pair, satterthwaite)
     fewer = _recipes(4, 3)
-    assert _has(fewer, "two means beside each, are over common seeds (other and one have 3 in common)")
+    assert _has(fewer, "two means beside each, are over common seeds (other and one have seeds 0 to 2 in common)")
     assert "Means are over all seeds of a recipe, tests over common ones (other and one have" in latex_table(fewer)
     assert "over common ones" not in latex_table(three)
 
