@@ -137,7 +137,7 @@ def fewer_seeds(comparison: Comparison) -> str:
 
 
 def _repeats_text(names: Sequence[str]) -> str:
-    """Write repeats by their seeds, where nothing else tells them apart: ``seeds 1 to 3``, else ``3``."""
+    """Write repeats by their seeds, where they differ in nothing else: ``seeds 1 to 3``; else their number."""
     return seeds_text(map(int, names)) if all(name.isdecimal() for name in names) else str(len(names))
 
 
