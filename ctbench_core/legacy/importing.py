@@ -172,6 +172,7 @@ def _write(content: _Content) -> None:
 
     paths = content.target
     weights, snapshot = _read_weights(content)
+    paths.root.mkdir(parents=True, exist_ok=True)
     checkpoint.save(paths.final_model, weights)
     last_state = snapshot and to_last_state(snapshot, content.config, content.labels, content.best)
     if last_state:
