@@ -108,13 +108,14 @@ def test_repeats_without_results_are_listed_once_a_seed(monkeypatch: pytest.Monk
         run("a6", 1),  # another run of its seed is compared
         run("a5", 3, "test"),
         run("a4", 4, state="failed"),
-        run("b3", 1, "test"),
+        run("b4", 1),  # the run of its seed that was stopped is compared
+        run("b3", 1, "test", state="stopped"),
         run("b2", 2, "other"),
         run("c1", 5),
     ]
     tested = {row["run_dir"]: row["tests"] for row in rows}
     monkeypatch.setattr(run_choice, "common_sets", lambda runs: set.intersection(*(set(tested[one]) for one in runs)))
-    chosen = [rows[0], rows[6]]
+    chosen = [rows[0], rows[7]]
     assert repeats_on(chosen, rows, "test") == {"a9": ["a9", "a5"], "b3": ["b3"]}
     assert [row["seed"] for row in repeats_without(chosen, rows, "test")] == [2, 2]
     assert [row["run_id"][0] for row in repeats_without(chosen, rows, "test")] == ["a", "b"]

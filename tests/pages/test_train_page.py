@@ -103,6 +103,12 @@ def test_another_session_finds_the_run_by_its_address(
     assert folder.name in "".join(caption.value for caption in later.caption)
 
 
+def test_the_findings_of_the_label_study_are_offered_where_the_data_have_them() -> None:
+    study = list(train_form._LABEL_STUDY)
+    assert train_form._finding_choices([*study, "Hernia"]) == {"All 6": [], "5 findings (label study)": study}
+    assert list(train_form._finding_choices(study[1:])) == ["All 4"]
+
+
 def test_a_session_that_opens_data_and_train_sets_nothing(
     store: Path, open_page: Open, said: Said, make_config: Callable[..., Config], data: Path
 ) -> None:
