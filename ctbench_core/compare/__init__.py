@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from ctbench_core.compare.label_sets import compare_label_sets, read_label_set
     from ctbench_core.compare.primary import Margin, Primary, primary_of
     from ctbench_core.compare.recipes import compare_recipes, estimate_recipe, match_recipes, recipes_of
-    from ctbench_core.compare.run_choice import are_repeats, can_compare, default_runs, repeats_on, run_for_recipe
+    from ctbench_core.compare.run_choice import (
+        are_repeats,
+        can_compare,
+        default_runs,
+        repeats_on,
+        repeats_without,
+        run_for_recipe,
+        seeds_text,
+    )
     from ctbench_core.compare.tables import MACROS, MARGIN_COLUMNS
 
 load_on_use(__name__)

@@ -216,22 +216,25 @@ def differing_parts(names: Sequence[str]) -> list[str]:
     return short if all(short) and len(set(short)) == len(names) else list(names)
 
 
-def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
+def config_differences(runs: Sequence[Run], names: Sequence[str] = ()) -> pd.DataFrame:
     """Return the settings in which runs differ, seed and fold included: a row a key, a column a run.
 
     A setting without effect on a run is a dash there; one without effect on all is left out.
+
+    Args:
+        names: of the runs; by default those that `run_names` gives them beside one another.
     """
     changed = [changed_keys(run.config) for run in runs]
     own = [effective_settings(one) for one in changed]
-    names, rows = run_names(runs), []
+    columns, rows = names or run_names(runs), []
     for key in KEYS:
         if any(key in one for one in own):
             values = [
                 value_text(key, one.get(key, default_of(key))) if has_effect(every, key) else UNDEFINED
                 for one, every in zip(own, changed)
             ]
-            rows += [{"setting": key, **dict(zip(names, values))}] if len(set(values)) > 1 else []
-    return pd.DataFrame(rows, columns=["setting", *names])
+            rows += [{"setting": key, **dict(zip(columns, values))}] if len(set(values)) > 1 else []
+    return pd.DataFrame(rows, columns=["setting", *columns])
 
 
 def published_frame(

@@ -245,26 +245,28 @@ def _disclosures(runs: Sequence[Run], on: str, common: CommonScores, set_names: 
     return dataclasses.replace(disclosures, warnings=warnings)
 
 
-def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Comparison:
+def compare_runs(run_dirs: Sequence[Path | str], on: str | None = None, names: Sequence[str] = ()) -> Comparison:
     """Compare stored runs with the first of them.
 
     Args:
         on: a test set on which all were evaluated, by its name or identity, or ``validation``; by default the first
             common test set, else validation.
+        names: as `match_runs`.
 
     Raises:
         InputError: fewer than two runs, no set in common, or no volume or finding in common.
     """
     runs = [open_run(folder) for folder in run_dirs]
     name, set_names = comparison_set(runs, on)
-    return match_runs(run_dirs, name).compare().with_runs(runs, set_names)
+    return match_runs(run_dirs, name, names).compare().with_runs(runs, set_names)
 
 
-def match_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Matched:
+def match_runs(run_dirs: Sequence[Path | str], on: str | None = None, names: Sequence[str] = ()) -> Matched:
     """Match stored runs on their common volumes and findings.
 
     Args:
         on: as `compare_runs`.
+        names: of the runs; by default those that `run_names` gives them beside one another.
 
     Raises:
         InputError: as `compare_runs`.
@@ -273,7 +275,7 @@ def match_runs(run_dirs: Sequence[Path | str], on: str | None = None) -> Matched
     name, set_names = comparison_set(runs, on)
     models = [
         ModelScores(title, read_model_scores(run.paths.root, own).frame, run)
-        for title, run, own in zip(run_names(runs), runs, set_names)
+        for title, run, own in zip(names or run_names(runs), runs, set_names)
     ]
     common = keep_common(models)
     return Matched(name, common, _single(common, models), [[run] for run in runs], primary_of(runs, name))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ctbench_core.compare.comparability import common_sets
+from ctbench_core.formatting import plural
 from ctbench_core.runs import VALIDATION, best_order, open_run
 
 Row = Mapping[str, Any]
+_LISTED = 4  # seeds that are written one by one
 
 
 def can_compare(row: Row) -> bool:
@@ -88,13 +90,46 @@ def repeats_on(chosen: Sequence[Row], rows: Iterable[Row], on: str) -> dict[str,
     """
     if len({row["recipe"] for row in chosen}) < len(chosen) or any(row["kind"] != "train" for row in chosen):
         return None
-    repeats, first, every = {}, open_run(chosen[0]["run_dir"]), list(rows)
-    for run in chosen:
-        own = [row for row in every if row["state"] == "finished" and _same_fold(row, run)]
-        own = [row for row in own if on in common_sets([first, open_run(row["run_dir"])])]
-        newest = {row["seed"]: row["run_dir"] for row in reversed(own)} | {run["seed"]: run["run_dir"]}
+    repeats = {}
+    for run, own in _finished_repeats(chosen, rows):
+        scored = [row for row in own if _is_scored(row, chosen[0], on)]
+        newest = {row["seed"]: row["run_dir"] for row in reversed(scored)} | {run["seed"]: run["run_dir"]}
         repeats[run["run_id"]] = list(dict.fromkeys([run["run_dir"], *newest.values()]))
     return repeats if any(len(run_dirs) > 1 for run_dirs in repeats.values()) else None
+
+
+def repeats_without(chosen: Sequence[Row], rows: Iterable[Row], on: str) -> list[Row]:
+    """Return the finished repeats of chosen runs that have no scores on a set, of seeds of which no run has any.
+
+    Args:
+        rows: of the store.
+    """
+    missing: list[Row] = []
+    for run, own in _finished_repeats(chosen, rows):
+        scored = {row["seed"] for row in own if _is_scored(row, chosen[0], on)} | {run["seed"]}
+        by_seed = {row["seed"]: row for row in own if row["seed"] not in scored}
+        missing += [by_seed[seed] for seed in sorted(by_seed)]
+    return missing
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Write some seeds: ``seed 1``, ``seeds 1 to 3``, ``seeds 1, 3``, ``12 seeds``."""
+    numbers = sorted(seeds)
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"seeds {numbers[0]} to {numbers[-1]}"
+    if len(numbers) > _LISTED:
+        return plural(len(numbers), "seed")
+    return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _finished_repeats(chosen: Sequence[Row], rows: Iterable[Row]) -> Iterator[tuple[Row, list[Row]]]:
+    every = list(rows)
+    for run in chosen:
+        yield run, [row for row in every if row["state"] == "finished" and _same_fold(row, run)]
+
+
+def _is_scored(row: Row, first: Row, on: str) -> bool:
+    return on in common_sets([open_run(first["run_dir"]), open_run(row["run_dir"])])
 
 
 def _same_fold(row: Row, run: Row) -> bool:

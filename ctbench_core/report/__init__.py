@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ctbench_core.report.cards import data_card, model_card
     from ctbench_core.report.comparison import paper_files, write_paper
     from ctbench_core.report.comparison_sentences import (
+        answer_sentences,
         comparison_notes,
         lead_sentences,
         margin_sentences,

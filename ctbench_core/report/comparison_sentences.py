@@ -5,14 +5,14 @@ Each function returns nothing where its subject does not apply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
-from ctbench_core.compare import MACROS, Comparison, Pair
+from ctbench_core.compare import MACROS, Comparison, Pair, seeds_text
 from ctbench_core.declared import metric_title
 from ctbench_core.formatting import format_metric, format_p, plural
-from ctbench_core.inference import MARK_NEAR_END, MODELS, SAME_PATIENTS
+from ctbench_core.inference import MARK_NEAR_END, MODELS, RECIPES, SAME_PATIENTS
 from ctbench_core.runs import VALIDATION
 
 _NAMED = 3  # models that a sentence lists
@@ -70,17 +70,33 @@ def _joined(texts: Sequence[str]) -> str:
 def question_sentences(comparison: Comparison) -> list[str]:
     """Say what the differences hold for: these trained models, or a way of training."""
     sentences = []
+    averaged = max(comparison.settings["seeds"]) > 1  # some recipe has several seeds
     for question, rows in comparison.differences.groupby("question", sort=False):
         subject = "" if len(rows) == len(comparison.differences) else f"{', '.join(dict.fromkeys(rows['a']))}: "
-        if question == MODELS:
-            reason = (
-                ", since one seed is compared" if max(comparison.settings["seeds"]) > 1 else ", not for other seeds"
-            )
-            sentences.append(f"{subject}The answer holds for these trained models{reason}.")
+        if question == MODELS and averaged:
+            single = "the result is for these" if rows["a"].nunique() == 1 else "each result is for its"
+            sentences.append(f"{subject}One seed compared: {single} two models only.")
+        elif question == MODELS:
+            sentences.append(f"{subject}The answer holds for these trained models, not for other seeds.")
         else:
             limit = ", since its seeds share half of them or more" if question == SAME_PATIENTS else ""
             sentences.append(f"{subject}The answer holds for {question}{limit}.")
     return sentences
+
+
+def answer_sentences(questions: Collection[str]) -> list[str]:
+    """Say what the answers of a table of several pairs hold for."""
+    if not {RECIPES, SAME_PATIENTS} & {*questions}:
+        return ["Holds for these trained models only."]
+    if RECIPES not in questions:
+        sentences = ["Holds for these recipes and training patients only: seeds share half of the patients or more."]
+    elif SAME_PATIENTS in questions:
+        sentences = [
+            "Holds for these recipes; if seeds share half or more of their training patients, only for those patients."
+        ]
+    else:
+        sentences = ["Holds for these recipes."]
+    return [*sentences, "Where one seed is compared, for the two models only."] if MODELS in questions else sentences
 
 
 def seed_texts(comparison: Comparison) -> dict[str, str]:
@@ -96,7 +112,11 @@ def seed_texts(comparison: Comparison) -> dict[str, str]:
 
 
 def _common_seeds(pair: Pair) -> int:
-    return len({*pair.first.seeds} & {*pair.second.seeds})
+    return len(_shared(pair))
+
+
+def _shared(pair: Pair) -> list[str]:
+    return [name for name in pair.first.seeds if name in pair.second.seeds]
 
 
 def seed_sentences(comparison: Comparison) -> list[str]:
@@ -107,13 +127,18 @@ def seed_sentences(comparison: Comparison) -> list[str]:
 
 def fewer_seeds(comparison: Comparison) -> str:
     """List the pairs of recipes that have fewer seeds in common than one of them has; else empty."""
-    counts = {
+    shared = {
         pair.first.name: common
         for pair in comparison.pairs
-        if 0 < (common := _common_seeds(pair)) < max(len(pair.first.seeds), len(pair.second.seeds))
+        if 0 < len(common := _shared(pair)) < max(len(pair.first.seeds), len(pair.second.seeds))
     }
     baseline = comparison.common.names[0]
-    return ", ".join(f"{name} and {baseline} have {count} in common" for name, count in counts.items())
+    return ", ".join(f"{name} and {baseline} have {_repeats_text(common)} in common" for name, common in shared.items())
+
+
+def _repeats_text(names: Sequence[str]) -> str:
+    """Write repeats by their seeds, where they differ in nothing else: ``seeds 1 to 3``; else their number."""
+    return seeds_text(map(int, names)) if all(name.isdecimal() for name in names) else str(len(names))
 
 
 def headline_rows(comparison: Comparison) -> pd.DataFrame:
@@ -211,7 +236,10 @@ def eligible_sentence(eligible: list[str], total: int) -> str:
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return what a reader of the table of differences needs to know beside it."""
+    """Return what a reader of the table of differences needs to know beside it.
+
+    Of two models the table itself says which is better.
+    """
     eligible = eligible_sentence(comparison.eligible, len(comparison.common.labels))
     return [
         *question_sentences(comparison),
@@ -219,6 +247,6 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         *margin_sentences(comparison),
         *detectable_sentences(comparison),
         *([eligible] if eligible else []),
-        *best_sentences(comparison),
+        *(best_sentences(comparison) if len(comparison.common.names) > 2 else []),
         *primary_sentences(comparison),
     ]

@@ -25,11 +25,19 @@ from ctbench_ui.shared.pictures import draw_plot
 _DRAWN, _OVER_SHADING, _LINES, _ROWS_SHOWN = 10_000, 2_500, 300, 1000
 _HITS = {"rank 1": COLOURS[2], "rank 2 to 10": COLOURS[5], "rank 11 to 100": COLOURS[4], "beyond 100": COLOURS[1]}
 _MODALITY = "modality"  # the colouring whose legend also says which shape is which
+_METHODS = {
+    "pca": "The first two principal components (PCA) of volumes and reports together.",
+    "umap": "UMAP of volumes and reports together, from their first 50 principal components.",
+}
 _KINDS = {"both": ("visual", "text"), "volumes": ("visual",), "reports": ("text",)}
 
 
-def tab(folder: Path, source: Source) -> None:
-    """Draw the map with its settings, and the selected volumes."""
+def tab(folder: Path, source: Source, method: str) -> None:
+    """Draw the map with its settings, and the selected volumes.
+
+    Args:
+        method: of the projection: pca or umap.
+    """
     if not (folder / "map.parquet").is_file() or not (folder / "samples.parquet").is_file():
         st.info("This result has no map: it was measured without a manifest or by an older version. Measure it again.")
         return
@@ -64,14 +72,14 @@ def tab(folder: Path, source: Source) -> None:
         on_select="rerun",
         selection_mode=("lasso", "box"),
     )
-    if text := _describe(len(points), len(drawn), density.outside, dense, colour != _MODALITY):
-        st.caption(text)
+    described = _describe(len(points), len(drawn), density.outside, dense, colour != _MODALITY)
+    st.caption(" ".join([_METHODS[method], *described]))
     _downloads(folder, points, source)
     inside = _inside(positions, event["selection"], shown)
     _selection(names, positions, folder, inside, source)
 
 
-def _describe(points: int, drawn: int, outside: int, shaded: bool, shapes: bool) -> str:
+def _describe(points: int, drawn: int, outside: int, shaded: bool, shapes: bool) -> list[str]:
     """Write what is drawn, and what is left out; what the shapes are where the legend has the colours alone."""
     parts = ["Circles are volumes, diamonds are reports."] if shapes else []
     if drawn < points:
@@ -83,7 +91,7 @@ def _describe(points: int, drawn: int, outside: int, shaded: bool, shapes: bool)
         parts.append(
             f"{plural(outside, 'far point')} outside the view: scroll to zoom out, or press Autoscale above the map."
         )
-    return " ".join(parts)
+    return parts
 
 
 def _downloads(folder: Path, points: pd.DataFrame, source: Source) -> None:

@@ -38,7 +38,7 @@ def tab(folder: Path, source: Source) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         st.markdown(f"**{as_text(query['volumename'])}** · {kind}")
-        st.caption(f"Its own {other_kind} has rank {rank:,.0f}." if np.isfinite(rank) else "No hit.")
+        _own_pair(str(query["volumename"]), other_kind, rank, way)
         st.markdown(_badges(query, None))
         _text(query, whole=True)
     with right:
@@ -134,19 +134,32 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
                 f"**{place + 1}** · {as_text(neighbour['volumename'])} · similarity {similarity} {badge}",
                 width="stretch",
             )
-            st.button(
-                "Search from this",
-                key=f"browse.go.{place}",
-                type="tertiary",
-                icon=":material/undo:",
-                help="Searches in the other direction, with this one as the query.",
-                on_click=_search_from,
-                args=(neighbour["volumename"], _WAYS[way == _WAYS[0]]),
-            )
+            _search_button("Search from this", f"browse.go.{place}", "this one", neighbour["volumename"], way)
         st.markdown(_badges(neighbour, query))
         if ties > 0:
             st.caption(f"Same embedding as {plural(ties, f'other {noun}')}.")
         _text(neighbour, whole=False)
+
+
+def _own_pair(volume: str, noun: str, rank: float, way: str) -> None:
+    """Draw the rank of a query's own pair, which leads to the search from there."""
+    if np.isfinite(rank):
+        _search_button(f"Its own {noun} has rank {rank:,.0f}", "browse.go.own", f"its own {noun}", volume, way)
+    else:
+        st.caption("No hit.")
+
+
+def _search_button(label: str, key: str, query: str, volume: str, way: str) -> None:
+    """Draw a button that searches in the other direction."""
+    st.button(
+        label,
+        key=key,
+        type="tertiary",
+        icon=":material/undo:",
+        help=f"Searches in the other direction, with {query} as the query.",
+        on_click=_search_from,
+        args=(volume, _WAYS[way == _WAYS[0]]),
+    )
 
 
 def _search_from(volume: str, way: str) -> None:

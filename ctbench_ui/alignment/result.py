@@ -91,7 +91,7 @@ def draw(run_dir: Path, name: str) -> None:
         "Metrics": lambda: _metrics_tab(run, folder, metrics, source),
         "Ranks and findings": lambda: _ranks_tab(folder, metrics, source),
         "Browse": lambda: neighbours.tab(folder, source),
-        "Map": lambda: embedding_map.tab(folder, source),
+        "Map": lambda: embedding_map.tab(folder, source, run.config.analysis.map),
         "Compare": lambda: two_results.tab(
             folder,
             source,
@@ -361,6 +361,11 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         "finding": st.column_config.TextColumn("Finding", width=205),
         "queries": "Queries",
         "prevalence": "Chance",
+        **{
+            f"{name} {way.mark}": st.column_config.Column(help=way.title)
+            for way in CROSS_DIRECTIONS
+            for name in ("Lift", f"P@{k}")
+        },
     }
     right.dataframe(
         exports.styled(shown.loc[alignment_charts.lift_order(findings, k)].reset_index()).format(
@@ -372,9 +377,10 @@ def _findings(findings: pd.DataFrame, source: Source) -> None:
         height=38 + 35 * len(shown),
         alt="Findings by lift",
     )
+    marks = ", ".join(f"{way.mark}: {way.title}" for way in CROSS_DIRECTIONS)
     st.caption(
-        f"By lift {CROSS_DIRECTIONS[0].mark}: precision among the first {k} divided by the prevalence, which chance would give. "
-        "Intervals are those of precision."
+        f"{marks}. In the order of lift {CROSS_DIRECTIONS[0].mark}: precision among the first {k} divided by the prevalence, "
+        "which chance would give. Intervals are those of precision."
     )
     if "no_interval" in findings:
         cross = findings[findings["direction"].isin([way.name for way in CROSS_DIRECTIONS])]

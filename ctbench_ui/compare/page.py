@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import streamlit as st
 
-from ctbench_core.compare import are_repeats, can_compare, common_sets, default_runs, recipes_of, repeats_on
-from ctbench_core.formatting import plural
+from ctbench_core.compare import (
+    are_repeats,
+    can_compare,
+    common_sets,
+    default_runs,
+    recipes_of,
+    repeats_on,
+    repeats_without,
+    seeds_text,
+)
+from ctbench_core.formatting import format_metric, plural
 from ctbench_core.runs import open_run
 from ctbench_ui import form
 from ctbench_ui.compare import published, results, tabs
@@ -19,6 +29,7 @@ from ctbench_ui.shared import as_text, draw_tabs, exports, linked_ids, run_picke
 Rows = Mapping[str, Mapping[str, Any]]
 _RUNS, _ON = "runs", "on"  # query parameters
 _BASELINE, _OTHERS = "compare.baseline", "compare.others"
+_LISTED = 3  # runs that a sentence names
 
 
 def draw() -> None:
@@ -36,10 +47,12 @@ def draw() -> None:
             "evaluate",
         )
         return
-    chosen = _pick_runs(rows, linked)
+    chosen = _read_choice(rows, linked)
     run_dirs = [rows[run_id]["run_dir"] for run_id in chosen]
+    choice = st.container()  # drawn when it is known over which seeds each recipe is averaged
     sets = common_sets([open_run(folder) for folder in run_dirs])
     if len(chosen) < 2 or not sets:
+        _pick_runs(choice, rows, {})
         st.info("Choose another run with results on the same test set.", icon=":material/compare:")
         return
     with header:
@@ -48,12 +61,14 @@ def draw() -> None:
     readonly.offer_link(place)
     with st.container():  # what follows keeps its place
         _warn_if_stale(rows, dict(zip(chosen, sets[on])), on)
-        seeds = _pick_seeds(rows, chosen, on)
-    _comparison(run_dirs, on, seeds)
+        seeds, titles = _pick_seeds(rows, stored, chosen, on)
+    _pick_runs(choice, rows, titles)
+    names = {row["run_dir"]: row["name"] for row in stored.values()}
+    _comparison(run_dirs, names, on, seeds)
 
 
-def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
-    """Draw the choice of a baseline and others; return their run ids, the baseline first.
+def _read_choice(rows: Rows, linked: Sequence[str]) -> list[str]:
+    """Return the ids of the baseline and others as the fields will have them, the baseline first.
 
     Args:
         linked: the ids in the address, which win over what was chosen before.
@@ -67,19 +82,28 @@ def _pick_runs(rows: Rows, linked: Sequence[str]) -> list[str]:
         known = known or [run_id for run_id in best if run_id != baseline][-1:]
     state[_BASELINE] = baseline
     state[_OTHERS] = [run_id for run_id in known if run_id != baseline][: run_picker.MOST - 1]
-    keep: dict[str, Any] = {
-        "persist_state": "session",
-        "format_func": lambda run_id: run_picker.title(rows[run_id]),
-        "on_change": _write_link,
-    }
-    with st.container(horizontal=True, vertical_alignment="top", key="compare-runs"):
-        offered = run_picker.offer(rows, "compare.find", [state[_BASELINE], *state[_OTHERS]])
-        baseline = st.selectbox("Baseline", offered, key=_BASELINE, **keep)
-        offered = [run_id for run_id in offered if run_id != state[_BASELINE]]
-        others = st.multiselect("Other runs", offered, key=_OTHERS, max_selections=run_picker.MOST - 1, **keep)
-    chosen = [str(baseline), *others]
+    chosen = [baseline, *state[_OTHERS]]
     address.write_ids(_RUNS, chosen)
     return chosen
+
+
+def _pick_runs(place: Any, rows: Rows, titles: Mapping[str, str]) -> None:
+    """Draw the choice of a baseline and others.
+
+    Args:
+        titles: by run id, of the runs that stand for their recipes.
+    """
+    state = st.session_state
+    keep: dict[str, Any] = {
+        "persist_state": "session",
+        "format_func": lambda run_id: titles.get(run_id) or run_picker.title(rows[run_id]),
+        "on_change": _write_link,
+    }
+    with place.container(horizontal=True, vertical_alignment="top", key="compare-runs"):
+        offered = run_picker.offer(rows, "compare.find", [state[_BASELINE], *state[_OTHERS]])
+        st.selectbox("Baseline", offered, key=_BASELINE, **keep)
+        offered = [run_id for run_id in offered if run_id != state[_BASELINE]]
+        st.multiselect("Other runs", offered, key=_OTHERS, max_selections=run_picker.MOST - 1, **keep)
 
 
 def _write_link() -> None:
@@ -98,46 +122,72 @@ def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
         )
 
 
-def _pick_seeds(rows: Rows, chosen: list[str], on: str) -> dict[str, list[str]] | None:
-    """Draw the choice between runs and recipes; return the runs of each recipe, None where runs are compared."""
+def _pick_seeds(
+    rows: Rows, stored: Rows, chosen: list[str], on: str
+) -> tuple[dict[str, list[str]] | None, dict[str, str]]:
+    """Draw the choice between runs and recipes, and which repeats have no results.
+
+    Returns:
+        The runs of each recipe, by the run id that stands for it, and how the fields write each; None and nothing where
+        runs are compared.
+    """
     baseline, *others = runs = [rows[run_id] for run_id in chosen]
-    seeds = repeats_on(runs, rows.values(), on)
-    if not seeds:
-        if all(are_repeats(baseline, other) for other in others):
-            st.caption(
-                f"{'Both' if len(runs) == 2 else 'All'} runs are of one recipe: they differ in their seed or fold alone."
-            )
-        return None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        names = recipes_of([open_run(rows[run_id]["run_dir"]) for run_id in chosen])
-        parts = [f"{name}: {plural(len(run_dirs), 'seed')}" for name, run_dirs in zip(names, seeds.values())]
-        by_recipe = st.toggle(
-            f"Average over seeds ({', '.join(str(len(run_dirs)) for run_dirs in seeds.values())})",
-            value=True,
-            **address.bound("compare.by-recipe"),
-            help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
-            f"Intervals then cover seeds and patients. {as_text('; '.join(parts))}.",
+    if all(are_repeats(baseline, other) for other in others):
+        st.caption(
+            f"{'Both' if len(runs) == 2 else 'All'} runs are of one recipe: they differ in their seed or fold alone."
         )
-    return seeds if by_recipe else None
+        return None, {}
+    seeds = repeats_on(runs, rows.values(), on)
+    names = dict(zip(chosen, recipes_of([open_run(row["run_dir"]) for row in runs]))) if seeds else {}
+    by_dir = {row["run_dir"]: row for row in rows.values()}
+    averaged = {run_id: (name, [by_dir[folder] for folder in (seeds or {})[run_id]]) for run_id, name in names.items()}
+    if averaged and not _is_averaged(averaged):
+        return None, {}
+    if missing := [row["name"] for row in repeats_without(runs, stored.values(), on)]:
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        st.caption(as_text(f"Not compared, without results on {on}: {', '.join(missing[:_LISTED])}{more}."))
+    return seeds, {run_id: _recipe_title(*one) for run_id, one in averaged.items()}
+
+
+def _is_averaged(recipes: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]]) -> bool:
+    """Draw the switch between runs and recipes, each given by its name and the rows of its runs."""
+    parts = [f"{name}: {seeds_text(row['seed'] for row in rows)}" for name, rows in recipes.values()]
+    *counts, last = (len(rows) for _, rows in recipes.values())
+    return st.toggle(
+        f"Average over seeds ({', '.join(map(str, counts))} and {plural(last, 'run')})",
+        value=True,
+        **address.bound("compare.by-recipe"),
+        help="Compares recipes instead of runs. A recipe is all finished runs that differ only in their seed. "
+        f"Intervals then cover seeds and patients. {as_text('; '.join(parts))}.",
+    )
+
+
+def _recipe_title(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write a recipe as an option of the fields: the seeds that are averaged, and their mean metric."""
+    values = [row["val_auprc"] for row in rows if row["val_auprc"] is not None]
+    metric = f"{'mean ' if len(values) > 1 else ''}val. AUPRC {format_metric(fmean(values) if values else None)}"
+    return f"{name}, {seeds_text(row['seed'] for row in rows)} · {metric} · {rows[0]['encoder']}"
 
 
 @st.fragment
-def _comparison(run_dirs: list[str], on: str, seeds: dict[str, list[str]] | None) -> None:
+def _comparison(run_dirs: list[str], names: Mapping[str, str], on: str, seeds: dict[str, list[str]] | None) -> None:
     """Draw the tabs; a click inside reruns them alone.
 
     Args:
+        names: of the runs in the store, by directory.
         seeds: where recipes are compared, the runs of each.
     """
     every = run_dirs if seeds is None else [folder for folders in seeds.values() for folder in folders]
     run_picker.redraw_if_deleted(every)
+    key = tuple(every), tuple(names[folder] for folder in every), on, seeds is not None
     with show_errors("These runs cannot be compared"):
-        matched = results.read_matched(tuple(every), on, seeds is not None)
+        matched = results.read_matched(*key)
         source = tabs.source_of(matched, on)
 
         @functools.cache
         def compared() -> dict[str, Any]:  # only for a tab that shows statistics: they take some seconds at first
             with st.skeleton(height=420):
-                return matched | results.compare(tuple(every), on, seeds is not None, tabs.margin(), tabs.swaps())
+                return matched | results.compare(*key, tabs.margin(), tabs.swaps())
 
         contents = {
             "Differences": lambda: tabs.differences(compared(), source),

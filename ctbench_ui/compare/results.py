@@ -33,23 +33,24 @@ from ctbench_ui.shared import as_text, cache
 from ctbench_ui.shared.cache import Stamp
 
 
-def read_matched(run_dirs: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, Any]:
+def read_matched(run_dirs: tuple[str, ...], run_names: tuple[str, ...], on: str, by_recipe: bool) -> dict[str, Any]:
     """Return what is compared as plain values, without any statistic, its disclosures as of now.
 
     Args:
+        run_names: those of the runs in the store, as on every page.
         by_recipe: the runs are seeds of recipes, which are compared in place of the runs.
 
     Raises:
         InputError: a run has no scores on the set any more, because it is being deleted.
     """
     runs, set_names, stamps = _read_sets(run_dirs, on)
-    one = _matched(run_dirs, on, by_recipe, stamps)
+    one = _matched(run_dirs, () if by_recipe else run_names, on, by_recipe, stamps)
     return {
         "names": one.names,
         "labels": one.common.labels,
         "n": one.common.n,
         "left_out": one.common.left_out,
-        "settings": config_differences(runs),
+        "settings": config_differences(runs, run_names),
         "disclosures": one.disclosures(runs, set_names),
         "set_names": dict(zip(run_dirs, set_names)),
     }
@@ -62,11 +63,18 @@ def _read_sets(run_dirs: tuple[str, ...], on: str) -> tuple[list[Run], list[str]
     return runs, set_names, repr([cache.stamp(scores_path(run, name)) for run, name in zip(runs, set_names)])
 
 
-def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float | None, swaps: int) -> dict[str, Any]:
+def compare(
+    run_dirs: tuple[str, ...],
+    run_names: tuple[str, ...],
+    on: str,
+    by_recipe: bool,
+    margin: float | None,
+    swaps: int,
+) -> dict[str, Any]:
     """Return the statistics of a comparison as plain frames and values.
 
     Args:
-        by_recipe: as `read_matched`.
+        run_names, by_recipe: as `read_matched`.
         margin: for non-inferiority and equivalence; None: what the runs declare.
         swaps: random exchanges of the rank-swap test; 0: no such test.
 
@@ -74,8 +82,8 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float |
         InputError: as `read_matched`.
     """
     runs, set_names, stamps = _read_sets(run_dirs, on)
-    one = _comparison(run_dirs, on, by_recipe, stamps)
-    one = (_swapped(run_dirs, on, by_recipe, stamps, swaps) if swaps else one).with_margin(margin)
+    key = run_dirs, () if by_recipe else run_names, on, by_recipe, stamps
+    one = (_swapped(*key, swaps) if swaps else _comparison(*key)).with_margin(margin)
     comparison = one.with_runs(runs, set_names)
     return {
         "metrics": comparison.metrics,
@@ -93,21 +101,25 @@ def compare(run_dirs: tuple[str, ...], on: str, by_recipe: bool, margin: float |
 
 
 @cache.remember(max_entries=16)
-def _matched(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Matched:
+def _matched(run_dirs: tuple[str, ...], run_names: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Matched:
     """Return what is compared, read once for the scores of these stamps. Treat it as read-only."""
-    return (match_recipes if by_recipe else match_runs)(run_dirs, on)
+    return match_recipes(run_dirs, on) if by_recipe else match_runs(run_dirs, on, run_names)
 
 
 @cache.remember(max_entries=16, spinner="Comparing")
-def _comparison(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str) -> Comparison:
+def _comparison(
+    run_dirs: tuple[str, ...], run_names: tuple[str, ...], on: str, by_recipe: bool, stamps: str
+) -> Comparison:
     """Return a comparison, computed once for the scores of these stamps. Treat it as read-only."""
-    return _matched(run_dirs, on, by_recipe, stamps).compare()
+    return _matched(run_dirs, run_names, on, by_recipe, stamps).compare()
 
 
 @cache.remember(max_entries=8, spinner="Exchanging ranks")
-def _swapped(run_dirs: tuple[str, ...], on: str, by_recipe: bool, stamps: str, swaps: int) -> Comparison:
+def _swapped(
+    run_dirs: tuple[str, ...], run_names: tuple[str, ...], on: str, by_recipe: bool, stamps: str, swaps: int
+) -> Comparison:
     """Return a comparison with the rank-swap test, which takes some seconds. Treat it as read-only."""
-    return _comparison(run_dirs, on, by_recipe, stamps).with_swaps(swaps)
+    return _comparison(run_dirs, run_names, on, by_recipe, stamps).with_swaps(swaps)
 
 
 @cache.remember(max_entries=64)

@@ -60,8 +60,9 @@ def restore() -> None:
         _note_source(_DEFAULTS + _open_last_dataset())
     else:
         fill(config, _is_saved)
-        st.session_state[_WRITTEN] = _saved_values()
-        _note_source("Settings of this browser's last session")
+        last = "of this browser's last session"
+        _note_source(f"Settings {last}" if can_reset() else f"{_DEFAULTS}, data {last}")
+    st.session_state[_WRITTEN] = _saved_values()  # a browser that only looks sets nothing
 
 
 def _open_last_dataset() -> str:

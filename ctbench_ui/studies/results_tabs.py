@@ -16,7 +16,7 @@ from ctbench_core.config import key_title
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
-from ctbench_core.report import interval_title
+from ctbench_core.report import answer_sentences, interval_title
 from ctbench_core.runs import VALIDATION, open_run
 from ctbench_core.studies import (
     CUT_NOTE,
@@ -144,7 +144,7 @@ def _curves(folder: str, at: Stamp) -> None:
 def _covers(points: pd.DataFrame) -> str:
     """Write what the intervals of some points cover."""
     shortest, *longer = sorted(set(points["interval"].dropna()), key=len) or ["seeds and patients"]
-    return f"{shortest} (with shared training patients, for these alone)" if longer else shortest
+    return f"{shortest} (only for these patients, where seeds share training patients)" if longer else shortest
 
 
 def _selected_runs(folder: str, at: Stamp, event: Any) -> None:
@@ -284,7 +284,7 @@ def _findings(folder: str, at: Stamp) -> None:
     exports.draw_chart(chart, values.reset_index(), source, "heat", alt)
     st.caption(
         "★: best of the row, shown only where it beats all others (max-T over the joint errors of patients, seeds as a "
-        "random sample; of a K-fold the corrected t of all pairs; adjusted over the findings by Benjamini-Hochberg)."
+        "random sample; K-fold: corrected t test; adjusted over the findings by Benjamini-Hochberg)."
     )
 
 
@@ -331,13 +331,7 @@ def _draw_notes(texts: list[str]) -> None:
 
 def _describe_pairs(table: pd.DataFrame) -> str:
     """Write what the answers of a table of differences hold for."""
-    shortest, *longer = sorted(set(table["question"]), key=len)
-    note = (
-        " Where seeds share half of their training patients or more, it holds for these training patients."
-        if longer
-        else ""
-    )
-    text = f"For {shortest}.{note}"
+    text = " ".join(answer_sentences(set(table["question"])))
     if MODELS_COLUMNS[0] in table:
         text += (
             " Means over folds, seeds averaged within each fold, with a variance enlarged for shared training patients "

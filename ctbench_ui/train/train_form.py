@@ -84,7 +84,7 @@ def draw_inputs(data: dict[str, Any] | None) -> None:
 
 def _finding_choices(labels: Sequence[str]) -> dict[str, list[str]]:
     """Return the named choices of findings of a data set; an empty choice means all."""
-    study = {"5 of the label study": list(_LABEL_STUDY)} if set(_LABEL_STUDY) <= set(labels) else {}
+    study = {"5 findings (label study)": list(_LABEL_STUDY)} if set(_LABEL_STUDY) <= set(labels) else {}
     return {f"All {len(labels)}": [], **study}
 
 

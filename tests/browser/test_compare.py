@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from tests.browser.browser_user import BrowserUser
+from tests.browser.app_server import AppServer
+from tests.browser.browser_user import BrowserUser, sync_api
 from tests.browser.downloads import DEMO_EVALUATIONS, without_disclosures
 
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
@@ -39,6 +41,22 @@ def test_a_click_on_the_scatter_plot_lists_its_volume(reader: BrowserUser) -> No
     # Dots may overlap: the selected one is where the click was.
     target = volumes.iloc[0]
     assert (selection[["first", "second"]] - target[["first", "second"]].astype(float)).abs().to_numpy().max() < 0.03
+
+
+def test_a_recipe_is_named_by_its_seeds_however_it_is_chosen(
+    reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]
+) -> None:
+    runs = {name: folder.name for name, folder in demo_runs[1].items()}
+    reader.go(f"compare?runs={runs['linear 1']},{runs['mlp 1']}&on=test")
+    chip = reader.widget("compare.others", ".react-aria-ComboBox [data-tag]")
+    sync_api.expect(chip).to_contain_text("mlp, seeds 1 to 3 · mean val. AUPRC")
+    reader.choose("compare.baseline", "mlp · seed 2")  # an option is a run; what is chosen stands for its recipe
+    sync_api.expect(chip).to_contain_text("mlp · seed 1 · val. AUPRC")
+    reader.choose("compare.baseline", "linear · seed 1")
+    sync_api.expect(chip).to_contain_text("mlp, seeds 1 to 3")
+    reader.click(reader.widget("compare.by-recipe", "label"))
+    sync_api.expect(chip).to_contain_text("mlp · seed 1 · val. AUPRC")
+    sync_api.expect(reader.page).to_have_url(re.compile(f"{runs['linear 1']}(,|%2C){runs['mlp 1']}"))
 
 
 def test_names_of_runs_are_whole_on_a_phone(reader: BrowserUser) -> None:

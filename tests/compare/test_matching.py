@@ -173,6 +173,7 @@ def test_a_setting_without_effect_is_no_difference(tmp_path: Path) -> None:
         write("b", model___target_="linear", model__params__dropout=0.1, utils__seed=2),
     ]
     assert config_differences(linear).to_numpy().tolist() == [["utils.seed", "1", "2"]]
+    assert list(config_differences(linear, ["here", "there"])) == ["setting", "here", "there"]
     table = config_differences([linear[0], write("c", model__params__hidden_dims=[16, 4], utils__seed=1)])
     assert table.set_index("setting").T.to_dict("list") == {
         "model._target_": ["Linear", "MLP"],

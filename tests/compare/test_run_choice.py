@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from ctbench_core.compare import are_repeats, can_compare, default_runs, run_choice, run_for_recipe
+from ctbench_core.compare import (
+    are_repeats,
+    can_compare,
+    default_runs,
+    repeats_on,
+    repeats_without,
+    run_choice,
+    run_for_recipe,
+    seeds_text,
+)
 
 
 def _row(run_id: str, value: float | None, tests: Sequence[str] = ("test",), **cells: Any) -> dict[str, Any]:
@@ -86,3 +95,41 @@ def test_runs_with_a_test_set_or_scores_on_validation_can_be_compared(scored_on_
     assert can_compare(_row("b1", 0.5)) and can_compare(_row("a1", 0.5, []))
     assert not can_compare(_row("b1", 0.5, []))
     assert not can_compare(_row("a1", 0.5, ["test"], kind="align"))
+
+
+def test_repeats_without_results_are_listed_once_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(run_id: str, seed: int, *tests: str, **cells: Any) -> dict[str, Any]:
+        return _row(run_id, 0.5, tests, seed=seed, fold=None, state="finished") | cells
+
+    rows = [
+        run("a9", 1, "test"),
+        run("a8", 2),
+        run("a7", 2),
+        run("a6", 1),  # another run of its seed is compared
+        run("a5", 3, "test"),
+        run("a4", 4, state="failed"),
+        run("b4", 1),  # the run of its seed that was stopped is compared
+        run("b3", 1, "test", state="stopped"),
+        run("b2", 2, "other"),
+        run("c1", 5),
+    ]
+    tested = {row["run_dir"]: row["tests"] for row in rows}
+    monkeypatch.setattr(run_choice, "common_sets", lambda runs: set.intersection(*(set(tested[one]) for one in runs)))
+    chosen = [rows[0], rows[7]]
+    assert repeats_on(chosen, rows, "test") == {"a9": ["a9", "a5"], "b3": ["b3"]}
+    assert [row["seed"] for row in repeats_without(chosen, rows, "test")] == [2, 2]
+    assert [row["run_id"][0] for row in repeats_without(chosen, rows, "test")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [
+        ([3], "seed 3"),
+        ([2, 1], "seeds 1, 2"),
+        ([3, 1, 2], "seeds 1 to 3"),
+        ([1, 3, 9], "seeds 1, 3, 9"),
+        ([1, 3, 9, 11, 12], "5 seeds"),
+    ],
+)
+def test_seeds_are_written_as_short_as_they_can_be(seeds: list[int], text: str) -> None:
+    assert seeds_text(seeds) == text

@@ -32,9 +32,9 @@ def measured(places: dict[str, str], open_page: Open, align: Callable[[AppTest],
 
 def test_every_tab_opens_on_a_stored_result(measured: AppTest, said: Callable[[AppTest], str]) -> None:
     wanted = {
-        "Ranks and findings": "Modality gap",
-        "Browse": "has rank",
-        "Map": "Draw a lasso",
+        "Ranks and findings": "→: volume → report, ←: report → volume. In the order of lift →",
+        "Browse": " · similarity ",
+        "Map": "The first two principal components (PCA) of volumes and reports together.",
         "Compare": "There is no other result",
     }
     for tab, text in wanted.items():
@@ -189,6 +189,19 @@ def test_browsing_goes_from_a_volume_to_a_report_and_back(measured: AppTest) -> 
     assert not measured.exception
     assert {before, measured.segmented_control(key="browse.way").value} == {"v_to_t", "t_to_v"}
     assert measured.text_input(key="browse.part").value
+
+
+def test_the_rank_of_its_own_report_leads_to_the_report(measured: AppTest) -> None:
+    measured.session_state["alignment.tab"] = "Browse"
+    measured.run()
+    volume = measured.selectbox(key="browse.query")
+    name, own = volume.format_func(volume.value), measured.button(key="browse.go.own")
+    assert own.label.startswith("Its own report has rank ")
+    own.click().run()
+    assert not measured.exception
+    assert measured.segmented_control(key="browse.way").value == "t_to_v"
+    assert measured.text_input(key="browse.part").value == name
+    assert measured.button(key="browse.go.own").label.startswith("Its own volume has rank ")
 
 
 def test_neighbours_with_one_embedding_say_how_many_share_it(measured: AppTest, store: Path) -> None:

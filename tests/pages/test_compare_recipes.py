@@ -13,9 +13,10 @@ from ctbench_core.compare import run_choice
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
-from ctbench_core.runs import annotate, open_run
+from ctbench_core.formatting import format_metric
+from ctbench_core.runs import annotate, open_run, run_names
 from ctbench_ui.runs import recipes
-from ctbench_ui.shared import cache, compare_recipes
+from ctbench_ui.shared import as_text, cache, compare_recipes
 
 Open = Callable[..., AppTest]
 Said = Callable[[AppTest], str]
@@ -94,6 +95,62 @@ def test_compare_begins_with_two_recipes_and_says_where_there_is_one(
     assert list(table["Other"] - table["Baseline"]) == pytest.approx(
         [float(text.replace("−", "-").partition(" ")[0]) for text in table.iloc[:, 1]], abs=0.0006
     )
+
+
+def test_compare_says_over_which_seeds_each_recipe_is_averaged(trained: list[Path], open_page: Open) -> None:
+    best, repeat, other = trained
+    for folder in trained:
+        evaluate_run(folder, ["test.csv"])
+    app = open_page("compare", query={"runs": f"{repeat.name},{other.name}"})
+    values = [open_run(folder).best()["val_metrics"]["auprc"] for folder in (best, repeat)]
+    shown = _shown(app)
+    assert "mlp, seeds 1, 2 · mean val. AUPRC" in shown[0]
+    assert f"mean val. AUPRC {format_metric(sum(values) / 2)} ·" in shown[0]
+    assert "mlp, seed 1 · val. AUPRC" in shown[1]
+    assert app.toggle(key="compare.by-recipe").label == "Average over seeds (2 and 1 run)"
+    app.toggle(key="compare.by-recipe").set_value(False).run()
+    assert _compared(app) == [repeat.name, other.name]
+    assert not any("seeds 1, 2" in text for text in _shown(app))
+
+
+def test_compare_says_which_repeats_have_no_results(
+    trained: list[Path], store: Path, open_page: Open, said: Said
+) -> None:
+    _, repeat, other = trained
+    annotate(trained[0], name="without results")
+    for folder in (repeat, other):
+        evaluate_run(folder, ["test.csv"])
+    app = open_page("compare", query={"runs": f"{repeat.name},{other.name}"})
+    assert "Not compared, without results on test: without results." in said(app)
+    evaluate_run(trained[0], ["test.csv"])
+    assert "Not compared" not in said(open_page("compare", query={"runs": f"{repeat.name},{other.name}"}))
+
+
+def test_a_run_has_one_name_on_every_tab(
+    trained: list[Path], store: Path, open_page: Open, make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    run_experiment(make_config(tiny_data, {"utils.seed": 1, "training.batch_size": 8}))
+    _, repeat, other = trained
+    for folder in trained:
+        evaluate_run(folder, ["test.csv"])
+    names = {row["run_id"]: row["name"] for row in cache.named(cache.run_rows(str(store)))}
+    alone = run_names([open_run(repeat), open_run(other)])
+    assert alone != [names[repeat.name], names[other.name]]  # else this shows nothing
+    query = {"runs": f"{repeat.name},{other.name}", "compare.by-recipe": "False", "compare-tabs": "settings"}
+    app = open_page("compare", query=query)
+    assert not app.exception
+    assert not app.toggle(key="compare.by-recipe").value
+    assert list(app.table[0].value)[1:] == [as_text(names[one.name]) for one in (repeat, other)]
+    assert [text.split(" · val.")[0] for text in _shown(app)] == [names[one.name] for one in (repeat, other)]
+    app = open_page("compare", query=query | {"compare-tabs": "label noise"})
+    assert app.selectbox(key="compare-labels-run").options == [names[one.name] for one in (repeat, other)]
+
+
+def _shown(app: AppTest) -> list[str]:
+    """Return the texts of the chosen runs."""
+    assert not app.exception
+    fields = (app.selectbox(key="compare.baseline"), app.multiselect(key="compare.others"))
+    return [fields[0].format_func(fields[0].value), *map(fields[1].format_func, fields[1].value)]
 
 
 def _compared(app: AppTest) -> list[str]:

@@ -225,6 +225,26 @@ def test_each_browser_begins_with_its_own_settings_and_a_new_one_with_defaults_a
     assert "a" * 32 not in "".join(str(path) for path in tmp_path.rglob("*"))
 
 
+def test_a_browser_that_only_looks_has_no_last_session(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path))
+    form.set_fields({"paths.data_root": "features"})
+    form.save_dataset("mine")
+    for _ in range(2):
+        monkeypatch.setattr(st, "session_state", {})
+        form.restore()
+        assert form.settings_source() == "Default settings, data set mine"
+        form.save()
+    form.set_fields({"paths.data_root": "others"})
+    form.save()
+    monkeypatch.setattr(st, "session_state", {})
+    form.restore()
+    assert form.config().paths.data_root == "others"
+    assert form.settings_source() == "Default settings, data of this browser's last session"
+    assert not form.can_reset()  # data stay
+
+
 def test_a_browser_gets_one_cookie() -> None:
     cookie = browser.new_cookie("theme=dark", is_secure=True)
     assert cookie is not None

@@ -19,8 +19,10 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
+from ctbench_core.inference import RECIPES, SAME_PATIENTS
 from ctbench_core.jobs import get_runner
 from ctbench_core.label_leakage import LEAKAGE_NOTE
+from ctbench_core.report import answer_sentences
 from ctbench_core.runs import LEDGER, new_status, write_status
 from ctbench_core.studies import (
     Budgets,
@@ -37,9 +39,10 @@ from ctbench_core.studies import (
     study_status,
     titled_sentences,
 )
+from ctbench_core.studies.cells import SAME_TRAINING, SEEDS_AND_PATIENTS
 from ctbench_core.studies.results import COLUMNS, LEAKED
 from ctbench_core.studies.workers import requested_state
-from ctbench_ui.studies import key_axes, progress, study_charts, study_files, study_form, study_tables
+from ctbench_ui.studies import key_axes, progress, results_tabs, study_charts, study_files, study_form, study_tables
 from ctbench_ui.studies.progress import matrix_frame
 
 Open = Callable[..., AppTest]
@@ -230,6 +233,20 @@ def test_without_a_best_column_the_heat_map_says_why(
     assert not app.exception
     assert ("No ★" in said(app)) == bool(note)
     assert note in said(app)
+    assert "K-fold: corrected t test" in said(app)
+
+
+def test_a_table_and_a_chart_say_what_their_intervals_hold_for(budgets: str, open_page: Open, said: Any) -> None:
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "differences", "differences-go": "true"})
+    assert not app.exception
+    axis = app.segmented_control(key="differences-axis").value
+    questions = set(study_tables.axis_differences(budgets, study_tables.update_results(budgets), axis)["question"])
+    assert {RECIPES, SAME_PATIENTS} & questions
+    assert " ".join(answer_sentences(questions)) in said(app)
+    both = pd.DataFrame({"interval": [SEEDS_AND_PATIENTS, SAME_TRAINING]})
+    covered = "seeds and patients (only for these patients, where seeds share training patients)"
+    assert results_tabs._covers(both) == covered
+    assert results_tabs._covers(both[:1]) == "seeds and patients"
 
 
 def test_the_runs_of_a_study_have_the_headings_of_runs(open_page: Open, budgets: str) -> None:

@@ -19,6 +19,7 @@ from ctbench_core.declared import HEADS, LOSSES
 from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
 from ctbench_core.runs import ExpectedTime, open_run
+from ctbench_ui.shared import datasets
 from ctbench_ui.train import train_form
 
 Open = Callable[..., AppTest]
@@ -100,6 +101,24 @@ def test_another_session_finds_the_run_by_its_address(
     folder = train(open_page("train", small_run))
     later = open_page("train", query={"train_run": folder.name})
     assert folder.name in "".join(caption.value for caption in later.caption)
+
+
+def test_the_findings_of_the_label_study_are_offered_where_the_data_have_them() -> None:
+    study = list(train_form._LABEL_STUDY)
+    assert train_form._finding_choices([*study, "Hernia"]) == {"All 6": [], "5 findings (label study)": study}
+    assert list(train_form._finding_choices(study[1:])) == ["All 4"]
+
+
+def test_a_session_that_opens_data_and_train_sets_nothing(
+    store: Path, open_page: Open, said: Said, make_config: Callable[..., Config], data: Path
+) -> None:
+    datasets.save(store, "mine", make_config(data, {}))
+    for _ in range(2):
+        for page in ("data", "train"):
+            app = open_page(page)
+            assert not app.exception
+        assert "Default settings, data set mine" in said(app)
+    assert not list(store.glob(".form*"))
 
 
 def test_a_new_session_begins_with_what_was_set_last_here_and_says_so(

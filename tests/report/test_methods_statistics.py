@@ -15,10 +15,10 @@ from ctbench_core.compare.primary import Primary
 from ctbench_core.compare.recipes import compare_scored_recipes
 from ctbench_core.config import Config, set_keys
 from ctbench_core.declared import METRICS, Metric
-from ctbench_core.inference import MARK_NEAR_END
+from ctbench_core.inference import MARK_NEAR_END, MODELS, RECIPES, SAME_PATIENTS
 from ctbench_core.report import methods as methods_module
 from ctbench_core.report.comparison import latex_table, methods_paragraph, results_paragraph
-from ctbench_core.report.comparison_sentences import comparison_notes, p_text
+from ctbench_core.report.comparison_sentences import answer_sentences, comparison_notes, p_text
 from ctbench_core.report.methods import interval_sentences, limits_sentence, training_sentences
 from ctbench_core.runs import Disclosures, Provenance, Run, RunPaths, Status
 from tests.model_scores import MODEL_LABELS, model_scores, recipe_scores
@@ -174,11 +174,27 @@ def test_the_rank_swap_is_named_where_it_ran(models: Comparison, three: Comparis
     assert not _has(three.with_swaps(19), "exchanges")
 
 
+@pytest.mark.parametrize(
+    ("questions", "said", "unsaid"),
+    [
+        ({MODELS}, "Holds for these trained models only.", "recipes"),
+        ({RECIPES}, "Holds for these recipes.", "patients"),
+        ({SAME_PATIENTS}, "and training patients only", "if seeds"),
+        ({RECIPES, SAME_PATIENTS}, "; if seeds share half or more of their training patients, only", "models"),
+        ({RECIPES, MODELS}, "Holds for these recipes. Where one seed is compared, for the two models only.", "share"),
+    ],
+)
+def test_a_table_says_what_its_answers_hold_for(questions: set[str], said: str, unsaid: str) -> None:
+    text = " ".join(answer_sentences(questions))
+    assert said in text
+    assert unsaid not in text
+
+
 def test_the_question_is_of_models_or_of_recipes(models: Comparison, three: Comparison) -> None:
     assert _has(models, "these trained models, not for other seeds") and not _has(models, "way of training")
     assert _has(three, "holds for this way of training.") and not _has(three, "these trained models")
     single = _recipes(3, 1)
-    assert _has(single, "these trained models, since one seed is compared")
+    assert _has(single, "One seed compared: the result is for these two models only.")
     assert _has(_recipes(3, 3, 0.7), "this way of training, for these training patients, since")
     assert not _has(three, "for these training patients")
 
@@ -196,7 +212,7 @@ def test_rules_of_seeds_stand_where_seeds_are_compared(models: Comparison, three
     pair = _recipes(2, 2)
     assert _has(pair, two) and not _has(pair, satterthwaite)
     fewer = _recipes(4, 3)
-    assert _has(fewer, "two means beside each, are over common seeds (other and one have 3 in common)")
+    assert _has(fewer, "two means beside each, are over common seeds (other and one have seeds 0 to 2 in common)")
     assert "Means are over all seeds of a recipe, tests over common ones (other and one have" in latex_table(fewer)
     assert "over common ones" not in latex_table(three)
 
@@ -245,8 +261,10 @@ def test_primary_and_exploratory_results_are_told_apart(models: Comparison) -> N
 def test_the_best_on_a_test_set_is_optimistic(models: Comparison, close: Comparison) -> None:
     best, optimistic = "against all others: better.", "its metrics are optimistic"
     assert _has(models, best) and _has(models, f"The best of 2 was chosen on this test set, so that {optimistic}")
+    assert not any(best in text or optimistic in text for text in comparison_notes(models))  # two: the table says it
     assert _has(models, "exceeds that of the other at a level of .05") and not _has(models, "max-T")
     three = [model_scores("base", 0.6), model_scores("better", 1.4, seed=1), model_scores("third", 0.5, seed=2)]
+    assert any(optimistic in text for text in comparison_notes(compare_models(three, "test")))
     assert _has(compare_models(three, "test"), "that of every other at a familywise level of .05 over all pairs (max-T")
     assert not _has(close, "called best where") and not _has(close, optimistic)
     validation = dataclasses.replace(models, on="validation")

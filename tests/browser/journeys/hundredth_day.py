@@ -210,7 +210,8 @@ def table_of_a_paper(walker: Walker, scene: Scene) -> None:
     walker.wait_for_page("compare**")
     walker.open_tab("compare", "paper")
     walker.click(walker.widget("compare.by-recipe", "label"))  # one run against one run
-    comparison = compare_runs([mlp.paths.root, linear.paths.root], "test")
+    names = [shown_name(mlp), shown_name(linear)]
+    comparison = compare_runs([mlp.paths.root, linear.paths.root], "test", names)
     exported = walker.download_table("paper-table-csv")[list(paper_frame(comparison))]
     pd.testing.assert_frame_equal(exported, paper_frame(comparison), check_dtype=False)
     assert "Emphysema" in walker.download("paper-table-tex").decode()
