@@ -55,7 +55,7 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
             expression = query.parse(text or "", run_fields())
         except QueryError as problem:
             error = problem
-        help = "Choose values; they are written into the query."
+        help = "Adds to the query"
         with st.popover("Filter", icon=":material/add:", help=help, key="runs-filter-box", on_change="rerun") as box:
             if box.open and error:
                 st.caption("Correct the query first.")
@@ -82,11 +82,15 @@ def clear() -> None:
 
 
 def open_runs(expression: Expression) -> None:
-    """Open the Runs page with the runs that a query matches, one by one, and none selected."""
-    st.session_state[_PENDING] = query.write(expression, run_fields())
+    """Open the Runs page with the runs that a query matches, one by one, and none selected.
+
+    The address has the query: one that is set in the session before the field is drawn would not be written there.
+    """
+    text = query.write(expression, run_fields())
+    _write_text(text)
     set_value("runs.view", "Runs")
     st.session_state.pop("runs.chosen", None)
-    go("runs")
+    go("runs", {KEY: text} if text else None)
 
 
 def _show(error: QueryError) -> None:
@@ -173,7 +177,7 @@ def _condition(expression: Expression) -> None:
         name = st.selectbox(
             "Field", list(fields), index=None, placeholder="any key or metric", key="runs-field", width=220
         )
-        sign = st.selectbox("Sign", list(_SIGNS), format_func=_SIGNS.__getitem__, key="runs-sign", width=90)
+        sign = st.selectbox("Operator", list(_SIGNS), format_func=_SIGNS.__getitem__, key="runs-sign", width=100)
         value = st.text_input("Value", key="runs-value", width=120)
         ready = bool(name and value)
         if st.button("Add", key="runs-add", disabled=not ready, help="Adds the condition to the query.") and name:

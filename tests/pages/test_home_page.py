@@ -16,7 +16,7 @@ from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
+from ctbench_core.runs import annotate, delete_run, new_status, open_run, write_config, write_status
 from ctbench_ui.home import recent_runs
 from ctbench_ui.runs import recipes
 from ctbench_ui.shared import cache, run_table
@@ -100,19 +100,37 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
 def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
     trained: list[Path], open_page: Open, places: dict[str, str], store: Path
 ) -> None:
-    app = open_page("home", places | {"home.best": "Recipes"})
+    app = _show_runs_of_recipe(open_page, places, store, trained[1])
+    assert app.title[0].value == "Runs"
+    assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
+    assert app.dataframe[0].value["name"].tolist() == [TRAINED[1]]
+    assert app.query_params["runs.filter"] == "training.learning_rate = 1e-05"
+    assert "run" not in app.query_params
+
+
+def test_the_runs_of_the_only_recipe_are_shown_without_the_query_before(
+    trained: list[Path], open_page: Open, places: dict[str, str], store: Path
+) -> None:
+    for folder in (trained[0], trained[2]):
+        delete_run(store, open_run(folder))
+    app = _show_runs_of_recipe(open_page, places, store, trained[1])
+    assert app.text_input(key="runs.filter").value == ""
+    assert len(app.dataframe[0].value) == 1
+    assert "runs.filter" not in app.query_params
+
+
+def _show_runs_of_recipe(open_page: Open, places: dict[str, str], store: Path, folder: Path) -> AppTest:
+    """Open the runs of the recipe of a run from Home, after another query on Runs."""
+    app = open_page("home", places | {"home.best": "Recipes", "runs.filter": "linear"})
     rows = [row for row in cache.run_rows(str(store)) if row["validation_name"]]
-    recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(trained[1]))
+    recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(folder))
     ids = list(recipes.table(pd.DataFrame(rows))["recipe"])
     key = f"recipes-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
     app.session_state[key] = {"selection": {"rows": [ids.index(recipe)], "columns": [], "cells": []}}
     app.run()
     app.button(key="best-recipe-runs").click().run()
     assert not app.exception
-    assert app.title[0].value == "Runs"
-    assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
-    assert app.dataframe[0].value["name"].tolist() == [TRAINED[1]]
-    assert "run" not in app.query_params
+    return app
 
 
 def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
