@@ -38,18 +38,55 @@ def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) ->
     return [*folders, bad]
 
 
-def test_best_runs_come_by_validation_and_starred_ones_first(
+def test_best_runs_come_by_validation_and_those_without_a_metric_are_left_out(
     trained: list[Path], open_page: Open, places: dict[str, str]
 ) -> None:
     values = [open_run(folder).best()["val_metrics"]["auprc"] for folder in trained[:2]]
     runs = dict(zip(TRAINED, values))
     best, other = sorted(runs, key=lambda name: -runs[name])
     names = list(open_page("home", places).dataframe[0].value["name"])
-    assert names == [best, other, "the bad one"]
+    assert names == [best, other]
     annotate(trained[TRAINED.index(other)], pinned=True)
+    app = open_page("home", places)
+    table = app.dataframe[0].value
+    assert list(table["name"]) == [best, other]
+    assert list(table["star"]) == ["", "★"]
+    assert list(table["auprc"]) == [format_metric(runs[best]), format_metric(runs[other])]
+    app.segmented_control(key="home.best").set_value("Recipes").run()
+    assert list(app.dataframe[0].value["n"]) == [1, 1]
+
+
+def test_a_starred_run_is_listed_beside_the_best_of_its_recipe(
+    trained: list[Path], open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    again = Path(run_experiment(make_config(tiny_data, {"utils.seed": 3}))["run_dir"])
+    values = {folder: open_run(folder).best()["val_metrics"]["auprc"] for folder in (trained[0], again)}
+    annotate(min(values, key=values.__getitem__), pinned=True)
     table = open_page("home", places).dataframe[0].value
-    assert list(table["name"]) == [other, best, "the bad one"]
-    assert list(table["auprc"]) == [format_metric(runs[other]), format_metric(runs[best]), ""]
+    assert len(table) == 3
+    assert list(table["auprc"]) == sorted(table["auprc"], reverse=True)
+
+
+def test_without_a_metric_home_ranks_nothing(
+    trained: list[Path], open_page: Open, places: dict[str, str], store: Path, said: Said
+) -> None:
+    for folder in trained[:2]:
+        delete_run(store, open_run(folder))
+    app = open_page("home", places)
+    assert not app.exception
+    assert not app.dataframe
+    assert "No run has a validation AUPRC yet." in said(app)
+
+
+def test_recipes_of_which_no_run_has_finished_are_not_ranked(
+    trained: list[Path], open_page: Open, places: dict[str, str], said: Said
+) -> None:
+    for folder in trained[:2]:
+        write_status(open_run(folder).paths.status, open_run(folder).status, state="cancelled")
+    app = open_page("home", places | {"home.best": "Recipes"})
+    assert not app.exception
+    assert not app.dataframe
+    assert "No recipe has a finished run yet." in said(app)
 
 
 def test_the_table_of_home_begins_with_results_and_gives_the_day_of_a_run(
@@ -85,7 +122,7 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     names, counts = zip(*(option.split(" · ")[:2] for option in picked.options))
     assert counts == ("2 runs", "1 run")
     assert names == ("Validation set valid.csv", "Validation set valid.csv, budget 12")
-    assert len(app.dataframe[0].value) == 3  # with the one that has no metric
+    assert len(app.dataframe[0].value) == 2
     picked.select_index(1).run()
     assert not app.exception
     values = app.dataframe[0].value
@@ -140,10 +177,11 @@ def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
     small = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
     open_run(small[1]).paths.best_metrics.unlink()
     app = open_page("home", places)
-    assert len(app.dataframe[0].value) == 3  # the two of the chosen set, and one whose set is unknown
+    assert len(app.dataframe[0].value) == 2
     app.selectbox(key="home.set").select_index(1).run()
     assert not app.exception
-    assert len(app.dataframe[0].value) == 3  # both of the small set, and the unknown one
+    assert len(app.dataframe[0].value) == 1
+    assert [option.split(" · ")[1] for option in app.selectbox(key="home.set").options] == ["2 runs", "1 run"]
 
 
 @pytest.mark.parametrize("name", ["home", "data", "train", "studies"])
