@@ -35,6 +35,7 @@ _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
 _ALL, _SOME = "runs.all", "runs.some"  # whether every run is selected, and whether a row of them was just deselected
 _PAGE, _SHOWN = "runs.page", "runs.shown"
 _BEST, _NEWEST = "Best first", "Newest first"
+_BY_SET = "Best first within each validation set. "
 _VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
 _LISTED = 1000  # ids in an address: a server refuses one of more than 64 KiB
@@ -88,6 +89,7 @@ def draw() -> None:
     else:
         text = "Each training run appears here with its settings, curves and metrics."
         show_empty("No runs yet", text, "Configure a run", "train")
+        deletion.link_to_deleted()
     if not readonly.is_on():
         import_runs.draw(form.outputs_root())
 
@@ -176,7 +178,7 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
         else:
             _count(
                 f"{plural(len(table), 'recipe')} of {plural(len(every), 'run')}",
-                "Select one for its runs, two to compare them.",
+                f"{_BY_SET if table['set'].nunique() > 1 else ''}Select one for its runs, two to compare them.",
                 "recipes",
             )
         exports.download("CSV", table, "recipes.csv", "runs-csv")
@@ -193,6 +195,7 @@ def _make_bar(name: str = "") -> Any:
 def _count(count: str, hint: str, name: str) -> None:
     """Draw how much a table shows, and on a wide screen what can be done with its rows."""
     st.caption(count, width="content")
+    deletion.link_to_deleted()
     with st.container(width="content", key=f"runs-hint-{name}"):
         st.caption(hint)
 
@@ -301,8 +304,7 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str,
         st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
-    hint = "Best first within each validation set. " if is_by_set else ""
-    hint += "Select one for its details, several to act on them."
+    hint = f"{_BY_SET if is_by_set else ''}Select one for its details, several to act on them."
     _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
 
