@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -127,7 +128,7 @@ def _chips(expression: Expression) -> None:
 
 
 def _choices(rows: Sequence[dict[str, Any]], expression: Expression) -> None:
-    """Draw the values of some fields to choose from, the most frequent first."""
+    """Draw the values of some fields to choose from: numbers in their order, others by how frequent they are."""
     for name in _CLICKED:
         field, chosen = run_fields()[name], list(query.choice(expression, name))
         values = _values(rows, name)
@@ -138,6 +139,8 @@ def _choices(rows: Sequence[dict[str, Any]], expression: Expression) -> None:
         options = list(dict.fromkeys([*values[:_MOST], *chosen]))
         if not options:
             continue
+        if field.kind == "number":
+            options.sort(key=lambda value: math.inf if value.casefold() == field.empty else float(value))
         key = f"runs-choice-{name}"
         st.session_state[key] = chosen
         st.pills(
