@@ -92,8 +92,11 @@ def _draw_runs(ranked: pd.DataFrame) -> None:
     elif chosen:
         compare_recipes.offer(chosen, ranked, "compare-best")
     else:
-        recipes = plural(ranked["recipe"].nunique(), "recipe")
-        st.caption(f"The best run of each recipe: {recipes}. Select one to open it, two to compare them.")
+        recipes = ranked["recipe"].nunique()
+        starred = ", and starred runs" if len(shown) > recipes else ""
+        st.caption(
+            f"The best run of each recipe: {plural(recipes, 'recipe')}{starred}. Select one to open it, two to compare them."
+        )
 
 
 def _draw_one(row: pd.Series) -> None:

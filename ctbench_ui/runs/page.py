@@ -57,7 +57,7 @@ _STYLE = """<style>
 [class*=st-key-runs-table] [data-testid=stElementToolbar] {top: auto !important; bottom: -2.1rem}
 [class*=st-key-runs-table] {padding-bottom: 1.75rem}
 @media (max-width: 640px) {
-  [class*=st-key-runs-hint] {display: none}
+  [class*=st-key-runs-hint], [class*=st-key-runs-deleted] span:has(> [data-testid=stIconMaterial]) {display: none}
   .st-key-runs-controls {gap: .5rem}
   .st-key-runs-controls button {padding-inline: .5rem}
   .st-key-runs-order {flex: 0 1 8.5rem !important; width: 8.5rem !important; min-width: 0 !important}
@@ -178,12 +178,18 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
         else:
             _count(
                 f"{plural(len(table), 'recipe')} of {plural(len(every), 'run')}",
-                f"{_BY_SET if table['set'].nunique() > 1 else ''}Select one for its runs, two to compare them.",
+                f"{_describe_means(table)}Select one for its runs, two to compare them.",
                 "recipes",
             )
         exports.download("CSV", table, "recipes.csv", "runs-csv")
     if len(chosen) == 1:
         _list(runs, order, columns, every, linked, "recipe-runs-csv")
+
+
+def _describe_means(table: pd.DataFrame) -> str:
+    """Write how recipes are ordered, and why one has no mean."""
+    has_none = (table["n"].gt(0) & table["val_auprc"].isna()).any()
+    return f"{_BY_SET if table['set'].nunique() > 1 else ''}{'No mean over several sets. ' if has_none else ''}"
 
 
 def _make_bar(name: str = "") -> Any:
@@ -195,7 +201,8 @@ def _make_bar(name: str = "") -> Any:
 def _count(count: str, hint: str, name: str) -> None:
     """Draw how much a table shows, and on a wide screen what can be done with its rows."""
     st.caption(count, width="content")
-    deletion.link_to_deleted()
+    with st.container(width="content", key=f"runs-deleted-{name}"):
+        deletion.link_to_deleted()
     with st.container(width="content", key=f"runs-hint-{name}"):
         st.caption(hint)
 

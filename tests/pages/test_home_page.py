@@ -57,12 +57,19 @@ def test_best_runs_come_by_validation_and_those_without_a_metric_are_left_out(
 
 
 def test_a_starred_run_is_listed_beside_the_best_of_its_recipe(
-    trained: list[Path], open_page: Open, places: dict[str, str], make_config: Callable[..., Config], tiny_data: Path
+    trained: list[Path],
+    open_page: Open,
+    places: dict[str, str],
+    make_config: Callable[..., Config],
+    tiny_data: Path,
+    said: Said,
 ) -> None:
     again = Path(run_experiment(make_config(tiny_data, {"utils.seed": 3}))["run_dir"])
     values = {folder: open_run(folder).best()["val_metrics"]["auprc"] for folder in (trained[0], again)}
     annotate(min(values, key=values.__getitem__), pinned=True)
-    table = open_page("home", places).dataframe[0].value
+    app = open_page("home", places)
+    assert "The best run of each recipe: 2 recipes, and starred runs." in said(app)
+    table = app.dataframe[0].value
     assert len(table) == 3
     assert list(table["auprc"]) == sorted(table["auprc"], reverse=True)
 

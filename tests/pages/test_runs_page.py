@@ -274,9 +274,10 @@ def test_a_recipe_has_no_mean_over_seeds_of_different_validation_sets(
     assert table["val_auprc_sd"].isna().tolist()[-1]
     app = open_page("runs", {"runs.view": "By recipe"})
     assert app.dataframe[0].value["val_auprc"].tolist()[-1] == ""
-    assert "Best first within each validation set." in said(app)
+    assert "Best first within each validation set. No mean over several sets." in said(app)
     app = open_page("runs", {"runs.view": "By recipe", "runs.filter": "budget = all"})
     assert "Best first within" not in said(app)
+    assert "No mean" not in said(app)
 
 
 def test_the_range_of_two_seeds_is_not_called_an_interval(trained: list[Path], store: Path, open_page: Open) -> None:
