@@ -32,6 +32,7 @@ from ctbench_ui.shared import cache, compare_recipes, damaged, deletion, exports
 from ctbench_ui.shared.controls import default_of, set_value
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
+_RECIPE, _RECIPES, _RECIPE_TABLE = "recipe", "runs.recipes", "runs.recipe-table"
 _ALL, _SOME = "runs.all", "runs.some"  # whether every run is selected, and whether a row of them was just deselected
 _PAGE, _SHOWN = "runs.page", "runs.shown"
 _BEST, _NEWEST = "Best first", "Newest first"
@@ -107,6 +108,8 @@ def _runs(every: Rows, linked: list[str], head: Any) -> None:
     if expression is None:
         return
     rows = filters.matching(every, expression)
+    if view != "By recipe":
+        address.write_ids(_RECIPE, [])
     if not rows:
         st.info("No runs match.", icon=":material/filter_alt_off:")
         st.button("Clear filters", key="runs.clear-all", on_click=filters.clear)
@@ -168,7 +171,7 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
     table = recipes.table(frame)
     bar = _make_bar("recipes")
     with st.container(key="runs-table-recipes"):
-        chosen = recipes.draw(table, frame)
+        chosen = _select_recipes(table, frame, every)
     runs = [row for row in rows if row["recipe"] in chosen]
     with bar:
         if len(chosen) > 1:
@@ -184,6 +187,19 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
         exports.download("CSV", table, "recipes.csv", "runs-csv")
     if len(chosen) == 1:
         _list(runs, order, columns, every, linked, "recipe-runs-csv")
+
+
+def _select_recipes(table: pd.DataFrame, frame: pd.DataFrame, every: Rows) -> list[str]:
+    """Draw recipes to select; return the selected ones, each of which the address names by the id of a run."""
+    state, recipe_of = st.session_state, {row["run_id"]: row["recipe"] for row in every}
+    linked = [recipe_of[run_id] for run_id in linked_ids.read_ids("runs", _RECIPE, recipe_of)]
+    if linked != state.get(_RECIPES, []):  # the address has changed: a table that begins with its selection
+        state[_RECIPE_TABLE] = state.get(_RECIPE_TABLE, 0) + 1
+    key = f"recipes-{state[_RECIPE_TABLE]}" if _RECIPE_TABLE in state else "recipes"
+    state[_RECIPES] = recipes.draw(table, frame, linked, key)
+    oldest = {recipe: run_id for run_id, recipe in recipe_of.items()}  # rows come newest first
+    address.write_ids(_RECIPE, [oldest[recipe] for recipe in state[_RECIPES]])
+    return list(state[_RECIPES])
 
 
 def _describe_means(table: pd.DataFrame) -> str:

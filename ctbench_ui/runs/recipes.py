@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -156,11 +157,11 @@ def _tests(runs: pd.DataFrame) -> str:
     return " · ".join(parts)
 
 
-def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+def draw(recipes: pd.DataFrame, runs: pd.DataFrame, selected: Sequence[str] = (), key: str = "recipes") -> list[str]:
     """Draw recipes to select from, and return the selected ones.
 
     Args:
-        recipes: what `table` returned. runs: what it was made from.
+        recipes: what `table` returned. runs: what it was made from. selected: the recipes selected at first.
     """
     idle = {"differs": not recipes["differs"].any(), "folds": recipes["folds"].max() < 2}
     idle |= {name: not recipes[name].any() for name in ("convergence", "study", "set")}
@@ -177,9 +178,10 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     chosen = select_rows(
         run_table.with_val_texts(shown),
         list(recipes["recipe"]),
-        "recipes",
+        key,
         _COLUMNS,
         "Recipes with mean and standard deviation over seeds",
+        [row for row, recipe in enumerate(recipes["recipe"]) if recipe in selected],
     )
     return [str(recipes["recipe"].iloc[row]) for row in chosen]
 

@@ -154,6 +154,29 @@ def test_the_runs_of_a_recipe_on_home_have_their_query_in_the_address(
     expect(other.field("runs.filter")).to_have_value(query)
 
 
+def test_a_selected_recipe_is_in_the_address_and_back_leads_to_the_one_before(
+    reader: BrowserUser, new_user: NewUser, demo_runs: DemoRuns
+) -> None:
+    reader.go("runs?runs.view=By+recipe")
+    reader.page.locator("[class*=st-key-recipes-]").wait_for()
+    reader.select_row(0, "runs-bar")
+    reader.page.wait_for_url("**recipe=2*")
+    reader.settle()
+    first = reader.page.url
+    reader.wait_for_text("3 of 6 runs")
+    reader.select_row(1, "compare-recipes")
+    reader.page.wait_for_url("**recipe=2*%2C2*")
+    reader.settle()
+    reader.page.go_back()
+    reader.page.wait_for_url(first)
+    reader.wait_for_text("3 of 6 runs")
+    reader.settle()
+    assert reader.page.url == first
+    other = new_user(demo_runs[0])
+    other.page.goto(first)
+    other.wait_for_text("3 of 6 runs")
+
+
 def test_an_unknown_value_is_reported_and_closed(reader: BrowserUser, demo_runs: DemoRuns) -> None:
     reader.go(f"evaluate?run={demo_runs[1]['mlp 1'].name}&tab=gone&colour=red")
     reader.tabs("evaluate").first.wait_for()
