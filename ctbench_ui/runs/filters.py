@@ -85,13 +85,13 @@ def clear() -> None:
 def open_runs(expression: Expression) -> None:
     """Open the Runs page with the runs that a query matches, one by one, and none selected.
 
-    The address has the query: one that is set in the session before the field is drawn would not be written there.
+    The query is set before the page opens: Streamlit writes one that is set as the page is drawn into the field, but not
+    into the address.
     """
-    text = query.write(expression, run_fields())
-    _write_text(text)
+    _write(expression)
     set_value("runs.view", "Runs")
     st.session_state.pop("runs.chosen", None)
-    go("runs", {KEY: text} if text else None)
+    go("runs")
 
 
 def _show(error: QueryError) -> None:

@@ -165,7 +165,9 @@ def test_the_runs_of_the_only_recipe_are_shown_without_the_query_before(
 
 def _show_runs_of_recipe(open_page: Open, places: dict[str, str], store: Path, folder: Path) -> AppTest:
     """Open the runs of the recipe of a run from Home, after another query on Runs."""
-    app = open_page("home", places | {"home.best": "Recipes", "runs.filter": "linear"})
+    app = open_page("runs", places, {"runs.filter": "linear"})
+    app = app.switch_page("../pages/home.py").run()
+    app.segmented_control(key="home.best").set_value("Recipes").run()
     rows = [row for row in cache.run_rows(str(store)) if row["validation_name"]]
     recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(folder))
     ids = list(recipes.table(pd.DataFrame(rows))["recipe"])

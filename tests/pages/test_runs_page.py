@@ -272,6 +272,9 @@ def test_a_recipe_has_no_mean_over_seeds_of_different_validation_sets(
     assert table["set"].tolist() == ["valid.csv", "valid.csv", "valid.csv, budget 12 (2 sets)"]
     assert table["val_auprc"].isna().tolist() == [False, False, True]
     assert table["val_auprc_sd"].isna().tolist()[-1]
+    frame = rows(store)
+    frame.loc[frame["seed"].eq(2) & frame["budget"].eq(12), "val_auprc"] = None
+    assert recipes.table(frame)["val_auprc"].notna().all()  # only sets with metrics count
     app = open_page("runs", {"runs.view": "By recipe"})
     assert app.dataframe[0].value["val_auprc"].tolist()[-1] == ""
     assert "Best first within each validation set. No mean over several sets." in said(app)
