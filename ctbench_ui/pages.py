@@ -96,7 +96,7 @@ PAGES = Registry(
             icon=":material/list_alt:",
             draw="ctbench_ui.runs.page:draw",
             outline=(((1,), _CARD), ((1,), _TALL)),
-            ids={"run": _NO_RUN},
+            ids={"run": _NO_RUN, "recipe": _NO_RUN},
             tabs={
                 "card-tabs": ("Settings", "Curves", "Provenance and files"),
                 "by-budget-tabs": ("Budgets", "Curve", "Two sources"),

@@ -141,7 +141,7 @@ class _Parser:
         if near and (near != field.name or len(near.split()) > self.place - first):
             before, after = self.tokens[first - 1].start, self.tokens[self.place - 1].end
             suggestion = self.text[:before] + near + self.text[after:]
-            raise QueryError(f"“{name}” is no field. Did you mean {near}?", name, suggestion)
+            raise QueryError(f"Unknown field “{name}”. Did you mean “{near}”?", name, suggestion)
 
     def _unknown_field(self, start: int) -> QueryError:
         if self.place == start:
@@ -153,9 +153,9 @@ class _Parser:
         word = self.text[first.start : token.end]
         if not near:
             known = ", ".join(list(self.fields)[:6])
-            return QueryError(f"“{word}” is no field. Fields are {known} …, and every config key and metric.", word)
+            return QueryError(f"Unknown field “{word}”. Fields are {known} …, and every config key and metric.", word)
         suggestion = self.text[: first.start] + near + self.text[token.end :]
-        return QueryError(f"“{word}” is no field. Did you mean {near}?", word, suggestion)
+        return QueryError(f"Unknown field “{word}”. Did you mean “{near}”?", word, suggestion)
 
     def _condition(self, field: Field) -> Condition:
         length = self._sign_length()

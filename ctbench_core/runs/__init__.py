@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         set_aside,
         undo_set_aside,
     )
-    from ctbench_core.runs.deleted import Deleted, deleted_in
+    from ctbench_core.runs.deleted import Deleted, count_deleted_runs, deleted_in
     from ctbench_core.runs.disclosures import (
         NO_LEDGER,
         UNKNOWN,
@@ -157,6 +157,7 @@ if TYPE_CHECKING:
         joint_set_names,
         numbered_sets,
         set_ranks,
+        validation_mean,
         validation_set_names,
     )
     from ctbench_core.runs.views import View, delete_view, read_views, save_view

@@ -42,6 +42,13 @@ def deleted_in(outputs_root: Path) -> list[Deleted]:
     return sorted(deleted, key=lambda one: order.get(one.place, -1), reverse=True)
 
 
+def count_deleted_runs(outputs_root: Path) -> int:
+    """Return how many runs `deleted_in` lists, without the sizes of their files."""
+    trash, times = outputs_root.resolve() / TRASH, deletion_times(outputs_root)
+    places = _places(trash, set(times)) if trash.is_dir() else ()
+    return sum(_describe(place)[0] == "run" for place in places)
+
+
 def _places(folder: Path, noted: Collection[Path]) -> Iterator[Path]:
     """Yield what was deleted as one: places that are noted, and of others the uppermost folders that hold files."""
     for path in sorted(folder.iterdir()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
@@ -145,6 +146,23 @@ def set_ranks(sets: Sequence[str], created: Sequence[str]) -> list[int]:
         sizes[name] = (count + 1, max(newest, moment))
     ranks = {name: rank for rank, name in enumerate(sorted(sizes, key=sizes.__getitem__, reverse=True))}
     return [ranks[name] for name in sets]
+
+
+def validation_mean(values: Iterable[float | None], sets: Collection[str]) -> tuple[float, float]:
+    """Return mean and standard deviation of a validation metric over runs or seeds; NaN over several validation sets.
+
+    Metrics on other volumes or labels differ by these too, so that their mean says nothing of the runs.
+
+    Args:
+        values: the metric of each; None and NaN are left out. sets: the validation sets that they are of.
+
+    Returns:
+        The mean, and the standard deviation of n - 1 degrees of freedom, NaN of one value.
+    """
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    if not known or len(set(sets)) > 1:
+        return math.nan, math.nan
+    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else math.nan
 
 
 def best_order(sets: Sequence[str], created: Sequence[str], values: Sequence[float | None]) -> list[int]:

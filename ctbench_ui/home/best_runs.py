@@ -18,9 +18,23 @@ _NAMED = 2  # encoders that the title of a validation set names
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """Draw the best by validation AUPRC on the chosen validation set, at first that of most runs; starred runs first."""
+    """Draw the best by validation AUPRC on the chosen validation set, at first that of most runs."""
     st.header("Best runs", anchor=False)
-    frame = run_table.best_first(cache.frame_of(rows))
+    frame = cache.frame_of(rows)
+    ranked = frame[frame["val_auprc"].notna()]
+    if ranked.empty:
+        st.caption("No run has a validation AUPRC yet.")
+    else:
+        _draw_ranked(run_table.best_first(ranked), frame, rows)
+    st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
+
+
+def _draw_ranked(ranked: pd.DataFrame, frame: pd.DataFrame, rows: list[dict[str, Any]]) -> None:
+    """Draw what is ranked, on which validation set, and the table.
+
+    Args:
+        ranked: the runs with a metric, best first. frame: every run.
+    """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         what = st.segmented_control(
             "Rank",
@@ -31,28 +45,19 @@ def draw(rows: list[dict[str, Any]]) -> None:
             label_visibility="collapsed",
             persist_state="session",
         )
-        titles = _titles(frame)
-        chosen = _pick_set(frame, titles)
-    ranked = frame[frame["validation_set"] == chosen]
+        chosen = _pick_set(ranked)
+    ranked = ranked[ranked["validation_set"] == chosen]
     if what == _RECIPES:
-        _draw_recipes(ranked, rows)
+        _draw_recipes(frame[frame["validation_set"] == chosen], ranked, rows)
     else:
-        unranked = frame[frame["val_auprc"].isna() & ~frame["validation_set"].isin([chosen, *titles])]
-        listed = pd.concat([ranked, unranked]).sort_values("pinned", ascending=False, kind="stable")
-        _draw_runs(listed)
-    st.page_link(page("runs"), label="All runs", icon=":material/list_alt:")
+        _draw_runs(ranked)
 
 
-def _titles(frame: pd.DataFrame) -> dict[str, str]:
-    """Return the title of each validation set with metrics by its identity."""
-    groups = frame.groupby("validation_set", sort=False)
-    return {str(name): _title(runs) for name, runs in groups if _has_metric(runs)}
-
-
-def _pick_set(frame: pd.DataFrame, titles: dict[str, str]) -> str:
-    """Draw the choice of a validation set, where there are several with metrics; return its identity."""
+def _pick_set(ranked: pd.DataFrame) -> str:
+    """Draw the choice of a validation set, where there are several; return its identity."""
+    titles = {str(name): _title(runs) for name, runs in ranked.groupby("validation_set", sort=False)}
     if len(titles) < 2:
-        return next(iter(titles), str(frame["validation_set"].iloc[0]))
+        return next(iter(titles))
     help_ = "Runs validated on the same volumes and labels. Only these are ranked against each other."
     return str(
         st.selectbox(
@@ -67,12 +72,8 @@ def _pick_set(frame: pd.DataFrame, titles: dict[str, str]) -> str:
     )
 
 
-def _has_metric(runs: pd.DataFrame) -> bool:
-    return bool(runs["val_auprc"].notna().any())
-
-
 def _title(runs: pd.DataFrame) -> str:
-    """Write a validation set: its name, how many runs it has, and of which encoders and budgets."""
+    """Write a validation set: its name, how many runs have metrics on it, and of which encoders and budgets."""
     encoders = list(dict.fromkeys(runs["encoder"]))
     more = f" and {len(encoders) - _NAMED} more" if len(encoders) > _NAMED else ""
     budgets = sorted({int(budget) for budget in runs["budget"].dropna()})
@@ -91,8 +92,11 @@ def _draw_runs(ranked: pd.DataFrame) -> None:
     elif chosen:
         compare_recipes.offer(chosen, ranked, "compare-best")
     else:
-        recipes = plural(ranked["recipe"].nunique(), "recipe")
-        st.caption(f"The best run of each recipe: {recipes}. Select one to open it, two to compare them.")
+        recipes = ranked["recipe"].nunique()
+        starred = ", and starred runs" if len(shown) > recipes else ""
+        st.caption(
+            f"The best run of each recipe: {plural(recipes, 'recipe')}{starred}. Select one to open it, two to compare them."
+        )
 
 
 def _draw_one(row: pd.Series) -> None:
@@ -106,17 +110,21 @@ def _draw_one(row: pd.Series) -> None:
             run_actions.draw(open_run(row["run_dir"]), "best")
 
 
-def _draw_recipes(runs: pd.DataFrame, every: list[dict[str, Any]]) -> None:
+def _draw_recipes(runs: pd.DataFrame, ranked: pd.DataFrame, every: list[dict[str, Any]]) -> None:
     # The table of recipes and its intervals are of the Runs page, and loaded with it.
     from ctbench_ui.runs import filters, recipes
 
     table = recipes.table(runs)
+    table = table[table["val_auprc"].notna()].reset_index(drop=True)
+    if table.empty:
+        st.caption("No recipe has a finished run yet.")
+        return
     chosen = recipes.draw(table, runs)
     if len(chosen) == 1:
         count = sum(row["recipe"] == chosen[0] for row in every)
         if st.button(f"Show {plural(count, 'run')}", icon=":material/filter_list:", key="best-recipe-runs"):
             filters.open_runs(recipe_query(every, chosen[0]))
     elif chosen:
-        compare_recipes.offer(compare_recipes.best_runs(chosen, runs), runs, "compare-best")
+        compare_recipes.offer(compare_recipes.best_runs(chosen, ranked), ranked, "compare-best")
     else:
         st.caption(f"{plural(len(table), 'recipe')}. Select one for its runs, two to compare them.")

@@ -94,7 +94,7 @@ def _compare(rows: Sequence[dict[str, Any]]) -> None:
     ):
         go("compare", {"runs": ",".join(ready)})
     if len(rows) > MOST:
-        st.caption(f"takes 2 to {MOST} runs", width="content")
+        st.caption(f"select 2 to {MOST}", width="content")
     elif lacking:
         st.caption(f"{len(ready)} of {len(rows)} have results", width="content")
 

@@ -168,7 +168,7 @@ def _star(run: Run) -> None:
         "Unstar" if pinned else "Star",
         icon=":material/star:" if pinned else ":material/star_outline:",
         key="card-star",
-        help="Starred runs come first on Home.",
+        help="Home lists every starred run.",
         on_click=_annotate,
         args=(run, {"pinned": not pinned}),
     )

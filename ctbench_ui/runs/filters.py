@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +56,7 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
             expression = query.parse(text or "", run_fields())
         except QueryError as problem:
             error = problem
-        help = "Choose values; they are written into the query."
+        help = "Adds to the query"
         with st.popover("Filter", icon=":material/add:", help=help, key="runs-filter-box", on_change="rerun") as box:
             if box.open and error:
                 st.caption("Correct the query first.")
@@ -82,8 +83,12 @@ def clear() -> None:
 
 
 def open_runs(expression: Expression) -> None:
-    """Open the Runs page with the runs that a query matches, one by one, and none selected."""
-    st.session_state[_PENDING] = query.write(expression, run_fields())
+    """Open the Runs page with the runs that a query matches, one by one, and none selected.
+
+    The query is set before the page opens: Streamlit writes one that is set as the page is drawn into the field, but not
+    into the address.
+    """
+    _write(expression)
     set_value("runs.view", "Runs")
     st.session_state.pop("runs.chosen", None)
     go("runs")
@@ -123,7 +128,7 @@ def _chips(expression: Expression) -> None:
 
 
 def _choices(rows: Sequence[dict[str, Any]], expression: Expression) -> None:
-    """Draw the values of some fields to choose from, the most frequent first."""
+    """Draw the values of some fields to choose from: numbers in their order, others by how frequent they are."""
     for name in _CLICKED:
         field, chosen = run_fields()[name], list(query.choice(expression, name))
         values = _values(rows, name)
@@ -134,6 +139,8 @@ def _choices(rows: Sequence[dict[str, Any]], expression: Expression) -> None:
         options = list(dict.fromkeys([*values[:_MOST], *chosen]))
         if not options:
             continue
+        if field.kind == "number":
+            options.sort(key=lambda value: math.inf if value.casefold() == field.empty else float(value))
         key = f"runs-choice-{name}"
         st.session_state[key] = chosen
         st.pills(
@@ -173,7 +180,7 @@ def _condition(expression: Expression) -> None:
         name = st.selectbox(
             "Field", list(fields), index=None, placeholder="any key or metric", key="runs-field", width=220
         )
-        sign = st.selectbox("Sign", list(_SIGNS), format_func=_SIGNS.__getitem__, key="runs-sign", width=90)
+        sign = st.selectbox("Operator", list(_SIGNS), format_func=_SIGNS.__getitem__, key="runs-sign", width=100)
         value = st.text_input("Value", key="runs-value", width=120)
         ready = bool(name and value)
         if st.button("Add", key="runs-add", disabled=not ready, help="Adds the condition to the query.") and name:

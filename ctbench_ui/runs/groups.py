@@ -11,7 +11,7 @@ import streamlit as st
 
 from ctbench_core.declared import averaged_metrics, short_title
 from ctbench_core.query import Condition
-from ctbench_core.runs import run_fields
+from ctbench_core.runs import run_fields, validation_mean
 from ctbench_ui.shared import metric_column, run_table
 from ctbench_ui.shared.controls import select_rows
 
@@ -46,10 +46,10 @@ def _row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     finished = [row for row in rows if row["state"] == "finished"]
     cells: dict[str, Any] = {"runs": len(rows), "finished": len(finished)}
     for name in (f"val_{metric.name}" for metric in averaged_metrics()):
-        values = np.array([row[name] for row in finished if row[name] is not None], float)
-        cells[name] = values.mean() if len(values) else np.nan
-        cells[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
-        cells[f"{name}_best"] = values.max() if len(values) else np.nan
+        scored = [row for row in finished if row[name] is not None]
+        values = [row[name] for row in scored]
+        cells[name], cells[f"{name}_sd"] = validation_mean(values, {row["validation_set"] for row in scored})
+        cells[f"{name}_best"] = max(values, default=np.nan)
     return cells
 
 

@@ -32,9 +32,11 @@ from ctbench_ui.shared import cache, compare_recipes, damaged, deletion, exports
 from ctbench_ui.shared.controls import default_of, set_value
 
 _LINK, _CHOSEN, _TABLE = "run", "runs.chosen", "runs.table"
+_RECIPE, _RECIPES, _RECIPE_TABLE = "recipe", "runs.recipes", "runs.recipe-table"
 _ALL, _SOME = "runs.all", "runs.some"  # whether every run is selected, and whether a row of them was just deselected
 _PAGE, _SHOWN = "runs.page", "runs.shown"
 _BEST, _NEWEST = "Best first", "Newest first"
+_BY_SET = "Best first within each validation set. "
 _VIEWS = ("Runs", "By recipe", "By setting", "By budget")
 PAGE = 200  # runs at a time: a page of them is some 100 kB
 _LISTED = 1000  # ids in an address: a server refuses one of more than 64 KiB
@@ -58,7 +60,7 @@ _STYLE = """<style>
 [class*=st-key-runs-table] [data-testid=stElementToolbar] {top: auto !important; bottom: -2.1rem}
 [class*=st-key-runs-table] {padding-bottom: 1.75rem}
 @media (max-width: 640px) {
-  [class*=st-key-runs-hint] {display: none}
+  [class*=st-key-runs-hint], [class*=st-key-runs-deleted] span:has(> [data-testid=stIconMaterial]) {display: none}
   [class*=st-key-runs-bar] {padding-right: 2rem; mask-image: linear-gradient(to left, transparent, #000 2rem)}
   .st-key-runs-controls {gap: .5rem}
   .st-key-runs-controls button {padding-inline: .5rem}
@@ -91,6 +93,7 @@ def draw() -> None:
     else:
         text = "Each training run appears here with its settings, curves and metrics."
         show_empty("No runs yet", text, "Configure a run", "train")
+        deletion.link_to_deleted()
     if not readonly.is_on():
         import_runs.draw(form.outputs_root())
 
@@ -108,6 +111,8 @@ def _runs(every: Rows, linked: list[str], head: Any) -> None:
     if expression is None:
         return
     rows = filters.matching(every, expression)
+    if view != "By recipe":
+        address.write_ids(_RECIPE, [])
     if not rows:
         st.info("No runs match.", icon=":material/filter_alt_off:")
         st.button("Clear filters", key="runs.clear-all", on_click=filters.clear)
@@ -169,7 +174,7 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
     table = recipes.table(frame)
     bar = _make_bar("recipes")
     with st.container(key="runs-table-recipes"):
-        chosen = recipes.draw(table, frame)
+        chosen = _select_recipes(table, frame, every)
     runs = [row for row in rows if row["recipe"] in chosen]
     with bar:
         if len(chosen) > 1:
@@ -179,12 +184,31 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
         else:
             _count(
                 f"{plural(len(table), 'recipe')} of {plural(len(every), 'run')}",
-                "Select one for its runs, two to compare them.",
+                f"{_describe_means(table)}Select one for its runs, two to compare them.",
                 "recipes",
             )
         exports.download("CSV", table, "recipes.csv", "runs-csv")
     if len(chosen) == 1:
         _list(runs, order, columns, every, linked, "recipe-runs-csv")
+
+
+def _select_recipes(table: pd.DataFrame, frame: pd.DataFrame, every: Rows) -> list[str]:
+    """Draw recipes to select; return the selected ones, each of which the address names by the id of a run."""
+    state, recipe_of = st.session_state, {row["run_id"]: row["recipe"] for row in every}
+    linked = [recipe_of[run_id] for run_id in linked_ids.read_ids("runs", _RECIPE, recipe_of)]
+    if linked != state.get(_RECIPES, []):  # the address has changed: a table that begins with its selection
+        state[_RECIPE_TABLE] = state.get(_RECIPE_TABLE, 0) + 1
+    key = f"recipes-{state[_RECIPE_TABLE]}" if _RECIPE_TABLE in state else "recipes"
+    state[_RECIPES] = recipes.draw(table, frame, linked, key)
+    oldest = {recipe: run_id for run_id, recipe in recipe_of.items()}  # rows come newest first
+    address.write_ids(_RECIPE, [oldest[recipe] for recipe in state[_RECIPES]])
+    return list(state[_RECIPES])
+
+
+def _describe_means(table: pd.DataFrame) -> str:
+    """Write how recipes are ordered, and why one has no mean."""
+    has_none = (table["n"].gt(0) & table["val_auprc"].isna()).any()
+    return f"{_BY_SET if table['set'].nunique() > 1 else ''}{'No mean over several sets. ' if has_none else ''}"
 
 
 def _make_bar(name: str = "") -> Any:
@@ -196,6 +220,8 @@ def _make_bar(name: str = "") -> Any:
 def _count(count: str, hint: str, name: str) -> None:
     """Draw how much a table shows, and on a wide screen what can be done with its rows."""
     st.caption(count, width="content")
+    with st.container(width="content", key=f"runs-deleted-{name}"):
+        deletion.link_to_deleted()
     with st.container(width="content", key=f"runs-hint-{name}"):
         st.caption(hint)
 
@@ -304,8 +330,7 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str,
         st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
-    hint = "Best first within each validation set. " if is_by_set else ""
-    hint += "Select one for its details, several to act on them."
+    hint = f"{_BY_SET if is_by_set else ''}Select one for its details, several to act on them."
     _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -17,19 +17,20 @@ from ctbench_core.formatting import format_mean_sd, format_metric, plural
 from ctbench_core.inference import MACRO
 from ctbench_core.progress import Progress
 from ctbench_core.report import estimate_text
-from ctbench_core.runs import NOT_CONVERGED, joint_set_names, set_ranks
+from ctbench_core.runs import NOT_CONVERGED, best_order, joint_set_names, validation_mean
 from ctbench_ui.shared import cache, metric_column, progress_bar, run_table, select_rows, test_marks
 
 # Settings that have a column of their own.
 _OWN_COLUMN = ("paths.data_root", "model._target_", "model.params.hidden_dims", "model.inputs", "data.budget")
+_BLANK = " Blank: its seeds have different validation sets, which *By setting* shows apart."
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
 def _metric_columns(name: str) -> dict[str, Any]:
     title = f"Val. {short_title(name)}"
     return {
-        f"val_{name}": metric_column(title, help="Mean over seeds of the best epoch's macro mean."),
-        f"val_{name}_sd": metric_column("± SD", help="Standard deviation over seeds."),
+        f"val_{name}": metric_column(title, help=f"Mean over seeds of the best epoch's macro mean.{_BLANK}"),
+        f"val_{name}_sd": metric_column("± SD", help=f"Standard deviation over seeds.{_BLANK}"),
     }
 
 
@@ -71,14 +72,14 @@ _COLUMNS: dict[str, Any] = {
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a recipe, best mean validation AUPRC first among those of the same validation sets.
+    """Return one row a recipe, best mean validation AUPRC first among those of the same validation sets, then those without.
 
     Args:
         runs: rows of `cache.run_row`.
 
     Returns:
         Columns recipe, encoder, head, inputs, budget, study, set, differs, n, folds, the metrics' means and standard deviations
-        (of n - 1 degrees of freedom; NaN for one seed), convergence, test, others.
+        (of n - 1 degrees of freedom; NaN for one seed, and both where seeds have sets of their own), convergence, test, others.
     """
     recipes = {recipe: json.loads(recipe) for recipe in runs["recipe"].unique()}
     varying = _varying(list(recipes.values()))
@@ -87,12 +88,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         for recipe, group in runs.groupby("recipe", sort=False)
     ]
     frame = pd.DataFrame(rows)
-    places = set_ranks(frame["sets"].tolist(), frame["created"].tolist())
     names = run_table.where_several(joint_set_names([_sets(group) for _, group in runs.groupby("recipe", sort=False)]))
-    ranked = frame.assign(place=places, set=names).sort_values(
-        ["place", "val_auprc"], ascending=[True, False], na_position="last"
-    )
-    return ranked.drop(columns=["place", "sets", "created"]).reset_index(drop=True)
+    places = best_order(*(frame[name].tolist() for name in ("sets", "created", "val_auprc")))
+    return frame.assign(set=names).iloc[places].drop(columns=["sets", "created"]).reset_index(drop=True)
 
 
 def _sets(runs: pd.DataFrame) -> list[tuple[str, str]]:
@@ -119,12 +117,17 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     row |= {"n": finished["seed"].nunique(), "folds": finished["fold"].nunique(), "test": _tests(finished)}
     stopped = int((finished["convergence"] != "").sum())
     row["convergence"] = f"{stopped} of {len(finished)} {NOT_CONVERGED}" if stopped else ""
+    sets = _sets_of_seeds(finished)
     row["others"] = int((runs["state"] != "finished").sum())
     for name in (f"val_{metric.name}" for metric in averaged_metrics()):
-        values = _by_seed(finished, finished[name])
-        row[name] = values.mean() if len(values) else np.nan
-        row[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+        row[name], row[f"{name}_sd"] = validation_mean(_by_seed(finished, finished[name]), sets)
     return row
+
+
+def _sets_of_seeds(finished: pd.DataFrame) -> set[str]:
+    """Return the validation sets of the seeds of a recipe; the folds of a seed are together one, of all patients."""
+    folded = [bool(json.loads(recipe)["data.kfold.folds"]) for recipe in finished["recipe"]]
+    return set() if all(folded) else set(finished["validation_set"][finished["val_auprc"].notna()])
 
 
 def _repeats(runs: pd.DataFrame) -> pd.DataFrame:
@@ -154,11 +157,11 @@ def _tests(runs: pd.DataFrame) -> str:
     return " · ".join(parts)
 
 
-def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+def draw(recipes: pd.DataFrame, runs: pd.DataFrame, selected: Sequence[str] = (), key: str = "recipes") -> list[str]:
     """Draw recipes to select from, and return the selected ones.
 
     Args:
-        recipes: what `table` returned. runs: what it was made from.
+        recipes: what `table` returned. runs: what it was made from. selected: the recipes selected at first.
     """
     idle = {"differs": not recipes["differs"].any(), "folds": recipes["folds"].max() < 2}
     idle |= {name: not recipes[name].any() for name in ("convergence", "study", "set")}
@@ -175,9 +178,10 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     chosen = select_rows(
         run_table.with_val_texts(shown),
         list(recipes["recipe"]),
-        "recipes",
+        key,
         _COLUMNS,
         "Recipes with mean and standard deviation over seeds",
+        [row for row, recipe in enumerate(recipes["recipe"]) if recipe in selected],
     )
     return [str(recipes["recipe"].iloc[row]) for row in chosen]
 

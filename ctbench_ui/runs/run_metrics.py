@@ -27,7 +27,7 @@ def draw(run: Run) -> None:
     """Draw the macro means of a run, those on test with their 95 % intervals."""
     best = run.best()
     values = best.get("val_metrics")
-    validation = ["no epoch" if values is None else _cell(values, METRICS[name].macro) for name in _SHOWN]
+    validation = [UNDEFINED if values is None else _cell(values, METRICS[name].macro) for name in _SHOWN]
     columns = {"Validation": validation, **_tests(run)}
     rows = [["Metric", *columns], [":--"] * (1 + len(columns))]
     rows += [[METRICS[name].title, *cells] for name, cells in zip(_SHOWN, zip(*columns.values()))]

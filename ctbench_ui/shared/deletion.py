@@ -7,9 +7,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from ctbench_core.runs import for_each, restore
+from ctbench_core.runs import count_deleted_runs, for_each, restore
 from ctbench_ui import form
 from ctbench_ui.frame import readonly
+from ctbench_ui.pages import page
 from ctbench_ui.shared.feedback import show_warning
 from ctbench_ui.shared.text import as_text
 
@@ -33,6 +34,20 @@ def offer_undo() -> None:
             show_warning(f"{name} was not restored", reason)
         if _DELETED in st.session_state and not readonly.is_on():
             _draw_offer(st.session_state[_DELETED][0])
+
+
+def link_to_deleted() -> None:
+    """Draw how many runs were deleted, as a link to where they are restored; nothing without any."""
+    if readonly.is_on():
+        return
+    if count := count_deleted_runs(form.outputs_root()):
+        st.page_link(
+            page("system"),
+            label=f"{count:,} deleted",
+            icon=":material/delete:",
+            help="Restore them on System.",
+            width="content",
+        )
 
 
 def _draw_offer(title: str) -> None:

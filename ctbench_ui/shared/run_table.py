@@ -18,7 +18,7 @@ from ctbench_core.query import Field
 from ctbench_core.runs import SCORES_ONLY, Ledger, best_order, open_run, run_fields, set_id_of
 from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
-from ctbench_ui.shared.style import STATES, duration, metric_column, metric_texts, test_marks
+from ctbench_ui.shared.style import STATES, duration, error_texts, metric_column, metric_texts, test_marks
 
 _STAR = "★"
 _ROW, _HEADING = 35, 38  # heights of a row, and of the heading with the frame, in pixels
@@ -132,6 +132,7 @@ def pick_columns() -> list[str]:
             persist_state="session",
             **address.bound("runs.columns", titles, titles.__getitem__),
         )
+        st.caption("Some columns are hidden while they are empty. For those without room, scroll the table sideways.")
     return [name for name in titles if name in chosen]
 
 
@@ -207,9 +208,11 @@ def _with_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_val_texts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its columns ``val_...`` as texts: metrics with three digits, standard deviations with four."""
+    """Return a table with its columns ``val_...`` as texts: metrics, and standard deviations with as many digits."""
     names = [str(name) for name in table if str(name).startswith("val_")]
-    return table.assign(**{name: metric_texts(table[name], 4 if name.endswith("_sd") else 3) for name in names})
+    return table.assign(
+        **{name: error_texts(table[name]) if name.endswith("_sd") else metric_texts(table[name]) for name in names}
+    )
 
 
 def select_brief(frame: pd.DataFrame, key: str, most: int) -> list[str]:

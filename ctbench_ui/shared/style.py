@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from ctbench_core.formatting import format_metric
+from ctbench_core.formatting import format_error, format_metric
 from ctbench_core.palette import COLOURS, GREY
 
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
@@ -42,9 +42,14 @@ def metric_column(title: str, help: str | None = None) -> Any:
     return st.column_config.TextColumn(title, help=help, alignment="right")
 
 
-def metric_texts(values: Iterable[float | None], digits: int = 3) -> list[str]:
+def metric_texts(values: Iterable[float | None]) -> list[str]:
     """Write metrics between 0 and 1 for a `metric_column`: ``.842``, blank where there is none."""
-    return ["" if value is None or math.isnan(value) else format_metric(value, digits) for value in values]
+    return ["" if value is None or math.isnan(value) else format_metric(value) for value in values]
+
+
+def error_texts(values: Iterable[float | None]) -> list[str]:
+    """Write standard deviations of metrics for a `metric_column`: ``.012`` or ``< .001``, blank where there is none."""
+    return ["" if value is None or math.isnan(value) else format_error(value) for value in values]
 
 
 @dataclass(frozen=True)

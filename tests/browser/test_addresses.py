@@ -134,6 +134,51 @@ def test_back_from_a_page_that_a_button_opened_is_one_step_and_keeps_the_query(
     reader.tabs("compare").first.wait_for()
 
 
+def test_the_runs_of_a_recipe_on_home_have_their_query_in_the_address(
+    reader: BrowserUser, new_user: NewUser, demo_runs: DemoRuns
+) -> None:
+    reader.go("runs?runs.filter=linear")
+    reader.wait_for_text("3 of 6 runs")
+    reader.navigate("")
+    reader.click(reader.segment("home.best", 1))
+    reader.page.locator("[class*=st-key-recipes-]").wait_for()
+    reader.select_row(0, "best-recipe-runs")
+    reader.press("best-recipe-runs")
+    reader.page.wait_for_url("**/runs?**runs.filter=*head*")
+    reader.wait_for_text("3 of 6 runs")
+    query = reader.field("runs.filter").input_value()
+    reader.select_row(0, "run-card")
+    reader.page.wait_for_url("**run=2*")
+    other = new_user(demo_runs[0])
+    other.page.goto(reader.page.url)
+    other.settle()
+    other.widget("run-card").wait_for()
+    expect(other.field("runs.filter")).to_have_value(query)
+
+
+def test_a_selected_recipe_is_in_the_address_and_back_leads_to_the_one_before(
+    reader: BrowserUser, new_user: NewUser, demo_runs: DemoRuns
+) -> None:
+    reader.go("runs?runs.view=By+recipe")
+    reader.page.locator("[class*=st-key-recipes-]").wait_for()
+    reader.select_row(0, "runs-bar")
+    reader.page.wait_for_url("**recipe=2*")
+    reader.settle()
+    first = reader.page.url
+    reader.wait_for_text("3 of 6 runs")
+    reader.select_row(1, "compare-recipes")
+    reader.page.wait_for_url("**recipe=2*%2C2*")
+    reader.settle()
+    reader.page.go_back()
+    reader.page.wait_for_url(first)
+    reader.wait_for_text("3 of 6 runs")
+    reader.settle()
+    assert reader.page.url == first
+    other = new_user(demo_runs[0])
+    other.page.goto(first)
+    other.wait_for_text("3 of 6 runs")
+
+
 def test_an_unknown_value_is_reported_and_closed(reader: BrowserUser, demo_runs: DemoRuns) -> None:
     reader.go(f"evaluate?run={demo_runs[1]['mlp 1'].name}&tab=gone&colour=red")
     reader.tabs("evaluate").first.wait_for()

@@ -168,6 +168,24 @@ def test_two_repeats_of_which_one_has_test_results_are_not_compared(trained: lis
     assert app.button(key="compare-best").disabled
 
 
+def test_the_selected_recipes_are_in_the_address_in_their_view(
+    trained: list[Path], store: Path, open_page: Open, said: Said
+) -> None:
+    app = open_page("runs", {"runs.view": "By recipe"})
+    chosen = select(app, store, 1)
+    assert not app.exception
+    link = app.query_params["recipe"]
+    app = open_page("runs", query={"runs.view": "By recipe", "recipe": link})
+    assert len(app.dataframe) == 2  # the recipes, and the runs of the selected one
+    recipe_of = {row["run_id"]: row["recipe"] for row in cache.run_rows(str(store))}
+    assert recipe_of["".join(link)] == chosen[0]
+    assert app.query_params["recipe"] in (link, ["".join(link)])
+    app.segmented_control(key="runs.view").set_value("Runs").run()
+    assert "recipe" not in app.query_params
+    gone = open_page("runs", query={"runs.view": "By recipe", "recipe": "20200101T000000Z-000000"})
+    assert "It was deleted or moved" in said(gone)
+
+
 def test_one_recipe_shows_its_runs_and_two_do_not(trained: list[Path], store: Path, open_page: Open) -> None:
     app = open_page("runs", {"runs.view": "By recipe"})
     table = app.dataframe[0].proto

@@ -16,7 +16,7 @@ from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
-from ctbench_core.runs import annotate, new_status, open_run, write_config, write_status
+from ctbench_core.runs import annotate, delete_run, new_status, open_run, write_config, write_status
 from ctbench_ui.home import recent_runs
 from ctbench_ui.runs import recipes
 from ctbench_ui.shared import cache, run_table
@@ -38,18 +38,62 @@ def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) ->
     return [*folders, bad]
 
 
-def test_best_runs_come_by_validation_and_starred_ones_first(
+def test_best_runs_come_by_validation_and_those_without_a_metric_are_left_out(
     trained: list[Path], open_page: Open, places: dict[str, str]
 ) -> None:
     values = [open_run(folder).best()["val_metrics"]["auprc"] for folder in trained[:2]]
     runs = dict(zip(TRAINED, values))
     best, other = sorted(runs, key=lambda name: -runs[name])
     names = list(open_page("home", places).dataframe[0].value["name"])
-    assert names == [best, other, "the bad one"]
+    assert names == [best, other]
     annotate(trained[TRAINED.index(other)], pinned=True)
-    table = open_page("home", places).dataframe[0].value
-    assert list(table["name"]) == [other, best, "the bad one"]
-    assert list(table["auprc"]) == [format_metric(runs[other]), format_metric(runs[best]), ""]
+    app = open_page("home", places)
+    table = app.dataframe[0].value
+    assert list(table["name"]) == [best, other]
+    assert list(table["star"]) == ["", "★"]
+    assert list(table["auprc"]) == [format_metric(runs[best]), format_metric(runs[other])]
+    app.segmented_control(key="home.best").set_value("Recipes").run()
+    assert list(app.dataframe[0].value["n"]) == [1, 1]
+
+
+def test_a_starred_run_is_listed_beside_the_best_of_its_recipe(
+    trained: list[Path],
+    open_page: Open,
+    places: dict[str, str],
+    make_config: Callable[..., Config],
+    tiny_data: Path,
+    said: Said,
+) -> None:
+    again = Path(run_experiment(make_config(tiny_data, {"utils.seed": 3}))["run_dir"])
+    values = {folder: open_run(folder).best()["val_metrics"]["auprc"] for folder in (trained[0], again)}
+    annotate(min(values, key=values.__getitem__), pinned=True)
+    app = open_page("home", places)
+    assert "The best run of each recipe: 2 recipes, and starred runs." in said(app)
+    table = app.dataframe[0].value
+    assert len(table) == 3
+    assert list(table["auprc"]) == sorted(table["auprc"], reverse=True)
+
+
+def test_without_a_metric_home_ranks_nothing(
+    trained: list[Path], open_page: Open, places: dict[str, str], store: Path, said: Said
+) -> None:
+    for folder in trained[:2]:
+        delete_run(store, open_run(folder))
+    app = open_page("home", places)
+    assert not app.exception
+    assert not app.dataframe
+    assert "No run has a validation AUPRC yet." in said(app)
+
+
+def test_recipes_of_which_no_run_has_finished_are_not_ranked(
+    trained: list[Path], open_page: Open, places: dict[str, str], said: Said
+) -> None:
+    for folder in trained[:2]:
+        write_status(open_run(folder).paths.status, open_run(folder).status, state="cancelled")
+    app = open_page("home", places | {"home.best": "Recipes"})
+    assert not app.exception
+    assert not app.dataframe
+    assert "No recipe has a finished run yet." in said(app)
 
 
 def test_the_table_of_home_begins_with_results_and_gives_the_day_of_a_run(
@@ -85,7 +129,7 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     names, counts = zip(*(option.split(" · ")[:2] for option in picked.options))
     assert counts == ("2 runs", "1 run")
     assert names == ("Validation set valid.csv", "Validation set valid.csv, budget 12")
-    assert len(app.dataframe[0].value) == 3  # with the one that has no metric
+    assert len(app.dataframe[0].value) == 2
     picked.select_index(1).run()
     assert not app.exception
     values = app.dataframe[0].value
@@ -100,19 +144,39 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
 def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
     trained: list[Path], open_page: Open, places: dict[str, str], store: Path
 ) -> None:
-    app = open_page("home", places | {"home.best": "Recipes"})
+    app = _show_runs_of_recipe(open_page, places, store, trained[1])
+    assert app.title[0].value == "Runs"
+    assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
+    assert app.dataframe[0].value["name"].tolist() == [TRAINED[1]]
+    assert app.query_params["runs.filter"] == "training.learning_rate = 1e-05"
+    assert "run" not in app.query_params
+
+
+def test_the_runs_of_the_only_recipe_are_shown_without_the_query_before(
+    trained: list[Path], open_page: Open, places: dict[str, str], store: Path
+) -> None:
+    for folder in (trained[0], trained[2]):
+        delete_run(store, open_run(folder))
+    app = _show_runs_of_recipe(open_page, places, store, trained[1])
+    assert app.text_input(key="runs.filter").value == ""
+    assert len(app.dataframe[0].value) == 1
+    assert "runs.filter" not in app.query_params
+
+
+def _show_runs_of_recipe(open_page: Open, places: dict[str, str], store: Path, folder: Path) -> AppTest:
+    """Open the runs of the recipe of a run from Home, after another query on Runs."""
+    app = open_page("runs", places, {"runs.filter": "linear"})
+    app = app.switch_page("../pages/home.py").run()
+    app.segmented_control(key="home.best").set_value("Recipes").run()
     rows = [row for row in cache.run_rows(str(store)) if row["validation_name"]]
-    recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(trained[1]))
+    recipe = next(row["recipe"] for row in rows if row["run_dir"] == str(folder))
     ids = list(recipes.table(pd.DataFrame(rows))["recipe"])
     key = f"recipes-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
     app.session_state[key] = {"selection": {"rows": [ids.index(recipe)], "columns": [], "cells": []}}
     app.run()
     app.button(key="best-recipe-runs").click().run()
     assert not app.exception
-    assert app.title[0].value == "Runs"
-    assert app.text_input(key="runs.filter").value == "training.learning_rate = 1e-05"
-    assert app.dataframe[0].value["name"].tolist() == [TRAINED[1]]
-    assert "run" not in app.query_params
+    return app
 
 
 def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
@@ -122,10 +186,11 @@ def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
     small = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
     open_run(small[1]).paths.best_metrics.unlink()
     app = open_page("home", places)
-    assert len(app.dataframe[0].value) == 3  # the two of the chosen set, and one whose set is unknown
+    assert len(app.dataframe[0].value) == 2
     app.selectbox(key="home.set").select_index(1).run()
     assert not app.exception
-    assert len(app.dataframe[0].value) == 3  # both of the small set, and the unknown one
+    assert len(app.dataframe[0].value) == 1
+    assert [option.split(" · ")[1] for option in app.selectbox(key="home.set").options] == ["2 runs", "1 run"]
 
 
 @pytest.mark.parametrize("name", ["home", "data", "train", "studies"])

@@ -158,6 +158,15 @@ def test_a_run_whose_loss_became_nan_offers_clone_and_no_resume(trained: list[Pa
         assert "resume" in offered[1]
 
 
+def test_a_run_without_an_epoch_has_dashes_for_metrics(trained: list[Path], open_page: Open) -> None:
+    for name in ("best_metrics", "metrics"):
+        getattr(open_run(trained[0]).paths, name).unlink()
+    write_status(trained[0] / "status.json", open_run(trained[0]).status, state="failed", epoch=0, error="nan")
+    texts = [part.value for part in card(open_page, trained[0]).markdown]
+    table = next(text for text in texts if text.startswith("| Metric"))
+    assert {line.split(" | ")[1] for line in table.splitlines()[2:]} == {"–"}
+
+
 def test_one_run_has_one_name_on_runs_home_and_in_selectors(trained: list[Path], open_page: Open, store: Path) -> None:
     for number in (1, 2):
         shutil.copytree(trained[0], store / "train" / f"again-{number}")

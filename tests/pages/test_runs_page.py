@@ -16,7 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core import query
-from ctbench_core.config import Config
+from ctbench_core.config import Config, set_keys
 from ctbench_core.evaluate import evaluate_on_validation, evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric
@@ -28,6 +28,7 @@ from ctbench_core.runs import (
     RunStore,
     Status,
     annotate,
+    delete_run,
     new_status,
     open_run,
     run_fields,
@@ -264,10 +265,33 @@ def test_folds_of_a_seed_are_one_repeat(trained: list[Path], store: Path) -> Non
     frame = rows(store)
     frame = frame[frame["recipe"] == frame.set_index("run_id").loc[trained[0].name, "recipe"]]
     frame["fold"], frame["seed"], frame["val_auprc"] = [0, 1, 0], [1, 1, 2], [0.5, 0.7, 0.4]
+    frame["validation_set"] = ["fold 0", "fold 1", "fold 0"]
+    frame["recipe"] = json.dumps(json.loads(frame["recipe"].iloc[0]) | {"data.kfold.folds": 2})
     (row,) = recipes.table(frame).to_dict("records")
     assert (row["n"], row["folds"]) == (2, 2)
     assert row["val_auprc"] == pytest.approx((0.6 + 0.4) / 2, abs=1e-12)
     assert row["val_auprc_sd"] == pytest.approx(0.2 / 2**0.5, abs=1e-12)
+
+
+def test_a_recipe_has_no_mean_over_seeds_of_different_validation_sets(
+    trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    for seed in (1, 2):
+        small = {"data.budget": 12, "utils.seed": seed, "paths.outputs_root": str(store), "paths.run_dir": None}
+        run_experiment(set_keys(open_run(trained[0]).config.copy(), small))
+    table = recipes.table(rows(store))
+    assert table["set"].tolist() == ["valid.csv", "valid.csv", "valid.csv, budget 12 (2 sets)"]
+    assert table["val_auprc"].isna().tolist() == [False, False, True]
+    assert table["val_auprc_sd"].isna().tolist()[-1]
+    frame = rows(store)
+    frame.loc[frame["seed"].eq(2) & frame["budget"].eq(12), "val_auprc"] = None
+    assert recipes.table(frame)["val_auprc"].notna().all()  # only sets with metrics count
+    app = open_page("runs", {"runs.view": "By recipe"})
+    assert app.dataframe[0].value["val_auprc"].tolist()[-1] == ""
+    assert "Best first within each validation set. No mean over several sets." in said(app)
+    app = open_page("runs", {"runs.view": "By recipe", "runs.filter": "budget = all"})
+    assert "Best first within" not in said(app)
+    assert "No mean" not in said(app)
 
 
 def test_the_range_of_two_seeds_is_not_called_an_interval(trained: list[Path], store: Path, open_page: Open) -> None:
@@ -380,11 +404,26 @@ def test_a_deleted_run_can_be_put_back(
     assert trained[1].name not in {run.run_id for run in RunStore(store).runs()}
     assert "later under *Deleted* on System" in said(app)
     assert len(app.dataframe[0].value) == 3
+    later = open_page("runs")
+    assert "3 of 3 runs" in said(later)
+    assert _deleted_links(later) == ["1 deleted"]
+    assert not _deleted_links(open_page("runs", query={"view": "read"}))
     app.button(key="undo").click().run()
     assert not app.exception
     assert sorted(path.relative_to(trained[1]) for path in trained[1].rglob("*")) == before
     assert len(app.dataframe[0].value) == 4
     assert not [button for button in app.button if button.key == "undo"]
+    assert not _deleted_links(app)
+
+
+def test_where_every_run_is_deleted_the_page_says_how_many(trained: list[Path], open_page: Open, store: Path) -> None:
+    for folder in trained:
+        delete_run(store, open_run(folder))
+    assert _deleted_links(open_page("runs")) == ["4 deleted"]
+
+
+def _deleted_links(app: AppTest) -> list[str]:
+    return [link.label for link in app.get("page_link") if "deleted" in link.label]
 
 
 def test_clone_fills_the_form_with_the_settings_of_the_run(trained: list[Path], open_page: Open) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import math
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_interval
 from ctbench_core.runs import RunStore, annotate, open_run, read_views, run_fields, save_view
 from ctbench_core.runs import bulk as core_bulk
-from ctbench_ui.runs import bulk, groups, page
+from ctbench_ui.runs import bulk, filters, groups, page
 from ctbench_ui.shared import cache, run_table
 
 Open = Callable[..., AppTest]
@@ -99,6 +100,37 @@ def test_what_is_clicked_is_written_into_the_query(trained: list[Path], open_pag
     assert shown(app) == 5
 
 
+def test_numbers_to_click_are_in_their_order(
+    trained: list[Path], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"budget": ["all", "60", "20", "120"], "head": ["mlp", "linear"]}  # the most frequent first
+    monkeypatch.setattr(filters, "_values", lambda rows, name: values.get(name, []))
+    app = filter_box(open_page, "budget = 40 or budget = all")
+    assert not app.exception
+    assert app.pills(key="runs-choice-budget").options == ["20", "60", "120", "all"]
+    assert app.pills(key="runs-choice-head").options == ["mlp", "linear"]
+    assert app.selectbox(key="runs-sign").label == "Operator"
+
+
+def test_a_standard_deviation_has_the_digits_of_its_mean() -> None:
+    table = run_table.with_val_texts(pd.DataFrame({"val_auprc": [0.5, 0.25], "val_auprc_sd": [0.01234, math.nan]}))
+    assert table.to_numpy().tolist() == [[".500", ".012"], [".250", ""]]
+    assert run_table.with_val_texts(pd.DataFrame({"val_auprc_sd": [0.0001]})).iloc[0, 0] == "< .001"
+
+
+def test_the_choice_of_columns_says_why_one_may_not_be_in_sight(
+    trained: list[Path], open_page: Open, said: Said
+) -> None:
+    assert "Some columns are hidden while they are empty." in said(open_page("runs"))
+
+
+def test_of_too_many_runs_it_is_said_how_many_are_compared(
+    trained: list[Path], open_page: Open, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST", 2)
+    assert "select 2 to 2" in said(open_page("runs", {"runs.chosen": [folder.name for folder in trained[:3]]}))
+
+
 def test_a_run_is_found_by_its_name_as_shown_and_by_its_own(trained: list[Path], open_page: Open) -> None:
     for folder in trained:
         annotate(folder, name="probe")
@@ -114,7 +146,7 @@ def test_a_run_is_found_by_its_name_as_shown_and_by_its_own(trained: list[Path],
 
 def test_a_wrong_query_names_the_word_and_offers_the_nearest(trained: list[Path], open_page: Open, said: Said) -> None:
     app = open_page("runs", query={"runs.filter": "sead = 0"})
-    assert "“sead” is no field. Did you mean seed?" in said(app)
+    assert "Unknown field “sead”. Did you mean “seed”?" in said(app)
     assert not app.dataframe
     app.button(key="runs.suggestion").click().run()
     assert app.text_input(key="runs.filter").value == "seed = 0"

@@ -143,9 +143,9 @@ def test_a_written_query_reads_as_the_same(expression: Expression) -> None:
 @pytest.mark.parametrize(
     ("text", "word", "suggestion"),
     [
-        ("hed = mlp", "“hed” is no field. Did you mean head?", "head = mlp"),
-        ("paper budgte<100 and head = mlp", "“budgte” is no field", "paper budget<100 and head = mlp"),
-        ("vall auprc > .8", "Did you mean val auprc?", "val auprc > .8"),
+        ("hed = mlp", "Unknown field “hed”. Did you mean “head”?", "head = mlp"),
+        ("paper budgte<100 and head = mlp", "Unknown field “budgte”", "paper budget<100 and head = mlp"),
+        ("vall auprc > .8", "Did you mean “val auprc”?", "val auprc > .8"),
         ("budget < many", "“many” does not fit budget, which takes a number, such as budget < 100, or all", ""),
         ("head < 3", "“<” does not fit head, which is text: use = or ~", ""),
         ("created > soon", "“soon” does not fit created, which takes a date or an age", ""),
@@ -154,7 +154,7 @@ def test_a_written_query_reads_as_the_same(expression: Expression) -> None:
         ("head =", "A value is missing after “head =”", ""),
         ("= 3", "A field is missing before “=”", ""),
         ("head = mlp and", "A condition is missing beside “and”", ""),
-        ("zzz = 1", "“zzz” is no field. Fields are head, budget", ""),
+        ("zzz = 1", "Unknown field “zzz”. Fields are head, budget", ""),
     ],
 )
 def test_an_error_names_the_word_and_the_nearest_field(text: str, word: str, suggestion: str) -> None:

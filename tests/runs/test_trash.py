@@ -14,6 +14,7 @@ from ctbench_core.runs import (
     PLAN,
     TRASH,
     RunPaths,
+    count_deleted_runs,
     delete_alignment,
     delete_for_good,
     delete_run,
@@ -62,6 +63,7 @@ def test_each_deletion_is_listed_with_kind_name_time_and_size(root: Path) -> Non
         assert started <= one.deleted <= now()
         datetime.fromisoformat(one.deleted)
     assert [one.name for one in deleted_in(root)] == ["grid", "a", "label of train/one"]  # the newest first
+    assert count_deleted_runs(root) == 1
     for one in deleted.values():
         assert restore(root, one.place) == one.home
         assert one.home.is_dir()

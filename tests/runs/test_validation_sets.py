@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ctbench_core.config import Config
 from ctbench_core.runs import (
@@ -13,6 +16,7 @@ from ctbench_core.runs import (
     numbered_sets,
     open_run,
     run_row,
+    validation_mean,
     validation_set_names,
     write_config,
     write_status,
@@ -95,3 +99,11 @@ def test_the_file_is_that_of_the_provenance_else_of_the_config(tmp_path: Path) -
     assert run_row(open_run(tmp_path))["validation_file"] == "dev.csv"
     RunPaths(tmp_path).provenance.write_text('{"manifests": {"val": {"file": "C:\\\\lab\\\\train.csv", "volumes": 3}}}')
     assert run_row(open_run(tmp_path))["validation_file"] == "train.csv"
+
+
+def test_metrics_of_one_validation_set_alone_have_a_mean() -> None:
+    assert validation_mean([0.4, None, 0.6, math.nan], {"a"}) == (0.5, pytest.approx(0.02**0.5))
+    mean, deviation = validation_mean([0.4], {"a"})
+    assert (mean, math.isnan(deviation)) == (0.4, True)
+    assert all(map(math.isnan, validation_mean([0.4, 0.6], {"a", "b"})))
+    assert all(map(math.isnan, validation_mean([None], {"a"})))
