@@ -38,14 +38,20 @@ def enter(page: Page) -> None:
 
 def _write_present_names(page: Page) -> None:
     """Write values of an older address by what they are called now, before widgets read them."""
-    context, is_older = get_script_run_ctx(), False
+    is_older = False
     for name, names in page.renamed.items():
         known = {old.casefold(): new for old, new in names.items()}
         values = st.query_params.get_all(name)
         present = [known.get(value.casefold(), value) for value in values]
         if present != values:
             st.query_params[name], is_older = present, True
-    if context is not None and is_older:
+    if is_older:
+        let_widgets_read()
+
+
+def let_widgets_read() -> None:
+    """Let widgets that are not drawn yet begin with what has been written into the address."""
+    if (context := get_script_run_ctx()) is not None:
         with context.session_state.query_params() as parameters:
             parameters.set_initial_query_params_from_current()
 

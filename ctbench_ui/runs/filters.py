@@ -27,7 +27,6 @@ _HELP = (
 # Fields with a choice of their values to click.
 _CLICKED = ("state", "study", "encoder", "head", "budget", "tag", "star")
 _OLD = ("state", "encoder", "head", "tag")  # parameters of addresses from before the query
-_PENDING = "runs.pending"  # a query that the field gets before it is drawn again
 _MOST = 30
 _SIGNS = {"=": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "~": "contains"}
 
@@ -38,8 +37,7 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
     Args:
         place: the container of the field; its chips come below.
     """
-    if (pending := st.session_state.pop(_PENDING, None)) is not None:
-        _write_text(pending)
+    _rewrite_old_address()
     with place:
         text = st.text_input(
             "Query",
@@ -50,7 +48,6 @@ def draw(rows: Sequence[dict[str, Any]], place: Any) -> Expression | None:
             persist_state="session",
             **address.bound(KEY),
         )
-        _rewrite_old_address(text or "")
         error, expression = None, EVERY
         try:
             expression = query.parse(text or "", run_fields())
@@ -182,16 +179,28 @@ def _condition(expression: Expression) -> None:
         )
         sign = st.selectbox("Operator", list(_SIGNS), format_func=_SIGNS.__getitem__, key="runs-sign", width=100)
         value = st.text_input("Value", key="runs-value", width=120)
-        ready = bool(name and value)
-        if st.button("Add", key="runs-add", disabled=not ready, help="Adds the condition to the query.") and name:
-            term = Condition(name, sign, (value,))
-            try:
-                query.check(term, fields)
-            except QueryError as error:
-                st.error(as_text(error))
-                return
-            st.session_state[_PENDING] = query.write(query.with_term(expression, term), fields)
-            st.rerun()
+        term = Condition(name, sign, (value,)) if name and value else None
+        problem = None if term is None else _problem(term)
+        with_term = expression if term is None or problem else query.with_term(expression, term)
+        st.button(
+            "Add",
+            key="runs-add",
+            disabled=with_term == expression,
+            help="Adds the condition to the query.",
+            on_click=_write,
+            args=(with_term,),
+        )
+    if problem:
+        st.error(as_text(problem))
+
+
+def _problem(term: Condition) -> QueryError | None:
+    """Return what is wrong with a condition."""
+    try:
+        query.check(term, run_fields())
+    except QueryError as error:
+        return error
+    return None
 
 
 def _write(expression: Expression) -> None:
@@ -202,21 +211,17 @@ def _write_text(text: str) -> None:
     st.session_state[KEY] = text
 
 
-def _rewrite_old_address(text: str) -> None:
-    """Write the choices of an address from before the query into the query.
-
-    Args:
-        text: the query of the address, which the field has read.
-    """
+def _rewrite_old_address() -> None:
+    """Write the choices of an address from before the query into its query, before the field reads it."""
     old = {name: values for name in _OLD if (values := st.query_params.get_all(f"runs.{name}"))}
     if not old:
         return
     try:
-        expression = query.parse(text, run_fields())
+        expression = query.parse(st.query_params.get(KEY, ""), run_fields())
     except QueryError:
         return  # it is shown with what is wrong
     for name, values in old.items():
         expression = query.with_choice(expression, name, values)
-        address.write_ids(f"runs.{name}", [])
-    st.session_state[_PENDING] = query.write(expression, run_fields())
-    st.rerun()
+        del st.query_params[f"runs.{name}"]
+    st.query_params[KEY] = query.write(expression, run_fields())
+    address.let_widgets_read()

@@ -156,6 +156,18 @@ def test_the_runs_of_a_recipe_on_home_have_their_query_in_the_address(
     expect(other.field("runs.filter")).to_have_value(query)
 
 
+def test_a_query_that_the_page_writes_is_in_the_address(reader: BrowserUser, demo_runs: DemoRuns) -> None:
+    reader.go("runs?runs.state=finished&runs.filter=mlp")  # an address from before the query
+    expect(reader.field("runs.filter")).to_have_value("mlp and state = finished")
+    reader.page.wait_for_url("**/runs?runs.filter=mlp+and+state+*finished")
+    reader.click(reader.button("runs-filter-box"))
+    reader.choose("runs-field", "seed")
+    reader.fill("runs-value", "1")
+    reader.press("runs-add")
+    expect(reader.field("runs.filter")).to_have_value("mlp and state = finished and seed = 1")
+    reader.page.wait_for_url("**/runs?**runs.filter=*seed*")
+
+
 def test_a_selected_recipe_is_in_the_address_and_back_leads_to_the_one_before(
     reader: BrowserUser, new_user: NewUser, demo_runs: DemoRuns
 ) -> None:
