@@ -141,11 +141,13 @@ def _pick_seeds(
     names = dict(zip(chosen, recipes_of([open_run(row["run_dir"]) for row in runs]))) if seeds else {}
     by_dir = {row["run_dir"]: row for row in rows.values()}
     averaged = {run_id: (name, [by_dir[folder] for folder in (seeds or {})[run_id]]) for run_id, name in names.items()}
-    if averaged and not _is_averaged(averaged):
-        return None, {}
-    if missing := [row["name"] for row in repeats_without(runs, stored.values(), on)]:
-        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-        st.caption(as_text(f"Not compared, without results on {on}: {', '.join(missing[:_LISTED])}{more}."))
+    with st.container(horizontal=True, vertical_alignment="center"):  # one line, so that the tabs begin high
+        if averaged and not _is_averaged(averaged):
+            return None, {}
+        if missing := [row["name"] for row in repeats_without(runs, stored.values(), on)]:
+            more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+            text = f"Not compared, without results on {on}: {', '.join(missing[:_LISTED])}{more}."
+            st.caption(as_text(text), width="stretch")
     return seeds, {run_id: _recipe_title(*one) for run_id, one in averaged.items()}
 
 

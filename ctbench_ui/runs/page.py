@@ -112,6 +112,7 @@ def _runs(every: Rows, linked: list[str], head: Any) -> None:
         return
     rows = filters.matching(every, expression)
     if view != "By recipe":
+        _linked_recipes(every)
         address.write_ids(_RECIPE, [])
     if not rows:
         st.info("No runs match.", icon=":material/filter_alt_off:")
@@ -194,15 +195,20 @@ def _by_recipe(rows: Rows, order: str, columns: Sequence[str], every: Rows, link
 
 def _select_recipes(table: pd.DataFrame, frame: pd.DataFrame, every: Rows) -> list[str]:
     """Draw recipes to select; return the selected ones, each of which the address names by the id of a run."""
-    state, recipe_of = st.session_state, {row["run_id"]: row["recipe"] for row in every}
-    linked = [recipe_of[run_id] for run_id in linked_ids.read_ids("runs", _RECIPE, recipe_of)]
+    state, linked = st.session_state, _linked_recipes(every)
     if linked != state.get(_RECIPES, []):  # the address has changed: a table that begins with its selection
         state[_RECIPE_TABLE] = state.get(_RECIPE_TABLE, 0) + 1
     key = f"recipes-{state[_RECIPE_TABLE]}" if _RECIPE_TABLE in state else "recipes"
     state[_RECIPES] = recipes.draw(table, frame, linked, key)
-    oldest = {recipe: run_id for run_id, recipe in recipe_of.items()}  # rows come newest first
+    oldest = {row["recipe"]: row["run_id"] for row in every}  # rows come newest first
     address.write_ids(_RECIPE, [oldest[recipe] for recipe in state[_RECIPES]])
     return list(state[_RECIPES])
+
+
+def _linked_recipes(every: Rows) -> list[str]:
+    """Return the recipes that the address names; report one of a run that is not stored, and end the page."""
+    recipe_of = {row["run_id"]: row["recipe"] for row in every}
+    return [recipe_of[run_id] for run_id in linked_ids.read_ids("runs", _RECIPE, recipe_of)]
 
 
 def _describe_means(table: pd.DataFrame) -> str:

@@ -500,9 +500,9 @@ def test_the_table_of_the_evaluate_page_holds_the_metrics_in_its_columns(bundle:
     assert metrics is not None
     for ending in ("", "_tuned"):
         shown = with_intervals(at_threshold(per_class_frame(metrics), tuned=bool(ending)))
-        ranks = ("auprc", "auprc_ci", "skill", "auroc", "auroc_ci")
+        ranks = ("auprc", "auprc_ci", "support", "prevalence", "skill", "auroc", "auroc_ci")
         rates = ("precision", "recall", "f1")
-        assert list(shown) == ["finding", "support", "prevalence", *ranks, *rates, "threshold", "note"]
+        assert list(shown) == ["finding", *ranks, *rates, "threshold", "note"]
         assert shown["finding"].tolist() == LABELS
         for row in shown.to_dict("records"):
             values = stored["per_class"][row["finding"]]
