@@ -138,7 +138,7 @@ def fewer_seeds(comparison: Comparison) -> str:
 
 def _repeats_text(names: Sequence[str]) -> str:
     """Write repeats by their seeds, where they differ in nothing else: ``seeds 1 to 3``; else their number."""
-    return seeds_text(map(int, names)) if all(name.isdecimal() for name in names) else str(len(names))
+    return seeds_text(map(int, names)) if all(name.isdecimal() for name in names) else plural(len(names), "repeat")
 
 
 def headline_rows(comparison: Comparison) -> pd.DataFrame:
