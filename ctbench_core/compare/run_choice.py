@@ -7,7 +7,7 @@ from typing import Any
 
 from ctbench_core.compare.comparability import common_sets
 from ctbench_core.formatting import plural
-from ctbench_core.runs import VALIDATION, best_order, open_run
+from ctbench_core.runs import VALIDATION, Run, best_order, open_run
 
 Row = Mapping[str, Any]
 _LISTED = 4  # seeds that are written one by one
@@ -90,9 +90,9 @@ def repeats_on(chosen: Sequence[Row], rows: Iterable[Row], on: str) -> dict[str,
     """
     if len({row["recipe"] for row in chosen}) < len(chosen) or any(row["kind"] != "train" for row in chosen):
         return None
-    repeats = {}
+    repeats, first = {}, open_run(chosen[0]["run_dir"])
     for run, own in _finished_repeats(chosen, rows):
-        scored = [row for row in own if _is_scored(row, chosen[0], on)]
+        scored = [row for row in own if _is_scored(row, first, on)]
         newest = {row["seed"]: row["run_dir"] for row in reversed(scored)} | {run["seed"]: run["run_dir"]}
         repeats[run["run_id"]] = list(dict.fromkeys([run["run_dir"], *newest.values()]))
     return repeats if any(len(run_dirs) > 1 for run_dirs in repeats.values()) else None
@@ -105,8 +105,9 @@ def repeats_without(chosen: Sequence[Row], rows: Iterable[Row], on: str) -> list
         rows: of the store.
     """
     missing: list[Row] = []
+    first = open_run(chosen[0]["run_dir"])
     for run, own in _finished_repeats(chosen, rows):
-        scored = {row["seed"] for row in own if _is_scored(row, chosen[0], on)} | {run["seed"]}
+        scored = {row["seed"] for row in own if _is_scored(row, first, on)} | {run["seed"]}
         by_seed = {row["seed"]: row for row in own if row["seed"] not in scored}
         missing += [by_seed[seed] for seed in sorted(by_seed)]
     return missing
@@ -128,8 +129,8 @@ def _finished_repeats(chosen: Sequence[Row], rows: Iterable[Row]) -> Iterator[tu
         yield run, [row for row in every if row["state"] == "finished" and _same_fold(row, run)]
 
 
-def _is_scored(row: Row, first: Row, on: str) -> bool:
-    return on in common_sets([open_run(first["run_dir"]), open_run(row["run_dir"])])
+def _is_scored(row: Row, first: Run, on: str) -> bool:
+    return on in common_sets([first, open_run(row["run_dir"])])
 
 
 def _same_fold(row: Row, run: Row) -> bool:

@@ -182,10 +182,9 @@ class RunLog:
     def write_best(self) -> None:
         """Write the best epoch's weights and metrics."""
         if self.best.state is not None and self.best.line is not None:
-            require_directory(self.paths)  # each of these writes would make a folder, and waits for the disk
             self._save(self.paths.final_model, self.best.state)
             record = {} if self.convergence is None else {"convergence": self.convergence.to_json()}
-            require_directory(self.paths)
+            require_directory(self.paths)  # the write below would make a folder
             write_json(self.paths.best_metrics, self.best.line | _best_values(self.best.line) | record)
 
 

@@ -138,9 +138,16 @@ def _pick_seeds(
         )
         return None, {}
     seeds = repeats_on(runs, rows.values(), on)
-    names = dict(zip(chosen, recipes_of([open_run(row["run_dir"]) for row in runs]))) if seeds else {}
-    by_dir = {row["run_dir"]: row for row in rows.values()}
-    averaged = {run_id: (name, [by_dir[folder] for folder in (seeds or {})[run_id]]) for run_id, name in names.items()}
+    averaged = {}
+    if seeds:
+        by_dir, names = (
+            {row["run_dir"]: row for row in rows.values()},
+            recipes_of([open_run(row["run_dir"]) for row in runs]),
+        )
+        averaged = {
+            run_id: (name, [by_dir[folder] for folder in folders])
+            for name, (run_id, folders) in zip(names, seeds.items())
+        }
     with st.container(horizontal=True, vertical_alignment="center"):  # one line, so that the tabs begin high
         if averaged and not _is_averaged(averaged):
             return None, {}

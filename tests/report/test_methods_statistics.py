@@ -16,6 +16,7 @@ from ctbench_core.compare.recipes import compare_scored_recipes
 from ctbench_core.config import Config, set_keys
 from ctbench_core.declared import METRICS, Metric
 from ctbench_core.inference import MARK_NEAR_END, MODELS, RECIPES, SAME_PATIENTS
+from ctbench_core.report import comparison_sentences
 from ctbench_core.report import methods as methods_module
 from ctbench_core.report.comparison import latex_table, methods_paragraph, results_paragraph
 from ctbench_core.report.comparison_sentences import answer_sentences, comparison_notes, p_text
@@ -215,6 +216,11 @@ def test_rules_of_seeds_stand_where_seeds_are_compared(models: Comparison, three
     assert _has(fewer, "two means beside each, are over common seeds (other and one have seeds 0 to 2 in common)")
     assert "Means are over all seeds of a recipe, tests over common ones (other and one have" in latex_table(fewer)
     assert "over common ones" not in latex_table(three)
+
+
+def test_repeats_that_differ_in_more_than_their_seed_are_counted() -> None:
+    assert comparison_sentences._repeats_text(["1", "2"]) == "seeds 1, 2"
+    assert comparison_sentences._repeats_text(["1, fold 2"]) == "1 repeat"
 
 
 def test_a_margin_is_answered_where_there_is_one(models: Comparison, partial: Comparison) -> None:
