@@ -134,11 +134,15 @@ def read_status(path: Path) -> Status:
     Raises:
         RunError: there is no such file. DamagedFile: it holds no status.
     """
+    path = Path(path)
     try:
-        status = read_file(Path(path), _parse)
+        status, judged = read_file(path, _parse), None
+        while status.active and status != judged and not _is_alive(status, path):
+            # Where it ended after it was read, its lock is free for that reason.
+            status, judged = read_file(path, _parse), status
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: its folder is not a run directory, or is damaged.") from error
-    if status.active and not _is_alive(status, Path(path)):
+    if status.active and status == judged:
         return dataclasses.replace(
             status, state="interrupted", error="The process that ran it is gone. Resume continues the run."
         )

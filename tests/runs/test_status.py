@@ -28,6 +28,7 @@ from ctbench_core.runs import (
     try_status,
     write_status,
 )
+from ctbench_core.runs import status as status_module
 from ctbench_core.runs.status import run_lock
 
 
@@ -76,6 +77,23 @@ def test_an_active_run_of_a_dead_process_is_interrupted(status_file: Callable[..
     status = read_status(status_file(state=state, pid=process.pid, process_started=0.0, epoch=7))
     assert (status.state, status.epoch) == ("interrupted", 7)
     assert "Resume" in (status.error or "")
+
+
+def test_a_run_that_ends_while_it_is_judged_has_its_end(
+    status_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader may be stopped between the file and the lock, for longer than any limit."""
+    path = status_file(state="running")
+    running = stored_status(path)
+
+    def ends(file: Path) -> bool:
+        write_status(path, running, state="finished")
+        os.utime(path, (0, 0))
+        return False
+
+    monkeypatch.setattr(status_module, "is_held", ends)
+    os.utime(path, (0, 0))
+    assert read_status(path).state == "finished"
 
 
 @pytest.mark.parametrize("state", ENDED)
