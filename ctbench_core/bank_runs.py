@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from ctbench_core.atomic import write_json
 from ctbench_core.config import Config, ResumeConfig
-from ctbench_core.dataset import NOT_VERIFIABLE, Dataset, SharedData, check_paths, input_changes, write_inputs
+from ctbench_core.dataset import (
+    NOT_VERIFIABLE,
+    Dataset,
+    SharedData,
+    SharedTests,
+    check_paths,
+    input_changes,
+    write_inputs,
+)
 from ctbench_core.errors import CtbenchError, InputError, explained
 from ctbench_core.evaluate import evaluate_on_tests, require_test_manifests, run_summary
 from ctbench_core.manifest import write_selections
@@ -120,6 +128,7 @@ class RunTask(ErrorIsolation):
         self._contexts = contextlib.ExitStack()
         self._recorder: Recorder | None = None
         self._tracker: Tracker | None = None
+        self._shared_tests = SharedTests()
         self._started = 0.0
 
     def fail(self, error: CtbenchError) -> None:
@@ -144,11 +153,11 @@ class RunTask(ErrorIsolation):
         self._contexts.pop_all().__exit__(kind, error, trace)
         return False
 
-    def load(self, shared: SharedData) -> None:
+    def load(self, shared: SharedData, tests: SharedTests) -> None:
         """Load the dataset; faulty input raises here, test manifests included."""
-        dataset = shared.dataset(self.config)
+        self._shared_tests, dataset = tests, shared.dataset(self.config)
         if self.config.evaluation.after_training:
-            require_test_manifests(self.config, dataset.manifests["train"].labels)
+            require_test_manifests(self.config, dataset.manifests["train"].labels, shared=tests)
         self.dataset = dataset
 
     def start(self) -> Recorder:
@@ -260,7 +269,11 @@ class RunTask(ErrorIsolation):
             if self.config.evaluation.after_training and run.state == "finished":
                 before = time.monotonic()
                 stored = open_run(self.run_dir)
-                self.tests = evaluate_on_tests(stored, self.config, self.dataset.manifests, None, progress)
+                self.tests = evaluate_on_tests(
+                    *(stored, self.config, self.dataset.manifests, None, progress),
+                    training=self.dataset,
+                    shared=self._shared_tests,
+                )
                 self.seconds["evaluate"] = time.monotonic() - before
             self.seconds["total"] = sum(self.seconds.values())
             recorder.end(run.state, seconds=self.seconds)
@@ -319,9 +332,10 @@ def _load(tasks: Sequence[RunTask], progress: Progress) -> None:
             for task in tasks:
                 _load([task], progress)
         return
+    tests = SharedTests()
     for task in tasks:
         with task.isolate_errors():
-            task.load(shared)
+            task.load(shared, tests)
         task.seconds["load"] = time.monotonic() - started
 
 

@@ -24,7 +24,9 @@ from ctbench_core.config import (
     recipe_values,
     set_key,
     values_for,
+    yaml_text,
 )
+from ctbench_core.config.yaml_text import dump_yaml
 from ctbench_core.declared import HEADS, LOSSES, SCOPES
 from ctbench_core.errors import ConfigError
 from ctbench_core.runs import read_config, write_config
@@ -264,12 +266,25 @@ def test_mapping_may_be_nested_or_dotted_and_names_what_is_not_ours() -> None:
     assert unknown == ["training.grad_clip", "wandb.mode"]
 
 
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize(
+    "text", ["|'-\x85\u2028", "\u6f22 \U0001f600 \ufeff", "a: b #c", "null", "1e3", " \n\t\x07", "word " * 40]
+)
+def test_every_text_survives_yaml(text: str, is_compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(yaml_text, "_DUMPER", None)
+    content = {text: [text, 1.5, None], "last": 1, "first": {"text": text}}
+    written = dump_yaml(content)
+    assert yaml.safe_load(written) == content
+    assert list(yaml.safe_load(written)) == list(content)
+
+
 def test_dict_form_survives_yaml() -> None:
     config = Config()
     set_key(config, "data.cohort.where", [{"column": "PatientAge", "op": ">=", "value": 60}])
     set_key(config, "training.target_labels", ["Lung nodule", "ja", "1e3", "0x1", "yes", "null", "Émphysème"])
     set_key(config, "job_name", "001")
-    again, unknown = from_mapping(yaml.safe_load(yaml.safe_dump(config.to_dict(), allow_unicode=True)))
+    again, unknown = from_mapping(yaml.safe_load(dump_yaml(config.to_dict())))
     assert again == config
     assert unknown == []
 

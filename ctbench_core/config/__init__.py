@@ -44,4 +44,4 @@ from ctbench_core.config.results import AnalysisConfig, EvaluationConfig, Loggin
 from ctbench_core.config.titles import differing_settings, key_title, setting_text, setting_texts, title_of, value_text
 from ctbench_core.config.training import LossConfig, ModelConfig, ModelParams, ResumeConfig, TrainingConfig
 from ctbench_core.config.urls import is_url, refuse_secret
-from ctbench_core.config.yaml_limits import check_yaml
+from ctbench_core.config.yaml_text import check_yaml, dump_yaml

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ctbench_core.dataset.packing import StoreUsage, pack_features, store_usage
     from ctbench_core.dataset.per_finding import check_sources, finding_columns
     from ctbench_core.dataset.shared import SharedData, feature_key
+    from ctbench_core.dataset.shared_tests import SharedTests
     from ctbench_core.dataset.splits import (
         ManifestCache,
         Splits,

@@ -69,6 +69,11 @@ class Dataset:
         """Return the input vectors of a split, float32 of shape (N, D)."""
         return self.matrix[self.rows[split]]
 
+    def only(self, split: str) -> Dataset:
+        """Return one split with its own vectors, so that a device need not hold those of the others."""
+        rows = {split: np.arange(len(self.rows[split]))}
+        return Dataset({split: self.manifests[split]}, self.inputs(split), rows, {}, widths=self.widths)
+
 
 def load_dataset(
     config: Config,

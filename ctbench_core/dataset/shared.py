@@ -23,9 +23,7 @@ from ctbench_core.dataset.splits import (
     ManifestCache,
     check_paths,
     find_leaks,
-    list_test_sets,
     make_splits,
-    read_test_manifests,
 )
 from ctbench_core.errors import ConfigError
 from ctbench_core.manifest import Manifest
@@ -40,29 +38,22 @@ class SharedData:
 
     Args:
         configs: all configs that `dataset` may be called with.
-        tests: whether to load the test sets too, as further splits of each dataset.
 
     Raises:
         InputError: a manifest is invalid, or the configs do not read the same features.
     """
 
-    def __init__(self, configs: Sequence[Config], progress: Progress | None = None, *, tests: bool = False) -> None:
-        first, self._tests, self._cache = configs[0], tests, ManifestCache()
+    def __init__(self, configs: Sequence[Config], progress: Progress | None = None) -> None:
+        first, self._cache = configs[0], ManifestCache()
         if any(feature_key(config) != feature_key(first) for config in configs):
             raise ConfigError("These configs read different features. Load each feature root separately.")
         for config in configs:
             check_paths(config)
-        distinct = {id(manifest): manifest for config in configs for manifest in self._read(config)}
+        distinct = {id(manifest): manifest for config in configs for manifest in self._cache.training(config)}
         self._manifests = {str(at): manifest for at, manifest in enumerate(distinct.values())}
         self._inputs = load_inputs(first, self._manifests, progress)
         self._matrix, self._rows = join_inputs(first, self._inputs)
         self._samples = _samples_by_line(list(self._manifests.values()))
-
-    def _read(self, config: Config) -> list[Manifest]:
-        """Read a config's manifests whole, before any split or budget."""
-        manifests = self._cache.training(config)
-        tests = list_test_sets(config, files_only=True) if self._tests else []
-        return manifests + [self._cache.read(config, name, manifests[0].labels) for name in tests]
 
     def dataset(self, config: Config) -> Dataset:
         """Return the dataset of one of the configs, equal to its `load_training`, on the shared matrix.
@@ -73,11 +64,6 @@ class SharedData:
         check_width(config, self._matrix)
         splits = make_splits(config, cache=self._cache)
         manifests = {"train": splits.train, "val": splits.val}
-        if self._tests:
-            files = list_test_sets(config, files_only=True)
-            manifests |= read_test_manifests(config, splits.train.labels, files, self._cache)
-            if splits.fold is not None and splits.fold.name in list_test_sets(config):
-                manifests[splits.fold.name] = splits.fold
         leaks, leak_warnings = find_leaks(config, manifests)
         samples = {name: self._find(manifest) for name, manifest in manifests.items()}
         dataset = Dataset({}, self._matrix, {}, {kind: {} for kind in self._inputs}, selection=splits.selection)

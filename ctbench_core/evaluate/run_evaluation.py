@@ -14,11 +14,11 @@ from ctbench_core.config import Config, ModelConfig
 from ctbench_core.dataset import (
     NOT_VERIFIABLE,
     Dataset,
+    SharedTests,
     check_paths,
     find_leaks,
     input_changes,
     load_dataset,
-    read_test_manifests,
     read_training_manifests,
 )
 from ctbench_core.declared import macro_keys
@@ -95,7 +95,7 @@ def evaluate_on_validation(
     changes = _input_changes(run, home, trained, progress)
     require_free(check_allowed(run.paths.validation.root).glob("*.csv"))
     progress("evaluating", 0, 1)
-    manifest, logits = _validation_logits(run, config, home, trained["val"])
+    manifest, logits = _validation_logits(run, config, load_dataset(home, {"val": trained["val"]}))
     epoch = _best_epoch(run, config)
     tuning = write_tuning(run.paths, manifest, logits, epoch)
     texts = [OPTIMISTIC, *changes, *manifest.warnings]
@@ -150,6 +150,9 @@ def evaluate_on_tests(
     warnings: list[str] | None = None,
     changes: Sequence[str] = (),
     home: Config | None = None,
+    *,
+    training: Dataset | None = None,
+    shared: SharedTests | None = None,
 ) -> dict[str, Metrics]:
     """Evaluate a run on test sets, record it in the ledger, and return METRICS by test manifest.
 
@@ -158,22 +161,24 @@ def evaluate_on_tests(
         warnings: receives the warnings.
         changes: how the run's inputs have changed since it was trained; stored with the metrics.
         home: the config that found the training data, by default ``config``.
+        training: that data, where the caller has loaded it.
+        shared: keeps the test sets for the next run.
 
     Raises:
         HeldError: a table of an earlier evaluation is open in another program.
     """
     from ctbench_core.train.trainer import choose_device
 
-    warnings, home = [] if warnings is None else warnings, home or config
+    warnings, home, shared = [] if warnings is None else warnings, home or config, shared or SharedTests()
     check_paths(config)
     state, labels = _load_state(run, config), _labels(run, config, trained)
-    manifests = require_test_manifests(config, judged_findings(labels, config.data.labels), tests)
+    manifests = require_test_manifests(config, judged_findings(labels, config.data.labels), tests, shared)
     leaks, leak_warnings = find_leaks(
         config, {**{name: trained[name] for name in ("train", "val") if name in trained}, **manifests}
     )
-    dataset = load_dataset(config, manifests, progress)
+    dataset = shared.load(config, manifests, progress)
     warnings += leak_warnings + dataset.warnings
-    tuning, epoch = _tuning(run, config, home, trained, warnings), _best_epoch(run, config)
+    tuning, epoch = _tuning(run, config, home, trained, training, warnings), _best_epoch(run, config)
     results: dict[str, Metrics] = {}
     for name in manifests:  # before anything is opened, so that trying again counts no further opening
         require_free(check_allowed(run.paths.evaluation(name).root).glob("*.csv"))
@@ -184,17 +189,9 @@ def evaluate_on_tests(
         manifest, leaked = dataset.manifests[name], leaks.get(name, [])
         texts = [*changes, *manifest.warnings, *(source.warnings() if source else [])]
         disclosures = _record(run, config, name, manifests[name].identity.id, manifest, len(leaked), texts)
+        own: dict[str, Any] = {"tuning": tuning, "disclosures": disclosures, "epoch": epoch, "source": source}
         write = write_scores if config.evaluation.detail == "scores" else write_bundle
-        results[name] = write(
-            run.paths.evaluation(name),
-            manifest,
-            logits,
-            leaked,
-            tuning=tuning,
-            disclosures=disclosures,
-            epoch=epoch,
-            source=source,
-        )
+        results[name] = write(run.paths.evaluation(name), manifest, logits, leaked, **own)
     return results
 
 
@@ -216,7 +213,12 @@ def _record(
 
 
 def _tuning(
-    run: Run, config: Config, home: Config, trained: Mapping[str, Manifest], warnings: list[str]
+    run: Run,
+    config: Config,
+    home: Config,
+    trained: Mapping[str, Manifest],
+    training: Dataset | None,
+    warnings: list[str],
 ) -> dict[str, Any] | None:
     """Return the run's tuning; fit it if it is missing or of another epoch. None, with a warning, if that fails."""
     stored, epoch = read_tuning(run.paths.tuning), _best_epoch(run, config)
@@ -225,7 +227,8 @@ def _tuning(
     try:
         if "val" not in trained:
             raise InputError("the validation manifest was not found")
-        manifest, logits = _validation_logits(run, config, home, trained["val"])
+        loaded = training.only("val") if training else load_dataset(home, {"val": trained["val"]})
+        manifest, logits = _validation_logits(run, config, loaded)
         if config.evaluation.detail == "scores":  # enough for a study; evaluating one of its runs fits the rest
             return tune_thresholds(manifest, logits)
         return write_tuning(run.paths, manifest, logits, epoch)
@@ -234,12 +237,11 @@ def _tuning(
         return None
 
 
-def _validation_logits(run: Run, config: Config, home: Config, validation: Manifest) -> tuple[Manifest, np.ndarray]:
+def _validation_logits(run: Run, config: Config, dataset: Dataset) -> tuple[Manifest, np.ndarray]:
     """Return the validation rows with usable features, and their logits (N, C)."""
     from ctbench_core.train.trainer import choose_device
 
     state, device = _load_state(run, config), choose_device(config.utils.device)
-    dataset = load_dataset(home, {"val": validation}, silent)
     return dataset.manifests["val"], predict_logits(state, dataset, "val", device, config.model)
 
 
@@ -288,13 +290,15 @@ def predict_logits(
     return logits[:, [own.index(label) for label in manifest.labels]]
 
 
-def require_test_manifests(config: Config, labels: list[str], names: list[str] | None = None) -> dict[str, Manifest]:
+def require_test_manifests(
+    config: Config, labels: list[str], names: list[str] | None = None, shared: SharedTests | None = None
+) -> dict[str, Manifest]:
     """Read the named test manifests, else those with the usual names.
 
     Raises:
         InputError: there is none, or one is missing or invalid.
     """
-    manifests = read_test_manifests(config, labels, names)
+    manifests = (shared or SharedTests()).read(config, labels, names)
     if not manifests:
         raise InputError(
             f"No test manifest with a usual name was found in {config.paths.manifest_dir}. "

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import remove, write_text
+from ctbench_core.config import dump_yaml
 from ctbench_core.errors import ConfigError
 from ctbench_core.executors.options import ClusterOptions, check_options
 
@@ -22,7 +23,7 @@ def write_options(folder: Path, options: ClusterOptions) -> None:
     content: dict[str, Any] = {"workers": options.workers}
     content |= {"cluster": options.cluster} if options.cluster else {}
     content |= {"with": options.requests} if options.requests else {}
-    write_text(folder / NAME, yaml.safe_dump(content, sort_keys=False))
+    write_text(folder / NAME, dump_yaml(content))
 
 
 def read_options(folder: Path) -> ClusterOptions:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import remove_leftovers, write_json, write_text
-from ctbench_core.config import KEYS, Config, as_introduced, check_yaml, flatten, from_mapping
+from ctbench_core.config import KEYS, Config, as_introduced, check_yaml, dump_yaml, flatten, from_mapping
 from ctbench_core.errors import ConfigError, DamagedFile, InputError, RunError
 from ctbench_core.formatting import plural
 from ctbench_core.names import portable
@@ -215,7 +215,7 @@ def read_config(path: Path) -> Config:
 
 def write_config(path: Path, config: Config) -> None:
     """Write a config as a run's ``config.yaml``."""
-    write_text(path, yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+    write_text(path, dump_yaml(config.to_dict()))
 
 
 def run_folders(root: Path | str) -> list[str]:

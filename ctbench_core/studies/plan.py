@@ -17,10 +17,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Required, TypedDict
 
 import msgspec
-import yaml
 
 from ctbench_core.atomic import dump_json, write_json, write_text
-from ctbench_core.config import Config, as_introduced, changed_keys, differing_keys, get_key, set_keys
+from ctbench_core.config import Config, as_introduced, changed_keys, differing_keys, dump_yaml, get_key, set_keys
 from ctbench_core.errors import ConfigError, InputError
 from ctbench_core.formatting import plural
 from ctbench_core.locks import file_lock
@@ -156,7 +155,7 @@ def make_plan(
 
 
 def _write(paths: StudyPaths, study: Study, plan: Plan) -> None:
-    write_text(paths.study, yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True))
+    write_text(paths.study, dump_yaml(study.to_dict()))
     write_json(paths.plan, asdict(plan))
 
 

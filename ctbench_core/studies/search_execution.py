@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ctbench_core.atomic import write_text
-from ctbench_core.config import Config, differing_keys, get_key
+from ctbench_core.config import Config, differing_keys, dump_yaml, get_key
 from ctbench_core.errors import InputError, RunError
 from ctbench_core.executors import HERE, ClusterOptions, Executor, Task, open_executor, read_options, write_options
 from ctbench_core.experiment import bank_key
@@ -63,7 +61,7 @@ def plan_search(search: Search) -> StudyPaths:
             )
         search = dataclasses.replace(search, defaults=known.defaults)
     search = dataclasses.replace(search, defaults=search.defaults or present_defaults())
-    write_text(paths.search, yaml.safe_dump(search.to_dict(), sort_keys=False, allow_unicode=True))
+    write_text(paths.search, dump_yaml(search.to_dict()))
     return paths
 
 

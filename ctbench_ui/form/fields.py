@@ -16,7 +16,7 @@ import streamlit as st
 import yaml
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, from_mapping, get_key, set_key, title_of
+from ctbench_core.config import KEYS, Config, KeyInfo, changed_keys, dump_yaml, from_mapping, get_key, set_key, title_of
 from ctbench_core.declared import HEADS
 from ctbench_core.errors import ConfigError, CtbenchError, DamagedFile
 from ctbench_core.runs import app_store
@@ -124,7 +124,7 @@ def save() -> None:
         values = _saved_values()
         if values != st.session_state.get(_WRITTEN, {}):
             file = browser.settings_file(outputs_root())
-            write_text(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+            write_text(file, dump_yaml(values))
             st.session_state[_WRITTEN] = values
     except (CtbenchError, OSError):
         return  # the page shows a field that does not fit, and Start a store that cannot be written

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ctbench_core.atomic import write_text
-from ctbench_core.config import KEYS, Config, changed_keys, from_mapping
+from ctbench_core.config import KEYS, Config, changed_keys, dump_yaml, from_mapping
 from ctbench_core.errors import DamagedFile, InputError
 from ctbench_core.names import safe_name
 from ctbench_core.stored import read_file
@@ -58,7 +58,7 @@ def save(outputs_root: Path, name: str, config: Config) -> Path:
     path = path_of(outputs_root, name)
     safe_name(path.name, "The file of the data set", path.parent)
     content = {"format": FORMAT, **_data_keys(config)}
-    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_text(path, dump_yaml(content))
     return path
 
 

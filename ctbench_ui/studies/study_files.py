@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
-import yaml
 
+from ctbench_core.config import dump_yaml
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import add_note, add_note_below
 from ctbench_core.formatting import format_metric, format_p, plural
@@ -30,7 +30,7 @@ def html(folder: str) -> str:
     """Return the report of a study as one page that needs no server and no network."""
     at, plan = study_tables.update_results(folder), load_plan(folder)
     axes, title = cell_axes(plan), escape.escape(plan.study.name)
-    study = yaml.safe_dump(plan.study.to_dict(), sort_keys=False, allow_unicode=True)
+    study = dump_yaml(plan.study.to_dict())
     parts = [
         f"<h1>{title}</h1>",
         *(f'<p class="note">{escape.escape(fact)}</p>' for fact in _facts(folder, at)),

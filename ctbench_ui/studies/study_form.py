@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
-import yaml
 
-from ctbench_core.config import KEYS, Config, model_groups
+from ctbench_core.config import KEYS, Config, dump_yaml, model_groups
 from ctbench_core.dataset import list_test_sets
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_time_span, plural
@@ -60,7 +59,7 @@ def draw() -> Study | None:
         st.markdown(" · ".join([f"**= {count}**", *_estimate(len(configs)), describe_tests(configs)]))
     st.caption("All other settings are those of Data and Train. Each evaluation on test is logged.")
     with st.expander("Equivalent YAML and command", icon=":material/terminal:"):
-        st.code(yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True), language=None)
+        st.code(dump_yaml(study.to_dict()), language=None)
         asked = int(st.session_state.get(WORKERS) or 1)
         command = f"{program()} study study.yaml" + (f" --workers {asked}" if asked > 1 else "")
         st.code(command, language=None, wrap_lines=True)

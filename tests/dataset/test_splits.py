@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ctbench_core.config import Config, differing_keys, recipe_values
-from ctbench_core.dataset import SharedData, list_test_sets, make_splits, read_test_manifests
+from ctbench_core.dataset import SharedData, find_leaks, list_test_sets, make_splits, read_test_manifests
 from ctbench_core.errors import ConfigError, InputError, ManifestError
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import load_training, run_experiment
@@ -113,8 +113,10 @@ def test_folds_without_a_validation_manifest_come_from_training_alone(make_confi
 
 def test_a_fold_by_volume_carries_the_mark(make_config: Build, tiny_data: Path) -> None:
     config = make_config(tiny_data, {"data.kfold.folds": 4, "data.kfold.group": "none"})
-    shared = SharedData([config], tests=True).dataset(config)
-    assert shared.leaks["fold_0"]
+    splits = make_splits(config)
+    assert splits.fold is not None
+    leaks, _ = find_leaks(config, {"train": splits.train, "val": splits.val, "fold_0": splits.fold})
+    assert leaks["fold_0"]
 
 
 def test_the_fold_is_the_test_set(make_config: Build, tiny_data: Path) -> None:
@@ -202,10 +204,9 @@ def shared_configs(build: Build, data: Path) -> list[Config]:
     ]
 
 
-@pytest.mark.parametrize("tests", [False, True])
-def test_shared_features_give_the_datasets_that_each_config_loads(make_config: Build, data: Path, tests: bool) -> None:
+def test_shared_features_give_the_datasets_that_each_config_loads(make_config: Build, data: Path) -> None:
     configs = shared_configs(make_config, data)
-    shared = SharedData(configs, tests=tests)
+    shared = SharedData(configs)
     for config in configs:
         ours, alone = shared.dataset(config), load_training(config)
         assert {name: ours.digests[name] for name in alone.digests} == alone.digests
@@ -213,7 +214,9 @@ def test_shared_features_give_the_datasets_that_each_config_loads(make_config: B
             assert ours.manifests[split].volumes.tolist() == alone.manifests[split].volumes.tolist()
             np.testing.assert_array_equal(ours.inputs(split), alone.inputs(split))
             np.testing.assert_array_equal(ours.manifests[split].targets, alone.manifests[split].targets)
-        assert sorted(set(ours.manifests) - {"train", "val"}) == (list_test_sets(config) if tests else [])
+        alone = ours.only("val")
+        np.testing.assert_array_equal(alone.matrix[alone.rows["val"]], ours.inputs("val"))
+        assert alone.manifests == {"val": ours.manifests["val"]}
         assert ours.matrix is shared.dataset(configs[0]).matrix
 
 
@@ -222,13 +225,13 @@ def test_shared_features_name_and_drop_what_each_config_meets(make_config: Build
     drop = [
         make_config(data, {"data.on_bad_feature": "drop", "data.kfold.folds": 4, "data.kfold.fold": f}) for f in (0, 1)
     ]
-    shared = SharedData(drop, tests=True)
+    shared = SharedData(drop)
     for config in drop:
         dropped = shared.dataset(config).dropped
         assert list(dropped.values()) == [["train_5_a_1", "train_5_a_2"]]
     fail = make_config(data, {"data.kfold.folds": 4})
     with pytest.raises(InputError, match=r"train.csv line 10, train.csv line 11"):
-        SharedData([fail], tests=True).dataset(fail)
+        SharedData([fail]).dataset(fail)
 
 
 def test_other_features_cannot_be_shared(make_config: Build, tiny_data: Path) -> None:
