@@ -157,7 +157,7 @@ class RunTask(ErrorIsolation):
         """Load the dataset; faulty input raises here, test manifests included."""
         self._shared_tests, dataset = tests, shared.dataset(self.config)
         if self.config.evaluation.after_training:
-            require_test_manifests(self.config, dataset.manifests["train"].labels, shared=tests)
+            require_test_manifests(self.config, dataset.manifests["train"].labels)
         self.dataset = dataset
 
     def start(self) -> Recorder:

@@ -19,6 +19,7 @@ from ctbench_core.dataset import (
     find_leaks,
     input_changes,
     load_dataset,
+    read_test_manifests,
     read_training_manifests,
 )
 from ctbench_core.declared import macro_keys
@@ -172,7 +173,7 @@ def evaluate_on_tests(
     warnings, home, shared = [] if warnings is None else warnings, home or config, shared or SharedTests()
     check_paths(config)
     state, labels = _load_state(run, config), _labels(run, config, trained)
-    manifests = require_test_manifests(config, judged_findings(labels, config.data.labels), tests, shared)
+    manifests = require_test_manifests(config, judged_findings(labels, config.data.labels), tests)
     leaks, leak_warnings = find_leaks(
         config, {**{name: trained[name] for name in ("train", "val") if name in trained}, **manifests}
     )
@@ -290,15 +291,13 @@ def predict_logits(
     return logits[:, [own.index(label) for label in manifest.labels]]
 
 
-def require_test_manifests(
-    config: Config, labels: list[str], names: list[str] | None = None, shared: SharedTests | None = None
-) -> dict[str, Manifest]:
+def require_test_manifests(config: Config, labels: list[str], names: list[str] | None = None) -> dict[str, Manifest]:
     """Read the named test manifests, else those with the usual names.
 
     Raises:
         InputError: there is none, or one is missing or invalid.
     """
-    manifests = (shared or SharedTests()).read(config, labels, names)
+    manifests = read_test_manifests(config, labels, names)
     if not manifests:
         raise InputError(
             f"No test manifest with a usual name was found in {config.paths.manifest_dir}. "

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ctbench_core.config import Config
-from ctbench_core.dataset import SharedTests, load_dataset, make_splits, read_test_manifests
+from ctbench_core.dataset import SharedTests, load, load_dataset, make_splits, read_test_manifests
+from ctbench_core.dataset import shared as shared_data
 from ctbench_core.dataset import shared_tests as module
 from ctbench_core.errors import ConfigError, InputError
+from ctbench_core.experiment import run_bank, run_experiment
 
 Build = Callable[..., Config]
 
@@ -45,7 +48,7 @@ def test_each_config_gets_what_it_would_load_alone(make_config: Build, data: Pat
     for _ in range(2):
         for config in configs(make_config, data):
             labels = make_splits(config).train.labels
-            ours, alone = shared.read(config, labels), read_test_manifests(config, labels)
+            ours, alone = read_test_manifests(config, labels), read_test_manifests(config, labels)
             assert list(ours) == list(alone)
             loaded, expected = shared.load(config, ours), load_dataset(config, alone)
             for name in alone:
@@ -55,28 +58,57 @@ def test_each_config_gets_what_it_would_load_alone(make_config: Build, data: Pat
     assert len(loads) == 5 + 5  # the first two are the same; of five, the oldest has gone when it is asked for again
 
 
-def test_common_test_sets_are_read_and_loaded_once(make_config: Build, data: Path, loads: list[list[str]]) -> None:
+def test_common_test_sets_are_loaded_once(make_config: Build, data: Path, loads: list[list[str]]) -> None:
     shared, first, second = SharedTests(), *configs(make_config, data)[:2]
-    for config in (first, second):
-        config.data.cohort.recon = "first"  # a part of the table, which is made anew where it is not kept
     labels = make_splits(first).train.labels
-    one, two = shared.read(first, labels), shared.read(second, labels)
-    assert all(one[name] is two[name] for name in one)
-    assert shared.load(first, one) is shared.load(second, two)
+    one, two = (shared.load(config, read_test_manifests(config, labels)) for config in (first, second))
+    assert one is two
     assert len(loads) == 1
+
+
+def test_folds_that_are_made_one_after_the_other_are_told_apart(make_config: Build, data: Path) -> None:
+    shared = SharedTests()
+    for fold in (0, 1, 2, 3, 2, 1, 0):
+        config = make_config(data, {"data.kfold.folds": 4, "data.kfold.fold": fold})
+        (name, manifest), *_ = read_test_manifests(config, make_splits(config).train.labels).items()
+        volumes = manifest.volumes.tolist()
+        loaded = shared.load(config, {name: manifest})
+        del manifest  # its memory is free for the next one
+        assert loaded.manifests[name].volumes.tolist() == volumes
+
+
+def test_the_runs_of_a_bank_load_twice(make_config: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for training and validation, once for the test sets; and each run has the figures of its own training."""
+    calls: list[int] = []
+    load_inputs = load.load_inputs
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        return load_inputs(*arguments, **more)
+
+    for place in (load, shared_data):
+        monkeypatch.setattr(place, "load_inputs", counted)
+    evaluation = {"evaluation.after_training": True, "evaluation.detail": "scores"}
+    seeds = [make_config(data, {"utils.seed": seed} | evaluation) for seed in (1, 2, 3)]
+    together = run_bank(seeds)
+    assert len(calls) == 2
+    for config, result in zip(seeds, together):
+        (ours,), (alone,) = result["test"].values(), run_experiment(config)["test"].values()
+        areas = [[finding["auprc"] for finding in one["per_class"].values()] for one in (ours, alone)]
+        assert areas[0] == pytest.approx(areas[1], abs=1e-3, nan_ok=True)
 
 
 def test_other_findings_are_another_test_set(make_config: Build, data: Path) -> None:
     shared, config = SharedTests(), make_config(data)
     labels = make_splits(config).train.labels
-    both = [shared.load(config, shared.read(config, order)) for order in (labels, labels[::-1])]
+    both = [shared.load(config, read_test_manifests(config, order)) for order in (labels, labels[::-1])]
     first, second = (next(iter(dataset.manifests.values())) for dataset in both)
     assert first.labels == second.labels[::-1]
 
 
 def test_each_config_is_refused_for_its_own_settings(make_config: Build, data: Path) -> None:
     shared, config = SharedTests(), make_config(data)
-    manifests = shared.read(config, make_splits(config).train.labels)
+    manifests = read_test_manifests(config, make_splits(config).train.labels)
     shared.load(config, manifests)
     with pytest.raises(ConfigError, match="in_features is 3"):
         shared.load(make_config(data, {"model.params.in_features": 3}), manifests)
