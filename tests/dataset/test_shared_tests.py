@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ def test_folds_that_are_made_one_after_the_other_are_told_apart(make_config: Bui
         assert expected.dropped
         loaded = shared.load(config, {name: manifest})
         assert loaded.manifests[name].volumes.tolist() == expected.manifests[name].volumes.tolist()
-        del manifest  # its memory is free for the next one
+        kept = weakref.ref(manifest)
+        del manifest
+        assert kept() is not None  # else the next one may get its id
 
 
 def test_the_runs_of_a_bank_load_twice(make_config: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
