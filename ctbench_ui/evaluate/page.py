@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from ctbench_ui import form
 from ctbench_ui.evaluate import (
     all_figures,
     calibration,
+    chosen_threshold,
     curves,
     evaluate_on_test,
     evaluate_on_validation,
@@ -39,6 +42,8 @@ from ctbench_ui.shared import (
     show_empty,
     show_errors,
 )
+
+_OF_SLIDER = "Threshold"  # the tab that draws the slider
 
 
 def draw() -> None:
@@ -222,4 +227,16 @@ def _tabs(run_dir: Path, name: str) -> None:
         }
         if not on_test:
             del contents["Paper"]  # a paper reports a test set
-        draw_tabs(contents, "tab")
+        draw_tabs(
+            {
+                title: draw if title == _OF_SLIDER else functools.partial(_keeping, draw, labels)
+                for title, draw in contents.items()
+            },
+            "tab",
+        )
+
+
+def _keeping(draw: Callable[[], None], labels: list[str]) -> None:
+    """Draw a tab without the slider, and keep its threshold in the address."""
+    chosen_threshold.keep_in_address(labels)
+    draw()

@@ -121,8 +121,16 @@ def test_a_chosen_threshold_has_one_answer_also_after_a_reload_and_among_the_vol
     reader.settle()
     _wait_for_cells(reader, cells)
     assert reader.widget("threshold", "[data-testid=stSliderThumbValue]").inner_text() == named
-    reader.open_tab("evaluate", "volumes")
+    for tab in ("volumes", "findings", "volumes"):
+        reader.open_tab("evaluate", tab)
+        reader.page.wait_for_url(f"**threshold={float(named)}**")
     reader.wait_for_text(f"Volumes at threshold {named[1:]}")
+    reader.page.reload()
+    reader.settle()
+    reader.wait_for_text(f"Volumes at threshold {named[1:]}")
+    reader.open_tab("evaluate", "threshold")
+    _wait_for_cells(reader, cells)
+    assert f"threshold={float(named)}" in reader.page.url
     reader.go(f"evaluate?run={run.root.name}&tab=Volumes&threshold={named}")
     reader.wait_for_text(f"Volumes at threshold {named[1:]}")
     reader.press("volumes-reset")

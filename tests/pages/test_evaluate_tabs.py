@@ -249,6 +249,27 @@ def test_volumes_take_the_threshold_of_their_finding_and_can_go_back(
     assert app.slider(key="threshold").value == 0.5
 
 
+def test_a_threshold_stays_in_the_address_on_every_tab_until_it_is_set_back(run: RunPaths, open_page: Open) -> None:
+    def in_address() -> tuple[str, ...]:
+        held = (app.query_params.get(key, "") for key in ("finding", "threshold"))
+        return tuple("".join(value) for value in held)
+
+    app = _open_tab(open_page, run, "Threshold")
+    app.selectbox(key="finding").select("Emphysema").run()
+    app.slider(key="threshold").set_value(0.123).run()
+    for tab in ("Volumes", "Curves", "Threshold", "Findings", "Volumes"):
+        app.session_state["tab"] = tab
+        app.run()
+        assert not app.exception
+        assert in_address() == ("Emphysema", "0.123"), tab
+    app.selectbox(key="volumes.finding").select("Lung nodule").run()
+    assert in_address() == ("Emphysema", "0.123")  # that of the threshold, not that of the list
+    app.selectbox(key="volumes.finding").select("Emphysema").run()
+    app.button(key="volumes-reset").click().run()
+    app.run()
+    assert in_address() == ("", "")
+
+
 @pytest.mark.parametrize(("asked", "shown"), [("0.463", ".463"), ("much", ""), ("7", "")])
 def test_an_address_with_a_threshold_is_that_of_its_volumes(
     run: RunPaths, open_page: Open, said: Said, asked: str, shown: str
