@@ -25,7 +25,7 @@ from ctbench_ui.shared.pictures import Figure, draw_plot
 
 _SWAPS, _MARGIN = "compare-swaps", "compare-margin"
 _LEAST, _MOST = 0.001, 0.999  # margins
-_CURVES = {"pr": "Precision over recall", "roc": "True over false positive rate"}
+_CURVES = {"pr": "Precision over recall", "roc": "Recall over false positive rate"}
 _HEADINGS = {"pr": "Precision-recall", "roc": "Receiver operating characteristic"}
 
 
@@ -213,7 +213,7 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
     if comparison["left_out"]:
         st.caption("Each curve covers all volumes of its run, not only the common ones.")
     data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
-    for column, (curve, title) in zip(st.columns(2, gap="medium"), _CURVES.items()):
+    for column, (curve, title) in zip(exports.square_pair(), _CURVES.items()):
         with column:
             rows = data[data["curve"] == curve]
             st.markdown(f"**{_HEADINGS[curve]}**")
@@ -254,7 +254,7 @@ def figures_of(comparison: dict[str, Any], run_dirs: list[str]) -> Iterator[Figu
 def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw the probabilities of two runs against each other; a click or lasso lists volumes."""
     names = comparison["names"]
-    left, right = st.columns([5, 4], gap="medium")
+    left, right = exports.square_pair()
     with left:
         with st.container(horizontal=True):
             label = st.selectbox(

@@ -43,7 +43,7 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
     stages = [BEFORE, method] if method else [BEFORE]
     if method == PLATT and (table["stage"] == RECALIBRATED).any():
         stages.append(RECALIBRATED)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = exports.square_pair()
     with left:
         shown = bins[(bins["finding"] == label) & bins["stage"].isin(stages)]
         alt = f"Observed frequency by predicted probability of {label}, before and after calibration"

@@ -79,7 +79,7 @@ def draw() -> None:
         _draw_numbers(run, name, metrics, tests if is_trained else [])
     _tabs(run_dir, name)
     with show_errors("This evaluation cannot be shown"):
-        _draw_notes(metrics)
+        external.draw(metrics)
 
 
 def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> None:
@@ -114,17 +114,17 @@ def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> No
 
 
 def _draw_notes(metrics: Metrics) -> None:
-    """Draw what the metrics are defined on, their distance from validation, and what to know of intervals."""
+    """Draw what the metrics by finding and their means are defined on, their distance from validation, and marks of intervals."""
     marks = as_text("; ".join(_marks(metrics)))
     texts = [*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics), *filter(None, [marks])]
     if texts:
         st.caption(f":material/info: {' · '.join(texts)}")
-    external.draw(metrics)
 
 
 def _findings(per_class: pd.DataFrame, metrics: Metrics, source: exports.Source) -> None:
-    """Draw the tab of findings, below it why a metric is undefined, and the second analysis."""
+    """Draw the tab of findings, below it what to know of them, why a metric is undefined, and the second analysis."""
     findings.tab(per_class, source)
+    _draw_notes(metrics)
     if undefined := {label: note for label in metrics.findings if (note := metrics.note(label))}:
         with st.expander(f"{plural(len(undefined), 'finding')} with an undefined metric"):
             for label, reason in undefined.items():

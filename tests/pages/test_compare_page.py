@@ -77,6 +77,23 @@ def test_of_many_runs_the_newest_are_offered_and_words_find_others(
     assert app.multiselect(key="compare.others").value == [two["strong"].name]
 
 
+def test_an_empty_choice_stays_empty_and_offers_another_run(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    app = _opened(open_page, two, "Differences")
+    app.multiselect(key="compare.others").set_value([]).run()
+    for _ in range(2):  # it stays so
+        assert not app.exception
+        assert (app.multiselect(key="compare.others").value, app.dataframe) == ([], [])
+        assert "".join(app.query_params["runs"]) == two["weak"].name
+        assert "No other run is chosen" in said(app)
+        app.run()
+    app = open_page("compare", query={"runs": two["weak"].name})  # the address alone
+    assert app.multiselect(key="compare.others").value == []
+    app.button(key="compare-choose").click().run()
+    assert app.multiselect(key="compare.others").value == [two["strong"].name]
+    assert "".join(app.query_params["runs"]).split(",") == [two["weak"].name, two["strong"].name]
+    assert app.dataframe and "No other run" not in said(app)
+
+
 def test_without_runs_the_page_says_what_it_needs(open_page: Open, said: Said) -> None:
     app = open_page("compare")
     assert not app.exception
