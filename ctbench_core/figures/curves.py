@@ -19,7 +19,7 @@ from ctbench_core.palette import GREY, finding_style
 PREVALENCES = 8  # lines of the prevalence of more findings than this hide one another
 BANDS = 5  # bands of more findings than this hide one another
 F1_LEVELS = (0.2, 0.4, 0.6, 0.8)
-_END, _BESIDE = 1.01, 1.015  # of the axis of recall, and where a text beside it begins
+_END = 1.01  # of the axis of recall: beside it are the names of these lines, which Plotly hides further out
 _RIGHT = 54  # pixels beside the axes, where lines of equal F1 have their names
 _QUIET = {"hoverinfo": "skip", "showlegend": False}
 
@@ -93,8 +93,8 @@ def _equal_f1() -> list[dict[str, Any]]:
     points = np.concatenate(lines)
     style = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
     names = {"mode": "text", "textposition": "middle right", "cliponaxis": False}
-    names |= {"x": [_BESIDE] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
-    names |= {"text": [f"F1 = {format_metric(level, 1)}" for level in F1_LEVELS]}
+    names |= {"x": [_END] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
+    names |= {"text": [f"\u2002F1 = {format_metric(level, 1)}" for level in F1_LEVELS]}
     return [{"x": points[:, 0], "y": points[:, 1]} | style | _QUIET, names | _QUIET]
 
 

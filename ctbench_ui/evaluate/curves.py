@@ -56,7 +56,8 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
             st.markdown(f"**{title}**")
             chart, rows = draw(shown, per_class, chosen, labels, shown_bands), shown[shown["curve"] == name]
             exports.draw_chart(chart, exported(rows), source, name, f"{alt} of the chosen findings")
-    st.caption(_marks(per_class, shown_bands is not None and len(chosen) <= BANDS))
+    has_bands = shown_bands is not None and len(shown_bands) > 0 and len(chosen) <= BANDS
+    st.caption(_marks(per_class, has_bands))
 
 
 def _marks(per_class: pd.DataFrame, has_bands: bool) -> str:

@@ -276,16 +276,17 @@ def test_published_results_stand_apart_from_what_was_measured_here(
     text = said(app)
     assert "measured here: macro AUROC on **test**, 80 volumes, 3 findings" in text
     assert "none was measured here" in text and "No difference from a published result is tested" in text
-    own, other = (part.value for part in app.dataframe)
+    own, other, sources = (part.value for part in app.dataframe)
     metrics = compare_runs([two["weak"], two["strong"]]).metrics
     rows = metrics[(metrics["finding"] == "macro") & (metrics["metric"] == "auroc")]
     assert list(own["Run"]) == ["weak", "strong"]
     assert [value.partition(" ")[0] for value in own.iloc[:, 1]] == [format_metric(value) for value in rows["value"]]
     assert other["why"].str.contains("ours 80").all()
-    headings = json.loads(app.dataframe[1].proto.columns)
-    assert [headings[name]["label"] for name in ("value", "n", "why")] == [
-        *("Macro AUROC", "Test volumes", "What differs from these runs"),
-    ]
+    headings = [json.loads(part.proto.columns) for part in app.dataframe[1:]]
+    assert [headings[0][name]["label"] for name in ("value", "why")] == ["Macro AUROC", "What differs from these runs"]
+    assert headings[1]["n"]["label"] == "Test volumes" and len(sources) == len(other)
+    for part, columns in zip(app.dataframe[1:], headings):  # texts are wrapped, and all columns have room on a page
+        assert part.proto.row_height > 60 and sum(column.get("width", 0) for column in columns.values()) < 980
 
 
 def test_a_legend_of_curves_has_the_parts_of_the_names_that_differ(

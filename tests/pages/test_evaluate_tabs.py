@@ -322,6 +322,22 @@ def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_n
         assert "an interval needs 10" in shown.loc[title, "Note"]  # twelve patients in all
 
 
+def test_notes_on_the_metrics_of_findings_stand_with_them_alone(run: RunPaths, open_page: Open, said: Said) -> None:
+    for tab in ("Findings", "Curves", "Threshold", "Calibration", "Volumes"):
+        app = _open_tab(open_page, run, tab)
+        assert ("validation − test: AUPRC" in said(app)) == (tab == "Findings"), tab
+
+
+def test_curves_say_what_their_marks_are_and_name_a_rate_once(run: RunPaths, open_page: Open, said: Said) -> None:
+    app = _open_tab(open_page, run, "Curves")
+    assert "**Circle**: threshold .5. **Diamond**: threshold chosen on validation." in said(app)
+    assert ("**Band**" in said(app)) == any(trace.get("fill") for plot in _charts(app) for trace in plot["data"])
+    precision, roc = (plot["layout"] for plot in _charts(app))
+    titles = [axis["title"]["text"] for plot in (precision, roc) for axis in (plot["xaxis"], plot["yaxis"])]
+    assert titles == ["recall", "precision", "false positive rate", "recall (sensitivity)"]
+    assert precision["margin"]["r"] == roc["margin"]["r"]  # both have the same axes
+
+
 def test_bands_are_drawn_where_they_can_be_given(run: RunPaths, open_page: Open) -> None:
     bands = pd.read_parquet(run.evaluation("test").bands)
     filled = [
@@ -352,6 +368,8 @@ def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: 
     app = _open_tab(open_page, run, "Paper")
     files = run_paper(open_run(run.root), "test")
     assert app.code[-1].value.strip() == files["table.tex"].strip()
+    caption = next(line for line in files["table.tex"].splitlines() if line.startswith("\\caption"))
+    assert "evaluated" not in caption and "\n% evaluated 1 time by 1 run of this run store\n" in files["table.tex"]
     methods = next(box for box in app.expander if box.label == "Methods")  # below the table, and folded
     assert not methods.proto.expanded and "Thresholds of highest F1 were chosen" in methods.markdown[0].value
     assert "This test set was evaluated 1 time by 1 run" in said(app)
