@@ -88,7 +88,7 @@ def test_the_unit_is_the_patient_unless_patients_are_unknown(models: Comparison)
 
 def test_results_are_no_methods(models: Comparison) -> None:
     text = methods_paragraph(models.with_margin(0.02))
-    for rule in ("one-sided at .025", "called best where", "false discovery rate"):
+    for rule in ("one-sided at .025", "false discovery rate"):
         assert rule in text
     (detectable,) = (part for part in results_paragraph(models).split(". ") if "80 % power" in part)
     assert detectable not in text
