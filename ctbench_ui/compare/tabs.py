@@ -15,7 +15,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, scores
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import UNDEFINED, format_metric, plural
 from ctbench_core.inference import MACRO, SWAPS
-from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
+from ctbench_core.report import DETECTABLE_TITLE, interval_texts, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -85,14 +85,12 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
     of_findings = every[~every["label"].isin(MACROS)]
     defined = {metric: _defined(part) for metric, part in of_findings.groupby("metric")}
-    values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
     several = rows["a"].nunique() > 1  # a lone model is named above the table
     shown = {"Other run": [marked_name(name, marks) for name in rows["a"]]} if several else {}
     shown |= {
         "Metric": rows["metric"].map(metric_title),
-        interval_title(rows, "Difference"): [
-            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
-        ],
+        "Difference": rows["delta"],  # numbers, which a click on the heading sorts by
+        interval_title(rows): interval_texts(rows),
         "p (adjusted)": rows["p_adjusted"],
         "p": rows["p"],
         "Baseline": rows["b_value"],
