@@ -51,7 +51,7 @@ def white_is_clearer(values: ArrayLike, scale: Sequence[tuple[float, str]]) -> N
     """
     places = [place for place, _ in scale]
     channels = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for _, colour in scale])
-    parts = np.stack([np.interp(values, places, channel) for channel in channels.T], axis=-1)
+    parts = np.stack([np.interp(np.asarray(values, float), places, channel) for channel in channels.T], axis=-1)
     light = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
     return np.asarray(1.05 / (light + 0.05) > (light + 0.05) / 0.05)
 

@@ -16,7 +16,7 @@ from ctbench_ui.shared import as_text, exports
 
 _METRIC = "auroc"
 _NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
-_ROW = 62  # pixels of a row: three lines
+_ROW = 68  # pixels of a row: three lines; Streamlit wraps no text in rows up to 64
 # In the order of the tables; a phone shows the first ones. Long texts are wrapped, so that 1,280 pixels show all columns.
 _RESULTS: dict[str, Any] = {
     "model": _TEXT("Published model", pinned=True, width=140),
@@ -62,7 +62,16 @@ def tab(comparison: dict[str, Any], run_dirs: list[str], on: str) -> None:
 
 def _draw_wrapped(table: pd.DataFrame, columns: dict[str, Any], alt: str) -> None:
     shown = exports.styled(table[list(columns)])
-    st.dataframe(shown, hide_index=True, column_config=columns, row_height=_ROW, height=520, placeholder="–", alt=alt)
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config=columns,
+        width="content",
+        height=520,
+        row_height=_ROW,
+        placeholder="–",
+        alt=alt,
+    )
 
 
 def _draw_own(metrics: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +91,7 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
     return event
 
 
-def square_pair() -> list[DeltaGenerator]:
+def square_pair() -> Sequence[DeltaGenerator]:
     """Return the places of two charts whose axes go from 0 to 1: side by side, no wider than they are high."""
     return st.container(width=2 * SQUARE_WIDTH + _GAP).columns(2, gap="medium")
 

@@ -197,6 +197,29 @@ def test_the_tabs_show_what_is_stored(reader: BrowserUser, demo_runs: tuple[AppS
     assert _download_demo_table(reader, "paper-table-csv")["finding"].tolist()[-1] == "macro"
 
 
+def test_curves_are_about_as_wide_as_high_on_a_wide_window_too(reader: BrowserUser) -> None:
+    read = "(chart) => [chart._fullLayout._size.w, chart._fullLayout._size.h]"
+    for width in (1280, 1920):
+        reader.page.set_viewport_size({"width": width, "height": 1080})
+        for address, charts in (
+            ("evaluate?tab=Curves", ("pr", "roc")),
+            ("compare?compare-tabs=Curves", ("overlaid-pr",)),
+        ):
+            reader.go(address)
+            for name in charts:
+                chart = reader.widget(f"chart-{name}", ".js-plotly-plot")
+                chart.locator(".xtitle").wait_for()
+                across, up = chart.evaluate(read)
+                assert 0.8 < across / up < 1.25, (width, name)
+                labels = chart.evaluate(
+                    "(chart) => { const edge = chart.querySelector('.nsewdrag').getBoundingClientRect().right;"
+                    " return [...chart.querySelectorAll('.textpoint text')].map((text) => text.getBoundingClientRect())"
+                    ".map((box) => [box.left - edge, chart.getBoundingClientRect().right - box.right]) }"
+                )
+                assert len(labels) == (4 if name == "pr" else 0)
+                assert all(left >= 0 and right >= 0 for left, right in labels), labels  # beside the axes, uncut
+
+
 def test_curves_mark_the_tuned_threshold(reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]) -> None:
     run = RunPaths(demo_runs[1]["mlp 1"])
     per_class = pd.read_csv(run.evaluation("test").per_class).set_index("finding")

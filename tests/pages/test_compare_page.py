@@ -289,7 +289,7 @@ def test_published_results_stand_apart_from_what_was_measured_here(
     assert [headings[0][name]["label"] for name in ("value", "why")] == ["Macro AUROC", "What differs from these runs"]
     assert headings[1]["n"]["label"] == "Test volumes" and len(sources) == len(other)
     for part, columns in zip(app.dataframe[1:], headings):  # texts are wrapped, and all columns have room on a page
-        assert part.proto.row_height > 60 and sum(column.get("width", 0) for column in columns.values()) < 980
+        assert part.proto.row_height > 64 and sum(column.get("width", 0) for column in columns.values()) < 980
 
 
 def test_a_legend_of_curves_has_the_parts_of_the_names_that_differ(
