@@ -68,7 +68,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def question_sentences(comparison: Comparison) -> list[str]:
-    """Say what the differences hold for: these trained models, or a way of training."""
+    """Say what the differences hold for: these trained models, or their recipes."""
     sentences = []
     averaged = max(comparison.settings["seeds"]) > 1  # some recipe has several seeds
     for question, rows in comparison.differences.groupby("question", sort=False):
@@ -79,8 +79,10 @@ def question_sentences(comparison: Comparison) -> list[str]:
         elif question == MODELS:
             sentences.append(f"{subject}The answer holds for these trained models, not for other seeds.")
         else:
-            limit = ", since its seeds share half of them or more" if question == SAME_PATIENTS else ""
-            sentences.append(f"{subject}The answer holds for {question}{limit}.")
+            limit = " and training patients only: seeds share half of the patients or more"
+            sentences.append(
+                f"{subject}The answer holds for these recipes{limit if question == SAME_PATIENTS else ''}."
+            )
     return sentences
 
 

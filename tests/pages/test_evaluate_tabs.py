@@ -281,6 +281,16 @@ def test_an_address_with_a_threshold_is_that_of_its_volumes(
     assert ("threshold" in app.session_state and app.session_state["threshold"] == 0.463) == bool(shown)
 
 
+@pytest.mark.parametrize("value", ["the threshold chosen on validation", "chosen on validation", "x"])
+def test_an_older_name_of_the_threshold_of_findings_is_known(
+    run: RunPaths, open_page: Open, said: Said, value: str
+) -> None:
+    app = open_page("evaluate", query={"run": run.root.name, "findings.at": value})
+    assert not app.exception
+    assert ("findings.at=x is unknown" in said(app)) == (value == "x")
+    assert ("unknown. Known" in said(app)) == (value == "x")
+
+
 def test_presets_stand_above_the_counts_and_one_word_names_a_rate(run: RunPaths, open_page: Open, said: Said) -> None:
     app = _open_tab(open_page, run, "Threshold")
     keys = [button.key for button in app.button]

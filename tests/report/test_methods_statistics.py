@@ -192,12 +192,12 @@ def test_a_table_says_what_its_answers_hold_for(questions: set[str], said: str, 
 
 
 def test_the_question_is_of_models_or_of_recipes(models: Comparison, three: Comparison) -> None:
-    assert _has(models, "these trained models, not for other seeds") and not _has(models, "way of training")
-    assert _has(three, "holds for this way of training.") and not _has(three, "these trained models")
+    assert _has(models, "these trained models, not for other seeds") and not _has(models, "for these recipes")
+    assert _has(three, "holds for these recipes.") and not _has(three, "these trained models")
     single = _recipes(3, 1)
     assert _has(single, "One seed compared: the result is for these two models only.")
-    assert _has(_recipes(3, 3, 0.7), "this way of training, for these training patients, since")
-    assert not _has(three, "for these training patients")
+    limit = "these recipes and training patients only: seeds share half of the patients or more."
+    assert _has(_recipes(3, 3, 0.7), limit) and not _has(three, limit)
 
 
 def test_rules_of_seeds_stand_where_seeds_are_compared(models: Comparison, three: Comparison) -> None:
