@@ -80,7 +80,7 @@ def _read_choice(rows: Rows, linked: Sequence[str]) -> list[str]:
     state = st.session_state
     baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
     known = [run_id for run_id in others if run_id in rows and run_id != baseline]
-    is_emptied = baseline in rows and not others and (bool(linked) or _OTHERS in state)
+    is_emptied = baseline in rows and not others  # on a first visit no baseline is known either
     if baseline not in rows:
         baseline = default_runs(list(rows.values()))[0]
     if not known and not is_emptied:

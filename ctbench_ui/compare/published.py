@@ -21,10 +21,10 @@ _ROW = 68  # pixels of a row: three lines; Streamlit wraps no text in rows up to
 _RESULTS: dict[str, Any] = {
     "model": _TEXT("Published model", pinned=True, width=140),
     "value": _NUMBER("Macro AUROC", help="Mean AUROC over the findings, as published.", width=105),
-    "findings": _NUMBER("Findings", help="How many findings the mean goes over.", width=78),
     "why": _TEXT(
         "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width=290
     ),
+    "findings": _NUMBER("Findings", help="How many findings the mean goes over.", width=78),
     "cohort": _TEXT("Test set", width=140),
     "protocol": _TEXT("How it was trained", width=222),
 }
