@@ -67,7 +67,7 @@ def _draw_wrapped(table: pd.DataFrame, columns: dict[str, Any], alt: str) -> Non
         hide_index=True,
         column_config=columns,
         width="content",
-        height=520,
+        height=38 + 8 * _ROW,
         row_height=_ROW,
         placeholder="–",
         alt=alt,

@@ -69,10 +69,16 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
         for column, stage in (("before", "before"), ("after (Platt)", "platt")):
             assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)
     every = _table(app, "Probabilities")
-    assert list(every) == ["Finding", "Probabilities", "Brier", "ECE", "Slope", "Intercept"]  # as many as a page shows
+    numbers = ["Brier", "ECE", "Slope", "Intercept"]
+    assert [name for name in every if name.endswith(", 95 % CI")] == [
+        f"{name}, 95 % CI" for name in numbers if name != "ECE"
+    ]
+    assert list(every.select_dtypes("float")) == numbers  # a click on a heading sorts by them
     assert every["Probabilities"].tolist() == ["before", "after (Platt)"] * every["Finding"].nunique()
-    after = every[every["Probabilities"] == "after (Platt)"].set_index("Finding")["Brier"]
-    assert after[label] == shown.loc["Brier", "after (Platt)"]
+    after = every[every["Probabilities"] == "after (Platt)"].set_index("Finding")
+    assert after.loc[label, "Brier"] == stored.loc[(label, "platt"), "brier"]
+    written = f"{format_metric(after.loc[label, 'Brier'])} {after.loc[label, 'Brier, 95 % CI']}".strip()
+    assert written == shown.loc["Brier", "after (Platt)"]
     plot, decisions = _charts(app)
     assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (Platt)"}
     assert {"model", "treat all", "treat none"} <= {trace.get("name") for trace in decisions["data"]}

@@ -188,7 +188,7 @@ def published_results(walker: Walker, scene: Scene) -> None:
     walker.navigate("compare")
     walker.open_tab("compare", "published")
     rows = walker.table_text("compare-published").strip().splitlines()
-    assert len(rows) > 10
+    assert len(rows) > 6  # those in view
     assert all("ours 428" in row for row in rows)  # what differs from these runs
 
 
