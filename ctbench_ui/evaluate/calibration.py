@@ -167,9 +167,9 @@ def _by_finding(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFram
     )
 
 
-def _cells(row: dict[str, Any]) -> dict[str, float | str]:
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
     """Return each metric by its title, and beside it its interval where it has one."""
-    cells: dict[str, float | str] = {}
+    cells: dict[str, Any] = {}
     for name, title in _columns().items():
         cells[title] = row[name]
         if bounds := _bounds(row, name):
