@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from ctbench_core.demo import FINDINGS as CT_RATE_FINDINGS
 
 # Okabe and Ito's colours, orange and sky blue darkened: each has a contrast of 3:1 on the white and on the dark page.
@@ -38,6 +41,19 @@ def keep_places(names: Sequence[str], places: Mapping[str, int]) -> dict[str, in
         if name not in kept:
             kept[name] = next(place for place in range(len(names)) if place not in kept.values())
     return kept
+
+
+def white_is_clearer(values: ArrayLike, scale: Sequence[tuple[float, str]]) -> NDArray[np.bool_]:
+    """Return where white text has more contrast than black text on the colour of a value, by WCAG 2; NaN has none.
+
+    Args:
+        scale: the places of the colours between which a chart interpolates, in rising order, and the colours.
+    """
+    places = [place for place, _ in scale]
+    channels = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for _, colour in scale])
+    parts = np.stack([np.interp(np.asarray(values, float), places, channel) for channel in channels.T], axis=-1)
+    light = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    return np.asarray(1.05 / (light + 0.05) > (light + 0.05) / 0.05)
 
 
 def faint(colour: str, share: float) -> str:

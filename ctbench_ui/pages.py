@@ -159,6 +159,7 @@ PAGES = Registry(
                 "volumes.kind",
                 "volumes.text",
             ),
+            renamed={"findings.at": {"the threshold chosen on validation": "chosen on validation"}},
             readonly=True,
         ),
         Page(

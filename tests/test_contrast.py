@@ -119,3 +119,4 @@ def test_high_values_stand_out_from_the_page(name: str) -> None:
     scales += [co_occurrence(pd.DataFrame([[4, 1], [1, 2]], list("ab"), list("ab")), dark).data[0].colorscale]
     for low, *_, high in scales:
         assert _contrast(high[1], page) >= MARKS > _contrast(low[1], page)
+        assert not dark or _contrast(high[1], "#FFFFFF") > 2  # a blue, not white

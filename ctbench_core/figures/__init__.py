@@ -2,11 +2,13 @@
 
 from plotly.graph_objects import Figure
 
-from ctbench_core.figures.curves import precision_recall, receiver_operating
+from ctbench_core.figures.curves import BANDS, precision_recall, receiver_operating
 from ctbench_core.figures.differences import comparison_forest, forest
 from ctbench_core.figures.findings import add_prevalence_marks, finding_dots, prevalence
 from ctbench_core.figures.layout import (
     CONFIG,
+    SQUARE_PLOT,
+    SQUARE_WIDTH,
     add_note,
     add_note_below,
     add_note_to_pictures,

@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_core.figures.layout import band, build_chart
+from ctbench_core.figures.layout import SQUARE_PLOT, band, build_chart
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import GREY, finding_style
 
 PREVALENCES = 8  # lines of the prevalence of more findings than this hide one another
 BANDS = 5  # bands of more findings than this hide one another
 F1_LEVELS = (0.2, 0.4, 0.6, 0.8)
-_PLOT = 330  # pixels between the axes
+_END = 1.01  # of the axis of recall: beside it are the names of these lines, which Plotly hides further out
+_RIGHT = 54  # pixels beside the axes, where lines of equal F1 have their names
 _QUIET = {"hoverinfo": "skip", "showlegend": False}
 
 
@@ -47,8 +48,8 @@ def precision_recall(
             share = float(known.loc[label, "prevalence"])
             traces.append(_prevalence(label, share, line["color"], len(chosen) == 1))
     traces += _operating_points(known, "recall", "precision", [line["color"] for line in lines])
-    x, y = {"title": "recall", "range": [0, 1.01]}, {"title": "precision", "range": [0, 1.02]}
-    chart = build_chart(traces, _PLOT, len(chosen), x, y)
+    x, y = {"title": "recall", "range": [0, _END]}, {"title": "precision", "range": [0, 1.02]}
+    chart = _square(traces, len(chosen), x, y)
     if len(chosen) == 1:
         share = float(known["prevalence"].iloc[0])
         text = f"prevalence {format_metric(share)}"
@@ -72,7 +73,14 @@ def receiver_operating(
         traces.append(_curve(curves, label, line, "roc", format_metric(known.loc[label, "auroc"])))
     traces += _operating_points(known, "specificity", "recall", [line["color"] for line in lines])
     x = {"title": "false positive rate", "range": [-0.01, 1.0]}
-    return build_chart(traces, _PLOT, len(chosen), x, {"title": "true positive rate", "range": [0, 1.02]})
+    return _square(traces, len(chosen), x, {"title": "recall (sensitivity)", "range": [0, 1.02]})
+
+
+def _square(traces: Sequence[dict[str, Any]], rows: int, x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
+    """Return a chart of curves, which has the same axes as the one beside it."""
+    chart = build_chart(traces, SQUARE_PLOT, rows, x, y)
+    chart.layout.margin.r = _RIGHT
+    return chart
 
 
 @functools.cache
@@ -85,8 +93,8 @@ def _equal_f1() -> list[dict[str, Any]]:
     points = np.concatenate(lines)
     style = {"mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6}
     names = {"mode": "text", "textposition": "middle right", "cliponaxis": False}
-    names |= {"x": [1.0] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
-    names |= {"text": [f"F1 = {format_metric(level, 1)}" for level in F1_LEVELS]}
+    names |= {"x": [_END] * len(F1_LEVELS), "y": [level / (2 - level) for level in F1_LEVELS]}
+    names |= {"text": [f"\u2002F1 = {format_metric(level, 1)}" for level in F1_LEVELS]}
     return [{"x": points[:, 0], "y": points[:, 1]} | style | _QUIET, names | _QUIET]
 
 

@@ -20,6 +20,9 @@ CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "png", "width": 680, "scale": 300 / 96},
 }
+# A chart whose axes both go from 0 to 1: pixels between the axes, and those that a page gives it at most, so that it is
+# about as wide as high.
+SQUARE_PLOT, SQUARE_WIDTH = 360, 520
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
 _LEGEND_ROW = 19  # pixels of a line of a legend
 _LEGEND_LETTERS = 46  # of a line of a legend

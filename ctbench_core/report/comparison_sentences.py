@@ -68,7 +68,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def question_sentences(comparison: Comparison) -> list[str]:
-    """Say what the differences hold for: these trained models, or a way of training."""
+    """Say what the differences hold for: these trained models, or their recipes."""
     sentences = []
     averaged = max(comparison.settings["seeds"]) > 1  # some recipe has several seeds
     for question, rows in comparison.differences.groupby("question", sort=False):
@@ -79,8 +79,10 @@ def question_sentences(comparison: Comparison) -> list[str]:
         elif question == MODELS:
             sentences.append(f"{subject}The answer holds for these trained models, not for other seeds.")
         else:
-            limit = ", since its seeds share half of them or more" if question == SAME_PATIENTS else ""
-            sentences.append(f"{subject}The answer holds for {question}{limit}.")
+            limit = " and training patients only: seeds share half of the patients or more"
+            sentences.append(
+                f"{subject}The answer holds for these recipes{limit if question == SAME_PATIENTS else ''}."
+            )
     return sentences
 
 
@@ -216,8 +218,13 @@ def primary_sentences(comparison: Comparison) -> list[str]:
 
 
 def best_sentences(comparison: Comparison) -> list[str]:
-    """Name the models that beat all others, and say that their metrics are optimistic on a test set that chose them."""
+    """Name the models that beat all others, and say that their metrics are optimistic on a test set that chose them.
+
+    Of two models the difference itself says which is better.
+    """
     names = comparison.common.names
+    if len(names) == 2:
+        return []
     best = {metric: names[one.index] for metric, one in comparison.best.items() if one.marked and one.index is not None}
     sentences = [f"Best macro {metric_title(metric)} against all others: {name}." for metric, name in best.items()]
     if best and comparison.on != VALIDATION:
@@ -236,10 +243,7 @@ def eligible_sentence(eligible: list[str], total: int) -> str:
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return what a reader of the table of differences needs to know beside it.
-
-    Of two models the table itself says which is better.
-    """
+    """Return what a reader of the table of differences needs to know beside it."""
     eligible = eligible_sentence(comparison.eligible, len(comparison.common.labels))
     return [
         *question_sentences(comparison),
@@ -247,6 +251,6 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         *margin_sentences(comparison),
         *detectable_sentences(comparison),
         *([eligible] if eligible else []),
-        *(best_sentences(comparison) if len(comparison.common.names) > 2 else []),
+        *best_sentences(comparison),
         *primary_sentences(comparison),
     ]

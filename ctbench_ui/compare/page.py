@@ -50,8 +50,12 @@ def draw() -> None:
     chosen = _read_choice(rows, linked)
     run_dirs = [rows[run_id]["run_dir"] for run_id in chosen]
     choice = st.container()  # drawn when it is known over which seeds each recipe is averaged
+    if len(chosen) < 2:
+        _pick_runs(choice, rows, {})
+        _draw_nothing_chosen(rows, chosen[0])
+        return
     sets = common_sets([open_run(folder) for folder in run_dirs])
-    if len(chosen) < 2 or not sets:
+    if not sets:
         _pick_runs(choice, rows, {})
         st.info("Choose another run with results on the same test set.", icon=":material/compare:")
         return
@@ -68,7 +72,7 @@ def draw() -> None:
 
 
 def _read_choice(rows: Rows, linked: Sequence[str]) -> list[str]:
-    """Return the ids of the baseline and others as the fields will have them, the baseline first.
+    """Return the ids of the baseline and others as the fields will have them, the baseline first; others may be empty.
 
     Args:
         linked: the ids in the address, which win over what was chosen before.
@@ -76,15 +80,35 @@ def _read_choice(rows: Rows, linked: Sequence[str]) -> list[str]:
     state = st.session_state
     baseline, *others = linked or [str(state.get(_BASELINE)), *state.get(_OTHERS, [])]
     known = [run_id for run_id in others if run_id in rows and run_id != baseline]
-    if baseline not in rows or not known:
-        best = default_runs(list(rows.values()))
-        baseline = baseline if baseline in rows else best[0]
-        known = known or [run_id for run_id in best if run_id != baseline][-1:]
+    is_emptied = baseline in rows and not others  # on a first visit no baseline is known either
+    if baseline not in rows:
+        baseline = default_runs(list(rows.values()))[0]
+    if not known and not is_emptied:
+        known = [_best_other(rows, baseline)]
     state[_BASELINE] = baseline
     state[_OTHERS] = [run_id for run_id in known if run_id != baseline][: run_picker.MOST - 1]
     chosen = [baseline, *state[_OTHERS]]
     address.write_ids(_RUNS, chosen)
     return chosen
+
+
+def _best_other(rows: Rows, baseline: str) -> str:
+    """Return the id of the run that a baseline is compared with where none is chosen."""
+    return [run_id for run_id in default_runs(list(rows.values())) if run_id != baseline][-1]
+
+
+def _draw_nothing_chosen(rows: Rows, baseline: str) -> None:
+    """Say that no other run is chosen, and offer the best one."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("No other run is chosen: choose one above.", width="content")
+        st.button(
+            "Compare with the best other run", key="compare-choose", on_click=_choose_best_other, args=(rows, baseline)
+        )
+
+
+def _choose_best_other(rows: Rows, baseline: str) -> None:
+    st.session_state[_OTHERS] = [_best_other(rows, baseline)]
+    _write_link()
 
 
 def _pick_runs(place: Any, rows: Rows, titles: Mapping[str, str]) -> None:

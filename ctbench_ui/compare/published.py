@@ -15,21 +15,26 @@ from ctbench_core.runs import open_run
 from ctbench_ui.shared import as_text, exports
 
 _METRIC = "auroc"
-# In the order of the table; a phone shows the first ones.
-_COLUMNS: dict[str, Any] = {
-    "model": st.column_config.TextColumn("Published model", pinned=True),
-    "value": st.column_config.NumberColumn("Macro AUROC", help="Mean AUROC over the findings, as published."),
-    "findings": st.column_config.NumberColumn("Findings", help="How many findings the mean goes over."),
-    "why": st.column_config.TextColumn(
-        "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width=440
+_NUMBER, _TEXT = st.column_config.NumberColumn, st.column_config.TextColumn
+_ROW = 68  # pixels of a row: three lines; Streamlit wraps no text in rows up to 64
+# In the order of the tables; a phone shows the first ones. Long texts are wrapped, so that 1,280 pixels show all columns.
+_RESULTS: dict[str, Any] = {
+    "model": _TEXT("Published model", pinned=True, width=140),
+    "value": _NUMBER("Macro AUROC", help="Mean AUROC over the findings, as published.", width=105),
+    "why": _TEXT(
+        "What differs from these runs", help="Compare by eye only where nothing of weight differs.", width=290
     ),
-    "n": st.column_config.NumberColumn("Test volumes", help="A dash: not stated.", format="localized"),
-    "cohort": st.column_config.TextColumn("Test set"),
-    "protocol": st.column_config.TextColumn("How it was trained"),
-    "source": st.column_config.TextColumn("Source"),
-    "sd": st.column_config.NumberColumn("SD", help="Standard deviation over seeds or folds, where it is published."),
-    "evidence": st.column_config.TextColumn("Read in", help="The source itself, its abstract, or another text."),
-    "note": st.column_config.TextColumn("Note"),
+    "findings": _NUMBER("Findings", help="How many findings the mean goes over.", width=78),
+    "cohort": _TEXT("Test set", width=140),
+    "protocol": _TEXT("How it was trained", width=222),
+}
+_SOURCES: dict[str, Any] = {
+    "model": _TEXT("Published model", pinned=True, width=140),
+    "source": _TEXT("Source", width=190),
+    "evidence": _TEXT("Read in", help="The source itself, its abstract, or another text.", width=100),
+    "n": _NUMBER("Test volumes", help="A dash: not stated.", format="localized", width=100),
+    "sd": _NUMBER("SD", help="Standard deviation over seeds or folds, where it is published.", width=60),
+    "note": _TEXT("Note", width=370),
 }
 
 
@@ -45,16 +50,27 @@ def tab(comparison: dict[str, Any], run_dirs: list[str], on: str) -> None:
     table = published_frame(_METRIC, labels, volumes, open_run(run_dirs[0]).config.model.inputs)
     table = table.astype(dict.fromkeys(["n", "findings"], "Int64"))  # counts, not metrics
     # Streamlit gives a table without selection no class from its key.
-    st.container(key="compare-published").dataframe(
-        exports.styled(table[list(_COLUMNS)]),
-        hide_index=True,
-        column_config=_COLUMNS,
-        placeholder="–",
-        alt="Published macro AUROC, and what differs from these runs",
-    )
+    with st.container(key="compare-published"):
+        _draw_wrapped(table, _RESULTS, "Published macro AUROC, and what differs from these runs")
+    with st.expander("Sources and notes"):
+        _draw_wrapped(table, _SOURCES, "Sources of the published results, test volumes, SD and notes")
     st.caption(
         "No difference from a published result is tested: a test pairs the scores of the same volumes, and these are not "
         "published. Where volumes, findings or training differ, so may the results of one and the same model."
+    )
+
+
+def _draw_wrapped(table: pd.DataFrame, columns: dict[str, Any], alt: str) -> None:
+    shown = exports.styled(table[list(columns)])
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config=columns,
+        width="content",
+        height=38 + 8 * _ROW,
+        row_height=_ROW,
+        placeholder="–",
+        alt=alt,
     )
 
 

@@ -15,7 +15,7 @@ from ctbench_core.compare import MACROS, MARGIN_COLUMNS, differing_parts, scores
 from ctbench_core.declared import compared_metrics, metric_title
 from ctbench_core.formatting import UNDEFINED, format_metric, plural
 from ctbench_core.inference import MACRO, SWAPS
-from ctbench_core.report import DETECTABLE_TITLE, difference_text, interval_title, mark_text, marked_name, p_text
+from ctbench_core.report import DETECTABLE_TITLE, interval_texts, interval_title, mark_text, marked_name, p_text
 from ctbench_core.runs import open_run
 from ctbench_ui.compare import results
 from ctbench_ui.frame import address
@@ -25,7 +25,7 @@ from ctbench_ui.shared.pictures import Figure, draw_plot
 
 _SWAPS, _MARGIN = "compare-swaps", "compare-margin"
 _LEAST, _MOST = 0.001, 0.999  # margins
-_CURVES = {"pr": "Precision over recall", "roc": "True over false positive rate"}
+_CURVES = {"pr": "Precision over recall", "roc": "Recall over false positive rate"}
 _HEADINGS = {"pr": "Precision-recall", "roc": "Receiver operating characteristic"}
 
 
@@ -85,14 +85,12 @@ def _macro_differences(comparison: dict[str, Any]) -> None:
     marks, eligible = comparison["marks"], f"{len(comparison['eligible'])} eligible"
     of_findings = every[~every["label"].isin(MACROS)]
     defined = {metric: _defined(part) for metric, part in of_findings.groupby("metric")}
-    values = rows[["delta", "lo", "hi", "range_lo", "range_hi"]].to_numpy().tolist()
     several = rows["a"].nunique() > 1  # a lone model is named above the table
     shown = {"Other run": [marked_name(name, marks) for name in rows["a"]]} if several else {}
     shown |= {
         "Metric": rows["metric"].map(metric_title),
-        interval_title(rows, "Difference"): [
-            difference_text(delta, bounds[:2], bounds[2:]) for delta, *bounds in values
-        ],
+        "Difference": rows["delta"],  # numbers, which a click on the heading sorts by
+        interval_title(rows): interval_texts(rows),
         "p (adjusted)": rows["p_adjusted"],
         "p": rows["p"],
         "Baseline": rows["b_value"],
@@ -213,7 +211,7 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
     if comparison["left_out"]:
         st.caption("Each curve covers all volumes of its run, not only the common ones.")
     data = pd.concat([frame.assign(model=name, finding=label) for name, frame in points.items()])
-    for column, (curve, title) in zip(st.columns(2, gap="medium"), _CURVES.items()):
+    for column, (curve, title) in zip(exports.square_pair(), _CURVES.items()):
         with column:
             rows = data[data["curve"] == curve]
             st.markdown(f"**{_HEADINGS[curve]}**")
@@ -254,7 +252,7 @@ def figures_of(comparison: dict[str, Any], run_dirs: list[str]) -> Iterator[Figu
 def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Source) -> None:
     """Draw the probabilities of two runs against each other; a click or lasso lists volumes."""
     names = comparison["names"]
-    left, right = st.columns([5, 4], gap="medium")
+    left, right = exports.square_pair()
     with left:
         with st.container(horizontal=True):
             label = st.selectbox(

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.figures import histogram_bars, keep_for_paper, prevalence, set_layout
-from ctbench_ui.shared import COLOURS, GREY, SEQUENCE
+from ctbench_ui.shared import COLOURS, GREY, sequence
 
 
 def norms(histograms: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:
@@ -56,7 +56,7 @@ def co_occurrence(counts: pd.DataFrame, dark: bool = False) -> go.Figure:
     alone = np.diag(both)[:, None]
     share = np.divide(both, alone, out=np.full_like(both, np.nan), where=alone > 0)
     np.fill_diagonal(share, np.nan)  # always 1, which would leave the others pale
-    scale = SEQUENCE[::-1] if dark else SEQUENCE
+    scale = sequence(dark)
     chart = go.Figure(
         go.Heatmap(
             z=share.astype(np.float32),

@@ -20,6 +20,8 @@ from ctbench_ui.shared.exports import Source
 
 _METHODS = {"platt": "Platt (slope and intercept)", "temperature": "Temperature (slope only)"}
 
+_CI = ", 95 % CI"  # how the name of a column of intervals ends
+
 # Rows of the calibration table by finding and stage.
 Rows = Mapping[tuple[str, str], dict[str, Any]]
 
@@ -43,7 +45,7 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
     stages = [BEFORE, method] if method else [BEFORE]
     if method == PLATT and (table["stage"] == RECALIBRATED).any():
         stages.append(RECALIBRATED)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = exports.square_pair()
     with left:
         shown = bins[(bins["finding"] == label) & bins["stage"].isin(stages)]
         alt = f"Observed frequency by predicted probability of {label}, before and after calibration"
@@ -55,7 +57,15 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
     _decision_curve(paths, label, source)
     every = _by_finding(rows, labels, stages)
     alt = "Calibration of every finding, a row for each stage"
-    st.dataframe(every, hide_index=True, height=38 + 35 * len(every), key="calibration-table", placeholder="–", alt=alt)
+    st.dataframe(
+        exports.styled(every),
+        hide_index=True,
+        column_config={name: "95 % CI" for name in every if name.endswith(_CI)},
+        height=38 + 35 * len(every),
+        key="calibration-table",
+        placeholder="–",
+        alt=alt,
+    )
     exports.download("Download calibration as CSV", table, f"{source.stem}-calibration.csv", "calibration-csv", source)
 
 
@@ -115,11 +125,17 @@ def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
 
 
 def _interval(row: dict[str, Any], name: str) -> str:
-    """Write a metric with its interval; ECE has none, and one that an older version stored is not shown."""
+    """Write a metric with its interval, where it has one."""
+    bounds = _bounds(row, name)
+    return format_interval(row[name], bounds) if bounds else format_metric(row[name])
+
+
+def _bounds(row: dict[str, Any], name: str) -> list[float]:
+    """Return the interval of a metric; ECE has none, and one that an older version stored is not shown."""
     declared = METRICS.get(name)
     if declared is not None and not declared.interval:
-        return format_metric(row[name])
-    return format_interval(row[name], [row[f"{name}_ci_lower"], row[f"{name}_ci_upper"]])
+        return []
+    return [row[f"{name}_ci_lower"], row[f"{name}_ci_upper"]]
 
 
 def _validation_minus_test(row: dict[str, Any], tuning: dict[str, Any], label: str, method: str) -> None:
@@ -140,10 +156,22 @@ def _validation_minus_test(row: dict[str, Any], tuning: dict[str, Any], label: s
 
 
 def _by_finding(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:
-    """Return the metrics with their intervals, a row for each stage of a finding: stages beside each other are cut."""
+    """Return the metrics with their intervals, a row for each stage of a finding: stages beside each other are cut.
+
+    Metrics are numbers, which a click on the heading sorts by.
+    """
     return pd.DataFrame(
-        {"Finding": label, "Probabilities": charts.stage_title(stage)}
-        | {title: _interval(rows[label, stage], name) for name, title in _columns().items()}
+        {"Finding": label, "Probabilities": charts.stage_title(stage)} | _cells(rows[label, stage])
         for label in labels
         for stage in stages
     )
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Return each metric by its title, and beside it its interval where it has one."""
+    cells: dict[str, Any] = {}
+    for name, title in _columns().items():
+        cells[title] = row[name]
+        if bounds := _bounds(row, name):
+            cells[title + _CI] = format_interval(None, bounds).removeprefix("–").strip()
+    return cells

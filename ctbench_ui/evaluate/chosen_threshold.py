@@ -1,4 +1,4 @@
-"""The threshold that *Threshold* has set for a finding, which *Volumes* takes over."""
+"""The threshold that *Threshold* has set for a finding: *Volumes* takes it over, and the address has it on every tab."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ctbench_ui.frame import address
 
 # Keys, of the session and the address.
 SLIDER, FINDING, VOLUMES_FINDING = "threshold", "finding", "volumes.finding"
+_DEFAULT = 0.5  # of the slider
 _PRESET, _SHOWN = "threshold.set", "threshold.shown"
 
 
@@ -51,6 +52,13 @@ def shown(labels: list[str]) -> tuple[str, float] | None:
     return noted if noted and noted[0] in labels else None
 
 
+def keep_in_address(labels: list[str]) -> None:
+    """Keep the threshold that is set and its finding in the address, on a tab that does not draw their widgets."""
+    finding, threshold = shown(labels) or ("", _DEFAULT)
+    is_set = threshold != _DEFAULT
+    address.keep({FINDING: finding if is_set else "", SLIDER: str(threshold) if is_set else ""})
+
+
 def reset(finding: str, default: float) -> None:
     """Set the slider back, for this finding."""
     st.session_state[SLIDER] = default
@@ -61,7 +69,7 @@ def before_drawn() -> float:
     """Return the threshold that the slider is about to show: that of the session, at first that of the address or .5."""
     linked = _linked_threshold()
     is_first = SLIDER not in st.session_state
-    present = on_slider(st.session_state.setdefault(SLIDER, 0.5))
+    present = on_slider(st.session_state.setdefault(SLIDER, _DEFAULT))
     return linked if is_first and 0 <= linked <= 1 else present
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from ctbench_core.figures import precision_recall, receiver_operating, small_multiples
+from ctbench_core.figures import BANDS, precision_recall, receiver_operating, small_multiples
 from ctbench_ui.frame import address
 from ctbench_ui.shared import exports
 from ctbench_ui.shared.exports import Source
@@ -41,8 +41,6 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
         default=list(frequent),
         key=f"curves-{source.stem}",
         placeholder="Choose findings",
-        help="Dot: threshold .5. Diamond: threshold chosen on validation. Thin line: chance level. "
-        "Band (up to five findings): pointwise 95 % interval over patients.",
     )
     if not chosen:
         st.caption("Choose one or more findings.")
@@ -51,14 +49,24 @@ def _chosen(points: pd.DataFrame, bands: pd.DataFrame | None, per_class: pd.Data
     shown_bands = None if bands is None else bands[bands["label"].isin(chosen)]
     panels = {
         "pr": ("Precision-recall", precision_recall, "Precision over recall"),
-        "roc": ("Receiver operating characteristic", receiver_operating, "True over false positive rate"),
+        "roc": ("Receiver operating characteristic", receiver_operating, "Recall over false positive rate"),
     }
-    for column, (name, (title, draw, alt)) in zip(st.columns(2, gap="medium"), panels.items()):
+    for column, (name, (title, draw, alt)) in zip(exports.square_pair(), panels.items()):
         with column:
             st.markdown(f"**{title}**")
             chart, rows = draw(shown, per_class, chosen, labels, shown_bands), shown[shown["curve"] == name]
             exports.draw_chart(chart, exported(rows), source, name, f"{alt} of the chosen findings")
-    exports.download("Download curves as CSV", exported(shown), f"{source.stem}-curves.csv", "curves-csv", source)
+    has_bands = shown_bands is not None and len(shown_bands) > 0 and len(chosen) <= BANDS
+    st.caption(_marks(per_class, has_bands))
+
+
+def _marks(per_class: pd.DataFrame, has_bands: bool) -> str:
+    """Say what the marks, thin lines and bands of the curves are."""
+    texts = ["**Circle**: threshold .5."]
+    texts += ["**Diamond**: threshold chosen on validation."] if "threshold_tuned" in per_class else []
+    texts += ["**Thin straight line**: chance level."]
+    texts += ["**Band**: pointwise 95 % interval over patients."] if has_bands else []
+    return " ".join(texts)
 
 
 def exported(points: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from ctbench_ui.shared.exports import Source
 
 _WIDTHS = {"finding": 215, "skill": 48, "threshold": 68, "ci": 92}
 # which threshold the rates are at, and how it is called
-_AT = {"tuned": "the threshold chosen on validation", ".5": ".5"}
+_AT = {"tuned": "chosen on validation", ".5": ".5"}
 _MARGIN = 85  # pixels of a table beside its columns
 
 

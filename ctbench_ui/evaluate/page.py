@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from ctbench_ui import form
 from ctbench_ui.evaluate import (
     all_figures,
     calibration,
+    chosen_threshold,
     curves,
     evaluate_on_test,
     evaluate_on_validation,
@@ -39,6 +42,8 @@ from ctbench_ui.shared import (
     show_empty,
     show_errors,
 )
+
+_OF_SLIDER = "Threshold"  # the tab that draws the slider
 
 
 def draw() -> None:
@@ -74,7 +79,7 @@ def draw() -> None:
         _draw_numbers(run, name, metrics, tests if is_trained else [])
     _tabs(run_dir, name)
     with show_errors("This evaluation cannot be shown"):
-        _draw_notes(metrics)
+        external.draw(metrics)
 
 
 def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> None:
@@ -109,17 +114,17 @@ def _draw_numbers(run: Run, name: str, metrics: Metrics, tests: list[str]) -> No
 
 
 def _draw_notes(metrics: Metrics) -> None:
-    """Draw what the metrics are defined on, their distance from validation, and what to know of intervals."""
+    """Draw what the metrics by finding and their means are defined on, their distance from validation, and marks of intervals."""
     marks = as_text("; ".join(_marks(metrics)))
     texts = [*_defined(metrics), *_eligible(metrics), *_validation_gaps(metrics), *filter(None, [marks])]
     if texts:
         st.caption(f":material/info: {' · '.join(texts)}")
-    external.draw(metrics)
 
 
 def _findings(per_class: pd.DataFrame, metrics: Metrics, source: exports.Source) -> None:
-    """Draw the tab of findings, below it why a metric is undefined, and the second analysis."""
+    """Draw the tab of findings, below it what to know of them, why a metric is undefined, and the second analysis."""
     findings.tab(per_class, source)
+    _draw_notes(metrics)
     if undefined := {label: note for label in metrics.findings if (note := metrics.note(label))}:
         with st.expander(f"{plural(len(undefined), 'finding')} with an undefined metric"):
             for label, reason in undefined.items():
@@ -222,4 +227,16 @@ def _tabs(run_dir: Path, name: str) -> None:
         }
         if not on_test:
             del contents["Paper"]  # a paper reports a test set
-        draw_tabs(contents, "tab")
+        draw_tabs(
+            {
+                title: draw if title == _OF_SLIDER else functools.partial(_keeping, draw, labels)
+                for title, draw in contents.items()
+            },
+            "tab",
+        )
+
+
+def _keeping(draw: Callable[[], None], labels: list[str]) -> None:
+    """Draw a tab without the slider, and keep its threshold in the address."""
+    chosen_threshold.keep_in_address(labels)
+    draw()

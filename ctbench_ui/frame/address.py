@@ -5,7 +5,7 @@ Streamlit drops a value that a widget cannot have without a word; `bound` report
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -100,6 +100,21 @@ def write_ids(parameter: str, ids: Sequence[str]) -> None:
         st.query_params.pop(parameter, None)
     else:
         st.query_params[parameter] = text
+
+
+def keep(values: Mapping[str, str]) -> None:
+    """Keep values in the address whose widgets are not drawn now, by their keys; an empty one is removed.
+
+    Streamlit takes the value of a widget that is not drawn out of the address.
+    """
+    if (context := get_script_run_ctx()) is None:
+        return
+    with context.session_state.query_params() as known:
+        for key in values:
+            if binding := known.get_binding_for_param(key):
+                known.unbind_widget(binding.widget_id)
+    for key, value in values.items():
+        write_ids(key, [value] if value else [])
 
 
 def _read_bound() -> None:

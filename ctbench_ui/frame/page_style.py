@@ -30,6 +30,7 @@ STYLE = """<style>
   [class*=st-key-chart-all-] > * {min-width: 60rem}
   .st-key-chart-together > * {min-width: 38rem}
   .st-key-evaluate-head {row-gap: .25rem}
+  .st-key-evaluate-head > :nth-child(2) {flex: 1 1 100% !important}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
   [data-testid=stHorizontalBlock]:has(> [data-testid=stColumn]) {row-gap: 1rem !important}

@@ -20,6 +20,7 @@ from ctbench_ui.shared.style import (
     is_dark,
     metric_column,
     metric_texts,
+    sequence,
     state_badge,
     state_style,
     test_marks,

@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ctbench_core.figures import build_chart, histogram_bars, set_layout
+from ctbench_core.figures import SQUARE_PLOT, build_chart, histogram_bars, set_layout
 from ctbench_core.palette import COLOURS, GREY
 
-_PLOT = 370  # pixels between the axes
 _PLAIN_DOTS = 3000  # a WebGL context takes a browser longer than a few thousand plain dots
 _LINE = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "showlegend": False}
 _DIAGONAL: dict[str, Any] = {"x": [0, 1], "y": [0, 1], **_LINE}
@@ -105,7 +104,7 @@ def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
         points = _points(part["first"], part["second"]) | {"customdata": part["volume"].to_numpy()}
         traces.append(points | style | {"name": f"{name} ({len(part):,})", "hovertemplate": tip})
     x, y = ({"title": f"probability by {model}", "range": [-0.02, 1.02]} for model in (first, second))
-    return build_chart(traces, _PLOT, 2, x, y)
+    return build_chart(traces, SQUARE_PLOT, 2, x, y)
 
 
 def model_curves(curves: dict[str, pd.DataFrame], curve: str) -> go.Figure:
@@ -116,9 +115,9 @@ def model_curves(curves: dict[str, pd.DataFrame], curve: str) -> go.Figure:
         tip = f"{name}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>"
         style = {"mode": "lines", "line": {"width": 2.2, "color": COLOURS[place % len(COLOURS)]}}
         traces.append(_points(part["x"], part["y"]) | style | {"name": name, "hovertemplate": tip})
-    titles = {"pr": ("recall", "precision"), "roc": ("false positive rate", "true positive rate")}[curve]
+    titles = {"pr": ("recall", "precision"), "roc": ("false positive rate", "recall (sensitivity)")}[curve]
     x, y = {"title": titles[0], "range": [-0.01, 1.01]}, {"title": titles[1], "range": [0, 1.02]}
-    return build_chart(traces, _PLOT, len(curves), x, y)
+    return build_chart(traces, SQUARE_PLOT, len(curves), x, y)
 
 
 def _points(x: pd.Series, y: pd.Series) -> dict[str, Any]:

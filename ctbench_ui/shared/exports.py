@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from pandas.io.formats.style import Styler
+from streamlit.delta_generator import DeltaGenerator
 
 from ctbench_core.declared import metric_title
-from ctbench_core.figures import add_note, add_note_to_pictures
+from ctbench_core.figures import SQUARE_WIDTH, add_note, add_note_to_pictures
 from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
 from ctbench_core.report import DETECTABLE_TITLE
 from ctbench_core.runs import Disclosures, read_frame
@@ -23,6 +24,8 @@ from ctbench_ui.shared import pictures
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.pictures import Figure
 from ctbench_ui.shared.text import as_text
+
+_GAP = 32  # pixels between two columns
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ def draw_chart(chart: go.Figure, frame: pd.DataFrame, source: Source, name: str,
             ending = label.lower()
             _button(label, data, f"{source.stem}-{name}.{ending}", mime, f"{name}-{ending}", "tertiary")
     return event
+
+
+def square_pair() -> Sequence[DeltaGenerator]:
+    """Return the places of two charts whose axes go from 0 to 1: side by side, no wider than they are high."""
+    return st.container(width=2 * SQUARE_WIDTH + _GAP).columns(2, gap="medium")
 
 
 def noted(chart: go.Figure, source: Source) -> go.Figure:

@@ -26,11 +26,18 @@ SEQUENCE = (
     "#0F5582",
     "#083E61",
 )
+# On a dark page from dark to light, up to a blue: the lightest colours look white there.
+_DARK_SEQUENCE = SEQUENCE[:3:-1]
 
 
 def is_dark() -> bool:
     """Whether the page is dark, so that low values of a colour scale are."""
     return bool(st.context.theme.type == "dark")
+
+
+def sequence(dark: bool) -> tuple[str, ...]:
+    """Return the colours of low to high values on a dark or light page, where high values stand out."""
+    return _DARK_SEQUENCE if dark else SEQUENCE
 
 
 def metric_column(title: str, help: str | None = None) -> Any:

@@ -13,10 +13,9 @@ from ctbench_core.config import key_title
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import band, forest, keep_for_paper, set_layout
 from ctbench_core.formatting import format_metric
+from ctbench_core.palette import white_is_clearer
 from ctbench_core.studies import Curve
-from ctbench_ui.shared import COLOURS, DASHES, GREY, SEQUENCE, state_style
-
-_DARK_FROM = 0.735  # where black and white are equally clear on the colour of a cell
+from ctbench_ui.shared import COLOURS, DASHES, GREY, SEQUENCE, sequence, state_style
 
 
 def run_matrix(frame: pd.DataFrame) -> go.Figure:
@@ -110,12 +109,12 @@ def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str, dark: bool
         [format_metric(v) + (" ★" if m else "") for v, m in zip(row, marks)]
         for row, marks in zip(values.to_numpy(), marked.to_numpy())
     ]
-    colours = [(0.0, SEQUENCE[0]), *[((i + 1) / len(SEQUENCE), colour) for i, colour in enumerate(SEQUENCE)]]
+    colours = sequence(dark)
+    scale = [(0.0, colours[0]), *[((place + 1) / len(colours), colour) for place, colour in enumerate(colours)]]
     table, chart = values.to_numpy(dtype=float), go.Figure()
-    scale = [[1 - at, colour] for at, colour in reversed(colours)] if dark else [[at, colour] for at, colour in colours]
-    shade = 1 - table if dark else table
+    is_white = white_is_clearer(table, scale)
     # Two layers, since a heat map has one colour of text: dark on light cells, white on dark ones.
-    for cells, ink in ((~(shade > _DARK_FROM), "#000"), (shade > _DARK_FROM, "#fff")):
+    for cells, ink in ((~is_white, "#000"), (is_white, "#fff")):
         chart.add_heatmap(
             z=np.where(cells, table, np.nan),
             x=list(values.columns),

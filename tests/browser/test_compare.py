@@ -66,3 +66,6 @@ def test_names_of_runs_are_whole_on_a_phone(reader: BrowserUser) -> None:
         reader.page.locator(f".st-key-{part}").wait_for()
         reader.settle()
         assert reader.page.evaluate(LAYOUT)["faults"] == [], address
+    reader.go("evaluate")
+    reader.tabs("evaluate").first.wait_for()
+    assert reader.widget("run", "[data-testid=stSelectbox]").bounding_box()["width"] > 340  # a row of its own

@@ -121,8 +121,16 @@ def test_a_chosen_threshold_has_one_answer_also_after_a_reload_and_among_the_vol
     reader.settle()
     _wait_for_cells(reader, cells)
     assert reader.widget("threshold", "[data-testid=stSliderThumbValue]").inner_text() == named
-    reader.open_tab("evaluate", "volumes")
+    for tab in ("volumes", "findings", "volumes"):
+        reader.open_tab("evaluate", tab)
+        reader.page.wait_for_url(f"**threshold={float(named)}**")
     reader.wait_for_text(f"Volumes at threshold {named[1:]}")
+    reader.page.reload()
+    reader.settle()
+    reader.wait_for_text(f"Volumes at threshold {named[1:]}")
+    reader.open_tab("evaluate", "threshold")
+    _wait_for_cells(reader, cells)
+    assert f"threshold={float(named)}" in reader.page.url
     reader.go(f"evaluate?run={run.root.name}&tab=Volumes&threshold={named}")
     reader.wait_for_text(f"Volumes at threshold {named[1:]}")
     reader.press("volumes-reset")
@@ -136,10 +144,10 @@ def test_every_download_holds_the_stored_numbers(user: BrowserUser, bundle: Eval
         pd.testing.assert_frame_equal(without_disclosures(user.download_table(key)), without_disclosures(stored))
     curves = pd.read_parquet(bundle.curves).rename(columns={"label": "finding"})
     user.open_tab("evaluate", "curves")
-    parts = {"curves": curves, "pr": curves[curves["curve"] == "pr"], "roc": curves[curves["curve"] == "roc"]}
-    for name, expected in parts.items():
-        table = without_disclosures(user.download_table(f"{name}-csv"))
+    for name in ("pr", "roc"):
+        table, expected = without_disclosures(user.download_table(f"{name}-csv")), curves[curves["curve"] == name]
         pd.testing.assert_frame_equal(table, expected.reset_index(drop=True), check_dtype=False)
+    assert user.button("curves-csv").count() == 0  # one file a chart
     note = read_chart(user, user.download("pr-html").decode())
     for fact in ("external on predictions", "200 volumes", "ledger"):
         assert fact in note
@@ -187,6 +195,29 @@ def test_the_tabs_show_what_is_stored(reader: BrowserUser, demo_runs: tuple[AppS
     assert volumes["error"].is_monotonic_decreasing
     reader.open_tab("evaluate", "paper")
     assert _download_demo_table(reader, "paper-table-csv")["finding"].tolist()[-1] == "macro"
+
+
+def test_curves_are_about_as_wide_as_high_on_a_wide_window_too(reader: BrowserUser) -> None:
+    read = "(chart) => [chart._fullLayout._size.w, chart._fullLayout._size.h]"
+    for width in (1280, 1920):
+        reader.page.set_viewport_size({"width": width, "height": 1080})
+        for address, charts in (
+            ("evaluate?tab=Curves", ("pr", "roc")),
+            ("compare?compare-tabs=Curves", ("overlaid-pr",)),
+        ):
+            reader.go(address)
+            for name in charts:
+                chart = reader.widget(f"chart-{name}", ".js-plotly-plot")
+                chart.locator(".xtitle").wait_for()
+                across, up = chart.evaluate(read)
+                assert 0.8 < across / up < 1.25, (width, name)
+                labels = chart.evaluate(
+                    "(chart) => { const edge = chart.querySelector('.nsewdrag').getBoundingClientRect().right;"
+                    " return [...chart.querySelectorAll('.textpoint text')].map((text) => text.getBoundingClientRect())"
+                    ".map((box) => [box.left - edge, chart.getBoundingClientRect().right - box.right]) }"
+                )
+                assert len(labels) == (4 if name == "pr" else 0)
+                assert all(left >= 0 and right >= 0 for left, right in labels), labels  # beside the axes, uncut
 
 
 def test_curves_mark_the_tuned_threshold(reader: BrowserUser, demo_runs: tuple[AppServer, dict[str, Path]]) -> None:

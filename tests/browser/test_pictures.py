@@ -6,7 +6,7 @@ import re
 import struct
 from pathlib import Path
 
-from ctbench_ui.shared.style import SEQUENCE
+from ctbench_ui.shared.style import SEQUENCE, sequence
 from tests.browser.browser_user import BrowserUser
 
 INK, PAPER = "rgb(27, 37, 48)", "rgb(255, 255, 255)"
@@ -78,7 +78,7 @@ def test_a_heat_map_of_a_dark_page_is_saved_in_the_colours_of_paper(reader: Brow
     chart = reader.widget("chart-together", ".js-plotly-plot")
     chart.locator(".cbfill").wait_for(state="attached")
     shown = chart.evaluate("(chart) => chart.data[0].colorscale.map(([at, colour]) => colour)")
-    assert shown == list(SEQUENCE[::-1])
+    assert shown == list(sequence(dark=True))
     svg = _save(reader, "chart-together", "svg")[1].decode()
     stops = re.findall(r'<stop offset="([\d.]+)%"[^>]*stop-color[:=]\s*"?(rgb\([^)]*\)|#\w+)', svg)
     assert [_hex(colour) for _, colour in sorted(stops, key=lambda stop: float(stop[0]))] == list(SEQUENCE)

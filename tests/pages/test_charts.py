@@ -146,7 +146,8 @@ def test_lines_of_equal_f1_are_so() -> None:
     f1 = 2 * recall * precision / (recall + precision)
     for part, level in zip(np.split(f1, ends + 1), (0.2, 0.4, 0.6, 0.8)):
         assert part[:-1] == pytest.approx(level)
-    assert list(chart.data[1].text) == ["F1 = .2", "F1 = .4", "F1 = .6", "F1 = .8"]
+    assert [text.strip() for text in chart.data[1].text] == ["F1 = .2", "F1 = .4", "F1 = .6", "F1 = .8"]
+    assert 1 < chart.layout.xaxis.range[1] < 1.05 and set(chart.data[1].x) == {chart.layout.xaxis.range[1]}  # beside
 
 
 def test_recall_shows_both_directions_with_chance() -> None:

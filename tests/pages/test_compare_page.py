@@ -77,6 +77,23 @@ def test_of_many_runs_the_newest_are_offered_and_words_find_others(
     assert app.multiselect(key="compare.others").value == [two["strong"].name]
 
 
+def test_an_empty_choice_stays_empty_and_offers_another_run(two: dict[str, Path], open_page: Open, said: Said) -> None:
+    app = _opened(open_page, two, "Differences")
+    app.multiselect(key="compare.others").set_value([]).run()
+    for _ in range(2):  # it stays so
+        assert not app.exception
+        assert (app.multiselect(key="compare.others").value, app.dataframe) == ([], [])
+        assert "".join(app.query_params["runs"]) == two["weak"].name
+        assert "No other run is chosen" in said(app)
+        app.run()
+    app = open_page("compare", query={"runs": two["weak"].name})  # the address alone
+    assert app.multiselect(key="compare.others").value == []
+    app.button(key="compare-choose").click().run()
+    assert app.multiselect(key="compare.others").value == [two["strong"].name]
+    assert "".join(app.query_params["runs"]).split(",") == [two["weak"].name, two["strong"].name]
+    assert app.dataframe and "No other run" not in said(app)
+
+
 def test_without_runs_the_page_says_what_it_needs(open_page: Open, said: Said) -> None:
     app = open_page("compare")
     assert not app.exception
@@ -95,11 +112,13 @@ def test_the_difference_is_first_and_runs_are_named_where_there_are_several(
     two: dict[str, Path], store: Path, tmp_path: Path, open_page: Open
 ) -> None:
     table = _opened(open_page, two, "Differences").dataframe[0].value
-    assert list(table)[:6] == ["Metric", "Difference [95 % CI]", "p (adjusted)", "p", "Baseline", "Other"]
+    assert list(table)[:7] == ["Metric", "Difference", "95 % CI", "p (adjusted)", "p", "Baseline", "Other"]
+    numbers = ["Difference", "p (adjusted)", "p", "Baseline", "Other"]  # a click on a heading sorts by them
+    assert list(table[numbers].select_dtypes("float")) == numbers
     third = _scored(store, tmp_path, "third", 0.3, 7)
     app = open_page("compare", query={"runs": ",".join(one.name for one in (*two.values(), third))})
     table = app.dataframe[0].value
-    assert list(table)[:3] == ["Other run", "Metric", "Difference [95 % CI]"]
+    assert list(table)[:4] == ["Other run", "Metric", "Difference", "95 % CI"]
     assert list(dict.fromkeys(table["Other run"])) == ["strong", "third"]
 
 
@@ -125,12 +144,13 @@ def test_the_differences_are_those_of_compare(two: dict[str, Path], open_page: O
     for over, name in (("all findings", "macro"), ("2 eligible", "macro_eligible")):
         row = macro[(macro["Metric"] == title) & (macro["Mean over"] == over)].iloc[0]
         whole = expected[expected["finding"] == name].iloc[0]
-        assert row["Difference [95 % CI]"] == format_interval(whole.delta, [whole.lo, whole.hi])
+        shown = f"{format_metric(row['Difference'])} {row['95 % CI']}".strip()
+        assert shown == format_interval(whole.delta, [whole.lo, whole.hi])
         assert (row["p"], row["p (adjusted)"]) == pytest.approx((whole.p, whole.p_adjusted), nan_ok=True)
         assert whole.delta > 0
         assert (row["Baseline"], row["Other"]) == (whole.b_value, whole.a_value)
         assert row["Other"] - row["Baseline"] == pytest.approx(whole.delta)
-    assert "[" in row["Difference [95 % CI]"]
+    assert "[" in row["95 % CI"]
 
 
 def test_a_margin_is_answered_as_a_sentence_and_columns(two: dict[str, Path], open_page: Open, said: Said) -> None:
@@ -259,16 +279,17 @@ def test_published_results_stand_apart_from_what_was_measured_here(
     text = said(app)
     assert "measured here: macro AUROC on **test**, 80 volumes, 3 findings" in text
     assert "none was measured here" in text and "No difference from a published result is tested" in text
-    own, other = (part.value for part in app.dataframe)
+    own, other, sources = (part.value for part in app.dataframe)
     metrics = compare_runs([two["weak"], two["strong"]]).metrics
     rows = metrics[(metrics["finding"] == "macro") & (metrics["metric"] == "auroc")]
     assert list(own["Run"]) == ["weak", "strong"]
     assert [value.partition(" ")[0] for value in own.iloc[:, 1]] == [format_metric(value) for value in rows["value"]]
     assert other["why"].str.contains("ours 80").all()
-    headings = json.loads(app.dataframe[1].proto.columns)
-    assert [headings[name]["label"] for name in ("value", "n", "why")] == [
-        *("Macro AUROC", "Test volumes", "What differs from these runs"),
-    ]
+    headings = [json.loads(part.proto.columns) for part in app.dataframe[1:]]
+    assert [headings[0][name]["label"] for name in ("value", "why")] == ["Macro AUROC", "What differs from these runs"]
+    assert headings[1]["n"]["label"] == "Test volumes" and len(sources) == len(other)
+    for part, columns in zip(app.dataframe[1:], headings):  # texts are wrapped, and all columns have room on a page
+        assert part.proto.row_height > 64 and sum(column.get("width", 0) for column in columns.values()) < 980
 
 
 def test_a_legend_of_curves_has_the_parts_of_the_names_that_differ(

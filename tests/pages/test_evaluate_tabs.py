@@ -69,10 +69,16 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
         for column, stage in (("before", "before"), ("after (Platt)", "platt")):
             assert float(shown.loc[row, column].split()[0]) == pytest.approx(stored.loc[(label, stage), name], abs=5e-4)
     every = _table(app, "Probabilities")
-    assert list(every) == ["Finding", "Probabilities", "Brier", "ECE", "Slope", "Intercept"]  # as many as a page shows
+    numbers = ["Brier", "ECE", "Slope", "Intercept"]
+    assert [name for name in every if name.endswith(", 95 % CI")] == [
+        f"{name}, 95 % CI" for name in numbers if name != "ECE"
+    ]
+    assert list(every.select_dtypes("float")) == numbers  # a click on a heading sorts by them
     assert every["Probabilities"].tolist() == ["before", "after (Platt)"] * every["Finding"].nunique()
-    after = every[every["Probabilities"] == "after (Platt)"].set_index("Finding")["Brier"]
-    assert after[label] == shown.loc["Brier", "after (Platt)"]
+    after = every[every["Probabilities"] == "after (Platt)"].set_index("Finding")
+    assert after.loc[label, "Brier"] == stored.loc[(label, "platt"), "brier"]
+    written = f"{format_metric(after.loc[label, 'Brier'])} {after.loc[label, 'Brier, 95 % CI']}".strip()
+    assert written == shown.loc["Brier", "after (Platt)"]
     plot, decisions = _charts(app)
     assert {trace.get("name") for trace in plot["data"]} >= {"before", "after (Platt)"}
     assert {"model", "treat all", "treat none"} <= {trace.get("name") for trace in decisions["data"]}
@@ -249,6 +255,27 @@ def test_volumes_take_the_threshold_of_their_finding_and_can_go_back(
     assert app.slider(key="threshold").value == 0.5
 
 
+def test_a_threshold_stays_in_the_address_on_every_tab_until_it_is_set_back(run: RunPaths, open_page: Open) -> None:
+    def in_address() -> tuple[str, ...]:
+        held = (app.query_params.get(key, "") for key in ("finding", "threshold"))
+        return tuple("".join(value) for value in held)
+
+    app = _open_tab(open_page, run, "Threshold")
+    app.selectbox(key="finding").select("Emphysema").run()
+    app.slider(key="threshold").set_value(0.123).run()
+    for tab in ("Volumes", "Curves", "Threshold", "Findings", "Volumes"):
+        app.session_state["tab"] = tab
+        app.run()
+        assert not app.exception
+        assert in_address() == ("Emphysema", "0.123"), tab
+    app.selectbox(key="volumes.finding").select("Lung nodule").run()
+    assert in_address() == ("Emphysema", "0.123")  # that of the threshold, not that of the list
+    app.selectbox(key="volumes.finding").select("Emphysema").run()
+    app.button(key="volumes-reset").click().run()
+    app.run()
+    assert in_address() == ("", "")
+
+
 @pytest.mark.parametrize(("asked", "shown"), [("0.463", ".463"), ("much", ""), ("7", "")])
 def test_an_address_with_a_threshold_is_that_of_its_volumes(
     run: RunPaths, open_page: Open, said: Said, asked: str, shown: str
@@ -258,6 +285,16 @@ def test_an_address_with_a_threshold_is_that_of_its_volumes(
     assert not app.exception
     assert (f"{shown} is set for Emphysema on *Threshold*." in said(app)) == bool(shown)
     assert ("threshold" in app.session_state and app.session_state["threshold"] == 0.463) == bool(shown)
+
+
+@pytest.mark.parametrize("value", ["the threshold chosen on validation", "chosen on validation", "x"])
+def test_an_older_name_of_the_threshold_of_findings_is_known(
+    run: RunPaths, open_page: Open, said: Said, value: str
+) -> None:
+    app = open_page("evaluate", query={"run": run.root.name, "findings.at": value})
+    assert not app.exception
+    assert ("findings.at=x is unknown" in said(app)) == (value == "x")
+    assert ("unknown. Known" in said(app)) == (value == "x")
 
 
 def test_presets_stand_above_the_counts_and_one_word_names_a_rate(run: RunPaths, open_page: Open, said: Said) -> None:
@@ -301,6 +338,22 @@ def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_n
         assert "an interval needs 10" in shown.loc[title, "Note"]  # twelve patients in all
 
 
+def test_notes_on_the_metrics_of_findings_stand_with_them_alone(run: RunPaths, open_page: Open, said: Said) -> None:
+    for tab in ("Findings", "Curves", "Threshold", "Calibration", "Volumes"):
+        app = _open_tab(open_page, run, tab)
+        assert ("validation − test: AUPRC" in said(app)) == (tab == "Findings"), tab
+
+
+def test_curves_say_what_their_marks_are_and_name_a_rate_once(run: RunPaths, open_page: Open, said: Said) -> None:
+    app = _open_tab(open_page, run, "Curves")
+    assert "**Circle**: threshold .5. **Diamond**: threshold chosen on validation." in said(app)
+    assert ("**Band**" in said(app)) == any(trace.get("fill") for plot in _charts(app) for trace in plot["data"])
+    precision, roc = (plot["layout"] for plot in _charts(app))
+    titles = [axis["title"]["text"] for plot in (precision, roc) for axis in (plot["xaxis"], plot["yaxis"])]
+    assert titles == ["recall", "precision", "false positive rate", "recall (sensitivity)"]
+    assert precision["margin"]["r"] == roc["margin"]["r"]  # both have the same axes
+
+
 def test_bands_are_drawn_where_they_can_be_given(run: RunPaths, open_page: Open) -> None:
     bands = pd.read_parquet(run.evaluation("test").bands)
     filled = [
@@ -331,6 +384,8 @@ def test_the_paper_tab_offers_the_files_of_the_export(run: RunPaths, open_page: 
     app = _open_tab(open_page, run, "Paper")
     files = run_paper(open_run(run.root), "test")
     assert app.code[-1].value.strip() == files["table.tex"].strip()
+    caption = next(line for line in files["table.tex"].splitlines() if line.startswith("\\caption"))
+    assert "evaluated" not in caption and "\n% evaluated 1 time by 1 run of this run store\n" in files["table.tex"]
     methods = next(box for box in app.expander if box.label == "Methods")  # below the table, and folded
     assert not methods.proto.expanded and "Thresholds of highest F1 were chosen" in methods.markdown[0].value
     assert "This test set was evaluated 1 time by 1 run" in said(app)
