@@ -94,7 +94,7 @@ def latex_table(comparison: Comparison, frame: pd.DataFrame | None = None) -> st
             title = _TITLES.get(row["finding"]) or latex.escape(str(row["finding"]))
             cells = [_cell(row, name, comparison.settings["level"]) for name in names]
             lines.append(f"{title} & {' & '.join(cells)} \\\\")
-    return latex.table(_caption(comparison), len(names), lines, comparison.disclosures.evaluations())
+    return latex.table(_caption(comparison), len(names), lines)
 
 
 def _cell(row: dict[str, Any], name: str, level: float) -> str:
@@ -113,7 +113,7 @@ def _caption(comparison: Comparison) -> str:
     unit = {"folds": "folds", "seeds": "seeds and patients"}.get(over, "patients")
     eligible = latex.escape(eligible_sentence(comparison.eligible, len(comparison.common.labels)))
     parts = [
-        f"{latex.escape('; '.join(comparison.disclosures.caption()))}.{spread} 95\\% intervals over {unit}, not adjusted."
+        f"{latex.escape('; '.join(comparison.disclosures.sentences()))}.{spread} 95\\% intervals over {unit}, not adjusted."
     ]
     if settings["family"]:
         parts.append(
@@ -166,9 +166,11 @@ def _decisions(comparison: Comparison) -> list[str]:
         )
         if headline_rows(comparison).query("metric == 'auprc'")["margin"].notna().any():
             texts.append("In simulations such tests of AUPRC rejected too often where few patients had the finding.")
-    if best_sentences(comparison):
+    if any(one.marked for one in comparison.best.values()):
         texts.append(
-            "A model is called best where its macro mean exceeds that of every other at a familywise level of .05 over "
+            "A model is called best where its macro mean exceeds that of the other at a level of .05."
+            if len(comparison.common.names) == 2
+            else "A model is called best where its macro mean exceeds that of every other at a familywise level of .05 over "
             "all pairs (max-T, Westfall and Young 1993)."
         )
     return texts

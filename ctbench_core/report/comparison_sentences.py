@@ -218,13 +218,8 @@ def primary_sentences(comparison: Comparison) -> list[str]:
 
 
 def best_sentences(comparison: Comparison) -> list[str]:
-    """Name the models that beat all others, and say that their metrics are optimistic on a test set that chose them.
-
-    Of two models the difference itself says which is better.
-    """
+    """Name the models that beat all others, and say that their metrics are optimistic on a test set that chose them."""
     names = comparison.common.names
-    if len(names) == 2:
-        return []
     best = {metric: names[one.index] for metric, one in comparison.best.items() if one.marked and one.index is not None}
     sentences = [f"Best macro {metric_title(metric)} against all others: {name}." for metric, name in best.items()]
     if best and comparison.on != VALIDATION:
@@ -243,7 +238,10 @@ def eligible_sentence(eligible: list[str], total: int) -> str:
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return what a reader of the table of differences needs to know beside it."""
+    """Return what a reader of the table of differences needs to know beside it.
+
+    Of two models the table itself says which is better.
+    """
     eligible = eligible_sentence(comparison.eligible, len(comparison.common.labels))
     return [
         *question_sentences(comparison),
@@ -251,6 +249,6 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         *margin_sentences(comparison),
         *detectable_sentences(comparison),
         *([eligible] if eligible else []),
-        *best_sentences(comparison),
+        *(best_sentences(comparison) if len(comparison.common.names) > 2 else []),
         *primary_sentences(comparison),
     ]

@@ -102,14 +102,14 @@ def latex_table(frame: pd.DataFrame, metrics: Metrics, name: str, disclosures: D
         positives = "" if math.isnan(row["positives"]) else f"{row['positives']:,.0f}"
         cells = [latex.metric_cell(*(row[f"{one} {part}"] for part in _PARTS)) for one in names]
         lines.append(" & ".join([title, positives, *cells]) + " \\\\")
-    caption = f"{latex.escape(name)} on {latex.escape('; '.join(disclosures.caption()))}."
+    caption = f"{latex.escape(name)} on {latex.escape('; '.join(disclosures.sentences()))}."
     at_half = join_titles(metric.name for metric in averaged_metrics() if metric.kind == "thresholded")
     caption += f" {at_half} at threshold {metrics.threshold:g}."
     if metrics.has_tuned:
         caption += " Tuned: at the threshold of highest F1 on validation."
     if metrics.has_intervals:
         caption += " 95\\% intervals over patients."
-    return latex.table(caption, len(names) + 1, lines, disclosures.evaluations())
+    return latex.table(caption, len(names) + 1, lines)
 
 
 def methods_paragraph(run: Run, metrics: Metrics, tuning: Mapping[str, Any] | None, disclosures: Disclosures) -> str:

@@ -51,16 +51,15 @@ def range_cell(value: float, low: float, high: float) -> str:
     return escape(number if math.isnan(low) else f"{number} ({' to '.join(ends)})")
 
 
-def table(caption: str, columns: int, lines: Sequence[str], comment: str = "") -> str:
+def table(caption: str, columns: int, lines: Sequence[str]) -> str:
     """Return a floating table with one text column and others, shrunk only if it is wider than the page.
 
     Args:
-        caption: as LaTeX. lines: the rows between the first and the last rule, as LaTeX. comment: plain text, not printed.
+        caption: as LaTeX. lines: the rows between the first and the last rule, as LaTeX.
     """
     return "\n".join(
         [
             "% looks best with \\usepackage{booktabs,graphicx}; without them it still compiles",
-            *([f"% {' '.join(comment.split())}"] if comment else []),
             "\\begin{table}",
             *_FALLBACKS,
             "\\centering\\footnotesize",

@@ -77,25 +77,13 @@ class Disclosures:
             of_run: what is said of one run's own evaluations, as `evaluations_of` does.
         """
         texts = [f"{self.set_name}: {format_cohort(self.n)}" if self.n else self.set_name]
-        texts += filter(None, [self.evaluations(of_run)])
+        if self.openings is not None:
+            times, runs = plural(self.openings, "time"), plural(self.runs, "run")
+            texts.append(f"evaluated {times} by {runs} of this run store{of_run}" + self._unknown(" (", ")"))
+        elif self.set_name != VALIDATION:
+            texts.append(self.no_ledger_reason)
         texts.append(f"label origin: {', '.join(self.label_origins) or 'unknown'}")
         return texts + ([f"leak: {plural(self.leak_patients, 'patient')}"] if self.leak_patients else [])
-
-    def evaluations(self, of_run: str = "") -> str:
-        """Say how often the set was evaluated, or why no ledger counts it; empty on validation.
-
-        Args:
-            of_run: as `facts`.
-        """
-        if self.openings is None:
-            return "" if self.set_name == VALIDATION else self.no_ledger_reason
-        times, runs = plural(self.openings, "time"), plural(self.runs, "run")
-        return f"evaluated {times} by {runs} of this run store{of_run}" + self._unknown(" (", ")")
-
-    def caption(self) -> list[str]:
-        """Return the short texts of a table's caption: `sentences` without the evaluations, which Methods has."""
-        evaluations = self.evaluations()
-        return [text for text in self.sentences() if text != evaluations]
 
     def _unknown(self, before: str, after: str) -> str:
         """Say how often unknown sets of this name were evaluated; empty if never."""
