@@ -93,8 +93,11 @@ def test_what_is_clicked_is_written_into_the_query(trained: list[Path], open_pag
     app.selectbox(key="runs-field").set_value("training.learning_rate")
     app.selectbox(key="runs-sign").set_value(">")
     app.text_input(key="runs-value").set_value("1e-3").run()
+    assert "Already in the query." not in [caption.value for caption in app.caption]
     app.button(key="runs-add").click().run()
     assert app.text_input(key="runs.filter").value == 'tag = "table 2" and training.learning_rate > 1e-3'
+    assert app.button(key="runs-add").disabled
+    assert "Already in the query." in [caption.value for caption in app.caption]
     assert "No runs match" in app.info[0].value
     app.button(key="runs.clear-all").click().run()
     assert shown(app) == 5
