@@ -373,7 +373,11 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str,
         st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
-    rest = "Its card has its curves." if selected else "Select one for its details, several to act on them."
+    rest = (
+        "The card has the curves of the selected run."
+        if selected
+        else "Select one for its details, several to act on them."
+    )
     hint = f"{_BY_SET if is_by_set else ''}{rest}"
     _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)

@@ -144,7 +144,10 @@ def pick_columns() -> list[str]:
             persist_state="session",
             **address.bound("runs.columns", titles, titles.__getitem__),
         )
-        st.caption("Some columns are hidden while they are empty. For those without room, scroll the table sideways.")
+        st.caption(
+            "Some columns are hidden while they are empty, or beside a card. For those without room, scroll the table "
+            "sideways."
+        )
     return [name for name in titles if name in chosen]
 
 

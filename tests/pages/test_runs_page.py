@@ -636,8 +636,23 @@ def test_runs_without_an_epoch_are_named_once_for_each_reason(
     assert said(app).count("No curve of ") == said(app).count("no finished epoch") == 1
 
 
+def test_recipes_have_no_column_of_what_all_have_and_whole_texts(
+    trained: list[Path], make_config: Callable[..., Config], tiny_data: Path, open_page: Open
+) -> None:
+    run_experiment(make_config(tiny_data, {"training.weight_decay": 1e-3}))
+    table = open_page("runs", {"runs.view": "By recipe"}).dataframe[0]
+    assert not {"encoder", "inputs"} & set(table.value)
+    longest = max(table.value["differs"], key=len)
+    width = json.loads(table.proto.columns)["differs"]["width"]
+    assert width == run_table.width_of(table.value["differs"]) > 4 * len(longest)
+    alone = open_page("runs", {"runs.view": "By recipe", "runs.filter": "weight_decay = 1e-3"}).dataframe[0].value
+    assert {"encoder", "inputs"} <= set(alone)
+
+
 def test_beside_a_card_the_table_has_the_columns_that_fit(trained: list[Path], open_page: Open) -> None:
     annotate(trained[0], pinned=True)
+    columns = list(open_page("runs").dataframe[0].value)
+    assert columns[columns.index("state") + 1] == "when"  # in sight on a small screen
     app = open_page("runs", {"runs.chosen": [trained[0].name]})
     assert list(app.dataframe[0].value) == ["star", "auprc", "name", "state"]
     app.multiselect(key="runs.columns").set_value(["name", "head", "best"]).run()
