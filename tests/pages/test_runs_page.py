@@ -577,10 +577,13 @@ def test_without_a_selection_the_curves_are_those_of_the_query_and_a_single_run_
     assert len(lines_of(app.get("plotly_chart")[0])) == 4
     assert "First 12" not in said(app)
     order = list(run_table.best_first(rows(store))["run_id"])
+    lines = list(app.dataframe[0].value["line"])
+    assert len(set(lines)) == 4
     key = f"runs-0-{hash(tuple(order)) & 0xFFFFFFFF:x}"
     app.session_state[key] = {"selection": {"rows": [1, 2], "columns": [], "cells": []}}
     app.run()
     assert marked(app, store) == order[1:3]
+    assert list(app.dataframe[0].value["line"])[1:3] == lines[1:3]  # a run keeps its colour
     assert len(lines_of(app.get("plotly_chart")[0])) == 2
     app.session_state[key] = {"selection": {"rows": [1], "columns": [], "cells": []}}
     app.run()
