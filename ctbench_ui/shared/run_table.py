@@ -96,6 +96,7 @@ _FIRST = (
 _BESIDE = ("star", "auprc", "name", "state", "test")
 _TEST_BESIDE = COLUMNS["test"] | {"label": "Test AUPRC"}  # its title is wider than its texts
 _BRIEF = ("star", "auprc", "name", "test", "bar", "convergence", "encoder", "budget", "when")
+_BESIDE_CURVES = 216  # pixels of a name at least: what follows it is whole or off the edge at a width of 1280
 _DAY = st.column_config.DatetimeColumn("Created", format="D MMM", width=68)  # a narrow table has no room for more
 _LINE = st.column_config.ImageColumn("Line", width=44, help="Colour and dash of the run's curves.")
 _FITTED = ("name", "set", "study")  # columns as wide as the longest of their texts
@@ -189,6 +190,8 @@ def select_runs(
         | {name: _field_column(run_fields()[name]) for name in others}
     )
     config |= {name: config[name] | {"width": width_of(table[name])} for name in _FITTED if name in table}
+    if places and "name" in table:
+        config["name"] |= {"width": max(config["name"]["width"], _BESIDE_CURVES)}
     alt = "Runs and their metrics"
     selected = controls.select_rows(
         _without_empty(table), ids, key, config, alt, positions, height=height, by_cell=True

@@ -572,6 +572,7 @@ def test_without_a_selection_the_curves_are_those_of_the_query_and_a_single_run_
     assert all(app.dataframe[0].value["line"])
     assert len(lines_of(app.get("plotly_chart")[0])) == 2
     assert list(app.dataframe[0].value) == ["line", "auprc", "name", "state"]
+    assert json.loads(app.dataframe[0].proto.columns)["name"]["width"] == 216  # the state is not cut
     app.text_input(key="runs.filter").set_value("").run()
     assert set(marked(app, store)) == {folder.name for folder in trained}
     assert len(lines_of(app.get("plotly_chart")[0])) == 4
