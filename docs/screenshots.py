@@ -69,7 +69,7 @@ SHOTS = (
     Shot("runs", "runs"),
     Shot("runs-card", "runs", row=0),
     Shot("runs-curves", "runs", ("run card", "curves"), row=0),
-    Shot("runs-together", "runs?runs.all=true&runs.curves=true"),
+    Shot("runs-together", "runs?runs.curves=true"),
     *_page_and_tabs("evaluate", {"threshold": ("cell-fp",)}),
     *_page_and_tabs("compare"),
     *_page_and_tabs("alignment"),

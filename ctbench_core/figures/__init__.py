@@ -15,6 +15,7 @@ from ctbench_core.figures.layout import (
     band,
     build_chart,
     histogram_bars,
+    keep_legend_for_pictures,
     set_finding_layout,
     set_layout,
 )

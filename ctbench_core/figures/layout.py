@@ -24,6 +24,7 @@ CONFIG: dict[str, Any] = {
 # about as wide as high.
 SQUARE_PLOT, SQUARE_WIDTH = 360, 520
 _MARGIN = {"l": 8, "r": 36, "t": 8, "b": 8}
+_AXIS = 52  # pixels of the ticks and the title below a chart of `build_chart`
 _LEGEND_ROW = 19  # pixels of a line of a legend
 _LEGEND_LETTERS = 46  # of a line of a legend
 _ROWS_ABOVE = 8  # of a legend above a chart of `build_chart`
@@ -75,7 +76,7 @@ def build_chart(
         x, y: the axes, as Plotly's layout has them.
     """
     is_above, rows = legend_rows <= _ROWS_ABOVE, _LEGEND_ROW * legend_rows
-    above, below = (_MARGIN["t"] + rows, 52) if is_above else (_MARGIN["t"], 52 + rows)
+    above, below = (_MARGIN["t"] + rows, _AXIS) if is_above else (_MARGIN["t"], _AXIS + rows)
     # In the first case it is under a note, which makes the margin higher.
     place = {"yanchor": "bottom", "y": 1} if is_above else {"yref": "container", "yanchor": "bottom", "y": 0}
     axis = {"automargin": False, "ticklabeloverflow": "allow", "labelalias": _TICKS}
@@ -191,9 +192,27 @@ def add_note_to_pictures(chart: go.Figure, text: str) -> go.Figure:
         The chart itself; its ``meta`` has what `save_pictures.js` puts into the layout of a picture.
     """
     lines, added = _wrapped_lines(text)
-    height = (chart.layout.height or _HEIGHT) + added
-    note = {"title": {"text": lines, "y": 1 - 12 / height, **_NOTE}, "top": (chart.layout.margin.t or 0) + added}
-    chart.layout.meta = (chart.layout.meta or {}) | {"picture": note | {"height": height}}
+    own = {"height": chart.layout.height or _HEIGHT, "top": chart.layout.margin.t or 0}
+    own |= (chart.layout.meta or {}).get("picture", {})
+    height = own["height"] + added
+    note = {"title": {"text": lines, "y": 1 - 12 / height, **_NOTE}, "top": own["top"] + added, "height": height}
+    chart.layout.meta = (chart.layout.meta or {}) | {"picture": own | note}
+    return chart
+
+
+def keep_legend_for_pictures(chart: go.Figure) -> go.Figure:
+    """Take the legend out of a chart of `build_chart`, where the page draws one for several charts; pictures have it.
+
+    Call it before `add_note_to_pictures`.
+
+    Returns:
+        The chart itself, lower by its legend.
+    """
+    layout = chart.layout
+    own = {"height": layout.height, "top": layout.margin.t, "bottom": layout.margin.b, "showlegend": True}
+    layout.height -= (layout.margin.t - _MARGIN["t"]) + (layout.margin.b - _AXIS)
+    layout.margin.t, layout.margin.b, layout.showlegend = _MARGIN["t"], _AXIS, False
+    layout.meta = (layout.meta or {}) | {"picture": own}
     return chart
 
 

@@ -13,8 +13,6 @@ from ctbench_core.declared import macro_keys, short_title
 from ctbench_core.figures.layout import build_chart, legend_columns, legend_name, set_layout
 from ctbench_core.palette import COLOURS, line_style
 
-_PLOT = 300  # pixels between the axes
-
 
 def epoch_curves(frame: pd.DataFrame) -> go.Figure:
     """Draw the losses and the validation metrics over epochs, one above the other.
@@ -37,14 +35,16 @@ def epoch_curves(frame: pd.DataFrame) -> go.Figure:
     return set_layout(chart, height=640, legend_below=False)
 
 
-def learning_curves(drawn: pd.DataFrame, best: pd.DataFrame, places: Mapping[str, int], title: str) -> go.Figure:
+def learning_curves(
+    drawn: pd.DataFrame, best: pd.DataFrame, places: Mapping[str, int], title: str, plot: int = 300
+) -> go.Figure:
     """Draw one metric of several runs over epochs: a line a run, with a dot at its best epoch.
 
     Args:
         drawn: columns run, epoch, value; the column raw is drawn faint behind a smoothed value.
         best: columns run, epoch, value.
         places: the place of each run's colour and dash in `line_style`, in the order of the legend.
-        title: of the metric.
+        title: of the metric. plot: height between the axes, in pixels.
     """
     traces: list[dict[str, Any]] = []
     lines, dots = dict(list(drawn.groupby("run"))), dict(list(best.groupby("run")))
@@ -64,7 +64,7 @@ def learning_curves(drawn: pd.DataFrame, best: pd.DataFrame, places: Mapping[str
             style = {"mode": "markers", "marker": edge, "hovertemplate": tip, "showlegend": False}
             traces.append(group | style | _points(dots[run], "value"))
     rows, columns = legend_columns(places)
-    chart = build_chart(traces, _PLOT, rows, {"title": "epoch"}, {"title": title})
+    chart = build_chart(traces, plot, rows, {"title": "epoch"}, {"title": title})
     # A zoom stays while new epochs come in; lines of several traces have no gap in the legend.
     return chart.update_layout(uirevision=title, legend={"tracegroupgap": 0} | columns)
 

@@ -51,7 +51,14 @@ if TYPE_CHECKING:
         require_directory,
         run_paths,
     )
-    from ctbench_core.runs.learning_curves import MOST_CURVES, LearningCurves, curve_titles, learning_curves
+    from ctbench_core.runs.learning_curves import (
+        FIRST_METRICS,
+        MOST_CURVES,
+        MOST_METRICS,
+        LearningCurves,
+        curve_titles,
+        learning_curves,
+    )
     from ctbench_core.runs.ledger import LEDGER, Ledger, Opening, OpeningCount
     from ctbench_core.runs.naming import automatic_label, is_named, named_rows, recipe_names, run_names, unique_names
     from ctbench_core.runs.places import allowed_roots, check_allowed, leads_out

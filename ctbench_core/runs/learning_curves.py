@@ -1,8 +1,8 @@
-"""The learning curves of several runs: one metric of each history, by epoch."""
+"""The learning curves of several runs: some metrics of each history, by epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +14,19 @@ from ctbench_core.runs.history import follow_history, history_frame, smooth, thi
 from ctbench_core.runs.store import open_run
 
 MOST_CURVES = 12  # more lines hide one another
+MOST_METRICS = 4  # drawn side by side
+FIRST_METRICS = ("auprc", "val_loss")  # what is drawn before any is chosen
 
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """One metric of several runs by epoch.
+    """Some metrics of several runs by epoch.
 
     Attributes:
-        epochs: every epoch: run_id, epoch, and the metric under its key.
-        drawn: fewer epochs of long runs: run_id, epoch, value; with smoothing, value is smoothed, and raw is not.
-        best: the best epoch of each run: run_id, epoch, value.
-        missing: why a run has no curve, by run id.
+        epochs: every epoch: run_id, epoch, and each metric under its key.
+        drawn: fewer epochs of long runs: metric, run_id, epoch, value; with smoothing, value is smoothed, and raw is not.
+        best: the best epoch of each run: metric, run_id, epoch, value.
+        missing: why a run lacks curves, by run id.
     """
 
     epochs: pd.DataFrame
@@ -34,17 +36,17 @@ class LearningCurves:
 
 
 def curve_titles() -> dict[str, str]:
-    """Return the title of each metric of a history by its key; the one to begin with comes first."""
+    """Return the title of each metric of a history by its key."""
     titles = {key: f"Validation {metric_title(key)}" for key in macro_keys()}
     return titles | {"val_loss": "Validation loss", "train_loss": "Training loss"}
 
 
-def learning_curves(runs: Mapping[str, Path], metric: str, smoothing: float = 0.0) -> LearningCurves:
-    """Read the curves of one metric.
+def learning_curves(runs: Mapping[str, Path], metrics: Sequence[str], smoothing: float = 0.0) -> LearningCurves:
+    """Read the curves of some metrics.
 
     Args:
         runs: run directories by run id, of which the first `MOST_CURVES` are read.
-        metric: a key of `curve_titles`. smoothing: see `smooth`; best epochs stay those of the raw values.
+        metrics: keys of `curve_titles`. smoothing: see `smooth`; best epochs stay those of the raw values.
     """
     epochs, drawn, best, missing = [], [], [], {}
     for run_id, folder in list(runs.items())[:MOST_CURVES]:
@@ -53,17 +55,25 @@ def learning_curves(runs: Mapping[str, Path], metric: str, smoothing: float = 0.
         except (InputError, RunError) as error:
             missing[run_id] = str(error)
             continue
-        frame = history_frame(history)[["epoch", metric]]
-        if frame[metric].isna().all():
-            missing[run_id] = f"no {curve_titles()[metric]} in its history" if len(frame) else "no finished epoch"
-            continue
-        line = frame.rename(columns={metric: "value"})
-        if smoothing:
-            line = line.assign(raw=line["value"], value=smooth(line[["value"]], smoothing)["value"])
-        epochs.append(frame.assign(run_id=run_id))
-        best.append(line[line["epoch"] == history.best.get("epoch")].assign(run_id=run_id))
-        drawn.append(thin(line).assign(run_id=run_id))
+        frame = history_frame(history)[["epoch", *metrics]]
+        present = [metric for metric in metrics if frame[metric].notna().any()]
+        if len(present) < len(metrics):
+            lacking = [curve_titles()[metric] for metric in metrics if metric not in present]
+            missing[run_id] = f"no {' or '.join(lacking)} in its history" if len(frame) else "no finished epoch"
+        if present:
+            epochs.append(frame.assign(run_id=run_id))
+        for metric in present:
+            line = _line(frame, metric, smoothing)
+            of = {"metric": metric, "run_id": run_id}
+            best.append(line[line["epoch"] == history.best.get("epoch")].assign(**of))
+            drawn.append(thin(line).assign(**of))
     return LearningCurves(_joined(epochs), _joined(drawn), _joined(best), missing)
+
+
+def _line(frame: pd.DataFrame, metric: str, smoothing: float) -> pd.DataFrame:
+    """Return epoch and value of a metric; with smoothing, value is smoothed, and raw is not."""
+    line = frame[["epoch", metric]].rename(columns={metric: "value"})
+    return line.assign(raw=line["value"], value=smooth(line[["value"]], smoothing)["value"]) if smoothing else line
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -40,13 +40,15 @@ function save(chart, format, filename) {
   const template = layout.template && onPaper(layout.template);
   const font = { ...layout.font, family: FONT, color: INK };
   const scale = format === "svg" ? 1 : options.scale;
-  const note = layout.meta?.picture; // which the page shows once, and every picture
+  const picture = layout.meta?.picture; // the note and the legend that the page shows once, and every picture
   const paper = layout.meta?.paper; // a colour scale of a dark page is turned round
-  const noted = note ? { title: note.title, margin: { ...layout.margin, t: note.top } } : {};
+  const { title, top, bottom, showlegend } = picture ?? {};
+  const margin = { ...layout.margin, ...(picture && { t: top }), ...(bottom && { b: bottom }) };
+  const shown = { margin, ...(title && { title }), ...(showlegend && { showlegend }) };
   try {
     chart.data = paper ? data.map((trace, at) => changed(trace, paper[at])) : data;
-    chart.layout = { ...layout, ...noted, template, font, paper_bgcolor: PAPER, plot_bgcolor: PAPER };
-    context.toImageButtonOptions = { ...options, format, filename, scale, ...(note && { height: note.height }) };
+    chart.layout = { ...layout, ...shown, template, font, paper_bgcolor: PAPER, plot_bgcolor: PAPER };
+    context.toImageButtonOptions = { ...options, format, filename, scale, ...(picture && { height: picture.height }) };
     chart.querySelector(".modebar-btn[data-title^=Download]").dispatchEvent(new MouseEvent("click", { bubbles: true }));
   } finally {
     chart.data = data;

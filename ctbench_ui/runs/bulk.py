@@ -26,7 +26,6 @@ from ctbench_core.runs import (
 from ctbench_ui import form
 from ctbench_ui.frame import address, readonly
 from ctbench_ui.pages import go
-from ctbench_ui.runs import learning_curves
 from ctbench_ui.shared import as_text, deletion, exports, progress_bar, run_table, show_warning
 from ctbench_ui.shared.run_picker import MOST
 
@@ -44,7 +43,6 @@ def draw(rows: Sequence[dict[str, Any]], known_tags: list[str]) -> None:
     """
     folders = [row["run_dir"] for row in rows]
     _compare(rows)
-    learning_curves.offer()
     if not readonly.is_on():
         _tag(folders, known_tags, sorted({tag for row in rows for tag in row["tags"]}))
         starred = all(row["pinned"] for row in rows)

@@ -194,7 +194,7 @@ def _notes(run: Run, known_tags: list[str]) -> None:
         list(dict.fromkeys([*known_tags, *stored.tags])),
         key=tags,
         accept_new_options=True,
-        placeholder="Choose or type a tag",
+        placeholder="Add a tag",
         on_change=lambda: _annotate(run, {"tags": st.session_state[tags]}),
     )
     right.text_area(

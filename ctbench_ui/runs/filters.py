@@ -192,6 +192,8 @@ def _condition(expression: Expression) -> None:
         )
     if problem:
         st.error(as_text(problem))
+    elif term and with_term == expression:
+        st.caption("Already in the query.")
 
 
 def _problem(term: Condition) -> QueryError | None:

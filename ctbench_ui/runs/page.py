@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -46,12 +46,10 @@ _MANY = 100  # runs that fill the table of every window
 _STYLE = """<style>
 .st-key-runs-high [data-testid=stDataFrame] {height: max(25rem, calc(100vh - 21.5rem)) !important}
 @media (max-width: 640px) {.st-key-runs-high [data-testid=stDataFrame] {height: 25rem !important}}
-.st-key-runs-curves-wide {overflow-x: auto}
-.st-key-runs-curves-wide > * {min-width: 28rem}
 .st-key-runs-head h1 {padding-bottom: .4rem}
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
-.st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 28rem !important; min-width: min(100%, 22rem)}
+.st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 36rem !important; min-width: min(100%, 22rem)}
 [class*=st-key-runs-bar] {flex-wrap: nowrap; gap: .5rem; min-height: 2.5rem; overflow: auto hidden; scrollbar-width: none}
 [class*=st-key-runs-bar] {padding-bottom: .75rem; margin-bottom: -.75rem}
 [class*=st-key-runs-bar] > * {flex-shrink: 0}
@@ -69,6 +67,16 @@ _STYLE = """<style>
 .st-key-card-metrics table {font-size: .875rem; font-variant-numeric: tabular-nums}
 .st-key-card-metrics :is(th, td) {padding: .25rem .5rem !important}
 .st-key-runs-chips button {min-height: 1.8rem; padding-block: 0}
+</style>"""
+# On a phone a panel follows the table, which then has five rows.
+_STYLE_BESIDE = """<style>
+@media (max-width: 640px) {
+  .st-key-runs-list .st-key-runs-high [data-testid=stDataFrame] {height: 14.4rem !important}
+  .st-key-runs-list :is([data-testid=stDataFrameResizable], .stDataFrameGlideDataEditor) {min-height: 0 !important; max-height: 14.4rem !important}
+}
+</style>"""
+_STYLE_CURVES = """<style>
+.st-key-runs-split > div:has(> .st-key-runs-list) {flex: 50 1 23rem !important; min-width: min(100%, 20rem)}
 </style>"""
 
 Rows = Sequence[dict[str, Any]]
@@ -266,20 +274,49 @@ def _list(
                 _limit_height(len(rows))
                 place = st.container(key="runs-high" if len(rows) > _FEW else "runs-low")
             first = _first_row(rows, order, linked)
-            with bar:
-                takes_all = _takes_all(rows)
-            with place:
-                chosen = _select(rows, sets, first, columns, linked, takes_all)
+            selected, has_curves = _draw_table(rows, sets, first, columns, linked, place, bar)
         with bar:
-            by_id = {row["run_id"]: row for row in rows}
-            selected = rows if takes_all else [by_id[run_id] for run_id in chosen]
             _bar(rows, selected, every, tags, csv_key, order == _BEST and len(set(sets)) > 1)
+        if has_curves or len(selected) == 1:
+            st.html(_STYLE_BESIDE)
         if len(selected) == 1:
             with st.container(key="run-panel"):
                 card.draw(Path(selected[0]["run_dir"]), selected[0]["name"], tags)
-        elif selected and st.session_state.get(learning_curves.SHOWN):
+        elif has_curves:
             with st.container(key="runs-curves-panel"):
-                learning_curves.draw(selected)
+                st.html(_STYLE_CURVES)
+                learning_curves.draw(selected or rows, "selected run" if selected else "run")
+
+
+def _draw_table(
+    rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str], linked: list[str], place: Any, bar: Any
+) -> tuple[Rows, bool]:
+    """Draw a page of the table, and the controls of all its rows; return the selected runs, and whether curves are shown.
+
+    Args:
+        place: the container of the table. bar: that of the controls above it.
+    """
+    with bar:
+        takes_all = _takes_all(rows)
+    page, ids = slice(first, first + PAGE), [row["run_id"] for row in rows]
+    linked = ids[page] if takes_all else _begin_selection(linked)
+    shown = (rows[page], _table_key())
+    before = ids if takes_all else _join_pages(ids, page, linked, run_table.runs_selected(*shown, linked))
+    with bar:
+        has_curves = learning_curves.offer(has_card=len(before) == 1)
+    by_id = {row["run_id"]: row for row in rows}
+    with place:
+        chosen = run_table.select_runs(
+            *shown,
+            sets[page],
+            columns,
+            linked,
+            height="stretch" if len(rows) > _FEW else "auto",
+            is_beside=has_curves or len(before) == 1,
+            places=learning_curves.marked_rows([by_id[run_id] for run_id in before] or rows) if has_curves else {},
+        )
+        chosen = _keep_all(ids, page, chosen) if takes_all else _keep_some(ids, page, linked, chosen)
+    return [by_id[run_id] for run_id in chosen], has_curves
 
 
 def _limit_height(rows: int) -> None:
@@ -336,7 +373,12 @@ def _bar(rows: Rows, selected: Rows, every: Rows, tags: list[str], csv_key: str,
         st.markdown(f"**{len(selected):,} selected**", width="content")
         bulk.draw(selected, tags)
         return
-    hint = f"{_BY_SET if is_by_set else ''}Select one for its details, several to act on them."
+    rest = (
+        "The card has the curves of the selected run."
+        if selected
+        else "Select one for its details, several to act on them."
+    )
+    hint = f"{_BY_SET if is_by_set else ''}{rest}"
     _count(f"{len(rows):,} of {plural(len(every), 'run')}", hint, "runs")
     exports.download("CSV", lambda: run_table.export_frame(pd.DataFrame(rows)), "runs.csv", csv_key)
 
@@ -364,44 +406,40 @@ def _by_column(rows: Rows, places: list[int], name: str, names: Sequence[str], i
     return sorted(filled, key=key, reverse=is_descending) + [place for place in places if values[place] is None]
 
 
-def _select(
-    rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str], linked: list[str], takes_all: bool
-) -> list[str]:
-    """Draw a page of the table; return the selected runs of all pages, which the address names.
-
-    Args:
-        takes_all: whether every row is selected; where one is deselected here, the others stay selected.
-    """
-    if takes_all:
-        return _select_all(rows, sets, first, columns)
+def _begin_selection(linked: list[str]) -> list[str]:
+    """Return the runs that are selected at first; where the address has changed, a new table begins with them."""
     shown = st.session_state.setdefault(_CHOSEN, [])
     if not linked and address.is_opened():  # back on the page: what was selected last
         linked = shown
-    if linked != shown:  # the address has changed: a table that begins with its selection
+    if linked != shown:
         st.session_state[_TABLE] = st.session_state.get(_TABLE, 0) + 1
-    page, present = slice(first, first + PAGE), {row["run_id"] for row in rows}
-    on_page = {row["run_id"] for row in rows[page]}
-    height: Literal["auto", "stretch"] = "stretch" if len(rows) > _FEW else "auto"
-    chosen = run_table.select_runs(rows[page], sets[page], _table_key(), columns, linked, height)
-    chosen = [run_id for run_id in linked if run_id in present - on_page] + chosen
+    return linked
+
+
+def _join_pages(ids: Sequence[str], page: slice, linked: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """Return the selected runs of all pages: those of the other pages, then those of this one."""
+    others = set(ids) - set(ids[page])
+    return [run_id for run_id in linked if run_id in others] + list(chosen)
+
+
+def _keep_some(ids: Sequence[str], page: slice, linked: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """Keep the runs selected one by one; return those of all pages."""
+    chosen = _join_pages(ids, page, linked, chosen)
     _keep(chosen)
-    if hidden := len(set(linked) - present):
+    if hidden := len(set(linked).difference(ids)):
         st.caption(f":material/filter_alt: {plural(hidden, 'selected run')} outside these filters.")
     return chosen
 
 
-def _select_all(rows: Rows, sets: Sequence[str], first: int, columns: Sequence[str]) -> list[str]:
-    """Draw a page of the table with every row selected; return all runs, or those left where one was deselected."""
-    page, ids = slice(first, first + PAGE), [row["run_id"] for row in rows]
-    height: Literal["auto", "stretch"] = "stretch" if len(rows) > _FEW else "auto"
-    chosen = run_table.select_runs(rows[page], sets[page], _table_key(), columns, ids[page], height)
+def _keep_all(ids: Sequence[str], page: slice, chosen: Sequence[str]) -> list[str]:
+    """Return all runs; where a row of this page was deselected, keep the others as selected one by one."""
     if len(chosen) < len(ids[page]):
         left = set(ids) - set(ids[page]) | set(chosen) if len(ids) <= _LISTED else set(chosen)
         _keep([run_id for run_id in ids if run_id in left])
         st.session_state[_SOME] = True
         st.rerun()
     _keep([])
-    return ids
+    return list(ids)
 
 
 def _table_key() -> str:

@@ -40,7 +40,7 @@ _COLUMNS: dict[str, Any] = {
     "head": _TEXT("Head"),
     "inputs": _TEXT("Inputs"),
     "budget": _NUMBER("Budget", format="localized", help="Label budget, in the run's unit. Blank: all."),
-    "differs": _TEXT("Differs in", width="medium", help="Settings in which the recipes shown differ."),
+    "differs": _TEXT("Differs in", help="Settings in which the recipes shown differ."),
     "n": _NUMBER("Seeds", format="%d", help="Seeds with a finished run; the newest run of a seed counts."),
     "folds": _NUMBER(
         "Folds", format="%d", help="Folds with a finished run; the metric of a seed is the mean over them."
@@ -69,6 +69,8 @@ _COLUMNS: dict[str, Any] = {
     "convergence": _TEXT("Convergence", help="Finished runs that have not converged: no verdict on the features."),
     "others": _NUMBER("Not finished", format="%d"),
 }
+
+_FITTED = ("differs", "study", "set")  # columns as wide as the longest of their texts
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -166,6 +168,8 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame, selected: Sequence[str] = ()
     idle = {"differs": not recipes["differs"].any(), "folds": recipes["folds"].max() < 2}
     idle |= {name: not recipes[name].any() for name in ("convergence", "study", "set")}
     idle["budget"] = bool(recipes["budget"].isna().all())
+    # What all have in common leaves room for what differs.
+    idle |= {name: len(recipes) > 1 and recipes[name].nunique() == 1 for name in ("encoder", "inputs")}
     shown = recipes[[name for name in _COLUMNS if not idle.get(name) and name in recipes]]
     if recipes["test"].any() and st.toggle(
         "Test intervals",
@@ -175,11 +179,14 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame, selected: Sequence[str] = ()
         with progress_bar("Computing intervals") as progress:
             shown = shown.assign(interval=_intervals(recipes, runs, progress))
             shown = shown[[name for name in _COLUMNS if name in shown]]
+    columns = _COLUMNS | {
+        name: _COLUMNS[name] | {"width": run_table.width_of(shown[name])} for name in _FITTED if name in shown
+    }
     chosen = select_rows(
         run_table.with_val_texts(shown),
         list(recipes["recipe"]),
         key,
-        _COLUMNS,
+        columns,
         "Recipes with mean and standard deviation over seeds",
         [row for row, recipe in enumerate(recipes["recipe"]) if recipe in selected],
     )

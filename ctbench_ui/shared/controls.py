@@ -88,7 +88,7 @@ def select_rows(
     event = st.dataframe(
         frame,
         hide_index=True,
-        key=f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}",
+        key=_table_key(key, ids),
         column_config=columns,
         on_select="rerun",
         selection_mode=[mode, "single-cell"] if by_cell else mode,
@@ -98,7 +98,22 @@ def select_rows(
         placeholder="",
         alt=alt,
     )
-    rows = event.selection.rows or [row for row, _ in event.selection.get("cells", [])]
+    return _selected_rows(event, ids)
+
+
+def rows_selected(ids: Sequence[str], key: str, selected: Sequence[int] = ()) -> list[int]:
+    """Return what `select_rows` will return, before it draws the table."""
+    event = st.session_state.get(_table_key(key, ids))
+    return list(selected) if event is None else _selected_rows(event, ids)
+
+
+def _table_key(key: str, ids: Sequence[str]) -> str:
+    return f"{key}-{hash(tuple(ids)) & 0xFFFFFFFF:x}"
+
+
+def _selected_rows(event: Any, ids: Sequence[str]) -> list[int]:
+    selection = event["selection"]
+    rows = selection["rows"] or [row for row, _ in selection.get("cells", [])]
     return [row for row in rows if row < len(ids)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
@@ -18,7 +17,16 @@ from ctbench_core.query import Field
 from ctbench_core.runs import SCORES_ONLY, Ledger, best_order, open_run, run_fields, set_id_of
 from ctbench_ui.frame import address
 from ctbench_ui.shared import controls
-from ctbench_ui.shared.style import STATES, duration, error_texts, metric_column, metric_texts, test_marks
+from ctbench_ui.shared.style import (
+    STATES,
+    duration,
+    error_texts,
+    image_address,
+    line_sample,
+    metric_column,
+    metric_texts,
+    test_marks,
+)
 
 _STAR = "★"
 _ROW, _HEADING = 35, 38  # heights of a row, and of the heading with the frame, in pixels
@@ -43,6 +51,7 @@ COLUMNS: dict[str, Any] = {
     "state": st.column_config.MultiselectColumn(
         "State", options=list(STATES), color=[style.badge for style in STATES.values()], width=90
     ),
+    "when": st.column_config.DatetimeColumn("Created", format="distance", width=136),
     "convergence": _text(
         "Convergence",
         help="Not converged: a linear probe that validation AUPRC shows more than .01 below the optimum of its own loss.",
@@ -64,7 +73,6 @@ COLUMNS: dict[str, Any] = {
     "time": _text("Time"),
     "tags": st.column_config.ListColumn("Tags", width=96),
     "notes": _text("Notes"),
-    "when": st.column_config.DatetimeColumn("Created", format="distance", width=136),
 }
 _FIRST = (
     "star",
@@ -73,6 +81,7 @@ _FIRST = (
     "test",
     "trace",
     "state",
+    "when",
     "convergence",
     "head",
     "set",
@@ -82,10 +91,14 @@ _FIRST = (
     "volumes",
     "best",
     "tags",
-    "when",
 )
+# Those of `_FIRST` that a panel beside the table leaves room for: a card, which has the rest, or curves.
+_BESIDE = ("star", "auprc", "name", "state", "test")
+_TEST_BESIDE = COLUMNS["test"] | {"label": "Test AUPRC"}  # its title is wider than its texts
 _BRIEF = ("star", "auprc", "name", "test", "bar", "convergence", "encoder", "budget", "when")
+_BESIDE_CURVES = 216  # pixels of a name at least: what follows it is whole or off the edge at a width of 1280
 _DAY = st.column_config.DatetimeColumn("Created", format="D MMM", width=68)  # a narrow table has no room for more
+_LINE = st.column_config.ImageColumn("Line", width=44, help="Colour and dash of the run's curves.")
 _FITTED = ("name", "set", "study")  # columns as wide as the longest of their texts
 _ONLY_IF_ANY = ("star", "study", "budget", "convergence", "set", "bar", "test", "tags", "notes")
 
@@ -132,17 +145,22 @@ def pick_columns() -> list[str]:
             persist_state="session",
             **address.bound("runs.columns", titles, titles.__getitem__),
         )
-        st.caption("Some columns are hidden while they are empty. For those without room, scroll the table sideways.")
+        st.caption(
+            "Some columns are hidden while they are empty, or beside a card. For those without room, scroll the table "
+            "sideways."
+        )
     return [name for name in titles if name in chosen]
 
 
 def select_runs(
     rows: Sequence[Mapping[str, Any]],
-    sets: Sequence[str],
     key: str,
+    sets: Sequence[str],
     columns: Sequence[str],
     chosen: Sequence[str] = (),
     height: Literal["auto", "stretch"] = "auto",
+    is_beside: bool = False,
+    places: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Draw the table; return the run ids of the selected rows.
 
@@ -151,21 +169,44 @@ def select_runs(
         sets: the name of the validation set of each.
         columns: names in `column_titles`.
         chosen: run ids that are selected at first.
+        is_beside: whether a panel is beside the table: of the columns that are shown at first it then has a few.
+        places: those of lines in `line_style` by run id; a column shows them.
     """
     ids = [row["run_id"] for row in rows]
+    if is_beside and set(columns) == set(_FIRST):
+        columns = _BESIDE[1:] if places else _BESIDE
     own, others = [name for name in columns if name in COLUMNS], [name for name in columns if name not in COLUMNS]
     table = table_of(pd.DataFrame(rows).assign(set=list(sets)), own)
     table = _with_texts(table)
     for name in others:
         table[name] = _field_cells(rows, run_fields()[name])
-    positions = [ids.index(run_id) for run_id in chosen if run_id in ids]
-    config = COLUMNS | {name: _field_column(run_fields()[name]) for name in others}
+    if places:
+        table.insert(0, "line", [line_sample(places[run_id]) if run_id in places else "" for run_id in ids])
+    positions = _positions(ids, chosen)
+    config = (
+        COLUMNS
+        | {"line": _LINE}
+        | ({"test": _TEST_BESIDE} if is_beside else {})
+        | {name: _field_column(run_fields()[name]) for name in others}
+    )
     config |= {name: config[name] | {"width": width_of(table[name])} for name in _FITTED if name in table}
+    if places and "name" in table:
+        config["name"] |= {"width": max(config["name"]["width"], _BESIDE_CURVES)}
     alt = "Runs and their metrics"
     selected = controls.select_rows(
         _without_empty(table), ids, key, config, alt, positions, height=height, by_cell=True
     )
     return [ids[row] for row in selected]
+
+
+def runs_selected(rows: Sequence[Mapping[str, Any]], key: str, chosen: Sequence[str] = ()) -> list[str]:
+    """Return what `select_runs` will return, before it draws the table."""
+    ids = [row["run_id"] for row in rows]
+    return [ids[row] for row in controls.rows_selected(ids, key, _positions(ids, chosen))]
+
+
+def _positions(ids: Sequence[str], chosen: Sequence[str]) -> list[int]:
+    return [ids.index(run_id) for run_id in chosen if run_id in ids]
 
 
 def width_of(texts: Iterable[str]) -> int:
@@ -289,7 +330,7 @@ def _bar(tests: Mapping[str, float | None], intervals: Mapping[str, Any]) -> str
     track = f"<path d='M0 10H100' stroke='{GREY}' stroke-opacity='.4'/>"
     dot = f"<circle cx='{value * 100:.1f}' cy='10' r='4' fill='{COLOURS[0]}'/>"
     image = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-5 0 110 20' width='110' height='20'>{track}{whisker}{dot}</svg>"
-    return f"data:image/svg+xml,{quote(image)}"
+    return image_address(image)
 
 
 def _tests(

@@ -1,4 +1,4 @@
-"""Badges of states, and times as text."""
+"""Badges of states, samples of lines, and times as text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
 from ctbench_core.formatting import format_error, format_metric
-from ctbench_core.palette import COLOURS, GREY
+from ctbench_core.palette import COLOURS, GREY, line_style
 
 # One hue from light to dark, as .streamlit/config.toml gives it to Streamlit's own charts.
 SEQUENCE = (
@@ -99,6 +100,23 @@ def state_badge(state: str) -> str:
     """Return a run's state as a Markdown badge with colour and icon."""
     style = state_style(state)
     return f":{style.badge}-badge[{style.icon} {state}]"
+
+
+_STROKES = {"solid": "", "dash": "8 4", "dot": "2 3"}
+
+
+def line_sample(place: int) -> str:
+    """Return the address of a small image of the line with a place in `line_style`, for legends: a square."""
+    colour, dash = line_style(place)
+    line = f"<path d='M0 14H28' stroke='{colour}' stroke-width='4' stroke-dasharray='{_STROKES[dash]}'/>"
+    return image_address(
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 28 28' width='28' height='28'>{line}</svg>"
+    )
+
+
+def image_address(svg: str) -> str:
+    """Return an image as an address, for what shows no SVG itself: cells of a table, and HTML that is cleaned."""
+    return f"data:image/svg+xml,{quote(svg)}"
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ def test_every_page_opens_from_its_address_and_is_accessible_while_empty(user: B
     assert titles == {"ctbench", *(page.title for page in list(PAGES.values())[1:])}
 
 
-@pytest.mark.parametrize("address", ["", "data", "train", "runs"])
+@pytest.mark.parametrize("address", ["", "data", "train", "runs", "runs?runs.curves=true"])
 def test_pages_with_runs_are_accessible(reader: BrowserUser, address: str) -> None:
     reader.go(address)
     assert violations(reader) == []

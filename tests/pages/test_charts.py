@@ -298,6 +298,22 @@ def test_short_names_of_many_runs_stand_in_two_columns_above_their_curves(
     assert layout.legend.y == (1 if columns == 2 else 0)
 
 
+@pytest.mark.parametrize("count", [3, 12])
+def test_a_legend_that_the_page_draws_once_is_in_every_picture(count: int) -> None:
+    names = [f"{place} of long names, so that none is in a column" for place in range(count)]
+    lines = pd.DataFrame([{"run": run, "epoch": epoch, "value": 0.1} for run in names for epoch in (1, 2)])
+    places = {run: at for at, run in enumerate(names)}
+    whole = figures.learning_curves(lines, lines.tail(1), places, "AUPRC", 220).layout
+    chart = figures.keep_legend_for_pictures(figures.learning_curves(lines, lines.tail(1), places, "AUPRC", 220))
+    assert (chart.layout.showlegend, chart.layout.height) == (False, 8 + 220 + 52)
+    figures.add_note_to_pictures(chart, "a note")
+    picture = chart.layout.meta["picture"]
+    assert picture["showlegend"]
+    assert picture["height"] - picture["top"] - picture["bottom"] == 220
+    assert (picture["height"] - whole.height, picture["top"] - whole.margin.t) == (20, 20)  # a line of the note
+    assert picture["bottom"] == whole.margin.b
+
+
 def test_a_long_name_is_shown_in_lines_that_a_phone_shows_whole() -> None:
     def draw(name: str) -> go.Figure:
         line = pd.DataFrame({"run": name, "epoch": [1, 2], "value": [0.1, 0.2]})

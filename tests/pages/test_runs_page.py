@@ -93,9 +93,9 @@ def stopped_early(store: Path, make_config: Callable[..., Config], tiny_data: Pa
 def test_a_probe_that_has_not_converged_is_marked_and_its_optimum_is_offered(
     stopped_early: Path, store: Path, open_page: Open, said: Callable[[AppTest], str]
 ) -> None:
+    assert list(open_page("runs").dataframe[0].value["convergence"]) == ["not converged"]
     app = open_page("runs", {"runs.chosen": [stopped_early.name]})
     assert not app.exception
-    assert list(app.dataframe[0].value["convergence"]) == ["not converged"]
     (warning,) = [one.value for one in app.warning if "Not converged" in one.value]
     assert "use model=logistic" in warning
     assert list(recipes.table(rows(store))["convergence"]) == ["1 of 1 not converged"]
@@ -514,39 +514,95 @@ def test_the_zip_of_a_run_holds_its_config_command_and_weights(trained: list[Pat
     assert config == run.paths.config.read_bytes()
 
 
-def test_learning_curves_of_the_selected_runs_are_drawn_in_one_chart(
-    trained: list[Path], open_page: Open, taken: Callable[[], dict[str, bytes]], said: Callable[[AppTest], str]
+def lines_of(chart: Any) -> dict[str, str]:
+    """Return the colour of each line that a chart draws, by the name of its run."""
+    traces = [trace for trace in json.loads(chart.proto.spec)["data"] if trace["mode"] == "lines"]
+    return {trace["name"]: trace["line"]["color"] for trace in traces}
+
+
+def marked(app: AppTest, store: Path) -> list[str]:
+    """Return the runs beside which the table shows a line, in its order."""
+    table = app.dataframe[0].value
+    order = run_table.best_first(rows(store))["run_id"]
+    return [run_id for run_id, line in zip(order, table.get("line", [])) if line]
+
+
+def test_learning_curves_of_the_selected_runs_are_drawn_by_several_metrics(
+    trained: list[Path], store: Path, open_page: Open, taken: Callable[[], dict[str, bytes]]
 ) -> None:
     chosen = [trained[0].name, trained[3].name]
     app = open_page("runs", {"runs.chosen": chosen})
     assert not app.get("plotly_chart")
+    assert "line" not in app.dataframe[0].value
     app.toggle(key="runs.curves").set_value(True).run()
     assert not app.exception
-    (chart,) = app.get("plotly_chart")
-    lines = [trace for trace in json.loads(chart.proto.spec)["data"] if trace["mode"] == "lines"]
-    assert len({line["name"] for line in lines}) == len({line["line"]["color"] for line in lines}) == 2
-    assert "dot: best epoch" in chart.proto.spec
-    table = pd.read_csv(io.BytesIO(taken()["validation-auprc-csv"]))
+    assert sorted(marked(app, store)) == sorted(chosen)
+    auprc, loss = app.get("plotly_chart")
+    assert "Validation AUPRC" in auprc.proto.spec and "Validation loss" in loss.proto.spec
+    assert lines_of(auprc) == lines_of(loss)
+    assert len(set(lines_of(auprc).values())) == 2
+    layout = json.loads(auprc.proto.spec)["layout"]
+    assert not layout["showlegend"] and layout["meta"]["picture"]["showlegend"]
+    (legend,) = [
+        part.proto.body for part in app.get("html") if "runs-legend" in part.proto.body and "<li>" in part.proto.body
+    ]
+    for name, colour in lines_of(auprc).items():
+        assert name in legend and colour.removeprefix("#") in legend
+    table = pd.read_csv(io.BytesIO(taken()["learning-curves-csv"]))
     for folder in (trained[0], trained[3]):
-        stored = [entry["val_metrics"]["auprc"] for entry in open_run(folder).history()]
-        assert table.loc[table["run_id"] == folder.name, "auprc"].tolist() == stored
-    app.selectbox(key="runs.curves-metric").set_value("train_loss").run()
+        own, history = table[table["run_id"] == folder.name], open_run(folder).history()
+        assert own["auprc"].tolist() == [entry["val_metrics"]["auprc"] for entry in history]
+        assert own["val_loss"].tolist() == [entry["val_loss"] for entry in history]
+    with zipfile.ZipFile(io.BytesIO(taken()["learning-curves-figures"])) as archive:
+        assert {"01-validation-auprc.html", "02-validation-loss.csv"} <= set(archive.namelist())
+    app.multiselect(key="runs.curves-metric").set_value(["train_loss"]).run()
     assert not app.exception
-    assert "Training loss" in app.get("plotly_chart")[0].proto.spec
+    (chart,) = app.get("plotly_chart")
+    assert "Training loss" in chart.proto.spec
+    app.multiselect(key="runs.curves-metric").set_value([]).run()
+    assert "Choose a metric." in [caption.value for caption in app.caption]
+
+
+def test_without_a_selection_the_curves_are_those_of_the_query_and_a_single_run_has_its_card(
+    trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    app = open_page("runs", query={"runs.filter": "seed = 0", "runs.curves": "true"})
+    assert not app.exception and not app.warning
+    assert len(app.dataframe[0].value) == 2
+    assert all(app.dataframe[0].value["line"])
+    assert len(lines_of(app.get("plotly_chart")[0])) == 2
+    assert list(app.dataframe[0].value) == ["line", "auprc", "name", "state"]
+    assert json.loads(app.dataframe[0].proto.columns)["name"]["width"] == 216  # the state is not cut
+    app.text_input(key="runs.filter").set_value("").run()
+    assert set(marked(app, store)) == {folder.name for folder in trained}
+    assert len(lines_of(app.get("plotly_chart")[0])) == 4
+    assert "First 12" not in said(app)
+    order = list(run_table.best_first(rows(store))["run_id"])
+    lines = list(app.dataframe[0].value["line"])
+    assert len(set(lines)) == 4
+    key = f"runs-0-{hash(tuple(order)) & 0xFFFFFFFF:x}"
+    app.session_state[key] = {"selection": {"rows": [1, 2], "columns": [], "cells": []}}
+    app.run()
+    assert marked(app, store) == order[1:3]
+    assert list(app.dataframe[0].value["line"])[1:3] == lines[1:3]  # a run keeps its colour
+    assert len(lines_of(app.get("plotly_chart")[0])) == 2
+    app.session_state[key] = {"selection": {"rows": [1], "columns": [], "cells": []}}
+    app.run()
+    assert app.button(key="card-star")
+    assert app.toggle(key="runs.curves").disabled and app.toggle(key="runs.curves").value
+    assert not marked(app, store)
+    assert app.query_params["runs.curves"] in ("true", ["true"])
 
 
 def test_learning_curves_are_in_the_address_of_a_read_only_link(trained: list[Path], open_page: Open) -> None:
     query = {"runs.all": "true", "runs.curves": "true", "runs.curves-metric": "Validation loss", "view": "read"}
-    app = open_page("runs", query=query)
+    app = open_page("runs", query=query)  # an address from before several metrics
     assert not app.exception and not app.warning
     (chart,) = app.get("plotly_chart")
     assert "Validation loss" in chart.proto.spec
-
-
-def _block_ids(block: Any) -> list[str]:
-    """Return the ids of a block and of all blocks in it; they end with their keys."""
-    inside = [name for child in getattr(block, "children", {}).values() for name in _block_ids(child)]
-    return [str(getattr(block.proto, "id", "")), *inside]
+    app = open_page("runs", query=query | {"runs.curves-metric": ["Training loss", "Validation AUROC"]})
+    assert not app.exception and not app.warning
+    assert ["Training loss" in chart.proto.spec for chart in app.get("plotly_chart")] == [True, False]
 
 
 def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
@@ -554,20 +610,57 @@ def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
 ) -> None:
     for place in range(10):
         shutil.copytree(trained[0], trained[0].with_name(f"20260101T0000{place:02}Z-abcdef"))
+    app = open_page("runs", query={"runs.curves": "true"})
+    assert not app.exception
+    assert "First 12 of 14 runs" in said(app)
+    assert marked(app, store) == list(run_table.best_first(rows(store))["run_id"][:12])
     app = open_page("runs", query={"runs.all": "true", "runs.curves": "true"})
     assert not app.exception
-    assert "The first 12 of 14 selected runs are drawn" in said(app)
-    (chart,) = app.get("plotly_chart")
+    assert "First 12 of 14 selected runs" in said(app)
+    chart = app.get("plotly_chart")[0]
     names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
     assert len(names) == 12
     assert max(len(line) for name in names for line in name.split("<br>")) <= 46  # whole on a phone
     assert "visual" not in "".join(names)  # what all have in common
-    is_wide = json.loads(chart.proto.spec)["layout"]["legend"].get("orientation") == "h"
-    assert is_wide == (
-        "runs-curves-wide" in "".join(_block_ids(app.main))
-    )  # two columns of a legend need more than a phone's width
     assert f"max-height: {run_table.height_of(14)}px" in "".join(str(part.proto.body) for part in app.get("html"))
     assert "Best first within" not in said(app)
+
+
+def test_runs_without_an_epoch_are_named_once_for_each_reason(
+    trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    for place in range(2):
+        folder = trained[0].with_name(f"20260101T0000{place:02}Z-abcdef")
+        folder.mkdir()
+        shutil.copy(RunPaths(trained[0]).config, folder)
+        write_status(RunPaths(folder).status, new_status(folder.name, max_epochs=3), state="cancelled")
+    app = open_page("runs", query={"runs.curves": "true"})
+    assert not app.exception
+    assert len(marked(app, store)) == 4
+    assert said(app).count("No curve of ") == said(app).count("no finished epoch") == 1
+
+
+def test_recipes_have_no_column_of_what_all_have_and_whole_texts(
+    trained: list[Path], make_config: Callable[..., Config], tiny_data: Path, open_page: Open
+) -> None:
+    run_experiment(make_config(tiny_data, {"training.weight_decay": 1e-3}))
+    table = open_page("runs", {"runs.view": "By recipe"}).dataframe[0]
+    assert not {"encoder", "inputs"} & set(table.value)
+    longest = max(table.value["differs"], key=len)
+    width = json.loads(table.proto.columns)["differs"]["width"]
+    assert width == run_table.width_of(table.value["differs"]) > 4 * len(longest)
+    alone = open_page("runs", {"runs.view": "By recipe", "runs.filter": "weight_decay = 1e-3"}).dataframe[0].value
+    assert {"encoder", "inputs"} <= set(alone)
+
+
+def test_beside_a_card_the_table_has_the_columns_that_fit(trained: list[Path], open_page: Open) -> None:
+    annotate(trained[0], pinned=True)
+    columns = list(open_page("runs").dataframe[0].value)
+    assert columns[columns.index("state") + 1] == "when"  # in sight on a small screen
+    app = open_page("runs", {"runs.chosen": [trained[0].name]})
+    assert list(app.dataframe[0].value) == ["star", "auprc", "name", "state"]
+    app.multiselect(key="runs.columns").set_value(["name", "head", "best"]).run()
+    assert list(app.dataframe[0].value) == ["name", "head", "best"]  # those that were chosen stay
 
 
 def test_a_click_on_a_cell_shows_its_run_and_check_boxes_win(trained: list[Path], store: Path, open_page: Open) -> None:

@@ -93,8 +93,11 @@ def test_what_is_clicked_is_written_into_the_query(trained: list[Path], open_pag
     app.selectbox(key="runs-field").set_value("training.learning_rate")
     app.selectbox(key="runs-sign").set_value(">")
     app.text_input(key="runs-value").set_value("1e-3").run()
+    assert "Already in the query." not in [caption.value for caption in app.caption]
     app.button(key="runs-add").click().run()
     assert app.text_input(key="runs.filter").value == 'tag = "table 2" and training.learning_rate > 1e-3'
+    assert app.button(key="runs-add").disabled
+    assert "Already in the query." in [caption.value for caption in app.caption]
     assert "No runs match" in app.info[0].value
     app.button(key="runs.clear-all").click().run()
     assert shown(app) == 5
@@ -121,7 +124,7 @@ def test_a_standard_deviation_has_the_digits_of_its_mean() -> None:
 def test_the_choice_of_columns_says_why_one_may_not_be_in_sight(
     trained: list[Path], open_page: Open, said: Said
 ) -> None:
-    assert "Some columns are hidden while they are empty." in said(open_page("runs"))
+    assert "Some columns are hidden while they are empty, or beside a card." in said(open_page("runs"))
 
 
 def test_of_too_many_runs_it_is_said_how_many_are_compared(

@@ -13,6 +13,7 @@ from ctbench_core import figures
 from ctbench_core.config import Config
 from ctbench_core.palette import keep_places, line_style
 from ctbench_core.runs import (
+    FIRST_METRICS,
     MOST_CURVES,
     RunPaths,
     curve_titles,
@@ -41,20 +42,20 @@ def write_run(folder: Path, values: list[float | None]) -> Path:
 def test_curves_are_the_histories_of_the_runs(tmp_path: Path) -> None:
     values = {"a": [0.1, 0.5, 0.3], "b": [0.2, 0.4]}
     runs = {name: write_run(tmp_path / name, list(line)) for name, line in values.items()}
-    curves = learning_curves(runs, "auprc")
+    curves = learning_curves(runs, ["auprc"])
     for name, line in values.items():
         own = curves.epochs[curves.epochs["run_id"] == name]
         assert (own["epoch"].tolist(), own["auprc"].tolist()) == (list(range(1, len(line) + 1)), line)
         assert curves.drawn.loc[curves.drawn["run_id"] == name, "value"].tolist() == line
     assert curves.best[["run_id", "epoch", "value"]].to_numpy().tolist() == [["a", 2, 0.5], ["b", 2, 0.4]]
-    losses = learning_curves(runs, "val_loss").drawn
+    losses = learning_curves(runs, ["val_loss"]).drawn
     assert losses.loc[losses["run_id"] == "b", "value"].tolist() == [2.0, 1.0]
     assert not curves.missing
 
 
 def test_smoothed_curves_keep_the_raw_values_and_the_best_epoch(tmp_path: Path) -> None:
     line = [0.1, 0.9, 0.3, 0.4]
-    curves = learning_curves({"a": write_run(tmp_path / "a", list(line))}, "auprc", 0.5)
+    curves = learning_curves({"a": write_run(tmp_path / "a", list(line))}, ["auprc"], 0.5)
     expected = pd.Series(line).ewm(alpha=0.5).mean()
     np.testing.assert_allclose(curves.drawn["value"], expected)
     assert curves.drawn["raw"].tolist() == line
@@ -65,7 +66,7 @@ def test_smoothed_curves_keep_the_raw_values_and_the_best_epoch(tmp_path: Path) 
 
 def test_a_long_run_is_drawn_by_fewer_points_and_exported_whole(tmp_path: Path) -> None:
     line = [0.001 + 0.5 * np.sin(epoch / 900) ** 2 for epoch in range(5000)]
-    curves = learning_curves({"a": write_run(tmp_path / "a", line)}, "auprc")
+    curves = learning_curves({"a": write_run(tmp_path / "a", line)}, ["auprc"])
     assert len(curves.drawn) < 1100
     assert curves.epochs["auprc"].tolist() == line
 
@@ -76,7 +77,7 @@ def test_a_run_without_a_curve_is_named_with_the_reason(tmp_path: Path) -> None:
     runs["damaged"] = write_run(tmp_path / "damaged", [0.5])
     RunPaths(runs["damaged"]).metrics.write_text("{\n", encoding="utf-8")
     runs["gone"] = tmp_path / "gone"
-    curves = learning_curves(runs, "auprc")
+    curves = learning_curves(runs, ["auprc"])
     assert curves.drawn["run_id"].tolist() == ["good"]
     assert set(curves.missing) == {"none", "empty", "damaged", "gone"}
     assert curves.missing["none"] == "no Validation AUPRC in its history"
@@ -85,18 +86,34 @@ def test_a_run_without_a_curve_is_named_with_the_reason(tmp_path: Path) -> None:
     assert "is not a run directory" in curves.missing["gone"]
 
 
+def test_several_metrics_are_read_together_and_each_run_has_those_of_its_history(tmp_path: Path) -> None:
+    runs = {"good": write_run(tmp_path / "good", [0.5, 0.4]), "some": write_run(tmp_path / "some", [None, None])}
+    curves = learning_curves(runs, ["auprc", "val_loss"])
+    assert curves.epochs[["run_id", "epoch", "val_loss"]].to_numpy().tolist() == [
+        [run_id, epoch, 2 / epoch] for run_id in runs for epoch in (1, 2)
+    ]
+    drawn = curves.drawn.groupby(["metric", "run_id"])["value"].apply(list).to_dict()
+    assert drawn == {
+        ("auprc", "good"): [0.5, 0.4],
+        ("val_loss", "good"): [2.0, 1.0],
+        ("val_loss", "some"): [2.0, 1.0],
+    }
+    assert curves.best[["metric", "epoch", "value"]].to_numpy().tolist() == [["auprc", 1, 0.5], ["val_loss", 1, 2.0]]
+    assert curves.missing == {"some": "no Validation AUPRC in its history"}
+
+
 def test_no_more_runs_are_read_than_are_drawn(tmp_path: Path) -> None:
     runs = {f"{place:02}": write_run(tmp_path / f"{place:02}", [0.5]) for place in range(MOST_CURVES + 1)}
-    assert list(learning_curves(runs, "auprc").drawn["run_id"]) == list(runs)[:MOST_CURVES]
+    assert list(learning_curves(runs, ["auprc"]).drawn["run_id"]) == list(runs)[:MOST_CURVES]
 
 
 def test_every_metric_of_a_history_can_be_drawn(tmp_path: Path) -> None:
     runs = {"a": write_run(tmp_path / "a", [0.5, 0.6])}
     titles = curve_titles()
-    assert next(iter(titles.values())) == "Validation AUPRC"
+    assert [titles[metric] for metric in FIRST_METRICS] == ["Validation AUPRC", "Validation loss"]
     assert {"train_loss", "val_loss", "auroc"} <= set(titles)
     for metric in titles:
-        assert learning_curves(runs, metric).missing.keys() <= {"a"}
+        assert learning_curves(runs, [metric]).missing.keys() <= {"a"}
 
 
 def test_the_chart_has_a_line_a_run_in_its_colour_and_a_dot_at_its_best_epoch() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ctbench_core.compare import compare_runs
 from ctbench_core.report.comparison import paper_frame
-from ctbench_core.runs import RunStore, open_run, read_status
+from ctbench_core.runs import MOST_CURVES, RunStore, open_run, read_status
 from tests.browser.browser_user import sync_api
 from tests.browser.journeys.declaration import Scene, journey
 from tests.browser.journeys.tenth_day import open_evaluate, open_runs
@@ -75,6 +75,27 @@ def shared_view(walker: Walker, scene: Scene) -> None:
     sync_api.expect(colleague.field("runs.order")).to_have_value("Newest first")
     chosen = {find_run(scene.store, "mlp", seed).run_id for seed in (1, 3)}
     assert set(colleague.download_table("bulk-csv")["run_id"]) == chosen
+
+
+@journey(
+    "hundredth",
+    "A user looks at the learning curves of a sweep, loss and validation AUPRC, and sends them to a colleague.",
+    "Home · Runs: query `sweep`, *Curves*, copy the address · colleague: open it",
+)
+def curves_of_a_sweep(walker: Walker, scene: Scene) -> None:
+    open_runs(walker, "sweep")
+    walker.check("runs.curves")
+    walker.wait_for_text(f"First {MOST_CURVES} of {SWEEP} runs")
+    colleague = scene.open_browser()
+    colleague.page.goto(walker.page.url)
+    colleague.settle()
+    for user in (walker, colleague):
+        for metric in ("auprc", "loss"):
+            chart = user.widget(f"chart-validation-{metric}")
+            chart.locator(".scatterlayer .js-line").first.wait_for(state="attached")
+            assert chart.locator(".scatterlayer .js-line").count() == MOST_CURVES
+        assert user.page.locator(".runs-legend li").count() == MOST_CURVES
+    sync_api.expect(colleague.field("runs.filter")).to_have_value("sweep")
 
 
 @journey(
