@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -345,9 +345,14 @@ def is_data_changed() -> bool:
     return any(KEYS[key].is_input for key in _changed())
 
 
-def is_changed(prefixes: tuple[str, ...]) -> bool:
-    """Whether a field with a key of these prefixes differs from its default in this session."""
-    return any(key.startswith(prefixes) for key in _changed())
+def changed_titles(keys: Sequence[str]) -> list[str]:
+    """Return what those of some keys that differ from their default are set to: ``Label budget 20``, or their label alone."""
+    texts = []
+    for key in (key for key in _changed() if key in keys):
+        value = st.session_state[key]
+        is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != ""
+        texts.append(f"{KEYS[key].label} {title_of(KEYS[key], value)}" if is_plain else KEYS[key].label)
+    return texts
 
 
 def _changed() -> list[str]:

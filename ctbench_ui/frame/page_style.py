@@ -31,6 +31,7 @@ STYLE = """<style>
   [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
   [class*=st-key-chart-all-] > * {min-width: 60rem}
   .st-key-chart-together > * {min-width: 38rem}
+  .st-key-data-set > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] {flex-wrap: wrap-reverse}
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}

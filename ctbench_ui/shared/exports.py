@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from pandas.io.formats.style import Styler
 
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import add_note, add_note_to_pictures
@@ -23,6 +22,9 @@ from ctbench_ui.shared import pictures
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.pictures import Figure
 from ctbench_ui.shared.text import as_text
+
+if TYPE_CHECKING:  # it takes an eighth of a second, and many pages have no such table
+    from pandas.io.formats.style import Styler
 
 
 @dataclass(frozen=True)
