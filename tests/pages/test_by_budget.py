@@ -85,7 +85,7 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
 def test_a_single_source_is_no_column(sweep: Path, store: Path, by_budget: Callable[..., AppTest]) -> None:
     for run in RunStore(store).runs():
         if "gpt" in run.config.data.train_manifest:
-            shutil.rmtree(run.run_dir)
+            shutil.rmtree(run.paths.root)
     shown = evaluate(by_budget()).dataframe[0].value
     assert "source" not in shown and "budget_n" in shown
 
