@@ -357,4 +357,10 @@ def changed_titles(keys: Sequence[str]) -> list[str]:
 
 def _changed() -> list[str]:
     state = st.session_state
-    return [key for key, info in KEYS.items() if key in state and state[key] != _to_widget(info, info.default)]
+    defaults = {key: _to_widget(info, info.default) for key, info in KEYS.items() if key in state}
+    return [key for key, default in defaults.items() if _or_none(state[key]) != _or_none(default)]
+
+
+def _or_none(value: Any) -> Any:
+    """Return the value of a field; a select box without a choice holds None where a text field has an empty text."""
+    return None if isinstance(value, str) and not value else value

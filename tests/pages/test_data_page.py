@@ -401,7 +401,9 @@ def test_what_most_data_sets_leave_alone_is_in_one_closed_box(
 def test_what_is_set_in_the_closed_box_is_said_above_it(
     places: dict[str, str], open_page: Callable[..., AppTest]
 ) -> None:
-    app = open_page("data", places | {"data.budget": 20, "data.labels.rename": {"a": "b"}})
+    opened = dict.fromkeys(("data.box-more", "data.box-budget", "data.box-labels"), True)
+    app = open_page("data", places | opened | {"data.budget": 20, "data.labels.rename": {"a": "b"}})
+    app.run()  # the fields of open boxes are in the session now
     assert not app.exception
     (text,) = [text.value for text in app.caption if text.value.startswith("Set below")]
     names = [f"{KEYS['data.budget'].label} 20", KEYS["data.labels.rename"].label]
