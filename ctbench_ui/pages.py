@@ -129,7 +129,6 @@ PAGES = Registry(
                 "heat-metric",
                 "heat-marks",
                 "differences-axis",
-                "differences-go",
                 "differences-metric",
                 "bottlenecks-metric",
             ),

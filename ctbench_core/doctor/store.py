@@ -49,7 +49,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def unfinished(config: Config) -> CheckOutcome:
-    """Find runs whose process has ended, and runs whose process lives but no longer writes its heartbeat."""
+    """Find runs whose process has ended, and runs whose process lives but no longer writes its heartbeat; count failed ones."""
     runs = RunStore(config.paths.outputs_root).runs(kind=None)
     silent = [run.run_id for run in runs if run.status.state in ("running", "cancelling") and _is_silent(run)]
     interrupted = [run.run_id for run in runs if run.status.state == "interrupted"]
@@ -64,7 +64,9 @@ def unfinished(config: Config) -> CheckOutcome:
         observation = f"{len(interrupted)} interrupted: {_some(interrupted)}"
         advice = "Resume on the Runs page or with training.resume.enabled=true, or delete."
         return CheckOutcome(WARNING, observation, advice)
-    return CheckOutcome(OK, "no unfinished run")
+    failed = sum(run.status.state == "failed" for run in runs)
+    more = f"; {plural(failed, 'failed run')}, each with its cause on the Runs page" if failed else ""
+    return CheckOutcome(OK, f"no unfinished run{more}")
 
 
 def _is_silent(run: Run) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         without_cut_parts,
     )
     from ctbench_core.studies.deletion import delete_study
-    from ctbench_core.studies.differences import best_of, compared_axes, differences, overlaps_of
+    from ctbench_core.studies.differences import best_of, compared_axes, count_uncompared, differences, overlaps_of
     from ctbench_core.studies.execution import plan_study, run_study
     from ctbench_core.studies.grid_edges import edge_warnings, space_edges
     from ctbench_core.studies.job_array import read_shard, write_sbatch

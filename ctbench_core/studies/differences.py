@@ -123,11 +123,8 @@ def differences(
     Raises:
         ConfigError: the study has no such axis.
     """
-    cells, axes, name = cells_of(plan), cell_axes(plan), comparison_set(results)
-    at, pairs = axes.index(axis) if axis in axes else 0, pairs_along(plan, cells, axis)
-    finished = set(results["run"])
-    ids = {cell: [run.id for run in runs if run.id in finished] for cell, runs in cells.items()}
-    keys = {pair: _cache_key([RULES, name, *(ids[cell] for cell in pair)]) for pair in pairs}
+    axes, name, keys = cell_axes(plan), comparison_set(results), _pair_keys(plan, results, axis)
+    at, pairs = axes.index(axis) if axis in axes else 0, list(keys)
     with file_lock(paths.differences.with_suffix(".lock")):
         known = _read_cache(paths)
         missing = [] if cached_only else [pair for pair in pairs if keys[pair] not in known]
@@ -142,6 +139,24 @@ def differences(
         head = pd.DataFrame({**labels, "a": pair[0][at], "b": pair[1][at]}, index=known[keys[pair]].index)
         parts.append(pd.concat([head, known[keys[pair]]], axis=1))
     return _adjust(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame()
+
+
+def count_uncompared(paths: StudyPaths, plan: Plan, results: pd.DataFrame, axis: str) -> int:
+    """Return how many pairs `differences` would compare along an axis, a second or two each; it keeps what it compares.
+
+    Raises:
+        ConfigError: the study has no such axis.
+    """
+    known = _read_cache(paths)
+    return sum(key not in known for key in _pair_keys(plan, results, axis).values())
+
+
+def _pair_keys(plan: Plan, results: pd.DataFrame, axis: str) -> dict[tuple[Cell, Cell], str]:
+    """Return the pairs along an axis with the keys under which their differences are kept."""
+    cells, name, finished = cells_of(plan), comparison_set(results), set(results["run"])
+    ids = {cell: [run.id for run in runs if run.id in finished] for cell, runs in cells.items()}
+    pairs = pairs_along(plan, cells, axis)
+    return {pair: _cache_key([RULES, name, *(ids[cell] for cell in pair)]) for pair in pairs}
 
 
 def _compare_pairs(

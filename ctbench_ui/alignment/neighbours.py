@@ -42,8 +42,14 @@ def tab(folder: Path, source: Source) -> None:
         st.markdown(_badges(query, None))
         _text(query, whole=True)
     with right:
-        for place in range(min(_NEAR, len(neighbours))):
-            _card(place, neighbours.iloc[place], query, near, way)
+        shown = range(min(_NEAR, len(neighbours)))
+        ties = [int(near["copies"][place]) - 1 for place in shown]
+        alike = set(ties) if len(ties) > 1 else set()
+        if len(alike) == 1 and max(alike) > 0:  # said once, not on every card
+            st.caption(f"Each {other_kind} below has the same embedding as {plural(ties[0], f'other {other_kind}')}.")
+            ties = [0] * len(ties)
+        for place in shown:
+            _card(place, neighbours.iloc[place], query, near, way, ties[place])
         frame = neighbours.assign(
             rank=range(1, len(neighbours) + 1), similarity=near["similarity"], hit=near["hit"], copies=near["copies"]
         )
@@ -124,8 +130,8 @@ def _matches(
     return rows[np.argsort(-counts[rows], kind="stable")], counts
 
 
-def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, way: str) -> None:
-    ties, noun = int(near["copies"][place]) - 1, DIRECTIONS[way].gallery_noun
+def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, way: str, ties: int) -> None:
+    """Draw a neighbour; ``ties`` others have its embedding."""
     badge = ":green-badge[:material/check: hit]" if near["hit"][place] else ":gray-badge[miss]"
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -137,7 +143,7 @@ def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, w
             _search_button("Search from this", f"browse.go.{place}", "this one", neighbour["volumename"], way)
         st.markdown(_badges(neighbour, query))
         if ties > 0:
-            st.caption(f"Same embedding as {plural(ties, f'other {noun}')}.")
+            st.caption(f"Same embedding as {plural(ties, f'other {DIRECTIONS[way].gallery_noun}')}.")
         _text(neighbour, whole=False)
 
 

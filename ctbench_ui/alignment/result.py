@@ -131,7 +131,6 @@ def _metrics_tab(run: Run, folder: Path, metrics: dict[str, Any], source: Source
                 view = views[truth] = _pick_view(recall) if truth == SEMANTIC else truth
             rows = recall[recall["truth"] == view]
             _metric_table(metrics, sorted(rows["k"].unique()), truth, view)
-            st.markdown("**Recall@K**")
             alt = f"Recall at K in both directions, with chance ({truth})"
             exports.draw_chart(figures.recall_at_k(rows), rows, source, f"recall-{truth}", alt)
         # A single truth leaves the other half free for its similarities.
@@ -267,7 +266,6 @@ def _mean_similarities(metrics: dict[str, Any], truth: str) -> dict[str, Any]:
 
 def _similarities(metrics: dict[str, Any], histogram: pd.DataFrame, truth: str, source: Source) -> None:
     means = _mean_similarities(metrics, truth)
-    st.markdown("**Similarities**")
     alt = f"Similarities of paired and unpaired volumes and reports ({truth})"
     exports.draw_chart(figures.similarity_histogram(histogram, means), histogram, source, f"similarity-{truth}", alt)
 

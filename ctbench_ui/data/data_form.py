@@ -209,7 +209,7 @@ def _edit_findings() -> None:
 # title: icon, and how the config keys of its fields begin
 _BOXES: dict[str, tuple[str, tuple[str, ...]]] = {
     "Columns": (":material/view_column:", ("data.columns.",)),
-    "Label values": (":material/new_label:", ("data.labels.",)),
+    "Labels": (":material/new_label:", ("data.labels.",)),
     "Cohort and split": (":material/tune:", ("data.cohort.", "data.auto_split.", "data.on_")),
     "Features": (":material/blur_on:", ("data.feature_key", "data.pool", "data.standardise", "data.store_dtype")),
     "Budget and folds": (":material/call_split:", ("data.budget", "data.kfold.", "data.selection", "data.reference")),
@@ -221,18 +221,36 @@ _TITLES = {"mark": "warn", "refuse": "stop", "fail": "stop", "drop": "skip rows"
 
 
 def draw_details() -> None:
-    """Draw the fields that most data sets leave alone, in boxes; a closed box costs no time."""
-    with st.container(gap="xsmall"):
-        for title, (icon, prefixes) in _BOXES.items():
-            keys = [key for key in KEYS if key.startswith(prefixes) and key not in _WITH_FINDINGS]
-            name = f"data.box-{title.split()[0].lower()}"
-            # Decided once a session: a box must not open or close while a user fills it.
-            in_use = st.session_state.setdefault(f"{name}-in-use", form.is_changed(tuple(keys)))
-            with st.expander(title, expanded=in_use, icon=icon, key=name, on_change="rerun") as expander:
-                if expander.open:
-                    columns = folders.list_columns(form.config)
-                    for key in keys:
-                        _draw_field(key, columns)
+    """Draw the fields that most data sets leave alone, in boxes of one box, and above it which of them are set.
+
+    A closed box costs no time.
+    """
+    boxes = {
+        title: [key for key in KEYS if key.startswith(prefixes) and key not in _WITH_FINDINGS]
+        for title, (_, prefixes) in _BOXES.items()
+    }
+    if is_set := form.changed_titles([key for keys in boxes.values() for key in keys]):
+        st.caption(as_text(f"Set below: {', '.join(is_set)}."))
+    label = f"More: {', '.join(_first_word(title) for title in boxes)}"
+    with st.expander(label, icon=":material/tune:", key="data.box-more", on_change="rerun") as more:
+        if more.open:
+            for title, keys in boxes.items():
+                _draw_box(title, keys)
+
+
+def _first_word(title: str) -> str:
+    return title.partition(" ")[0].lower()
+
+
+def _draw_box(title: str, keys: Sequence[str]) -> None:
+    name = f"data.box-{_first_word(title)}"
+    # Decided once a session: a box must not open or close while a user fills it.
+    in_use = st.session_state.setdefault(f"{name}-in-use", bool(form.changed_titles(keys)))
+    with st.expander(title, expanded=in_use, icon=_BOXES[title][0], key=name, on_change="rerun") as expander:
+        if expander.open:
+            columns = folders.list_columns(form.config)
+            for key in keys:
+                _draw_field(key, columns)
 
 
 def _draw_field(key: str, columns: list[str]) -> None:

@@ -35,8 +35,9 @@ def _draw_data_set() -> None:
     saved = datasets.names(root)
     if error := st.session_state.pop("data.problem", None):
         show_error("This data set cannot be opened", error)
-    # The report stands first, on a phone too; it is drawn last, since it reads the fields.
-    report, fields = st.columns([3, 2], gap="large")
+    # On a phone the report is above the fields (page_style.py).
+    with st.container(key="data-set"):
+        fields, report = st.columns([2, 3], gap="large")
     with fields:
         if saved:
             data_form.draw_saved(saved)

@@ -3,6 +3,7 @@
 from ctbench_ui.form.fields import (
     apply_head_defaults,
     can_reset,
+    changed_titles,
     choice_field,
     choices_field,
     config,
@@ -10,7 +11,6 @@ from ctbench_ui.form.fields import (
     field,
     fill,
     fill_on_rerun,
-    is_changed,
     is_data_changed,
     open_dataset,
     outputs_root,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -345,11 +345,22 @@ def is_data_changed() -> bool:
     return any(KEYS[key].is_input for key in _changed())
 
 
-def is_changed(prefixes: tuple[str, ...]) -> bool:
-    """Whether a field with a key of these prefixes differs from its default in this session."""
-    return any(key.startswith(prefixes) for key in _changed())
+def changed_titles(keys: Sequence[str]) -> list[str]:
+    """Return what those of some keys that differ from their default are set to: ``Label budget 20``, or their label alone."""
+    texts = []
+    for key in (key for key in _changed() if key in keys):
+        value = st.session_state[key]
+        is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != ""
+        texts.append(f"{KEYS[key].label} {title_of(KEYS[key], value)}" if is_plain else KEYS[key].label)
+    return texts
 
 
 def _changed() -> list[str]:
     state = st.session_state
-    return [key for key, info in KEYS.items() if key in state and state[key] != _to_widget(info, info.default)]
+    defaults = {key: _to_widget(info, info.default) for key, info in KEYS.items() if key in state}
+    return [key for key, default in defaults.items() if _or_none(state[key]) != _or_none(default)]
+
+
+def _or_none(value: Any) -> Any:
+    """Return the value of a field; a select box without a choice holds None where a text field has an empty text."""
+    return None if isinstance(value, str) and not value else value

@@ -5,6 +5,8 @@ from __future__ import annotations
 # A notification is in the empty part of the navigation: where Streamlit has it, it covers the controls of a page's head.
 # `:has` on what holds the page makes a browser look at the style of the whole page whenever an element is added: half of
 # all its time for styles. It is for what holds little, such as the header.
+# A box opens and closes at once. Streamlit lets it grow for half a second, in which a field that takes the focus scrolls it
+# and its growth scrolls it back; each scroll closes the list of a select box, so that a choice typed at once was lost.
 STYLE = """<style>
 [data-testid=stHeader] {height: 2.5rem; min-height: 0; background: transparent}
 [data-testid=stHeader], [data-testid=stHeader] div {pointer-events: none}
@@ -29,6 +31,7 @@ STYLE = """<style>
   [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
   [class*=st-key-chart-all-] > * {min-width: 60rem}
   .st-key-chart-together > * {min-width: 38rem}
+  .st-key-data-set > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] {flex-wrap: wrap-reverse}
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-evaluate-head > :nth-child(2) {flex: 1 1 100% !important}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
@@ -44,6 +47,8 @@ STYLE = """<style>
 .st-key-compare-runs [data-testid=stMultiSelect] [role=group] {height: auto; max-height: none}
 .st-key-compare-runs [data-testid=stMultiSelectTagsContainer] [aria-label="Selected values"] > span {height: auto; min-height: 1.75rem}
 .st-key-compare-runs [data-testid=stMultiSelectTagsContainer] [aria-label="Selected values"] > span > span {white-space: normal; overflow: visible; line-height: 1.25rem}
+[data-testid=stExpander] details {height: auto !important; overflow: visible !important}
+[data-testid=stExpanderDetails][inert] {display: none}
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}

@@ -93,6 +93,8 @@ def _evaluate(run_dirs: list[str]) -> None:
 def _budgets(table: pd.DataFrame) -> None:
     by_budget = by_budget_table(table)
     shown = by_budget[budget_keys(by_budget)].astype({"budget_n": "Int64"})
+    if "source" in shown and shown["source"].nunique() == 1:
+        shown = shown.drop(columns="source")  # says nothing
     for metric, title in two_sources.TITLES.items():
         pairs = zip(by_budget[f"{metric}_mean"], by_budget[f"{metric}_std"])
         shown[f"Test {title}"] = [format_mean_sd(mean, sd) for mean, sd in pairs]

@@ -15,7 +15,7 @@ from ctbench_ui.shared.text import as_text
 
 def offer() -> None:
     """Say which data the newest training run used, with a button that chooses them; draw nothing without a run."""
-    rows = cache.named(cache.read_table(form.outputs_root()).training_runs)
+    rows = cache.read_table(form.outputs_root()).training_runs
     if not rows or readonly.is_on():
         return
     row = rows[0]
@@ -24,5 +24,6 @@ def offer() -> None:
         place = f"{config.paths.manifest_dir.rstrip('/')}/{config.data.train_manifest}"
         st.caption(f"The newest run used {as_text(row['encoder'])} with {as_text(place)}.")
         if st.button("Use these data", icon=":material/history:", key="use-newest-data"):
-            form.fill_on_rerun(config, lambda key: KEYS[key].is_input, f"Data of run {row['name']}")
+            name = cache.named(rows)[0]["name"]  # of thousands of runs it takes its time
+            form.fill_on_rerun(config, lambda key: KEYS[key].is_input, f"Data of run {name}")
             st.rerun(scope="app")

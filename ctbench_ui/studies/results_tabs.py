@@ -16,7 +16,7 @@ from ctbench_core.config import key_title
 from ctbench_core.declared import interval_keys, macro_keys, metric_title, short_title
 from ctbench_core.formatting import plural
 from ctbench_core.inference import ELIGIBLE, MODELS_COLUMNS
-from ctbench_core.report import answer_sentences, interval_title
+from ctbench_core.report import DETECTABLE_TITLE, answer_sentences, interval_title
 from ctbench_core.runs import VALIDATION, open_run
 from ctbench_core.studies import (
     CUT_NOTE,
@@ -38,6 +38,8 @@ from ctbench_ui.studies.study_tables import BUDGET, Stamp, compared_macros, load
 
 # Up to so many runs the best are marked without asking; a table of 100 runs takes ten seconds.
 _MARKED_AT_ONCE = 200
+_NAME_WIDTH, _METRIC_WIDTH = 220, 96  # pixels of columns of the table of runs
+_COMPARED_AT_ONCE = 6  # pairs that are compared without asking
 _ROWS_SHOWN = 16  # of the overview; more are scrolled
 
 
@@ -166,6 +168,9 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
     shown = runs.assign(**{axis: [label_title(axis, label) for label in runs[axis]] for axis in axes})
     shown["run"] = [names.get(run, run) for run in runs["run"]]
     columns = [name for name in runs if name not in ("bank", "extension")]
+    if (budgets := study_tables.budget_titles(runs)) is not None:
+        shown[BUDGET] = budgets
+        columns.remove("n_patients")
     event = st.dataframe(
         exports.styled(shown).format("{:g}", subset=settings),
         hide_index=True,
@@ -176,7 +181,7 @@ def _run_table(folder: str, runs: pd.DataFrame, key: str) -> None:
         lazy=False,
         # The name has the settings in which runs differ; so their metrics are next, where a phone shows them.
         column_order=sorted(columns, key=lambda name: name != "run" and _metric_of(name) is None),
-        column_config={name: _run_heading(name) for name in runs},
+        column_config={name: _run_column(name) for name in runs},
         alt="Runs of the study",
     )
     if rows := event.selection.rows:
@@ -199,6 +204,12 @@ def _run_heading(name: str) -> str:
         where = name.removesuffix(f"_{metric}")
         return f"{'Val.' if where == VALIDATION else key_title(where)} {short_title(metric)}"
     return axis_title(name.removeprefix("n_"))
+
+
+def _run_column(name: str) -> Any:
+    """Return the column of the table of runs: what is wide there would push metrics out of a small window."""
+    width: Any = _NAME_WIDTH if name == "run" else _METRIC_WIDTH if _metric_of(name) else None
+    return st.column_config.Column(_run_heading(name), width=width)
 
 
 def _labels_needed(points: pd.DataFrame, metric: str) -> None:
@@ -302,8 +313,7 @@ def _differences(folder: str, at: Stamp) -> None:
         format_func=axis_title,
         **address.bound("differences-axis", compared, axis_title),
     )
-    if not st.toggle("Compare", **address.bound("differences-go")):
-        st.caption("Turn on Compare to test each pair of values. It takes a second or two per pair.")
+    if not _may_compare(folder, at, str(axis)):
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
     metric = _pick_metric("differences-metric")
@@ -316,11 +326,28 @@ def _differences(folder: str, at: Stamp) -> None:
         f"{plural(int(table['family'].max()), 'comparison')} (every pair, metric and finding of this table)."
     )
     shown, notes = study_tables.number_notes(study_tables.difference_table(table, axes, str(axis)))
+    help_ = f"{DETECTABLE_TITLE}: the smallest difference that would show with it."
     st.dataframe(
-        exports.styled(shown), hide_index=True, key="differences", placeholder="–", alt="Differences of the pairs"
+        exports.styled(shown),
+        hide_index=True,
+        key="differences",
+        placeholder="–",
+        column_config={DETECTABLE_TITLE: st.column_config.Column("Detectable", help=help_)},
+        alt="Differences of the pairs",
     )
     _draw_notes(notes)
     exports.download("Download differences as CSV", table, "differences.csv", "differences-csv", source)
+
+
+def _may_compare(folder: str, at: Stamp, axis: str) -> bool:
+    """Whether to compare the pairs along an axis: few at once, many when their button is pressed."""
+    count = study_tables.count_missing(folder, at, axis)
+    if count <= _COMPARED_AT_ONCE:
+        return True
+    pressed = st.button(f"Compare {plural(count, 'pair')}", icon=":material/functions:", key="differences-compare")
+    if not pressed:
+        st.caption("It takes a second or two per pair. The result is kept.")
+    return pressed
 
 
 def _draw_notes(texts: list[str]) -> None:

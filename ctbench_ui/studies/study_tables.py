@@ -32,6 +32,7 @@ from ctbench_core.studies import (
     cell_frame,
     cell_title,
     compared_axes,
+    count_uncompared,
     crossing,
     differences,
     edge_warnings,
@@ -50,7 +51,7 @@ from ctbench_core.studies import (
 from ctbench_ui.shared import FINDINGS, cache, exports
 
 Stamp = cache.Stamp
-BUDGET = "budget"
+BUDGET, _ALL = "budget", "all"
 _CI = "95 % CI"
 _BOTTLENECKS = {
     "finding": "Finding",
@@ -138,6 +139,12 @@ def axis_differences(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
     """Return the paired differences along an axis."""
     paths, plan = StudyPaths(Path(folder)), load_plan(folder)
     return differences(paths, plan, read_results(paths, plan), axis)
+
+
+def count_missing(folder: str, at: Stamp, axis: str) -> int:
+    """Return how many pairs along an axis have not been compared yet."""
+    paths, plan = StudyPaths(Path(folder)), load_plan(folder)
+    return count_uncompared(paths, plan, read_results(paths, plan), axis)
 
 
 def known_differences(folder: str, at: Stamp, axis: str) -> pd.DataFrame:
@@ -322,7 +329,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
     macros = without_cut_parts(_overview_rows(frame))
     counts = zip(macros["metric"].map(metric_title), macros["finding"], macros["findings"])
     parts = {f"SD ({name})": np.sqrt(macros[part]) for name, part in _PARTS.items() if part in macros}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             **_axis_columns(macros, axes),
             "Metric": [f"{title}, {count:.0f} eligible findings" if name else title for title, name, count in counts],
@@ -337,6 +344,19 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
             "Note": [mark_text(mark) or reason for mark, reason in zip(macros["marks"], macros["reason"])],
         }
     ).reset_index(drop=True)
+    if (titles := budget_titles(macros)) is None:
+        return table
+    return table.drop(columns="Patients").assign(**{axis_title(BUDGET): titles})
+
+
+def budget_titles(rows: pd.DataFrame) -> list[str] | None:
+    """Return the budgets of some rows, ``20`` or ``all (663)``; None where a budget is not the number of patients."""
+    if BUDGET not in rows:
+        return None
+    pairs = [(str(budget), f"{count:.0f}") for budget, count in zip(rows[BUDGET], rows["n_patients"])]
+    if any(budget not in (_ALL, count) for budget, count in pairs):
+        return None
+    return [f"{_ALL} ({count})" if budget == _ALL else budget for budget, count in pairs]
 
 
 def number_notes(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

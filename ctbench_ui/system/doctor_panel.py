@@ -30,8 +30,8 @@ def draw() -> None:
     result = last_result()
     if result is None:
         st.caption(
-            "Checks packages, device, disk, file locks, clock, the chosen data, packed features and every run. Changes "
-            f"nothing. `{program()} doctor` runs the same checks."
+            "Checks packages, device, disk, file locks, clock, the chosen data, packed features, and whether the files of "
+            f"every run can be read. Changes nothing. `{program()} doctor` runs the same checks."
         )
         return
     _draw_result(result)

@@ -1,4 +1,4 @@
-"""The System page: doctor, damaged runs, machine, versions, folders, what was deleted, and diagnostics."""
+"""The System page: doctor, damaged runs, machine, what was deleted, versions, folders, and diagnostics."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def draw() -> None:
     doctor_panel.draw()
     damaged_runs.draw(root, table.damaged)
     _draw_machine(root)
+    _draw_deleted(root)
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Versions", anchor=False)
@@ -64,6 +65,12 @@ def draw() -> None:
     ) as expander:
         if expander.open:
             packed_features.draw(packed)
+    st.fragment(draw_history, run_every=meters.EVERY_S)()
+    _draw_diagnostics(versions, folders)
+
+
+def _draw_deleted(root: Path) -> None:
+    """Draw what was deleted, to restore it; a closed box lists nothing."""
     deleted = deleted_in(root)
     size = format_bytes(sum(one.size for one in deleted))
     with st.expander(
@@ -74,8 +81,6 @@ def draw() -> None:
     ) as expander:
         if expander.open:
             deleted_list.draw(root)
-    st.fragment(draw_history, run_every=meters.EVERY_S)()
-    _draw_diagnostics(versions, folders)
 
 
 def _draw_machine(root: Path) -> None:

@@ -85,9 +85,10 @@ def _draw_configuration(header: Any, place: Any, can_be_empty: bool) -> None:
 
 
 def _draw_start(config: Config | None) -> None:
-    """Draw *Start*, the equivalent command and the expected time; start the run on the click."""
+    """Draw the run's name, *Start*, the equivalent command and the expected time; start the run on the click."""
     has_place = get_runner().has_place()
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        form.field("logging.run_name", width=240)
         start = st.button(
             "Start" if has_place else "Queue",
             type="primary",

@@ -107,10 +107,7 @@ def draw_head(data: dict[str, Any] | None) -> None:
         on_change=form.apply_head_defaults,
     )
     _draw_fields(_head_keys())
-    name, parameters = st.columns([3, 2])
-    with name:
-        form.field("logging.run_name")
-    parameters.metric("Parameters", _parameters(data), help="Weights and biases that the head learns.")
+    st.metric("Parameters", _parameters(data), help="Weights and biases that the head learns.")
 
 
 def chosen_head() -> Head | None:

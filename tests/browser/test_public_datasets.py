@@ -59,6 +59,7 @@ def prepare(user: BrowserUser, name: str, root: Path, folder: Path) -> None:
 
 def split_in_folds(user: BrowserUser) -> None:
     """Ask for folds of patients, where a data set has no test split."""
+    user.click(user.widget("data.box-more", "summary"))
     user.click(user.widget("data.box-budget", "summary"))
     user.fill("data.kfold.folds", "3")
 

@@ -239,6 +239,10 @@ def test_unfinished_runs(run_dir: Path, own: Config) -> None:
         assert "no heartbeat for over 5 minutes" in outcome_of(own, "Unfinished runs").observation
     _rewrite_status(run_dir, state="running")
     assert outcome_of(own, "Unfinished runs").level == "ok"
+    _rewrite_status(run_dir, state="failed")
+    outcome = outcome_of(own, "Unfinished runs")
+    assert outcome.level == "ok"
+    assert outcome.observation == "no unfinished run; 1 failed run, each with its cause on the Runs page"
 
 
 def test_damaged_checkpoints(run_dir: Path, own: Config) -> None:

@@ -143,8 +143,10 @@ def test_of_many_runs_those_that_have_ended_are_looked_at_only_now_and_then(
     write_status(tmp_path / "train" / "first" / "status.json", new_status("first"), state="running")
     write_status(tmp_path / "train" / "new" / "status.json", new_status("new"), state="running")
     assert [folder.name for folder in active_runs(tmp_path, is_quick=True)] == ["new"]
-    monkeypatch.setattr(store, "RECHECK_S", -1.0)
-    assert {folder.name for folder in active_runs(tmp_path, is_quick=True)} == {"first", "new"}
+    later = time.monotonic() + 10.0
+    with monkeypatch.context() as clock:  # what others resume is seen after ten seconds at the latest
+        clock.setattr(store.time, "monotonic", lambda: later)
+        assert {folder.name for folder in active_runs(tmp_path, is_quick=True)} == {"first", "new"}
     monkeypatch.setattr(store, "RECHECK_S", 3600.0)
     write_status(tmp_path / "train" / "second" / "status.json", new_status("second"), state="running")
     assert len(active_runs(tmp_path, is_quick=True)) == 2

@@ -216,6 +216,16 @@ def test_neighbours_with_one_embedding_say_how_many_share_it(measured: AppTest, 
     assert tied[:2] == ["Same embedding as 1 other report.", "Same embedding as 2 other reports."]
 
 
+def test_what_all_neighbours_share_is_said_once(measured: AppTest, store: Path) -> None:
+    (file,) = store.glob("align/*/alignment/*/neighbours_v_to_t.parquet")
+    near = pd.read_parquet(file)
+    near["copies"] = [np.full_like(copies, 2) for copies in near["copies"]]
+    near.to_parquet(file)
+    measured.session_state["alignment.tab"] = "Browse"
+    tied = [text.value for text in measured.run().caption if "same embedding" in text.value.casefold()]
+    assert tied == ["Each report below has the same embedding as 1 other report."]
+
+
 @pytest.mark.parametrize("shaded", [False, True])
 def test_only_points_over_shading_are_see_through(shaded: bool) -> None:
     x = np.arange(4, dtype=np.float32)

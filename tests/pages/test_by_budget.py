@@ -82,6 +82,14 @@ def test_runs_are_evaluated_on_other_manifests_and_put_together_by_budget(
     assert len(Ledger(store).openings()) == 8  # stored results are not evaluated again
 
 
+def test_a_single_source_is_no_column(sweep: Path, store: Path, by_budget: Callable[..., AppTest]) -> None:
+    for run in RunStore(store).runs():
+        if "gpt" in run.config.data.train_manifest:
+            shutil.rmtree(run.paths.root)
+    shown = evaluate(by_budget()).dataframe[0].value
+    assert "source" not in shown and "budget_n" in shown
+
+
 def test_the_curve_shows_both_sources(sweep: Path, by_budget: Callable[..., AppTest]) -> None:
     evaluate(by_budget())
     app = by_budget("Curve")

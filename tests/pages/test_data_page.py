@@ -33,13 +33,13 @@ def test_good_data_are_ready_and_counted(places: dict[str, str], open_page: Call
     assert table.set_index("Split").loc["test.csv", "Volumes"] == 24
 
 
-def test_the_verdict_stands_before_the_fields(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
+def test_the_fields_stand_before_the_verdict(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
     def keys(block: Any) -> Iterator[str]:
         for part in block.children.values():
             yield from keys(part) if hasattr(part, "children") else [getattr(part, "key", None) or part.type]
 
     order = list(keys(open_page("data", places).main))
-    places_of = [order.index(key) for key in ("success", "check", "to-train", "paths.data_root", "data.train_manifest")]
+    places_of = [order.index(key) for key in ("paths.data_root", "data.train_manifest", "success", "check", "to-train")]
     assert places_of == sorted(places_of)
 
 
@@ -389,8 +389,29 @@ def test_tables_outside_the_allowed_folders_are_not_read(
     assert not app.success
 
 
+def test_what_most_data_sets_leave_alone_is_in_one_closed_box(
+    places: dict[str, str], open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page("data", places)
+    assert "Columns" not in [box.label for box in app.expander]
+    assert not [field for field in app.number_input if field.key == "data.budget"]
+    assert not [text for text in app.caption if text.value.startswith("Set below")]
+
+
+def test_what_is_set_in_the_closed_box_is_said_above_it(
+    places: dict[str, str], open_page: Callable[..., AppTest]
+) -> None:
+    opened = dict.fromkeys(("data.box-more", "data.box-budget", "data.box-labels"), True)
+    app = open_page("data", places | opened | {"data.budget": 20, "data.labels.rename": {"a": "b"}})
+    app.run()  # the fields of open boxes are in the session now
+    assert not app.exception
+    (text,) = [text.value for text in app.caption if text.value.startswith("Set below")]
+    names = [f"{KEYS['data.budget'].label} 20", KEYS["data.labels.rename"].label]
+    assert set(text.removeprefix("Set below: ").removesuffix(".").split(", ")) == set(names)
+
+
 def test_every_data_setting_has_a_field(places: dict[str, str], open_page: Callable[..., AppTest]) -> None:
-    boxes = [f"data.box-{name}" for name in ("columns", "label", "cohort", "features", "budget", "origin")]
+    boxes = [f"data.box-{name}" for name in ("more", "columns", "labels", "cohort", "features", "budget", "origin")]
     app = open_page("data", places | dict.fromkeys(boxes, True))
     assert not app.exception
     kinds = ("selectbox", "multiselect", "text_input", "number_input", "toggle", "button_group")

@@ -38,7 +38,8 @@ def drawn(app: AppTest) -> set[str]:
 @pytest.fixture
 def reachable(open_page: Open, places: dict[str, str]) -> set[str]:
     """Return the keys that some page draws, whatever is chosen."""
-    found = drawn(open_page("data", places | boxes(f"data.box-{title.split()[0].lower()}" for title in _BOXES)))
+    titles = ["more", *(title.split()[0].lower() for title in _BOXES)]
+    found = drawn(open_page("data", places | boxes(f"data.box-{title}" for title in titles)))
     train = places | boxes(f"train.{title.split()[0].lower()}" for title, *_ in _OTHERS)
     for head in HEADS:
         found |= drawn(open_page("train", {**train, "model._target_": head, "model.inputs": "gated"}))

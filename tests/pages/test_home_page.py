@@ -193,6 +193,22 @@ def test_a_run_of_another_validation_set_is_not_listed_without_a_metric_either(
     assert [option.split(" · ")[1] for option in app.selectbox(key="home.set").options] == ["2 runs", "1 run"]
 
 
+def test_a_first_visit_of_data_names_no_runs(
+    trained: list[Path], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[Any] = []
+
+    def note(rows: Any) -> list[Any]:
+        named.append(rows)
+        return list(rows)
+
+    monkeypatch.setattr(cache, "named", note)
+    app = open_page("data")
+    assert not app.exception and not named  # names of thousands of runs take their time
+    app.button(key="use-newest-data").click().run()
+    assert not app.exception and named
+
+
 @pytest.mark.parametrize("name", ["home", "data", "train", "studies"])
 def test_a_first_visit_says_which_data_the_newest_run_used_and_offers_them(
     trained: list[Path], open_page: Open, tiny_data: Path, said: Said, name: str

@@ -22,12 +22,13 @@ from ctbench_core.errors import InputError
 from ctbench_core.inference import RECIPES, SAME_PATIENTS
 from ctbench_core.jobs import get_runner
 from ctbench_core.label_leakage import LEAKAGE_NOTE
-from ctbench_core.report import answer_sentences
+from ctbench_core.report import DETECTABLE_TITLE, answer_sentences
 from ctbench_core.runs import LEDGER, new_status, write_status
 from ctbench_core.studies import (
     Budgets,
     Study,
     StudyPaths,
+    axis_title,
     labels_needed,
     parse_search,
     read_plan,
@@ -140,7 +141,6 @@ def test_a_study_is_started_from_the_form(open_page: Open, small_run: dict[str, 
 def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: str, tab: str, said: Any) -> None:
     app = open_page("studies", small_run, {"study": "budgets"})
     app.session_state["study-tabs"] = tab
-    app.session_state["differences-go"] = True
     app.run()
     assert not app.exception
     assert said(app).count("18 of 18 runs") == 1
@@ -155,13 +155,48 @@ def test_every_tab_draws(open_page: Open, small_run: dict[str, Any], budgets: st
     assert expected.get(tab, "") in said(app)
 
 
-def test_tabs_say_what_they_show_before_a_choice(open_page: Open, budgets: str, said: Any) -> None:
+def test_many_pairs_are_compared_on_a_click_and_few_at_once(
+    open_page: Open, budgets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StudyPaths(Path(budgets)).differences.unlink()  # as if its process had ended before
+    at = study_tables.update_results(budgets)
+    assert study_tables.count_missing(budgets, at, "model") == 3  # one at each budget
+    monkeypatch.setattr(results_tabs, "_COMPARED_AT_ONCE", 2)
+    query = {"study": "budgets", "study-tabs": "differences", "differences-axis": axis_title("model")}
+    app = open_page("studies", query=query)
+    button = app.button(key="differences-compare")
+    assert button.label == "Compare 3 pairs" and not app.dataframe
+    button.click().run()
+    assert not app.exception and app.dataframe
+    app = open_page("studies", query=query)  # they are kept
+    assert app.dataframe and study_tables.count_missing(budgets, at, "model") == 0
+    assert not [button for button in app.button if button.key == "differences-compare"]
+
+
+def test_patients_are_a_column_where_they_are_not_the_budget(budgets: str, open_page: Open) -> None:
+    frame = study_tables.load_cells(budgets, study_tables.update_results(budgets))
+    table = study_tables.overview_table(frame, ["budget", "model"])
+    assert "Patients" not in table
+    assert list(dict.fromkeys(table["Budget"])) == ["12", "24", "all (44)"]
+    other = study_tables.overview_table(frame.assign(n_patients=11), ["budget", "model"])
+    assert "Patients" in other and "all" in set(other["Budget"])
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "runs"})
+    assert not app.exception
+    assert "n_patients" not in app.dataframe[0].proto.column_order
+    assert set(app.dataframe[0].value["budget"]) == {"12", "24", "all (44)"}
+
+
+def test_the_detectable_difference_has_a_short_heading(budgets: str, open_page: Open) -> None:
     app = open_page("studies", query={"study": "budgets", "study-tabs": "differences"})
-    assert "Turn on Compare to test each pair of values." in said(app) and not app.dataframe
+    columns = json.loads(app.dataframe[0].proto.columns)
+    assert columns[DETECTABLE_TITLE]["label"] == "Detectable" and "80 % power" in columns[DETECTABLE_TITLE]["help"]
+
+
+def test_the_runs_of_a_study_can_be_filtered(open_page: Open, budgets: str) -> None:
     app = open_page("studies", query={"study": "budgets", "study-tabs": "runs"})
     assert {field.placeholder for field in app.multiselect if field.key.startswith("runs-")} == {"All"}
     order = list(app.dataframe[0].proto.column_order)
-    assert order[:2] == ["run", "validation_auprc"] and order.index("test_auprc") < order.index("n_patients")
+    assert order[:2] == ["run", "validation_auprc"] and order.index("test_auprc") < order.index("budget")
 
 
 @pytest.mark.parametrize("tab", ["Overview", "Differences", "Bottlenecks", "Runs"])
@@ -170,7 +205,6 @@ def test_tables_name_heads_and_axes_as_people_do(
 ) -> None:
     app = open_page("studies", small_run, {"study": "budgets"})
     app.session_state["study-tabs"] = tab
-    app.session_state["differences-go"] = True
     app.run()
     assert not app.exception
     texts = set(app.dataframe[0].value.astype(str).to_numpy().ravel())
@@ -237,7 +271,7 @@ def test_without_a_best_column_the_heat_map_says_why(
 
 
 def test_a_table_and_a_chart_say_what_their_intervals_hold_for(budgets: str, open_page: Open, said: Any) -> None:
-    app = open_page("studies", query={"study": "budgets", "study-tabs": "differences", "differences-go": "true"})
+    app = open_page("studies", query={"study": "budgets", "study-tabs": "differences"})
     assert not app.exception
     axis = app.segmented_control(key="differences-axis").value
     questions = set(study_tables.axis_differences(budgets, study_tables.update_results(budgets), axis)["question"])
@@ -408,7 +442,6 @@ def test_every_file_of_a_study_is_marked(
     open_page: Open, small_run: dict[str, Any], budgets: str, taken: Callable[[], dict[str, bytes]]
 ) -> None:
     app = open_page("studies", small_run, {"study": "budgets"})
-    app.session_state["differences-go"] = True
     (Path(budgets).parent / LEDGER).write_text(_ledger(Path(budgets)))
     for tab in ("Curves", "Overview", "Findings", "Differences", "Bottlenecks", "Export"):
         app.session_state["study-tabs"] = tab

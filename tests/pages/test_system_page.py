@@ -156,6 +156,12 @@ def test_the_doctor_comes_first(open_page: Open) -> None:
     assert open_page("system").header[0].value == "Doctor"
 
 
+def test_what_was_deleted_comes_before_the_versions(open_page: Open) -> None:
+    app = open_page("system")
+    parts = [getattr(part, "label", "") or getattr(part, "value", "") for part in app.main]
+    assert parts.index("Deleted · nothing") < parts.index("Versions")
+
+
 def test_runs_are_counted_as_runs_counts_them(store: Path, open_page: Open) -> None:
     for kind, name in (("train", "one"), ("train", "two"), ("align", "three")):
         paths = RunPaths(store / kind / name)

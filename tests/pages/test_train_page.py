@@ -70,6 +70,13 @@ def test_every_head_of_the_form_trains(
     assert not app.error, said(app)
 
 
+def test_the_name_of_a_run_stands_beside_its_start(small_run: dict[str, Any], open_page: Open) -> None:
+    app = open_page("train", small_run)
+    assert "logging.run_name" not in {field.key for column in app.columns for field in column.text_input}
+    keys = [one.key for one in app.main if getattr(one, "key", None) in ("logging.run_name", "start")]
+    assert keys == ["logging.run_name", "start"]
+
+
 def test_the_live_view_shows_the_best_epoch(
     small_run: dict[str, Any], open_page: Open, train: Callable[[AppTest], Path]
 ) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -235,8 +236,13 @@ def test_many_runs_are_compared_by_their_folders_and_then_by_their_files(
     assert rows[first.name]["notes"] == "written as usual"
     assert set(rows[third.name]["tests"]) == {"test", "valid"}
     assert rows[second.name] == before[second.name]
-    monkeypatch.setattr(table, "RECHECK_S", -1.0)
-    read_table(store)
+    threads.clear()
+    checked = time.monotonic()
+    for later, looks in ((1.0, 0), (10.0, 1)):  # seconds after a look at the files, and how many looks have followed
+        table._stores[os.path.realpath(store)].checked_at = checked
+        monkeypatch.setattr(table, "time", SimpleNamespace(monotonic=lambda later=later: checked + later))
+        read_table(store)
+        assert len(threads) == looks
     threads[-1]()
     assert {row["run_id"]: row for row in read_table(store).rows}[second.name]["best_epoch"] == 77
 
