@@ -58,7 +58,11 @@ def test_a_leak_of_validation_is_fixed_by_one_click(
 
 def test_the_cohort_is_shown_with_its_numbers(data: Path, places: dict[str, str], open_page: Open, said: Said) -> None:
     (data / "out.txt").write_text("train_1_a_1\ntrain_2_a_1.nii.gz\n")
-    fields: dict[str, Any] = {"data.cohort.exclude": str(data / "out.txt"), "data.cohort.recon": "first"}
+    fields: dict[str, Any] = {
+        "data.cohort.exclude": str(data / "out.txt"),
+        "data.cohort.recon": "first",
+        "data.box-more": True,
+    }
     app = open_page("data", places | fields)
     app.selectbox(key="where.column").set_value("volumename")
     app.selectbox(key="where.op").set_value("!=")
