@@ -217,6 +217,9 @@ def _comparison(run_dirs: list[str], names: Mapping[str, str], on: str, seeds: d
         matched = results.read_matched(*key)
         source = tabs.source_of(matched, on)
 
+        # Recipes have no curves of their own: one run of each is drawn, under its own name.
+        drawn = {} if seeds is None else {"names": [names[folder] for folder in run_dirs]}
+
         @functools.cache
         def compared() -> dict[str, Any]:  # only for a tab that shows statistics: they take some seconds at first
             with st.skeleton(height=420):
@@ -224,13 +227,13 @@ def _comparison(run_dirs: list[str], names: Mapping[str, str], on: str, seeds: d
 
         contents = {
             "Differences": lambda: tabs.differences(compared(), source),
-            "Curves": lambda: tabs.curves(matched, run_dirs, on, source),
-            "Disagreements": lambda: tabs.disagreements(matched, run_dirs, on, source),
+            "Curves": lambda: tabs.curves(matched | drawn, run_dirs, on, source),
+            "Disagreements": lambda: tabs.disagreements(matched | drawn, run_dirs, on, source),
             "Settings": lambda: tabs.settings(matched),
-            "Label noise": lambda: tabs.label_noise(matched, run_dirs, on, source),
+            "Label noise": lambda: tabs.label_noise(matched | drawn, run_dirs, on, source),
             "Published": lambda: published.tab(compared(), run_dirs, on),
             "Paper": lambda: exports.draw_paper(
-                compared()["files"](), f"compare-{on}", lambda: tabs.figures_of(compared(), run_dirs), source
+                compared()["files"](), f"compare-{on}", lambda: tabs.figures_of(compared() | drawn, run_dirs), source
             ),
         }
         draw_tabs(

@@ -115,7 +115,10 @@ def _draw_recipes(runs: pd.DataFrame, ranked: pd.DataFrame, every: list[dict[str
     from ctbench_ui.runs import filters, recipes
 
     table = recipes.table(runs)
-    table = table[table["val_auprc"].notna()].reset_index(drop=True)
+    listed = runs["recipe"].isin(table.loc[table["val_auprc"].notna(), "recipe"])
+    if not listed.all():  # the others are told apart without those that are not listed
+        runs = runs[listed]
+        table = recipes.table(runs) if len(runs) else table.iloc[:0]
     if table.empty:
         st.caption("No recipe has a finished run yet.")
         return

@@ -82,13 +82,12 @@ def clear() -> None:
 def open_runs(expression: Expression) -> None:
     """Open the Runs page with the runs that a query matches, one by one, and none selected.
 
-    The query is set before the page opens: Streamlit writes one that is set as the page is drawn into the field, but not
-    into the address.
+    The query goes by the address: Streamlit shows one of the session in the field, and does not write it into the address.
     """
-    _write(expression)
+    for key in (KEY, "runs.chosen"):
+        st.session_state.pop(key, None)
     set_value("runs.view", "Runs")
-    st.session_state.pop("runs.chosen", None)
-    go("runs")
+    go("runs", {KEY: query.write(expression, run_fields())})
 
 
 def _show(error: QueryError) -> None:

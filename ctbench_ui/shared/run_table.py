@@ -181,6 +181,9 @@ def select_runs(
     for name in others:
         table[name] = _field_cells(rows, run_fields()[name])
     if places:
+        from ctbench_core.compare import differing_parts
+
+        table["name"] = differing_parts(list(table["name"]))  # beside curves whole names would be cut at what differs
         table.insert(0, "line", [line_sample(places[run_id]) if run_id in places else "" for run_id in ids])
     positions = _positions(ids, chosen)
     config = (
@@ -189,7 +192,8 @@ def select_runs(
         | ({"test": _TEST_BESIDE} if is_beside else {})
         | {name: _field_column(run_fields()[name]) for name in others}
     )
-    config |= {name: config[name] | {"width": width_of(table[name])} for name in _FITTED if name in table}
+    fitted = (*_FITTED, "test") if is_beside else _FITTED
+    config |= {name: config[name] | {"width": width_of(table[name])} for name in fitted if name in table}
     if places and "name" in table:
         config["name"] |= {"width": max(config["name"]["width"], _BESIDE_CURVES)}
     alt = "Runs and their metrics"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ctbench_core.compare import run_choice
+from ctbench_core.compare import differing_parts, run_choice
 from ctbench_core.config import Config
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
@@ -142,6 +143,22 @@ def test_a_run_has_one_name_on_every_tab(
     assert [text.split(" · val.")[0] for text in _shown(app)] == [names[one.name] for one in (repeat, other)]
     app = open_page("compare", query=query | {"compare-tabs": "label noise"})
     assert app.selectbox(key="compare-labels-run").options == [names[one.name] for one in (repeat, other)]
+
+
+def test_where_recipes_are_compared_one_run_of_each_is_drawn_under_its_own_name(
+    trained: list[Path], store: Path, open_page: Open
+) -> None:
+    _, repeat, other = trained
+    for folder in trained:
+        evaluate_run(folder, ["test.csv"])
+    names = {row["run_id"]: row["name"] for row in cache.named(cache.run_rows(str(store)))}
+    query = {"runs": f"{repeat.name},{other.name}"}
+    app = open_page("compare", query=query | {"compare-tabs": "label noise"})
+    assert app.toggle(key="compare.by-recipe").value
+    assert app.selectbox(key="compare-labels-run").options == [names[one.name] for one in (repeat, other)]
+    app = open_page("compare", query=query | {"compare-tabs": "curves"})
+    lines = [trace["name"] for trace in json.loads(app.get("plotly_chart")[0].proto.spec)["data"] if trace.get("name")]
+    assert set(differing_parts([names[one.name] for one in (repeat, other)])) <= set(lines)
 
 
 def _shown(app: AppTest) -> list[str]:

@@ -96,6 +96,20 @@ def test_recipes_of_which_no_run_has_finished_are_not_ranked(
     assert "No recipe has a finished run yet." in said(app)
 
 
+def test_recipes_are_told_apart_from_those_that_are_listed(
+    trained: list[Path], open_page: Open, make_config: Callable[..., Config], tiny_data: Path
+) -> None:
+    for rate in (0.02, 0.03):
+        run_experiment(make_config(tiny_data, {"training.learning_rate": rate}))
+    before = open_page("home", {"home.best": "Recipes"}).dataframe[0].value
+    failed = run_experiment(make_config(tiny_data, {"training.optimizer": "sgd"}))
+    run = open_run(failed["run_dir"])
+    write_status(run.paths.status, run.status, state="failed")
+    after = open_page("home", {"home.best": "Recipes"}).dataframe[0].value
+    assert after["differs"].tolist() == before["differs"].tolist()
+    assert not any("SGD" in text or "Adam" in text for text in after["differs"])
+
+
 def test_the_table_of_home_begins_with_results_and_gives_the_day_of_a_run(
     trained: list[Path], open_page: Open, places: dict[str, str]
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core import query
+from ctbench_core.compare import differing_parts
 from ctbench_core.config import Config, set_keys
 from ctbench_core.evaluate import evaluate_on_validation, evaluate_run
 from ctbench_core.experiment import run_experiment
@@ -537,6 +538,9 @@ def test_learning_curves_of_the_selected_runs_are_drawn_by_several_metrics(
     app.toggle(key="runs.curves").set_value(True).run()
     assert not app.exception
     assert sorted(marked(app, store)) == sorted(chosen)
+    whole = cache.named(cache.run_rows(str(store)))
+    names = app.dataframe[0].value["name"].tolist()  # without what all runs have in common
+    assert sorted(names) == sorted(differing_parts([row["name"] for row in whole]))
     auprc, loss = app.get("plotly_chart")
     assert "Validation AUPRC" in auprc.proto.spec and "Validation loss" in loss.proto.spec
     assert lines_of(auprc) == lines_of(loss)
