@@ -54,6 +54,7 @@ STYLE = """<style>
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stCaptionContainer] code {display: inline-block}
+.st-key-alignment-view {max-width: 20rem}
 .st-key-start-line [data-testid=stCaptionContainer] {padding-bottom: .55rem}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
 [role=tab]:is([aria-selected=true], :hover), [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
