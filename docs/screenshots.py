@@ -105,6 +105,7 @@ def take(user: BrowserUser, shot: Shot, file: Path) -> dict[str, Any]:
         user.click(user.widget(key, "button:visible"))  # on a phone a button with help is another one
     user.settle()
     page = user.page
+    page.mouse.move(page.viewport_size["width"] - 1, 1)  # off what was pressed, whose help would lie over the page
     page.wait_for_timeout(FADE_MS)
     page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)")
     layout = dict(page.evaluate(LAYOUT))

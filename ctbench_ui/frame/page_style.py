@@ -23,10 +23,12 @@ STYLE = """<style>
 @media (max-width: 640px) {
   .st-key-strip > :has(.st-key-strip-job [data-testid=stPageLink]) {flex-basis: 100%}
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
+  [data-testid=stTabs] [role=tablist] {gap: .75rem}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
   [data-variant=segmented_control]:not([data-selected=true]) {border-left-color: color-mix(in srgb, currentColor 15%, transparent) !important}
   [data-variant=segmented_control][data-selected=true] {position: relative; z-index: 1}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
+  [class*=st-key-machine-] > * {min-width: calc(50% - .5rem)}
   [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
   [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
   [class*=st-key-chart-all-] > * {min-width: 60rem}
@@ -51,6 +53,9 @@ STYLE = """<style>
 [data-testid=stExpanderDetails][inert] {display: none}
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
+[data-testid=stCaptionContainer] code {display: inline-block}
+.st-key-alignment-view {max-width: 20rem}
+.st-key-start-line [data-testid=stCaptionContainer] {padding-bottom: .55rem}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
 [role=tab]:is([aria-selected=true], :hover), [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
 [data-testid=stSliderThumbValue], button[kind=tertiary]:enabled {color: inherit !important}
@@ -63,6 +68,7 @@ button[kind=tertiary]:enabled:hover {opacity: .8}
 }
 [data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
 [data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
+[data-testid=stTab] {scroll-margin-inline: 2rem}
 [data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
 [data-testid=stMarkdownContainer] td, [data-testid=stTable] td, [data-testid=stTable] td * {overflow-wrap: anywhere !important}
 [data-testid=stTable] td:first-child {width: 9.5rem}

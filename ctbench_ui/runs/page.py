@@ -50,6 +50,9 @@ _STYLE = """<style>
 .st-key-runs-split > div:has(> .st-key-run-panel) {flex: 1 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-list) {flex: 100 1 24rem !important; min-width: min(100%, 22rem)}
 .st-key-runs-split > div:has(> .st-key-runs-curves-panel) {flex: 100 1 36rem !important; min-width: min(100%, 22rem)}
+@media (min-width: 1600px) {
+  .st-key-runs-split > div:has(> .st-key-run-panel) {flex-grow: 60 !important}
+}
 [class*=st-key-runs-bar] {flex-wrap: nowrap; gap: .5rem; min-height: 2.5rem; overflow: auto hidden; scrollbar-width: none}
 [class*=st-key-runs-bar] {padding-bottom: .75rem; margin-bottom: -.75rem}
 [class*=st-key-runs-bar] > * {flex-shrink: 0}
@@ -58,8 +61,9 @@ _STYLE = """<style>
 [class*=st-key-runs-table] [data-testid=stElementToolbar] {top: auto !important; bottom: -2.1rem}
 [class*=st-key-runs-table] {padding-bottom: 1.75rem}
 @media (max-width: 640px) {
-  [class*=st-key-runs-hint], [class*=st-key-runs-deleted] span:has(> [data-testid=stIconMaterial]) {display: none}
-  [class*=st-key-runs-bar] {padding-right: 2rem; mask-image: linear-gradient(to left, transparent, #000 2rem)}
+  [class*=st-key-runs-bar] > :has(> :is([class*=st-key-runs-hint], [class*=st-key-runs-deleted]:empty)) {display: none}
+  [class*=st-key-runs-deleted] span:has(> [data-testid=stIconMaterial]) {display: none}
+  [class*=st-key-runs-bar] {padding-right: 1rem; mask-image: linear-gradient(to left, transparent, #000 1rem)}
   .st-key-runs-controls {gap: .5rem}
   .st-key-runs-controls button {padding-inline: .5rem}
   .st-key-runs-order {flex: 0 1 8.5rem !important; width: 8.5rem !important; min-width: 0 !important}
@@ -76,7 +80,7 @@ _STYLE_BESIDE = """<style>
 }
 </style>"""
 _STYLE_CURVES = """<style>
-.st-key-runs-split > div:has(> .st-key-runs-list) {flex: 50 1 23rem !important; min-width: min(100%, 20rem)}
+.st-key-runs-split > div:has(> .st-key-runs-list) {flex: 65 1 23rem !important; min-width: min(100%, 20rem)}
 </style>"""
 
 Rows = Sequence[dict[str, Any]]

@@ -53,7 +53,8 @@ def reliability(bins: pd.DataFrame, label: str) -> go.Figure:
         size = 5 + 9 * (part["rows"] / most) ** 0.5
         points = {"x": part["forecast"], "y": part["observed"], "customdata": part["rows"]}
         style = {"line": {"width": 1.6, "color": colour}, "marker": {"color": colour, "size": size}}
-        chart.add_scatter(name=name, mode="lines+markers", hovertemplate=tip, **points, **style)
+        # A dot at 0 or 1 is larger than the margin of the axis.
+        chart.add_scatter(name=name, mode="lines+markers", cliponaxis=False, hovertemplate=tip, **points, **style)
     chart.update_xaxes(title="mean predicted probability", range=[-0.02, 1.02])
     chart.update_yaxes(title="observed frequency", range=[-0.02, 1.02])
     return set_layout(chart, height=430, legend_below=False)

@@ -36,7 +36,7 @@ _text, _number = st.column_config.TextColumn, st.column_config.NumberColumn
 
 # In the order of the table: how good a run is, which, and how it ended; on a phone the first two are in sight.
 COLUMNS: dict[str, Any] = {
-    "star": _text(_STAR, width=28, help="Starred on the run's card."),
+    "star": _text(_STAR, width=28, pinned=True, help="Starred on the run's card."),  # pinned: it keeps its width
     "auprc": metric_column("Val. AUPRC", help="Macro mean over findings at the best epoch, on validation."),
     "name": _text("Run"),
     "test": _text(

@@ -305,7 +305,8 @@ def _differences(folder: str, at: Stamp) -> None:
     if not compared:
         st.caption("This study has one recipe: nothing to compare.")
         return
-    axis = st.segmented_control(
+    controls = st.container(horizontal=True)
+    axis = controls.segmented_control(
         "Compare along",
         compared,
         default=compared[-1],
@@ -316,7 +317,8 @@ def _differences(folder: str, at: Stamp) -> None:
     if not _may_compare(folder, at, str(axis)):
         return
     table, source = study_tables.axis_differences(folder, at, str(axis)), study_tables.source(folder, at)
-    metric = _pick_metric("differences-metric")
+    with controls:
+        metric = _pick_metric("differences-metric")
     rows = study_tables.macro_differences(table, axes, str(axis), metric)
     chart = study_charts.macro_forest(rows, metric)
     alt = f"Differences of {metric_title(metric)} along {axis_title(str(axis))}, with 95 % intervals"

@@ -87,7 +87,7 @@ def _draw_configuration(header: Any, place: Any, can_be_empty: bool) -> None:
 def _draw_start(config: Config | None) -> None:
     """Draw the run's name, *Start*, the equivalent command and the expected time; start the run on the click."""
     has_place = get_runner().has_place()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="start-line"):
         form.field("logging.run_name", width=240)
         start = st.button(
             "Start" if has_place else "Queue",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ctbench_ui.frame.page_style import STYLE
+from ctbench_ui.runs.page import _STYLE as RUNS_STYLE
 from tests.browser.browser_user import BrowserUser, sync_api
 
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
@@ -98,6 +99,63 @@ def test_the_key_of_a_setting_is_not_broken_by_a_long_value(window: sync_api.Pag
     window.set_content(theirs + STYLE + table)
     assert window.locator("span").evaluate("one => one.getClientRects().length") == 1
     assert window.locator("table").evaluate("one => one.clientWidth") <= 326
+
+
+_TABS = """<style>[role=tablist] {display: flex; width: 358px; overflow-x: auto; gap: 16px} [role=tab] {flex: none}</style>
+<div data-testid=stTabs><div role=tablist>%s</div></div>"""
+_TAB = "<button data-testid=stTab role=tab style='width: %dpx; padding: 0; border: 0'>%s</button>"
+_ARROW = 24  # pixels at each end of a list of tabs that scrolls
+
+
+def test_a_chosen_tab_is_not_under_the_arrow_that_scrolls_tabs(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    window.set_content(STYLE + _TABS % "".join(_TAB % (80, name) for name in "abcdefgh"))
+    tab, tabs = window.get_by_text("e"), window.locator("[role=tablist]").bounding_box()
+    tab.evaluate("one => one.scrollIntoView({block: 'nearest', inline: 'nearest'})")  # as Streamlit does
+    box = tab.bounding_box()
+    assert tabs["x"] + _ARROW < box["x"] and box["x"] + box["width"] < tabs["x"] + tabs["width"] - _ARROW
+
+
+def test_the_tabs_of_data_fit_a_phone(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    widths = (47, 105, 69, 91)  # Data set, Prepare manifests, Budget files, Compare labels
+    window.set_content(_TABS % "".join(_TAB % (width, "") for width in widths) + STYLE)
+    tabs, last = window.locator("[role=tablist]").bounding_box(), window.get_by_role("tab").last.bounding_box()
+    assert last["x"] + last["width"] <= tabs["x"] + tabs["width"]
+
+
+def test_a_command_in_a_caption_stays_in_one_line(window: sync_api.Page) -> None:
+    text = "Changes nothing. <code>python -m ctbench_core doctor</code> runs the same checks."
+    window.set_content(f"{STYLE}<div data-testid=stCaptionContainer style='width: 300px'><p>{text}</p></div>")
+    assert window.locator("code").evaluate("one => one.getClientRects().length") == 1
+
+
+def test_the_machine_is_in_two_equal_columns_on_a_phone(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    row = "<div class=st-key-machine-%d style='display: flex; flex-wrap: wrap; gap: 1rem'>%s</div>"
+    boxes = [f"<div style='flex: 1 1 auto'>{text}</div>" for text in ("Device", "Processors", "5.0 of 24 GiB", "64")]
+    window.set_content(STYLE + row % (0, "".join(boxes[:2])) + row % (1, "".join(boxes[2:])))
+    assert len({box.bounding_box()["width"] for box in window.locator("[class^=st-key-machine] > div").all()}) == 1
+
+
+def test_a_card_of_a_run_takes_a_share_of_a_wide_window(window: sync_api.Page) -> None:
+    panels = "<div><div class=st-key-runs-list></div></div><div><div class=st-key-run-panel></div></div>"
+    window.set_content(f"{RUNS_STYLE}<div class=st-key-runs-split style='display: flex; gap: 1rem'>{panels}</div>")
+    width = "one => one.parentElement.clientWidth"
+    for window_width, low, high in ((1000, 384, 400), (1650, 600, 720)):
+        window.set_viewport_size({"width": window_width, "height": 600})
+        assert low <= window.locator(".st-key-run-panel").evaluate(width) <= high
+
+
+def test_the_bar_above_runs_has_no_gap_for_what_a_phone_hides(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    hidden = (
+        "<div><div class=st-key-runs-deleted-runs></div></div><div><div class=st-key-runs-hint-runs>Select</div></div>"
+    )
+    bar = f"<span id=count>24 runs</span>{hidden}<span id=csv>CSV</span>"
+    window.set_content(f"{RUNS_STYLE}<div class=st-key-runs-bar style='display: flex'>{bar}</div>")
+    count, csv = (window.locator(one).bounding_box() for one in ("#count", "#csv"))
+    assert csv["x"] - count["x"] - count["width"] == pytest.approx(8, abs=1)
 
 
 def test_the_page_makes_room_for_the_button_that_opens_the_navigation(user: BrowserUser) -> None:

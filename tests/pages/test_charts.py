@@ -25,6 +25,12 @@ def test_every_finding_has_its_own_style_in_any_selection() -> None:
     assert finding_style("Lung opacity", ["Lung opacity"]) == finding_style("Lung opacity", FINDINGS)
 
 
+def test_a_bin_at_0_is_drawn_as_a_whole_dot() -> None:
+    bins = pd.DataFrame({"stage": ["before"], "forecast": [0.0], "observed": [0.0], "rows": [30]})
+    dots = _traces(charts.reliability(bins, "Lung nodule"))["before"]
+    assert dots.cliponaxis is False
+
+
 def test_curves_have_dashes_where_a_colour_is_used_again() -> None:
     points = pd.DataFrame([{"label": label, "curve": "pr", "threshold": 0.5, "x": 0.1, "y": 0.4} for label in FINDINGS])
     known = pd.DataFrame({"finding": FINDINGS, "auprc": 0.5, "auroc": 0.5, "prevalence": 0.1})

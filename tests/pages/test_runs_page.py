@@ -169,6 +169,10 @@ def test_a_run_of_which_only_scores_are_stored_says_so_in_the_table_and_on_its_c
     assert "test_no_interval" not in run_table.export_frame(rows(store))
 
 
+def test_the_column_of_stars_keeps_its_width_in_a_wide_table() -> None:
+    assert run_table.COLUMNS["star"]["pinned"] and run_table.COLUMNS["star"]["width"] < 40
+
+
 def test_what_a_run_reached_comes_before_what_it_was_set_to(trained: list[Path], open_page: Open) -> None:
     evaluate_run(trained[0], ["test.csv"])
     shown = [name for name in open_page("runs").dataframe[0].value if name != "star"]
