@@ -75,6 +75,7 @@ class DaskExecutor:
         self._retries: Counter[str] = Counter()
         self._number, self._watched_at, self._scaled_at = 0, 0.0, 0.0
         self.ready_s = 0.0
+        self._scheduler = self._scheduler_id()
         is_local = not options.cluster
         client.register_plugin(Slots(threads_of(options), is_local, trains))
 
@@ -187,8 +188,12 @@ class DaskExecutor:
         remove_session(self._folder)
 
     def _require_scheduler(self) -> None:
-        """Raise when the scheduler is gone; finished runs stay, and begun ones have their checkpoints."""
-        if self._client.status != "running":
+        """Raise when the scheduler is gone; finished runs stay, and begun ones have their checkpoints.
+
+        A client goes over to another one at the same address by itself, which knows neither the tasks nor the workers'
+        slots.
+        """
+        if self._client.status != "running" or self._scheduler_id() != self._scheduler:
             place = self._options.cluster or "this machine"
             raise RunError(
                 f"The Dask scheduler of {place} is gone. Finished runs stay: start the scheduler, then run the same again."
@@ -199,6 +204,9 @@ class DaskExecutor:
         if self._options.cluster and self._cluster is not None and time.monotonic() - self._scaled_at > _SCALE_S:
             self._scaled_at = time.monotonic()
             self._cluster.scale(self._options.workers)
+
+    def _scheduler_id(self) -> str:
+        return str(self._client.scheduler_info(n_workers=0).get("id", ""))
 
     def _scheduler_info(self) -> dict[str, Any]:
         return dict(self._client.scheduler_info(n_workers=-1).get("workers", {}))

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ctbench_core.errors import InputError
+from ctbench_core.errors import InputError, RunError
 from ctbench_core.executors import HERE, ClusterOptions, Task, read_session, shards_on
 from ctbench_core.features import gather, load_features
 from ctbench_core.progress import Progress
@@ -67,6 +67,16 @@ def on_workers(shared: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             lambda options, *a, here=here, **k: (here if options.is_here else lend)(options, *a, **k),
         )
     return shared
+
+
+def test_another_scheduler_at_the_same_address_is_not_the_one_that_has_the_tasks(
+    shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client goes over to it by itself; it knows no task, and its workers have no slots, so a study would wait."""
+    assert shared.next(0.01) is None
+    monkeypatch.setattr(shared, "_scheduler", "that of before")
+    with pytest.raises(RunError, match="is gone"):
+        shared.next(0.01)
 
 
 @pytest.fixture
