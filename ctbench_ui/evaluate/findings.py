@@ -18,7 +18,7 @@ from ctbench_core.declared import (
     metrics_of,
     short_title,
 )
-from ctbench_core.formatting import format_interval, format_threshold
+from ctbench_core.formatting import format_interval
 from ctbench_core.metrics import auprc_skill
 from ctbench_ui.frame import address
 from ctbench_ui.shared import exports
@@ -79,7 +79,7 @@ def draw_rows(per_class: pd.DataFrame, key: str) -> None:
     """Draw the metrics of every finding, as `at_threshold` gives them."""
     shown = with_intervals(per_class)
     st.dataframe(
-        exports.styled(shown).format("{:.0f}", subset=["support"]).format(format_threshold, subset=["threshold"]),
+        exports.styled(shown).format("{:.0f}", subset=["support"]),
         hide_index=True,
         column_config=_columns(),
         height=38 + 35 * len(shown),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from sklearn.metrics import confusion_matrix
 from streamlit.testing.v1 import AppTest
@@ -337,15 +336,6 @@ def test_the_rates_at_the_slider_are_those_of_the_scores_and_say_why_they_have_n
     for title, value in expected.items():
         assert float(shown.loc[title, "Value [95 % CI]"].split()[0]) == pytest.approx(value, abs=5e-4), title
         assert "an interval needs 10" in shown.loc[title, "Note"]  # twelve patients in all
-
-
-def test_the_thresholds_of_findings_have_the_digits_that_their_rates_need(run: RunPaths, open_page: Open) -> None:
-    app = _open_tab(open_page, run, "Findings")
-    table = next(frame for frame in app.dataframe if "threshold" in frame.value)
-    written = pa.ipc.open_stream(table.proto.arrow_data.styler.display_values).read_all().to_pandas()
-    place = list(table.value).index("threshold")
-    assert written.iloc[:, place].tolist() == [format_threshold(value) for value in table.value["threshold"]]
-    assert any(len(text) > len(".500") for text in written.iloc[:, place])
 
 
 def test_notes_on_the_metrics_of_findings_stand_with_them_alone(run: RunPaths, open_page: Open, said: Said) -> None:
