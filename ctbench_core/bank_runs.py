@@ -270,7 +270,11 @@ class RunTask(ErrorIsolation):
                 before = time.monotonic()
                 stored = open_run(self.run_dir)
                 self.tests = evaluate_on_tests(
-                    *(stored, self.config, self.dataset.manifests, None, progress),
+                    stored,
+                    self.config,
+                    self.dataset.manifests,
+                    None,
+                    progress,
                     training=self.dataset,
                     shared=self._shared_tests,
                 )

@@ -56,12 +56,16 @@ def format_interval(
     Args:
         signed: of a difference, whose value has a sign: ``+.012 [−.003, .027]``.
     """
+    return f"{format_metric(value, digits, signed=signed)} {format_bounds(bounds, digits)}".rstrip()
+
+
+def format_bounds(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Write an interval alone: ``[.829, .856]``; empty without one."""
     known = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]
-    text = format_metric(value, digits, signed=signed)
     if len(known) != 2:
-        return text
+        return ""
     low, high = (format_metric(bound, digits) for bound in known)
-    return f"{text} [{low}, {high}]"
+    return f"[{low}, {high}]"
 
 
 def format_mean_sd(mean: float | None, sd: float | None, digits: int = 3) -> str:

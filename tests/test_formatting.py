@@ -7,6 +7,7 @@ import math
 import pytest
 
 from ctbench_core.formatting import (
+    format_bounds,
     format_cohort,
     format_interval,
     format_mean_sd,
@@ -71,3 +72,11 @@ def test_places_are_written_for_people(number: int, shown: str) -> None:
 )
 def test_a_time_span_has_its_unit(seconds: float, shown: str) -> None:
     assert format_time_span(seconds) == shown
+
+
+def test_an_interval_alone_is_that_beside_the_metric() -> None:
+    assert format_bounds([0.8291, 0.8559]) == "[.829, .856]"
+    assert format_interval(0.8424, [0.8291, 0.8559]) == f".842 {format_bounds([0.8291, 0.8559])}"
+    for unknown in (None, [], [None, 0.5], [math.nan, 0.5]):
+        assert format_bounds(unknown) == ""
+        assert format_interval(0.8424, unknown) == ".842"

@@ -21,7 +21,16 @@ from ctbench_core.declared import (
     short_title,
 )
 from ctbench_core.errors import Fix, first_rows
-from ctbench_core.formatting import format_cohort, format_interval, format_metric, format_p, format_pairs, plural
+from ctbench_core.formatting import (
+    UNDEFINED,
+    format_bounds,
+    format_cohort,
+    format_interval,
+    format_metric,
+    format_p,
+    format_pairs,
+    plural,
+)
 from ctbench_core.overrides import fix_overrides, own_shell, quote_word
 from ctbench_core.report import RECALIBRATION, is_recalibrated, prevalence_rows
 from ctbench_core.runs import MacroMetric, Metrics
@@ -314,7 +323,7 @@ def _cell_metric(cell: dict[str, Any]) -> str:
 
 def _range(cell: dict[str, Any]) -> str:
     """Write the range over seeds or folds."""
-    return format_interval(None, (cell["range_lo"], cell["range_hi"])).removeprefix("– ")
+    return format_bounds((cell["range_lo"], cell["range_hi"])) or UNDEFINED
 
 
 def _difference_lines(rows: Sequence[dict[str, Any]]) -> list[str]:

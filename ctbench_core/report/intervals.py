@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ctbench_core.formatting import format_interval, format_metric
+from ctbench_core.formatting import format_bounds, format_interval, format_metric
 from ctbench_core.inference import MARK_NEAR_END, TWO_SEEDS
 
 _CI = "95 % CI"
@@ -34,7 +34,7 @@ def interval_title(rows: pd.DataFrame, of: str = "") -> str:
 
 def interval_texts(rows: pd.DataFrame) -> list[str]:
     """Write the interval of each row, ``[.829, .856]``, else its range, ``range .840 to .844``, else nothing."""
-    texts = [format_interval(None, pair).removeprefix("–").strip() for pair in rows[["lo", "hi"]].to_numpy().tolist()]
+    texts = [format_bounds(pair) for pair in rows[["lo", "hi"]].to_numpy().tolist()]
     if "range_lo" not in rows:
         return texts
     ranges = rows[["range_lo", "range_hi"]].to_numpy(dtype=float).tolist()

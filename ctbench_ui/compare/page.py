@@ -164,10 +164,8 @@ def _pick_seeds(
     seeds = repeats_on(runs, rows.values(), on)
     averaged = {}
     if seeds:
-        by_dir, names = (
-            {row["run_dir"]: row for row in rows.values()},
-            recipes_of([open_run(row["run_dir"]) for row in runs]),
-        )
+        by_dir = {row["run_dir"]: row for row in rows.values()}
+        names = recipes_of([open_run(row["run_dir"]) for row in runs])
         averaged = {
             run_id: (name, [by_dir[folder] for folder in folders])
             for name, (run_id, folders) in zip(names, seeds.items())

@@ -10,7 +10,7 @@ import streamlit as st
 
 from ctbench_core.declared import METRICS, metric_help, metrics_of, short_title
 from ctbench_core.evaluate import BEFORE, PLATT, RECALIBRATED
-from ctbench_core.formatting import format_interval, format_metric, plural
+from ctbench_core.formatting import format_bounds, format_interval, format_metric, plural
 from ctbench_core.metrics import METHODS
 from ctbench_core.report import RECALIBRATION
 from ctbench_core.runs import EvaluationPaths
@@ -126,8 +126,7 @@ def _metrics(rows: Rows, label: str, stages: list[str]) -> None:
 
 def _interval(row: dict[str, Any], name: str) -> str:
     """Write a metric with its interval, where it has one."""
-    bounds = _bounds(row, name)
-    return format_interval(row[name], bounds) if bounds else format_metric(row[name])
+    return format_interval(row[name], _bounds(row, name))
 
 
 def _bounds(row: dict[str, Any], name: str) -> list[float]:
@@ -173,5 +172,5 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
     for name, title in _columns().items():
         cells[title] = row[name]
         if bounds := _bounds(row, name):
-            cells[title + _CI] = format_interval(None, bounds).removeprefix("–").strip()
+            cells[title + _CI] = format_bounds(bounds)
     return cells

@@ -18,7 +18,7 @@ from ctbench_core.declared import (
     metrics_of,
     short_title,
 )
-from ctbench_core.formatting import format_interval
+from ctbench_core.formatting import UNDEFINED, format_bounds
 from ctbench_core.metrics import auprc_skill
 from ctbench_ui.frame import address
 from ctbench_ui.shared import exports
@@ -123,7 +123,7 @@ def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
     for name in (column.removesuffix("_ci") for column in _metric_columns() if column.endswith("_ci")):
         bounds = [f"{name}_ci_lower", f"{name}_ci_upper"]
         if set(bounds) <= set(shown):
-            texts = [format_interval(None, pair).removeprefix("– ") for pair in shown[bounds].to_numpy().tolist()]
+            texts = [format_bounds(pair) or UNDEFINED for pair in shown[bounds].to_numpy().tolist()]
             shown[f"{name}_ci"] = [None if text == "–" else text for text in texts]
     columns = [name for name in _table_columns() if name in shown]
     notes = shown.reindex(columns=["undefined", "no_interval"]).fillna("").to_numpy().tolist()

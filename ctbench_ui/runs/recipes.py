@@ -70,7 +70,7 @@ _COLUMNS: dict[str, Any] = {
     "others": _NUMBER("Not finished", format="%d"),
 }
 
-_FITTED = ("differs", "study", "set")  # columns as wide as the longest of their texts
+_FITTED = ("differs", "study", "set")  # see `run_table.fit_columns`
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -179,9 +179,7 @@ def draw(recipes: pd.DataFrame, runs: pd.DataFrame, selected: Sequence[str] = ()
         with progress_bar("Computing intervals") as progress:
             shown = shown.assign(interval=_intervals(recipes, runs, progress))
             shown = shown[[name for name in _COLUMNS if name in shown]]
-    columns = _COLUMNS | {
-        name: _COLUMNS[name] | {"width": run_table.width_of(shown[name])} for name in _FITTED if name in shown
-    }
+    columns = _COLUMNS | run_table.fit_columns(_COLUMNS, shown, _FITTED)
     chosen = select_rows(
         run_table.with_val_texts(shown),
         list(recipes["recipe"]),

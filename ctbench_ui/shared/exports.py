@@ -15,7 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ctbench_core.declared import metric_title
 from ctbench_core.figures import SQUARE_WIDTH, add_note, add_note_to_pictures
-from ctbench_core.formatting import format_error, format_interval, format_metric, format_p
+from ctbench_core.formatting import UNDEFINED, format_bounds, format_error, format_metric, format_p
 from ctbench_core.report import DETECTABLE_TITLE
 from ctbench_core.runs import Disclosures, read_frame
 from ctbench_core.tables import sheet_bytes
@@ -184,7 +184,7 @@ _HEADINGS = {
 def draw_differences(frame: pd.DataFrame, key: str, alt: str) -> None:
     """Draw a table of differences: columns a, b, delta, lo, hi, p, ...; the bounds become one column."""
     shown = frame.drop(columns=["lo", "hi"])
-    bounds = [format_interval(None, pair).removeprefix("– ") for pair in frame[["lo", "hi"]].to_numpy().tolist()]
+    bounds = [format_bounds(pair) or UNDEFINED for pair in frame[["lo", "hi"]].to_numpy().tolist()]
     shown.insert(list(shown).index("delta") + 1, "ci", bounds)
     if "metric" in shown:
         shown["metric"] = shown["metric"].map(metric_title)

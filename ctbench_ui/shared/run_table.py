@@ -170,7 +170,7 @@ def select_runs(
         columns: names in `column_titles`.
         chosen: run ids that are selected at first.
         is_beside: whether a panel is beside the table: of the columns that are shown at first it then has a few.
-        places: those of lines in `line_style` by run id; a column shows them.
+        places: those of lines in `line_style` by run id; a column shows them, and names leave out what all have.
     """
     ids = [row["run_id"] for row in rows]
     if is_beside and set(columns) == set(_FIRST):
@@ -193,7 +193,7 @@ def select_runs(
         | {name: _field_column(run_fields()[name]) for name in others}
     )
     fitted = (*_FITTED, "test") if is_beside else _FITTED
-    config |= {name: config[name] | {"width": width_of(table[name])} for name in fitted if name in table}
+    config |= fit_columns(config, table, fitted)
     if places and "name" in table:
         config["name"] |= {"width": max(config["name"]["width"], _BESIDE_CURVES)}
     alt = "Runs and their metrics"
@@ -211,6 +211,11 @@ def runs_selected(rows: Sequence[Mapping[str, Any]], key: str, chosen: Sequence[
 
 def _positions(ids: Sequence[str], chosen: Sequence[str]) -> list[int]:
     return [ids.index(run_id) for run_id in chosen if run_id in ids]
+
+
+def fit_columns(columns: Mapping[str, Any], table: pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
+    """Return those columns of a table that are named, each as wide as the longest of its texts."""
+    return {name: columns[name] | {"width": width_of(table[name])} for name in names if name in table}
 
 
 def width_of(texts: Iterable[str]) -> int:
