@@ -1,6 +1,6 @@
-"""Measure packing, an epoch, the test and the alignment of many volumes, each as a process of its own.
+"""Measure packing, an epoch and the test of many volumes, each as a process of its own.
 
-``python -m benchmarks.scale [VOLUMES] [--folder F] [--workers 2] [--steps pack,linear,mlp,evaluate,align]`` writes
+``python -m benchmarks.scale [VOLUMES] [--folder F] [--workers 2] [--steps pack,linear,mlp,evaluate]`` writes
 VOLUMES x 512 vectors as float16 files of 1,000 rows and Parquet manifests (a tenth of the volumes is the test, a
 fiftieth validation), runs each step through the command line, and prints a row a step: seconds, the largest anonymous
 memory of any of its processes, and the resident memory beside it, which includes the pages of the mapped store. With
@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 WIDTH, ROWS, FINDINGS = 512, 1000, 18
-STEPS = ("pack", "repack", "linear", "linear-3", "mlp", "mlp-3", "evaluate", "align")
+STEPS = ("pack", "repack", "linear", "linear-3", "mlp", "mlp-3", "evaluate")
 _WATCH_S = 0.05
 
 
@@ -155,7 +155,6 @@ def run_steps(folder: Path, workers: int, steps: list[str], times: int = 1) -> I
             "mlp": ["train", "model.params.hidden_dims=[256]", one, *train],
             "mlp-3": ["train", "model.params.hidden_dims=[256]", three, *train],
             "evaluate": ["evaluate", f"run={runs.get('mlp', '')}"],
-            "align": ["align", *data],
         }[step]
         outcomes = []
         for _ in range(times):

@@ -34,7 +34,7 @@ class Page:
         outline: what is shown under its title until its first part is drawn.
         ids: query parameters that name something stored, and what is said where it is not there.
         tabs: the titles of its tabs by the key of the tabs, which is also their query parameter.
-        filters: keys of its other widgets that the address holds.
+        filters: keys of what else the address holds: values of widgets, and which box is open.
         renamed: by key of a filter, what its values were called before, and what they are called now.
         readonly: whether a read-only link may open it.
     """
@@ -103,7 +103,7 @@ PAGES = Registry(
             },
             filters=(
                 *("runs.filter", "runs.view", "runs.group", "runs.order", "runs.columns", "runs.page", "runs.all"),
-                *("runs.curves", "runs.curves-metric"),
+                *("runs.curves", "runs.curves-metric", "runs.smoothing"),
                 *("runs.state", "runs.encoder", "runs.head", "runs.tag"),  # of addresses from before the query
             ),
             renamed={
@@ -231,6 +231,7 @@ PAGES = Registry(
             icon=":material/memory:",
             draw="ctbench_ui.system.page:draw",
             outline=(((1, 1, 1, 1), _CARD), ((1, 1), _TALL)),
+            filters=("system.open",),
         ),
     ),
 )

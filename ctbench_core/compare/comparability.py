@@ -243,6 +243,7 @@ def published_frame(
     """Return the published classification results of a metric (auroc, auprc, f1_macro).
 
     Column ``why`` says what differs from ours, or is not stated. None can be tested: no scores of volumes are published.
+    A model with several results of one kind, as of two versions of a paper, is named with the source of each.
 
     Args:
         labels: the findings of our mean; volumes: the number of our volumes; inputs: visual, text or concat.
@@ -252,6 +253,8 @@ def published_frame(
     numbers = ("value", "sd", "n", "findings")
     table = table.assign(**{name: parse_numbers(table[name])[0] for name in numbers if name in table})
     table["why"] = [_differences_of(row, len(labels), volumes, inputs) for row in table.to_dict("records")]
+    is_alike = table.duplicated(["model", "findings", "cohort", "n", "protocol"], keep=False)
+    table["model"] = table["model"].mask(is_alike, table["model"] + ", " + table["source"])
     return table.drop(columns=["task"]).reset_index(drop=True)
 
 

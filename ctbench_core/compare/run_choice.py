@@ -39,7 +39,8 @@ def default_runs(rows: Sequence[Row]) -> list[str]:
     """Return the ids of the two runs that Compare begins with, the better one first; of one recipe only if there is no other.
 
     They are the best runs of two recipes by validation AUPRC, of one validation set if possible, with a test set in common
-    if possible, since the metrics of different validation sets do not rank runs.
+    if possible, since the metrics of different validation sets do not rank runs. The second is the best of those whose
+    recipe was tested with a seed of the first's, if any was: without a common seed, a difference has no interval.
 
     Args:
         rows: two runs or more that can be compared, newest first.
@@ -54,15 +55,31 @@ def default_runs(rows: Sequence[Row]) -> list[str]:
     pairs = [pair for group in candidates if (pair := _first_sharing(group))]
     tested = [pair for pair in pairs if all(row["tests"] for row in pair) and not are_repeats(*pair)]
     first, second = next(iter(tested or pairs), (rows[0], rows[1]))
-    return [first["run_id"], second["run_id"]]
+    own, seeds = _identity(first), _tested_seeds(rows)
+    peers = [row for row in recipes if row["validation_set"] == second["validation_set"] and _identity(row) != own]
+    with_seed = (row for row in peers if seeds[_identity(row)] & seeds[own])
+    chosen = second if second["kind"] != "train" else next(with_seed, second)
+    return [first["run_id"], chosen["run_id"]]
+
+
+def _identity(row: Row) -> str:
+    """Return the recipe of a trained run; predictions stand for themselves."""
+    return str(row["recipe"] if row["kind"] == "train" else row["run_id"])
+
+
+def _tested_seeds(rows: Iterable[Row]) -> dict[str, set[tuple[str, Any]]]:
+    """Return the test sets of each recipe, each with the seeds of the runs that were evaluated on it."""
+    seeds: dict[str, set[tuple[str, Any]]] = {}
+    for row in rows:
+        seeds.setdefault(_identity(row), set()).update((name, row["seed"]) for name in row["tests"])
+    return seeds
 
 
 def _one_a_recipe(ranked: Sequence[Row]) -> list[Row]:
     """Return the runs that stand for the recipes of each validation set, best first; predictions stand for themselves."""
     by_recipe: dict[tuple[str, str], list[Row]] = {}
     for row in ranked:
-        name = row["recipe"] if row["kind"] == "train" else row["run_id"]
-        by_recipe.setdefault((row["validation_set"], name), []).append(row)
+        by_recipe.setdefault((row["validation_set"], _identity(row)), []).append(row)
     return [run_for_recipe(group[0], group) or group[0] for group in by_recipe.values()]
 
 

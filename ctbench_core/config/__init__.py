@@ -41,7 +41,15 @@ from ctbench_core.config.keys import (
     values_for,
 )
 from ctbench_core.config.results import AnalysisConfig, EvaluationConfig, LoggingConfig, OptunaConfig, UtilsConfig
-from ctbench_core.config.titles import differing_settings, key_title, setting_text, setting_texts, title_of, value_text
+from ctbench_core.config.titles import (
+    differing_settings,
+    key_title,
+    setting_text,
+    setting_texts,
+    title_of,
+    value_text,
+    words_for,
+)
 from ctbench_core.config.training import LossConfig, ModelConfig, ModelParams, ResumeConfig, TrainingConfig
 from ctbench_core.config.urls import is_url, refuse_secret
 from ctbench_core.config.yaml_text import check_yaml, dump_yaml

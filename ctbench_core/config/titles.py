@@ -40,6 +40,11 @@ def key_title(key: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def words_for(key: str) -> tuple[str, ...]:
+    """Return what people read for a config key, in small letters: its title, and its word within names, ``lr``."""
+    return tuple(dict.fromkeys(filter(None, (key_title(key).lower(), _SHORT.get(key, "")))))
+
+
 def title_of(info: KeyInfo, value: Any) -> str:
     """Return the title of a registered value, as in ``MLP``; any other value as text."""
     registered = info.registry.get(info.registry.canonical(value)) if info.registry else None

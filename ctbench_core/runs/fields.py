@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 import types
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Union, get_args, get_origin
 
-from ctbench_core.config import KEYS, KeyInfo, key_title
+from ctbench_core.config import KEYS, KeyInfo, key_title, words_for
 from ctbench_core.declared import averaged_metrics
 from ctbench_core.query import Field, Fields, Kind, Row
 
@@ -110,16 +111,16 @@ def _test_reader(macro: str) -> Callable[[Row], Sequence[Any]]:
 
 
 def _key_fields(taken: Sequence[Field]) -> list[Field]:
-    """Return a field for each other config key; its last part alone names it where no other field has that name."""
+    """Return a field for each other config key; its last part, and a word of names, stand for it where no other key has it."""
+    last = {name: name.rpartition(".")[2] for name in KEYS}
+    words = {name: dict.fromkeys((last[name], *words_for(name))) for name in KEYS}
+    lasts, counts = Counter(last.values()), Counter(word for own in words.values() for word in own)
     infos = [info for info in KEYS.values() if not any(info.name in field.aliases for field in taken)]
-    names = [info.name.rpartition(".")[2] for info in KEYS.values()] + [field.name for field in taken]
     fields = []
     for info in infos:
-        last = info.name.rpartition(".")[2]
-        aliases = (last,) if names.count(last) == 1 else ()
-        fields.append(
-            Field(info.name, info.name, _kind(info), _key_reader(info), info.help, aliases, label=key_title(info.name))
-        )
+        name = info.name
+        aliases = tuple(word for word in words[name] if counts[word] == 1 or (word == last[name] and lasts[word] == 1))
+        fields.append(Field(name, name, _kind(info), _key_reader(info), info.help, aliases, label=key_title(name)))
     return fields
 
 

@@ -117,10 +117,10 @@ def _pick_runs(place: Any, rows: Rows, titles: Mapping[str, str]) -> None:
     Args:
         titles: by run id, of the runs that stand for their recipes.
     """
-    state = st.session_state
+    state, own = st.session_state, run_picker.titles(rows)
     keep: dict[str, Any] = {
         "persist_state": "session",
-        "format_func": lambda run_id: titles.get(run_id) or run_picker.title(rows[run_id]),
+        "format_func": lambda run_id: titles.get(run_id) or own(run_id),
         "on_change": _write_link,
     }
     with place.container(horizontal=True, vertical_alignment="top", key="compare-runs"):
@@ -138,7 +138,7 @@ def _write_link() -> None:
 
 def _warn_if_stale(rows: Rows, chosen: Mapping[str, str], on: str) -> None:
     """Warn of runs that were trained further since; ``chosen`` has each run's own name of the set."""
-    if stale := [run_picker.title(rows[run_id]) for run_id, name in chosen.items() if name in rows[run_id]["stale"]]:
+    if stale := [rows[run_id]["name"] for run_id, name in chosen.items() if name in rows[run_id]["stale"]]:
         st.warning(
             f"Trained further since the evaluation on {as_text(on)}: {as_text('; '.join(stale))}. These results are not of the best epoch: "
             "evaluate on test again.",
@@ -194,10 +194,13 @@ def _is_averaged(recipes: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]])
 
 
 def _recipe_title(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write a recipe as an option of the fields: the seeds that are averaged, and their mean metric."""
+    """Write a recipe as an option of the fields: the seeds that are averaged, and their mean metric.
+
+    Its name has its encoder where recipes differ in it.
+    """
     values = [row["val_auprc"] for row in rows if row["val_auprc"] is not None]
     metric = f"{'mean ' if len(values) > 1 else ''}val. AUPRC {format_metric(fmean(values) if values else None)}"
-    return f"{name}, {seeds_text(row['seed'] for row in rows)} · {metric} · {rows[0]['encoder']}"
+    return f"{name}, {seeds_text(row['seed'] for row in rows)} · {metric}"
 
 
 @st.fragment

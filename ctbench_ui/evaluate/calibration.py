@@ -54,6 +54,7 @@ def tab(paths: EvaluationPaths, tuning: dict[str, Any], labels: list[str], sourc
         _metrics(rows, label, stages)
         if method:
             _validation_minus_test(rows[label, method], tuning, label, method)
+            _warn_of_reversal(tuning, label, method)
     _decision_curve(paths, label, source)
     every = _by_finding(rows, labels, stages)
     alt = "Calibration of every finding, a row for each stage"
@@ -144,14 +145,29 @@ def _validation_minus_test(row: dict[str, Any], tuning: dict[str, Any], label: s
         return
     pairs = {name: validation.get(f"{name}_{method}") for name in (metric.name for metric in metrics_of("calibration"))}
     text = "; ".join(
-        f"{short_title(name)} {format_metric(value)} on validation, {format_metric(row[name])} on test"
+        f"{short_title(name)} {format_metric(value)} − {format_metric(row[name])} = "
+        f"{format_metric(value - row[name], signed=True)}"
         for name, value in pairs.items()
         if value is not None
     )
     if reason := tuning.get("reasons", {}).get(label):
         text = f"no calibration map: {as_text(reason)}"
     patients = plural(tuning["n"]["patients"], "patient")
-    st.caption(f":material/balance: **Validation − test** (validation cross-fitted over {patients}): {text}.")
+    st.caption(
+        f":material/balance: **Validation − test**, {charts.stage_title(method)}, validation cross-fitted over {patients}: "
+        f"{text}."
+    )
+
+
+def _warn_of_reversal(tuning: dict[str, Any], label: str, method: str) -> None:
+    """Warn of a map that turns the order of the scores around, as few positives on validation can make it."""
+    slope = tuning.get("calibration", {}).get(method, {}).get("slope", {}).get(label)
+    if slope is not None and slope < 0:
+        st.caption(
+            f":material/warning: The map fitted on validation has the slope {format_metric(slope, 2)}: it turns the order "
+            f"of the scores of {as_text(label)} around. Validation has too few volumes of one class to calibrate it, or "
+            "the scores rank them the wrong way."
+        )
 
 
 def _by_finding(rows: Rows, labels: list[str], stages: list[str]) -> pd.DataFrame:

@@ -27,6 +27,7 @@ from ctbench_ui.shared.exports import Source
 _WIDTHS = {"finding": 215, "skill": 48, "threshold": 68, "ci": 92}
 # which threshold the rates are at, and how it is called
 _AT = {"tuned": "chosen on validation", ".5": ".5"}
+_ROUNDED = "Rounded here; whole in the CSV and on *Threshold*: the rounded one may call other volumes positive."
 _MARGIN = 85  # pixels of a table beside its columns
 
 
@@ -131,13 +132,17 @@ def with_intervals(per_class: pd.DataFrame) -> pd.DataFrame:
     return shown[[*columns, "note"] if shown["note"].any() else columns]
 
 
+def _help(name: str) -> str:
+    return f"{metric_help(name)} {_ROUNDED}" if name == "threshold" else metric_help(name)
+
+
 def _columns() -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     intervals = [name for name in _metric_columns() if name.endswith("_ci")]
     numbers = [name for name in _table_columns()[1:] if name not in intervals]
     return {
         "finding": text("Finding", width=_WIDTHS["finding"], pinned=True),
-        **{name: number(short_title(name), help=metric_help(name), width=_width(name)) for name in numbers},
+        **{name: number(short_title(name), help=_help(name), width=_width(name)) for name in numbers},
         **{
             name: text("95 % CI", width=_WIDTHS["ci"], help="Over patients. A dash: see the note.")
             for name in intervals

@@ -98,7 +98,7 @@ def _draw(rows: list[dict[str, Any]]) -> None:
             persist_state="session",
             **address.bound(_METRICS, titles, titles.__getitem__),
         )
-        smoothing = live.pick_smoothing("runs-curves")
+        smoothing = live.pick_smoothing(**address.bound("runs.smoothing"))
     curves = learning_curves({row["run_id"]: Path(row["run_dir"]) for row in rows}, metrics, smoothing)
     names = {row["run_id"]: row["name"] for row in rows}
     if not metrics:

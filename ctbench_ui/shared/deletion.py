@@ -47,6 +47,7 @@ def link_to_deleted() -> None:
             icon=":material/delete:",
             help="Restore them on System.",
             width="content",
+            query_params={"system.open": "deleted"},
         )
 
 

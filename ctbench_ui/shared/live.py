@@ -144,24 +144,28 @@ def _describe_time(status: Status) -> str:
     return " · ".join(filter(None, (f"{passed} elapsed", active_jobs.time_left(status))))
 
 
-def pick_smoothing(key: str) -> float:
-    """Draw the choice of how much curves are smoothed, and return it."""
+def pick_smoothing(**widget: Any) -> float:
+    """Draw the choice of how much curves are smoothed, and return it.
+
+    Args:
+        widget: its key, and what keeps it in the address.
+    """
     return st.slider(
         "Smoothing",
         0.0,
         0.95,
         0.0,
         0.05,
-        key=f"{key}-smoothing",
         persist_state="session",
         help="Exponential moving average over epochs. 0: raw curves.",
         width=200,
+        **widget,
     )
 
 
 def _draw_curves(history: History, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        smoothing = pick_smoothing(key)
+        smoothing = pick_smoothing(key=f"{key}-smoothing")
         st.caption("Drag to zoom, double-click to see all epochs. The dashed line is the best epoch.")
     frame = history_frame(history)
     if smoothing:  # over all epochs, not over those that are drawn

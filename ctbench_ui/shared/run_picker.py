@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -37,10 +37,21 @@ def has_results(row: dict[str, Any]) -> bool:
     return row["kind"] == "train" and (row["best_epoch"] is not None or row["val_auprc"] is not None)
 
 
-def title(row: Mapping[str, Any]) -> str:
-    """Write a row of `stored_rows` as an option of a picker."""
-    trained = f"val. AUPRC {format_metric(row['val_auprc'])} · {row['encoder']}"
-    return f"{row['name']} · {'predictions' if row['kind'] == 'score' else trained}"
+def titles(rows: Mapping[str, Mapping[str, Any]]) -> Callable[[str], str]:
+    """Return the function that writes a run as an option of a picker, by its id; an encoder that all have is left out.
+
+    Args:
+        rows: rows of `stored_rows` by run id.
+    """
+    several = len({row["encoder"] for row in rows.values()}) > 1
+
+    def title(run_id: str) -> str:
+        row = rows[run_id]
+        metric = f"val. AUPRC {format_metric(row['val_auprc'])}"
+        own = ["predictions"] if row["kind"] == "score" else [metric, *([row["encoder"]] if several else [])]
+        return " · ".join([row["name"], *own])
+
+    return title
 
 
 def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
@@ -62,7 +73,7 @@ def pick_run(rows: Mapping[str, Mapping[str, Any]], linked: str | None) -> str:
             offered,
             key=_RUN,
             persist_state="session",
-            format_func=lambda run_id: title(rows[run_id]),
+            format_func=titles(rows),
             on_change=_write_run_link,
             label_visibility="collapsed",
         )
@@ -84,7 +95,11 @@ def offer(rows: Mapping[str, Mapping[str, Any]], key: str, chosen: Sequence[str]
         persist_state="session",
     )
     words = (text or "").casefold().split()
-    matching = (run_id for run_id, row in rows.items() if _has_words(f"{title(row)} {run_id}".casefold(), words))
+    matching = (
+        run_id
+        for run_id, row in rows.items()
+        if _has_words(f"{row['name']} {row['encoder']} {run_id}".casefold(), words)
+    )
     return list(dict.fromkeys([*chosen, *islice(matching, OFFERED)]))
 
 

@@ -232,7 +232,9 @@ def _overview(folder: str, at: Stamp) -> None:
     table, notes = study_tables.number_notes(table)
     height = 38 + 35 * min(len(table), _ROWS_SHOWN)
     alt = "Macro means of each recipe"
-    st.dataframe(exports.styled(table), hide_index=True, height=height, placeholder="–", alt=alt)
+    patients = st.column_config.TextColumn(help="Of training and validation together, as a budget counts them.")
+    columns = {"Patients": patients}
+    st.dataframe(exports.styled(table), hide_index=True, height=height, placeholder="–", alt=alt, column_config=columns)
     _draw_notes(notes)
     folds = (
         " SD (folds) and SD (seeds): variation between folds and between seeds, by two-way analysis of variance; "

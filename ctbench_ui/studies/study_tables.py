@@ -341,7 +341,7 @@ def overview_table(frame: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
             **parts,
             "Runs": macros["n"],
             "Patients": [f"{count:,.0f}" for count in macros["n_patients"]],
-            "Note": [mark_text(mark) or reason for mark, reason in zip(macros["marks"], macros["reason"])],
+            "Note": [_macro_mark(mark) or reason for mark, reason in zip(macros["marks"], macros["reason"])],
         }
     ).reset_index(drop=True)
     if (titles := budget_titles(macros)) is None:
@@ -378,6 +378,12 @@ def bottleneck_table(table: pd.DataFrame) -> pd.DataFrame:
     axes = [name for name in shown if name not in _BOTTLENECKS]
     named = shown[[name for name in _BOTTLENECKS if name in shown]].rename(columns=_BOTTLENECKS)
     return pd.DataFrame(_axis_columns(shown, axes)).join(named)
+
+
+def _macro_mark(mark: str) -> str:
+    """Write the mark of a macro mean, whose findings are near 1, not itself."""
+    text = mark_text(mark)
+    return f"a finding {text}" if text.startswith("near 1") else text
 
 
 def _axis_columns(table: pd.DataFrame, axes: Iterable[str]) -> dict[str, pd.Series]:

@@ -25,7 +25,7 @@ from ctbench_core.palette import COLOURS
 from ctbench_core.provenance import PACKAGES
 from ctbench_core.runs import deleted_in, size_of
 from ctbench_ui import form
-from ctbench_ui.frame import status_bar
+from ctbench_ui.frame import address, status_bar
 from ctbench_ui.shared import cache, live, meters
 from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_features
 
@@ -70,12 +70,13 @@ def draw() -> None:
 
 
 def _draw_deleted(root: Path) -> None:
-    """Draw what was deleted, to restore it; a closed box lists nothing."""
+    """Draw what was deleted, to restore it, open where the address asks for it; a closed box lists nothing."""
     deleted = deleted_in(root)
     size = format_bytes(sum(one.size for one in deleted))
     with st.expander(
         f"Deleted · {plural(len(deleted), 'item')}, {size}" if deleted else "Deleted · nothing",
         icon=":material/delete:",
+        expanded=bool(deleted) and address.linked_value("system.open") == "deleted",
         key="deleted",
         on_change="rerun",
     ) as expander:

@@ -59,4 +59,4 @@ def _config(demo: dict[str, Any], store: Path, changes: dict[str, Any] | None = 
 
 def option_of(run_dir: Path) -> str:
     """Return what a run is called where it is chosen, as on Evaluate."""
-    return run_picker.title(run_picker.stored_rows(str(run_dir.parents[1]))[run_dir.name])
+    return run_picker.titles(run_picker.stored_rows(str(run_dir.parents[1])))(run_dir.name)

@@ -187,6 +187,13 @@ def test_published_results_say_what_differs_from_ours() -> None:
     assert why["CT-CLIP_v2 features"].tolist()[1] == "258 volumes, ours 3,002; 5 findings, ours 18"
 
 
+def test_two_versions_of_a_published_result_are_told_apart_by_their_sources() -> None:
+    models = published_frame("auroc", ["finding"] * 18, 3002, "visual")["model"]
+    names = [name for name in models if name.startswith("DALE-CT-2S")]
+    assert len(names) == len(set(names)) == 2 and all("arXiv" in name for name in names)
+    assert "RevCT" in set(models)
+
+
 def test_repeated_names_are_numbered() -> None:
     assert unique_names(["a", "b", "a"]) == ["a (1)", "b", "a (2)"]
 

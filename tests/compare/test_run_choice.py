@@ -21,7 +21,7 @@ from ctbench_core.compare import (
 
 def _row(run_id: str, value: float | None, tests: Sequence[str] = ("test",), **cells: Any) -> dict[str, Any]:
     """Return a row of the run table; the first letter of its id is the recipe, the second its place in time."""
-    row = {"run_id": run_id, "recipe": run_id[0], "created": run_id[1:], "val_auprc": value, "kind": "train"}
+    row = {"run_id": run_id, "recipe": run_id[0], "created": run_id[1:], "val_auprc": value, "kind": "train", "seed": 1}
     return row | {"tests": dict.fromkeys(tests, 0.5), "validation_set": "v", "run_dir": run_id} | cells
 
 
@@ -51,6 +51,21 @@ def test_runs_of_one_validation_set_come_before_better_ones_of_another() -> None
     assert default_runs([rows[0], rows[1]]) == ["d5", "a4"]
     seeds = [_row("a5", 0.7), _row("a4", 0.8), _row("a3", 0.9)]  # one recipe has the most runs, of a set of its own
     assert default_runs([*seeds, _row("b2", 0.5, **other), _row("c1", 0.6, **other)]) == ["c1", "b2"]
+
+
+def test_the_second_recipe_was_tested_with_a_seed_of_the_first_where_any_was() -> None:
+    rows = [
+        _row("a6", 0.9, seed=3),
+        _row("a5", 0.8, seed=4),
+        _row("b4", 0.85),
+        _row("c3", 0.6, seed=5),
+        _row("c2", 0.5, seed=4),
+    ]
+    assert default_runs(rows) == ["a6", "c3"]  # the best run of the recipe stands for it
+    assert default_runs(rows[:3]) == ["a6", "b4"]
+    elsewhere = _row("c2", 0.5, ["other"], seed=4)  # of a set that the first was not tested on
+    assert default_runs([*rows[:4], elsewhere]) == ["a6", "b4"]
+    assert default_runs([*rows[:2], _row("p1", 0.85, kind="score"), *rows[3:]]) == ["a6", "p1"]
 
 
 def test_a_test_set_in_common_comes_before_a_better_run() -> None:

@@ -87,10 +87,23 @@ def test_calibration_shows_the_stored_metrics_before_and_after(run: RunPaths, op
     assert str(table.loc[table["finding"] == label, "reason"].iloc[0]) in said(app)
     tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
     promised = tuning["validation"]["per_class"][label]["ece_platt"]
-    assert f"ECE {f'{promised:.3f}'.replace('0.', '.')} on validation" in said(app)
+    gap = format_metric(promised - stored.loc[(label, "platt"), "ece"], signed=True)
+    tested = format_metric(stored.loc[(label, "platt"), "ece"])
+    assert "Validation − test**, after (Platt), validation cross-fitted over" in said(app)
+    assert f"ECE {format_metric(promised)} − {tested} = {gap}" in said(app)
+    assert ("it turns the order of the scores" in said(app)) == (tuning["calibration"]["platt"]["slope"][label] < 0)
     app.session_state["calibration.method"] = "temperature"
     app.run()
     assert "after (temperature)" in _table(app, "before")
+
+
+def test_a_calibration_map_that_turns_scores_around_is_told(run: RunPaths, open_page: Open, said: Said) -> None:
+    tuning = json.loads(run.tuning.read_text(encoding="utf-8"))
+    for slope, is_told in ((-35.2, True), (0.4, False)):
+        tuning["calibration"]["platt"]["slope"]["Lung nodule"] = slope
+        run.tuning.write_text(json.dumps(tuning), encoding="utf-8")
+        text = said(_open_tab(open_page, run, "Calibration"))
+        assert ("has the slope −35.20: it turns the order of the scores of Lung nodule around" in text) == is_told
 
 
 def test_subgroups_of_sex_and_maker(run: RunPaths, open_page: Open, said: Said) -> None:

@@ -183,6 +183,16 @@ def test_one_run_has_one_name_on_runs_home_and_in_selectors(trained: list[Path],
     assert not [option for option in options if trained[0].name in option]
 
 
+def test_an_option_names_the_encoder_only_where_several_are_offered() -> None:
+    rows = {
+        "1": {"name": "mlp", "kind": "train", "val_auprc": 0.5, "encoder": "demo"},
+        "2": {"name": "table", "kind": "score", "val_auprc": None, "encoder": "demo"},
+    }
+    assert list(map(run_picker.titles(rows), rows)) == ["mlp · val. AUPRC .500", "table · predictions"]
+    rows["2"]["encoder"] = "other"
+    assert run_picker.titles(rows)("1") == "mlp · val. AUPRC .500 · demo"
+
+
 def test_on_a_phone_the_number_is_in_sight(trained: list[Path], open_page: Open) -> None:
     for page in ("home", "runs"):
         assert [name for name in open_page(page).dataframe[0].value if name != "star"][:2] == ["auprc", "name"]

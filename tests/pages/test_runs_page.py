@@ -613,6 +613,16 @@ def test_learning_curves_are_in_the_address_of_a_read_only_link(trained: list[Pa
     assert ["Training loss" in chart.proto.spec for chart in app.get("plotly_chart")] == [True, False]
 
 
+def test_the_smoothing_of_learning_curves_is_in_the_address(
+    trained: list[Path], open_page: Open, said: Callable[[AppTest], str]
+) -> None:
+    app = open_page("runs", query={"runs.curves": "true", "runs.smoothing": "0.6"})
+    assert not app.exception and not app.warning
+    assert app.slider(key="runs.smoothing").value == 0.6
+    app.slider(key="runs.smoothing").set_value(0.35).run()
+    assert app.query_params["runs.smoothing"] in ("0.35", ["0.35"])
+
+
 def test_of_more_runs_the_first_twelve_are_drawn_and_the_rest_is_said(
     trained: list[Path], store: Path, open_page: Open, said: Callable[[AppTest], str]
 ) -> None:

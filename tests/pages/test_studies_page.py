@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from ctbench_core.config import Config
 from ctbench_core.errors import InputError
-from ctbench_core.inference import RECIPES, SAME_PATIENTS
+from ctbench_core.inference import MARK_NEAR_END, RECIPES, SAME_PATIENTS
 from ctbench_core.jobs import get_runner
 from ctbench_core.label_leakage import LEAKAGE_NOTE
 from ctbench_core.report import DETECTABLE_TITLE, answer_sentences
@@ -210,6 +210,14 @@ def test_tables_name_heads_and_axes_as_people_do(
     texts = set(app.dataframe[0].value.astype(str).to_numpy().ravel())
     assert {"Linear", "MLP"} & texts
     assert not {"linear_probe", "mlp_visual"} & texts
+
+
+def test_the_mark_of_a_macro_mean_is_of_its_findings(budgets: str) -> None:
+    frame = study_tables.load_cells(budgets, study_tables.update_results(budgets)).assign(
+        marks=MARK_NEAR_END, reason=""
+    )
+    notes = set(study_tables.overview_table(frame, ["budget", "model"])["Note"])
+    assert notes == {"a finding near 1: the 95 % CI may cover only 93 %"}
 
 
 def test_notes_of_a_table_are_numbered_and_written_whole_below_it(

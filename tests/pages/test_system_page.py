@@ -120,6 +120,12 @@ def test_a_deleted_run_is_restored_in_a_later_session(deleted: list[Path], store
     assert [one.name for one in deleted_in(store)] == ["run two"]
 
 
+def test_the_box_of_what_was_deleted_is_open_where_an_address_asks_for_it(deleted: list[Path], open_page: Open) -> None:
+    assert not any("home" in one.value for one in open_page("system").dataframe)
+    app = open_page("system", query={"system.open": "deleted"})
+    assert not app.exception and any("home" in one.value for one in app.dataframe)
+
+
 def test_a_deleted_run_is_deleted_for_good(deleted: list[Path], store: Path, open_page: Open) -> None:
     app = open_deleted(open_page, store, [0])
     app.button(key="deleted-remove-now").click().run()

@@ -46,6 +46,20 @@ def written(rows: list[dict[str, Any]]) -> list[str]:
     return texts
 
 
+def test_a_query_knows_the_words_of_names_and_titles(tmp_path: Path) -> None:
+    keys = {"training.learning_rate": 0.01, "data.standardise": "zscore", "training.batch_size": 32}
+    rows = [row(tmp_path / "train" / "1", MLP | keys), row(tmp_path / "train" / "2", MLP)]
+    for text in ("lr = 0.01", "learning rate > .005", "batch = 32", "Scaling = zscore"):
+        matching = query.matches(query.parse(text, run_fields()), rows, run_fields(), text_of)
+        assert matching == [True, False], text
+
+
+def test_a_word_that_several_keys_have_stands_for_none_of_them() -> None:
+    assert run_fields().find("precision") is None  # of training and of analyses
+    assert run_fields()["epochs"].name == run_fields().find("epochs").name == "epochs"  # those that were run
+    assert run_fields().find("seed").name == "seed"
+
+
 @pytest.mark.parametrize(
     ("recipes", "texts"),
     [
