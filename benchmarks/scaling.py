@@ -26,6 +26,7 @@ ROWS = (1_000, 10_000, 50_000, 200_000, 1_000_000)
 RUNS = (10, 100, 500, 1_000, 5_000)
 LARGEST = 3  # sizes that the exponent is fitted to: below them, what every size pays hides the growth
 ROUNDS = 3
+_SIZE = 1300, 580  # of the picture, in pixels
 
 Measured = tuple[str, float, float]  # work, seconds, peak GiB or NaN
 
@@ -111,7 +112,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def draw(table: pd.DataFrame, picture: Path) -> None:
-    """Draw seconds over size, both on log axes, one panel a kind. Needs Chromium and Playwright."""
+    """Draw seconds over size, both on log axes, one panel a kind with its legend below. Needs Chromium and Playwright."""
     import plotly.graph_objects as go
     from playwright.sync_api import sync_playwright
     from plotly.subplots import make_subplots
@@ -122,16 +123,21 @@ def draw(table: pd.DataFrame, picture: Path) -> None:
     kinds = list(dict.fromkeys(table["kind"]))
     figure = make_subplots(1, len(kinds), subplot_titles=[f"seconds by {KINDS[kind][2]}" for kind in kinds])
     for column, kind in enumerate(kinds, start=1):
-        works = table[table["kind"] == kind].groupby("work", sort=False)
+        works, legend = table[table["kind"] == kind].groupby("work", sort=False), f"legend{column}".removesuffix("1")
         for (work, rows), colour in zip(works, COLOURS):
-            style = {"name": str(work), "line": {"color": colour}, "mode": "lines+markers"}
-            figure.add_trace(go.Scatter(x=rows["size"], y=rows["seconds"], **style), 1, column)
-    figure.update_xaxes(type="log")
+            power = exponent(rows["size"].to_numpy(float), rows["seconds"].to_numpy(float))
+            style = {"name": f"{work}: {power:.2f}", "line": {"color": colour}, "mode": "lines+markers"}
+            figure.add_trace(go.Scatter(x=rows["size"], y=rows["seconds"], legend=legend, **style), 1, column)
+        left, _ = figure.layout[f"xaxis{column}".removesuffix("1")].domain
+        place = {"x": left, "y": -0.12, "xanchor": "left", "yanchor": "top", "title": "exponents"}
+        figure.update_layout({legend: place})
+    figure.update_xaxes(type="log", dtick=1)
     figure.update_yaxes(type="log")
-    figure.update_layout(template="plotly_white", width=1300, height=420, margin={"l": 50, "r": 20, "t": 40, "b": 50})
+    figure.update_layout(template="plotly_white", width=_SIZE[0], height=_SIZE[1], showlegend=True)
+    figure.update_layout(margin={"l": 50, "r": 20, "t": 40, "b": 190})
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 420})
+        page = browser.new_page(viewport={"width": _SIZE[0], "height": _SIZE[1]})
         page.set_content(figure.to_html(include_plotlyjs=True, config={"displayModeBar": False}))
         page.locator(".scatterlayer .trace").first.wait_for()
         page.screenshot(path=picture)
