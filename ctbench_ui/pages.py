@@ -67,6 +67,8 @@ PAGES = Registry(
             icon=":material/home:",
             draw="ctbench_ui.home.page:draw",
             outline=(((1, 1, 1), _CARD), ((3, 1), _TALL)),
+            ids={"set": "No run of this store has this validation set"},
+            filters=("home.best",),
         ),
         Page(
             name="data",

@@ -9,11 +9,13 @@ import streamlit as st
 
 from ctbench_core.formatting import plural
 from ctbench_core.runs import open_run, recipe_query
+from ctbench_ui.frame import address
 from ctbench_ui.pages import go, page
-from ctbench_ui.shared import as_text, cache, compare_recipes, run_actions, run_table, show_errors
+from ctbench_ui.shared import as_text, cache, compare_recipes, linked_ids, run_actions, run_table, show_errors
 
 _HEIGHT = 320  # of the table, in pixels; it scrolls
 _RUNS, _RECIPES = "Runs", "Recipes"
+_SET, _PARAMETER = "home.set", "set"
 _NAMED = 2  # encoders that the title of a validation set names
 
 
@@ -41,9 +43,9 @@ def _draw_ranked(ranked: pd.DataFrame, frame: pd.DataFrame, rows: list[dict[str,
             [_RUNS, _RECIPES],
             default=_RUNS,
             required=True,
-            key="home.best",
             label_visibility="collapsed",
             persist_state="session",
+            **address.bound("home.best", (_RUNS, _RECIPES)),
         )
         chosen = _pick_set(ranked)
     ranked = ranked[ranked["validation_set"] == chosen]
@@ -54,18 +56,22 @@ def _draw_ranked(ranked: pd.DataFrame, frame: pd.DataFrame, rows: list[dict[str,
 
 
 def _pick_set(ranked: pd.DataFrame) -> str:
-    """Draw the choice of a validation set, where there are several; return its identity."""
+    """Draw the choice of a validation set, where there are several; return its identity, which the address has."""
     titles = {str(name): _title(runs) for name, runs in ranked.groupby("validation_set", sort=False)}
+    linked = linked_ids.read_id("home", _PARAMETER, titles)
     if len(titles) < 2:
         return next(iter(titles))
+    if linked:
+        st.session_state[_SET] = linked
     help_ = "Runs validated on the same volumes and labels. Only these are ranked against each other."
     return str(
         st.selectbox(
             "Validation set",
             list(titles),
             format_func=titles.__getitem__,
-            key="home.set",
+            key=_SET,
             help=help_,
+            on_change=lambda: address.write_ids(_PARAMETER, [st.session_state[_SET]]),
             width=340,
             label_visibility="collapsed",
         )

@@ -151,8 +151,14 @@ def test_only_runs_of_the_chosen_validation_set_are_ranked_and_recipes_too(
     app.segmented_control(key="home.best").set_value("Recipes").run()
     assert not app.exception
     assert list(app.dataframe[0].value["n"]) == [1]
+    query = {"set": app.query_params["set"], "home.best": "Recipes"}
     app.switch_page("../pages/runs.py").run()
     assert app.switch_page("../pages/home.py").run().segmented_control(key="home.best").value == "Recipes"
+    linked = open_page("home", query=query)
+    assert linked.selectbox(key="home.set").value == query["set"]
+    assert list(linked.dataframe[0].value["n"]) == [1]
+    lost = open_page("home", query={"set": "gone"})
+    assert not lost.exception and "gone" in lost.error[0].value and lost.button(key="address-clear")
 
 
 def test_the_runs_of_a_recipe_are_shown_by_a_query_and_not_selected(
