@@ -72,6 +72,7 @@ def test_the_table_of_many_runs_stays_below_its_controls_whatever_is_selected(
         user.page.set_viewport_size({"width": width, "height": height})
         user.go("runs")
         user.settle()
+        user.page.evaluate("document.fonts.ready.then(() => true)")  # a button is as wide as its icon's name until then
         table = user.page.locator(".st-key-runs-high [data-testid=stDataFrame]").first
         before, bar = table.bounding_box(), user.widget("runs-bar").bounding_box()
         assert _bottom(bar) - 13 <= before["y"] < 450  # the bar's margin is below it
