@@ -39,8 +39,9 @@ def default_runs(rows: Sequence[Row]) -> list[str]:
     """Return the ids of the two runs that Compare begins with, the better one first; of one recipe only if there is no other.
 
     They are the best runs of two recipes by validation AUPRC, of one validation set if possible, with a test set in common
-    if possible, since the metrics of different validation sets do not rank runs. The second is the best of those whose
-    recipe was tested with a seed of the first's, if any was: without a common seed, a difference has no interval.
+    if possible, since the metrics of different validation sets do not rank runs. The second recipe is
+    the best that was tested with a seed of the first's, if any was, and both runs have that seed: without a common seed, a
+    difference has no interval.
 
     Args:
         rows: two runs or more that can be compared, newest first.
@@ -55,11 +56,26 @@ def default_runs(rows: Sequence[Row]) -> list[str]:
     pairs = [pair for group in candidates if (pair := _first_sharing(group))]
     tested = [pair for pair in pairs if all(row["tests"] for row in pair) and not are_repeats(*pair)]
     first, second = next(iter(tested or pairs), (rows[0], rows[1]))
-    own, seeds = _identity(first), _tested_seeds(rows)
-    peers = [row for row in recipes if row["validation_set"] == second["validation_set"] and _identity(row) != own]
-    with_seed = (row for row in peers if seeds[_identity(row)] & seeds[own])
-    chosen = second if second["kind"] != "train" else next(with_seed, second)
-    return [first["run_id"], chosen["run_id"]]
+    if second["kind"] == "train":
+        first, second = _of_one_seed(first, second, recipes, ranked) or (first, second)
+    return [first["run_id"], second["run_id"]]
+
+
+def _of_one_seed(first: Row, second: Row, recipes: Sequence[Row], ranked: Sequence[Row]) -> tuple[Row, Row] | None:
+    """Return runs of one seed of the first run's recipe and of the best other that was tested with a seed of it, if any was.
+
+    Args:
+        second: its validation set is that of the other recipe. recipes: a run for each, best first. ranked: all runs.
+    """
+    own, seeds = _identity(first), _tested_seeds(ranked)
+    peers = (row for row in recipes if row["validation_set"] == second["validation_set"] and _identity(row) != own)
+    peer = next((row for row in peers if seeds[_identity(row)] & seeds[own]), None)
+    if peer is None:
+        return None
+    common = seeds[_identity(peer)] & seeds[own]
+    of_first, of_peer = ([row for row in ranked if _identity(row) == name] for name in (own, _identity(peer)))
+    best = next(row for row in of_first if _test_seeds(row) & common)
+    return best, next(row for row in of_peer if _test_seeds(row) & common & _test_seeds(best))
 
 
 def _identity(row: Row) -> str:
@@ -71,8 +87,12 @@ def _tested_seeds(rows: Iterable[Row]) -> dict[str, set[tuple[str, Any]]]:
     """Return the test sets of each recipe, each with the seeds of the runs that were evaluated on it."""
     seeds: dict[str, set[tuple[str, Any]]] = {}
     for row in rows:
-        seeds.setdefault(_identity(row), set()).update((name, row["seed"]) for name in row["tests"])
+        seeds.setdefault(_identity(row), set()).update(_test_seeds(row))
     return seeds
+
+
+def _test_seeds(row: Row) -> set[tuple[str, Any]]:
+    return {(name, row["seed"]) for name in row["tests"]}
 
 
 def _one_a_recipe(ranked: Sequence[Row]) -> list[Row]:

@@ -61,7 +61,7 @@ def test_the_second_recipe_was_tested_with_a_seed_of_the_first_where_any_was() -
         _row("c3", 0.6, seed=5),
         _row("c2", 0.5, seed=4),
     ]
-    assert default_runs(rows) == ["a6", "c3"]  # the best run of the recipe stands for it
+    assert default_runs(rows) == ["a5", "c2"]  # and both have that seed
     assert default_runs(rows[:3]) == ["a6", "b4"]
     elsewhere = _row("c2", 0.5, ["other"], seed=4)  # of a set that the first was not tested on
     assert default_runs([*rows[:4], elsewhere]) == ["a6", "b4"]
