@@ -170,7 +170,9 @@ def test_recall_shows_both_directions_with_chance() -> None:
 
 def test_bands_lie_below_every_line() -> None:
     bounds = {"lower": 0.2, "upper": 0.6, "lo": 0.2, "hi": 0.6, "mean": 0.4, "cell": "{}", "text": ""}
-    frame = pd.DataFrame({"direction": 2 * ["v_to_t"] + 2 * ["t_to_v"], "k": [1, 5, 1, 5], "recall": 0.3, "chance": 0.1})
+    frame = pd.DataFrame(
+        {"direction": 2 * ["v_to_t"] + 2 * ["t_to_v"], "k": [1, 5, 1, 5], "recall": 0.3, "chance": 0.1}
+    )
     frame = frame.assign(line=frame["direction"], n=frame["k"], **bounds)
     for chart in (
         figures.recall_at_k(frame),
