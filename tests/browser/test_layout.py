@@ -168,6 +168,14 @@ def test_an_axis_has_no_room_for_a_line_in_a_legend_of_curves(window: sync_api.P
     assert [one.is_visible() for one in window.locator(".u-marker").all()] == [False, True]
 
 
+def test_plots_are_level_under_legends_of_different_heights(window: sync_api.Page) -> None:
+    panel = """<section class=panel><header></header><div role=img><div class=uplot><div class=u-wrap style="height: 50px">
+        </div><div class=u-legend style="height: %dpx"></div></div></div></section>"""
+    window.set_content(f"<style>{EPOCHS_STYLE}</style><div class=panels>{panel % 20}{panel % 47}</div>")
+    first, second = (one.bounding_box() for one in window.locator(".u-wrap").all())
+    assert first["y"] == second["y"] and first["x"] < second["x"]
+
+
 def test_the_machine_is_in_two_equal_columns_on_a_phone(window: sync_api.Page) -> None:
     window.set_viewport_size({"width": 390, "height": 600})
     row = "<div class=st-key-machine-%d style='display: flex; flex-wrap: wrap; gap: 1rem'>%s</div>"
