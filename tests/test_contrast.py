@@ -14,6 +14,7 @@ import pytest
 
 from ctbench_core.palette import COLOURS, GREY
 from ctbench_ui.data.plots import co_occurrence
+from ctbench_ui.shared import exports, style
 from ctbench_ui.shared.style import SEQUENCE, STATES
 from ctbench_ui.studies.study_charts import heat_map, parallel
 
@@ -21,6 +22,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 THEME = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
 THEMES = ("light", "dark")
 TEXT, MARKS = 4.5, 3.0
+PINNED = 0.6  # opacity of a pinned column, by Streamlit
 EMPTY = "waiting"  # a run of a study that has not begun is an empty cell
 
 
@@ -70,6 +72,23 @@ def test_text_is_clear_on_every_ground(name: str) -> None:
     assert _contrast(theme["grayTextColor"], theme["grayBackgroundColor"]) >= TEXT  # a gray badge
     assert _contrast("#FFFFFF", theme["primaryColor"]) >= TEXT  # a primary button
     assert _contrast(theme.get("linkColor", theme["primaryColor"]), theme["backgroundColor"]) >= TEXT
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_a_column_that_stays_in_sight_is_clear(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "is_dark", lambda: name == "dark")
+    table = exports.styled(pd.DataFrame({"finding": ["Mass"], "auprc": [0.5]}), pinned="finding")
+    ((_, ink),) = table._compute().ctx[0, 0]
+    assert not table.ctx[0, 1]
+    ground = THEME[name]["backgroundColor"]
+    assert _contrast(_over(ink, ground, PINNED), ground) >= TEXT
+
+
+def test_every_pinned_column_of_text_has_the_clearest_ink() -> None:
+    for path in (PROJECT / "ctbench_ui").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        names = re.findall(r'"(\w+)": [\w.]+\([^\n]*pinned=True', text)
+        assert all(name == "star" or f'pinned="{name}"' in text for name in names), path.name
 
 
 def test_the_primary_colour_is_no_text() -> None:

@@ -16,6 +16,7 @@ from ctbench_core.figures.layout import (
     build_chart,
     histogram_bars,
     keep_legend_for_pictures,
+    lower_bands,
     set_finding_layout,
     set_layout,
 )

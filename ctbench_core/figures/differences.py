@@ -50,7 +50,6 @@ def forest(differences: pd.DataFrame, rows: Sequence[str], title: str = "differe
         ticktext=["Macro mean" if row == MACRO else row for row in rows],
         range=[len(rows) - 0.4, -0.6],
         ticksuffix="  ",
-        showgrid=False,
         zeroline=False,
     )
     chart.update_xaxes(title=title, zeroline=False, tickformat="+.2f")

@@ -149,6 +149,12 @@ def band(x: ArrayLike, lower: ArrayLike, upper: ArrayLike, colour: str, opacity:
     }
 
 
+def lower_bands(chart: go.Figure) -> go.Figure:
+    """Put the bands of a chart below all lines, whose colours they would change; return the chart itself."""
+    chart.data = sorted(chart.data, key=lambda trace: trace.fill is None)
+    return chart
+
+
 def histogram_bars(
     left: ArrayLike, right: ArrayLike, heights: ArrayLike, name: str, colour: str, tip: str, opacity: float = 0.65
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import DIRECTIONS
-from ctbench_core.figures.layout import band, histogram_bars, set_layout
+from ctbench_core.figures.layout import band, histogram_bars, lower_bands, set_layout
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import COLOURS, GREY
 
@@ -40,7 +40,7 @@ def recall_at_k(frame: pd.DataFrame) -> go.Figure:
     depths = sorted(frame["k"].unique().tolist())
     chart.update_xaxes(type="log", title="K", tickvals=depths, ticktext=[str(depth) for depth in depths])
     chart.update_yaxes(title="recall", range=[0, 1.02])
-    return set_layout(chart, height=400)
+    return set_layout(lower_bands(chart), height=400)
 
 
 def _add_chance(chart: go.Figure, frame: pd.DataFrame) -> None:

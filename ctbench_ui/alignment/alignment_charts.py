@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ctbench_core.declared import CROSS_DIRECTIONS, DIRECTIONS
-from ctbench_core.figures import band, set_layout
+from ctbench_core.figures import band, lower_bands, set_layout
 from ctbench_ui.alignment.density import Density
 from ctbench_ui.shared import COLOURS, GREY
 
@@ -55,6 +55,8 @@ def finding_lift(findings: pd.DataFrame, k: int) -> go.Figure:
             y=order,
             name=DIRECTIONS[str(way)].title,
             mode="markers",
+            orientation="h",
+            offsetgroup=str(way),
             marker={"size": 9, "color": COLOURS[index % len(COLOURS)]},
             error_x=_error_bars(by_finding, k),
             customdata=by_finding[[f"precision_at_{k}", "prevalence"]],
@@ -65,6 +67,9 @@ def finding_lift(findings: pd.DataFrame, k: int) -> go.Figure:
     chart.update_yaxes(autorange="reversed", ticksuffix="  ")
     ticks = [0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100]
     chart.update_xaxes(type="log", tickvals=ticks, title=f"lift: P@{k} / chance")
+    chart.update_layout(
+        scattermode="group", scattergap=0.25
+    )  # beside each other: intervals on one line hide one another
     return set_layout(chart, height=100 + 22 * len(order), legend_below=False)
 
 
@@ -174,4 +179,4 @@ def side_by_side(recalls: Mapping[str, pd.DataFrame], way: str) -> go.Figure:
         chart.add_scatter(x=rows["k"], y=rows["recall"], name=title, mode="lines+markers", line=line)
     chart.update_xaxes(type="log", title="K", tickvals=sorted(depths), ticktext=[str(k) for k in sorted(depths)])
     chart.update_yaxes(title="recall", range=[0, 1.02])
-    return set_layout(chart, height=380)
+    return set_layout(lower_bands(chart), height=380)

@@ -61,7 +61,7 @@ def tab(comparison: dict[str, Any], run_dirs: list[str], on: str) -> None:
 
 
 def _draw_wrapped(table: pd.DataFrame, columns: dict[str, Any], alt: str) -> None:
-    shown = exports.styled(table[list(columns)])
+    shown = exports.styled(table[list(columns)], pinned="model")
     st.dataframe(
         shown,
         hide_index=True,

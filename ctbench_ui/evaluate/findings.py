@@ -80,7 +80,7 @@ def draw_rows(per_class: pd.DataFrame, key: str) -> None:
     """Draw the metrics of every finding, as `at_threshold` gives them."""
     shown = with_intervals(per_class)
     st.dataframe(
-        exports.styled(shown).format("{:.0f}", subset=["support"]),
+        exports.styled(shown, pinned="finding").format("{:.0f}", subset=["support"]),
         hide_index=True,
         column_config=_columns(),
         height=38 + 35 * len(shown),

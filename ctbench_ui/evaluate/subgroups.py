@@ -123,7 +123,7 @@ def _computed_groups(scores: Stamp, column: str, table: Stamp | None) -> pd.Data
 
 def _draw(rows: pd.DataFrame, finding: str, column: str, labels: list[str], source: Source) -> None:
     """Draw the table of one finding and the gaps of all, for one metric."""
-    shown = exports.styled(with_intervals(_rows_of(rows, finding)))
+    shown = exports.styled(with_intervals(_rows_of(rows, finding)), pinned="group")
     st.dataframe(
         shown, hide_index=True, column_config=_COLUMNS, key="subgroups-table", placeholder="–", alt="Subgroups"
     )

@@ -66,7 +66,7 @@ def search(frame: pd.DataFrame, text: str) -> pd.DataFrame:
 def draw_table(frame: pd.DataFrame, source: Source, file_name: str, key: str, alt: str) -> None:
     """Draw the first thousand volumes as a table, and offer all of them as CSV."""
     config = {
-        "volume": st.column_config.TextColumn("Volume", pinned=True),
+        "volume": st.column_config.TextColumn("Volume"),
         "exam": st.column_config.TextColumn("Exam"),
         "patient": st.column_config.TextColumn("Patient"),
         "label": st.column_config.NumberColumn("Label", format="%d"),

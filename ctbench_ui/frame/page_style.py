@@ -54,13 +54,15 @@ STYLE = """<style>
 [data-testid=stHeading] :is(h1, h2) {padding: .3rem 0 .5rem}
 [data-testid=stCaptionContainer], [data-testid=stMarkdownContainer] blockquote {opacity: .75}
 [data-testid=stCaptionContainer] code {display: inline-block}
+[data-testid=stMain] :is([data-testid=stMarkdownContainer], [data-testid=stCaptionContainer]) p {text-wrap-style: pretty}
 .st-key-alignment-view {max-width: 20rem}
 .st-key-start-line [data-testid=stCaptionContainer] {padding-bottom: .55rem}
 [data-testid=stMarkdownContainer] blockquote p {color: inherit}
 [role=tab]:is([aria-selected=true], :hover), [data-variant=segmented_control][data-selected=true], [data-variant=pills][data-selected=true],
 [data-testid=stSliderThumbValue], button[kind=tertiary]:enabled {color: inherit !important}
 button[kind=tertiary]:enabled:hover {opacity: .8}
-.ctbench-picture {background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem .5rem; cursor: pointer}
+.ctbench-picture {display: inline-flex; align-items: center; gap: .5rem; background: none; border: none; color: inherit; font: inherit; font-size: .875rem; padding: .4rem 0; cursor: pointer}
+.ctbench-picture + .ctbench-picture {margin-left: 1rem}
 [data-testid=stPlotlyChart] .modebar-btn[data-title^=Download] {display: none}
 .ctbench-picture:hover {text-decoration: underline}
 [data-testid=stPlotlyChart] :is(.xtick, .ytick, .x2tick, .y2tick) text, [data-testid=stPlotlyChart] :is(.xtitle, .ytitle, .x2title, .y2title, .colorbar text, .annotation-text) {

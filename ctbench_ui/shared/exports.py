@@ -22,6 +22,7 @@ from ctbench_core.tables import sheet_bytes
 from ctbench_ui.shared import pictures
 from ctbench_ui.shared.feedback import leak_badge
 from ctbench_ui.shared.pictures import Figure
+from ctbench_ui.shared.style import strongest_ink
 from ctbench_ui.shared.text import as_text
 
 if TYPE_CHECKING:  # it takes an eighth of a second, and many pages have no such table
@@ -192,12 +193,18 @@ def draw_differences(frame: pd.DataFrame, key: str, alt: str) -> None:
     st.dataframe(styled(shown), hide_index=True, column_config=headings, key=key, placeholder="–", alt=alt)
 
 
-def styled(frame: pd.DataFrame) -> Styler:
-    """Return a table whose numbers read as in a paper, ``.842`` and ``< .001``, and are still sorted as numbers."""
+def styled(frame: pd.DataFrame, pinned: str | None = None) -> Styler:
+    """Return a table whose numbers read as in a paper, ``.842`` and ``< .001``, and are still sorted as numbers.
+
+    Args:
+        pinned: the column that stays in sight. Streamlit draws it at 60 % of its colour, which of the page's is too faint.
+    """
     numbers = list(frame.select_dtypes("float"))
     p_values = [name for name in numbers if re.match(r"p\b|p_", str(name))]
     errors = [name for name in numbers if re.match(r"S[DE]\b", str(name))]
     styles = frame.style.format(format_metric, subset=numbers).format(format_p, subset=p_values)
+    if pinned is not None:
+        styles = styles.set_properties(subset=[pinned], color=strongest_ink())
     return styles.format(format_error, subset=errors)
 
 

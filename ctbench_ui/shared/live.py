@@ -212,11 +212,11 @@ def _draw_findings(history: History) -> None:
     for label, values in at_best["val_metrics"].get("per_class", {}).items():
         spaced = list(history.findings.get(label, ()))
         trace = [None if math.isnan(value) else value for value in spaced[:: max(1, len(spaced) // _TRACE_POINTS)]]
-        rows.append({"finding": label, "trace": trace, **{name: values.get(name) for name in names}})
+        rows.append({"finding": label, **{name: values.get(name) for name in names}, "trace": trace})
     config: dict[str, Any] = {
         "finding": "Finding",
-        "trace": st.column_config.LineChartColumn(f"{title} by epoch", y_min=0, y_max=1, width="medium"),
         **{name: f"{metric_title(name)} at epoch {best}" for name in names},
+        "trace": st.column_config.LineChartColumn(f"{title} by epoch", y_min=0, y_max=1, width=180),
     }
     alt = f"Validation {title} of every finding by epoch"
     shown = exports.styled(pd.DataFrame(rows))

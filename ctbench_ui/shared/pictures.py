@@ -22,11 +22,11 @@ from ctbench_core.tables import sheet_bytes
 
 FORMATS = ("png", "svg")
 _LIBRARY = "plotly.min.js"
-_STYLE = "font-family: 'Material Symbols Rounded'; font-size: 1.1rem; line-height: 1; vertical-align: -.2em"
+_STYLE = "font-family: 'Material Symbols Rounded'; font-size: 1rem; line-height: 1"
 _BUTTON = (
     '<button type="button" class="ctbench-picture" data-ctbench-picture="{format}" data-chart="{key}" data-file="{file}" '
     f'aria-label="Save {{what}} as {{title}}"><span aria-hidden="true" translate="no" style="{_STYLE}">download</span>'
-    " {title}</button>"
+    "{title}</button>"
 )
 _README = """Figures of {title}.
 

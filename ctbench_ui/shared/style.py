@@ -36,6 +36,11 @@ def is_dark() -> bool:
     return bool(st.context.theme.type == "dark")
 
 
+def strongest_ink() -> str:
+    """Return the colour of text that is clearest on the page, for what Streamlit draws fainter."""
+    return "#FFFFFF" if is_dark() else "#000000"
+
+
 def sequence(dark: bool) -> tuple[str, ...]:
     """Return the colours of low to high values on a dark or light page, where high values stand out."""
     return _DARK_SEQUENCE if dark else SEQUENCE

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ctbench_core.config import key_title
 from ctbench_core.declared import metric_title
-from ctbench_core.figures import band, forest, keep_for_paper, set_layout
+from ctbench_core.figures import band, forest, keep_for_paper, lower_bands, set_layout
 from ctbench_core.formatting import format_metric
 from ctbench_core.palette import white_is_clearer
 from ctbench_core.studies import Curve
@@ -95,7 +95,7 @@ def scaling_curves(frame: pd.DataFrame, curves: Mapping[str, Curve], metric: str
         ticktext=[f"{n:,.0f}" for n in sizes],
     )
     chart.update_yaxes(title=metric_title(metric))
-    return set_layout(chart, height=460)
+    return set_layout(lower_bands(chart), height=460)
 
 
 def heat_map(values: pd.DataFrame, marked: pd.DataFrame, metric: str, dark: bool = False) -> go.Figure:

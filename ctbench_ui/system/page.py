@@ -32,7 +32,7 @@ from ctbench_ui.system import damaged_runs, deleted_list, doctor_panel, packed_f
 _LOADS = {"processors": "processors", "memory": "memory", "gpu_memory": "GPU memory"}
 # As the tables of Streamlit's markdown, which have no name for a screen reader.
 _STYLE = """<style>
-.ctbench-pairs {border-collapse: collapse}
+.ctbench-pairs {border-collapse: collapse; font-size: .875rem}
 .ctbench-pairs :is(th, td) {border: 1px solid rgba(128, 128, 128, .2); padding: .4rem .75rem; text-align: left; overflow-wrap: anywhere}
 .ctbench-pairs th[scope=row] {font-weight: inherit; white-space: nowrap}
 </style>"""

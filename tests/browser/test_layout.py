@@ -9,8 +9,11 @@ import pytest
 
 from ctbench_ui.frame.page_style import STYLE
 from ctbench_ui.runs.page import _STYLE as RUNS_STYLE
+from ctbench_ui.shared import live
+from ctbench_ui.system.page import _STYLE as SYSTEM_STYLE
 from tests.browser.browser_user import BrowserUser, sync_api
 
+EPOCHS_STYLE = Path(live.__file__).with_name("epochs.css").read_text(encoding="utf-8")
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
 PAGE = """
 <style>* {margin: 0} [data-testid=stMain] {width: 600px} [data-testid=stElementContainer] {height: 100px}
@@ -128,6 +131,49 @@ def test_a_command_in_a_caption_stays_in_one_line(window: sync_api.Page) -> None
     text = "Changes nothing. <code>python -m ctbench_core doctor</code> runs the same checks."
     window.set_content(f"{STYLE}<div data-testid=stCaptionContainer style='width: 300px'><p>{text}</p></div>")
     assert window.locator("code").evaluate("one => one.getClientRects().length") == 1
+
+
+def test_the_value_of_a_slider_stays_in_one_line(window: sync_api.Page) -> None:
+    value = "<div data-testid=stMarkdownContainer style='width: 9px; white-space: nowrap'><p>0. 5 0</p></div>"
+    window.set_content(f"{STYLE}<div data-testid=stMain>{value}</div>")
+    assert window.locator("p").evaluate("one => one.scrollWidth") > 20
+
+
+def test_a_caption_does_not_end_in_a_line_of_one_word(window: sync_api.Page) -> None:
+    text = "Intervals are those of the precision among the first ten."
+    window.set_content(f"{STYLE}<div data-testid=stMain><div data-testid=stCaptionContainer><p>{text}</p></div></div>")
+    last = "(one) => {const range = document.createRange(); range.selectNodeContents(one); return [...range.getClientRects()].at(-1).width}"
+    width = window.locator("p").evaluate("(one) => {one.style.width = 'max-content'; return one.clientWidth}")
+    window.locator("p").evaluate(f"(one) => {{one.style.width = '{width - 4}px'}}")
+    assert window.locator("p").evaluate(last) > width / 8
+
+
+def test_buttons_of_pictures_are_spaced_like_those_of_streamlit(window: sync_api.Page) -> None:
+    button = "<button class=ctbench-picture><span>icon</span>PNG</button>"
+    window.set_content(f"{STYLE}<div>{button}{button}</div>")
+    first, second = (one.bounding_box() for one in window.locator("button").all())
+    assert second["x"] - first["x"] - first["width"] == 16  # the gap of a row of buttons
+    gaps = window.locator("button").evaluate_all("all => all.map((one) => getComputedStyle(one).columnGap)")
+    assert gaps == ["8px", "8px"]
+
+
+def test_the_pairs_of_system_are_as_large_as_other_tables(window: sync_api.Page) -> None:
+    window.set_content(f"{SYSTEM_STYLE}<table class=ctbench-pairs><tr><td>torch</td></tr></table>")
+    assert window.locator("td").evaluate("one => getComputedStyle(one).fontSize") == "14px"
+
+
+def test_an_axis_has_no_room_for_a_line_in_a_legend_of_curves(window: sync_api.Page) -> None:
+    entry = "<tr class=u-series><th><div class=u-marker>x</div><div>epoch</div></th></tr>"
+    window.set_content(f"<style>{EPOCHS_STYLE}</style><table class=u-legend>{entry}{entry}</table>")
+    assert [one.is_visible() for one in window.locator(".u-marker").all()] == [False, True]
+
+
+def test_plots_are_level_under_legends_of_different_heights(window: sync_api.Page) -> None:
+    panel = """<section class=panel><header></header><div role=img><div class=uplot><div class=u-wrap style="height: 50px">
+        </div><div class=u-legend style="height: %dpx"></div></div></div></section>"""
+    window.set_content(f"<style>{EPOCHS_STYLE}</style><div class=panels>{panel % 20}{panel % 47}</div>")
+    first, second = (one.bounding_box() for one in window.locator(".u-wrap").all())
+    assert first["y"] == second["y"] and first["x"] < second["x"]
 
 
 def test_the_machine_is_in_two_equal_columns_on_a_phone(window: sync_api.Page) -> None:

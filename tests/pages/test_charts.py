@@ -11,6 +11,7 @@ from ctbench_core import figures
 from ctbench_core.formatting import format_cohort, format_metric
 from ctbench_core.inference import TWO_SEEDS
 from ctbench_core.runs import History, history_frame, thin
+from ctbench_ui.alignment import alignment_charts
 from ctbench_ui.shared import COLOURS, DASHES, FINDINGS, ago, charts, duration, exports, finding_style
 from ctbench_ui.studies import study_charts, study_tables
 
@@ -165,6 +166,36 @@ def test_recall_shows_both_directions_with_chance() -> None:
     traces = _traces(figures.recall_at_k(frame.assign(chance=[0.1, 0.2])))
     assert list(traces["volume → report, chance"].y) == [0.1]
     assert list(traces["report → volume, chance"].y) == [0.2]
+
+
+def test_bands_lie_below_every_line() -> None:
+    bounds = {"lower": 0.2, "upper": 0.6, "lo": 0.2, "hi": 0.6, "mean": 0.4, "cell": "{}", "text": ""}
+    frame = pd.DataFrame(
+        {"direction": 2 * ["v_to_t"] + 2 * ["t_to_v"], "k": [1, 5, 1, 5], "recall": 0.3, "chance": 0.1}
+    )
+    frame = frame.assign(line=frame["direction"], n=frame["k"], **bounds)
+    for chart in (
+        figures.recall_at_k(frame),
+        study_charts.scaling_curves(frame, {}, "auprc", "patients"),
+        alignment_charts.side_by_side({"a": frame, "b": frame}, "v_to_t"),
+    ):
+        assert [trace.fill for trace in chart.data[:2]] == ["toself", "toself"]
+        assert {trace.fill for trace in chart.data[2:]} == {None}
+
+
+def test_the_rows_of_a_forest_have_lines_that_lead_to_their_names() -> None:
+    rows = pd.DataFrame({"a": "b", "label": ["Mass"], "delta": 0.1, "lo": 0.0, "hi": 0.2, "p_adjusted": 0.5})
+    assert figures.forest(rows, ["Mass"]).layout.yaxis.showgrid is not False
+
+
+def test_the_lift_of_one_direction_does_not_hide_that_of_the_other() -> None:
+    rows = [
+        {"direction": way, "finding": "Mass", "prevalence": 0.1, "precision_at_5": 0.3, "lift_at_5": 3.0}
+        for way in ("v_to_t", "t_to_v")
+    ]
+    chart = alignment_charts.finding_lift(pd.DataFrame(rows), 5)
+    assert chart.layout.scattermode == "group"
+    assert [(trace.orientation, trace.offsetgroup) for trace in chart.data] == [("h", "v_to_t"), ("h", "t_to_v")]
 
 
 def test_a_histogram_without_a_mean_is_drawn() -> None:

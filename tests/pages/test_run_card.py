@@ -206,3 +206,9 @@ def test_a_run_of_a_folder_has_the_name_that_it_has_beside_all_others(store: Pat
     names = {row["run_dir"]: row["name"] for row in cache.named(cache.run_rows(store))}
     assert run_picker.names_in(store / "grid") == {"of-grid": names[str(store / "grid" / "of-grid")]}
     assert names[str(store / "grid" / "of-grid")] == "linear · lr 0.0001"
+
+
+def test_the_metrics_of_findings_come_before_their_curves(trained: list[Path], open_page: Open) -> None:
+    app = card(open_page, trained[0], **{"card-tabs": "Curves"})
+    table = next(frame.value for frame in app.dataframe if "trace" in frame.value)
+    assert list(table) == ["finding", "auprc", "auroc", "trace"]  # a narrow card shows the first two
