@@ -8,7 +8,7 @@ import streamlit as st
 
 from ctbench_core.errors import CtbenchError
 from ctbench_core.formatting import format_cohort, format_metric, plural
-from ctbench_core.runs import name_of
+from ctbench_core.runs import RunTable, name_of
 from ctbench_ui import form
 from ctbench_ui.home import best_runs, recent_runs
 from ctbench_ui.pages import go, page
@@ -31,7 +31,7 @@ def draw() -> None:
         "Train heads on pre-computed embeddings of chest CT volumes and reports, evaluate them by finding, and measure how "
         "well images and reports align."
     )
-    _draw_steps(rows)
+    _draw_steps(rows, table)
     damaged.draw_list(table.damaged)
     if not rows:
         _offer_demo()
@@ -43,24 +43,24 @@ def draw() -> None:
         recent_runs.draw_recent(rows, recent_runs.last_visit(root))
 
 
-def _draw_steps(rows: list[dict[str, Any]]) -> None:
+def _draw_steps(rows: list[dict[str, Any]], table: RunTable) -> None:
     """Draw the three steps from data to results; while a run is active, the second redraws itself."""
     active = bool(active_jobs.list_runs())
     data, train, results = (column.container(border=True, height="stretch", gap="small") for column in st.columns(3))
     with data:
-        _draw_data_step(rows)
+        _draw_data_step(table)
     with train:
         st.fragment(_draw_train_step, run_every=_EVERY_S if active else None)(len(rows))
     with results:
         _draw_results_step(rows)
 
 
-def _draw_data_step(rows: list[dict[str, Any]]) -> None:
+def _draw_data_step(table: RunTable) -> None:
     try:
         summary = cache.manifest_summary(form.config())
     except CtbenchError:
         _draw_step(_NOW, "1 · Data", "Choose features and manifests.")
-        newest_data.offer()
+        newest_data.offer(table)
     else:
         _draw_step(
             _DONE, "1 · Data", f"{as_text(form.dataset_name() or summary['name'])} · {format_cohort(summary['counts'])}"

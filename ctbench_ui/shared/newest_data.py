@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ctbench_core.config import KEYS
-from ctbench_core.runs import open_run
+from ctbench_core.runs import RunTable, open_run
 from ctbench_ui import form
 from ctbench_ui.frame import readonly
 from ctbench_ui.shared import cache
@@ -13,9 +13,12 @@ from ctbench_ui.shared.feedback import show_errors
 from ctbench_ui.shared.text import as_text
 
 
-def offer() -> None:
-    """Say which data the newest training run used, with a button that chooses them; draw nothing without a run."""
-    rows = cache.read_table(form.outputs_root()).training_runs
+def offer(table: RunTable | None = None) -> None:
+    """Say which data the newest training run used, with a button that chooses them; draw nothing without a run.
+
+    table: of the store, where the page has read it already.
+    """
+    rows = (table or cache.read_table(form.outputs_root())).training_runs
     if not rows or readonly.is_on():
         return
     row = rows[0]

@@ -229,6 +229,22 @@ def test_a_first_visit_of_data_names_no_runs(
     assert not app.exception and named
 
 
+def test_a_first_visit_of_home_reads_the_run_table_once(
+    trained: list[Path], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    real = cache.read_table
+
+    def note(outputs_root: Any) -> Any:
+        read.append(outputs_root)
+        return real(outputs_root)
+
+    monkeypatch.setattr(cache, "read_table", note)
+    app = open_page("home")
+    assert not app.exception and app.button(key="use-newest-data")
+    assert len(read) == 1  # of thousands of runs it takes its time
+
+
 @pytest.mark.parametrize("name", ["home", "data", "train", "studies"])
 def test_a_first_visit_says_which_data_the_newest_run_used_and_offers_them(
     trained: list[Path], open_page: Open, tiny_data: Path, said: Said, name: str
