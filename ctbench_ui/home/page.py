@@ -29,7 +29,7 @@ def draw() -> None:
             go("train")
     st.markdown(
         "Train heads on pre-computed embeddings of chest CT volumes and reports, evaluate them by finding, and measure how "
-        "well images and reports align."
+        "well the two align."
     )
     _draw_steps(rows)
     damaged.draw_list(table.damaged)
