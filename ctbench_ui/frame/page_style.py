@@ -25,8 +25,8 @@ STYLE = """<style>
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stTabs] [role=tablist] {gap: .75rem}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
-  [data-testid=stButtonGroup] [data-variant=segmented_control] {padding-inline: .5rem}
-  .st-key-volumes-kind [data-testid=stButtonGroup] [data-variant=segmented_control] {padding-inline: .375rem}
+  [data-testid=stButtonGroup] [data-variant=segmented_control] {padding-inline: .5rem; min-width: 2.25rem}
+  :is(.st-key-volumes-kind, .st-key-runs-view) [data-testid=stButtonGroup] [data-variant=segmented_control] {padding-inline: .375rem}
   [data-variant=segmented_control]:not([data-selected=true]) {border-left-color: color-mix(in srgb, currentColor 15%, transparent) !important}
   [data-variant=segmented_control][data-selected=true] {position: relative; z-index: 1}
   .st-key-compare-head {column-gap: .5rem}
@@ -42,7 +42,6 @@ STYLE = """<style>
   .st-key-evaluate-head {row-gap: .25rem}
   .st-key-runs-head > .st-key-runs-filter {flex: 1 1 100% !important; order: 1}
   .st-key-runs-head > .st-key-runs-filter-box {margin-left: auto}
-  .st-key-study-choice {flex-wrap: nowrap}
   .st-key-study-choice > .st-key-study {flex: 1 1 0 !important; min-width: 0}
   .st-key-study-runs-filters > * {flex: 1 1 40% !important}
   .st-key-evaluate-head > :nth-child(2) {flex: 1 1 100% !important}

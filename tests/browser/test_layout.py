@@ -82,6 +82,26 @@ def test_a_button_too_small_for_a_finger_is_found_on_a_phone(window: sync_api.Pa
     assert found == (["small for a finger: Close, 60 x 20 pixels"] if small else [])
 
 
+@pytest.mark.parametrize(
+    ("key", "widths"),
+    [("calibration-method", (153, 148)), ("volumes-kind", (16, 87, 83, 43, 58)), ("runs-view", (29, 53, 57, 59))],
+)
+def test_the_choices_of_a_segmented_control_are_in_one_line_on_a_phone(
+    window: sync_api.Page, key: str, widths: tuple[int, ...]
+) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = "<style>button {padding: 0 1rem; border: 0} span {display: inline-block} #g {display: flex}</style>"
+    items = "".join(
+        f"<button data-variant=segmented_control><span style='width: {one}px'></span></button>" for one in widths
+    )
+    group = f"<div data-testid=stButtonGroup style='width: 358px'><div role=radiogroup id=g>{items}</div></div>"
+    window.set_content(f"{theirs}{STYLE}<div class=st-key-{key}>{group}</div>")
+    boxes = [one.bounding_box() for one in window.locator("button").all()]
+    assert len({box["y"] for box in boxes}) == 1
+    assert min(box["width"] for box in boxes) >= 36  # "all" and "1" are no narrower than a finger
+    assert sum(box["width"] for box in boxes) <= (260 if key == "runs-view" else 358)  # the links stand beside it
+
+
 @pytest.mark.parametrize(("width", "cut"), [(90, True), (300, False)])
 def test_a_field_too_narrow_for_its_choice_or_example_is_found(window: sync_api.Page, width: int, cut: bool) -> None:
     texts = ("linear, seeds 1 to 3", "head = mlp and budget < 100")
@@ -113,6 +133,15 @@ def test_the_key_of_a_setting_is_not_broken_by_a_long_value(window: sync_api.Pag
     assert window.locator("table").evaluate("one => one.clientWidth") <= 326
 
 
+def test_the_baseline_of_compare_is_small_enough_for_a_phone(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = "<style>input {font: 14px sans-serif; padding: 0 8px; width: 324px; box-sizing: content-box}</style>"
+    field = '<input role=combobox value="budget 20 · mlp 128, seeds 1 to 3 · val. AUPRC .558">'
+    drawn = f"{theirs}{STYLE}<div class=st-key-compare-runs><div data-testid=stSelectbox>{field}</div></div>"
+    window.set_content(PAGE % {"drawn": drawn, "place": "", "box": ""})
+    assert window.locator("input").evaluate("one => parseFloat(getComputedStyle(one).fontSize)") <= 13
+
+
 def test_headings_of_settings_have_room_for_a_name(window: sync_api.Page) -> None:
     window.set_viewport_size({"width": 390, "height": 600})
     theirs = "<style>table {display: inline-table; min-width: 100%} th p {overflow-wrap: anywhere}</style>"
@@ -132,6 +161,17 @@ def test_headings_of_settings_have_room_for_a_name(window: sync_api.Page) -> Non
             {"title": "0 0 80px", "runs-filter": "1 1 128px", "runs-filter-box": "0 0 93px"},
             [["title", "runs-filter-box"], ["runs-filter"]],
         ),
+        (
+            "runs-controls",
+            {
+                "runs-view": "0 0 252px",
+                "runs-order": "0 0 170px",
+                "columns": "0 0 107px",
+                "views": "0 0 89px",
+                "link": "0 0 92px",
+            },
+            [["runs-view", "link"], ["runs-order", "columns", "views"]],
+        ),
         ("study-choice", {"study": "0 0 100%", "study-delete": "0 0 87px"}, [["study", "study-delete"]]),
         (
             "study-runs-filters",
@@ -149,7 +189,7 @@ def test_a_phone_leaves_no_control_alone_in_a_row(
     drawn = "".join(
         f'<div id={name} class="st-key-{name}" style="flex: {flex}; height: 9px"></div>' for name, flex in parts.items()
     )
-    window.set_content(f'{theirs}{STYLE}<div class="row st-key-{key}">{drawn}</div>')
+    window.set_content(f'{theirs}{STYLE}{RUNS_STYLE}<div class="row st-key-{key}">{drawn}</div>')
     places = {name: window.locator(f"#{name}").bounding_box() for name in parts}
     heights = sorted({place["y"] for place in places.values()})
     assert [[name for name in parts if places[name]["y"] == height] for height in heights] == rows
