@@ -133,8 +133,10 @@ def _matches(
 def _card(place: int, neighbour: pd.Series, query: pd.Series, near: pd.Series, way: str, ties: int) -> None:
     """Draw a neighbour; ``ties`` others have its embedding."""
     badge = ":green-badge[:material/check: hit]" if near["hit"][place] else ":gray-badge[miss]"
-    with st.container(border=True, gap="small"):
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+    with st.container(border=True, gap="xsmall"):
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="xsmall"
+        ):
             similarity = format_metric(float(near["similarity"][place]))
             st.markdown(
                 f"**{place + 1}** · {as_text(neighbour['volumename'])} · similarity {similarity} {badge}",

@@ -34,7 +34,7 @@ _LISTED = 3  # runs that a sentence names
 
 def draw() -> None:
     """Draw the page."""
-    header = st.container(horizontal=True, vertical_alignment="center")
+    header = st.container(horizontal=True, vertical_alignment="center", key="compare-head")
     header.title("Compare", anchor=False, width="content")
     stored = run_picker.stored_rows(str(form.outputs_root()))
     rows = {key: row for key, row in stored.items() if can_compare(row)}
@@ -194,13 +194,13 @@ def _is_averaged(recipes: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]])
 
 
 def _recipe_title(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write a recipe as an option of the fields: the seeds that are averaged, and their mean metric.
+    """Write a recipe as an option of the fields: the seeds that are averaged, and the mean of their metric.
 
-    Its name has its encoder where recipes differ in it.
+    It is short, since the field of the baseline has one line on a phone. Its name has its encoder where recipes differ in it.
     """
     values = [row["val_auprc"] for row in rows if row["val_auprc"] is not None]
-    metric = f"{'mean ' if len(values) > 1 else ''}val. AUPRC {format_metric(fmean(values) if values else None)}"
-    return f"{name}, {seeds_text(row['seed'] for row in rows)} · {metric}"
+    metric = format_metric(fmean(values) if values else None)
+    return f"{name}, {seeds_text(row['seed'] for row in rows)} · val. AUPRC {metric}"
 
 
 @st.fragment

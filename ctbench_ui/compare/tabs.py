@@ -25,6 +25,7 @@ from ctbench_ui.shared.pictures import Figure, draw_plot
 
 _SWAPS, _MARGIN = "compare-swaps", "compare-margin"
 _LEAST, _MOST = 0.001, 0.999  # margins
+_WHOLE = 36  # characters of a name in a legend that a phone shows whole
 _CURVES = {"pr": "Precision over recall", "roc": "Recall over false positive rate"}
 _HEADINGS = {"pr": "Precision-recall", "roc": "Receiver operating characteristic"}
 
@@ -220,8 +221,10 @@ def curves(comparison: dict[str, Any], run_dirs: list[str], on: str, source: Sou
 
 
 def _curves_chart(points: dict[str, pd.DataFrame], curve: str) -> go.Figure:
-    """Draw curves under the parts of the names that differ: a legend of whole names is cut on a phone."""
-    return charts.model_curves(dict(zip(differing_parts(list(points)), points.values())), curve)
+    """Draw curves under the names of their runs, or the parts that differ where a phone would cut a name."""
+    names = list(points)
+    shown = names if max(map(len, names)) <= _WHOLE else differing_parts(names)
+    return charts.model_curves(dict(zip(shown, points.values())), curve)
 
 
 def _points(comparison: dict[str, Any], run_dirs: list[str], label: str) -> dict[str, pd.DataFrame]:
@@ -278,7 +281,6 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
     points = [point.get("customdata") for point in event.selection.points] if event and event.selection else []
     chosen = {point[0] if isinstance(point, (list, tuple)) else point for point in points}
     shown = frame[frame["volume"].isin(chosen)] if chosen else frame.head(200)
-    first, second = differing_parts([names[0], other])
     with right:
         st.markdown(f"**{plural(len(shown), 'volume')}** {'selected' if chosen else 'with the largest disagreement'}")
         st.dataframe(
@@ -289,8 +291,8 @@ def disagreements(comparison: dict[str, Any], run_dirs: list[str], on: str, sour
             column_config={
                 "volume": "Volume",
                 "label": "Label",
-                "first": st.column_config.NumberColumn(first, help=f"Baseline: {as_text(names[0])}"),
-                "second": st.column_config.NumberColumn(second, help=as_text(other)),
+                "first": st.column_config.NumberColumn("Baseline", help=as_text(names[0])),
+                "second": st.column_config.NumberColumn("Other", help=as_text(other)),
                 "apart": "Difference",
             },
             key="compare-volumes",

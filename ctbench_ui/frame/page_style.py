@@ -25,9 +25,14 @@ STYLE = """<style>
   .st-key-strip [data-testid=stPageLink] :is(a, span, p) {white-space: normal; overflow: visible}
   [data-testid=stTabs] [role=tablist] {gap: .75rem}
   [data-testid=stButtonGroup] [role=radiogroup] {flex-wrap: wrap}
+  [data-testid=stButtonGroup] [data-variant=segmented_control] {padding-inline: .5rem; min-width: 2.25rem}
+  :is(.st-key-volumes-kind, .st-key-runs-view) [data-testid=stButtonGroup] [data-variant=segmented_control] {padding-inline: .375rem}
   [data-variant=segmented_control]:not([data-selected=true]) {border-left-color: color-mix(in srgb, currentColor 15%, transparent) !important}
   [data-variant=segmented_control][data-selected=true] {position: relative; z-index: 1}
+  .st-key-compare-head {column-gap: .5rem}
+  .st-key-compare-head > :nth-child(3) {flex-basis: 6rem !important}
   .st-key-compare-runs > * {flex: 1 1 100% !important}
+  .st-key-compare-runs [data-testid=stSelectbox] input {font-size: .8125rem}
   [class*=st-key-machine-] > * {min-width: calc(50% - .5rem)}
   [data-testid=stMainBlockContainer]:has(.st-key-evaluate-metrics, .st-key-compare-runs) > [data-testid=stVerticalBlock] {gap: .5rem}
   [class*=st-key-chart-all-], .st-key-chart-together {overflow-x: auto}
@@ -35,6 +40,10 @@ STYLE = """<style>
   .st-key-chart-together > * {min-width: 38rem}
   .st-key-data-set > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] {flex-wrap: wrap-reverse}
   .st-key-evaluate-head {row-gap: .25rem}
+  .st-key-runs-head > .st-key-runs-filter {flex: 1 1 100% !important; order: 1}
+  .st-key-runs-head > .st-key-runs-filter-box {margin-left: auto}
+  .st-key-study-choice > .st-key-study {flex: 1 1 0 !important; min-width: 0}
+  .st-key-study-runs-filters > * {flex: 1 1 40% !important}
   .st-key-evaluate-head > :nth-child(2) {flex: 1 1 100% !important}
   .st-key-evaluate-metrics {gap: .25rem 1rem}
   .st-key-evaluate-metrics [data-testid=stMetricValue] {font-size: 1.15rem}
@@ -71,9 +80,13 @@ button[kind=tertiary]:enabled:hover {opacity: .8}
 [data-testid=stMain] button[aria-label^="Help for"] {box-sizing: content-box; padding: 4px; margin: -4px}
 [data-testid=stTabs] button[aria-label^="Scroll tabs"] {min-width: 24px}
 [data-testid=stTab] {scroll-margin-inline: 2rem}
+@keyframes ctbench-chosen-tab {}
+[data-testid=stTab][aria-selected=true] {animation: ctbench-chosen-tab 1ms}
 [data-testid=stMultiSelect] button:is([aria-label="Open"], [aria-label^="Remove "]) {min-width: 24px; min-height: 24px}
 [data-testid=stMarkdownContainer] td, [data-testid=stTable] td, [data-testid=stTable] td * {overflow-wrap: anywhere !important}
 [data-testid=stTable] td:first-child {width: 9.5rem}
+[data-testid=stTable] th {min-width: 6rem}
+[data-testid=stTable] th:first-child {min-width: 9.5rem}
 [data-testid=stAlert] pre code {white-space: pre-wrap !important; overflow-wrap: anywhere}
 [data-testid=stAlert] :is(pre, [data-testid=stCode]) {border: none !important; padding: 0 !important}
 @media (prefers-reduced-motion: reduce) {

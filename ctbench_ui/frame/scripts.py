@@ -1,4 +1,4 @@
-"""The scripts of every page: keep the keyboard's focus, move it into a popover, save charts as pictures, make a click one step of Back."""
+"""The scripts of every page: keep the keyboard's focus and the chosen tab in sight, enter a popover, save charts as pictures, make a click one step of Back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import streamlit as st
 
 _KEY = "scripts"  # `page_style` hides it, so that it takes no room from the first moment on
 _FOLDER = Path(__file__).parent
-_NAMES = ("one_step_back.js", "keep_focus.js", "enter_popover.js", "save_pictures.js")
+_NAMES = ("one_step_back.js", "keep_focus.js", "enter_popover.js", "show_chosen_tab.js", "save_pictures.js")
 _CODE = "\n".join(f"{{{(_FOLDER / name).read_text(encoding='utf-8')}}}" for name in _NAMES)
 _ONCE = f"if (!window.ctbenchScripts) {{ window.ctbenchScripts = true; {_CODE} }}"
 

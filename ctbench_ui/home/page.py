@@ -28,8 +28,8 @@ def draw() -> None:
         if rows and st.button("New run", type="primary", icon=":material/add:", key="new-run"):
             go("train")
     st.markdown(
-        "Train heads on pre-computed embeddings of chest CT volumes and reports, evaluate them by finding, and measure how "
-        "well images and reports align."
+        "Train heads on pre-computed embeddings of chest CT volumes and reports, evaluate by finding, and measure how well "
+        "images and reports align."
     )
     _draw_steps(rows, table)
     damaged.draw_list(table.damaged)

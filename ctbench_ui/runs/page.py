@@ -66,6 +66,9 @@ _STYLE = """<style>
   [class*=st-key-runs-bar] {padding-right: 1rem; mask-image: linear-gradient(to left, transparent, #000 1rem)}
   .st-key-runs-controls {gap: .5rem}
   .st-key-runs-controls button {padding-inline: .5rem}
+  .st-key-runs-controls > * {order: 2}
+  .st-key-runs-controls > :first-child {order: 0}
+  .st-key-runs-controls > :last-child {order: 1; margin-left: auto}
   .st-key-runs-order {flex: 0 1 8.5rem !important; width: 8.5rem !important; min-width: 0 !important}
 }
 .st-key-card-metrics table {font-size: .875rem; font-variant-numeric: tabular-nums}

@@ -101,7 +101,7 @@ def scatter(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
     for value, name, colour in ((0, "negatives", GREY), (1, "positives", COLOURS[1])):
         part = frame[frame["label"] == value]
         tip = "%{customdata}<br>%{x:.3f}, %{y:.3f}<extra></extra>"
-        style = {"type": kind, "mode": "markers", "marker": {"size": 6, "color": colour, "opacity": 0.55}}
+        style = {"type": kind, "mode": "markers", "marker": {"size": 6, "color": colour, "opacity": 0.8}}
         points = _points(part["first"], part["second"]) | {"customdata": part["volume"].to_numpy()}
         traces.append(points | style | {"name": f"{name} ({len(part):,})", "hovertemplate": tip})
     x, y = ({"title": f"probability by {model}", "range": [-0.02, 1.02]} for model in (first, second))

@@ -93,7 +93,7 @@ _FIRST = (
     "tags",
 )
 # Those of `_FIRST` that a panel beside the table leaves room for: a card, which has the rest, or curves.
-_BESIDE = ("star", "auprc", "name", "state", "test")
+_BESIDE = ("star", "auprc", "name", "test", "state")
 _TEST_BESIDE = COLUMNS["test"] | {"label": "Test AUPRC"}  # its title is wider than its texts
 _BRIEF = ("star", "auprc", "name", "test", "bar", "convergence", "encoder", "budget", "when")
 _BESIDE_CURVES = 216  # pixels of a name at least: what follows it is whole or off the edge at a width of 1280

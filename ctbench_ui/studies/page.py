@@ -31,7 +31,7 @@ def draw() -> None:
             _draw_new(chosen)
             link = st.container(width="content")
     if known:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key="study-choice"):
             _draw_choice(list(known))
             if chosen in known and not readonly.is_on():
                 _draw_delete(known[chosen])

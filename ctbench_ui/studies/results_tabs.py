@@ -389,7 +389,7 @@ def _bottlenecks(folder: str, at: Stamp) -> None:
 def _runs(folder: str, at: Stamp) -> None:
     runs, plan = load_runs(folder, at), load_plan(folder)
     finished = len(runs)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="study-runs-filters"):
         for axis in plan.study.axes():
             labels = list(dict.fromkeys(runs[axis]))
             title = partial(label_title, axis)

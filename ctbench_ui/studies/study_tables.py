@@ -176,13 +176,16 @@ def macro_differences(table: pd.DataFrame, axes: list[str], axis: str, metric: s
 
 
 def difference_table(table: pd.DataFrame, axes: list[str], axis: str) -> pd.DataFrame:
-    """Return differences with titles, intervals as text, and the range over seeds or folds where there is no interval."""
-    columns: dict[str, Any] = _axis_columns(table, [name for name in axes if name in table])
+    """Return differences with titles, intervals as text, and the range over seeds or folds where there is no interval.
+
+    The answer is first, where a phone shows it; then what is compared, and the rest.
+    """
+    columns: dict[str, Any] = {"Finding": table["finding"].map(finding_title), "Difference": table["delta"]}
+    columns |= {interval_title(table): interval_texts(table)}
+    columns |= _axis_columns(table, [name for name in axes if name in table])
     for name, column in (("First", "a"), ("Second", "b")):
         columns[name] = table[column].map(lambda label: label_title(axis, label))
     columns |= {"Metric": table["metric"].map(metric_title)}
-    columns |= {"Finding": table["finding"].map(finding_title), "Difference": table["delta"]}
-    columns |= {interval_title(table): interval_texts(table)}
     columns |= {"p": table["p"], "p (adjusted)": table["p_adjusted"]}
     if MODELS_COLUMNS[0] in table:
         low, high, p = MODELS_COLUMNS
@@ -302,10 +305,10 @@ def _crossing_row(shared: str, pair: pd.DataFrame, axis: str) -> dict[str, str]:
     return {
         "First": " · ".join(filter(None, (shared, names[1.0]))),
         "Second": " · ".join(filter(None, (shared, names[-1.0]))),
-        "Better at small budgets": small,
-        "Better at large budgets": large,
         "Crossing (patients)": "no crossing" if np.isnan(place.n) else budget_text(place.n, sizes),
         "No clear difference": "at no budget" if place.lo == place.hi else set_text(place, sizes),
+        "Better at small budgets": small,
+        "Better at large budgets": large,
         "Method": title,
     }
 

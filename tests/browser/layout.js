@@ -10,6 +10,7 @@ The cells of Streamlit's tables are pixels of a canvas that scrolls by itself: o
   const shown = (one) => one.checkVisibility({ opacityProperty: true, visibilityProperty: true });
   const short = (text) => text.trim().replace(/\s+/g, " ").slice(0, 60);
   const faults = [];
+  const pen = document.createElement("canvas").getContext("2d");
   const ABOVE = "[data-testid=stElementToolbar], [data-testid=stTooltipHoverTarget] [role=tooltip], [data-testid=stPopoverBody]"; // lies over the page on purpose
   const title = (place) => [...place.classList].find((name) => name.startsWith("st-key-"))?.slice(7) ?? (short(place.innerText ?? "") || "without a key");
   const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 3 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
@@ -33,6 +34,15 @@ The cells of Streamlit's tables are pixels of a canvas that scrolls by itself: o
     const clips = (overflow) => overflow === "hidden" || overflow === "clip";
     if (clips(overflowX) && one.scrollWidth > one.clientWidth + 1) faults.push(`cut: ${short(one.innerText)}`);
     else if (clips(overflowY) && one.scrollHeight > one.clientHeight + 3) faults.push(`cut below: ${short(one.innerText)}`);
+  }
+
+  // A field scrolls what is typed into it; what it has chosen, or says while it is empty, should be whole.
+  for (const one of main.querySelectorAll("input")) {
+    const text = one.value ? one.role === "combobox" && one.value : one.placeholder;
+    if (!text || !shown(one)) continue;
+    const { font, paddingLeft, paddingRight } = getComputedStyle(one);
+    pen.font = font;
+    if (pen.measureText(text).width > one.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) + 1) faults.push(`cut in its field: ${short(text)}`);
   }
 
   const boxes = [];

@@ -49,7 +49,7 @@ def test_a_recipe_is_named_by_its_seeds_however_it_is_chosen(
     runs = {name: folder.name for name, folder in demo_runs[1].items()}
     reader.go(f"compare?runs={runs['linear 1']},{runs['mlp 1']}&on=test")
     chip = reader.widget("compare.others", ".react-aria-ComboBox [data-tag]")
-    sync_api.expect(chip).to_contain_text("mlp, seeds 1 to 3 · mean val. AUPRC")
+    sync_api.expect(chip).to_contain_text("mlp, seeds 1 to 3 · val. AUPRC")
     reader.choose("compare.baseline", "mlp · seed 2")  # an option is a run; what is chosen stands for its recipe
     sync_api.expect(chip).to_contain_text("mlp · seed 1 · val. AUPRC")
     reader.choose("compare.baseline", "linear · seed 1")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ctbench_ui.frame import page_style
 from ctbench_ui.frame.page_style import STYLE
 from ctbench_ui.runs.page import _STYLE as RUNS_STYLE
 from ctbench_ui.shared import live
@@ -15,6 +16,7 @@ from tests.browser.browser_user import BrowserUser, sync_api
 
 EPOCHS_STYLE = Path(live.__file__).with_name("epochs.css").read_text(encoding="utf-8")
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
+SCRIPT = Path(page_style.__file__).with_name("show_chosen_tab.js").read_text(encoding="utf-8")
 PAGE = """
 <style>* {margin: 0} [data-testid=stMain] {width: 600px} [data-testid=stElementContainer] {height: 100px}
   canvas, svg {display: block}</style>
@@ -83,6 +85,36 @@ def test_a_button_too_small_for_a_finger_is_found_on_a_phone(window: sync_api.Pa
     assert found == (["small for a finger: Close, 60 x 20 pixels"] if small else [])
 
 
+@pytest.mark.parametrize(
+    ("key", "widths"),
+    [("calibration-method", (153, 148)), ("volumes-kind", (16, 87, 83, 43, 58)), ("runs-view", (29, 53, 57, 59))],
+)
+def test_the_choices_of_a_segmented_control_are_in_one_line_on_a_phone(
+    window: sync_api.Page, key: str, widths: tuple[int, ...]
+) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = "<style>button {padding: 0 1rem; border: 0} span {display: inline-block} #g {display: flex}</style>"
+    items = "".join(
+        f"<button data-variant=segmented_control><span style='width: {one}px'></span></button>" for one in widths
+    )
+    group = f"<div data-testid=stButtonGroup style='width: 358px'><div role=radiogroup id=g>{items}</div></div>"
+    window.set_content(f"{theirs}{STYLE}<div class=st-key-{key}>{group}</div>")
+    boxes = [one.bounding_box() for one in window.locator("button").all()]
+    assert len({box["y"] for box in boxes}) == 1
+    assert min(box["width"] for box in boxes) >= 36  # "all" and "1" are no narrower than a finger
+    assert sum(box["width"] for box in boxes) <= (260 if key == "runs-view" else 358)  # the links stand beside it
+
+
+@pytest.mark.parametrize(("width", "cut"), [(90, True), (300, False)])
+def test_a_field_too_narrow_for_its_choice_or_example_is_found(window: sync_api.Page, width: int, cut: bool) -> None:
+    texts = ("linear, seeds 1 to 3", "head = mlp and budget < 100")
+    fields = f'<input role=combobox value="{texts[0]}"><input placeholder="{texts[1]}"><input value="{"a" * 200}">'
+    style = f"<style>input {{width: {width}px; font: 14px sans-serif; padding: 0 8px}}</style>"
+    window.set_content(PAGE % {"drawn": style + fields, "place": "", "box": ""})
+    faults = [fault for fault in window.evaluate(LAYOUT)["faults"] if fault.startswith("cut")]
+    assert faults == ([f"cut in its field: {text}" for text in texts] if cut else [])
+
+
 def test_a_choice_on_a_second_line_has_a_border_on_its_left(window: sync_api.Page) -> None:
     window.set_viewport_size({"width": 390, "height": 600})
     theirs = (
@@ -104,6 +136,69 @@ def test_the_key_of_a_setting_is_not_broken_by_a_long_value(window: sync_api.Pag
     assert window.locator("table").evaluate("one => one.clientWidth") <= 326
 
 
+def test_the_baseline_of_compare_is_small_enough_for_a_phone(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = "<style>input {font: 14px sans-serif; padding: 0 8px; width: 324px; box-sizing: content-box}</style>"
+    field = '<input role=combobox value="budget 20 · mlp 128, seeds 1 to 3 · val. AUPRC .558">'
+    drawn = f"{theirs}{STYLE}<div class=st-key-compare-runs><div data-testid=stSelectbox>{field}</div></div>"
+    window.set_content(PAGE % {"drawn": drawn, "place": "", "box": ""})
+    assert window.locator("input").evaluate("one => parseFloat(getComputedStyle(one).fontSize)") <= 13
+
+
+def test_headings_of_settings_have_room_for_a_name(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = "<style>table {display: inline-table; min-width: 100%} th p {overflow-wrap: anywhere}</style>"
+    texts = ("Setting", *["zscore · linear · seed 1"] * 4)
+    head, body = ("".join(f"<{cell}><p>{text}</p>" for text in texts) for cell in ("th", "td"))
+    table = f"<table><tr>{head}<tr>{body}</table>"
+    window.set_content(f"{theirs}{STYLE}<div data-testid=stTable style='width: 358px; overflow: auto'>{table}</div>")
+    key, *names = window.locator("th").evaluate_all("all => all.map((one) => one.clientWidth)")
+    assert key >= 150 and min(names) >= 96
+
+
+@pytest.mark.parametrize(
+    ("key", "parts", "rows"),
+    [
+        (
+            "runs-head",
+            {"title": "0 0 80px", "runs-filter": "1 1 128px", "runs-filter-box": "0 0 93px"},
+            [["title", "runs-filter-box"], ["runs-filter"]],
+        ),
+        (
+            "runs-controls",
+            {
+                "runs-view": "0 0 252px",
+                "runs-order": "0 0 170px",
+                "columns": "0 0 107px",
+                "views": "0 0 89px",
+                "link": "0 0 92px",
+            },
+            [["runs-view", "link"], ["runs-order", "columns", "views"]],
+        ),
+        ("study-choice", {"study": "0 0 100%", "study-delete": "0 0 87px"}, [["study", "study-delete"]]),
+        (
+            "study-runs-filters",
+            {"runs-budget": "0 0 180px", "runs-seed": "0 0 180px"},
+            [["runs-budget", "runs-seed"]],
+        ),
+        ("compare-head", {"title": "0 0 120px", "on": "0 0 115px", "link": "1 1 128px"}, [["title", "on", "link"]]),
+    ],
+)
+def test_a_phone_leaves_no_control_alone_in_a_row(
+    window: sync_api.Page, key: str, parts: dict[str, str], rows: list[list[str]]
+) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    theirs = "<style>.row {display: flex; flex-wrap: wrap; gap: 16px; width: 358px}</style>"
+    drawn = "".join(
+        f'<div id={name} class="st-key-{name}" style="flex: {flex}; height: 9px"></div>' for name, flex in parts.items()
+    )
+    window.set_content(f'{theirs}{STYLE}{RUNS_STYLE}<div class="row st-key-{key}">{drawn}</div>')
+    places = {name: window.locator(f"#{name}").bounding_box() for name in parts}
+    heights = sorted({place["y"] for place in places.values()})
+    assert [[name for name in parts if places[name]["y"] == height] for height in heights] == rows
+    assert max(place["x"] + place["width"] for place in places.values()) == pytest.approx(366, abs=1)  # its whole width
+
+
 _TABS = """<style>[role=tablist] {display: flex; width: 358px; overflow-x: auto; gap: 16px} [role=tab] {flex: none}</style>
 <div data-testid=stTabs><div role=tablist>%s</div></div>"""
 _TAB = "<button data-testid=stTab role=tab style='width: %dpx; padding: 0; border: 0'>%s</button>"
@@ -117,6 +212,21 @@ def test_a_chosen_tab_is_not_under_the_arrow_that_scrolls_tabs(window: sync_api.
     tab.evaluate("one => one.scrollIntoView({block: 'nearest', inline: 'nearest'})")  # as Streamlit does
     box = tab.bounding_box()
     assert tabs["x"] + _ARROW < box["x"] and box["x"] + box["width"] < tabs["x"] + tabs["width"] - _ARROW
+
+
+def test_a_tab_that_no_click_has_chosen_is_in_sight(window: sync_api.Page) -> None:
+    window.set_viewport_size({"width": 390, "height": 600})
+    tabs = [_TAB % (80, name) for name in "abcdefgh"]
+    tabs[6] = tabs[6].replace("role=tab", "role=tab aria-selected=true")
+    window.set_content(f"{STYLE}<div style='height: 900px'></div>{_TABS % ''.join(tabs)}<script>{SCRIPT}</script>")
+    frame = window.locator("[role=tablist]").bounding_box()
+    window.wait_for_function("document.querySelector('[role=tablist]').scrollLeft > 0")
+    box = window.get_by_text("g").bounding_box()
+    assert frame["x"] + _ARROW < box["x"] and box["x"] + box["width"] < frame["x"] + frame["width"] - _ARROW
+    select = "one => document.querySelectorAll('[role=tab]').forEach((tab) => (tab.ariaSelected = tab === one))"
+    window.get_by_text("a").evaluate(select)  # as a step of Back does
+    window.wait_for_function("document.querySelector('[role=tablist]').scrollLeft === 0")
+    assert window.evaluate("scrollY") == 0  # the page stays where it was
 
 
 def test_the_tabs_of_data_fit_a_phone(window: sync_api.Page) -> None:

@@ -228,7 +228,8 @@ def test_disagreements_list_the_volumes_furthest_apart(two: dict[str, Path], ope
     assert shown["apart"].is_monotonic_decreasing
     assert shown["apart"].iloc[0] == pytest.approx(apart.max(), abs=1e-6)
     headings = json.loads(app.dataframe[0].proto.columns)
-    assert [headings[name]["label"] for name in ("first", "second")] == ["weak", "strong"]
+    assert [headings[name]["label"] for name in ("first", "second")] == ["Baseline", "Other"]
+    assert [headings[name]["help"] for name in ("first", "second")] == ["weak", "strong"]
     assert list(app.dataframe[0].proto.column_order) == ["volume", "label", "apart", "first", "second"]
     assert shown["volume"].iloc[0] == weak["VolumeName"][apart.idxmax()]
 
@@ -292,14 +293,23 @@ def test_published_results_stand_apart_from_what_was_measured_here(
         assert part.proto.row_height > 64 and sum(column.get("width", 0) for column in columns.values()) < 980
 
 
-def test_a_legend_of_curves_has_the_parts_of_the_names_that_differ(
-    store: Path, tmp_path: Path, open_page: Open
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (
+            ("head · of one study with labels · seed 1", "head · of one study with labels · seed 2"),
+            ("seed 1", "seed 2"),
+        ),
+        (("linear · seed 1", "zscore · linear · seed 2"), ("linear · seed 1", "zscore · linear · seed 2")),
+    ],
+)
+def test_a_legend_of_curves_has_whole_names_or_what_differs_where_a_phone_would_cut_them(
+    store: Path, tmp_path: Path, open_page: Open, names: tuple[str, str], shown: tuple[str, str]
 ) -> None:
-    names = ("head · of one study · seed 1", "head · of one study · seed 2")
     runs = {key: _scored(store, tmp_path, name, 0.3, 1) for key, name in zip(("weak", "strong"), names)}
     app = _opened(open_page, runs, "Curves")
     for chart in app.get("plotly_chart"):
-        assert [line["name"] for line in json.loads(chart.proto.spec)["data"]] == ["seed 1", "seed 2"]
+        assert tuple(line["name"] for line in json.loads(chart.proto.spec)["data"]) == shown
 
 
 def test_where_the_numbers_come_from_is_said_once_a_page(two: dict[str, Path], open_page: Open, said: Said) -> None:

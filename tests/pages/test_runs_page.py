@@ -670,6 +670,11 @@ def test_recipes_have_no_column_of_what_all_have_and_whole_texts(
     assert {"encoder", "inputs"} <= set(alone)
 
 
+def test_beside_a_card_the_columns_have_the_order_of_the_whole_table() -> None:
+    whole = [name for name in run_table.COLUMNS if name in run_table._BESIDE]
+    assert list(run_table._BESIDE) == whole
+
+
 def test_beside_a_card_the_table_has_the_columns_that_fit(trained: list[Path], open_page: Open) -> None:
     annotate(trained[0], pinned=True)
     columns = list(open_page("runs").dataframe[0].value)

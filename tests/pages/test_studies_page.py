@@ -540,6 +540,9 @@ def test_labels_needed_and_crossings_are_read_from_the_intervals(budgets: str) -
     (row,) = study_tables.crossing_table(budgets, at, "auprc", "").to_dict("records")
     table = study_tables.axis_differences(budgets, at, "model")
     own = table[(table["finding"] == "") & (table["metric"] == "auprc")].set_index("budget")["delta"]
+    assert list(row)[:3] == ["First", "Second", "Crossing (patients)"]  # a phone shows them
+    shown = study_tables.difference_table(table, ["budget", "model"], "model")
+    assert list(shown)[:2] == ["Finding", "Difference"]
     assert row["Better at small budgets"] == ("MLP" if own["12"] > 0 else "Linear")
     assert row["Better at large budgets"] == ("MLP" if own["all"] > 0 else "Linear")
 
