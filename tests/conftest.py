@@ -67,16 +67,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+JOURNEYS = "tests/browser/test_journeys.py"  # a third of what browsers do
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let one of the processes of `-n` drive all browsers, which share a server, and keep files together for their fixtures."""
+    """Let two of the processes of `-n` drive all browsers, which share a server, and keep files together for their fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneBrowser(LoadScopeScheduling):
+    class TwoBrowsers(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return "browser" if file.startswith("tests/browser/") and file != JOURNEYS else file
 
-    return OneBrowser(config, log)
+    return TwoBrowsers(config, log)
 
 
 @pytest.fixture(autouse=True)
