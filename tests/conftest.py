@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -26,6 +27,9 @@ LABELS = ["Lung nodule", "Lung opacity", "Emphysema"]
 DIMENSIONS = 16
 PATIENTS = {"train": 30, "valid": 14, "test": 12}  # one exam each, two reconstructions an exam
 SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.hidden_dims": [8]}
+
+# Python looks for unreachable objects whenever there are 700 more, through all that torch and pandas have loaded.
+gc.set_threshold(10_000, 20, 20)
 
 
 # Left out of the fast lane (`-m "not slow"`): rooms whose tests start processes, train studies or draw pages, and files

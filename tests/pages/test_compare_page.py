@@ -53,9 +53,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def two(written: Path, store: Path, tmp_path: Path) -> dict[str, Path]:
-    """Copy two scored runs into the store; return their directories by name."""
-    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+def two(written: Path, store: Path, tmp_path: Path, copy_store: Callable[[Path, Path], Path]) -> dict[str, Path]:
+    """Copy two scored runs into the store, and their predictions; return their directories by name."""
+    copy_store(written / "outputs", store)
+    for name in ("weak", "strong"):
+        shutil.copytree(written / name, tmp_path / name)
     return {name: next(store.glob(f"{name}/*/status.json")).parent for name in ("weak", "strong")}
 
 

@@ -49,10 +49,9 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
 
 
 @pytest.fixture
-def run(written: Path, store: Path) -> RunPaths:
+def run(written: Path, store: Path, copy_store: Callable[[Path, Path], Path]) -> RunPaths:
     """Copy an evaluated run into the store of the app."""
-    shutil.copytree(written, store)
-    return RunPaths(next(store.glob("train/*/status.json")).parent)
+    return RunPaths(next(copy_store(written, store).glob("train/*/status.json")).parent)
 
 
 def _open_tab(open_page: Open, run: RunPaths, tab: str) -> AppTest:
