@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -26,6 +27,9 @@ LABELS = ["Lung nodule", "Lung opacity", "Emphysema"]
 DIMENSIONS = 16
 PATIENTS = {"train": 30, "valid": 14, "test": 12}  # one exam each, two reconstructions an exam
 SMALL_RUN = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.hidden_dims": [8]}
+
+# Python looks for unreachable objects whenever there are 700 more, through all that torch and pandas have loaded.
+gc.set_threshold(10_000, 20, 20)
 
 
 # Left out of the fast lane (`-m "not slow"`): rooms whose tests start processes, train studies or draw pages, and files
@@ -67,16 +71,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+JOURNEYS = "tests/browser/test_journeys.py"  # a third of what browsers do
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let one of the processes of `-n` drive all browsers, which share a server, and keep files together for their fixtures."""
+    """Let two of the processes of `-n` drive all browsers, which share a server, and keep files together for their fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneBrowser(LoadScopeScheduling):
+    class TwoBrowsers(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return "browser" if file.startswith("tests/browser/") and file != JOURNEYS else file
 
-    return OneBrowser(config, log)
+    return TwoBrowsers(config, log)
 
 
 @pytest.fixture(autouse=True)

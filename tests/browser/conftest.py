@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,9 +19,8 @@ from tests.browser.app_server import (
     use_store,
 )
 from tests.browser.browser_user import BrowserUser, sync_api
+from tests.browser.contexts import Contexts
 from tests.browser.demo_runs import write_runs
-
-WINDOW: dict[str, Any] = {"viewport": {"width": 1440, "height": 1000}, "accept_downloads": True}
 
 
 @pytest.fixture
@@ -61,8 +59,14 @@ def browser() -> Iterator[sync_api.Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def contexts(browser: sync_api.Browser) -> Contexts:
+    """Return the browser contexts that all tests share."""
+    return Contexts(browser)
+
+
 @pytest.fixture
-def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], BrowserUser]]:
+def new_user(contexts: Contexts) -> Iterator[Callable[[AppServer], BrowserUser]]:
     """Return a function that opens a server in a browser context of its own.
 
     After the test no page may show a traceback, have sent a request to another host, or have met the content policy.
@@ -70,13 +74,13 @@ def new_user(browser: sync_api.Browser) -> Iterator[Callable[[AppServer], Browse
     users: list[BrowserUser] = []
 
     def open_browser(server: AppServer) -> BrowserUser:
-        users.append(BrowserUser(browser.new_context(**WINDOW), server.url))
+        users.append(contexts.open_user(server))
         return users[-1]
 
     yield open_browser
     for user in users:
         check_page(user)
-        user.page.context.close()
+        contexts.close_user(user)
 
 
 def check_page(user: BrowserUser) -> None:

@@ -1,4 +1,4 @@
-"""Addresses: a dead id is reported and nothing is shown in its place; tabs and filters are kept, back and forward work."""
+"""Addresses: what is gone is reported (also in `tests/pages/test_dead_ids.py`); tabs and filters are kept, back and forward work."""
 
 from __future__ import annotations
 
@@ -17,27 +17,6 @@ NewUser = Callable[[AppServer], BrowserUser]
 DemoRuns = tuple[AppServer, dict[str, Path]]
 GONE = "20200101T000000Z-000000"
 FIGURES = "[data-testid=stMetric], [data-testid=stDataFrame], [data-testid=stPlotlyChart], [role=tablist]"
-
-
-@pytest.mark.parametrize("link", ["", "&view=read"])
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        (f"evaluate?run={GONE}", "This run is not in the store"),
-        ("evaluate?run={mlp}&test=gone", "This run has no results on this test set"),
-        (f"compare?runs={{mlp}},{GONE}", "This run is not in the store"),
-        (f"alignment?result={GONE}", "This result is not in the store"),
-    ],
-)
-def test_a_dead_id_is_reported_and_nothing_else(
-    address: str, message: str, link: str, reader: BrowserUser, demo_runs: DemoRuns
-) -> None:
-    reader.go(address.format(mlp=demo_runs[1]["mlp 1"].name) + link)
-    reader.wait_for_text(message)
-    if not link:
-        reader.button("address-clear").wait_for()
-    assert reader.page.locator(FIGURES).count() == 0
-    assert reader.button("address-clear").count() == (0 if link else 1)
 
 
 @pytest.mark.parametrize(("address", "noun"), [(f"runs?run={GONE}", "run"), (f"studies?study={GONE}", "study")])

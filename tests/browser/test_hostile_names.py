@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ctbench_core.alignment import run_alignment
-from ctbench_core.config import Config
+from ctbench_core.config import Config, set_key
 from ctbench_core.evaluate import evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.runs import annotate
@@ -70,11 +71,21 @@ _PLAIN_FIELDS = {
 }
 
 
-@pytest.fixture
-def hostile(
-    shared_server: AppServer, data: Path, make_config: Callable[..., Config], tmp_path: Path
-) -> tuple[AppServer, dict[str, str]]:
-    """Serve a store of runs, an alignment and a study on data whose names are attacks; return it, and ids by page."""
+@pytest.fixture(scope="module")
+def hostile(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Write a store of runs, an alignment and a study on data whose names are attacks; return it, and ids by page."""
+    folder = tmp_path_factory.mktemp("hostile")
+    data = Path(shutil.copytree(tiny_data, folder / "data"))
+    paths = {"data_root": data / "features", "manifest_dir": data / "manifests", "outputs_root": folder / "outputs"}
+    base: dict[str, Any] = {f"paths.{name}": str(path) for name, path in paths.items()}
+    base |= {"data.columns.labels": NAMES, "data.test_manifests": [TEST], "training.max_epochs": 2}
+
+    def make_config(changes: dict[str, Any]) -> Config:
+        config = Config()
+        for name, value in {**base, "data.encoder.name": PICTURE, **changes}.items():
+            set_key(config, name, value)
+        return config
+
     for path in sorted((data / "manifests").iterdir()):
         table = pd.read_csv(path)
         table.columns = [*table.columns[:3], *NAMES[:3]]
@@ -85,36 +96,24 @@ def hostile(
             f"{PICTURE} {HTML} {LATEX} report number {row // 2} of this patient" for row in range(len(table))
         ]
         table.to_csv(path.with_name(TEST) if path.name == "test.csv" else path, index=False)
-    changes: dict[str, Any] = {
-        "data.test_manifests": [TEST],
-        "data.columns.labels": NAMES,
-        "data.encoder.name": PICTURE,
-    }
     runs = []
     for seed in (1, 2):
-        config = make_config(data, {**changes, "utils.seed": seed, "logging.run_name": f"{PICTURE} {seed}"})
+        config = make_config({"utils.seed": seed, "logging.run_name": f"{PICTURE} {seed}"})
         runs.append(Path(run_experiment(config)["run_dir"]))
         evaluate_run(runs[-1])
         annotate(runs[-1], tags=[PICTURE, HTML], notes=f"{PICTURE} {HTML} {LATEX}")
     annotate(runs[-1], name=f"{HTML} {PICTURE} {LATEX}")
-    aligned = run_alignment(make_config(data, {**changes, "data.train_manifest": "valid.csv", "job_name": "align"}))
-    base = {**_paths(data, tmp_path), "data.columns.labels": NAMES}
-    study = {"name": "attack", "base": base, "grid": {"utils.seed": [1, 2], "model": ["linear_probe", "mlp_visual"]}}
-    run_study(parse_study(study | {"base": base | {"training.max_epochs": 2, "data.test_manifests": [TEST]}}))
-    store = tmp_path / "outputs"
-    datasets.save(store, "attacks", make_config(data, changes))
+    aligned = run_alignment(make_config({"data.train_manifest": "valid.csv", "job_name": "align"}))
+    grid = {"utils.seed": [1, 2], "model": ["linear_probe", "mlp_visual"]}
+    run_study(parse_study({"name": "attack", "base": base, "grid": grid}))
+    datasets.save(folder / "outputs", "attacks", make_config({}))
     ids = {
         "evaluate": f"run={runs[0].name}",
         "compare": f"runs={runs[0].name},{runs[1].name}",
         "runs": f"run={runs[0].name}",
     }
     ids |= {"alignment": f"result={Path(aligned['run_dir']).name}", "studies": "study=attack"}
-    return use_store(shared_server, store), ids
-
-
-def _paths(data: Path, tmp_path: Path) -> dict[str, str]:
-    folders = {"data_root": data / "features", "manifest_dir": data / "manifests", "outputs_root": tmp_path / "outputs"}
-    return {f"paths.{name}": str(folder) for name, folder in folders.items()}
+    return folder / "outputs", ids
 
 
 def _tabs(name: str, ids: dict[str, str]) -> list[tuple[str, str]]:
@@ -143,11 +142,11 @@ def _help_texts(columns: str) -> Iterator[tuple[str, str]]:
 
 
 def test_no_page_and_no_tab_sends_a_name_as_markdown(
-    hostile: tuple[AppServer, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    hostile: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, ids = hostile
-    monkeypatch.setenv("CTBENCH_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.chdir(tmp_path)
+    store, ids = hostile
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(store))
+    monkeypatch.chdir(store.parent)
     raw, shown = [], ""
     for name in PAGES:
         for key, title in _tabs(name, ids):
@@ -170,9 +169,10 @@ def test_no_page_and_no_tab_sends_a_name_as_markdown(
 
 
 def test_a_browser_shows_names_as_written_and_asks_nobody_else(
-    hostile: tuple[AppServer, dict[str, str]], new_user: Callable[[AppServer], BrowserUser]
+    hostile: tuple[Path, dict[str, str]], shared_server: AppServer, new_user: Callable[[AppServer], BrowserUser]
 ) -> None:
-    server, ids = hostile
+    store, ids = hostile
+    server = use_store(shared_server, store)
     user, dialogs, rendered, shown = new_user(server), [], [], ""
     user.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     for name, page in PAGES.items():

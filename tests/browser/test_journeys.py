@@ -11,7 +11,8 @@ import pytest
 
 from tests.browser.app_server import AppServer, check_log, log_length, serve_app, use_store
 from tests.browser.browser_user import sync_api
-from tests.browser.conftest import WINDOW, check_page
+from tests.browser.conftest import check_page
+from tests.browser.contexts import WINDOW
 from tests.browser.journeys import (
     JOURNEYS,
     Journey,

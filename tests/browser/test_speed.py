@@ -12,13 +12,20 @@ import pytest
 
 from ctbench_ui.shared import FINDINGS
 from tests.browser.app_server import AppServer
-from tests.browser.browser_user import BrowserUser
+from tests.browser.browser_user import BrowserUser, sync_api
+from tests.browser.contexts import Contexts
 from tests.browser.timings import Timings, visit_pages, walk, write_large_store
 
 # The complete walk, with 47,149 volumes, is `python -m benchmarks.pages`.
 RUNS, VOLUMES, ROUNDS = 500, 5_000, 10
 LIMITS_MS = {"first paint": 2000, "page change": 300, "filter": 300, "tab": 300, "slider": 300}
 MESSAGE_BYTES = 2e6
+
+
+@pytest.fixture
+def contexts(browser: sync_api.Browser) -> Contexts:
+    """Return a browser that has loaded nothing yet."""
+    return Contexts(browser)
 
 
 def _too_slow(timings: Timings) -> dict[str, float]:

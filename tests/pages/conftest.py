@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from ctbench_core.config import Config
+from ctbench_core.experiment import run_experiment
 from ctbench_core.jobs import get_runner
 from ctbench_ui.shared import bounded_cache
 
@@ -71,6 +74,52 @@ def small_run(places: dict[str, str]) -> dict[str, Any]:
         "model.params.hidden_dims": "8",
         "training.learning_rate": 1e-2,
     }
+
+
+@pytest.fixture(scope="session")
+def copy_store() -> Callable[[Path, Path], Path]:
+    """Return a function that copies a run store to a folder, with runs as if they had been trained there."""
+
+    def copy(store: Path, folder: Path) -> Path:
+        shutil.copytree(store, folder)
+        for path in folder.glob("*/*/config.yaml"):
+            text = path.read_text(encoding="utf-8").replace(str(store), str(folder))
+            path.write_text(text, encoding="utf-8")
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def trained_before() -> dict[str, tuple[list[str], Path]]:
+    """Return the names of the runs that `train_once` has trained, and a copy of their store, by their changes."""
+    return {}
+
+
+@pytest.fixture
+def train_once(
+    trained_before: dict[str, tuple[list[str], Path]],
+    copy_store: Callable[[Path, Path], Path],
+    store: Path,
+    make_config: Callable[..., Config],
+    tiny_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[list[dict[str, Any]]], list[Path]]:
+    """Return a function that fills the store with small runs: trained for the first test, copied for the others."""
+
+    def fill(changes: list[dict[str, Any]]) -> list[Path]:
+        assert not store.exists(), "the store would be copied with what is in it"
+        if (key := repr(changes)) in trained_before:
+            copy_store(trained_before[key][1], store)
+        else:
+            runs = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+            trained_before[key] = (
+                [run.name for run in runs],
+                copy_store(store, tmp_path_factory.mktemp("runs") / "outputs"),
+            )
+        return [store / "train" / name for name in trained_before[key][0]]
+
+    return fill
 
 
 @pytest.fixture

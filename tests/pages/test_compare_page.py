@@ -43,13 +43,22 @@ def _scored(
     return Path(score_table(table, ScoreOptions(name=name), config)["run_dir"])
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a store of two scored runs beside their predictions; read only."""
+    folder = tmp_path_factory.mktemp("two")
+    for seed, (name, strength) in enumerate({"weak": 0.1, "strong": 0.4}.items()):
+        _scored(folder / "outputs", folder, name, strength, seed)
+    return folder
+
+
 @pytest.fixture
-def two(store: Path, tmp_path: Path) -> dict[str, Path]:
-    """Return the directories of two scored runs by name."""
-    return {
-        name: _scored(store, tmp_path, name, strength, seed)
-        for seed, (name, strength) in enumerate({"weak": 0.1, "strong": 0.4}.items())
-    }
+def two(written: Path, store: Path, tmp_path: Path, copy_store: Callable[[Path, Path], Path]) -> dict[str, Path]:
+    """Copy two scored runs into the store, and their predictions; return their directories by name."""
+    copy_store(written / "outputs", store)
+    for name in ("weak", "strong"):
+        shutil.copytree(written / name, tmp_path / name)
+    return {name: next(store.glob(f"{name}/*/status.json")).parent for name in ("weak", "strong")}
 
 
 def _opened(open_page: Open, two: dict[str, Path], tab: str) -> AppTest:

@@ -25,10 +25,11 @@ TABLES = [("home", {"home.best": "Recipes"}, "compare-best"), ("runs", {"runs.vi
 
 
 @pytest.fixture
-def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
+def trained(train_once: Callable[..., list[Path]]) -> list[Path]:
     """Train two seeds of one recipe, the better first, and one of another."""
-    changes = [{"utils.seed": 1}, {"utils.seed": 2}, {"utils.seed": 1, "training.learning_rate": 1e-5}]
-    *repeats, other = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+    *repeats, other = train_once(
+        [{"utils.seed": 1}, {"utils.seed": 2}, {"utils.seed": 1, "training.learning_rate": 1e-5}]
+    )
     return [*sorted(repeats, key=lambda folder: -open_run(folder).best()["val_metrics"]["auprc"]), other]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 from streamlit.testing.v1 import AppTest
 
-from ctbench_core.config import Config
+from ctbench_core.config import Config, set_key
 from ctbench_core.evaluate import counts_frame, evaluate_run
 from ctbench_core.experiment import run_experiment
 from ctbench_core.formatting import format_metric, format_threshold
@@ -26,18 +27,31 @@ Said = Callable[[AppTest], str]
 _RATES = "Validation → test [95 % CI]"  # first column of the table of rules
 
 
-@pytest.fixture
-def run(store: Path, data: Path, make_config: Callable[..., Config]) -> RunPaths:
-    """Evaluate a run whose test set has sexes and makers, in the store of the app."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """Write a store with an evaluated run whose test set has sexes and makers; read only."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    data = Path(shutil.copytree(tiny_data, folder / "data"))
     for path in (data / "manifests").glob("*.csv"):
         frame = pd.read_csv(path)
         frame.insert(3, "PatientSex", np.repeat(["M", "F"], (len(frame) + 1) // 2)[: len(frame)])
         frame.insert(4, "Manufacturer", (["SIEMENS", "Siemens Healthineers", "Philips"] * len(frame))[: len(frame)])
         frame.to_csv(path, index=False)
-    changes = {"paths.outputs_root": str(store), "data.label_origin": "report-derived"}
-    folder = Path(run_experiment(make_config(data, changes))["run_dir"])
-    evaluate_run(folder)
-    return RunPaths(folder)
+    config = Config()
+    places = {"data_root": data / "features", "manifest_dir": data / "manifests", "outputs_root": folder / "outputs"}
+    for name, place in places.items():
+        set_key(config, f"paths.{name}", str(place))
+    small = {"training.max_epochs": 3, "training.batch_size": 16, "model.params.hidden_dims": [8]}
+    for name, value in {**small, "data.label_origin": "report-derived"}.items():
+        set_key(config, name, value)
+    evaluate_run(Path(run_experiment(config)["run_dir"]))
+    return folder / "outputs"
+
+
+@pytest.fixture
+def run(written: Path, store: Path, copy_store: Callable[[Path, Path], Path]) -> RunPaths:
+    """Copy an evaluated run into the store of the app."""
+    return RunPaths(next(copy_store(written, store).glob("train/*/status.json")).parent)
 
 
 def _open_tab(open_page: Open, run: RunPaths, tab: str) -> AppTest:

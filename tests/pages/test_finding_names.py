@@ -21,23 +21,30 @@ Open = Callable[..., AppTest]
 NAMES = ["None", "NA", "1", "01", "a,b", "![x](http://x.y/z.png) <b>", "Ödem"]
 
 
-@pytest.fixture
-def two(store: Path, tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Store predictions of two models under awkward names of findings, and return their run directories."""
-    folders = []
+    folders, folder = [], tmp_path_factory.mktemp("names")
     for seed in (1, 2):
         draw = np.random.default_rng(seed)
         frame = pd.DataFrame({"volumename": [f"test_{p}_a_1" for p in range(1, 61)]})
         for place, label in enumerate(NAMES):
             frame[f"target_{label}"] = (np.arange(60) % (2 + place % 3) == 0).astype(int)
             frame[f"prob_{label}"] = (draw.random(60) * 0.7 + 0.3 * frame[f"target_{label}"]).round(4)
-        (tmp_path / f"model{seed}").mkdir()
-        table = tmp_path / f"model{seed}" / "test.csv"
+        (folder / f"model{seed}").mkdir()
+        table = folder / f"model{seed}" / "test.csv"
         frame.to_csv(table, index=False)
         config = Config()
-        config.paths.outputs_root, config.job_name = str(store), f"model{seed}"
+        config.paths.outputs_root, config.job_name = str(folder / "outputs"), f"model{seed}"
         folders.append(Path(score_table(table, ScoreOptions(name=f"model{seed}"), config)["run_dir"]))
     return folders
+
+
+@pytest.fixture
+def two(written: list[Path], store: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Let the app work on the store of both models."""
+    monkeypatch.setenv("CTBENCH_OUTPUTS", str(written[0].parents[1]))
+    return written
 
 
 def _findings(app: AppTest) -> list[list[str]]:

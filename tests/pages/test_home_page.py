@@ -28,10 +28,11 @@ MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
+def trained(
+    train_once: Callable[..., list[Path]], store: Path, make_config: Callable[..., Config], tiny_data: Path
+) -> list[Path]:
     """Train two small runs, and add a failed one."""
-    changes: list[dict[str, Any]] = [{"utils.seed": 1}, {"utils.seed": 2, "training.learning_rate": 1e-5}]
-    folders = [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+    folders = train_once([{"utils.seed": 1}, {"utils.seed": 2, "training.learning_rate": 1e-5}])
     bad = store / "train" / "bad"
     write_config(bad / "config.yaml", make_config(tiny_data, {"training.learning_rate": 1.0}))
     write_status(bad / "status.json", new_status("the bad one"), state="failed", error="disk full\nmore")

@@ -43,11 +43,9 @@ LONG = {"training.max_epochs": 100_000, "training.early_stopping_patience": 100_
 
 
 @pytest.fixture
-def trained(store: Path, make_config: Callable[..., Config], tiny_data: Path) -> list[Path]:
+def trained(train_once: Callable[..., list[Path]]) -> list[Path]:
     """Train one recipe with seeds 0, 1, 2 and another with seed 0."""
-    changes: list[dict[str, Any]] = [{"utils.seed": seed} for seed in range(3)]
-    changes.append({"utils.seed": 0, "training.learning_rate": 1e-2})
-    return [Path(run_experiment(make_config(tiny_data, change))["run_dir"]) for change in changes]
+    return train_once([*({"utils.seed": seed} for seed in range(3)), {"utils.seed": 0, "training.learning_rate": 1e-2}])
 
 
 def rows(store: Path) -> pd.DataFrame:
