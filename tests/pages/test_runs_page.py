@@ -422,7 +422,10 @@ def test_a_deleted_run_can_be_put_back(
 def test_where_every_run_is_deleted_the_page_says_how_many(trained: list[Path], open_page: Open, store: Path) -> None:
     for folder in trained:
         delete_run(store, open_run(folder))
-    assert _deleted_links(open_page("runs")) == ["4 deleted"]
+    app = open_page("runs")
+    assert _deleted_links(app) == ["4 deleted"]
+    link = next(link for link in app.get("page_link") if "deleted" in link.label)
+    assert link.proto.query_string == "system.open=deleted"
 
 
 def _deleted_links(app: AppTest) -> list[str]:
