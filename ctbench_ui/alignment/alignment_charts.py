@@ -67,9 +67,8 @@ def finding_lift(findings: pd.DataFrame, k: int) -> go.Figure:
     chart.update_yaxes(autorange="reversed", ticksuffix="  ")
     ticks = [0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100]
     chart.update_xaxes(type="log", tickvals=ticks, title=f"lift: P@{k} / chance")
-    chart.update_layout(
-        scattermode="group", scattergap=0.25
-    )  # beside each other: intervals on one line hide one another
+    # Beside each other: intervals on one line hide one another.
+    chart.update_layout(scattermode="group", scattergap=0.25)
     return set_layout(chart, height=100 + 22 * len(order), legend_below=False)
 
 
