@@ -39,9 +39,8 @@ def default_runs(rows: Sequence[Row]) -> list[str]:
     """Return the ids of the two runs that Compare begins with, the better one first; of one recipe only if there is no other.
 
     They are the best runs of two recipes by validation AUPRC, of one validation set if possible, with a test set in common
-    if possible, since the metrics of different validation sets do not rank runs. The second recipe is
-    the best that was tested with a seed of the first's, if any was, and both runs have that seed: without a common seed, a
-    difference has no interval.
+    if possible, since the metrics of different validation sets do not rank runs. The second recipe is the best that was
+    tested with a seed of the first's, if any was, and both runs have that seed: without one, a difference has no interval.
 
     Args:
         rows: two runs or more that can be compared, newest first.

@@ -4,13 +4,12 @@ Streamlit scrolls after a click alone: on a phone a link to a late tab showed no
 `page_style` starts when a tab is chosen or drawn. The page itself is not scrolled.
 */
 
-const ARROW = 32; // pixels at each end of the list, with the button that scrolls it
-
 function showTab(tab) {
   const list = tab.parentElement;
+  const arrow = parseFloat(getComputedStyle(tab).scrollMarginLeft); // of `page_style`: room for the button that scrolls
   const [own, frame] = [tab, list].map((one) => one.getBoundingClientRect());
-  if (own.left < frame.left + ARROW) list.scrollLeft -= frame.left + ARROW - own.left;
-  else if (own.right > frame.right - ARROW) list.scrollLeft += own.right - frame.right + ARROW;
+  if (own.left < frame.left + arrow) list.scrollLeft -= frame.left + arrow - own.left;
+  else if (own.right > frame.right - arrow) list.scrollLeft += own.right - frame.right + arrow;
 }
 
 document.addEventListener("animationstart", ({ target, animationName }) => {

@@ -16,7 +16,8 @@ from ctbench_ui.shared.text import as_text
 def offer(table: RunTable | None = None) -> None:
     """Say which data the newest training run used, with a button that chooses them; draw nothing without a run.
 
-    table: of the store, where the page has read it already.
+    Args:
+        table: of the store, where the page has read it already.
     """
     rows = (table or cache.read_table(form.outputs_root())).training_runs
     if not rows or readonly.is_on():
