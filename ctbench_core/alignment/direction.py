@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ctbench_core.alignment.nearest import NearestCandidates
 from ctbench_core.alignment.ordering import ItemLists, RankedItems, TileOrder
-from ctbench_core.alignment.products import Gallery, Workspace
+from ctbench_core.alignment.products import Gallery, Workspace, full_precision
 from ctbench_core.alignment.scoring import QueryScores, Scorer, blocks_of, blocks_of_others
 from ctbench_core.alignment.tiles import map_tiles
 from ctbench_core.alignment.vectors import Side
@@ -158,9 +158,10 @@ class Direction:
         rows = max(stop - start for start, stop in tiles)
         threads = min(torch.get_num_threads(), _MAX_THREADS, len(tiles)) if self.device.type == "cpu" else 1
         parts = []
-        for (_, stop), part in zip(tiles, map_tiles(work, tiles, lambda: Workspace(rows, self.gallery), threads)):
-            parts.append(part)
-            self.settings.progress(phase, stop, self.n_queries)
+        with full_precision():
+            for (_, stop), part in zip(tiles, map_tiles(work, tiles, lambda: Workspace(rows, self.gallery), threads)):
+                parts.append(part)
+                self.settings.progress(phase, stop, self.n_queries)
         names = parts[0].scores
         scores = {name: QueryScores.join([part.scores[name] for part in parts]).take(self.of_sample) for name in names}
         counts = {name: torch.stack([part.pairs[name] for part in parts]).sum(0) for name in parts[0].pairs}

@@ -5,9 +5,12 @@ Shapes: B queries of the tile, M distinct candidate vectors, D dimensions, I ite
 
 from __future__ import annotations
 
+import functools
+import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -72,18 +75,17 @@ class Workspace:
 
     def __init__(self, rows: int, gallery: Gallery) -> None:
         shape, device = (rows, len(gallery.vectors)), gallery.vectors.device
-        self._similarity = torch.empty(shape, dtype=torch.float32, device=device)
-        self._keys = torch.empty(shape, dtype=torch.float64, device=device)
+        self._similarity = _memory(shape, torch.float32, device)
+        self._keys = _memory(shape, torch.float64, device)
         self._columns = torch.arange(shape[1], device=device)
 
     def similarity(self, queries: Tensor, gallery: Gallery) -> Tensor:
         """Return float32 (B, M), valid until the next tile."""
         similarity = self._similarity[: len(queries)]
-        if similarity.device.type == "cpu":  # NumPy's product takes three quarters of the time of Torch's on AMD
+        if similarity.device.type == "cpu" and _is_amd():
             np.matmul(queries.numpy(), gallery.vectors.numpy().T, out=similarity.numpy())
             return similarity
-        with _full_precision():
-            return torch.mm(queries, gallery.vectors.T, out=similarity)
+        return torch.mm(queries, gallery.vectors.T, out=similarity)
 
     def sorted_keys(self, similarity: Tensor) -> Tensor:
         """Return ascending keys float64 (B, M), valid until the next tile."""
@@ -99,9 +101,24 @@ class Workspace:
         return keys
 
 
+def _memory(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return memory that is not set; on a CPU from NumPy, which asks the system for large pages, as Torch does not."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(shape, str(dtype).removeprefix("torch.")))
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+@functools.cache
+def _is_amd() -> bool:
+    """Whether the processor is AMD's: NumPy's product is quicker there, Torch's on others."""
+    with suppress(OSError):
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return "AuthenticAMD" in platform.processor()  # Windows has the maker in this text
+
+
 @contextmanager
-def _full_precision() -> Iterator[None]:
-    """Forbid reduced-precision products (TF32, bfloat16): the rounding bound assumes float32."""
+def full_precision() -> Iterator[None]:
+    """Forbid reduced-precision products (TF32, bfloat16) in all threads: the rounding bound assumes float32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

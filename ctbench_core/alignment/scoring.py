@@ -145,8 +145,9 @@ class Blocks:
     @staticmethod
     def join(row: Tensor, above: Tensor, tied: Tensor, count: Tensor) -> Blocks:
         """Join items, ordered by row and falling ``above``, to blocks; ``count`` is how often an item is relevant."""
-        if not bool((count > 0).all()):
-            row, above, tied, count = (part[count > 0] for part in (row, above, tied, count))
+        kept = (count > 0).nonzero()[:, 0]
+        if len(kept) < len(count):
+            row, above, tied, count = (part[kept] for part in (row, above, tied, count))
         fresh = torch.ones_like(row, dtype=torch.bool)
         fresh[1:] = (row[1:] != row[:-1]) | (above[1:] != above[:-1])
         if not bool(fresh.all()):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ctbench_core.alignment import align
+from ctbench_core.alignment import align, products
 from ctbench_core.errors import FeatureError, InputError, Interrupted
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -78,15 +79,20 @@ def test_equals_brute_force_on_random_cases(block: int) -> None:
             np.testing.assert_allclose(metrics[name], value, rtol=1e-9, atol=1e-11, err_msg=f"seed {seed}: {name}")
 
 
-@pytest.mark.parametrize(("n", "tiles"), [(1300, (100, 1024)), (120, (1, 7))])
-def test_tile_sizes_agree(n: int, tiles: tuple[int, ...]) -> None:
+def near_ties(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images and texts that are equal, nearly equal or far apart; groups and label groups."""
     rng = np.random.default_rng(n)
     centres = rng.standard_normal((n // 3, 48))
     image, text = (
-        (centres[rng.integers(0, n // 3, n)] + rng.choice([0.0, 1e-7, 1.0], (n, 1)) * rng.standard_normal((n, 48)))
+        centres[rng.integers(0, n // 3, n)] + rng.choice([0.0, 1e-7, 1.0], (n, 1)) * rng.standard_normal((n, 48))
         for _ in range(2)
     )
-    groups, labels = rng.integers(0, n // 2, n), rng.integers(0, 9, n)
+    return image, text, rng.integers(0, n // 2, n), rng.integers(0, 9, n)
+
+
+@pytest.mark.parametrize(("n", "tiles"), [(1300, (100, 1024)), (120, (1, 7))])
+def test_tile_sizes_agree(n: int, tiles: tuple[int, ...]) -> None:
+    image, text, groups, labels = near_ties(n)
     whole = align(image, text, groups, labels, tile=n).metrics
     for tile in tiles:
         metrics = align(image, text, groups, labels, tile=tile).metrics
@@ -94,6 +100,27 @@ def test_tile_sizes_agree(n: int, tiles: tuple[int, ...]) -> None:
             name: abs(metrics[name] - whole[name]) for name in whole if isinstance(whole[name], (int, float))
         }
         assert max(differences.values()) < 1e-6, max(differences, key=differences.__getitem__)
+
+
+@pytest.mark.parametrize("is_amd", [True, False])
+def test_the_products_of_numpy_and_torch_rank_alike(is_amd: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_is_amd", lambda: is_amd)
+    image, text, groups, labels = near_ties(300)
+    metrics, wanted = align(image, text, groups, labels).metrics, expected(image, text, groups, labels)
+    for name, value in wanted.items():
+        assert metrics[name] == pytest.approx(value, abs=1e-9), name
+
+
+def test_reduced_precision_of_torch_changes_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_is_amd", lambda: False)
+    image, text, groups, labels = near_ties(1300)
+    wanted = align(image, text, groups, labels, tile=50).metrics
+    torch.set_float32_matmul_precision("medium")  # bfloat16 on processors that have it: errors of some .005
+    try:
+        assert align(image, text, groups, labels, tile=50).metrics == wanted
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.parametrize(("precision", "error"), [("float32", 1e-7), ("float64", 1e-12)])
