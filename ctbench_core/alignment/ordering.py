@@ -2,6 +2,8 @@
 
 Shapes: B queries of the tile, M distinct candidate vectors, D dimensions, I items (query, candidate).
 
+Long lists are gathered with index_select, in less than half the time that brackets take.
+
 Each tile takes one float32 product and one sort. A float32 widened to float64 leaves 29 bits free; they hold the
 candidate's column, so that sorting plain numbers also yields the order (NumPy sorts such a row several times faster
 than NumPy or Torch argsort one). Where it can change a metric, neighbours closer than the product's rounding error
@@ -58,7 +60,7 @@ class ItemLists:
         """Return (row, item, count) of some owners' items, flat; ``row`` is the position in ``owners``."""
         starts = self.starts[owners]
         positions, row = expand(starts, self.starts[owners + 1])
-        return row, self.items[positions], self.counts[positions]
+        return row, self.items.index_select(0, positions), self.counts.index_select(0, positions)
 
 
 def expand(starts: Tensor, stops: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +68,7 @@ def expand(starts: Tensor, stops: Tensor) -> tuple[Tensor, Tensor]:
     lengths = stops - starts
     source = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     shift = starts - (lengths.cumsum(0) - lengths)
-    return torch.arange(len(source), device=source.device) + shift[source], source
+    return torch.arange(len(source), device=source.device).add_(shift.index_select(0, source)), source
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class TileOrder:
 
     def keys(self, row: Tensor, item: Tensor) -> Tensor:
         """Return the sort keys of items: their similarity in the high bits."""
-        similarity = self._similarity[row, item].double()
+        similarity = self._similarity.view(-1).index_select(0, row * self.n_columns + item).double()
         return (similarity.view(torch.int64) | item).view(torch.float64)
 
     def positions_of(self, edges: Tensor) -> Tensor:
@@ -163,7 +165,7 @@ class TileOrder:
             return RankedItems(row, row, count, row, row)
         key, item, count = self._in_order(row, item, count)
         position = self._position(row, key)
-        above, tied = self._above(row, position + 1), self.gallery.shares[item]
+        above, tied = self._above(row, position + 1), self.gallery.shares.index_select(0, item)
         whole = count == tied
         if exact_against is not None:
             whole[self.spots(row, position, exact_against)] = False
@@ -206,7 +208,8 @@ class TileOrder:
         lower = self._flat[(place[first] - 1).clamp(min=0)].where(position[first] > 0, -torch.inf)
         upper = self._flat[(place[last] + 1).clamp(max=self._flat.numel() - 1)]
         upper = upper.where(position[last] < self.n_columns - 1, torch.inf)
-        return (key - lower[run] <= self._reach) | (upper[run] - key <= self._reach)
+        lower, upper = lower.index_select(0, run), upper.index_select(0, run)
+        return (key - lower <= self._reach) | (upper - key <= self._reach)
 
     def _matters(self, row: Tensor, key: Tensor, above: Tensor, count: Tensor) -> Tensor:
         """Mark items that rank high, may be their query's best, or could change its average precision.
@@ -216,10 +219,10 @@ class TileOrder:
         passed = torch.nn.functional.pad(count.cumsum(0), (1, 0))
         ends = torch.searchsorted(row, torch.arange(len(self.queries), device=row.device), right=True)
         relevant = passed[ends].diff(prepend=passed[:1])
-        better = passed[ends][row] - passed[1:]
+        better = passed[ends].index_select(0, row) - passed[1:]
         best = key[(ends - 1).clamp(min=0)]
-        effect = (better + count) > _MIN_EFFECT * relevant[row] * above.double().square()
-        return (above < self.gallery.exact_depth) | effect | (key >= best[row] - self._reach)
+        effect = (better + count) > (_MIN_EFFECT * relevant).index_select(0, row) * above.double().square()
+        return (above < self.gallery.exact_depth) | effect | (key >= (best - self._reach).index_select(0, row))
 
     def top(self, depth: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return each query's nearest candidates, nearest first, in exact order: column and similarity (B, T).

@@ -147,7 +147,7 @@ class Blocks:
         """Join items, ordered by row and falling ``above``, to blocks; ``count`` is how often an item is relevant."""
         kept = (count > 0).nonzero()[:, 0]
         if len(kept) < len(count):
-            row, above, tied, count = (part[kept] for part in (row, above, tied, count))
+            row, above, tied, count = (part.index_select(0, kept) for part in (row, above, tied, count))
         fresh = torch.ones_like(row, dtype=torch.bool)
         fresh[1:] = (row[1:] != row[:-1]) | (above[1:] != above[:-1])
         if not bool(fresh.all()):
@@ -172,7 +172,7 @@ class Scorer:
         passed = relevant.cumsum(0)
         ends = torch.searchsorted(row, torch.arange(len(n_relevant), device=row.device), right=True)
         last = (ends - 1).clamp(min=0)
-        seen = (passed[last] if len(row) else n_relevant)[row] - passed
+        seen = (passed[last] if len(row) else n_relevant).index_select(0, row) - passed
 
         precision = (seen + 1) / (above + 1).double()
         several = (tied > 1).nonzero()[:, 0]
@@ -221,12 +221,12 @@ def in_rank_order(ranked: RankedItems, n_candidates: int) -> RankedItems:
     if not len(changed):
         return ranked
     # Only rows with a change are ordered again.
-    spots = torch.isin(ranked.row, ranked.row[changed]).nonzero()[:, 0]
-    order = spots[place[spots].argsort(stable=True)]
-    parts = {name: part.clone() for name, part in vars(ranked).items()}
-    for part in parts.values():
-        part[spots] = part[order]
-    return RankedItems(**parts)
+    is_changed = torch.zeros(int(ranked.row[-1]) + 1, dtype=torch.bool, device=place.device)
+    is_changed[ranked.row[changed]] = True
+    spots = is_changed.index_select(0, ranked.row).nonzero()[:, 0]
+    order = torch.arange(len(place), device=place.device)
+    order[spots] = spots[place[spots].argsort(stable=True)]
+    return RankedItems(**{name: part.index_select(0, order) for name, part in vars(ranked).items()})
 
 
 def blocks_of(ranked: RankedItems, n_candidates: int) -> Blocks:
@@ -253,7 +253,7 @@ def blocks_of_others(ranked: RankedItems, own: RankedItems, shared: RankedItems,
     total = torch.zeros_like(own.count[:1]).repeat(n_rows).index_add_(0, own.row, own.count).cumsum(0)
     not_above = _count_up_to(torch.searchsorted(place, own_place), own.count, len(place))
     below = _count_up_to(torch.searchsorted(place, own_place, right=True), own.count, len(place))
-    above = items.above - (total[items.row] - not_above)
+    above = items.above - (total.index_select(0, items.row) - not_above)
     return Blocks.join(items.row, above, items.tied - (not_above - below), items.count)
 
 
