@@ -25,7 +25,7 @@ _SCRIPT = Path(__file__).with_name("main.py")
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Mark the runs that a crash interrupted and remove what it left over; start the job runner and the meters with the server, and stop them with it."""
+    """Mark the runs that a crash interrupted and remove what it left over; start the meters with the server, and stop them and the job runner with it."""
     import_path.keep(_SCRIPT)
     limit_arenas()
     late_redraws.ignore()
@@ -33,7 +33,6 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     raise_file_limit()
     RunStore(outputs_root()).mark_interrupted()
     threading.Thread(target=remove_leftovers, args=(outputs_root(),), name="ctbench-leftovers", daemon=True).start()
-    get_runner().start()
     get_meters().start()
     yield
     get_meters().stop()

@@ -80,11 +80,13 @@ def test_the_app_keeps_its_path_and_limits_arenas_before_its_threads_start(
     monkeypatch.setattr(app.import_path, "keep", lambda script: steps.append("path"))
     monkeypatch.setattr(app, "limit_arenas", lambda: steps.append("arenas"))
     monkeypatch.setattr(app.threading.Thread, "start", lambda thread: steps.append("thread"))
-    for get in ("get_runner", "get_meters"):
-        monkeypatch.setattr(app, get, lambda: SimpleNamespace(start=lambda: steps.append("thread"), stop=lambda: None))
+    kinds = {"get_meters": "thread", "get_runner": "job thread"}  # the latter waits for Train, since it loads torch
+    for get, step in kinds.items():
+        parts = SimpleNamespace(start=lambda step=step: steps.append(step), stop=lambda: None)
+        monkeypatch.setattr(app, get, lambda parts=parts: parts)
 
     serving = app.lifespan(None)
     for step in (serving.__aenter__(), serving.__aexit__(None, None, None)):
         with contextlib.suppress(StopIteration):  # it waits for nothing; a browser's loop may run in this thread
             step.send(None)
-    assert steps == ["path", "arenas", "thread", "thread", "thread"]
+    assert steps == ["path", "arenas", "thread", "thread"]

@@ -86,7 +86,9 @@ def _draw_configuration(header: Any, place: Any, can_be_empty: bool) -> None:
 
 def _draw_start(config: Config | None) -> None:
     """Draw the run's name, *Start*, the equivalent command and the expected time; start the run on the click."""
-    has_place = get_runner().has_place()
+    runner = get_runner()
+    runner.start()  # its thread loads torch while the form is read; a server that only shows results never does
+    has_place = runner.has_place()
     with st.container(horizontal=True, vertical_alignment="bottom", key="start-line"):
         form.field("logging.run_name", width=240)
         start = st.button(

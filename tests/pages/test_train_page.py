@@ -40,6 +40,16 @@ def test_a_started_run_has_the_settings_of_the_form(
     assert list(run.best()["val_metrics"]["per_class"]) == labels[:2]
 
 
+@pytest.mark.parametrize(("page", "starts"), [("train", True), ("evaluate", False), ("runs", False)])
+def test_train_starts_the_thread_of_jobs_which_loads_torch(
+    page: str, starts: bool, small_run: dict[str, Any], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(get_runner(), "start", lambda: started.append(page))
+    open_page(page, small_run)
+    assert bool(started) == starts
+
+
 @pytest.mark.parametrize(
     "fields",
     [
