@@ -19,7 +19,7 @@ from tests.browser.app_server import (
     use_store,
 )
 from tests.browser.browser_user import BrowserUser, sync_api
-from tests.browser.contexts import Contexts
+from tests.browser.contexts import FLAGS, Contexts
 from tests.browser.demo_runs import write_runs
 
 
@@ -54,7 +54,7 @@ def browser() -> Iterator[sync_api.Browser]:
     if path is None:
         pytest.skip(f"no browser on this machine: looked for {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
 
