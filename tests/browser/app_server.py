@@ -32,6 +32,8 @@ BROWSERS = (
     "msedge",
     *WINDOWS_BROWSERS,
 )
+# The one without windows would round the widths of letters, by which a row of buttons may need a second line.
+FLAGS = ["--no-sandbox", "--font-render-hinting=none"]
 START_S, STOP_S = 60, 20
 SHARED_APP, STORE_ADDRESS = "tests/browser/shared_app.py", "use-store"
 

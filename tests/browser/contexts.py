@@ -8,7 +8,7 @@ from tests.browser.app_server import AppServer
 from tests.browser.browser_user import BrowserUser
 
 WINDOW: dict[str, Any] = {"viewport": {"width": 1440, "height": 1000}, "accept_downloads": True}
-FLAGS = ["--no-sandbox", "--process-per-site"]
+ONE_PROCESS = "--process-per-site"
 _STORES = (
     "local_storage,indexeddb,cache_storage,service_workers,file_systems"  # all but cookies and the files it has loaded
 )
@@ -17,7 +17,7 @@ _STORES = (
 def open_context(browser: Any, server: AppServer) -> Any:
     """Return a new context with one page that stays open: the process that has compiled the app's code lives as long.
 
-    With `FLAGS`, every further page of the context that shows the app is drawn by this process.
+    With `ONE_PROCESS`, every further page of the context that shows the app is drawn by this process.
     """
     context = browser.new_context(**WINDOW)
     context.new_page().goto(f"{server.url}/_stcore/health")
