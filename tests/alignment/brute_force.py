@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -21,10 +22,10 @@ def similarities(image: np.ndarray, text: np.ndarray) -> np.ndarray:
 def blocks_of(scores: np.ndarray, relevant: np.ndarray) -> list[tuple[int, int, int]]:
     """Return (above, tied, relevant) of each distinct score, best first."""
     blocks, above = [], 0
-    for score in np.unique(scores)[::-1]:
-        same = scores == score
-        blocks.append((above, int(same.sum()), int((same & relevant).sum())))
-        above += int(same.sum())
+    tied, found = Counter(scores.tolist()), Counter(scores[relevant].tolist())
+    for score in sorted(tied, reverse=True):
+        blocks.append((above, tied[score], found[score]))
+        above += tied[score]
     return blocks
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser.app_server import (
     BROWSERS,
+    FLAGS,
     SHARED_APP,
     AppServer,
     check_log,
@@ -19,7 +20,7 @@ from tests.browser.app_server import (
     use_store,
 )
 from tests.browser.browser_user import BrowserUser, sync_api
-from tests.browser.contexts import Contexts
+from tests.browser.contexts import ONE_PROCESS, Contexts
 from tests.browser.demo_runs import write_runs
 
 
@@ -54,7 +55,7 @@ def browser() -> Iterator[sync_api.Browser]:
     if path is None:
         pytest.skip(f"no browser on this machine: looked for {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=path, args=[*FLAGS, ONE_PROCESS])
         yield chromium
         chromium.close()
 

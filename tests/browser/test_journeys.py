@@ -12,7 +12,7 @@ import pytest
 from tests.browser.app_server import AppServer, check_log, log_length, serve_app, use_store
 from tests.browser.browser_user import sync_api
 from tests.browser.conftest import check_page
-from tests.browser.contexts import WINDOW
+from tests.browser.contexts import open_context
 from tests.browser.journeys import (
     JOURNEYS,
     Journey,
@@ -51,9 +51,9 @@ def serve_journey(
 
 
 @pytest.fixture(scope="module")
-def context(browser: sync_api.Browser) -> Iterator[Any]:
+def context(browser: sync_api.Browser, shared_server: AppServer) -> Iterator[Any]:
     """Return a browser that keeps the app's own code from journey to journey, as a user's does."""
-    shared = browser.new_context(**WINDOW)
+    shared = open_context(browser, shared_server)
     yield shared
     shared.close()
 

@@ -36,12 +36,19 @@ FITS, TALL, WIDE, HIGHER = (
 )
 
 
-@pytest.fixture
-def window(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
-    """Open an empty page."""
-    page = browser.new_page(viewport={"width": 800, "height": 600})
+@pytest.fixture(scope="module")
+def shared_window(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+    page = browser.new_page()
     yield page
     page.close()
+
+
+@pytest.fixture
+def window(shared_window: sync_api.Page) -> sync_api.Page:
+    """Return an empty page; to open one takes longer than a test."""
+    shared_window.goto("about:blank")
+    shared_window.set_viewport_size({"width": 800, "height": 600})
+    return shared_window
 
 
 @pytest.mark.parametrize(("drawn", "name"), [(TABLE, "table"), (CHART, "chart")])

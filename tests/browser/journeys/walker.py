@@ -176,10 +176,10 @@ class KeyboardWalker(Walker):
         """
         target.wait_for(state="attached")
         for _ in range(_MOST_TABS):
-            where = target.evaluate(_WHERE)
+            where, in_table = target.evaluate(f"(element) => [({_WHERE})(element), {_IN_TABLE}]")
             if where == "here":
                 return
-            if self.page.evaluate("document.activeElement.closest('canvas') !== null"):
+            if in_table:
                 self._press("Escape")  # in a table, Tab and Shift+Tab lead from cell to cell
             self._press("Shift+Tab" if where == "before" else "Tab")
         focused = self.page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
@@ -232,4 +232,5 @@ _WHERE = """(element) => {
   const place = element.compareDocumentPosition(focused);
   return focused !== document.body && place & Node.DOCUMENT_POSITION_FOLLOWING ? "before" : "after";
 }"""
+_IN_TABLE = "document.activeElement.closest('canvas') !== null"
 _OPEN_TAB = "(tabs) => [...tabs.children].findIndex((tab) => tab.ariaSelected === 'true')"
