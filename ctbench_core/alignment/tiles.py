@@ -5,6 +5,7 @@ Threads inside each small step would wait for each other longer than they comput
 
 from __future__ import annotations
 
+import functools
 import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ def map_tiles(
         finally:
             idle.put(buffers)
 
-    one_thread_products = ThreadpoolController().select(internal_api="openblas").limit(limits=1)  # those of NumPy
+    one_thread_products = _libraries().select(internal_api="openblas").limit(limits=1)  # those of NumPy
     with one_thread_products, ThreadPoolExecutor(threads, initializer=_one_thread_steps) as pool:
         futures = [pool.submit(work_on, tile) for tile in tiles]
         try:
@@ -49,4 +50,10 @@ def map_tiles(
 def _one_thread_steps() -> None:
     """Limit Torch's operations to this thread; OpenMP keeps the number for each thread."""
     torch.get_num_threads()  # Torch sets a new thread's number on first use, so this must come before the limit
-    ThreadpoolController().select(user_api="openmp").limit(limits=1)
+    _libraries().select(user_api="openmp").limit(limits=1)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Return the libraries with threads; to find them takes as long as a small alignment."""
+    return ThreadpoolController()
