@@ -74,3 +74,19 @@ def test_group_sums_equal_the_matrix() -> None:
     matrix = left.vectors[left.of_sample].astype(np.float64) @ right.vectors[right.of_sample].T.astype(np.float64)
     wanted = matrix[groups[:, None] == groups].sum()
     assert sum_within_groups(left, right, groups) == pytest.approx(wanted, abs=1e-10)
+
+
+def test_the_best_relevant_candidate_is_exact_however_low_it_ranks() -> None:
+    rng = np.random.default_rng(3)
+    query = unit(rng, (1, 64), 1.0)
+    near = unit(rng, (1, 64), 100.0) * (
+        1 + 3e-7 * rng.standard_normal((400, 64))
+    )  # all within the rounding of a product
+    candidates = read_side("text", np.concatenate([query + 0.1 * rng.standard_normal((2600, 64)), near])).vectors
+    gallery = Gallery(torch.from_numpy(candidates), torch.ones(len(candidates), dtype=torch.int64), exact_depth=100)
+    order = TileOrder(torch.from_numpy(query), gallery, Workspace(1, gallery))
+    zero, every = torch.zeros(1, dtype=torch.int64), torch.arange(len(candidates))
+    exact = exact_similarity(torch.from_numpy(query), gallery.vectors, torch.zeros_like(every), every)
+    for item in range(2600, 3000, 20):
+        above = order.rank(zero, torch.tensor([item]), torch.ones_like(zero)).above
+        assert int(above) == int((exact > exact[item]).sum()) > 2000
