@@ -17,7 +17,7 @@ from playwright.sync_api import TimeoutError, sync_playwright
 from benchmarks.damage import Ground, damage
 from ctbench_core.runs import damaged_in
 from ctbench_ui.shared import cache
-from tests.browser.app_server import FLAGS, SHARED_APP, find_browser, serve_app, use_store
+from tests.browser.app_server import SHARED_APP, launch_browser, serve_app, use_store
 from tests.browser.browser_user import BrowserUser
 
 PAGES = ("", "data", "train", "runs", "evaluate", "compare", "studies", "alignment", "system")
@@ -57,7 +57,7 @@ def main(number: int = 30, seed: int = 1) -> int:
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = Path(temporary)
         ground = Ground(folder / "ground")
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        chromium = launch_browser(playwright)
         with serve_app(folder, script=SHARED_APP) as server:
             user = BrowserUser(chromium.new_context(viewport={"width": 1440, "height": 1000}), server.url)
             with ground.copy() as root:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ctbench_ui.pages import PAGES
-from tests.browser.app_server import FLAGS, SHARED_APP, AppServer, find_browser, serve_app, use_store
+from tests.browser.app_server import SHARED_APP, AppServer, launch_browser, serve_app, use_store
 from tests.browser.browser_user import sync_api
 from tests.browser.demo_runs import write_runs
 from tests.browser.journeys import JOURNEYS, Journey, KeyboardWalker, Scene, Walker, update, write_used_store
@@ -93,7 +93,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         playwright = stack.enter_context(sync_api.sync_playwright())
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        browser = launch_browser(playwright)
         stage = Stage(browser, folder, options)
         if not options.cold:
             stage.warm_up(stack.enter_context(serve_app(folder / "server", script=SHARED_APP)))

@@ -118,7 +118,7 @@ def draw(table: pd.DataFrame, picture: Path) -> None:
     from plotly.subplots import make_subplots
 
     from ctbench_core.palette import COLOURS
-    from tests.browser.app_server import FLAGS, find_browser
+    from tests.browser.app_server import launch_browser
 
     kinds = list(dict.fromkeys(table["kind"]))
     figure = make_subplots(1, len(kinds), subplot_titles=[f"seconds by {KINDS[kind][2]}" for kind in kinds])
@@ -136,7 +136,7 @@ def draw(table: pd.DataFrame, picture: Path) -> None:
     figure.update_layout(template="plotly_white", width=_SIZE[0], height=_SIZE[1], showlegend=True)
     figure.update_layout(margin={"l": 50, "r": 20, "t": 40, "b": 190})
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        browser = launch_browser(playwright)
         page = browser.new_page(viewport={"width": _SIZE[0], "height": _SIZE[1]})
         page.set_content(figure.to_html(include_plotlyjs=True, config={"displayModeBar": False}))
         page.locator(".scatterlayer .trace").first.wait_for()

@@ -92,11 +92,11 @@ def _repeat(ended: threading.Event, every_s: float, action: Callable[[], object]
 
 def browse(server: AppServer, browsers: int, until: float, soak: Soak, draw: random.Random) -> None:
     """Let browsers go from page to page, one after the other; each page lives until its browser's next turn."""
-    from tests.browser.app_server import FLAGS, find_browser
+    from tests.browser.app_server import launch_browser
     from tests.browser.browser_user import BrowserUser, sync_api
 
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        browser = launch_browser(playwright)
         contexts = [browser.new_context() for _ in range(browsers)]
         users = [BrowserUser(context, server.url) for context in contexts]
         for context in contexts:

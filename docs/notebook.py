@@ -97,10 +97,10 @@ def open_pictures() -> Iterator[Callable[[Any], bytes]]:
     """Open a browser, and give the function that takes the picture of a figure."""
     from playwright.sync_api import sync_playwright
 
-    from tests.browser.app_server import FLAGS, find_browser
+    from tests.browser.app_server import launch_browser
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        browser = launch_browser(playwright)
         page = browser.new_page(viewport={"width": WIDTH, "height": 900}, device_scale_factor=1.5)
 
         def take(figure: Any) -> bytes:

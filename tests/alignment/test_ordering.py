@@ -79,9 +79,8 @@ def test_group_sums_equal_the_matrix() -> None:
 def test_the_best_relevant_candidate_is_exact_however_low_it_ranks() -> None:
     rng = np.random.default_rng(3)
     query = unit(rng, (1, 64), 1.0)
-    near = unit(rng, (1, 64), 100.0) * (
-        1 + 3e-7 * rng.standard_normal((400, 64))
-    )  # all within the rounding of a product
+    # Of these all lie within the rounding of a product.
+    near = unit(rng, (1, 64), 100.0) * (1 + 3e-7 * rng.standard_normal((400, 64)))
     candidates = read_side("text", np.concatenate([query + 0.1 * rng.standard_normal((2600, 64)), near])).vectors
     gallery = Gallery(torch.from_numpy(candidates), torch.ones(len(candidates), dtype=torch.int64), exact_depth=100)
     order = TileOrder(torch.from_numpy(query), gallery, Workspace(1, gallery))

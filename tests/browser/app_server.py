@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 WINDOWS_BROWSERS = tuple(
@@ -100,6 +101,11 @@ def use_store(server: AppServer, store: Path) -> AppServer:
 def find_browser() -> str | None:
     """Return the path of a browser on this machine; None without one."""
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def launch_browser(playwright: Any, *flags: str) -> Any:
+    """Start the headless browser of this machine, with which tests, benchmarks and pictures of the docs are made."""
+    return playwright.chromium.launch(executable_path=find_browser(), args=[*FLAGS, *flags])
 
 
 def free_port() -> int:

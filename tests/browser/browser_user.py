@@ -20,7 +20,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from ctbench_ui.pages import tab_titles
-from tests.browser.app_server import FLAGS, find_browser, serve_app
+from tests.browser.app_server import launch_browser, serve_app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements.txt names it)")
 
@@ -239,7 +239,7 @@ def open_app(folder: Path) -> Iterator[Callable[..., BrowserUser]]:
         A function that opens the app in a browser context of its own; it takes the options of the context.
     """
     with serve_app(folder) as server, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        browser = launch_browser(playwright)
         yield lambda **options: BrowserUser(
             browser.new_context(**{"viewport": {"width": 1440, "height": 1000}} | options), server.url
         )

@@ -10,11 +10,11 @@ import pytest
 
 from tests.browser.app_server import (
     BROWSERS,
-    FLAGS,
     SHARED_APP,
     AppServer,
     check_log,
     find_browser,
+    launch_browser,
     log_length,
     serve_app,
     use_store,
@@ -51,11 +51,10 @@ def server(shared_server: AppServer, tmp_path: Path) -> Iterator[AppServer]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[sync_api.Browser]:
     """Start a headless browser of this machine, or skip."""
-    path = find_browser()
-    if path is None:
+    if find_browser() is None:
         pytest.skip(f"no browser on this machine: looked for {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=[*FLAGS, ONE_PROCESS])
+        chromium = launch_browser(playwright, ONE_PROCESS)
         yield chromium
         chromium.close()
 
